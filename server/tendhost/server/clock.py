@@ -1,0 +1,27 @@
+"""The only place that reads a clock or sleeps."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the rest of the server knows of time."""
+
+    def now(self) -> datetime:
+        """The present instant, in UTC."""
+        ...
+
+    async def sleep(self, duration: timedelta) -> None:
+        """Return once `duration` has passed; at once when it is not positive."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def sleep(self, duration: timedelta) -> None:
+        await asyncio.sleep(max(0.0, duration.total_seconds()))

@@ -1,0 +1,539 @@
+"""Every error that tendhost can tell a user of, each carrying its facts and building its own message.
+
+`RequestError` is about a request and becomes the status of an RPC. `WorkError` is about what went
+wrong on a host: it ends an operation and never an RPC.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+class TendhostError(Exception):
+    """The root of all errors that are meant for a user. `reason` is UPPER_SNAKE and never changes."""
+
+    reason = "INTERNAL"
+
+    def facts(self) -> Mapping[str, str]:
+        """The error's fields as text, for programs: keys are never removed or renamed."""
+        return {}
+
+
+# --- about a request ------------------------------------------------------------------------------
+
+
+class RequestError(TendhostError):
+    """A request that cannot be met; it changed nothing."""
+
+
+@dataclass(frozen=True)
+class FieldViolation:
+    """One invalid field of a request: its path in the message and what was expected."""
+
+    field: str
+    description: str
+
+
+class InvalidArgument(RequestError):
+    """One or more fields of the request are invalid; every one of them is named at once."""
+
+    reason = "INVALID_ARGUMENT"
+
+    def __init__(self, *violations: FieldViolation) -> None:
+        self.violations = violations
+        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
+
+
+class ConfigurationError(RequestError):
+    """A value of a host's or the server's configuration cannot be used."""
+
+    reason = "CONFIGURATION_ERROR"
+
+    def __init__(self, *, field: str, value: str, expected: str) -> None:
+        self.field, self.value, self.expected = field, value, expected
+        super().__init__(f"{field}: {value!r} cannot be used, expected {expected}")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"field": self.field, "value": self.value, "expected": self.expected}
+
+
+class RequestIdReused(RequestError):
+    """A request_id was used before, with another body."""
+
+    reason = "REQUEST_ID_REUSED"
+
+    def __init__(self, *, request_id: str) -> None:
+        self.request_id = request_id
+        super().__init__(f"request_id {request_id} was used before with another request")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"request_id": self.request_id}
+
+
+class PageTokenInvalid(RequestError):
+    """A page token that this server did not hand out for this very list."""
+
+    reason = "PAGE_TOKEN_INVALID"
+
+    def __init__(self) -> None:
+        super().__init__("page_token: not a token of this list; start again without one")
+
+
+class HostNotFound(RequestError):
+    """No host of that name is registered."""
+
+    reason = "HOST_NOT_FOUND"
+
+    def __init__(self, *, host: str) -> None:
+        self.host = host
+        super().__init__(f"host {host!r} is not registered")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"host": self.host}
+
+
+class HostAlreadyExists(RequestError):
+    """A host of that name is registered already."""
+
+    reason = "HOST_ALREADY_EXISTS"
+
+    def __init__(self, *, host: str) -> None:
+        self.host = host
+        super().__init__(f"host {host!r} is registered already")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"host": self.host}
+
+
+class HostBusy(RequestError):
+    """Another operation is at work on the host."""
+
+    reason = "HOST_BUSY"
+
+    def __init__(self, *, host: str, operation: str) -> None:
+        self.host, self.operation = host, operation
+        super().__init__(f"host {host!r} is busy with operation {operation}")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"host": self.host, "operation": self.operation}
+
+
+class HostHasFailed(RequestError):
+    """The host is in FAILED and wants a retry first."""
+
+    reason = "HOST_FAILED"
+
+    def __init__(self, *, host: str, step: str, error: str) -> None:
+        self.host, self.step, self.error = host, step, error
+        super().__init__(
+            f"host {host!r} failed in step {step!r} ({error}); retry it before it gets new work"
+        )
+
+    def facts(self) -> Mapping[str, str]:
+        return {"host": self.host, "step": self.step, "error": self.error}
+
+
+class InvalidTransition(RequestError):
+    """The host's state does not allow what was asked."""
+
+    reason = "INVALID_TRANSITION"
+
+    def __init__(self, *, host: str, state: str, trigger: str, allowed: tuple[str, ...]) -> None:
+        self.host, self.state, self.trigger, self.allowed = host, state, trigger, allowed
+        name = f"host {host!r}" if host else "a host"
+        super().__init__(
+            f"{name} in state {state} cannot take {trigger!r}; from {state} it can go to"
+            f" {', '.join(allowed) or 'nothing'}"
+        )
+
+    def facts(self) -> Mapping[str, str]:
+        return {
+            "host": self.host,
+            "from": self.state,
+            "to": self.trigger,
+            "allowed": ",".join(self.allowed),
+        }
+
+
+class OperationNotFound(RequestError):
+    """No operation has that id."""
+
+    reason = "OPERATION_NOT_FOUND"
+
+    def __init__(self, *, operation: str) -> None:
+        self.operation = operation
+        super().__init__(f"there is no operation {operation!r}")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"operation": self.operation}
+
+
+class RolloutNotFound(RequestError):
+    """No rollout has that id."""
+
+    reason = "ROLLOUT_NOT_FOUND"
+
+    def __init__(self, *, rollout: str) -> None:
+        self.rollout = rollout
+        super().__init__(f"there is no rollout {rollout!r}")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"rollout": self.rollout}
+
+
+class RolloutEmpty(RequestError):
+    """A rollout's filter selects no host."""
+
+    reason = "ROLLOUT_EMPTY"
+
+    def __init__(self) -> None:
+        super().__init__("filter: it selects no host, so there is nothing to roll out")
+
+
+class InventoryNotFound(RequestError):
+    """The host was never queried, so nothing is stored of it."""
+
+    reason = "INVENTORY_NOT_FOUND"
+
+    def __init__(self, *, host: str) -> None:
+        self.host = host
+        super().__init__(f"host {host!r} was never queried, so no inventory is stored")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"host": self.host}
+
+
+class CursorCompacted(RequestError):
+    """The events after the cursor were pruned: take a snapshot and go on from there."""
+
+    reason = "CURSOR_COMPACTED"
+
+    def __init__(self, *, cursor: int, oldest: int, current: int) -> None:
+        self.cursor, self.oldest, self.current = cursor, oldest, current
+        super().__init__(
+            f"resume_after: events after revision {cursor} are pruned;"
+            f" the oldest kept is {oldest}, the current revision {current}"
+        )
+
+    def facts(self) -> Mapping[str, str]:
+        return {
+            "cursor": str(self.cursor),
+            "oldest": str(self.oldest),
+            "current": str(self.current),
+        }
+
+
+class CursorUnknown(RequestError):
+    """The cursor lies in the future, or belongs to another event log."""
+
+    reason = "CURSOR_UNKNOWN"
+
+    def __init__(self, *, cursor: int, oldest: int, current: int) -> None:
+        self.cursor, self.oldest, self.current = cursor, oldest, current
+        super().__init__(
+            f"resume_after: this server's event log has no revision {cursor};"
+            f" the oldest kept is {oldest}, the current revision {current}"
+        )
+
+    def facts(self) -> Mapping[str, str]:
+        return {
+            "cursor": str(self.cursor),
+            "oldest": str(self.oldest),
+            "current": str(self.current),
+        }
+
+
+class WatcherTooSlow(RequestError):
+    """A stream whose client took nothing for too long."""
+
+    reason = "WATCHER_TOO_SLOW"
+
+    def __init__(self, *, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(f"the client read nothing for {seconds:g} s; resume from the last revision")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"seconds": f"{self.seconds:g}"}
+
+
+class NotImplementedYet(RequestError):
+    """The contract has this, this server does not."""
+
+    reason = "NOT_IMPLEMENTED"
+
+    def __init__(self, *, what: str) -> None:
+        self.what = what
+        super().__init__(f"{what} is not implemented in this version")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"what": self.what}
+
+
+class StoreUnavailable(RequestError):
+    """The database cannot be written at present; nothing was changed."""
+
+    reason = "STORE_UNAVAILABLE"
+
+    def __init__(self, *, cause: str) -> None:
+        self.cause = cause
+        super().__init__(f"the database cannot be used at present: {cause}")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"cause": self.cause}
+
+
+# --- about what went wrong on a host --------------------------------------------------------------
+
+
+class WorkError(TendhostError):
+    """What ended an operation on a host.
+
+    `needs_person` says that the host ends in FAILED even where nothing was changed on it, because
+    every later try would end the same way until somebody has looked.
+    """
+
+    needs_person = False
+
+
+class SshError(WorkError):
+    """The way to the host does not work."""
+
+    reason = "SSH_ERROR"
+
+    def __init__(self, *, host: str, address: str, problem: str) -> None:
+        self.host, self.address, self.problem = host, address, problem
+        super().__init__(f"{host} ({address}): {problem}")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"host": self.host, "address": self.address, "problem": self.problem}
+
+
+class Unreachable(SshError):
+    """Nothing answers at the address: it does not resolve, refuses, or stays silent."""
+
+    reason = "HOST_UNREACHABLE"
+
+
+class LinkLost(SshError):
+    """The connection broke while something ran over it."""
+
+    reason = "LINK_LOST"
+
+
+class AuthenticationRefused(SshError):
+    """The host does not accept the key."""
+
+    reason = "AUTHENTICATION_REFUSED"
+    needs_person = True
+
+
+class KeyUnusable(SshError):
+    """The private key that the host's configuration names cannot be read or used."""
+
+    reason = "KEY_UNUSABLE"
+    needs_person = True
+
+
+class HostKeyChanged(SshError):
+    """The host shows another key than the one pinned at enrolment. Never accepted silently."""
+
+    reason = "HOST_KEY_CHANGED"
+    needs_person = True
+
+    def __init__(self, *, host: str, address: str, pinned: str, shown: str) -> None:
+        self.pinned, self.shown = pinned, shown
+        super().__init__(
+            host=host,
+            address=address,
+            problem=f"host key changed: pinned {pinned}, shown {shown or 'another'}",
+        )
+
+    def facts(self) -> Mapping[str, str]:
+        return {**super().facts(), "pinned": self.pinned, "shown": self.shown}
+
+
+class PrivilegeMissing(WorkError):
+    """The user is neither root nor allowed to use `sudo -n`."""
+
+    reason = "PRIVILEGE_MISSING"
+
+    def __init__(self, *, host: str, user: str, problem: str) -> None:
+        self.host, self.user, self.problem = host, user, problem
+        super().__init__(f"{host}: user {user!r} cannot become root with sudo -n: {problem}")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"host": self.host, "user": self.user, "problem": self.problem}
+
+
+class WorkTimeout(WorkError):
+    """Something took longer than it was given."""
+
+    reason = "TIMEOUT"
+
+    def __init__(self, *, host: str, what: str, seconds: float) -> None:
+        self.host, self.what, self.seconds = host, what, seconds
+        super().__init__(f"{host}: {what} did not end within {seconds:g} s")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"host": self.host, "what": self.what, "seconds": f"{self.seconds:g}"}
+
+
+class OutputTooLarge(WorkError):
+    """A command on the host printed more than it may."""
+
+    reason = "OUTPUT_TOO_LARGE"
+
+    def __init__(self, *, host: str, limit: int) -> None:
+        self.host, self.limit = host, limit
+        super().__init__(f"{host}: a command printed more than {limit} bytes")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"host": self.host, "limit": str(self.limit)}
+
+
+class PackageFailed(WorkError):
+    """The package manager failed; the message holds its own words."""
+
+    reason = "PACKAGE_ERROR"
+
+    def __init__(self, *, host: str, problem: str, exit_status: int | None = None) -> None:
+        self.host, self.problem, self.exit_status = host, problem, exit_status
+        super().__init__(problem)
+
+    def facts(self) -> Mapping[str, str]:
+        status = "" if self.exit_status is None else str(self.exit_status)
+        return {"host": self.host, "problem": self.problem, "exit_status": status}
+
+
+class PackageDatabaseBroken(PackageFailed):
+    """The package database is damaged and could not be repaired."""
+
+    reason = "PACKAGE_DATABASE_BROKEN"
+    needs_person = True
+
+
+class PackageManagerMissing(PackageFailed):
+    """The host has no package manager that tendhost knows."""
+
+    reason = "PACKAGE_MANAGER_MISSING"
+
+
+class PackageManagerLocked(PackageFailed):
+    """Another process holds the package manager's lock: transient, and not the host's fault."""
+
+    reason = "PACKAGE_MANAGER_LOCKED"
+
+
+class RefreshFailed(PackageFailed):
+    """The package lists could not be refreshed."""
+
+    reason = "REFRESH_FAILED"
+
+
+class DiskFull(PackageFailed):
+    """Too little free space on the host."""
+
+    reason = "DISK_FULL"
+
+
+class InventoryFailed(WorkError):
+    """What the host printed could not be understood."""
+
+    reason = "INVENTORY_ERROR"
+
+    def __init__(self, *, host: str, problem: str) -> None:
+        self.host, self.problem = host, problem
+        super().__init__(f"{host}: inventory failed: {problem}")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"host": self.host, "problem": self.problem}
+
+
+class WindowClosed(WorkError):
+    """The host's maintenance window does not allow a change now."""
+
+    reason = "WINDOW_CLOSED"
+
+    def __init__(self, *, host: str, window: str, opens: str) -> None:
+        self.host, self.window, self.opens = host, window, opens
+        super().__init__(f"{host}: outside its maintenance window {window}; it opens {opens}")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"host": self.host, "window": self.window, "opens": self.opens}
+
+
+class Interrupted(WorkError):
+    """The server went away while a step ran that must not run twice; nobody saw it end."""
+
+    reason = "INTERRUPTED"
+    needs_person = True
+
+    def __init__(self, *, host: str, step: str) -> None:
+        self.host, self.step = host, step
+        super().__init__(
+            f"{host}: the server stopped during {step!r}; whether it ended is not known,"
+            " and it is not run again by itself"
+        )
+
+    def facts(self) -> Mapping[str, str]:
+        return {"host": self.host, "step": self.step}
+
+
+class RebootFailed(WorkError):
+    """A reboot that did not do what a reboot does. `problem` says which way it went wrong."""
+
+    reason = "REBOOT_FAILED"
+    needs_person = True
+
+    def __init__(self, *, host: str, problem: str) -> None:
+        self.host, self.problem = host, problem
+        super().__init__(f"{host}: {problem}")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"host": self.host, "problem": self.problem}
+
+
+class RebootRefused(RebootFailed):
+    """The host refused the order to reboot, so it still runs as it did."""
+
+    reason = "REBOOT_REFUSED"
+    needs_person = False
+
+
+class NeverReturned(RebootFailed):
+    """The host did not come back from its reboot within the bound."""
+
+    reason = "REBOOT_NEVER_RETURNED"
+
+
+class SameBoot(RebootFailed):
+    """The host answers, with the boot id that it had before the reboot was ordered."""
+
+    reason = "REBOOT_SAME_BOOT_ID"
+
+
+class Unhealthy(WorkError):
+    """The host does not pass its checks."""
+
+    reason = "UNHEALTHY"
+    needs_person = True
+
+    def __init__(self, *, host: str, problem: str) -> None:
+        self.host, self.problem = host, problem
+        super().__init__(f"{host}: unhealthy: {problem}")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"host": self.host, "problem": self.problem}
+
+
+class Unexpected(WorkError):
+    """A fault of tendhost itself; the server's log has the rest."""
+
+    reason = "UNEXPECTED"
+    needs_person = True
+
+    def __init__(self, *, host: str, step: str) -> None:
+        self.host, self.step = host, step
+        super().__init__(f"{host}: an unexpected fault in {step!r}; see the server's log")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"host": self.host, "step": self.step}

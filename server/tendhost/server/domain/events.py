@@ -1,0 +1,117 @@
+"""Durable facts: what happened in the fleet, numbered by the store."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from tendhost.server.domain.operation import OperationKind, OperationStatus, StepName, UpdateResult
+from tendhost.server.domain.rollout import Progress, RolloutStatus
+from tendhost.server.domain.states import HostState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRegistered:
+    """A host was added."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostUnregistered:
+    """A host was removed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostReconfigured:
+    """A host's configuration changed."""
+
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostAcknowledged:
+    """Somebody has seen a host's failure."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostConnected:
+    """An operation reached the host."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostDisconnected:
+    """An operation's connection to the host ended, or could not be made."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChanged:
+    """A host went from one state to another."""
+
+    origin: HostState
+    to: HostState
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateProgress:
+    """An upgrade got further."""
+
+    package: str
+    percent: float
+    """0 to 100, of the present phase's whole transaction."""
+    phase: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateCompleted:
+    """An upgrade ended, well or not. A dry run is not one."""
+
+    result: UpdateResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationChanged:
+    """An operation was created, began a step, or ended."""
+
+    kind: OperationKind
+    status: OperationStatus
+    step: StepName | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutChanged:
+    """A rollout was created, advanced, or ended."""
+
+    status: RolloutStatus
+    progress: Progress
+    batch: int
+    batches: int
+
+
+EventBody = (
+    HostRegistered
+    | HostUnregistered
+    | HostReconfigured
+    | HostAcknowledged
+    | HostConnected
+    | HostDisconnected
+    | StateChanged
+    | UpdateProgress
+    | UpdateCompleted
+    | OperationChanged
+    | RolloutChanged
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A numbered fact. `revision` is 0 until the store has numbered it."""
+
+    at: datetime
+    body: EventBody
+    host: str = ""
+    operation: str = ""
+    rollout: str = ""
+    revision: int = 0

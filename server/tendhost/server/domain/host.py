@@ -1,0 +1,162 @@
+"""A host: how it is configured, what is known of it, and how its state moves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from tendhost.server.domain.errors import HostHasFailed, TendhostError
+from tendhost.server.domain.inventory import Reboot, RebootNeed
+from tendhost.server.domain.states import HostState, Trigger, after
+from tendhost.server.domain.window import MaintenanceWindow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What tendhost may do to a host by itself."""
+
+    auto_reboot: bool = True
+    maintenance_window: MaintenanceWindow | None = None
+    """None: always open."""
+
+    def allows_change(self, now: datetime) -> bool:
+        """Whether the maintenance window, if there is one, is open."""
+        return self.maintenance_window is None or self.maintenance_window.contains(now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostConfig:
+    """What a user says of a host."""
+
+    name: str
+    address: str
+    port: int = 22
+    user: str = "root"
+    ssh_key: str = ""
+    """Path of a private key on the server; empty: `TENDHOST_SSH_KEY`, else the agent."""
+    compose_paths: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    policy: Policy = Policy()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """An error as it is stored: the reason for programs, the message for people, the facts for both."""
+
+    reason: str
+    message: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, error: TendhostError) -> "Problem":
+        """The stored form of `error`."""
+        return cls(reason=error.reason, message=str(error), facts=dict(error.facts()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a host is in FAILED, and who knows of it."""
+
+    previous_state: HostState
+    step: str
+    problem: Problem
+    failed_at: datetime
+    retry_count: int
+    """How many retries came before this failure."""
+    acknowledged_by: str = ""
+    acknowledged_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostStatus:
+    """What tendhost knows of a host."""
+
+    state: HostState = HostState.IDLE
+    pending_count: int = 0
+    pending_security_count: int = 0
+    queried_at: datetime | None = None
+    reboot: Reboot = Reboot()
+    boot_id: str = ""
+    os_name: str = ""
+    healthy: bool | None = None
+    """The outcome of the last check; None: never checked."""
+    last_updated: datetime | None = None
+    """When an update last succeeded. A dry run does not count."""
+    last_problem: Problem | None = None
+    """What the last operation failed with; None once one succeeded."""
+    failure: Failure | None = None
+    """Present in FAILED only."""
+    retry_count: int = 0
+    """Retries since the last success."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """A registered machine. `revision` is the fleet's revision at which it last changed."""
+
+    config: HostConfig
+    host_key: str
+    """The pinned public key, as in authorized_keys(5): type and base64."""
+    registered_at: datetime
+    status: HostStatus = HostStatus()
+    revision: int = 0
+
+    @property
+    def name(self) -> str:
+        """The name under which the host is registered."""
+        return self.config.name
+
+    def after(self, trigger: Trigger) -> "Host":
+        """The host once `trigger` has happened. Raises InvalidTransition."""
+        state = after(self.status.state, trigger, host=self.name)
+        return self._with(state=state)
+
+    def settled(self) -> "Host":
+        """The host at rest where its facts call for, from a state in which work may end well."""
+        return self.after(self.resting_trigger)
+
+    @property
+    def resting_trigger(self) -> Trigger:
+        """The trigger that leads to the resting state of the present facts."""
+        if self.status.pending_count:
+            return Trigger.UPDATES_PENDING
+        if self.status.reboot.need is RebootNeed.NEEDED:
+            return Trigger.REBOOT_DUE
+        return Trigger.NOTHING_PENDING
+
+    def failed(self, *, step: str, problem: Problem, now: datetime) -> "Host":
+        """The host in FAILED, with the reason kept."""
+        failure = Failure(
+            previous_state=self.status.state,
+            step=step,
+            problem=problem,
+            failed_at=now,
+            retry_count=self.status.retry_count,
+        )
+        moved = self.after(Trigger.FAIL)
+        return moved._with(failure=failure, last_problem=problem)
+
+    def retried(self) -> "Host":
+        """The host in IDLE again, its retries counted. Raises InvalidTransition unless FAILED."""
+        moved = self.after(Trigger.RETRY)
+        return moved._with(failure=None, retry_count=self.status.retry_count + 1)
+
+    def acknowledged(self, *, by: str, now: datetime) -> "Host":
+        """The host still in FAILED, with who has seen it. Raises InvalidTransition unless FAILED."""
+        if self.status.failure is None:
+            after(self.status.state, Trigger.RETRY, host=self.name)
+            raise AssertionError("a host in FAILED always has a failure")
+        seen = replace(self.status.failure, acknowledged_by=by, acknowledged_at=now)
+        return self._with(failure=seen)
+
+    def require_startable(self) -> None:
+        """Raise HostHasFailed or InvalidTransition unless an operation may start."""
+        failure = self.status.failure
+        if failure is not None:
+            raise HostHasFailed(
+                host=self.name, step=failure.step, error=failure.problem.message
+            )
+        after(self.status.state, Trigger.QUERY, host=self.name)
+
+    def _with(self, **changes: object) -> "Host":
+        return replace(self, status=replace(self.status, **changes))  # type: ignore[arg-type]

@@ -1,0 +1,288 @@
+"""One piece of work on one host: which step comes next, and what an outcome makes of it.
+
+Pure: the engine asks `next_step`, begins that step with `begun`, performs it, hands the outcome to
+`ended`, saves, and asks again. Sequence, retry and reboot policy are decided nowhere else.
+
+    QUERY    connect → list
+    UPDATE   connect → preflight → list → apply → reboot_check → [reboot] → verify
+    REBOOT   connect → preflight → reboot → verify
+    CHECK    connect → verify
+
+An UPDATE ends after `list` when it is a dry run, or when nothing is pending and no reboot is due.
+A failed `apply` is still followed by `reboot_check`, for half an upgrade can leave a reboot due;
+it is never followed by the reboot itself. Cancelling means that nothing more is changed: before
+`apply` the operation ends, after it the host is still looked at and verified, but not rebooted.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from tendhost.server.domain.host import Problem
+from tendhost.server.domain.inventory import PackageChange, PendingPackage, RebootNeed
+
+
+class OperationKind(StrEnum):
+    """What an operation does."""
+
+    QUERY = "query"
+    UPDATE = "update"
+    REBOOT = "reboot"
+    CHECK = "check"
+
+
+class OperationStatus(StrEnum):
+    """How far an operation is."""
+
+    QUEUED = "queued"
+    """It waits for the operation that its host is busy with."""
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the operation will never change again."""
+        return self in _ENDED
+
+
+_ENDED = frozenset(
+    {OperationStatus.SUCCEEDED, OperationStatus.FAILED, OperationStatus.CANCELLED}
+)
+
+
+class StepName(StrEnum):
+    """The stages that operations are made of."""
+
+    CONNECT = "connect"
+    PREFLIGHT = "preflight"
+    LIST = "list"
+    APPLY = "apply"
+    REBOOT_CHECK = "reboot_check"
+    REBOOT = "reboot"
+    VERIFY = "verify"
+
+
+REPEATABLE = frozenset(StepName) - {StepName.APPLY}
+"""Steps that may be performed again after a server that began them went away.
+
+`reboot` is among them because it is performed by first asking whether the order was given: an
+order that is on record is never given twice, it is only waited for.
+"""
+
+
+class StepStatus(StrEnum):
+    """How a step went."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A stage of an operation, as it went."""
+
+    name: StepName
+    status: StepStatus
+    started_at: datetime
+    ended_at: datetime | None = None
+    detail: str = ""
+    """One line for a person: "12 updates pending, 3 of them security"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateResult:
+    """What an UPDATE did, or, for a dry run, what it would do."""
+
+    success: bool = False
+    changes: tuple[PackageChange, ...] = ()
+    """What the package database says was changed, not what the package manager announced."""
+    planned: tuple[PendingPackage, ...] = ()
+    """What was pending when it was listed, the withheld packages included."""
+    kept_conffiles: tuple[str, ...] = ()
+    """Configuration files whose local version was kept although the package ships another."""
+    reboot_required: RebootNeed = RebootNeed.UNKNOWN
+    rebooted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthResult:
+    """What a check found."""
+
+    healthy: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What the steps so far learnt that later decisions hang on."""
+
+    pending_count: int = 0
+    reboot_need: RebootNeed = RebootNeed.UNKNOWN
+    reboot_allowed: bool = False
+    boot_id: str = ""
+    """The boot that the host ran when it was last asked before any reboot was ordered."""
+    reboot_ordered_at: datetime | None = None
+    """Written before the order is given, so that no successor gives it again."""
+    failed_units: tuple[str, ...] = ()
+    """systemd units that had failed before anything was touched."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """A durable piece of work on one host."""
+
+    id: str
+    host: str
+    kind: OperationKind
+    created_at: datetime
+    created_by: str = ""
+    rollout: str = ""
+    """The rollout that owns it; empty for one of its own."""
+    dry_run: bool = False
+    status: OperationStatus = OperationStatus.QUEUED
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    steps: tuple[Step, ...] = ()
+    findings: Findings = Findings()
+    problem: Problem | None = None
+    update: UpdateResult | None = None
+    health: HealthResult | None = None
+    cancel_requested_by: str = ""
+    log_size: int = 0
+    """Bytes of its log that are stored."""
+    revision: int = 0
+
+    @property
+    def current(self) -> Step | None:
+        """The step that is under way."""
+        last = self.steps[-1] if self.steps else None
+        return last if last is not None and last.status is StepStatus.RUNNING else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a step went. Without a problem it succeeded."""
+
+    detail: str = ""
+    problem: Problem | None = None
+    needs_person: bool = False
+    """With a problem: the host ends in FAILED even where nothing was changed on it."""
+    findings: Findings | None = None
+    """What is known now; None leaves it as it was."""
+    update: UpdateResult | None = None
+    health: HealthResult | None = None
+
+
+_BEFORE_ANY_CHANGE = frozenset({StepName.CONNECT, StepName.PREFLIGHT, StepName.LIST})
+
+
+def next_step(operation: Operation) -> StepName | None:
+    """The step to perform now, the one under way included; None: the operation has come to its end."""
+    if operation.status is not OperationStatus.RUNNING:
+        return None
+    if operation.current is not None:
+        return operation.current.name
+    if not operation.steps:
+        return StepName.CONNECT
+    if operation.cancel_requested_by and operation.steps[-1].name in _BEFORE_ANY_CHANGE:
+        return None
+    return _following(operation, operation.steps[-1].name)
+
+
+def _following(operation: Operation, last: StepName) -> StepName | None:
+    if operation.problem is not None:
+        # The truth about the reboot is wanted even of a failed upgrade.
+        return StepName.REBOOT_CHECK if last is StepName.APPLY else None
+    match operation.kind, last:
+        case OperationKind.QUERY, StepName.CONNECT:
+            return StepName.LIST
+        case OperationKind.CHECK, StepName.CONNECT:
+            return StepName.VERIFY
+        case (OperationKind.UPDATE | OperationKind.REBOOT), StepName.CONNECT:
+            return StepName.PREFLIGHT
+        case OperationKind.REBOOT, StepName.PREFLIGHT:
+            return StepName.REBOOT
+        case OperationKind.UPDATE, StepName.PREFLIGHT:
+            return StepName.LIST
+        case OperationKind.UPDATE, StepName.LIST:
+            return _after_list(operation)
+        case OperationKind.UPDATE, StepName.APPLY:
+            return StepName.REBOOT_CHECK
+        case OperationKind.UPDATE, StepName.REBOOT_CHECK:
+            return StepName.REBOOT if _reboot_now(operation) else StepName.VERIFY
+        case _, StepName.REBOOT:
+            return StepName.VERIFY
+        case _:
+            return None
+
+
+def _after_list(operation: Operation) -> StepName | None:
+    if operation.dry_run:
+        return None
+    if operation.findings.pending_count:
+        return StepName.APPLY
+    return StepName.REBOOT if _reboot_now(operation) else None
+
+
+def _reboot_now(operation: Operation) -> bool:
+    # Unknown never reboots, and an operation reboots at most once.
+    findings = operation.findings
+    return (
+        not operation.cancel_requested_by
+        and findings.reboot_need is RebootNeed.NEEDED
+        and findings.reboot_allowed
+        and findings.reboot_ordered_at is None
+    )
+
+
+def begun(operation: Operation, step: StepName, now: datetime) -> Operation:
+    """The operation with `step` under way."""
+    running = Step(name=step, status=StepStatus.RUNNING, started_at=now)
+    return replace(
+        operation,
+        status=OperationStatus.RUNNING,
+        started_at=operation.started_at or now,
+        steps=(*operation.steps, running),
+    )
+
+
+def ended(operation: Operation, outcome: Outcome, now: datetime) -> Operation:
+    """The operation once the step under way has ended with `outcome`.
+
+    Its status is the final one when no step follows. The first problem is the operation's problem:
+    what a later step finds out does not hide it.
+    """
+    current = operation.current
+    assert current is not None, "no step is under way"
+    status = StepStatus.FAILED if outcome.problem else StepStatus.SUCCEEDED
+    detail = outcome.problem.message if outcome.problem else outcome.detail
+    done = replace(current, status=status, ended_at=now, detail=detail)
+    moved = replace(
+        operation,
+        steps=(*operation.steps[:-1], done),
+        findings=outcome.findings or operation.findings,
+        problem=operation.problem or outcome.problem,
+        update=outcome.update or operation.update,
+        health=outcome.health or operation.health,
+    )
+    return moved if next_step(moved) is not None else _finished(moved, now)
+
+
+def _finished(operation: Operation, now: datetime) -> Operation:
+    if operation.problem is not None:
+        status = OperationStatus.FAILED
+    elif operation.cancel_requested_by:
+        status = OperationStatus.CANCELLED
+    else:
+        status = OperationStatus.SUCCEEDED
+    update = operation.update
+    if update is not None:
+        update = replace(
+            update,
+            success=status is OperationStatus.SUCCEEDED,
+            reboot_required=operation.findings.reboot_need,
+        )
+    return replace(operation, status=status, ended_at=now, update=update)

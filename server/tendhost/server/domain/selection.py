@@ -1,0 +1,42 @@
+"""Which hosts a list, a watch or a rollout is about."""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from tendhost.server.domain.host import Host
+from tendhost.server.domain.inventory import RebootNeed
+from tendhost.server.domain.states import HostState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFilter:
+    """A selection of hosts. Every part that is not empty must match; an empty filter selects all.
+
+    `names` may hold the globs `*`, `?` and `[…]`, as fnmatch(3) without special treatment of dots.
+    """
+
+    names: tuple[str, ...] = ()
+    all_tags: tuple[str, ...] = ()
+    any_tags: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    """The host is in at least one of them."""
+    states: tuple[HostState, ...] = ()
+    exclude_hosts: tuple[str, ...] = ()
+    reboot_needed: bool | None = None
+    search: str = ""
+    """A prefix of the name."""
+
+    def matches(self, host: Host) -> bool:
+        """Whether `host` is selected."""
+        config, status = host.config, host.status
+        needs_reboot = status.reboot.need is RebootNeed.NEEDED
+        return (
+            host.name.startswith(self.search)
+            and host.name not in self.exclude_hosts
+            and (not self.names or any(fnmatchcase(host.name, glob) for glob in self.names))
+            and all(tag in config.tags for tag in self.all_tags)
+            and (not self.any_tags or any(tag in config.tags for tag in self.any_tags))
+            and (not self.groups or any(group in config.groups for group in self.groups))
+            and (not self.states or status.state in self.states)
+            and (self.reboot_needed is None or self.reboot_needed is needs_reboot)
+        )

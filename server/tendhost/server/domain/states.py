@@ -1,0 +1,117 @@
+"""The state machine of a host, as one table.
+
+A host rests in IDLE, PENDING_UPDATES or WAITING_REBOOT; which of them is a matter of facts (what is
+pending, whether a reboot is due), so every piece of work that ends well ends in the resting state
+that the facts call for. It is busy in QUERYING, UPDATING, REBOOTING and VERIFYING, each of which
+belongs to exactly one operation. FAILED needs a person: nothing but a retry leaves it.
+
+Every operation begins with a look at the host, that is in QUERYING; there is no way from IDLE
+straight into UPDATING. A trigger that the table does not hold for a state is refused with
+`InvalidTransition` and changes nothing. The diagram in `docs/` is drawn from this table.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+from tendhost.server.domain.errors import InvalidTransition
+
+
+class HostState(StrEnum):
+    """Where a host stands. `str(state)` is the word that users see."""
+
+    IDLE = "idle"
+    QUERYING = "querying"
+    PENDING_UPDATES = "pending_updates"
+    UPDATING = "updating"
+    WAITING_REBOOT = "waiting_reboot"
+    REBOOTING = "rebooting"
+    VERIFYING = "verifying"
+    FAILED = "failed"
+
+    @property
+    def busy(self) -> bool:
+        """Whether an operation is at work on the host."""
+        return self in _BUSY
+
+    @property
+    def resting(self) -> bool:
+        """Whether an operation may start from here."""
+        return self in _RESTING
+
+
+_BUSY = frozenset(
+    {HostState.QUERYING, HostState.UPDATING, HostState.REBOOTING, HostState.VERIFYING}
+)
+_RESTING = frozenset({HostState.IDLE, HostState.PENDING_UPDATES, HostState.WAITING_REBOOT})
+
+
+class Trigger(StrEnum):
+    """What moves a host from one state to another."""
+
+    QUERY = "query"
+    """An operation begins: it looks at the host first, for an inventory grows old."""
+    NOTHING_PENDING = "nothing_pending"
+    UPDATES_PENDING = "updates_pending"
+    REBOOT_DUE = "reboot_due"
+    UPDATE = "update"
+    REBOOT = "reboot"
+    REBOOT_REFUSED = "reboot_refused"
+    VERIFY = "verify"
+    FAIL = "fail"
+    RETRY = "retry"
+
+
+_S, _T = HostState, Trigger
+
+TRANSITIONS: Mapping[tuple[HostState, Trigger], HostState] = MappingProxyType(
+    {
+        (_S.IDLE, _T.QUERY): _S.QUERYING,
+        (_S.PENDING_UPDATES, _T.QUERY): _S.QUERYING,
+        (_S.WAITING_REBOOT, _T.QUERY): _S.QUERYING,
+        # A query that failed without harm leaves the facts, and so the host, as they were.
+        (_S.QUERYING, _T.NOTHING_PENDING): _S.IDLE,
+        (_S.QUERYING, _T.UPDATES_PENDING): _S.PENDING_UPDATES,
+        (_S.QUERYING, _T.REBOOT_DUE): _S.WAITING_REBOOT,
+        (_S.QUERYING, _T.FAIL): _S.FAILED,
+        (_S.PENDING_UPDATES, _T.UPDATE): _S.UPDATING,
+        (_S.UPDATING, _T.NOTHING_PENDING): _S.IDLE,
+        (_S.UPDATING, _T.VERIFY): _S.VERIFYING,
+        (_S.UPDATING, _T.REBOOT_DUE): _S.WAITING_REBOOT,
+        (_S.UPDATING, _T.FAIL): _S.FAILED,
+        (_S.WAITING_REBOOT, _T.REBOOT): _S.REBOOTING,
+        (_S.WAITING_REBOOT, _T.VERIFY): _S.VERIFYING,
+        (_S.REBOOTING, _T.VERIFY): _S.VERIFYING,
+        (_S.REBOOTING, _T.REBOOT_REFUSED): _S.IDLE,
+        (_S.REBOOTING, _T.FAIL): _S.FAILED,
+        (_S.VERIFYING, _T.NOTHING_PENDING): _S.IDLE,
+        # A healthy host whose reboot was not allowed still waits for it, and one that was only
+        # rebooted still has its updates before it: to call either idle would hide that.
+        (_S.VERIFYING, _T.UPDATES_PENDING): _S.PENDING_UPDATES,
+        (_S.VERIFYING, _T.REBOOT_DUE): _S.WAITING_REBOOT,
+        (_S.VERIFYING, _T.FAIL): _S.FAILED,
+        (_S.FAILED, _T.RETRY): _S.IDLE,
+    }
+)
+
+
+def allowed_from(state: HostState) -> tuple[HostState, ...]:
+    """The states that one trigger can reach from `state`, in the order of the enumeration."""
+    reached = {to for (origin, _), to in TRANSITIONS.items() if origin is state}
+    return tuple(s for s in HostState if s in reached)
+
+
+def after(state: HostState, trigger: Trigger, *, host: str = "") -> HostState:
+    """The state that `trigger` leads to.
+
+    Raises InvalidTransition, naming what is allowed, where the table holds no such move.
+    """
+    try:
+        return TRANSITIONS[state, trigger]
+    except KeyError:
+        raise InvalidTransition(
+            host=host,
+            state=str(state),
+            trigger=str(trigger),
+            allowed=tuple(str(s) for s in allowed_from(state)),
+        ) from None

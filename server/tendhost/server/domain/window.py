@@ -1,0 +1,63 @@
+"""When a host may be changed: days, start and end in a time zone of its own."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import IntEnum
+from zoneinfo import ZoneInfo
+
+
+class Weekday(IntEnum):
+    """ISO 8601 weekdays, Monday is 1."""
+
+    MONDAY = 1
+    TUESDAY = 2
+    WEDNESDAY = 3
+    THURSDAY = 4
+    FRIDAY = 5
+    SATURDAY = 6
+    SUNDAY = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceWindow:
+    """Open on each of `days` from `start` until `end`, local time in `time_zone`.
+
+    An `end` at or before `start` means the next day, so 22:00–04:00 on Friday ends on Saturday
+    morning, and 00:00–00:00 is the whole day. Empty `days` mean every day. `time_zone` is an IANA
+    name. Where daylight saving time makes a local time happen twice, the window opens at the first
+    of the two and closes at the second; where it makes one vanish, the window moves with the clock
+    (PEP 495's rule for a time in the gap).
+    """
+
+    start: time
+    end: time
+    days: frozenset[Weekday] = frozenset()
+    time_zone: str = "UTC"
+
+    def contains(self, now: datetime) -> bool:
+        """Whether the window is open at `now` (aware). The start is inside, the end is not."""
+        return any(opens <= now < closes for opens, closes in self._around(now, days_ahead=0))
+
+    def next_opening(self, now: datetime) -> datetime:
+        """The next instant after `now` at which the window opens, in UTC."""
+        return next(opens for opens, _ in self._around(now, days_ahead=8) if opens > now)
+
+    def _around(self, now: datetime, *, days_ahead: int) -> Iterator[tuple[datetime, datetime]]:
+        today = now.astimezone(ZoneInfo(self.time_zone)).date()
+        for offset in range(-1, days_ahead + 1):
+            day = today + timedelta(days=offset)
+            if not self.days or Weekday(day.isoweekday()) in self.days:
+                yield self._on(day)
+
+    def _on(self, day: date) -> tuple[datetime, datetime]:
+        zone = ZoneInfo(self.time_zone)
+        last = day if self.start < self.end else day + timedelta(days=1)
+        opens = datetime.combine(day, self.start, tzinfo=zone)
+        closes = datetime.combine(last, self.end, tzinfo=zone).replace(fold=1)
+        # Comparisons of two datetimes in one zone ignore the offset, so both go to UTC.
+        return opens.astimezone(UTC), closes.astimezone(UTC)
+
+    def __str__(self) -> str:
+        days = ",".join(d.name[:3].lower() for d in sorted(self.days)) or "daily"
+        return f"{days} {self.start:%H:%M}-{self.end:%H:%M} {self.time_zone}"

@@ -1,0 +1,1 @@
+"""Drives operations and rollouts: the only place that decides, does and saves."""

@@ -1,0 +1,1 @@
+"""Package managers as pure command builders and parsers."""

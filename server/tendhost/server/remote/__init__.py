@@ -1,0 +1,1 @@
+"""The way to a host: SSH, or this machine itself."""

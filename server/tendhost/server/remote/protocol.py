@@ -1,0 +1,93 @@
+"""The way to a host, as the engine sees it: connect, run a script, stream a command, look at the key."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+DEFAULT_OUTPUT_LIMIT = 16 * 1024 * 1024
+"""Bytes that one command may print, both streams together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where a host is and who to be there."""
+
+    host: str
+    """The registered name, for messages."""
+    address: str
+    port: int
+    user: str
+    ssh_key: str
+    """Path of a private key; empty: `TENDHOST_SSH_KEY`, else the agent."""
+    host_key: str
+    """The pinned public key, type and base64; what is shown must be this one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A command that ended. `exit_status` is 128 + n where signal n ended it, as in sh(1)."""
+
+    exit_status: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Remote(Protocol):
+    """An open way to one host."""
+
+    async def run(
+        self,
+        command: str,
+        *,
+        timeout: timedelta,
+        privileged: bool = False,
+        limit: int = DEFAULT_OUTPUT_LIMIT,
+    ) -> Completed:
+        """Run `command` with sh and gather what it prints.
+
+        `privileged` runs it as root: as it is for root, through `sudo -n` for anybody else.
+        Raises WorkTimeout, OutputTooLarge, LinkLost, PrivilegeMissing.
+        """
+        ...
+
+    async def stream(
+        self,
+        command: str,
+        *,
+        timeout: timedelta,
+        on_stdout: Callable[[bytes], None],
+        on_stderr: Callable[[bytes], None],
+        privileged: bool = False,
+    ) -> int:
+        """Run `command` with sh, hand on what it prints as it comes, and return its exit status.
+
+        Raises WorkTimeout, LinkLost, PrivilegeMissing.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End the connection; never raises."""
+        ...
+
+
+class Connector(Protocol):
+    """Opens ways to hosts."""
+
+    async def connect(self, target: Target) -> Remote:
+        """Open a way to `target`.
+
+        Raises Unreachable, AuthenticationRefused, KeyUnusable, HostKeyChanged, WorkTimeout.
+        """
+        ...
+
+    async def enrol(self, *, host: str, address: str, port: int) -> str:
+        """The public key that the host shows now, as type and base64, without logging in.
+
+        Raises Unreachable, WorkTimeout.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Release what the connector holds."""
+        ...

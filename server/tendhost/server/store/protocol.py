@@ -1,0 +1,242 @@
+"""What a store does, whichever database is behind it: one kind of write, a few reads, one wait.
+
+Every write is a `Change`: a value that holds all that belongs together (hosts, operations, rollouts,
+inventory, log bytes, events, the record of the request), and that is committed as a whole or not at
+all. The store numbers its events with the fleet's revision, from a counter row in the same
+transaction, so that whoever reads `revision > cursor` misses nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from tendhost.server.domain.errors import TendhostError
+from tendhost.server.domain.events import Event
+from tendhost.server.domain.host import Host
+from tendhost.server.domain.inventory import Inventory, Pending
+from tendhost.server.domain.operation import Operation, OperationStatus
+from tendhost.server.domain.rollout import Member, Rollout, RolloutStatus
+from tendhost.server.domain.selection import HostFilter
+
+
+class Conflict(TendhostError):
+    """A row was changed by somebody else since it was read: read again, decide again."""
+
+    reason = "CONFLICT"
+
+    def __init__(self, *, what: str) -> None:
+        self.what = what
+        super().__init__(f"{what} was changed at the same time")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogChunk:
+    """Bytes of an operation's log that begin at `offset`."""
+
+    operation: str
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InventoryRecord:
+    """What a query learnt of one host."""
+
+    host: str
+    inventory: Inventory
+    pending: Pending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRecord:
+    """A mutation's `request_id`, stored in the mutation's own transaction.
+
+    `digest` is of the request's body. `respond` makes the response's bytes once the revision is
+    known; they are stored and given to whoever sends the same request again.
+    """
+
+    id: str
+    digest: bytes
+    respond: Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRecord:
+    """Who asked for a mutation."""
+
+    at: datetime
+    principal: str
+    method: str
+    subject: str
+    """The host, operation or rollout that it was about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One transaction.
+
+    Values with `revision == 0` are inserted; all others replace the row of that very revision. Every
+    stored value gets the revision that the change reached. A change holds at least one event.
+    """
+
+    events: Sequence[Event]
+    hosts: Sequence[Host] = ()
+    removed_hosts: Sequence[Host] = ()
+    operations: Sequence[Operation] = ()
+    rollouts: Sequence[Rollout] = ()
+    members: Sequence[Member] = ()
+    """Inserted or replaced, by rollout and host."""
+    inventories: Sequence[InventoryRecord] = ()
+    log: Sequence[LogChunk] = ()
+    request: RequestRecord | None = None
+    audit: AuditRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """What became of a change.
+
+    With `replayed` nothing was written: the request had been carried out before, and these are the
+    bytes that were answered then.
+    """
+
+    revision: int
+    replayed: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page[T]:
+    """A part of a list in its stable order; `more` says whether anything follows."""
+
+    items: tuple[T, ...]
+    more: bool
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogBounds:
+    """The event log: whose it is, and what it holds. `oldest` is the first revision that is kept."""
+
+    log_id: str
+    oldest: int
+    current: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Hosts as of `revision`, from one read transaction."""
+
+    hosts: tuple[Host, ...]
+    revision: int
+
+
+class Store(Protocol):
+    """What tendhost remembers. Every method raises StoreUnavailable where the database cannot be used."""
+
+    async def commit(self, change: Change) -> Committed:
+        """Store `change` as a whole.
+
+        Raises HostAlreadyExists, HostBusy (the host has a running operation), Conflict (a revision
+        was not the stored one, or the row is gone), RequestIdReused.
+        """
+        ...
+
+    async def host(self, name: str) -> Host:
+        """Raises HostNotFound."""
+        ...
+
+    async def hosts(self, selection: HostFilter, *, after: str = "", limit: int) -> Page[Host]:
+        """Hosts whose name follows `after`, ordered by name."""
+        ...
+
+    async def groups(self) -> Sequence[tuple[str, int]]:
+        """Every group with the number of its hosts, by name."""
+        ...
+
+    async def tags(self) -> Sequence[tuple[str, int]]:
+        """Every tag with the number of its hosts, by name."""
+        ...
+
+    async def inventory(self, host: str) -> InventoryRecord:
+        """Raises HostNotFound, InventoryNotFound."""
+        ...
+
+    async def operation(self, id: str) -> Operation:
+        """Raises OperationNotFound."""
+        ...
+
+    async def operations(
+        self,
+        *,
+        host: str = "",
+        rollout: str = "",
+        statuses: Sequence[OperationStatus] = (),
+        before: str = "",
+        limit: int,
+    ) -> Page[Operation]:
+        """Operations, newest first, from the one that follows `before` on. Empty means any."""
+        ...
+
+    async def running_operation(self, host: str) -> Operation | None:
+        """The operation that the host is busy with."""
+        ...
+
+    async def next_queued(self, host: str) -> Operation | None:
+        """The oldest operation that waits for the host."""
+        ...
+
+    async def unfinished_operations(self) -> Sequence[Operation]:
+        """Every running or queued operation, oldest first."""
+        ...
+
+    async def log(self, operation: str, *, offset: int, limit: int) -> bytes:
+        """At most `limit` bytes of the operation's log from `offset` on."""
+        ...
+
+    async def rollout(self, id: str) -> Rollout:
+        """Raises RolloutNotFound."""
+        ...
+
+    async def rollouts(
+        self, *, statuses: Sequence[RolloutStatus] = (), before: str = "", limit: int
+    ) -> Page[Rollout]:
+        """Rollouts, newest first, from the one that follows `before` on."""
+        ...
+
+    async def batch(self, rollout: str, batch: int) -> Sequence[Member]:
+        """The members of one batch, by name."""
+        ...
+
+    async def members(self, rollout: str, *, after: str = "", limit: int) -> Page[Member]:
+        """Members of a rollout, ordered by batch and name; `after` is a host's name."""
+        ...
+
+    async def replay(self, request: str, digest: bytes) -> bytes | None:
+        """What was answered to this request before. Raises RequestIdReused."""
+        ...
+
+    async def log_bounds(self) -> LogBounds:
+        """What the event log holds."""
+        ...
+
+    async def events(self, *, after: int, limit: int) -> Sequence[Event]:
+        """Events with a revision above `after`, in order."""
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """Every host, as of one revision."""
+        ...
+
+    async def wait_beyond(self, revision: int, *, timeout: timedelta) -> int:
+        """The current revision, once it exceeds `revision` or `timeout` has passed."""
+        ...
+
+    async def prune(self, *, before: datetime, keep_events: int) -> int:
+        """Drop ended operations, their logs, ended rollouts, requests and events that are older than
+        `before`, and all but the newest `keep_events` events; how many rows went."""
+        ...
+
+    async def aclose(self) -> None:
+        """Finish what was handed in, and close."""
+        ...
