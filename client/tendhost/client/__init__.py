@@ -1,0 +1,1 @@
+"""The Python SDK and the `tendhost` command: everything a user of a tendhost server needs."""

@@ -1,0 +1,1 @@
+"""tendhostd: the server that keeps a fleet of hosts patched."""
