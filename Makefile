@@ -1,0 +1,71 @@
+# Every target makes what it needs first, so `make test` works on a machine with nothing but
+# Python 3.11, git and make. `make` alone lists the targets.
+
+PYTEST_ARGS ?=
+BENCH ?=
+FLEET ?=
+export FLEET
+
+PY := .venv/bin/python
+CHECKED := $(wildcard server client tests benchmarks examples scripts)
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: dev
+dev: .venv/.installed ## make .venv and install tendhost into it, for development
+
+.venv/.installed: pyproject.toml scripts/environment.sh
+	@scripts/environment.sh
+	@touch $@
+
+.PHONY: protos
+protos: dev ## generate the Python stubs from protos/
+	$(PY) scripts/generate_protos.py
+
+.PHONY: format
+format: dev ## format the code and mend what ruff can mend
+	$(PY) -m ruff check --fix $(CHECKED)
+	$(PY) -m ruff format $(CHECKED)
+
+.PHONY: lint
+lint: dev ## check style, imports, the contract and the freshness of its stubs
+	$(PY) -m ruff check $(CHECKED)
+	$(PY) -m ruff format --check $(CHECKED)
+	.venv/bin/lint-imports --no-logo
+	$(PY) scripts/generate_protos.py --check
+	scripts/buf.sh lint
+
+.PHONY: types
+types: dev ## check the types (mypy --strict)
+	$(PY) -m mypy
+
+.PHONY: test
+test: dev fleet-packages ## run every test; FLEET=simulated does without real hosts
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+.PHONY: demo
+demo: dev fleet-packages ## watch tendhost patch a fleet of its own; FLEET=simulated needs no root
+	$(PY) -m examples.demo
+
+.PHONY: bench
+bench: dev ## run the benchmarks, or one of them with BENCH=name
+	$(PY) -m benchmarks $(BENCH)
+
+.PHONY: tools
+tools: dev ## build grpcurl into .tools, for the tests that use it (needs Go)
+	@scripts/grpcurl.sh
+
+.PHONY: dist
+dist: dev ## build the sdist and the wheel into dist/
+	.venv/bin/hatchling build -d dist
+
+.PHONY: clean
+clean: ## remove everything that make and the tests made
+	rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: fleet-packages
+fleet-packages: dev
+	@scripts/fleet_packages.sh

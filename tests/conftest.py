@@ -1,0 +1,73 @@
+"""What tests may need of the machine, and the rule that under CI nothing is missing."""
+
+import os
+import shutil
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ROOT / ".tools" / "bin"
+CI = os.environ.get("CI") == "true"
+# What a contributor's machine may lack, and CI may not.
+MUST_RUN_IN_CI = ("fleet", "grpcurl")
+
+# `make tools` builds programs there; tests find them by name.
+os.environ["PATH"] = os.pathsep.join([str(TOOLS), os.environ.get("PATH", os.defpath)])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips, with the reason, what this machine cannot run."""
+    lacking = {"fleet": why_no_fleet(), "grpcurl": why_no_grpcurl()}
+    for item in items:
+        for marker, reason in lacking.items():
+            if reason and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def why_no_fleet() -> str | None:
+    """Why a fleet of real hosts cannot run here; None where it can."""
+    if os.environ.get("FLEET") == "simulated":
+        return "FLEET=simulated"
+    if os.geteuid() != 0:
+        return "a fleet of real hosts needs root"
+    if shutil.which("apt-get") is None:
+        return "a fleet of real hosts needs Debian or Ubuntu"
+    return None
+
+
+def why_no_grpcurl() -> str | None:
+    """Why grpcurl cannot be run; None where it can."""
+    return None if shutil.which("grpcurl") else "grpcurl is missing: `make tools` builds it"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Under CI a test that needs the fleet or grpcurl fails instead of being skipped."""
+    report = yield
+    needed = any(item.get_closest_marker(marker) for marker in MUST_RUN_IN_CI)
+    if CI and needed and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"must not be skipped under CI: {_reason(report)}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Under CI a module that skips itself fails: its tests' markers were never seen."""
+    report = yield
+    if CI and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"must not be skipped under CI: {_reason(report)}"
+    return report
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    match report.longrepr:
+        case (_, _, str(reason)):
+            return reason.removeprefix("Skipped: ")
+        case other:
+            return str(other)
