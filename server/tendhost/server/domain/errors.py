@@ -167,6 +167,32 @@ class OperationNotFound(RequestError):
         return {"operation": self.operation}
 
 
+class OperationNotCancellable(RequestError):
+    """The operation has ended."""
+
+    reason = "OPERATION_ENDED"
+
+    def __init__(self, *, operation: str, status: str) -> None:
+        self.operation, self.status = operation, status
+        super().__init__(f"operation {operation} has ended: {status}")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"operation": self.operation, "status": self.status}
+
+
+class RolloutNotSteerable(RequestError):
+    """The rollout's status does not allow what was asked."""
+
+    reason = "ROLLOUT_STATUS"
+
+    def __init__(self, *, rollout: str, status: str, wanted: str) -> None:
+        self.rollout, self.status, self.wanted = rollout, status, wanted
+        super().__init__(f"rollout {rollout} is {status} and cannot be {wanted}")
+
+    def facts(self) -> Mapping[str, str]:
+        return {"rollout": self.rollout, "status": self.status, "wanted": self.wanted}
+
+
 class RolloutNotFound(RequestError):
     """No rollout has that id."""
 

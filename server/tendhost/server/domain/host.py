@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tendhost.server.domain.errors import HostHasFailed, TendhostError
-from tendhost.server.domain.inventory import Reboot, RebootNeed
+from tendhost.server.domain.inventory import Observation, Reboot, RebootNeed
 from tendhost.server.domain.states import HostState, Trigger, after
 from tendhost.server.domain.window import MaintenanceWindow
 
@@ -123,6 +123,43 @@ class Host:
         if self.status.reboot.need is RebootNeed.NEEDED:
             return Trigger.REBOOT_DUE
         return Trigger.NOTHING_PENDING
+
+    def observed(self, seen: Observation, now: datetime) -> "Host":
+        """The host with the facts that a look at it found. Its state is another matter."""
+        reboot = seen.reboot
+        if reboot.need is RebootNeed.NEEDED:
+            former = self.status.reboot
+            reboot = replace(reboot, since=former.since or now)
+        return self._with(
+            pending_count=seen.pending.count,
+            pending_security_count=seen.pending.security_count,
+            queried_at=seen.pending.queried_at or self.status.queried_at,
+            reboot=reboot,
+            boot_id=seen.inventory.system.boot_id,
+            os_name=seen.inventory.system.os_name,
+        )
+
+    def checked(self, *, healthy: bool) -> "Host":
+        """The host with the outcome of a check."""
+        return self._with(healthy=healthy)
+
+    def reboot_ordered(self, *, reason: str, now: datetime) -> "Host":
+        """The host as one that needs a reboot because somebody wants it, if it did not need one."""
+        if self.status.reboot.need is RebootNeed.NEEDED:
+            return self
+        return self._with(reboot=Reboot(need=RebootNeed.NEEDED, reason=reason, since=now))
+
+    def succeeded(self, *, updated_at: datetime | None) -> "Host":
+        """The host after work that ended well; `updated_at` where that was an update."""
+        return self._with(
+            last_updated=updated_at or self.status.last_updated,
+            last_problem=None,
+            retry_count=0,
+        )
+
+    def troubled(self, problem: Problem) -> "Host":
+        """The host after work that failed without harm: nothing but the problem is kept."""
+        return self._with(last_problem=problem)
 
     def failed(self, *, step: str, problem: Problem, now: datetime) -> "Host":
         """The host in FAILED, with the reason kept."""

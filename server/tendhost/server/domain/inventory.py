@@ -112,3 +112,13 @@ class Inventory:
     installed: tuple[tuple[str, str], ...] = ()
     """Name and version of every installed package, ordered by name; `name:arch` for a foreign architecture."""
     collected_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What one look at a host found."""
+
+    inventory: Inventory
+    pending: Pending
+    reboot: Reboot
+    """Without `since`: a look sees the need, not how long it has lasted."""

@@ -19,7 +19,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from tendhost.server.domain.host import Problem
-from tendhost.server.domain.inventory import PackageChange, PendingPackage, RebootNeed
+from tendhost.server.domain.inventory import Observation, PackageChange, PendingPackage, RebootNeed
 
 
 class OperationKind(StrEnum):
@@ -161,6 +161,18 @@ class Operation:
         last = self.steps[-1] if self.steps else None
         return last if last is not None and last.status is StepStatus.RUNNING else None
 
+    @property
+    def cancellation(self) -> str:
+        """When a cancellation takes effect, in words."""
+        current = self.current
+        if self.status.ended:
+            return f"the operation has ended: {self.status}"
+        if current is None:
+            return "the operation ends before its next step"
+        if current.name is StepName.APPLY:
+            return "the package transaction is never interrupted: it ends first, nothing follows it"
+        return f"the operation ends after its present step, {current.name}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -172,6 +184,8 @@ class Outcome:
     """With a problem: the host ends in FAILED even where nothing was changed on it."""
     findings: Findings | None = None
     """What is known now; None leaves it as it was."""
+    observed: Observation | None = None
+    """What a look at the host found."""
     update: UpdateResult | None = None
     health: HealthResult | None = None
 

@@ -22,12 +22,7 @@ class RolloutStatus(StrEnum):
     COMPLETED = "completed"
     """Every member has come to its end; the progress says how many failed."""
     CANCELLED = "cancelled"
-    """Nothing new starts any more; the members that had not begun are skipped."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether the rollout will never start anything again."""
-        return self in (RolloutStatus.COMPLETED, RolloutStatus.CANCELLED)
+    """Nothing new starts any more: what had not begun is skipped, what runs goes on to its end."""
 
 
 class MemberStatus(StrEnum):
@@ -105,6 +100,11 @@ class Rollout:
     ended_at: datetime | None = None
     revision: int = 0
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it will ever change again."""
+        return self.ended_at is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
@@ -127,7 +127,12 @@ class Save:
     rollout: Rollout
 
 
-Decision = Start | Wait | Save
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkipRest:
+    """Skip every member that has not begun."""
+
+
+Decision = Start | Wait | Save | SkipRest
 
 
 def batch_of(position: int, batch_size: int) -> int:
@@ -140,6 +145,8 @@ def advance(rollout: Rollout, batch: Sequence[Member], now: datetime) -> Decisio
 
     Idempotent: asked again before its answer was carried out, it answers the same.
     """
+    if rollout.status is RolloutStatus.CANCELLED:
+        return _wind_up(rollout, now)
     if rollout.status is not RolloutStatus.RUNNING:
         return Wait()
     if rollout.next_batch_at is not None:
@@ -156,3 +163,11 @@ def advance(rollout: Rollout, batch: Sequence[Member], now: datetime) -> Decisio
     if rollout.batch + 1 < rollout.batches:
         return Save(rollout=replace(rollout, next_batch_at=now + rollout.spec.delay_between_batches))
     return Save(rollout=replace(rollout, status=RolloutStatus.COMPLETED, ended_at=now))
+
+
+def _wind_up(rollout: Rollout, now: datetime) -> Decision:
+    if rollout.progress.pending:
+        return SkipRest()
+    if rollout.progress.in_progress or rollout.over:
+        return Wait()
+    return Save(rollout=replace(rollout, ended_at=now))

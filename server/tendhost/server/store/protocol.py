@@ -9,7 +9,7 @@ transaction, so that whoever reads `revision > cursor` misses nothing.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.events import Event
@@ -18,6 +18,8 @@ from tendhost.server.domain.inventory import Inventory, Pending
 from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.rollout import Member, Rollout, RolloutStatus
 from tendhost.server.domain.selection import HostFilter
+
+T = TypeVar("T")
 
 
 class Conflict(TendhostError):
@@ -106,12 +108,11 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page[T]:
+class Page(Generic[T]):
     """A part of a list in its stable order; `more` says whether anything follows."""
 
     items: tuple[T, ...]
     more: bool
-    total: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +149,10 @@ class Store(Protocol):
 
     async def hosts(self, selection: HostFilter, *, after: str = "", limit: int) -> Page[Host]:
         """Hosts whose name follows `after`, ordered by name."""
+        ...
+
+    async def count_hosts(self) -> int:
+        """How many hosts are registered."""
         ...
 
     async def groups(self) -> Sequence[tuple[str, int]]:

@@ -1,0 +1,186 @@
+"""The server's configuration: read once from a TOML file, the environment and the command line.
+
+The command line beats the environment, the environment beats the file, the file beats the defaults.
+"""
+
+import base64
+import binascii
+import difflib
+import ipaddress
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+
+class SettingError(Exception):
+    """A setting that cannot be used: which, its value, and what was expected."""
+
+    def __init__(self, *, setting: str, value: object, expected: str) -> None:
+        self.setting, self.value, self.expected = setting, value, expected
+        super().__init__(f"{setting}: {value!r} cannot be used, expected {expected}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that an operator may set. Durations are in seconds."""
+
+    listen: str = "127.0.0.1:50051"
+    """Where to serve: HOST:PORT on a loopback address, or unix:/path."""
+    state_dir: Path = Path()
+    """The folder of the database. By default $XDG_STATE_HOME/tendhost, else ~/.local/state/tendhost."""
+    log_level: str = "info"
+    """debug, info, warning or error."""
+    operations_at_once: int = 64
+    """How many operations run side by side, 1 to 10000; the others wait."""
+    connect_timeout: float = 15.0
+    """For the TCP connection to a host, 0.1 to 600."""
+    login_timeout: float = 30.0
+    """For the SSH handshake and authentication, 0.1 to 600."""
+    query_timeout: float = 300.0
+    """For a look at a host, the refresh of its package lists included, 1 to 86400."""
+    apply_timeout: float = 7200.0
+    """For a whole upgrade, 1 to 86400."""
+    lock_timeout: float = 300.0
+    """How long to wait for another user of the package manager, 0 to 86400."""
+    reboot_timeout: float = 600.0
+    """For a host to come back from a reboot, 1 to 86400."""
+    verify_timeout: float = 120.0
+    """For a host's health to settle after a change, 1 to 86400."""
+    history_days: int = 90
+    """How long ended operations, logs and events are kept, 1 to 36500."""
+    history_events: int = 1_000_000
+    """How many events are kept at most, 1000 to 1000000000."""
+    ssh_key: bytes | None = None
+    """A private key for hosts whose configuration names none, from TENDHOST_SSH_KEY (base64)."""
+
+
+_BOUNDS: Mapping[str, tuple[float, float]] = {
+    "operations_at_once": (1, 10_000),
+    "connect_timeout": (0.1, 600),
+    "login_timeout": (0.1, 600),
+    "query_timeout": (1, 86_400),
+    "apply_timeout": (1, 86_400),
+    "lock_timeout": (0, 86_400),
+    "reboot_timeout": (1, 86_400),
+    "verify_timeout": (1, 86_400),
+    "history_days": (1, 36_500),
+    "history_events": (1_000, 1_000_000_000),
+}
+_LEVELS = ("debug", "info", "warning", "error")
+_SECRET = "ssh_key"
+_NAMES = tuple(f.name for f in fields(Settings) if f.name != _SECRET)
+
+
+def load_settings(
+    *, file: Path | None, environment: Mapping[str, str], options: Mapping[str, Any]
+) -> Settings:
+    """The settings of this run.
+
+    `file` None means $XDG_CONFIG_HOME/tendhost/tendhostd.toml if there is one. Variables are
+    `TENDHOST_` with a setting's name in upper case. Options that are None are not given. Raises
+    SettingError, for an unknown key too.
+    """
+    settings = Settings(state_dir=_folder(environment, "XDG_STATE_HOME", ".local/state"))
+    settings = replace(settings, **_from_file(file, environment))
+    settings = replace(settings, **_from_environment(environment))
+    given = {name: _value(name, v, name) for name, v in options.items() if v is not None}
+    settings = replace(settings, **given)
+    _require_private(settings.listen)
+    return settings
+
+
+def _from_file(file: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
+    path = file or _folder(environment, "XDG_CONFIG_HOME", ".config") / "tendhostd.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if file is None:
+            return {}
+        raise SettingError(setting="config", value=str(path), expected="a file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(
+            setting="config", value=str(path), expected=f"a readable TOML file ({error})"
+        ) from error
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError(
+            setting="config", value=str(path), expected=f"a TOML file ({error})"
+        ) from error
+    for key in table:
+        if key not in _NAMES:
+            raise SettingError(setting=f"{path}", value=key, expected=_near(key))
+    return {key: _value(key, value, f"{path}: {key}") for key, value in table.items()}
+
+
+def _near(key: str) -> str:
+    near = difflib.get_close_matches(key, _NAMES, n=1)
+    return f"a known key; did you mean {near[0]!r}?" if near else f"one of {', '.join(_NAMES)}"
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in _NAMES:
+        variable = f"TENDHOST_{name.upper()}"
+        if environment.get(variable):
+            found[name] = _value(name, environment[variable], variable)
+    if environment.get("TENDHOST_SSH_KEY"):
+        found[_SECRET] = _key(environment["TENDHOST_SSH_KEY"])
+    return found
+
+
+def _key(text: str) -> bytes:
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except binascii.Error:
+        # The value is a secret, so it is not repeated.
+        raise SettingError(
+            setting="TENDHOST_SSH_KEY", value="…", expected="a private key in base64"
+        ) from None
+
+
+def _value(name: str, value: Any, source: str) -> Any:
+    kind = get_type_hints(Settings)[name]
+    if kind is Path:
+        return Path(str(value)).expanduser().absolute()
+    if kind is str:
+        if name == "log_level" and value not in _LEVELS:
+            raise SettingError(setting=source, value=value, expected=" or ".join(_LEVELS))
+        return str(value)
+    low, high = _BOUNDS[name]
+    word = "whole number" if kind is int else "number of seconds"
+    expected = f"a {word} from {low:g} to {high:g}"
+    try:
+        number = kind(value)
+    except (TypeError, ValueError):
+        raise SettingError(setting=source, value=value, expected=expected) from None
+    if isinstance(value, bool) or not low <= number <= high:
+        raise SettingError(setting=source, value=value, expected=expected)
+    return number
+
+
+def _require_private(listen: str) -> None:
+    """Calls are neither encrypted nor authenticated, so nobody beyond this machine may make any."""
+    expected = "unix:/path, or HOST:PORT with a loopback host, for calls are not encrypted"
+    if listen.startswith("unix:"):
+        return
+    host, _, port = listen.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise SettingError(setting="listen", value=listen, expected=expected)
+    if host == "localhost":
+        return
+    try:
+        loopback = ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise SettingError(setting="listen", value=listen, expected=expected)
+
+
+def _folder(environment: Mapping[str, str], variable: str, fallback: str) -> Path:
+    base = environment.get(variable)
+    # The specification: relative paths in these variables are to be ignored.
+    root = Path(base) if base and Path(base).is_absolute() else Path.home() / fallback
+    return root / "tendhost"

@@ -1,0 +1,201 @@
+"""How the course of an operation moves its host: the states it passes through and the events that tell.
+
+Pure. `started`, `stepped` and `closed` each take the host as it was and give it back as it is, with the
+events in the order in which things happened.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tendhost.server.domain.events import (
+    Event,
+    EventBody,
+    HostConnected,
+    HostDisconnected,
+    OperationChanged,
+    StateChanged,
+    UpdateCompleted,
+)
+from tendhost.server.domain.host import Host, Problem
+from tendhost.server.domain.operation import (
+    Operation,
+    OperationKind,
+    OperationStatus,
+    Outcome,
+    StepName,
+    StepStatus,
+    begun,
+    ended,
+    next_step,
+)
+from tendhost.server.domain.states import HostState, Trigger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """An operation and its host at one moment, with what has happened since they were last saved."""
+
+    operation: Operation
+    host: Host
+    events: tuple[Event, ...] = ()
+
+    def told(self, body: EventBody, now: datetime) -> "Course":
+        """The course with one more event."""
+        operation = self.operation
+        event = Event(
+            at=now,
+            body=body,
+            host=operation.host,
+            operation=operation.id,
+            rollout=operation.rollout,
+        )
+        return replace(self, events=(*self.events, event))
+
+    def triggered(self, trigger: Trigger, now: datetime) -> "Course":
+        """The course with its host moved by `trigger`. Raises InvalidTransition."""
+        return self._moved(self.host.after(trigger), str(trigger), now)
+
+    def retried(self, now: datetime) -> "Course":
+        """The course with its host out of FAILED. Raises InvalidTransition."""
+        return self._moved(self.host.retried(), str(Trigger.RETRY), now)
+
+    def _moved(self, host: Host, cause: str, now: datetime) -> "Course":
+        origin = self.host.status.state
+        moved = replace(self, host=host)
+        if host.status.state is origin:
+            return moved
+        return moved.told(StateChanged(origin=origin, to=host.status.state, cause=cause), now)
+
+    def step_told(self, now: datetime) -> "Course":
+        """The course with an event that tells how far its operation is."""
+        operation = self.operation
+        step = operation.current.name if operation.current else None
+        message = operation.problem.message if operation.problem else ""
+        changed = OperationChanged(
+            kind=operation.kind, status=operation.status, step=step, message=message
+        )
+        return self.told(changed, now)
+
+
+def queued(operation: Operation, host: Host, now: datetime) -> Course:
+    """An operation that waits for the one its host is busy with."""
+    return Course(operation=operation, host=host).step_told(now)
+
+
+def refused(operation: Operation, problem: Problem, now: datetime) -> tuple[Operation, Event]:
+    """A queued operation whose turn came when its host could not be worked on."""
+    failed = replace(operation, status=OperationStatus.FAILED, ended_at=now, problem=problem)
+    body = OperationChanged(kind=failed.kind, status=failed.status, message=problem.message)
+    event = Event(
+        at=now, body=body, host=failed.host, operation=failed.id, rollout=failed.rollout
+    )
+    return failed, event
+
+
+def started(operation: Operation, host: Host, now: datetime) -> Course:
+    """An operation with its first step under way, and its host taken.
+
+    Raises HostHasFailed or InvalidTransition unless the host may be worked on.
+    """
+    host.require_startable()
+    running = replace(operation, status=OperationStatus.RUNNING)
+    first = next_step(running)
+    assert first is not None, "every operation has a first step"
+    course = Course(operation=begun(running, first, now), host=host)
+    return course.triggered(Trigger.QUERY, now).step_told(now)
+
+
+def stepped(course: Course, outcome: Outcome, now: datetime) -> Course:
+    """The course after the step under way has ended with `outcome`, and the next one, if any, begun."""
+    current = course.operation.current
+    assert current is not None, "no step is under way"
+    course = _connection_told(course, current.name, outcome, now)
+    course = _facts_learnt(course, outcome, now)
+    course = replace(course, operation=ended(course.operation, outcome, now))
+    following = next_step(course.operation)
+    if following is None:
+        return _closed(course, current.name, outcome, now)
+    course = replace(course, operation=begun(course.operation, following, now))
+    return _entered(course, following, now).step_told(now)
+
+
+def _connection_told(course: Course, step: StepName, outcome: Outcome, now: datetime) -> Course:
+    if step not in (StepName.CONNECT, StepName.REBOOT):
+        return course
+    if outcome.problem is not None:
+        return course.told(HostDisconnected(reason=outcome.problem.message), now)
+    if step is StepName.REBOOT:
+        course = course.told(HostDisconnected(reason="reboot"), now)
+    return course.told(HostConnected(), now)
+
+
+def _facts_learnt(course: Course, outcome: Outcome, now: datetime) -> Course:
+    host = course.host
+    if outcome.observed is not None:
+        host = host.observed(outcome.observed, now)
+    if outcome.health is not None:
+        host = host.checked(healthy=outcome.health.healthy)
+    return replace(course, host=host)
+
+
+def _entered(course: Course, step: StepName, now: datetime) -> Course:
+    state = course.host.status.state
+    match step:
+        case StepName.APPLY:
+            return course.triggered(Trigger.UPDATES_PENDING, now).triggered(Trigger.UPDATE, now)
+        case StepName.REBOOT:
+            if course.operation.kind is OperationKind.REBOOT:
+                host = course.host.reboot_ordered(reason="a reboot was asked for", now=now)
+                course = replace(course, host=host)
+            return course.triggered(Trigger.REBOOT_DUE, now).triggered(Trigger.REBOOT, now)
+        case StepName.VERIFY if state is not HostState.QUERYING:
+            return course.triggered(Trigger.VERIFY, now)
+        case _:
+            return course
+
+
+def _closed(course: Course, last: StepName, outcome: Outcome, now: datetime) -> Course:
+    operation = course.operation
+    if operation.kind is OperationKind.UPDATE and _changed_anything(operation):
+        assert operation.update is not None
+        course = course.told(UpdateCompleted(result=operation.update), now)
+    course = course.step_told(now)
+    if last is not StepName.CONNECT or outcome.problem is None:
+        course = course.told(HostDisconnected(reason="the operation ended"), now)
+    if operation.problem is None:
+        return _closed_well(course, now)
+    return _closed_badly(course, last, outcome, now)
+
+
+def _changed_anything(operation: Operation) -> bool:
+    began_apply = any(step.name is StepName.APPLY for step in operation.steps)
+    return operation.update is not None and began_apply
+
+
+def _closed_well(course: Course, now: datetime) -> Course:
+    operation = course.operation
+    updated = (
+        operation.kind is OperationKind.UPDATE
+        and operation.status is OperationStatus.SUCCEEDED
+        and not operation.dry_run
+    )
+    host = course.host.succeeded(updated_at=now if updated else None)
+    return replace(course, host=host).triggered(host.resting_trigger, now)
+
+
+def _closed_badly(course: Course, last: StepName, outcome: Outcome, now: datetime) -> Course:
+    operation, host = course.operation, course.host
+    problem = operation.problem
+    assert problem is not None
+    state = host.status.state
+    if state is HostState.REBOOTING and not outcome.needs_person:
+        # Refused before it began: the host runs on as it did.
+        moved = replace(course, host=host.troubled(problem))
+        return moved.triggered(Trigger.REBOOT_REFUSED, now)
+    if state is HostState.QUERYING and not outcome.needs_person:
+        troubled = host.troubled(problem)
+        return replace(course, host=troubled).triggered(troubled.resting_trigger, now)
+    failed_step = next(s.name for s in operation.steps if s.status is StepStatus.FAILED)
+    return course._moved(
+        host.failed(step=str(failed_step), problem=problem, now=now), problem.message, now
+    )

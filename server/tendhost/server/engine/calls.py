@@ -1,0 +1,51 @@
+"""Who asks for a mutation, and the answer that is kept for whoever asks the same again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from tendhost.server.store.protocol import AuditRecord, Change, RequestRecord, Store
+
+T = TypeVar("T")
+
+
+class Replayed(Exception):  # noqa: N818 - it is an answer, not an error
+    """The request had been carried out before; `response` is what was answered then."""
+
+    def __init__(self, response: bytes) -> None:
+        self.response = response
+        super().__init__("the request had been carried out before")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Generic[T]):
+    """A mutation's caller. `encode` makes the response's bytes of the value that the call results in."""
+
+    principal: str
+    method: str
+    request_id: str = ""
+    digest: bytes = b""
+    encode: Callable[[T], bytes]
+
+    def audit(self, subject: str, now: datetime) -> AuditRecord:
+        """The audit row of this call."""
+        return AuditRecord(at=now, principal=self.principal, method=self.method, subject=subject)
+
+    def record(self, value_at: Callable[[int], T]) -> RequestRecord | None:
+        """What the store keeps of this call; None where the caller gave no request_id."""
+        if not self.request_id:
+            return None
+        return RequestRecord(
+            id=self.request_id,
+            digest=self.digest,
+            respond=lambda revision: self.encode(value_at(revision)),
+        )
+
+
+async def carried_out(store: Store, change: Change, value_at: Callable[[int], T]) -> T:
+    """Commit `change` and return what it led to. Raises Replayed, and what Store.commit raises."""
+    committed = await store.commit(change)
+    if committed.replayed is not None:
+        raise Replayed(committed.replayed)
+    return value_at(committed.revision)

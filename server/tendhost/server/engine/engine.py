@@ -1,0 +1,75 @@
+"""The engine as a whole: put together, started on what is stored, and let go of."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from tendhost.server.clock import Clock
+from tendhost.server.engine.operations import Operations
+from tendhost.server.engine.registry import Registry
+from tendhost.server.engine.retention import Retention, prune_forever
+from tendhost.server.engine.rollouts import Rollouts
+from tendhost.server.engine.steps import Performer, StepSettings
+from tendhost.server.remote.protocol import Connector
+from tendhost.server.store.protocol import Store
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """What an operator may set of the engine."""
+
+    operations_at_once: int = 64
+    steps: StepSettings = StepSettings()
+    retention: Retention = Retention()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """What the RPCs call."""
+
+    store: Store
+    registry: Registry
+    operations: Operations
+    rollouts: Rollouts
+
+
+@asynccontextmanager
+async def running_engine(
+    *, store: Store, connector: Connector, clock: Clock, settings: EngineSettings
+) -> AsyncIterator[Engine]:
+    """An engine that has taken up everything unfinished, and lets go of it when the context ends.
+
+    Nothing is cancelled on any host by that: what was running is taken up by the next engine.
+    """
+    async with asyncio.TaskGroup() as tasks:
+        operations = Operations(
+            store=store,
+            connector=connector,
+            performer=Performer(store=store, clock=clock, settings=settings.steps),
+            clock=clock,
+            tasks=tasks,
+            at_once=settings.operations_at_once,
+        )
+        rollouts = Rollouts(store=store, operations=operations, clock=clock, tasks=tasks)
+        registry = Registry(store=store, connector=connector, clock=clock)
+        pruning = tasks.create_task(
+            prune_forever(store=store, clock=clock, retention=settings.retention)
+        )
+        resumed = await operations.take_up_unfinished()
+        carried = await rollouts.take_up_unfinished()
+        if resumed or carried:
+            logger.info(
+                "unfinished work was taken up", extra={"operations": resumed, "rollouts": carried}
+            )
+        try:
+            yield Engine(
+                store=store, registry=registry, operations=operations, rollouts=rollouts
+            )
+        finally:
+            pruning.cancel()
+            await rollouts.stop()
+            await operations.stop()

@@ -1,0 +1,283 @@
+"""Operations are started, queued, retried and cancelled here, and each running one has its driver."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+
+from tendhost.server.clock import Clock
+from tendhost.server.domain.course import Course, queued, refused, started
+from tendhost.server.domain.errors import (
+    HostBusy,
+    HostHasFailed,
+    HostNotFound,
+    InvalidTransition,
+    OperationNotCancellable,
+    RequestError,
+)
+from tendhost.server.domain.host import Host, Problem
+from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
+from tendhost.server.engine.calls import Call, Replayed, carried_out
+from tendhost.server.engine.driver import Driver
+from tendhost.server.engine.ids import new_id
+from tendhost.server.engine.retrying import on_conflict_again
+from tendhost.server.engine.session import Session
+from tendhost.server.engine.steps import Performer
+from tendhost.server.remote.protocol import Connector
+from tendhost.server.store.protocol import Change, Conflict, Store
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What is asked of one host."""
+
+    host: str
+    kind: OperationKind
+    dry_run: bool = False
+    queue: bool = False
+    """Wait for the operation that the host is busy with, instead of being refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retried:
+    """A host out of FAILED again, with the operation that was begun on it."""
+
+    host: Host
+    operation: Operation
+
+
+class Operations:
+    """Every operation of the fleet; the running ones are driven in tasks of `tasks`."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        connector: Connector,
+        performer: Performer,
+        clock: Clock,
+        tasks: asyncio.TaskGroup,
+        at_once: int,
+    ) -> None:
+        self._store = store
+        self._connector = connector
+        self._performer = performer
+        self._clock = clock
+        self._tasks = tasks
+        self._slots = asyncio.Semaphore(at_once)
+        self._drivers: dict[str, Driver] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._when_ended: Callable[[Operation], None] = lambda _: None
+
+    def on_end(self, listener: Callable[[Operation], None]) -> None:
+        """Call `listener` with every operation that ends."""
+        self._when_ended = listener
+
+    # --- what users ask ---------------------------------------------------------------------------
+
+    @on_conflict_again
+    async def start(self, work: Work, call: Call[Operation]) -> Operation:
+        """Begin `work`, or queue it. Raises HostNotFound, HostBusy, HostHasFailed, Replayed."""
+        host = await self._store.host(work.host)
+        course = await self._begun(self.new(work, by=call.principal), host, queue=work.queue)
+        change = self.change_of(course, host)
+        change = replace(
+            change,
+            audit=call.audit(host.name, self._clock.now()),
+            request=call.record(lambda revision: replace(course.operation, revision=revision)),
+        )
+        saved = await carried_out(self._store, change, lambda revision: _at(course, host, revision))
+        await self.take_up(saved)
+        return saved.operation
+
+    @on_conflict_again
+    async def retry(self, name: str, call: Call[Retried]) -> Retried:
+        """Take a host out of FAILED and begin once more what failed on it.
+
+        Raises HostNotFound, InvalidTransition (the host is not in FAILED), Replayed.
+        """
+        failed = await self._store.host(name)
+        now = self._clock.now()
+        # Where what failed is not on record any more, a look at the host is the sound beginning.
+        last = await self._store.operations(
+            host=name, statuses=(OperationStatus.FAILED,), limit=1
+        )
+        former = last.items[0] if last.items else None
+        work = Work(
+            host=name,
+            kind=former.kind if former else OperationKind.QUERY,
+            dry_run=former.dry_run if former else False,
+        )
+        operation = self.new(work, by=call.principal)
+        freed = Course(operation=operation, host=failed).retried(now)
+        begun = started(operation, freed.host, now)
+        course = replace(begun, events=(*freed.events, *begun.events))
+
+        def value_at(revision: int) -> Retried:
+            at = _at(course, failed, revision)
+            return Retried(host=at.host, operation=at.operation)
+
+        change = replace(
+            self.change_of(course, failed),
+            audit=call.audit(name, now),
+            request=call.record(value_at),
+        )
+        retried = await carried_out(self._store, change, value_at)
+        await self.take_up(Course(operation=retried.operation, host=retried.host))
+        return retried
+
+    @on_conflict_again
+    async def cancel(self, id: str, call: Call[Operation]) -> Operation:
+        """Ask an operation to stop at the next point at which that is sound.
+
+        Raises OperationNotFound, OperationNotCancellable (it has ended), Replayed.
+        """
+        operation = await self._store.operation(id)
+        if operation.status.ended:
+            raise OperationNotCancellable(operation=id, status=str(operation.status))
+        now = self._clock.now()
+        audit = call.audit(id, now)
+        marked = replace(operation, cancel_requested_by=call.principal)
+        driver = self._drivers.get(id)
+        if driver is not None:
+            replayed = await driver.cancel(
+                call.principal,
+                audit=audit,
+                request=call.record(lambda revision: replace(marked, revision=revision)),
+            )
+            if replayed is not None:
+                raise Replayed(replayed)
+            return driver.operation
+        ended = replace(marked, status=OperationStatus.CANCELLED, ended_at=now)
+        host = await self._store.host(operation.host)
+        course = queued(ended, host, now)
+        change = replace(
+            self.change_of(course, host),
+            audit=audit,
+            request=call.record(lambda revision: replace(ended, revision=revision)),
+        )
+        cancelled = await carried_out(
+            self._store, change, lambda revision: replace(ended, revision=revision)
+        )
+        self._when_ended(cancelled)
+        return cancelled
+
+    # --- what the rest of the engine asks ---------------------------------------------------------
+
+    def new(self, work: Work, *, by: str, rollout: str = "") -> Operation:
+        """An operation that is not stored yet."""
+        now = self._clock.now()
+        return Operation(
+            id=new_id(now),
+            host=work.host,
+            kind=work.kind,
+            created_at=now,
+            created_by=by,
+            rollout=rollout,
+            dry_run=work.dry_run,
+        )
+
+    def change_of(self, course: Course, host: Host) -> Change:
+        """The transaction that stores `course`, which began with `host` as it is stored."""
+        changed = (course.host,) if course.host != host else ()
+        return Change(events=course.events, hosts=changed, operations=(course.operation,))
+
+    async def begun_or_queued(self, operation: Operation, host: Host) -> Course:
+        """The course of a new operation that waits where the host is busy. Raises HostHasFailed."""
+        return await self._begun(operation, host, queue=True)
+
+    async def take_up(self, course: Course, *, resumed: bool = False) -> None:
+        """Drive a stored operation; one that is queued, once its host is free."""
+        operation = course.operation
+        if operation.status is OperationStatus.RUNNING:
+            driver = Driver(
+                Course(operation=operation, host=course.host),
+                store=self._store,
+                session=Session(self._connector),
+                performer=self._performer,
+                clock=self._clock,
+                resumed=resumed,
+            )
+            self._drivers[operation.id] = driver
+            self._spawn(self._drive(driver))
+        elif operation.status is OperationStatus.QUEUED:
+            # The operation that it was queued behind may have ended in the meantime.
+            await self._start_next(operation.host)
+
+    async def take_up_unfinished(self) -> int:
+        """Drive again whatever a former server left; how many operations that is."""
+        unfinished = await self._store.unfinished_operations()
+        for operation in unfinished:
+            host = await self._store.host(operation.host)
+            await self.take_up(Course(operation=operation, host=host), resumed=True)
+        return len(unfinished)
+
+    async def stop(self) -> None:
+        """Let go of every running operation; each stays as it is stored."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    async def _begun(self, operation: Operation, host: Host, *, queue: bool) -> Course:
+        running = await self._store.running_operation(host.name)
+        now = self._clock.now()
+        if running is None:
+            return started(operation, host, now)
+        if not queue:
+            raise HostBusy(host=host.name, operation=running.id)
+        return queued(operation, host, now)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = self._tasks.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _drive(self, driver: Driver) -> None:
+        id, host = driver.operation.id, driver.operation.host
+        try:
+            async with self._slots:
+                await driver.run()
+        except Exception:
+            # One operation's fault must not take the others down; at the next start it is taken up.
+            logger.exception("an operation was let go of", extra={"host": host, "run": id})
+        finally:
+            del self._drivers[id]
+        if driver.operation.status.ended:
+            self._when_ended(driver.operation)
+            await self._start_next(host)
+
+    async def _start_next(self, name: str) -> None:
+        while (operation := await self._store.next_queued(name)) is not None:
+            try:
+                host = await self._store.host(name)
+                course = started(operation, host, self._clock.now())
+            except (HostHasFailed, HostNotFound) as error:
+                await self._refuse_queued(operation, error)
+                continue
+            except InvalidTransition:
+                return  # another operation has the host; its end calls again
+            try:
+                committed = await self._store.commit(self.change_of(course, host))
+            except (Conflict, HostBusy):
+                continue
+            await self.take_up(_at(course, host, committed.revision))
+            return
+
+    async def _refuse_queued(self, operation: Operation, error: RequestError) -> None:
+        failed, event = refused(operation, Problem.of(error), self._clock.now())
+        try:
+            await self._store.commit(Change(events=(event,), operations=(failed,)))
+        except Conflict:
+            return
+        self._when_ended(failed)
+
+
+def _at(course: Course, former: Host, revision: int) -> Course:
+    host = course.host
+    if host != former:
+        host = replace(host, revision=revision)
+    return Course(operation=replace(course.operation, revision=revision), host=host)

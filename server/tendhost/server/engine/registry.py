@@ -1,0 +1,206 @@
+"""Hosts are added, changed and removed here."""
+
+from dataclasses import dataclass, replace
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from tendhost.server.clock import Clock
+from tendhost.server.domain.errors import (
+    ConfigurationError,
+    FieldViolation,
+    HostAlreadyExists,
+    HostBusy,
+    HostNotFound,
+    InvalidArgument,
+)
+from tendhost.server.domain.events import (
+    Event,
+    EventBody,
+    HostAcknowledged,
+    HostReconfigured,
+    HostRegistered,
+    HostUnregistered,
+)
+from tendhost.server.domain.host import Host, HostConfig
+from tendhost.server.engine.calls import Call, carried_out
+from tendhost.server.engine.retrying import on_conflict_again
+from tendhost.server.remote.hostkey import matches
+from tendhost.server.remote.protocol import Connector
+from tendhost.server.store.protocol import Change, Store
+
+RECONFIGURABLE = (
+    "addr",
+    "port",
+    "user",
+    "ssh_key",
+    "compose_paths",
+    "tags",
+    "groups",
+    "policy",
+    "policy.auto_reboot",
+    "policy.maintenance_window",
+)
+"""The paths that an update mask may hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """A host that is registered no more."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconfiguration:
+    """What to change of a host: new values for the fields that `mask` names."""
+
+    name: str
+    config: HostConfig
+    mask: tuple[str, ...]
+    repin: bool = False
+    expected_host_key: str = ""
+
+
+class Registry:
+    """The hosts of the fleet."""
+
+    def __init__(self, *, store: Store, connector: Connector, clock: Clock) -> None:
+        self._store = store
+        self._connector = connector
+        self._clock = clock
+
+    async def register(self, config: HostConfig, expected_key: str, call: Call[Host]) -> Host:
+        """Add a host and pin the key that it shows.
+
+        Raises HostAlreadyExists, Unreachable, WorkTimeout, ConfigurationError, InvalidArgument.
+        """
+        _check(config)
+        await self._refuse_known(config.name)
+        host_key = await self._enrolled(config, expected_key)
+        now = self._clock.now()
+        host = Host(config=config, host_key=host_key, registered_at=now)
+        change = Change(
+            events=(Event(at=now, body=HostRegistered(), host=host.name),),
+            hosts=(host,),
+            audit=call.audit(host.name, now),
+            request=call.record(lambda revision: replace(host, revision=revision)),
+        )
+        return await carried_out(
+            self._store, change, lambda revision: replace(host, revision=revision)
+        )
+
+    @on_conflict_again
+    async def reconfigure(self, wanted: Reconfiguration, call: Call[Host]) -> Host:
+        """Change a host's configuration, and with `repin` the key that it must show.
+
+        Raises HostNotFound, HostBusy, InvalidArgument, ConfigurationError, Unreachable.
+        """
+        host = await self._idle_host(wanted.name)
+        config = merged(host.config, wanted)
+        _check(config)
+        changed = replace(host, config=config)
+        if wanted.repin:
+            key = await self._enrolled(config, wanted.expected_host_key)
+            changed = replace(changed, host_key=key)
+        fields = (*wanted.mask, "host_key") if wanted.repin else wanted.mask
+        return await self._saved(changed, HostReconfigured(fields=fields), call)
+
+    @on_conflict_again
+    async def unregister(self, name: str, call: Call[Removed]) -> Removed:
+        """Forget a host; what was done on it stays. Raises HostNotFound, HostBusy."""
+        host = await self._idle_host(name)
+        now = self._clock.now()
+        change = Change(
+            events=(Event(at=now, body=HostUnregistered(), host=name),),
+            removed_hosts=(host,),
+            audit=call.audit(name, now),
+            request=call.record(lambda revision: Removed(revision=revision)),
+        )
+        return await carried_out(self._store, change, lambda revision: Removed(revision=revision))
+
+    @on_conflict_again
+    async def acknowledge(self, name: str, call: Call[Host]) -> Host:
+        """Record who has seen a host's failure. Raises HostNotFound, InvalidTransition."""
+        host = await self._store.host(name)
+        seen = host.acknowledged(by=call.principal, now=self._clock.now())
+        return await self._saved(seen, HostAcknowledged(by=call.principal), call)
+
+    async def _saved(self, host: Host, told: EventBody, call: Call[Host]) -> Host:
+        now = self._clock.now()
+        change = Change(
+            events=(Event(at=now, body=told, host=host.name),),
+            hosts=(host,),
+            audit=call.audit(host.name, now),
+            request=call.record(lambda revision: replace(host, revision=revision)),
+        )
+        return await carried_out(
+            self._store, change, lambda revision: replace(host, revision=revision)
+        )
+
+    async def _refuse_known(self, name: str) -> None:
+        # Said before the network is asked: a second `host add` is answered at once.
+        try:
+            await self._store.host(name)
+        except HostNotFound:
+            return
+        raise HostAlreadyExists(host=name)
+
+    async def _idle_host(self, name: str) -> Host:
+        host = await self._store.host(name)
+        running = await self._store.running_operation(name)
+        if running is not None:
+            raise HostBusy(host=name, operation=running.id)
+        return host
+
+    async def _enrolled(self, config: HostConfig, expected: str) -> str:
+        shown = await self._connector.enrol(
+            host=config.name, address=config.address, port=config.port
+        )
+        if expected and not matches(shown, expected):
+            raise ConfigurationError(
+                field="expected_host_key", value=expected, expected=f"the key it shows: {shown}"
+            )
+        return shown
+
+
+def merged(config: HostConfig, wanted: Reconfiguration) -> HostConfig:
+    """`config` with the masked fields taken from `wanted`. Raises InvalidArgument for other paths."""
+    unknown = [path for path in wanted.mask if path not in RECONFIGURABLE]
+    if unknown:
+        raise InvalidArgument(
+            *(
+                FieldViolation(
+                    "update_mask", f"{path!r} cannot be changed; expected {', '.join(RECONFIGURABLE)}"
+                )
+                for path in unknown
+            )
+        )
+    new = wanted.config
+    for path in wanted.mask:
+        match path:
+            case "policy.auto_reboot":
+                policy = replace(config.policy, auto_reboot=new.policy.auto_reboot)
+                config = replace(config, policy=policy)
+            case "policy.maintenance_window":
+                window = new.policy.maintenance_window
+                config = replace(config, policy=replace(config.policy, maintenance_window=window))
+            case "addr":
+                config = replace(config, address=new.address)
+            case _:
+                config = replace(config, **{path: getattr(new, path)})
+    return config
+
+
+def _check(config: HostConfig) -> None:
+    window = config.policy.maintenance_window
+    if window is None:
+        return
+    try:
+        ZoneInfo(window.time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        # OSError: a name such as "Europe", which is a folder of the database.
+        raise InvalidArgument(
+            FieldViolation(
+                "config.policy.maintenance_window.time_zone",
+                f"{window.time_zone!r} is not an IANA time zone such as 'Europe/Vienna'",
+            )
+        ) from None

@@ -1,0 +1,42 @@
+"""The connection of one operation: opened when it is first needed, kept until the operation ends."""
+
+from tendhost.server.domain.host import Host
+from tendhost.server.remote.protocol import Connector, Remote, Target
+
+
+class Session:
+    """Opens at most one connection at a time to one host."""
+
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+        self._remote: Remote | None = None
+
+    async def remote(self, host: Host) -> Remote:
+        """The open connection, made now if there is none. Raises what Connector.connect raises."""
+        if self._remote is None:
+            self._remote = await self._connector.connect(target_of(host))
+        return self._remote
+
+    async def renewed(self, host: Host) -> Remote:
+        """A connection that was opened after this call began."""
+        await self.close()
+        return await self.remote(host)
+
+    async def close(self) -> None:
+        """End the connection, if there is one."""
+        remote, self._remote = self._remote, None
+        if remote is not None:
+            await remote.close()
+
+
+def target_of(host: Host) -> Target:
+    """Where `host` is and who to be there."""
+    config = host.config
+    return Target(
+        host=config.name,
+        address=config.address,
+        port=config.port,
+        user=config.user,
+        ssh_key=config.ssh_key,
+        host_key=host.host_key,
+    )

@@ -1,0 +1,486 @@
+"""Between protobuf messages and domain values: the only module of the server that knows both."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, time, timedelta
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from tendhost.server.domain import events as domain_events
+from tendhost.server.domain.events import Event
+from tendhost.server.domain.host import Failure, Host, HostConfig, HostStatus, Policy, Problem
+from tendhost.server.domain.inventory import (
+    PackageChange,
+    PendingPackage,
+    Reboot,
+    RebootNeed,
+    SystemFacts,
+    Withheld,
+)
+from tendhost.server.domain.operation import (
+    HealthResult,
+    Operation,
+    OperationKind,
+    OperationStatus,
+    Step,
+    StepName,
+    StepStatus,
+    UpdateResult,
+)
+from tendhost.server.domain.rollout import (
+    Member,
+    MemberStatus,
+    Progress,
+    Rollout,
+    RolloutSpec,
+    RolloutStatus,
+)
+from tendhost.server.domain.selection import HostFilter
+from tendhost.server.domain.states import HostState
+from tendhost.server.domain.window import MaintenanceWindow, Weekday
+from tendhost.server.remote.hostkey import fingerprint
+from tendhost.server.store.protocol import InventoryRecord
+from tendhost.v1 import event_pb2, host_pb2, operation_pb2, rollout_pb2
+
+E = TypeVar("E", bound=StrEnum)
+
+
+def _numbers(kind: type[E], wire: Any) -> Mapping[E, Any]:
+    """Each member of a domain enumeration with its number on the wire, by the contract's naming rule."""
+    prefix = "".join(f"_{c}" if c.isupper() else c.upper() for c in wire.DESCRIPTOR.name)[1:]
+    return {member: wire.Value(f"{prefix}_{member.name}") for member in kind}
+
+
+_HOST_STATE = _numbers(HostState, host_pb2.HostState)
+_REBOOT_NEED = _numbers(RebootNeed, host_pb2.RebootNeed)
+_OPERATION_KIND = _numbers(OperationKind, operation_pb2.OperationKind)
+_OPERATION_STATUS = _numbers(OperationStatus, operation_pb2.OperationStatus)
+_STEP_NAME = _numbers(StepName, operation_pb2.StepName)
+_STEP_STATUS = _numbers(StepStatus, operation_pb2.StepStatus)
+_ROLLOUT_STATUS = _numbers(RolloutStatus, rollout_pb2.RolloutStatus)
+_MEMBER_STATUS = _numbers(MemberStatus, rollout_pb2.RolloutHostStatus)
+_WITHHELD: Mapping[Withheld, Any] = {
+    Withheld.NO: host_pb2.WITHHELD_UNSPECIFIED,
+    Withheld.HELD: host_pb2.WITHHELD_HELD,
+    Withheld.KEPT_BACK: host_pb2.WITHHELD_KEPT_BACK,
+    Withheld.PHASED: host_pb2.WITHHELD_PHASED,
+}
+_STATE_OF = {number: state for state, number in _HOST_STATE.items()}
+_OPERATION_STATUS_OF = {number: status for status, number in _OPERATION_STATUS.items()}
+_ROLLOUT_STATUS_OF = {number: status for status, number in _ROLLOUT_STATUS.items()}
+
+
+def timestamp(at: datetime | None) -> Timestamp | None:
+    """An aware datetime as a Timestamp; None stays None, that is absent."""
+    if at is None:
+        return None
+    # By hand: Timestamp.FromDatetime costs five times as much, and every event carries one.
+    since = at - _EPOCH
+    return Timestamp(
+        seconds=since.days * 86400 + since.seconds, nanos=since.microseconds * 1000
+    )
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+# --- from requests --------------------------------------------------------------------------------
+
+
+def host_config(message: host_pb2.HostConfig) -> HostConfig:
+    """A validated configuration, its defaults filled in."""
+    return HostConfig(
+        name=message.name,
+        address=message.addr,
+        port=message.port or 22,
+        user=message.user or "root",
+        ssh_key=message.ssh_key,
+        compose_paths=tuple(message.compose_paths),
+        tags=tuple(sorted(message.tags)),
+        groups=tuple(sorted(message.groups)),
+        policy=_policy(message.policy),
+    )
+
+
+def _policy(message: host_pb2.Policy) -> Policy:
+    window = None
+    if message.HasField("maintenance_window"):
+        window = MaintenanceWindow(
+            start=time.fromisoformat(message.maintenance_window.start),
+            end=time.fromisoformat(message.maintenance_window.end),
+            days=frozenset(Weekday(day) for day in message.maintenance_window.days),
+            time_zone=message.maintenance_window.time_zone or "UTC",
+        )
+    auto_reboot = message.auto_reboot if message.HasField("auto_reboot") else True
+    return Policy(auto_reboot=auto_reboot, maintenance_window=window)
+
+
+def host_filter(message: host_pb2.HostFilter) -> HostFilter:
+    """A validated filter."""
+    return HostFilter(
+        names=tuple(message.names),
+        all_tags=tuple(message.all_tags),
+        any_tags=tuple(message.any_tags),
+        groups=tuple(message.groups),
+        states=tuple(_STATE_OF[number] for number in message.states),
+        exclude_hosts=tuple(message.exclude_hosts),
+        reboot_needed=message.reboot_needed if message.HasField("reboot_needed") else None,
+        search=message.search,
+    )
+
+
+def rollout_spec(message: rollout_pb2.RolloutSpec) -> RolloutSpec:
+    """A validated request for a rollout, its defaults filled in."""
+    asked = message.filter
+    spec = RolloutSpec(
+        filter=HostFilter(
+            all_tags=tuple(asked.tags),
+            groups=tuple(asked.groups),
+            exclude_hosts=tuple(asked.exclude_hosts),
+        ),
+        dry_run=message.dry_run,
+        **({"batch_size": message.batch_size} if message.HasField("batch_size") else {}),
+        **(
+            {"delay_between_batches": message.delay_between_batches.ToTimedelta()}
+            if message.HasField("delay_between_batches")
+            else {}
+        ),
+    )
+    return spec
+
+
+def operation_statuses(numbers: Iterable[int]) -> tuple[OperationStatus, ...]:
+    """Validated statuses."""
+    return tuple(_OPERATION_STATUS_OF[number] for number in numbers)
+
+
+def rollout_statuses(numbers: Iterable[int]) -> tuple[RolloutStatus, ...]:
+    """Validated statuses."""
+    return tuple(_ROLLOUT_STATUS_OF[number] for number in numbers)
+
+
+# --- hosts ----------------------------------------------------------------------------------------
+
+
+def host_message(host: Host) -> host_pb2.Host:
+    """A host as clients see it."""
+    return host_pb2.Host(
+        config=_config_message(host.config),
+        status=_status_message(host),
+        host_key_fingerprint=fingerprint(host.host_key),
+        registered_at=timestamp(host.registered_at),
+        revision=host.revision,
+    )
+
+
+def _config_message(config: HostConfig) -> host_pb2.HostConfig:
+    policy = host_pb2.Policy(auto_reboot=config.policy.auto_reboot)
+    window = config.policy.maintenance_window
+    if window is not None:
+        policy.maintenance_window.CopyFrom(
+            host_pb2.MaintenanceWindow(
+                start=f"{window.start:%H:%M}",
+                end=f"{window.end:%H:%M}",
+                days=[host_pb2.Weekday.Name(day) for day in sorted(window.days)],
+                time_zone=window.time_zone,
+            )
+        )
+    return host_pb2.HostConfig(
+        name=config.name,
+        addr=config.address,
+        port=config.port,
+        user=config.user,
+        ssh_key=config.ssh_key,
+        compose_paths=config.compose_paths,
+        tags=config.tags,
+        groups=config.groups,
+        policy=policy,
+    )
+
+
+def _status_message(host: Host) -> host_pb2.HostStatus:
+    status: HostStatus = host.status
+    return host_pb2.HostStatus(
+        name=host.name,
+        state=_HOST_STATE[status.state],
+        last_updated=timestamp(status.last_updated),
+        pending_updates=status.pending_count,
+        pending_security_updates=status.pending_security_count,
+        error=status.last_problem.message if status.last_problem else "",
+        tags=host.config.tags,
+        queried_at=timestamp(status.queried_at),
+        reboot=_reboot_message(status.reboot),
+        healthy=status.healthy,
+        failure=_failure_message(status.failure),
+        retry_count=status.retry_count,
+        os_name=status.os_name,
+    )
+
+
+def _reboot_message(reboot: Reboot) -> host_pb2.Reboot:
+    return host_pb2.Reboot(
+        need=_REBOOT_NEED[reboot.need], reason=reboot.reason, since=timestamp(reboot.since)
+    )
+
+
+def _failure_message(failure: Failure | None) -> host_pb2.Failure | None:
+    if failure is None:
+        return None
+    return host_pb2.Failure(
+        previous_state=_HOST_STATE[failure.previous_state],
+        step=failure.step,
+        problem=_problem_message(failure.problem),
+        failed_at=timestamp(failure.failed_at),
+        retry_count=failure.retry_count,
+        acknowledged_by=failure.acknowledged_by,
+        acknowledged_at=timestamp(failure.acknowledged_at),
+    )
+
+
+def _problem_message(problem: Problem | None) -> host_pb2.Problem | None:
+    if problem is None:
+        return None
+    return host_pb2.Problem(reason=problem.reason, message=problem.message, facts=problem.facts)
+
+
+def inventory_message(record: InventoryRecord) -> host_pb2.Inventory:
+    """A stored inventory as clients see it."""
+    inventory = record.inventory
+    return host_pb2.Inventory(
+        host=record.host,
+        system=_system_message(inventory.system),
+        pending_updates=[_pending_message(package) for package in record.pending.packages],
+        packages=[
+            host_pb2.InstalledPackage(name=name, version=version)
+            for name, version in inventory.installed
+        ],
+        collected_at=timestamp(inventory.collected_at),
+    )
+
+
+def _system_message(system: SystemFacts) -> host_pb2.SystemFacts:
+    message = host_pb2.SystemFacts(
+        os_id=system.os_id,
+        os_version=system.os_version,
+        os_name=system.os_name,
+        kernel=system.kernel,
+        architecture=system.architecture,
+        boot_id=system.boot_id,
+        package_manager=system.package_manager,
+        container=system.container,
+    )
+    if system.uptime is not None:
+        message.uptime.FromTimedelta(system.uptime)
+    return message
+
+
+def _pending_message(package: PendingPackage) -> host_pb2.PendingPackage:
+    return host_pb2.PendingPackage(
+        name=package.name,
+        from_version=package.from_version,
+        to_version=package.to_version,
+        architecture=package.architecture,
+        origin=package.origin,
+        security=package.security,
+        withheld=_WITHHELD[package.withheld],
+    )
+
+
+# --- operations -----------------------------------------------------------------------------------
+
+
+def operation_message(operation: Operation) -> operation_pb2.Operation:
+    """An operation as clients see it."""
+    return operation_pb2.Operation(
+        id=operation.id,
+        host=operation.host,
+        kind=_OPERATION_KIND[operation.kind],
+        status=_OPERATION_STATUS[operation.status],
+        dry_run=operation.dry_run,
+        rollout_id=operation.rollout,
+        created_by=operation.created_by,
+        created_at=timestamp(operation.created_at),
+        started_at=timestamp(operation.started_at),
+        ended_at=timestamp(operation.ended_at),
+        steps=[_step_message(step) for step in operation.steps],
+        problem=_problem_message(operation.problem),
+        update=_update_message(operation.update, dry_run=operation.dry_run),
+        health=_health_message(operation.health) if operation.update is None else None,
+        log_size=operation.log_size,
+        revision=operation.revision,
+    )
+
+
+def _step_message(step: Step) -> operation_pb2.Step:
+    return operation_pb2.Step(
+        name=_STEP_NAME[step.name],
+        status=_STEP_STATUS[step.status],
+        started_at=timestamp(step.started_at),
+        ended_at=timestamp(step.ended_at),
+        detail=step.detail,
+    )
+
+
+def _update_message(
+    result: UpdateResult | None, *, dry_run: bool = False
+) -> operation_pb2.UpdateResult | None:
+    if result is None:
+        return None
+    changes = planned_changes(result) if dry_run else result.changes
+    return operation_pb2.UpdateResult(
+        success=result.success,
+        upgraded_count=0 if dry_run else len(result.changes),
+        packages=[
+            operation_pb2.PackageChange(
+                name=change.name, from_version=change.from_version, to_version=change.to_version
+            )
+            for change in changes
+        ],
+        reboot_required=result.reboot_required is RebootNeed.NEEDED,
+        rebooted=result.rebooted,
+        withheld=[_pending_message(p) for p in result.planned if p.withheld is not Withheld.NO],
+        kept_conffiles=result.kept_conffiles,
+    )
+
+
+def planned_changes(result: UpdateResult) -> tuple[PackageChange, ...]:
+    """What the update that was only tried would change."""
+    return tuple(
+        PackageChange(
+            name=package.name, from_version=package.from_version, to_version=package.to_version
+        )
+        for package in result.planned
+        if package.withheld is Withheld.NO
+    )
+
+
+def _health_message(result: HealthResult | None) -> operation_pb2.HealthResult | None:
+    if result is None:
+        return None
+    return operation_pb2.HealthResult(healthy=result.healthy, message=result.message)
+
+
+# --- rollouts -------------------------------------------------------------------------------------
+
+
+def rollout_message(rollout: Rollout) -> rollout_pb2.Rollout:
+    """A rollout as clients see it."""
+    spec = rollout.spec
+    delay = spec.delay_between_batches
+    message = rollout_pb2.Rollout(
+        id=rollout.id,
+        spec=rollout_pb2.RolloutSpec(
+            batch_size=spec.batch_size,
+            filter=rollout_pb2.RolloutFilter(
+                tags=spec.filter.all_tags,
+                groups=spec.filter.groups,
+                exclude_hosts=spec.filter.exclude_hosts,
+            ),
+            dry_run=spec.dry_run,
+        ),
+        status=_ROLLOUT_STATUS[rollout.status],
+        progress=_progress_message(rollout.progress),
+        batch=rollout.batch + 1,
+        batches=rollout.batches,
+        next_batch_at=timestamp(rollout.next_batch_at),
+        created_by=rollout.created_by,
+        created_at=timestamp(rollout.created_at),
+        ended_at=timestamp(rollout.ended_at),
+        revision=rollout.revision,
+    )
+    message.spec.delay_between_batches.FromTimedelta(delay if delay else timedelta())
+    return message
+
+
+def _progress_message(progress: Progress) -> rollout_pb2.RolloutProgress:
+    return rollout_pb2.RolloutProgress(
+        total_hosts=progress.total_hosts,
+        pending=progress.pending,
+        in_progress=progress.in_progress,
+        completed=progress.completed,
+        failed=progress.failed,
+        skipped=progress.skipped,
+    )
+
+
+def member_message(member: Member) -> rollout_pb2.RolloutHost:
+    """One host of a rollout as clients see it."""
+    return rollout_pb2.RolloutHost(
+        host=member.host,
+        batch=member.batch + 1,
+        status=_MEMBER_STATUS[member.status],
+        operation_id=member.operation,
+        detail=member.detail,
+    )
+
+
+# --- events ---------------------------------------------------------------------------------------
+
+
+def event_message(event: Event) -> event_pb2.Event:
+    """An event as clients see it."""
+    field, body = _BODIES[type(event.body)]
+    return event_pb2.Event(
+        revision=event.revision,
+        at=timestamp(event.at),
+        host=event.host,
+        operation_id=event.operation,
+        rollout_id=event.rollout,
+        **{field: body(event.body)},
+    )
+
+
+def _state_changed(body: domain_events.StateChanged) -> event_pb2.StateChanged:
+    message = event_pb2.StateChanged(to=_HOST_STATE[body.to], cause=body.cause)
+    setattr(message, "from", _HOST_STATE[body.origin])
+    return message
+
+
+def _operation_changed(body: domain_events.OperationChanged) -> event_pb2.OperationChanged:
+    return event_pb2.OperationChanged(
+        kind=_OPERATION_KIND[body.kind],
+        status=_OPERATION_STATUS[body.status],
+        step=_STEP_NAME[body.step] if body.step else None,
+        message=body.message,
+    )
+
+
+def _rollout_changed(body: domain_events.RolloutChanged) -> event_pb2.RolloutChanged:
+    return event_pb2.RolloutChanged(
+        status=_ROLLOUT_STATUS[body.status],
+        progress=_progress_message(body.progress),
+        batch=body.batch + 1,
+        batches=body.batches,
+    )
+
+
+_BODIES: Mapping[type, tuple[str, Callable[[Any], Any]]] = {
+    domain_events.HostRegistered: ("host_registered", lambda _: event_pb2.HostRegistered()),
+    domain_events.HostUnregistered: ("host_unregistered", lambda _: event_pb2.HostUnregistered()),
+    domain_events.HostReconfigured: (
+        "host_reconfigured",
+        lambda body: event_pb2.HostReconfigured(fields=body.fields),
+    ),
+    domain_events.HostAcknowledged: (
+        "host_acknowledged",
+        lambda body: event_pb2.HostAcknowledged(by=body.by),
+    ),
+    domain_events.HostConnected: ("host_connected", lambda _: event_pb2.HostConnected()),
+    domain_events.HostDisconnected: (
+        "host_disconnected",
+        lambda body: event_pb2.HostDisconnected(reason=body.reason),
+    ),
+    domain_events.StateChanged: ("state_changed", _state_changed),
+    domain_events.UpdateProgress: (
+        "update_progress",
+        lambda body: event_pb2.UpdateProgress(
+            package=body.package, percent=body.percent, phase=body.phase
+        ),
+    ),
+    domain_events.UpdateCompleted: (
+        "update_completed",
+        lambda body: event_pb2.UpdateCompleted(result=_update_message(body.result)),
+    ),
+    domain_events.OperationChanged: ("operation_changed", _operation_changed),
+    domain_events.RolloutChanged: ("rollout_changed", _rollout_changed),
+}

@@ -1,0 +1,167 @@
+"""HostService."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+from tendhost.server.domain.host import Host
+from tendhost.server.domain.operation import Operation, OperationKind
+from tendhost.server.engine.engine import Engine
+from tendhost.server.engine.operations import Retried, Work
+from tendhost.server.engine.registry import Reconfiguration, Removed
+from tendhost.server.rpc.convert import (
+    host_config,
+    host_filter,
+    host_message,
+    inventory_message,
+    operation_message,
+)
+from tendhost.server.rpc.interceptor import call, validate
+from tendhost.server.rpc.paging import page_size, position, token
+from tendhost.v1 import host_service_pb2 as pb
+from tendhost.v1 import host_service_pb2_grpc
+
+R = TypeVar("R", bound=Message)
+
+
+class HostServicer(host_service_pb2_grpc.HostServiceServicer):
+    """The registry of hosts, and the work that is done on one of them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._store = engine.store
+
+    async def RegisterHost(
+        self, request: pb.RegisterHostRequest, context: Any
+    ) -> pb.RegisterHostResponse:
+        encode = with_host(pb.RegisterHostResponse)
+        config = host_config(request.config)
+        registry = self._engine.registry
+        return encode(await registry.register(config, request.expected_host_key, call(encode)))
+
+    async def GetHost(self, request: pb.GetHostRequest, context: Any) -> pb.GetHostResponse:
+        host = await self._store.host(request.name)
+        running = await self._store.running_operation(request.name)
+        return pb.GetHostResponse(
+            host=host_message(host), operation_id=running.id if running else ""
+        )
+
+    async def ListHosts(self, request: pb.ListHostsRequest, context: Any) -> pb.ListHostsResponse:
+        page = await self._store.hosts(
+            host_filter(request.filter),
+            after=position(request, request.page_token),
+            limit=page_size(request.page_size),
+        )
+        following = token(request, page.items[-1].name) if page.more else ""
+        hosts = [host_message(host) for host in page.items]
+        return pb.ListHostsResponse(hosts=hosts, next_page_token=following)
+
+    async def ReconfigureHost(
+        self, request: pb.ReconfigureHostRequest, context: Any
+    ) -> pb.ReconfigureHostResponse:
+        encode = with_host(pb.ReconfigureHostResponse)
+        # Only what the mask names is meant, so only that is held to the rules; the rest is filled in.
+        wanted = reconfiguration(request)
+        return encode(await self._engine.registry.reconfigure(wanted, call(encode)))
+
+    async def UnregisterHost(
+        self, request: pb.UnregisterHostRequest, context: Any
+    ) -> pb.UnregisterHostResponse:
+        def encode(removed: Removed) -> pb.UnregisterHostResponse:
+            return pb.UnregisterHostResponse(revision=removed.revision)
+
+        return encode(await self._engine.registry.unregister(request.name, call(encode)))
+
+    async def ListGroups(
+        self, request: pb.ListGroupsRequest, context: Any
+    ) -> pb.ListGroupsResponse:
+        groups = await self._store.groups()
+        return pb.ListGroupsResponse(groups=[pb.NameCount(name=n, hosts=c) for n, c in groups])
+
+    async def ListTags(self, request: pb.ListTagsRequest, context: Any) -> pb.ListTagsResponse:
+        tags = await self._store.tags()
+        return pb.ListTagsResponse(tags=[pb.NameCount(name=n, hosts=c) for n, c in tags])
+
+    async def GetInventory(
+        self, request: pb.GetInventoryRequest, context: Any
+    ) -> pb.GetInventoryResponse:
+        record = await self._store.inventory(request.name)
+        return pb.GetInventoryResponse(inventory=inventory_message(record))
+
+    async def QueryInventory(
+        self, request: pb.QueryInventoryRequest, context: Any
+    ) -> pb.QueryInventoryResponse:
+        work = Work(host=request.name, kind=OperationKind.QUERY, queue=request.queue)
+        encode = with_operation(pb.QueryInventoryResponse)
+        return encode(await self._engine.operations.start(work, call(encode)))
+
+    async def StartUpdate(
+        self, request: pb.StartUpdateRequest, context: Any
+    ) -> pb.StartUpdateResponse:
+        work = Work(
+            host=request.name,
+            kind=OperationKind.UPDATE,
+            dry_run=request.dry_run,
+            queue=request.queue,
+        )
+        encode = with_operation(pb.StartUpdateResponse)
+        return encode(await self._engine.operations.start(work, call(encode)))
+
+    async def RebootHost(
+        self, request: pb.RebootHostRequest, context: Any
+    ) -> pb.RebootHostResponse:
+        work = Work(host=request.name, kind=OperationKind.REBOOT, queue=request.queue)
+        encode = with_operation(pb.RebootHostResponse)
+        return encode(await self._engine.operations.start(work, call(encode)))
+
+    async def CheckHealth(
+        self, request: pb.CheckHealthRequest, context: Any
+    ) -> pb.CheckHealthResponse:
+        work = Work(host=request.name, kind=OperationKind.CHECK, queue=request.queue)
+        encode = with_operation(pb.CheckHealthResponse)
+        return encode(await self._engine.operations.start(work, call(encode)))
+
+    async def RetryHost(self, request: pb.RetryHostRequest, context: Any) -> pb.RetryHostResponse:
+        def encode(retried: Retried) -> pb.RetryHostResponse:
+            return pb.RetryHostResponse(
+                host=host_message(retried.host), operation=operation_message(retried.operation)
+            )
+
+        return encode(await self._engine.operations.retry(request.name, call(encode)))
+
+    async def AcknowledgeHost(
+        self, request: pb.AcknowledgeHostRequest, context: Any
+    ) -> pb.AcknowledgeHostResponse:
+        encode = with_host(pb.AcknowledgeHostResponse)
+        return encode(await self._engine.registry.acknowledge(request.name, call(encode)))
+
+
+def with_host(response: Callable[..., R]) -> Callable[[Host], R]:
+    """Makes the response that carries a host."""
+    return lambda host: response(host=host_message(host), revision=host.revision)
+
+
+def with_operation(response: Callable[..., R]) -> Callable[[Operation], R]:
+    """Makes the response that carries an operation."""
+    return lambda operation: response(operation=operation_message(operation))
+
+
+def reconfiguration(request: pb.ReconfigureHostRequest) -> Reconfiguration:
+    """What to change. Raises InvalidArgument where a masked field breaks a rule of the contract."""
+    probe = pb.RegisterHostRequest()
+    probe.config.CopyFrom(request.config)
+    masked = {path.split(".")[0] for path in request.update_mask.paths}
+    for field in probe.config.DESCRIPTOR.fields:
+        if field.name not in masked:
+            probe.config.ClearField(field.name)
+    # The two that are always required, so that their absence is not what is complained about.
+    probe.config.name = request.name
+    probe.config.addr = probe.config.addr if "addr" in masked else "unchanged"
+    validate(probe)
+    return Reconfiguration(
+        name=request.name,
+        config=host_config(probe.config),
+        mask=tuple(request.update_mask.paths),
+        repin=request.repin_host_key,
+        expected_host_key=request.expected_host_key,
+    )

@@ -1,0 +1,100 @@
+"""OperationService."""
+
+import asyncio
+from typing import Any
+
+from tendhost.server.domain.operation import Operation
+from tendhost.server.engine.engine import Engine
+from tendhost.server.rpc.convert import operation_message, operation_statuses
+from tendhost.server.rpc.feed import Feed
+from tendhost.server.rpc.interceptor import call
+from tendhost.server.rpc.paging import page_size, position, token
+from tendhost.server.rpc.sending import send
+from tendhost.v1 import operation_service_pb2 as pb
+from tendhost.v1 import operation_service_pb2_grpc
+
+DEFAULT_WAIT_SECONDS = 60.0
+LOG_PAGE = 64 * 1024
+
+
+class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
+    """The work on hosts, as it goes and as it went."""
+
+    def __init__(self, engine: Engine, feed: Feed) -> None:
+        self._engine = engine
+        self._store = engine.store
+        self._feed = feed
+
+    async def GetOperation(
+        self, request: pb.GetOperationRequest, context: Any
+    ) -> pb.GetOperationResponse:
+        operation = await self._store.operation(request.id)
+        return pb.GetOperationResponse(operation=operation_message(operation))
+
+    async def ListOperations(
+        self, request: pb.ListOperationsRequest, context: Any
+    ) -> pb.ListOperationsResponse:
+        page = await self._store.operations(
+            host=request.host,
+            rollout=request.rollout_id,
+            statuses=operation_statuses(request.statuses),
+            before=position(request, request.page_token),
+            limit=page_size(request.page_size),
+        )
+        following = token(request, page.items[-1].id) if page.more else ""
+        operations = [operation_message(operation) for operation in page.items]
+        return pb.ListOperationsResponse(operations=operations, next_page_token=following)
+
+    async def WaitOperation(
+        self, request: pb.WaitOperationRequest, context: Any
+    ) -> pb.WaitOperationResponse:
+        seconds = DEFAULT_WAIT_SECONDS
+        if request.HasField("timeout"):
+            seconds = request.timeout.ToTimedelta().total_seconds()
+        operation = await self._store.operation(request.id)
+        try:
+            async with asyncio.timeout(seconds):
+                while not operation.status.ended and not self._feed.closing:
+                    await self._changed(operation)
+                    operation = await self._store.operation(request.id)
+        except TimeoutError:
+            pass  # the answer says how far it is
+        return pb.WaitOperationResponse(operation=operation_message(operation))
+
+    async def CancelOperation(
+        self, request: pb.CancelOperationRequest, context: Any
+    ) -> pb.CancelOperationResponse:
+        def encode(operation: Operation) -> pb.CancelOperationResponse:
+            return pb.CancelOperationResponse(
+                operation=operation_message(operation), message=operation.cancellation
+            )
+
+        return encode(await self._engine.operations.cancel(request.id, call(encode)))
+
+    async def WatchOperation(self, request: pb.WatchOperationRequest, context: Any) -> None:
+        operation = await self._store.operation(request.id)
+        offset = request.log_offset
+        while True:
+            if not operation.status.ended:
+                await send(
+                    context, pb.WatchOperationResponse(operation=operation_message(operation))
+                )
+            offset = await self._send_log(operation, offset, context)
+            if operation.status.ended or self._feed.closing:
+                break
+            await self._changed(operation)
+            operation = await self._store.operation(request.id)
+        await send(context, pb.WatchOperationResponse(operation=operation_message(operation)))
+
+    async def _send_log(self, operation: Operation, offset: int, context: Any) -> int:
+        while offset < operation.log_size:
+            data = await self._store.log(operation.id, offset=offset, limit=LOG_PAGE)
+            if not data:
+                break
+            chunk = pb.LogChunk(offset=offset, data=data)
+            await send(context, pb.WatchOperationResponse(log=chunk))
+            offset += len(data)
+        return offset
+
+    async def _changed(self, operation: Operation) -> None:
+        await self._feed.until(operation.revision, lambda event: event.operation == operation.id)

@@ -1,0 +1,114 @@
+"""The gRPC server: its services, its options, its start and its end."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from tendhost.server.domain.errors import ConfigurationError
+from tendhost.server.engine.engine import Engine
+from tendhost.server.rpc.events import EventServicer
+from tendhost.server.rpc.feed import Feed
+from tendhost.server.rpc.hosts import HostServicer
+from tendhost.server.rpc.interceptor import Gate, validate
+from tendhost.server.rpc.operations import OperationServicer
+from tendhost.server.rpc.reflection import add_reflection
+from tendhost.server.rpc.rollouts import RolloutServicer
+from tendhost.server.rpc.system import SystemServicer
+from tendhost.v1 import (
+    event_service_pb2,
+    event_service_pb2_grpc,
+    host_service_pb2,
+    host_service_pb2_grpc,
+    operation_service_pb2,
+    operation_service_pb2_grpc,
+    rollout_service_pb2,
+    rollout_service_pb2_grpc,
+    system_service_pb2,
+    system_service_pb2_grpc,
+)
+
+logger = logging.getLogger(__name__)
+
+SERVICES = tuple(
+    module.DESCRIPTOR.services_by_name[name].full_name
+    for module, name in (
+        (host_service_pb2, "HostService"),
+        (operation_service_pb2, "OperationService"),
+        (rollout_service_pb2, "RolloutService"),
+        (event_service_pb2, "EventService"),
+        (system_service_pb2, "SystemService"),
+    )
+)
+
+GRACE_SECONDS = 5.0
+"""How long calls that are under way may take to end when the server stops."""
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", 1 << 20),
+    ("grpc.so_reuseport", 0),  # else a second server on the port is not noticed
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # Clients that ping eagerly are let be: a watch has to notice a dead link.
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
+@asynccontextmanager
+async def serving(engine: Engine, address: str) -> AsyncIterator[str]:
+    """Serve `engine` at `address` ("127.0.0.1:50051", "unix:/path") while the context lasts.
+
+    Gives the address with the port that was really taken, which matters for port 0. At the end the
+    streams are told to end and calls under way are given GRACE_SECONDS. Raises ConfigurationError
+    when the address cannot be had.
+    """
+    feed = Feed(engine.store)
+    server = grpc.aio.server(interceptors=(Gate(engine.store),), options=_OPTIONS)
+    host_service_pb2_grpc.add_HostServiceServicer_to_server(HostServicer(engine), server)
+    operation_service_pb2_grpc.add_OperationServiceServicer_to_server(
+        OperationServicer(engine, feed), server
+    )
+    rollout_service_pb2_grpc.add_RolloutServiceServicer_to_server(
+        RolloutServicer(engine, feed), server
+    )
+    event_service_pb2_grpc.add_EventServiceServicer_to_server(EventServicer(engine, feed), server)
+    system_service_pb2_grpc.add_SystemServiceServicer_to_server(SystemServicer(engine), server)
+    readiness = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(readiness, server)
+    add_reflection(server, (*SERVICES, health.SERVICE_NAME))
+    bound = _bound(server, address)
+    # The first validation compiles the rules, which takes milliseconds: not at a user's cost.
+    validate(host_service_pb2.ListHostsRequest())
+    following = asyncio.create_task(feed.run())
+    await server.start()
+    await _set_health(readiness, health_pb2.HealthCheckResponse.SERVING)
+    try:
+        yield bound
+    finally:
+        await _set_health(readiness, health_pb2.HealthCheckResponse.NOT_SERVING)
+        feed.close()
+        await server.stop(GRACE_SECONDS)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+def _bound(server: grpc.aio.Server, address: str) -> str:
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError:
+        port = 0
+    if port == 0:
+        raise ConfigurationError(
+            field="listen", value=address, expected="an address of this machine that is not in use"
+        )
+    if address.startswith("unix:"):
+        return address
+    return f"{address.rpartition(':')[0]}:{port}"
+
+
+async def _set_health(readiness: health.aio.HealthServicer, status: int) -> None:
+    for service in ("", *SERVICES):
+        await readiness.set(service, status)

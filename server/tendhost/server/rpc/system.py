@@ -1,0 +1,27 @@
+"""SystemService."""
+
+from importlib.metadata import version
+from typing import Any
+
+from tendhost.server.engine.engine import Engine
+from tendhost.v1 import system_service_pb2 as pb
+from tendhost.v1 import system_service_pb2_grpc
+
+
+class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
+    """The server itself."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._store = engine.store
+
+    async def GetServerInfo(
+        self, request: pb.GetServerInfoRequest, context: Any
+    ) -> pb.GetServerInfoResponse:
+        bounds = await self._store.log_bounds()
+        return pb.GetServerInfoResponse(
+            version=version("tendhost"),
+            log_id=bounds.log_id,
+            revision=bounds.current,
+            oldest_revision=bounds.oldest,
+            hosts=await self._store.count_hosts(),
+        )
