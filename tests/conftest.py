@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Generator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,27 +20,27 @@ os.environ["PATH"] = os.pathsep.join([str(TOOLS), os.environ.get("PATH", os.defp
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips, with the reason, what this machine cannot run."""
-    lacking = {"fleet": why_no_fleet(), "grpcurl": why_no_grpcurl()}
     for item in items:
-        for marker, reason in lacking.items():
-            if reason and item.get_closest_marker(marker):
+        for marker, why_not in (("fleet", why_no_fleet), ("grpcurl", why_no_grpcurl)):
+            if item.get_closest_marker(marker) and (reason := why_not()):
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
+@cache
 def why_no_fleet() -> str | None:
     """Why a fleet of real hosts cannot run here; None where it can."""
     if os.environ.get("FLEET") == "simulated":
-        return "FLEET=simulated"
-    if os.geteuid() != 0:
-        return "a fleet of real hosts needs root"
-    if shutil.which("apt-get") is None:
-        return "a fleet of real hosts needs Debian or Ubuntu"
-    return None
+        return "no fleet of real hosts: FLEET=simulated"
+    from tests.fleet.requirements import missing_requirements
+
+    missing = missing_requirements()
+    return f"no fleet of real hosts: {'; '.join(missing)}" if missing else None
 
 
+@cache
 def why_no_grpcurl() -> str | None:
     """Why grpcurl cannot be run; None where it can."""
-    return None if shutil.which("grpcurl") else "grpcurl is missing: `make tools` builds it"
+    return None if shutil.which("grpcurl") else "no grpcurl: `make tools` builds it"
 
 
 @pytest.hookimpl(wrapper=True)
