@@ -1,0 +1,185 @@
+"""What a host says of itself without any package manager: system, privilege, container, disks."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from tendhost.server.domain.inventory import SystemFacts
+from tendhost.server.packages.errors import ParseFailed
+from tendhost.server.packages.script import Part
+
+FACTS = r"""
+os_release() { cat /etc/os-release || cat /usr/lib/os-release; }
+boot() { cat /proc/sys/kernel/random/boot_id /proc/uptime /proc/1/stat; }
+privilege() { id -u && id -un && { [ "$(id -u)" = 0 ] || sudo -n true; }; }
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n env LC_ALL=C "$@"; fi; }
+container() {
+  if command -v systemd-detect-virt >/dev/null; then systemd-detect-virt -c || :
+  elif [ -e /run/systemd/container ]; then cat /run/systemd/container
+  elif [ -e /.dockerenv ]; then echo docker
+  elif [ -e /run/.containerenv ]; then echo podman
+  elif [ -r /proc/1/environ ]; then tr '\0' '\n' </proc/1/environ | sed -n 's/^container=//p'
+  fi
+}
+manager() {
+  for m in apt-get dnf yum zypper pacman apk; do ! command -v $m >/dev/null || echo $m; done
+}
+disk() {
+  for d in / /boot /usr /var /var/cache/apt/archives; do [ -d $d ] && set -- "$@" $d; done
+  echo "$@"; df -Pk "$@"
+}
+part os_release os_release
+part uname uname -rvm
+part boot boot
+part privilege privilege; privileged=$rc
+part container container; contained=$out
+part manager manager; managers=$out
+part disk disk
+""".strip()
+"""The parts that every script begins with. They set `privileged` (0: yes), `contained` and
+`managers`; `as_root` runs a command as root."""
+
+FACT_PARTS = ("os_release", "uname", "boot", "privilege", "container", "manager", "disk")
+
+
+class Privilege(StrEnum):
+    """How the user who logged in may become root."""
+
+    ROOT = "root"
+    SUDO = "sudo"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskSpace:
+    """Free space where `path` lies; paths with the same `mount` share it."""
+
+    path: str
+    mount: str
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NativeFacts:
+    """All that a host says of itself."""
+
+    system: SystemFacts
+    kernel_build: str
+    """What uname(2) calls the version: "#1 SMP PREEMPT_DYNAMIC Debian 6.1.69-1 (2023-12-30)"."""
+    init_started: str
+    """The start time of process 1 in clock ticks: in a container it tells one start from another,
+    where the boot id is the outer kernel's."""
+    privilege: Privilege
+    user: str
+    privilege_words: str
+    """What sudo said where it refused."""
+    managers: tuple[str, ...]
+    """The package managers found, as commands."""
+    disks: tuple[DiskSpace, ...]
+
+
+def parse_os_release(text: str) -> dict[str, str]:
+    """The assignments of os-release(5): shell-like quoting, with backslashes before ``"$`\\``.
+
+    Lines that are no assignment are left out, as os-release(5) allows.
+    """
+    found: dict[str, str] = {}
+    for line in text.split("\n"):
+        key, equals, value = line.strip().partition("=")
+        if not equals or not _KEY.match(key):
+            continue
+        if len(value) >= 2 and value[0] == value[-1] == "'":
+            found[key] = value[1:-1]
+        elif len(value) >= 2 and value[0] == value[-1] == '"':
+            found[key] = _ESCAPED.sub(r"\1", value[1:-1])
+        else:
+            found[key] = _ESCAPED.sub(r"\1", value)
+    return found
+
+
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_ESCAPED = re.compile(r'\\(["$`\\\'])')
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
+_UPTIME = re.compile(r"(\d{1,12}\.\d{1,9}) \d+\.\d+\Z")
+
+
+def parse_facts(parts: Mapping[str, Part]) -> NativeFacts:
+    """Understand the parts of FACTS. Raises ParseFailed."""
+    release = parse_os_release(parts["os_release"].stdout)
+    kernel, build, machine = _parse_uname(parts["uname"].stdout)
+    boot_id, uptime, init_started = _parse_boot(parts["boot"].stdout)
+    privilege, user = _parse_privilege(parts["privilege"])
+    container = parts["container"].stdout.partition("\n")[0].strip()
+    managers = tuple(parts["manager"].stdout.split())
+    system = SystemFacts(
+        os_id=release.get("ID", ""),
+        os_version=release.get("VERSION_ID", ""),
+        os_name=release.get("PRETTY_NAME", ""),
+        kernel=kernel,
+        architecture=machine,
+        boot_id=boot_id,
+        uptime=uptime,
+        package_manager="apt" if "apt-get" in managers else "",
+        container=container not in ("", "none"),
+    )
+    return NativeFacts(
+        system=system,
+        kernel_build=build,
+        init_started=init_started,
+        privilege=privilege,
+        user=user,
+        privilege_words=parts["privilege"].words,
+        managers=managers,
+        disks=_parse_disk(parts["disk"].stdout),
+    )
+
+
+def _parse_uname(text: str) -> tuple[str, str, str]:
+    # `uname -rvm` prints release, version and machine in this order; only the version has spaces.
+    words = text.strip().split(" ")
+    if len(words) < 3:
+        raise ParseFailed(part="uname", line=text)
+    return words[0], " ".join(words[1:-1]), words[-1]
+
+
+def _parse_boot(text: str) -> tuple[str, timedelta | None, str]:
+    # A file that cannot be read leaves its line out, so each line is known by its shape.
+    boot_id, uptime, init_started = "", None, ""
+    for line in text.split("\n"):
+        if _UUID.match(line):
+            boot_id = line
+        elif match := _UPTIME.match(line):
+            uptime = timedelta(seconds=float(match[1]))
+        elif line.startswith("1 ("):
+            # proc(5): the command may hold anything, so count from the last parenthesis; the
+            # start time is field 22.
+            fields = line.rpartition(")")[2].split()
+            init_started = fields[19] if len(fields) > 19 else ""
+    return boot_id, uptime, init_started
+
+
+def _parse_privilege(part: Part) -> tuple[Privilege, str]:
+    uid, _, user = part.stdout.partition("\n")
+    if not uid.isdigit():
+        raise ParseFailed(part="privilege", line=part.stdout)
+    if uid == "0":
+        return Privilege.ROOT, user
+    return (Privilege.NONE if part.status else Privilege.SUDO), user
+
+
+def _parse_disk(text: str) -> tuple[DiskSpace, ...]:
+    # POSIX df -P: file system, blocks, used, available, capacity, mount point; one line a path.
+    paths, _, table = text.partition("\n")
+    rows = table.split("\n")[1:]
+    found = []
+    for path, row in zip(paths.split(), rows, strict=False):
+        match = _DF.search(row)
+        if match is None:
+            raise ParseFailed(part="disk", line=row)
+        found.append(DiskSpace(path=path, mount=match[2], free_bytes=max(0, int(match[1])) * 1024))
+    return tuple(found)
+
+
+_DF = re.compile(r" \d+ +-?\d+ +(-?\d{1,18}) +(?:\d+%|-) (/.*)\Z")

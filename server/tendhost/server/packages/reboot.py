@@ -1,0 +1,180 @@
+"""Whether a host needs a reboot, and why: decided from what the host shows, never guessed.
+
+The rules, the first that speaks wins:
+
+1. `/run/reboot-required` exists: NEEDED. Packages touch it; those in `.pkgs` beside it are named.
+2. Not in containers, whose kernel is not theirs: a kernel of the running flavour is installed that
+   is newer than the running one, or the running one's package was upgraded in place: NEEDED.
+3. Not in containers: needrestart(1), where there is one, sees another kernel: NEEDED. It is
+   overruled, and the answer is UNKNOWN, where dpkg says the opposite.
+4. Something above could not be read, or makes no sense: UNKNOWN.
+5. Else NOT_NEEDED.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from tendhost.server.domain.inventory import Reboot, RebootNeed
+from tendhost.server.packages.errors import ParseFailed
+from tendhost.server.packages.script import Part
+
+REBOOT = r"""
+reboot_required() {
+  [ -e /run/reboot-required ] || { echo no; return 0; }
+  echo yes
+  [ ! -e /run/reboot-required.pkgs ] || sort -u /run/reboot-required.pkgs
+}
+part reboot_required reboot_required
+case $privileged,$contained in
+  0,|0,none) ! command -v needrestart >/dev/null || part needrestart as_root needrestart -b -k ;;
+esac
+""".strip()
+
+
+class KernelStatus(IntEnum):
+    """KSTA of needrestart's batch mode (README.batch.md)."""
+
+    UNKNOWN = 0
+    CURRENT = 1
+    ABI_COMPATIBLE_UPGRADE = 2
+    VERSION_UPGRADE = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebootEvidence:
+    """What a host shows that bears on a reboot."""
+
+    required: bool | None
+    """Whether /run/reboot-required exists; None: could not be read."""
+    asking: tuple[str, ...] = ()
+    """The packages that touched it."""
+    container: bool = False
+    running: str = ""
+    """The running kernel's release, such as "6.1.0-17-amd64"."""
+    build: str = ""
+    """What uname(2) calls the version; Debian's kernels name their package's version in it."""
+    kernels: tuple[tuple[str, str], ...] | None = None
+    """Release and package version of every installed kernel; None: could not be read."""
+    kernel_status: KernelStatus | None = None
+    """None: needrestart is not there or was not asked."""
+    expected: str = ""
+    """The kernel that needrestart would boot."""
+
+
+def decide_reboot(evidence: RebootEvidence) -> Reboot:
+    """Apply the rules. `since` is left to those who know what was known before."""
+    if evidence.required:
+        names = ", ".join(evidence.asking)
+        return _needed(f"{names} asks for it" if names else "/run/reboot-required exists")
+    if evidence.required is None:
+        return _unknown("/run/reboot-required could not be read")
+    if evidence.container:
+        return Reboot(need=RebootNeed.NOT_NEEDED)
+    if evidence.kernels is None or not evidence.running:
+        return _unknown("the installed kernels could not be read")
+    by_dpkg = _by_installed_kernels(evidence.running, evidence.build, evidence.kernels)
+    match evidence.kernel_status:
+        case KernelStatus.VERSION_UPGRADE | KernelStatus.ABI_COMPATIBLE_UPGRADE:
+            if by_dpkg.need is RebootNeed.NEEDED:
+                return by_dpkg
+            if by_dpkg.need is RebootNeed.NOT_NEEDED and evidence.expected == evidence.running:
+                return _needed(f"running {evidence.running}, rebuilt since")
+            return _needed(f"running {evidence.running}, installed {evidence.expected}")
+        case KernelStatus.CURRENT if by_dpkg.need is RebootNeed.NEEDED:
+            return _unknown(f"{by_dpkg.reason}, but needrestart sees no newer kernel")
+        case KernelStatus.CURRENT:
+            return Reboot(need=RebootNeed.NOT_NEEDED)
+    return by_dpkg
+
+
+def _by_installed_kernels(running: str, build: str, kernels: tuple[tuple[str, str], ...]) -> Reboot:
+    flavour = _flavour(running)
+    versions = {release: version for release, version in kernels if _flavour(release) == flavour}
+    if not versions:
+        if kernels:
+            return _unknown(f"running {running}, which is of no installed kernel's kind")
+        # The kernel comes from outside the package manager (a virtual machine's host, say).
+        return Reboot(need=RebootNeed.NOT_NEEDED)
+    newest = max(versions, key=_version_key)
+    if _version_key(newest) > _version_key(running):
+        return _needed(f"running {running}, installed {newest}")
+    if running not in versions:
+        return _unknown(f"running {running}, which is newer than any installed kernel")
+    packaged = _DEBIAN_BUILD.search(build)
+    if packaged and packaged[1] != versions[running]:
+        return _needed(f"running {running} {packaged[1]}, installed {versions[running]}")
+    return Reboot(need=RebootNeed.NOT_NEEDED)
+
+
+_DEBIAN_BUILD = re.compile(r"\bDebian (\d\S*) \(")
+_IMAGE = re.compile(r"linux-image-(?:unsigned-)?(\d\S*?)(?:-unsigned)?\Z")
+_RELEASE = re.compile(r"\d\S*?-([a-z]\S*)\Z")
+
+
+def installed_kernels(packages: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Release and package version of every kernel among the installed packages."""
+    return tuple(
+        (match[1], version)
+        for name, version in packages
+        if name.startswith("linux-image-")
+        and (match := _IMAGE.match(name))
+        and not name.endswith("-dbg")
+    )
+
+
+def _flavour(release: str) -> str:
+    # "cloud-amd64" of "6.1.0-17-cloud-amd64": another flavour is another machine's kernel.
+    match = _RELEASE.match(release)
+    return match[1] if match else ""
+
+
+def _version_key(version: str) -> tuple[tuple[tuple[int, ...], int], ...]:
+    """A key that orders as deb-version(7) does within one part of a version."""
+    parts = [
+        ((*map(_order, text), 0), int(digits or 0)) for text, digits in _CHUNK.findall(version)
+    ]
+    return (*parts, ((0,), 0))
+
+
+_CHUNK = re.compile(r"(\D*)(\d*)")
+
+
+def _order(character: str) -> int:
+    # Before the end comes the tilde, after it letters, after them everything else.
+    if character == "~":
+        return -1
+    return ord(character) + (0 if character.isalpha() else 0x110000)
+
+
+def _needed(reason: str) -> Reboot:
+    return Reboot(need=RebootNeed.NEEDED, reason=reason)
+
+
+def _unknown(reason: str) -> Reboot:
+    return Reboot(need=RebootNeed.UNKNOWN, reason=reason)
+
+
+def parse_reboot_required(part: Part) -> tuple[bool | None, tuple[str, ...]]:
+    """Understand the part `reboot_required`. Raises ParseFailed."""
+    answer, *names = part.stdout.split("\n")
+    if answer == "no":
+        return False, ()
+    if answer == "yes":
+        return True, tuple(name for name in names if name)
+    if part.status != 0:
+        return None, ()
+    raise ParseFailed(part="reboot_required", line=answer)
+
+
+_KSTA = re.compile(r"^NEEDRESTART-KSTA: ([0-3])$", re.MULTILINE)
+_KEXP = re.compile(r"^NEEDRESTART-KEXP: (\S+)$", re.MULTILINE)
+
+
+def parse_needrestart(text: str) -> tuple[KernelStatus | None, str]:
+    """The kernel's status and the kernel expected after a reboot; a failure is no answer."""
+    status, expected = _KSTA.search(text), _KEXP.search(text)
+    if status is None or (kernel := KernelStatus(int(status[1]))) is KernelStatus.UNKNOWN:
+        return None, ""
+    return kernel, expected[1] if expected else ""
