@@ -123,7 +123,10 @@ def _run(arguments: argparse.Namespace) -> int:
             "TENDHOST_FLEET_KNOWN_HOSTS": str(fleet.known_hosts),
             "TENDHOST_FLEET_SSH_CONFIG": str(fleet.ssh_config),
         }
-        command = subprocess.Popen(arguments.argument, env=os.environ | environment)
+        # The command must not outlive a runner that is killed.  It hangs on this thread's life,
+        # which is the main one.
+        tied = ["setpriv", "--pdeathsig", "KILL", *arguments.argument]
+        command = subprocess.Popen(tied, env=os.environ | environment)
         try:
             return command.wait()
         except KeyboardInterrupt:

@@ -1,5 +1,6 @@
 """The fleet: starts a lab with its hosts, keeps them, and ends them."""
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -10,14 +11,15 @@ from types import TracebackType
 from typing import Self
 
 from tests.fleet import disk
-from tests.fleet.archive import ALL_PACKAGES
+from tests.fleet.archive import ALL_PACKAGES, checked_packages, checked_version_set
 from tests.fleet.base import ensure_base, say_on_stderr
 from tests.fleet.claim import claim_place
 from tests.fleet.errors import FleetError, FleetStartError
-from tests.fleet.host import Host, HostSpec, Init, Link
+from tests.fleet.host import CompleteSpec, Host, HostSpec, Init, Link
 from tests.fleet.lab import Lab
 from tests.fleet.requirements import missing_requirements
 
+HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 START_SECONDS = 60.0
 WORKERS = 8
 INOTIFY_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
@@ -43,10 +45,9 @@ class Fleet:
         say: Callable[[str], None] = say_on_stderr,
     ) -> None:
         if isinstance(hosts, int):
-            hosts = [HostSpec(packages=tuple(packages))] * hosts
-        self._specs = list(hosts)
-        self._init: Init = init
-        self._version_set = version_set
+            hosts = [HostSpec()] * hosts
+        self._specs = _completed(hosts, init, checked_packages(packages))
+        self._version_set = checked_version_set(version_set)
         self._say = say
         self._lab: Lab | None = None
         self._hosts: list[Host] = []
@@ -111,17 +112,10 @@ class Fleet:
         self._hosts = []
 
     def _make_hosts(self, lab: Lab) -> None:
-        if any(
-            self._init == "systemd" if spec.init is None else spec.init == "systemd"
-            for spec in self._specs
-        ):
-            _raise_inotify_limit()
         disk.make_key(self.private_key, "fleet")
-        for index, spec in enumerate(self._specs):
-            name = spec.name or f"host{index + 1}"
-            self._hosts.append(
-                Host(lab, spec, name=name, init=spec.init or self._init, index=index)
-            )
+        self._hosts = [Host(lab, spec, index) for index, spec in enumerate(self._specs)]
+        if any(host.init == "systemd" for host in self._hosts):
+            _raise_inotify_limit()
 
     def _first_boot(self, host: Host) -> None:
         host.make(disk.public_key(self.private_key))
@@ -198,11 +192,18 @@ class Fleet:
         self.ssh_config.write_text("".join(names) + "Host *\n" + everywhere, encoding="ascii")
 
     def ssh(
-        self, host: Host, command: str, *, user: str = "root", timeout: float = 30
+        self,
+        host: Host,
+        command: str,
+        *,
+        user: str = "root",
+        options: Sequence[str] = (),
+        timeout: float = 30,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command over ssh, with the host key checked against ``known_hosts``."""
+        chosen = [word for option in options for word in ("-o", option)]
         return subprocess.run(
-            ["ssh", "-F", str(self.ssh_config), "-l", user, host.name, command],
+            ["ssh", "-F", str(self.ssh_config), *chosen, "-l", user, host.name, command],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -245,6 +246,28 @@ class Fleet:
                 for host in self._hosts
             ],
         }
+
+
+def _completed(
+    specs: Sequence[HostSpec], init: Init, packages: tuple[str, ...]
+) -> list[CompleteSpec]:
+    complete = [
+        CompleteSpec(
+            name=spec.name or f"host{number}",
+            init=spec.init or init,
+            packages=packages if spec.packages is None else checked_packages(spec.packages),
+            failing_ok=spec.failing_ok,
+            cable=spec.cable,
+        )
+        for number, spec in enumerate(specs, 1)
+    ]
+    names = [spec.name for spec in complete]
+    for name in names:
+        if not HOST_NAME.fullmatch(name):
+            raise FleetError(f"not a host name: {name!r}")
+        if names.count(name) > 1:
+            raise FleetError(f"two hosts are called {name}")
+    return complete
 
 
 def _raise_inotify_limit() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from tests.fleet import disk
-from tests.fleet.archive import ALL_PACKAGES, checked_version_set
+from tests.fleet.archive import checked_version_set
 from tests.fleet.base import SCRIPTS
 from tests.fleet.errors import FleetError, HostIsDown
 from tests.fleet.lab import Lab
-from tests.fleet.processes import kill_tree, namespace_init_below
+from tests.fleet.processes import kill_tree, namespace_init_below, pid_in_parent
 
 Init = Literal["systemd", "tiny"]
 Link = Literal["up", "down", "drop", "reset"]
@@ -33,12 +33,23 @@ class HostSpec:
 
     name: str | None = None
     init: Init | None = None
-    packages: tuple[str, ...] = ALL_PACKAGES
+    packages: tuple[str, ...] | None = None
     """Installed in their first version."""
     failing_ok: bool = True
     """Whether /etc/tb-failing-ok exists, without which an update of tb-failing fails."""
     cable: bool = False
     """Whether the host hangs on a userspace cable, which can delay and lose frames (``Knobs.wire``)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompleteSpec:
+    """A HostSpec with nothing left open."""
+
+    name: str
+    init: Init
+    packages: tuple[str, ...]
+    failing_ok: bool
+    cable: bool
 
 
 class Knobs:
@@ -94,10 +105,10 @@ class Host:
     user = "root"
     port = 22
 
-    def __init__(self, lab: Lab, spec: HostSpec, *, name: str, init: Init, index: int) -> None:
-        self.name = name
-        self.spec = spec
-        self.init: Init = init
+    def __init__(self, lab: Lab, spec: CompleteSpec, index: int) -> None:
+        self.name = name = spec.name
+        self.init: Init = spec.init
+        self._spec = spec
         self.address = lab.claim.host_address(index)
         self._index = index
         self._lab = lab
@@ -220,8 +231,8 @@ class Host:
         (self._folder / "knobs" / "link").write_text(how + "\n", encoding="ascii")
         init_pid = self._init_pid()
         if init_pid is not None:
-            here = namespace_init_pid_in_lab(init_pid)
-            self._lab.run(str(SCRIPTS / "link.sh"), f"v{self._index}", how, here)
+            netns = f"/proc/{pid_in_parent(init_pid)}/ns/net"
+            self._lab.run(str(SCRIPTS / "link.sh"), f"v{self._index}", how, netns)
 
     # Making it
 
@@ -229,12 +240,12 @@ class Host:
         """Lay out the disk and the settings of a host that was never on."""
         key = self._folder / "host_key"
         disk.make_key(key, self.name)
-        layers = self._lab.base.layers(init=self.init, packages=self.spec.packages)
+        layers = self._lab.base.layers(init=self.init, packages=self._spec.packages)
         settings = {"address": self.address, "port": str(self._index), "init": self.init}
         settings["layers"] = ":".join(str(layer) for layer in layers)
         for name, value in settings.items():
             (self._folder / name).write_text(value + "\n", encoding="utf-8")
-        if self.spec.cable:
+        if self._spec.cable:
             (self._folder / "knobs" / "wire").write_text("delay_ms=0\n", encoding="ascii")
         root = self._lab.inside(self._disk)
         disk.make_disk(
@@ -245,7 +256,7 @@ class Host:
             login_key=login_key,
             archive_url=self._lab.archive_url(self.name),
         )
-        if self.spec.failing_ok:
+        if self._spec.failing_ok:
             (root / "upper/etc/tb-failing-ok").touch()
         self.console.touch()
 
@@ -266,11 +277,3 @@ class Host:
                 return connection.recv(4) == b"SSH-"
         except OSError:
             return False
-
-
-def namespace_init_pid_in_lab(pid: int) -> str:
-    """The number that the lab's own /proc shows for the init of a host."""
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("NSpid:"):
-            return line.split()[-2]
-    raise FleetError(f"process {pid} has no NSpid line")

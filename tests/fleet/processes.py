@@ -33,32 +33,29 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def is_namespace_init(pid: int, depth: int) -> bool:
-    """Whether a process is pid 1 of a pid namespace ``depth`` levels below ours."""
+def _pids(pid: int) -> list[int]:
+    """The numbers of a process in each pid namespace it is in, ours first; none when it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return False
-    for line in status.splitlines():
-        if line.startswith("State:") and line.split()[1] in "ZX":
-            return False
-        if line.startswith("NSpid:"):
-            pids = line.split()[1:]
-            return pids[-1] == "1" and len(pids) == _own_depth() + depth
-    return False
+        return []
+    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    if fields["State"].split()[0] in "ZX":
+        return []
+    return [int(number) for number in fields["NSpid"].split()]
 
 
-def _own_depth() -> int:
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("NSpid:"):
-            return len(line.split()) - 1
-    return 1
+def pid_in_parent(pid: int) -> int:
+    """The number that the init of a pid namespace has one level up, where its namespace was made."""
+    return _pids(pid)[-2]
 
 
 def namespace_init_below(pid: int, depth: int) -> int | None:
-    """The pid 1 of the pid namespace that a descendant of ``pid`` has made, seen from here."""
+    """The pid 1 below ``pid`` of a pid namespace ``depth`` levels deeper than ours, seen from here."""
+    levels = len(_pids(os.getpid())) + depth
     for candidate in descendants(pid):
-        if is_namespace_init(candidate, depth):
+        pids = _pids(candidate)
+        if len(pids) == levels and pids[-1] == 1:
             return candidate
     return None
 

@@ -39,7 +39,7 @@ DEBIAN_PACKAGES = (
     DebianPackage("iproute2", ("ip",)),
     DebianPackage("iptables", ("iptables",)),
     DebianPackage("openssh-client", ("ssh", "ssh-keygen")),
-    DebianPackage("util-linux", ("unshare", "nsenter")),
+    DebianPackage("util-linux", ("unshare", "nsenter", "setpriv")),
     DebianPackage("mount", ("mount",)),
     DebianPackage("hostname", ("hostname",)),
 )

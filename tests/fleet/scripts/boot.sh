@@ -41,7 +41,9 @@ else
 fi
 ip addr add "$address/$FLEET_PREFIX" dev eth0
 ip link set eth0 up
-nsenter --net=/proc/self/fd/9 "$(dirname "$(readlink -f "$0")")/link.sh" "v$port" "$link" $$
+exec 8</proc/self/ns/net
+nsenter --net=/proc/self/fd/9 "$(dirname "$(readlink -f "$0")")/link.sh" "v$port" "$link" /proc/self/fd/8
+exec 8<&-
 [ "$link" = down ] || ip route add default via "$FLEET_GATEWAY" || true
 exec 9<&-
 

@@ -1,13 +1,13 @@
 #!/bin/bash
-# link.sh PORT HOW PID : put the link of a host into a state; runs in the lab's network namespace.
-# PORT is the lab's end, PID a process of the host.
+# link.sh PORT HOW NETNS : put the link of a host into a state; runs in the lab's network namespace.
+# PORT is the lab's end, NETNS a path to the network namespace of the host.
 #   up     all is well
 #   down   unplugged: the host sees no carrier
 #   drop   a silent hole: the carrier is there, every frame is lost in both directions
 #   reset  every SSH connection, old or new, is answered with a TCP reset
 set -e
-inside() { nsenter --net="/proc/$pid/ns/net" "$@"; }
-port=$1 how=$2 pid=$3
+inside() { nsenter --net="$netns" "$@"; }
+port=$1 how=$2 netns=$3
 if [ "$how" = reset ]; then
   inside iptables -I INPUT -p tcp --dport 22 -j REJECT --reject-with tcp-reset
 else
