@@ -22,8 +22,9 @@ dev: .venv/.installed ## make .venv and install tendhost into it, for developmen
 	@touch $@
 
 .PHONY: protos
-protos: dev ## generate the Python stubs from protos/
+protos: dev ## generate the Python stubs from protos/, and the drawing of the states
 	$(PY) scripts/generate_protos.py
+	$(PY) scripts/draw_states.py
 
 .PHONY: format
 format: dev ## format the code and mend what ruff can mend
@@ -36,6 +37,7 @@ lint: dev ## check style, imports, the contract and the freshness of its stubs
 	$(PY) -m ruff format --check $(CHECKED)
 	.venv/bin/lint-imports --no-logo
 	$(PY) scripts/generate_protos.py --check
+	$(PY) scripts/draw_states.py --check
 	scripts/buf.sh lint
 
 .PHONY: types

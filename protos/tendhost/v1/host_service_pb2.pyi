@@ -217,7 +217,9 @@ class ReconfigureHostRequest(_message.Message):
     """With repin_host_key: the key that it must show. Empty: any."""
     @_builtins.property
     def config(self) -> _host_pb2.HostConfig:
-        """The new values. Fields that the mask does not name are not read."""
+        """The new values. Fields that the mask does not name are not read, those that it names are held to
+        the same rules as in RegisterHost.
+        """
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:

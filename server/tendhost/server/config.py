@@ -69,8 +69,8 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "history_events": (1_000, 1_000_000_000),
 }
 _LEVELS = ("debug", "info", "warning", "error")
-_SECRET = "ssh_key"
-_NAMES = tuple(f.name for f in fields(Settings) if f.name != _SECRET)
+_FROM_ENVIRONMENT_ONLY = "ssh_key"
+_NAMES = tuple(f.name for f in fields(Settings) if f.name != _FROM_ENVIRONMENT_ONLY)
 
 
 def load_settings(
@@ -127,7 +127,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if environment.get(variable):
             found[name] = _value(name, environment[variable], variable)
     if environment.get("TENDHOST_SSH_KEY"):
-        found[_SECRET] = _key(environment["TENDHOST_SSH_KEY"])
+        found[_FROM_ENVIRONMENT_ONLY] = _key(environment["TENDHOST_SSH_KEY"])
     return found
 
 

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tendhost.server.clock import SystemClock
-from tendhost.server.config import Settings, SettingError, load_settings
+from tendhost.server.config import SettingError, Settings, load_settings
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.engine.engine import EngineSettings, running_engine
 from tendhost.server.engine.retention import Retention
@@ -38,13 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tendhostd: {error}", file=sys.stderr)
         return 2
     configure_logging(settings.log_level)
+    failures: list[BaseException] = []
     try:
         asyncio.run(_serve(settings))
     except* TendhostError as group:
-        for error in _leaves(group):
-            print(f"tendhostd: {error}", file=sys.stderr)
-        return 1
-    return 0
+        failures = _leaves(group)
+    for failure in failures:
+        print(f"tendhostd: {failure}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

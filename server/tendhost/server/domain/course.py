@@ -86,9 +86,7 @@ def refused(operation: Operation, problem: Problem, now: datetime) -> tuple[Oper
     """A queued operation whose turn came when its host could not be worked on."""
     failed = replace(operation, status=OperationStatus.FAILED, ended_at=now, problem=problem)
     body = OperationChanged(kind=failed.kind, status=failed.status, message=problem.message)
-    event = Event(
-        at=now, body=body, host=failed.host, operation=failed.id, rollout=failed.rollout
-    )
+    event = Event(at=now, body=body, host=failed.host, operation=failed.id, rollout=failed.rollout)
     return failed, event
 
 

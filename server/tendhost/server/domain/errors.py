@@ -275,7 +275,9 @@ class WatcherTooSlow(RequestError):
 
     def __init__(self, *, seconds: float) -> None:
         self.seconds = seconds
-        super().__init__(f"the client read nothing for {seconds:g} s; resume from the last revision")
+        super().__init__(
+            f"the client read nothing for {seconds:g} s; resume from the last revision"
+        )
 
     def facts(self) -> Mapping[str, str]:
         return {"seconds": f"{self.seconds:g}"}

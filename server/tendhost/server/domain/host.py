@@ -190,9 +190,7 @@ class Host:
         """Raise HostHasFailed or InvalidTransition unless an operation may start."""
         failure = self.status.failure
         if failure is not None:
-            raise HostHasFailed(
-                host=self.name, step=failure.step, error=failure.problem.message
-            )
+            raise HostHasFailed(host=self.name, step=failure.step, error=failure.problem.message)
         after(self.status.state, Trigger.QUERY, host=self.name)
 
     def _with(self, **changes: object) -> "Host":

@@ -47,9 +47,7 @@ class OperationStatus(StrEnum):
         return self in _ENDED
 
 
-_ENDED = frozenset(
-    {OperationStatus.SUCCEEDED, OperationStatus.FAILED, OperationStatus.CANCELLED}
-)
+_ENDED = frozenset({OperationStatus.SUCCEEDED, OperationStatus.FAILED, OperationStatus.CANCELLED})
 
 
 class StepName(StrEnum):
@@ -215,7 +213,7 @@ def _following(operation: Operation, last: StepName) -> StepName | None:
             return StepName.LIST
         case OperationKind.CHECK, StepName.CONNECT:
             return StepName.VERIFY
-        case (OperationKind.UPDATE | OperationKind.REBOOT), StepName.CONNECT:
+        case ((OperationKind.UPDATE | OperationKind.REBOOT), StepName.CONNECT):
             return StepName.PREFLIGHT
         case OperationKind.REBOOT, StepName.PREFLIGHT:
             return StepName.REBOOT

@@ -161,7 +161,9 @@ def advance(rollout: Rollout, batch: Sequence[Member], now: datetime) -> Decisio
     if not all(m.status.ended for m in batch):
         return Wait()
     if rollout.batch + 1 < rollout.batches:
-        return Save(rollout=replace(rollout, next_batch_at=now + rollout.spec.delay_between_batches))
+        return Save(
+            rollout=replace(rollout, next_batch_at=now + rollout.spec.delay_between_batches)
+        )
     return Save(rollout=replace(rollout, status=RolloutStatus.COMPLETED, ended_at=now))
 
 

@@ -10,7 +10,7 @@ from tendhost.server.store.protocol import AuditRecord, Change, RequestRecord, S
 T = TypeVar("T")
 
 
-class Replayed(Exception):  # noqa: N818 - it is an answer, not an error
+class Replayed(Exception):
     """The request had been carried out before; `response` is what was answered then."""
 
     def __init__(self, response: bytes) -> None:

@@ -75,6 +75,7 @@ class Driver:
 
     async def run(self) -> None:
         """Perform steps until none is left. Cancelling this leaves the operation as it is stored."""
+        flushing = asyncio.create_task(self._flush_forever())
         try:
             while (step := next_step(self.operation)) is not None:
                 outcome = await self._outcome_of(step)
@@ -82,6 +83,8 @@ class Driver:
                 await self._flush()
                 await self._end_step(outcome)
         finally:
+            flushing.cancel()
+            await asyncio.gather(flushing, return_exceptions=True)
             await self._session.close()
 
     async def cancel(
@@ -108,12 +111,6 @@ class Driver:
         """Note log output, to be stored with the next flush."""
         self._output.append(output)
 
-    async def flush_forever(self) -> None:
-        """Store what gathers, every FLUSH_INTERVAL, until cancelled."""
-        while True:
-            await self._clock.sleep(FLUSH_INTERVAL)
-            await self._flush()
-
     async def _outcome_of(self, step: StepName) -> Outcome:
         host = self._course.host.name
         if self._resumed and step not in REPEATABLE:
@@ -133,7 +130,7 @@ class Driver:
         async with self._saving:
             course = stepped(self._course, outcome, self._clock.now())
             seen = outcome.observed
-            inventories = ()
+            inventories: tuple[InventoryRecord, ...] = ()
             if seen is not None:
                 inventories = (
                     InventoryRecord(
@@ -141,6 +138,11 @@ class Driver:
                     ),
                 )
             await self._save(course, inventories=inventories)
+
+    async def _flush_forever(self) -> None:
+        while True:
+            await self._clock.sleep(FLUSH_INTERVAL)
+            await self._flush()
 
     async def _flush(self) -> None:
         async with self._saving:

@@ -66,9 +66,7 @@ async def running_engine(
                 "unfinished work was taken up", extra={"operations": resumed, "rollouts": carried}
             )
         try:
-            yield Engine(
-                store=store, registry=registry, operations=operations, rollouts=rollouts
-            )
+            yield Engine(store=store, registry=registry, operations=operations, rollouts=rollouts)
         finally:
             pruning.cancel()
             await rollouts.stop()

@@ -101,9 +101,7 @@ class Operations:
         failed = await self._store.host(name)
         now = self._clock.now()
         # Where what failed is not on record any more, a look at the host is the sound beginning.
-        last = await self._store.operations(
-            host=name, statuses=(OperationStatus.FAILED,), limit=1
-        )
+        last = await self._store.operations(host=name, statuses=(OperationStatus.FAILED,), limit=1)
         former = last.items[0] if last.items else None
         work = Work(
             host=name,

@@ -169,7 +169,8 @@ def merged(config: HostConfig, wanted: Reconfiguration) -> HostConfig:
         raise InvalidArgument(
             *(
                 FieldViolation(
-                    "update_mask", f"{path!r} cannot be changed; expected {', '.join(RECONFIGURABLE)}"
+                    "update_mask",
+                    f"{path!r} cannot be changed; expected {', '.join(RECONFIGURABLE)}",
                 )
                 for path in unknown
             )

@@ -199,7 +199,7 @@ class Rollouts:
                 case SkipRest():
                     await self._skip_rest(rollout)
                 case Wait(until=until):
-                    await self._wait(wake, until and until - self._clock.now())
+                    await self._wait(wake, until - self._clock.now() if until else None)
         except Conflict:
             return False  # steered in between: read again, decide again
         except StoreUnavailable as error:
@@ -229,9 +229,7 @@ class Rollouts:
             operation = await self._store.operation(member.operation)
             if operation.status.ended:
                 detail = operation.problem.message if operation.problem else ""
-                moved.append(
-                    replace(member, status=_OUTCOMES[operation.status], detail=detail)
-                )
+                moved.append(replace(member, status=_OUTCOMES[operation.status], detail=detail))
         if moved:
             await self._store.commit(self._moved(rollout, batch, moved))
         return bool(moved)
@@ -293,9 +291,7 @@ class Rollouts:
                 committed = await self._store.commit(change)
                 rollout = replace(change.rollouts[0], revision=committed.revision)
 
-    def _moved(
-        self, rollout: Rollout, former: Iterable[Member], moved: Sequence[Member]
-    ) -> Change:
+    def _moved(self, rollout: Rollout, former: Iterable[Member], moved: Sequence[Member]) -> Change:
         origins = {member.host: member.status for member in former}
         progress = rollout.progress
         for member in moved:

@@ -1,11 +1,13 @@
 """Between protobuf messages and domain values: the only module of the server that knows both."""
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, time, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, time
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
+
 from tendhost.server.domain import events as domain_events
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import Failure, Host, HostConfig, HostStatus, Policy, Problem
@@ -65,6 +67,7 @@ _WITHHELD: Mapping[Withheld, Any] = {
     Withheld.KEPT_BACK: host_pb2.WITHHELD_KEPT_BACK,
     Withheld.PHASED: host_pb2.WITHHELD_PHASED,
 }
+_WEEKDAY = {day: host_pb2.Weekday.Value(f"WEEKDAY_{day.name}") for day in Weekday}
 _STATE_OF = {number: state for state, number in _HOST_STATE.items()}
 _OPERATION_STATUS_OF = {number: status for status, number in _OPERATION_STATUS.items()}
 _ROLLOUT_STATUS_OF = {number: status for status, number in _ROLLOUT_STATUS.items()}
@@ -76,9 +79,7 @@ def timestamp(at: datetime | None) -> Timestamp | None:
         return None
     # By hand: Timestamp.FromDatetime costs five times as much, and every event carries one.
     since = at - _EPOCH
-    return Timestamp(
-        seconds=since.days * 86400 + since.seconds, nanos=since.microseconds * 1000
-    )
+    return Timestamp(seconds=since.days * 86400 + since.seconds, nanos=since.microseconds * 1000)
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -139,13 +140,11 @@ def rollout_spec(message: rollout_pb2.RolloutSpec) -> RolloutSpec:
             exclude_hosts=tuple(asked.exclude_hosts),
         ),
         dry_run=message.dry_run,
-        **({"batch_size": message.batch_size} if message.HasField("batch_size") else {}),
-        **(
-            {"delay_between_batches": message.delay_between_batches.ToTimedelta()}
-            if message.HasField("delay_between_batches")
-            else {}
-        ),
     )
+    if message.HasField("batch_size"):
+        spec = replace(spec, batch_size=message.batch_size)
+    if message.HasField("delay_between_batches"):
+        spec = replace(spec, delay_between_batches=message.delay_between_batches.ToTimedelta())
     return spec
 
 
@@ -181,7 +180,7 @@ def _config_message(config: HostConfig) -> host_pb2.HostConfig:
             host_pb2.MaintenanceWindow(
                 start=f"{window.start:%H:%M}",
                 end=f"{window.end:%H:%M}",
-                days=[host_pb2.Weekday.Name(day) for day in sorted(window.days)],
+                days=[_WEEKDAY[day] for day in sorted(window.days)],
                 time_zone=window.time_zone,
             )
         )
@@ -366,7 +365,6 @@ def _health_message(result: HealthResult | None) -> operation_pb2.HealthResult |
 def rollout_message(rollout: Rollout) -> rollout_pb2.Rollout:
     """A rollout as clients see it."""
     spec = rollout.spec
-    delay = spec.delay_between_batches
     message = rollout_pb2.Rollout(
         id=rollout.id,
         spec=rollout_pb2.RolloutSpec(
@@ -388,7 +386,7 @@ def rollout_message(rollout: Rollout) -> rollout_pb2.Rollout:
         ended_at=timestamp(rollout.ended_at),
         revision=rollout.revision,
     )
-    message.spec.delay_between_batches.FromTimedelta(delay if delay else timedelta())
+    message.spec.delay_between_batches.FromTimedelta(spec.delay_between_batches)
     return message
 
 
@@ -440,7 +438,7 @@ def _operation_changed(body: domain_events.OperationChanged) -> event_pb2.Operat
     return event_pb2.OperationChanged(
         kind=_OPERATION_KIND[body.kind],
         status=_OPERATION_STATUS[body.status],
-        step=_STEP_NAME[body.step] if body.step else None,
+        step=_STEP_NAME[body.step] if body.step else operation_pb2.STEP_NAME_UNSPECIFIED,
         message=body.message,
     )
 

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
+
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.operation import Operation, OperationKind
 from tendhost.server.engine.engine import Engine
@@ -20,6 +22,7 @@ from tendhost.server.rpc.interceptor import call, validate
 from tendhost.server.rpc.paging import page_size, position, token
 from tendhost.v1 import host_service_pb2 as pb
 from tendhost.v1 import host_service_pb2_grpc
+from tendhost.v1.host_pb2 import HostConfig
 
 R = TypeVar("R", bound=Message)
 
@@ -148,15 +151,13 @@ def with_operation(response: Callable[..., R]) -> Callable[[Operation], R]:
 
 def reconfiguration(request: pb.ReconfigureHostRequest) -> Reconfiguration:
     """What to change. Raises InvalidArgument where a masked field breaks a rule of the contract."""
+    mask = FieldMask(paths=sorted({path.split(".")[0] for path in request.update_mask.paths}))
     probe = pb.RegisterHostRequest()
-    probe.config.CopyFrom(request.config)
-    masked = {path.split(".")[0] for path in request.update_mask.paths}
-    for field in probe.config.DESCRIPTOR.fields:
-        if field.name not in masked:
-            probe.config.ClearField(field.name)
+    known = FieldMask(paths=[p for p in mask.paths if p in HostConfig.DESCRIPTOR.fields_by_name])
+    known.MergeMessage(request.config, probe.config)
     # The two that are always required, so that their absence is not what is complained about.
     probe.config.name = request.name
-    probe.config.addr = probe.config.addr if "addr" in masked else "unchanged"
+    probe.config.addr = probe.config.addr if "addr" in mask.paths else "unchanged"
     validate(probe)
     return Reconfiguration(
         name=request.name,

@@ -14,6 +14,7 @@ import protovalidate
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 from grpc_status import rpc_status
+
 from tendhost.server.domain.errors import FieldViolation, InvalidArgument, TendhostError
 from tendhost.server.engine.calls import Call, Replayed
 from tendhost.server.rpc.status import internal_status, status_of
@@ -55,7 +56,7 @@ def call(encode: Callable[[T], Message]) -> Call[T]:
     )
 
 
-class Gate(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+class Gate(grpc.aio.ServerInterceptor[Any, Any]):
     """The one interceptor. Calls of services that are not tendhost's own pass as they are."""
 
     def __init__(self, store: Store) -> None:

@@ -71,7 +71,10 @@ class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
 
         return encode(await self._engine.operations.cancel(request.id, call(encode)))
 
-    async def WatchOperation(self, request: pb.WatchOperationRequest, context: Any) -> None:
+    # The generated type is that of a generator; this way a write can be given a deadline.
+    async def WatchOperation(  # type: ignore[override]
+        self, request: pb.WatchOperationRequest, context: Any
+    ) -> None:
         operation = await self._store.operation(request.id)
         offset = request.log_offset
         while True:

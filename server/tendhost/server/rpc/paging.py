@@ -5,6 +5,7 @@ import binascii
 import hashlib
 
 from google.protobuf.message import Message
+
 from tendhost.server.domain.errors import PageTokenInvalid
 
 DEFAULT_PAGE = 50

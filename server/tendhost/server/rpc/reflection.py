@@ -21,6 +21,4 @@ def add_reflection(server: grpc.aio.Server, services: tuple[str, ...]) -> None:
     )
     for service in _VERSIONS:
         methods = {"ServerReflectionInfo": handler}
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(service, methods),)
-        )
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
+
 from tendhost.server.domain.errors import NotImplementedYet
 from tendhost.server.domain.rollout import Member, Rollout, RolloutStatus
 from tendhost.server.engine.engine import Engine
@@ -98,7 +99,10 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
     ) -> pb.RetryRolloutResponse:
         raise NotImplementedYet(what="RetryRollout")
 
-    async def WatchRollout(self, request: pb.WatchRolloutRequest, context: Any) -> None:
+    # The generated type is that of a generator; this way a write can be given a deadline.
+    async def WatchRollout(  # type: ignore[override]
+        self, request: pb.WatchRolloutRequest, context: Any
+    ) -> None:
         rollout = await self._store.rollout(request.id)
         members = [member async for member in self._members(request.id)]
         sent = {member.host: member for member in members}

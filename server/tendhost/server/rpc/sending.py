@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from google.protobuf.message import Message
+
 from tendhost.server.domain.errors import WatcherTooSlow
 
 WRITE_TIMEOUT_SECONDS = 30.0

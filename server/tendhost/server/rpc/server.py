@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
 from tendhost.server.domain.errors import ConfigurationError
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.events import EventServicer

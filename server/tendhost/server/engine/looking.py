@@ -1,0 +1,84 @@
+"""Looking at a host over an open connection: run one script, understand the answer, change nothing."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from tendhost.server.domain.errors import InventoryFailed
+from tendhost.server.domain.inventory import Observation
+from tendhost.server.engine.translate import work_error
+from tendhost.server.packages.boot import Boot, boot_script, parse_boot
+from tendhost.server.packages.errors import PackageError
+from tendhost.server.packages.query import (
+    Preflight,
+    QueryResult,
+    parse_preflight,
+    parse_query,
+    preflight_script,
+    query_script,
+)
+from tendhost.server.packages.units import UnitHealth, parse_units, units_script
+from tendhost.server.remote.protocol import Remote
+
+SHORT = timedelta(seconds=60)
+"""For scripts that only read a few files; a loaded single-board computer needs a few seconds."""
+
+T = TypeVar("T")
+
+
+async def query(
+    remote: Remote,
+    host: str,
+    *,
+    refresh: bool,
+    lock_timeout: timedelta,
+    timeout: timedelta,
+    at: datetime,
+) -> QueryResult:
+    """Ask everything. Raises WorkError."""
+    script = query_script(refresh=refresh, lock_timeout=lock_timeout)
+    return await _asked(
+        remote, host, script, lambda output: parse_query(output, at=at), timeout=timeout
+    )
+
+
+async def preflight(
+    remote: Remote, host: str, *, lock_timeout: timedelta, timeout: timedelta
+) -> Preflight:
+    """Ask whether the host is fit for a change. Raises WorkError."""
+    script = preflight_script(lock_timeout=lock_timeout)
+    return await _asked(remote, host, script, parse_preflight, timeout=timeout)
+
+
+async def units(remote: Remote, host: str) -> UnitHealth:
+    """Ask for failed units. Raises WorkError."""
+    return await _asked(remote, host, units_script(), parse_units, timeout=SHORT)
+
+
+async def boot(remote: Remote, host: str) -> Boot:
+    """Ask which boot the host runs. Raises WorkError."""
+    return await _asked(remote, host, boot_script(), parse_boot, timeout=SHORT)
+
+
+def observation(result: QueryResult) -> Observation:
+    """What a query learnt, as the domain keeps it."""
+    return Observation(inventory=result.inventory, pending=result.pending, reboot=result.reboot)
+
+
+async def _asked(
+    remote: Remote,
+    host: str,
+    script: str,
+    parse: Callable[[bytes], T],
+    *,
+    timeout: timedelta,
+) -> T:
+    completed = await remote.run(script, timeout=timeout)
+    try:
+        return parse(completed.stdout)
+    except PackageError as error:
+        if completed.exit_status and not completed.stdout:
+            said = completed.stderr.decode("utf-8", "replace").strip()
+            problem = f"the script ended with {completed.exit_status}: {said[:500]}"
+            raise InventoryFailed(host=host, problem=problem) from error
+        raise work_error(host, error) from error

@@ -1,0 +1,309 @@
+"""Performs the steps of operations on their hosts. Decides nothing of their order."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+
+from tendhost.server.clock import Clock
+from tendhost.server.domain.course import Course
+from tendhost.server.domain.errors import DiskFull, Unhealthy, WindowClosed, WorkError
+from tendhost.server.domain.host import Host, Problem
+from tendhost.server.domain.operation import (
+    Findings,
+    HealthResult,
+    Operation,
+    OperationKind,
+    Outcome,
+    StepName,
+    UpdateResult,
+)
+from tendhost.server.engine import looking
+from tendhost.server.engine.applying import Applied, apply_upgrade, repair
+from tendhost.server.engine.journal import Journal
+from tendhost.server.engine.rebooting import reboot
+from tendhost.server.engine.session import Session
+from tendhost.server.engine.translate import work_error
+from tendhost.server.packages.apt import UpgradeOptions, dry_run_command, parse_dry_run
+from tendhost.server.packages.boot import Boot
+from tendhost.server.packages.dpkg import diff_installed
+from tendhost.server.packages.errors import NotPrivileged, PackageDatabaseBroken, PackageError
+from tendhost.server.packages.query import Preflight, QueryResult
+from tendhost.server.packages.units import UnitHealth
+from tendhost.server.remote.protocol import Remote
+from tendhost.server.store.protocol import Store
+
+VERIFY_PAUSE = timedelta(seconds=1)
+ARCHIVES = "/var/cache/apt/archives"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSettings:
+    """How long steps may take. The defaults are for a slow single-board computer."""
+
+    query_timeout: timedelta = timedelta(minutes=5)
+    """For one look at a host, beyond the wait for a lock."""
+    apply_timeout: timedelta = timedelta(hours=2)
+    """For a package transaction, beyond the wait for a lock."""
+    lock_timeout: timedelta = timedelta(minutes=5)
+    """For another user of the package manager to finish."""
+    reboot_timeout: timedelta = timedelta(minutes=10)
+    """From the order to reboot to the first answer of the new boot."""
+    verify_timeout: timedelta = timedelta(minutes=2)
+    """For a host to be healthy after a change."""
+
+
+class Performer:
+    """Performs any step of any operation."""
+
+    def __init__(self, *, store: Store, clock: Clock, settings: StepSettings) -> None:
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+
+    async def perform(
+        self, step: StepName, course: Course, session: Session, journal: Journal
+    ) -> Outcome:
+        """Perform `step`. Raises WorkError, which is the outcome of a step that failed."""
+        operation, host = course.operation, course.host
+        match step:
+            case StepName.CONNECT:
+                await session.renewed(host)
+                return Outcome(detail=f"logged in as {host.config.user}")
+            case StepName.PREFLIGHT:
+                return await self._preflight(operation, host, session, journal)
+            case StepName.LIST:
+                return await self._list(operation, host, session)
+            case StepName.APPLY:
+                return await self._apply(operation, host, session, journal)
+            case StepName.REBOOT_CHECK:
+                return await self._reboot_check(operation, host, session)
+            case StepName.REBOOT:
+                return await self._reboot(operation, host, session, journal)
+            case StepName.VERIFY:
+                return await self._verify(operation, host, session)
+
+    # --- before a change --------------------------------------------------------------------------
+
+    async def _preflight(
+        self, operation: Operation, host: Host, session: Session, journal: Journal
+    ) -> Outcome:
+        now = self._clock.now()
+        window = host.config.policy.maintenance_window
+        if window is not None and not operation.dry_run and not window.contains(now):
+            opens = f"{window.next_opening(now):%Y-%m-%d %H:%M} UTC"
+            raise WindowClosed(host=host.name, window=str(window), opens=opens)
+        remote = await session.remote(host)
+        seen = await self._fitness(remote, host)
+        detail = "fit for a change"
+        broken = next((p for p in seen.problems if isinstance(p, PackageDatabaseBroken)), None)
+        wants_packages = operation.kind is OperationKind.UPDATE
+        if broken is not None and broken.repairable and wants_packages and not operation.dry_run:
+            await repair(remote, host.name, journal, timeout=self._settings.apply_timeout)
+            seen = await self._fitness(remote, host)
+            detail = f"repaired ({broken}), fit for a change"
+        _raise_first(host.name, seen.problems, packages=wants_packages)
+        units = await looking.units(remote, host.name)
+        boot = Boot(id=seen.facts.system.boot_id, init_started=seen.facts.init_started)
+        findings = replace(
+            operation.findings,
+            boot_id=str(boot),
+            failed_units=units.failed,
+            reboot_allowed=self._may_reboot(host),
+        )
+        return Outcome(detail=detail, findings=findings)
+
+    async def _fitness(self, remote: Remote, host: Host) -> Preflight:
+        timeout = self._settings.lock_timeout + self._settings.query_timeout
+        return await looking.preflight(
+            remote, host.name, lock_timeout=self._settings.lock_timeout, timeout=timeout
+        )
+
+    def _may_reboot(self, host: Host) -> bool:
+        policy = host.config.policy
+        return policy.auto_reboot and policy.allows_change(self._clock.now())
+
+    async def _list(self, operation: Operation, host: Host, session: Session) -> Outcome:
+        remote = await session.remote(host)
+        result = await self._query(remote, host, refresh=True)
+        outcome = Outcome(
+            detail=_listed(result),
+            observed=looking.observation(result),
+            findings=self._found(operation.findings, host, result),
+        )
+        if operation.kind is OperationKind.UPDATE:
+            planned = UpdateResult(planned=result.pending.packages)
+            outcome = replace(outcome, update=planned)
+        try:
+            _raise_first(host.name, result.problems, packages=True)
+            if operation.kind is OperationKind.UPDATE and result.pending.count:
+                await self._require_space(remote, host, result)
+        except WorkError as error:
+            # What was learnt is true all the same.
+            problem = Problem.of(error)
+            return replace(outcome, problem=problem, needs_person=error.needs_person)
+        return outcome
+
+    async def _query(self, remote: Remote, host: Host, *, refresh: bool) -> QueryResult:
+        return await looking.query(
+            remote,
+            host.name,
+            refresh=refresh,
+            lock_timeout=self._settings.lock_timeout,
+            timeout=self._settings.lock_timeout + self._settings.query_timeout,
+            at=self._clock.now(),
+        )
+
+    def _found(self, findings: Findings, host: Host, result: QueryResult) -> Findings:
+        return replace(
+            findings,
+            pending_count=result.pending.count,
+            reboot_need=result.reboot.need,
+            reboot_allowed=self._may_reboot(host),
+        )
+
+    async def _require_space(self, remote: Remote, host: Host, result: QueryResult) -> None:
+        completed = await remote.run(
+            dry_run_command(UpgradeOptions()), timeout=self._settings.query_timeout
+        )
+        try:
+            plan = parse_dry_run(completed.stdout)
+        except PackageError as error:
+            raise work_error(host.name, error) from error
+        needs = {ARCHIVES: plan.download_bytes or 0, "/usr": max(0, plan.disk_bytes or 0)}
+        demand: dict[str, int] = {}
+        for disk in result.facts.disks:
+            demand[disk.mount] = demand.get(disk.mount, 0) + needs.get(disk.path, 0)
+        for disk in result.facts.disks:
+            if disk.free_bytes < demand[disk.mount]:
+                problem = (
+                    f"{disk.mount} has {_mib(disk.free_bytes)} free,"
+                    f" the update needs {_mib(demand[disk.mount])}"
+                )
+                raise DiskFull(host=host.name, problem=problem)
+
+    # --- the change -------------------------------------------------------------------------------
+
+    async def _apply(
+        self, operation: Operation, host: Host, session: Session, journal: Journal
+    ) -> Outcome:
+        remote = await session.remote(host)
+        options = UpgradeOptions(lock_timeout=self._settings.lock_timeout)
+        timeout = self._settings.lock_timeout + self._settings.apply_timeout
+        applied: Applied = await apply_upgrade(remote, host.name, options, journal, timeout=timeout)
+        former = operation.update or UpdateResult()
+        update = replace(former, kept_conffiles=applied.kept_conffiles)
+        if applied.error is not None:
+            return Outcome(problem=Problem.of(applied.error), needs_person=True, update=update)
+        return Outcome(detail=applied.detail, update=update)
+
+    async def _reboot_check(self, operation: Operation, host: Host, session: Session) -> Outcome:
+        # A new connection: what carried the transaction may be gone, or have been upgraded itself.
+        remote = await session.renewed(host)
+        result = await self._query(remote, host, refresh=False)
+        before = (await self._store.inventory(host.name)).inventory
+        changes = diff_installed(before.installed, result.inventory.installed)
+        former = operation.update or UpdateResult()
+        return Outcome(
+            detail=f"{len(changes)} packages changed; {_reboot_words(result)}",
+            observed=looking.observation(result),
+            findings=self._found(operation.findings, host, result),
+            update=replace(former, changes=changes),
+        )
+
+    async def _reboot(
+        self, operation: Operation, host: Host, session: Session, journal: Journal
+    ) -> Outcome:
+        findings = operation.findings
+        ordering: Callable[[], Awaitable[None]] | None
+        if findings.reboot_ordered_at is None:
+            findings = replace(findings, reboot_ordered_at=self._clock.now())
+            ordering = partial(journal.record, findings)
+        else:
+            ordering = None  # it is on record: to give it again would be a second reboot
+        detail = await reboot(
+            session,
+            host,
+            boot_before=findings.boot_id,
+            ordering=ordering,
+            timeout=self._settings.reboot_timeout,
+            clock=self._clock,
+        )
+        update = operation.update
+        if update is not None:
+            update = replace(update, rebooted=True)
+        return Outcome(detail=detail, findings=findings, update=update)
+
+    # --- after a change ---------------------------------------------------------------------------
+
+    async def _verify(self, operation: Operation, host: Host, session: Session) -> Outcome:
+        remote = await session.renewed(host)
+        if operation.kind is OperationKind.CHECK:
+            units = await looking.units(remote, host.name)
+            health = _health(units, known=())
+            return Outcome(detail=health.message, health=health)
+        health = await self._settled(remote, host, known=operation.findings.failed_units)
+        if not health.healthy:
+            error = Unhealthy(host=host.name, problem=health.message)
+            return Outcome(problem=Problem.of(error), needs_person=True, health=health)
+        outcome = Outcome(detail=health.message, health=health)
+        if operation.findings.reboot_ordered_at is None:
+            return outcome
+        result = await self._query(remote, host, refresh=False)
+        return replace(
+            outcome,
+            observed=looking.observation(result),
+            findings=self._found(operation.findings, host, result),
+        )
+
+    async def _settled(self, remote: Remote, host: Host, *, known: tuple[str, ...]) -> HealthResult:
+        deadline = self._clock.now() + self._settings.verify_timeout
+        while True:
+            units = await looking.units(remote, host.name)
+            health = _health(units, known=known)
+            if health.healthy or self._clock.now() >= deadline:
+                return health
+            await self._clock.sleep(VERIFY_PAUSE)
+
+
+def _raise_first(host: str, problems: tuple[PackageError, ...], *, packages: bool) -> None:
+    """Raise the first problem that matters: without a change of packages only the privilege does."""
+    for problem in problems:
+        if packages or isinstance(problem, NotPrivileged):
+            raise work_error(host, problem) from problem
+
+
+def _health(units: UnitHealth, *, known: tuple[str, ...]) -> HealthResult:
+    """Healthy is a host that has started and has no failed unit but those that had failed before."""
+    if not units.started:
+        return HealthResult(healthy=False, message=f"still {units.state}")
+    newly = tuple(unit for unit in units.failed if unit not in known)
+    if newly:
+        return HealthResult(healthy=False, message=f"failed units: {', '.join(newly)}")
+    if units.failed:
+        return HealthResult(
+            healthy=True, message=f"healthy; failed before already: {', '.join(units.failed)}"
+        )
+    return HealthResult(healthy=True, message="healthy")
+
+
+def _listed(result: QueryResult) -> str:
+    pending = result.pending
+    withheld = len(pending.packages) - pending.count
+    words = [f"{pending.count} updates pending"]
+    if pending.security_count:
+        words.append(f"{pending.security_count} of them security")
+    if withheld:
+        words.append(f"{withheld} withheld")
+    return f"{', '.join(words)}; {_reboot_words(result)}"
+
+
+def _reboot_words(result: QueryResult) -> str:
+    reboot = result.reboot
+    words = {"needed": "reboot needed", "not_needed": "no reboot needed"}
+    known = words.get(str(reboot.need), "whether a reboot is needed is not known")
+    return f"{known} ({reboot.reason})" if reboot.reason else known
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.0f} MiB"
