@@ -67,6 +67,9 @@ def test_every_busy_state_has_a_way_out_for_work_that_fails():
 
 def test_the_drawing_in_the_documentation_is_that_of_the_table():
     done = subprocess.run(
-        [sys.executable, "scripts/draw_states.py", "--check"], capture_output=True, text=True
+        [sys.executable, "scripts/draw_states.py", "--check"],
+        check=False,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
