@@ -83,7 +83,7 @@ class Base:
         layer = self.folder / "packages" / name
         debian = self.folder / "debian"
         if not layer.is_dir():
-            with _locked(self.folder / "packages.lock"):
+            with _locked(self.folder / "packages.lock") as lock:
                 if not layer.is_dir():
                     layer.parent.mkdir(exist_ok=True)
                     script = ["sh", "-euc", INSTALL, "install", *packages]
@@ -91,6 +91,7 @@ class Base:
                         f"the layer with {', '.join(packages) or 'no package'}",
                         ["layer.sh", str(debian), str(layer), str(self.archive), *script],
                         self.folder.parent / f"layer-{name}.log",
+                        lock,
                     )
         return (layer, *([self.folder / "tiny"] if init == "tiny" else []), debian)
 
@@ -101,25 +102,36 @@ def ensure_base(say: Callable[[str], None] = say_on_stderr) -> Base:
     cache.mkdir(parents=True, exist_ok=True)
     folder = cache / recipe_key()
     if not folder.is_dir():
-        with _locked(cache / "build.lock"):
+        with _locked(cache / "build.lock") as lock:
             if not folder.is_dir():
-                _build_base(folder, say)
+                _build_base(folder, say, lock)
                 _remove_unused(cache, keep=folder)
     os.utime(folder)
     return Base(folder)
 
 
-def _build_base(folder: Path, say: Callable[[str], None]) -> None:
+def _build_base(folder: Path, say: Callable[[str], None], lock: int) -> None:
     say(f"building the base of the fleet in {folder} (about a minute, once)")
     started = time.monotonic()
     partial = folder.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    _build("the base", ["build-base.sh", str(partial)], folder.parent / "build.log")
+    _build("the base", ["build-base.sh", str(partial)], folder.parent / "build.log", lock)
     partial.rename(folder)
     say(f"built in {time.monotonic() - started:.0f} s")
 
 
-def _build(what: str, command: list[str], log: Path) -> None:
+def _build(what: str, command: list[str], log: Path, lock: int) -> None:
+    """Run a building script, in namespaces of its own so that it leaves no process and no mount behind."""
+    own = [
+        "unshare",
+        "--fork",
+        "--kill-child=KILL",
+        "--pid",
+        "--mount",
+        "--mount-proc",
+        "--propagation",
+        "private",
+    ]
     environment = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LC_ALL": "C",
@@ -129,12 +141,14 @@ def _build(what: str, command: list[str], log: Path) -> None:
     }
     with log.open("w", encoding="utf-8") as output:
         done = subprocess.run(
-            [str(SCRIPTS / command[0]), *command[1:]],
+            [*own, str(SCRIPTS / command[0]), *command[1:]],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
             check=False,
+            # A build whose starter was killed goes on to its end; until then it keeps others out.
+            pass_fds=[lock],
         )
     if done.returncode != 0:
         tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
@@ -150,7 +164,7 @@ def _remove_unused(cache: Path, keep: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[int]:
     with path.open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield lock.fileno()

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
@@ -110,6 +111,7 @@ class Host:
         self.init: Init = spec.init
         self._spec = spec
         self.address = lab.claim.host_address(index)
+        self._mac = "02:00:" + ip_address(self.address).packed.hex(":")
         self._index = index
         self._lab = lab
         self._folder = lab.claim.state / "hosts" / name
@@ -183,6 +185,7 @@ class Host:
         """Press the button; nothing happens when the host is on already."""
         if self._power is not None and self._power.poll() is None:
             return
+        self._lab.introduce(self.address, self._mac)
         with self.console.open("ab") as console:
             self._power = self._lab.spawn(str(SCRIPTS / "power.sh"), self.name, log=console)
 
@@ -230,8 +233,9 @@ class Host:
         """Cut or restore the link, reboots or not; scripts/link.sh says what each way does."""
         (self._folder / "knobs" / "link").write_text(how + "\n", encoding="ascii")
         init_pid = self._init_pid()
-        if init_pid is not None:
-            netns = f"/proc/{pid_in_parent(init_pid)}/ns/net"
+        number = pid_in_parent(init_pid) if init_pid is not None else None
+        if number is not None:
+            netns = f"/proc/{number}/ns/net"
             self._lab.run(str(SCRIPTS / "link.sh"), f"v{self._index}", how, netns)
 
     # Making it
@@ -241,7 +245,12 @@ class Host:
         key = self._folder / "host_key"
         disk.make_key(key, self.name)
         layers = self._lab.base.layers(init=self.init, packages=self._spec.packages)
-        settings = {"address": self.address, "port": str(self._index), "init": self.init}
+        settings = {
+            "address": self.address,
+            "mac": self._mac,
+            "port": str(self._index),
+            "init": self.init,
+        }
         settings["layers"] = ":".join(str(layer) for layer in layers)
         for name, value in settings.items():
             (self._folder / name).write_text(value + "\n", encoding="utf-8")

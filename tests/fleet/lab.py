@@ -102,6 +102,15 @@ class Lab:
         )
         self.run("ip", "link", "set", "up0", "master", "br0", "up")
 
+    def introduce(self, address: str, mac: str) -> None:
+        """Tell the runner's kernel where an address lives.
+
+        Otherwise whoever calls a host while it boots makes the kernel ask for it in vain, and ask
+        again only a second later.  The entry is an ordinary one, which grows old.
+        """
+        entry = [address, "lladdr", mac, "dev", self.claim.uplink, "nud", "stale"]
+        subprocess.run(["ip", "neighbour", "replace", *entry], check=True, capture_output=True)
+
     def command(self, *command: str) -> list[str]:
         """The words that run a command inside the lab."""
         into = ["--mount", "--net", "--uts", "--ipc", "--pid"]

@@ -45,9 +45,10 @@ def _pids(pid: int) -> list[int]:
     return [int(number) for number in fields["NSpid"].split()]
 
 
-def pid_in_parent(pid: int) -> int:
+def pid_in_parent(pid: int) -> int | None:
     """The number that the init of a pid namespace has one level up, where its namespace was made."""
-    return _pids(pid)[-2]
+    pids = _pids(pid)
+    return pids[-2] if len(pids) > 1 else None
 
 
 def namespace_init_below(pid: int, depth: int) -> int | None:

@@ -30,7 +30,7 @@ fi
 
 hostname "$1"
 ip link set lo up
-mac=$(printf '02:00:%02x:%02x:%02x:%02x' ${address//./ })    # the same at every boot, like a real card: nobody waits for a stale ARP entry
+mac=$(cat "$dir/mac")    # the same at every boot, like a real card: nobody waits for a stale ARP entry
 if [ -e "$dir/knobs/wire" ]; then
   exec 8</proc/self/ns/net
   nsenter --net=/proc/self/fd/9 ip link set "e$port" netns /proc/self/fd/8
@@ -40,10 +40,10 @@ else
   ip link add eth0 address "$mac" type veth peer name "v$port" netns /proc/self/fd/9
 fi
 ip addr add "$address/$FLEET_PREFIX" dev eth0
-ip link set eth0 up
 exec 8</proc/self/ns/net
 nsenter --net=/proc/self/fd/9 "$(dirname "$(readlink -f "$0")")/link.sh" "v$port" "$link" /proc/self/fd/8
 exec 8<&-
+ip link set eth0 up
 [ "$link" = down ] || ip route add default via "$FLEET_GATEWAY" || true
 exec 9<&-
 
