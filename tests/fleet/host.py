@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from shlex import quote
 from typing import Literal
 
 from tests.fleet import disk
@@ -222,7 +223,13 @@ class Host:
         else:
             # Through the running system's own root: an overlay must not be written to from below.
             disk.install_host_key(Path(f"/proc/{init_pid}/root"), key)
-            self.run("[ ! -e /run/sshd.pid ] || kill -HUP $(cat /run/sshd.pid)", check=True)
+            shows_it = (
+                f"ssh-keyscan -t ed25519 localhost 2>/dev/null | grep -qF {quote(self.host_key)}"
+            )
+            wait = f"until {shows_it}; do sleep 0.05; done"
+            self.run(
+                f"! kill -HUP $(cat /run/sshd.pid) || timeout 5 sh -c {quote(wait)}", check=True
+            )
         return self.host_key
 
     def publish(self, version_set: str) -> None:

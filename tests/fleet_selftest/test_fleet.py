@@ -1,10 +1,11 @@
 """The hosts of a fleet are what tests take them for: reachable, rebootable, breakable, and gone at the end."""
 
+import shutil
 import time
 
 import pytest
 
-from tests.fleet import Fleet, FleetError, HostIsDown, HostSpec
+from tests.fleet import Fleet, FleetError, FleetStartError, HostIsDown, HostSpec
 
 pytestmark = pytest.mark.fleet
 
@@ -107,7 +108,6 @@ def test_changed_host_key_is_refused_by_a_client_that_knows_the_old_one(fleet: F
     host = fleet["keys"]
     old = host.host_key
     assert host.change_host_key() == host.host_key != old
-    time.sleep(0.3)  # sshd starts again, with the new key
     assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in fleet.ssh(host, "true").stderr
     fleet.write_known_hosts()
     assert fleet.ssh(host, "true").returncode == 0
@@ -164,8 +164,23 @@ def test_two_fleets_at_once_do_not_meet(fleet: Fleet) -> None:
     assert fleet.ssh(fleet["tiny"], "true").returncode == 0
 
 
-def test_fleet_that_does_not_start_keeps_its_logs(able: None) -> None:
+def test_wrong_wish_is_refused_before_anything_starts() -> None:
     with pytest.raises(FleetError, match="no such package: tb-typo"):
         Fleet(1, packages=("tb-typo",))
+    with pytest.raises(FleetError, match="no such version set: v9"):
+        Fleet(1, version_set="v9")
     with pytest.raises(FleetError, match="two hosts are called a"):
         Fleet([HostSpec(name="a"), HostSpec(name="a")])
+    with pytest.raises(FleetError, match="not a host name"):
+        Fleet([HostSpec(name="../a")])
+
+
+def test_fleet_that_does_not_come_up_keeps_its_logs(
+    able: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.fleet.fleet.START_SECONDS", -1.0)
+    with pytest.raises(FleetStartError, match="did not come up") as caught:
+        Fleet(1, init="tiny").start()
+    assert (caught.value.logs / "host1.console").exists()
+    assert str(caught.value.logs) in str(caught.value)
+    shutil.rmtree(caught.value.logs)
