@@ -60,7 +60,8 @@ class _Follower:
 
     @property
     def output(self) -> str:
-        return self._output.decode("utf-8", "replace")
+        # apt runs dpkg on a terminal of its own, which ends lines with a carriage return as well.
+        return self._output.decode("utf-8", "replace").replace("\r\n", "\n")
 
     def _is_news(self, step: Progress) -> bool:
         # Several lines tell of one package in one phase; the first is enough, but a download has
@@ -91,16 +92,17 @@ async def apply_upgrade(
     return Applied(detail=detail, kept_conffiles=kept, error=error)
 
 
-async def repair(remote: Remote, host: str, journal: Journal, *, timeout: timedelta) -> None:
-    """Finish what an interrupted package manager left. Raises WorkError where the end was not seen.
+async def repair(remote: Remote, host: str, journal: Journal, *, timeout: timedelta) -> str:
+    """Finish what an interrupted package manager left; why it could not be finished, or nothing.
 
-    Whether it helped is for the next look at the host to say, so its exit status is not asked.
+    Raises WorkError where the end was not seen.
     """
     follower = _Follower(journal)
-    await remote.stream(
+    status = await remote.stream(
         repair_command(),
         timeout=timeout,
         on_stdout=follower.status,
         on_stderr=follower.words,
         privileged=True,
     )
+    return diagnose(status, follower.output).reason if status else ""

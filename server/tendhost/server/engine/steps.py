@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import partial
 
 from tendhost.server.clock import Clock
+from tendhost.server.domain import errors
 from tendhost.server.domain.course import Course
 from tendhost.server.domain.errors import DiskFull, Unhealthy, WindowClosed, WorkError
 from tendhost.server.domain.host import Host, Problem
@@ -96,11 +97,10 @@ class Performer:
         remote = await session.remote(host)
         seen = await self._fitness(remote, host)
         detail = "fit for a change"
-        broken = next((p for p in seen.problems if isinstance(p, PackageDatabaseBroken)), None)
         wants_packages = operation.kind is OperationKind.UPDATE
-        if broken is not None and broken.repairable and wants_packages and not operation.dry_run:
-            await repair(remote, host.name, journal, timeout=self._settings.apply_timeout)
-            seen = await self._fitness(remote, host)
+        broken = _repairable(seen)
+        if broken is not None and wants_packages and not operation.dry_run:
+            seen = await self._repaired(remote, host, broken, journal)
             detail = f"repaired ({broken}), fit for a change"
         _raise_first(host.name, seen.problems, packages=wants_packages)
         units = await looking.units(remote, host.name)
@@ -112,6 +112,17 @@ class Performer:
             reboot_allowed=self._may_reboot(host),
         )
         return Outcome(detail=detail, findings=findings)
+
+    async def _repaired(
+        self, remote: Remote, host: Host, broken: PackageDatabaseBroken, journal: Journal
+    ) -> Preflight:
+        why_not = await repair(remote, host.name, journal, timeout=self._settings.apply_timeout)
+        seen = await self._fitness(remote, host)
+        still = _repairable(seen)
+        if still is not None:
+            problem = f"{still}; the repair failed: {why_not or broken}"
+            raise errors.PackageDatabaseBroken(host=host.name, problem=problem)
+        return seen
 
     async def _fitness(self, remote: Remote, host: Host) -> Preflight:
         timeout = self._settings.lock_timeout + self._settings.query_timeout
@@ -264,6 +275,11 @@ class Performer:
             if health.healthy or self._clock.now() >= deadline:
                 return health
             await self._clock.sleep(VERIFY_PAUSE)
+
+
+def _repairable(seen: Preflight) -> PackageDatabaseBroken | None:
+    broken = (p for p in seen.problems if isinstance(p, PackageDatabaseBroken))
+    return next((problem for problem in broken if problem.repairable), None)
 
 
 def _raise_first(host: str, problems: tuple[PackageError, ...], *, packages: bool) -> None:

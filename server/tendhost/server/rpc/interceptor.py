@@ -56,7 +56,7 @@ def call(encode: Callable[[T], Message]) -> Call[T]:
     )
 
 
-class Gate(grpc.aio.ServerInterceptor[Any, Any]):
+class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in its stub only
     """The one interceptor. Calls of services that are not tendhost's own pass as they are."""
 
     def __init__(self, store: Store) -> None:

@@ -1,0 +1,1 @@
+"""Programs to learn from: the demo, and small uses of the SDK."""
