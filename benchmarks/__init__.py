@@ -1,0 +1,1 @@
+"""What tendhost costs, measured against named baselines in the same run."""

@@ -1,0 +1,44 @@
+"""`python -m benchmarks [name]`: runs one benchmark, or all of them, and prints their figures."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from benchmarks import events, scale, sweep
+from benchmarks.figures import Report, Unmeasured, show
+
+Benchmark = Callable[[], Awaitable[Report]]
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    "sweep": sweep.measure,
+    "events": events.measure,
+    "scale": scale.measure,
+}
+
+
+def main() -> int:
+    """Exit status: 0 measured, 1 a benchmark could not be carried out, 2 there is none of that name."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", nargs="?", choices=BENCHMARKS, help="which one; by default all")
+    name = parser.parse_args().name
+    chosen = [name] if name else list(BENCHMARKS)
+    try:
+        reports = asyncio.run(_measured(chosen))
+    except Unmeasured as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    show(reports)
+    return 0
+
+
+async def _measured(names: Sequence[str]) -> list[Report]:
+    reports = []
+    for name in names:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        reports.append(await BENCHMARKS[name]())
+    return reports
+
+
+if __name__ == "__main__":
+    sys.exit(main())

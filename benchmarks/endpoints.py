@@ -1,0 +1,146 @@
+"""SSH endpoints on loopback addresses, one real sshd each, that answer every command with a recorded answer."""
+
+import asyncio
+import getpass
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncssh
+
+from benchmarks.figures import Unmeasured
+from benchmarks.programs import bound_to_this_process
+
+ANSWER = Path(__file__).parent / "answers" / "debian-12.txt"
+"""What the query script printed on a Debian 12 host: 300 packages, 24 of them with an update."""
+READY_SECONDS = 30.0
+
+_CONFIGURATION = """\
+ListenAddress {address}:{port}
+HostKey {folder}/host_{number}
+AuthorizedKeysFile {folder}/authorized_keys
+ForceCommand exec cat {answer}
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+SetEnv HOME={folder}
+PidFile none
+PrintMotd no
+PrintLastLog no
+LogLevel ERROR
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A host to work on."""
+
+    name: str
+    address: str
+    port: int
+    user: str
+    host_key: str
+    """The public key that it shows, as type and base64."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints:
+    """Hosts that one key opens."""
+
+    hosts: Sequence[Endpoint]
+    private_key: Path
+    kind: str
+    """What they are, for people."""
+
+
+@asynccontextmanager
+async def endpoints(count: int, folder: Path) -> AsyncIterator[Endpoints]:
+    """`count` hosts, at most 250, each with an address and a host key of its own."""
+    program = _sshd()
+    key = _written_key(folder / "user")
+    (folder / "authorized_keys").write_text(_public(key))
+    hosts = [_prepared(number, folder) for number in range(1, count + 1)]
+    async with AsyncExitStack() as stack:
+        with (folder / "sshd.log").open("ab") as log:
+            for number in range(1, count + 1):
+                command = (program, "-D", "-e", "-f", str(folder / f"sshd_{number}"))
+                process = await asyncio.create_subprocess_exec(
+                    *bound_to_this_process(), *command, stderr=log
+                )
+                stack.push_async_callback(_ended, process)
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await asyncio.gather(*(_answering(host) for host in hosts))
+        except TimeoutError:
+            said = (folder / "sshd.log").read_text()[-500:]
+            raise Unmeasured(f"the SSH endpoints did not start: {said}") from None
+        yield Endpoints(hosts=hosts, private_key=folder / "user", kind="sshd")
+
+
+def _sshd() -> str:
+    # It insists on its absolute path, and lies where the PATH of a plain user does not look.
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+    found = shutil.which("sshd", path=path)
+    if found is None:
+        raise Unmeasured(
+            "no sshd is installed (on Debian and Ubuntu: apt-get install openssh-server)"
+        )
+    if os.geteuid() == 0:
+        # As root it separates its privileges, and wants an empty folder for the lesser half.
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    return found
+
+
+def _prepared(number: int, folder: Path) -> Endpoint:
+    key = _written_key(folder / f"host_{number}")
+    host = Endpoint(
+        name=f"host-{number:03}",
+        address=f"127.77.0.{number}",
+        port=_free_port(f"127.77.0.{number}"),
+        user=getpass.getuser(),
+        host_key=" ".join(_public(key).split()[:2]),
+    )
+    configuration = _CONFIGURATION.format(
+        address=host.address, port=host.port, folder=folder, number=number, answer=ANSWER
+    )
+    (folder / f"sshd_{number}").write_text(configuration)
+    return host
+
+
+def _written_key(path: Path) -> asyncssh.SSHKey:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    path.touch(mode=0o600)
+    key.write_private_key(path)
+    return key
+
+
+def _public(key: asyncssh.SSHKey) -> str:
+    return key.export_public_key().decode()
+
+
+def _free_port(address: str) -> int:
+    with socket.create_server((address, 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def _answering(host: Endpoint) -> None:
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(host.address, host.port)
+        except OSError:
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+    await process.wait()

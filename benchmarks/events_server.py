@@ -1,0 +1,65 @@
+"""The server of `events`: tendhost's own store, engine and gRPC face, whose events come from a burst of commits.
+
+It prints its address, and commits that many events at full speed for every number that it is given.
+"""
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.happenings import happening
+from tendhost.server.clock import SystemClock
+from tendhost.server.engine.engine import EngineSettings, running_engine
+from tendhost.server.remote.protocol import Remote, Target
+from tendhost.server.rpc.server import serving
+from tendhost.server.store.protocol import Change, Store
+from tendhost.server.store.sqlite import open_store
+
+WRITERS = 50
+
+
+class Nowhere:
+    """A connector for a server that has no host."""
+
+    async def connect(self, target: Target) -> Remote:
+        """No operation is ever started."""
+        raise AssertionError(target.host)
+
+    async def enrol(self, *, host: str, address: str, port: int) -> str:
+        """No host is ever registered."""
+        raise AssertionError(host)
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+async def _commit(store: Store, count: int) -> None:
+    numbers = iter(range(count))
+
+    async def write() -> None:
+        for number in numbers:
+            await store.commit(Change(events=(happening(number, datetime.now(UTC)),)))
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(WRITERS):
+            tasks.create_task(write())
+
+
+async def main(state_dir: Path) -> None:
+    store = await open_store(state_dir / "tendhost.db")
+    loop = asyncio.get_running_loop()
+    async with (
+        running_engine(
+            store=store, connector=Nowhere(), clock=SystemClock(), settings=EngineSettings()
+        ) as engine,
+        serving(engine, "127.0.0.1:0") as address,
+    ):
+        print(address, flush=True)
+        while line := await loop.run_in_executor(None, sys.stdin.readline):
+            await _commit(store, int(line))
+    await store.aclose()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))
