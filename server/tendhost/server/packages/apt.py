@@ -105,7 +105,7 @@ def dry_run_command(options: UpgradeOptions) -> str:
     action = _action(options)
     return framed_script(
         HEALTH,
-        f"part simulation {shlex.join(('apt-get', '-s', *action))}",
+        f"part simulation {shlex.join(('apt-get', '-s', '-y', *action))}",
         POLICY,
         "part installed installed",
         f"part sizes {shlex.join((*_SIZES, *action))}",

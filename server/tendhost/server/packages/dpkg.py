@@ -12,7 +12,10 @@ installed() {
   dpkg-query -W -f '${Architecture}\n' dpkg &&
     dpkg-query -W -f '${db:Status-Abbrev}\t${Package}\t${Architecture}\t${Version}\n'
 }
-unsound() { dpkg-query -W -f '${db:Status-Abbrev}\t${Package}\n' | sed -n '/^.[inc] /!p'; }
+unsound() {
+  all=$(dpkg-query -W -f '${db:Status-Abbrev}\t${Package}\n') || return
+  printf '%s\n' "$all" | sed '/^.[inc] /d'
+}
 """.strip()
 """Shell functions. The native architecture is that of dpkg itself. dpkg --audit is not asked: all
 it adds is packages without checksums or lists, which hinder no upgrade, and it speaks in prose."""
@@ -27,28 +30,19 @@ class DatabaseHealth:
     unconfigured: tuple[str, ...] = ()
     """Unpacked, half configured or waiting for triggers: `dpkg --configure -a` may mend them."""
     half_installed: tuple[str, ...] = ()
-    """Half installed or in need of reinstallation: configuring does not mend these."""
-
-    @property
-    def sound(self) -> bool:
-        """Whether nothing needs repair."""
-        return not (self.interrupted or self.unconfigured or self.half_installed)
+    """Half installed: `dpkg --configure -a` leaves them so. No hindrance by themselves, for apt
+    installs them again with the next upgrade; where it cannot, it says so."""
 
     def problem(self) -> PackageDatabaseBroken | None:
-        """What is wrong, as an error, or None."""
-        if self.half_installed:
-            return PackageDatabaseBroken(
-                words="packages are half installed and must be installed again",
-                packages=self.half_installed,
-                repairable=False,
-            )
+        """What has to be repaired before packages can be changed, or None."""
         if self.interrupted:
             words = "dpkg was interrupted"
         elif self.unconfigured:
             words = "packages are installed but not configured"
         else:
             return None
-        return PackageDatabaseBroken(words=words, packages=self.unconfigured, repairable=True)
+        names = (*self.unconfigured, *self.half_installed)
+        return PackageDatabaseBroken(words=words, packages=names, repairable=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

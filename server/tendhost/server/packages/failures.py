@@ -10,6 +10,9 @@ class FailureKind(StrEnum):
 
     LOCK_HELD = "lock_held"
     DPKG_INTERRUPTED = "dpkg_interrupted"
+    DATABASE_UNREADABLE = "database_unreadable"
+    REINSTALL_IMPOSSIBLE = "reinstall_impossible"
+    """A half installed package is in no archive any more."""
     SCRIPT_FAILED = "script_failed"
     """A maintainer script of a package failed."""
     DISK_FULL = "disk_full"
@@ -18,6 +21,8 @@ class FailureKind(StrEnum):
     FETCH_FAILED = "fetch_failed"
     NOT_PRIVILEGED = "not_privileged"
     CONFFILE_PROMPT = "conffile_prompt"
+    """dpkg asked a person about a configuration file."""
+    KILLED = "killed"
     OTHER = "other"
 
 
@@ -70,7 +75,8 @@ def lock_holder(output: str) -> Holder | None:
 # dpkg: error processing package tb-failing (--configure):
 #  installed tb-failing package post-installation script subprocess returned error exit status 1
 _PROCESSING = re.compile(
-    r"^dpkg: error processing (?:package|archive) (\S+) \(--[a-z-]+\):\n (.*)$", re.MULTILINE
+    r"(?:^|\? )dpkg: error processing (?:package|archive) (\S+) \(--[a-z-]+\):\n (.*)$",
+    re.MULTILINE,
 )
 _SCRIPT = re.compile(
     r"(?:installed|new|old) (\S+) package ([a-z-]+) script subprocess"
@@ -87,19 +93,27 @@ _UNMET = re.compile(
 )
 _ERROR = re.compile(r"^(?:E: |dpkg: error: )(.*)$", re.MULTILINE)
 
+
+def _sign(words: str) -> re.Pattern[str]:
+    return re.compile(rf"^.*(?:{words}).*$", re.MULTILINE)
+
+
 # In the order of precedence: the cause before what follows from it.
-_SIGNS: tuple[tuple[FailureKind, re.Pattern[str]], ...] = (
-    (FailureKind.NOT_PRIVILEGED, re.compile(
-        r"^.*(?:are you root\?|requires superuser privilege|\(13: Permission denied\)).*$",
-        re.MULTILINE)),
-    (FailureKind.DPKG_INTERRUPTED, re.compile(r"^.*dpkg was interrupted.*$", re.MULTILINE)),
-    (FailureKind.DISK_FULL, re.compile(
-        r"^.*(?:No space left on device|don't have enough free space).*$", re.MULTILINE)),
-    (FailureKind.HASH_MISMATCH, re.compile(
-        r"^.*(?:Hash Sum mismatch|File has unexpected size).*$", re.MULTILINE)),
-    (FailureKind.FETCH_FAILED, re.compile(
-        r"^E: (?:Failed to fetch|Unable to fetch|The repository).*$", re.MULTILINE)),
-)  # fmt: skip
+_SIGNS = (
+    (
+        FailureKind.NOT_PRIVILEGED,
+        _sign(r"are you root\?|requires superuser privilege|\(13: Permission denied\)"),
+    ),
+    (FailureKind.DPKG_INTERRUPTED, _sign("dpkg was interrupted")),
+    (FailureKind.DATABASE_UNREADABLE, _sign("Unable to parse package file /var/lib/dpkg/status")),
+    (
+        FailureKind.REINSTALL_IMPOSSIBLE,
+        _sign("needs to be reinstalled, but I can't find an archive"),
+    ),
+    (FailureKind.DISK_FULL, _sign("No space left on device|don't have enough free space")),
+    (FailureKind.HASH_MISMATCH, _sign("Hash Sum mismatch|File has unexpected size")),
+    (FailureKind.FETCH_FAILED, _sign("E: (?:Failed to fetch|Unable to fetch|The repository)")),
+)
 _CONFFILE = re.compile(r"end of file on stdin at conffile prompt")
 
 
@@ -114,8 +128,10 @@ def diagnose(exit_status: int, output: str) -> Failure:
         name = f" ({holder.command})" if holder.command else ""
         return Failure(kind=FailureKind.LOCK_HELD, reason=f"lock {holder.path} held by {who}{name}")
     for kind, sign in _SIGNS:
-        if match := sign.search(output):
-            return Failure(kind=kind, reason=_words(match[0]), packages=_processed(output))
+        if lines := sign.findall(output):
+            # The summary after "E:" names the file, the report while it happens may not.
+            line = next((line for line in lines if line.startswith("E: ")), lines[0])
+            return Failure(kind=kind, reason=_words(line), packages=_processed(output))
     if failure := _package_failure(output):
         return failure
     if "Unmet dependencies" in output or "unmet dependencies" in output:
@@ -127,6 +143,8 @@ def diagnose(exit_status: int, output: str) -> Failure:
             packages=packages,
         )
     errors = _ERROR.findall(output)
+    if exit_status > 128 and not errors:
+        return Failure(kind=FailureKind.KILLED, reason=f"killed by signal {exit_status - 128}")
     last = errors[0] if errors else output.rstrip().rpartition("\n")[2]
     return Failure(
         kind=FailureKind.OTHER, reason=_words(last) or f"it ended with exit status {exit_status}"
@@ -138,7 +156,7 @@ def _package_failure(output: str) -> Failure | None:
     match = _PROCESSING.search(output)
     if match is None:
         return None
-    package, problem = _package_name(match[1]), match[2]
+    package, problem = package_name(match[1]), match[2]
     script = _SCRIPT.search(problem)
     packages = _processed(output)
     if script is None:
@@ -163,11 +181,11 @@ _DPKG_CHATTER = ("Setting up ", "Unpacking ", "Preparing to unpack ", "Removing 
 
 
 def _processed(output: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_package_name(m[0]) for m in _PROCESSING.findall(output)))
+    return tuple(dict.fromkeys(package_name(m[0]) for m in _PROCESSING.findall(output)))
 
 
-def _package_name(argument: str) -> str:
-    # An archive is named by its file: /var/cache/apt/archives/tb-simple_2.0-1_all.deb
+def package_name(argument: str) -> str:
+    """The package that dpkg names by itself or by its archive, "…/tb-simple_2.0-1_all.deb"."""
     return argument.rpartition("/")[2].partition("_")[0]
 
 

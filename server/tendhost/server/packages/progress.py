@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tendhost.server.packages.failures import package_name
+
 
 class Phase(StrEnum):
     """What the package manager is at."""
@@ -39,9 +41,9 @@ class Progress:
 _LINE = re.compile(r"(dlstatus|pmstatus|pmerror|pmconffile):(.*?):(\d{1,3}(?:\.\d+)?):(.*)\Z")
 _PHASES = (
     (("Preparing to configure", "Configuring", "Installed"), Phase.CONFIGURE),
-    (("Preparing to remove", "Removing", "Removed", "Completely", "Preparing to completely"),
+    (("Preparing for removal", "Removing", "Removed", "Preparing to completely", "Completely"),
      Phase.REMOVE),
-    (("Preparing", "Unpacking"), Phase.UNPACK),
+    (("Installing", "Preparing", "Unpacking"), Phase.UNPACK),
 )  # fmt: skip
 _LONGEST = 64 * 1024
 
@@ -68,7 +70,7 @@ def _parse_line(line: bytes) -> Progress | None:
     if kind == "dlstatus":
         package, phase = "", Phase.DOWNLOAD
     elif kind == "pmerror":
-        phase = Phase.ERROR
+        package, phase = package_name(package), Phase.ERROR
     elif kind == "pmconffile":
         phase = Phase.CONFFILE
     else:

@@ -58,7 +58,7 @@ _IF_APT = 'case " "$(echo $managers)" " in *" apt-get "*)'
 _PATIENTLY = r"""
 patiently() {
   left=$1; shift
-  while words=$(as_root "$@" 2>&1 >/dev/null); rc=$?; [ $rc != 0 ]; do
+  while words=$(as_root "$@" 2>&1); rc=$?; [ $rc != 0 ]; do
     case $words in *'Could not get lock'*) ;; *) break ;; esac
     [ "$left" -gt 0 ] || break
     sleep 1; left=$((left - 1))
@@ -67,7 +67,7 @@ patiently() {
   return $rc
 }
 """.strip()
-_UPDATE = "apt-get -q -o APT::Update::Error-Mode=any update"
+_UPDATE = "apt-get -qq -o APT::Update::Error-Mode=any update"
 
 
 def query_script(*, refresh: bool, lock_timeout: timedelta) -> str:
@@ -185,16 +185,17 @@ def parse_preflight(output: bytes) -> Preflight:
     if not facts.system.package_manager:
         return Preflight(facts=facts, health=DatabaseHealth(), problems=(_no_manager(facts),))
     require(parts, "interrupted", "unsound")
-    health = parse_health(parts["interrupted"].stdout, parts["unsound"].stdout)
-    problems: list[PackageError] = []
-    unsound = health.problem()
-    if unsound is not None:
-        problems.append(unsound)
+    unreadable = _unreadable(parts["unsound"])
+    health = parse_health(
+        parts["interrupted"].stdout, "" if unreadable else parts["unsound"].stdout
+    )
+    problems: list[PackageError] = [p for p in (unreadable, health.problem()) if p is not None]
     if "check" not in parts:
         problems.append(_not_privileged(facts))
     elif parts["check"].status != 0:
         problem = apt_problem("apt-get check", parts["check"].status, parts["check"].stderr)
-        if unsound is None or not isinstance(problem, PackageDatabaseBroken):
+        # apt has no more to say of a broken database than is known by now.
+        if not (problems and isinstance(problem, PackageDatabaseBroken)):
             problems.append(problem)
     return Preflight(facts=facts, health=health, problems=tuple(problems))
 
@@ -209,6 +210,8 @@ def apt_problem(command: str, exit_status: int, output: str) -> PackageError:
             return DiskFull(words=failure.reason)
         case FailureKind.DPKG_INTERRUPTED:
             return PackageDatabaseBroken(words="dpkg was interrupted", repairable=True)
+        case FailureKind.DATABASE_UNREADABLE | FailureKind.REINSTALL_IMPOSSIBLE:
+            return PackageDatabaseBroken(words=failure.reason, repairable=False)
         case FailureKind.UNMET_DEPENDENCIES:
             return PackageDatabaseBroken(
                 words="dependencies are unmet", packages=failure.packages, repairable=False
@@ -244,10 +247,15 @@ def _refresh_problems(part: Part) -> list[PackageError]:
 
 
 def _installed(part: Part) -> tuple[InstalledPackages, PackageDatabaseBroken | None]:
+    unreadable = _unreadable(part)
+    return (InstalledPackages() if unreadable else parse_installed(part.stdout)), unreadable
+
+
+def _unreadable(part: Part) -> PackageDatabaseBroken | None:
     if part.status == 0:
-        return parse_installed(part.stdout), None
+        return None
     words = f"dpkg-query cannot read the package database: {part.words}"
-    return InstalledPackages(), PackageDatabaseBroken(words=words, repairable=False)
+    return PackageDatabaseBroken(words=words, repairable=False)
 
 
 def _pending(

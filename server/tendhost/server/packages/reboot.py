@@ -5,9 +5,11 @@ The rules, the first that speaks wins:
 1. `/run/reboot-required` exists: NEEDED. Packages touch it; those in `.pkgs` beside it are named.
 2. Not in containers, whose kernel is not theirs: a kernel of the running flavour is installed that
    is newer than the running one, or the running one's package was upgraded in place: NEEDED.
-3. Not in containers: needrestart(1), where there is one, sees another kernel: NEEDED. It is
-   overruled, and the answer is UNKNOWN, where dpkg says the opposite.
-4. Something above could not be read, or makes no sense: UNKNOWN.
+3. Not in containers: needrestart(1), where there is one, sees a newer kernel of that flavour that
+   dpkg does not know of: NEEDED.
+4. Something above could not be read or makes no sense: UNKNOWN. So where the two disagree, and
+   where the running kernel is no relative of the installed ones: the machine around the host
+   provides it, and a reboot would bring the same one back.
 5. Else NOT_NEEDED.
 """
 
@@ -75,18 +77,23 @@ def decide_reboot(evidence: RebootEvidence) -> Reboot:
     if evidence.kernels is None or not evidence.running:
         return _unknown("the installed kernels could not be read")
     by_dpkg = _by_installed_kernels(evidence.running, evidence.build, evidence.kernels)
-    match evidence.kernel_status:
-        case KernelStatus.VERSION_UPGRADE | KernelStatus.ABI_COMPATIBLE_UPGRADE:
-            if by_dpkg.need is RebootNeed.NEEDED:
-                return by_dpkg
-            if by_dpkg.need is RebootNeed.NOT_NEEDED and evidence.expected == evidence.running:
-                return _needed(f"running {evidence.running}, rebuilt since")
-            return _needed(f"running {evidence.running}, installed {evidence.expected}")
-        case KernelStatus.CURRENT if by_dpkg.need is RebootNeed.NEEDED:
+    if by_dpkg.need is RebootNeed.UNKNOWN or evidence.kernel_status is None:
+        return by_dpkg
+    if by_dpkg.need is RebootNeed.NEEDED:
+        if evidence.kernel_status is KernelStatus.CURRENT:
             return _unknown(f"{by_dpkg.reason}, but needrestart sees no newer kernel")
-        case KernelStatus.CURRENT:
-            return Reboot(need=RebootNeed.NOT_NEEDED)
-    return by_dpkg
+        return by_dpkg
+    return _by_needrestart(evidence.running, evidence.kernel_status, evidence.expected)
+
+
+def _by_needrestart(running: str, status: KernelStatus, expected: str) -> Reboot:
+    if status is KernelStatus.CURRENT:
+        return Reboot(need=RebootNeed.NOT_NEEDED)
+    if expected == running:
+        return _needed(f"running {running}, rebuilt since")
+    if _flavour(expected) != _flavour(running):
+        return _unknown(f"running {running}, while needrestart expects {expected or 'another'}")
+    return _needed(f"running {running}, installed {expected}")
 
 
 def _by_installed_kernels(running: str, build: str, kernels: tuple[tuple[str, str], ...]) -> Reboot:
