@@ -28,7 +28,7 @@ from tendhost.v1 import (
 )
 
 HOSTS = 200
-ROUNDS = 3
+ROUNDS = 5
 AT_ONCE = 64
 """What tendhostd drives side by side by default; the baseline does the same."""
 ROUND_SECONDS = 60.0
