@@ -1,0 +1,29 @@
+"""Sends each target the way that its address asks for."""
+
+from tendhost.server.remote.local import ADDRESS, LocalConnector
+from tendhost.server.remote.protocol import Connector, Remote, Target
+from tendhost.server.remote.ssh import SshConnector, SshSettings
+
+
+class RoutingConnector:
+    """SSH to every address but the one that means this machine."""
+
+    def __init__(self, *, ssh: SshSettings) -> None:
+        self._ssh = SshConnector(ssh)
+        self._local = LocalConnector()
+
+    async def connect(self, target: Target) -> Remote:
+        """See Connector."""
+        return await self._way_to(target.address).connect(target)
+
+    async def enrol(self, *, host: str, address: str, port: int) -> str:
+        """See Connector."""
+        return await self._way_to(address).enrol(host=host, address=address, port=port)
+
+    async def aclose(self) -> None:
+        """See Connector."""
+        await self._ssh.aclose()
+        await self._local.aclose()
+
+    def _way_to(self, address: str) -> Connector:
+        return self._local if address == ADDRESS else self._ssh

@@ -1,0 +1,331 @@
+"""SSH by asyncssh: tuned for many short connections, trusting nothing but the pinned key."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+import asyncssh
+
+from tendhost.server.domain.errors import (
+    AuthenticationRefused,
+    HostKeyChanged,
+    KeyUnusable,
+    LinkLost,
+    SshError,
+    Unreachable,
+    WorkTimeout,
+)
+from tendhost.server.remote.commands import CommandRemote
+from tendhost.server.remote.dialing import Dialer, Turnstile
+from tendhost.server.remote.hostkey import fingerprint
+from tendhost.server.remote.keys import KeyRing
+from tendhost.server.remote.protocol import Remote, Target
+
+CLOSE_SECONDS = 5.0
+
+# AES-GCM costs a quarter less than chacha20 where the processor has AES.
+_ENCRYPTION = (
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "chacha20-poly1305@openssh.com",
+    "aes128-ctr",
+    "aes256-ctr",
+)
+# Group exchange is left out: finding a group costs half a second of processor time.
+_KEX = (
+    "curve25519-sha256",
+    "curve25519-sha256@libssh.org",
+    "ecdh-sha2-nistp256",
+    "ecdh-sha2-nistp384",
+    "ecdh-sha2-nistp521",
+    "diffie-hellman-group14-sha256",
+    "diffie-hellman-group16-sha512",
+)
+_HOST_KEY_ALGORITHMS = {
+    "ssh-ed25519": ("ssh-ed25519",),
+    "ecdsa-sha2-nistp256": ("ecdsa-sha2-nistp256",),
+    "ecdsa-sha2-nistp384": ("ecdsa-sha2-nistp384",),
+    "ecdsa-sha2-nistp521": ("ecdsa-sha2-nistp521",),
+    "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
+}
+_ENROLMENT_ORDER = tuple(name for names in _HOST_KEY_ALGORITHMS.values() for name in names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshSettings:
+    """How SSH connections are made."""
+
+    connect_timeout: timedelta = timedelta(seconds=15)
+    """For the TCP connection."""
+    login_timeout: timedelta = timedelta(seconds=30)
+    """For the handshake and the authentication."""
+    resolve_timeout: timedelta = timedelta(seconds=5)
+    """For the name of a host to be resolved."""
+    keepalive_interval: timedelta = timedelta(seconds=15)
+    """After so much silence the other side is asked whether it is there."""
+    keepalive_count: int = 3
+    """So many questions without an answer, and the link is taken for lost."""
+    handshakes: int = 32
+    """Connections that are being made at one time, over all."""
+    handshakes_per_address: int = 4
+    """Connections that are being made at one time to one address."""
+    private_key: bytes | None = None
+    """For hosts that name no key."""
+
+
+class SshConnector:
+    """Opens SSH connections."""
+
+    def __init__(self, settings: SshSettings) -> None:
+        self._settings = settings
+        self._keys = KeyRing(settings.private_key)
+        self._dialer = Dialer(
+            resolve_timeout=settings.resolve_timeout, connect_timeout=settings.connect_timeout
+        )
+        self._turnstile = Turnstile(
+            over_all=settings.handshakes, per_address=settings.handshakes_per_address
+        )
+        # Building options costs as much as a handshake, and few of them differ.
+        self._options: dict[tuple[object, ...], asyncssh.SSHClientConnectionOptions] = {}
+
+    async def connect(self, target: Target) -> Remote:
+        """See Connector."""
+        key = self._keys.key_for(target)
+        async with self._credentials(target, key) as options:
+            return await self._login(target, options)
+
+    async def enrol(self, *, host: str, address: str, port: int) -> str:
+        """See Connector."""
+        target = Target(host=host, address=address, port=port, user="root", ssh_key="", host_key="")
+        async with self._reached(target) as connection:
+            shown = await asyncssh.get_server_host_key(
+                sock=connection,
+                config=None,
+                kex_algs=_KEX,
+                server_host_key_algs=_ENROLMENT_ORDER,
+            )
+        if shown is None:
+            raise Unreachable(host=host, address=address, problem="it shows no host key")
+        kind, blob = shown.export_public_key("openssh").decode().split()[:2]
+        return f"{kind} {blob}"
+
+    async def aclose(self) -> None:
+        """See Connector."""
+        self._dialer.close()
+
+    async def _login(self, target: Target, options: asyncssh.SSHClientConnectionOptions) -> Remote:
+        client = _PinnedClient(target.host_key)
+        try:
+            async with self._reached(target) as connection:
+                opened, _ = await asyncssh.create_connection(
+                    lambda: client, sock=connection, options=options
+                )
+        except SshError as error:
+            if client.refused:
+                raise HostKeyChanged(
+                    host=target.host,
+                    address=target.address,
+                    pinned=fingerprint(target.host_key),
+                    shown=fingerprint(client.refused),
+                ) from error
+            raise
+        return SshRemote(opened, target)
+
+    @asynccontextmanager
+    async def _reached(self, target: Target) -> AsyncIterator[socket.socket]:
+        """A connected socket to speak SSH over; what goes wrong there becomes an error of ours."""
+        where = {"host": target.host, "address": target.address}
+        seconds = self._settings.login_timeout.total_seconds()
+        async with self._turnstile.passing(target.address, target.port):
+            connection = await self._dialer.dial(port=target.port, **where)
+            try:
+                async with asyncio.timeout(seconds):
+                    yield connection
+            except TimeoutError as error:
+                connection.close()
+                problem = f"it answers at port {target.port}, but no SSH login within {seconds:g} s"
+                raise Unreachable(problem=problem, **where) from error
+            except asyncssh.PermissionDenied as error:
+                problem = f"user {target.user!r} may not log in: {error.reason}"
+                raise AuthenticationRefused(problem=problem, **where) from error
+            except asyncssh.ConnectionLost as error:
+                problem = f"the connection was closed during the login: {error.reason}"
+                raise Unreachable(problem=problem, **where) from error
+            except (asyncssh.Error, OSError) as error:
+                raise SshError(problem=f"no SSH login: {error}", **where) from error
+
+    @asynccontextmanager
+    async def _credentials(
+        self, target: Target, key: asyncssh.SSHKey | None
+    ) -> AsyncIterator[asyncssh.SSHClientConnectionOptions]:
+        if key is not None:
+            yield self._options_for(target, key)
+            return
+        try:
+            agent = await asyncssh.connect_agent()
+        except (OSError, asyncssh.Error):
+            agent = None
+        if agent is None:
+            problem = (
+                "no key is configured for it, TENDHOST_SSH_KEY is not set, and there is no agent"
+            )
+            raise KeyUnusable(host=target.host, address=target.address, problem=problem)
+        async with agent:
+            keys = list(await agent.get_keys())
+            yield self._new_options(target, keys)
+
+    def _options_for(
+        self, target: Target, key: asyncssh.SSHKey
+    ) -> asyncssh.SSHClientConnectionOptions:
+        place = (target.user, id(key), target.host_key.partition(" ")[0])
+        if place not in self._options:
+            self._options[place] = self._new_options(target, [key])
+        return self._options[place]
+
+    def _new_options(
+        self, target: Target, keys: "list[asyncssh.SSHKey] | list[asyncssh.SSHKeyPair]"
+    ) -> asyncssh.SSHClientConnectionOptions:
+        kind = target.host_key.partition(" ")[0]
+        settings = self._settings
+        return asyncssh.SSHClientConnectionOptions(
+            # None: nothing of ~/.ssh/config.
+            config=None,
+            # Nobody is trusted by a list: _PinnedClient decides. None would trust everybody.
+            known_hosts=([], [], []),
+            server_host_key_algs=_HOST_KEY_ALGORITHMS.get(kind, (kind,)),
+            username=target.user,
+            client_keys=keys,
+            agent_path=None,
+            preferred_auth="publickey",
+            password_auth=False,
+            kbdint_auth=False,
+            host_based_auth=False,
+            gss_kex=False,
+            gss_auth=False,
+            x509_trusted_certs=None,
+            kex_algs=_KEX,
+            encryption_algs=_ENCRYPTION,
+            compression_algs=None,
+            keepalive_interval=settings.keepalive_interval.total_seconds(),
+            keepalive_count_max=settings.keepalive_count,
+            connect_timeout=None,
+            login_timeout=settings.login_timeout.total_seconds(),
+        )
+
+
+class _PinnedClient(asyncssh.SSHClient):
+    """Accepts one host key only, and remembers another one that was shown."""
+
+    def __init__(self, pinned: str) -> None:
+        self._pinned = pinned.split()[:2]
+        self.refused = ""
+
+    def validate_host_public_key(
+        self, host: str, addr: str, port: int, key: asyncssh.SSHKey
+    ) -> bool:
+        shown = key.export_public_key("openssh").decode().split()[:2]
+        if shown == self._pinned:
+            return True
+        self.refused = " ".join(shown)
+        return False
+
+
+class _Session(asyncssh.SSHClientSession[bytes]):
+    """One command: hands on what it prints, and knows how it ended."""
+
+    def __init__(
+        self, on_stdout: Callable[[bytes], None], on_stderr: Callable[[bytes], None]
+    ) -> None:
+        self._on_stdout = on_stdout
+        self._on_stderr = on_stderr
+        self._status: int | None = None
+        self.ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        try:
+            (self._on_stderr if datatype else self._on_stdout)(data)
+        except Exception as error:
+            if not self.ended.done():
+                self.ended.set_exception(error)
+
+    def exit_status_received(self, status: int) -> None:
+        self._status = status
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
+        self._status = 128 + _SIGNALS.get(signal, 0)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.ended.done():
+            self.ended.set_result(self._status)
+
+
+_SIGNALS = {
+    "HUP": 1,
+    "INT": 2,
+    "QUIT": 3,
+    "ILL": 4,
+    "ABRT": 6,
+    "FPE": 8,
+    "KILL": 9,
+    "USR1": 10,
+    "SEGV": 11,
+    "USR2": 12,
+    "PIPE": 13,
+    "ALRM": 14,
+    "TERM": 15,
+}
+"""The signals of RFC 4254, section 6.10, with their numbers on Linux."""
+
+
+class SshRemote(CommandRemote):
+    """An SSH connection to one host."""
+
+    def __init__(self, connection: asyncssh.SSHClientConnection, target: Target) -> None:
+        super().__init__(host=target.host, user=target.user, is_root=target.user == "root")
+        self._connection = connection
+        self._target = target
+
+    async def close(self) -> None:
+        """See Remote."""
+        self._connection.close()
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._connection.wait_closed()
+        except (TimeoutError, OSError, asyncssh.Error):
+            self._connection.abort()
+
+    async def _executed(
+        self,
+        line: str,
+        timeout: timedelta,
+        on_stdout: Callable[[bytes], None],
+        on_stderr: Callable[[bytes], None],
+    ) -> int:
+        channel = None
+        status: int | None
+        try:
+            async with asyncio.timeout(timeout.total_seconds()):
+                session = _Session(on_stdout, on_stderr)
+                channel, _ = await self._connection.create_session(
+                    lambda: session, line, encoding=None
+                )
+                channel.write_eof()
+                status = await session.ended
+        except TimeoutError as error:
+            seconds = timeout.total_seconds()
+            raise WorkTimeout(host=self._target.host, what="a command", seconds=seconds) from error
+        except (asyncssh.Error, OSError) as error:
+            raise self._lost(str(error)) from error
+        finally:
+            if channel is not None:
+                with suppress(asyncssh.Error, OSError):
+                    channel.abort()
+        if status is None:
+            raise self._lost("the connection broke before the command ended")
+        return status
+
+    def _lost(self, problem: str) -> LinkLost:
+        return LinkLost(host=self._target.host, address=self._target.address, problem=problem)
