@@ -77,6 +77,10 @@ class Course:
         return self.told(changed, now)
 
 
+_CONNECTING = frozenset({StepName.CONNECT, StepName.REBOOT})
+"""Steps that end with the host reached, or with a problem because it was not."""
+
+
 def queued(operation: Operation, host: Host, now: datetime) -> Course:
     """An operation that waits for the one its host is busy with."""
     return Course(operation=operation, host=host).step_told(now)
@@ -118,7 +122,7 @@ def stepped(course: Course, outcome: Outcome, now: datetime) -> Course:
 
 
 def _connection_told(course: Course, step: StepName, outcome: Outcome, now: datetime) -> Course:
-    if step not in (StepName.CONNECT, StepName.REBOOT):
+    if step not in _CONNECTING:
         return course
     if outcome.problem is not None:
         return course.told(HostDisconnected(reason=outcome.problem.message), now)
@@ -158,7 +162,8 @@ def _closed(course: Course, last: StepName, outcome: Outcome, now: datetime) -> 
         assert operation.update is not None
         course = course.told(UpdateCompleted(result=operation.update), now)
     course = course.step_told(now)
-    if last is not StepName.CONNECT or outcome.problem is None:
+    gone_already = last in _CONNECTING and outcome.problem is not None
+    if not gone_already:
         course = course.told(HostDisconnected(reason="the operation ended"), now)
     if operation.problem is None:
         return _closed_well(course, now)
@@ -171,13 +176,10 @@ def _changed_anything(operation: Operation) -> bool:
 
 
 def _closed_well(course: Course, now: datetime) -> Course:
-    operation = course.operation
-    updated = (
-        operation.kind is OperationKind.UPDATE
-        and operation.status is OperationStatus.SUCCEEDED
-        and not operation.dry_run
-    )
-    host = course.host.succeeded(updated_at=now if updated else None)
+    operation, host = course.operation, course.host
+    if operation.status is OperationStatus.SUCCEEDED:
+        updated = operation.kind is OperationKind.UPDATE and not operation.dry_run
+        host = host.succeeded(updated_at=now if updated else None)
     return replace(course, host=host).triggered(host.resting_trigger, now)
 
 

@@ -130,13 +130,17 @@ class Host:
         if reboot.need is RebootNeed.NEEDED:
             former = self.status.reboot
             reboot = replace(reboot, since=former.since or now)
-        return self._with(
-            pending_count=seen.pending.count,
-            pending_security_count=seen.pending.security_count,
-            queried_at=seen.pending.queried_at or self.status.queried_at,
+        looked = self._with(
             reboot=reboot,
             boot_id=seen.inventory.system.boot_id,
             os_name=seen.inventory.system.os_name,
+        )
+        if seen.pending.queried_at is None:
+            return looked  # what is pending could not be listed, which is not the same as nothing
+        return looked._with(
+            pending_count=seen.pending.count,
+            pending_security_count=seen.pending.security_count,
+            queried_at=seen.pending.queried_at,
         )
 
     def checked(self, *, healthy: bool) -> "Host":

@@ -1,0 +1,474 @@
+"""The course of an operation as properties: any kind, any outcome of any step, cancelled at any moment."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tendhost.server.domain.course import Course, started, stepped
+from tendhost.server.domain.events import (
+    HostConnected,
+    HostDisconnected,
+    OperationChanged,
+    StateChanged,
+    UpdateCompleted,
+)
+from tendhost.server.domain.host import Host, HostConfig, HostStatus, Problem
+from tendhost.server.domain.inventory import (
+    Inventory,
+    Observation,
+    Pending,
+    PendingPackage,
+    Reboot,
+    RebootNeed,
+)
+from tendhost.server.domain.operation import (
+    Findings,
+    HealthResult,
+    Operation,
+    OperationKind,
+    OperationStatus,
+    Outcome,
+    StepName,
+    StepStatus,
+    UpdateResult,
+    next_step,
+)
+from tendhost.server.domain.states import TRANSITIONS, HostState
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+LONG_AGO = NOW - timedelta(days=100)
+MOVES = {(origin, to) for (origin, _), to in TRANSITIONS.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What the world answers to one step, drawn at random."""
+
+    fails: bool
+    needs_person: bool
+    pending: int
+    reboot: RebootNeed
+    allowed: bool
+    cancel: bool
+    """Somebody asks for a cancellation while the step is under way."""
+
+
+SAID = st.builds(
+    Said,
+    # Mostly well, or hardly any operation would get beyond its first steps.
+    fails=st.integers(0, 9).map(lambda n: n == 9),
+    needs_person=st.booleans(),
+    pending=st.integers(0, 2),
+    reboot=st.sampled_from(RebootNeed),
+    allowed=st.booleans(),
+    cancel=st.integers(0, 9).map(lambda n: n == 9),
+)
+KINDS = st.sampled_from(OperationKind)
+RESTING = st.sampled_from([s for s in HostState if s.resting])
+SCRIPT = st.lists(SAID, min_size=8, max_size=8)
+FINE = Said(
+    fails=False,
+    needs_person=False,
+    pending=1,
+    reboot=RebootNeed.NEEDED,
+    allowed=True,
+    cancel=False,
+)
+
+
+def host_in(state: HostState) -> Host:
+    """A host at rest whose facts are those of its state."""
+    status = HostStatus(
+        state=state,
+        pending_count=1 if state is HostState.PENDING_UPDATES else 0,
+        reboot=Reboot(
+            need=RebootNeed.NEEDED if state is HostState.WAITING_REBOOT else RebootNeed.NOT_NEEDED
+        ),
+        last_updated=LONG_AGO,
+        retry_count=2,
+        last_problem=Problem(reason="OLD", message="an old problem"),
+    )
+    config = HostConfig(name="web1", address="192.0.2.1")
+    return Host(config=config, host_key="ssh-ed25519 AAAA", registered_at=LONG_AGO, status=status)
+
+
+def operation_of(kind: OperationKind, *, dry_run: bool = False) -> Operation:
+    return Operation(id="op1", host="web1", kind=kind, created_at=NOW, dry_run=dry_run)
+
+
+def outcome_of(step: StepName, said: Said, operation: Operation, number: int) -> Outcome:
+    """What a performer would report of `step`."""
+    findings = operation.findings
+    if step is StepName.REBOOT:
+        findings = replace(findings, reboot_ordered_at=NOW)
+    if said.fails:
+        problem = Problem(reason="BROKE", message=f"{step} broke in turn {number}")
+        return Outcome(problem=problem, needs_person=said.needs_person, findings=findings)
+    observed, update, health = None, None, None
+    if step in (StepName.LIST, StepName.REBOOT_CHECK):
+        findings = replace(
+            findings,
+            pending_count=said.pending,
+            reboot_need=said.reboot,
+            reboot_allowed=said.allowed,
+        )
+        observed = seen(said)
+        if operation.kind is OperationKind.UPDATE:
+            update = operation.update or UpdateResult()
+    if step is StepName.PREFLIGHT:
+        findings = replace(findings, reboot_allowed=said.allowed, boot_id="one")
+    if step is StepName.VERIFY:
+        health = HealthResult(healthy=True, message="healthy")
+    return Outcome(
+        detail=f"{step} done", findings=findings, observed=observed, update=update, health=health
+    )
+
+
+def seen(said: Said) -> Observation:
+    """A look at the host that finds what `said` says."""
+    packages = tuple(
+        PendingPackage(name=f"p{n}", from_version="1", to_version="2") for n in range(said.pending)
+    )
+    return Observation(
+        inventory=Inventory(),
+        pending=Pending(packages=packages, queried_at=NOW),
+        reboot=Reboot(need=said.reboot),
+    )
+
+
+def courses(
+    kind: OperationKind, state: HostState, script: list[Said], *, dry_run: bool
+) -> list[Course]:
+    """The operation's course after its start and after each step; each holds its own events only."""
+    now = NOW
+    course = started(operation_of(kind, dry_run=dry_run), host_in(state), now)
+    history = [course]
+    for number, said in enumerate(script):
+        if course.operation.status.ended:
+            break
+        now += timedelta(minutes=1)
+        operation = course.operation
+        if said.cancel:
+            operation = replace(operation, cancel_requested_by="somebody")
+        current = operation.current
+        assert current is not None
+        fresh = Course(operation=operation, host=course.host)
+        course = stepped(fresh, outcome_of(current.name, said, operation, number), now)
+        history.append(course)
+    return history
+
+
+def names(operation: Operation) -> list[StepName]:
+    return [step.name for step in operation.steps]
+
+
+def body_of(history: list[Course], kind: type) -> list:
+    return [e.body for course in history for e in course.events if isinstance(e.body, kind)]
+
+
+any_course = given(kind=KINDS, state=RESTING, script=SCRIPT, dry_run=st.booleans())
+
+
+@any_course
+def test_an_operation_always_ends(kind, state, script, dry_run):
+    last = courses(kind, state, script, dry_run=dry_run)[-1].operation
+    assert last.status.ended
+    assert last.ended_at is not None
+    assert next_step(last) is None
+    assert last.current is None
+
+
+@any_course
+def test_a_host_moves_by_the_table_alone_and_each_move_is_told(kind, state, script, dry_run):
+    history = courses(kind, state, script, dry_run=dry_run)
+    moves = [(body.origin, body.to) for body in body_of(history, StateChanged)]
+    assert set(moves) <= MOVES
+    # The origin of each is the target of the former: nothing moves without telling.
+    assert [origin for origin, _ in moves] == [state, *(to for _, to in moves[:-1])]
+    assert moves[-1][1] is history[-1].host.status.state
+
+
+@any_course
+def test_a_host_is_busy_exactly_while_its_operation_runs(kind, state, script, dry_run):
+    for course in courses(kind, state, script, dry_run=dry_run):
+        running = course.operation.status is OperationStatus.RUNNING
+        assert course.host.status.state.busy is running
+
+
+@any_course
+def test_a_host_ends_at_rest_or_failed_and_failed_has_its_reason(kind, state, script, dry_run):
+    last = courses(kind, state, script, dry_run=dry_run)[-1]
+    status = last.host.status
+    assert status.state.resting or status.state is HostState.FAILED
+    assert (status.failure is not None) is (status.state is HostState.FAILED)
+    if status.failure is not None:
+        assert last.operation.problem is not None
+        assert status.failure.problem == last.operation.problem
+        assert status.failure.previous_state.busy
+        assert status.failure.retry_count == 2
+        first = next(s for s in last.operation.steps if s.status is StepStatus.FAILED)
+        assert status.failure.step == first.name
+
+
+@any_course
+def test_an_operation_reboots_at_most_once_and_applies_at_most_once(kind, state, script, dry_run):
+    counted = Counter(names(courses(kind, state, script, dry_run=dry_run)[-1].operation))
+    assert not counted or max(counted.values()) == 1
+
+
+@any_course
+def test_an_update_reboots_only_what_needs_it_and_may(kind, state, script, dry_run):
+    history = courses(OperationKind.UPDATE, state, script, dry_run=dry_run)
+    for former, course in pairwise(history):
+        current = course.operation.current
+        begins = current is not None and current.name is StepName.REBOOT
+        if begins:
+            findings = course.operation.findings
+            assert findings.reboot_need is RebootNeed.NEEDED
+            assert findings.reboot_allowed
+            assert not course.operation.cancel_requested_by
+            assert former.operation.problem is None
+
+
+@any_course
+def test_a_dry_run_changes_nothing(kind, state, script, dry_run):
+    history = courses(OperationKind.UPDATE, state, script, dry_run=True)
+    changing = {StepName.APPLY, StepName.REBOOT, StepName.REBOOT_CHECK, StepName.VERIFY}
+    assert not changing & set(names(history[-1].operation))
+    for course in history:
+        assert course.host.status.state not in (HostState.UPDATING, HostState.REBOOTING)
+        assert course.host.status.last_updated == LONG_AGO
+    assert not body_of(history, UpdateCompleted)
+
+
+@any_course
+def test_only_an_update_that_succeeded_is_the_last_update(kind, state, script, dry_run):
+    last = courses(kind, state, script, dry_run=dry_run)[-1]
+    updated = (
+        kind is OperationKind.UPDATE
+        and last.operation.status is OperationStatus.SUCCEEDED
+        and not dry_run
+    )
+    assert (last.host.status.last_updated != LONG_AGO) is updated
+
+
+@any_course
+def test_the_first_problem_is_the_operations_problem(kind, state, script, dry_run):
+    last = courses(kind, state, script, dry_run=dry_run)[-1].operation
+    failed = [step for step in last.steps if step.status is StepStatus.FAILED]
+    if not failed:
+        assert last.problem is None
+        assert last.status is not OperationStatus.FAILED
+        return
+    assert last.problem is not None
+    assert last.problem.message == failed[0].detail
+    assert last.status is OperationStatus.FAILED
+
+
+@any_course
+def test_a_failed_upgrade_is_looked_at_and_not_rebooted(kind, state, script, dry_run):
+    last = courses(OperationKind.UPDATE, state, script, dry_run=False)[-1].operation
+    for step in last.steps:
+        if step.name is StepName.APPLY and step.status is StepStatus.FAILED:
+            assert names(last)[-2:] == [StepName.APPLY, StepName.REBOOT_CHECK]
+
+
+@any_course
+def test_steps_follow_each_other_without_overlap_or_gap(kind, state, script, dry_run):
+    history = courses(kind, state, script, dry_run=dry_run)
+    for course in history:
+        *done, last = course.operation.steps
+        assert all(step.ended_at and step.status is not StepStatus.RUNNING for step in done)
+        if course.operation.status is OperationStatus.RUNNING:
+            assert last.status is StepStatus.RUNNING
+            assert last.ended_at is None
+        else:
+            assert last.ended_at == course.operation.ended_at
+    steps = history[-1].operation.steps
+    assert [s.started_at for s in steps[1:]] == [s.ended_at for s in steps[:-1]]
+    assert history[-1].operation.started_at == steps[0].started_at
+
+
+@any_course
+def test_a_failure_without_harm_does_not_strand_the_host(kind, state, script, dry_run):
+    last = courses(kind, state, script, dry_run=dry_run)[-1]
+    untouched = {StepName.CONNECT, StepName.PREFLIGHT, StepName.LIST}
+    failed = [s.name for s in last.operation.steps if s.status is StepStatus.FAILED]
+    if not failed or not set(names(last.operation)) <= untouched:
+        return
+    said = script[len(last.operation.steps) - 1]
+    if said.needs_person:
+        assert last.host.status.state is HostState.FAILED
+        return
+    assert last.host.status.state.resting
+    assert last.host.status.last_problem == last.operation.problem
+
+
+@any_course
+def test_connections_that_are_told_of_open_and_close_by_turns(kind, state, script, dry_run):
+    history = courses(kind, state, script, dry_run=dry_run)
+    told = [
+        type(event.body)
+        for course in history
+        for event in course.events
+        if isinstance(event.body, HostConnected | HostDisconnected)
+    ]
+    if told == [HostDisconnected]:
+        return  # it could not be made
+    assert told[::2] == [HostConnected] * (len(told) // 2)
+    assert told[1::2] == [HostDisconnected] * (len(told) // 2)
+    assert len(told) % 2 == 0
+
+
+@any_course
+def test_every_change_of_an_operation_tells_of_it(kind, state, script, dry_run):
+    history = courses(kind, state, script, dry_run=dry_run)
+    for course in history:
+        *_, told = body_of([course], OperationChanged)
+        current = course.operation.current
+        assert told.status is course.operation.status
+        assert told.step is (current.name if current else None)
+    for course in history:
+        assert all(e.operation == "op1" and e.host == "web1" for e in course.events)
+
+
+@any_course
+def test_a_cancelled_operation_begins_no_further_change(kind, state, script, dry_run):
+    history = courses(kind, state, script, dry_run=dry_run)
+    changes = {StepName.APPLY, StepName.REBOOT}
+    for former, course in pairwise(history):
+        cancelled = bool(course.operation.cancel_requested_by)
+        begun = set(names(course.operation)[len(former.operation.steps) :])
+        assert not (cancelled and begun & changes)
+
+
+@any_course
+def test_only_success_forgets_the_retries_and_the_last_problem(kind, state, script, dry_run):
+    last = courses(kind, state, script, dry_run=dry_run)[-1]
+    status = last.host.status
+    match last.operation.status:
+        case OperationStatus.SUCCEEDED:
+            assert (status.retry_count, status.last_problem) == (0, None)
+        case OperationStatus.CANCELLED:
+            assert status.retry_count == 2
+            assert status.last_problem == host_in(state).status.last_problem
+        case _:
+            assert status.retry_count == 2
+            assert status.last_problem == last.operation.problem
+
+
+@pytest.mark.parametrize("state", [s for s in HostState if s.resting])
+@given(script=SCRIPT)
+@example(script=[FINE] * 8)
+def test_a_host_rests_where_its_facts_call_for(state, script):
+    last = courses(OperationKind.UPDATE, state, script, dry_run=False)[-1]
+    status = last.host.status
+    refused = any(
+        s.name is StepName.REBOOT and s.status is StepStatus.FAILED for s in last.operation.steps
+    )
+    if status.state is HostState.FAILED or refused:
+        return
+    if status.pending_count:
+        assert status.state is HostState.PENDING_UPDATES
+    elif status.reboot.need is RebootNeed.NEEDED:
+        assert status.state is HostState.WAITING_REBOOT
+    else:
+        assert status.state is HostState.IDLE
+
+
+# --- the courses that everybody should know by heart ----------------------------------------------
+
+
+def course_of(kind: OperationKind, *said: Said, dry_run: bool = False) -> Operation:
+    rest = [FINE] * (8 - len(said))
+    return courses(kind, HostState.IDLE, [*said, *rest], dry_run=dry_run)[-1].operation
+
+
+def test_an_update_that_needs_a_reboot_takes_every_step():
+    operation = course_of(OperationKind.UPDATE)
+    assert names(operation) == [
+        "connect",
+        "preflight",
+        "list",
+        "apply",
+        "reboot_check",
+        "reboot",
+        "verify",
+    ]
+    assert operation.status is OperationStatus.SUCCEEDED
+    assert operation.update is not None
+    assert operation.update.success
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (OperationKind.QUERY, ["connect", "list"]),
+        (OperationKind.CHECK, ["connect", "verify"]),
+        (OperationKind.REBOOT, ["connect", "preflight", "reboot", "verify"]),
+    ],
+)
+def test_other_kinds_take_the_steps_that_their_description_says(kind, expected):
+    assert names(course_of(kind)) == expected
+
+
+def test_an_update_without_anything_to_do_ends_after_its_look():
+    calm = replace(FINE, pending=0, reboot=RebootNeed.NOT_NEEDED)
+    operation = course_of(OperationKind.UPDATE, calm, calm, calm)
+    assert names(operation) == ["connect", "preflight", "list"]
+    assert operation.status is OperationStatus.SUCCEEDED
+
+
+def test_an_update_with_nothing_pending_still_does_the_reboot_that_is_due():
+    due = replace(FINE, pending=0)
+    operation = course_of(OperationKind.UPDATE, due, due, due)
+    assert names(operation) == ["connect", "preflight", "list", "reboot", "verify"]
+
+
+@pytest.mark.parametrize("need", [RebootNeed.UNKNOWN, RebootNeed.NOT_NEEDED])
+def test_what_is_not_known_to_be_needed_is_no_reason_to_reboot(need):
+    operation = course_of(OperationKind.UPDATE, *[replace(FINE, reboot=need)] * 8)
+    assert StepName.REBOOT not in names(operation)
+    assert operation.status is OperationStatus.SUCCEEDED
+
+
+def test_a_cancellation_during_the_upgrade_lets_it_end_and_skips_the_reboot():
+    asked = replace(FINE, cancel=True)
+    operation = course_of(OperationKind.UPDATE, FINE, FINE, FINE, asked)
+    assert names(operation) == ["connect", "preflight", "list", "apply", "reboot_check", "verify"]
+    assert operation.status is OperationStatus.CANCELLED
+    assert operation.update is not None
+    assert not operation.update.success
+
+
+def test_the_words_for_a_cancellation_say_when_it_takes_effect():
+    operation = operation_of(OperationKind.UPDATE)
+    assert operation.cancellation == "the operation ends before its next step"
+    begun = started(operation, host_in(HostState.IDLE), NOW).operation
+    assert "after its present step, connect" in begun.cancellation
+    history = courses(OperationKind.UPDATE, HostState.IDLE, [FINE] * 8, dry_run=False)
+    applying = next(
+        c.operation
+        for c in history
+        if c.operation.current is not None and c.operation.current.name is StepName.APPLY
+    )
+    assert "never interrupted" in applying.cancellation
+    assert "has ended: succeeded" in history[-1].operation.cancellation
+
+
+def test_a_finding_that_an_order_to_reboot_was_given_forbids_another():
+    ordered = Findings(reboot_need=RebootNeed.NEEDED, reboot_allowed=True, reboot_ordered_at=NOW)
+    history = courses(OperationKind.UPDATE, HostState.IDLE, [FINE] * 8, dry_run=False)
+    checking = next(
+        c.operation
+        for c in history
+        if c.operation.current is not None and c.operation.current.name is StepName.REBOOT_CHECK
+    )
+    course = Course(operation=checking, host=history[4].host)
+    after = stepped(course, Outcome(findings=ordered), NOW)
+    assert names(after.operation)[-1] is StepName.VERIFY
