@@ -1,6 +1,7 @@
 """The events that a course tells, in their order, and the ends that are not of the usual kind."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ def led(course: Course, *outcomes: Outcome) -> Course:
     return course
 
 
-def bodies(course: Course) -> list:
+def bodies(course: Course) -> list[Any]:
     return [event.body for event in course.events]
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -167,7 +168,7 @@ def names(operation: Operation) -> list[StepName]:
     return [step.name for step in operation.steps]
 
 
-def body_of(history: list[Course], kind: type) -> list:
+def body_of(history: list[Course], kind: type) -> list[Any]:
     return [e.body for course in history for e in course.events if isinstance(e.body, kind)]
 
 
