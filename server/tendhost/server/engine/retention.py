@@ -11,6 +11,8 @@ from tendhost.server.store.protocol import Store
 logger = logging.getLogger(__name__)
 
 INTERVAL = timedelta(hours=1)
+REQUESTS_KEPT = timedelta(hours=24)
+"""How long a request that is sent again gets the answer that it got before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +29,11 @@ async def prune_forever(*, store: Store, clock: Clock, retention: Retention) -> 
     """Prune at once and then every INTERVAL, until cancelled."""
     while True:
         try:
+            now = clock.now()
             dropped = await store.prune(
-                before=clock.now() - retention.history, keep_events=retention.events
+                before=now - retention.history,
+                requests_before=now - REQUESTS_KEPT,
+                keep_events=retention.events,
             )
         except StoreUnavailable as error:
             logger.warning("history was not pruned", extra={"cause": error.cause})

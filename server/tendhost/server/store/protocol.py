@@ -237,9 +237,13 @@ class Store(Protocol):
         """The current revision, once it exceeds `revision` or `timeout` has passed."""
         ...
 
-    async def prune(self, *, before: datetime, keep_events: int) -> int:
-        """Drop ended operations, their logs, ended rollouts, requests and events that are older than
-        `before`, and all but the newest `keep_events` events; how many rows went."""
+    async def prune(self, *, before: datetime, requests_before: datetime, keep_events: int) -> int:
+        """Drop old history; how many rows went.
+
+        Ended operations with their logs, ended rollouts, audit rows and events go that are older than
+        `before`, answers to requests that are older than `requests_before`, and all but the newest
+        `keep_events` events. What has not ended is kept whatever its age.
+        """
         ...
 
     async def aclose(self) -> None:

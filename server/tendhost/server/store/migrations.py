@@ -1,0 +1,98 @@
+"""The schema, as numbered steps from nothing to the present; a step is never changed once released."""
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+        "CREATE TABLE counter (id INTEGER PRIMARY KEY CHECK (id = 1), revision BIGINT NOT NULL)",
+        "INSERT INTO counter (id, revision) VALUES (1, 0)",
+        """
+        CREATE TABLE hosts (
+            name TEXT PRIMARY KEY,
+            state TEXT NOT NULL,
+            reboot_need TEXT NOT NULL,
+            labels TEXT NOT NULL,
+            revision BIGINT NOT NULL,
+            document TEXT NOT NULL
+        )
+        """,
+        "CREATE TABLE host_tags (name TEXT, host TEXT, PRIMARY KEY (name, host))",
+        "CREATE TABLE host_groups (name TEXT, host TEXT, PRIMARY KEY (name, host))",
+        "CREATE INDEX host_tags_by_host ON host_tags (host)",
+        "CREATE INDEX host_groups_by_host ON host_groups (host)",
+        "CREATE TABLE inventories (host TEXT PRIMARY KEY, document TEXT NOT NULL)",
+        """
+        CREATE TABLE operations (
+            id TEXT PRIMARY KEY,
+            host TEXT NOT NULL,
+            rollout TEXT NOT NULL,
+            status TEXT NOT NULL,
+            ended_at BIGINT,
+            revision BIGINT NOT NULL,
+            document TEXT NOT NULL
+        )
+        """,
+        "CREATE UNIQUE INDEX one_running_operation ON operations (host) WHERE status = 'running'",
+        "CREATE INDEX operations_by_host ON operations (host, id)",
+        "CREATE INDEX operations_by_rollout ON operations (rollout, id) WHERE rollout <> ''",
+        "CREATE INDEX operations_unfinished ON operations (host, id) WHERE ended_at IS NULL",
+        "CREATE INDEX operations_by_end ON operations (ended_at) WHERE ended_at IS NOT NULL",
+        """
+        CREATE TABLE operation_logs (
+            operation TEXT,
+            position BIGINT,
+            data BLOB NOT NULL,
+            PRIMARY KEY (operation, position)
+        )
+        """,
+        """
+        CREATE TABLE rollouts (
+            id TEXT PRIMARY KEY,
+            status TEXT NOT NULL,
+            ended_at BIGINT,
+            revision BIGINT NOT NULL,
+            document TEXT NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE members (
+            rollout TEXT,
+            host TEXT,
+            batch INTEGER NOT NULL,
+            document TEXT NOT NULL,
+            PRIMARY KEY (rollout, host)
+        )
+        """,
+        "CREATE INDEX members_by_batch ON members (rollout, batch, host)",
+        """
+        CREATE TABLE events (
+            revision BIGINT PRIMARY KEY,
+            at BIGINT NOT NULL,
+            kind TEXT NOT NULL,
+            host TEXT NOT NULL,
+            operation TEXT NOT NULL,
+            rollout TEXT NOT NULL,
+            body TEXT NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE requests (
+            id TEXT PRIMARY KEY,
+            digest BLOB NOT NULL,
+            response BLOB NOT NULL,
+            at BIGINT NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE audit (
+            revision BIGINT PRIMARY KEY,
+            at BIGINT NOT NULL,
+            principal TEXT NOT NULL,
+            method TEXT NOT NULL,
+            subject TEXT NOT NULL
+        )
+        """,
+    ),
+)
+
+SCHEMA = len(MIGRATIONS)
+"""The version that this program writes."""

@@ -1,0 +1,84 @@
+"""Opening the database file: its folder, its lock, its schema, and what can be wrong with any of them."""
+
+import fcntl
+import os
+import sqlite3
+import uuid
+from pathlib import Path
+
+from tendhost.server.domain.errors import ConfigurationError, StoreUnavailable
+from tendhost.server.store import sql
+from tendhost.server.store.migrations import MIGRATIONS, SCHEMA
+
+LOG_ID = "log_id"
+BUSY_MILLISECONDS = 5000
+"""How long to wait for another process that has the database open, such as a backup."""
+
+
+def take_lock(path: Path) -> int:
+    """Make the folder and hold the database for this process alone; the lock's file descriptor.
+
+    Raises ConfigurationError when the folder cannot be used, StoreUnavailable when another server
+    has it.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigurationError(
+            field="state_dir",
+            value=str(path.parent),
+            expected=f"a folder that can be written to ({error.strerror})",
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        cause = f"{path} is in use by another tendhostd (process {holder or 'unknown'})"
+        raise StoreUnavailable(cause=cause) from error
+    os.truncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor
+
+
+def open_for_writing(path: Path) -> sqlite3.Connection:
+    """The writer's connection, with the schema brought up to date. Raises StoreUnavailable."""
+    try:
+        new = not path.exists()
+        database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        if new:
+            path.chmod(0o600)
+        database.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        _migrate(database, path)
+    except (sqlite3.Error, OSError) as error:
+        raise StoreUnavailable(cause=f"{path}: {error}") from error
+    return database
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write."""
+    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    database.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+    database.execute("PRAGMA query_only = ON")
+    return database
+
+
+def _migrate(database: sqlite3.Connection, path: Path) -> None:
+    (present,) = database.execute("PRAGMA user_version").fetchone()
+    if present > SCHEMA:
+        cause = (
+            f"{path} was written by a newer tendhost"
+            f" (its schema is {present}, this program knows {SCHEMA})"
+        )
+        raise StoreUnavailable(cause=cause)
+    for number in range(present, SCHEMA):
+        database.execute("BEGIN IMMEDIATE")
+        for statement in MIGRATIONS[number]:
+            database.execute(statement)
+        database.execute(f"PRAGMA user_version = {number + 1}")
+        database.execute("COMMIT")
+    if database.execute(sql.GET_META, (LOG_ID,)).fetchone() is None:
+        database.execute(sql.SET_META, (LOG_ID, str(uuid.uuid4())))

@@ -1,0 +1,103 @@
+"""Between rows and values: documents by msgspec, beside the few columns that statements need."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from tendhost.server.domain import events
+from tendhost.server.domain.events import Event
+from tendhost.server.domain.host import Host
+from tendhost.server.domain.operation import Operation
+from tendhost.server.domain.rollout import Member, Rollout
+from tendhost.server.store.protocol import InventoryRecord
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+_encoder = msgspec.json.Encoder()
+_host = msgspec.json.Decoder(Host)
+_operation = msgspec.json.Decoder(Operation)
+_rollout = msgspec.json.Decoder(Rollout)
+_member = msgspec.json.Decoder(Member)
+_inventory = msgspec.json.Decoder(InventoryRecord)
+
+_KINDS: Mapping[str, type] = {
+    "host_registered": events.HostRegistered,
+    "host_unregistered": events.HostUnregistered,
+    "host_reconfigured": events.HostReconfigured,
+    "host_acknowledged": events.HostAcknowledged,
+    "host_connected": events.HostConnected,
+    "host_disconnected": events.HostDisconnected,
+    "state_changed": events.StateChanged,
+    "update_progress": events.UpdateProgress,
+    "update_completed": events.UpdateCompleted,
+    "operation_changed": events.OperationChanged,
+    "rollout_changed": events.RolloutChanged,
+}
+_KIND_OF = {body: kind for kind, body in _KINDS.items()}
+_bodies: Mapping[str, msgspec.json.Decoder[Any]] = {
+    kind: msgspec.json.Decoder(body) for kind, body in _KINDS.items()
+}
+
+
+def document(value: Host | Operation | Rollout | Member | InventoryRecord) -> str:
+    """The stored form of a value."""
+    return _encoder.encode(value).decode()
+
+
+def host_of(text: str) -> Host:
+    """A stored host."""
+    return _host.decode(text)
+
+
+def operation_of(text: str) -> Operation:
+    """A stored operation."""
+    return _operation.decode(text)
+
+
+def rollout_of(text: str) -> Rollout:
+    """A stored rollout."""
+    return _rollout.decode(text)
+
+
+def member_of(text: str) -> Member:
+    """A stored member of a rollout."""
+    return _member.decode(text)
+
+
+def inventory_of(text: str) -> InventoryRecord:
+    """A stored inventory."""
+    return _inventory.decode(text)
+
+
+def event_row(event: Event) -> tuple[int, int, str, str, str, str, str]:
+    """The columns of an event."""
+    kind = _KIND_OF[type(event.body)]
+    body = _encoder.encode(event.body).decode()
+    at = instant(event.at)
+    return event.revision, at, kind, event.host, event.operation, event.rollout, body
+
+
+def event_of(row: tuple[Any, ...]) -> Event:
+    """An event from its columns."""
+    revision, at, kind, host, operation, rollout, body = row
+    return Event(
+        revision=revision,
+        at=_EPOCH + at * _MICROSECOND,
+        host=host,
+        operation=operation,
+        rollout=rollout,
+        body=_bodies[kind].decode(body),
+    )
+
+
+def instant(at: datetime) -> int:
+    """Microseconds since 1970, so that instants order as numbers in every database."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def ended(at: datetime | None) -> int | None:
+    """`instant` of an end that may not have come."""
+    return None if at is None else instant(at)

@@ -1,0 +1,181 @@
+"""Every statement, by name. Parameters are numbered, so that a second dialect can have the same text."""
+
+from collections.abc import Iterable
+
+from tendhost.server.domain.inventory import RebootNeed
+from tendhost.server.domain.selection import HostFilter
+
+NEXT_REVISION = "UPDATE counter SET revision = revision + ?1 WHERE id = 1 RETURNING revision"
+CURRENT_REVISION = "SELECT revision FROM counter WHERE id = 1"
+GET_META = "SELECT value FROM meta WHERE key = ?1"
+SET_META = """
+    INSERT INTO meta (key, value) VALUES (?1, ?2)
+    ON CONFLICT (key) DO UPDATE SET value = excluded.value
+"""
+
+INSERT_HOST = """
+    INSERT INTO hosts (name, state, reboot_need, labels, revision, document)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+"""
+UPDATE_HOST = """
+    UPDATE hosts SET state = ?2, reboot_need = ?3, revision = ?4, document = ?5
+    WHERE name = ?1 AND revision = ?6
+"""
+RELABEL_HOST = "UPDATE hosts SET labels = ?2 WHERE name = ?1 AND labels <> ?2"
+DELETE_HOST = "DELETE FROM hosts WHERE name = ?1 AND revision = ?2"
+GET_HOST = "SELECT document FROM hosts WHERE name = ?1"
+ALL_HOSTS = "SELECT document FROM hosts ORDER BY name"
+COUNT_HOSTS = "SELECT count(*) FROM hosts"
+LABEL_TABLES = ("host_tags", "host_groups")
+
+PUT_INVENTORY = """
+    INSERT INTO inventories (host, document) VALUES (?1, ?2)
+    ON CONFLICT (host) DO UPDATE SET document = excluded.document
+"""
+GET_INVENTORY = "SELECT document FROM inventories WHERE host = ?1"
+DELETE_INVENTORY = "DELETE FROM inventories WHERE host = ?1"
+
+INSERT_OPERATION = """
+    INSERT INTO operations (id, host, rollout, status, ended_at, revision, document)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+"""
+UPDATE_OPERATION = """
+    UPDATE operations SET status = ?2, ended_at = ?3, revision = ?4, document = ?5
+    WHERE id = ?1 AND revision = ?6
+"""
+GET_OPERATION = "SELECT document FROM operations WHERE id = ?1"
+RUNNING_OPERATION = "SELECT document FROM operations WHERE host = ?1 AND status = 'running'"
+NEXT_QUEUED = """
+    SELECT document FROM operations
+    WHERE host = ?1 AND ended_at IS NULL AND status = 'queued' ORDER BY id LIMIT 1
+"""
+UNFINISHED_OPERATIONS = "SELECT document FROM operations WHERE ended_at IS NULL ORDER BY id"
+
+INSERT_LOG = "INSERT INTO operation_logs (operation, position, data) VALUES (?1, ?2, ?3)"
+GET_LOG = """
+    SELECT position, data FROM operation_logs
+    WHERE operation = ?1 AND position + length(data) > ?2 AND position < ?3 ORDER BY position
+"""
+
+INSERT_ROLLOUT = """
+    INSERT INTO rollouts (id, status, ended_at, revision, document) VALUES (?1, ?2, ?3, ?4, ?5)
+"""
+UPDATE_ROLLOUT = """
+    UPDATE rollouts SET status = ?2, ended_at = ?3, revision = ?4, document = ?5
+    WHERE id = ?1 AND revision = ?6
+"""
+GET_ROLLOUT = "SELECT document FROM rollouts WHERE id = ?1"
+PUT_MEMBER = """
+    INSERT INTO members (rollout, host, batch, document) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (rollout, host) DO UPDATE SET batch = excluded.batch, document = excluded.document
+"""
+GET_BATCH = "SELECT document FROM members WHERE rollout = ?1 AND batch = ?2 ORDER BY host"
+GET_MEMBERS = """
+    SELECT document FROM members WHERE rollout = ?1 AND host > ?2 ORDER BY host LIMIT ?3
+"""
+
+INSERT_EVENT = """
+    INSERT INTO events (revision, at, kind, host, operation, rollout, body)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+"""
+GET_EVENTS = """
+    SELECT revision, at, kind, host, operation, rollout, body FROM events
+    WHERE revision > ?1 ORDER BY revision LIMIT ?2
+"""
+
+GET_REQUEST = "SELECT digest, response FROM requests WHERE id = ?1"
+INSERT_REQUEST = "INSERT INTO requests (id, digest, response, at) VALUES (?1, ?2, ?3, ?4)"
+INSERT_AUDIT = """
+    INSERT INTO audit (revision, at, principal, method, subject) VALUES (?1, ?2, ?3, ?4, ?5)
+"""
+
+LAST_EVENT_BEFORE = "SELECT max(revision) FROM events WHERE at < ?1"
+PRUNE_EVENTS = "DELETE FROM events WHERE revision <= ?1"
+PRUNE_LOGS = """
+    DELETE FROM operation_logs WHERE operation IN (SELECT id FROM operations WHERE ended_at < ?1)
+"""
+PRUNE_OPERATIONS = "DELETE FROM operations WHERE ended_at < ?1"
+PRUNE_MEMBERS = """
+    DELETE FROM members WHERE rollout IN (SELECT id FROM rollouts WHERE ended_at < ?1)
+"""
+PRUNE_ROLLOUTS = "DELETE FROM rollouts WHERE ended_at < ?1"
+PRUNE_REQUESTS = "DELETE FROM requests WHERE at < ?1"
+PRUNE_AUDIT = "DELETE FROM audit WHERE at < ?1"
+
+_GLOB = frozenset("*?[")
+_LAST = "\U0010ffff"
+
+
+class Where:
+    """Conditions with numbered parameters."""
+
+    def __init__(self) -> None:
+        self._conditions: list[str] = []
+        self.values: list[object] = []
+
+    def add(self, condition: str, *values: object) -> None:
+        """Add `condition`, in which `{}` stands for each of `values` in turn."""
+        first = len(self.values) + 1
+        numbers = (f"?{number}" for number in range(first, first + len(values)))
+        self._conditions.append(condition.format(*numbers))
+        self.values.extend(values)
+
+    def add_in(self, column: str, values: Iterable[object]) -> None:
+        """Add that `column` is one of `values`; nothing where there are none."""
+        wanted = tuple(values)
+        if wanted:
+            self.add(f"{column} IN ({', '.join('{}' for _ in wanted)})", *wanted)
+
+    def __str__(self) -> str:
+        return f"WHERE {' AND '.join(self._conditions)}" if self._conditions else ""
+
+
+def select_hosts(selection: HostFilter, *, after: str, limit: int) -> tuple[str, list[object]]:
+    """Hosts that may match: whatever is easy for an index is said here, the rest is for `matches`."""
+    where = Where()
+    where.add("name > {}", after)
+    if selection.search:
+        where.add("name >= {} AND name < {}", selection.search, selection.search + _LAST)
+    if selection.names and not any(_GLOB & set(name) for name in selection.names):
+        where.add_in("name", selection.names)
+    where.add_in("state", (str(state) for state in selection.states))
+    if selection.reboot_needed is not None:
+        sign = "=" if selection.reboot_needed else "<>"
+        where.add(f"reboot_need {sign} {{}}", str(RebootNeed.NEEDED))
+    for tag in selection.all_tags:
+        where.add("name IN (SELECT host FROM host_tags WHERE name = {})", tag)
+    for table, names in (("host_tags", selection.any_tags), ("host_groups", selection.groups)):
+        if names:
+            marks = ", ".join("{}" for _ in names)
+            within = f"name IN (SELECT host FROM {table} WHERE name IN ({marks}))"  # noqa: S608
+            where.add(within, *names)
+    text = f"SELECT document FROM hosts {where} ORDER BY name LIMIT {limit}"  # noqa: S608
+    return text, where.values
+
+
+def select_operations(
+    *, host: str, rollout: str, statuses: Iterable[str], before: str, limit: int
+) -> tuple[str, list[object]]:
+    """Operations, newest first."""
+    where = Where()
+    if host:
+        where.add("host = {}", host)
+    if rollout:
+        where.add("rollout = {} AND rollout <> ''", rollout)
+    where.add_in("status", statuses)
+    if before:
+        where.add("id < {}", before)
+    text = f"SELECT document FROM operations {where} ORDER BY id DESC LIMIT {limit}"  # noqa: S608
+    return text, where.values
+
+
+def select_rollouts(
+    *, statuses: Iterable[str], before: str, limit: int
+) -> tuple[str, list[object]]:
+    """Rollouts, newest first."""
+    where = Where()
+    where.add_in("status", statuses)
+    if before:
+        where.add("id < {}", before)
+    text = f"SELECT document FROM rollouts {where} ORDER BY id DESC LIMIT {limit}"  # noqa: S608
+    return text, where.values

@@ -1,0 +1,300 @@
+"""The store on SQLite: one writer, readers of their own, and the newest events in memory.
+
+Rows that are found by their key are read on the event loop: a look-up takes less time than handing it
+to a thread, and in WAL mode it waits for nobody. Lists and everything else whose size is not known go
+to the readers' threads.
+"""
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tendhost.server.domain.errors import (
+    HostNotFound,
+    InventoryNotFound,
+    OperationNotFound,
+    RolloutNotFound,
+    StoreUnavailable,
+)
+from tendhost.server.domain.events import Event
+from tendhost.server.domain.host import Host
+from tendhost.server.domain.operation import Operation, OperationStatus
+from tendhost.server.domain.rollout import Member, Rollout, RolloutStatus
+from tendhost.server.domain.selection import HostFilter
+from tendhost.server.store import rows, sql, writing
+from tendhost.server.store.opening import LOG_ID, open_for_reading, open_for_writing, take_lock
+from tendhost.server.store.protocol import (
+    Change,
+    Committed,
+    InventoryRecord,
+    LogBounds,
+    Page,
+    Snapshot,
+)
+from tendhost.server.store.tail import Tail
+from tendhost.server.store.writer import Writer
+
+T = TypeVar("T")
+
+READERS = 4
+
+
+async def open_store(path: Path) -> "SqliteStore":
+    """The store in the file `path`, which is made if it is not there.
+
+    Raises ConfigurationError (the folder cannot be used) and StoreUnavailable (another server has it,
+    it is no database, it is damaged, it is of a newer version).
+    """
+    lock = take_lock(path)
+    try:
+        return SqliteStore(path, open_for_writing(path), lock)
+    except BaseException:
+        os.close(lock)
+        raise
+
+
+class SqliteStore:
+    """See Store, whose every method has its meaning there."""
+
+    def __init__(self, path: Path, database: sqlite3.Connection, lock: int) -> None:
+        self._path = path
+        self._lock = lock
+        (self._log_id,) = database.execute(sql.GET_META, (LOG_ID,)).fetchone()
+        (revision,) = database.execute(sql.CURRENT_REVISION).fetchone()
+        self._tail = Tail(revision)
+        self._pruned_to = _pruned_to(database)
+        self._direct = open_for_reading(path)
+        self._threads = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
+        self._writer = Writer(database, self._committed)
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    async def commit(self, change: Change) -> Committed:
+        written = await self._writer.submit(lambda database: writing.write(database, change))
+        return written.committed
+
+    async def prune(self, *, before: datetime, requests_before: datetime, keep_events: int) -> int:
+        def work(database: sqlite3.Connection) -> int:
+            return writing.prune(
+                database,
+                before=before,
+                requests_before=requests_before,
+                keep_events=keep_events,
+            )
+
+        dropped = await self._writer.submit(work)
+        self._pruned_to = await self._read(_pruned_to)
+        self._tail.forget(self._pruned_to)
+        return dropped
+
+    def _committed(self, results: Sequence[Any]) -> None:
+        events: list[Event] = []
+        for result in results:
+            if isinstance(result, writing.Written):
+                events.extend(result.events)
+        if events:
+            self._tail.extend(events)
+
+    # --- hosts ------------------------------------------------------------------------------------
+
+    async def host(self, name: str) -> Host:
+        text = self._one(sql.GET_HOST, name)
+        if text is None:
+            raise HostNotFound(host=name)
+        return rows.host_of(text)
+
+    async def hosts(self, selection: HostFilter, *, after: str = "", limit: int) -> Page[Host]:
+        def work(database: sqlite3.Connection) -> Page[Host]:
+            found: list[Host] = []
+            position = after
+            while True:
+                text, values = sql.select_hosts(selection, after=position, limit=limit + 1)
+                part = [rows.host_of(row[0]) for row in database.execute(text, values)]
+                found.extend(host for host in part if selection.matches(host))
+                if len(found) > limit or len(part) <= limit:
+                    return Page(items=tuple(found[:limit]), more=len(found) > limit)
+                position = part[-1].name
+
+        return await self._read(work)
+
+    async def count_hosts(self) -> int:
+        count: int = self._one(sql.COUNT_HOSTS)
+        return count
+
+    async def groups(self) -> Sequence[tuple[str, int]]:
+        return await self._label_counts("host_groups")
+
+    async def tags(self) -> Sequence[tuple[str, int]]:
+        return await self._label_counts("host_tags")
+
+    async def _label_counts(self, table: str) -> Sequence[tuple[str, int]]:
+        text = f"SELECT name, count(*) FROM {table} GROUP BY name ORDER BY name"  # noqa: S608
+        return await self._read(lambda database: database.execute(text).fetchall())
+
+    async def inventory(self, host: str) -> InventoryRecord:
+        text = self._one(sql.GET_INVENTORY, host)
+        if text is None:
+            await self.host(host)
+            raise InventoryNotFound(host=host)
+        return rows.inventory_of(text)
+
+    async def snapshot(self) -> Snapshot:
+        def work(database: sqlite3.Connection) -> Snapshot:
+            database.execute("BEGIN")
+            try:
+                (revision,) = database.execute(sql.CURRENT_REVISION).fetchone()
+                hosts = tuple(rows.host_of(row[0]) for row in database.execute(sql.ALL_HOSTS))
+            finally:
+                database.execute("COMMIT")
+            return Snapshot(hosts=hosts, revision=revision)
+
+        return await self._read(work)
+
+    # --- operations -------------------------------------------------------------------------------
+
+    async def operation(self, id: str) -> Operation:
+        text = self._one(sql.GET_OPERATION, id)
+        if text is None:
+            raise OperationNotFound(operation=id)
+        return rows.operation_of(text)
+
+    async def operations(
+        self,
+        *,
+        host: str = "",
+        rollout: str = "",
+        statuses: Sequence[OperationStatus] = (),
+        before: str = "",
+        limit: int,
+    ) -> Page[Operation]:
+        text, values = sql.select_operations(
+            host=host,
+            rollout=rollout,
+            statuses=map(str, statuses),
+            before=before,
+            limit=limit + 1,
+        )
+        return await self._page(text, values, rows.operation_of, limit)
+
+    async def running_operation(self, host: str) -> Operation | None:
+        text = self._one(sql.RUNNING_OPERATION, host)
+        return None if text is None else rows.operation_of(text)
+
+    async def next_queued(self, host: str) -> Operation | None:
+        text = self._one(sql.NEXT_QUEUED, host)
+        return None if text is None else rows.operation_of(text)
+
+    async def unfinished_operations(self) -> Sequence[Operation]:
+        return await self._all(sql.UNFINISHED_OPERATIONS, (), rows.operation_of)
+
+    async def log(self, operation: str, *, offset: int, limit: int) -> bytes:
+        def work(database: sqlite3.Connection) -> bytes:
+            found = bytearray()
+            for position, data in database.execute(
+                sql.GET_LOG, (operation, offset, offset + limit)
+            ):
+                found += data[max(0, offset - position) :]
+            return bytes(found[:limit])
+
+        return await self._read(work)
+
+    # --- rollouts ---------------------------------------------------------------------------------
+
+    async def rollout(self, id: str) -> Rollout:
+        text = self._one(sql.GET_ROLLOUT, id)
+        if text is None:
+            raise RolloutNotFound(rollout=id)
+        return rows.rollout_of(text)
+
+    async def rollouts(
+        self, *, statuses: Sequence[RolloutStatus] = (), before: str = "", limit: int
+    ) -> Page[Rollout]:
+        text, values = sql.select_rollouts(
+            statuses=map(str, statuses), before=before, limit=limit + 1
+        )
+        return await self._page(text, values, rows.rollout_of, limit)
+
+    async def batch(self, rollout: str, batch: int) -> Sequence[Member]:
+        return await self._all(sql.GET_BATCH, (rollout, batch), rows.member_of)
+
+    async def members(self, rollout: str, *, after: str = "", limit: int) -> Page[Member]:
+        return await self._page(sql.GET_MEMBERS, (rollout, after, limit + 1), rows.member_of, limit)
+
+    # --- requests and events ----------------------------------------------------------------------
+
+    async def replay(self, request: str, digest: bytes) -> bytes | None:
+        return writing.replayed(self._direct, request, digest)
+
+    async def log_bounds(self) -> LogBounds:
+        return LogBounds(
+            log_id=self._log_id, oldest=self._pruned_to + 1, current=self._tail.revision
+        )
+
+    async def events(self, *, after: int, limit: int) -> Sequence[Event]:
+        newest = self._tail.after(after, limit)
+        if newest is not None:
+            return newest
+
+        def work(database: sqlite3.Connection) -> Sequence[Event]:
+            return [rows.event_of(row) for row in database.execute(sql.GET_EVENTS, (after, limit))]
+
+        return await self._read(work)
+
+    async def wait_beyond(self, revision: int, *, timeout: timedelta) -> int:
+        return await self._tail.wait_beyond(revision, timeout)
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    async def aclose(self) -> None:
+        await self._writer.aclose()
+        await asyncio.to_thread(self._readers.shutdown)
+        for database in (self._direct, *self._opened):
+            database.close()
+        os.close(self._lock)
+
+    def _one(self, text: str, *values: object) -> Any:
+        try:
+            row = self._direct.execute(text, values).fetchone()
+        except sqlite3.Error as error:
+            raise StoreUnavailable(cause=str(error)) from error
+        return None if row is None else row[0]
+
+    async def _all(
+        self, text: str, values: Sequence[object], decode: Callable[[str], T]
+    ) -> Sequence[T]:
+        def work(database: sqlite3.Connection) -> Sequence[T]:
+            return [decode(row[0]) for row in database.execute(text, tuple(values))]
+
+        return await self._read(work)
+
+    async def _page(
+        self, text: str, values: Sequence[object], decode: Callable[[str], T], limit: int
+    ) -> Page[T]:
+        found = await self._all(text, values, decode)
+        return Page(items=tuple(found[:limit]), more=len(found) > limit)
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def on_thread() -> T:
+            database = getattr(self._threads, "database", None)
+            if database is None:
+                database = self._threads.database = open_for_reading(self._path)
+                self._opened.append(database)
+            return work(database)
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, on_thread)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(cause=str(error)) from error
+
+
+def _pruned_to(database: sqlite3.Connection) -> int:
+    row = database.execute(sql.GET_META, (writing.PRUNED_TO,)).fetchone()
+    return int(row[0]) if row else 0

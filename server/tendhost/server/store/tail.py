@@ -1,0 +1,51 @@
+"""The newest events in memory: what every stream reads all the time, and what wakes it."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+from tendhost.server.domain.events import Event
+
+KEPT = 8192
+
+
+class Tail:
+    """The end of the event log, without a gap, and its current revision."""
+
+    def __init__(self, revision: int) -> None:
+        self.revision = revision
+        self._events: list[Event] = []
+        self._news = asyncio.Event()
+
+    def extend(self, events: Sequence[Event]) -> None:
+        """Add events that were committed, and wake whoever waits."""
+        self._events.extend(events)
+        self.revision = events[-1].revision
+        if len(self._events) > 2 * KEPT:
+            del self._events[:-KEPT]
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    def forget(self, revision: int) -> None:
+        """Drop the events up to `revision`, which were pruned."""
+        if self._events:
+            del self._events[: max(0, revision - self._events[0].revision + 1)]
+
+    def after(self, revision: int, limit: int) -> Sequence[Event] | None:
+        """At most `limit` events after `revision`; None where they are not in memory."""
+        if revision >= self.revision:
+            return ()
+        if not self._events or revision < self._events[0].revision - 1:
+            return None
+        first = revision - self._events[0].revision + 1
+        return self._events[first : first + limit]
+
+    async def wait_beyond(self, revision: int, timeout: timedelta) -> int:
+        """The current revision, once it exceeds `revision` or `timeout` has passed."""
+        try:
+            async with asyncio.timeout(timeout.total_seconds()):
+                while self.revision <= revision:
+                    await self._news.wait()
+        except TimeoutError:
+            pass
+        return self.revision

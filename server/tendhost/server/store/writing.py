@@ -1,0 +1,184 @@
+"""What a change does to the database, within a transaction that somebody else begins and ends."""
+
+import sqlite3
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tendhost.server.domain.errors import HostAlreadyExists, HostBusy, RequestIdReused
+from tendhost.server.domain.events import Event
+from tendhost.server.domain.host import Host
+from tendhost.server.domain.operation import Operation
+from tendhost.server.domain.rollout import Rollout
+from tendhost.server.store import rows, sql
+from tendhost.server.store.protocol import Change, Committed, Conflict, RequestRecord
+
+PRUNED_TO = "pruned_to"
+"""The key in `meta` of the highest event revision that was pruned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a change led to, with its events as they were numbered."""
+
+    committed: Committed
+    events: tuple[Event, ...] = ()
+
+
+def write(database: sqlite3.Connection, change: Change) -> Written:
+    """Write `change`. Raises what Store.commit raises, and leaves undoing to the caller."""
+    if change.request is not None:
+        answer = replayed(database, change.request.id, change.request.digest)
+        if answer is not None:
+            (revision,) = database.execute(sql.CURRENT_REVISION).fetchone()
+            return Written(Committed(revision=revision, replayed=answer))
+    (revision,) = database.execute(sql.NEXT_REVISION, (len(change.events),)).fetchone()
+    for host in change.hosts:
+        _write_host(database, host, revision)
+    for host in change.removed_hosts:
+        _remove_host(database, host)
+    for operation in change.operations:
+        _write_operation(database, operation, revision)
+    for rollout in change.rollouts:
+        _write_rollout(database, rollout, revision)
+    for member in change.members:
+        place = (member.rollout, member.host, member.batch)
+        database.execute(sql.PUT_MEMBER, (*place, rows.document(member)))
+    for record in change.inventories:
+        database.execute(sql.PUT_INVENTORY, (record.host, rows.document(record)))
+    for chunk in change.log:
+        database.execute(sql.INSERT_LOG, (chunk.operation, chunk.offset, chunk.data))
+    first = revision - len(change.events) + 1
+    numbered = tuple(
+        replace(event, revision=first + position) for position, event in enumerate(change.events)
+    )
+    database.executemany(sql.INSERT_EVENT, map(rows.event_row, numbered))
+    if change.request is not None:
+        _write_request(database, change.request, revision, numbered[0].at)
+    if change.audit is not None:
+        audit = change.audit
+        at = rows.instant(audit.at)
+        database.execute(
+            sql.INSERT_AUDIT, (revision, at, audit.principal, audit.method, audit.subject)
+        )
+    return Written(Committed(revision=revision), numbered)
+
+
+def replayed(database: sqlite3.Connection, request: str, digest: bytes) -> bytes | None:
+    """What was answered to this request before. Raises RequestIdReused."""
+    row = database.execute(sql.GET_REQUEST, (request,)).fetchone()
+    if row is None:
+        return None
+    if row[0] != digest:
+        raise RequestIdReused(request_id=request)
+    answer: bytes = row[1]
+    return answer
+
+
+def _write_request(
+    database: sqlite3.Connection, request: RequestRecord, revision: int, at: datetime
+) -> None:
+    values = (request.id, request.digest, request.respond(revision), rows.instant(at))
+    database.execute(sql.INSERT_REQUEST, values)
+
+
+def _write_host(database: sqlite3.Connection, host: Host, revision: int) -> None:
+    status = host.status
+    text = rows.document(replace(host, revision=revision))
+    labels = "\n".join(("tags", *host.config.tags, "groups", *host.config.groups))
+    columns = (host.name, str(status.state), str(status.reboot.need))
+    if host.revision == 0:
+        try:
+            database.execute(sql.INSERT_HOST, (*columns, labels, revision, text))
+        except sqlite3.IntegrityError:
+            raise HostAlreadyExists(host=host.name) from None
+        _write_labels(database, host)
+        return
+    done = database.execute(sql.UPDATE_HOST, (*columns, revision, text, host.revision))
+    if done.rowcount == 0:
+        raise Conflict(what=f"host {host.name}")
+    if database.execute(sql.RELABEL_HOST, (host.name, labels)).rowcount:
+        _clear_labels(database, host)
+        _write_labels(database, host)
+
+
+def _write_labels(database: sqlite3.Connection, host: Host) -> None:
+    for table, names in zip(sql.LABEL_TABLES, (host.config.tags, host.config.groups), strict=True):
+        statement = f"INSERT INTO {table} (name, host) VALUES (?1, ?2)"  # noqa: S608
+        database.executemany(statement, [(name, host.name) for name in dict.fromkeys(names)])
+
+
+def _clear_labels(database: sqlite3.Connection, host: Host) -> None:
+    for table in sql.LABEL_TABLES:
+        database.execute(f"DELETE FROM {table} WHERE host = ?1", (host.name,))  # noqa: S608
+
+
+def _remove_host(database: sqlite3.Connection, host: Host) -> None:
+    running = database.execute(sql.RUNNING_OPERATION, (host.name,)).fetchone()
+    if running is not None:
+        raise HostBusy(host=host.name, operation=rows.operation_of(running[0]).id)
+    if database.execute(sql.DELETE_HOST, (host.name, host.revision)).rowcount == 0:
+        raise Conflict(what=f"host {host.name}")
+    _clear_labels(database, host)
+    database.execute(sql.DELETE_INVENTORY, (host.name,))
+
+
+def _write_operation(database: sqlite3.Connection, operation: Operation, revision: int) -> None:
+    text = rows.document(replace(operation, revision=revision))
+    status, end = str(operation.status), rows.ended(operation.ended_at)
+    try:
+        if operation.revision == 0:
+            place = (operation.id, operation.host, operation.rollout)
+            database.execute(sql.INSERT_OPERATION, (*place, status, end, revision, text))
+            return
+        values = (operation.id, status, end, revision, text, operation.revision)
+        done = database.execute(sql.UPDATE_OPERATION, values)
+    except sqlite3.IntegrityError:
+        # The index allows one running operation a host.
+        running = database.execute(sql.RUNNING_OPERATION, (operation.host,)).fetchone()
+        if running is None:
+            raise
+        busy_with = rows.operation_of(running[0]).id
+        raise HostBusy(host=operation.host, operation=busy_with) from None
+    if done.rowcount == 0:
+        raise Conflict(what=f"operation {operation.id}")
+
+
+def _write_rollout(database: sqlite3.Connection, rollout: Rollout, revision: int) -> None:
+    text = rows.document(replace(rollout, revision=revision))
+    status, end = str(rollout.status), rows.ended(rollout.ended_at)
+    if rollout.revision == 0:
+        database.execute(sql.INSERT_ROLLOUT, (rollout.id, status, end, revision, text))
+        return
+    values = (rollout.id, status, end, revision, text, rollout.revision)
+    if database.execute(sql.UPDATE_ROLLOUT, values).rowcount == 0:
+        raise Conflict(what=f"rollout {rollout.id}")
+
+
+def prune(
+    database: sqlite3.Connection,
+    *,
+    before: datetime,
+    requests_before: datetime,
+    keep_events: int,
+) -> int:
+    """Drop what is old; how many rows went. See Store.prune."""
+    cut = (rows.instant(before),)
+    dropped = 0
+    for statement in (
+        sql.PRUNE_LOGS,
+        sql.PRUNE_OPERATIONS,
+        sql.PRUNE_MEMBERS,
+        sql.PRUNE_ROLLOUTS,
+        sql.PRUNE_AUDIT,
+    ):
+        dropped += database.execute(statement, cut).rowcount
+    dropped += database.execute(sql.PRUNE_REQUESTS, (rows.instant(requests_before),)).rowcount
+    (aged,) = database.execute(sql.LAST_EVENT_BEFORE, cut).fetchone()
+    (current,) = database.execute(sql.CURRENT_REVISION).fetchone()
+    highest = max(aged or 0, current - keep_events)
+    if highest > 0:
+        gone = database.execute(sql.PRUNE_EVENTS, (highest,)).rowcount
+        if gone:
+            database.execute(sql.SET_META, (PRUNED_TO, str(highest)))
+        dropped += gone
+    return dropped
