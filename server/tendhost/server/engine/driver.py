@@ -75,6 +75,12 @@ class Driver:
 
     async def run(self) -> None:
         """Perform steps until none is left. Cancelling this leaves the operation as it is stored."""
+        try:
+            await self._perform_steps()
+        finally:
+            await self._session.close()
+
+    async def _perform_steps(self) -> None:
         flushing = asyncio.create_task(self._flush_forever())
         try:
             while (step := next_step(self.operation)) is not None:
@@ -85,7 +91,6 @@ class Driver:
         finally:
             flushing.cancel()
             await asyncio.gather(flushing, return_exceptions=True)
-            await self._session.close()
 
     async def cancel(
         self, by: str, *, audit: AuditRecord, request: RequestRecord | None

@@ -29,6 +29,10 @@ from tendhost.server.store.protocol import Change, Conflict, Store
 logger = logging.getLogger(__name__)
 
 
+RECENT = 1000
+"""Among so many failed operations of a host, the one that failed it is looked for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """What is asked of one host."""
@@ -100,9 +104,12 @@ class Operations:
         """
         failed = await self._store.host(name)
         now = self._clock.now()
-        # Where what failed is not on record any more, a look at the host is the sound beginning.
-        last = await self._store.operations(host=name, statuses=(OperationStatus.FAILED,), limit=1)
-        former = last.items[0] if last.items else None
+        last = await self._store.operations(
+            host=name, statuses=(OperationStatus.FAILED,), limit=RECENT
+        )
+        # Those that never began were refused because of the failure; they are not what failed. Where
+        # that is not on record any more, a look at the host is the sound beginning.
+        former = next((operation for operation in last.items if operation.steps), None)
         work = Work(
             host=name,
             kind=former.kind if former else OperationKind.QUERY,

@@ -11,7 +11,6 @@ from tendhost.server.domain.errors import (
     NeverReturned,
     RebootRefused,
     SameBoot,
-    SshError,
     WorkError,
     WorkTimeout,
 )
@@ -52,8 +51,9 @@ async def reboot(
             now = await looking.boot(await session.renewed(host), host.name)
         except (HostKeyChanged, KeyUnusable):
             raise
-        except (SshError, WorkTimeout) as error:
-            # Not there yet: also a login that is refused, for sshd answers before the boot is done.
+        except WorkError as error:
+            # Not there yet: also a login that is refused, for sshd answers before the boot is done,
+            # and an answer that the shutdown has cut off.
             last, answered = error, False
             pause = min(pause * 2, LONGEST_PAUSE)
             continue

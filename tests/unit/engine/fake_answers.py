@@ -1,0 +1,143 @@
+"""What a fake host prints when one of the server's scripts runs on it."""
+
+from collections.abc import Iterable
+
+from tests.unit.engine.fake_host import INTERRUPTED, FakeHost, Pending
+
+KERNEL = "6.1.0-17-amd64"
+DF = "Filesystem 1024-blocks Used Available Capacity Mounted on"
+
+
+def framed(parts: Iterable[tuple[str, int, str, str]]) -> bytes:
+    """Name, exit status, stdout and stderr of each part, as the scripts frame them."""
+    out = ""
+    for name, status, stdout, stderr in parts:
+        out += f"\n\x1etendhost {name} stderr\n{stderr}"
+        out += f"\n\x1etendhost {name} {status}\n{stdout}"
+    return f"{out}\n\x1etendhost end\n".encode()
+
+
+def query(host: FakeHost, *, refresh: bool) -> bytes:
+    """The answer to `query_script`."""
+    parts = facts(host)
+    if refresh and host.privileged:
+        parts.append(_refresh(host))
+    parts.append(_interrupted(host))
+    parts.append(("simulation", 0, _simulation(host), ""))
+    if host.pending:
+        policies = "\n".join(_policy(host, name, p) for name, p in host.pending.items())
+        parts.append(("policy", 0, policies, ""))
+    parts.append(("installed", 0, _installed(host), ""))
+    if host.reboot_unreadable:
+        parts.append(("reboot_required", 1, "", "cannot open"))
+    else:
+        answer = "yes\nlinux-image-amd64" if host.reboot_required else "no"
+        parts.append(("reboot_required", 0, answer, ""))
+    return framed(parts)
+
+
+def preflight(host: FakeHost) -> bytes:
+    """The answer to `preflight_script`."""
+    parts = [*facts(host), _interrupted(host), ("unsound", 0, "", "")]
+    if host.privileged and host.interrupted:
+        parts.append(("check", 100, "", f"{INTERRUPTED}\n"))
+    elif host.privileged:
+        parts.append(("check", 0, "", ""))
+    return framed(parts)
+
+
+def dry_run(host: FakeHost) -> bytes:
+    """The answer to `dry_run_command`."""
+    sizes = (
+        "Need to get 20.0 MB of archives.\nAfter this operation, 40.0 MB of additional disk space"
+    )
+    policies = "\n".join(_policy(host, name, p) for name, p in host.pending.items())
+    return framed(
+        [
+            ("simulation", 0, _simulation(host), ""),
+            ("policy", 0, policies, ""),
+            ("installed", 0, _installed(host), ""),
+            ("sizes", 1, f"{sizes} will be used.\nDo you want to continue? [Y/n] N", "Abort."),
+        ]
+    )
+
+
+def boot(host: FakeHost) -> bytes:
+    """The answer to `boot_script`."""
+    return framed([("boot_id", 0, host.boot_id, ""), ("init_started", 0, "42", "")])
+
+
+def units(host: FakeHost) -> bytes:
+    """The answer to `units_script`."""
+    state = "degraded" if host.failed_units else "running"
+    failed = "\n".join(f"{unit} loaded failed failed A unit" for unit in host.failed_units)
+    return framed([("state", int(bool(host.failed_units)), state, ""), ("failed", 0, failed, "")])
+
+
+def facts(host: FakeHost) -> list[tuple[str, int, str, str]]:
+    """The parts that queries and preflights begin with."""
+    release = 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"'
+    process_1 = " ".join(["S", "0", "1", "1", *["0"] * 15, "42", "0"])
+    privilege = "0\nroot" if host.privileged else "1000\nalex"
+    words = "" if host.privileged else "sudo: a password is required"
+    disks = "/ /boot /usr /var /var/cache/apt/archives"
+    row = f"/dev/vda1 20000000 5000000 {host.free_kib} 50% /"
+    return [
+        ("os_release", 0, release, ""),
+        ("uname", 0, f"{KERNEL} #1 SMP Debian 6.1.69-1 (2023-12-30) x86_64", ""),
+        ("boot", 0, f"{host.boot_id}\n100.00 50.00\n1 (systemd) {process_1}", ""),
+        ("privilege", 0 if host.privileged else 1, privilege, words),
+        ("container", 0, "none", ""),
+        ("manager", 0, "apt-get", ""),
+        ("disk", 0, "\n".join([disks, DF, *[row] * 5]), ""),
+    ]
+
+
+def _refresh(host: FakeHost) -> tuple[str, int, str, str]:
+    if not host.refresh_fails:
+        return ("refresh", 0, "", "")
+    source = "http://deb.example.org/debian/dists/bookworm/InRelease"
+    return ("refresh", 100, "", f"E: Failed to fetch {source}  Could not connect\n")
+
+
+def _interrupted(host: FakeHost) -> tuple[str, int, str, str]:
+    return ("interrupted", 0, "0001" if host.interrupted else "", "")
+
+
+def _simulation(host: FakeHost) -> str:
+    lines = ["Reading package lists...", "Building dependency tree..."]
+    held = [name for name, p in host.pending.items() if p.held]
+    if held:
+        lines += ["The following packages have been kept back:", f"  {' '.join(held)}"]
+    for name, p in host.pending.items():
+        if not p.held:
+            archive = "Debian-Security:12/stable-security" if p.security else "Debian:12/stable"
+            lines.append(f"Inst {name} [{host.installed[name]}] ({p.to} {archive} [amd64])")
+    return "\n".join(lines)
+
+
+def _policy(host: FakeHost, name: str, waiting: Pending) -> str:
+    archive = "http://deb.example.org/debian bookworm/main amd64 Packages"
+    if waiting.security:
+        archive = "http://deb.example.org/debian-security bookworm-security/main amd64 Packages"
+    return "\n".join(
+        [
+            f"{name}:",
+            f"  Installed: {host.installed[name]}",
+            f"  Candidate: {waiting.to}",
+            "  Version table:",
+            f"     {waiting.to} 500",
+            f"        500 {archive}",
+            f" *** {host.installed[name]} 100",
+            "        100 /var/lib/dpkg/status",
+        ]
+    )
+
+
+def _installed(host: FakeHost) -> str:
+    held = {name for name, p in host.pending.items() if p.held}
+    rows = [
+        f"{'hi ' if name in held else 'ii '}\t{name}\tamd64\t{version}"
+        for name, version in sorted(host.installed.items())
+    ]
+    return "\n".join(["amd64", *rows])

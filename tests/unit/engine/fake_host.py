@@ -1,0 +1,180 @@
+"""A fake Debian host: packages, boots and faults in memory, and the answers that a real one would give.
+
+What it answers has the shape of what the scripts print on a real host; test_fake_host.py holds it to
+that by running the same scripts on the machine of the tests.
+"""
+
+import asyncio
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from tendhost.server.clock import Clock
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFakeFakeFakeFakeFakeFakeFakeFakeFakeFakeFak"
+OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOtherOtherOtherOtherOtherOtherOtherOthe"
+DARK_TIME = timedelta(seconds=20)
+CONFFILE = """\
+Configuration file '/etc/{name}.conf'
+ ==> Modified (by you or by a script) since installation.
+ ==> Package distributor has shipped an updated version.
+ ==> Keeping old config file as default.
+"""
+POST_INSTALL_FAILED = """\
+dpkg: error processing package {name} (--configure):
+ installed {name} package post-installation script subprocess returned error exit status 1
+Errors were encountered while processing:
+ {name}
+E: Sub-process /usr/bin/dpkg returned an error code (1)
+"""
+
+
+INTERRUPTED = (
+    "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem."
+)
+
+
+class Command(StrEnum):
+    """What a command that the server runs is for."""
+
+    QUERY = "query"
+    PREFLIGHT = "preflight"
+    DRY_RUN = "dry_run"
+    BOOT = "boot"
+    UNITS = "units"
+    UPGRADE = "upgrade"
+    REPAIR = "repair"
+    REBOOT = "reboot"
+
+
+class Rebooting(StrEnum):
+    """What an order to reboot does."""
+
+    COMES_BACK = "comes_back"
+    REFUSED = "refused"
+    NEVER_RETURNS = "never_returns"
+    SAME_BOOT = "same_boot"
+    """It answers again, and has not rebooted."""
+    OTHER_KEY = "other_key"
+    """It comes back as somebody else."""
+
+
+@dataclass(kw_only=True)
+class Pending:
+    """A newer version in the archive."""
+
+    to: str = "2.0-1"
+    security: bool = False
+    held: bool = False
+    conffile_kept: bool = False
+    breaks: bool = False
+    """Its post-install script fails."""
+    wants_reboot: bool = False
+
+
+@dataclass
+class Hold:
+    """A command that stops at its beginning until it is let go."""
+
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(kw_only=True)
+class FakeHost:
+    """One host. Its fields are knobs; `ran` counts what was done to it."""
+
+    address: str
+    clock: Clock
+    key: str = KEY
+    installed: dict[str, str] = field(
+        default_factory=lambda: {"dpkg": "1.21", "web": "1.0-1", "db": "1.0-1"}
+    )
+    pending: dict[str, Pending] = field(default_factory=dict)
+    interrupted: bool = False
+    repairable: bool = True
+    reboot_required: bool = False
+    reboot_unreadable: bool = False
+    failed_units: list[str] = field(default_factory=list)
+    fails_after_boot: list[str] = field(default_factory=list)
+    free_kib: int = 10_000_000
+    privileged: bool = True
+    refresh_fails: bool = False
+    rebooting: Rebooting = Rebooting.COMES_BACK
+    reachable: bool = True
+    accepts_key: bool = True
+    cut_during: Command | None = None
+    """The link breaks while this command runs; what it does is done all the same."""
+    garbles: Command | None = None
+    """This command's answer is cut off, once."""
+    boot: int = 1
+    dark_until: datetime | None = None
+    ran: list[Command] = field(default_factory=list)
+    holds: dict[Command, Hold] = field(default_factory=dict)
+
+    def hold(self, command: Command) -> Hold:
+        """Have the next such command wait."""
+        self.holds[command] = Hold()
+        return self.holds[command]
+
+    def count(self, command: Command) -> int:
+        """How often such a command ran."""
+        return self.ran.count(command)
+
+    @property
+    def answers(self) -> bool:
+        """Whether anything listens at its address now."""
+        dark = self.dark_until is not None and self.clock.now() < self.dark_until
+        return self.reachable and not dark
+
+    @property
+    def boot_id(self) -> str:
+        return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{self.address}/{self.boot}"))
+
+    def reboot(self) -> tuple[int, str]:
+        """Exit status and words of the order; the host is down afterwards, or not."""
+        match self.rebooting:
+            case Rebooting.REFUSED:
+                return 1, "Failed to reboot: Operation inhibited\nshutdown: refused\n"
+            case Rebooting.SAME_BOOT:
+                self.dark_until = self.clock.now() + DARK_TIME
+                return 0, ""
+            case Rebooting.NEVER_RETURNS:
+                self.reachable = False
+                return 0, ""
+            case Rebooting.OTHER_KEY:
+                self.key = OTHER_KEY
+        self.boot += 1
+        self.dark_until = self.clock.now() + DARK_TIME
+        self.reboot_required = False
+        self.failed_units = list(self.fails_after_boot)
+        return 0, ""
+
+    def upgrade(self) -> tuple[int, str, str]:
+        """Exit status, status lines and words of an upgrade."""
+        if self.interrupted:
+            return 100, "", f"{INTERRUPTED}\n"
+        status = 0
+        lines = ["dlstatus:1:100.0000:Downloading"]
+        words: list[str] = []
+        for name, waiting in list(self.pending.items()):
+            if waiting.held:
+                continue
+            lines.append(f"pmstatus:{name}:50.0000:Unpacking {name} (amd64)")
+            lines.append(f"pmstatus:{name}:75.0000:Configuring {name} (amd64)")
+            words.append(f"Setting up {name} ({waiting.to}) ...\n")
+            if waiting.conffile_kept:
+                words.append(CONFFILE.format(name=name))
+            if waiting.breaks:
+                status = 100
+                words += [f"{name}: cannot migrate\n", POST_INSTALL_FAILED.format(name=name)]
+            self.installed[name] = waiting.to
+            self.reboot_required |= waiting.wants_reboot
+            del self.pending[name]
+        return status, "\n".join(lines) + "\n", "".join(words)
+
+    def repair(self) -> int:
+        """Exit status of the repair."""
+        self.interrupted = not self.repairable
+        return 0 if self.repairable else 1

@@ -1,0 +1,182 @@
+"""A fake way to fake hosts: the protocol of remote/ without SSH, and with its errors."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import NoReturn
+
+from tendhost.server.domain.errors import (
+    AuthenticationRefused,
+    HostKeyChanged,
+    LinkLost,
+    Unreachable,
+)
+from tendhost.server.packages.boot import boot_script, reboot_command
+from tendhost.server.packages.units import units_script
+from tendhost.server.remote.hostkey import fingerprint
+from tendhost.server.remote.protocol import DEFAULT_OUTPUT_LIMIT, Completed, Target
+from tests.unit.engine import fake_answers
+from tests.unit.engine.fake_clock import FakeClock
+from tests.unit.engine.fake_host import Command, FakeHost
+
+
+def kind_of(command: str) -> Command:
+    """What a command is for; fails for one that no fake host knows."""
+    exact = {
+        boot_script(): Command.BOOT,
+        units_script(): Command.UNITS,
+        reboot_command(): Command.REBOOT,
+    }
+    if command in exact:
+        return exact[command]
+    signs = {
+        "APT::Status-Fd=3": Command.UPGRADE,
+        "--configure -a": Command.REPAIR,
+        "part unsound": Command.PREFLIGHT,
+        "part sizes": Command.DRY_RUN,
+        "part reboot_required": Command.QUERY,
+    }
+    return next(kind for sign, kind in signs.items() if sign in command)
+
+
+class FakeFleet:
+    """Fake hosts by address, and the connector that reaches them."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.hosts: dict[str, FakeHost] = {}
+        self.open_connections = 0
+
+    def add(self, address: str) -> FakeHost:
+        """A new host."""
+        self.hosts[address] = FakeHost(address=address, clock=self.clock)
+        return self.hosts[address]
+
+    async def connect(self, target: Target) -> "FakeRemote":
+        """See Connector."""
+        host = self._listening(target.host, target.address)
+        if host.key != target.host_key:
+            raise HostKeyChanged(
+                host=target.host,
+                address=target.address,
+                pinned=fingerprint(target.host_key),
+                shown=fingerprint(host.key),
+            )
+        if not host.accepts_key:
+            raise AuthenticationRefused(
+                host=target.host, address=target.address, problem="permission denied"
+            )
+        return FakeRemote(self, host, target)
+
+    async def enrol(self, *, host: str, address: str, port: int) -> str:
+        """See Connector."""
+        return self._listening(host, address).key
+
+    async def aclose(self) -> None:
+        """See Connector."""
+
+    def _listening(self, name: str, address: str) -> FakeHost:
+        host = self.hosts.get(address)
+        if host is None or not host.answers:
+            raise Unreachable(host=name, address=address, problem="connection refused")
+        return host
+
+
+class FakeRemote:
+    """An open way to a fake host; it is lost once that has rebooted or gone dark."""
+
+    def __init__(self, fleet: FakeFleet, host: FakeHost, target: Target) -> None:
+        self._fleet = fleet
+        self._host = host
+        self._target = target
+        self._boot = host.boot
+        self._open = True
+        fleet.open_connections += 1
+
+    async def run(
+        self,
+        command: str,
+        *,
+        timeout: timedelta,
+        privileged: bool = False,
+        limit: int = DEFAULT_OUTPUT_LIMIT,
+    ) -> Completed:
+        """See Remote."""
+        kind = kind_of(command)
+        await self._begin(kind)
+        if kind is Command.REBOOT:
+            assert privileged, "only root may reboot"
+            status, words = self._host.reboot()
+            self._end(kind)
+            return Completed(exit_status=status, stdout=b"", stderr=words.encode())
+        answer = self._answer(kind, command)
+        if self._host.garbles is kind:
+            self._host.garbles = None
+            return Completed(exit_status=255, stdout=answer[: len(answer) // 2], stderr=b"")
+        self._end(kind)
+        return Completed(exit_status=0, stdout=answer, stderr=b"")
+
+    async def stream(
+        self,
+        command: str,
+        *,
+        timeout: timedelta,
+        on_stdout: Callable[[bytes], None],
+        on_stderr: Callable[[bytes], None],
+        privileged: bool = False,
+    ) -> int:
+        """See Remote."""
+        kind = kind_of(command)
+        assert privileged, "only root may change packages"
+        await self._begin(kind)
+        if kind is Command.REPAIR:
+            return self._host.repair()
+        status, lines, words = self._host.upgrade()
+        on_stdout(lines.encode())
+        on_stderr(words.encode())
+        self._end(kind)
+        return status
+
+    async def close(self) -> None:
+        """See Remote."""
+        if self._open:
+            self._open = False
+            self._fleet.open_connections -= 1
+
+    def _answer(self, kind: Command, command: str) -> bytes:
+        host = self._host
+        match kind:
+            case Command.QUERY:
+                return fake_answers.query(host, refresh="part refresh" in command)
+            case Command.PREFLIGHT:
+                return fake_answers.preflight(host)
+            case Command.DRY_RUN:
+                return fake_answers.dry_run(host)
+            case Command.BOOT:
+                return fake_answers.boot(host)
+            case _:
+                return fake_answers.units(host)
+
+    async def _begin(self, kind: Command) -> None:
+        assert self._open, "a closed connection was used"
+        self._require_link()
+        self._host.ran.append(kind)
+        hold = self._host.holds.pop(kind, None)
+        if hold is not None:
+            hold.reached.set()
+            await hold.released.wait()
+
+    def _require_link(self) -> None:
+        host = self._host
+        if not host.answers or host.boot != self._boot:
+            self._lose()
+
+    def _end(self, kind: Command) -> None:
+        if self._host.cut_during is kind:
+            self._host.cut_during = None
+            self._lose()
+        self._require_link()
+
+    def _lose(self) -> NoReturn:
+        raise LinkLost(
+            host=self._target.host, address=self._target.address, problem="connection lost"
+        )

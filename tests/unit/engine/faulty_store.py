@@ -1,0 +1,69 @@
+"""A store in front of the real one that can fail, and that knows whether it is at work."""
+
+import asyncio
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from tendhost.server.domain.errors import StoreUnavailable
+from tendhost.server.store.protocol import Change, Store
+from tests.unit.engine.fake_host import Hold
+
+_NOT_WORK = ("wait_beyond", "aclose")
+
+
+class FaultyStore:
+    """Hands every call on to `store`, unless a test wants it to go wrong."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._under_way = 0
+        self.calm = asyncio.Event()
+        self.calm.set()
+        self.outage = False
+        """While set, every call fails."""
+        self.outage_of: set[str] = set()
+        """The methods that fail, when not all do."""
+        self.failures = 0
+        self.after_commit: tuple[Callable[[Change], bool], Hold] | None = None
+
+    def hold_after_commit(self, which: Callable[[Change], bool]) -> Hold:
+        """Have the caller of the next such commit wait once it is done."""
+        hold = Hold()
+        self.after_commit = (which, hold)
+        return hold
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        if name in _NOT_WORK:
+            return method
+
+        @wraps(method)
+        async def observed(*args: Any, **kwargs: Any) -> Any:
+            if self.outage or name in self.outage_of:
+                self.failures += 1
+                raise StoreUnavailable(cause="database or disk is full")
+            result = await self._counted(method, *args, **kwargs)
+            if name == "commit":
+                await self._held(args[0])
+            return result
+
+        return observed
+
+    async def _counted(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+        self._under_way += 1
+        self.calm.clear()
+        try:
+            return await method(*args, **kwargs)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self.calm.set()
+
+    async def _held(self, change: Change) -> None:
+        if self.after_commit is None or not self.after_commit[0](change):
+            return
+        _, hold = self.after_commit
+        self.after_commit = None
+        hold.reached.set()
+        await hold.released.wait()

@@ -1,0 +1,490 @@
+"""Each kind of operation on a fake host, when all goes well and in every way in which it may not."""
+
+from datetime import time, timedelta
+from itertools import pairwise
+
+import pytest
+
+from tendhost.server.domain.errors import HostBusy, HostHasFailed, HostNotFound, InvalidTransition
+from tendhost.server.domain.events import HostConnected, HostDisconnected, UpdateProgress
+from tendhost.server.domain.host import Policy
+from tendhost.server.domain.inventory import RebootNeed
+from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
+from tendhost.server.domain.states import HostState
+from tendhost.server.domain.window import MaintenanceWindow
+from tests.unit.engine.fake_clock import START
+from tests.unit.engine.fake_host import KEY, Command, Pending, Rebooting
+from tests.unit.engine.world import World, call
+
+K, S = OperationKind, OperationStatus
+
+
+def steps(operation: Operation) -> list[str]:
+    return [str(step.name) for step in operation.steps]
+
+
+def failed_step(operation: Operation) -> str:
+    return next(str(s.name) for s in operation.steps if s.status == "failed")
+
+
+def reason(operation: Operation) -> str:
+    assert operation.problem is not None
+    return operation.problem.reason
+
+
+# --- when all goes well ---------------------------------------------------------------------------
+
+
+async def test_a_query_learns_what_is_pending_and_stores_the_inventory(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending(security=True), "db": Pending(held=True)}
+        operation = await world.run(K.QUERY)
+        assert operation.status is S.SUCCEEDED
+        assert steps(operation) == ["connect", "list"]
+        assert "1 updates pending, 1 of them security, 1 withheld" in operation.steps[-1].detail
+        host = await world.host()
+        assert host.status.state is HostState.PENDING_UPDATES
+        assert host.status.queried_at is not None
+        stored = await world.store.inventory("web1")
+        assert dict(stored.inventory.installed) == fake.installed
+        assert await world.states() == ["querying", "pending_updates"]
+
+
+async def test_an_update_with_a_reboot_goes_through_every_state(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending(wants_reboot=True), "db": Pending(conffile_kept=True)}
+        operation = await world.run(K.UPDATE)
+        assert operation.status is S.SUCCEEDED, operation.problem
+        assert steps(operation) == [
+            *("connect", "preflight", "list", "apply", "reboot_check", "reboot", "verify")
+        ]
+        assert operation.update is not None
+        assert [c.name for c in operation.update.changes] == ["db", "web"]
+        assert operation.update.kept_conffiles == ("/etc/db.conf",)
+        assert operation.update.rebooted
+        assert operation.update.reboot_required is RebootNeed.NOT_NEEDED
+        assert (fake.count(Command.UPGRADE), fake.count(Command.REBOOT)) == (1, 1)
+        host = await world.host()
+        assert host.status.last_updated == operation.ended_at
+        assert host.status.reboot.need is RebootNeed.NOT_NEEDED
+        assert await world.states() == [
+            *("querying", "pending_updates", "updating", "waiting_reboot"),
+            *("rebooting", "verifying", "idle"),
+        ]
+    assert world.fleet.open_connections == 0
+
+
+async def test_an_update_tells_its_progress_and_keeps_its_log(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending()}
+        operation = await world.run(K.UPDATE)
+        told = [e.body for e in await world.events() if isinstance(e.body, UpdateProgress)]
+        assert [(p.package, p.phase) for p in told] == [
+            *(("", "download"), ("web", "unpack"), ("web", "configure"))
+        ]
+        log = await world.store.log(operation.id, offset=0, limit=10_000)
+        assert b"Setting up web (2.0-1)" in log
+        assert len(log) == operation.log_size
+
+
+async def test_an_update_with_nothing_to_do_changes_nothing(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        operation = await world.run(K.UPDATE)
+        assert operation.status is S.SUCCEEDED
+        assert steps(operation) == ["connect", "preflight", "list"]
+        assert fake.count(Command.UPGRADE) == 0
+
+
+async def test_a_dry_run_plans_and_changes_nothing(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending(wants_reboot=True)}
+        operation = await world.run(K.UPDATE, dry_run=True)
+        assert operation.status is S.SUCCEEDED
+        assert operation.update is not None
+        assert [p.name for p in operation.update.planned] == ["web"]
+        assert (fake.count(Command.UPGRADE), fake.count(Command.REBOOT)) == (0, 0)
+        host = await world.host()
+        assert host.status.last_updated is None
+        assert host.status.state is HostState.PENDING_UPDATES
+        assert "updating" not in await world.states()
+
+
+async def test_a_reboot_that_is_asked_for_ends_with_another_boot(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        operation = await world.run(K.REBOOT)
+        assert operation.status is S.SUCCEEDED
+        assert steps(operation) == ["connect", "preflight", "reboot", "verify"]
+        assert fake.boot == 2
+        assert (await world.host()).status.state is HostState.IDLE
+        told = [type(e.body) for e in await world.events()]
+        assert told.count(HostConnected) == told.count(HostDisconnected) == 2
+
+
+async def test_a_reboot_of_a_host_with_updates_leaves_them_pending(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending()}
+        assert (await world.run(K.REBOOT)).status is S.SUCCEEDED
+        assert (await world.host()).status.state is HostState.PENDING_UPDATES
+
+
+async def test_a_check_says_what_it_found_and_changes_nothing(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        healthy = await world.run(K.CHECK)
+        assert healthy.health is not None
+        assert healthy.health.healthy
+        fake.failed_units = ["web.service"]
+        sick = await world.run(K.CHECK)
+        assert sick.status is S.SUCCEEDED
+        assert sick.health is not None
+        assert not sick.health.healthy
+        assert "web.service" in sick.health.message
+        host = await world.host()
+        assert (host.status.healthy, host.status.state) == (False, HostState.IDLE)
+
+
+async def test_what_had_failed_before_an_update_is_not_held_against_it(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending()}
+        fake.failed_units = ["old.service"]
+        operation = await world.run(K.UPDATE)
+        assert operation.status is S.SUCCEEDED
+        assert "failed before already: old.service" in operation.steps[-1].detail
+
+
+# --- when the host is the trouble -----------------------------------------------------------------
+
+
+async def test_a_failed_upgrade_is_looked_at_then_fails_the_host(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending(breaks=True, wants_reboot=True)}
+        operation = await world.run(K.UPDATE)
+        assert operation.status is S.FAILED
+        assert steps(operation)[-2:] == ["apply", "reboot_check"]
+        assert reason(operation) == "PACKAGE_ERROR"
+        assert "web: cannot migrate" in operation.problem.message  # type: ignore[union-attr]
+        host = await world.host()
+        assert host.status.state is HostState.FAILED
+        assert host.status.failure is not None
+        assert host.status.failure.step == "apply"
+        assert host.status.reboot.need is RebootNeed.NEEDED
+        assert fake.count(Command.REBOOT) == 0
+
+
+async def test_a_link_that_breaks_during_the_upgrade_is_never_taken_for_success(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending(wants_reboot=True)}
+        fake.cut_during = Command.UPGRADE
+        operation = await world.run(K.UPDATE)
+        assert (operation.status, reason(operation)) == (S.FAILED, "LINK_LOST")
+        assert (fake.count(Command.UPGRADE), fake.count(Command.REBOOT)) == (1, 0)
+        assert (await world.host()).status.state is HostState.FAILED
+
+
+@pytest.mark.parametrize(
+    ("how", "why", "state"),
+    [
+        (Rebooting.REFUSED, "REBOOT_REFUSED", HostState.IDLE),
+        (Rebooting.NEVER_RETURNS, "REBOOT_NEVER_RETURNED", HostState.FAILED),
+        (Rebooting.SAME_BOOT, "REBOOT_SAME_BOOT_ID", HostState.FAILED),
+        (Rebooting.OTHER_KEY, "HOST_KEY_CHANGED", HostState.FAILED),
+    ],
+)
+async def test_each_way_in_which_a_reboot_goes_wrong_has_its_own_error(
+    world: World, how: Rebooting, why: str, state: HostState
+):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.rebooting = how
+        operation = await world.run(K.REBOOT)
+        assert (operation.status, reason(operation)) == (S.FAILED, why)
+        assert failed_step(operation) == "reboot"
+        assert (await world.host()).status.state is state
+        assert fake.count(Command.REBOOT) == 1
+
+
+async def test_a_refused_reboot_says_so_in_the_hosts_words(world: World):
+    async with world.running():
+        (await world.register("web1")).rebooting = Rebooting.REFUSED
+        operation = await world.run(K.REBOOT)
+        assert operation.problem is not None
+        assert "refused to reboot (exit 1): shutdown: refused" in operation.problem.message
+
+
+async def test_an_answer_cut_off_by_the_shutdown_is_not_taken_for_the_end_of_a_reboot(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.garbles = Command.BOOT
+        operation = await world.run(K.REBOOT)
+        assert operation.status is S.SUCCEEDED, operation.problem
+        assert fake.count(Command.BOOT) == 2
+
+
+async def test_a_unit_that_fails_after_the_reboot_fails_the_host(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.fails_after_boot = ["web.service"]
+        operation = await world.run(K.REBOOT)
+        assert (operation.status, reason(operation)) == (S.FAILED, "UNHEALTHY")
+        host = await world.host()
+        assert (host.status.state, host.status.healthy) == (HostState.FAILED, False)
+
+
+async def test_too_small_a_disk_ends_an_update_before_anything_is_changed(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending()}
+        fake.free_kib = 30_000
+        operation = await world.run(K.UPDATE)
+        assert (operation.status, reason(operation)) == (S.FAILED, "DISK_FULL")
+        assert "29 MiB free" in operation.problem.message  # type: ignore[union-attr]
+        assert fake.count(Command.UPGRADE) == 0
+        assert (await world.host()).status.state is HostState.PENDING_UPDATES
+
+
+async def test_an_interrupted_package_manager_is_repaired_once(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending()}
+        fake.interrupted = True
+        operation = await world.run(K.UPDATE)
+        assert operation.status is S.SUCCEEDED
+        assert "repaired" in operation.steps[1].detail
+        assert fake.count(Command.REPAIR) == 1
+
+
+async def test_a_package_database_that_stays_broken_fails_the_host(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.interrupted, fake.repairable = True, False
+        operation = await world.run(K.UPDATE)
+        assert (operation.status, reason(operation)) == (S.FAILED, "PACKAGE_DATABASE_BROKEN")
+        assert fake.count(Command.REPAIR) == 1
+        assert (await world.host()).status.state is HostState.FAILED
+
+
+@pytest.mark.parametrize(
+    ("knob", "value", "why", "state"),
+    [
+        ("reachable", False, "HOST_UNREACHABLE", HostState.PENDING_UPDATES),
+        ("accepts_key", False, "AUTHENTICATION_REFUSED", HostState.FAILED),
+        ("key", f"{KEY[:-4]}AAAA", "HOST_KEY_CHANGED", HostState.FAILED),
+        ("privileged", False, "PRIVILEGE_MISSING", HostState.PENDING_UPDATES),
+        ("refresh_fails", True, "REFRESH_FAILED", HostState.PENDING_UPDATES),
+    ],
+)
+async def test_a_query_that_fails_leaves_the_host_at_rest_unless_a_person_is_needed(
+    world: World, knob: str, value: object, why: str, state: HostState
+):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending()}
+        await world.run(K.QUERY)
+        setattr(fake, knob, value)
+        operation = await world.run(K.QUERY)
+        assert (operation.status, reason(operation)) == (S.FAILED, why)
+        host = await world.host()
+        assert host.status.state is state
+        assert host.status.last_problem == operation.problem
+
+
+async def test_a_fault_of_the_server_itself_ends_the_operation_and_is_no_riddle(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    async with world.running():
+        fake = await world.register("web1")
+
+        def broken(_: object) -> None:
+            raise RuntimeError("a bug")
+
+        monkeypatch.setattr("tests.unit.engine.fake_answers.units", broken)
+        operation = await world.run(K.CHECK)
+        assert (operation.status, reason(operation)) == (S.FAILED, "UNEXPECTED")
+        assert "a bug" not in str(operation.problem)
+        assert "a bug" in caplog.text
+        assert fake.count(Command.UNITS) == 1
+
+
+# --- when it may not ------------------------------------------------------------------------------
+
+
+async def test_outside_its_window_a_host_is_looked_at_and_not_changed(world: World):
+    closed = MaintenanceWindow(start=time(2), end=time(4))
+    async with world.running():
+        fake = await world.register("web1", policy=Policy(maintenance_window=closed))
+        fake.pending = {"web": Pending()}
+        for kind in (K.UPDATE, K.REBOOT):
+            operation = await world.run(kind)
+            assert (operation.status, reason(operation)) == (S.FAILED, "WINDOW_CLOSED")
+            assert "opens 2026-03-02 02:00 UTC" in operation.problem.message  # type: ignore[union-attr]
+        assert (await world.run(K.QUERY)).status is S.SUCCEEDED
+        assert (await world.run(K.UPDATE, dry_run=True)).status is S.SUCCEEDED
+        assert (fake.count(Command.UPGRADE), fake.count(Command.REBOOT)) == (0, 0)
+
+
+async def test_a_window_that_closes_during_the_upgrade_holds_back_the_reboot(world: World):
+    noon = MaintenanceWindow(start=START.time(), end=(START + timedelta(minutes=10)).time())
+    async with world.running():
+        fake = await world.register("web1", policy=Policy(maintenance_window=noon))
+        fake.pending = {"web": Pending(wants_reboot=True)}
+        hold = fake.hold(Command.UPGRADE)
+        operation = await world.start(K.UPDATE)
+        await world.reached(hold)
+        world.clock.advance(timedelta(minutes=20))
+        hold.released.set()
+        operation = await world.ended(operation.id)
+        assert operation.status is S.SUCCEEDED
+        assert fake.count(Command.REBOOT) == 0
+        assert (await world.host()).status.state is HostState.WAITING_REBOOT
+
+
+async def test_a_policy_without_reboots_leaves_the_host_waiting_for_its_reboot(world: World):
+    async with world.running():
+        fake = await world.register("web1", policy=Policy(auto_reboot=False))
+        fake.pending = {"web": Pending(wants_reboot=True)}
+        operation = await world.run(K.UPDATE)
+        assert operation.status is S.SUCCEEDED
+        assert fake.count(Command.REBOOT) == 0
+        assert (await world.host()).status.state is HostState.WAITING_REBOOT
+        # Somebody asks for it in so many words.
+        assert (await world.run(K.REBOOT)).status is S.SUCCEEDED
+        assert (await world.host()).status.state is HostState.IDLE
+
+
+async def test_a_host_that_cannot_say_whether_it_needs_a_reboot_gets_none(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending(wants_reboot=True)}
+        fake.reboot_unreadable = True
+        operation = await world.run(K.UPDATE)
+        assert operation.status is S.SUCCEEDED
+        assert fake.count(Command.REBOOT) == 0
+        assert (await world.host()).status.reboot.need is RebootNeed.UNKNOWN
+
+
+# --- busy, queued, retried, acknowledged ----------------------------------------------------------
+
+
+async def test_a_busy_host_refuses_work_and_names_what_it_is_busy_with(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        hold = fake.hold(Command.QUERY)
+        first = await world.start(K.QUERY)
+        await world.reached(hold)
+        with pytest.raises(HostBusy) as refused:
+            await world.start(K.CHECK)
+        assert refused.value.operation == first.id
+        hold.released.set()
+        await world.ended(first.id)
+
+
+async def test_queued_operations_follow_in_the_order_in_which_they_were_asked_for(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        hold = fake.hold(Command.QUERY)
+        ids = [(await world.start(K.QUERY)).id]
+        await world.reached(hold)
+        for kind in (K.CHECK, K.UPDATE, K.QUERY):
+            world.clock.advance(timedelta(milliseconds=1))
+            waiting = await world.start(kind, queue=True)
+            assert waiting.status is S.QUEUED
+            ids.append(waiting.id)
+        hold.released.set()
+        done = [await world.ended(id) for id in ids]
+        assert [d.status for d in done] == [S.SUCCEEDED] * 4
+        started = [d.started_at for d in done]
+        assert started == sorted(started)  # type: ignore[type-var]
+        for former, later in pairwise(done):
+            assert former.revision < later.revision
+
+
+async def test_a_queue_behind_a_host_that_fails_is_refused_with_the_reason(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.accepts_key = False
+        hold_on = await world.start(K.QUERY)
+        waiting = await world.start(K.CHECK, queue=True)
+        assert (await world.ended(hold_on.id)).status is S.FAILED
+        refused = await world.ended(waiting.id)
+        assert (refused.status, reason(refused), refused.steps) == (S.FAILED, "HOST_FAILED", ())
+
+
+async def test_an_unknown_host_is_named(world: World):
+    async with world.running():
+        with pytest.raises(HostNotFound, match="nobody"):
+            await world.start(K.QUERY, "nobody")
+
+
+async def test_a_retry_begins_once_more_what_failed(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending(breaks=True)}
+        failed = await world.start(K.UPDATE)
+        world.clock.advance(timedelta(milliseconds=1))
+        # A look that waited behind the update failed with it, later; it is not what went wrong.
+        waiting = await world.start(K.QUERY, queue=True)
+        await world.ended(failed.id)
+        await world.ended(waiting.id)
+        with pytest.raises(HostHasFailed):
+            await world.start(K.QUERY)
+        fake.pending = {"db": Pending()}
+        retried = await world.engine.operations.retry("web1", call())
+        assert retried.operation.kind is K.UPDATE
+        assert retried.host.status.retry_count == 1
+        assert (await world.ended(retried.operation.id)).status is S.SUCCEEDED
+        host = await world.host()
+        assert (host.status.state, host.status.retry_count) == (HostState.IDLE, 0)
+
+
+async def test_retries_that_fail_are_counted(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.accepts_key = False
+        await world.run(K.QUERY)
+        for count in (1, 2):
+            retried = await world.engine.operations.retry("web1", call())
+            await world.ended(retried.operation.id)
+            host = await world.host()
+            assert host.status.failure is not None
+            assert host.status.failure.retry_count == count
+
+
+async def test_an_acknowledged_host_stays_failed_and_records_who_has_seen_it(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        with pytest.raises(InvalidTransition):
+            await world.engine.registry.acknowledge("web1", call())
+        with pytest.raises(InvalidTransition):
+            await world.engine.operations.retry("web1", call())
+        fake.accepts_key = False
+        await world.run(K.QUERY)
+        seen = await world.engine.registry.acknowledge("web1", call("sam"))
+        assert seen.status.failure is not None
+        assert seen.status.failure.acknowledged_by == "sam"
+        assert (await world.host()).status.state is HostState.FAILED
+
+
+async def test_a_busy_host_is_neither_reconfigured_nor_forgotten(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        hold = fake.hold(Command.QUERY)
+        operation = await world.start(K.QUERY)
+        await world.reached(hold)
+        with pytest.raises(HostBusy):
+            await world.engine.registry.unregister("web1", call())
+        hold.released.set()
+        await world.ended(operation.id)
+        await world.engine.registry.unregister("web1", call())
+        with pytest.raises(HostNotFound):
+            await world.host()
+        assert (await world.store.operation(operation.id)).status is S.SUCCEEDED

@@ -1,0 +1,141 @@
+"""A whole world for the engine: fake hosts, a fake clock, a real store, and engines that come and go."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, cast
+
+from tendhost.server.domain.events import Event, StateChanged
+from tendhost.server.domain.host import Host, HostConfig
+from tendhost.server.domain.operation import Operation, OperationKind
+from tendhost.server.domain.rollout import Rollout
+from tendhost.server.engine.calls import Call
+from tendhost.server.engine.engine import Engine, EngineSettings, running_engine
+from tendhost.server.engine.operations import Work
+from tendhost.server.store.protocol import Store
+from tests.unit.engine.fake_clock import FakeClock
+from tests.unit.engine.fake_host import FakeHost, Hold
+from tests.unit.engine.fake_remote import FakeFleet
+from tests.unit.engine.faulty_store import FaultyStore
+
+BY_ITSELF = timedelta(minutes=30)
+"""Sleepers that wake within this time are not waited for by tests; the hourly ones sleep on."""
+
+
+def call(by: str = "alex", encode: Callable[[Any], bytes] = lambda _: b"") -> Call[Any]:
+    """A mutation's caller who wants no answer kept."""
+    return Call(principal=by, method="/test", encode=encode)
+
+
+class World:
+    """Everything around the engine."""
+
+    def __init__(self, store: Store) -> None:
+        self.clock = FakeClock()
+        self.fleet = FakeFleet(self.clock)
+        self.store = FaultyStore(store)
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs now."""
+        assert self._engine is not None, "no engine runs"
+        return self._engine
+
+    @asynccontextmanager
+    async def running(self, settings: EngineSettings | None = None) -> AsyncIterator[Engine]:
+        """An engine on the store; the next one finds what it left."""
+        async with running_engine(
+            store=cast(Store, self.store),
+            connector=self.fleet,
+            clock=self.clock,
+            settings=settings or EngineSettings(),
+        ) as engine:
+            self._engine = engine
+            try:
+                yield engine
+            finally:
+                self._engine = None
+
+    async def register(self, name: str, **config: Any) -> FakeHost:
+        """A new host with a fake one behind it."""
+        fake = self.fleet.add(f"{name}.example.org")
+        await self.engine.registry.register(
+            HostConfig(name=name, address=fake.address, **config), "", call()
+        )
+        return fake
+
+    async def start(
+        self,
+        kind: OperationKind,
+        host: str = "web1",
+        *,
+        dry_run: bool = False,
+        queue: bool = False,
+        by: str = "alex",
+    ) -> Operation:
+        """Begin an operation."""
+        work = Work(host=host, kind=kind, dry_run=dry_run, queue=queue)
+        return await self.engine.operations.start(work, call(by))
+
+    async def run(self, kind: OperationKind, host: str = "web1", **how: Any) -> Operation:
+        """An operation from its start to its end."""
+        return await self.ended((await self.start(kind, host, **how)).id)
+
+    async def ended(self, id: str) -> Operation:
+        """The operation once it has ended."""
+
+        async def over() -> bool:
+            return bool((await self.store.operation(id)).status.ended)
+
+        await self.until(over)
+        return cast(Operation, await self.store.operation(id))
+
+    async def rollout_ended(self, id: str) -> Rollout:
+        """The rollout once nothing of it will change any more."""
+
+        async def over() -> bool:
+            return bool((await self.store.rollout(id)).over)
+
+        await self.until(over)
+        return cast(Rollout, await self.store.rollout(id))
+
+    async def reached(self, hold: Hold) -> None:
+        """Return once something waits at `hold`."""
+        await self.until(lambda: _now(hold.reached.is_set()))
+
+    async def until(self, condition: Callable[[], Awaitable[bool]]) -> None:
+        """Let the world go on until `condition` holds."""
+        async with asyncio.timeout(20):
+            while not await condition():
+                await self.go_on()
+
+    async def go_on(self) -> None:
+        """Let everything that can go on do so, then let time pass to the next thing that waits for it."""
+        for _ in range(10):
+            await asyncio.sleep(0)
+        if not self.store.calm.is_set():
+            await self.store.calm.wait()
+        else:
+            self.clock.advance_to_next(within=BY_ITSELF)
+
+    async def host(self, name: str = "web1") -> Host:
+        """The host as it is stored."""
+        return cast(Host, await self.store.host(name))
+
+    async def events(self) -> list[Event]:
+        """Every event so far."""
+        return list(await self.store.events(after=0, limit=100_000))
+
+    async def states(self, host: str = "web1") -> list[str]:
+        """The states that the host went to, in order."""
+        return [
+            str(event.body.to)
+            for event in await self.events()
+            if isinstance(event.body, StateChanged) and event.host == host
+        ]
+
+
+async def _now(value: bool) -> bool:
+    return value
