@@ -75,10 +75,15 @@ class Pending:
 
 @dataclass
 class Hold:
-    """A command that stops at its beginning until it is let go."""
+    """A place at which something stops until it is let go."""
 
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def wait(self) -> None:
+        """Say that it is reached, and return once it is let go."""
+        self.reached.set()
+        await self.released.wait()
 
 
 @dataclass(kw_only=True)

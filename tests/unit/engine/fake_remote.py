@@ -162,8 +162,7 @@ class FakeRemote:
         self._host.ran.append(kind)
         hold = self._host.holds.pop(kind, None)
         if hold is not None:
-            hold.reached.set()
-            await hold.released.wait()
+            await hold.wait()
 
     def _require_link(self) -> None:
         host = self._host

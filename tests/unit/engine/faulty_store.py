@@ -26,12 +26,18 @@ class FaultyStore:
         """The methods that fail, when not all do."""
         self.failures = 0
         self.after_commit: tuple[Callable[[Change], bool], Hold] | None = None
+        self.after_read: tuple[str, Hold] | None = None
 
     def hold_after_commit(self, which: Callable[[Change], bool]) -> Hold:
         """Have the caller of the next such commit wait once it is done."""
         hold = Hold()
         self.after_commit = (which, hold)
         return hold
+
+    def hold_after_read(self, method: str) -> Hold:
+        """Have the caller of the next such read wait once it is done."""
+        self.after_read = (method, Hold())
+        return self.after_read[1]
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
@@ -45,7 +51,10 @@ class FaultyStore:
                 raise StoreUnavailable(cause="database or disk is full")
             result = await self._counted(method, *args, **kwargs)
             if name == "commit":
-                await self._held(args[0])
+                await self._held_after_commit(args[0])
+            if self.after_read is not None and self.after_read[0] == name:
+                hold, self.after_read = self.after_read[1], None
+                await hold.wait()
             return result
 
         return observed
@@ -60,10 +69,7 @@ class FaultyStore:
             if not self._under_way:
                 self.calm.set()
 
-    async def _held(self, change: Change) -> None:
-        if self.after_commit is None or not self.after_commit[0](change):
-            return
-        _, hold = self.after_commit
-        self.after_commit = None
-        hold.reached.set()
-        await hold.released.wait()
+    async def _held_after_commit(self, change: Change) -> None:
+        if self.after_commit is not None and self.after_commit[0](change):
+            hold, self.after_commit = self.after_commit[1], None
+            await hold.wait()

@@ -28,6 +28,12 @@ def call(by: str = "alex", encode: Callable[[Any], bytes] = lambda _: b"") -> Ca
     return Call(principal=by, method="/test", encode=encode)
 
 
+def call_with_id(encode: Callable[[Any], bytes]) -> Call[Any]:
+    """A mutation's caller who may ask the same again."""
+    id = "5f9d9f6e-2b1c-4c5e-9a52-0d6f3f6f1a11"
+    return Call(principal="alex", method="/test", request_id=id, digest=b"body", encode=encode)
+
+
 class World:
     """Everything around the engine."""
 

@@ -8,7 +8,13 @@ from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.course import Course, stepped
-from tendhost.server.domain.errors import Interrupted, StoreUnavailable, Unexpected, WorkError
+from tendhost.server.domain.errors import (
+    Interrupted,
+    OperationNotCancellable,
+    StoreUnavailable,
+    Unexpected,
+    WorkError,
+)
 from tendhost.server.domain.events import UpdateProgress
 from tendhost.server.domain.host import Problem
 from tendhost.server.domain.operation import (
@@ -19,6 +25,7 @@ from tendhost.server.domain.operation import (
     StepName,
     next_step,
 )
+from tendhost.server.engine.calls import Call, Replayed
 from tendhost.server.engine.session import Session
 from tendhost.server.engine.steps import Performer
 from tendhost.server.store.protocol import (
@@ -92,14 +99,25 @@ class Driver:
             flushing.cancel()
             await asyncio.gather(flushing, return_exceptions=True)
 
-    async def cancel(
-        self, by: str, *, audit: AuditRecord, request: RequestRecord | None
-    ) -> bytes | None:
-        """Ask the operation to stop where that is sound; the replayed response, if there is one."""
+    async def cancel(self, call: Call[Operation]) -> Operation:
+        """Ask the operation to stop where that is sound.
+
+        Raises OperationNotCancellable (it has ended in the meantime), Replayed.
+        """
         async with self._saving:
-            operation = replace(self.operation, cancel_requested_by=by)
-            marked = replace(self._course, operation=operation).step_told(self._clock.now())
-            return await self._save(marked, audit=audit, request=request)
+            operation = self.operation
+            if operation.status.ended:
+                raise OperationNotCancellable(operation=operation.id, status=str(operation.status))
+            now = self._clock.now()
+            marked = replace(operation, cancel_requested_by=call.principal)
+            replayed = await self._save(
+                replace(self._course, operation=marked).step_told(now),
+                audit=call.audit(marked.id, now),
+                request=call.record(lambda revision: replace(marked, revision=revision)),
+            )
+            if replayed is not None:
+                raise Replayed(replayed)
+            return self.operation
 
     async def record(self, findings: Findings) -> None:
         """Store findings in the middle of a step, before what they announce is done."""

@@ -17,7 +17,7 @@ from tendhost.server.domain.errors import (
 )
 from tendhost.server.domain.host import Host, Problem
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
-from tendhost.server.engine.calls import Call, Replayed, carried_out
+from tendhost.server.engine.calls import Call, carried_out
 from tendhost.server.engine.driver import Driver
 from tendhost.server.engine.ids import new_id
 from tendhost.server.engine.retrying import on_conflict_again
@@ -142,25 +142,25 @@ class Operations:
         operation = await self._store.operation(id)
         if operation.status.ended:
             raise OperationNotCancellable(operation=id, status=str(operation.status))
-        now = self._clock.now()
-        audit = call.audit(id, now)
-        marked = replace(operation, cancel_requested_by=call.principal)
         driver = self._drivers.get(id)
         if driver is not None:
-            replayed = await driver.cancel(
-                call.principal,
-                audit=audit,
-                request=call.record(lambda revision: replace(marked, revision=revision)),
-            )
-            if replayed is not None:
-                raise Replayed(replayed)
-            return driver.operation
-        ended = replace(marked, status=OperationStatus.CANCELLED, ended_at=now)
+            return await driver.cancel(call)
+        if operation.status is OperationStatus.RUNNING:
+            # Its driver is about to come or has just gone: to end it from here would leave its host
+            # busy for ever.
+            raise Conflict(what=f"operation {id}")
+        now = self._clock.now()
+        ended = replace(
+            operation,
+            cancel_requested_by=call.principal,
+            status=OperationStatus.CANCELLED,
+            ended_at=now,
+        )
         host = await self._store.host(operation.host)
         course = queued(ended, host, now)
         change = replace(
             self.change_of(course, host),
-            audit=audit,
+            audit=call.audit(id, now),
             request=call.record(lambda revision: replace(ended, revision=revision)),
         )
         cancelled = await carried_out(
