@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import TypeVar
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.course import Course, stepped
@@ -31,7 +32,6 @@ from tendhost.server.engine.steps import Performer
 from tendhost.server.store.protocol import (
     AuditRecord,
     Change,
-    Committed,
     InventoryRecord,
     LogChunk,
     RequestRecord,
@@ -39,6 +39,8 @@ from tendhost.server.store.protocol import (
 )
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 FLUSH_INTERVAL = timedelta(milliseconds=500)
 """How long progress and log output gather before they are stored together."""
@@ -139,7 +141,9 @@ class Driver:
         if self._resumed and step not in REPEATABLE:
             return _failure(Interrupted(host=host, step=str(step)))
         try:
-            return await self._performer.perform(step, self._course, self._session, self)
+            return await self._patiently(
+                lambda: self._performer.perform(step, self._course, self._session, self)
+            )
         except WorkError as error:
             return _failure(error)
         except Exception:
@@ -212,7 +216,7 @@ class Driver:
             audit=audit,
             request=request,
         )
-        committed = await self._committed(change)
+        committed = await self._patiently(lambda: self._store.commit(change))
         if committed.replayed is not None:
             return committed.replayed
         revision = committed.revision
@@ -220,12 +224,13 @@ class Driver:
         self._course = Course(operation=replace(course.operation, revision=revision), host=host)
         return None
 
-    async def _committed(self, change: Change) -> Committed:
-        # What happened on a host is true whether or not it can be written down at once.
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        # What happened on a host is true whether or not it can be written down at once. Of the steps
+        # only those that may be repeated use the store.
         pause = FIRST_PAUSE
         while True:
             try:
-                return await self._store.commit(change)
+                return await work()
             except StoreUnavailable as error:
                 logger.warning(
                     "an operation waits for the store",

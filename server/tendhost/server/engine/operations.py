@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.course import Course, queued, refused, started
@@ -14,6 +15,7 @@ from tendhost.server.domain.errors import (
     InvalidTransition,
     OperationNotCancellable,
     RequestError,
+    StoreUnavailable,
 )
 from tendhost.server.domain.host import Host, Problem
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
@@ -31,6 +33,10 @@ logger = logging.getLogger(__name__)
 
 RECENT = 1000
 """Among so many failed operations of a host, the one that failed it is looked for."""
+
+
+STORE_PAUSE = timedelta(seconds=5)
+"""Before a queue that met an unusable store tries again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +99,7 @@ class Operations:
             request=call.record(lambda revision: replace(course.operation, revision=revision)),
         )
         saved = await carried_out(self._store, change, lambda revision: _at(course, host, revision))
-        await self.take_up(saved)
+        self.take_up(saved)
         return saved.operation
 
     @on_conflict_again
@@ -130,7 +136,7 @@ class Operations:
             request=call.record(value_at),
         )
         retried = await carried_out(self._store, change, value_at)
-        await self.take_up(Course(operation=retried.operation, host=retried.host))
+        self.take_up(Course(operation=retried.operation, host=retried.host))
         return retried
 
     @on_conflict_again
@@ -193,7 +199,7 @@ class Operations:
         """The course of a new operation that waits where the host is busy. Raises HostHasFailed."""
         return await self._begun(operation, host, queue=True)
 
-    async def take_up(self, course: Course, *, resumed: bool = False) -> None:
+    def take_up(self, course: Course, *, resumed: bool = False) -> None:
         """Drive a stored operation; one that is queued, once its host is free."""
         operation = course.operation
         if operation.status is OperationStatus.RUNNING:
@@ -209,14 +215,17 @@ class Operations:
             self._spawn(self._drive(driver))
         elif operation.status is OperationStatus.QUEUED:
             # The operation that it was queued behind may have ended in the meantime.
-            await self._start_next(operation.host)
+            self._spawn(self._start_next(operation.host))
 
     async def take_up_unfinished(self) -> int:
         """Drive again whatever a former server left; how many operations that is."""
         unfinished = await self._store.unfinished_operations()
         for operation in unfinished:
+            if operation.status is OperationStatus.QUEUED:
+                self._spawn(self._start_next(operation.host))
+                continue
             host = await self._store.host(operation.host)
-            await self.take_up(Course(operation=operation, host=host), resumed=True)
+            self.take_up(Course(operation=operation, host=host), resumed=True)
         return len(unfinished)
 
     async def stop(self) -> None:
@@ -230,11 +239,15 @@ class Operations:
     async def _begun(self, operation: Operation, host: Host, *, queue: bool) -> Course:
         running = await self._store.running_operation(host.name)
         now = self._clock.now()
-        if running is None:
+        if running is not None:
+            if not queue:
+                raise HostBusy(host=host.name, operation=running.id)
+            return queued(operation, host, now)
+        try:
             return started(operation, host, now)
-        if not queue:
-            raise HostBusy(host=host.name, operation=running.id)
-        return queued(operation, host, now)
+        except InvalidTransition as stale:
+            # Nothing runs on it, so it was read before what ran on it had let go of it.
+            raise Conflict(what=f"host {host.name}") from stale
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = self._tasks.create_task(work)
@@ -253,9 +266,25 @@ class Operations:
             del self._drivers[id]
         if driver.operation.status.ended:
             self._when_ended(driver.operation)
-            await self._start_next(host)
+            self._spawn(self._start_next(host))
 
     async def _start_next(self, name: str) -> None:
+        while True:
+            try:
+                await self._start_first_queued(name)
+            except StoreUnavailable as error:
+                logger.warning(
+                    "a queue waits for the store", extra={"host": name, "cause": error.cause}
+                )
+                await self._clock.sleep(STORE_PAUSE)
+            except Exception:
+                # The next operation that ends on the host tries again, and so does the next start.
+                logger.exception("a queue was let go of", extra={"host": name})
+                return
+            else:
+                return
+
+    async def _start_first_queued(self, name: str) -> None:
         while (operation := await self._store.next_queued(name)) is not None:
             try:
                 host = await self._store.host(name)
@@ -269,7 +298,7 @@ class Operations:
                 committed = await self._store.commit(self.change_of(course, host))
             except (Conflict, HostBusy):
                 continue
-            await self.take_up(_at(course, host, committed.revision))
+            self.take_up(_at(course, host, committed.revision))
             return
 
     async def _refuse_queued(self, operation: Operation, error: RequestError) -> None:

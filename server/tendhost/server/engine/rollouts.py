@@ -263,7 +263,7 @@ class Rollouts:
             raise Conflict(what=f"host {member.host}") from None
         revision = committed.revision
         changed = course.host != host
-        await self._operations.take_up(
+        self._operations.take_up(
             replace(
                 course,
                 operation=replace(course.operation, revision=revision),
