@@ -169,7 +169,7 @@ def _package_failure(output: str) -> Failure | None:
     which = _SCRIPT_NAMES.get(script[2], script[2])
     how = f"exit {script[3]}" if script[3] else f"killed: {script[4]}"
     said = output[: match.start()].rstrip().rpartition("\n")[2]
-    words = "" if said.startswith(_DPKG_CHATTER) else f": {said}"
+    words = f": {said}" if said and not said.startswith(_DPKG_CHATTER) else ""
     return Failure(
         kind=FailureKind.SCRIPT_FAILED,
         reason=_words(f"{package}: {which} script failed ({how}){words}"),

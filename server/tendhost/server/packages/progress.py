@@ -35,6 +35,7 @@ class Progress:
     package: str
     """Empty while downloading, for several packages come at once."""
     percent: float
+    """It may step back a little: apt counts some of the work only once it comes up."""
     text: str
 
 

@@ -69,7 +69,8 @@ def decide_reboot(evidence: RebootEvidence) -> Reboot:
     """Apply the rules. `since` is left to those who know what was known before."""
     if evidence.required:
         names = ", ".join(evidence.asking)
-        return _needed(f"{names} asks for it" if names else "/run/reboot-required exists")
+        asks = "ask" if len(evidence.asking) > 1 else "asks"
+        return _needed(f"{names} {asks} for it" if names else "/run/reboot-required exists")
     if evidence.required is None:
         return _unknown("/run/reboot-required could not be read")
     if evidence.container:

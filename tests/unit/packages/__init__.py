@@ -1,0 +1,1 @@
+"""Tests of the command builders and parsers of package managers, on recorded output."""

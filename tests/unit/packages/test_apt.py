@@ -1,0 +1,146 @@
+"""The commands that change packages, what a dry run says, and which configuration files were kept."""
+
+import shlex
+from datetime import timedelta
+
+import pytest
+
+from tendhost.server.domain.inventory import Withheld
+from tendhost.server.packages.apt import (
+    UpgradeOptions,
+    dry_run_command,
+    kept_conffiles,
+    parse_dry_run,
+    parse_sizes,
+    repair_command,
+    upgrade_command,
+)
+from tendhost.server.packages.errors import ParseFailed
+from tests.unit.packages.recordings import log, recorded
+
+
+def test_the_upgrade_is_unattended_waits_for_the_lock_and_keeps_conffiles() -> None:
+    assert upgrade_command(UpgradeOptions(lock_timeout=timedelta(seconds=90))) == (
+        "env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l LC_ALL=C apt-get -y"
+        " -o DPkg::Lock::Timeout=90"
+        " -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
+        " -o APT::Status-Fd=3 --with-new-pkgs upgrade 3>&1 1>&2 </dev/null"
+    )
+
+
+def test_removals_are_allowed_by_a_dist_upgrade() -> None:
+    words = shlex.split(upgrade_command(UpgradeOptions(allow_removals=True)))
+    assert "dist-upgrade" in words
+    assert "--with-new-pkgs" not in words
+
+
+def test_named_packages_are_upgraded_alone_and_never_newly_installed() -> None:
+    words = shlex.split(upgrade_command(UpgradeOptions(packages=("a", "libc6:i386"))))
+    start = words.index("--no-remove")
+    assert words[start : start + 6] == [
+        "--no-remove",
+        "--only-upgrade",
+        "install",
+        "--",
+        "a",
+        "libc6:i386",
+    ]
+
+
+def test_named_packages_may_remove_others_where_that_is_allowed() -> None:
+    options = UpgradeOptions(packages=("a",), allow_removals=True)
+    assert "--no-remove" not in upgrade_command(options)
+
+
+@pytest.mark.parametrize("name", ["; reboot", "$(reboot)", "a b", "-o", "'"])
+def test_a_name_cannot_become_anything_but_one_argument(name: str) -> None:
+    for command in (upgrade_command, dry_run_command):
+        assert shlex.quote(name) in command(UpgradeOptions(packages=(name,)))
+
+
+@pytest.mark.parametrize(
+    ("wait", "seconds"),
+    [(timedelta(0), 0), (timedelta(milliseconds=100), 1), (timedelta(seconds=-5), 0)],
+)
+def test_the_wait_is_rounded_up_and_never_endless(wait: timedelta, seconds: int) -> None:
+    # apt takes -1 for "wait for ever".
+    assert f"DPkg::Lock::Timeout={seconds} " in upgrade_command(UpgradeOptions(lock_timeout=wait))
+
+
+def test_the_repair_keeps_conffiles_too() -> None:
+    assert repair_command() == (
+        "env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l LC_ALL=C dpkg"
+        " --force-confdef --force-confold --configure -a 1>&2 </dev/null"
+    )
+
+
+def test_a_dry_run_tells_what_changes_what_is_left_and_what_it_costs() -> None:
+    planned = parse_dry_run(recorded("debian12/dry-run"))
+    assert len(planned.changes) == 9
+    assert {p.name: p.withheld for p in planned.left} == {
+        "tb-held": Withheld.HELD,
+        "tb-kept": Withheld.KEPT_BACK,
+    }
+    assert planned.removed == ()
+    assert (planned.download_bytes, planned.disk_bytes) == (7312, 0)
+    assert planned.failure is None
+
+
+def test_a_dry_run_with_removals_names_what_goes() -> None:
+    planned = parse_dry_run(recorded("debian12/dry-run-removals"))
+    assert planned.removed == (("tb-olddep", "1.0-1"),)
+    assert "tb-kept" in {p.name for p in planned.changes}
+
+
+def test_a_dry_run_counts_in_apts_units() -> None:
+    planned = parse_dry_run(recorded("ubuntu24.04/dry-run"))
+    assert (planned.download_bytes, planned.disk_bytes) == (68_200_000, 21_100_000)
+
+
+def test_a_dry_run_with_nothing_to_do_costs_nothing() -> None:
+    planned = parse_dry_run(recorded("debian12/dry-run-nothing"))
+    assert planned.changes == ()
+    assert len(planned.left) == 2
+    assert (planned.download_bytes, planned.disk_bytes) == (0, 0)
+
+
+def test_a_dry_run_that_apt_cannot_plan_says_why() -> None:
+    planned = parse_dry_run(recorded("debian12/dry-run-named"))
+    assert planned.failure is not None
+    assert planned.failure.reason.startswith("Held packages were changed")
+    assert planned.changes == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"),
+    [
+        ("Need to get 0 B/6500 B of archives.", (0, None)),
+        ("Need to get 1,193 kB of archives.", (1_193_000, None)),
+        ("Need to get 1.5 MB/2 GB of archives.", (1_500_000, None)),
+        ("After this operation, 3242 kB of additional disk space will be used.", (None, 3_242_000)),
+        ("After this operation, 12.3 MB disk space will be freed.", (None, -12_300_000)),
+        ("\n0 upgraded, 0 newly installed, 0 to remove and 2 not upgraded.\n", (0, 0)),
+        ("E: something else", (None, None)),
+    ],
+)
+def test_sizes_are_read_in_every_form(text: str, sizes: tuple[int | None, int | None]) -> None:
+    assert parse_sizes(text) == sizes
+
+
+def test_a_size_in_an_unknown_unit_is_refused() -> None:
+    with pytest.raises(ParseFailed):
+        parse_sizes("Need to get 1 QB of archives.")
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("debian12/upgrade-failing", ("/etc/tb-conf.conf",)),
+        ("debian12/upgrade-named", ("/etc/tb-conf.conf",)),
+        ("debian12/upgrade-half-repaired", ()),
+        ("debian12/conffile-prompt", ()),
+        ("ubuntu24.04/upgrade-named", ("/etc/needrestart/needrestart.conf",)),
+    ],
+)
+def test_the_conffiles_that_were_kept_are_named(name: str, kept: tuple[str, ...]) -> None:
+    assert kept_conffiles(log(name)) == kept

@@ -1,0 +1,107 @@
+"""dpkg's database: what counts as installed, held, sound and changed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tendhost.server.domain.inventory import PackageChange
+from tendhost.server.packages.dpkg import (
+    DatabaseHealth,
+    diff_installed,
+    parse_health,
+    parse_installed,
+    parse_interrupted,
+)
+from tendhost.server.packages.errors import ParseFailed
+from tests.unit.packages.recordings import query
+
+INVENTORIES = st.dictionaries(st.text(min_size=1), st.text(min_size=1))
+
+
+def rows(*lines: str) -> str:
+    return "\n".join(("amd64", *lines))
+
+
+def test_each_status_counts_as_what_it_is() -> None:
+    found = parse_installed(
+        rows(
+            "ii \ta\tamd64\t1",
+            "hi \tb\tall\t2",
+            "rc \tc\tamd64\t3",
+            "un \td\tamd64\t",
+            "iF \te\tamd64\t5",
+            "iU \tf\tamd64\t6",
+            "iHR\tg\tamd64\t7",
+            "it \th\tamd64\t8",
+            "ii \ta\ti386\t1",
+        )
+    )
+    assert found.packages == (
+        ("a", "1"),
+        ("a:i386", "1"),
+        ("b", "2"),
+        ("e", "5"),
+        ("f", "6"),
+        ("g", "7"),
+        ("h", "8"),
+    )
+    assert found.held == {"b"}
+    assert found.unconfigured == ("e", "f", "h")
+    assert found.half_installed == ("g",)
+
+
+@pytest.mark.parametrize("line", ["ii \ta\tamd64", "?? \ta\tamd64\t1", "ii \ta\tamd64\t1\tx"])
+def test_a_row_that_is_none_is_refused_and_named(line: str) -> None:
+    with pytest.raises(ParseFailed) as caught:
+        parse_installed(rows("ii \tfine\tall\t1", line))
+    assert (caught.value.part, caught.value.line) == ("installed", line)
+
+
+def test_only_names_of_digits_are_unmerged_updates() -> None:
+    # apt's rule: dpkg writes its journal to numbered files, tmp.i is one in the making.
+    assert parse_interrupted("0001\n0002")
+    assert not parse_interrupted("tmp.i\n")
+    assert not parse_interrupted("")
+
+
+def test_health_tells_what_configuring_mends_from_what_it_does_not() -> None:
+    health = parse_health("", "iF \ta\niHR\tb\n")
+    assert health == DatabaseHealth(unconfigured=("a",), half_installed=("b",))
+    problem = health.problem()
+    assert problem is not None
+    assert problem.packages == ("a", "b")
+    assert problem.repairable
+    with pytest.raises(ParseFailed):
+        parse_health("", "nonsense")
+
+
+def test_an_upgrade_shows_as_changes_of_what_is_installed() -> None:
+    before = query("debian12/query").inventory.installed
+    after = query("debian12/query-after").inventory.installed
+    changes = {change.name: change for change in diff_installed(before, after)}
+    assert changes["tb-simple"] == PackageChange(
+        name="tb-simple", from_version="1.0-1", to_version="2.0-1"
+    )
+    assert changes["tb-extra"] == PackageChange(
+        name="tb-extra", from_version="", to_version="2.0-1"
+    )
+    assert "tb-held" not in changes
+    assert len(changes) == 9
+
+
+def test_a_removed_package_has_no_version_any_more() -> None:
+    assert diff_installed((("a", "1"),), ()) == (
+        PackageChange(name="a", from_version="1", to_version=""),
+    )
+
+
+@given(INVENTORIES, INVENTORIES)
+def test_the_changes_lead_from_one_inventory_to_the_other(
+    before: dict[str, str], after: dict[str, str]
+) -> None:
+    state = dict(before)
+    for change in diff_installed(tuple(before.items()), tuple(after.items())):
+        assert state.pop(change.name, "") == change.from_version
+        if change.to_version:
+            state[change.name] = change.to_version
+    assert state == after
