@@ -168,12 +168,9 @@ async def missing_revisions(address: str) -> int:
     """How many revisions are missing in the event log."""
     async with Client(address) as tendhost:
         current = (await tendhost.info()).revision
-        seen: list[int] = []
-        async for item in tendhost.events(resume_after=0):
-            seen.append(item.revision)
-            if item.revision >= current:
-                break
-        return len(set(range(1, current + 1)) - set(seen))
+        stream = tendhost.events(resume_after=0, until=current)
+        seen = {item.revision async for item in stream}
+        return len(set(range(1, current + 1)) - seen)
 
 
 def say(text: str) -> None:

@@ -64,14 +64,19 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
                 await self._pause(cursor, context)
 
     async def _follow_selected(self, cursor: int, selection: HostFilter, context: Any) -> None:
+        told = cursor
         while True:
             events = await self._store.events(after=cursor, limit=PAGE)
             if events:
                 cursor = await self._send_selected(events, selection, context)
-            elif self._feed.closing:
+                continue
+            if cursor > told:
+                # What was passed over is told as soon as there is nothing more to pass over.
+                await send(context, pb.WatchEventsResponse(revision=cursor))
+                told = cursor
+            if self._feed.closing:
                 return
-            else:
-                await self._pause(cursor, context)
+            await self._pause(cursor, context)
 
     async def _send_selected(
         self, events: Sequence[Event], selection: HostFilter, context: Any
@@ -81,7 +86,7 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
         wanted = [event_message(event) for event in events if event.host in selected]
         reached = events[-1].revision
         if not wanted:
-            return reached  # the next bookmark tells
+            return reached
         fit = fitting(wanted)
         if len(fit) < len(wanted):
             reached = fit[-1].revision

@@ -1,0 +1,373 @@
+"""What the SDK gives and takes: plain, typed, frozen values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class HostState(StrEnum):
+    """Where a host stands."""
+
+    IDLE = "idle"
+    QUERYING = "querying"
+    PENDING_UPDATES = "pending_updates"
+    UPDATING = "updating"
+    WAITING_REBOOT = "waiting_reboot"
+    REBOOTING = "rebooting"
+    VERIFYING = "verifying"
+    FAILED = "failed"
+
+
+class RebootNeed(StrEnum):
+    """Whether a host needs a reboot."""
+
+    UNKNOWN = "unknown"
+    NOT_NEEDED = "not_needed"
+    NEEDED = "needed"
+
+
+class Withheld(StrEnum):
+    """Why an upgrade leaves a pending package alone."""
+
+    NO = "no"
+    HELD = "held"
+    KEPT_BACK = "kept_back"
+    PHASED = "phased"
+
+
+class OperationKind(StrEnum):
+    """What an operation does."""
+
+    QUERY = "query"
+    UPDATE = "update"
+    REBOOT = "reboot"
+    CHECK = "check"
+
+
+class OperationStatus(StrEnum):
+    """How far an operation is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the operation will never change again."""
+        return self in (
+            OperationStatus.SUCCEEDED,
+            OperationStatus.FAILED,
+            OperationStatus.CANCELLED,
+        )
+
+
+class StepStatus(StrEnum):
+    """How a step went."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class RolloutStatus(StrEnum):
+    """How far a rollout is."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+
+
+class RolloutHostStatus(StrEnum):
+    """How far one host of a rollout is."""
+
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What went wrong on a host: the reason is for programs, the message for people."""
+
+    reason: str
+    message: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceWindow:
+    """When a host may be changed: HH:MM to HH:MM, on `days` ("mon" … "sun", empty: every day)."""
+
+    start: str
+    end: str
+    days: tuple[str, ...] = ()
+    time_zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reboot:
+    """Whether a host needs a reboot, why, and since when."""
+
+    need: RebootNeed
+    reason: str
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a host is in FAILED, and who knows of it."""
+
+    previous_state: HostState
+    step: str
+    problem: Problem
+    failed_at: datetime | None
+    retry_count: int
+    acknowledged_by: str
+    acknowledged_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """A registered machine: how it is reached, what may be done to it, and what is known of it."""
+
+    name: str
+    addr: str
+    port: int
+    user: str
+    ssh_key: str
+    compose_paths: tuple[str, ...]
+    tags: tuple[str, ...]
+    groups: tuple[str, ...]
+    auto_reboot: bool
+    maintenance_window: MaintenanceWindow | None
+    host_key_fingerprint: str
+    registered_at: datetime | None
+    state: HostState
+    pending_updates: int
+    pending_security_updates: int
+    last_updated: datetime | None
+    queried_at: datetime | None
+    reboot: Reboot
+    healthy: bool | None
+    error: str
+    failure: Failure | None
+    retry_count: int
+    os_name: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingPackage:
+    """A package with a newer version in the archive."""
+
+    name: str
+    from_version: str
+    to_version: str
+    architecture: str
+    origin: str
+    security: bool
+    withheld: Withheld
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """An installed package."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageChange:
+    """A package with its version before and after; empty: it was not there."""
+
+    name: str
+    from_version: str
+    to_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """What the last query learnt of a host."""
+
+    host: str
+    os_id: str
+    os_version: str
+    os_name: str
+    kernel: str
+    architecture: str
+    boot_id: str
+    uptime: timedelta | None
+    package_manager: str
+    container: bool
+    pending_updates: tuple[PendingPackage, ...]
+    packages: tuple[Package, ...]
+    collected_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateResult:
+    """What an update did or, for a dry run, would do."""
+
+    success: bool
+    upgraded_count: int
+    packages: tuple[PackageChange, ...]
+    reboot_required: bool
+    rebooted: bool
+    withheld: tuple[PendingPackage, ...]
+    kept_conffiles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthResult:
+    """What a check found."""
+
+    healthy: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A stage of an operation, as it went."""
+
+    name: str
+    status: StepStatus
+    started_at: datetime | None
+    ended_at: datetime | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One piece of work on one host."""
+
+    id: str
+    host: str
+    kind: OperationKind
+    status: OperationStatus
+    dry_run: bool
+    rollout_id: str
+    created_by: str
+    created_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    steps: tuple[Step, ...]
+    problem: Problem | None
+    update: UpdateResult | None
+    health: HealthResult | None
+    log_size: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogChunk:
+    """A part of an operation's log, from `offset` (bytes) on."""
+
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How many hosts of a rollout are where; the five parts add up to the total."""
+
+    total_hosts: int
+    pending: int
+    in_progress: int
+    completed: int
+    failed: int
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """An update of many hosts, a batch at a time."""
+
+    id: str
+    batch_size: int
+    delay_between_batches: timedelta
+    tags: tuple[str, ...]
+    groups: tuple[str, ...]
+    exclude_hosts: tuple[str, ...]
+    dry_run: bool
+    status: RolloutStatus
+    progress: Progress
+    batch: int
+    batches: int
+    next_batch_at: datetime | None
+    created_by: str
+    created_at: datetime | None
+    ended_at: datetime | None
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutHost:
+    """One host of a rollout."""
+
+    host: str
+    batch: int
+    status: RolloutHostStatus
+    operation_id: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutUpdate:
+    """A rollout as it stands, with those of its hosts that changed since the update before."""
+
+    rollout: Rollout
+    hosts: tuple[RolloutHost, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFilter:
+    """A selection of hosts: every part that is not empty must match. `names` may hold globs."""
+
+    names: tuple[str, ...] = ()
+    all_tags: tuple[str, ...] = ()
+    any_tags: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    states: tuple[HostState, ...] = ()
+    exclude_hosts: tuple[str, ...] = ()
+    reboot_needed: bool | None = None
+    search: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A numbered fact. `kind` is the name of the contract's field, such as "state_changed"; `details`
+    holds that message's fields, enumerations as words."""
+
+    revision: int
+    at: datetime | None
+    host: str
+    operation_id: str
+    rollout_id: str
+    kind: str
+    details: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Every host as of `revision`; the events that follow it come next."""
+
+    revision: int
+    hosts: tuple[Host, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerInfo:
+    """What server this is."""
+
+    version: str
+    log_id: str
+    revision: int
+    oldest_revision: int
+    hosts: int
