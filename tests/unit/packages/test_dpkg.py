@@ -33,6 +33,7 @@ def test_each_status_counts_as_what_it_is() -> None:
             "iU \tf\tamd64\t6",
             "iHR\tg\tamd64\t7",
             "it \th\tamd64\t8",
+            "iiR\ti\tamd64\t9",
             "ii \ta\ti386\t1",
         )
     )
@@ -44,10 +45,11 @@ def test_each_status_counts_as_what_it_is() -> None:
         ("f", "6"),
         ("g", "7"),
         ("h", "8"),
+        ("i", "9"),
     )
     assert found.held == {"b"}
     assert found.unconfigured == ("e", "f", "h")
-    assert found.half_installed == ("g",)
+    assert found.half_installed == ("g", "i")
 
 
 @pytest.mark.parametrize("line", ["ii \ta\tamd64", "?? \ta\tamd64\t1", "ii \ta\tamd64\t1\tx"])
