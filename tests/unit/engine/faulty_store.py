@@ -13,10 +13,11 @@ _NOT_WORK = ("wait_beyond", "aclose")
 
 
 class FaultyStore:
-    """Hands every call on to `store`, unless a test wants it to go wrong."""
+    """Hands every call on to the store `behind` it, unless a test wants it to go wrong."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    behind: Store
+
+    def __init__(self) -> None:
         self._under_way = 0
         self.calm = asyncio.Event()
         self.calm.set()
@@ -40,7 +41,7 @@ class FaultyStore:
         return self.after_read[1]
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._store, name)
+        method = getattr(self.behind, name)
         if name in _NOT_WORK:
             return method
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, cast
 
 from tendhost.server.domain.events import Event, StateChanged
@@ -14,6 +15,7 @@ from tendhost.server.engine.calls import Call
 from tendhost.server.engine.engine import Engine, EngineSettings, running_engine
 from tendhost.server.engine.operations import Work
 from tendhost.server.store.protocol import Store
+from tendhost.server.store.sqlite import open_store
 from tests.unit.engine.fake_clock import FakeClock
 from tests.unit.engine.fake_host import FakeHost, Hold
 from tests.unit.engine.fake_remote import FakeFleet
@@ -37,10 +39,11 @@ def call_with_id(encode: Callable[[Any], bytes]) -> Call[Any]:
 class World:
     """Everything around the engine."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self.clock = FakeClock()
         self.fleet = FakeFleet(self.clock)
-        self.store = FaultyStore(store)
+        self.store = FaultyStore()
         self._engine: Engine | None = None
 
     @property
@@ -48,6 +51,15 @@ class World:
         """The engine that runs now."""
         assert self._engine is not None, "no engine runs"
         return self._engine
+
+    @asynccontextmanager
+    async def remembered(self) -> AsyncIterator["World"]:
+        """The world with its store open."""
+        self.store.behind = await open_store(self._path)
+        try:
+            yield self
+        finally:
+            await self.store.behind.aclose()
 
     @asynccontextmanager
     async def running(self, settings: EngineSettings | None = None) -> AsyncIterator[Engine]:
@@ -63,6 +75,9 @@ class World:
                 yield engine
             finally:
                 self._engine = None
+        # The next server opens the store anew: only then is it sure what the last one has written.
+        await self.store.behind.aclose()
+        self.store.behind = await open_store(self._path)
 
     async def register(self, name: str, **config: Any) -> FakeHost:
         """A new host with a fake one behind it."""
