@@ -115,17 +115,19 @@ class Cli:
     def quietly(self, *words: str) -> str:
         """Run it for its output."""
         print(f"\n$ tendhost {shlex.join(words)}", flush=True)
-        command = [BIN / "tendhost", *words]
-        return subprocess.run(
+        command = [str(BIN / "tendhost"), *words]
+        done = subprocess.run(
             command, env=self._environment, check=True, stdout=subprocess.PIPE, text=True
-        ).stdout
+        )
+        return done.stdout
 
 
 @contextmanager
 def server(folder: Path, hosts: DemoFleet) -> Iterator[str]:
     """A tendhostd of its own, on a free port, with its database in `folder`; gives its address."""
     environment = {**os.environ, "TENDHOST_SSH_KEY": hosts.login_key}
-    command = [BIN / "tendhostd", "--listen", "127.0.0.1:0", "--state-dir", folder / "state"]
+    command = [str(BIN / "tendhostd"), "--listen", "127.0.0.1:0"]
+    command += ["--state-dir", str(folder / "state")]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log)
         try:

@@ -80,10 +80,8 @@ class RealHost:
 @contextmanager
 def fleet() -> Iterator[DemoFleet]:
     """Four hosts in their first versions, with newer ones in their archive."""
-    if os.environ.get("FLEET") == "simulated":
-        missing = ["FLEET=simulated was asked for"]
-    else:
-        missing = missing_requirements()
+    wanted = os.environ.get("FLEET") != "simulated"
+    missing = missing_requirements() if wanted else ["FLEET=simulated was asked for"]
     if missing:
         print(f"# No real hosts here ({'; '.join(missing)}), so simulated ones take their place.")
         yield from _simulated()
