@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
@@ -292,3 +293,130 @@ async def test_killed_server_never_repeats_an_upgrade_and_says_that_it_was_inter
     assert operation.problem.reason == "INTERRUPTED"
     assert status.state == host_pb2.HOST_STATE_FAILED
     assert host.transactions().count("tb-slow 2.0-1") <= 1
+
+
+HOLD_LOCK = (
+    'perl -e \'use Fcntl; open(F, ">>", $ARGV[0]) or die;'
+    ' my $l = pack("s s x4 l! l! i x4", F_WRLCK, 0, 0, 0, 0);'
+    " fcntl(F, F_SETLK, $l) or die; sleep $ARGV[1]' /var/lib/dpkg/lock-frontend {seconds}"
+    " >/dev/null 2>&1 & sleep 0.3"
+)
+"""apt takes fcntl(2) locks, which flock(1) does not."""
+
+
+async def test_lock_of_another_package_manager_is_waited_for(make_fleet, tmp_path):
+    fleet = make_fleet(HostSpec(name="web1", packages=("tb-simple",)))
+    async with daemon(tmp_path / "state", key=fleet.private_key) as server:
+        await registered(server, fleet)
+        fleet["web1"].run(HOLD_LOCK.format(seconds=4), check=True)
+        operation = await server.update("web1")
+    assert operation.status == SUCCEEDED, operation
+    assert version(fleet["web1"], "tb-simple") == "2.0-1"
+
+
+async def test_lock_that_is_never_let_go_of_names_its_holder_and_is_not_the_hosts_fault(
+    make_fleet, tmp_path
+):
+    fleet = make_fleet(HostSpec(name="web1", packages=("tb-simple",)))
+    configuration = tmp_path / "tendhostd.toml"
+    configuration.write_text("lock_timeout = 2\n")
+    options = ["--config", str(configuration)]
+    async with daemon(tmp_path / "state", key=fleet.private_key, options=options) as server:
+        await registered(server, fleet)
+        fleet["web1"].run(HOLD_LOCK.format(seconds=60), check=True)
+        operation = await server.update("web1")
+        status = (await server.host("web1")).status
+    assert operation.status == FAILED
+    assert operation.problem.reason == "PACKAGE_MANAGER_LOCKED"
+    assert "perl" in operation.problem.message
+    assert status.state == host_pb2.HOST_STATE_IDLE
+    assert version(fleet["web1"], "tb-simple") == "1.0-1"
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "reason", "words"),
+    [
+        (
+            "mount -t tmpfs -o size=4k full /var/cache/apt/archives"
+            " && head -c 4096 /dev/zero >/var/cache/apt/archives/full",
+            "DISK_FULL",
+            "has 0 KiB free",
+        ),
+        ("echo 'deb nonsense' >/etc/apt/sources.list.d/bad.list", "PACKAGE_ERROR", "bad.list"),
+        ("mv /usr/bin/apt-get /usr/bin/apt-gone", "PACKAGE_MANAGER_MISSING", "apt-get"),
+    ],
+    ids=["full disk", "broken sources list", "no apt"],
+)
+async def test_host_that_cannot_be_updated_says_why_and_nothing_is_changed(
+    make_fleet, tmp_path, sabotage, reason, words
+):
+    fleet = make_fleet(HostSpec(name="web1", packages=("tb-simple",)))
+    fleet["web1"].run(sabotage, check=True)
+    async with daemon(tmp_path / "state", key=fleet.private_key) as server:
+        await registered(server, fleet)
+        operation = await server.update("web1")
+        host = await server.host("web1")
+    assert operation.status == FAILED, operation
+    assert operation.problem.reason == reason, operation
+    assert words in operation.problem.message
+    assert not host.status.HasField("failure")
+    assert version(fleet["web1"], "tb-simple") == "1.0-1"
+
+
+async def test_interrupted_dpkg_is_repaired_once_and_the_update_goes_on(make_fleet, tmp_path):
+    fleet = make_fleet(HostSpec(name="web1", packages=("tb-simple", "tb-slow")))
+    host = fleet["web1"]
+    host.run("apt-get -q update && echo 60 >/etc/tb-slow-seconds", check=True)
+    host.run(
+        "apt-get -y install tb-slow >/dev/null 2>&1 &"
+        " until [ -e /run/tb-slow-running ]; do sleep 0.1; done;"
+        " kill -9 $(pgrep -x apt-get) $(pgrep -x dpkg) $(pgrep -x tb-slow.postins);"
+        " echo 0 >/etc/tb-slow-seconds",
+        check=True,
+    )
+    assert host.output("dpkg --audit") != ""
+    async with daemon(tmp_path / "state", key=fleet.private_key) as server:
+        await registered(server, fleet)
+        operation = await server.update("web1")
+    assert operation.status == SUCCEEDED, operation
+    preflight = next(s for s in operation.steps if s.name == operation_pb2.STEP_NAME_PREFLIGHT)
+    assert "repaired" in preflight.detail
+    assert host.output("dpkg --audit") == ""
+    assert version(host, "tb-simple") == version(host, "tb-slow") == "2.0-1"
+
+
+async def test_check_tells_of_failed_units_and_an_update_only_minds_new_ones(make_fleet, tmp_path):
+    fleet = make_fleet(HostSpec(name="web1", packages=("tb-simple",)))
+    unit = "[Service]\\nExecStart=/bin/false\\n"
+    fleet["web1"].run(
+        f"printf '{unit}' >/etc/systemd/system/bad.service;"
+        " systemctl daemon-reload; systemctl start bad; true"
+    )
+    async with daemon(tmp_path / "state", key=fleet.private_key) as server:
+        await registered(server, fleet)
+        checked = await server.check("web1")
+        updated = await server.update("web1")
+        status = (await server.host("web1")).status
+    assert checked.status == SUCCEEDED
+    assert not checked.health.healthy
+    assert "bad.service" in checked.health.message
+    assert updated.status == SUCCEEDED, updated
+    assert status.state == host_pb2.HOST_STATE_IDLE
+
+
+async def test_window_that_is_closed_allows_to_look_and_nothing_else(make_fleet, tmp_path):
+    fleet = make_fleet(HostSpec(name="web1", packages=("tb-simple",)))
+    past = datetime.now(UTC) - timedelta(hours=3)
+    window = host_pb2.MaintenanceWindow(
+        start=f"{past:%H:%M}", end=f"{past + timedelta(hours=1):%H:%M}"
+    )
+    policy = host_pb2.Policy(maintenance_window=window)
+    async with daemon(tmp_path / "state", key=fleet.private_key) as server:
+        await registered(server, fleet, policy=policy)
+        update = await server.update("web1")
+        reboot = await server.reboot("web1")
+        tried = await server.update("web1", dry_run=True)
+    assert update.problem.reason == reboot.problem.reason == "WINDOW_CLOSED"
+    assert tried.status == SUCCEEDED
+    assert fleet["web1"].boot_count == 1
+    assert version(fleet["web1"], "tb-simple") == "1.0-1"

@@ -24,7 +24,7 @@ def test_the_upgrade_is_unattended_waits_for_the_lock_and_keeps_conffiles() -> N
         "env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l LC_ALL=C apt-get -y"
         " -o DPkg::Lock::Timeout=90"
         " -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
-        " -o APT::Status-Fd=3 --with-new-pkgs upgrade 3>&1 1>&2 </dev/null"
+        " -o Dpkg::Use-Pty=0 -o APT::Status-Fd=3 --with-new-pkgs upgrade 3>&1 1>&2 </dev/null"
     )
 
 

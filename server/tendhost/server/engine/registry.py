@@ -1,5 +1,6 @@
 """Hosts are added, changed and removed here."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -94,6 +95,9 @@ class Registry:
 
         Raises HostNotFound, HostBusy, InvalidArgument, ConfigurationError, Unreachable.
         """
+        unknown = unknown_paths(wanted.mask)
+        if unknown:
+            raise InvalidArgument(*unknown)
         host = await self._idle_host(wanted.name)
         config = merged(host.config, wanted)
         _check(config)
@@ -162,19 +166,18 @@ class Registry:
         return shown
 
 
+def unknown_paths(mask: Iterable[str]) -> tuple[FieldViolation, ...]:
+    """What is wrong with an update mask: a violation for each path that cannot be changed."""
+    expected = ", ".join(RECONFIGURABLE)
+    return tuple(
+        FieldViolation("update_mask", f"{path!r} cannot be changed; expected {expected}")
+        for path in mask
+        if path not in RECONFIGURABLE
+    )
+
+
 def merged(config: HostConfig, wanted: Reconfiguration) -> HostConfig:
-    """`config` with the masked fields taken from `wanted`. Raises InvalidArgument for other paths."""
-    unknown = [path for path in wanted.mask if path not in RECONFIGURABLE]
-    if unknown:
-        raise InvalidArgument(
-            *(
-                FieldViolation(
-                    "update_mask",
-                    f"{path!r} cannot be changed; expected {', '.join(RECONFIGURABLE)}",
-                )
-                for path in unknown
-            )
-        )
+    """`config` with the masked fields, all of them RECONFIGURABLE, taken from `wanted`."""
     new = wanted.config
     for path in wanted.mask:
         match path:

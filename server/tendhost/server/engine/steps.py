@@ -1,5 +1,6 @@
 """Performs the steps of operations on their hosts. Decides nothing of their order."""
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -188,8 +189,8 @@ class Performer:
         for disk in result.facts.disks:
             if disk.free_bytes < demand[disk.mount]:
                 problem = (
-                    f"{disk.mount} has {_mib(disk.free_bytes)} free,"
-                    f" the update needs {_mib(demand[disk.mount])}"
+                    f"{disk.mount} has {_size(disk.free_bytes)} free,"
+                    f" the update needs {_size(demand[disk.mount])}"
                 )
                 raise DiskFull(host=host.name, problem=problem)
 
@@ -321,5 +322,5 @@ def _reboot_words(result: QueryResult) -> str:
     return f"{known} ({reboot.reason})" if reboot.reason else known
 
 
-def _mib(size: int) -> str:
-    return f"{size / 2**20:.0f} MiB"
+def _size(count: int) -> str:
+    return f"{count / 2**20:.0f} MiB" if count >= 10 * 2**20 else f"{math.ceil(count / 1024)} KiB"

@@ -42,6 +42,9 @@ def upgrade_command(options: UpgradeOptions) -> str:
         "-o",
         f"DPkg::Lock::Timeout={_seconds(options.lock_timeout)}",
         *(word for force in _KEEP_CONFFILES for word in ("-o", f"Dpkg::Options::={force}")),
+        # On a terminal of its own dpkg counts the files that it reads, a line for each percent.
+        "-o",
+        "Dpkg::Use-Pty=0",
         "-o",
         "APT::Status-Fd=3",
         *_action(options),
