@@ -64,7 +64,7 @@ class SimulatedHost:
     def package_state(self, package: str) -> str:
         """What the package database says, in words."""
         try:
-            return {"ii ": "installed", "iF ": "half-configured"}[self._row(package)[0]]
+            return {"ii ": "installed", "hi ": "installed", "iF ": "half-configured"}[self._row(package)[0]]
         except KeyError:
             return "not installed"
 
@@ -147,9 +147,14 @@ def _lay_out(folder: Path, packages: Sequence[str]) -> None:
         (folder / "bin" / program).symlink_to(SIMULATE)
     release = 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Simulated Debian 12"\n'
     (folder / "etc/os-release").write_text(release)
-    (folder / "installed").write_text("".join(f"ii \t{name}\t1.0-1\n" for name in packages))
+    (folder / "installed").write_text("".join(map(_installed_line, packages)))
     (folder / "archive").write_text("".join(_archive_line(name) for name in packages))
     (folder / "held").write_text("tb-held\n")
+
+
+def _installed_line(name: str) -> str:
+    status = "hi " if name == "tb-held" else "ii "
+    return f"{status}\t{name}\t1.0-1\n"
 
 
 def _archive_line(name: str) -> str:
