@@ -41,6 +41,7 @@ class World:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.directory = path.parent
         self.clock = FakeClock()
         self.fleet = FakeFleet(self.clock)
         self.store = FaultyStore()

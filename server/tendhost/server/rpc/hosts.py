@@ -6,11 +6,12 @@ from typing import Any, TypeVar
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
+from tendhost.server.domain.errors import InvalidArgument
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.operation import Operation, OperationKind
 from tendhost.server.engine.engine import Engine
 from tendhost.server.engine.operations import Retried, Work
-from tendhost.server.engine.registry import Reconfiguration, Removed
+from tendhost.server.engine.registry import Reconfiguration, Removed, unknown_paths
 from tendhost.server.rpc.convert import (
     host_config,
     host_filter,
@@ -18,7 +19,7 @@ from tendhost.server.rpc.convert import (
     inventory_message,
     operation_message,
 )
-from tendhost.server.rpc.interceptor import call, validate
+from tendhost.server.rpc.interceptor import call, violations_of
 from tendhost.server.rpc.paging import page_size, position, token
 from tendhost.v1 import host_service_pb2 as pb
 from tendhost.v1 import host_service_pb2_grpc
@@ -150,7 +151,7 @@ def with_operation(response: Callable[..., R]) -> Callable[[Operation], R]:
 
 
 def reconfiguration(request: pb.ReconfigureHostRequest) -> Reconfiguration:
-    """What to change. Raises InvalidArgument where a masked field breaks a rule of the contract."""
+    """What to change. Raises InvalidArgument where the mask or a field that it names is not valid."""
     mask = FieldMask(paths=sorted({path.split(".")[0] for path in request.update_mask.paths}))
     probe = pb.RegisterHostRequest()
     known = FieldMask(paths=[p for p in mask.paths if p in HostConfig.DESCRIPTOR.fields_by_name])
@@ -158,7 +159,9 @@ def reconfiguration(request: pb.ReconfigureHostRequest) -> Reconfiguration:
     # The two that are always required, so that their absence is not what is complained about.
     probe.config.name = request.name
     probe.config.addr = probe.config.addr if "addr" in mask.paths else "unchanged"
-    validate(probe)
+    violations = (*violations_of(probe), *unknown_paths(request.update_mask.paths))
+    if violations:
+        raise InvalidArgument(*violations)
     return Reconfiguration(
         name=request.name,
         config=host_config(probe.config),

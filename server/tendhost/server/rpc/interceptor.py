@@ -1,5 +1,6 @@
 """What every call goes through: who calls, is the request valid, was it answered before, what went wrong."""
 
+import asyncio
 import hashlib
 import logging
 import re
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 import grpc
 import protovalidate
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
@@ -28,6 +29,8 @@ OURS = "/tendhost.v1."
 USER_METADATA = "tendhost-user"
 """A name that a client gives itself, for the record; nothing is allowed or refused because of it."""
 
+_REQUEST_ID = "request_id"
+"""The field that every mutation has and nothing else."""
 _USER = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
 
@@ -40,6 +43,9 @@ class Caller:
     request_id: str
     digest: bytes
 
+
+Outcome = Message | bytes | Exception
+"""What a mutation came to."""
 
 _CALLER: ContextVar[Caller] = ContextVar("caller")
 
@@ -61,6 +67,13 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._mutating: set[asyncio.Task[Outcome]] = set()
+
+    async def close(self) -> None:
+        """Let go of the mutations that are still under way; the next start takes up what they began."""
+        for task in self._mutating:
+            task.cancel()
+        await asyncio.gather(*self._mutating, return_exceptions=True)
 
     async def intercept_service(
         self,
@@ -72,32 +85,31 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
         method = handler_call_details.method
         if handler is None or not method.startswith(OURS):
             return handler
+        # Requests are decoded behind the gate: grpc would tell the caller the decoder's own words.
+        decode = handler.request_deserializer
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
-                self._stream(method, handler.unary_stream),
-                request_deserializer=handler.request_deserializer,
-                response_serializer=_serialized,
+                self._stream(method, decode, handler.unary_stream), response_serializer=_serialized
             )
         return grpc.unary_unary_rpc_method_handler(
-            self._unary(method, handler.unary_unary),
-            request_deserializer=handler.request_deserializer,
-            response_serializer=_serialized,
+            self._unary(method, decode, handler.unary_unary), response_serializer=_serialized
         )
 
     def _unary(
-        self, method: str, handler: Callable[[Any, Any], Awaitable[Message]]
-    ) -> Callable[[Message, Any], Awaitable[Message | bytes]]:
-        async def guarded(request: Message, context: Any) -> Message | bytes:
+        self,
+        method: str,
+        decode: Callable[[bytes], Message],
+        handler: Callable[[Any, Any], Awaitable[Message]],
+    ) -> Callable[[bytes, Any], Awaitable[Message | bytes]]:
+        async def guarded(raw: bytes, context: Any) -> Message | bytes:
             began = time.perf_counter()
             try:
+                request = _decoded(raw, decode)
                 caller = _admitted(method, request, context)
-                if caller.request_id:
-                    answer = await self._store.replay(caller.request_id, caller.digest)
-                    if answer is not None:
-                        return answer
-                response = await handler(request, context)
-            except Replayed as replayed:
-                return replayed.response
+                if _REQUEST_ID in request.DESCRIPTOR.fields_by_name:
+                    response = await self._mutated(lambda: handler(request, context), caller)
+                else:
+                    response = await handler(request, context)
             except Exception as error:
                 await _abort(method, error, context)
                 raise
@@ -106,12 +118,45 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
 
         return guarded
 
+    async def _mutated(
+        self, work: Callable[[], Awaitable[Message]], caller: Caller
+    ) -> Message | bytes:
+        """The answer to a mutation, which is carried through even when its caller goes away."""
+        # Left in the middle, what is stored would have nobody who drives it.
+        task = asyncio.create_task(self._outcome(work, caller))
+        self._mutating.add(task)
+        task.add_done_callback(self._mutating.discard)
+        outcome = await asyncio.shield(task)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def _outcome(self, work: Callable[[], Awaitable[Message]], caller: Caller) -> Outcome:
+        try:
+            return await self._kept(caller) or await work()
+        except Replayed as replayed:
+            return replayed.response
+        except TendhostError as error:
+            # An equal request may have been carried out meanwhile; then its answer is this one's, too.
+            return await self._kept(caller) or error
+        except Exception as error:
+            return error
+
+    async def _kept(self, caller: Caller) -> bytes | None:
+        if not caller.request_id:
+            return None
+        return await self._store.replay(caller.request_id, caller.digest)
+
     def _stream(
-        self, method: str, handler: Callable[[Any, Any], Awaitable[None]]
-    ) -> Callable[[Message, Any], Awaitable[None]]:
-        async def guarded(request: Message, context: Any) -> None:
+        self,
+        method: str,
+        decode: Callable[[bytes], Message],
+        handler: Callable[[Any, Any], Awaitable[None]],
+    ) -> Callable[[bytes, Any], Awaitable[None]]:
+        async def guarded(raw: bytes, context: Any) -> None:
             began = time.perf_counter()
             try:
+                request = _decoded(raw, decode)
                 _admitted(method, request, context)
                 await handler(request, context)
             except Exception as error:
@@ -127,9 +172,17 @@ def _serialized(message: Message | bytes) -> bytes:
     return message if isinstance(message, bytes) else message.SerializeToString()
 
 
+def _decoded(raw: bytes, decode: Callable[[bytes], Message]) -> Message:
+    try:
+        return decode(raw)
+    except DecodeError:
+        violation = FieldViolation("request", "these bytes are no message of this method")
+        raise InvalidArgument(violation) from None
+
+
 def _admitted(method: str, request: Message, context: Any) -> Caller:
     validate(request)
-    request_id = getattr(request, "request_id", "")
+    request_id = getattr(request, _REQUEST_ID, "")
     digest = b""
     if request_id:
         body = request.SerializeToString(deterministic=True)
@@ -143,9 +196,14 @@ def _admitted(method: str, request: Message, context: Any) -> Caller:
 
 def validate(request: Message) -> None:
     """Raise InvalidArgument with every field that breaks a rule of the contract."""
-    violations = protovalidate.collect_violations(request)
+    violations = violations_of(request)
     if violations:
-        raise InvalidArgument(*(_violation(violation) for violation in violations))
+        raise InvalidArgument(*violations)
+
+
+def violations_of(request: Message) -> tuple[FieldViolation, ...]:
+    """Every field of `request` that breaks a rule of the contract."""
+    return tuple(_violation(found) for found in protovalidate.collect_violations(request))
 
 
 def _violation(violation: protovalidate.Violation) -> FieldViolation:

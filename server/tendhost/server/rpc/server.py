@@ -67,7 +67,8 @@ async def serving(engine: Engine, address: str) -> AsyncIterator[str]:
     when the address cannot be had.
     """
     feed = Feed(engine.store)
-    server = grpc.aio.server(interceptors=(Gate(engine.store),), options=_OPTIONS)
+    gate = Gate(engine.store)
+    server = grpc.aio.server(interceptors=(gate,), options=_OPTIONS)
     host_service_pb2_grpc.add_HostServiceServicer_to_server(HostServicer(engine), server)
     operation_service_pb2_grpc.add_OperationServiceServicer_to_server(
         OperationServicer(engine, feed), server
@@ -92,6 +93,7 @@ async def serving(engine: Engine, address: str) -> AsyncIterator[str]:
         await _set_health(readiness, health_pb2.HealthCheckResponse.NOT_SERVING)
         feed.close()
         await server.stop(GRACE_SECONDS)
+        await gate.close()
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
 

@@ -1,0 +1,269 @@
+"""The server as such: deadlines, sizes, faults, health, reflection, what is not implemented, the end."""
+
+import asyncio
+import logging
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
+
+from tendhost.server.domain.errors import ConfigurationError, HostNotFound
+from tendhost.server.rpc.server import SERVICES, serving
+from tendhost.v1 import (
+    event_service_pb2,
+    host_service_pb2,
+    operation_service_pb2,
+    rollout_service_pb2,
+    system_service_pb2,
+)
+from tendhost.v1.host_pb2 import HostConfig
+from tendhost.v1.operation_pb2 import OPERATION_STATUS_CANCELLED, OPERATION_STATUS_SUCCEEDED
+from tests.rpc.api import Api, client, refusal
+from tests.unit.engine.fake_host import Command
+from tests.unit.engine.world import World
+
+
+async def heard(api: Api) -> None:
+    """Return once the server has heard all that was sent over the connection before."""
+    for _ in range(2):
+        await api.system.GetServerInfo(system_service_pb2.GetServerInfoRequest())
+
+
+# --- clients that go ------------------------------------------------------------------------------
+
+
+async def test_a_client_that_gives_up_does_not_stop_what_it_began(api: Api):
+    await api.register("web1")
+    begun = api.world.store.hold_after_commit(lambda change: bool(change.operations))
+    call = api.hosts.CheckHealth(host_service_pb2.CheckHealthRequest(name="web1"))
+    waiting = asyncio.ensure_future(call.code())
+    await api.world.reached(begun)  # it is stored, and the server is about to take it up
+    call.cancel()
+    assert await waiting is grpc.StatusCode.CANCELLED
+    await heard(api)
+    (stored,) = (await api.world.store.operations(limit=1)).items
+    begun.released.set()
+    assert (await api.ended(stored.id)).status == OPERATION_STATUS_SUCCEEDED
+    assert (await api.run("CheckHealth")).status == OPERATION_STATUS_SUCCEEDED
+
+
+async def test_a_deadline_ends_the_wait_and_not_the_work(api: Api):
+    fake = await api.register("web1")
+    hold = fake.hold(Command.UNITS)
+    id = await api.started("CheckHealth")
+    await api.world.reached(hold)
+    request = operation_service_pb2.WaitOperationRequest(id=id)
+    waited = await refusal(api.operations.WaitOperation(request, timeout=0.05))
+    assert waited.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    hold.released.set()
+    assert (await api.ended(id)).status == OPERATION_STATUS_SUCCEEDED
+
+
+async def test_a_client_that_gives_up_a_cancellation_has_cancelled_all_the_same(api: Api):
+    fake = await api.register("web1")
+    hold = fake.hold(Command.PREFLIGHT)
+    id = await api.started("StartUpdate")
+    await api.world.reached(hold)
+    marked = api.world.store.hold_after_commit(
+        lambda change: any(o.cancel_requested_by for o in change.operations)
+    )
+    call = api.operations.CancelOperation(operation_service_pb2.CancelOperationRequest(id=id))
+    waiting = asyncio.ensure_future(call.code())
+    await api.world.reached(marked)
+    call.cancel()
+    assert await waiting is grpc.StatusCode.CANCELLED
+    await heard(api)
+    marked.released.set()
+    hold.released.set()
+    assert (await api.ended(id)).status == OPERATION_STATUS_CANCELLED
+
+
+async def test_a_client_that_gives_up_a_rollout_has_started_it_all_the_same(api: Api):
+    await api.register("web1")
+    begun = api.world.store.hold_after_commit(lambda change: bool(change.rollouts))
+    call = api.rollouts.StartRollout(rollout_service_pb2.StartRolloutRequest())
+    waiting = asyncio.ensure_future(call.code())
+    await api.world.reached(begun)
+    call.cancel()
+    assert await waiting is grpc.StatusCode.CANCELLED
+    await heard(api)
+    (stored,) = (await api.world.store.rollouts(limit=1)).items
+    begun.released.set()
+    assert (await api.world.rollout_ended(stored.id)).progress.completed == 1
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+async def test_a_fault_of_the_server_tells_a_client_nothing_of_its_inside(
+    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    async def broken(*_: object) -> None:
+        raise RuntimeError("the password is swordfish")
+
+    monkeypatch.setattr(api.world.store.behind, "count_hosts", broken)
+    refused = await refusal(api.system.GetServerInfo(system_service_pb2.GetServerInfoRequest()))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
+    assert "swordfish" not in refused.text
+    assert refused.facts == {}
+    assert "swordfish" in caplog.text
+    assert any("GetServerInfo" in getattr(record, "method", "") for record in caplog.records)
+
+
+async def test_a_store_that_cannot_be_used_says_when_to_try_again(api: Api):
+    await api.register("web1")
+    api.world.store.outage = True
+    request = host_service_pb2.CheckHealthRequest(name="web1")
+    refused = await refusal(api.hosts.CheckHealth(request))
+    api.world.store.outage = False
+    assert (refused.code, refused.reason) == (
+        grpc.StatusCode.UNAVAILABLE,
+        "STORE_UNAVAILABLE",
+    )
+    assert refused.kinds == ["ErrorInfo", "RetryInfo"]
+    assert (await api.run("CheckHealth")).status == OPERATION_STATUS_SUCCEEDED
+
+
+async def test_a_refused_call_is_no_error_in_the_log(api: Api, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO)
+    await refusal(api.hosts.GetHost(host_service_pb2.GetHostRequest(name="nobody")))
+    (record,) = [r for r in caplog.records if r.name.startswith("tendhost.server.rpc")]
+    assert (record.levelname, record.__dict__["reason"]) == ("INFO", HostNotFound.reason)
+
+
+async def test_a_request_of_two_mebibytes_is_refused(api: Api):
+    config = HostConfig(name="web1", addr="web1.example.org", ssh_key="/" + "k" * (2 << 20))
+    request = host_service_pb2.RegisterHostRequest(config=config)
+    refused = await refusal(api.hosts.RegisterHost(request))
+    assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (await api.register("web1")).ran == []  # the connection is as good as before
+
+
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        ("PlanRollout", rollout_service_pb2.PlanRolloutRequest()),
+        ("ApproveWave", rollout_service_pb2.ApproveWaveRequest(id="x")),
+        ("RetryRollout", rollout_service_pb2.RetryRolloutRequest(id="x")),
+    ],
+)
+async def test_what_is_not_implemented_says_so_in_plain_text(api: Api, method: str, request_: Any):
+    refused = await refusal(getattr(api.rollouts, method)(request_))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_IMPLEMENTED")
+    assert refused.text == f"{method} is not implemented in this version"
+
+
+async def test_a_method_that_does_not_exist_is_unimplemented(api: Api):
+    call = api.channel.unary_unary("/tendhost.v1.HostService/Explode", bytes, bytes)
+    assert (await refusal(call(b""))).code is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_bytes_that_are_no_message_are_refused_and_do_no_harm(api: Api):
+    for method in ("HostService/GetHost", "EventService/WatchEvents"):
+        call = api.channel.unary_unary(f"/tendhost.v1.{method}", bytes, bytes)
+        refused = await refusal(call(b"\xff\xff\xff\xff"))
+        assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["request"])
+
+
+# --- what the server says of itself ---------------------------------------------------------------
+
+
+async def test_the_server_says_what_it_is_and_how_much_it_knows(api: Api):
+    before = await api.system.GetServerInfo(system_service_pb2.GetServerInfoRequest())
+    assert (before.hosts, before.revision) == (0, 0)
+    await api.register("web1")
+    after = await api.system.GetServerInfo(system_service_pb2.GetServerInfoRequest())
+    assert (after.hosts, after.revision) == (1, 1)
+    assert after.log_id == before.log_id != ""
+    assert after.version
+
+
+@pytest.mark.parametrize("service", ["", *SERVICES])
+async def test_every_service_is_healthy_while_it_serves(api: Api, service: str):
+    stub = health_pb2_grpc.HealthStub(api.channel)
+    answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_the_health_of_a_service_that_is_none_is_not_found(api: Api):
+    stub = health_pb2_grpc.HealthStub(api.channel)
+    refused = await refusal(stub.Check(health_pb2.HealthCheckRequest(service="nothing")))
+    assert refused.code is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+@pytest.mark.parametrize(
+    "symbol", ["tendhost.v1.HostService", "tendhost.v1.HostService.ListHosts", "tendhost.v1.Host"]
+)
+async def test_reflection_lists_the_services_and_describes_them(
+    api: Api, version: str, symbol: str
+):
+    ask = api.channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    requests = [
+        reflection_pb2.ServerReflectionRequest(list_services=""),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol="tendhost.v1.Nothing"),
+    ]
+    listed, described, unknown = [answer async for answer in ask(iter(requests))]
+    names = {service.name for service in listed.list_services_response.service}
+    assert {*SERVICES, "grpc.health.v1.Health", f"grpc.reflection.{version}.ServerReflection"} <= (
+        names
+    )
+    assert any(
+        symbol.rsplit(".", maxsplit=1)[-1].encode() in file
+        for file in described.file_descriptor_response.file_descriptor_proto
+    )
+    assert unknown.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+
+
+# --- its beginning and its end --------------------------------------------------------------------
+
+
+async def test_an_address_that_is_taken_is_refused(world: World):
+    async with world.running() as engine, serving(engine, "127.0.0.1:0") as address:
+        with pytest.raises(ConfigurationError, match="not in use"):
+            async with serving(engine, address):
+                raise AssertionError("two servers on one address")
+
+
+async def test_a_server_on_a_unix_socket_serves(world: World):
+    address = f"unix:{world.directory}/tendhost.sock"
+    async with (
+        world.running() as engine,
+        serving(engine, address) as bound,
+        client(world, bound) as api,
+    ):
+        assert bound == address
+        assert (await api.register("web1")).ran == []
+
+
+async def test_a_server_that_stops_turns_its_health_and_ends_its_waits(world: World):
+    async with world.running() as engine:
+        async with serving(engine, "127.0.0.1:0") as address:
+            connection = client(world, address)
+            api = await connection.__aenter__()
+            fake = await api.register("web1")
+            hold = fake.hold(Command.UNITS)
+            id = await api.started("CheckHealth")
+            await world.reached(hold)
+            request = operation_service_pb2.WaitOperationRequest(id=id)
+            waiting = asyncio.ensure_future(api.operations.WaitOperation(request))
+            watching = api.events.WatchEvents(event_service_pb2.WatchEventsRequest())
+            await watching.read()
+            health = health_pb2_grpc.HealthStub(api.channel).Watch(health_pb2.HealthCheckRequest())
+            assert (await health.read()).status == health_pb2.HealthCheckResponse.SERVING
+        # The wait is answered with how far it is, the watch tells where it is and ends well.
+        assert (await waiting).operation.id == id
+        assert (await watching.read()).revision > 0
+        assert await watching.read() == grpc.aio.EOF  # type: ignore[attr-defined]
+        assert await watching.code() is grpc.StatusCode.OK
+        assert (await health.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        await connection.__aexit__(None, None, None)
+        hold.released.set()
+        await world.ended(id)
