@@ -27,6 +27,7 @@ class FaultyStore:
         """The methods that fail, when not all do."""
         self.failures = 0
         self.after_commit: tuple[Callable[[Change], bool], Hold] | None = None
+        self.before_read: tuple[str, Hold] | None = None
         self.after_read: tuple[str, Hold] | None = None
 
     def hold_after_commit(self, which: Callable[[Change], bool]) -> Hold:
@@ -40,6 +41,11 @@ class FaultyStore:
         self.after_read = (method, Hold())
         return self.after_read[1]
 
+    def hold_before_read(self, method: str) -> Hold:
+        """Have the next such read wait before it is done."""
+        self.before_read = (method, Hold())
+        return self.before_read[1]
+
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.behind, name)
         if name in _NOT_WORK:
@@ -50,6 +56,9 @@ class FaultyStore:
             if self.outage or name in self.outage_of:
                 self.failures += 1
                 raise StoreUnavailable(cause="database or disk is full")
+            if self.before_read is not None and self.before_read[0] == name:
+                hold, self.before_read = self.before_read[1], None
+                await hold.wait()
             result = await self._counted(method, *args, **kwargs)
             if name == "commit":
                 await self._held_after_commit(args[0])

@@ -10,7 +10,7 @@ from tendhost.server.domain.host import Host, HostConfig
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert import event_message, host_filter, host_message
-from tendhost.server.rpc.feed import PAGE, Feed, fitting
+from tendhost.server.rpc.feed import Feed, fitting
 from tendhost.server.rpc.sending import send
 from tendhost.server.store.protocol import LogBounds
 from tendhost.v1 import event_service_pb2 as pb
@@ -66,7 +66,7 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
     async def _follow_selected(self, cursor: int, selection: HostFilter, context: Any) -> None:
         told = cursor
         while True:
-            events = await self._store.events(after=cursor, limit=PAGE)
+            events = await self._feed.following(cursor)
             if events:
                 cursor = await self._send_selected(events, selection, context)
                 continue

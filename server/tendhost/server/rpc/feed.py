@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from tendhost.server.domain.errors import CursorCompacted
 from tendhost.server.domain.events import Event
 from tendhost.server.rpc.convert import event_message
 from tendhost.server.store.protocol import Store
@@ -64,12 +65,24 @@ class Feed:
         """Whether there is anything beyond `revision`."""
         return self._revision > revision
 
+    async def following(self, after: int) -> Sequence[Event]:
+        """The next events after `after`. Raises CursorCompacted where some of them are pruned."""
+        events = await self._store.events(after=after, limit=PAGE)
+        if events and events[0].revision > after + 1:
+            # Revisions have no gaps: a stream that fell behind would miss something silently.
+            bounds = await self._store.log_bounds()
+            raise CursorCompacted(cursor=after, oldest=bounds.oldest, current=bounds.current)
+        return events
+
     async def batch(self, after: int) -> Batch:
-        """The next events after `after`, of all hosts, encoded once for all streams."""
+        """The next events after `after`, of all hosts, encoded once for all streams.
+
+        Raises CursorCompacted.
+        """
         known = self._batches.get(after)
         if known is not None:
             return known
-        events = await self._store.events(after=after, limit=PAGE)
+        events = await self.following(after)
         if not events:
             return Batch(b"", after)
         messages = fitting([event_message(event) for event in events])
