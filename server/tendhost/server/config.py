@@ -4,7 +4,6 @@ The command line beats the environment, the environment beats the file, the file
 """
 
 import base64
-import binascii
 import difflib
 import ipaddress
 import tomllib
@@ -134,7 +133,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 def _key(text: str) -> bytes:
     try:
         return base64.b64decode("".join(text.split()), validate=True)
-    except binascii.Error:
+    except ValueError:
         # The value is a secret, so it is not repeated.
         raise SettingError(
             setting="TENDHOST_SSH_KEY", value="…", expected="a private key in base64"
@@ -143,20 +142,21 @@ def _key(text: str) -> bytes:
 
 def _value(name: str, value: Any, source: str) -> Any:
     kind = get_type_hints(Settings)[name]
-    if kind is Path:
-        return Path(str(value)).expanduser().absolute()
-    if kind is str:
-        if name == "log_level" and value not in _LEVELS:
-            raise SettingError(setting=source, value=value, expected=" or ".join(_LEVELS))
-        return str(value)
+    if name == "log_level" and value not in _LEVELS:
+        raise SettingError(setting=source, value=value, expected=" or ".join(_LEVELS))
+    if kind in (Path, str):
+        if not isinstance(value, str | Path):
+            raise SettingError(setting=source, value=value, expected="text")
+        return Path(value).expanduser().absolute() if kind is Path else value
     low, high = _BOUNDS[name]
     word = "whole number" if kind is int else "number of seconds"
     expected = f"a {word} from {low:g} to {high:g}"
     try:
         number = kind(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise SettingError(setting=source, value=value, expected=expected) from None
-    if isinstance(value, bool) or not low <= number <= high:
+    cut = kind is int and isinstance(value, float)
+    if cut or isinstance(value, bool) or not low <= number <= high:
         raise SettingError(setting=source, value=value, expected=expected)
     return number
 
@@ -164,10 +164,10 @@ def _value(name: str, value: Any, source: str) -> Any:
 def _require_private(listen: str) -> None:
     """Calls are neither encrypted nor authenticated, so nobody beyond this machine may make any."""
     expected = "unix:/path, or HOST:PORT with a loopback host, for calls are not encrypted"
-    if listen.startswith("unix:"):
+    if listen.startswith("unix:") and listen != "unix:":
         return
     host, _, port = listen.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
+    if not (port.isascii() and port.isdecimal()) or int(port) > 65535:
         raise SettingError(setting="listen", value=listen, expected=expected)
     if host == "localhost":
         return

@@ -1,0 +1,116 @@
+"""The table from errors to statuses: whole, and each status with the details that its kind calls for."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+
+from tendhost.server.domain import errors
+from tendhost.server.domain.errors import FieldViolation, TendhostError
+from tendhost.server.rpc.status import CODES, DOMAIN, internal_status, status_of
+from tendhost.server.store.protocol import Conflict
+
+ROOTS = {TendhostError, errors.RequestError, errors.WorkError}
+"""Never raised themselves."""
+VALUES: dict[str, Any] = {
+    "exit_status": 100,
+    "limit": 10,
+    "seconds": 1.5,
+    "cursor": 3,
+    "oldest": 5,
+    "current": 9,
+    "allowed": ("idle", "failed"),
+}
+
+
+def every_error(root: type[TendhostError] = TendhostError) -> Iterator[type[TendhostError]]:
+    for kind in root.__subclasses__():
+        yield kind
+        yield from every_error(kind)
+
+
+def made(kind: type[TendhostError]) -> TendhostError:
+    """An error of this kind with something in each of its facts."""
+    if kind is errors.InvalidArgument:
+        return errors.InvalidArgument(FieldViolation("a", "is bad"), FieldViolation("b", "too"))
+    names = inspect.signature(kind.__init__).parameters.keys() - {"self", "args", "kwargs"}
+    return kind(**{name: VALUES.get(name, f"some {name}") for name in names})
+
+
+ERRORS = sorted(set(every_error()) - ROOTS, key=lambda kind: kind.__name__)
+
+
+def details(error: TendhostError) -> list[Any]:
+    status = status_of(error)
+    return [
+        getattr(error_details_pb2, packed.type_url.rpartition(".")[2]).FromString(packed.value)
+        for packed in status.details
+    ]
+
+
+def test_every_error_is_in_the_table_and_nothing_else():
+    assert {Conflict, errors.HostBusy, errors.SameBoot} <= set(ERRORS)
+    assert set(CODES) == set(ERRORS)
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_every_error_has_a_status_with_its_reason_and_its_facts(kind: type[TendhostError]):
+    error = made(kind)
+    status = status_of(error)
+    info, *_ = details(error)
+    assert (info.domain, info.reason) == (DOMAIN, error.reason)
+    assert dict(info.metadata) == dict(error.facts())
+    assert status.message == str(error)
+    assert status.code == CODES[kind].value[0] != 0
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_every_error_has_a_reason_for_programs_and_words_for_people(kind: type[TendhostError]):
+    error = made(kind)
+    assert error.reason.isupper()
+    assert kind.__doc__
+    assert str(error)
+    for name, fact in error.facts().items():
+        assert name.isidentifier()
+        assert isinstance(fact, str)
+
+
+def test_no_two_errors_share_a_reason_unless_one_is_the_other():
+    by_reason: dict[str, set[type]] = {}
+    for kind in ERRORS:
+        by_reason.setdefault(kind.reason, set()).add(kind)
+    for reason, kinds in by_reason.items():
+        assert len(kinds) == 1, f"{reason} is the reason of {kinds}"
+
+
+def test_every_invalid_field_is_named():
+    (_, bad) = details(made(errors.InvalidArgument))
+    assert [(v.field, v.description) for v in bad.field_violations] == [
+        ("a", "is bad"),
+        ("b", "too"),
+    ]
+
+
+@pytest.mark.parametrize("kind", [errors.InvalidTransition, errors.HostHasFailed])
+def test_a_state_that_forbids_what_was_asked_is_a_failed_precondition(kind: type[TendhostError]):
+    (_, failure) = details(made(kind))
+    (violation,) = failure.violations
+    assert (violation.type, violation.subject) == ("HOST_STATE", "hosts/some host")
+
+
+@pytest.mark.parametrize(
+    "kind", [k for k, code in CODES.items() if code.name in ("ABORTED", "UNAVAILABLE")]
+)
+def test_whoever_may_try_again_is_told_when(kind: type[TendhostError]):
+    retry = [d for d in details(made(kind)) if isinstance(d, error_details_pb2.RetryInfo)]
+    assert len(retry) == 1
+    assert retry[0].retry_delay.seconds > 0
+
+
+def test_a_fault_that_nobody_foresaw_says_nothing_of_its_inside():
+    status = internal_status()
+    assert status.code == grpc.StatusCode.INTERNAL.value[0]
+    assert len(status.details) == 1
