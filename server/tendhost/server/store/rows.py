@@ -47,6 +47,11 @@ def document(value: Host | Operation | Rollout | Member | InventoryRecord) -> st
     return _encoder.encode(value).decode()
 
 
+def labels(host: Host) -> str:
+    """A host's tags and groups, such that other ones give another text."""
+    return _encoder.encode((host.config.tags, host.config.groups)).decode()
+
+
 def host_of(text: str) -> Host:
     """A stored host."""
     return _host.decode(text)

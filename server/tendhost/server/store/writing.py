@@ -84,7 +84,7 @@ def _write_request(
 def _write_host(database: sqlite3.Connection, host: Host, revision: int) -> None:
     status = host.status
     text = rows.document(replace(host, revision=revision))
-    labels = "\n".join(("tags", *host.config.tags, "groups", *host.config.groups))
+    labels = rows.labels(host)
     columns = (host.name, str(status.state), str(status.reboot.need))
     if host.revision == 0:
         try:

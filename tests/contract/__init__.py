@@ -1,0 +1,1 @@
+"""Suites that hold every implementation of a protocol to the same behaviour."""

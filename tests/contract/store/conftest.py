@@ -1,0 +1,46 @@
+"""A store for each test, over each database."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tendhost.server.store.protocol import Store
+from tests.contract.store.backends import BACKENDS, address_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """A database that outlives the stores that open it."""
+
+    backend: str
+    address: str
+
+    @property
+    def opener(self) -> Callable[[str], Awaitable[Store]]:
+        return BACKENDS[self.backend]
+
+    def opened(self) -> AbstractAsyncContextManager[Store]:
+        """The store, closed at the end."""
+        return self._opened()
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Store]:
+        store = await self.opener(self.address)
+        try:
+            yield store
+        finally:
+            await store.aclose()
+
+
+@pytest.fixture(params=sorted(BACKENDS))
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    return Database(backend=request.param, address=address_of(request.param, tmp_path))
+
+
+@pytest.fixture
+async def store(database: Database) -> AsyncIterator[Store]:
+    async with database.opened() as store:
+        yield store

@@ -1,0 +1,94 @@
+"""Plain values to store, and what is stored of them."""
+
+import itertools
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tendhost.server.domain.events import Event, EventBody, HostConnected
+from tendhost.server.domain.host import Host, HostConfig, HostStatus
+from tendhost.server.domain.inventory import Inventory, Pending, PendingPackage
+from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
+from tendhost.server.domain.rollout import Member, Progress, Rollout, RolloutSpec
+from tendhost.server.domain.selection import HostFilter
+from tendhost.server.store.protocol import Change, InventoryRecord, Store
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+A_DAY = timedelta(days=1)
+
+_numbers = itertools.count(1)
+
+
+def a_host(name: str = "web1", **status: Any) -> Host:
+    """A host that is not stored yet."""
+    return Host(
+        config=HostConfig(name=name, address=f"{name}.example", tags=("web",), groups=("berlin",)),
+        host_key="ssh-ed25519 AAAA",
+        registered_at=NOW,
+        status=HostStatus(**status),
+    )
+
+
+def an_operation(
+    host: str = "web1", status: OperationStatus = OperationStatus.RUNNING, **fields: Any
+) -> Operation:
+    """An operation that is not stored yet, newer than all before it."""
+    identifier = f"op-{next(_numbers):08}"
+    kind = OperationKind.UPDATE
+    return Operation(id=identifier, host=host, kind=kind, created_at=NOW, status=status, **fields)
+
+
+def a_rollout(**fields: Any) -> Rollout:
+    """A rollout that is not stored yet, newer than all before it."""
+    return Rollout(
+        id=f"ro-{next(_numbers):08}",
+        spec=RolloutSpec(filter=HostFilter(groups=("berlin",))),
+        created_at=NOW,
+        progress=Progress(total_hosts=3, pending=3),
+        batches=2,
+        **fields,
+    )
+
+
+def a_member(rollout: Rollout, host: str, batch: int = 0, **fields: Any) -> Member:
+    """One host of `rollout`."""
+    return Member(rollout=rollout.id, host=host, batch=batch, **fields)
+
+
+def an_inventory(host: str = "web1", *, version: str = "1.0") -> InventoryRecord:
+    """What a query learnt of `host`."""
+    packages = (PendingPackage(name="bash", from_version=version, to_version="2.0"),)
+    return InventoryRecord(
+        host=host,
+        inventory=Inventory(installed=(("bash", version),), collected_at=NOW),
+        pending=Pending(packages=packages, queried_at=NOW),
+    )
+
+
+def an_event(host: str = "web1", *, body: EventBody | None = None, at: datetime = NOW) -> Event:
+    """A fact that is not numbered yet."""
+    return Event(at=at, body=body or HostConnected(), host=host)
+
+
+def change(*, events: int = 1, **parts: Any) -> Change:
+    """A change of these parts, with so many events."""
+    return Change(events=tuple(an_event() for _ in range(events)), **parts)
+
+
+async def stored_host(store: Store, name: str = "web1", **status: Any) -> Host:
+    """A host, stored, as it reads from the store."""
+    host = a_host(name, **status)
+    committed = await store.commit(change(hosts=(host,)))
+    return replace(host, revision=committed.revision)
+
+
+async def stored_operation(store: Store, operation: Operation) -> Operation:
+    """An operation, stored, as it reads from the store."""
+    committed = await store.commit(change(operations=(operation,)))
+    return replace(operation, revision=committed.revision)
+
+
+async def stored_rollout(store: Store, rollout: Rollout) -> Rollout:
+    """A rollout, stored, as it reads from the store."""
+    committed = await store.commit(change(rollouts=(rollout,)))
+    return replace(rollout, revision=committed.revision)
