@@ -15,7 +15,7 @@ SET_META = """
 
 INSERT_HOST = """
     INSERT INTO hosts (name, state, reboot_need, labels, revision, document)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING
 """
 UPDATE_HOST = """
     UPDATE hosts SET state = ?2, reboot_need = ?3, revision = ?4, document = ?5
@@ -37,7 +37,7 @@ DELETE_INVENTORY = "DELETE FROM inventories WHERE host = ?1"
 
 INSERT_OPERATION = """
     INSERT INTO operations (id, host, rollout, status, ended_at, revision, document)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING
 """
 UPDATE_OPERATION = """
     UPDATE operations SET status = ?2, ended_at = ?3, revision = ?4, document = ?5
@@ -51,14 +51,21 @@ NEXT_QUEUED = """
 """
 UNFINISHED_OPERATIONS = "SELECT document FROM operations WHERE ended_at IS NULL ORDER BY id"
 
-INSERT_LOG = "INSERT INTO operation_logs (operation, position, data) VALUES (?1, ?2, ?3)"
+INSERT_LOG = """
+    INSERT INTO operation_logs (operation, position, data) VALUES (?1, ?2, ?3)
+    ON CONFLICT DO NOTHING
+"""
 GET_LOG = """
     SELECT position, data FROM operation_logs
-    WHERE operation = ?1 AND position + length(data) > ?2 AND position < ?3 ORDER BY position
+    WHERE operation = ?1 AND position < ?3 AND position >= (
+        SELECT coalesce(max(position), 0) FROM operation_logs
+        WHERE operation = ?1 AND position <= ?2
+    ) ORDER BY position
 """
 
 INSERT_ROLLOUT = """
     INSERT INTO rollouts (id, status, ended_at, revision, document) VALUES (?1, ?2, ?3, ?4, ?5)
+    ON CONFLICT DO NOTHING
 """
 UPDATE_ROLLOUT = """
     UPDATE rollouts SET status = ?2, ended_at = ?3, revision = ?4, document = ?5

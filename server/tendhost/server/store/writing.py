@@ -7,10 +7,10 @@ from datetime import datetime
 from tendhost.server.domain.errors import HostAlreadyExists, HostBusy, RequestIdReused
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import Host
-from tendhost.server.domain.operation import Operation
+from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.rollout import Rollout
 from tendhost.server.store import rows, sql
-from tendhost.server.store.protocol import Change, Committed, Conflict, RequestRecord
+from tendhost.server.store.protocol import Change, Committed, Conflict, LogChunk, RequestRecord
 
 PRUNED_TO = "pruned_to"
 """The key in `meta` of the highest event revision that was pruned."""
@@ -46,7 +46,7 @@ def write(database: sqlite3.Connection, change: Change) -> Written:
     for record in change.inventories:
         database.execute(sql.PUT_INVENTORY, (record.host, rows.document(record)))
     for chunk in change.log:
-        database.execute(sql.INSERT_LOG, (chunk.operation, chunk.offset, chunk.data))
+        _write_log(database, chunk)
     first = revision - len(change.events) + 1
     numbered = tuple(
         replace(event, revision=first + position) for position, event in enumerate(change.events)
@@ -87,10 +87,8 @@ def _write_host(database: sqlite3.Connection, host: Host, revision: int) -> None
     labels = rows.labels(host)
     columns = (host.name, str(status.state), str(status.reboot.need))
     if host.revision == 0:
-        try:
-            database.execute(sql.INSERT_HOST, (*columns, labels, revision, text))
-        except sqlite3.IntegrityError:
-            raise HostAlreadyExists(host=host.name) from None
+        if database.execute(sql.INSERT_HOST, (*columns, labels, revision, text)).rowcount == 0:
+            raise HostAlreadyExists(host=host.name)
         _write_labels(database, host)
         return
     done = database.execute(sql.UPDATE_HOST, (*columns, revision, text, host.revision))
@@ -125,32 +123,46 @@ def _remove_host(database: sqlite3.Connection, host: Host) -> None:
 def _write_operation(database: sqlite3.Connection, operation: Operation, revision: int) -> None:
     text = rows.document(replace(operation, revision=revision))
     status, end = str(operation.status), rows.ended(operation.ended_at)
+    if operation.revision == 0:
+        place = (operation.id, operation.host, operation.rollout)
+        done = database.execute(sql.INSERT_OPERATION, (*place, status, end, revision, text))
+        if done.rowcount == 0:
+            raise _refusal(database, operation)
+        return
+    values = (operation.id, status, end, revision, text, operation.revision)
     try:
-        if operation.revision == 0:
-            place = (operation.id, operation.host, operation.rollout)
-            database.execute(sql.INSERT_OPERATION, (*place, status, end, revision, text))
-            return
-        values = (operation.id, status, end, revision, text, operation.revision)
         done = database.execute(sql.UPDATE_OPERATION, values)
     except sqlite3.IntegrityError:
-        # The index allows one running operation a host.
-        running = database.execute(sql.RUNNING_OPERATION, (operation.host,)).fetchone()
-        if running is None:
-            raise
-        busy_with = rows.operation_of(running[0]).id
-        raise HostBusy(host=operation.host, operation=busy_with) from None
+        raise _refusal(database, operation) from None
     if done.rowcount == 0:
         raise Conflict(what=f"operation {operation.id}")
+
+
+def _refusal(database: sqlite3.Connection, operation: Operation) -> HostBusy | Conflict:
+    """Which of the two indexes spoke: one operation of an id, one running operation of a host."""
+    row = database.execute(sql.RUNNING_OPERATION, (operation.host,)).fetchone()
+    running = None if row is None else rows.operation_of(row[0])
+    wants_to_run = operation.status is OperationStatus.RUNNING
+    if wants_to_run and running is not None and running.id != operation.id:
+        return HostBusy(host=operation.host, operation=running.id)
+    return Conflict(what=f"operation {operation.id}")
+
+
+def _write_log(database: sqlite3.Connection, chunk: LogChunk) -> None:
+    values = (chunk.operation, chunk.offset, chunk.data)
+    if database.execute(sql.INSERT_LOG, values).rowcount == 0:
+        raise Conflict(what=f"the log of operation {chunk.operation}")
 
 
 def _write_rollout(database: sqlite3.Connection, rollout: Rollout, revision: int) -> None:
     text = rows.document(replace(rollout, revision=revision))
     status, end = str(rollout.status), rows.ended(rollout.ended_at)
+    values = (rollout.id, status, end, revision, text)
     if rollout.revision == 0:
-        database.execute(sql.INSERT_ROLLOUT, (rollout.id, status, end, revision, text))
-        return
-    values = (rollout.id, status, end, revision, text, rollout.revision)
-    if database.execute(sql.UPDATE_ROLLOUT, values).rowcount == 0:
+        done = database.execute(sql.INSERT_ROLLOUT, values)
+    else:
+        done = database.execute(sql.UPDATE_ROLLOUT, (*values, rollout.revision))
+    if done.rowcount == 0:
         raise Conflict(what=f"rollout {rollout.id}")
 
 
