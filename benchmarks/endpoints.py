@@ -2,33 +2,36 @@
 
 import asyncio
 import getpass
+import json
 import os
 import shutil
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import asyncssh
 
 from benchmarks.figures import Unmeasured
-from benchmarks.programs import bound_to_this_process
+from benchmarks.programs import bound_to_this_process, program, python
 
 ANSWER = Path(__file__).parent / "answers" / "debian-12.txt"
 """What the query script printed on a Debian 12 host: 300 packages, 24 of them with an update."""
+DESCRIPTION = "endpoints.json"
 READY_SECONDS = 30.0
 
+# HOME is set because bash, started by sshd, reads the user's .bashrc, which may take any time.
 _CONFIGURATION = """\
 ListenAddress {address}:{port}
-HostKey {folder}/host_{number}
+HostKey {folder}/{key}
 AuthorizedKeysFile {folder}/authorized_keys
 ForceCommand exec cat {answer}
+SetEnv HOME={folder}
 StrictModes no
 UsePAM no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
-SetEnv HOME={folder}
 PidFile none
 PrintMotd no
 PrintLastLog no
@@ -44,6 +47,8 @@ class Endpoint:
     address: str
     port: int
     user: str
+    key: str
+    """The file of its private key."""
     host_key: str
     """The public key that it shows, as type and base64."""
 
@@ -61,55 +66,74 @@ class Endpoints:
 @asynccontextmanager
 async def endpoints(count: int, folder: Path) -> AsyncIterator[Endpoints]:
     """`count` hosts, at most 250, each with an address and a host key of its own."""
-    program = _sshd()
     key = _written_key(folder / "user")
     (folder / "authorized_keys").write_text(_public(key))
     hosts = [_prepared(number, folder) for number in range(1, count + 1)]
+    (folder / DESCRIPTION).write_text(json.dumps([asdict(host) for host in hosts]))
+    sshd = _sshd()
+    async with _daemons(sshd, hosts, folder) if sshd else _stand_ins(folder):
+        kind = "a real sshd each" if sshd else "asyncssh servers, for no sshd is installed"
+        yield Endpoints(hosts=hosts, private_key=folder / "user", kind=kind)
+
+
+@asynccontextmanager
+async def _daemons(sshd: str, hosts: Sequence[Endpoint], folder: Path) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
-        with (folder / "sshd.log").open("ab") as log:
-            for number in range(1, count + 1):
-                command = (program, "-D", "-e", "-f", str(folder / f"sshd_{number}"))
-                process = await asyncio.create_subprocess_exec(
-                    *bound_to_this_process(), *command, stderr=log
-                )
-                stack.push_async_callback(_ended, process)
+        log = stack.enter_context((folder / "sshd.log").open("ab"))
+        for host in hosts:
+            command = (sshd, "-D", "-e", "-f", str(_configured(host, folder)))
+            process = await asyncio.create_subprocess_exec(
+                *bound_to_this_process(), *command, stderr=log
+            )
+            stack.push_async_callback(_ended, process)
         try:
             async with asyncio.timeout(READY_SECONDS):
                 await asyncio.gather(*(_answering(host) for host in hosts))
         except TimeoutError:
             said = (folder / "sshd.log").read_text()[-500:]
             raise Unmeasured(f"the SSH endpoints did not start: {said}") from None
-        yield Endpoints(hosts=hosts, private_key=folder / "user", kind="sshd")
+        yield
 
 
-def _sshd() -> str:
+@asynccontextmanager
+async def _stand_ins(folder: Path) -> AsyncIterator[None]:
+    async with program("the hosts", *python("benchmarks.stand_in", str(folder))) as servers:
+        await servers.line()
+        yield
+
+
+def _sshd() -> str | None:
     # It insists on its absolute path, and lies where the PATH of a plain user does not look.
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
     found = shutil.which("sshd", path=path)
-    if found is None:
-        raise Unmeasured(
-            "no sshd is installed (on Debian and Ubuntu: apt-get install openssh-server)"
-        )
-    if os.geteuid() == 0:
+    if found and os.geteuid() == 0:
         # As root it separates its privileges, and wants an empty folder for the lesser half.
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     return found
 
 
 def _prepared(number: int, folder: Path) -> Endpoint:
-    key = _written_key(folder / f"host_{number}")
-    host = Endpoint(
-        name=f"host-{number:03}",
-        address=f"127.77.0.{number}",
-        port=_free_port(f"127.77.0.{number}"),
+    name = f"host-{number:03}"
+    key = _written_key(folder / name)
+    address = f"127.77.0.{number}"
+    return Endpoint(
+        name=name,
+        address=address,
+        port=_free_port(address),
         user=getpass.getuser(),
+        key=name,
         host_key=" ".join(_public(key).split()[:2]),
     )
-    configuration = _CONFIGURATION.format(
-        address=host.address, port=host.port, folder=folder, number=number, answer=ANSWER
+
+
+def _configured(host: Endpoint, folder: Path) -> Path:
+    path = folder / f"{host.name}.conf"
+    path.write_text(
+        _CONFIGURATION.format(
+            address=host.address, port=host.port, key=host.key, folder=folder, answer=ANSWER
+        )
     )
-    (folder / f"sshd_{number}").write_text(configuration)
-    return host
+    return path
 
 
 def _written_key(path: Path) -> asyncssh.SSHKey:

@@ -7,6 +7,7 @@ import statistics
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +29,7 @@ from tendhost.v1 import (
 )
 
 HOSTS = 200
-ROUNDS = 5
+ROUNDS = 7
 AT_ONCE = 64
 """What tendhostd drives side by side by default; the baseline does the same."""
 ROUND_SECONDS = 60.0
@@ -51,36 +52,40 @@ async def measure() -> Report:
             grpc.aio.insecure_channel(address) as channel,
         ):
             await _register(fleet.hosts, channel)
+            await _baseline_round(bare)  # the first of each warms up
+            await _server_round(fleet.hosts, server, channel)
             ours, theirs = [], []
             for _ in range(ROUNDS):
                 theirs.append(await _baseline_round(bare))
                 ours.append(await _server_round(fleet.hosts, server, channel))
-            return _report(fleet, ours, theirs, server, bare)
+            await _require_inventory(fleet.hosts[-1], channel)
+            return _report(fleet, ours, theirs, server.usage().peak_mib, bare.usage().peak_mib)
 
 
 def _report(
-    fleet: Endpoints, ours: list[float], theirs: list[float], server: Program, bare: Program
+    fleet: Endpoints,
+    ours: Sequence[float],
+    theirs: Sequence[float],
+    peak: float,
+    bare_peak: float,
 ) -> Report:
+    asyncssh = f"asyncssh {version('asyncssh')}"
     ratio = statistics.median(o / t for o, t in zip(ours, theirs, strict=True))
-    named = f"asyncssh {version('asyncssh')}"
-    peak, bare_peak = server.usage().peak_mib, bare.usage().peak_mib
-    mine, bare_cost = statistics.median(ours) / HOSTS, statistics.median(theirs) / HOSTS
+    mine, bare = (statistics.median(costs) / HOSTS * 1000 for costs in (ours, theirs))
     return Report(
         figures=(
-            Figure(name="sweep_cpu_ratio", value=ratio, unit="ratio", baseline=named, n=HOSTS),
-            Figure(
-                name="sweep_rss_mib",
-                value=peak,
-                unit="MiB",
-                baseline=f"{named}: {bare_peak:.0f} MiB",
-                n=HOSTS,
-            ),
+            _figure("sweep_cpu_ratio", ratio, "ratio", asyncssh),
+            _figure("sweep_rss_mib", peak, "MiB", f"{asyncssh}: {bare_peak:.0f} MiB"),
         ),
         notes=(
-            f"sweep: {mine * 1000:.1f} ms of CPU a host, {named} alone {bare_cost * 1000:.1f} ms"
-            f" ({HOSTS} hosts behind {fleet.kind}, {ROUNDS} rounds, medians)",
+            f"sweep: {mine:.1f} ms of CPU a host, {asyncssh} alone {bare:.1f} ms"
+            f" ({HOSTS} hosts, {fleet.kind}; medians of {ROUNDS} rounds)",
         ),
     )
+
+
+def _figure(name: str, value: float, unit: str, baseline: str) -> Figure:
+    return Figure(name=name, value=value, unit=unit, baseline=baseline, n=HOSTS)
 
 
 def _key(fleet: Endpoints) -> dict[str, str]:
@@ -93,16 +98,7 @@ async def _baseline(fleet: Endpoints, folder: Path) -> AsyncIterator[Program]:
         "private_key": str(fleet.private_key),
         "at_once": AT_ONCE,
         "script": query_script(refresh=True, lock_timeout=timedelta(minutes=5)),
-        "hosts": [
-            {
-                "name": host.name,
-                "address": host.address,
-                "port": host.port,
-                "user": host.user,
-                "host_key": host.host_key,
-            }
-            for host in fleet.hosts
-        ],
+        "hosts": [asdict(host) for host in fleet.hosts],
     }
     path = folder / "baseline.json"
     path.write_text(json.dumps(description))
@@ -154,6 +150,14 @@ async def _query_all(fleet: Sequence[Endpoint], channel: grpc.aio.Channel) -> No
             left -= 1
     await started
     stream.cancel()
+
+
+async def _require_inventory(host: Endpoint, channel: grpc.aio.Channel) -> None:
+    """Raise Unmeasured unless the answers were understood and stored."""
+    hosts: Any = host_service_pb2_grpc.HostServiceStub(channel)
+    response = await hosts.GetInventory(host_service_pb2.GetInventoryRequest(name=host.name))
+    if not response.inventory.packages:
+        raise Unmeasured(f"no package of {host.name} is known after its queries")
 
 
 async def _register(fleet: Sequence[Endpoint], channel: grpc.aio.Channel) -> None:

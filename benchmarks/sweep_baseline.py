@@ -7,8 +7,7 @@ every line that it is given.
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,68 +18,49 @@ KEX = ("curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256"
 END = b"tendhost end\n"
 
 
-class Pinned(asyncssh.SSHClient):
-    """Trusts one key: known hosts would need options for each host, which cost as much as a login."""
-
-    def __init__(self, key: asyncssh.SSHKey) -> None:
-        self._key = key
-
-    def validate_host_public_key(
-        self, host: str, addr: str, port: int, key: asyncssh.SSHKey
-    ) -> bool:
-        """See asyncssh."""
-        return key == self._key
-
-
-def options(user: str, private_key: str) -> asyncssh.SSHClientConnectionOptions:
-    """What all connections share: keys parsed once, nothing tried that cannot succeed."""
-    return asyncssh.SSHClientConnectionOptions(
-        config=None,
-        known_hosts=([], [], []),
-        server_host_key_algs=("ssh-ed25519",),
-        username=user,
-        client_keys=[asyncssh.read_private_key(private_key)],
-        agent_path=None,
-        preferred_auth="publickey",
-        gss_kex=False,
-        gss_auth=False,
-        x509_trusted_certs=None,
-        kex_algs=KEX,
-        encryption_algs=ENCRYPTION,
-        compression_algs=None,
-    )
-
-
-async def ask(
-    host: Mapping[str, Any],
-    client: Callable[[], asyncssh.SSHClient],
-    shared: asyncssh.SSHClientConnectionOptions,
-    script: str,
-    slots: asyncio.Semaphore,
-) -> None:
-    """Connect, run the script, and hold the host to a whole answer."""
-    async with slots:
-        connection, _ = await asyncssh.create_connection(
-            client, host["address"], host["port"], options=shared
-        )
-        async with connection:
-            done = await connection.run(script, encoding=None)
-    assert isinstance(done.stdout, bytes)
-    if not done.stdout.endswith(END):
-        raise SystemExit(f"{host['name']} gave no whole answer")
+def options(user: str, private_key: str) -> dict[str, Any]:
+    """What all connections have in common: keys parsed once, nothing tried that cannot succeed."""
+    return {
+        "config": None,
+        "server_host_key_algs": ("ssh-ed25519",),
+        "username": user,
+        "client_keys": [asyncssh.read_private_key(private_key)],
+        "agent_path": None,
+        "preferred_auth": "publickey",
+        "gss_kex": False,
+        "gss_auth": False,
+        "x509_trusted_certs": None,
+        "kex_algs": KEX,
+        "encryption_algs": ENCRYPTION,
+        "compression_algs": None,
+    }
 
 
 async def main(description: Mapping[str, Any]) -> None:
-    hosts = description["hosts"]
-    shared = options(hosts[0]["user"], description["private_key"])
-    clients = [partial(Pinned, asyncssh.import_public_key(host["host_key"])) for host in hosts]
+    hosts, script = description["hosts"], description["script"]
+    common = options(hosts[0]["user"], description["private_key"])
+    known = {host["name"]: asyncssh.import_public_key(host["host_key"]) for host in hosts}
     slots = asyncio.Semaphore(description["at_once"])
+
+    async def ask(host: Mapping[str, Any]) -> None:
+        trusted: Any = ([known[host["name"]]], [], [])
+        async with (
+            slots,
+            asyncssh.connect(
+                host["address"], host["port"], known_hosts=trusted, **common
+            ) as connection,
+        ):
+            done = await connection.run(script, encoding=None)
+        assert isinstance(done.stdout, bytes)
+        if not done.stdout.endswith(END):
+            raise SystemExit(f"{host['name']} gave no whole answer")
+
     loop = asyncio.get_running_loop()
     print("ready", flush=True)
     while await loop.run_in_executor(None, sys.stdin.readline):
         async with asyncio.TaskGroup() as tasks:
-            for host, client in zip(hosts, clients, strict=True):
-                tasks.create_task(ask(host, client, shared, description["script"], slots))
+            for host in hosts:
+                tasks.create_task(ask(host))
         print("done", flush=True)
 
 
