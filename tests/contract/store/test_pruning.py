@@ -1,0 +1,136 @@
+"""What pruning takes, what it leaves, and what the event log says of itself afterwards."""
+
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from tendhost.server.domain.errors import OperationNotFound, RolloutNotFound
+from tendhost.server.domain.operation import OperationStatus
+from tendhost.server.domain.rollout import RolloutStatus
+from tendhost.server.store.protocol import AuditRecord, Change, LogChunk, RequestRecord, Store
+from tests.contract.store.conftest import Database
+from tests.contract.store.samples import (
+    A_DAY,
+    NOW,
+    a_member,
+    a_rollout,
+    an_event,
+    an_operation,
+    change,
+    stored_host,
+    stored_operation,
+    stored_rollout,
+)
+
+OLD = NOW - 10 * A_DAY
+EVER = NOW - 10000 * A_DAY
+
+
+async def pruned(
+    store: Store,
+    *,
+    before: datetime = EVER,
+    requests_before: datetime = EVER,
+    keep_events: int = 10**6,
+) -> int:
+    """Prune by one rule, the others being such that they take nothing."""
+    return await store.prune(
+        before=before, requests_before=requests_before, keep_events=keep_events
+    )
+
+
+async def test_operations_that_ended_long_ago_go_with_their_logs(store: Store) -> None:
+    status = OperationStatus.FAILED
+    old = await stored_operation(store, an_operation(status=status, ended_at=OLD))
+    new = await stored_operation(store, an_operation(status=status, ended_at=NOW))
+    chunks = tuple(LogChunk(operation=each.id, offset=0, data=b"log") for each in (old, new))
+    await store.commit(change(log=chunks))
+    assert await pruned(store, before=NOW - A_DAY) == 2
+    with pytest.raises(OperationNotFound):
+        await store.operation(old.id)
+    assert await store.log(old.id, offset=0, limit=9) == b""
+    assert await store.operation(new.id) == new
+    assert await store.log(new.id, offset=0, limit=9) == b"log"
+
+
+async def test_operations_that_have_not_ended_stay_whatever_their_age(store: Store) -> None:
+    running = await stored_operation(store, an_operation())
+    queued = await stored_operation(store, an_operation(status=OperationStatus.QUEUED))
+    await store.commit(change(log=(LogChunk(operation=running.id, offset=0, data=b"log"),)))
+    await pruned(store, before=NOW + 1000 * A_DAY)
+    assert await store.unfinished_operations() == [running, queued]
+    assert await store.log(running.id, offset=0, limit=9) == b"log"
+
+
+async def test_rollouts_that_ended_long_ago_go_with_their_members(store: Store) -> None:
+    status = RolloutStatus.COMPLETED
+    old = await stored_rollout(store, a_rollout(status=status, ended_at=OLD))
+    new = await stored_rollout(store, a_rollout(status=status, ended_at=NOW))
+    running = await stored_rollout(store, a_rollout())
+    members = tuple(a_member(each, "web1") for each in (old, new, running))
+    await store.commit(change(members=members))
+    assert await pruned(store, before=NOW - A_DAY) == 2
+    with pytest.raises(RolloutNotFound):
+        await store.rollout(old.id)
+    assert await store.batch(old.id, 0) == []
+    assert (await store.rollouts(limit=9)).items == (running, new)
+    assert await store.batch(new.id, 0) == [members[1]]
+
+
+async def test_answers_to_old_requests_go_by_a_rule_of_their_own(store: Store) -> None:
+    for id, at in (("old", OLD), ("new", NOW)):
+        request = RequestRecord(id=id, digest=b"digest", respond=lambda revision: b"answer")
+        await store.commit(Change(events=(an_event(at=at),), request=request))
+    assert await pruned(store, requests_before=NOW - A_DAY) == 1
+    assert await store.replay("old", b"digest") is None
+    assert await store.replay("new", b"digest") == b"answer"
+
+
+async def test_old_audit_rows_go(store: Store) -> None:
+    for at in (OLD, NOW):
+        audit = AuditRecord(at=at, principal="ann", method="RegisterHost", subject="web1")
+        await store.commit(change(audit=audit))
+    assert await pruned(store, before=NOW - A_DAY) == 1
+    assert await pruned(store, before=NOW - A_DAY) == 0
+
+
+async def test_old_events_go_and_the_log_says_where_it_begins(store: Store) -> None:
+    for at in (OLD, OLD, NOW, NOW):
+        await store.commit(Change(events=(an_event(at=at),)))
+    assert await pruned(store, before=NOW - A_DAY) == 2
+    bounds = await store.log_bounds()
+    assert (bounds.oldest, bounds.current) == (3, 4)
+    assert [event.revision for event in await store.events(after=0, limit=9)] == [3, 4]
+    assert [event.revision for event in await store.events(after=3, limit=9)] == [4]
+
+
+async def test_only_the_newest_events_are_kept(store: Store) -> None:
+    await store.commit(change(events=10))
+    assert await pruned(store, keep_events=4) == 6
+    bounds = await store.log_bounds()
+    assert (bounds.oldest, bounds.current) == (7, 10)
+    assert len(await store.events(after=0, limit=99)) == 4
+
+
+async def test_log_that_was_pruned_empty_goes_on_where_it_was(database: Database) -> None:
+    async with database.opened() as store:
+        await store.commit(change(events=5))
+        await pruned(store, keep_events=0)
+        bounds = await store.log_bounds()
+        assert (bounds.oldest, bounds.current) == (6, 5)
+        assert list(await store.events(after=0, limit=9)) == []
+    async with database.opened() as store:
+        assert await store.log_bounds() == bounds
+        assert await pruned(store, keep_events=0) == 0
+        assert await store.log_bounds() == bounds
+        assert (await store.commit(change())).revision == 6
+        assert [event.revision for event in await store.events(after=5, limit=9)] == [6]
+
+
+async def test_pruning_with_nothing_to_take_changes_nothing(store: Store) -> None:
+    host = await stored_host(store)
+    before = await store.log_bounds()
+    assert await pruned(store, before=NOW - A_DAY, requests_before=NOW - A_DAY) == 0
+    assert await store.log_bounds() == before
+    assert await store.host("web1") == replace(host, revision=before.current)
