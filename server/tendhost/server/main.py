@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -72,6 +73,7 @@ async def _serve(settings: Settings) -> None:
             ) as engine,
             serving(engine, settings.listen) as address,
         ):
+            _calm_the_collector()
             # For whoever started it with port 0, and for people: a line that says it is ready.
             print(f"tendhostd {version('tendhost')} serves at {address}", flush=True)
             await told_to_stop.wait()
@@ -79,6 +81,17 @@ async def _serve(settings: Settings) -> None:
     finally:
         await connector.aclose()
         await store.aclose()
+
+
+def _calm_the_collector() -> None:
+    """Collect cyclic garbage less often, and never look at what was loaded at the start again.
+
+    Python's defaults walk the young objects every 700 allocations, which a server with many short
+    connections pays for with a sixth of its time; reference counts free nearly all of it anyway.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(25_000, 20, 20)
 
 
 def _engine_settings(settings: Settings) -> EngineSettings:

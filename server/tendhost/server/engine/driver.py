@@ -45,6 +45,8 @@ T = TypeVar("T")
 FLUSH_INTERVAL = timedelta(milliseconds=500)
 """How long progress and log output gather before they are stored together."""
 
+LOOKING = frozenset({StepName.LIST})
+"""Steps before which nothing is saved: they only look, and a look can be repeated."""
 FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(seconds=30)
 """Between tries to write to a store that cannot be written."""
@@ -68,6 +70,7 @@ class Driver:
         resumed: bool,
     ) -> None:
         self._course = course
+        self._saved_host = course.host
         self._store = store
         self._session = session
         self._performer = performer
@@ -79,7 +82,7 @@ class Driver:
 
     @property
     def operation(self) -> Operation:
-        """The operation as it was last saved."""
+        """The operation as it stands."""
         return self._course.operation
 
     async def run(self) -> None:
@@ -95,7 +98,8 @@ class Driver:
             while (step := next_step(self.operation)) is not None:
                 outcome = await self._outcome_of(step)
                 self._resumed = False
-                await self._flush()
+                if self._progress or self._output:
+                    await self._flush()
                 await self._end_step(outcome)
         finally:
             flushing.cancel()
@@ -164,7 +168,12 @@ class Driver:
                         host=course.host.name, inventory=seen.inventory, pending=seen.pending
                     ),
                 )
-            await self._save(course, inventories=inventories)
+            if course.operation.current is not None and course.operation.current.name in LOOKING:
+                # What follows changes nothing on the host, so nothing has to be on record before it:
+                # told with the next flush, or, where that comes first, with the step's own end.
+                self._course = course
+            else:
+                await self._save(course, inventories=inventories)
 
     async def _flush_forever(self) -> None:
         while True:
@@ -174,7 +183,7 @@ class Driver:
     async def _flush(self) -> None:
         async with self._saving:
             progress, output = tuple(self._progress), b"".join(self._output)
-            if not progress and not output:
+            if not progress and not output and not self._course.events:
                 return
             course, log = self._grown(progress, output)
             await self._save(course, log=log)
@@ -206,7 +215,7 @@ class Driver:
         audit: AuditRecord | None = None,
         request: RequestRecord | None = None,
     ) -> bytes | None:
-        host_changed = course.host != self._course.host
+        host_changed = course.host != self._saved_host
         change = Change(
             events=course.events,
             hosts=(course.host,) if host_changed else (),
@@ -222,6 +231,7 @@ class Driver:
         revision = committed.revision
         host = replace(course.host, revision=revision) if host_changed else course.host
         self._course = Course(operation=replace(course.operation, revision=revision), host=host)
+        self._saved_host = host
         return None
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:

@@ -68,7 +68,7 @@ class SshSettings:
     """After so much silence the other side is asked whether it is there."""
     keepalive_count: int = 3
     """So many questions without an answer, and the link is taken for lost."""
-    handshakes: int = 32
+    handshakes: int = 64
     """Connections that are being made at one time, over all."""
     handshakes_per_address: int = 4
     """Connections that are being made at one time to one address."""

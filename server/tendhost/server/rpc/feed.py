@@ -3,6 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,6 +13,8 @@ from tendhost.server.rpc.convert import event_message
 from tendhost.server.store.protocol import Store
 from tendhost.v1 import event_pb2, event_service_pb2
 
+GATHERING_SECONDS = 0.005
+"""Under load streams are woken no more often than this: a message costs as much as many events."""
 BOOKMARK_INTERVAL = timedelta(seconds=5)
 """A quiet stream hears of the revision it has reached at least this often."""
 PAGE = 512
@@ -36,7 +39,7 @@ class Feed:
         self._news = asyncio.Event()
         self._revision = 0
         self._batches: OrderedDict[int, Batch] = OrderedDict()
-        self.closing = False
+        self._closed = asyncio.Event()
 
     async def run(self) -> None:
         """Keep waking the streams, at every commit and every BOOKMARK_INTERVAL, until cancelled."""
@@ -46,10 +49,14 @@ class Feed:
                 self._revision, timeout=BOOKMARK_INTERVAL
             )
             self._announce()
+            # An event that comes alone is told at once; those that follow on its heels, together.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GATHERING_SECONDS):
+                    await self._closed.wait()
 
     def close(self) -> None:
         """Have every stream say where it is and end."""
-        self.closing = True
+        self._closed.set()
         self._announce()
 
     def _announce(self) -> None:
@@ -60,6 +67,11 @@ class Feed:
         """Return once there is anything beyond `revision`, or it is time for a bookmark."""
         if self._revision <= revision and not self.closing:
             await self._news.wait()
+
+    @property
+    def closing(self) -> bool:
+        """Whether streams are to say where they are and end."""
+        return self._closed.is_set()
 
     def beyond(self, revision: int) -> bool:
         """Whether there is anything beyond `revision`."""

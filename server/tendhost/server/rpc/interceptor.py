@@ -68,6 +68,8 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._mutating: set[asyncio.Task[Outcome]] = set()
+        self._guarded: dict[str, Any] = {}
+        """Each method's handler behind the gate: gRPC asks for it anew at every call."""
 
     async def close(self) -> None:
         """Let go of the mutations that are still under way; the next start takes up what they began."""
@@ -81,10 +83,16 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
         """See grpc.aio.ServerInterceptor."""
-        handler = await continuation(handler_call_details)
         method = handler_call_details.method
+        if method in self._guarded:
+            return self._guarded[method]
+        handler = await continuation(handler_call_details)
         if handler is None or not method.startswith(OURS):
             return handler
+        self._guarded[method] = guarded = self._guard(method, handler)
+        return guarded
+
+    def _guard(self, method: str, handler: Any) -> Any:
         # Requests are decoded behind the gate: grpc would tell the caller the decoder's own words.
         decode = handler.request_deserializer
         if handler.response_streaming:

@@ -17,6 +17,9 @@ T = TypeVar("T")
 
 LARGEST_GROUP = 256
 """Jobs in one commit at most, so that none waits for all of a flood."""
+LINGER_SECONDS = 0.003
+"""Where several writers meet, so long is waited for more of them: a commit costs more than this. A lone
+writer never waits."""
 
 
 @dataclass(slots=True)
@@ -37,7 +40,11 @@ class Writer:
         self._database = database
         self._when_done = when_done
         self._loop = asyncio.get_running_loop()
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._waiting: list[_Job] = []
+        self._scheduled = False
+        self._under_way = 0
+        self._crowded = False
+        self._groups: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -48,34 +55,40 @@ class Writer:
         that is cancelled does not undo it.
         """
         job = _Job(work, self._loop.create_future())
-        self._jobs.put(job)
+        self._waiting.append(job)
+        self._hand_over_soon()
         result: T = await job.done
         return result
 
     async def aclose(self) -> None:
         """Finish what was handed in and close the connection."""
-        self._jobs.put(None)
+        if self._waiting:
+            self._groups.put(self._waiting)
+            self._waiting = []
+        self._groups.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    def _run(self) -> None:
-        while True:
-            group, last = self._gathered()
-            if group:
-                self._commit(group)
-                self._loop.call_soon_threadsafe(self._deliver, group)
-            if last:
-                self._database.close()
-                return
+    def _hand_over_soon(self) -> None:
+        if self._scheduled or self._under_way or not self._waiting:
+            return
+        self._scheduled = True
+        if self._crowded:
+            self._loop.call_later(LINGER_SECONDS, self._hand_over)
+        else:
+            self._loop.call_soon(self._hand_over)
 
-    def _gathered(self) -> tuple[list[_Job], bool]:
-        job = self._jobs.get()
-        group: list[_Job] = []
-        while job is not None:
-            group.append(job)
-            if len(group) == LARGEST_GROUP or self._jobs.empty():
-                return group, False
-            job = self._jobs.get()
-        return group, True
+    def _hand_over(self) -> None:
+        self._scheduled = False
+        group, self._waiting = self._waiting[:LARGEST_GROUP], self._waiting[LARGEST_GROUP:]
+        if group:
+            self._under_way = len(group)
+            self._groups.put(group)
+
+    def _run(self) -> None:
+        while (group := self._groups.get()) is not None:
+            self._commit(group)
+            self._loop.call_soon_threadsafe(self._deliver, group)
+        self._database.close()
 
     def _commit(self, group: list[_Job]) -> None:
         try:
@@ -104,6 +117,9 @@ class Writer:
         self._database.execute("RELEASE job")
 
     def _deliver(self, group: list[_Job]) -> None:
+        self._crowded = len(group) > 1
+        self._under_way = 0
+        self._hand_over_soon()
         self._when_done([job.result for job in group if job.error is None])
         for job in group:
             if job.done.cancelled():
