@@ -45,15 +45,20 @@ def take_lock(path: Path) -> int:
 def open_for_writing(path: Path) -> sqlite3.Connection:
     """The writer's connection, with the schema brought up to date. Raises StoreUnavailable."""
     try:
-        new = not path.exists()
+        # SQLite gives its other files the mode of this one.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        if new:
-            path.chmod(0o600)
-        database.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
-        _migrate(database, path)
-    except (sqlite3.Error, OSError) as error:
+        try:
+            database.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = FULL")
+            _migrate(database, path)
+        except BaseException:
+            database.close()
+            raise
+    except OSError as error:
+        raise StoreUnavailable(cause=f"{path}: {error.strerror}") from error
+    except sqlite3.Error as error:
         raise StoreUnavailable(cause=f"{path}: {error}") from error
     return database
 
