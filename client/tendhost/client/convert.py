@@ -1,14 +1,13 @@
 """Between protobuf messages and the SDK's values: the only module of the client that knows both."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from tendhost.client import values
+from tendhost.client import events, values
 from tendhost.v1 import (
     event_pb2,
     host_pb2,
@@ -25,22 +24,40 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 def _words(kind: type[E], wire: Any) -> Mapping[int, E]:
     """Each number on the wire with the member that it means, by the contract's naming rule."""
     prefix = "".join(f"_{c}" if c.isupper() else c.upper() for c in wire.DESCRIPTOR.name)[1:]
-    return {wire.Value(f"{prefix}_{member.name}"): member for member in kind}
+    names = wire.DESCRIPTOR.values_by_name
+    found = ((names.get(f"{prefix}_{member.name}"), member) for member in kind)
+    return {value.number: member for value, member in found if value is not None}
+
+
+def _reading(words: Mapping[int, E], other: E) -> Callable[[int], E]:
+    """What a number means; `other` where a newer server says one that we do not know."""
+    return lambda number: words.get(number, other)
 
 
 _STATES = _words(values.HostState, host_pb2.HostState)
-_NEEDS = _words(values.RebootNeed, host_pb2.RebootNeed)
-_KINDS = _words(values.OperationKind, operation_pb2.OperationKind)
 _OPERATION_STATUSES = _words(values.OperationStatus, operation_pb2.OperationStatus)
-_STEP_STATUSES = _words(values.StepStatus, operation_pb2.StepStatus)
-_ROLLOUT_STATUSES = _words(values.RolloutStatus, rollout_pb2.RolloutStatus)
-_ROLLOUT_HOST_STATUSES = _words(values.RolloutHostStatus, rollout_pb2.RolloutHostStatus)
 _WITHHELD = {
+    **_words(values.Withheld, host_pb2.Withheld),
     host_pb2.WITHHELD_UNSPECIFIED: values.Withheld.NO,
-    host_pb2.WITHHELD_HELD: values.Withheld.HELD,
-    host_pb2.WITHHELD_KEPT_BACK: values.Withheld.KEPT_BACK,
-    host_pb2.WITHHELD_PHASED: values.Withheld.PHASED,
 }
+
+_state = _reading(_STATES, values.HostState.UNRECOGNIZED)
+_reboot_need = _reading(_words(values.RebootNeed, host_pb2.RebootNeed), values.RebootNeed.UNKNOWN)
+_withheld = _reading(_WITHHELD, values.Withheld.UNRECOGNIZED)
+_operation_kind = _reading(
+    _words(values.OperationKind, operation_pb2.OperationKind), values.OperationKind.UNRECOGNIZED
+)
+_operation_status = _reading(_OPERATION_STATUSES, values.OperationStatus.UNRECOGNIZED)
+_step_status = _reading(
+    _words(values.StepStatus, operation_pb2.StepStatus), values.StepStatus.UNRECOGNIZED
+)
+_rollout_status = _reading(
+    _words(values.RolloutStatus, rollout_pb2.RolloutStatus), values.RolloutStatus.UNRECOGNIZED
+)
+_rollout_host_status = _reading(
+    _words(values.RolloutHostStatus, rollout_pb2.RolloutHostStatus),
+    values.RolloutHostStatus.UNRECOGNIZED,
+)
 
 
 def _numbers(words: Mapping[int, E]) -> Mapping[E, Any]:
@@ -81,13 +98,13 @@ def host(message: host_pb2.Host) -> values.Host:
         maintenance_window=_window(window) if window.start else None,
         host_key_fingerprint=message.host_key_fingerprint,
         registered_at=instant(message, "registered_at"),
-        state=_STATES[status.state],
+        state=_state(status.state),
         pending_updates=status.pending_updates,
         pending_security_updates=status.pending_security_updates,
         last_updated=instant(status, "last_updated"),
         queried_at=instant(status, "queried_at"),
         reboot=values.Reboot(
-            need=_NEEDS[status.reboot.need],
+            need=_reboot_need(status.reboot.need),
             reason=status.reboot.reason,
             since=instant(status.reboot, "since"),
         ),
@@ -111,7 +128,7 @@ def _window(message: host_pb2.MaintenanceWindow) -> values.MaintenanceWindow:
 
 def _failure(message: host_pb2.Failure) -> values.Failure:
     return values.Failure(
-        previous_state=_STATES[message.previous_state],
+        previous_state=_state(message.previous_state),
         step=message.step,
         problem=problem(message.problem),
         failed_at=instant(message, "failed_at"),
@@ -175,7 +192,7 @@ def _pending(message: host_pb2.PendingPackage) -> values.PendingPackage:
         architecture=message.architecture,
         origin=message.origin,
         security=message.security,
-        withheld=_WITHHELD[message.withheld],
+        withheld=_withheld(message.withheld),
     )
 
 
@@ -184,8 +201,8 @@ def operation(message: operation_pb2.Operation) -> values.Operation:
     return values.Operation(
         id=message.id,
         host=message.host,
-        kind=_KINDS[message.kind],
-        status=_OPERATION_STATUSES[message.status],
+        kind=_operation_kind(message.kind),
+        status=_operation_status(message.status),
         dry_run=message.dry_run,
         rollout_id=message.rollout_id,
         created_by=message.created_by,
@@ -204,14 +221,21 @@ def operation(message: operation_pb2.Operation) -> values.Operation:
 
 
 def _step(message: operation_pb2.Step) -> values.Step:
-    name = operation_pb2.StepName.Name(message.name).removeprefix("STEP_NAME_").lower()
     return values.Step(
-        name=name,
-        status=_STEP_STATUSES[message.status],
+        name=_step_name(message.name),
+        status=_step_status(message.status),
         started_at=instant(message, "started_at"),
         ended_at=instant(message, "ended_at"),
         detail=message.detail,
     )
+
+
+def _step_name(number: int) -> str:
+    """The contract's word for a step, for a newer server's its number; empty for none."""
+    if number == operation_pb2.STEP_NAME_UNSPECIFIED:
+        return ""
+    value = operation_pb2.StepName.DESCRIPTOR.values_by_number.get(number)
+    return value.name.removeprefix("STEP_NAME_").lower() if value else str(number)
 
 
 def _update(message: operation_pb2.UpdateResult) -> values.UpdateResult:
@@ -233,7 +257,7 @@ def _update(message: operation_pb2.UpdateResult) -> values.UpdateResult:
 
 def rollout(message: rollout_pb2.Rollout) -> values.Rollout:
     """A rollout."""
-    spec, progress = message.spec, message.progress
+    spec = message.spec
     return values.Rollout(
         id=message.id,
         batch_size=spec.batch_size,
@@ -242,15 +266,8 @@ def rollout(message: rollout_pb2.Rollout) -> values.Rollout:
         groups=tuple(spec.filter.groups),
         exclude_hosts=tuple(spec.filter.exclude_hosts),
         dry_run=spec.dry_run,
-        status=_ROLLOUT_STATUSES[message.status],
-        progress=values.Progress(
-            total_hosts=progress.total_hosts,
-            pending=progress.pending,
-            in_progress=progress.in_progress,
-            completed=progress.completed,
-            failed=progress.failed,
-            skipped=progress.skipped,
-        ),
+        status=_rollout_status(message.status),
+        progress=_progress(message.progress),
         batch=message.batch,
         batches=message.batches,
         next_batch_at=instant(message, "next_batch_at"),
@@ -261,40 +278,82 @@ def rollout(message: rollout_pb2.Rollout) -> values.Rollout:
     )
 
 
+def _progress(message: rollout_pb2.RolloutProgress) -> values.Progress:
+    return values.Progress(
+        total_hosts=message.total_hosts,
+        pending=message.pending,
+        in_progress=message.in_progress,
+        completed=message.completed,
+        failed=message.failed,
+        skipped=message.skipped,
+    )
+
+
 def rollout_host(message: rollout_pb2.RolloutHost) -> values.RolloutHost:
     """One host of a rollout."""
     return values.RolloutHost(
         host=message.host,
         batch=message.batch,
-        status=_ROLLOUT_HOST_STATUSES[message.status],
+        status=_rollout_host_status(message.status),
         operation_id=message.operation_id,
         detail=message.detail,
     )
 
 
-def event(message: event_pb2.Event) -> values.Event:
+def event(message: event_pb2.Event) -> events.Event:
     """An event."""
-    kind = message.WhichOneof("body") or ""
-    body = getattr(message, kind) if kind else None
-    return values.Event(
+    kind = message.WhichOneof("body")
+    return events.Event(
         revision=message.revision,
         at=instant(message, "at"),
         host=message.host,
         operation_id=message.operation_id,
         rollout_id=message.rollout_id,
-        kind=kind,
-        details=_details(body) if body is not None else {},
+        body=_BODIES[kind](getattr(message, kind)) if kind else events.Unrecognized(),
     )
 
 
-def _details(message: Any) -> dict[str, object]:
-    table: dict[str, object] = json_format.MessageToDict(message, preserving_proto_field_name=True)
-    for field in message.DESCRIPTOR.fields:
-        if field.enum_type is not None and field.name in table:
-            prefix = "".join(f"_{c}" if c.isupper() else c.upper() for c in field.enum_type.name)
-            word = str(table[field.name])
-            table[field.name] = word.removeprefix(f"{prefix[1:]}_").lower()
-    return table
+def _state_changed(message: Any) -> events.StateChanged:
+    # `from` is a word of Python's, too.
+    origin = getattr(message, "from")
+    return events.StateChanged(
+        from_state=_state(origin), to_state=_state(message.to), cause=message.cause
+    )
+
+
+def _operation_changed(message: event_pb2.OperationChanged) -> events.OperationChanged:
+    return events.OperationChanged(
+        kind=_operation_kind(message.kind),
+        status=_operation_status(message.status),
+        step=_step_name(message.step),
+        message=message.message,
+    )
+
+
+def _rollout_changed(message: event_pb2.RolloutChanged) -> events.RolloutChanged:
+    return events.RolloutChanged(
+        status=_rollout_status(message.status),
+        progress=_progress(message.progress),
+        batch=message.batch,
+        batches=message.batches,
+    )
+
+
+_BODIES: Mapping[str, Callable[[Any], events.EventBody]] = {
+    "host_registered": lambda m: events.HostRegistered(),
+    "host_unregistered": lambda m: events.HostUnregistered(),
+    "host_reconfigured": lambda m: events.HostReconfigured(fields=tuple(m.fields)),
+    "host_acknowledged": lambda m: events.HostAcknowledged(by=m.by),
+    "host_connected": lambda m: events.HostConnected(),
+    "host_disconnected": lambda m: events.HostDisconnected(reason=m.reason),
+    "state_changed": _state_changed,
+    "update_progress": lambda m: events.UpdateProgress(
+        package=m.package, percent=m.percent, phase=m.phase
+    ),
+    "update_completed": lambda m: events.UpdateCompleted(result=_update(m.result)),
+    "operation_changed": _operation_changed,
+    "rollout_changed": _rollout_changed,
+}
 
 
 def server_info(message: system_service_pb2.GetServerInfoResponse) -> values.ServerInfo:

@@ -10,16 +10,20 @@ from grpc_status import rpc_status
 DOMAIN = "tendhost"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
-    """One invalid field of a request."""
+    """One invalid field of a request: its path in the message, and what was expected."""
 
     field: str
     description: str
 
 
 class TendhostError(Exception):
-    """A call that was refused. `reason` is UPPER_SNAKE and never changes its meaning."""
+    """A call that did not succeed.
+
+    `reason` is UPPER_SNAKE and never changes its meaning, `metadata` holds the facts in `message`,
+    `violations` every invalid field of the request.
+    """
 
     def __init__(
         self,
@@ -36,10 +40,6 @@ class TendhostError(Exception):
         super().__init__(message)
 
 
-class ServerUnreachable(TendhostError):
-    """No server answers at the target."""
-
-
 class InvalidRequest(TendhostError):
     """Fields of the request are invalid; `violations` names every one of them."""
 
@@ -53,15 +53,31 @@ class AlreadyExists(TendhostError):
 
 
 class HostBusy(TendhostError):
-    """Another operation is at work on the host."""
+    """Another operation is at work on the host; `metadata["operation"]` is its id."""
+
+
+class Conflict(TendhostError):
+    """Somebody else changed the same thing at the same moment; ask again."""
 
 
 class NotAllowedNow(TendhostError):
     """The state of the host, operation or rollout does not allow it."""
 
 
-class HostUnreachable(TendhostError):
-    """The host does not answer, or not as it should, while it is being registered."""
+class HostProblem(TendhostError):
+    """Something went wrong on the host that is being registered; nothing was registered."""
+
+
+class HostUnreachable(HostProblem):
+    """The host does not answer, or not in time."""
+
+
+class AuthenticationRefused(HostProblem):
+    """The host does not accept the key, or the key cannot be used."""
+
+
+class HostKeyChanged(HostProblem):
+    """The host shows another key than the expected one."""
 
 
 class CursorLost(TendhostError):
@@ -76,12 +92,20 @@ class NotImplementedByServer(TendhostError):
     """The contract has it, this server does not."""
 
 
-class ServerUnavailable(TendhostError):
-    """The server cannot write at present; nothing was changed."""
+class ServerFailed(TendhostError):
+    """The server could not do its work; the request may well be in order."""
 
 
-class ServerFault(TendhostError):
-    """A fault of the server."""
+class ServerUnreachable(ServerFailed):
+    """No server answers at the target, which `metadata["target"]` names."""
+
+
+class ServerUnavailable(ServerFailed):
+    """The server's database cannot be used at present; nothing was changed."""
+
+
+class ServerFault(ServerFailed):
+    """A fault of the server itself; its log has the rest."""
 
 
 REASONS: Mapping[str, type[TendhostError]] = {
@@ -95,7 +119,7 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "INVENTORY_NOT_FOUND": NotFound,
     "HOST_ALREADY_EXISTS": AlreadyExists,
     "HOST_BUSY": HostBusy,
-    "CONFLICT": HostBusy,
+    "CONFLICT": Conflict,
     "HOST_FAILED": NotAllowedNow,
     "INVALID_TRANSITION": NotAllowedNow,
     "OPERATION_ENDED": NotAllowedNow,
@@ -106,20 +130,44 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "WATCHER_TOO_SLOW": TooSlow,
     "NOT_IMPLEMENTED": NotImplementedByServer,
     "STORE_UNAVAILABLE": ServerUnavailable,
+    "INTERNAL": ServerFault,
+    "UNEXPECTED": ServerFault,
     "SSH_ERROR": HostUnreachable,
     "HOST_UNREACHABLE": HostUnreachable,
+    "LINK_LOST": HostUnreachable,
     "TIMEOUT": HostUnreachable,
-    "INTERNAL": ServerFault,
+    "AUTHENTICATION_REFUSED": AuthenticationRefused,
+    "KEY_UNUSABLE": AuthenticationRefused,
+    "HOST_KEY_CHANGED": HostKeyChanged,
+    "PRIVILEGE_MISSING": HostProblem,
+    "OUTPUT_TOO_LARGE": HostProblem,
+    "PACKAGE_ERROR": HostProblem,
+    "PACKAGE_DATABASE_BROKEN": HostProblem,
+    "PACKAGE_MANAGER_MISSING": HostProblem,
+    "PACKAGE_MANAGER_LOCKED": HostProblem,
+    "REFRESH_FAILED": HostProblem,
+    "DISK_FULL": HostProblem,
+    "INVENTORY_ERROR": HostProblem,
+    "WINDOW_CLOSED": HostProblem,
+    "INTERRUPTED": HostProblem,
+    "REBOOT_FAILED": HostProblem,
+    "REBOOT_REFUSED": HostProblem,
+    "REBOOT_NEVER_RETURNED": HostProblem,
+    "REBOOT_SAME_BOOT_ID": HostProblem,
+    "UNHEALTHY": HostProblem,
 }
+"""By the reason of the server's ErrorInfo."""
 
-_CODES: Mapping[grpc.StatusCode, type[TendhostError]] = {
+_NOT_OURS: Mapping[grpc.StatusCode, type[TendhostError]] = {
     grpc.StatusCode.UNAVAILABLE: ServerUnreachable,
     grpc.StatusCode.DEADLINE_EXCEEDED: ServerUnreachable,
+    # What we cancel ourselves raises CancelledError: this is a server that ends its calls.
+    grpc.StatusCode.CANCELLED: ServerUnreachable,
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
-    grpc.StatusCode.UNIMPLEMENTED: NotImplementedByServer,
     grpc.StatusCode.RESOURCE_EXHAUSTED: InvalidRequest,
+    grpc.StatusCode.UNIMPLEMENTED: NotImplementedByServer,
 }
-"""For statuses without our details: they come from gRPC itself, or from another server."""
+"""For statuses without our details: they come from gRPC itself, or from another kind of server."""
 
 
 def error_of(failed: grpc.aio.AioRpcError, *, target: str) -> TendhostError:
@@ -129,10 +177,18 @@ def error_of(failed: grpc.aio.AioRpcError, *, target: str) -> TendhostError:
     if info is not None:
         kind = REASONS.get(info.reason, TendhostError)
         return kind(message, reason=info.reason, metadata=info.metadata, violations=violations)
-    kind = _CODES.get(failed.code(), ServerFault)
+    kind = _NOT_OURS.get(failed.code(), ServerFault)
+    metadata = {}
     if kind is ServerUnreachable:
-        message = f"no server answers at {target} ({message})"
-    return kind(message, reason=failed.code().name)
+        metadata = {"target": target}
+        message = f"no server answers at {target}: {_innermost(message)}"
+    return kind(message, reason=failed.code().name, metadata=metadata)
+
+
+def _innermost(message: str) -> str:
+    """The cause at the end of what gRPC tells of a connection that could not be made."""
+    cause = message.rpartition("last error: ")[2]
+    return cause.removeprefix("UNKNOWN: ").replace("\n", " ")
 
 
 def _details(
@@ -153,5 +209,8 @@ def _details(
         elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
             request = error_details_pb2.BadRequest()
             detail.Unpack(request)
-            violations = tuple(Violation(v.field, v.description) for v in request.field_violations)
+            violations = tuple(
+                Violation(field=v.field, description=v.description)
+                for v in request.field_violations
+            )
     return info, violations

@@ -1,109 +1,142 @@
-"""The fleet's events as an endless stream that reconnects, and misses and repeats nothing."""
+"""What can happen in a fleet, as values: an Event has a body, and each kind of body a class of its own."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+import re
+from dataclasses import dataclass
+from datetime import datetime
 
-import grpc
+from tendhost.client.values import (
+    Host,
+    HostState,
+    OperationKind,
+    OperationStatus,
+    Progress,
+    RolloutStatus,
+    UpdateResult,
+)
 
-from tendhost.client import convert
-from tendhost.client.errors import CursorLost, TooSlow, error_of
-from tendhost.client.transport import Patience, Transport, stream
-from tendhost.client.values import Event, Host, HostFilter, Snapshot
-from tendhost.v1 import event_service_pb2 as pb
-from tendhost.v1.event_service_pb2_grpc import EventServiceStub
 
-PATIENCE_SECONDS = 120.0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRegistered:
+    """A host was added."""
 
 
-class EventStream:
-    """Iterate over it for Events, and for a Snapshot wherever the stream starts over.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostUnregistered:
+    """A host was removed."""
 
-    To have every effect exactly once, save `revision` and `log_id` together with the effect of each
-    item, and begin the next stream with them.
-    """
 
-    def __init__(
-        self,
-        transport: Transport,
-        *,
-        resume_after: int | None,
-        log_id: str,
-        snapshot: bool,
-        selection: HostFilter | None,
-        until: int | None,
-    ) -> None:
-        if snapshot and resume_after is not None:
-            raise ValueError("snapshot and resume_after exclude each other")
-        self._transport = transport
-        self._stub = EventServiceStub(transport.watches)
-        self._selection = selection
-        self._wants_snapshot = snapshot
-        self._until = until
-        self._items = self._follow()
-        self.log_id = log_id
-        """The event log that `revision` belongs to; empty until the server has said it."""
-        self.revision = resume_after
-        """Everything up to here has been given out; None until the stream has begun."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostReconfigured:
+    """A host's configuration changed: `fields` as in the contract, such as "policy.auto_reboot"."""
 
-    def __aiter__(self) -> AsyncIterator[Event | Snapshot]:
-        return self._items
+    fields: tuple[str, ...]
 
-    async def aclose(self) -> None:
-        """End the stream."""
-        await self._items.aclose()
 
-    async def _follow(self) -> AsyncGenerator[Event | Snapshot, None]:
-        patience = Patience(PATIENCE_SECONDS)
-        while True:
-            call = stream(self._stub.WatchEvents, self._request(), self._transport)
-            try:
-                async for item in self._read(call, patience):
-                    yield item
-                if self._at_end:
-                    return
-            except grpc.aio.AioRpcError as failed:
-                error = error_of(failed, target=self._transport.target)
-                if isinstance(error, CursorLost):
-                    self._wants_snapshot = True
-                    continue
-                if not isinstance(error, TooSlow):
-                    await patience.after(error)
-            finally:
-                call.cancel()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostAcknowledged:
+    """Somebody has seen a host's failure."""
 
-    def _request(self) -> pb.WatchEventsRequest:
-        request = pb.WatchEventsRequest(snapshot=self._wants_snapshot)
-        if self._selection is not None:
-            request.filter.CopyFrom(convert.filter_message(self._selection))
-        if not self._wants_snapshot and self.revision is not None:
-            request.resume_after = self.revision
-            request.log_id = self.log_id
-        return request
+    by: str
 
-    async def _read(self, call: Any, patience: Patience) -> AsyncIterator[Event | Snapshot]:
-        hosts: list[Host] = []
-        async for message in call:
-            patience.restored()
-            if message.phase == pb.WATCH_PHASE_HELLO:
-                self.log_id = message.log_id
-                if self.revision is None and not self._wants_snapshot:
-                    self.revision = message.current_revision
-            elif message.phase == pb.WATCH_PHASE_SNAPSHOT:
-                hosts.extend(convert.host(host) for host in message.hosts)
-            elif message.phase == pb.WATCH_PHASE_SNAPSHOT_END:
-                self._wants_snapshot = False
-                self.revision = message.revision
-                yield Snapshot(revision=message.revision, hosts=tuple(hosts))
-            else:
-                for event in message.events:
-                    # Before it is given out: whoever saves the cursor while handling the item means
-                    # to have handled it.
-                    self.revision = event.revision
-                    yield convert.event(event)
-                self.revision = max(self.revision or 0, message.revision)
-            if self._at_end:
-                return
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostConnected:
+    """An operation reached the host."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostDisconnected:
+    """An operation's connection to the host ended, or could not be made."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChanged:
+    """A host went from one state to another; `cause` is what moved it, such as "updates_pending"."""
+
+    from_state: HostState
+    to_state: HostState
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateProgress:
+    """An upgrade got further: `percent` of the phase, 0 to 100. No package: the whole transaction."""
+
+    package: str
+    percent: float
+    phase: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateCompleted:
+    """An upgrade ended, well or not. A dry run is not one."""
+
+    result: UpdateResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationChanged:
+    """An operation was created, began `step` (empty: none), or ended with `message`."""
+
+    kind: OperationKind
+    status: OperationStatus
+    step: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutChanged:
+    """A rollout was created, advanced, or ended."""
+
+    status: RolloutStatus
+    progress: Progress
+    batch: int
+    batches: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unrecognized:
+    """Something that only a newer SDK has a word for."""
+
+
+EventBody = (
+    HostRegistered
+    | HostUnregistered
+    | HostReconfigured
+    | HostAcknowledged
+    | HostConnected
+    | HostDisconnected
+    | StateChanged
+    | UpdateProgress
+    | UpdateCompleted
+    | OperationChanged
+    | RolloutChanged
+    | Unrecognized
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A numbered fact; `host`, `operation_id` and `rollout_id` are empty where it is about none."""
+
+    revision: int
+    at: datetime | None
+    host: str
+    operation_id: str
+    rollout_id: str
+    body: EventBody
 
     @property
-    def _at_end(self) -> bool:
-        return self._until is not None and (self.revision or 0) >= self._until
+    def kind(self) -> str:
+        """The body's class in snake_case: the name of its field in the contract."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self.body).__name__).lower()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Every selected host as of `revision`; the events that follow it come next."""
+
+    revision: int
+    hosts: tuple[Host, ...]

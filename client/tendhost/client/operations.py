@@ -1,31 +1,32 @@
-"""An operation in hand: wait for it, watch it, read its log, cancel it."""
+"""Operations: find them, and with one in hand wait for it, watch it, read its log, cancel it."""
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
-import grpc
 from google.protobuf.duration_pb2 import Duration
 
-from tendhost.client import convert
-from tendhost.client.errors import TendhostError, error_of
-from tendhost.client.transport import Patience, Transport, stream
-from tendhost.client.values import LogChunk, Operation
+from tendhost.client import convert, transport
+from tendhost.client.errors import TendhostError
+from tendhost.client.transport import Connected, Transport, new_request_id
+from tendhost.client.values import LogChunk, Operation, OperationStatus
 from tendhost.v1 import operation_service_pb2 as pb
 from tendhost.v1.operation_service_pb2_grpc import OperationServiceStub
 
 POLL_SECONDS = 60
-PATIENCE_SECONDS = 120.0
-"""A server that is being restarted is back sooner."""
+ANSWER_SECONDS = 30.0
+"""What a long poll may take beyond its own time."""
+EARLY_SECONDS = 0.2
+"""A server that stops answers long polls at once: the pause before the next one."""
 
 
 class OperationHandle:
     """An operation on the server. It goes on whether or not anybody holds this."""
 
-    def __init__(self, transport: Transport, operation: Operation) -> None:
-        self._transport = transport
-        self._calls = OperationServiceStub(transport.calls)
-        self._watches = OperationServiceStub(transport.watches)
+    def __init__(self, connection: Transport, operation: Operation) -> None:
+        self._transport = connection
+        self._calls = OperationServiceStub(connection.calls)
+        self._watches = OperationServiceStub(connection.watches)
         self.latest = operation
         """The operation as it was last heard of."""
 
@@ -41,85 +42,111 @@ class OperationHandle:
 
     async def refresh(self) -> Operation:
         """Ask how it stands."""
-        response = await self._transport.call(
-            self._calls.GetOperation, pb.GetOperationRequest(id=self.id)
-        )
+        request = pb.GetOperationRequest(id=self.id)
+        response = await self._transport.call(self._calls.GetOperation, request)
         self.latest = convert.operation(response.operation)
         return self.latest
 
     async def wait(self, timeout: float | None = None) -> Operation:
-        """Return the operation once it has ended.
+        """Return the operation once it has ended, well or not: look at its `status`.
 
-        Outlives a server that is restarted meanwhile. Raises TimeoutError after `timeout` seconds,
-        ServerUnreachable when no server has answered for two minutes, and other TendhostErrors.
+        Outlives a restart of the server. Raises TimeoutError after `timeout` seconds (the operation
+        goes on), and ServerUnreachable when no server has answered for the client's patience.
         """
-        patience = Patience(PATIENCE_SECONDS)
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._ended()
+        except TimeoutError as error:
+            text = f"operation {self.id} has not ended within {timeout:g} s; it goes on"
+            raise TimeoutError(text) from error
+
+    async def _ended(self) -> Operation:
+        patience = self._transport.patience()
         request = pb.WaitOperationRequest(id=self.id, timeout=Duration(seconds=POLL_SECONDS))
-        async with asyncio.timeout(timeout):
-            while not self.latest.status.ended:
-                try:
-                    response = await self._transport.call(
-                        self._calls.WaitOperation, request, seconds=POLL_SECONDS + 30
-                    )
-                except TendhostError as error:
-                    await patience.after(error)
-                else:
-                    patience.restored()
-                    self.latest = convert.operation(response.operation)
+        while not self.latest.ended:
+            try:
+                response = await self._transport.call(
+                    self._calls.WaitOperation, request, seconds=POLL_SECONDS + ANSWER_SECONDS
+                )
+            except TendhostError as error:
+                await patience.after(error)
+                continue
+            patience.restored()
+            self.latest = convert.operation(response.operation)
+            if not self.latest.ended:
+                await transport.sleep(EARLY_SECONDS)
         return self.latest
 
-    async def watch(self, log_offset: int = 0) -> AsyncIterator[Operation | LogChunk]:
-        """The operation whenever it has changed, and its log from `log_offset` on, until it has ended.
+    async def watch(self, log_offset: int = 0) -> AsyncGenerator[Operation | LogChunk, None]:
+        """The operation whenever it has changed, and its log from `log_offset` (bytes) on.
 
-        Reconnects by itself, and goes on in the log where it was.
+        Ends when the operation has ended. Reconnects by itself, and goes on in the log where it was.
         """
-        patience = Patience(PATIENCE_SECONDS)
-        while True:
-            request = pb.WatchOperationRequest(id=self.id, log_offset=log_offset)
-            call = stream(self._watches.WatchOperation, request, self._transport)
-            try:
-                async for message in call:
-                    patience.restored()
-                    if message.HasField("log"):
-                        chunk = LogChunk(offset=message.log.offset, data=message.log.data)
-                        log_offset = chunk.offset + len(chunk.data)
-                        yield chunk
-                    else:
-                        self.latest = convert.operation(message.operation)
-                        yield self.latest
-            except grpc.aio.AioRpcError as failed:
-                await patience.after(error_of(failed, target=self._transport.target))
-            finally:
-                call.cancel()
-            # A server that stops ends its streams, too, with the operation as it stands.
-            if self.latest.status.ended and log_offset >= self.latest.log_size:
-                return
 
-    async def log(self, *, follow: bool = False) -> AsyncIterator[bytes]:
+        def request() -> pb.WatchOperationRequest:
+            return pb.WatchOperationRequest(id=self.id, log_offset=log_offset)
+
+        stream = self._transport.messages(
+            self._watches.WatchOperation, request, complete=lambda: self.latest.ended
+        )
+        async with aclosing(stream):
+            async for message in stream:
+                if message.HasField("log"):
+                    chunk = LogChunk(offset=message.log.offset, data=message.log.data)
+                    log_offset = chunk.offset + len(chunk.data)
+                    yield chunk
+                else:
+                    self.latest = convert.operation(message.operation)
+                    yield self.latest
+
+    async def log(self, *, follow: bool = False) -> AsyncGenerator[bytes, None]:
         """The log so far, and with `follow` what comes until the operation has ended."""
-        if not follow:
-            await self.refresh()
-        size = self.latest.log_size
-        seen = 0
-        if not follow and size == 0:
+        size = None if follow else (await self.refresh()).log_size
+        if size == 0:
             return
-        async for item in self.watch():
-            if isinstance(item, LogChunk):
-                seen = item.offset + len(item.data)
-                yield item.data
-                if not follow and seen >= size:
-                    return
+        async with aclosing(self.watch()) as items:
+            async for item in items:
+                if isinstance(item, LogChunk):
+                    yield item.data
+                    if size is not None and item.offset + len(item.data) >= size:
+                        return
 
     async def cancel(self) -> str:
         """Ask it to stop where that is sound; when that will be, in words."""
-        response = await self._transport.call(
-            self._calls.CancelOperation,
-            pb.CancelOperationRequest(id=self.id, request_id=new_request_id()),
-        )
+        request = pb.CancelOperationRequest(id=self.id, request_id=new_request_id())
+        response = await self._transport.call(self._calls.CancelOperation, request)
         self.latest = convert.operation(response.operation)
         return response.message
 
 
-def new_request_id() -> str:
-    """A fresh id that makes a mutation happen once, however often it is sent."""
-    return str(uuid.uuid4())
+class OperationCalls(Connected):
+    """What is being done, and what was done."""
+
+    @property
+    def _operations(self) -> OperationServiceStub:
+        return OperationServiceStub(self._transport.calls)
+
+    async def operation(self, id: str) -> OperationHandle:
+        """One operation, to wait for it or to look at."""
+        request = pb.GetOperationRequest(id=id)
+        response = await self._transport.call(self._operations.GetOperation, request)
+        return OperationHandle(self._transport, convert.operation(response.operation))
+
+    async def operations(
+        self,
+        *,
+        host: str = "",
+        rollout_id: str = "",
+        statuses: Sequence[OperationStatus] = (),
+        page_size: int = 50,
+    ) -> AsyncGenerator[Operation, None]:
+        """Operations, newest first; a page is fetched when it is needed."""
+        request = pb.ListOperationsRequest(
+            host=host,
+            rollout_id=rollout_id,
+            statuses=[convert.OPERATION_STATUS_NUMBERS[status] for status in statuses],
+            page_size=page_size,
+        )
+        async for page in self._transport.pages(self._operations.ListOperations, request):
+            for operation in page.operations:
+                yield convert.operation(operation)

@@ -1,31 +1,42 @@
-"""Channels and calls: deadlines, safe repetition, and errors as types."""
+"""Channels and calls: deadlines, safe repetition, streams that come back, and errors as types."""
 
 import asyncio
 import getpass
 import random
 import re
-from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Any, Self, TypeVar
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
-from tendhost.client.errors import ServerUnreachable, TendhostError, error_of
+from tendhost.client.errors import (
+    ServerUnavailable,
+    ServerUnreachable,
+    TendhostError,
+    error_of,
+)
 
 R = TypeVar("R", bound=Message)
 
 CALL_SECONDS = 30.0
+"""What a call may take, the registration of a host and long polls excepted."""
 PAUSES_SECONDS = (0.1, 0.4, 1.0)
 """Before each repetition of a call that no server answered."""
 LONGEST_PAUSE_SECONDS = 5.0
+"""Between two tries of a wait or a watch."""
+
+sleep = asyncio.sleep
 
 _OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # A quiet stream must notice a dead link, too.
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_receive_message_length", 64 << 20),
-    # Watches reconnect by themselves; gRPC must not make them wait for minutes first.
+    # We reconnect by our own pauses; gRPC must not make us wait for minutes on top.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
 )
@@ -38,24 +49,18 @@ class Transport:
     must not wait behind them.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, *, patience_seconds: float) -> None:
         self.target = target
+        self._patience_seconds = patience_seconds
         self.calls = grpc.aio.insecure_channel(target, options=_OPTIONS)
-        # An option that differs keeps gRPC from sharing one connection between the two.
+        # Without a pool of its own the second channel would share the connection of the first.
         self.watches = grpc.aio.insecure_channel(
             target, options=(*_OPTIONS, ("grpc.use_local_subchannel_pool", 1))
         )
-        self.metadata = _metadata()
+        self._metadata = _metadata()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def close(self) -> None:
+        """End every call that is under way, and the connections."""
         await self.calls.close(None)
         await self.watches.close(None)
 
@@ -66,43 +71,107 @@ class Transport:
         *,
         seconds: float = CALL_SECONDS,
     ) -> R:
-        """Call `method`, again where no server answered; every request may safely be repeated.
+        """Call `method`, and again where no server answered: every request may safely be repeated.
 
         Raises TendhostError.
         """
         for pause in (*PAUSES_SECONDS, None):
             try:
-                return await method(request, timeout=seconds, metadata=self.metadata)
+                return await method(request, timeout=seconds, metadata=self._metadata)
+            except grpc.aio.AioRpcError as failed:
+                if pause is None or failed.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise error_of(failed, target=self.target) from failed
+            await sleep(pause)
+        raise AssertionError("the last try returns or raises")
+
+    async def pages(
+        self, method: Callable[..., Awaitable[R]], request: Any
+    ) -> AsyncGenerator[R, None]:
+        """Every page of a list; each is fetched when it is asked for."""
+        while True:
+            page: Any = await self.call(method, request)
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def messages(
+        self,
+        method: Callable[..., Any],
+        request: Callable[[], Message],
+        *,
+        complete: Callable[[], bool] = lambda: False,
+    ) -> AsyncGenerator[Any, None]:
+        """The messages of a stream, begun anew with another `request` whenever it breaks.
+
+        It ends when the server ends it and it is `complete`. Raises TendhostError when it is refused,
+        or when no server has answered for too long.
+        """
+        patience = self.patience()
+        while True:
+            call = method(request(), metadata=self._metadata)
+            try:
+                async for message in call:
+                    patience.restored()
+                    yield message
+                if complete():
+                    return
+                error: TendhostError = ServerUnreachable(
+                    f"the server at {self.target} ended the stream",
+                    metadata={"target": self.target},
+                )
             except grpc.aio.AioRpcError as failed:
                 error = error_of(failed, target=self.target)
-                if pause is None or not isinstance(error, ServerUnreachable):
-                    raise error from failed
-            await asyncio.sleep(pause)
-        raise AssertionError("the last try returns or raises")
+            finally:
+                call.cancel()
+            await patience.after(error)
+
+    def patience(self) -> "Patience":
+        """For one wait or watch."""
+        return Patience(self._patience_seconds)
 
 
 class Patience:
-    """How long to go on trying while no server answers."""
+    """How long to go on trying while no server can answer."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._spent = 0.0
+        self._failing_since: float | None = None
         self._pause = PAUSES_SECONDS[0]
 
     def restored(self) -> None:
         """Something answered."""
-        self._spent = 0.0
+        self._failing_since = None
         self._pause = PAUSES_SECONDS[0]
 
     async def after(self, error: TendhostError) -> None:
-        """Wait before the next try. Raises `error` when it does not mean that nobody answered, or
-        when it has meant that for too long."""
-        if not isinstance(error, ServerUnreachable) or self._spent >= self._seconds:
+        """Wait before the next try. Raises `error` when that would not help, or not any more."""
+        now = asyncio.get_running_loop().time()
+        if self._failing_since is None:
+            self._failing_since = now
+        passing = isinstance(error, ServerUnreachable | ServerUnavailable)
+        if not passing or now - self._failing_since >= self._seconds:
             raise error
-        pause = self._pause * random.uniform(0.7, 1.3)  # noqa: S311 - so that not all come at once
-        self._spent += pause
+        # Uneven, so that not all clients of a server come back at the same moment.
+        await sleep(self._pause * random.uniform(0.7, 1.3))  # noqa: S311
         self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
-        await asyncio.sleep(pause)
+
+
+class Connected:
+    """What is open while its client is."""
+
+    _opened: Transport | None = None
+
+    @property
+    def _transport(self) -> Transport:
+        if self._opened is None:
+            raise RuntimeError("the client is not open: use `async with Client(…) as tendhost:`")
+        return self._opened
+
+
+def new_request_id() -> str:
+    """A fresh id that makes a mutation happen once, however often it is sent."""
+    return str(uuid.uuid4())
 
 
 def _metadata() -> tuple[tuple[str, str], ...]:
@@ -112,8 +181,3 @@ def _metadata() -> tuple[tuple[str, str], ...]:
     except (KeyError, OSError):
         return ()
     return (("tendhost-user", re.sub(r"[^A-Za-z0-9._@+-]", "_", user)[:64]),)
-
-
-def stream(method: Any, request: Message, transport: Transport) -> Any:
-    """Begin a server stream."""
-    return method(request, metadata=transport.metadata)

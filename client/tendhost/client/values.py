@@ -1,4 +1,7 @@
-"""What the SDK gives and takes: plain, typed, frozen values."""
+"""What the SDK gives and takes: plain, typed, frozen values.
+
+A server that is newer than this SDK may say words that it does not know: they become UNRECOGNIZED.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +20,7 @@ class HostState(StrEnum):
     REBOOTING = "rebooting"
     VERIFYING = "verifying"
     FAILED = "failed"
+    UNRECOGNIZED = "unrecognized"
 
 
 class RebootNeed(StrEnum):
@@ -34,6 +38,7 @@ class Withheld(StrEnum):
     HELD = "held"
     KEPT_BACK = "kept_back"
     PHASED = "phased"
+    UNRECOGNIZED = "unrecognized"
 
 
 class OperationKind(StrEnum):
@@ -43,6 +48,7 @@ class OperationKind(StrEnum):
     UPDATE = "update"
     REBOOT = "reboot"
     CHECK = "check"
+    UNRECOGNIZED = "unrecognized"
 
 
 class OperationStatus(StrEnum):
@@ -53,15 +59,7 @@ class OperationStatus(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
-
-    @property
-    def ended(self) -> bool:
-        """Whether the operation will never change again."""
-        return self in (
-            OperationStatus.SUCCEEDED,
-            OperationStatus.FAILED,
-            OperationStatus.CANCELLED,
-        )
+    UNRECOGNIZED = "unrecognized"
 
 
 class StepStatus(StrEnum):
@@ -70,6 +68,7 @@ class StepStatus(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    UNRECOGNIZED = "unrecognized"
 
 
 class RolloutStatus(StrEnum):
@@ -79,6 +78,7 @@ class RolloutStatus(StrEnum):
     PAUSED = "paused"
     COMPLETED = "completed"
     CANCELLED = "cancelled"
+    UNRECOGNIZED = "unrecognized"
 
 
 class RolloutHostStatus(StrEnum):
@@ -89,6 +89,7 @@ class RolloutHostStatus(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     SKIPPED = "skipped"
+    UNRECOGNIZED = "unrecognized"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +265,16 @@ class Operation:
     log_size: int
     revision: int
 
+    @property
+    def ended(self) -> bool:
+        """Whether it will never change again."""
+        return self.ended_at is not None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it ended and did what it was to do."""
+        return self.status is OperationStatus.SUCCEEDED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogChunk:
@@ -306,6 +317,11 @@ class Rollout:
     ended_at: datetime | None
     revision: int
 
+    @property
+    def ended(self) -> bool:
+        """Whether it will never change again."""
+        return self.ended_at is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutHost:
@@ -338,28 +354,6 @@ class HostFilter:
     exclude_hosts: tuple[str, ...] = ()
     reboot_needed: bool | None = None
     search: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """A numbered fact. `kind` is the name of the contract's field, such as "state_changed"; `details`
-    holds that message's fields, enumerations as words."""
-
-    revision: int
-    at: datetime | None
-    host: str
-    operation_id: str
-    rollout_id: str
-    kind: str
-    details: Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """Every host as of `revision`; the events that follow it come next."""
-
-    revision: int
-    hosts: tuple[Host, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,18 +1,32 @@
 """The `tendhost` command."""
 
+import io
 import sys
 from collections.abc import Sequence
 
-_ANYWHERE = {"--output": 1, "--server": 1}
+_ANYWHERE = ("--output", "--server")
 """Options of the command as a whole that may stand behind a subcommand, too."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and exit: 0 done, 1 something failed on a host, 2 refused, 3 no server."""
+    """Run the command and exit; see `tendhost --help` for the exit statuses."""
     from tendhost.client.cli.app import app
+    from tendhost.client.cli.session import REFUSED
 
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot show a letter shows a question mark: no reason to fail.
+            stream.reconfigure(errors="replace")
+    for word in given:
+        if not word.isascii() and "\N{REPLACEMENT CHARACTER}" in _decoded(word):
+            print(f"error: {_decoded(word)!r} is not UTF-8", file=sys.stderr)
+            sys.exit(REFUSED)
     app(args=_global_first(given), prog_name="tendhost")
+
+
+def _decoded(word: str) -> str:
+    return word.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _global_first(arguments: list[str]) -> list[str]:
@@ -27,7 +41,7 @@ def _global_first(arguments: list[str]) -> list[str]:
             value = next(waiting, None)
             if value is not None:
                 first.append(value)
-        elif word.partition("=")[0] in _ANYWHERE:
+        elif word.startswith(tuple(f"{option}=" for option in _ANYWHERE)):
             first.append(word)
         else:
             rest.append(word)

@@ -4,8 +4,10 @@ from typing import Annotated
 
 import typer
 
-from tendhost.client.cli import events, hosts, operations, rollouts, work
+from tendhost.client.cli import events, hosts, operations, rollouts, server, work
 from tendhost.client.cli.session import Output, Session
+
+DEFAULT_SERVER = "127.0.0.1:50051"
 
 app = typer.Typer(
     name="tendhost",
@@ -13,11 +15,21 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help=(
-        "Keep a fleet of Linux hosts patched, through a tendhost server.\n\n"
-        "Exit status: 0 done, 1 something failed on a host, 2 the request was refused,"
-        " 3 the server cannot be reached."
-    ),
+    help="""Keep a fleet of Linux hosts patched, through a tendhost server.
+
+\b
+  tendhost host add web1 --addr 10.0.0.5 --tag web
+  tendhost update web1 --dry-run
+  tendhost rollout start --tag web --batch-size 2 --delay 30s --follow
+
+\b
+Exit status:
+  0    done
+  1    an operation, a check or a host of a rollout did not succeed
+  2    the request was refused: bad input, no such host, a busy host, …
+  3    the server cannot be reached, or cannot work at present
+  130  interrupted; what was begun goes on
+""",
 )
 
 
@@ -26,25 +38,32 @@ def _session(
     context: typer.Context,
     server: Annotated[
         str,
-        typer.Option(envvar="TENDHOST_SERVER", help="HOST:PORT or unix:/path of the server."),
-    ] = "127.0.0.1:50051",
-    output: Annotated[Output, typer.Option(help="For people or for programs.")] = Output.TABLE,
+        typer.Option(
+            envvar="TENDHOST_SERVER",
+            metavar="ADDRESS",
+            help="The server: HOST:PORT or unix:/path. May stand anywhere.",
+        ),
+    ] = DEFAULT_SERVER,
+    output: Annotated[
+        Output,
+        typer.Option(
+            help="Tables for people, or JSON for programs: one document, or one a line where it"
+            " goes on. May stand anywhere."
+        ),
+    ] = Output.TABLE,
 ) -> None:
     context.obj = Session(server, output)
 
 
 app.add_typer(hosts.app, name="host", help="Add, show, change and remove hosts.")
+app.command()(work.query)
+app.command()(work.update)
+app.command()(work.reboot)
+app.command()(work.check)
+app.command()(work.retry)
+app.command()(work.acknowledge)
 app.add_typer(rollouts.app, name="rollout", help="Update many hosts, a batch at a time.")
 app.add_typer(operations.app, name="operation", help="What is being done, and what was done.")
-for command in (
-    work.query,
-    work.update,
-    work.reboot,
-    work.check,
-    work.retry,
-    work.acknowledge,
-    events.events,
-    events.info,
-    events.version,
-):
-    app.command()(command)
+app.command()(events.events)
+app.command()(server.info)
+app.command()(server.version)

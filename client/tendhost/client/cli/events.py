@@ -1,108 +1,135 @@
-"""`tendhost events`, `info` and `version`."""
+"""`tendhost events`."""
 
-from importlib.metadata import version as version_of
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tendhost.client.cli.session import Session
+from tendhost.client.cli.session import Session, clean, plain, refuse
+from tendhost.client.cli.words import counted
 
 if TYPE_CHECKING:
-    from tendhost.client import Event
+    from tendhost.client import Client, Event, Snapshot
+
+LATEST = 50
+LARGEST_REVISION = 2**63 - 1
 
 
 def events(
     context: typer.Context,
-    follow: Annotated[bool, typer.Option(help="Go on as they happen.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on as they happen.")] = False,
     since: Annotated[
-        int | None, typer.Option(min=0, help="After this revision; 0: from the oldest.")
+        int | None,
+        typer.Option(
+            min=0,
+            max=LARGEST_REVISION,
+            metavar="REVISION",
+            help="Those after this revision; 0: from the oldest that is kept.",
+        ),
     ] = None,
-    host: Annotated[list[str] | None, typer.Option(help="Of these hosts only; globs too.")] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Of this host only; a glob is fine. May be repeated."),
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="TAG", help="Of hosts that have all these tags.")
+    ] = None,
+    group: Annotated[
+        list[str] | None, typer.Option(metavar="GROUP", help="Of hosts in one of these groups.")
+    ] = None,
 ) -> None:
-    """Show what happened: the last events, or with --follow what happens from now on.
+    """Show what happened, or with --follow what happens.
 
-    With --output json, one event a line.
+    \b
+      tendhost events --follow --tag web
+      tendhost events --since 1200 --output json
+
+    With --output json, one event a line. Where the events after --since are not kept any more, a
+    snapshot of the hosts comes in their place.
     """
     session: Session = context.obj
 
-    async def work(client: Any) -> None:
-        from tendhost.client import Event, HostFilter
+    async def work(client: "Client") -> None:
+        from tendhost.client import HostFilter
 
         info = await client.info()
+        if since is not None and since > info.revision:
+            refuse(f"--since: {since} is beyond the current revision, {info.revision}")
         after = since
         if after is None:
-            after = info.revision if follow else max(info.oldest_revision - 1, info.revision - 50)
-        if not follow and after >= info.revision:
+            latest = max(info.oldest_revision - 1, info.revision - LATEST)
+            after = info.revision if follow else latest
+        if not follow and after == info.revision:
             return
+        narrowed = any((host, tag, group))
+        selection = HostFilter(
+            names=tuple(host or ()), all_tags=tuple(tag or ()), groups=tuple(group or ())
+        )
         stream = client.events(
             resume_after=after,
+            log_id=info.log_id,
             until=None if follow else info.revision,
-            selection=HostFilter(names=tuple(host)) if host else None,
+            selection=selection if narrowed else None,
         )
         async for item in stream:
             if session.json:
-                session.print_json(item)
-            elif isinstance(item, Event):
-                print(_line(item), flush=True)
+                session.print_json(document(item))
             else:
-                print(
-                    f"{item.revision:>8}  the fleet as it is: {len(item.hosts)} hosts", flush=True
-                )
-
-    session.run(work, interrupted=lambda: "stopped")
-
-
-def _line(event: "Event") -> str:
-    at = event.at.astimezone().strftime("%H:%M:%S") if event.at else ""
-    kind = event.kind.replace("_", " ")
-    return f"{event.revision:>8}  {at}  {event.host:<16} {kind}  {_words(event)}".rstrip()
-
-
-def _words(event: "Event") -> str:
-    details = event.details
-    match event.kind:
-        case "state_changed":
-            return f"{details.get('from')} → {details.get('to')}  ({details.get('cause', '')})"
-        case "update_progress":
-            percent = float(str(details.get("percent", 0)))
-            return f"{details.get('phase', '')} {details.get('package', '')} {percent:.0f} %"
-        case "operation_changed":
-            parts = (details.get(name, "") for name in ("kind", "status", "step", "message"))
-            return " ".join(str(part) for part in parts if part)
-        case "rollout_changed":
-            progress = details.get("progress")
-            counts = progress if isinstance(progress, dict) else {}
-            numbers = ", ".join(f"{name} {count}" for name, count in counts.items())
-            return f"{event.rollout_id} {details.get('status')}: {numbers}"
-        case "update_completed":
-            result = details.get("result")
-            table = result if isinstance(result, dict) else {}
-            return f"{table.get('upgraded_count', 0)} packages changed"
-        case _:
-            return " ".join(f"{name}={value}" for name, value in details.items())
-
-
-def info(context: typer.Context) -> None:
-    """Show what server this is."""
-    session: Session = context.obj
-
-    async def work(client: Any) -> None:
-        found = await client.info()
-        if session.json:
-            session.print_json(found)
-        else:
-            print(f"tendhostd {found.version} at {session.server}: {found.hosts} hosts")
-            print(
-                f"event log {found.log_id}, revisions {found.oldest_revision} to {found.revision}"
-            )
+                print(_line(item), flush=True)
 
     session.run(work)
 
 
-def version(context: typer.Context) -> None:
-    """Show the version of this command."""
-    session: Session = context.obj
-    if session.json:
-        session.print_json({"version": version_of("tendhost")})
-    else:
-        print(f"tendhost {version_of('tendhost')}")
+def document(item: "Event | Snapshot") -> dict[str, object]:
+    """An item of the stream for programs: `kind` says what it is, `details` holds the rest."""
+    from tendhost.client import Snapshot
+
+    if isinstance(item, Snapshot):
+        hosts = [plain(host) for host in item.hosts]
+        return {"revision": item.revision, "kind": "snapshot", "hosts": hosts}
+    return {
+        "revision": item.revision,
+        "at": plain(item.at),
+        "host": item.host,
+        "operation_id": item.operation_id,
+        "rollout_id": item.rollout_id,
+        "kind": item.kind,
+        "details": plain(item.body),
+    }
+
+
+def _line(item: "Event | Snapshot") -> str:
+    from tendhost.client import Snapshot
+
+    if isinstance(item, Snapshot):
+        return f"{item.revision:>8}  the fleet as it is: {counted(len(item.hosts), 'host')}"
+    at = item.at.astimezone().strftime("%H:%M:%S") if item.at else ""
+    kind = item.kind.replace("_", " ")
+    return f"{item.revision:>8}  {at}  {item.host:<16} {kind:<18} {summary(item)}".rstrip()
+
+
+def summary(event: "Event") -> str:
+    """What an event says, in a few words."""
+    from tendhost import client as sdk
+
+    match event.body:
+        case sdk.StateChanged(from_state=origin, to_state=to, cause=cause):
+            words = f"{origin} → {to}  ({cause})"
+        case sdk.UpdateProgress(package=package, percent=percent, phase=phase):
+            words = f"{phase} {package} {percent:.0f} %"
+        case sdk.OperationChanged(kind=kind, status=status, step=step, message=message):
+            words = f"{kind} {status} {step} {message}"
+        case sdk.RolloutChanged(status=status, progress=progress, batch=batch, batches=batches):
+            ended = progress.completed + progress.failed + progress.skipped
+            words = f"{event.rollout_id} {status}: batch {batch} of {batches},"
+            words += f" {ended} of {progress.total_hosts} hosts ended, {progress.failed} failed"
+        case sdk.UpdateCompleted(result=result):
+            words = f"{counted(len(result.packages), 'package')} changed"
+        case sdk.HostReconfigured(fields=fields):
+            words = ", ".join(fields)
+        case sdk.HostAcknowledged(by=by):
+            words = f"by {by}" if by else ""
+        case sdk.HostDisconnected(reason=reason):
+            words = reason
+        case _:
+            words = ""
+    return clean(words)

@@ -1,6 +1,7 @@
 """`tendhost host …`."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -8,25 +9,44 @@ from tendhost.client.cli.session import Session, refuse
 from tendhost.client.cli.words import window
 
 if TYPE_CHECKING:
-    from tendhost.client import MaintenanceWindow
+    from tendhost.client import Client, MaintenanceWindow
 
 app = typer.Typer(no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="The host's name.")]
-Tags = Annotated[list[str] | None, typer.Option("--tag", help="A tag; give it as often as needed.")]
-Groups = Annotated[list[str] | None, typer.Option("--group", help="A group; may be repeated.")]
-Paths = Annotated[
-    list[str] | None, typer.Option("--compose-path", help="A compose project's folder on it.")
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The host's name.")]
+Addr = typer.Option(metavar="ADDRESS", help="Host name or IP address; 'local': the server's own.")
+Port = typer.Option(min=1, max=65_535, metavar="PORT", help="The port of its sshd.")
+User = typer.Option(metavar="USER", help="root, or one that may use sudo -n.")
+Tags = Annotated[
+    list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag. May be repeated.")
 ]
-Key = Annotated[str | None, typer.Option(help="Path of a private key on the server.")]
-HostKey = Annotated[str, typer.Option(help="The key that it must show: SHA256:… or a public key.")]
+Groups = Annotated[
+    list[str] | None, typer.Option("--group", metavar="GROUP", help="A group. May be repeated.")
+]
+Paths = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--compose-path", metavar="PATH", help="A compose project's folder on it. May be repeated."
+    ),
+]
+Key = Annotated[
+    str | None, typer.Option(metavar="PATH", help="A private key on the server. Else: its own.")
+]
+HostKey = Annotated[
+    str, typer.Option(metavar="KEY", help="The key that it must show: SHA256:… or a public key.")
+]
 AutoReboot = Annotated[
-    bool | None, typer.Option(help="Whether an update may reboot it when it needs that.")
+    bool | None,
+    typer.Option(
+        "--auto-reboot/--no-auto-reboot",
+        help="Whether an update may reboot it when it needs that.",
+    ),
 ]
 Window = Annotated[
     str | None,
     typer.Option(
         "--window",
+        metavar="WINDOW",
         help="When it may be changed: 'sat,sun 22:00-04:00 Europe/Vienna', or 'always'.",
     ),
 ]
@@ -36,9 +56,9 @@ Window = Annotated[
 def add(
     context: typer.Context,
     name: Name,
-    addr: Annotated[str, typer.Option(help="Host name or IP address.")],
-    port: Annotated[int, typer.Option(help="The port of its sshd.")] = 22,
-    user: Annotated[str, typer.Option(help="root, or one that may use sudo -n.")] = "root",
+    addr: Annotated[str, Addr],
+    port: Annotated[int, Port] = 22,
+    user: Annotated[str, User] = "root",
     ssh_key: Key = None,
     tag: Tags = None,
     group: Groups = None,
@@ -47,14 +67,19 @@ def add(
     maintenance_window: Window = None,
     host_key: HostKey = "",
 ) -> None:
-    """Register a host and pin its key.
+    """Register a host and pin the key that it shows; its fingerprint is printed.
 
-    tendhost host add web1 --addr 10.0.0.5 --user root --tag web --group production
+    \b
+      tendhost host add web1 --addr 10.0.0.5 --user root --tag web --group production
+      tendhost host add db1 --addr db1.example.org --no-auto-reboot \\
+          --window 'sat,sun 22:00-04:00 Europe/Vienna' --host-key SHA256:…
+
+    The host is connected to; nothing is changed on it.
     """
     session: Session = context.obj
-    when = _window(maintenance_window)
+    when = _window(maintenance_window) or "always"
 
-    async def work(client: Any) -> None:
+    async def work(client: "Client") -> None:
         host = await client.add_host(
             name,
             addr,
@@ -79,27 +104,47 @@ def add(
 @app.command(name="list")
 def list_(
     context: typer.Context,
-    name: Annotated[list[str] | None, typer.Option(help="A name or glob.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="A tag that it must have.")] = None,
-    any_tag: Annotated[list[str] | None, typer.Option(help="One of these tags.")] = None,
-    group: Annotated[list[str] | None, typer.Option(help="One of these groups.")] = None,
-    state: Annotated[list[str] | None, typer.Option(help="One of these states.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="A name to leave out.")] = None,
-    reboot_needed: Annotated[bool | None, typer.Option(help="Needs a reboot, or not.")] = None,
-    search: Annotated[str, typer.Option(help="The beginning of the name.")] = "",
+    name: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="One of these; a glob is fine.")
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="TAG", help="With all of these tags.")
+    ] = None,
+    any_tag: Annotated[
+        list[str] | None, typer.Option(metavar="TAG", help="With one of these tags.")
+    ] = None,
+    group: Annotated[
+        list[str] | None, typer.Option(metavar="GROUP", help="In one of these groups.")
+    ] = None,
+    state: Annotated[
+        list[str] | None, typer.Option(metavar="STATE", help="In one of these states.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Without this one.")
+    ] = None,
+    reboot_needed: Annotated[
+        bool | None,
+        typer.Option("--reboot-needed/--no-reboot-needed", help="That need a reboot, or do not."),
+    ] = None,
+    search: Annotated[str, typer.Option(metavar="TEXT", help="With a name that begins so.")] = "",
 ) -> None:
-    """Show the fleet, or a part of it."""
+    """Show the fleet, or the part of it that all the options select.
+
+    \b
+      tendhost host list --tag web --state failed
+      tendhost host list --name 'web*' --reboot-needed --output json
+    """
     session: Session = context.obj
 
-    async def work(client: Any) -> None:
+    async def work(client: "Client") -> None:
         from tendhost.client import HostFilter, HostState
         from tendhost.client.cli import render
 
         words = [word.lower() for word in state or ()]
-        unknown = set(words) - set(HostState)
-        if unknown:
-            known = ", ".join(HostState)
-            refuse(f"--state: {sorted(unknown)[0]!r} is no state; expected {known}")
+        known = [word for word in HostState if word is not HostState.UNRECOGNIZED]
+        for word in words:
+            if word not in known:
+                refuse(f"--state: {word!r} is no state; expected {', '.join(known)}")
         selection = HostFilter(
             names=tuple(name or ()),
             all_tags=tuple(tag or ()),
@@ -124,7 +169,7 @@ def show(context: typer.Context, name: Name) -> None:
     """Show all that is known of a host."""
     session: Session = context.obj
 
-    async def work(client: Any) -> None:
+    async def work(client: "Client") -> None:
         from tendhost.client.cli import render
 
         host = await client.get_host(name)
@@ -140,21 +185,28 @@ def show(context: typer.Context, name: Name) -> None:
 def set_(
     context: typer.Context,
     name: Name,
-    addr: Annotated[str | None, typer.Option(help="Host name or IP address.")] = None,
-    port: Annotated[int | None, typer.Option(help="The port of its sshd.")] = None,
-    user: Annotated[str | None, typer.Option(help="root, or one that may use sudo -n.")] = None,
+    addr: Annotated[str | None, Addr] = None,
+    port: Annotated[int | None, Port] = None,
+    user: Annotated[str | None, User] = None,
     ssh_key: Key = None,
     tag: Tags = None,
     group: Groups = None,
     compose_path: Paths = None,
     auto_reboot: AutoReboot = None,
     maintenance_window: Window = None,
-    repin: Annotated[bool, typer.Option(help="Pin the key that it shows now.")] = False,
+    repin: Annotated[
+        bool, typer.Option("--repin", help="Pin the key that it shows now, after a reinstallation.")
+    ] = False,
     host_key: HostKey = "",
 ) -> None:
-    """Change a host's configuration; what is not named stays. Tags and groups are replaced.
+    """Change a host's configuration; what is not named stays as it is.
 
-    tendhost host set web1 --tag web --tag canary --no-auto-reboot
+    \b
+      tendhost host set web1 --tag web --tag canary --no-auto-reboot
+      tendhost host set web1 --group '' --window always
+      tendhost host set web1 --repin
+
+    Tags, groups and compose paths are replaced by those that are given; '' alone means none.
     """
     session: Session = context.obj
     fields: dict[str, Any] = {
@@ -172,9 +224,11 @@ def set_(
         given["maintenance_window"] = _window(maintenance_window)
     if not given and not repin:
         refuse("nothing to change; see `tendhost host set --help`")
+    if host_key and not repin:
+        refuse("--host-key: it goes with --repin only")
 
-    async def work(client: Any) -> None:
-        host = await client.set_host(
+    async def work(client: "Client") -> None:
+        host = await client.reconfigure_host(
             name, repin_host_key=repin, expected_host_key=host_key, **given
         )
         if session.json:
@@ -186,8 +240,10 @@ def set_(
     session.run(work)
 
 
-def _window(text: str | None) -> "MaintenanceWindow | None":
-    return None if text in (None, "always") else window(text, "--window")
+def _window(text: str | None) -> "MaintenanceWindow | Literal['always'] | None":
+    if text is None:
+        return None
+    return "always" if text == "always" else window(text, "--window")
 
 
 def _without_empty(values: list[str] | None) -> list[str] | None:
@@ -200,9 +256,11 @@ def remove(context: typer.Context, name: Name) -> None:
     """Forget a host; what was done on it stays on record."""
     session: Session = context.obj
 
-    async def work(client: Any) -> None:
+    async def work(client: "Client") -> None:
         await client.remove_host(name)
-        if not session.json:
+        if session.json:
+            session.print_json({"name": name, "removed": True})
+        else:
             print(f"{name} is removed")
 
     session.run(work)
@@ -213,7 +271,7 @@ def packages(context: typer.Context, name: Name) -> None:
     """Show what the last query found installed and pending."""
     session: Session = context.obj
 
-    async def work(client: Any) -> None:
+    async def work(client: "Client") -> None:
         from tendhost.client.cli import render
 
         found = await client.inventory(name)
@@ -228,24 +286,25 @@ def packages(context: typer.Context, name: Name) -> None:
 @app.command()
 def groups(context: typer.Context) -> None:
     """Show every group with the number of its hosts."""
-    _counts(context.obj, "groups")
+    _counts(context.obj, "GROUPS", lambda client: client.groups())
 
 
 @app.command()
 def tags(context: typer.Context) -> None:
     """Show every tag with the number of its hosts."""
-    _counts(context.obj, "tags")
+    _counts(context.obj, "TAGS", lambda client: client.tags())
 
 
-def _counts(session: Session, what: str) -> None:
-    async def work(client: Any) -> None:
-        from tendhost.client.cli import render
+def _counts(
+    session: Session, title: str, ask: "Callable[[Client], Awaitable[Mapping[str, int]]]"
+) -> None:
+    async def work(client: "Client") -> None:
+        from tendhost.client.cli.console import console, table
 
-        found = await getattr(client, what)()
+        found = await ask(client)
         if session.json:
             session.print_json(found)
         else:
-            rows = ((name, str(count)) for name, count in found.items())
-            render.console.print(render.table((what.upper(), "HOSTS"), rows))
+            console.print(table((title, "HOSTS"), ((name, str(n)) for name, n in found.items())))
 
     session.run(work)

@@ -2,18 +2,26 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.live import Live
-from rich.markup import escape
 
-from tendhost.client.cli.render import coloured, console, rollout_sentence, table
+from tendhost.client.cli import render
+from tendhost.client.cli.console import coloured, console, say, table
+from tendhost.client.cli.events import summary
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.table import Table
 
-    from tendhost.client import Event, Operation, OperationHandle, Rollout, RolloutHost
+    from tendhost.client import Client, Event, Operation, OperationHandle, Rollout, RolloutHost
+
+REDRAW_SECONDS = 0.125
+MANY_HOSTS = 1000
+"""A filter holds no more names than this."""
+_ORDER = {"in_progress": 0, "failed": 1, "pending": 2, "skipped": 3, "completed": 4}
+"""What a person looks for first, where not all of it fits."""
 
 
 class Progress:
@@ -22,130 +30,169 @@ class Progress:
     def __init__(self) -> None:
         self._words: dict[str, str] = {}
 
-    async def follow(self, client: Any, after: int | None) -> None:
-        """Keep listening until cancelled."""
-        from tendhost.client import Event
-
-        async for item in client.events(resume_after=after):
-            if isinstance(item, Event):
-                self.hear(item)
-
     def hear(self, event: "Event") -> None:
         """Take note of an event."""
-        details = event.details
-        if event.kind == "update_progress":
-            package = details.get("package", "")
-            percent = float(str(details.get("percent", 0)))
-            self._words[event.host] = f"{details.get('phase', '')} {package} {percent:.0f} %"
-        elif event.kind == "operation_changed" and details.get("step"):
-            self._words[event.host] = str(details["step"]).replace("_", " ")
+        from tendhost.client import OperationChanged, UpdateProgress
+
+        match event.body:
+            case UpdateProgress():
+                self._words[event.host] = summary(event)
+            case OperationChanged(step=step) if step:
+                self._words[event.host] = step.replace("_", " ")
 
     def of(self, host: str) -> str:
         """The latest of one host."""
-        return " ".join(self._words.get(host, "").split())
+        return self._words.get(host, "")
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Have `work`, which has no end of its own, done while the context lasts."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        (outcome,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(outcome, Exception):
+        raise outcome
+
+
+@asynccontextmanager
+async def _progress(client: "Client", hosts: Collection[str]) -> AsyncIterator[Progress]:
+    """What happens on these hosts from now on, or on all where none is named."""
+    from tendhost.client import Event, HostFilter, TendhostError
+
+    selection = HostFilter(names=tuple(hosts)) if 0 < len(hosts) <= MANY_HOSTS else None
+    progress = Progress()
+
+    async def listen() -> None:
+        try:
+            async for item in client.events(selection=selection):
+                if isinstance(item, Event):
+                    progress.hear(item)
+        except TendhostError:
+            pass  # this is an ornament: what is waited for tells its own errors
+
+    async with _beside(listen()):
+        yield progress
+
+
+@asynccontextmanager
+async def _drawn(view: Callable[[], "Table"]) -> AsyncIterator[None]:
+    """A view on the terminal that is kept current, and wiped out at the end."""
+    with Live(view(), console=console, auto_refresh=False, transient=True) as live:
+
+        async def redraw() -> None:
+            while True:
+                live.update(view(), refresh=True)
+                await asyncio.sleep(REDRAW_SECONDS)
+
+        async with _beside(redraw()):
+            yield
 
 
 async def operations(
-    client: Any, handles: "Sequence[OperationHandle]", *, quiet: bool
+    client: "Client", handles: "Sequence[OperationHandle]", *, quiet: bool
 ) -> "list[Operation]":
-    """Every operation once it has ended, shown meanwhile."""
+    """Every operation once it has ended, shown meanwhile unless `quiet`."""
     if quiet:
-        return [await handle.wait() for handle in handles]
+        return await _all(handle.wait() for handle in handles)
     if not console.is_terminal:
-        return list(await asyncio.gather(*(_told(handle) for handle in handles)))
-    progress = Progress()
-    listening = asyncio.create_task(progress.follow(client, None))
-    waiting = [asyncio.create_task(handle.wait()) for handle in handles]
+        return await _all(_told(handle) for handle in handles)
+
+    def view() -> "Table":
+        rows = [(h.host, coloured(str(h.latest.status)), progress.of(h.host)) for h in handles]
+        return table(("HOST", "STATUS", ""), rows[: console.height - 2])
+
+    async with _progress(client, {handle.host for handle in handles}) as progress, _drawn(view):
+        return await _all(_watched(handle) for handle in handles)
+
+
+async def _all(works: "Iterable[Coroutine[Any, Any, Operation]]") -> "list[Operation]":
     try:
-        with Live(console=console, refresh_per_second=8, transient=True) as live:
-            while not all(task.done() for task in waiting):
-                live.update(_operations_view(handles, progress))
-                await asyncio.wait(waiting, timeout=0.15)
-        return [task.result() for task in waiting]
-    finally:
-        for task in (listening, *waiting):
-            task.cancel()
-        await asyncio.gather(listening, *waiting, return_exceptions=True)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in works]
+    except ExceptionGroup as errors:
+        # They all ask the same server, so the first one says enough.
+        raise errors.exceptions[0] from errors
+    return [task.result() for task in tasks]
 
 
-def _operations_view(handles: "Sequence[OperationHandle]", progress: Progress) -> "RenderableType":
-    rows = [(h.host, coloured(str(h.latest.status)), escape(progress.of(h.host))) for h in handles]
-    return table(("HOST", "STATUS", ""), rows)
-
-
-async def _told(handle: "OperationHandle") -> "Operation":
-    """Wait, with a line for each step."""
-    from tendhost.client import LogChunk
-
-    told: set[str] = set()
-    async for item in handle.watch(log_offset=sys.maxsize):
-        if isinstance(item, LogChunk):
-            continue
-        for step in item.steps:
-            if step.ended_at is not None and step.name not in told:
-                told.add(step.name)
-                print(f"{item.host}: {step.name}: {step.detail}", flush=True)
+async def _watched(handle: "OperationHandle") -> "Operation":
+    # Unlike wait() this tells when a queued operation begins.
+    async with aclosing(handle.watch(log_offset=sys.maxsize)) as items:
+        async for _ in items:
+            pass
     return handle.latest
 
 
-async def rollout(client: Any, id: str) -> "Rollout":
+async def _told(handle: "OperationHandle") -> "Operation":
+    """Wait, with a line for each step that has ended."""
+    told = 0
+    async with aclosing(handle.watch(log_offset=sys.maxsize)) as items:
+        async for _ in items:
+            ended = [step for step in handle.latest.steps if step.ended_at is not None]
+            for step in ended[told:]:
+                say(f"{handle.host}: {step.name}: {step.detail or step.status}")
+            told = len(ended)
+    return handle.latest
+
+
+async def rollout(client: "Client", id: str) -> "Rollout":
     """The rollout once it has ended, shown meanwhile."""
+    if not console.is_terminal:
+        return await _rollout_told(client, id)
     members: dict[str, RolloutHost] = {}
-    progress = Progress()
-    info = await client.info()
-    listening = asyncio.create_task(progress.follow(client, info.revision))
-    live = Live(console=console, refresh_per_second=8) if console.is_terminal else None
-    latest: Rollout | None = None
-    try:
-        if live is not None:
-            live.start()
-        async for update in client.watch_rollout(id):
+    latest = await client.get_rollout(id)
+
+    def view() -> "Table":
+        return _rollout_view(latest, members.values(), progress)
+
+    async with (
+        _progress(client, ()) as progress,
+        _drawn(view),
+        aclosing(client.watch_rollout(id)) as updates,
+    ):
+        async for update in updates:
             latest = update.rollout
-            for member in update.hosts:
-                former = members.get(member.host)
-                members[member.host] = member
-                if live is None and (former is None or former.status != member.status):
-                    _tell_member(member, first=former is None)
-            if live is not None:
-                live.update(_rollout_view(latest, list(members.values()), progress))
-    finally:
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
-        if live is not None:
-            live.stop()
-    assert latest is not None, "a watch begins with the rollout"
-    if live is None:
-        print(rollout_sentence(latest))
+            members.update((member.host, member) for member in update.hosts)
+    render.rollout(latest, list(members.values()))
     return latest
 
 
-def _tell_member(member: "RolloutHost", *, first: bool) -> None:
-    if first and str(member.status) == "pending":
-        return
-    detail = f": {member.detail}" if member.detail else ""
-    words = str(member.status).replace("_", " ")
-    print(f"batch {member.batch}: {member.host} {words}{detail}", flush=True)
+async def _rollout_told(client: "Client", id: str) -> "Rollout":
+    """Wait, with a line for each host that begins or ends."""
+    told: dict[str, RolloutHost] = {}
+    latest = await client.get_rollout(id)
+    async with aclosing(client.watch_rollout(id)) as updates:
+        async for update in updates:
+            latest = update.rollout
+            for member in update.hosts:
+                if told.get(member.host) != member and str(member.status) != "pending":
+                    status = str(member.status).replace("_", " ")
+                    detail = f": {member.detail}" if member.detail else ""
+                    say(f"batch {member.batch}: {member.host} {status}{detail}")
+                told[member.host] = member
+    say(f"{latest.status}: {render.rollout_sentence(latest)}")
+    return latest
 
 
 def _rollout_view(
-    found: "Rollout", members: "Sequence[RolloutHost]", progress: Progress
-) -> "RenderableType":
-    shown = table(
-        ("HOST", "BATCH", "STATUS", ""),
+    found: "Rollout", members: "Iterable[RolloutHost]", progress: Progress
+) -> "Table":
+    room = max(1, console.height - 4)
+    rows = [
         (
-            (
-                member.host,
-                str(member.batch),
-                coloured(str(member.status)),
-                escape(
-                    progress.of(member.host)
-                    if str(member.status) == "in_progress"
-                    else member.detail
-                ),
-            )
-            for member in members
-        ),
-    )
-    shown.caption = rollout_sentence(found)
+            member.host,
+            str(member.batch),
+            coloured(str(member.status)),
+            progress.of(member.host) if str(member.status) == "in_progress" else member.detail,
+        )
+        for member in sorted(members, key=lambda member: _ORDER.get(str(member.status), 0))
+    ]
+    shown = table(("HOST", "BATCH", "STATUS", ""), rows[:room])
+    more = f"\n… and {len(rows) - room} more" if len(rows) > room else ""
+    shown.caption = f"{found.status}: {render.rollout_sentence(found)}{more}"
     shown.caption_justify = "left"
     return shown

@@ -1,11 +1,16 @@
 """`tendhost operation …`."""
 
+import codecs
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tendhost.client.cli import work as working
 from tendhost.client.cli.session import Session, refuse
+
+if TYPE_CHECKING:
+    from tendhost.client import Client
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -15,18 +20,37 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="The operation's id.")]
 @app.command(name="list")
 def list_(
     context: typer.Context,
-    host: Annotated[str, typer.Option(help="Of this host only.")] = "",
-    rollout: Annotated[str, typer.Option(help="Of this rollout only.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    host: Annotated[str, typer.Option(metavar="NAME", help="Of this host only.")] = "",
+    rollout: Annotated[str, typer.Option(metavar="ID", help="Of this rollout only.")] = "",
+    status: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STATUS", help="Only those that are so, such as failed."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="At most so many.")] = 50,
 ) -> None:
-    """Show operations, newest first."""
+    """Show operations, newest first.
+
+    \b
+      tendhost operation list --host web1
+      tendhost operation list --status running --status queued
+    """
     session: Session = context.obj
 
-    async def work(client: Any) -> None:
+    async def work(client: "Client") -> None:
+        from tendhost.client import OperationStatus
         from tendhost.client.cli import render
 
+        known = [word for word in OperationStatus if word is not OperationStatus.UNRECOGNIZED]
+        for word in status or ():
+            if word not in known:
+                refuse(f"--status: {word!r} is no status; expected {', '.join(known)}")
         found = []
-        async for operation in client.operations(host=host, rollout_id=rollout):
+        async for operation in client.operations(
+            host=host,
+            rollout_id=rollout,
+            statuses=[OperationStatus(word) for word in status or ()],
+            page_size=min(limit, 1000),
+        ):
             found.append(operation)
             if len(found) == limit:
                 break
@@ -43,7 +67,7 @@ def show(context: typer.Context, id: Id) -> None:
     """Show an operation with its steps and its result."""
     session: Session = context.obj
 
-    async def work(client: Any) -> None:
+    async def work(client: "Client") -> None:
         from tendhost.client.cli import render
 
         handle = await client.operation(id)
@@ -56,35 +80,56 @@ def show(context: typer.Context, id: Id) -> None:
 
 
 @app.command()
+def watch(context: typer.Context, id: Id) -> None:
+    """Wait for an operation and show how it goes, as the command that began it would."""
+    session: Session = context.obj
+
+    async def work(client: "Client") -> int:
+        return await working.follow(session, client, [await client.operation(id)], alone=True)
+
+    session.run(work, interrupted=lambda: working.goes_on([id]))
+
+
+@app.command()
 def log(
     context: typer.Context,
     id: Id,
-    follow: Annotated[bool, typer.Option(help="Go on until the operation has ended.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on until the operation has ended.")
+    ] = False,
 ) -> None:
-    """Print what the package manager printed, byte for byte."""
-    session: Session = context.obj
-    if session.json:
-        refuse("--output: a log is printed as it is; there is no JSON form of it")
+    """Print what the package manager printed, byte for byte.
 
-    async def work(client: Any) -> None:
+    With --output json, an object with a part of the text on each line.
+    """
+    session: Session = context.obj
+
+    async def work(client: "Client") -> None:
         handle = await client.operation(id)
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         async for data in handle.log(follow=follow):
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+            if session.json:
+                session.print_json({"text": decoder.decode(data)})
+            else:
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
 
     session.run(work)
 
 
 @app.command()
 def cancel(context: typer.Context, id: Id) -> None:
-    """Ask an operation to stop where that is sound; a package transaction is never interrupted."""
+    """Ask an operation to stop where that is sound.
+
+    A package transaction that is under way is never interrupted.
+    """
     session: Session = context.obj
 
-    async def work(client: Any) -> None:
+    async def work(client: "Client") -> None:
         handle = await client.operation(id)
         message = await handle.cancel()
         if session.json:
-            session.print_json(handle.latest)
+            session.print_json({"message": message, "operation": handle.latest})
         else:
             print(message)
 

@@ -1,13 +1,22 @@
 """What the command prints for people: tables, one host, one operation, one result."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from tendhost.client.cli.words import ago, lasting
+from tendhost.client.cli.console import (
+    Cell,
+    clean_part,
+    coloured,
+    console,
+    say,
+    shortened,
+    show,
+    table,
+)
+from tendhost.client.cli.words import ago, counted, lasting
 
 if TYPE_CHECKING:
     from tendhost.client import (
@@ -15,59 +24,24 @@ if TYPE_CHECKING:
         Inventory,
         MaintenanceWindow,
         Operation,
+        PackageChange,
+        PendingPackage,
         Rollout,
         RolloutHost,
         UpdateResult,
     )
 
-console = Console(highlight=False, soft_wrap=True)
-
-_COLOURS = {
-    "idle": "green",
-    "succeeded": "green",
-    "completed": "green",
-    "pending_updates": "yellow",
-    "waiting_reboot": "yellow",
-    "queued": "yellow",
-    "paused": "yellow",
-    "skipped": "yellow",
-    "failed": "bold red",
-    "cancelled": "magenta",
-    "querying": "cyan",
-    "updating": "cyan",
-    "rebooting": "cyan",
-    "verifying": "cyan",
-    "running": "cyan",
-    "in_progress": "cyan",
-}
-
-
-def coloured(word: str) -> str:
-    """A state in its colour."""
-    colour = _COLOURS.get(word)
-    return f"[{colour}]{word}[/]" if colour else word
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A table without frames, for eyes and for cut(1)."""
-    made = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for position, column in enumerate(columns):
-        made.add_column(column, no_wrap=position == 0)
-    for row in rows:
-        made.add_row(*row)
-    return made
-
 
 def hosts(found: Sequence["Host"]) -> None:
     """The fleet."""
     if not found:
-        console.print("no hosts")
+        say("no hosts")
         return
     columns = ("NAME", "STATE", "PENDING", "SECURITY", "REBOOT", "UPDATED", "TAGS", "PROBLEM")
     console.print(table(columns, (_host_row(host) for host in found)))
 
 
-def _host_row(host: "Host") -> tuple[str, ...]:
+def _host_row(host: "Host") -> tuple[Cell, ...]:
     known = host.queried_at is not None
     return (
         host.name,
@@ -76,8 +50,8 @@ def _host_row(host: "Host") -> tuple[str, ...]:
         str(host.pending_security_updates) if known else "?",
         {"needed": "needed", "not_needed": "no"}.get(str(host.reboot.need), "?"),
         ago(host.last_updated),
-        escape(",".join(host.tags)),
-        escape(host.error[:60]),
+        ",".join(host.tags),
+        shortened(host.error),
     )
 
 
@@ -90,52 +64,61 @@ def host(found: "Host") -> None:
     if found.queried_at is not None:
         pending = f"{found.pending_updates}, {found.pending_security_updates} of them security"
         pending += f" (asked {ago(found.queried_at)})"
-    lines = {
+    lines: dict[str, Cell] = {
         "name": found.name,
         "state": coloured(str(found.state)),
-        "address": escape(f"{found.user}@{found.addr}:{found.port}"),
-        "host key": found.host_key_fingerprint,
-        "system": escape(found.os_name) or "not known yet",
-        "tags": escape(", ".join(found.tags)) or "none",
-        "groups": escape(", ".join(found.groups)) or "none",
+        "address": found.addr if found.addr == "local" else _address(found),
+        "host key": found.host_key_fingerprint or "none",
+        "system": found.os_name or "not known yet",
+        "tags": ", ".join(found.tags) or "none",
+        "groups": ", ".join(found.groups) or "none",
+        "compose stacks": ", ".join(found.compose_paths) or "none",
         "pending": pending,
-        "reboot": escape(reboot),
+        "reboot": reboot,
         "may reboot by itself": "yes" if found.auto_reboot else "no",
-        "window": _window(found.maintenance_window),
+        "may be changed": window(found.maintenance_window),
         "healthy": {None: "never checked", True: "yes", False: "no"}[found.healthy],
         "updated": ago(found.last_updated),
     }
     if found.error:
-        lines["last problem"] = escape(found.error)
-    width = max(map(len, lines))
-    for name, value in lines.items():
-        console.print(f"{name:<{width}}  {value}")
-    if found.failure is not None:
-        failure = found.failure
-        console.print(
-            f"\n[bold red]failed[/] in step {failure.step}, {ago(failure.failed_at)},"
-            f" after {failure.retry_count} retries: {escape(failure.problem.message)}"
-        )
-        seen = f"seen by {failure.acknowledged_by}" if failure.acknowledged_by else "not seen yet"
-        console.print(f"  {escape(seen)}; `tendhost retry {found.name}` does it once more")
+        lines["last problem"] = found.error
+    show(lines)
+    if found.failure is None:
+        return
+    failure = found.failure
+    retries = f", after {counted(failure.retry_count, 'try')}" if failure.retry_count else ""
+    retries = retries.replace("trys", "tries")
+    when = f" in step {failure.step}, {ago(failure.failed_at)}{retries}: "
+    say("")
+    say(coloured("failed"), when, failure.problem.message)
+    seen = f"seen by {failure.acknowledged_by}" if failure.acknowledged_by else "not seen yet"
+    say(f"  {seen}; once it is mended, `tendhost retry {found.name}` does it once more")
 
 
-def _window(window: "MaintenanceWindow | None") -> str:
-    if window is None:
+def _address(found: "Host") -> str:
+    addr = f"[{found.addr}]" if ":" in found.addr else found.addr
+    return f"{found.user}@{addr}:{found.port}"
+
+
+def window(found: "MaintenanceWindow | None") -> str:
+    """When a host may be changed, as a user would type it."""
+    if found is None:
         return "always"
-    days = ",".join(window.days) or "daily"
-    return f"{days} {window.start}-{window.end} {window.time_zone}"
+    days = ",".join(found.days) or "daily"
+    return f"{days} {found.start}-{found.end} {found.time_zone}"
 
 
 def inventory(found: "Inventory") -> None:
     """What is installed and pending on a host."""
-    system = f"{found.os_name}, kernel {found.kernel}, {found.architecture}"
-    console.print(f"{escape(system)}; asked {ago(found.collected_at)}")
+    say(
+        f"{found.os_name}, kernel {found.kernel}, {found.architecture};"
+        f" asked {ago(found.collected_at)}"
+    )
     if found.pending_updates:
-        console.print()
+        say("")
         rows = (
             (
-                escape(p.name),
+                p.name,
                 p.from_version or "(new)",
                 p.to_version,
                 "security" if p.security else "",
@@ -144,24 +127,24 @@ def inventory(found: "Inventory") -> None:
             for p in found.pending_updates
         )
         console.print(table(("PENDING", "FROM", "TO", "", "WITHHELD"), rows))
-    console.print()
+    say("")
     console.print(table(("INSTALLED", "VERSION"), ((p.name, p.version) for p in found.packages)))
 
 
 def operations(found: Sequence["Operation"]) -> None:
     """Operations, newest first."""
     if not found:
-        console.print("no operations")
+        say("no operations")
         return
     rows = (
         (
             o.id,
-            escape(o.host),
-            str(o.kind) + (" (dry run)" if o.dry_run else ""),
+            o.host,
+            _kind(o),
             coloured(str(o.status)),
             ago(o.created_at),
             lasting(o.started_at, o.ended_at),
-            escape(o.problem.message[:60] if o.problem else ""),
+            shortened(o.problem.message if o.problem else ""),
         )
         for o in found
     )
@@ -169,71 +152,104 @@ def operations(found: Sequence["Operation"]) -> None:
     console.print(table(columns, rows))
 
 
+def _kind(found: "Operation") -> str:
+    return f"{found.kind} (dry run)" if found.dry_run else str(found.kind)
+
+
 def operation(found: "Operation") -> None:
     """One operation with its steps and its result."""
-    kind = f"{found.kind} (dry run)" if found.dry_run else str(found.kind)
-    console.print(f"{found.id}  {escape(found.host)}  {kind}  {coloured(str(found.status))}")
+    say(f"{found.id}  {found.host}  {_kind(found)}  ", coloured(str(found.status)))
     by = f" by {found.created_by}" if found.created_by else ""
     rollout = f", rollout {found.rollout_id}" if found.rollout_id else ""
-    console.print(f"asked for {ago(found.created_at)}{escape(by)}{rollout}")
+    say(f"asked for {ago(found.created_at)}{by}{rollout}")
     for step in found.steps:
-        console.print(
-            f"  {step.name:<13}{coloured(str(step.status))}"
-            f"  {lasting(step.started_at, step.ended_at):>7}  {escape(step.detail)}"
-        )
-    result(found)
+        took = lasting(step.started_at, step.ended_at)
+        status = coloured(str(step.status))
+        status.pad_right(10 - len(status))
+        say(Text(f"  {step.name:<13}"), status, Text(f" {took:>7}  "), step.detail)
+    if found.ended:
+        result(found)
 
 
 def result(found: "Operation") -> None:
-    """What came of an operation, in a sentence, with the packages."""
-    name = escape(found.host)
+    """What came of an operation: a sentence, and the packages."""
+    name = f"{found.host}: "
     if found.problem is not None:
-        failed = next((s.name for s in found.steps if str(s.status) == "failed"), "")
-        at = f" in step {failed}" if failed else ""
-        console.print(f"{name}: [bold red]failed[/]{at}: {escape(found.problem.message)}")
+        step = next((s.name for s in found.steps if str(s.status) == "failed"), "")
+        at = f" in step {step}: " if step else ": "
+        say(name, coloured("failed"), at, found.problem.message)
     elif str(found.status) == "cancelled":
-        console.print(f"{name}: cancelled")
+        say(name, "cancelled")
     elif found.health is not None:
-        console.print(f"{name}: {escape(found.health.message)}")
+        say(
+            name,
+            Text("" if found.health.healthy else "unhealthy: ", "bold red"),
+            found.health.message,
+        )
     elif found.update is not None:
-        console.print(f"{name}: {_update_sentence(found.update, dry_run=found.dry_run)}")
-    elif found.status.ended:
-        detail = found.steps[-1].detail if found.steps else str(found.status)
-        console.print(f"{name}: {escape(detail)}")
+        say(name, update_sentence(found.update, dry_run=found.dry_run))
+    else:
+        say(name, found.steps[-1].detail if found.steps else str(found.status))
     if found.update is not None:
         _update_details(found.update, dry_run=found.dry_run)
 
 
-def _update_sentence(update: "UpdateResult", *, dry_run: bool) -> str:
-    count = len(update.packages)
-    noun = "package" if count == 1 else "packages"
-    if dry_run:
-        return f"an update would change {count} {noun}" if count else "an update would do nothing"
-    words = [f"{count} {noun} changed" if count else "nothing to update"]
+def update_sentence(update: "UpdateResult", *, dry_run: bool) -> str:
+    """What an update did or would do, in a sentence."""
+    verb = " would be" if dry_run else ""
+    counts = {"upgraded": 0, "installed": 0, "removed": 0}
+    for change in update.packages:
+        counts[_verb(change)] += 1
+    parts = [
+        f"{counted(count, 'package')}{verb} {participle}"
+        for participle, count in counts.items()
+        if count
+    ]
+    if not parts:
+        parts.append("nothing would be done" if dry_run else "nothing to do")
     if update.rebooted:
-        words.append("rebooted")
+        parts.append("rebooted")
     if update.reboot_required:
-        words.append("[yellow]a reboot is still needed[/]")
-    return ", ".join(words)
+        parts.append("a reboot is needed")
+    return ", ".join(parts)
+
+
+def _verb(change: "PackageChange") -> str:
+    if not change.from_version:
+        return "installed"
+    return "upgraded" if change.to_version else "removed"
 
 
 def _update_details(update: "UpdateResult", *, dry_run: bool) -> None:
-    for change in update.packages:
-        was = change.from_version or "(new)"
-        now = change.to_version or "(removed)"
-        console.print(f"  {escape(change.name)}  {was} → {now}")
-    for package in update.withheld:
-        why = str(package.withheld).replace("_", " ")
-        verb = "would be" if dry_run else "was"
-        console.print(f"  {escape(package.name)}  {package.to_version} {verb} left alone: {why}")
+    rows: list[tuple[str, ...]] = [
+        (f"  {c.name}", c.from_version or "(new)", "→", c.to_version or "(removed)", "")
+        for c in update.packages
+    ]
+    rows += [
+        (f"  {p.name}", p.from_version, "→", p.to_version, f"left alone: {_why(p)}")
+        for p in update.withheld
+    ]
+    if rows:
+        made = Table.grid(padding=(0, 2))
+        for row in rows:
+            made.add_row(*map(clean_part, row))
+        console.print(made)
     for path in update.kept_conffiles:
-        console.print(f"  {escape(path)}  kept as it was, although the package ships another")
+        say(f"  {path}  kept as it was, although its package ships another one")
+
+
+def _why(package: "PendingPackage") -> str:
+    return {
+        "held": "held by the administrator",
+        "kept_back": "kept back, it would remove another package",
+        "phased": "phased, this host's turn has not come",
+    }.get(str(package.withheld), str(package.withheld))
 
 
 def rollouts(found: Sequence["Rollout"]) -> None:
     """Rollouts, newest first."""
     if not found:
-        console.print("no rollouts")
+        say("no rollouts")
         return
     columns = ("ID", "STATUS", "BATCH", "HOSTS", "DONE", "FAILED", "SKIPPED", "BEGUN")
     rows = (
@@ -255,8 +271,11 @@ def rollouts(found: Sequence["Rollout"]) -> None:
 def rollout(found: "Rollout", members: Sequence["RolloutHost"]) -> None:
     """One rollout with its hosts."""
     kind = " (dry run)" if found.dry_run else ""
-    console.print(f"{found.id}{kind}  {coloured(str(found.status))}  {rollout_sentence(found)}")
-    console.print(members_table(members))
+    say(f"{found.id}{kind}  ", coloured(str(found.status)), f"  {rollout_sentence(found)}")
+    rows = (
+        (m.host, str(m.batch), coloured(str(m.status)), m.operation_id, m.detail) for m in members
+    )
+    console.print(table(("HOST", "BATCH", "STATUS", "OPERATION", ""), rows))
 
 
 def rollout_sentence(found: "Rollout") -> str:
@@ -270,10 +289,5 @@ def rollout_sentence(found: "Rollout") -> str:
         "skipped": progress.skipped,
     }
     counts = ", ".join(f"{count} {word}" for word, count in parts.items() if count)
-    return f"batch {found.batch} of {found.batches}; {progress.total_hosts} hosts: {counts}"
-
-
-def members_table(members: Sequence["RolloutHost"]) -> Table:
-    """The hosts of a rollout."""
-    rows = ((m.host, str(m.batch), coloured(str(m.status)), escape(m.detail)) for m in members)
-    return table(("HOST", "BATCH", "STATUS", ""), rows)
+    batch = f"batch {found.batch} of {found.batches}"
+    return f"{batch}; {counted(progress.total_hosts, 'host')}: {counts}"

@@ -1,11 +1,15 @@
 """`tendhost rollout …`."""
 
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tendhost.client.cli.session import DONE, HOST_FAILED, Session
-from tendhost.client.cli.words import duration
+from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session
+from tendhost.client.cli.words import counted, duration
+
+if TYPE_CHECKING:
+    from tendhost.client import Client, Rollout
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -15,22 +19,45 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="The rollout's id.")]
 @app.command()
 def start(
     context: typer.Context,
-    tag: Annotated[list[str] | None, typer.Option(help="A tag that hosts must have.")] = None,
-    group: Annotated[list[str] | None, typer.Option(help="One of these groups.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="A host to leave out.")] = None,
-    batch_size: Annotated[int, typer.Option(help="How many hosts at a time.")] = 2,
-    delay: Annotated[str, typer.Option(help="The pause between batches: 30s, 5m, 0.")] = "30s",
-    dry_run: Annotated[bool, typer.Option(help="Only find out what it would do.")] = False,
-    follow: Annotated[bool, typer.Option(help="Watch it to its end.")] = False,
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="TAG", help="A tag that hosts must have.")
+    ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP", help="A group that hosts may be in; one of them suffices."),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A host to leave out.")
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, max=10_000, metavar="NUMBER", help="How many hosts at a time.")
+    ] = 2,
+    delay: Annotated[
+        str,
+        typer.Option(
+            metavar="DURATION",
+            help="The pause after a batch has ended: 30s, 5m, 1h30m or 0.",
+        ),
+    ] = "30s",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only find out what the updates would do.")
+    ] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Watch it to its end.")] = False,
 ) -> None:
     """Begin to update every host that has all the tags, a batch at a time.
 
-    tendhost rollout start --tag web --batch-size 2 --delay 30s
+    \b
+      tendhost rollout start --tag web --batch-size 2 --delay 30s
+      tendhost rollout start --group production --exclude db1 --dry-run --follow
+
+    Without --tag and --group: the whole fleet. A host that fails does not stop the others; the
+    exit status of --follow is 1 then.
     """
     session: Session = context.obj
     pause = duration(delay, "--delay")
+    begun: list[str] = []
 
-    async def work(client: Any) -> int:
+    async def work(client: "Client") -> int:
         rollout = await client.start_rollout(
             tags=tag or (),
             groups=group or (),
@@ -39,53 +66,77 @@ def start(
             delay=pause,
             dry_run=dry_run,
         )
+        begun.append(rollout.id)
+        if not session.json:
+            hosts = counted(rollout.progress.total_hosts, "host")
+            batches = "1 batch" if rollout.batches == 1 else f"{rollout.batches} batches"
+            print(f"rollout {rollout.id} has begun: {hosts} in {batches}")
         if follow:
             return await _watched(session, client, rollout.id)
         if session.json:
             session.print_json(rollout)
         else:
-            hosts = rollout.progress.total_hosts
-            print(f"rollout {rollout.id} has begun: {hosts} hosts in {rollout.batches} batches")
             print(f"watch it with: tendhost rollout watch {rollout.id}")
         return DONE
 
-    session.run(work, interrupted=lambda: "the rollout goes on without you")
+    session.run(work, interrupted=lambda: _goes_on(begun))
 
 
 @app.command()
 def watch(context: typer.Context, id: Id) -> None:
-    """Follow a rollout to its end. With --output json, a line whenever it has changed."""
+    """Follow a rollout to its end.
+
+    The exit status is 1 when a host failed or the rollout was cancelled. With --output json, a line
+    whenever it has changed: the rollout, and those of its hosts that changed.
+    """
     session: Session = context.obj
-    session.run(
-        lambda client: _watched(session, client, id),
-        interrupted=lambda: (
-            f"the rollout goes on without you; stop it with: tendhost rollout cancel {id}"
-        ),
+    session.run(lambda client: _watched(session, client, id), interrupted=lambda: _goes_on([id]))
+
+
+def _goes_on(begun: list[str]) -> str:
+    if not begun:
+        return "interrupted"
+    (id,) = begun
+    return (
+        "the rollout goes on without you\n"
+        f"  tendhost rollout watch {id}   to watch it again\n"
+        f"  tendhost rollout cancel {id}  to start no further hosts"
     )
 
 
-async def _watched(session: Session, client: Any, id: str) -> int:
+async def _watched(session: Session, client: "Client", id: str) -> int:
     from tendhost.client.cli import live
 
     if session.json:
-        failed = 0
+        latest = None
         async for update in client.watch_rollout(id):
             session.print_json(update)
-            failed = update.rollout.progress.failed
-        return HOST_FAILED if failed else DONE
-    rollout = await live.rollout(client, id)
-    return HOST_FAILED if rollout.progress.failed else DONE
+            latest = update.rollout
+    else:
+        latest = await live.rollout(client, id)
+    return DONE if latest and _went_well(latest) else NOT_SUCCEEDED
+
+
+def _went_well(rollout: "Rollout") -> bool:
+    return str(rollout.status) == "completed" and rollout.progress.failed == 0
 
 
 @app.command(name="list")
-def list_(context: typer.Context) -> None:
+def list_(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="At most so many.")] = 50,
+) -> None:
     """Show the rollouts, newest first."""
     session: Session = context.obj
 
-    async def work(client: Any) -> None:
+    async def work(client: "Client") -> None:
         from tendhost.client.cli import render
 
-        found = [rollout async for rollout in client.rollouts()]
+        found: list[Rollout] = []
+        async for rollout in client.rollouts(page_size=min(limit, 1000)):
+            found.append(rollout)
+            if len(found) == limit:
+                break
         if session.json:
             session.print_json(found)
         else:
@@ -99,7 +150,7 @@ def show(context: typer.Context, id: Id) -> None:
     """Show a rollout with its hosts."""
     session: Session = context.obj
 
-    async def work(client: Any) -> None:
+    async def work(client: "Client") -> None:
         from tendhost.client.cli import render
         from tendhost.client.cli.session import plain
 
@@ -118,24 +169,24 @@ def show(context: typer.Context, id: Id) -> None:
 @app.command()
 def pause(context: typer.Context, id: Id) -> None:
     """Start nothing new; what runs goes on."""
-    _steer(context.obj, id, "pause_rollout")
+    _steer(context.obj, lambda client: client.pause_rollout(id))
 
 
 @app.command()
 def resume(context: typer.Context, id: Id) -> None:
     """Go on with a paused rollout."""
-    _steer(context.obj, id, "resume_rollout")
+    _steer(context.obj, lambda client: client.resume_rollout(id))
 
 
 @app.command()
 def cancel(context: typer.Context, id: Id) -> None:
     """Start nothing new any more; what runs goes on to its end."""
-    _steer(context.obj, id, "cancel_rollout")
+    _steer(context.obj, lambda client: client.cancel_rollout(id))
 
 
-def _steer(session: Session, id: str, call: str) -> None:
-    async def work(client: Any) -> None:
-        rollout = await getattr(client, call)(id)
+def _steer(session: Session, ask: "Callable[[Client], Awaitable[Rollout]]") -> None:
+    async def work(client: "Client") -> None:
+        rollout = await ask(client)
         if session.json:
             session.print_json(rollout)
         else:

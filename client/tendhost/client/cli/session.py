@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass, is_dataclass
@@ -14,7 +15,7 @@ import typer
 if TYPE_CHECKING:
     from tendhost.client import Client, TendhostError
 
-DONE, HOST_FAILED, REFUSED, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, NOT_SUCCEEDED, REFUSED, NO_SERVER, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 class Output(StrEnum):
@@ -45,14 +46,15 @@ class Session:
         """Do `work` with an open client and exit with what it returns, or with an error's status."""
         try:
             status = asyncio.run(self._opened(work))
+            sys.stdout.flush()
         except KeyboardInterrupt:
             print(f"\n{interrupted()}", file=sys.stderr)
             status = INTERRUPTED
         except BrokenPipeError:
-            # Whoever read us has seen enough. Nothing may be flushed into the pipe at exit, either.
-            sys.stdout = None
+            # Whoever read us has seen enough. What is still buffered must not fail at exit, either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             status = DONE
-        raise typer.Exit(status or DONE)
+        raise typer.Exit(status)
 
     async def _opened(self, work: "Callable[[Client], Coroutine[Any, Any, int | None]]") -> int:
         from tendhost.client import Client, TendhostError
@@ -61,7 +63,7 @@ class Session:
             async with Client(self.server) as client:
                 return await work(client) or DONE
         except TendhostError as error:
-            return _told(error)
+            return tell(error)
 
     def print_json(self, value: object) -> None:
         """Print one document, on one line."""
@@ -74,16 +76,28 @@ def refuse(text: str) -> NoReturn:
     raise typer.Exit(REFUSED)
 
 
-def _told(error: "TendhostError") -> int:
-    from tendhost.client import ServerUnreachable
+def tell(error: "TendhostError") -> int:
+    """Tell the user of an error, in one line for each thing that is wrong; gives the exit status."""
+    from tendhost.client import ServerFailed
 
-    if error.violations:
-        for violation in error.violations:
-            field = violation.field.removeprefix("config.").removeprefix("spec.")
-            print(f"error: {field}: {violation.description}", file=sys.stderr)
-    else:
-        print(f"error: {error.message}", file=sys.stderr)
-    return UNREACHABLE if isinstance(error, ServerUnreachable) else REFUSED
+    lines = [f"{_option(v.field)}: {v.description}" for v in error.violations]
+    for line in lines or [error.message]:
+        print(f"error: {clean(line)}", file=sys.stderr)
+    return NO_SERVER if isinstance(error, ServerFailed) else REFUSED
+
+
+def _option(field: str) -> str:
+    """A field of a request in the words of the command line."""
+    return field.removeprefix("config.").removeprefix("spec.").removeprefix("policy.")
+
+
+def clean(text: str) -> str:
+    """`text` on one line, without anything that could steer a terminal: hosts have a say in it."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in _joined(text))
+
+
+def _joined(text: str) -> str:
+    return " ".join(text.split())
 
 
 def plain(value: object) -> object:

@@ -1,33 +1,55 @@
 """`tendhost query`, `update`, `reboot`, `check`, `retry` and `acknowledge`."""
 
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from tendhost.client.cli.session import DONE, HOST_FAILED, Session
+from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session, tell
 
 if TYPE_CHECKING:
-    from tendhost.client import Operation, OperationHandle
+    from tendhost.client import Client, Operation, OperationHandle
 
-Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="The hosts.")]
-Wait = Annotated[bool, typer.Option(help="Wait for the end, or only begin.")]
-Queue = Annotated[bool, typer.Option(help="Wait for what the host is busy with.")]
+Names = Annotated[list[str], typer.Argument(metavar="NAME", help="The hosts.")]
+Wait = Annotated[
+    bool, typer.Option("--wait/--no-wait", help="Wait for the end, or print the operation's id.")
+]
+Queue = Annotated[
+    bool, typer.Option("--queue", help="Wait for what the host is busy with instead of failing.")
+]
 
 
 def query(context: typer.Context, names: Names, wait: Wait = True, queue: Queue = False) -> None:
-    """Ask hosts what is installed, what is pending, and whether a reboot is due."""
+    """Ask hosts what is installed and pending.
+
+    Whether a reboot is due, too. `tendhost host packages` shows what was found.
+
+    \b
+      tendhost query web1 web2
+    """
     _work(context.obj, names, wait, lambda client, name: client.query(name, queue=queue))
 
 
 def update(
     context: typer.Context,
     names: Names,
-    dry_run: Annotated[bool, typer.Option(help="Only find out what it would do.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only find out what it would do.")
+    ] = False,
     wait: Wait = True,
     queue: Queue = False,
 ) -> None:
-    """Update hosts: query, upgrade, reboot if needed and allowed, verify."""
+    """Update hosts: query, upgrade, reboot, verify.
+
+    \b
+      tendhost update web1 --dry-run
+      tendhost update web1 web2
+      tendhost update web1 --no-wait
+
+    A host is rebooted where it needs that and its configuration allows it. For many hosts in
+    batches, see `tendhost rollout start --help`.
+    """
     _work(
         context.obj,
         names,
@@ -42,7 +64,10 @@ def reboot(context: typer.Context, names: Names, wait: Wait = True, queue: Queue
 
 
 def check(context: typer.Context, names: Names, wait: Wait = True, queue: Queue = False) -> None:
-    """Check the health of hosts; nothing is changed."""
+    """Check the health of hosts; nothing is changed.
+
+    An unhealthy host makes the exit status 1.
+    """
     _work(context.obj, names, wait, lambda client, name: client.check(name, queue=queue))
 
 
@@ -52,59 +77,100 @@ def retry(context: typer.Context, names: Names, wait: Wait = True) -> None:
 
 
 def acknowledge(context: typer.Context, names: Names) -> None:
-    """Record that you have seen why hosts failed; they stay in `failed`."""
+    """Record that you have seen a failure; it stays one."""
     session: Session = context.obj
 
-    async def work(client: Any) -> None:
-        for name in names:
-            host = await client.acknowledge(name)
-            if session.json:
-                session.print_json(host)
-            else:
-                print(f"{name}: the failure is acknowledged")
+    async def work(client: "Client") -> int:
+        hosts, status = await each(names, client.acknowledge)
+        if session.json:
+            session.print_json(hosts[0] if len(names) == 1 and hosts else hosts)
+        else:
+            for host in hosts:
+                print(f"{host.name}: the failure is acknowledged")
+        return status
 
     session.run(work)
+
+
+async def each(names: Iterable[str], ask: Callable[[str], Awaitable[Any]]) -> tuple[list[Any], int]:
+    """What came of asking for every host; one that is refused is told of and does not stop the rest.
+
+    Raises ServerFailed.
+    """
+    from tendhost.client import ServerFailed, TendhostError
+
+    answers, status = [], DONE
+    for name in dict.fromkeys(names):
+        try:
+            answers.append(await ask(name))
+        except ServerFailed:
+            raise
+        except TendhostError as error:
+            status = tell(error)
+    return answers, status
 
 
 def _work(
     session: Session,
     names: list[str],
     wait: bool,
-    begin: "Callable[[Any, str], Awaitable[OperationHandle]]",
+    begin: "Callable[[Client, str], Awaitable[OperationHandle]]",
 ) -> NoReturn:
     begun: list[str] = []
 
-    async def work(client: Any) -> int:
-        from tendhost.client.cli import live, render
+    async def work(client: "Client") -> int:
+        async def ask(name: str) -> "OperationHandle":
+            handle = await begin(client, name)
+            begun.append(handle.id)
+            return handle
 
-        handles = []
-        for name in names:
-            handles.append(await begin(client, name))
-            begun.append(handles[-1].id)
-        if wait:
-            ended = await live.operations(client, handles, quiet=session.json)
-        else:
-            ended = [handle.latest for handle in handles]
-        if session.json:
-            session.print_json(ended[0] if len(ended) == 1 else ended)
-        else:
-            for operation in ended:
-                if wait:
-                    render.result(operation)
-                else:
-                    print(f"{operation.host}: {operation.kind} {operation.id}")
-        return HOST_FAILED if wait and any(map(_went_badly, ended)) else DONE
+        handles, refused = await each(names, ask)
+        if not wait:
+            _print_ids(session, handles, alone=len(names) == 1)
+            return refused
+        followed = await follow(session, client, handles, alone=len(names) == 1)
+        return refused or followed
 
-    session.run(work, interrupted=lambda: _how_to_look(begun))
+    session.run(work, interrupted=lambda: goes_on(begun))
 
 
-def _how_to_look(begun: list[str]) -> str:
+def _print_ids(session: Session, handles: "list[OperationHandle]", *, alone: bool) -> None:
+    if session.json:
+        latest = [handle.latest for handle in handles]
+        session.print_json(latest[0] if alone and latest else latest)
+        return
+    for handle in handles:
+        print(handle.id)
+
+
+async def follow(
+    session: Session, client: "Client", handles: "list[OperationHandle]", *, alone: bool
+) -> int:
+    """Wait for operations, show what comes of them, and give the exit status."""
+    from tendhost.client import ServerFailed
+    from tendhost.client.cli import live, render
+
+    try:
+        ended = await live.operations(client, handles, quiet=session.json)
+    except ServerFailed:
+        print(goes_on([handle.id for handle in handles]), file=sys.stderr)
+        raise
+    if session.json:
+        session.print_json(ended[0] if alone and ended else ended)
+    else:
+        for operation in ended:
+            render.result(operation)
+    return NOT_SUCCEEDED if any(map(_went_badly, ended)) else DONE
+
+
+def goes_on(begun: list[str]) -> str:
+    """What to tell somebody who cannot or will not wait for the end."""
     if not begun:
         return "interrupted"
-    lines = "\n".join(f"  tendhost operation show {id}" for id in begun)
-    return f"it goes on without you; look at it with\n{lines}"
+    lines = "\n".join(f"  tendhost operation watch {id}" for id in begun)
+    return f"it goes on without you; watch it with\n{lines}"
 
 
 def _went_badly(operation: "Operation") -> bool:
     unhealthy = operation.health is not None and not operation.health.healthy
-    return str(operation.status) != "succeeded" or unhealthy
+    return not operation.succeeded or unhealthy

@@ -1,0 +1,40 @@
+"""`tendhost info` and `version`."""
+
+from importlib.metadata import version as version_of
+from typing import TYPE_CHECKING
+
+import typer
+
+from tendhost.client.cli.session import Session
+
+if TYPE_CHECKING:
+    from tendhost.client import Client
+
+
+def info(context: typer.Context) -> None:
+    """Show what server this is."""
+    session: Session = context.obj
+
+    async def work(client: "Client") -> None:
+        from tendhost.client.cli.words import counted
+
+        found = await client.info()
+        if session.json:
+            session.print_json(found)
+        else:
+            hosts = counted(found.hosts, "host")
+            print(f"tendhostd {found.version} at {session.server}: {hosts}")
+            print(
+                f"event log {found.log_id}, revisions {found.oldest_revision} to {found.revision}"
+            )
+
+    session.run(work)
+
+
+def version(context: typer.Context) -> None:
+    """Show the version of this command."""
+    session: Session = context.obj
+    if session.json:
+        session.print_json({"version": version_of("tendhost")})
+    else:
+        print(f"tendhost {version_of('tendhost')}")

@@ -1,0 +1,205 @@
+"""What can be asked of a server about hosts, and begun on one of them."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, Literal
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from tendhost.client import convert
+from tendhost.client.operations import OperationHandle
+from tendhost.client.transport import Connected, new_request_id
+from tendhost.client.values import Host, HostFilter, Inventory, MaintenanceWindow
+from tendhost.v1 import host_pb2
+from tendhost.v1 import host_service_pb2 as pb
+from tendhost.v1.host_service_pb2_grpc import HostServiceStub
+
+REGISTER_SECONDS = 90.0
+"""A host that does not answer takes the server's timeouts, up to a minute, to be found out."""
+PAGE = 500
+
+Always = Literal["always"]
+
+
+class HostCalls(Connected):
+    """The registry of hosts, and the work on one host."""
+
+    @property
+    def _hosts(self) -> HostServiceStub:
+        return HostServiceStub(self._transport.calls)
+
+    async def add_host(
+        self,
+        name: str,
+        addr: str,
+        *,
+        port: int = 22,
+        user: str = "root",
+        ssh_key: str = "",
+        compose_paths: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        groups: Sequence[str] = (),
+        auto_reboot: bool = True,
+        maintenance_window: MaintenanceWindow | Always = "always",
+        expected_host_key: str = "",
+    ) -> Host:
+        """Register a host and pin the key that it shows, or that `expected_host_key` names."""
+        config, _ = _config(
+            name,
+            addr=addr,
+            port=port,
+            user=user,
+            ssh_key=ssh_key,
+            compose_paths=compose_paths,
+            tags=tags,
+            groups=groups,
+            auto_reboot=auto_reboot,
+            maintenance_window=maintenance_window,
+        )
+        request = pb.RegisterHostRequest(
+            config=config, expected_host_key=expected_host_key, request_id=new_request_id()
+        )
+        response = await self._transport.call(
+            self._hosts.RegisterHost, request, seconds=REGISTER_SECONDS
+        )
+        return convert.host(response.host)
+
+    async def get_host(self, name: str) -> Host:
+        """One host."""
+        response = await self._transport.call(self._hosts.GetHost, pb.GetHostRequest(name=name))
+        return convert.host(response.host)
+
+    async def hosts(
+        self, selection: HostFilter | None = None, *, page_size: int = PAGE
+    ) -> AsyncGenerator[Host, None]:
+        """Every selected host, by name; a page is fetched when it is needed."""
+        message = convert.filter_message(selection or HostFilter())
+        request = pb.ListHostsRequest(filter=message, page_size=page_size)
+        async for page in self._transport.pages(self._hosts.ListHosts, request):
+            for host in page.hosts:
+                yield convert.host(host)
+
+    async def reconfigure_host(
+        self,
+        name: str,
+        *,
+        addr: str | None = None,
+        port: int | None = None,
+        user: str | None = None,
+        ssh_key: str | None = None,
+        compose_paths: Sequence[str] | None = None,
+        tags: Sequence[str] | None = None,
+        groups: Sequence[str] | None = None,
+        auto_reboot: bool | None = None,
+        maintenance_window: MaintenanceWindow | Always | None = None,
+        repin_host_key: bool = False,
+        expected_host_key: str = "",
+    ) -> Host:
+        """Change a host's configuration; what is None stays as it is, tags and the like are replaced.
+
+        With `repin_host_key` the key that the host shows now is pinned, for one that was reinstalled.
+        """
+        config, mask = _config(
+            name,
+            addr=addr,
+            port=port,
+            user=user,
+            ssh_key=ssh_key,
+            compose_paths=compose_paths,
+            tags=tags,
+            groups=groups,
+            auto_reboot=auto_reboot,
+            maintenance_window=maintenance_window,
+        )
+        request = pb.ReconfigureHostRequest(
+            name=name,
+            config=config,
+            update_mask=FieldMask(paths=mask),
+            repin_host_key=repin_host_key,
+            expected_host_key=expected_host_key,
+            request_id=new_request_id(),
+        )
+        response = await self._transport.call(
+            self._hosts.ReconfigureHost, request, seconds=REGISTER_SECONDS
+        )
+        return convert.host(response.host)
+
+    async def remove_host(self, name: str) -> None:
+        """Forget a host; what was done on it stays on record."""
+        request = pb.UnregisterHostRequest(name=name, request_id=new_request_id())
+        await self._transport.call(self._hosts.UnregisterHost, request)
+
+    async def groups(self) -> Mapping[str, int]:
+        """Every group with the number of its hosts."""
+        response = await self._transport.call(self._hosts.ListGroups, pb.ListGroupsRequest())
+        return {group.name: group.hosts for group in response.groups}
+
+    async def tags(self) -> Mapping[str, int]:
+        """Every tag with the number of its hosts."""
+        response = await self._transport.call(self._hosts.ListTags, pb.ListTagsRequest())
+        return {tag.name: tag.hosts for tag in response.tags}
+
+    async def inventory(self, name: str) -> Inventory:
+        """What the last query learnt of a host; the host is not asked."""
+        request = pb.GetInventoryRequest(name=name)
+        response = await self._transport.call(self._hosts.GetInventory, request)
+        return convert.inventory(response.inventory)
+
+    # --- work on one host -------------------------------------------------------------------------
+
+    async def query(self, name: str, *, queue: bool = False) -> OperationHandle:
+        """Begin to look at a host. With `queue`, wait for what it is busy with."""
+        request = pb.QueryInventoryRequest(name=name, queue=queue, request_id=new_request_id())
+        return self._begun(await self._transport.call(self._hosts.QueryInventory, request))
+
+    async def update(
+        self, name: str, *, dry_run: bool = False, queue: bool = False
+    ) -> OperationHandle:
+        """Begin to update a host, or with `dry_run` to find out what that would do."""
+        request = pb.StartUpdateRequest(
+            name=name, dry_run=dry_run, queue=queue, request_id=new_request_id()
+        )
+        return self._begun(await self._transport.call(self._hosts.StartUpdate, request))
+
+    async def reboot(self, name: str, *, queue: bool = False) -> OperationHandle:
+        """Begin to reboot a host, whether it needs it or not."""
+        request = pb.RebootHostRequest(name=name, queue=queue, request_id=new_request_id())
+        return self._begun(await self._transport.call(self._hosts.RebootHost, request))
+
+    async def check(self, name: str, *, queue: bool = False) -> OperationHandle:
+        """Begin to check a host's health; nothing is changed on it."""
+        request = pb.CheckHealthRequest(name=name, queue=queue, request_id=new_request_id())
+        return self._begun(await self._transport.call(self._hosts.CheckHealth, request))
+
+    async def retry(self, name: str) -> OperationHandle:
+        """Take a host out of FAILED and begin once more what failed."""
+        request = pb.RetryHostRequest(name=name, request_id=new_request_id())
+        return self._begun(await self._transport.call(self._hosts.RetryHost, request))
+
+    async def acknowledge(self, name: str) -> Host:
+        """Record that somebody has seen a host's failure; it stays in FAILED."""
+        request = pb.AcknowledgeHostRequest(name=name, request_id=new_request_id())
+        response = await self._transport.call(self._hosts.AcknowledgeHost, request)
+        return convert.host(response.host)
+
+    def _begun(self, response: Any) -> OperationHandle:
+        return OperationHandle(self._transport, convert.operation(response.operation))
+
+
+def _config(name: str, **fields: Any) -> tuple[host_pb2.HostConfig, list[str]]:
+    """A configuration of those fields that are not None, and the mask that names them."""
+    config = host_pb2.HostConfig(name=name)
+    mask: list[str] = []
+    for field, value in fields.items():
+        if value is None:
+            continue
+        if field == "auto_reboot":
+            config.policy.auto_reboot = value
+            mask.append("policy.auto_reboot")
+        elif field == "maintenance_window":
+            if value != "always":
+                config.policy.maintenance_window.CopyFrom(convert.window_message(value))
+            mask.append("policy.maintenance_window")
+        else:
+            config.MergeFrom(host_pb2.HostConfig(**{field: value}))
+            mask.append(field)
+    return config, mask
