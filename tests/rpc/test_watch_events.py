@@ -228,7 +228,8 @@ async def test_a_filter_by_state_looks_at_the_host_as_it_is(api: Api):
     fake = await api.register("web1")
     async with watching(api, filter=HostFilter(states=[HOST_STATE_PENDING_UPDATES])) as stream:
         await hello(stream)
-        await happen(api.world, 1)
+        first = await happen(api.world, 1)
+        assert await until(stream, first) == []
         fake.pending = {"web": Pending()}
         operation = await api.run("QueryInventory")
         last = await happen(api.world, 1)

@@ -104,7 +104,7 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
 
     async def _pause(self, cursor: int, context: Any) -> None:
         await self._feed.news(cursor)
-        if not self._feed.beyond(cursor):
+        if (self._feed.quiet or self._feed.closing) and not self._feed.beyond(cursor):
             await send(context, pb.WatchEventsResponse(revision=cursor))
 
 

@@ -40,14 +40,16 @@ class Feed:
         self._revision = 0
         self._batches: OrderedDict[int, Batch] = OrderedDict()
         self._closed = asyncio.Event()
+        self.quiet = False
+        """Whether the last wake-up was for want of news: then streams say where they are."""
 
     async def run(self) -> None:
         """Keep waking the streams, at every commit and every BOOKMARK_INTERVAL, until cancelled."""
         self._revision = (await self._store.log_bounds()).current
         while True:
-            self._revision = await self._store.wait_beyond(
-                self._revision, timeout=BOOKMARK_INTERVAL
-            )
+            reached = await self._store.wait_beyond(self._revision, timeout=BOOKMARK_INTERVAL)
+            self.quiet = reached == self._revision
+            self._revision = reached
             self._announce()
             # An event that comes alone is told at once; those that follow on its heels, together.
             with suppress(TimeoutError):
