@@ -7,13 +7,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 
-from tendhost.server.domain.errors import WorkTimeout
+from tendhost.server.domain.errors import LinkLost, WorkTimeout
 from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.protocol import Remote, Target
 
 ADDRESS = "local"
 """The address that means this machine; it is its host key, too."""
-CHUNK = 64 * 1024
 
 
 class LocalConnector:
@@ -48,35 +47,64 @@ class LocalRemote(CommandRemote):
         on_stdout: Callable[[bytes], None],
         on_stderr: Callable[[bytes], None],
     ) -> int:
-        process = await asyncio.create_subprocess_exec(
-            "/bin/sh",
-            "-c",
-            line,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert process.stdout is not None
-        assert process.stderr is not None
+        process = _Process(on_stdout, on_stderr)
+        transport = None
         try:
-            async with asyncio.timeout(timeout.total_seconds()), asyncio.TaskGroup() as tasks:
-                tasks.create_task(_pump(process.stdout, on_stdout))
-                tasks.create_task(_pump(process.stderr, on_stderr))
+            async with asyncio.timeout(timeout.total_seconds()):
+                transport, _ = await asyncio.get_running_loop().subprocess_exec(
+                    lambda: process,
+                    "/bin/sh",
+                    "-c",
+                    line,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+                await process.ended
         except TimeoutError as error:
             seconds = timeout.total_seconds()
             raise WorkTimeout(host=self._host, what="a command", seconds=seconds) from error
-        except BaseExceptionGroup as group:
-            raise group.exceptions[0] from None
+        except OSError as error:
+            problem = f"a command cannot be started: {error.strerror or error}"
+            raise LinkLost(host=self._host, address=ADDRESS, problem=problem) from error
         finally:
-            if not process.stdout.at_eof() or not process.stderr.at_eof():
-                # Left in the middle: the whole group, for sh is not what keeps the pipes open.
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-            status = await process.wait()
+            if transport is not None:
+                await process.leave(transport)
+        status = transport.get_returncode()
+        assert status is not None
         return status if status >= 0 else 128 - status
 
 
-async def _pump(stream: asyncio.StreamReader, take: Callable[[bytes], None]) -> None:
-    while data := await stream.read(CHUNK):
-        take(data)
+class _Process(asyncio.SubprocessProtocol):
+    """One command: hands on what it prints, and knows when it is over."""
+
+    def __init__(
+        self, on_stdout: Callable[[bytes], None], on_stderr: Callable[[bytes], None]
+    ) -> None:
+        self._takers = {1: on_stdout, 2: on_stderr}
+        self._exited = asyncio.Event()
+        self._is_over = False
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Has a result once it exited and nobody holds its output open."""
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        try:
+            self._takers[fd](data)
+        except Exception as error:
+            if not self.ended.done():
+                self.ended.set_exception(error)
+
+    def process_exited(self) -> None:
+        self._exited.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_over = True
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    async def leave(self, transport: asyncio.SubprocessTransport) -> None:
+        """Let go of it; where it is not over, of the whole group, for sh is not all that runs."""
+        if not self._is_over:
+            with suppress(ProcessLookupError):
+                os.killpg(transport.get_pid(), signal.SIGKILL)
+            await self._exited.wait()
+        transport.close()
