@@ -49,6 +49,22 @@ async def test_fifty_equal_requests_at_once_start_one_operation_and_get_one_answ
     assert fake.count(Command.PREFLIGHT) == 1
 
 
+async def test_the_slower_of_two_equal_requests_is_not_refused_because_of_the_quicker(api: Api):
+    fake = await api.register("web1")
+    hold = fake.hold(Command.UNITS)
+    request = pb.CheckHealthRequest(name="web1", request_id=ID)
+    looked = api.world.store.hold_after_read("replay")
+    slower = asyncio.ensure_future(answer(api, "HostService", request))
+    await api.world.reached(looked)  # it has seen that nobody asked before
+    quicker = await answer(api, "HostService", request)
+    await api.world.reached(hold)  # and the host is busy with what the quicker one began
+    looked.released.set()
+    assert await slower == quicker
+    hold.released.set()
+    await idle(api)
+    assert await operations(api) == 1
+
+
 async def test_fifty_equal_registrations_at_once_make_one_host(api: Api):
     api.world.fleet.add("web1.example.org")
     config = HostConfig(name="web1", addr="web1.example.org")

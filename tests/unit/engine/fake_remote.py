@@ -90,6 +90,7 @@ class FakeRemote:
         self._target = target
         self._boot = host.boot
         self._open = True
+        self._lost = False
         fleet.open_connections += 1
 
     async def run(
@@ -166,7 +167,7 @@ class FakeRemote:
 
     def _require_link(self) -> None:
         host = self._host
-        if not host.answers or host.boot != self._boot:
+        if self._lost or not host.answers or host.boot != self._boot:
             self._lose()
 
     def _end(self, kind: Command) -> None:
@@ -176,6 +177,7 @@ class FakeRemote:
         self._require_link()
 
     def _lose(self) -> NoReturn:
+        self._lost = True
         raise LinkLost(
             host=self._target.host, address=self._target.address, problem="connection lost"
         )

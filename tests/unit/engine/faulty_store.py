@@ -1,6 +1,7 @@
 """A store in front of the real one that can fail, and that knows whether it is at work."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -26,6 +27,7 @@ class FaultyStore:
         self.outage_of: set[str] = set()
         """The methods that fail, when not all do."""
         self.failures = 0
+        self.calls: Counter[str] = Counter()
         self.after_commit: tuple[Callable[[Change], bool], Hold] | None = None
         self.before_read: tuple[str, Hold] | None = None
         self.after_read: tuple[str, Hold] | None = None
@@ -53,6 +55,7 @@ class FaultyStore:
 
         @wraps(method)
         async def observed(*args: Any, **kwargs: Any) -> Any:
+            self.calls[name] += 1
             if self.outage or name in self.outage_of:
                 self.failures += 1
                 raise StoreUnavailable(cause="database or disk is full")

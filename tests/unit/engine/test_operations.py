@@ -187,6 +187,10 @@ async def test_a_link_that_breaks_during_the_upgrade_is_never_taken_for_success(
         fake.cut_during = Command.UPGRADE
         operation = await world.run(K.UPDATE)
         assert (operation.status, reason(operation)) == (S.FAILED, "LINK_LOST")
+        # The host is looked at over a new connection, so what was changed is known.
+        assert str(operation.steps[-1].status) == "succeeded"
+        assert operation.update is not None
+        assert [c.name for c in operation.update.changes] == ["web"]
         assert (fake.count(Command.UPGRADE), fake.count(Command.REBOOT)) == (1, 0)
         assert (await world.host()).status.state is HostState.FAILED
 

@@ -162,6 +162,24 @@ async def test_a_paused_rollout_starts_nothing_and_goes_on_when_it_is_resumed(wo
         assert (await world.rollout_ended(rollout.id)).progress.completed == 3
 
 
+async def test_a_rollout_that_waits_costs_nothing(world: World):
+    async with world.running() as engine:
+        fakes = await fleet(world, "ab")
+        hold = fakes["a"].hold(Command.UPGRADE)
+        rollout = await begin(world, batch_size=1)
+        await world.reached(hold)
+        await engine.rollouts.pause(rollout.id, call())
+        await engine.rollouts.resume(rollout.id, call())
+        for _ in range(20):
+            await world.go_on()
+        before = world.store.calls["rollout"]
+        for _ in range(100):
+            await world.go_on()
+        assert world.store.calls["rollout"] == before
+        hold.released.set()
+        await world.rollout_ended(rollout.id)
+
+
 async def test_a_rollout_that_is_paused_during_its_delay_stays_there(world: World):
     async with world.running() as engine:
         await fleet(world, "ab")
