@@ -22,9 +22,10 @@ dev: .venv/.installed ## make .venv and install tendhost into it, for developmen
 	@touch $@
 
 .PHONY: protos
-protos: dev ## generate the Python stubs from protos/, and the drawing of the states
+protos: dev ## generate the Python stubs from protos/, the drawing of the states and the list of errors
 	$(PY) scripts/generate_protos.py
 	$(PY) scripts/draw_states.py
+	$(PY) scripts/list_errors.py
 
 .PHONY: format
 format: dev ## format the code and mend what ruff can mend
@@ -38,6 +39,7 @@ lint: dev ## check style, imports, the contract and the freshness of its stubs
 	.venv/bin/lint-imports --no-logo
 	$(PY) scripts/generate_protos.py --check
 	$(PY) scripts/draw_states.py --check
+	$(PY) scripts/list_errors.py --check
 	scripts/buf.sh lint
 
 .PHONY: types

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +174,15 @@ def test_whatever_stands_in_the_environment_is_a_setting_or_refused(
     for name in ("OPERATIONS_AT_ONCE", "CONNECT_TIMEOUT", "LISTEN", "LOG_LEVEL", "SSH_KEY"):
         with contextlib.suppress(SettingError):
             load(tmp_path=folder, environment={f"TENDHOST_{name}": value})
+
+
+def test_every_setting_is_in_the_documentation_with_its_default():
+    text = Path("docs/configuration.md").read_text(encoding="utf-8")
+    for field in dataclasses.fields(Settings):
+        if field.name == "ssh_key":
+            assert "`TENDHOST_SSH_KEY`" in text
+            continue
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{field.name}` |"))
+        if field.name != "state_dir":
+            default = f"{field.default:g}" if isinstance(field.default, float) else field.default
+            assert f"| {default} |" in row or f"| `{default}` |" in row, row

@@ -91,7 +91,7 @@ def _calm_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(25_000, 20, 20)
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _engine_settings(settings: Settings) -> EngineSettings:
