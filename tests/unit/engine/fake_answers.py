@@ -27,7 +27,10 @@ def query(host: FakeHost, *, refresh: bool) -> bytes:
     if host.pending:
         policies = "\n".join(_policy(host, name, p) for name, p in host.pending.items())
         parts.append(("policy", 0, policies, ""))
-    parts.append(("installed", 0, _installed(host), ""))
+    if host.unreadable:
+        parts.append(("installed", 2, "", "dpkg-query: error: parsing file '/var/lib/dpkg/status'"))
+    else:
+        parts.append(("installed", 0, _installed(host), ""))
     if host.reboot_unreadable:
         parts.append(("reboot_required", 1, "", "cannot open"))
     else:

@@ -99,6 +99,8 @@ class FakeHost:
     pending: dict[str, Pending] = field(default_factory=dict)
     interrupted: bool = False
     repairable: bool = True
+    unreadable: bool = False
+    """dpkg's database cannot be read."""
     reboot_required: bool = False
     reboot_unreadable: bool = False
     failed_units: list[str] = field(default_factory=list)

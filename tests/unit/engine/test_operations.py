@@ -180,6 +180,23 @@ async def test_a_failed_upgrade_is_looked_at_then_fails_the_host(world: World):
         assert fake.count(Command.REBOOT) == 0
 
 
+async def test_a_package_database_that_cannot_be_read_afterwards_is_not_taken_for_empty(
+    world: World,
+):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending(breaks=True)}
+        hold = fake.hold(Command.UPGRADE)
+        operation = await world.start(K.UPDATE)
+        await world.reached(hold)
+        fake.unreadable = True
+        hold.released.set()
+        ended = await world.ended(operation.id)
+        assert ended.status is S.FAILED
+        assert ended.update is not None
+        assert ended.update.changes == ()
+
+
 async def test_a_link_that_breaks_during_the_upgrade_is_never_taken_for_success(world: World):
     async with world.running():
         fake = await world.register("web1")

@@ -214,7 +214,9 @@ class Performer:
         remote = await session.renewed(host)
         result = await self._query(remote, host, refresh=False)
         before = (await self._store.inventory(host.name)).inventory
-        changes = diff_installed(before.installed, result.inventory.installed)
+        after = result.inventory
+        # No host is without packages: what could not be read is not known to have changed.
+        changes = diff_installed(before.installed, after.installed) if after.installed else ()
         former = operation.update or UpdateResult()
         return Outcome(
             detail=f"{len(changes)} packages changed; {_reboot_words(result)}",
