@@ -53,16 +53,18 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
 
 def say(*parts: Cell) -> None:
     """One line; what does not fit into the terminal's is wrapped by the terminal itself."""
-    line = Text.assemble(*(part if isinstance(part, Text) else clean_part(part) for part in parts))
+    line = Text.assemble(*(part if isinstance(part, Text) else clean(part) for part in parts))
+    line.rstrip()
     console.print(line, soft_wrap=True)
 
 
-def clean_part(part: str) -> str:
-    """A part of a line, with the blanks around it."""
-    inner = clean(part)
-    before = part[: len(part) - len(part.lstrip(" "))]
-    after = part[len(part.rstrip(" ")) :]
-    return f"{before}{inner}{after}" if inner else before
+def draw(table: Table) -> None:
+    """A table, without the blanks that fill up its last column."""
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        console.file.write(f"{line.rstrip()}\n")
+    console.file.flush()
 
 
 def show(lines: Mapping[str, Cell]) -> None:

@@ -76,7 +76,7 @@ def events(
             else:
                 print(_line(item), flush=True)
 
-    session.run(work)
+    session.run(work, interrupted=lambda: "stopped")
 
 
 def document(item: "Event | Snapshot") -> dict[str, object]:

@@ -299,12 +299,12 @@ def _counts(
     session: Session, title: str, ask: "Callable[[Client], Awaitable[Mapping[str, int]]]"
 ) -> None:
     async def work(client: "Client") -> None:
-        from tendhost.client.cli.console import console, table
+        from tendhost.client.cli.console import draw, table
 
         found = await ask(client)
         if session.json:
             session.print_json(found)
         else:
-            console.print(table((title, "HOSTS"), ((name, str(n)) for name, n in found.items())))
+            draw(table((title, "HOSTS"), ((name, str(n)) for name, n in found.items())))
 
     session.run(work)

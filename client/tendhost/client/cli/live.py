@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iter
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Group
 from rich.live import Live
 
 from tendhost.client.cli import render
@@ -13,6 +14,7 @@ from tendhost.client.cli.console import coloured, console, say, table
 from tendhost.client.cli.events import summary
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
     from tendhost.client import Client, Event, Operation, OperationHandle, Rollout, RolloutHost
@@ -79,7 +81,7 @@ async def _progress(client: "Client", hosts: Collection[str]) -> AsyncIterator[P
 
 
 @asynccontextmanager
-async def _drawn(view: Callable[[], "Table"]) -> AsyncIterator[None]:
+async def _drawn(view: "Callable[[], RenderableType]") -> AsyncIterator[None]:
     """A view on the terminal that is kept current, and wiped out at the end."""
     with Live(view(), console=console, auto_refresh=False, transient=True) as live:
 
@@ -146,7 +148,7 @@ async def rollout(client: "Client", id: str) -> "Rollout":
     members: dict[str, RolloutHost] = {}
     latest = await client.get_rollout(id)
 
-    def view() -> "Table":
+    def view() -> Group:
         return _rollout_view(latest, members.values(), progress)
 
     async with (
@@ -178,9 +180,7 @@ async def _rollout_told(client: "Client", id: str) -> "Rollout":
     return latest
 
 
-def _rollout_view(
-    found: "Rollout", members: "Iterable[RolloutHost]", progress: Progress
-) -> "Table":
+def _rollout_view(found: "Rollout", members: "Iterable[RolloutHost]", progress: Progress) -> Group:
     room = max(1, console.height - 4)
     rows = [
         (
@@ -191,8 +191,6 @@ def _rollout_view(
         )
         for member in sorted(members, key=lambda member: _ORDER.get(str(member.status), 0))
     ]
-    shown = table(("HOST", "BATCH", "STATUS", ""), rows[:room])
-    more = f"\n… and {len(rows) - room} more" if len(rows) > room else ""
-    shown.caption = f"{found.status}: {render.rollout_sentence(found)}{more}"
-    shown.caption_justify = "left"
-    return shown
+    sentence = f"{found.status}: {render.rollout_sentence(found)}"
+    more = f"… and {len(rows) - room} more\n" if len(rows) > room else ""
+    return Group(table(("HOST", "BATCH", "STATUS", ""), rows[:room]), f"{more}{sentence}")

@@ -8,14 +8,14 @@ from rich.text import Text
 
 from tendhost.client.cli.console import (
     Cell,
-    clean_part,
     coloured,
-    console,
+    draw,
     say,
     shortened,
     show,
     table,
 )
+from tendhost.client.cli.session import clean
 from tendhost.client.cli.words import ago, counted, lasting
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def hosts(found: Sequence["Host"]) -> None:
         say("no hosts")
         return
     columns = ("NAME", "STATE", "PENDING", "SECURITY", "REBOOT", "UPDATED", "TAGS", "PROBLEM")
-    console.print(table(columns, (_host_row(host) for host in found)))
+    draw(table(columns, (_host_row(host) for host in found)))
 
 
 def _host_row(host: "Host") -> tuple[Cell, ...]:
@@ -86,8 +86,7 @@ def host(found: "Host") -> None:
     if found.failure is None:
         return
     failure = found.failure
-    retries = f", after {counted(failure.retry_count, 'try')}" if failure.retry_count else ""
-    retries = retries.replace("trys", "tries")
+    retries = f", retried {counted(failure.retry_count, 'time')}" if failure.retry_count else ""
     when = f" in step {failure.step}, {ago(failure.failed_at)}{retries}: "
     say("")
     say(coloured("failed"), when, failure.problem.message)
@@ -126,9 +125,9 @@ def inventory(found: "Inventory") -> None:
             )
             for p in found.pending_updates
         )
-        console.print(table(("PENDING", "FROM", "TO", "", "WITHHELD"), rows))
+        draw(table(("PENDING", "FROM", "TO", "", "WITHHELD"), rows))
     say("")
-    console.print(table(("INSTALLED", "VERSION"), ((p.name, p.version) for p in found.packages)))
+    draw(table(("INSTALLED", "VERSION"), ((p.name, p.version) for p in found.packages)))
 
 
 def operations(found: Sequence["Operation"]) -> None:
@@ -149,7 +148,7 @@ def operations(found: Sequence["Operation"]) -> None:
         for o in found
     )
     columns = ("ID", "HOST", "KIND", "STATUS", "BEGUN", "TOOK", "PROBLEM")
-    console.print(table(columns, rows))
+    draw(table(columns, rows))
 
 
 def _kind(found: "Operation") -> str:
@@ -232,8 +231,8 @@ def _update_details(update: "UpdateResult", *, dry_run: bool) -> None:
     if rows:
         made = Table.grid(padding=(0, 2))
         for row in rows:
-            made.add_row(*map(clean_part, row))
-        console.print(made)
+            made.add_row(*map(clean, row))
+        draw(made)
     for path in update.kept_conffiles:
         say(f"  {path}  kept as it was, although its package ships another one")
 
@@ -265,7 +264,7 @@ def rollouts(found: Sequence["Rollout"]) -> None:
         )
         for r in found
     )
-    console.print(table(columns, rows))
+    draw(table(columns, rows))
 
 
 def rollout(found: "Rollout", members: Sequence["RolloutHost"]) -> None:
@@ -275,7 +274,7 @@ def rollout(found: "Rollout", members: Sequence["RolloutHost"]) -> None:
     rows = (
         (m.host, str(m.batch), coloured(str(m.status)), m.operation_id, m.detail) for m in members
     )
-    console.print(table(("HOST", "BATCH", "STATUS", "OPERATION", ""), rows))
+    draw(table(("HOST", "BATCH", "STATUS", "OPERATION", ""), rows))
 
 
 def rollout_sentence(found: "Rollout") -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass, is_dataclass
@@ -93,11 +94,8 @@ def _option(field: str) -> str:
 
 def clean(text: str) -> str:
     """`text` on one line, without anything that could steer a terminal: hosts have a say in it."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in _joined(text))
-
-
-def _joined(text: str) -> str:
-    return " ".join(text.split())
+    on_one_line = re.sub(r"\s*[\t\n\v\f\r]\s*", " ", text)
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in on_one_line)
 
 
 def plain(value: object) -> object:
