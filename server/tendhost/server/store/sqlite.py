@@ -9,8 +9,9 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,12 +52,17 @@ async def open_store(path: Path) -> "SqliteStore":
     Raises ConfigurationError (the folder cannot be used) and StoreUnavailable (another server has it,
     it is no database, it is damaged, it is of a newer version).
     """
-    lock = take_lock(path)
-    try:
-        return SqliteStore(path, open_for_writing(path), lock)
-    except BaseException:
-        os.close(lock)
-        raise
+    with ExitStack() as undo:
+        lock = take_lock(path)
+        undo.callback(os.close, lock)
+        database = open_for_writing(path)
+        undo.callback(database.close)
+        try:
+            store = SqliteStore(path, database, lock)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(cause=f"{path}: {error}") from error
+        undo.pop_all()
+        return store
 
 
 class SqliteStore:
@@ -73,7 +79,7 @@ class SqliteStore:
         self._threads = threading.local()
         self._opened: list[sqlite3.Connection] = []
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
-        self._writer = Writer(database, self._committed)
+        self._writer = Writer(database, self._committed, name=str(path))
 
     # --- writing ----------------------------------------------------------------------------------
 
@@ -231,7 +237,8 @@ class SqliteStore:
     # --- requests and events ----------------------------------------------------------------------
 
     async def replay(self, request: str, digest: bytes) -> bytes | None:
-        return writing.replayed(self._direct, request, digest)
+        with self._errors_told():
+            return writing.replayed(self._direct, request, digest)
 
     async def log_bounds(self) -> LogBounds:
         return LogBounds(
@@ -261,10 +268,8 @@ class SqliteStore:
         os.close(self._lock)
 
     def _one(self, text: str, *values: object) -> Any:
-        try:
+        with self._errors_told():
             row = self._direct.execute(text, values).fetchone()
-        except sqlite3.Error as error:
-            raise StoreUnavailable(cause=str(error)) from error
         return None if row is None else row[0]
 
     async def _all(
@@ -289,10 +294,15 @@ class SqliteStore:
                 self._opened.append(database)
             return work(database)
 
-        try:
+        with self._errors_told():
             return await asyncio.get_running_loop().run_in_executor(self._readers, on_thread)
+
+    @contextmanager
+    def _errors_told(self) -> Iterator[None]:
+        try:
+            yield
         except sqlite3.Error as error:
-            raise StoreUnavailable(cause=str(error)) from error
+            raise StoreUnavailable(cause=f"{self._path}: {error}") from error
 
 
 def _pruned_to(database: sqlite3.Connection) -> int:
