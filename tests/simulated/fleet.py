@@ -64,7 +64,9 @@ class SimulatedHost:
     def package_state(self, package: str) -> str:
         """What the package database says, in words."""
         try:
-            return {"ii ": "installed", "hi ": "installed", "iF ": "half-configured"}[self._row(package)[0]]
+            return {"ii ": "installed", "hi ": "installed", "iF ": "half-configured"}[
+                self._row(package)[0]
+            ]
         except KeyError:
             return "not installed"
 
