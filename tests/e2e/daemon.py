@@ -41,10 +41,10 @@ class Daemon:
     process: asyncio.subprocess.Process
     address: str
     log: Path
-    hosts: Any
-    operations: Any
-    rollouts: Any
-    events: Any
+    hosts: host_service_pb2_grpc.HostServiceStub
+    operations: operation_service_pb2_grpc.OperationServiceStub
+    rollouts: rollout_service_pb2_grpc.RolloutServiceStub
+    events: event_service_pb2_grpc.EventServiceStub
 
     async def register(
         self, name: str, address: str, *, port: int = 22, **config: Any

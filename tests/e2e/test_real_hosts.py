@@ -1,7 +1,7 @@
 """The whole way, against real hosts: real sshd, apt, dpkg and reboots."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import grpc
@@ -19,7 +19,7 @@ KEPT_BACK = {"tb-held", "tb-conflict", "tb-phased"}
 
 
 @pytest.fixture
-def make_fleet() -> Iterator:
+def make_fleet() -> Iterator[Callable[..., Fleet]]:
     fleets: list[Fleet] = []
 
     def make(*specs: HostSpec) -> Fleet:
