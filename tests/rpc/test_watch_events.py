@@ -1,71 +1,20 @@
-"""EventService: streams that begin anywhere, miss nothing, and do not disturb each other."""
+"""EventService: streams that begin anywhere and miss nothing."""
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
 
 import grpc
 import pytest
 
-from tendhost.server.domain.events import Event, HostAcknowledged
-from tendhost.server.rpc import feed, sending
+from tendhost.server.rpc import feed
 from tendhost.server.rpc.server import serving
-from tendhost.server.store.protocol import Change
 from tendhost.v1 import event_service_pb2 as pb
 from tendhost.v1 import host_service_pb2
 from tendhost.v1.host_pb2 import HOST_STATE_IDLE, HOST_STATE_PENDING_UPDATES, HostFilter
 from tests.rpc.api import Api, client, refusal
+from tests.rpc.streams import happen, hello, idle_for, prune, until, watching
 from tests.unit.engine.fake_host import Pending
 from tests.unit.engine.world import World
-
-
-@asynccontextmanager
-async def watching(api: Api, **how: Any) -> AsyncIterator[Any]:
-    """A stream, and its end."""
-    stream = api.events.WatchEvents(pb.WatchEventsRequest(**how))
-    try:
-        yield stream
-    finally:
-        stream.cancel()
-        await asyncio.wait((asyncio.ensure_future(stream.code()),))
-
-
-async def hello(stream: Any) -> pb.WatchEventsResponse:
-    message = await stream.read()
-    assert isinstance(message, pb.WatchEventsResponse)
-    assert message.phase == pb.WATCH_PHASE_HELLO
-    return message
-
-
-async def until(stream: Any, revision: int) -> list[Any]:
-    """The events up to a revision; every message must move its cursor onwards."""
-    events: list[Any] = []
-    reached = 0
-    async with asyncio.timeout(20):
-        while reached < revision:
-            message = await stream.read()
-            assert message.revision >= reached
-            assert not message.events or message.events[-1].revision <= message.revision
-            reached = message.revision
-            events += message.events
-    return events
-
-
-async def happen(world: World, count: int, *, host: str = "web1", size: int = 4) -> int:
-    """Store so many events, and give the revision reached."""
-    event = Event(at=world.clock.now(), body=HostAcknowledged(by="x" * size), host=host)
-    committed = await world.store.commit(Change(events=[event] * count))
-    return int(committed.revision)
-
-
-async def prune(world: World, *, keep: int) -> None:
-    """Drop all but so many events."""
-    long_ago = world.clock.now() - timedelta(days=1)
-    await world.store.prune(before=long_ago, requests_before=long_ago, keep_events=keep)
-
 
 # --- where a stream begins ------------------------------------------------------------------------
 
@@ -282,129 +231,3 @@ async def test_a_stream_whose_filter_drops_all_of_a_busy_fleet_is_told_how_far_i
                 await idle_for(world, seconds=0.05)
         assert len(told.result().events) == 0
         assert told.result().revision > 0
-
-
-# --- streams that go wrong ------------------------------------------------------------------------
-
-
-async def test_a_watcher_that_reads_nothing_is_let_go_of_and_nobody_else_feels_it(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(sending, "WRITE_TIMEOUT_SECONDS", 0.3)
-    small = ("grpc.http2.lookahead_bytes", 1024)
-    async with (
-        world.running() as engine,
-        serving(engine, "127.0.0.1:0") as address,
-        client(world, address, small) as slow,
-        client(world, address) as quick,
-    ):
-        lazy = slow.events.WatchEvents(pb.WatchEventsRequest())
-        await hello(lazy)
-        async with watching(quick) as eager:
-            await hello(eager)
-            events = []
-            for _ in range(40):
-                events += await until(eager, await happen(world, 500, size=400))
-            assert [e.revision for e in events] == list(range(1, 20_001))
-            await idle_for(world, seconds=0.6)
-            refused = await refusal(read_to_the_end(lazy))
-        assert (refused.code, refused.reason) == (
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-            "WATCHER_TOO_SLOW",
-        )
-        assert refused.kinds == ["ErrorInfo", "RetryInfo"]
-
-
-async def read_to_the_end(stream: Any) -> None:
-    while True:
-        await stream.read()
-
-
-async def idle_for(world: World, *, seconds: float) -> None:
-    """Let real time pass, for grpc knows no other."""
-    await world.store.wait_beyond(1 << 60, timeout=timedelta(seconds=seconds))
-
-
-async def test_a_stream_that_falls_behind_the_pruning_hears_that_it_missed_something(api: Api):
-    first = await happen(api.world, 5)
-    reading = api.world.store.hold_before_read("events")
-    stream = api.events.WatchEvents(pb.WatchEventsRequest(resume_after=0))
-    await hello(stream)
-    await api.world.reached(reading)
-    last = await happen(api.world, 5)
-    # What comes next for this stream is dropped before it has read it.
-    await prune(api.world, keep=3)
-    reading.released.set()
-    refused = await refusal(stream.read())
-    assert (refused.code, refused.reason) == (grpc.StatusCode.OUT_OF_RANGE, "CURSOR_COMPACTED")
-    assert refused.facts == {"cursor": "0", "oldest": str(last - 2), "current": str(last)}
-    assert first < last
-
-
-async def test_a_filtered_stream_that_falls_behind_the_pruning_hears_so_as_well(api: Api):
-    await happen(api.world, 5)
-    reading = api.world.store.hold_before_read("events")
-    stream = api.events.WatchEvents(
-        pb.WatchEventsRequest(resume_after=0, filter=HostFilter(names=["web1"]))
-    )
-    await hello(stream)
-    await api.world.reached(reading)
-    await happen(api.world, 5)
-    await prune(api.world, keep=3)
-    reading.released.set()
-    assert (await refusal(stream.read())).reason == "CURSOR_COMPACTED"
-
-
-async def test_watchers_that_go_leave_no_error_in_the_log(
-    api: Api, caplog: pytest.LogCaptureFixture
-):
-    caplog.set_level(logging.WARNING)
-    await happen(api.world, 2000, size=1000)
-    for number in range(10):
-        async with client(api.world, api.address) as another:
-            stream = another.events.WatchEvents(pb.WatchEventsRequest(resume_after=0))
-            await hello(stream)
-            if number % 2:
-                stream.cancel()
-    async with watching(api) as stream:
-        await hello(stream)
-    assert [r for r in caplog.records if r.name.startswith("tendhost")] == []
-
-
-async def test_a_server_that_stops_sends_everything_first(world: World):
-    async with world.running() as engine:
-        async with serving(engine, "127.0.0.1:0") as address:
-            connection = client(world, address)
-            api = await connection.__aenter__()
-            streams = [
-                api.events.WatchEvents(pb.WatchEventsRequest(resume_after=0)) for _ in range(5)
-            ]
-            for stream in streams:
-                await hello(stream)
-            last = await happen(world, 3000)
-        for stream in streams:
-            assert [e.revision for e in await until(stream, last)] == list(range(1, last + 1))
-            while (message := await stream.read()) != grpc.aio.EOF:  # type: ignore[attr-defined]
-                assert message.revision == last
-            assert await stream.code() is grpc.StatusCode.OK
-        await connection.__aexit__(None, None, None)
-
-
-async def test_a_stream_resumes_on_the_next_server_with_the_same_log(world: World):
-    async with (
-        world.running() as engine,
-        serving(engine, "127.0.0.1:0") as address,
-        client(world, address) as api,
-        watching(api) as stream,
-    ):
-        log = (await hello(stream)).log_id
-        cursor = await happen(world, 3)
-        await until(stream, cursor)
-    async with world.running() as engine, serving(engine, "127.0.0.1:0") as address:
-        last = await happen(world, 2)
-        async with (
-            client(world, address) as api,
-            watching(api, resume_after=cursor, log_id=log) as stream,
-        ):
-            assert (await hello(stream)).log_id == log
-            assert [e.revision for e in await until(stream, last)] == [cursor + 1, last]

@@ -1,0 +1,135 @@
+"""Streams of events that go wrong or are left: nobody misses anything unawares, nobody disturbs another."""
+
+import logging
+from typing import Any
+
+import grpc
+import pytest
+
+from tendhost.server.rpc import sending
+from tendhost.server.rpc.server import serving
+from tendhost.v1 import event_service_pb2 as pb
+from tendhost.v1.host_pb2 import HostFilter
+from tests.rpc.api import Api, client, refusal
+from tests.rpc.streams import happen, hello, idle_for, prune, until, watching
+from tests.unit.engine.world import World
+
+# --- streams that go wrong ------------------------------------------------------------------------
+
+
+async def test_a_watcher_that_reads_nothing_is_let_go_of_and_nobody_else_feels_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sending, "WRITE_TIMEOUT_SECONDS", 0.3)
+    small = ("grpc.http2.lookahead_bytes", 1024)
+    async with (
+        world.running() as engine,
+        serving(engine, "127.0.0.1:0") as address,
+        client(world, address, small) as slow,
+        client(world, address) as quick,
+    ):
+        lazy = slow.events.WatchEvents(pb.WatchEventsRequest())
+        await hello(lazy)
+        async with watching(quick) as eager:
+            await hello(eager)
+            events = []
+            for _ in range(40):
+                events += await until(eager, await happen(world, 500, size=400))
+            assert [e.revision for e in events] == list(range(1, 20_001))
+            await idle_for(world, seconds=0.6)
+            refused = await refusal(read_to_the_end(lazy))
+        assert (refused.code, refused.reason) == (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "WATCHER_TOO_SLOW",
+        )
+        assert refused.kinds == ["ErrorInfo", "RetryInfo"]
+
+
+async def read_to_the_end(stream: Any) -> None:
+    while True:
+        await stream.read()
+
+
+async def test_a_stream_that_falls_behind_the_pruning_hears_that_it_missed_something(api: Api):
+    first = await happen(api.world, 5)
+    reading = api.world.store.hold_before_read("events")
+    stream = api.events.WatchEvents(pb.WatchEventsRequest(resume_after=0))
+    await hello(stream)
+    await api.world.reached(reading)
+    last = await happen(api.world, 5)
+    # What comes next for this stream is dropped before it has read it.
+    await prune(api.world, keep=3)
+    reading.released.set()
+    refused = await refusal(stream.read())
+    assert (refused.code, refused.reason) == (grpc.StatusCode.OUT_OF_RANGE, "CURSOR_COMPACTED")
+    assert refused.facts == {"cursor": "0", "oldest": str(last - 2), "current": str(last)}
+    assert first < last
+
+
+async def test_a_filtered_stream_that_falls_behind_the_pruning_hears_so_as_well(api: Api):
+    await happen(api.world, 5)
+    reading = api.world.store.hold_before_read("events")
+    stream = api.events.WatchEvents(
+        pb.WatchEventsRequest(resume_after=0, filter=HostFilter(names=["web1"]))
+    )
+    await hello(stream)
+    await api.world.reached(reading)
+    await happen(api.world, 5)
+    await prune(api.world, keep=3)
+    reading.released.set()
+    assert (await refusal(stream.read())).reason == "CURSOR_COMPACTED"
+
+
+async def test_watchers_that_go_leave_no_error_in_the_log(
+    api: Api, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.WARNING)
+    await happen(api.world, 2000, size=1000)
+    for number in range(10):
+        async with client(api.world, api.address) as another:
+            stream = another.events.WatchEvents(pb.WatchEventsRequest(resume_after=0))
+            await hello(stream)
+            if number % 2:
+                stream.cancel()
+    async with watching(api) as stream:
+        await hello(stream)
+    assert [r for r in caplog.records if r.name.startswith("tendhost")] == []
+
+
+async def test_a_server_that_stops_sends_everything_first(world: World):
+    async with world.running() as engine:
+        async with serving(engine, "127.0.0.1:0") as address:
+            connection = client(world, address)
+            api = await connection.__aenter__()
+            streams = [
+                api.events.WatchEvents(pb.WatchEventsRequest(resume_after=0)) for _ in range(5)
+            ]
+            for stream in streams:
+                await hello(stream)
+            last = await happen(world, 3000)
+        for stream in streams:
+            assert [e.revision for e in await until(stream, last)] == list(range(1, last + 1))
+            while (message := await stream.read()) != grpc.aio.EOF:  # type: ignore[attr-defined]
+                assert message.revision == last
+            assert await stream.code() is grpc.StatusCode.OK
+        await connection.__aexit__(None, None, None)
+
+
+async def test_a_stream_resumes_on_the_next_server_with_the_same_log(world: World):
+    async with (
+        world.running() as engine,
+        serving(engine, "127.0.0.1:0") as address,
+        client(world, address) as api,
+        watching(api) as stream,
+    ):
+        log = (await hello(stream)).log_id
+        cursor = await happen(world, 3)
+        await until(stream, cursor)
+    async with world.running() as engine, serving(engine, "127.0.0.1:0") as address:
+        last = await happen(world, 2)
+        async with (
+            client(world, address) as api,
+            watching(api, resume_after=cursor, log_id=log) as stream,
+        ):
+            assert (await hello(stream)).log_id == log
+            assert [e.revision for e in await until(stream, last)] == [cursor + 1, last]
