@@ -234,6 +234,28 @@ async def test_link_that_breaks_under_a_command_is_lost(way: Way) -> None:
     await remote.close()
 
 
+async def test_command_whose_output_was_cut_short_has_not_ended_well(way: Way) -> None:
+    if way.cut is None:
+        pytest.skip("there is no link to this machine itself")
+    remote = await way.connect()
+    has_exited = asyncio.Event()
+    # sshd tells the exit status at once, while the output goes on.
+    wait = "while kill -0 $parent 2>/dev/null; do sleep 0.01; done"
+    running = asyncio.create_task(
+        remote.stream(
+            f"parent=$$; ({wait}; echo gone; sleep 5; echo the rest) & exit 0",
+            timeout=LONG,
+            on_stdout=lambda _: has_exited.set(),
+            on_stderr=lambda _: None,
+        )
+    )
+    await has_exited.wait()
+    await way.cut()
+    with pytest.raises(LinkLost):
+        await running
+    await remote.close()
+
+
 async def test_way_can_be_closed_twice_and_in_the_middle_of_a_command(way: Way) -> None:
     remote = await way.connect()
     running = asyncio.create_task(remote.run("exec sleep 2", timeout=SOON))

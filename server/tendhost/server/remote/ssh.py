@@ -259,7 +259,8 @@ class _Session(asyncssh.SSHClientSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.ended.done():
-            self.ended.set_result(self._status)
+            # sshd tells the exit status first: with the link, the rest of the output is lost.
+            self.ended.set_result(None if exc else self._status)
 
 
 _SIGNALS = {
