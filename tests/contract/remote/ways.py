@@ -55,7 +55,7 @@ def over_loopback(server: LoopbackServer, folder: Path) -> Way:
     )
 
 
-def over_sshd(fleet: Fleet, host: Host) -> Way:
+def over_sshd(fleet: Fleet, host: Host, settings: SshSettings = QUICK) -> Way:
     """SSH to a real sshd."""
 
     def become(user: str) -> Target:
@@ -72,7 +72,7 @@ def over_sshd(fleet: Fleet, host: Host) -> Way:
         host.run("pkill -KILL -f '^sshd: (root|ops|nosudo)'")
 
     return Way(
-        connector=RoutingConnector(ssh=QUICK),
+        connector=RoutingConnector(ssh=settings),
         target=become("root"),
         become=become,
         cut=lambda: asyncio.to_thread(end_sessions),
