@@ -14,8 +14,14 @@ class TendhostError(Exception):
     reason = "INTERNAL"
 
     def facts(self) -> Mapping[str, str]:
-        """The error's fields as text, for programs: keys are never removed or renamed."""
-        return {}
+        """The error's fields as text, for programs: they are never removed or renamed."""
+        return {name: _text(value) for name, value in vars(self).items() if name[0] != "_"}
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 # --- about a request ------------------------------------------------------------------------------
@@ -42,6 +48,9 @@ class InvalidArgument(RequestError):
         self.violations = violations
         super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
 
+    def facts(self) -> Mapping[str, str]:
+        return {}  # the violations are told as such
+
 
 class ConfigurationError(RequestError):
     """A value of a host's or the server's configuration cannot be used."""
@@ -52,9 +61,6 @@ class ConfigurationError(RequestError):
         self.field, self.value, self.expected = field, value, expected
         super().__init__(f"{field}: {value!r} cannot be used, expected {expected}")
 
-    def facts(self) -> Mapping[str, str]:
-        return {"field": self.field, "value": self.value, "expected": self.expected}
-
 
 class RequestIdReused(RequestError):
     """A request_id was used before, with another body."""
@@ -64,9 +70,6 @@ class RequestIdReused(RequestError):
     def __init__(self, *, request_id: str) -> None:
         self.request_id = request_id
         super().__init__(f"request_id {request_id} was used before with another request")
-
-    def facts(self) -> Mapping[str, str]:
-        return {"request_id": self.request_id}
 
 
 class PageTokenInvalid(RequestError):
@@ -87,9 +90,6 @@ class HostNotFound(RequestError):
         self.host = host
         super().__init__(f"host {host!r} is not registered")
 
-    def facts(self) -> Mapping[str, str]:
-        return {"host": self.host}
-
 
 class HostAlreadyExists(RequestError):
     """A host of that name is registered already."""
@@ -100,9 +100,6 @@ class HostAlreadyExists(RequestError):
         self.host = host
         super().__init__(f"host {host!r} is registered already")
 
-    def facts(self) -> Mapping[str, str]:
-        return {"host": self.host}
-
 
 class HostBusy(RequestError):
     """Another operation is at work on the host."""
@@ -112,9 +109,6 @@ class HostBusy(RequestError):
     def __init__(self, *, host: str, operation: str) -> None:
         self.host, self.operation = host, operation
         super().__init__(f"host {host!r} is busy with operation {operation}")
-
-    def facts(self) -> Mapping[str, str]:
-        return {"host": self.host, "operation": self.operation}
 
 
 class HostHasFailed(RequestError):
@@ -127,9 +121,6 @@ class HostHasFailed(RequestError):
         super().__init__(
             f"host {host!r} failed in step {step!r} ({error}); retry it before it gets new work"
         )
-
-    def facts(self) -> Mapping[str, str]:
-        return {"host": self.host, "step": self.step, "error": self.error}
 
 
 class InvalidTransition(RequestError):
@@ -163,9 +154,6 @@ class OperationNotFound(RequestError):
         self.operation = operation
         super().__init__(f"there is no operation {operation!r}")
 
-    def facts(self) -> Mapping[str, str]:
-        return {"operation": self.operation}
-
 
 class OperationNotCancellable(RequestError):
     """The operation has ended."""
@@ -175,9 +163,6 @@ class OperationNotCancellable(RequestError):
     def __init__(self, *, operation: str, status: str) -> None:
         self.operation, self.status = operation, status
         super().__init__(f"operation {operation} has ended: {status}")
-
-    def facts(self) -> Mapping[str, str]:
-        return {"operation": self.operation, "status": self.status}
 
 
 class RolloutNotSteerable(RequestError):
@@ -189,9 +174,6 @@ class RolloutNotSteerable(RequestError):
         self.rollout, self.status, self.wanted = rollout, status, wanted
         super().__init__(f"rollout {rollout} is {status} and cannot be {wanted}")
 
-    def facts(self) -> Mapping[str, str]:
-        return {"rollout": self.rollout, "status": self.status, "wanted": self.wanted}
-
 
 class RolloutNotFound(RequestError):
     """No rollout has that id."""
@@ -201,9 +183,6 @@ class RolloutNotFound(RequestError):
     def __init__(self, *, rollout: str) -> None:
         self.rollout = rollout
         super().__init__(f"there is no rollout {rollout!r}")
-
-    def facts(self) -> Mapping[str, str]:
-        return {"rollout": self.rollout}
 
 
 class RolloutEmpty(RequestError):
@@ -224,9 +203,6 @@ class InventoryNotFound(RequestError):
         self.host = host
         super().__init__(f"host {host!r} was never queried, so no inventory is stored")
 
-    def facts(self) -> Mapping[str, str]:
-        return {"host": self.host}
-
 
 class CursorCompacted(RequestError):
     """The events after the cursor were pruned: take a snapshot and go on from there."""
@@ -239,13 +215,6 @@ class CursorCompacted(RequestError):
             f"resume_after: events after revision {cursor} are pruned;"
             f" the oldest kept is {oldest}, the current revision {current}"
         )
-
-    def facts(self) -> Mapping[str, str]:
-        return {
-            "cursor": str(self.cursor),
-            "oldest": str(self.oldest),
-            "current": str(self.current),
-        }
 
 
 class CursorUnknown(RequestError):
@@ -260,13 +229,6 @@ class CursorUnknown(RequestError):
             f" the oldest kept is {oldest}, the current revision {current}"
         )
 
-    def facts(self) -> Mapping[str, str]:
-        return {
-            "cursor": str(self.cursor),
-            "oldest": str(self.oldest),
-            "current": str(self.current),
-        }
-
 
 class WatcherTooSlow(RequestError):
     """A stream whose client took nothing for too long."""
@@ -279,9 +241,6 @@ class WatcherTooSlow(RequestError):
             f"the client read nothing for {seconds:g} s; resume from the last revision"
         )
 
-    def facts(self) -> Mapping[str, str]:
-        return {"seconds": f"{self.seconds:g}"}
-
 
 class NotImplementedYet(RequestError):
     """The contract has this, this server does not."""
@@ -292,9 +251,6 @@ class NotImplementedYet(RequestError):
         self.what = what
         super().__init__(f"{what} is not implemented in this version")
 
-    def facts(self) -> Mapping[str, str]:
-        return {"what": self.what}
-
 
 class StoreUnavailable(RequestError):
     """The database cannot be written at present; nothing was changed."""
@@ -304,9 +260,6 @@ class StoreUnavailable(RequestError):
     def __init__(self, *, cause: str) -> None:
         self.cause = cause
         super().__init__(f"the database cannot be used at present: {cause}")
-
-    def facts(self) -> Mapping[str, str]:
-        return {"cause": self.cause}
 
 
 # --- about what went wrong on a host --------------------------------------------------------------
@@ -330,9 +283,6 @@ class SshError(WorkError):
     def __init__(self, *, host: str, address: str, problem: str) -> None:
         self.host, self.address, self.problem = host, address, problem
         super().__init__(f"{host} ({address}): {problem}")
-
-    def facts(self) -> Mapping[str, str]:
-        return {"host": self.host, "address": self.address, "problem": self.problem}
 
 
 class Unreachable(SshError):
@@ -375,9 +325,6 @@ class HostKeyChanged(SshError):
             problem=f"host key changed: pinned {pinned}, shown {shown or 'another'}",
         )
 
-    def facts(self) -> Mapping[str, str]:
-        return {**super().facts(), "pinned": self.pinned, "shown": self.shown}
-
 
 class PrivilegeMissing(WorkError):
     """The user is neither root nor allowed to use `sudo -n`."""
@@ -387,9 +334,6 @@ class PrivilegeMissing(WorkError):
     def __init__(self, *, host: str, user: str, problem: str) -> None:
         self.host, self.user, self.problem = host, user, problem
         super().__init__(f"{host}: user {user!r} cannot become root with sudo -n: {problem}")
-
-    def facts(self) -> Mapping[str, str]:
-        return {"host": self.host, "user": self.user, "problem": self.problem}
 
 
 class WorkTimeout(WorkError):
@@ -401,9 +345,6 @@ class WorkTimeout(WorkError):
         self.host, self.what, self.seconds = host, what, seconds
         super().__init__(f"{host}: {what} did not end within {seconds:g} s")
 
-    def facts(self) -> Mapping[str, str]:
-        return {"host": self.host, "what": self.what, "seconds": f"{self.seconds:g}"}
-
 
 class OutputTooLarge(WorkError):
     """A command on the host printed more than it may."""
@@ -414,9 +355,6 @@ class OutputTooLarge(WorkError):
         self.host, self.limit = host, limit
         super().__init__(f"{host}: a command printed more than {limit} bytes")
 
-    def facts(self) -> Mapping[str, str]:
-        return {"host": self.host, "limit": str(self.limit)}
-
 
 class PackageFailed(WorkError):
     """The package manager failed; the message holds its own words."""
@@ -426,10 +364,6 @@ class PackageFailed(WorkError):
     def __init__(self, *, host: str, problem: str, exit_status: int | None = None) -> None:
         self.host, self.problem, self.exit_status = host, problem, exit_status
         super().__init__(problem)
-
-    def facts(self) -> Mapping[str, str]:
-        status = "" if self.exit_status is None else str(self.exit_status)
-        return {"host": self.host, "problem": self.problem, "exit_status": status}
 
 
 class PackageDatabaseBroken(PackageFailed):
@@ -472,9 +406,6 @@ class InventoryFailed(WorkError):
         self.host, self.problem = host, problem
         super().__init__(f"{host}: inventory failed: {problem}")
 
-    def facts(self) -> Mapping[str, str]:
-        return {"host": self.host, "problem": self.problem}
-
 
 class WindowClosed(WorkError):
     """The host's maintenance window does not allow a change now."""
@@ -484,9 +415,6 @@ class WindowClosed(WorkError):
     def __init__(self, *, host: str, window: str, opens: str) -> None:
         self.host, self.window, self.opens = host, window, opens
         super().__init__(f"{host}: outside its maintenance window {window}; it opens {opens}")
-
-    def facts(self) -> Mapping[str, str]:
-        return {"host": self.host, "window": self.window, "opens": self.opens}
 
 
 class Interrupted(WorkError):
@@ -502,9 +430,6 @@ class Interrupted(WorkError):
             " and it is not run again by itself"
         )
 
-    def facts(self) -> Mapping[str, str]:
-        return {"host": self.host, "step": self.step}
-
 
 class RebootFailed(WorkError):
     """A reboot that did not do what a reboot does. `problem` says which way it went wrong."""
@@ -515,9 +440,6 @@ class RebootFailed(WorkError):
     def __init__(self, *, host: str, problem: str) -> None:
         self.host, self.problem = host, problem
         super().__init__(f"{host}: {problem}")
-
-    def facts(self) -> Mapping[str, str]:
-        return {"host": self.host, "problem": self.problem}
 
 
 class RebootRefused(RebootFailed):
@@ -549,9 +471,6 @@ class Unhealthy(WorkError):
         self.host, self.problem = host, problem
         super().__init__(f"{host}: unhealthy: {problem}")
 
-    def facts(self) -> Mapping[str, str]:
-        return {"host": self.host, "problem": self.problem}
-
 
 class Unexpected(WorkError):
     """A fault of tendhost itself; the server's log has the rest."""
@@ -562,6 +481,3 @@ class Unexpected(WorkError):
     def __init__(self, *, host: str, step: str) -> None:
         self.host, self.step = host, step
         super().__init__(f"{host}: an unexpected fault in {step!r}; see the server's log")
-
-    def facts(self) -> Mapping[str, str]:
-        return {"host": self.host, "step": self.step}
