@@ -1,0 +1,34 @@
+"""A mock server, and a client that talks to it and does not sleep between its tries."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tendhost.client import Client
+from tests.contract.client.mock_server import MockServer
+
+
+@pytest.fixture
+def server() -> Iterator[MockServer]:
+    with MockServer() as server:
+        yield server
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that the client makes, none of which lasts."""
+    made: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        made.append(seconds)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr("tendhost.client.transport.sleep", pause)
+    return made
+
+
+@pytest.fixture
+async def client(server: MockServer, pauses: list[float]) -> AsyncIterator[Client]:
+    async with Client(server.address) as client:
+        yield client
