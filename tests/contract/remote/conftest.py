@@ -13,7 +13,9 @@ from tests.contract.remote.loopback import LoopbackServer, lay_out_programs
 from tests.contract.remote.ways import Way, over_loopback, over_nothing, over_sshd
 from tests.fleet import Fleet, HostSpec
 
-WAYS = ("loopback", "local", pytest.param("sshd", marks=pytest.mark.fleet))
+LINKS = ("loopback", pytest.param("sshd", marks=pytest.mark.fleet))
+"""The ways that can break."""
+WAYS = (*LINKS, "local")
 
 
 @pytest.fixture(scope="session")
