@@ -14,7 +14,8 @@ from tendhost.server.domain.errors import LinkLost, OutputTooLarge, WorkTimeout
 from tendhost.server.remote.local import ADDRESS, LocalConnector
 from tendhost.server.remote.protocol import Remote, Target
 
-SOON = timedelta(seconds=0.3)
+SOON = timedelta(seconds=1)
+"""Enough for a shell to start on a busy machine."""
 LONG = timedelta(seconds=30)
 
 
