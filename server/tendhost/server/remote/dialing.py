@@ -26,11 +26,13 @@ class Dialer:
         """A connected socket. Raises Unreachable with the reason in plain words."""
         candidates = await self._resolved(host, address, port)
         problem = "no address"
+        seconds = self._connect_timeout.total_seconds()
         for family, sockaddr in candidates:
             try:
-                return await self._connected(family, sockaddr)
+                # A share for each: a silent address must not use up the time of the next one.
+                async with asyncio.timeout(seconds / len(candidates)):
+                    return await self._connected(family, sockaddr)
             except TimeoutError:
-                seconds = self._connect_timeout.total_seconds()
                 problem = f"no answer at port {port} within {seconds:g} s"
             except ConnectionRefusedError:
                 problem = f"port {port} refuses connections"
@@ -69,6 +71,10 @@ class Dialer:
         except OSError as error:
             problem = f"the name does not resolve: {error.strerror or error}"
             raise Unreachable(host=host, address=address, problem=problem) from error
+        except ValueError as error:
+            # An empty or overlong label, or a character that no name has.
+            problem = f"the name does not resolve: it is not a name: {error}"
+            raise Unreachable(host=host, address=address, problem=problem) from error
         return [(family, tuple(sockaddr)) for family, _, _, _, sockaddr in found]
 
     async def _connected(
@@ -78,8 +84,7 @@ class Dialer:
         try:
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            async with asyncio.timeout(self._connect_timeout.total_seconds()):
-                await asyncio.get_running_loop().sock_connect(connection, sockaddr)
+            await asyncio.get_running_loop().sock_connect(connection, sockaddr)
         except BaseException:
             connection.close()
             raise

@@ -2,17 +2,17 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import asyncssh
 
 from tendhost.server.domain.errors import (
     AuthenticationRefused,
     HostKeyChanged,
-    KeyUnusable,
     LinkLost,
     SshError,
     Unreachable,
@@ -21,7 +21,7 @@ from tendhost.server.domain.errors import (
 from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.dialing import Dialer, Turnstile
 from tendhost.server.remote.hostkey import fingerprint
-from tendhost.server.remote.keys import KeyRing
+from tendhost.server.remote.keys import KeyRing, PrivateKeys
 from tendhost.server.remote.protocol import Remote, Target
 
 CLOSE_SECONDS = 5.0
@@ -44,14 +44,35 @@ _KEX = (
     "diffie-hellman-group14-sha256",
     "diffie-hellman-group16-sha512",
 )
-_HOST_KEY_ALGORITHMS = {
+_ALGORITHMS_OF_KIND = {
     "ssh-ed25519": ("ssh-ed25519",),
     "ecdsa-sha2-nistp256": ("ecdsa-sha2-nistp256",),
     "ecdsa-sha2-nistp384": ("ecdsa-sha2-nistp384",),
     "ecdsa-sha2-nistp521": ("ecdsa-sha2-nistp521",),
     "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
 }
-_ENROLMENT_ORDER = tuple(name for names in _HOST_KEY_ALGORITHMS.values() for name in names)
+_HOST_KEY_ALGORITHMS = tuple(name for names in _ALGORITHMS_OF_KIND.values() for name in names)
+_OPTIONS: Mapping[str, Any] = {
+    # Nothing of ~/.ssh/config. To be given to the call itself, which in its absence reads the file
+    # whatever a prepared SSHClientConnectionOptions says.
+    "config": None,
+    # Nobody is trusted by a list: _PinnedClient decides. None would trust everybody.
+    "known_hosts": ([], [], []),
+    "x509_trusted_certs": None,
+    "agent_path": None,
+    "preferred_auth": "publickey",
+    "password_auth": False,
+    "kbdint_auth": False,
+    "host_based_auth": False,
+    "gss_kex": False,
+    "gss_auth": False,
+    "kex_algs": _KEX,
+    "encryption_algs": _ENCRYPTION,
+    "compression_algs": None,
+    # SshConnector bounds the login, the time until the server's banner included.
+    "login_timeout": 0,
+}
+"""What is the same for every login."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,21 +102,18 @@ class SshConnector:
 
     def __init__(self, settings: SshSettings) -> None:
         self._settings = settings
-        self._keys = KeyRing(settings.private_key)
+        self._keys = KeyRing(settings.private_key, agent_timeout=settings.login_timeout)
         self._dialer = Dialer(
             resolve_timeout=settings.resolve_timeout, connect_timeout=settings.connect_timeout
         )
         self._turnstile = Turnstile(
             over_all=settings.handshakes, per_address=settings.handshakes_per_address
         )
-        # Building options costs as much as a handshake, and few of them differ.
-        self._options: dict[tuple[object, ...], asyncssh.SSHClientConnectionOptions] = {}
 
     async def connect(self, target: Target) -> Remote:
         """See Connector."""
-        key = self._keys.key_for(target)
-        async with self._credentials(target, key) as options:
-            return await self._login(target, options)
+        async with self._keys.opening(target) as keys:
+            return await self._login(target, keys)
 
     async def enrol(self, *, host: str, address: str, port: int) -> str:
         """See Connector."""
@@ -105,7 +123,9 @@ class SshConnector:
                 sock=connection,
                 config=None,
                 kex_algs=_KEX,
-                server_host_key_algs=_ENROLMENT_ORDER,
+                server_host_key_algs=_HOST_KEY_ALGORITHMS,
+                # None: nobody logs in, so no key of the server's user is loaded.
+                options=asyncssh.SSHClientConnectionOptions(config=None, client_keys=None),
             )
         if shown is None:
             raise Unreachable(host=host, address=address, problem="it shows no host key")
@@ -116,12 +136,19 @@ class SshConnector:
         """See Connector."""
         self._dialer.close()
 
-    async def _login(self, target: Target, options: asyncssh.SSHClientConnectionOptions) -> Remote:
+    async def _login(self, target: Target, keys: PrivateKeys) -> Remote:
         client = _PinnedClient(target.host_key)
         try:
             async with self._reached(target) as connection:
                 opened, _ = await asyncssh.create_connection(
-                    lambda: client, sock=connection, options=options
+                    lambda: client,
+                    sock=connection,
+                    username=target.user,
+                    client_keys=keys,
+                    server_host_key_algs=_host_key_algorithms(target.host_key),
+                    **_OPTIONS,
+                    keepalive_interval=self._settings.keepalive_interval.total_seconds(),
+                    keepalive_count_max=self._settings.keepalive_count,
                 )
         except SshError as error:
             if client.refused:
@@ -137,83 +164,47 @@ class SshConnector:
     @asynccontextmanager
     async def _reached(self, target: Target) -> AsyncIterator[socket.socket]:
         """A connected socket to speak SSH over; what goes wrong there becomes an error of ours."""
-        where = {"host": target.host, "address": target.address}
         seconds = self._settings.login_timeout.total_seconds()
         async with self._turnstile.passing(target.address, target.port):
-            connection = await self._dialer.dial(port=target.port, **where)
+            connection = await self._dialer.dial(
+                host=target.host, address=target.address, port=target.port
+            )
             try:
                 async with asyncio.timeout(seconds):
                     yield connection
-            except TimeoutError as error:
+            except BaseException as error:
+                # asyncssh closes what it has taken over, which it may not have come to yet.
                 connection.close()
-                problem = f"it answers at port {target.port}, but no SSH login within {seconds:g} s"
-                raise Unreachable(problem=problem, **where) from error
-            except asyncssh.PermissionDenied as error:
-                problem = f"user {target.user!r} may not log in: {error.reason}"
-                raise AuthenticationRefused(problem=problem, **where) from error
-            except asyncssh.ConnectionLost as error:
-                problem = f"the connection was closed during the login: {error.reason}"
-                raise Unreachable(problem=problem, **where) from error
-            except (asyncssh.Error, OSError) as error:
-                raise SshError(problem=f"no SSH login: {error}", **where) from error
+                if isinstance(error, asyncssh.Error | OSError | ValueError):
+                    raise _login_error(target, error, seconds) from error
+                raise
 
-    @asynccontextmanager
-    async def _credentials(
-        self, target: Target, key: asyncssh.SSHKey | None
-    ) -> AsyncIterator[asyncssh.SSHClientConnectionOptions]:
-        if key is not None:
-            yield self._options_for(target, key)
-            return
-        try:
-            agent = await asyncssh.connect_agent()
-        except (OSError, asyncssh.Error):
-            agent = None
-        if agent is None:
-            problem = (
-                "no key is configured for it, TENDHOST_SSH_KEY is not set, and there is no agent"
-            )
-            raise KeyUnusable(host=target.host, address=target.address, problem=problem)
-        async with agent:
-            keys = list(await agent.get_keys())
-            yield self._new_options(target, keys)
 
-    def _options_for(
-        self, target: Target, key: asyncssh.SSHKey
-    ) -> asyncssh.SSHClientConnectionOptions:
-        place = (target.user, id(key), target.host_key.partition(" ")[0])
-        if place not in self._options:
-            self._options[place] = self._new_options(target, [key])
-        return self._options[place]
+def _login_error(target: Target, error: Exception, seconds: float) -> SshError:
+    """What it means that a login failed, or did not succeed within so many seconds."""
+    where = {"host": target.host, "address": target.address}
+    if isinstance(error, TimeoutError):
+        problem = f"it answers at port {target.port}, but no SSH login within {seconds:g} s"
+        return Unreachable(problem=problem, **where)
+    # sshd hangs up on those who show too many keys: a protocol error, to go by its code.
+    out_of_patience = "too many authentication failures" in str(error).lower()
+    if isinstance(error, asyncssh.PermissionDenied) or out_of_patience:
+        problem = f"user {target.user!r} may not log in: {error}"
+        return AuthenticationRefused(problem=problem, **where)
+    if isinstance(error, asyncssh.ConnectionLost | ConnectionError):
+        problem = f"the connection was closed during the login: {error}"
+        return Unreachable(problem=problem, **where)
+    return SshError(problem=f"no SSH login: {error}", **where)
 
-    def _new_options(
-        self, target: Target, keys: "list[asyncssh.SSHKey] | list[asyncssh.SSHKeyPair]"
-    ) -> asyncssh.SSHClientConnectionOptions:
-        kind = target.host_key.partition(" ")[0]
-        settings = self._settings
-        return asyncssh.SSHClientConnectionOptions(
-            # None: nothing of ~/.ssh/config.
-            config=None,
-            # Nobody is trusted by a list: _PinnedClient decides. None would trust everybody.
-            known_hosts=([], [], []),
-            server_host_key_algs=_HOST_KEY_ALGORITHMS.get(kind, (kind,)),
-            username=target.user,
-            client_keys=keys,
-            agent_path=None,
-            preferred_auth="publickey",
-            password_auth=False,
-            kbdint_auth=False,
-            host_based_auth=False,
-            gss_kex=False,
-            gss_auth=False,
-            x509_trusted_certs=None,
-            kex_algs=_KEX,
-            encryption_algs=_ENCRYPTION,
-            compression_algs=None,
-            keepalive_interval=settings.keepalive_interval.total_seconds(),
-            keepalive_count_max=settings.keepalive_count,
-            connect_timeout=None,
-            login_timeout=settings.login_timeout.total_seconds(),
-        )
+
+def _host_key_algorithms(host_key: str) -> tuple[str, ...]:
+    """Those of the pinned kind first: the host shows that key if it still has it.
+
+    The others stand behind, so that a host which lost it shows what it has now and is refused by
+    its fingerprint, instead of by two lists of algorithms that do not meet.
+    """
+    pinned = _ALGORITHMS_OF_KIND.get(host_key.partition(" ")[0], ())
+    return (*pinned, *(name for name in _HOST_KEY_ALGORITHMS if name not in pinned))
 
 
 class _PinnedClient(asyncssh.SSHClient):

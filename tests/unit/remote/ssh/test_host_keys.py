@@ -1,0 +1,134 @@
+"""Host keys: learnt at enrolment, pinned from then on, and never another one."""
+
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from tendhost.server.domain.errors import HostKeyChanged
+from tendhost.server.remote.hostkey import fingerprint, matches
+from tendhost.server.remote.protocol import Target
+from tendhost.server.remote.ssh import SshConnector
+from tests.unit.remote.ssh.servers import Server, generated, listening, public
+
+KINDS = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "ssh-rsa",
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_key_learnt_at_enrolment_is_the_one_that_opens(
+    connector: SshConnector, target: Target, login_key: asyncssh.SSHKey, kind: str
+) -> None:
+    async with listening(accepts=login_key, keys=[generated(kind)]) as server:
+        learnt = await connector.enrol(host="web1", address="127.0.0.1", port=server.port)
+        assert learnt == public(server.key)
+        remote = await connector.connect(replace(target, port=server.port, host_key=learnt))
+        await remote.close()
+
+
+async def test_enrolment_learns_the_best_key_that_the_host_has(
+    connector: SshConnector, login_key: asyncssh.SSHKey
+) -> None:
+    keys = [generated(kind) for kind in ("ssh-rsa", "ecdsa-sha2-nistp256", "ssh-ed25519")]
+    async with listening(accepts=login_key, keys=keys) as server:
+        learnt = await connector.enrol(host="web1", address="127.0.0.1", port=server.port)
+    assert learnt == public(keys[2])
+
+
+async def test_enrolment_does_not_log_in(connector: SshConnector, server: Server) -> None:
+    await connector.enrol(host="web1", address="127.0.0.1", port=server.port)
+    assert server.attempts == []
+
+
+async def test_another_key_is_refused_with_both_fingerprints_and_no_login(
+    connector: SshConnector, target: Target, server: Server
+) -> None:
+    pinned = public(generated("ssh-ed25519"))
+    with pytest.raises(HostKeyChanged) as caught:
+        await connector.connect(replace(target, host_key=pinned))
+    assert caught.value.pinned == fingerprint(pinned)
+    assert caught.value.shown == fingerprint(public(server.key))
+    assert caught.value.pinned in str(caught.value)
+    assert caught.value.shown in str(caught.value)
+    assert server.attempts == []
+
+
+async def test_host_that_lost_the_pinned_kind_of_key_shows_another_one(
+    connector: SshConnector, target: Target, login_key: asyncssh.SSHKey
+) -> None:
+    async with listening(accepts=login_key, keys=[generated("ecdsa-sha2-nistp256")]) as reborn:
+        with pytest.raises(HostKeyChanged) as caught:
+            await connector.connect(replace(target, port=reborn.port))
+        assert caught.value.pinned == fingerprint(target.host_key)
+        assert caught.value.shown == fingerprint(public(reborn.key))
+        assert reborn.attempts == []
+
+
+async def test_host_that_has_the_pinned_key_among_others_is_let_in(
+    connector: SshConnector, target: Target, login_key: asyncssh.SSHKey
+) -> None:
+    keys = [generated("ssh-ed25519"), generated("ssh-rsa")]
+    async with listening(accepts=login_key, keys=keys) as server:
+        at = replace(target, port=server.port, host_key=public(keys[1]))
+        remote = await connector.connect(at)
+        await remote.close()
+
+
+@pytest.mark.parametrize("pinned", ["", "local", "garbage AAAA", "ssh-ed25519", "ssh-ed25519 AAAA"])
+async def test_pin_that_is_no_key_opens_nothing(
+    connector: SshConnector, target: Target, server: Server, pinned: str
+) -> None:
+    with pytest.raises(HostKeyChanged) as caught:
+        await connector.connect(replace(target, host_key=pinned))
+    assert caught.value.shown == fingerprint(public(server.key))
+    assert server.attempts == []
+
+
+async def test_comment_of_a_pinned_key_does_not_matter(
+    connector: SshConnector, target: Target, server: Server
+) -> None:
+    commented = public(server.key, "root@web1")
+    remote = await connector.connect(replace(target, host_key=commented))
+    await remote.close()
+
+
+async def test_users_own_ssh_files_are_not_looked_at(
+    connector: SshConnector, target: Target, server: Server, home: Path
+) -> None:
+    config = home / ".ssh/config"
+    config.write_text("Port no-number-and-so-an-error-to-whoever-reads-it\n")
+    changed = public(generated("ssh-ed25519"))
+    known_hosts = home / ".ssh/known_hosts"
+    known_hosts.write_text(f"[127.0.0.1]:{server.port} {changed}\n")
+    remote = await connector.connect(target)
+    await remote.close()
+    assert await connector.enrol(host="web1", address="127.0.0.1", port=server.port)
+    with pytest.raises(HostKeyChanged):
+        await connector.connect(replace(target, host_key=changed))
+
+
+@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="no ssh-keygen to compare with")
+@pytest.mark.parametrize("kind", KINDS)
+def test_fingerprint_is_the_one_of_ssh_keygen(kind: str, tmp_path: Path) -> None:
+    key = public(generated(kind))
+    path = tmp_path / "key.pub"
+    path.write_text(f"{key}\n")
+    said = subprocess.run(
+        ["ssh-keygen", "-l", "-f", path], check=True, capture_output=True, text=True
+    )
+    assert fingerprint(key) == said.stdout.split()[1]
+
+
+def test_expected_key_may_be_told_as_key_or_as_fingerprint() -> None:
+    key, other = public(generated("ssh-ed25519")), public(generated("ssh-ed25519"))
+    for told in (key, f"{key} root@web1", fingerprint(key), f"{fingerprint(key)}\n"):
+        assert matches(key, told)
+        assert not matches(other, told)

@@ -1,0 +1,204 @@
+"""The key to log in with: from a file, from the settings, from the agent; and when it is of no use."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from tendhost.server.domain.errors import AuthenticationRefused, KeyUnusable
+from tendhost.server.remote.protocol import Target
+from tendhost.server.remote.ssh import SshConnector
+from tests.unit.remote.ssh.servers import MOMENT, QUICK, Connectors, Server, listening, public
+
+
+def another_key(path: Path) -> None:
+    path.write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
+
+
+async def test_key_of_the_host_opens_it(connector: SshConnector, target: Target) -> None:
+    remote = await connector.connect(target)
+    await remote.close()
+
+
+async def test_key_of_the_settings_opens_a_host_that_names_none(
+    connectors: Connectors, target: Target, login_key: asyncssh.SSHKey
+) -> None:
+    settings = replace(QUICK, private_key=login_key.export_private_key())
+    remote = await connectors(settings).connect(replace(target, ssh_key=""))
+    await remote.close()
+
+
+async def test_key_of_the_host_goes_before_the_key_of_the_settings(
+    connectors: Connectors, target: Target
+) -> None:
+    settings = replace(QUICK, private_key=b"garbage that is never looked at")
+    remote = await connectors(settings).connect(target)
+    await remote.close()
+
+
+async def test_key_that_the_host_does_not_know_is_refused(
+    connector: SshConnector, target: Target, key_file: Path
+) -> None:
+    another_key(key_file)
+    with pytest.raises(AuthenticationRefused, match="user 'ops' may not log in"):
+        await connector.connect(replace(target, user="ops"))
+
+
+async def test_password_is_never_tried(
+    connector: SshConnector, target: Target, key_file: Path, server: Server
+) -> None:
+    another_key(key_file)
+    with pytest.raises(AuthenticationRefused):
+        await connector.connect(target)
+    assert set(server.attempts) == {"none", "publickey"}
+
+
+async def test_host_that_loses_patience_with_keys_has_refused_them(
+    connector: SshConnector, target: Target, login_key: asyncssh.SSHKey
+) -> None:
+    async with listening(accepts=login_key, patient=False) as impatient:
+        at = replace(target, port=impatient.port, host_key=public(impatient.key))
+        with pytest.raises(AuthenticationRefused, match="Too many authentication failures"):
+            await connector.connect(at)
+
+
+async def test_key_file_that_was_replaced_is_read_again(
+    connector: SshConnector, target: Target, key_file: Path, login_key: asyncssh.SSHKey
+) -> None:
+    another_key(key_file)
+    with pytest.raises(AuthenticationRefused):
+        await connector.connect(target)
+    key_file.write_bytes(login_key.export_private_key())  # noqa: ASYNC240
+    os.utime(key_file, ns=(1, 1))  # another time, however coarse the clock of the disk
+    remote = await connector.connect(target)
+    await remote.close()
+
+
+def encrypted(key: asyncssh.SSHKey) -> bytes:
+    return key.export_private_key("pkcs8-pem", passphrase="secret")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (lambda key: b"garbage", "is not a private key"),
+        (lambda key: b"", "is not a private key"),
+        (lambda key: key.export_private_key()[:120], "is not a private key"),
+        (lambda key: key.export_public_key(), "is not a private key"),
+        (lambda key: b"\xff\xfe\0\0", "is not a private key"),
+        (encrypted, "has a passphrase"),
+    ],
+    ids=["garbage", "empty", "cut off", "public", "binary", "encrypted"],
+)
+async def test_key_file_without_a_usable_key_is_named(
+    connector: SshConnector,
+    target: Target,
+    key_file: Path,
+    login_key: asyncssh.SSHKey,
+    content: Callable[[asyncssh.SSHKey], bytes],
+    words: str,
+) -> None:
+    key_file.write_bytes(content(login_key))  # noqa: ASYNC240
+    with pytest.raises(KeyUnusable, match=words) as caught:
+        await connector.connect(target)
+    assert str(key_file) in str(caught.value)
+
+
+async def test_key_file_that_cannot_be_read_is_named_with_the_reason(
+    connector: SshConnector, target: Target, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyUnusable, match="No such file"):
+        await connector.connect(replace(target, ssh_key=str(tmp_path / "nowhere")))
+    with pytest.raises(KeyUnusable, match="Is a directory"):
+        await connector.connect(replace(target, ssh_key=str(tmp_path)))
+
+
+async def test_garbage_in_the_settings_is_named(connectors: Connectors, target: Target) -> None:
+    connector = connectors(replace(QUICK, private_key=b"garbage"))
+    with pytest.raises(KeyUnusable, match="TENDHOST_SSH_KEY"):
+        await connector.connect(replace(target, ssh_key=""))
+
+
+# --- the agent ------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def agent(folder: Path, *keys: asyncssh.SSHKey) -> AsyncIterator[str]:
+    """The socket of a real agent with these keys."""
+    path = str(folder / "agent")
+    process = await asyncio.create_subprocess_exec(
+        "ssh-agent", "-D", "-a", path, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        await process.stdout.readline()  # where its socket is, once it is there
+        async with await asyncssh.connect_agent(path) as client:
+            if keys:  # an empty list would mean those in ~/.ssh
+                await client.add_keys(list(keys))
+        yield path
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+needs_agent = pytest.mark.skipif(not shutil.which("ssh-agent"), reason="no ssh-agent")
+
+
+@needs_agent
+async def test_agents_keys_open_a_host_that_names_none(
+    connector: SshConnector,
+    target: Target,
+    login_key: asyncssh.SSHKey,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = asyncssh.generate_private_key("ssh-ed25519")
+    async with agent(tmp_path, other, login_key) as path:
+        monkeypatch.setenv("SSH_AUTH_SOCK", path)
+        remote = await connector.connect(replace(target, ssh_key=""))
+        await remote.close()
+
+
+@needs_agent
+async def test_empty_agent_is_named_and_no_key_of_the_users_folder_is_taken(
+    connector: SshConnector,
+    target: Target,
+    login_key: asyncssh.SSHKey,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    login_key.write_private_key(str(tmp_path / "home/.ssh/id_ed25519"))
+    async with agent(tmp_path) as path:
+        monkeypatch.setenv("SSH_AUTH_SOCK", path)
+        with pytest.raises(KeyUnusable, match="agent has no key"):
+            await connector.connect(replace(target, ssh_key=""))
+
+
+async def test_host_without_any_key_is_told_what_to_set(
+    connector: SshConnector, target: Target
+) -> None:
+    with pytest.raises(KeyUnusable, match="TENDHOST_SSH_KEY is not set, and there is no agent"):
+        await connector.connect(replace(target, ssh_key=""))
+
+
+async def test_agent_that_never_answers_is_waited_for_no_longer_than_a_login(
+    connectors: Connectors, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "agent")
+
+    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_unix_server(never, path):
+        monkeypatch.setenv("SSH_AUTH_SOCK", path)
+        connector = connectors(replace(QUICK, login_timeout=MOMENT))
+        async with asyncio.timeout(5):
+            with pytest.raises(KeyUnusable, match="agent"):
+                await connector.connect(replace(target, ssh_key=""))
