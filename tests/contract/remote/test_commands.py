@@ -36,7 +36,7 @@ async def test_command_that_is_not_there_is_127(remote: Remote) -> None:
     assert b"no-such-program" in completed.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
 async def test_command_that_a_signal_ended_is_128_and_the_signal(
     remote: Remote, number: signal.Signals
 ) -> None:
