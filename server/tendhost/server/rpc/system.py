@@ -7,6 +7,9 @@ from tendhost.server.engine.engine import Engine
 from tendhost.v1 import system_service_pb2 as pb
 from tendhost.v1 import system_service_pb2_grpc
 
+VERSION = version("tendhost")
+"""Read once: looking it up takes longer than the rest of the call."""
+
 
 class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
     """The server itself."""
@@ -19,7 +22,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
     ) -> pb.GetServerInfoResponse:
         bounds = await self._store.log_bounds()
         return pb.GetServerInfoResponse(
-            version=version("tendhost"),
+            version=VERSION,
             log_id=bounds.log_id,
             revision=bounds.current,
             oldest_revision=bounds.oldest,
