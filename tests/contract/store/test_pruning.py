@@ -1,5 +1,6 @@
 """What pruning takes, what it leaves, and what the event log says of itself afterwards."""
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime
 
@@ -134,3 +135,44 @@ async def test_pruning_with_nothing_to_take_changes_nothing(store: Store) -> Non
     assert await pruned(store, before=NOW - A_DAY, requests_before=NOW - A_DAY) == 0
     assert await store.log_bounds() == before
     assert await store.host("web1") == replace(host, revision=before.current)
+
+
+async def test_event_with_an_old_time_stays_where_a_newer_one_stands_before_it(
+    store: Store,
+) -> None:
+    for at in (OLD, NOW, OLD, NOW):  # the clock was set back
+        await store.commit(Change(events=(an_event(at=at),)))
+    assert await pruned(store, before=NOW - A_DAY) == 1
+    assert [event.revision for event in await store.events(after=0, limit=9)] == [2, 3, 4]
+
+
+async def test_everything_old_goes_however_much_it_is(store: Store) -> None:
+    status, count = OperationStatus.SUCCEEDED, 450
+    operations = tuple(an_operation(status=status, ended_at=OLD) for _ in range(count))
+    logs = tuple(LogChunk(operation=each.id, offset=0, data=b"log") for each in operations)
+    await store.commit(change(operations=operations, log=logs))
+    for _ in range(5):
+        await store.commit(change(events=5000))
+    assert await pruned(store, before=NOW - A_DAY, keep_events=10) == 2 * count + 25_001 - 10
+    assert (await store.operations(limit=9)).items == ()
+    bounds = await store.log_bounds()
+    assert (bounds.oldest, bounds.current) == (24_992, 25_001)
+    assert len(await store.events(after=0, limit=99)) == 10
+
+
+async def test_pruning_comes_to_an_end_while_others_go_on_writing(store: Store) -> None:
+    await store.commit(change(events=100))
+    over = False
+
+    async def write() -> None:
+        while not over:
+            await store.commit(change())
+
+    async with asyncio.TaskGroup() as group:
+        writers = [group.create_task(write()) for _ in range(3)]
+        await pruned(store, before=NOW + A_DAY, keep_events=5)
+        over = True
+    assert all(writer.done() for writer in writers)
+    bounds = await store.log_bounds()
+    events = await store.events(after=0, limit=10**6)
+    assert [event.revision for event in events] == list(range(bounds.oldest, bounds.current + 1))

@@ -34,8 +34,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE UNIQUE INDEX one_running_operation ON operations (host) WHERE status = 'running'",
         "CREATE INDEX operations_by_host ON operations (host, id)",
         "CREATE INDEX operations_by_rollout ON operations (rollout, id) WHERE rollout <> ''",
-        "CREATE INDEX operations_unfinished ON operations (host, id) WHERE ended_at IS NULL",
-        "CREATE INDEX operations_by_end ON operations (ended_at) WHERE ended_at IS NOT NULL",
+        "CREATE INDEX operations_queued ON operations (host, id) WHERE status = 'queued'",
+        "CREATE INDEX operations_by_status ON operations (status, id)",
+        "CREATE INDEX operations_unfinished ON operations (id) WHERE ended_at IS NULL",
+        "CREATE INDEX operations_by_end ON operations (ended_at, id) WHERE ended_at IS NOT NULL",
         """
         CREATE TABLE operation_logs (
             operation TEXT,
@@ -82,6 +84,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             at BIGINT NOT NULL
         )
         """,
+        "CREATE INDEX requests_by_time ON requests (at)",
         """
         CREATE TABLE audit (
             revision BIGINT PRIMARY KEY,
@@ -91,6 +94,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             subject TEXT NOT NULL
         )
         """,
+        "CREATE INDEX audit_by_time ON audit (at)",
     ),
 )
 

@@ -139,7 +139,7 @@ class Store(Protocol):
         """Store `change` as a whole.
 
         Raises HostAlreadyExists, HostBusy (the host has a running operation), Conflict (a revision
-        was not the stored one, or the row is gone), RequestIdReused.
+        was not the stored one, the row is gone, or a new one is there already), RequestIdReused.
         """
         ...
 
@@ -242,7 +242,8 @@ class Store(Protocol):
 
         Ended operations with their logs, ended rollouts, audit rows and events go that are older than
         `before`, answers to requests that are older than `requests_before`, and all but the newest
-        `keep_events` events. What has not ended is kept whatever its age.
+        `keep_events` events. What has not ended is kept whatever its age. The event log only ever
+        loses its beginning, up to the first event that is kept.
         """
         ...
 

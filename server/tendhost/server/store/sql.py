@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from tendhost.server.domain.inventory import RebootNeed
+from tendhost.server.domain.operation import OperationStatus
 from tendhost.server.domain.selection import HostFilter
 
 NEXT_REVISION = "UPDATE counter SET revision = revision + ?1 WHERE id = 1 RETURNING revision"
@@ -47,7 +48,7 @@ GET_OPERATION = "SELECT document FROM operations WHERE id = ?1"
 RUNNING_OPERATION = "SELECT document FROM operations WHERE host = ?1 AND status = 'running'"
 NEXT_QUEUED = """
     SELECT document FROM operations
-    WHERE host = ?1 AND ended_at IS NULL AND status = 'queued' ORDER BY id LIMIT 1
+    WHERE host = ?1 AND status = 'queued' ORDER BY id LIMIT 1
 """
 UNFINISHED_OPERATIONS = "SELECT document FROM operations WHERE ended_at IS NULL ORDER BY id"
 
@@ -96,12 +97,13 @@ INSERT_AUDIT = """
     INSERT INTO audit (revision, at, principal, method, subject) VALUES (?1, ?2, ?3, ?4, ?5)
 """
 
-LAST_EVENT_BEFORE = "SELECT max(revision) FROM events WHERE at < ?1"
+FIRST_EVENT_SINCE = "SELECT revision FROM events WHERE at >= ?1 ORDER BY revision LIMIT 1"
 PRUNE_EVENTS = "DELETE FROM events WHERE revision <= ?1"
-PRUNE_LOGS = """
-    DELETE FROM operation_logs WHERE operation IN (SELECT id FROM operations WHERE ended_at < ?1)
+_OLDEST_OPERATIONS = """
+    SELECT id FROM operations WHERE ended_at < ?1 ORDER BY ended_at, id LIMIT ?2
 """
-PRUNE_OPERATIONS = "DELETE FROM operations WHERE ended_at < ?1"
+PRUNE_LOGS = f"DELETE FROM operation_logs WHERE operation IN ({_OLDEST_OPERATIONS})"  # noqa: S608
+PRUNE_OPERATIONS = f"DELETE FROM operations WHERE id IN ({_OLDEST_OPERATIONS})"  # noqa: S608
 PRUNE_MEMBERS = """
     DELETE FROM members WHERE rollout IN (SELECT id FROM rollouts WHERE ended_at < ?1)
 """
@@ -161,7 +163,12 @@ def select_hosts(selection: HostFilter, *, after: str, limit: int) -> tuple[str,
 
 
 def select_operations(
-    *, host: str, rollout: str, statuses: Iterable[str], before: str, limit: int
+    *,
+    host: str,
+    rollout: str,
+    statuses: Iterable[OperationStatus],
+    before: str,
+    limit: int,
 ) -> tuple[str, list[object]]:
     """Operations, newest first."""
     where = Where()
@@ -169,7 +176,10 @@ def select_operations(
         where.add("host = {}", host)
     if rollout:
         where.add("rollout = {} AND rollout <> ''", rollout)
-    where.add_in("status", statuses)
+    wanted = tuple(statuses)
+    where.add_in("status", map(str, wanted))
+    if wanted and not any(status.ended for status in wanted):
+        where.add("ended_at IS NULL")  # for the index of the few that have not ended
     if before:
         where.add("id < {}", before)
     text = f"SELECT document FROM operations {where} ORDER BY id DESC LIMIT {limit}"  # noqa: S608

@@ -74,7 +74,7 @@ class SqliteStore:
         (self._log_id,) = database.execute(sql.GET_META, (LOG_ID,)).fetchone()
         (revision,) = database.execute(sql.CURRENT_REVISION).fetchone()
         self._tail = Tail(revision)
-        self._pruned_to = _pruned_to(database)
+        self._pruned_to = writing.pruned_to(database)
         self._direct = open_for_reading(path)
         self._threads = threading.local()
         self._opened: list[sqlite3.Connection] = []
@@ -88,7 +88,7 @@ class SqliteStore:
         return written.committed
 
     async def prune(self, *, before: datetime, requests_before: datetime, keep_events: int) -> int:
-        def work(database: sqlite3.Connection) -> int:
+        def work(database: sqlite3.Connection) -> writing.Pruned:
             return writing.prune(
                 database,
                 before=before,
@@ -96,9 +96,12 @@ class SqliteStore:
                 keep_events=keep_events,
             )
 
-        dropped = await self._writer.submit(work)
-        self._pruned_to = await self._read(_pruned_to)
-        self._tail.forget(self._pruned_to)
+        dropped, more = 0, True
+        while more:
+            pruned = await self._writer.submit(work)
+            dropped, more = dropped + pruned.rows, pruned.more
+            self._pruned_to = pruned.up_to
+            self._tail.forget(pruned.up_to)
         return dropped
 
     def _committed(self, results: Sequence[Any]) -> None:
@@ -184,7 +187,7 @@ class SqliteStore:
         text, values = sql.select_operations(
             host=host,
             rollout=rollout,
-            statuses=map(str, statuses),
+            statuses=statuses,
             before=before,
             limit=limit + 1,
         )
@@ -303,8 +306,3 @@ class SqliteStore:
             yield
         except sqlite3.Error as error:
             raise StoreUnavailable(cause=f"{self._path}: {error}") from error
-
-
-def _pruned_to(database: sqlite3.Connection) -> int:
-    row = database.execute(sql.GET_META, (writing.PRUNED_TO,)).fetchone()
-    return int(row[0]) if row else 0

@@ -14,6 +14,9 @@ from tendhost.server.store.protocol import Change, Committed, Conflict, LogChunk
 
 PRUNED_TO = "pruned_to"
 """The key in `meta` of the highest event revision that was pruned."""
+OPERATIONS_AT_ONCE = 200
+EVENTS_AT_ONCE = 10_000
+"""What one commit prunes at most, so that nobody else waits long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,31 +169,49 @@ def _write_rollout(database: sqlite3.Connection, rollout: Rollout, revision: int
         raise Conflict(what=f"rollout {rollout.id}")
 
 
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """How many rows went, the highest event revision that was ever pruned, and whether more can go."""
+
+    rows: int
+    up_to: int
+    more: bool
+
+
 def prune(
     database: sqlite3.Connection,
     *,
     before: datetime,
     requests_before: datetime,
     keep_events: int,
-) -> int:
-    """Drop what is old; how many rows went. See Store.prune."""
-    cut = (rows.instant(before),)
-    dropped = 0
-    for statement in (
-        sql.PRUNE_LOGS,
-        sql.PRUNE_OPERATIONS,
-        sql.PRUNE_MEMBERS,
-        sql.PRUNE_ROLLOUTS,
-        sql.PRUNE_AUDIT,
-    ):
-        dropped += database.execute(statement, cut).rowcount
+) -> Pruned:
+    """Drop some of what is old, no more than a commit may hold up others for. See Store.prune."""
+    cut = rows.instant(before)
+    dropped = database.execute(sql.PRUNE_LOGS, (cut, OPERATIONS_AT_ONCE)).rowcount
+    operations = database.execute(sql.PRUNE_OPERATIONS, (cut, OPERATIONS_AT_ONCE)).rowcount
+    dropped += operations
+    for statement in (sql.PRUNE_MEMBERS, sql.PRUNE_ROLLOUTS, sql.PRUNE_AUDIT):
+        dropped += database.execute(statement, (cut,)).rowcount
     dropped += database.execute(sql.PRUNE_REQUESTS, (rows.instant(requests_before),)).rowcount
-    (aged,) = database.execute(sql.LAST_EVENT_BEFORE, cut).fetchone()
+    former = pruned_to(database)
+    last = max(former, _last_to_prune(database, cut, keep_events))
+    up_to = min(last, former + EVENTS_AT_ONCE)
+    if up_to > former:
+        dropped += database.execute(sql.PRUNE_EVENTS, (up_to,)).rowcount
+        database.execute(sql.SET_META, (PRUNED_TO, str(up_to)))
+    return Pruned(dropped, up_to, more=operations == OPERATIONS_AT_ONCE or up_to < last)
+
+
+def _last_to_prune(database: sqlite3.Connection, cut: int, keep_events: int) -> int:
     (current,) = database.execute(sql.CURRENT_REVISION).fetchone()
-    highest = max(aged or 0, current - keep_events)
-    if highest > 0:
-        gone = database.execute(sql.PRUNE_EVENTS, (highest,)).rowcount
-        if gone:
-            database.execute(sql.SET_META, (PRUNED_TO, str(highest)))
-        dropped += gone
-    return dropped
+    # The log loses its beginning and nothing else: a clock that was set back does not matter.
+    first_kept = database.execute(sql.FIRST_EVENT_SINCE, (cut,)).fetchone()
+    aged = current if first_kept is None else first_kept[0] - 1
+    last: int = max(aged, current - keep_events)
+    return last
+
+
+def pruned_to(database: sqlite3.Connection) -> int:
+    """The highest event revision that was pruned."""
+    row = database.execute(sql.GET_META, (PRUNED_TO,)).fetchone()
+    return int(row[0]) if row else 0
