@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tendhost.client import Client
+from tests.contract.client.command import Command
 from tests.contract.client.mock_server import MockServer
 
 
@@ -32,3 +33,18 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 async def client(server: MockServer, pauses: list[float]) -> AsyncIterator[Client]:
     async with Client(server.address) as client:
         yield client
+
+
+@pytest.fixture
+def tendhost(
+    server: MockServer,
+    pauses: list[float],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Command:
+    from tendhost.client.cli.console import console
+
+    # Whatever the tests themselves are run on.
+    monkeypatch.setattr(console, "_force_terminal", False)
+    monkeypatch.setattr(console, "width", 10_000)
+    return Command(server, capsys)

@@ -46,7 +46,3 @@ def _global_first(arguments: list[str]) -> list[str]:
         else:
             rest.append(word)
     return [*first, *rest]
-
-
-if __name__ == "__main__":
-    main()

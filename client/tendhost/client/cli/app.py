@@ -4,10 +4,9 @@ from typing import Annotated
 
 import typer
 
+from tendhost.client import DEFAULT_TARGET
 from tendhost.client.cli import events, hosts, operations, rollouts, server, work
 from tendhost.client.cli.session import Output, Session
-
-DEFAULT_SERVER = "127.0.0.1:50051"
 
 app = typer.Typer(
     name="tendhost",
@@ -43,7 +42,7 @@ def _session(
             metavar="ADDRESS",
             help="The server: HOST:PORT or unix:/path. May stand anywhere.",
         ),
-    ] = DEFAULT_SERVER,
+    ] = DEFAULT_TARGET,
     output: Annotated[
         Output,
         typer.Option(

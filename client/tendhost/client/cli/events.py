@@ -1,14 +1,25 @@
 """`tendhost events`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from tendhost.client import (
+    Client,
+    Event,
+    HostAcknowledged,
+    HostDisconnected,
+    HostFilter,
+    HostReconfigured,
+    OperationChanged,
+    RolloutChanged,
+    Snapshot,
+    StateChanged,
+    UpdateCompleted,
+    UpdateProgress,
+)
 from tendhost.client.cli.session import Session, clean, plain, refuse
 from tendhost.client.cli.words import counted
-
-if TYPE_CHECKING:
-    from tendhost.client import Client, Event, Snapshot
 
 LATEST = 50
 LARGEST_REVISION = 2**63 - 1
@@ -48,8 +59,7 @@ def events(
     """
     session: Session = context.obj
 
-    async def work(client: "Client") -> None:
-        from tendhost.client import HostFilter
+    async def work(client: Client) -> None:
 
         info = await client.info()
         if since is not None and since > info.revision:
@@ -79,9 +89,8 @@ def events(
     session.run(work, interrupted=lambda: "stopped")
 
 
-def document(item: "Event | Snapshot") -> dict[str, object]:
+def document(item: Event | Snapshot) -> dict[str, object]:
     """An item of the stream for programs: `kind` says what it is, `details` holds the rest."""
-    from tendhost.client import Snapshot
 
     if isinstance(item, Snapshot):
         hosts = [plain(host) for host in item.hosts]
@@ -97,8 +106,7 @@ def document(item: "Event | Snapshot") -> dict[str, object]:
     }
 
 
-def _line(item: "Event | Snapshot") -> str:
-    from tendhost.client import Snapshot
+def _line(item: Event | Snapshot) -> str:
 
     if isinstance(item, Snapshot):
         return f"{item.revision:>8}  the fleet as it is: {counted(len(item.hosts), 'host')}"
@@ -107,28 +115,26 @@ def _line(item: "Event | Snapshot") -> str:
     return f"{item.revision:>8}  {at}  {item.host:<16} {kind:<18} {summary(item)}".rstrip()
 
 
-def summary(event: "Event") -> str:
+def summary(event: Event) -> str:
     """What an event says, in a few words."""
-    from tendhost import client as sdk
-
     match event.body:
-        case sdk.StateChanged(from_state=origin, to_state=to, cause=cause):
+        case StateChanged(from_state=origin, to_state=to, cause=cause):
             words = f"{origin} → {to}  ({cause})"
-        case sdk.UpdateProgress(package=package, percent=percent, phase=phase):
+        case UpdateProgress(package=package, percent=percent, phase=phase):
             words = f"{phase} {package} {percent:.0f} %"
-        case sdk.OperationChanged(kind=kind, status=status, step=step, message=message):
+        case OperationChanged(kind=kind, status=status, step=step, message=message):
             words = f"{kind} {status} {step} {message}"
-        case sdk.RolloutChanged(status=status, progress=progress, batch=batch, batches=batches):
+        case RolloutChanged(status=status, progress=progress, batch=batch, batches=batches):
             ended = progress.completed + progress.failed + progress.skipped
             words = f"{event.rollout_id} {status}: batch {batch} of {batches},"
             words += f" {ended} of {progress.total_hosts} hosts ended, {progress.failed} failed"
-        case sdk.UpdateCompleted(result=result):
+        case UpdateCompleted(result=result):
             words = f"{counted(len(result.packages), 'package')} changed"
-        case sdk.HostReconfigured(fields=fields):
+        case HostReconfigured(fields=fields):
             words = ", ".join(fields)
-        case sdk.HostAcknowledged(by=by):
+        case HostAcknowledged(by=by):
             words = f"by {by}" if by else ""
-        case sdk.HostDisconnected(reason=reason):
+        case HostDisconnected(reason=reason):
             words = reason
         case _:
             words = ""

@@ -1,15 +1,13 @@
 """`tendhost host …`."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from tendhost.client import Client, HostFilter, HostState, MaintenanceWindow
 from tendhost.client.cli.session import Session, refuse
 from tendhost.client.cli.words import window
-
-if TYPE_CHECKING:
-    from tendhost.client import Client, MaintenanceWindow
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -67,19 +65,19 @@ def add(
     maintenance_window: Window = None,
     host_key: HostKey = "",
 ) -> None:
-    """Register a host and pin the key that it shows; its fingerprint is printed.
+    """Register a host and pin the key that it shows.
 
     \b
       tendhost host add web1 --addr 10.0.0.5 --user root --tag web --group production
       tendhost host add db1 --addr db1.example.org --no-auto-reboot \\
           --window 'sat,sun 22:00-04:00 Europe/Vienna' --host-key SHA256:…
 
-    The host is connected to; nothing is changed on it.
+    The fingerprint of the pinned key is printed. Nothing is changed on the host.
     """
     session: Session = context.obj
     when = _window(maintenance_window) or "always"
 
-    async def work(client: "Client") -> None:
+    async def work(client: Client) -> None:
         host = await client.add_host(
             name,
             addr,
@@ -136,8 +134,7 @@ def list_(
     """
     session: Session = context.obj
 
-    async def work(client: "Client") -> None:
-        from tendhost.client import HostFilter, HostState
+    async def work(client: Client) -> None:
         from tendhost.client.cli import render
 
         words = [word.lower() for word in state or ()]
@@ -169,7 +166,7 @@ def show(context: typer.Context, name: Name) -> None:
     """Show all that is known of a host."""
     session: Session = context.obj
 
-    async def work(client: "Client") -> None:
+    async def work(client: Client) -> None:
         from tendhost.client.cli import render
 
         host = await client.get_host(name)
@@ -227,7 +224,7 @@ def set_(
     if host_key and not repin:
         refuse("--host-key: it goes with --repin only")
 
-    async def work(client: "Client") -> None:
+    async def work(client: Client) -> None:
         host = await client.reconfigure_host(
             name, repin_host_key=repin, expected_host_key=host_key, **given
         )
@@ -240,7 +237,7 @@ def set_(
     session.run(work)
 
 
-def _window(text: str | None) -> "MaintenanceWindow | Literal['always'] | None":
+def _window(text: str | None) -> MaintenanceWindow | Literal["always"] | None:
     if text is None:
         return None
     return "always" if text == "always" else window(text, "--window")
@@ -256,7 +253,7 @@ def remove(context: typer.Context, name: Name) -> None:
     """Forget a host; what was done on it stays on record."""
     session: Session = context.obj
 
-    async def work(client: "Client") -> None:
+    async def work(client: Client) -> None:
         await client.remove_host(name)
         if session.json:
             session.print_json({"name": name, "removed": True})
@@ -271,7 +268,7 @@ def packages(context: typer.Context, name: Name) -> None:
     """Show what the last query found installed and pending."""
     session: Session = context.obj
 
-    async def work(client: "Client") -> None:
+    async def work(client: Client) -> None:
         from tendhost.client.cli import render
 
         found = await client.inventory(name)
@@ -296,9 +293,9 @@ def tags(context: typer.Context) -> None:
 
 
 def _counts(
-    session: Session, title: str, ask: "Callable[[Client], Awaitable[Mapping[str, int]]]"
+    session: Session, title: str, ask: Callable[[Client], Awaitable[Mapping[str, int]]]
 ) -> None:
-    async def work(client: "Client") -> None:
+    async def work(client: Client) -> None:
         from tendhost.client.cli.console import draw, table
 
         found = await ask(client)

@@ -9,6 +9,18 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.live import Live
 
+from tendhost.client import (
+    Client,
+    Event,
+    HostFilter,
+    Operation,
+    OperationChanged,
+    OperationHandle,
+    Rollout,
+    RolloutHost,
+    TendhostError,
+    UpdateProgress,
+)
 from tendhost.client.cli import render
 from tendhost.client.cli.console import coloured, console, say, table
 from tendhost.client.cli.events import summary
@@ -17,7 +29,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from tendhost.client import Client, Event, Operation, OperationHandle, Rollout, RolloutHost
 
 REDRAW_SECONDS = 0.125
 MANY_HOSTS = 1000
@@ -32,9 +43,8 @@ class Progress:
     def __init__(self) -> None:
         self._words: dict[str, str] = {}
 
-    def hear(self, event: "Event") -> None:
+    def hear(self, event: Event) -> None:
         """Take note of an event."""
-        from tendhost.client import OperationChanged, UpdateProgress
 
         match event.body:
             case UpdateProgress():
@@ -61,9 +71,8 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _progress(client: "Client", hosts: Collection[str]) -> AsyncIterator[Progress]:
+async def _progress(client: Client, hosts: Collection[str]) -> AsyncIterator[Progress]:
     """What happens on these hosts from now on, or on all where none is named."""
-    from tendhost.client import Event, HostFilter, TendhostError
 
     selection = HostFilter(names=tuple(hosts)) if 0 < len(hosts) <= MANY_HOSTS else None
     progress = Progress()
@@ -95,8 +104,8 @@ async def _drawn(view: "Callable[[], RenderableType]") -> AsyncIterator[None]:
 
 
 async def operations(
-    client: "Client", handles: "Sequence[OperationHandle]", *, quiet: bool
-) -> "list[Operation]":
+    client: Client, handles: Sequence[OperationHandle], *, quiet: bool
+) -> list[Operation]:
     """Every operation once it has ended, shown meanwhile unless `quiet`."""
     if quiet:
         return await _all(handle.wait() for handle in handles)
@@ -111,7 +120,7 @@ async def operations(
         return await _all(_watched(handle) for handle in handles)
 
 
-async def _all(works: "Iterable[Coroutine[Any, Any, Operation]]") -> "list[Operation]":
+async def _all(works: Iterable[Coroutine[Any, Any, Operation]]) -> list[Operation]:
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(work) for work in works]
@@ -121,7 +130,7 @@ async def _all(works: "Iterable[Coroutine[Any, Any, Operation]]") -> "list[Opera
     return [task.result() for task in tasks]
 
 
-async def _watched(handle: "OperationHandle") -> "Operation":
+async def _watched(handle: OperationHandle) -> Operation:
     # Unlike wait() this tells when a queued operation begins.
     async with aclosing(handle.watch(log_offset=sys.maxsize)) as items:
         async for _ in items:
@@ -129,7 +138,7 @@ async def _watched(handle: "OperationHandle") -> "Operation":
     return handle.latest
 
 
-async def _told(handle: "OperationHandle") -> "Operation":
+async def _told(handle: OperationHandle) -> Operation:
     """Wait, with a line for each step that has ended."""
     told = 0
     async with aclosing(handle.watch(log_offset=sys.maxsize)) as items:
@@ -141,7 +150,7 @@ async def _told(handle: "OperationHandle") -> "Operation":
     return handle.latest
 
 
-async def rollout(client: "Client", id: str) -> "Rollout":
+async def rollout(client: Client, id: str) -> Rollout:
     """The rollout once it has ended, shown meanwhile."""
     if not console.is_terminal:
         return await _rollout_told(client, id)
@@ -163,7 +172,7 @@ async def rollout(client: "Client", id: str) -> "Rollout":
     return latest
 
 
-async def _rollout_told(client: "Client", id: str) -> "Rollout":
+async def _rollout_told(client: Client, id: str) -> Rollout:
     """Wait, with a line for each host that begins or ends."""
     told: dict[str, RolloutHost] = {}
     latest = await client.get_rollout(id)
@@ -180,7 +189,7 @@ async def _rollout_told(client: "Client", id: str) -> "Rollout":
     return latest
 
 
-def _rollout_view(found: "Rollout", members: "Iterable[RolloutHost]", progress: Progress) -> Group:
+def _rollout_view(found: Rollout, members: Iterable[RolloutHost], progress: Progress) -> Group:
     room = max(1, console.height - 4)
     rows = [
         (

@@ -2,15 +2,13 @@
 
 import codecs
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from tendhost.client import Client, OperationStatus
 from tendhost.client.cli import work as working
 from tendhost.client.cli.session import Session, refuse
-
-if TYPE_CHECKING:
-    from tendhost.client import Client
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -36,8 +34,7 @@ def list_(
     """
     session: Session = context.obj
 
-    async def work(client: "Client") -> None:
-        from tendhost.client import OperationStatus
+    async def work(client: Client) -> None:
         from tendhost.client.cli import render
 
         known = [word for word in OperationStatus if word is not OperationStatus.UNRECOGNIZED]
@@ -67,7 +64,7 @@ def show(context: typer.Context, id: Id) -> None:
     """Show an operation with its steps and its result."""
     session: Session = context.obj
 
-    async def work(client: "Client") -> None:
+    async def work(client: Client) -> None:
         from tendhost.client.cli import render
 
         handle = await client.operation(id)
@@ -81,10 +78,13 @@ def show(context: typer.Context, id: Id) -> None:
 
 @app.command()
 def watch(context: typer.Context, id: Id) -> None:
-    """Wait for an operation and show how it goes, as the command that began it would."""
+    """Wait for an operation and show how it goes.
+
+    What is printed, and the exit status, are those of the command that began it.
+    """
     session: Session = context.obj
 
-    async def work(client: "Client") -> int:
+    async def work(client: Client) -> int:
         return await working.follow(session, client, [await client.operation(id)], alone=True)
 
     session.run(work, interrupted=lambda: working.goes_on([id]))
@@ -104,7 +104,7 @@ def log(
     """
     session: Session = context.obj
 
-    async def work(client: "Client") -> None:
+    async def work(client: Client) -> None:
         handle = await client.operation(id)
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         async for data in handle.log(follow=follow):
@@ -125,7 +125,7 @@ def cancel(context: typer.Context, id: Id) -> None:
     """
     session: Session = context.obj
 
-    async def work(client: "Client") -> None:
+    async def work(client: Client) -> None:
         handle = await client.operation(id)
         message = await handle.cancel()
         if session.json:

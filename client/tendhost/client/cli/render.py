@@ -1,11 +1,21 @@
 """What the command prints for people: tables, one host, one operation, one result."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
+from tendhost.client import (
+    Host,
+    Inventory,
+    MaintenanceWindow,
+    Operation,
+    PackageChange,
+    PendingPackage,
+    Rollout,
+    RolloutHost,
+    UpdateResult,
+)
 from tendhost.client.cli.console import (
     Cell,
     coloured,
@@ -18,21 +28,8 @@ from tendhost.client.cli.console import (
 from tendhost.client.cli.session import clean
 from tendhost.client.cli.words import ago, counted, lasting
 
-if TYPE_CHECKING:
-    from tendhost.client import (
-        Host,
-        Inventory,
-        MaintenanceWindow,
-        Operation,
-        PackageChange,
-        PendingPackage,
-        Rollout,
-        RolloutHost,
-        UpdateResult,
-    )
 
-
-def hosts(found: Sequence["Host"]) -> None:
+def hosts(found: Sequence[Host]) -> None:
     """The fleet."""
     if not found:
         say("no hosts")
@@ -41,7 +38,7 @@ def hosts(found: Sequence["Host"]) -> None:
     draw(table(columns, (_host_row(host) for host in found)))
 
 
-def _host_row(host: "Host") -> tuple[Cell, ...]:
+def _host_row(host: Host) -> tuple[Cell, ...]:
     known = host.queried_at is not None
     return (
         host.name,
@@ -55,7 +52,7 @@ def _host_row(host: "Host") -> tuple[Cell, ...]:
     )
 
 
-def host(found: "Host") -> None:
+def host(found: Host) -> None:
     """All that is known of one host."""
     reboot = str(found.reboot.need).replace("_", " ")
     if found.reboot.reason:
@@ -94,12 +91,12 @@ def host(found: "Host") -> None:
     say(f"  {seen}; once it is mended, `tendhost retry {found.name}` does it once more")
 
 
-def _address(found: "Host") -> str:
+def _address(found: Host) -> str:
     addr = f"[{found.addr}]" if ":" in found.addr else found.addr
     return f"{found.user}@{addr}:{found.port}"
 
 
-def window(found: "MaintenanceWindow | None") -> str:
+def window(found: MaintenanceWindow | None) -> str:
     """When a host may be changed, as a user would type it."""
     if found is None:
         return "always"
@@ -107,7 +104,7 @@ def window(found: "MaintenanceWindow | None") -> str:
     return f"{days} {found.start}-{found.end} {found.time_zone}"
 
 
-def inventory(found: "Inventory") -> None:
+def inventory(found: Inventory) -> None:
     """What is installed and pending on a host."""
     say(
         f"{found.os_name}, kernel {found.kernel}, {found.architecture};"
@@ -130,7 +127,7 @@ def inventory(found: "Inventory") -> None:
     draw(table(("INSTALLED", "VERSION"), ((p.name, p.version) for p in found.packages)))
 
 
-def operations(found: Sequence["Operation"]) -> None:
+def operations(found: Sequence[Operation]) -> None:
     """Operations, newest first."""
     if not found:
         say("no operations")
@@ -151,11 +148,11 @@ def operations(found: Sequence["Operation"]) -> None:
     draw(table(columns, rows))
 
 
-def _kind(found: "Operation") -> str:
+def _kind(found: Operation) -> str:
     return f"{found.kind} (dry run)" if found.dry_run else str(found.kind)
 
 
-def operation(found: "Operation") -> None:
+def operation(found: Operation) -> None:
     """One operation with its steps and its result."""
     say(f"{found.id}  {found.host}  {_kind(found)}  ", coloured(str(found.status)))
     by = f" by {found.created_by}" if found.created_by else ""
@@ -170,7 +167,7 @@ def operation(found: "Operation") -> None:
         result(found)
 
 
-def result(found: "Operation") -> None:
+def result(found: Operation) -> None:
     """What came of an operation: a sentence, and the packages."""
     name = f"{found.host}: "
     if found.problem is not None:
@@ -193,7 +190,7 @@ def result(found: "Operation") -> None:
         _update_details(found.update, dry_run=found.dry_run)
 
 
-def update_sentence(update: "UpdateResult", *, dry_run: bool) -> str:
+def update_sentence(update: UpdateResult, *, dry_run: bool) -> str:
     """What an update did or would do, in a sentence."""
     verb = " would be" if dry_run else ""
     counts = {"upgraded": 0, "installed": 0, "removed": 0}
@@ -213,13 +210,13 @@ def update_sentence(update: "UpdateResult", *, dry_run: bool) -> str:
     return ", ".join(parts)
 
 
-def _verb(change: "PackageChange") -> str:
+def _verb(change: PackageChange) -> str:
     if not change.from_version:
         return "installed"
     return "upgraded" if change.to_version else "removed"
 
 
-def _update_details(update: "UpdateResult", *, dry_run: bool) -> None:
+def _update_details(update: UpdateResult, *, dry_run: bool) -> None:
     rows: list[tuple[str, ...]] = [
         (f"  {c.name}", c.from_version or "(new)", "→", c.to_version or "(removed)", "")
         for c in update.packages
@@ -237,7 +234,7 @@ def _update_details(update: "UpdateResult", *, dry_run: bool) -> None:
         say(f"  {path}  kept as it was, although its package ships another one")
 
 
-def _why(package: "PendingPackage") -> str:
+def _why(package: PendingPackage) -> str:
     return {
         "held": "held by the administrator",
         "kept_back": "kept back, it would remove another package",
@@ -245,7 +242,7 @@ def _why(package: "PendingPackage") -> str:
     }.get(str(package.withheld), str(package.withheld))
 
 
-def rollouts(found: Sequence["Rollout"]) -> None:
+def rollouts(found: Sequence[Rollout]) -> None:
     """Rollouts, newest first."""
     if not found:
         say("no rollouts")
@@ -267,7 +264,7 @@ def rollouts(found: Sequence["Rollout"]) -> None:
     draw(table(columns, rows))
 
 
-def rollout(found: "Rollout", members: Sequence["RolloutHost"]) -> None:
+def rollout(found: Rollout, members: Sequence[RolloutHost]) -> None:
     """One rollout with its hosts."""
     kind = " (dry run)" if found.dry_run else ""
     say(f"{found.id}{kind}  ", coloured(str(found.status)), f"  {rollout_sentence(found)}")
@@ -277,7 +274,7 @@ def rollout(found: "Rollout", members: Sequence["RolloutHost"]) -> None:
     draw(table(("HOST", "BATCH", "STATUS", "OPERATION", ""), rows))
 
 
-def rollout_sentence(found: "Rollout") -> str:
+def rollout_sentence(found: Rollout) -> str:
     """The numbers of a rollout."""
     progress = found.progress
     parts = {

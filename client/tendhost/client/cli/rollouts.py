@@ -1,15 +1,13 @@
 """`tendhost rollout …`."""
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from tendhost.client import Client, Rollout
 from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session
 from tendhost.client.cli.words import counted, duration
-
-if TYPE_CHECKING:
-    from tendhost.client import Client, Rollout
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -44,20 +42,21 @@ def start(
     ] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Watch it to its end.")] = False,
 ) -> None:
-    """Begin to update every host that has all the tags, a batch at a time.
+    """Begin to update many hosts, a batch at a time.
 
     \b
       tendhost rollout start --tag web --batch-size 2 --delay 30s
       tendhost rollout start --group production --exclude db1 --dry-run --follow
 
-    Without --tag and --group: the whole fleet. A host that fails does not stop the others; the
-    exit status of --follow is 1 then.
+    The hosts are those that have all the tags and are in one of the groups; without any of these,
+    the whole fleet. A host that fails does not stop the others; the exit status of --follow is 1
+    then.
     """
     session: Session = context.obj
     pause = duration(delay, "--delay")
     begun: list[str] = []
 
-    async def work(client: "Client") -> int:
+    async def work(client: Client) -> int:
         rollout = await client.start_rollout(
             tags=tag or (),
             groups=group or (),
@@ -104,7 +103,7 @@ def _goes_on(begun: list[str]) -> str:
     )
 
 
-async def _watched(session: Session, client: "Client", id: str) -> int:
+async def _watched(session: Session, client: Client, id: str) -> int:
     from tendhost.client.cli import live
 
     if session.json:
@@ -117,7 +116,7 @@ async def _watched(session: Session, client: "Client", id: str) -> int:
     return DONE if latest and _went_well(latest) else NOT_SUCCEEDED
 
 
-def _went_well(rollout: "Rollout") -> bool:
+def _went_well(rollout: Rollout) -> bool:
     return str(rollout.status) == "completed" and rollout.progress.failed == 0
 
 
@@ -129,7 +128,7 @@ def list_(
     """Show the rollouts, newest first."""
     session: Session = context.obj
 
-    async def work(client: "Client") -> None:
+    async def work(client: Client) -> None:
         from tendhost.client.cli import render
 
         found: list[Rollout] = []
@@ -150,7 +149,7 @@ def show(context: typer.Context, id: Id) -> None:
     """Show a rollout with its hosts."""
     session: Session = context.obj
 
-    async def work(client: "Client") -> None:
+    async def work(client: Client) -> None:
         from tendhost.client.cli import render
         from tendhost.client.cli.session import plain
 
@@ -184,8 +183,8 @@ def cancel(context: typer.Context, id: Id) -> None:
     _steer(context.obj, lambda client: client.cancel_rollout(id))
 
 
-def _steer(session: Session, ask: "Callable[[Client], Awaitable[Rollout]]") -> None:
-    async def work(client: "Client") -> None:
+def _steer(session: Session, ask: Callable[[Client], Awaitable[Rollout]]) -> None:
+    async def work(client: Client) -> None:
         rollout = await ask(client)
         if session.json:
             session.print_json(rollout)

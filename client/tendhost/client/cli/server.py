@@ -1,21 +1,18 @@
 """`tendhost info` and `version`."""
 
 from importlib.metadata import version as version_of
-from typing import TYPE_CHECKING
 
 import typer
 
+from tendhost.client import Client
 from tendhost.client.cli.session import Session
-
-if TYPE_CHECKING:
-    from tendhost.client import Client
 
 
 def info(context: typer.Context) -> None:
     """Show what server this is."""
     session: Session = context.obj
 
-    async def work(client: "Client") -> None:
+    async def work(client: Client) -> None:
         from tendhost.client.cli.words import counted
 
         found = await client.info()

@@ -9,12 +9,11 @@ from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import typer
 
-if TYPE_CHECKING:
-    from tendhost.client import Client, TendhostError
+from tendhost.client import Client, ServerFailed, TendhostError
 
 DONE, NOT_SUCCEEDED, REFUSED, NO_SERVER, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -40,7 +39,7 @@ class Session:
 
     def run(
         self,
-        work: "Callable[[Client], Coroutine[Any, Any, int | None]]",
+        work: Callable[[Client], Coroutine[Any, Any, int | None]],
         *,
         interrupted: Callable[[], str] = lambda: "interrupted",
     ) -> NoReturn:
@@ -57,8 +56,7 @@ class Session:
             status = DONE
         raise typer.Exit(status)
 
-    async def _opened(self, work: "Callable[[Client], Coroutine[Any, Any, int | None]]") -> int:
-        from tendhost.client import Client, TendhostError
+    async def _opened(self, work: Callable[[Client], Coroutine[Any, Any, int | None]]) -> int:
 
         try:
             async with Client(self.server) as client:
@@ -77,9 +75,8 @@ def refuse(text: str) -> NoReturn:
     raise typer.Exit(REFUSED)
 
 
-def tell(error: "TendhostError") -> int:
+def tell(error: TendhostError) -> int:
     """Tell the user of an error, in one line for each thing that is wrong; gives the exit status."""
-    from tendhost.client import ServerFailed
 
     lines = [f"{_option(v.field)}: {v.description}" for v in error.violations]
     for line in lines or [error.message]:

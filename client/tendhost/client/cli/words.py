@@ -2,12 +2,9 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
+from tendhost.client import MaintenanceWindow
 from tendhost.client.cli.session import refuse
-
-if TYPE_CHECKING:
-    from tendhost.client import MaintenanceWindow
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?")
@@ -29,9 +26,8 @@ def duration(text: str, option: str) -> timedelta:
     return timedelta(seconds=sum(int(number) * unit for number, unit in numbers if number))
 
 
-def window(text: str, option: str) -> "MaintenanceWindow":
+def window(text: str, option: str) -> MaintenanceWindow:
     """A window such as "sat,sun 22:00-04:00 Europe/Vienna" or "02:00-04:00"."""
-    from tendhost.client import MaintenanceWindow
 
     match = _WINDOW.fullmatch(text.strip())
     if match is None:

@@ -2,14 +2,12 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+from tendhost.client import Client, Operation, OperationHandle, ServerFailed, TendhostError
 from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session, tell
-
-if TYPE_CHECKING:
-    from tendhost.client import Client, Operation, OperationHandle
 
 Names = Annotated[list[str], typer.Argument(metavar="NAME", help="The hosts.")]
 Wait = Annotated[
@@ -80,7 +78,7 @@ def acknowledge(context: typer.Context, names: Names) -> None:
     """Record that you have seen a failure; it stays one."""
     session: Session = context.obj
 
-    async def work(client: "Client") -> int:
+    async def work(client: Client) -> int:
         hosts, status = await each(names, client.acknowledge)
         if session.json:
             session.print_json(hosts[0] if len(names) == 1 and hosts else hosts)
@@ -97,7 +95,6 @@ async def each(names: Iterable[str], ask: Callable[[str], Awaitable[Any]]) -> tu
 
     Raises ServerFailed.
     """
-    from tendhost.client import ServerFailed, TendhostError
 
     answers, status = [], DONE
     for name in dict.fromkeys(names):
@@ -114,12 +111,12 @@ def _work(
     session: Session,
     names: list[str],
     wait: bool,
-    begin: "Callable[[Client, str], Awaitable[OperationHandle]]",
+    begin: Callable[[Client, str], Awaitable[OperationHandle]],
 ) -> NoReturn:
     begun: list[str] = []
 
-    async def work(client: "Client") -> int:
-        async def ask(name: str) -> "OperationHandle":
+    async def work(client: Client) -> int:
+        async def ask(name: str) -> OperationHandle:
             handle = await begin(client, name)
             begun.append(handle.id)
             return handle
@@ -134,7 +131,7 @@ def _work(
     session.run(work, interrupted=lambda: goes_on(begun))
 
 
-def _print_ids(session: Session, handles: "list[OperationHandle]", *, alone: bool) -> None:
+def _print_ids(session: Session, handles: list[OperationHandle], *, alone: bool) -> None:
     if session.json:
         latest = [handle.latest for handle in handles]
         session.print_json(latest[0] if alone and latest else latest)
@@ -144,10 +141,9 @@ def _print_ids(session: Session, handles: "list[OperationHandle]", *, alone: boo
 
 
 async def follow(
-    session: Session, client: "Client", handles: "list[OperationHandle]", *, alone: bool
+    session: Session, client: Client, handles: list[OperationHandle], *, alone: bool
 ) -> int:
     """Wait for operations, show what comes of them, and give the exit status."""
-    from tendhost.client import ServerFailed
     from tendhost.client.cli import live, render
 
     try:
@@ -171,6 +167,6 @@ def goes_on(begun: list[str]) -> str:
     return f"it goes on without you; watch it with\n{lines}"
 
 
-def _went_badly(operation: "Operation") -> bool:
+def _went_badly(operation: Operation) -> bool:
     unhealthy = operation.health is not None and not operation.health.healthy
     return not operation.succeeded or unhealthy

@@ -1,0 +1,5 @@
+"""The `tendhost` command as `python -m tendhost.client.cli`."""
+
+from tendhost.client.cli import main
+
+main()

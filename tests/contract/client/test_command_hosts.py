@@ -1,0 +1,290 @@
+"""`tendhost host …`: what it asks, what it prints, how it ends."""
+
+import grpc
+import pytest
+
+from tendhost.v1 import host_pb2
+from tendhost.v1 import host_service_pb2 as pb
+from tests.contract.client import messages
+from tests.contract.client.mock_server import Refused
+
+HOST_KEYS = [
+    "name",
+    "addr",
+    "port",
+    "user",
+    "ssh_key",
+    "compose_paths",
+    "tags",
+    "groups",
+    "auto_reboot",
+    "maintenance_window",
+    "host_key_fingerprint",
+    "registered_at",
+    "state",
+    "pending_updates",
+    "pending_security_updates",
+    "last_updated",
+    "queried_at",
+    "reboot",
+    "healthy",
+    "error",
+    "failure",
+    "retry_count",
+    "os_name",
+    "revision",
+]
+"""Programs read them: none is ever removed or renamed."""
+
+
+def test_added_host_is_told_with_its_fingerprint(tendhost, server):
+    server.answer("RegisterHost", pb.RegisterHostResponse(host=messages.host()))
+    done = tendhost(
+        *("host", "add", "web1", "--addr", "10.0.0.5", "--user", "admin", "--port", "2222"),
+        *("--tag", "web", "--tag", "canary", "--group", "production", "--ssh-key", "/k"),
+        *("--compose-path", "/srv/app", "--no-auto-reboot", "--host-key", "SHA256:abc"),
+        *("--window", "sat,sun 22:00-04:00 Europe/Vienna"),
+    )
+    assert (done.status, done.err) == (0, "")
+    assert done.out == "web1 is registered; its host key is SHA256:abc\n"
+    (request,) = server.requests("RegisterHost")
+    config = request.config
+    assert (config.name, config.addr, config.port, config.user) == (
+        *("web1", "10.0.0.5", 2222, "admin"),
+    )
+    assert list(config.tags) == ["web", "canary"]
+    assert (list(config.groups), config.ssh_key) == (["production"], "/k")
+    assert list(config.compose_paths) == ["/srv/app"]
+    assert config.policy.auto_reboot is False
+    window = config.policy.maintenance_window
+    assert (window.start, window.end, list(window.days), window.time_zone) == (
+        *("22:00", "04:00", [6, 7], "Europe/Vienna"),
+    )
+    assert request.expected_host_key == "SHA256:abc"
+
+
+def test_host_is_added_with_the_defaults_that_are_documented(tendhost, server):
+    server.answer("RegisterHost", pb.RegisterHostResponse(host=messages.host()))
+    tendhost("host", "add", "web1", "--addr", "10.0.0.5")
+    (request,) = server.requests("RegisterHost")
+    assert (request.config.port, request.config.user) == (22, "root")
+    assert request.config.policy.auto_reboot is True
+    assert not request.config.policy.HasField("maintenance_window")
+
+
+def test_every_invalid_field_is_told_on_a_line_of_its_own(tendhost, server):
+    server.answer(
+        "RegisterHost",
+        Refused(
+            code=grpc.StatusCode.INVALID_ARGUMENT,
+            reason="INVALID_ARGUMENT",
+            message="not to be seen",
+            violations=[
+                ("config.addr", "'10.0.0.5:22': must be a host name or an IP address"),
+                ("config.tags[0]", "'a b': must be 1 to 63 characters"),
+            ],
+        ),
+    )
+    done = tendhost("host", "add", "web1", "--addr", "10.0.0.5:22", "--tag", "a b")
+    assert (done.status, done.out) == (2, "")
+    assert done.err.splitlines() == [
+        "error: addr: '10.0.0.5:22': must be a host name or an IP address",
+        "error: tags[0]: 'a b': must be 1 to 63 characters",
+    ]
+
+
+def test_refusal_is_one_readable_line_and_status_2(tendhost, server):
+    server.answer(
+        "GetHost",
+        Refused(
+            code=grpc.StatusCode.NOT_FOUND,
+            reason="HOST_NOT_FOUND",
+            message="host 'web9' is not registered",
+        ),
+    )
+    done = tendhost("host", "show", "web9")
+    assert (done.status, done.out) == (2, "")
+    assert done.err == "error: host 'web9' is not registered\n"
+
+
+def test_fleet_is_a_table(tendhost, server):
+    server.answer(
+        "ListHosts",
+        pb.ListHostsResponse(
+            hosts=[
+                messages.host("db1"),
+                messages.host(
+                    "web1",
+                    state=host_pb2.HOST_STATE_PENDING_UPDATES,
+                    pending_updates=12,
+                    pending_security_updates=3,
+                    queried_at=messages.AT,
+                    reboot=host_pb2.Reboot(need=host_pb2.REBOOT_NEED_NEEDED),
+                    error="boom",
+                ),
+            ]
+        ),
+    )
+    done = tendhost("host", "list")
+    header, first, second = done.out.splitlines()
+    assert header.split() == [
+        *("NAME", "STATE", "PENDING", "SECURITY", "REBOOT", "UPDATED", "TAGS", "PROBLEM"),
+    ]
+    assert first.split() == ["db1", "idle", "?", "?", "?", "never", "web"]
+    assert second.split() == [
+        "web1",
+        "pending_updates",
+        "12",
+        "3",
+        "needed",
+        "never",
+        "web",
+        "boom",
+    ]
+    assert not any(line.endswith(" ") for line in done.out.splitlines())
+
+
+def test_selection_is_passed_on(tendhost, server):
+    server.answer("ListHosts", pb.ListHostsResponse())
+    done = tendhost(
+        *("host", "list", "--name", "web*", "--tag", "a", "--any-tag", "b", "--group", "g"),
+        *("--state", "failed", "--state", "idle", "--exclude", "web3", "--no-reboot-needed"),
+        *("--search", "w"),
+    )
+    assert done.out == "no hosts\n"
+    (request,) = server.requests("ListHosts")
+    assert request.filter == host_pb2.HostFilter(
+        names=["web*"],
+        all_tags=["a"],
+        any_tags=["b"],
+        groups=["g"],
+        states=[host_pb2.HOST_STATE_FAILED, host_pb2.HOST_STATE_IDLE],
+        exclude_hosts=["web3"],
+        reboot_needed=False,
+        search="w",
+    )
+
+
+def test_state_that_there_is_not_is_refused_with_those_that_there_are(tendhost, server):
+    done = tendhost("host", "list", "--state", "sleepy")
+    assert done.status == 2
+    assert "--state: 'sleepy' is no state; expected idle, querying, pending_updates" in done.err
+    assert "unrecognized" not in done.err
+    assert not server.requests("ListHosts")
+
+
+def test_hosts_are_an_array_for_programs(tendhost, server):
+    server.answer("ListHosts", pb.ListHostsResponse(hosts=[messages.host("a"), messages.host("b")]))
+    first, second = tendhost("host", "list", "--output", "json").json
+    assert list(first) == list(second) == HOST_KEYS
+    assert first["state"] == "idle"
+    assert first["registered_at"] == "2027-01-15T08:00:00Z"
+    assert first["reboot"] == {"need": "unknown", "reason": "", "since": None}
+    assert tendhost("host", "list", "--output=json").json[1]["name"] == "b"
+
+
+def test_fleet_without_hosts_is_an_empty_array_for_programs(tendhost, server):
+    server.answer("ListHosts", pb.ListHostsResponse())
+    assert tendhost("--output", "json", "host", "list").json == []
+
+
+def test_failed_host_is_shown_with_what_to_do_about_it(tendhost, server):
+    failure = host_pb2.Failure(
+        previous_state=host_pb2.HOST_STATE_UPDATING,
+        step="apply",
+        problem=messages.problem("dpkg was interrupted"),
+        failed_at=messages.AT,
+        retry_count=2,
+        acknowledged_by="eve",
+    )
+    host = messages.host(state=host_pb2.HOST_STATE_FAILED, failure=failure, error="dpkg broke")
+    server.answer("GetHost", pb.GetHostResponse(host=host))
+    out = tendhost("host", "show", "web1").out
+    assert "root@10.0.0.5:22" in out
+    assert "failed in step apply" in out
+    assert "retried 2 times: dpkg was interrupted" in out
+    assert "seen by eve; once it is mended, `tendhost retry web1` does it once more" in out
+    failed = tendhost("host", "show", "web1", "--output", "json").json
+    assert failed["failure"]["problem"]["reason"] == "PACKAGE_ERROR"
+
+
+def test_what_a_host_says_is_neither_markup_nor_a_command_for_the_terminal(tendhost, server):
+    said = "[red]x[/red] [/] \x1b[2J\x07 über\nnext"
+    server.answer("ListHosts", pb.ListHostsResponse(hosts=[messages.host("a", error=said)]))
+    out = tendhost("host", "list").out
+    assert "\x1b" not in out
+    assert "\x07" not in out
+    assert "[red]x[/red] [/] �[2J� über next" in out
+
+
+def test_only_what_is_named_is_set(tendhost, server):
+    server.answer("ReconfigureHost", pb.ReconfigureHostResponse(host=messages.host()))
+    done = tendhost("host", "set", "web1", "--tag", "", "--no-auto-reboot", "--window", "always")
+    assert done.out == "web1 is changed\n"
+    (request,) = server.requests("ReconfigureHost")
+    assert sorted(request.update_mask.paths) == [
+        *("policy.auto_reboot", "policy.maintenance_window", "tags"),
+    ]
+    assert list(request.config.tags) == []
+
+
+def test_new_pin_is_told(tendhost, server):
+    server.answer("ReconfigureHost", pb.ReconfigureHostResponse(host=messages.host()))
+    done = tendhost("host", "set", "web1", "--repin")
+    assert done.out == "web1 is changed; its host key is SHA256:abc\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["host", "set", "web1"], "nothing to change"),
+        (["host", "set", "web1", "--tag", "a", "--host-key", "SHA256:x"], "goes with --repin"),
+        (["host", "set", "web1", "--window", "someday"], "--window: 'someday' is not a window"),
+        (["host", "add", "web1"], "--addr"),
+        (["host", "add", "web1", "--addr", "a", "--port", "70000"], "--port"),
+        (["host", "frobnicate"], "frobnicate"),
+        (["host", "list", "--output", "xml"], "xml"),
+    ],
+)
+def test_bad_command_line_is_refused_before_anything_is_asked(words, said, tendhost, server):
+    done = tendhost(*words)
+    assert (done.status, done.out) == (2, "")
+    assert said in done.err
+    assert not server.calls
+
+
+def test_removed_host_is_told(tendhost, server):
+    server.answer("UnregisterHost", pb.UnregisterHostResponse())
+    assert tendhost("host", "remove", "web1").out == "web1 is removed\n"
+    document = tendhost("host", "remove", "web1", "--output", "json").json
+    assert document == {"name": "web1", "removed": True}
+
+
+def test_packages_are_shown_with_why_some_are_left_alone(tendhost, server):
+    pending = host_pb2.PendingPackage(
+        name="nginx", to_version="2", security=True, withheld=host_pb2.WITHHELD_KEPT_BACK
+    )
+    inventory = host_pb2.Inventory(
+        host="web1",
+        system=host_pb2.SystemFacts(os_name="Debian 12", kernel="6.1", architecture="x86_64"),
+        pending_updates=[pending],
+        packages=[host_pb2.InstalledPackage(name="libc6", version="2.36")],
+        collected_at=messages.AT,
+    )
+    server.answer("GetInventory", pb.GetInventoryResponse(inventory=inventory))
+    out = tendhost("host", "packages", "web1").out
+    assert out.startswith("Debian 12, kernel 6.1, x86_64; asked ")
+    rows = [line.split() for line in out.splitlines()]
+    assert ["nginx", "(new)", "2", "security", "kept", "back"] in rows
+    assert ["libc6", "2.36"] in rows
+
+
+def test_tags_and_groups_are_counted(tendhost, server):
+    count = pb.NameCount
+    server.answer("ListTags", pb.ListTagsResponse(tags=[count(name="web", hosts=3)]))
+    server.answer("ListGroups", pb.ListGroupsResponse(groups=[count(name="prod", hosts=2)]))
+    assert [line.split() for line in tendhost("host", "tags").out.splitlines()] == [
+        ["TAGS", "HOSTS"],
+        ["web", "3"],
+    ]
+    assert tendhost("host", "groups", "--output", "json").json == {"prod": 2}

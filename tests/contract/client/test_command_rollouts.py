@@ -1,0 +1,336 @@
+"""`tendhost rollout …` and `tendhost events`: what they ask, print, and exit with."""
+
+from typing import Any
+
+import grpc
+import pytest
+
+from tendhost.v1 import event_pb2, host_pb2, operation_pb2, rollout_pb2, system_service_pb2
+from tendhost.v1 import rollout_service_pb2 as pb
+from tests.contract.client import messages
+from tests.contract.client.messages import advanced, batch, hello, member, rollout, snapshot
+from tests.contract.client.mock_server import Hold, MockServer, Refused
+
+ROLLOUT_KEYS = [
+    "id",
+    "batch_size",
+    "delay_between_batches",
+    "tags",
+    "groups",
+    "exclude_hosts",
+    "dry_run",
+    "status",
+    "progress",
+    "batch",
+    "batches",
+    "next_batch_at",
+    "created_by",
+    "created_at",
+    "ended_at",
+    "revision",
+]
+"""Programs read them: none is ever removed or renamed."""
+
+
+def test_rollout_is_started_with_what_was_typed(tendhost, server):
+    server.answer("StartRollout", pb.StartRolloutResponse(rollout=rollout()))
+    done = tendhost(
+        *("rollout", "start", "--tag", "web", "--batch-size", "3", "--delay", "1h30m"),
+        *("--group", "g", "--exclude", "db1", "--dry-run"),
+    )
+    assert done.out.splitlines() == [
+        "rollout ro1 has begun: 2 hosts in 1 batch",
+        "watch it with: tendhost rollout watch ro1",
+    ]
+    (request,) = server.requests("StartRollout")
+    expected = rollout_pb2.RolloutSpec(
+        batch_size=3,
+        filter=rollout_pb2.RolloutFilter(tags=["web"], groups=["g"], exclude_hosts=["db1"]),
+        dry_run=True,
+    )
+    expected.delay_between_batches.FromSeconds(5400)
+    assert request.spec == expected
+
+
+def test_rollout_has_the_defaults_that_are_documented(tendhost, server):
+    server.answer("StartRollout", pb.StartRolloutResponse(rollout=rollout()))
+    document = tendhost("rollout", "start", "--output", "json").json
+    assert list(document) == ROLLOUT_KEYS
+    assert document["delay_between_batches"] == 30.0
+    (request,) = server.requests("StartRollout")
+    assert (request.spec.batch_size, request.spec.delay_between_batches.seconds) == (2, 30)
+
+
+def test_empty_selection_is_refused(tendhost, server):
+    refused = Refused(
+        code=grpc.StatusCode.FAILED_PRECONDITION, reason="ROLLOUT_EMPTY", message="no host"
+    )
+    server.answer("StartRollout", refused)
+    done = tendhost("rollout", "start", "--tag", "nope", "--follow")
+    assert (done.status, done.err) == (2, "error: no host\n")
+
+
+@pytest.mark.parametrize("wrong", ["30", "5 m", "soon", "-1s", ""])
+def test_wrong_duration_is_refused_with_what_is_expected(wrong, tendhost, server):
+    done = tendhost("rollout", "start", f"--delay={wrong}")
+    assert done.status == 2
+    expected = f"--delay: {wrong!r} is not a duration; expected one such as 30s, 5m, 1h30m or 0"
+    assert done.err == f"error: {expected}\n"
+    assert not server.calls
+
+
+def watching(server: MockServer, *updates: pb.WatchRolloutResponse) -> None:
+    server.answer("GetRollout", pb.GetRolloutResponse(rollout=rollout()))
+    server.answer("StartRollout", pb.StartRolloutResponse(rollout=rollout()))
+    server.stream("WatchRollout", updates)
+
+
+FAILING = (
+    advanced(rollout(pending=2), member("a", "PENDING"), member("b", "PENDING")),
+    advanced(rollout(in_progress=2), member("a", "IN_PROGRESS"), member("b", "IN_PROGRESS")),
+    advanced(rollout(in_progress=1, completed=1), member("a", "COMPLETED")),
+    advanced(rollout("COMPLETED", completed=1, failed=1), member("b", "FAILED", "disk full")),
+)
+
+
+def test_watched_rollout_tells_each_host_and_exits_with_1_where_one_failed(tendhost, server):
+    watching(server, *FAILING)
+    done = tendhost("rollout", "watch", "ro1")
+    assert done.status == 1
+    assert done.out.splitlines() == [
+        "batch 1: a in progress",
+        "batch 1: b in progress",
+        "batch 1: a completed",
+        "batch 1: b failed: disk full",
+        "completed: batch 1 of 1; 2 hosts: 1 completed, 1 failed",
+    ]
+
+
+def test_followed_rollout_is_begun_and_watched(tendhost, server):
+    watching(server, advanced(rollout("COMPLETED", completed=2), member("a", "COMPLETED")))
+    done = tendhost("rollout", "start", "--follow")
+    assert done.status == 0
+    assert done.out.splitlines()[0] == "rollout ro1 has begun: 2 hosts in 1 batch"
+    assert done.out.splitlines()[-1] == "completed: batch 1 of 1; 2 hosts: 2 completed"
+
+
+def test_cancelled_rollout_is_no_success(tendhost, server):
+    watching(server, advanced(rollout("CANCELLED", completed=1, skipped=1)))
+    assert tendhost("rollout", "watch", "ro1").status == 1
+
+
+def test_watched_rollout_is_a_document_a_line_for_programs(tendhost, server):
+    watching(server, *FAILING)
+    done = tendhost("rollout", "watch", "ro1", "--output", "json")
+    assert done.status == 1
+    assert len(done.lines) == 4
+    assert [list(line) for line in done.lines] == [["rollout", "hosts"]] * 4
+    assert list(done.lines[0]["rollout"]) == ROLLOUT_KEYS
+    (failed,) = done.lines[-1]["hosts"]
+    assert failed == {
+        "host": "b",
+        "batch": 1,
+        "status": "failed",
+        "operation_id": "",
+        "detail": "disk full",
+    }
+
+
+def test_rollout_is_shown_with_its_hosts(tendhost, server):
+    response = pb.GetRolloutResponse(
+        rollout=rollout("COMPLETED", completed=1, failed=1),
+        hosts=[member("a", "COMPLETED"), member("b", "FAILED", "disk full")],
+    )
+    server.answer("GetRollout", response)
+    lines = tendhost("rollout", "show", "ro1").out.splitlines()
+    assert lines[0] == "ro1  completed  batch 1 of 1; 2 hosts: 1 completed, 1 failed"
+    assert lines[-1].split() == ["b", "1", "failed", "disk", "full"]
+    document = tendhost("rollout", "show", "ro1", "--output", "json").json
+    assert list(document) == [*ROLLOUT_KEYS, "hosts"]
+    assert [host["host"] for host in document["hosts"]] == ["a", "b"]
+
+
+def test_rollouts_are_listed_up_to_the_limit(tendhost, server):
+    server.answer(
+        "ListRollouts", pb.ListRolloutsResponse(rollouts=[rollout()] * 3, next_page_token="t")
+    )
+    header, *rows = tendhost("rollout", "list", "--limit", "2").out.splitlines()
+    assert header.split()[:3] == ["ID", "STATUS", "BATCH"]
+    assert [row.split()[:4] for row in rows] == [["ro1", "running", "1/1", "2"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("word", "method", "status"),
+    [
+        ("pause", "PauseRollout", "PAUSED"),
+        ("resume", "ResumeRollout", "RUNNING"),
+        ("cancel", "CancelRollout", "CANCELLED"),
+    ],
+)
+def test_steered_rollout_is_told_as_it_stands_then(word, method, status, tendhost, server):
+    server.answer(method, getattr(pb, f"{method}Response")(rollout=rollout(status)))
+    assert tendhost("rollout", word, "ro1").out == f"rollout ro1 is {status.lower()}\n"
+
+
+# --- events and info ------------------------------------------------------------------------------
+
+
+def known(server: MockServer, revision: int, *, oldest: int = 1) -> None:
+    info = system_service_pb2.GetServerInfoResponse(
+        version="0.1.0", log_id="log1", revision=revision, oldest_revision=oldest, hosts=1
+    )
+    server.answer("GetServerInfo", info)
+
+
+def test_info_says_what_server_it_is(tendhost, server):
+    known(server, 9)
+    lines = tendhost("info").out.splitlines()
+    assert lines == [
+        f"tendhostd 0.1.0 at {server.address}: 1 host",
+        "event log log1, revisions 1 to 9",
+    ]
+    document = tendhost("info", "--output", "json").json
+    assert list(document) == ["version", "log_id", "revision", "oldest_revision", "hosts"]
+
+
+def test_version_asks_no_server(tendhost, server):
+    server.stop()
+    done = tendhost("version")
+    assert (done.status, done.out.split()[0]) == (0, "tendhost")
+
+
+def test_latest_events_are_shown_and_that_is_all(tendhost, server):
+    known(server, 60)
+    server.stream("WatchEvents", [hello(60), batch(*range(11, 61)), Hold()])
+    lines = tendhost("events").out.splitlines()
+    assert len(lines) == 50
+    assert lines[0].split()[0] == "11"
+    assert lines[0].split()[2:] == ["web1", "host", "registered"]
+    (request,) = server.requests("WatchEvents")
+    assert (request.resume_after, request.log_id) == (10, "log1")
+
+
+def test_events_are_not_asked_for_from_before_the_oldest(tendhost, server):
+    known(server, 60, oldest=40)
+    server.stream("WatchEvents", [hello(60), batch(*range(40, 61)), Hold()])
+    assert len(tendhost("events").out.splitlines()) == 21
+    assert [r.resume_after for r in server.requests("WatchEvents")] == [39]
+
+
+def test_fleet_without_news_prints_nothing(tendhost, server):
+    known(server, 9)
+    done = tendhost("events", "--since", "9")
+    assert (done.status, done.out) == (0, "")
+    assert not server.requests("WatchEvents")
+
+
+def test_revision_that_is_yet_to_come_is_refused(tendhost, server):
+    known(server, 9)
+    done = tendhost("events", "--since", "10")
+    assert (done.status, done.err) == (
+        *(2, "error: --since: 10 is beyond the current revision, 9\n"),
+    )
+
+
+def test_selection_of_events_is_passed_on(tendhost, server):
+    known(server, 3)
+    server.stream("WatchEvents", [hello(3), messages.bookmark(3), Hold()])
+    tendhost("events", "--since", "0", "--host", "web*", "--tag", "a", "--group", "g")
+    (request,) = server.requests("WatchEvents")
+    assert request.filter == host_pb2.HostFilter(names=["web*"], all_tags=["a"], groups=["g"])
+
+
+def test_pruned_events_are_made_up_for_by_the_fleet_as_it_is(tendhost, server):
+    known(server, 60, oldest=40)
+    compacted = Refused(code=grpc.StatusCode.OUT_OF_RANGE, reason="CURSOR_COMPACTED")
+    taken = [hello(60), *snapshot(60, "a", "b"), Hold()]
+    server.stream("WatchEvents", [compacted], taken, [compacted], taken)
+    assert tendhost("events", "--since", "3").out.split() == [
+        *("60", "the", "fleet", "as", "it", "is:", "2", "hosts"),
+    ]
+    (document,) = tendhost("events", "--since", "3", "--output", "json").lines
+    assert list(document) == ["revision", "kind", "hosts"]
+    assert [host["name"] for host in document["hosts"]] == ["a", "b"]
+
+
+BODIES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
+    "state_changed": (
+        {
+            "state_changed": event_pb2.StateChanged(
+                to=host_pb2.HOST_STATE_UPDATING,
+                cause="update",
+                **{"from": host_pb2.HOST_STATE_PENDING_UPDATES},
+            )
+        },
+        "pending_updates → updating  (update)",
+        {"from_state": "pending_updates", "to_state": "updating", "cause": "update"},
+    ),
+    "update_progress": (
+        {"update_progress": event_pb2.UpdateProgress(package="a", percent=42.4, phase="unpack")},
+        "unpack a 42 %",
+        {"package": "a", "percent": pytest.approx(42.4), "phase": "unpack"},
+    ),
+    "operation_changed": (
+        {
+            "operation_changed": event_pb2.OperationChanged(
+                kind=operation_pb2.OPERATION_KIND_UPDATE,
+                status=operation_pb2.OPERATION_STATUS_RUNNING,
+                step=operation_pb2.STEP_NAME_REBOOT_CHECK,
+            )
+        },
+        "update running reboot_check",
+        {"kind": "update", "status": "running", "step": "reboot_check", "message": ""},
+    ),
+    "host_disconnected": (
+        {"host_disconnected": event_pb2.HostDisconnected(reason="the end")},
+        "the end",
+        {"reason": "the end"},
+    ),
+    "host_acknowledged": (
+        {"host_acknowledged": event_pb2.HostAcknowledged(by="eve")},
+        "by eve",
+        {"by": "eve"},
+    ),
+    "host_reconfigured": (
+        {"host_reconfigured": event_pb2.HostReconfigured(fields=["tags", "addr"])},
+        "tags, addr",
+        {"fields": ["tags", "addr"]},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_event_is_told_in_words_and_as_a_document(kind, tendhost, server):
+    body, words, details = BODIES[kind]
+    known(server, 1)
+    happened = messages.batch(1)
+    happened.events[0].CopyFrom(messages.event(1, **body))
+    server.stream("WatchEvents", [hello(1), happened, Hold()])
+    (line,) = tendhost("events", "--since", "0").out.splitlines()
+    assert f"web1             {kind.replace('_', ' ')}" in line
+    assert line.endswith(words)
+    (document,) = tendhost("events", "--since", "0", "--output", "json").lines
+    assert list(document) == [
+        *("revision", "at", "host", "operation_id", "rollout_id", "kind", "details"),
+    ]
+    assert (document["kind"], document["details"]) == (kind, details)
+
+
+def test_rollout_and_completed_update_are_told_in_numbers(tendhost, server):
+    known(server, 2)
+    happened = messages.batch(1, 2)
+    advance = event_pb2.RolloutChanged(
+        status=rollout_pb2.ROLLOUT_STATUS_RUNNING,
+        progress=rollout().progress,
+        batch=1,
+        batches=3,
+    )
+    happened.events[0].CopyFrom(
+        messages.event(1, host="", rollout_id="ro1", rollout_changed=advance)
+    )
+    completed = event_pb2.UpdateCompleted(result=messages.upgraded())
+    happened.events[1].CopyFrom(messages.event(2, update_completed=completed))
+    server.stream("WatchEvents", [hello(2), happened, Hold()])
+    first, second = tendhost("events", "--since", "0").out.splitlines()
+    assert first.endswith("ro1 running: batch 1 of 3, 0 of 2 hosts ended, 0 failed")
+    assert second.endswith("update completed   1 package changed")
