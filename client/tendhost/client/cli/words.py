@@ -7,10 +7,11 @@ from tendhost.client import MaintenanceWindow
 from tendhost.client.cli.session import refuse
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_DURATION = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?")
+_DURATION = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?", re.ASCII)
 _WINDOW = re.compile(
     r"(?:(?P<days>[a-z]{3}(?:,[a-z]{3})*|daily) +)?"
-    r"(?P<start>\d{1,2}:\d{2})-(?P<end>\d{1,2}:\d{2})(?: +(?P<zone>\S+))?"
+    r"(?P<start>\d{1,2}:\d{2})-(?P<end>\d{1,2}:\d{2})(?: +(?P<zone>\S+))?",
+    re.ASCII,
 )
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 

@@ -1,0 +1,178 @@
+"""Between messages and values: every word and every field of the contract has its place in the SDK."""
+
+import dataclasses
+from datetime import UTC, datetime
+
+import pytest
+
+from tendhost import client
+from tendhost.client import convert
+from tendhost.v1 import event_pb2, host_pb2, operation_pb2, rollout_pb2
+from tests.contract.client import messages
+
+ENUMS = [
+    (host_pb2.HostState, client.HostState),
+    (host_pb2.RebootNeed, client.RebootNeed),
+    (host_pb2.Withheld, client.Withheld),
+    (operation_pb2.OperationKind, client.OperationKind),
+    (operation_pb2.OperationStatus, client.OperationStatus),
+    (operation_pb2.StepStatus, client.StepStatus),
+    (rollout_pb2.RolloutStatus, client.RolloutStatus),
+    (rollout_pb2.RolloutHostStatus, client.RolloutHostStatus),
+]
+BODIES = {
+    "host_registered": client.HostRegistered,
+    "host_unregistered": client.HostUnregistered,
+    "host_reconfigured": client.HostReconfigured,
+    "host_acknowledged": client.HostAcknowledged,
+    "host_connected": client.HostConnected,
+    "host_disconnected": client.HostDisconnected,
+    "state_changed": client.StateChanged,
+    "update_progress": client.UpdateProgress,
+    "update_completed": client.UpdateCompleted,
+    "operation_changed": client.OperationChanged,
+    "rollout_changed": client.RolloutChanged,
+}
+NEWER = 99
+"""A number that no enumeration of the contract has."""
+
+
+@pytest.mark.parametrize(("wire", "kind"), ENUMS, ids=lambda kind: str(kind.__class__.__name__))
+def test_every_word_of_the_contract_is_a_word_of_the_sdk(wire, kind):
+    prefix = wire.keys()[0].removesuffix("UNSPECIFIED")
+    words = {name.removeprefix(prefix).lower() for name in wire.keys()[1:]}
+    ours = {str(member) for member in kind}
+    assert words <= ours
+    assert ours - words <= {"unrecognized", "no"}
+
+
+def test_words_are_written_as_users_know_them():
+    assert str(client.HostState.PENDING_UPDATES) == "pending_updates"
+    assert f"{client.OperationStatus.SUCCEEDED}" == "succeeded"
+
+
+def test_every_step_of_the_contract_has_its_word():
+    for name, number in operation_pb2.StepName.items():
+        step = convert.operation(
+            messages.operation(
+                steps=[operation_pb2.Step(name=number, status=operation_pb2.STEP_STATUS_RUNNING)]
+            )
+        ).steps[0]
+        expected = "" if number == 0 else name.removeprefix("STEP_NAME_").lower()
+        assert step.name == expected
+
+
+def test_words_of_a_newer_server_do_not_break_anything():
+    reboot = host_pb2.Reboot(need=NEWER)  # type: ignore[arg-type]
+    host = convert.host(messages.host(state=NEWER, reboot=reboot))
+    assert host.state is client.HostState.UNRECOGNIZED
+    assert host.reboot.need is client.RebootNeed.UNKNOWN
+    newer = operation_pb2.Operation(kind=NEWER, status=NEWER)  # type: ignore[arg-type]
+    newer.steps.add(name=NEWER, status=NEWER)
+    operation = convert.operation(newer)
+    assert operation.kind is client.OperationKind.UNRECOGNIZED
+    assert operation.status is client.OperationStatus.UNRECOGNIZED
+    assert not operation.ended
+    assert (operation.steps[0].name, operation.steps[0].status) == ("99", "unrecognized")
+    rollout = convert.rollout(rollout_pb2.Rollout(status=NEWER))  # type: ignore[arg-type]
+    assert rollout.status is client.RolloutStatus.UNRECOGNIZED
+    member = convert.rollout_host(rollout_pb2.RolloutHost(status=NEWER))  # type: ignore[arg-type]
+    assert member.status is client.RolloutHostStatus.UNRECOGNIZED
+    event = convert.event(event_pb2.Event(revision=7))
+    assert (event.kind, event.body) == ("unrecognized", client.Unrecognized())
+
+
+def test_every_event_of_the_contract_is_typed():
+    fields = event_pb2.Event.DESCRIPTOR.oneofs_by_name["body"].fields
+    assert {field.name for field in fields} == set(BODIES)
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_event_is_of_the_class_that_its_kind_names(kind):
+    message = event_pb2.Event(revision=7, host="web1", operation_id="op1", rollout_id="ro1")
+    getattr(message, kind).SetInParent()
+    event = convert.event(message)
+    assert type(event.body) is BODIES[kind]
+    assert event.kind == kind
+    assert (event.revision, event.host, event.operation_id, event.rollout_id) == (
+        *(7, "web1", "op1", "ro1"),
+    )
+
+
+def test_state_change_keeps_its_direction():
+    states = {"from": host_pb2.HOST_STATE_IDLE, "to": host_pb2.HOST_STATE_QUERYING}
+    change = event_pb2.StateChanged(cause="query", **states)
+    body = convert.event(event_pb2.Event(state_changed=change)).body
+    assert body == client.StateChanged(
+        from_state=client.HostState.IDLE, to_state=client.HostState.QUERYING, cause="query"
+    )
+
+
+FIELDS = [
+    (operation_pb2.Operation, client.Operation, set(), set()),
+    (operation_pb2.UpdateResult, client.UpdateResult, set(), set()),
+    (operation_pb2.HealthResult, client.HealthResult, set(), set()),
+    (operation_pb2.PackageChange, client.PackageChange, set(), set()),
+    (operation_pb2.Step, client.Step, set(), set()),
+    (host_pb2.PendingPackage, client.PendingPackage, set(), set()),
+    (host_pb2.InstalledPackage, client.Package, set(), set()),
+    (host_pb2.MaintenanceWindow, client.MaintenanceWindow, set(), set()),
+    (host_pb2.Failure, client.Failure, set(), set()),
+    (host_pb2.Problem, client.Problem, set(), set()),
+    (host_pb2.Reboot, client.Reboot, set(), set()),
+    (host_pb2.HostFilter, client.HostFilter, set(), set()),
+    (rollout_pb2.RolloutHost, client.RolloutHost, set(), set()),
+    (rollout_pb2.RolloutProgress, client.Progress, set(), set()),
+    (
+        rollout_pb2.Rollout,
+        client.Rollout,
+        {"spec"},
+        {"batch_size", "delay_between_batches", "tags", "groups", "exclude_hosts", "dry_run"},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("wire", "kind", "unpacked", "from_them"),
+    FIELDS,
+    ids=lambda kind: getattr(kind, "__name__", ""),
+)
+def test_every_field_of_the_contract_is_a_field_of_the_value(wire, kind, unpacked, from_them):
+    said = {field.name for field in wire.DESCRIPTOR.fields} - unpacked | from_them
+    assert {field.name for field in dataclasses.fields(kind)} == said
+
+
+def test_a_host_is_its_configuration_and_its_status_in_one():
+    said = {"host_key_fingerprint", "registered_at", "revision", "auto_reboot"}
+    said |= {field.name for field in host_pb2.HostConfig.DESCRIPTOR.fields} - {"policy"}
+    said |= {field.name for field in host_pb2.Policy.DESCRIPTOR.fields}
+    said |= {field.name for field in host_pb2.HostStatus.DESCRIPTOR.fields}
+    assert {field.name for field in dataclasses.fields(client.Host)} == said
+
+
+def test_what_is_absent_is_none_and_not_the_beginning_of_time():
+    host = convert.host(messages.host())
+    assert (host.last_updated, host.queried_at, host.healthy, host.failure) == (None,) * 4
+    assert host.maintenance_window is None
+    assert host.registered_at == datetime(2027, 1, 15, 8, tzinfo=UTC)
+    operation = convert.operation(messages.operation())
+    assert (operation.ended_at, operation.problem, operation.update) == (None, None, None)
+
+
+def test_unhealthy_is_not_the_same_as_never_checked():
+    assert convert.host(messages.host(healthy=False)).healthy is False
+
+
+def test_window_survives_the_way_there_and_back():
+    window = client.MaintenanceWindow(
+        start="22:00", end="04:00", days=("sat", "sun"), time_zone="Europe/Vienna"
+    )
+    message = messages.host()
+    message.config.policy.maintenance_window.CopyFrom(convert.window_message(window))
+    assert convert.host(message).maintenance_window == window
+
+
+def test_day_that_there_is_not_is_refused():
+    window = client.MaintenanceWindow(start="22:00", end="04:00", days=("saturday",))
+    with pytest.raises(ValueError, match="'saturday' is no day: expected one of mon, tue"):
+        convert.window_message(window)

@@ -1,0 +1,144 @@
+"""What `tendhost.client` exports: programs import it from there, so none of it goes away."""
+
+import dataclasses
+import inspect
+
+import pytest
+from google.protobuf.message import Message
+
+from tendhost import client
+
+EXPORTS = {
+    "DEFAULT_TARGET",
+    "Client",
+    "OperationHandle",
+    "EventStream",
+    # errors
+    "TendhostError",
+    "Violation",
+    "InvalidRequest",
+    "NotFound",
+    "AlreadyExists",
+    "HostBusy",
+    "Conflict",
+    "NotAllowedNow",
+    "HostProblem",
+    "HostUnreachable",
+    "AuthenticationRefused",
+    "HostKeyChanged",
+    "CursorLost",
+    "TooSlow",
+    "NotImplementedByServer",
+    "ServerFailed",
+    "ServerUnreachable",
+    "ServerUnavailable",
+    "ServerFault",
+    # values
+    "Failure",
+    "HealthResult",
+    "Host",
+    "HostFilter",
+    "HostState",
+    "Inventory",
+    "LogChunk",
+    "MaintenanceWindow",
+    "Operation",
+    "OperationKind",
+    "OperationStatus",
+    "Package",
+    "PackageChange",
+    "PendingPackage",
+    "Problem",
+    "Progress",
+    "Reboot",
+    "RebootNeed",
+    "Rollout",
+    "RolloutHost",
+    "RolloutHostStatus",
+    "RolloutStatus",
+    "RolloutUpdate",
+    "ServerInfo",
+    "Step",
+    "StepStatus",
+    "UpdateResult",
+    "Withheld",
+    # events
+    "Event",
+    "EventBody",
+    "HostAcknowledged",
+    "HostConnected",
+    "HostDisconnected",
+    "HostReconfigured",
+    "HostRegistered",
+    "HostUnregistered",
+    "OperationChanged",
+    "RolloutChanged",
+    "Snapshot",
+    "StateChanged",
+    "Unrecognized",
+    "UpdateCompleted",
+    "UpdateProgress",
+}
+METHODS = {
+    "add_host",
+    "get_host",
+    "hosts",
+    "reconfigure_host",
+    "remove_host",
+    "groups",
+    "tags",
+    "inventory",
+    "query",
+    "update",
+    "reboot",
+    "check",
+    "retry",
+    "acknowledge",
+    "operation",
+    "operations",
+    "start_rollout",
+    "get_rollout",
+    "rollout_hosts",
+    "rollouts",
+    "pause_rollout",
+    "resume_rollout",
+    "cancel_rollout",
+    "watch_rollout",
+    "events",
+    "info",
+}
+EXPORTED = [getattr(client, name) for name in sorted(EXPORTS)]
+RECORDS = [kind for kind in EXPORTED if dataclasses.is_dataclass(kind)]
+
+
+def test_exports_are_those_that_programs_rely_on():
+    assert set(client.__all__) == EXPORTS
+    assert len(client.__all__) == len(EXPORTS)
+
+
+def test_client_has_the_methods_that_programs_rely_on():
+    public = {name for name, _ in inspect.getmembers(client.Client, inspect.isfunction)}
+    assert {name for name in public if not name.startswith("_")} == METHODS
+
+
+@pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)
+def test_records_are_frozen_and_say_what_they_are(kind):
+    assert kind.__dataclass_params__.frozen
+    assert hasattr(kind, "__slots__")
+    assert kind.__doc__
+    assert not kind.__doc__.startswith(f"{kind.__name__}(")
+
+
+def test_every_error_is_a_tendhost_error():
+    kinds = [kind for kind in EXPORTED if inspect.isclass(kind) and issubclass(kind, Exception)]
+    assert len(kinds) == 18
+    assert all(issubclass(kind, client.TendhostError) for kind in kinds)
+
+
+def test_no_protobuf_reaches_the_hands_of_a_user():
+    for kind in EXPORTED:
+        assert not (inspect.isclass(kind) and issubclass(kind, Message))
+    for name, method in inspect.getmembers(client.Client, inspect.isfunction):
+        if name in METHODS:
+            told = str(inspect.signature(method))
+            assert "pb2" not in told, name
