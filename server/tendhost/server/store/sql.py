@@ -172,18 +172,22 @@ def select_operations(
 ) -> tuple[str, list[object]]:
     """Operations, newest first."""
     where = Where()
+    where.add("id < {}", before or _LAST)
     if host:
         where.add("host = {}", host)
     if rollout:
         where.add("rollout = {} AND rollout <> ''", rollout)
-    wanted = tuple(statuses)
-    where.add_in("status", map(str, wanted))
-    if wanted and not any(status.ended for status in wanted):
-        where.add("ended_at IS NULL")  # for the index of the few that have not ended
-    if before:
-        where.add("id < {}", before)
-    text = f"SELECT document FROM operations {where} ORDER BY id DESC LIMIT {limit}"  # noqa: S608
-    return text, where.values
+    newest = f"ORDER BY id DESC LIMIT {limit}"
+    wanted = [f" AND status = '{status}'" for status in dict.fromkeys(statuses)] or [""]
+    # Each status has its newest by index; with IN, all that ever had one of them would be sorted.
+    parts = [
+        f"SELECT document, id FROM operations {where}{status} {newest}"  # noqa: S608
+        for status in wanted
+    ]
+    if len(parts) == 1:
+        return parts[0], where.values
+    union = " UNION ALL ".join(f"SELECT * FROM ({part}) AS part" for part in parts)  # noqa: S608
+    return f"{union} {newest}", where.values
 
 
 def select_rollouts(
