@@ -1,175 +1,27 @@
-"""A fleet of simulated hosts, each an SSH server on a loopback port, in a thread of its own."""
+"""Fleets of simulated hosts, in a thread of their own."""
 
 import asyncio
 import threading
-import uuid
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
 import asyncssh
 
-PROGRAMS = (
-    "apt-cache",
-    "apt-get",
-    "df",
-    "dpkg",
-    "dpkg-query",
-    "id",
-    "needrestart",
-    "systemctl",
-    "systemd-detect-virt",
-    "uname",
-)
-SIMULATE = Path(__file__).parent / "bin" / "simulate"
-EFFECTS = {"tb-failing": "fails", "tb-kernel": "reboot"}
-REDIRECTED = (
-    "/proc/sys/kernel/random/boot_id",
-    "/proc/uptime",
-    "/proc/1/stat",
-    "/run/reboot-required",
-    "/run/systemd",
-    "/etc/os-release",
-    "/var/lib/dpkg/updates",
-)
-"""Files of a host that its scripts name by their absolute path; they are found in its folder instead."""
+from tests.simulated.host import SimulatedMachine
+from tests.simulated.recorded import RecordedHost, Recording
+from tests.simulated.shell import SimulatedHost
+
+Machine = TypeVar("Machine", bound=SimulatedMachine)
 
 
-class SimulatedHost:
-    """One host: a folder for its state and an SSH server in front of it."""
+class _Fleet(ABC, Generic[Machine]):
+    """Hosts that are up as long as the context lasts."""
 
-    address = "127.0.0.1"
-
-    def __init__(self, name: str, packages: Sequence[str], folder: Path, key: str) -> None:
-        self.name = name
-        self.port = 0
-        self.boot_count = 0
-        self.dark_seconds = 0.0
-        """How long it cannot be reached while it reboots."""
-        self._folder = folder
-        self._authorized = asyncssh.import_authorized_keys(key)
-        self._host_key = asyncssh.generate_private_key("ssh-ed25519")
-        self._server: asyncssh.SSHAcceptor | None = None
-        self._connections: set[asyncssh.SSHServerConnection] = set()
-        _lay_out(folder, packages)
-
-    # --- the truth, past SSH ----------------------------------------------------------------------
-
-    def version_of(self, package: str) -> str:
-        """The installed version."""
-        return self._row(package)[2]
-
-    def package_state(self, package: str) -> str:
-        """What the package database says, in words."""
-        try:
-            return {"ii ": "installed", "hi ": "installed", "iF ": "half-configured"}[
-                self._row(package)[0]
-            ]
-        except KeyError:
-            return "not installed"
-
-    def transactions(self) -> list[str]:
-        """A line ``NAME VERSION`` for each time that a post-install ran."""
-        path = self._folder / "transactions"
-        return path.read_text().splitlines() if path.exists() else []
-
-    def mend(self) -> None:
-        """Let the failing package succeed from now on."""
-        (self._folder / "failing-ok").touch()
-
-    def _row(self, package: str) -> list[str]:
-        rows = (line.split("\t") for line in (self._folder / "installed").read_text().splitlines())
-        return next((row for row in rows if row[1] == package), ["", package, ""])
-
-    # --- the host ---------------------------------------------------------------------------------
-
-    async def boot(self) -> None:
-        """Come up, with another boot id."""
-        self.boot_count += 1
-        (self._folder / "reboot-ordered").unlink(missing_ok=True)
-        for name in ("reboot-required", "reboot-required.pkgs"):
-            (self._folder / "run" / name).unlink(missing_ok=True)
-        proc = self._folder / "proc"
-        (proc / "sys/kernel/random/boot_id").write_text(f"{uuid.uuid4()}\n")
-        (proc / "uptime").write_text(f"{self.boot_count}.00 1.00\n")
-        (proc / "1/stat").write_text(f"1 (init) S{' 0' * 18} {self.boot_count}\n")
-        self._server = await asyncssh.listen(
-            self.address,
-            self.port,
-            server_host_keys=[self._host_key],
-            authorized_client_keys=self._authorized,
-            process_factory=self._execute,
-            encoding=None,
-            acceptor=self._connections.add,
-        )
-        self.port = self._server.get_port()
-
-    async def go_down(self) -> None:
-        """Drop every connection and answer no more."""
-        if self._server is not None:
-            self._server.close()
-            for connection in self._connections:
-                connection.abort()
-            self._connections.clear()
-            await self._server.wait_closed()
-
-    async def _execute(self, process: "asyncssh.SSHServerProcess[bytes]") -> None:
-        command = process.command or ""
-        for path in REDIRECTED:
-            command = command.replace(path, f"{self._folder}{path}")
-        running = await asyncio.create_subprocess_exec(
-            "/bin/sh",
-            "-c",
-            command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={"PATH": f"{self._folder}/bin:/usr/bin:/bin", "SIM": str(self._folder)},
-        )
-        await process.redirect(stdout=running.stdout, stderr=running.stderr)
-        status = await running.wait()
-        await process.stdout.drain()
-        process.exit(status)
-        if (self._folder / "reboot-ordered").exists():
-            asyncio.get_running_loop().create_task(self._reboot())
-
-    async def _reboot(self) -> None:
-        await asyncio.sleep(0.2)
-        await self.go_down()
-        await asyncio.sleep(self.dark_seconds)
-        await self.boot()
-
-
-def _lay_out(folder: Path, packages: Sequence[str]) -> None:
-    for name in ("bin", "run/systemd/system", "etc", "proc/sys/kernel/random", "proc/1"):
-        (folder / name).mkdir(parents=True)
-    for program in PROGRAMS:
-        (folder / "bin" / program).symlink_to(SIMULATE)
-    release = 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Simulated Debian 12"\n'
-    (folder / "etc/os-release").write_text(release)
-    (folder / "installed").write_text("".join(map(_installed_line, packages)))
-    (folder / "archive").write_text("".join(_archive_line(name) for name in packages))
-    (folder / "held").write_text("tb-held\n")
-
-
-def _installed_line(name: str) -> str:
-    status = "hi " if name == "tb-held" else "ii "
-    return f"{status}\t{name}\t1.0-1\n"
-
-
-def _archive_line(name: str) -> str:
-    if name == "tb-secure":
-        return "tb-secure 1.0-1+deb12u1 Debian-Security:12/stable-security none\n"
-    return f"{name} 2.0-1 Debian:12/stable {EFFECTS.get(name, 'none')}\n"
-
-
-class SimulatedFleet:
-    """``with SimulatedFleet({"web1": ("tb-simple",)}) as fleet:`` gives hosts that answer at loopback ports."""
-
-    def __init__(self, hosts: Mapping[str, Sequence[str]]) -> None:
-        self._wanted = hosts
+    def __init__(self) -> None:
         self._folder = TemporaryDirectory(prefix="tendhost-simulated-")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -177,20 +29,14 @@ class SimulatedFleet:
         self._public = key.export_public_key().decode()
         self.private_key: bytes = key.export_private_key()
         """The key that root accepts on every host, in OpenSSH's format."""
-        self.hosts: list[SimulatedHost] = []
+        self.hosts: list[Machine] = []
 
-    def __getitem__(self, name: str) -> SimulatedHost:
+    def __getitem__(self, name: str) -> Machine:
         return next(host for host in self.hosts if host.name == name)
 
     def __enter__(self) -> Self:
-        root = Path(self._folder.name)
-        self.hosts = [
-            SimulatedHost(name, packages, root / name, self._public)
-            for name, packages in self._wanted.items()
-        ]
         self._thread.start()
-        for host in self.hosts:
-            asyncio.run_coroutine_threadsafe(host.boot(), self._loop).result(10)
+        self._do(self._start())
         return self
 
     def __exit__(
@@ -199,9 +45,69 @@ class SimulatedFleet:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for host in self.hosts:
-            asyncio.run_coroutine_threadsafe(host.go_down(), self._loop).result(10)
+        self._do(self._stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
         self._folder.cleanup()
+
+    def _do(self, work: Coroutine[None, None, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _start(self) -> None:
+        self.hosts = self._made(Path(self._folder.name))
+        for host in self.hosts:
+            await host.boot()
+
+    async def _stop(self) -> None:
+        for host in self.hosts:
+            await host.power_off()
+
+    @abstractmethod
+    def _made(self, folder: Path) -> list[Machine]:
+        """The hosts, which are not up yet."""
+
+
+class SimulatedFleet(_Fleet[SimulatedHost]):
+    """``with SimulatedFleet({"web1": ("tb-simple",)}) as fleet:`` gives hosts that answer at loopback ports.
+
+    Each keeps its own state and executes what it is sent. That costs some processes for each
+    command, so this is for dozens of hosts; see RecordedFleet for more.
+    """
+
+    def __init__(self, hosts: Mapping[str, Sequence[str]], *, others: int = 0) -> None:
+        super().__init__()
+        self._wanted, self._others = hosts, others
+
+    def _made(self, folder: Path) -> list[SimulatedHost]:
+        return [
+            SimulatedHost(name, self._public, folder / name, packages, self._others)
+            for name, packages in self._wanted.items()
+        ]
+
+
+class RecordedFleet(_Fleet[RecordedHost]):
+    """Any number of hosts, named host1 and so on, that tell the same but for their boot ids.
+
+    A command is executed once, on a simulated host behind them, and answered from memory after that: what
+    it changes there is not told by whoever had been asked before.
+    """
+
+    def __init__(self, hosts: int, *, packages: Sequence[str] = (), others: int = 0) -> None:
+        super().__init__()
+        self._count, self._packages, self._others = hosts, packages, others
+        self._original: SimulatedHost | None = None
+
+    def _made(self, folder: Path) -> list[RecordedHost]:
+        self._original = SimulatedHost(
+            "original", self._public, folder / "original", self._packages, self._others
+        )
+        self._original.wake()
+        recording = Recording(self._original)
+        names = (f"host{number}" for number in range(1, self._count + 1))
+        return [RecordedHost(name, self._public, recording) for name in names]
+
+    async def _stop(self) -> None:
+        await super()._stop()
+        if self._original is not None:
+            await self._original.power_off()
