@@ -1,6 +1,7 @@
 """Opening a database file: what is made, and what is refused in words that name the file."""
 
 import asyncio
+import errno
 import os
 import sqlite3
 import subprocess
@@ -151,6 +152,19 @@ def test_folder_that_cannot_be_written_is_a_matter_of_configuration() -> None:
         asyncio.run(open_store(Path("/proc/self/state/tendhost.db")))
     assert "/proc/self/state" in str(caught.value)
     assert caught.value.field == "state_dir"
+
+
+def test_folder_on_a_full_disk_is_a_matter_of_configuration_and_is_let_go_of(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", write)
+        with pytest.raises(ConfigurationError, match="No space left on device"):
+            opening.take_lock(path)
+    os.close(opening.take_lock(path))
 
 
 def test_second_server_on_one_database_is_refused_with_the_first_one_named(

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from tendhost.server.domain.errors import StoreUnavailable
+from tendhost.server.domain.operation import OperationStatus
 from tendhost.server.domain.selection import HostFilter
+from tendhost.server.store import writing
+from tendhost.server.store.opening import open_for_writing
 from tendhost.server.store.protocol import AuditRecord
 from tendhost.server.store.sqlite import SqliteStore, open_store
-from tests.contract.store.samples import NOW, a_host, change
+from tests.contract.store.samples import A_DAY, NOW, a_host, an_operation, change
 
 
 @pytest.fixture
@@ -73,3 +76,24 @@ async def test_audit_rows_tell_who_asked_for_what_at_which_revision(
     with closing(sqlite3.connect(path)) as other:
         rows = other.execute("SELECT revision, principal, method, subject FROM audit").fetchall()
     assert rows == [(2, "änne", "RegisterHost", "web1")]
+
+
+async def test_one_commit_prunes_no_more_than_a_bounded_part(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "EVENTS_AT_ONCE", 10)
+    monkeypatch.setattr(writing, "OPERATIONS_AT_ONCE", 3)
+    ended = [an_operation(status=OperationStatus.FAILED, ended_at=NOW) for _ in range(7)]
+    await store.commit(change(events=25, operations=ended))
+    later = NOW + A_DAY
+    with closing(open_for_writing(path)) as database:
+        parts = [
+            writing.prune(database, before=later, requests_before=later, keep_events=100)
+            for _ in range(4)
+        ]
+    assert parts == [
+        writing.Pruned(13, 10, more=True),
+        writing.Pruned(13, 20, more=True),
+        writing.Pruned(6, 25, more=False),
+        writing.Pruned(0, 25, more=False),
+    ]

@@ -25,21 +25,32 @@ def take_lock(path: Path) -> int:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ConfigurationError(
-            field="state_dir",
-            value=str(path.parent),
-            expected=f"a folder that can be written to ({error.strerror})",
-        ) from error
+        raise _unusable(path.parent, error) from error
+    try:
+        _hold(descriptor, path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _hold(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
-        os.close(descriptor)
         cause = f"{path} is in use by another tendhostd (process {holder or 'unknown'})"
         raise StoreUnavailable(cause=cause) from error
-    os.truncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
-    return descriptor
+    try:
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+    except OSError as error:
+        raise _unusable(path.parent, error) from error
+
+
+def _unusable(folder: Path, error: OSError) -> ConfigurationError:
+    expected = f"a folder that can be written to ({error.strerror})"
+    return ConfigurationError(field="state_dir", value=str(folder), expected=expected)
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:

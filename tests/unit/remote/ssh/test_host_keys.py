@@ -105,6 +105,8 @@ async def test_users_own_ssh_files_are_not_looked_at(
 ) -> None:
     config = home / ".ssh/config"
     config.write_text("Port no-number-and-so-an-error-to-whoever-reads-it\n")
+    key = home / ".ssh/id_ed25519"
+    key.write_text("no key, and so an error to whoever reads it\n")
     changed = public(generated("ssh-ed25519"))
     known_hosts = home / ".ssh/known_hosts"
     known_hosts.write_text(f"[127.0.0.1]:{server.port} {changed}\n")

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import socket
 import threading
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -222,26 +223,53 @@ async def test_server_of_another_kind_gives_no_login(
             await connector.connect(replace(target, port=port))
 
 
-async def test_caller_that_gives_up_during_a_login_leaves_no_connection_behind(
-    connector: SshConnector, target: Target
+async def connection_left(
+    connecting: Callable[[int], Awaitable[None]],
 ) -> None:
-    arrived, left = asyncio.Event(), asyncio.Event()
+    """Return once a server has seen its client go, whatever made it go."""
+    left = asyncio.Event()
 
     async def watch(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        arrived.set()
         try:
             await reader.read()
         finally:
             left.set()
 
     async with answering(watch) as port:
+        await connecting(port)
+        async with asyncio.timeout(5):
+            await left.wait()
+
+
+async def test_caller_that_gives_up_during_a_login_leaves_no_connection_behind(
+    connector: SshConnector, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+
+    async def never(*_: Any, **__: Any) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncssh, "create_connection", never)
+
+    async def give_up(port: int) -> None:
         connecting = asyncio.create_task(connector.connect(replace(target, port=port)))
-        await arrived.wait()
+        await begun.wait()
         connecting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await connecting
-        async with asyncio.timeout(5):
-            await left.wait()
+
+    await connection_left(give_up)
+
+
+async def test_user_who_cannot_be_one_leaves_no_connection_behind(
+    connector: SshConnector, target: Target
+) -> None:
+    async def refused(port: int) -> None:
+        with pytest.raises(SshError, match="no SSH login"):
+            await connector.connect(replace(target, port=port, user="a\a"))
+
+    await connection_left(refused)
 
 
 async def test_address_of_version_six_is_reached(
