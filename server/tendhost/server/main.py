@@ -18,6 +18,7 @@ from tendhost.server.domain.errors import TendhostError
 from tendhost.server.engine.engine import EngineSettings, running_engine
 from tendhost.server.engine.retention import Retention
 from tendhost.server.engine.steps import StepSettings
+from tendhost.server.failpoints import UnknownFailpoint, arm
 from tendhost.server.log import configure_logging
 from tendhost.server.remote.connect import RoutingConnector
 from tendhost.server.remote.ssh import SshSettings
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     file = options.pop("config")
     try:
         settings = load_settings(file=file, environment=os.environ, options=options)
-    except SettingError as error:
+        arm(os.environ)
+    except (SettingError, UnknownFailpoint) as error:
         print(f"tendhostd: {error}", file=sys.stderr)
         return 2
     configure_logging(settings.log_level)

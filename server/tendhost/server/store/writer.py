@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tendhost.server.domain.errors import StoreUnavailable
+from tendhost.server.failpoints import reached
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +110,9 @@ class Writer:
             self._database.execute("BEGIN IMMEDIATE")
             for job in group:
                 self._perform(job)
+            reached("store.before_commit")
             self._database.execute("COMMIT")
+            reached("store.after_commit")
         except sqlite3.Error as error:
             logger.exception("a commit failed", extra={"database": self._name})
             with suppress(sqlite3.Error):  # the next commit tries again
