@@ -269,10 +269,12 @@ class WorkError(TendhostError):
     """What ended an operation on a host.
 
     `needs_person` says that the host ends in FAILED even where nothing was changed on it, because
-    every later try would end the same way until somebody has looked.
+    every later try would end the same way until somebody has looked. `transient` says that the same
+    step may well succeed a little later without anybody touching the host.
     """
 
     needs_person = False
+    transient = False
 
 
 class SshError(WorkError):
@@ -289,12 +291,14 @@ class Unreachable(SshError):
     """Nothing answers at the address: it does not resolve, refuses, or stays silent."""
 
     reason = "HOST_UNREACHABLE"
+    transient = True
 
 
 class LinkLost(SshError):
     """The connection broke while something ran over it."""
 
     reason = "LINK_LOST"
+    transient = True
 
 
 class AuthenticationRefused(SshError):
@@ -383,12 +387,14 @@ class PackageManagerLocked(PackageFailed):
     """Another process holds the package manager's lock: transient, and not the host's fault."""
 
     reason = "PACKAGE_MANAGER_LOCKED"
+    transient = True
 
 
 class RefreshFailed(PackageFailed):
     """The package lists could not be refreshed."""
 
     reason = "REFRESH_FAILED"
+    transient = True
 
 
 class DiskFull(PackageFailed):
@@ -418,17 +424,61 @@ class WindowClosed(WorkError):
 
 
 class Interrupted(WorkError):
-    """The server went away while a step ran that must not run twice; nobody saw it end."""
+    """What changed the host was killed, or the host went down under it, before it had ended."""
 
     reason = "INTERRUPTED"
     needs_person = True
 
-    def __init__(self, *, host: str, step: str) -> None:
-        self.host, self.step = host, step
+    def __init__(self, *, host: str, step: str, cause: str) -> None:
+        self.host, self.step, self.cause = host, step, cause
+        super().__init__(f"{host}: {step} was interrupted: {cause}")
+
+
+class HostGone(WorkError):
+    """The host has not answered for too long while a job ran on it; the job may well have ended.
+
+    A retry goes back to that very job.
+    """
+
+    reason = "HOST_GONE"
+    needs_person = True
+
+    def __init__(self, *, host: str, step: str, seconds: float, problem: str) -> None:
+        self.host, self.step, self.seconds, self.problem = host, step, seconds, problem
         super().__init__(
-            f"{host}: the server stopped during {step!r}; whether it ended is not known,"
-            " and it is not run again by itself"
+            f"{host}: gone for {seconds:g} s during {step}, whose end is not known: {problem}"
         )
+
+
+class JobRefused(WorkError):
+    """The host could not keep or begin a job: its own words."""
+
+    reason = "JOB_REFUSED"
+    needs_person = True
+
+    def __init__(self, *, host: str, problem: str) -> None:
+        self.host, self.problem = host, problem
+        super().__init__(f"{host}: the job could not be carried out: {problem}")
+
+
+class Superseded(WorkError):
+    """Another server has taken the operation over on its host, so this one may not act on it."""
+
+    reason = "SUPERSEDED"
+
+    def __init__(self, *, host: str, epoch: int, recorded: str) -> None:
+        self.host, self.epoch, self.recorded = host, epoch, recorded
+        super().__init__(f"{host}: epoch {epoch} may not act any more, the host knows {recorded}")
+
+
+class DeadlineExceeded(WorkError):
+    """The operation as a whole took longer than it was given; nothing more is changed."""
+
+    reason = "DEADLINE_EXCEEDED"
+
+    def __init__(self, *, host: str, seconds: float) -> None:
+        self.host, self.seconds = host, seconds
+        super().__init__(f"{host}: the operation was given {seconds:g} s, and they are over")
 
 
 class RebootFailed(WorkError):
@@ -455,8 +505,14 @@ class NeverReturned(RebootFailed):
     reason = "REBOOT_NEVER_RETURNED"
 
 
+class RebootIgnored(RebootFailed):
+    """The host took the order to reboot and went on as before: its link never dropped."""
+
+    reason = "REBOOT_NEVER_BEGAN"
+
+
 class SameBoot(RebootFailed):
-    """The host answers, with the boot id that it had before the reboot was ordered."""
+    """The host was away and is back, with the boot id that it had before the reboot was ordered."""
 
     reason = "REBOOT_SAME_BOOT_ID"
 

@@ -1,0 +1,173 @@
+"""The detached job: a command on a host that outlives the link and the server, and runs exactly once.
+
+A job lives in a folder of its operation on the host, `/var/lib/tendhost/ops/<operation>/<name>`, which
+only root may enter and which a reboot leaves alone:
+
+    cmd     what is run, with sh                  log     what it printed for people (its stderr)
+    run     the wrapper that runs it              status  what it printed for programs (its stdout)
+    claim/  made by the wrapper that began        boot    the boot in which it began
+    lock    flocked while it runs                 rc      its exit status, there once it has ended
+
+`mkdir claim` is atomic, so of any number of wrappers one begins. The lock is inherited by all that the
+command starts, so the kernel tells everybody when the last of it is gone: a claimed job without `rc`
+whose lock is free has died. Beside the jobs stands `epoch`, the number of whoever may act on them.
+
+To begin takes two requests, on purpose: `attach` makes the operation's folder and raises the epoch,
+`start` needs to find exactly that epoch. So a request that lay about in a broken link is without effect
+when it arrives late, whether the job still runs, has been cleaned away, or belongs to somebody else.
+"""
+
+import math
+import re
+import shlex
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from tendhost.server.domain.errors import JobRefused, Superseded
+from tendhost.server.failpoints import reached
+from tendhost.server.remote.job_scripts import ATTACH, CLEAN, POLL, REPORT, START, WRAPPER
+from tendhost.server.remote.protocol import Remote
+
+REQUEST_TIMEOUT = timedelta(seconds=60)
+"""For one request about a job: a loaded single-board computer needs a few seconds for it."""
+LARGEST_PART = 256 * 1024
+"""Bytes of the log, and of the status, that one request brings at most."""
+
+
+class JobState(StrEnum):
+    """Where a job stands on its host."""
+
+    ABSENT = "absent"
+    PREPARED = "prepared"
+    """Its folder is there, and no wrapper has begun it yet."""
+    RUNNING = "running"
+    ENDED = "ended"
+    """Its exit status is known."""
+    DEAD = "dead"
+    """It began, is gone, and left no exit status: it was killed, or the host went down under it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as it is asked for. `operation` and `name` are words of letters, digits and dashes."""
+
+    host: str
+    """The registered name, for messages."""
+    operation: str
+    """Whose folder it lives in."""
+    name: str
+    epoch: int
+    command: str
+    limit: timedelta
+    """How long the command may run before it is ended, with SIGTERM and a minute later SIGKILL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """How far a job's output has been read, in bytes of its log and its status."""
+
+    log: int = 0
+    status: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A job as it stood when it was asked about, and what it printed after a position."""
+
+    state: JobState
+    exit_status: int | None = None
+    """Of an ENDED job; 124 or 137 where it was ended for running too long, see timeout(1)."""
+    same_boot: bool = True
+    """Whether the host still runs the boot in which the job began."""
+    log: bytes = b""
+    status: bytes = b""
+    more: bool = False
+    """Whether there was more to read than one request brings."""
+
+
+async def attach(remote: Remote, job: Job, position: Position) -> Report:
+    """Take the job's operation over on its host, and see how the job stands.
+
+    Raises Superseded (somebody with a higher epoch has), JobRefused, and what Remote.run raises.
+    """
+    return await _asked(remote, job, position, ATTACH)
+
+
+async def start(remote: Remote, job: Job, position: Position) -> Report:
+    """Begin the job unless it has begun. Raises as `attach` does, and Superseded without an `attach`."""
+    report = await _asked(
+        remote,
+        job,
+        position,
+        START,
+        command=job.command,
+        wrapper=WRAPPER,
+        limit=str(max(1, math.ceil(job.limit.total_seconds()))),
+    )
+    reached("job.launched")
+    return report
+
+
+async def poll(remote: Remote, job: Job, position: Position) -> Report:
+    """See how the job stands; changes nothing on the host. Raises as `attach` does."""
+    return await _asked(remote, job, position, POLL)
+
+
+async def clean(remote: Remote, job: Job) -> None:
+    """Remove the operation's folder with all its jobs, unless one of them still runs."""
+    await _asked(remote, job, Position(), CLEAN)
+
+
+async def _asked(
+    remote: Remote, job: Job, position: Position, script: str, **further: str
+) -> Report:
+    values = {
+        "operation": job.operation,
+        "job": job.name,
+        "epoch": str(job.epoch),
+        "log_from": str(position.log),
+        "status_from": str(position.status),
+        "most": str(LARGEST_PART),
+        **further,
+    }
+    words = (f"{name}={shlex.quote(value)}" for name, value in values.items())
+    done = await remote.run(
+        "\n".join((*words, REPORT, script)), timeout=REQUEST_TIMEOUT, privileged=True
+    )
+    if done.exit_status != 0:
+        said = " ".join(done.stderr.decode("utf-8", "replace").split())[:500]
+        raise JobRefused(host=job.host, problem=said or f"exit status {done.exit_status}")
+    return _report(job, done.stdout)
+
+
+_HEAD = re.compile(
+    rb"tendhost-job (?:stale (?P<epoch>\d{1,18}|none)|(?P<absent>absent)"
+    rb"|(?P<state>prepared|running|ended|dead) (?P<rc>\d{1,3}|-) (?P<boot>same|other)"
+    rb" (?P<log>\d{1,9}) (?P<status>\d{1,9}) (?P<more>more|all))\n"
+)
+
+
+def _report(job: Job, output: bytes) -> Report:
+    head = _HEAD.match(output)
+    if head is None:
+        line = output[:200].decode("utf-8", "replace")
+        raise JobRefused(host=job.host, problem=f"an answer that is none: {line!r}")
+    if head["epoch"]:
+        raise Superseded(host=job.host, epoch=job.epoch, recorded=head["epoch"].decode())
+    if head["absent"]:
+        return Report(state=JobState.ABSENT)
+    state = JobState(head["state"].decode())
+    log_size, status_size = int(head["log"]), int(head["status"])
+    rest = output[head.end() :]
+    if len(rest) != log_size + status_size or (state is JobState.ENDED) != (head["rc"] != b"-"):
+        problem = f"an answer that is cut off: {len(rest)} of {log_size + status_size} bytes"
+        raise JobRefused(host=job.host, problem=problem)
+    return Report(
+        state=state,
+        exit_status=int(head["rc"]) if state is JobState.ENDED else None,
+        same_boot=head["boot"] == b"same",
+        log=rest[:log_size],
+        status=rest[log_size:],
+        more=head["more"] == b"more",
+    )

@@ -1,0 +1,128 @@
+"""The shell scripts of the detached job, for any POSIX sh: dash, bash, and busybox's ash.
+
+Each is sent behind assignments of `operation`, `job`, `epoch`, `log_from`, `status_from` and `most`, and
+behind REPORT. They need mkdir, mv, cat, tail, head, wc, and flock, of util-linux or busybox.
+"""
+
+REPORT = r"""
+ops=/var/lib/tendhost/ops
+home=$ops/$operation
+umask 077
+boot() { cat /proc/sys/kernel/random/boot_id; sed 's/.*) //' /proc/1/stat | cut -d ' ' -f 20; }
+fail() { echo "$*" >&2; exit 1; }
+recorded() { cat "$home/epoch" 2>/dev/null || echo none; }
+stale() { echo "tendhost-job stale $(recorded)"; exit 0; }
+newer() { r=$(recorded); [ "$r" != none ] && [ "$r" -gt "$epoch" ]; }
+part() {
+  size=$(wc -c <"$1") && left=$((size - $2)) || left=0
+  [ "$left" -gt 0 ] || left=0
+  [ "$left" -le "$most" ] || { left=$most; more=more; }
+}
+report() {
+  cd "$home/$job" 2>/dev/null || { echo 'tendhost-job absent'; return; }
+  # The exit status first: whatever was printed before it stands in the log that is read after.
+  state=prepared rc=- more=all here=same
+  if [ -f rc ]; then
+    state=ended
+  elif [ -d claim ]; then
+    state=running
+    if flock -s -n lock true; then
+      state=dead
+      [ ! -f rc ] || state=ended
+    fi
+    [ ! -f boot ] || [ "$(cat boot)" = "$(boot)" ] || here=other
+  fi
+  if [ $state = ended ]; then
+    read -r rc <rc
+    case $rc in '' | *[!0-9]*) rc=255 ;; esac
+  fi
+  part log "$log_from"; log_left=$left
+  part status "$status_from"; status_left=$left
+  echo "tendhost-job $state $rc $here $log_left $status_left $more"
+  [ "$log_left" = 0 ] || tail -c "+$((log_from + 1))" log | head -c "$log_left"
+  [ "$status_left" = 0 ] || tail -c "+$((status_from + 1))" status | head -c "$status_left"
+}
+"""
+
+ATTACH = r"""
+mkdir -p "$home" || exit 1
+exec 8>>"$home/guard" && flock 8 || fail "$home/guard cannot be locked"
+newer && stale
+[ "$(recorded)" = "$epoch" ] || {
+  echo "$epoch" >"$home/epoch.new" && mv "$home/epoch.new" "$home/epoch" || exit 1
+}
+exec 8>&-
+# What no server came back for, left by operations that are long over.
+find "$ops" -mindepth 1 -maxdepth 1 -type d -mtime +30 -exec rm -rf {} + 2>/dev/null
+report
+"""
+
+START = r"""
+{ [ -d "$home" ] && exec 8>>"$home/guard" && flock 8; } || stale
+[ "$(recorded)" = "$epoch" ] || stale
+if [ ! -d "$home/$job" ]; then
+  # Made whole under another name: a wrapper never sees half of it.
+  new=$home/$job.new
+  rm -rf "$new" && mkdir "$new" && cd "$new" && : >log && : >status && : >lock || exit 1
+  printf '%s\n' "$command" >cmd && printf '%s\n' "$wrapper" >run || exit 1
+  # With its block on the disk already: the exit status must be kept where the disk is full, too.
+  printf '%-7s\n' '' >rc.new && mv "$new" "$home/$job" || exit 1
+fi
+cd "$home/$job" || exit 1
+if [ ! -d claim ]; then
+  launched=
+  if [ -d /run/systemd/system ] && command -v systemd-run >/dev/null 2>&1; then
+    # Out of reach of what ends with the session. What a maintainer's script left running in the unit
+    # is not ended with it: KillMode.
+    systemd-run --quiet --collect --unit="tendhost-$operation-$job" --property=Type=exec \
+      --property=KillMode=process --property="RuntimeMaxSec=$((limit + 120))" \
+      /bin/sh "$PWD/run" "$PWD" "$limit" </dev/null >/dev/null 2>&1 8>&- && launched=yes
+  fi
+  # Also where systemd-run failed: should it have begun the job all the same, the claim is taken.
+  if [ -z "$launched" ]; then
+    setsid sh "$PWD/run" "$PWD" "$limit" </dev/null >/dev/null 2>&1 8>&- &
+  fi
+fi
+exec 8>&-
+report
+"""
+
+POLL = r"""
+newer && stale
+report
+"""
+
+CLEAN = r"""
+[ -d "$home" ] || { echo 'tendhost-job absent'; exit 0; }
+exec 8>>"$home/guard" && flock 8 || fail "$home/guard cannot be locked"
+newer && stale
+for each in "$home"/*/; do
+  [ ! -d "$each/claim" ] || [ -f "$each/rc" ] || flock -s -n "$each/lock" true ||
+    fail "$each still runs"
+done
+rm -rf "$home" || exit 1
+rmdir "$ops" "${ops%/*}" 2>/dev/null
+echo 'tendhost-job absent'
+"""
+
+WRAPPER = r"""
+# Runs ./cmd once, whoever asks how often. Arguments: this folder, and the seconds that it may take.
+job=$1 limit=$2
+cd "$job" || exit 1
+exec 9>>lock
+flock 9
+mkdir claim || exit 0
+{ cat /proc/sys/kernel/random/boot_id; sed 's/.*) //' /proc/1/stat | cut -d ' ' -f 20; } >boot
+# On the disk before the command begins: after a power cut nobody must take it for one that never did.
+sync claim . 2>/dev/null || sync
+umask 022
+PATH=${PATH:+$PATH:}/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin HOME=${HOME:-/root}
+export PATH HOME
+bounded=
+! command -v timeout >/dev/null 2>&1 || bounded="timeout -k 60 $limit"
+(cd / && exec $bounded sh "$job/cmd") </dev/null >>status 2>>log
+printf '%-7s\n' "$?" 1<>rc.new
+sync rc.new 2>/dev/null || sync
+mv rc.new rc
+sync . 2>/dev/null
+"""

@@ -1,0 +1,291 @@
+"""The detached job, in every shell, on this machine: it runs once, and nothing of it is lost."""
+
+import asyncio
+import os
+import shutil
+import signal
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tendhost.server.domain.errors import JobRefused, Superseded
+from tendhost.server.remote.job import (
+    Job,
+    JobState,
+    Position,
+    Report,
+    attach,
+    clean,
+    poll,
+    start,
+)
+from tendhost.server.remote.protocol import Completed
+
+SHELLS = [
+    pytest.param(("dash",), id="dash"),
+    pytest.param(("bash", "--posix"), id="bash"),
+    pytest.param(("busybox", "sh"), id="busybox"),
+]
+
+
+class ShellRemote:
+    """A way to this machine that puts hosts' folders below `root`, and has no systemd."""
+
+    def __init__(self, shell: tuple[str, ...], root: Path) -> None:
+        self._shell, self._root = shell, root
+        self.path = os.environ["PATH"]
+
+    async def run(self, command: str, *, timeout: timedelta, privileged: bool = False) -> Completed:
+        for path in ("/var/lib/tendhost", "/run/systemd", "/proc/sys/kernel/random/boot_id"):
+            command = command.replace(path, f"{self._root}{path}")
+        process = await asyncio.create_subprocess_exec(
+            *self._shell,
+            "-c",
+            command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={"PATH": self.path},
+            start_new_session=True,
+        )
+        async with asyncio.timeout(timeout.total_seconds()):
+            stdout, stderr = await process.communicate()
+        assert process.returncode is not None
+        return Completed(exit_status=process.returncode, stdout=stdout, stderr=stderr)
+
+
+@pytest.fixture(params=SHELLS)
+def remote(request, tmp_path):
+    if shutil.which(request.param[0]) is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{request.param[0]} is missing")
+        pytest.skip(f"{request.param[0]} is missing")
+    boot = tmp_path / "proc/sys/kernel/random/boot_id"
+    boot.parent.mkdir(parents=True)
+    boot.write_text("first\n")
+    (tmp_path / "var/lib").mkdir(parents=True)
+    return ShellRemote(request.param, tmp_path)
+
+
+def job(command: str, *, name: str = "apply-1", epoch: int = 1, seconds: float = 60) -> Job:
+    return Job(
+        host="web1",
+        operation="0190",
+        name=name,
+        epoch=epoch,
+        command=command,
+        limit=timedelta(seconds=seconds),
+    )
+
+
+async def begun(remote, wanted: Job) -> Report:
+    await attach(remote, wanted, Position())
+    return await start(remote, wanted, Position())
+
+
+async def until(remote, wanted: Job, state: JobState) -> Report:
+    async with asyncio.timeout(20):
+        while (report := await poll(remote, wanted, Position())).state is not state:
+            await asyncio.sleep(0.02)
+    return report
+
+
+async def carried_out(remote, wanted: Job) -> Report:
+    await begun(remote, wanted)
+    return await until(remote, wanted, JobState.ENDED)
+
+
+def ops(root: Path) -> Path:
+    return root / "var/lib/tendhost/ops"
+
+
+async def test_a_job_keeps_its_output_and_its_exit_status(remote):
+    report = await carried_out(remote, job("echo words >&2; echo 5%; exit 7"))
+    assert report == Report(
+        state=JobState.ENDED, exit_status=7, log=b"words\n", status=b"5%\n", same_boot=True
+    )
+
+
+async def test_before_it_is_started_a_job_is_absent(remote):
+    assert (await attach(remote, job("true"), Position())).state is JobState.ABSENT
+    assert (await poll(remote, job("true"), Position())).state is JobState.ABSENT
+
+
+async def test_however_often_it_is_started_a_job_runs_once(remote, tmp_path):
+    wanted = job(f"echo ran >>{tmp_path}/runs; while [ ! -e {tmp_path}/go ]; do sleep 0.02; done")
+    await attach(remote, wanted, Position())
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(8):
+            tasks.create_task(start(remote, wanted, Position()))
+    await until(remote, wanted, JobState.RUNNING)
+    await begun(remote, wanted)
+    (tmp_path / "go").touch()
+    await until(remote, wanted, JobState.ENDED)
+    await begun(remote, wanted)
+    assert (tmp_path / "runs").read_text() == "ran\n"
+
+
+async def test_a_job_prepared_by_a_request_that_broke_off_is_begun_by_the_next(remote, tmp_path):
+    wanted = job(f"echo ran >>{tmp_path}/runs")
+    await carried_out(remote, wanted)
+    folder = ops(tmp_path) / "0190/apply-1"
+    shutil.rmtree(folder / "claim")
+    (folder / "rc").rename(folder / "rc.new")
+    assert (await attach(remote, wanted, Position())).state is JobState.PREPARED
+    await start(remote, wanted, Position())
+    await until(remote, wanted, JobState.ENDED)
+    assert (tmp_path / "runs").read_text() == "ran\nran\n"
+
+
+async def test_output_is_read_from_a_position_on(remote):
+    wanted = job("printf 0123456789 >&2; printf abcdef")
+    await carried_out(remote, wanted)
+    report = await poll(remote, wanted, Position(log=4, status=6))
+    assert (report.log, report.status, report.more) == (b"456789", b"", False)
+    beyond = await poll(remote, wanted, Position(log=99, status=99))
+    assert (beyond.log, beyond.status) == (b"", b"")
+
+
+async def test_much_output_comes_in_parts_and_every_byte_of_it(remote):
+    wanted = job("head -c 700000 /dev/zero | tr '\\0' '\\377' >&2")
+    await begun(remote, wanted)
+    await until(remote, wanted, JobState.ENDED)
+    taken, parts = 0, 0
+    while True:
+        report = await poll(remote, wanted, Position(log=taken))
+        assert set(report.log) == {0xFF}
+        taken, parts = taken + len(report.log), parts + 1
+        if not report.more:
+            break
+    assert (taken, parts) == (700_000, 3)
+
+
+async def test_a_job_whose_processes_were_killed_is_dead(remote, tmp_path):
+    wanted = job(f"echo $$ >{tmp_path}/pid; echo began >&2; exec sleep 60")
+    await begun(remote, wanted)
+    async with asyncio.timeout(20):
+        while not (await poll(remote, wanted, Position())).log:
+            await asyncio.sleep(0.02)
+    os.killpg(os.getsid(int((tmp_path / "pid").read_text())), signal.SIGKILL)
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    report = await until(remote, wanted, JobState.DEAD)
+    assert (report.log, report.same_boot) == (b"began\n", True)
+    assert (await begun(remote, wanted)).state is JobState.DEAD  # never by accident a second time
+
+
+async def test_a_job_lives_as_long_as_anything_that_it_started(remote, tmp_path):
+    wanted = job(f"echo $$ >{tmp_path}/pid; exec sleep 60")
+    await begun(remote, wanted)
+    await until(remote, wanted, JobState.RUNNING)
+    async with asyncio.timeout(20):
+        while not (tmp_path / "pid").exists():
+            await asyncio.sleep(0.02)
+    pid = int((tmp_path / "pid").read_text())
+    os.kill(os.getsid(pid), signal.SIGKILL)  # the wrapper alone
+    assert (await poll(remote, wanted, Position())).state is JobState.RUNNING
+    os.kill(pid, signal.SIGKILL)
+    await until(remote, wanted, JobState.DEAD)
+
+
+async def test_a_dead_job_says_whether_the_host_was_rebooted(remote, tmp_path):
+    wanted = job("exit 0")
+    await carried_out(remote, wanted)
+    folder = ops(tmp_path) / "0190/apply-1"
+    (folder / "rc").unlink()
+    (tmp_path / "proc/sys/kernel/random/boot_id").write_text("second\n")
+    await until(remote, wanted, JobState.DEAD)
+    report = await attach(remote, wanted, Position())
+    assert (report.state, report.same_boot) == (JobState.DEAD, False)
+
+
+async def test_what_runs_too_long_is_ended(remote):
+    report = await carried_out(remote, job("sleep 60", seconds=1))
+    assert report.exit_status in (124, 143)  # busybox tells the signal
+
+
+async def test_a_lower_epoch_may_not_act_and_changes_nothing(remote, tmp_path):
+    await attach(remote, job("true", epoch=3), Position())
+    stale = job(f"touch {tmp_path}/ran", epoch=2)
+    for act in (attach, start, poll):
+        with pytest.raises(Superseded, match="epoch 2 may not act any more, the host knows 3"):
+            await act(remote, stale, Position())
+    with pytest.raises(Superseded):
+        await clean(remote, stale)
+    assert (await poll(remote, job("true", epoch=3), Position())).state is JobState.ABSENT
+
+
+async def test_a_start_that_arrives_after_the_clean_up_is_without_effect(remote, tmp_path):
+    wanted = job(f"echo ran >>{tmp_path}/runs")
+    await carried_out(remote, wanted)
+    await clean(remote, wanted)
+    with pytest.raises(Superseded):
+        await start(remote, wanted, Position())
+    assert (tmp_path / "runs").read_text() == "ran\n"
+
+
+async def test_the_clean_up_leaves_nothing(remote, tmp_path):
+    wanted = job("true")
+    await carried_out(remote, wanted)
+    await clean(remote, wanted)
+    assert list((tmp_path / "var/lib").iterdir()) == []
+    await clean(remote, wanted)  # and a second one finds nothing to do
+
+
+async def test_what_still_runs_is_not_cleaned_away(remote, tmp_path):
+    wanted = job(f"while [ ! -e {tmp_path}/go ]; do sleep 0.02; done")
+    await begun(remote, wanted)
+    await until(remote, wanted, JobState.RUNNING)
+    with pytest.raises(JobRefused, match="still runs"):
+        await clean(remote, wanted)
+    (tmp_path / "go").touch()
+    await until(remote, wanted, JobState.ENDED)
+    await clean(remote, wanted)
+
+
+async def test_leftovers_of_more_than_thirty_days_go_and_younger_ones_stay(remote, tmp_path):
+    for name, days in (("old", 32), ("young", 29)):
+        left = ops(tmp_path) / name
+        (left / "apply-1").mkdir(parents=True)
+        age = left.stat().st_mtime - days * 86_400
+        os.utime(left, (age, age))
+    await attach(remote, job("true"), Position())
+    assert sorted(path.name for path in ops(tmp_path).iterdir()) == ["0190", "young"]
+
+
+async def test_nobody_else_can_read_what_a_job_prints(remote, tmp_path):
+    await carried_out(remote, job("umask >&2"))
+    assert ops(tmp_path).stat().st_mode & 0o777 == 0o700
+    assert (ops(tmp_path) / "0190/apply-1").stat().st_mode & 0o777 == 0o700
+    assert (await poll(remote, job("true"), Position())).log.strip() == b"0022"
+
+
+async def test_a_host_that_cannot_keep_the_folder_says_so_in_its_own_words(remote, tmp_path):
+    (tmp_path / "var/lib/tendhost").write_text("in the way")
+    with pytest.raises(JobRefused, match="web1: the job could not be carried out: .*tendhost"):
+        await attach(remote, job("true"), Position())
+
+
+async def test_a_host_without_flock_says_what_is_missing(remote, tmp_path):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("mkdir", "cat", "mv", "sh"):
+        (programs / name).symlink_to(shutil.which(name))
+    remote.path = str(programs)
+    if remote._shell[0] == "busybox":
+        pytest.skip("busybox brings its own flock")
+    remote._shell = (shutil.which(remote._shell[0]), *remote._shell[1:])
+    with pytest.raises(JobRefused, match="flock"):
+        await attach(remote, job("true"), Position())
+
+
+async def test_an_answer_that_is_cut_off_is_not_believed(remote):
+    class Cut(ShellRemote):
+        async def run(self, command, *, timeout, privileged=False):
+            done = await super().run(command, timeout=timeout)
+            return Completed(exit_status=0, stdout=done.stdout[:-3], stderr=b"")
+
+    wanted = job("echo words >&2")
+    await carried_out(remote, wanted)
+    with pytest.raises(JobRefused, match="cut off"):
+        await poll(Cut(remote._shell, remote._root), wanted, Position())
