@@ -25,7 +25,8 @@ from tendhost.v1.operation_pb2 import (
     STEP_NAME_LIST,
 )
 from tests.rpc.api import Api, refusal
-from tests.unit.engine.fake_host import KEY, OTHER_KEY, Command, Pending
+from tests.unit.engine.fake_command import Command
+from tests.unit.engine.fake_host import KEY, OTHER_KEY, Pending
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 

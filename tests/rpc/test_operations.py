@@ -19,7 +19,8 @@ from tendhost.v1.operation_pb2 import (
     Operation,
 )
 from tests.rpc.api import Api, refusal
-from tests.unit.engine.fake_host import Command, Hold, Pending
+from tests.unit.engine.fake_command import Command, Hold
+from tests.unit.engine.fake_host import Pending
 
 
 async def running(api: Api, method: str, command: Command) -> tuple[str, Hold]:

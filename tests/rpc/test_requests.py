@@ -13,7 +13,7 @@ from tendhost.v1 import operation_service_pb2, rollout_service_pb2
 from tendhost.v1.host_pb2 import HostConfig
 from tendhost.v1.operation_pb2 import OPERATION_STATUS_SUCCEEDED
 from tests.rpc.api import Api, refusal
-from tests.unit.engine.fake_host import Command
+from tests.unit.engine.fake_command import Command
 
 ID = "0b3c8a52-6f0e-4d55-9d5f-4f6a7e6d2c10"
 

@@ -21,7 +21,8 @@ from tendhost.v1.rollout_pb2 import (
     RolloutSpec,
 )
 from tests.rpc.api import Api, refusal
-from tests.unit.engine.fake_host import Command, FakeHost, Pending
+from tests.unit.engine.fake_command import Command
+from tests.unit.engine.fake_host import FakeHost, Pending
 
 
 async def fleet(api: Api, names: str = "abcde") -> dict[str, FakeHost]:

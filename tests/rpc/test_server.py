@@ -21,7 +21,7 @@ from tendhost.v1 import (
 from tendhost.v1.host_pb2 import HostConfig
 from tendhost.v1.operation_pb2 import OPERATION_STATUS_CANCELLED, OPERATION_STATUS_SUCCEEDED
 from tests.rpc.api import Api, client, refusal
-from tests.unit.engine.fake_host import Command
+from tests.unit.engine.fake_command import Command
 from tests.unit.engine.world import World
 
 

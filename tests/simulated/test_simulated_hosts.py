@@ -158,7 +158,7 @@ async def test_reboot_drops_the_links_and_comes_back_as_another_boot(
     await link.does(host, UPGRADE)
     before = await link.boot(host)
     witness = await link.to(host)
-    await link.does(host, reboot_command())
+    await link.does(host, reboot_command(str(before)))
     with pytest.raises(LinkLost):
         await witness.run("sleep 60", timeout=LONG)
     await witness.close()
@@ -196,7 +196,7 @@ async def test_recorded_host_reboots_by_itself() -> None:
             one, other = fleet.hosts
             before = await link.boot(one), await link.boot(other)
             witness = await link.to(one)
-            await link.does(one, reboot_command())
+            await link.does(one, reboot_command(str(before[0])))
             with pytest.raises(LinkLost):
                 await witness.run("exec sleep 60", timeout=LONG)
             await witness.close()

@@ -45,7 +45,6 @@ def test_what_is_no_point_is_refused_by_name(value):
         arm({"TENDHOST_FAILPOINTS": value})
 
 
-@pytest.mark.xfail(reason="the job is not there yet", strict=False)
 def test_every_point_stands_in_the_code(request):
     root = request.config.rootpath / "server" / "tendhost" / "server"
     code = "".join(p.read_text() for p in root.rglob("*.py") if p.name != "failpoints.py")

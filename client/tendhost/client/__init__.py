@@ -43,6 +43,7 @@ from tendhost.client.events import (
     RolloutChanged,
     Snapshot,
     StateChanged,
+    StepRetried,
     Unrecognized,
     UpdateCompleted,
     UpdateProgress,
@@ -54,6 +55,7 @@ from tendhost.client.stream import (
     EventStream,
 )
 from tendhost.client.values import (
+    AfterInterruption,
     Failure,
     HealthResult,
     Host,
@@ -86,6 +88,7 @@ from tendhost.client.values import (
 
 __all__ = [
     "DEFAULT_TARGET",
+    "AfterInterruption",
     "AlreadyExists",
     "AuthenticationRefused",
     "Client",
@@ -142,6 +145,7 @@ __all__ = [
     "Snapshot",
     "StateChanged",
     "Step",
+    "StepRetried",
     "StepStatus",
     "TendhostError",
     "TooSlow",

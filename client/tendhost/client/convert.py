@@ -35,6 +35,7 @@ def _reading(words: Mapping[int, E], other: E) -> Callable[[int], E]:
 
 
 _STATES = _words(values.HostState, host_pb2.HostState)
+_AFTER_INTERRUPTION = _words(values.AfterInterruption, host_pb2.AfterInterruption)
 _OPERATION_STATUSES = _words(values.OperationStatus, operation_pb2.OperationStatus)
 _WITHHELD = {
     **_words(values.Withheld, host_pb2.Withheld),
@@ -51,6 +52,7 @@ _operation_status = _reading(_OPERATION_STATUSES, values.OperationStatus.UNRECOG
 _step_status = _reading(
     _words(values.StepStatus, operation_pb2.StepStatus), values.StepStatus.UNRECOGNIZED
 )
+_after_interruption = _reading(_AFTER_INTERRUPTION, values.AfterInterruption.UNRECOGNIZED)
 _rollout_status = _reading(
     _words(values.RolloutStatus, rollout_pb2.RolloutStatus), values.RolloutStatus.UNRECOGNIZED
 )
@@ -65,6 +67,7 @@ def _numbers(words: Mapping[int, E]) -> Mapping[E, Any]:
 
 
 STATE_NUMBERS = _numbers(_STATES)
+AFTER_INTERRUPTION_NUMBERS = _numbers(_AFTER_INTERRUPTION)
 OPERATION_STATUS_NUMBERS = _numbers(_OPERATION_STATUSES)
 
 
@@ -96,6 +99,7 @@ def host(message: host_pb2.Host) -> values.Host:
         groups=tuple(config.groups),
         auto_reboot=config.policy.auto_reboot,
         maintenance_window=_window(window) if window.start else None,
+        after_interruption=_after_interruption(config.policy.after_interruption),
         host_key_fingerprint=message.host_key_fingerprint,
         registered_at=instant(message, "registered_at"),
         state=_state(status.state),
@@ -216,6 +220,7 @@ def operation(message: operation_pb2.Operation) -> values.Operation:
         if message.HasField("health")
         else None,
         log_size=message.log_size,
+        resumes_operation_id=message.resumes_operation_id,
         revision=message.revision,
     )
 
@@ -226,6 +231,7 @@ def _step(message: operation_pb2.Step) -> values.Step:
         status=_step_status(message.status),
         started_at=instant(message, "started_at"),
         ended_at=instant(message, "ended_at"),
+        attempts=message.attempts,
         detail=message.detail,
     )
 
@@ -330,6 +336,15 @@ def _operation_changed(message: event_pb2.OperationChanged) -> events.OperationC
     )
 
 
+def _step_retried(message: event_pb2.StepRetried) -> events.StepRetried:
+    return events.StepRetried(
+        step=_step_name(message.step),
+        attempt=message.attempt,
+        pause=message.pause.ToTimedelta(),
+        problem=problem(message.problem),
+    )
+
+
 def _rollout_changed(message: event_pb2.RolloutChanged) -> events.RolloutChanged:
     return events.RolloutChanged(
         status=_rollout_status(message.status),
@@ -352,6 +367,7 @@ _BODIES: Mapping[str, Callable[[Any], events.EventBody]] = {
     ),
     "update_completed": lambda m: events.UpdateCompleted(result=_update(m.result)),
     "operation_changed": _operation_changed,
+    "step_retried": _step_retried,
     "rollout_changed": _rollout_changed,
 }
 

@@ -2,13 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tendhost.client.values import (
     Host,
     HostState,
     OperationKind,
     OperationStatus,
+    Problem,
     Progress,
     RolloutStatus,
     UpdateResult,
@@ -87,6 +88,16 @@ class OperationChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepRetried:
+    """A step failed with what passes by itself; its next attempt follows after `pause`."""
+
+    step: str
+    attempt: int
+    pause: timedelta
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutChanged:
     """A rollout was created, advanced, or ended."""
 
@@ -112,6 +123,7 @@ EventBody = (
     | UpdateProgress
     | UpdateCompleted
     | OperationChanged
+    | StepRetried
     | RolloutChanged
     | Unrecognized
 )

@@ -8,7 +8,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from tendhost.client import convert
 from tendhost.client.operations import OperationHandle
 from tendhost.client.transport import Connected, new_request_id
-from tendhost.client.values import Host, HostFilter, Inventory, MaintenanceWindow
+from tendhost.client.values import AfterInterruption, Host, HostFilter, Inventory, MaintenanceWindow
 from tendhost.v1 import host_pb2
 from tendhost.v1 import host_service_pb2 as pb
 from tendhost.v1.host_service_pb2_grpc import HostServiceStub
@@ -40,6 +40,7 @@ class HostCalls(Connected):
         groups: Sequence[str] = (),
         auto_reboot: bool = True,
         maintenance_window: MaintenanceWindow | Always = "always",
+        after_interruption: AfterInterruption | None = None,
         expected_host_key: str = "",
     ) -> Host:
         """Register a host and pin the key that it shows, or that `expected_host_key` names."""
@@ -54,6 +55,7 @@ class HostCalls(Connected):
             groups=groups,
             auto_reboot=auto_reboot,
             maintenance_window=maintenance_window,
+            after_interruption=after_interruption,
         )
         request = pb.RegisterHostRequest(
             config=config, expected_host_key=expected_host_key, request_id=new_request_id()
@@ -91,6 +93,7 @@ class HostCalls(Connected):
         groups: Sequence[str] | None = None,
         auto_reboot: bool | None = None,
         maintenance_window: MaintenanceWindow | Always | None = None,
+        after_interruption: AfterInterruption | None = None,
         repin_host_key: bool = False,
         expected_host_key: str = "",
     ) -> Host:
@@ -109,6 +112,7 @@ class HostCalls(Connected):
             groups=groups,
             auto_reboot=auto_reboot,
             maintenance_window=maintenance_window,
+            after_interruption=after_interruption,
         )
         request = pb.ReconfigureHostRequest(
             name=name,
@@ -171,7 +175,7 @@ class HostCalls(Connected):
         return self._begun(await self._transport.call(self._hosts.CheckHealth, request))
 
     async def retry(self, name: str) -> OperationHandle:
-        """Take a host out of FAILED and begin once more what failed."""
+        """Take a host out of FAILED and go on with what failed, from the failed step where that is sound."""
         request = pb.RetryHostRequest(name=name, request_id=new_request_id())
         return self._begun(await self._transport.call(self._hosts.RetryHost, request))
 
@@ -199,6 +203,9 @@ def _config(name: str, **fields: Any) -> tuple[host_pb2.HostConfig, list[str]]:
             if value != "always":
                 config.policy.maintenance_window.CopyFrom(convert.window_message(value))
             mask.append("policy.maintenance_window")
+        elif field == "after_interruption":
+            config.policy.after_interruption = convert.AFTER_INTERRUPTION_NUMBERS[value]
+            mask.append("policy.after_interruption")
         else:
             config.MergeFrom(host_pb2.HostConfig(**{field: value}))
             mask.append(field)

@@ -41,6 +41,14 @@ class Withheld(StrEnum):
     UNRECOGNIZED = "unrecognized"
 
 
+class AfterInterruption(StrEnum):
+    """What to do about an upgrade that was cut off on the host: see the contract."""
+
+    UPGRADE = "upgrade"
+    REPAIR = "repair"
+    UNRECOGNIZED = "unrecognized"
+
+
 class OperationKind(StrEnum):
     """What an operation does."""
 
@@ -68,6 +76,7 @@ class StepStatus(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    INTERRUPTED = "interrupted"
     UNRECOGNIZED = "unrecognized"
 
 
@@ -147,6 +156,7 @@ class Host:
     groups: tuple[str, ...]
     auto_reboot: bool
     maintenance_window: MaintenanceWindow | None
+    after_interruption: AfterInterruption
     host_key_fingerprint: str
     registered_at: datetime | None
     state: HostState
@@ -241,6 +251,7 @@ class Step:
     status: StepStatus
     started_at: datetime | None
     ended_at: datetime | None
+    attempts: int
     detail: str
 
 
@@ -263,6 +274,7 @@ class Operation:
     update: UpdateResult | None
     health: HealthResult | None
     log_size: int
+    resumes_operation_id: str
     revision: int
 
     @property

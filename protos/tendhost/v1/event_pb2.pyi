@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -44,6 +45,7 @@ class Event(_message.Message):
     UPDATE_COMPLETED_FIELD_NUMBER: _builtins.int
     OPERATION_CHANGED_FIELD_NUMBER: _builtins.int
     ROLLOUT_CHANGED_FIELD_NUMBER: _builtins.int
+    STEP_RETRIED_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Its number, unique in the fleet and ascending without gaps."""
     host: _builtins.str
@@ -100,6 +102,10 @@ class Event(_message.Message):
     def rollout_changed(self) -> Global___RolloutChanged:
         """A rollout was created, advanced, or ended."""
 
+    @_builtins.property
+    def step_retried(self) -> Global___StepRetried:
+        """A step failed with what passes by itself, and is tried again."""
+
     def __init__(
         self,
         *,
@@ -119,12 +125,13 @@ class Event(_message.Message):
         update_completed: Global___UpdateCompleted | None = ...,
         operation_changed: Global___OperationChanged | None = ...,
         rollout_changed: Global___RolloutChanged | None = ...,
+        step_retried: Global___StepRetried | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "operation_changed", b"operation_changed", "rollout_changed", b"rollout_changed", "state_changed", b"state_changed", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "operation_changed", b"operation_changed", "rollout_changed", b"rollout_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "host", b"host", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "operation_changed", b"operation_changed", "operation_id", b"operation_id", "revision", b"revision", "rollout_changed", b"rollout_changed", "rollout_id", b"rollout_id", "state_changed", b"state_changed", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "host", b"host", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "operation_changed", b"operation_changed", "operation_id", b"operation_id", "revision", b"revision", "rollout_changed", b"rollout_changed", "rollout_id", b"rollout_id", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_registered", "host_unregistered", "host_reconfigured", "host_acknowledged", "host_connected", "host_disconnected", "state_changed", "update_progress", "update_completed", "operation_changed", "rollout_changed"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_registered", "host_unregistered", "host_reconfigured", "host_acknowledged", "host_connected", "host_disconnected", "state_changed", "update_progress", "update_completed", "operation_changed", "rollout_changed", "step_retried"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -363,6 +370,44 @@ class OperationChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OperationChanged: _TypeAlias = OperationChanged  # noqa: Y015
+
+@_typing.final
+class StepRetried(_message.Message):
+    """A step failed with what passes by itself, and is tried again after a pause."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    PAUSE_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    step: _operation_pb2.StepName.ValueType
+    """Which step."""
+    attempt: _builtins.int
+    """Which attempt failed, from 1."""
+    @_builtins.property
+    def pause(self) -> _duration_pb2.Duration:
+        """How long until the next one."""
+
+    @_builtins.property
+    def problem(self) -> _host_pb2.Problem:
+        """What it failed with."""
+
+    def __init__(
+        self,
+        *,
+        step: _operation_pb2.StepName.ValueType = ...,
+        attempt: _builtins.int = ...,
+        pause: _duration_pb2.Duration | None = ...,
+        problem: _host_pb2.Problem | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pause", b"pause", "problem", b"problem"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "pause", b"pause", "problem", b"problem", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StepRetried: _TypeAlias = StepRetried  # noqa: Y015
 
 @_typing.final
 class RolloutChanged(_message.Message):

@@ -143,6 +143,30 @@ WEEKDAY_SUNDAY: Weekday.ValueType  # 7
 """Sunday."""
 Global___Weekday: _TypeAlias = Weekday  # noqa: Y015
 
+class _AfterInterruption:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AfterInterruptionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AfterInterruption.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AFTER_INTERRUPTION_UNSPECIFIED: _AfterInterruption.ValueType  # 0
+    """UPGRADE in a request, never sent."""
+    AFTER_INTERRUPTION_UPGRADE: _AfterInterruption.ValueType  # 1
+    """Repair what it left, and begin the upgrade once more, at most once."""
+    AFTER_INTERRUPTION_REPAIR: _AfterInterruption.ValueType  # 2
+    """Repair what it left, and end with the problem INTERRUPTED."""
+
+class AfterInterruption(_AfterInterruption, metaclass=_AfterInterruptionEnumTypeWrapper):
+    """What to do about an upgrade that was cut off on the host, by a power cut or a killed process."""
+
+AFTER_INTERRUPTION_UNSPECIFIED: AfterInterruption.ValueType  # 0
+"""UPGRADE in a request, never sent."""
+AFTER_INTERRUPTION_UPGRADE: AfterInterruption.ValueType  # 1
+"""Repair what it left, and begin the upgrade once more, at most once."""
+AFTER_INTERRUPTION_REPAIR: AfterInterruption.ValueType  # 2
+"""Repair what it left, and end with the problem INTERRUPTED."""
+Global___AfterInterruption: _TypeAlias = AfterInterruption  # noqa: Y015
+
 class _Withheld:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -287,8 +311,11 @@ class Policy(_message.Message):
 
     AUTO_REBOOT_FIELD_NUMBER: _builtins.int
     MAINTENANCE_WINDOW_FIELD_NUMBER: _builtins.int
+    AFTER_INTERRUPTION_FIELD_NUMBER: _builtins.int
     auto_reboot: _builtins.bool
     """Whether an update may reboot the host when it needs it. Absent means true."""
+    after_interruption: Global___AfterInterruption.ValueType
+    """What to do about an upgrade that was cut off on the host. Unspecified means UPGRADE."""
     @_builtins.property
     def maintenance_window(self) -> Global___MaintenanceWindow:
         """When the host may be changed. Absent: always."""
@@ -298,10 +325,11 @@ class Policy(_message.Message):
         *,
         auto_reboot: _builtins.bool | None = ...,
         maintenance_window: Global___MaintenanceWindow | None = ...,
+        after_interruption: Global___AfterInterruption.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot", "auto_reboot", b"auto_reboot", "maintenance_window", b"maintenance_window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot", "auto_reboot", b"auto_reboot", "maintenance_window", b"maintenance_window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot", "after_interruption", b"after_interruption", "auto_reboot", b"auto_reboot", "maintenance_window", b"maintenance_window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__auto_reboot: _TypeAlias = _typing.Literal["auto_reboot"]  # noqa: Y015
     _WhichOneofArgType__auto_reboot: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot"]  # noqa: Y015

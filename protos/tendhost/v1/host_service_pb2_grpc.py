@@ -202,7 +202,8 @@ class HostServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RetryHost(self, request, context):
-        """Take a host out of FAILED and begin the operation that failed once more.
+        """Take a host out of FAILED and go on with the operation that failed: an UPDATE from the step that
+        failed where that is sound, so that nothing is applied twice; else from its start.
         NOT_FOUND, FAILED_PRECONDITION (the host is not in FAILED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -52,7 +52,8 @@ class HostServiceStub:
     NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
     """
     RetryHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.RetryHostRequest, _host_service_pb2.RetryHostResponse]
-    """Take a host out of FAILED and begin the operation that failed once more.
+    """Take a host out of FAILED and go on with the operation that failed: an UPDATE from the step that
+    failed where that is sound, so that nothing is applied twice; else from its start.
     NOT_FOUND, FAILED_PRECONDITION (the host is not in FAILED).
     """
     AcknowledgeHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.AcknowledgeHostRequest, _host_service_pb2.AcknowledgeHostResponse]
@@ -176,7 +177,8 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.RetryHostRequest,
         context: _aio.ServicerContext[_host_service_pb2.RetryHostRequest, _abc.Awaitable[_host_service_pb2.RetryHostResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.RetryHostResponse]:
-        """Take a host out of FAILED and begin the operation that failed once more.
+        """Take a host out of FAILED and go on with the operation that failed: an UPDATE from the step that
+        failed where that is sound, so that nothing is applied twice; else from its start.
         NOT_FOUND, FAILED_PRECONDITION (the host is not in FAILED).
         """
 

@@ -26,29 +26,29 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tendhost.v1 import host_pb2 as tendhost_dot_v1_dot_host__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btendhost/v1/operation.proto\x12\x0btendhost.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tendhost/v1/host.proto\"\x95\x04\n\tOperation\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12(\n\x04kind\x18\x03 \x01(\x0e\x32\x1a.tendhost.v1.OperationKind\x12,\n\x06status\x18\x04 \x01(\x0e\x32\x1c.tendhost.v1.OperationStatus\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\x12\x12\n\nrollout_id\x18\x06 \x01(\t\x12\x12\n\ncreated_by\x18\x07 \x01(\t\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x05steps\x18\x0b \x03(\x0b\x32\x11.tendhost.v1.Step\x12%\n\x07problem\x18\x0c \x01(\x0b\x32\x14.tendhost.v1.Problem\x12+\n\x06update\x18\r \x01(\x0b\x32\x19.tendhost.v1.UpdateResultH\x00\x12+\n\x06health\x18\x0e \x01(\x0b\x32\x19.tendhost.v1.HealthResultH\x00\x12\x10\n\x08log_size\x18\x0f \x01(\x03\x12\x10\n\x08revision\x18\x10 \x01(\x03\x42\x08\n\x06result\"\xc2\x01\n\x04Step\x12#\n\x04name\x18\x01 \x01(\x0e\x32\x15.tendhost.v1.StepName\x12\'\n\x06status\x18\x02 \x01(\x0e\x32\x17.tendhost.v1.StepStatus\x12.\n\nstarted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\"\xd7\x01\n\x0cUpdateResult\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x16\n\x0eupgraded_count\x18\x02 \x01(\x05\x12,\n\x08packages\x18\x03 \x03(\x0b\x32\x1a.tendhost.v1.PackageChange\x12\x17\n\x0freboot_required\x18\x04 \x01(\x08\x12\x10\n\x08rebooted\x18\x05 \x01(\x08\x12-\n\x08withheld\x18\x06 \x03(\x0b\x32\x1b.tendhost.v1.PendingPackage\x12\x16\n\x0ekept_conffiles\x18\x07 \x03(\t\"G\n\rPackageChange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x66rom_version\x18\x02 \x01(\t\x12\x12\n\nto_version\x18\x03 \x01(\t\"0\n\x0cHealthResult\x12\x0f\n\x07healthy\x18\x01 \x01(\x08\x12\x0f\n\x07message\x18\x02 \x01(\t*\x99\x01\n\rOperationKind\x12\x1e\n\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14OPERATION_KIND_QUERY\x10\x01\x12\x19\n\x15OPERATION_KIND_UPDATE\x10\x02\x12\x19\n\x15OPERATION_KIND_REBOOT\x10\x03\x12\x18\n\x14OPERATION_KIND_CHECK\x10\x04*\xcb\x01\n\x0fOperationStatus\x12 \n\x1cOPERATION_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17OPERATION_STATUS_QUEUED\x10\x01\x12\x1c\n\x18OPERATION_STATUS_RUNNING\x10\x02\x12\x1e\n\x1aOPERATION_STATUS_SUCCEEDED\x10\x03\x12\x1b\n\x17OPERATION_STATUS_FAILED\x10\x04\x12\x1e\n\x1aOPERATION_STATUS_CANCELLED\x10\x05*\xa6\x02\n\x08StepName\x12\x19\n\x15STEP_NAME_UNSPECIFIED\x10\x00\x12\x15\n\x11STEP_NAME_CONNECT\x10\x01\x12\x17\n\x13STEP_NAME_PREFLIGHT\x10\x02\x12\x12\n\x0eSTEP_NAME_LIST\x10\x03\x12\x16\n\x12STEP_NAME_PRE_HOOK\x10\x04\x12\x13\n\x0fSTEP_NAME_APPLY\x10\x05\x12\x15\n\x11STEP_NAME_COMPOSE\x10\x06\x12\x1a\n\x16STEP_NAME_REBOOT_CHECK\x10\x07\x12\x14\n\x10STEP_NAME_REBOOT\x10\x08\x12\x14\n\x10STEP_NAME_VERIFY\x10\t\x12\x17\n\x13STEP_NAME_POST_HOOK\x10\n\x12\x16\n\x12STEP_NAME_ROLLBACK\x10\x0b*u\n\nStepStatus\x12\x1b\n\x17STEP_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13STEP_STATUS_RUNNING\x10\x01\x12\x19\n\x15STEP_STATUS_SUCCEEDED\x10\x02\x12\x16\n\x12STEP_STATUS_FAILED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btendhost/v1/operation.proto\x12\x0btendhost.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tendhost/v1/host.proto\"\xb3\x04\n\tOperation\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12(\n\x04kind\x18\x03 \x01(\x0e\x32\x1a.tendhost.v1.OperationKind\x12,\n\x06status\x18\x04 \x01(\x0e\x32\x1c.tendhost.v1.OperationStatus\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\x12\x12\n\nrollout_id\x18\x06 \x01(\t\x12\x12\n\ncreated_by\x18\x07 \x01(\t\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x05steps\x18\x0b \x03(\x0b\x32\x11.tendhost.v1.Step\x12%\n\x07problem\x18\x0c \x01(\x0b\x32\x14.tendhost.v1.Problem\x12+\n\x06update\x18\r \x01(\x0b\x32\x19.tendhost.v1.UpdateResultH\x00\x12+\n\x06health\x18\x0e \x01(\x0b\x32\x19.tendhost.v1.HealthResultH\x00\x12\x10\n\x08log_size\x18\x0f \x01(\x03\x12\x10\n\x08revision\x18\x10 \x01(\x03\x12\x1c\n\x14resumes_operation_id\x18\x11 \x01(\tB\x08\n\x06result\"\xd4\x01\n\x04Step\x12#\n\x04name\x18\x01 \x01(\x0e\x32\x15.tendhost.v1.StepName\x12\'\n\x06status\x18\x02 \x01(\x0e\x32\x17.tendhost.v1.StepStatus\x12.\n\nstarted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x06 \x01(\x05\"\xd7\x01\n\x0cUpdateResult\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x16\n\x0eupgraded_count\x18\x02 \x01(\x05\x12,\n\x08packages\x18\x03 \x03(\x0b\x32\x1a.tendhost.v1.PackageChange\x12\x17\n\x0freboot_required\x18\x04 \x01(\x08\x12\x10\n\x08rebooted\x18\x05 \x01(\x08\x12-\n\x08withheld\x18\x06 \x03(\x0b\x32\x1b.tendhost.v1.PendingPackage\x12\x16\n\x0ekept_conffiles\x18\x07 \x03(\t\"G\n\rPackageChange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x66rom_version\x18\x02 \x01(\t\x12\x12\n\nto_version\x18\x03 \x01(\t\"0\n\x0cHealthResult\x12\x0f\n\x07healthy\x18\x01 \x01(\x08\x12\x0f\n\x07message\x18\x02 \x01(\t*\x99\x01\n\rOperationKind\x12\x1e\n\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14OPERATION_KIND_QUERY\x10\x01\x12\x19\n\x15OPERATION_KIND_UPDATE\x10\x02\x12\x19\n\x15OPERATION_KIND_REBOOT\x10\x03\x12\x18\n\x14OPERATION_KIND_CHECK\x10\x04*\xcb\x01\n\x0fOperationStatus\x12 \n\x1cOPERATION_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17OPERATION_STATUS_QUEUED\x10\x01\x12\x1c\n\x18OPERATION_STATUS_RUNNING\x10\x02\x12\x1e\n\x1aOPERATION_STATUS_SUCCEEDED\x10\x03\x12\x1b\n\x17OPERATION_STATUS_FAILED\x10\x04\x12\x1e\n\x1aOPERATION_STATUS_CANCELLED\x10\x05*\xa6\x02\n\x08StepName\x12\x19\n\x15STEP_NAME_UNSPECIFIED\x10\x00\x12\x15\n\x11STEP_NAME_CONNECT\x10\x01\x12\x17\n\x13STEP_NAME_PREFLIGHT\x10\x02\x12\x12\n\x0eSTEP_NAME_LIST\x10\x03\x12\x16\n\x12STEP_NAME_PRE_HOOK\x10\x04\x12\x13\n\x0fSTEP_NAME_APPLY\x10\x05\x12\x15\n\x11STEP_NAME_COMPOSE\x10\x06\x12\x1a\n\x16STEP_NAME_REBOOT_CHECK\x10\x07\x12\x14\n\x10STEP_NAME_REBOOT\x10\x08\x12\x14\n\x10STEP_NAME_VERIFY\x10\t\x12\x17\n\x13STEP_NAME_POST_HOOK\x10\n\x12\x16\n\x12STEP_NAME_ROLLBACK\x10\x0b*\x92\x01\n\nStepStatus\x12\x1b\n\x17STEP_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13STEP_STATUS_RUNNING\x10\x01\x12\x19\n\x15STEP_STATUS_SUCCEEDED\x10\x02\x12\x16\n\x12STEP_STATUS_FAILED\x10\x03\x12\x1b\n\x17STEP_STATUS_INTERRUPTED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tendhost.v1.operation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OPERATIONKIND']._serialized_start=1176
-  _globals['_OPERATIONKIND']._serialized_end=1329
-  _globals['_OPERATIONSTATUS']._serialized_start=1332
-  _globals['_OPERATIONSTATUS']._serialized_end=1535
-  _globals['_STEPNAME']._serialized_start=1538
-  _globals['_STEPNAME']._serialized_end=1832
-  _globals['_STEPSTATUS']._serialized_start=1834
-  _globals['_STEPSTATUS']._serialized_end=1951
+  _globals['_OPERATIONKIND']._serialized_start=1224
+  _globals['_OPERATIONKIND']._serialized_end=1377
+  _globals['_OPERATIONSTATUS']._serialized_start=1380
+  _globals['_OPERATIONSTATUS']._serialized_end=1583
+  _globals['_STEPNAME']._serialized_start=1586
+  _globals['_STEPNAME']._serialized_end=1880
+  _globals['_STEPSTATUS']._serialized_start=1883
+  _globals['_STEPSTATUS']._serialized_end=2029
   _globals['_OPERATION']._serialized_start=102
-  _globals['_OPERATION']._serialized_end=635
-  _globals['_STEP']._serialized_start=638
-  _globals['_STEP']._serialized_end=832
-  _globals['_UPDATERESULT']._serialized_start=835
-  _globals['_UPDATERESULT']._serialized_end=1050
-  _globals['_PACKAGECHANGE']._serialized_start=1052
-  _globals['_PACKAGECHANGE']._serialized_end=1123
-  _globals['_HEALTHRESULT']._serialized_start=1125
-  _globals['_HEALTHRESULT']._serialized_end=1173
+  _globals['_OPERATION']._serialized_end=665
+  _globals['_STEP']._serialized_start=668
+  _globals['_STEP']._serialized_end=880
+  _globals['_UPDATERESULT']._serialized_start=883
+  _globals['_UPDATERESULT']._serialized_end=1098
+  _globals['_PACKAGECHANGE']._serialized_start=1100
+  _globals['_PACKAGECHANGE']._serialized_end=1171
+  _globals['_HEALTHRESULT']._serialized_start=1173
+  _globals['_HEALTHRESULT']._serialized_end=1221
 # @@protoc_insertion_point(module_scope)

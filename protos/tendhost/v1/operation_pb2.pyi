@@ -163,6 +163,8 @@ class _StepStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepStatus
     """It ended well."""
     STEP_STATUS_FAILED: _StepStatus.ValueType  # 3
     """It ended with a problem."""
+    STEP_STATUS_INTERRUPTED: _StepStatus.ValueType  # 4
+    """It was cut off on the host; what it left is repaired."""
 
 class StepStatus(_StepStatus, metaclass=_StepStatusEnumTypeWrapper):
     """How a step went."""
@@ -175,6 +177,8 @@ STEP_STATUS_SUCCEEDED: StepStatus.ValueType  # 2
 """It ended well."""
 STEP_STATUS_FAILED: StepStatus.ValueType  # 3
 """It ended with a problem."""
+STEP_STATUS_INTERRUPTED: StepStatus.ValueType  # 4
+"""It was cut off on the host; what it left is repaired."""
 Global___StepStatus: _TypeAlias = StepStatus  # noqa: Y015
 
 @_typing.final
@@ -199,6 +203,7 @@ class Operation(_message.Message):
     HEALTH_FIELD_NUMBER: _builtins.int
     LOG_SIZE_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    RESUMES_OPERATION_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Made by the server, ordered by time."""
     host: _builtins.str
@@ -217,6 +222,8 @@ class Operation(_message.Message):
     """Bytes of its log that are stored."""
     revision: _builtins.int
     """The fleet's revision at which it last changed."""
+    resumes_operation_id: _builtins.str
+    """The failed operation with which it goes on, from the step that failed. Empty: with none."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was asked for."""
@@ -264,10 +271,11 @@ class Operation(_message.Message):
         health: Global___HealthResult | None = ...,
         log_size: _builtins.int = ...,
         revision: _builtins.int = ...,
+        resumes_operation_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at", "health", b"health", "problem", b"problem", "result", b"result", "started_at", b"started_at", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "dry_run", b"dry_run", "ended_at", b"ended_at", "health", b"health", "host", b"host", "id", b"id", "kind", b"kind", "log_size", b"log_size", "problem", b"problem", "result", b"result", "revision", b"revision", "rollout_id", b"rollout_id", "started_at", b"started_at", "status", b"status", "steps", b"steps", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "dry_run", b"dry_run", "ended_at", b"ended_at", "health", b"health", "host", b"host", "id", b"id", "kind", b"kind", "log_size", b"log_size", "problem", b"problem", "result", b"result", "resumes_operation_id", b"resumes_operation_id", "revision", b"revision", "rollout_id", b"rollout_id", "started_at", b"started_at", "status", b"status", "steps", b"steps", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["update", "health"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
@@ -286,12 +294,15 @@ class Step(_message.Message):
     STARTED_AT_FIELD_NUMBER: _builtins.int
     ENDED_AT_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
     name: Global___StepName.ValueType
     """Which."""
     status: Global___StepStatus.ValueType
     """How it went."""
     detail: _builtins.str
     """One line for a person. Empty: nothing to say."""
+    attempts: _builtins.int
+    """How often it was tried; more than once where it failed with what passes by itself."""
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
         """When it began."""
@@ -308,10 +319,11 @@ class Step(_message.Message):
         started_at: _timestamp_pb2.Timestamp | None = ...,
         ended_at: _timestamp_pb2.Timestamp | None = ...,
         detail: _builtins.str = ...,
+        attempts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "ended_at", b"ended_at", "name", b"name", "started_at", b"started_at", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "detail", b"detail", "ended_at", b"ended_at", "name", b"name", "started_at", b"started_at", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,6 +1,7 @@
 """The only place that reads a clock or sleeps."""
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -10,6 +11,10 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The present instant, in UTC."""
+        ...
+
+    def elapsed(self) -> timedelta:
+        """Time since some fixed moment, whatever becomes of the date: for measuring durations."""
         ...
 
     async def sleep(self, duration: timedelta) -> None:
@@ -22,6 +27,9 @@ class SystemClock:
 
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+    def elapsed(self) -> timedelta:
+        return timedelta(seconds=time.monotonic())
 
     async def sleep(self, duration: timedelta) -> None:
         await asyncio.sleep(max(0.0, duration.total_seconds()))

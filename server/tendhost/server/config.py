@@ -47,6 +47,13 @@ class Settings:
     """For a host to come back from a reboot, 1 to 86400."""
     verify_timeout: float = 120.0
     """For a host's health to settle after a change, 1 to 86400."""
+    gone_timeout: float = 1800.0
+    """For a host to answer again that went silent while an upgrade ran on it, 1 to 86400."""
+    operation_timeout: float = 21600.0
+    """For a whole operation; after it nothing more of the host is changed. 1 to 604800."""
+    attempts: int = 4
+    """How often a step is tried that fails with what passes by itself, such as a lock or a host that
+    refuses the connection, 1 to 100. The pauses grow from 2 s to a minute."""
     history_days: int = 90
     """How long ended operations, logs and events are kept, 1 to 36500."""
     history_events: int = 1_000_000
@@ -64,6 +71,9 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "lock_timeout": (0, 86_400),
     "reboot_timeout": (1, 86_400),
     "verify_timeout": (1, 86_400),
+    "gone_timeout": (1, 86_400),
+    "operation_timeout": (1, 604_800),
+    "attempts": (1, 100),
     "history_days": (1, 36_500),
     "history_events": (1_000, 1_000_000_000),
 }

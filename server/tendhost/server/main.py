@@ -1,4 +1,7 @@
-"""`tendhostd`: reads the settings, puts the layers together, serves until it is told to stop."""
+"""`tendhostd`: reads the settings, puts the layers together, serves until it is told to stop.
+
+`tendhostd backup` and `tendhostd restore` copy the database instead.
+"""
 
 import argparse
 import asyncio
@@ -7,7 +10,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +20,7 @@ from tendhost.server.clock import SystemClock
 from tendhost.server.config import SettingError, Settings, load_settings
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.engine.engine import EngineSettings, running_engine
+from tendhost.server.engine.operations import OperationSettings
 from tendhost.server.engine.retention import Retention
 from tendhost.server.engine.steps import StepSettings
 from tendhost.server.failpoints import UnknownFailpoint, arm
@@ -23,6 +28,7 @@ from tendhost.server.log import configure_logging
 from tendhost.server.remote.connect import RoutingConnector
 from tendhost.server.remote.ssh import SshSettings
 from tendhost.server.rpc.server import serving
+from tendhost.server.store.backup import CopyFailed, back_up, restore
 from tendhost.server.store.sqlite import open_store
 
 logger = logging.getLogger(__name__)
@@ -31,15 +37,24 @@ DATABASE = "tendhost.db"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the server. Exit status: 0 stopped when told to, 1 could not serve, 2 bad settings."""
+    """Run the server, or copy its database.
+
+    Exit status: 0 stopped when told to, or copied; 1 could not serve, or not copy; 2 bad settings.
+    """
     options = vars(_parser().parse_args(arguments))
-    file = options.pop("config")
+    file, command, copy = options.pop("config"), options.pop("command"), options.pop("file", None)
+    force = options.pop("force", False)
     try:
         settings = load_settings(file=file, environment=os.environ, options=options)
         arm(os.environ)
     except (SettingError, UnknownFailpoint) as error:
         print(f"tendhostd: {error}", file=sys.stderr)
         return 2
+    database = settings.state_dir / DATABASE
+    if command == "backup":
+        return _told(lambda: _back_up(database, copy, force=force))
+    if command == "restore":
+        return _told(lambda: _restore(copy, database))
     configure_logging(settings.log_level)
     failures: list[BaseException] = []
     try:
@@ -49,6 +64,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for failure in failures:
         print(f"tendhostd: {failure}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def _told(work: Callable[[], str]) -> int:
+    """Do `work` and print what it says; the exit status."""
+    try:
+        print(work())
+    except (CopyFailed, TendhostError) as error:
+        print(f"tendhostd: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("tendhostd: interrupted; nothing was changed", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _back_up(database: Path, file: Path, *, force: bool) -> str:
+    copy = back_up(database, file, now=SystemClock().now(), force=force)
+    return f"copied {database} to {file}: {copy.size} bytes, revision {copy.revision}"
+
+
+def _restore(file: Path, database: Path) -> str:
+    done = restore(file, database, now=SystemClock().now())
+    kept = f"; the former database is {done.former}" if done.former else ""
+    made_at = done.copy.made_at.isoformat(timespec="seconds")
+    return f"restored {file} of {made_at}, revision {done.copy.revision}{kept}"
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
@@ -98,13 +138,18 @@ def _calm_the_collector() -> None:
 
 def _engine_settings(settings: Settings) -> EngineSettings:
     return EngineSettings(
-        operations_at_once=settings.operations_at_once,
+        operations=OperationSettings(
+            at_once=settings.operations_at_once,
+            time_limit=timedelta(seconds=settings.operation_timeout),
+            retry=replace(OperationSettings().retry, attempts=settings.attempts),
+        ),
         steps=StepSettings(
             query_timeout=timedelta(seconds=settings.query_timeout),
             apply_timeout=timedelta(seconds=settings.apply_timeout),
             lock_timeout=timedelta(seconds=settings.lock_timeout),
             reboot_timeout=timedelta(seconds=settings.reboot_timeout),
             verify_timeout=timedelta(seconds=settings.verify_timeout),
+            gone_timeout=timedelta(seconds=settings.gone_timeout),
         ),
         retention=Retention(
             history=timedelta(days=settings.history_days), events=settings.history_events
@@ -127,18 +172,38 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Every option can be set as TENDHOST_<NAME> in the environment or in the file.",
     )
     parser.add_argument("--version", action="version", version=f"tendhostd {version('tendhost')}")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file of settings")
+    _add_place(parser)
     parser.add_argument(
         "--listen", metavar="ADDRESS", help="HOST:PORT on loopback, or unix:/path (127.0.0.1:50051)"
-    )
-    parser.add_argument(
-        "--state-dir", metavar="DIR", help="the database's folder ($XDG_STATE_HOME/tendhost)"
     )
     parser.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error (info)")
     parser.add_argument(
         "--operations-at-once", metavar="N", help="operations that run side by side (64)"
     )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="in place of serving")
+    backing_up = commands.add_parser("backup", help="copy the database, also while a server runs")
+    backing_up.add_argument("file", type=Path, metavar="FILE", help="where the copy goes")
+    backing_up.add_argument("--force", action="store_true", help="replace FILE if it is there")
+    restoring = commands.add_parser(
+        "restore", help="put a copy in the database's place, while no server runs"
+    )
+    restoring.add_argument("file", type=Path, metavar="FILE", help="the copy")
+    for command in (backing_up, restoring):
+        _add_place(command, default=argparse.SUPPRESS)
     return parser
+
+
+def _add_place(parser: argparse.ArgumentParser, *, default: str | None = None) -> None:
+    """What says where the database is; before a command or after it."""
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", default=default, help="a TOML file of settings"
+    )
+    parser.add_argument(
+        "--state-dir",
+        metavar="DIR",
+        default=default,
+        help="the database's folder ($XDG_STATE_HOME/tendhost)",
+    )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ HOST_KEYS = [
     "groups",
     "auto_reboot",
     "maintenance_window",
+    "after_interruption",
     "host_key_fingerprint",
     "registered_at",
     "state",

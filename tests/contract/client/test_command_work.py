@@ -27,6 +27,7 @@ OPERATION_KEYS = [
     "update",
     "health",
     "log_size",
+    "resumes_operation_id",
     "revision",
 ]
 """Programs read them: none is ever removed or renamed."""
@@ -110,7 +111,14 @@ def test_operation_is_one_document_for_programs(tendhost, updating):
     done = tendhost("update", "web1", "--output", "json")
     assert list(done.json) == OPERATION_KEYS
     assert (done.json["kind"], done.json["status"]) == ("update", "succeeded")
-    assert list(done.json["steps"][0]) == ["name", "status", "started_at", "ended_at", "detail"]
+    assert list(done.json["steps"][0]) == [
+        "name",
+        "status",
+        "started_at",
+        "ended_at",
+        "attempts",
+        "detail",
+    ]
     assert done.json["steps"][0]["name"] == "connect"
     assert list(done.json["update"]) == [
         "success",

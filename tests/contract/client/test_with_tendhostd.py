@@ -23,7 +23,8 @@ from tendhost.client import (
     Snapshot,
 )
 from tendhost.server.rpc.server import serving
-from tests.unit.engine.fake_host import Command, Pending
+from tests.unit.engine.fake_command import Command
+from tests.unit.engine.fake_host import Pending
 from tests.unit.engine.world import World
 
 T = TypeVar("T")

@@ -21,6 +21,7 @@ ENUMS = [
     (rollout_pb2.RolloutHostStatus, client.RolloutHostStatus),
 ]
 BODIES = {
+    "step_retried": client.StepRetried,
     "host_registered": client.HostRegistered,
     "host_unregistered": client.HostUnregistered,
     "host_reconfigured": client.HostReconfigured,

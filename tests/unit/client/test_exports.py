@@ -50,6 +50,8 @@ EXPORTS = {
     "PendingPackage",
     "Problem",
     "Progress",
+    "AfterInterruption",
+    "StepRetried",
     "Reboot",
     "RebootNeed",
     "Rollout",

@@ -23,6 +23,10 @@ class FakeClock:
         """See Clock."""
         return self._now
 
+    def elapsed(self) -> timedelta:
+        """See Clock."""
+        return self._now - START
+
     async def sleep(self, duration: timedelta) -> None:
         """See Clock."""
         if duration < MOMENT:

@@ -4,13 +4,14 @@ What it answers has the shape of what the scripts print on a real host; test_fak
 that by running the same scripts on the machine of the tests.
 """
 
-import asyncio
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tendhost.server.clock import Clock
+from tests.unit.engine.fake_command import Command, Hold
+from tests.unit.engine.fake_jobs import FakeJobs
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFakeFakeFakeFakeFakeFakeFakeFakeFakeFakeFak"
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOtherOtherOtherOtherOtherOtherOtherOthe"
@@ -35,19 +36,6 @@ INTERRUPTED = (
 )
 
 
-class Command(StrEnum):
-    """What a command that the server runs is for."""
-
-    QUERY = "query"
-    PREFLIGHT = "preflight"
-    DRY_RUN = "dry_run"
-    BOOT = "boot"
-    UNITS = "units"
-    UPGRADE = "upgrade"
-    REPAIR = "repair"
-    REBOOT = "reboot"
-
-
 class Rebooting(StrEnum):
     """What an order to reboot does."""
 
@@ -56,6 +44,8 @@ class Rebooting(StrEnum):
     NEVER_RETURNS = "never_returns"
     SAME_BOOT = "same_boot"
     """It answers again, and has not rebooted."""
+    IGNORED = "ignored"
+    """It says yes and goes on as before."""
     OTHER_KEY = "other_key"
     """It comes back as somebody else."""
 
@@ -71,19 +61,6 @@ class Pending:
     breaks: bool = False
     """Its post-install script fails."""
     wants_reboot: bool = False
-
-
-@dataclass
-class Hold:
-    """A place at which something stops until it is let go."""
-
-    reached: asyncio.Event = field(default_factory=asyncio.Event)
-    released: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def wait(self) -> None:
-        """Say that it is reached, and return once it is let go."""
-        self.reached.set()
-        await self.released.wait()
 
 
 @dataclass(kw_only=True)
@@ -119,6 +96,10 @@ class FakeHost:
     dark_until: datetime | None = None
     ran: list[Command] = field(default_factory=list)
     holds: dict[Command, Hold] = field(default_factory=dict)
+    job_requests: int = 0
+
+    def __post_init__(self) -> None:
+        self.jobs = FakeJobs(self)
 
     def hold(self, command: Command) -> Hold:
         """Have the next such command wait."""
@@ -146,6 +127,8 @@ class FakeHost:
                 return 1, "Failed to reboot: Operation inhibited\nshutdown: refused\n"
             case Rebooting.SAME_BOOT:
                 self.dark_until = self.clock.now() + DARK_TIME
+                return 0, ""
+            case Rebooting.IGNORED:
                 return 0, ""
             case Rebooting.NEVER_RETURNS:
                 self.reachable = False
@@ -181,7 +164,7 @@ class FakeHost:
             del self.pending[name]
         return status, "\n".join(lines) + "\n", "".join(words)
 
-    def repair(self) -> int:
-        """Exit status of the repair."""
+    def repair(self) -> tuple[int, str, str]:
+        """Exit status, status lines and words of the repair."""
         self.interrupted = not self.repairable
-        return 0 if self.repairable else 1
+        return (0 if self.repairable else 1), "", ""

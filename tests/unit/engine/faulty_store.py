@@ -8,7 +8,7 @@ from typing import Any
 
 from tendhost.server.domain.errors import StoreUnavailable
 from tendhost.server.store.protocol import Change, Store
-from tests.unit.engine.fake_host import Hold
+from tests.unit.engine.fake_command import Hold
 
 _NOT_WORK = ("wait_beyond", "aclose")
 

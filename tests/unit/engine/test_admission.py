@@ -12,7 +12,8 @@ from tendhost.server.domain.operation import Operation, OperationKind, Operation
 from tendhost.server.domain.states import HostState
 from tendhost.server.domain.window import MaintenanceWindow
 from tests.unit.engine.fake_clock import START
-from tests.unit.engine.fake_host import Command, Pending
+from tests.unit.engine.fake_command import Command
+from tests.unit.engine.fake_host import Pending
 from tests.unit.engine.world import World, call
 
 K, S = OperationKind, OperationStatus

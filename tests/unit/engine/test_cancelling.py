@@ -9,7 +9,8 @@ from tendhost.server.domain.operation import Operation, OperationKind, Operation
 from tendhost.server.domain.states import HostState
 from tendhost.server.engine.calls import Replayed
 from tendhost.server.store.protocol import Change, Conflict
-from tests.unit.engine.fake_host import Command, Pending
+from tests.unit.engine.fake_command import Command
+from tests.unit.engine.fake_host import Pending
 from tests.unit.engine.world import World, call, call_with_id
 
 K, S = OperationKind, OperationStatus

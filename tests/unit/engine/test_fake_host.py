@@ -26,9 +26,12 @@ from tendhost.server.packages.query import (
 )
 from tendhost.server.packages.script import parse_parts
 from tendhost.server.packages.units import parse_units, units_script
+from tendhost.server.remote.job_scripts import REPORT
 from tests.unit.engine import fake_answers
 from tests.unit.engine.fake_clock import START, FakeClock
-from tests.unit.engine.fake_host import Command, FakeHost, Pending
+from tests.unit.engine.fake_command import Command
+from tests.unit.engine.fake_host import FakeHost, Pending
+from tests.unit.engine.fake_jobs import job_kind_of
 from tests.unit.engine.fake_remote import kind_of
 
 NO_WAIT = timedelta(0)
@@ -125,8 +128,9 @@ def test_every_command_of_the_server_is_known_to_the_fake_host() -> None:
     assert kind_of(QUERY) is Command.QUERY
     assert kind_of(PREFLIGHT) is Command.PREFLIGHT
     assert kind_of(DRY_RUN) is Command.DRY_RUN
-    assert kind_of(upgrade_command(UpgradeOptions())) is Command.UPGRADE
-    assert kind_of(repair_command()) is Command.REPAIR
-    assert kind_of(reboot_command()) is Command.REBOOT
+    assert kind_of(REPORT) is Command.JOB
+    assert kind_of(reboot_command("a/1")) is Command.REBOOT
+    assert job_kind_of(upgrade_command(UpgradeOptions())) is Command.UPGRADE
+    assert job_kind_of(repair_command()) is Command.REPAIR
     with pytest.raises(StopIteration):
         kind_of("true")

@@ -8,7 +8,8 @@ from tendhost.server.domain.errors import StoreUnavailable
 from tendhost.server.domain.operation import OperationKind, OperationStatus
 from tendhost.server.domain.rollout import RolloutSpec, RolloutStatus
 from tendhost.server.domain.selection import HostFilter
-from tests.unit.engine.fake_host import Command, Pending
+from tests.unit.engine.fake_command import Command
+from tests.unit.engine.fake_host import Pending
 from tests.unit.engine.world import World, call
 
 K, S = OperationKind, OperationStatus

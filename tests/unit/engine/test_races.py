@@ -10,7 +10,8 @@ from tendhost.server.domain.operation import OperationKind, OperationStatus
 from tendhost.server.domain.rollout import RolloutSpec
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.engine.engine import EngineSettings
-from tests.unit.engine.fake_host import Command
+from tendhost.server.engine.operations import OperationSettings
+from tests.unit.engine.fake_command import Command
 from tests.unit.engine.world import World, call
 
 K, S = OperationKind, OperationStatus
@@ -82,7 +83,7 @@ async def test_a_rollout_survives_a_host_that_becomes_free_while_it_decides(worl
 
 
 async def test_at_most_so_many_operations_run_at_once(world: World):
-    async with world.running(EngineSettings(operations_at_once=2)):
+    async with world.running(EngineSettings(operations=OperationSettings(at_once=2))):
         fakes = [await world.register(f"web{number}") for number in range(5)]
         holds = [fake.hold(Command.UNITS) for fake in fakes]
         started = [await world.start(K.CHECK, f"web{number}") for number in range(5)]

@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
-from tendhost.server.domain.states import HostState
-from tests.unit.engine.fake_host import Command, Pending, Rebooting
+from tendhost.server.store.protocol import Change
+from tests.unit.engine.fake_command import Command
+from tests.unit.engine.fake_host import FakeHost, Pending, Rebooting
 from tests.unit.engine.world import World, call
 
 K, S = OperationKind, OperationStatus
@@ -61,7 +62,7 @@ async def test_a_reboot_on_record_is_waited_for_and_not_ordered_again(world: Wor
     assert (fake.count(Command.REBOOT), fake.boot) == (1, 2)
 
 
-async def test_an_order_that_was_recorded_and_never_given_is_not_given_later(world: World):
+async def test_an_order_that_was_recorded_and_never_given_is_given_by_the_next_server(world: World):
     async with world.running():
         fake = await world.register("web1")
         recorded = world.store.hold_after_commit(
@@ -69,52 +70,88 @@ async def test_an_order_that_was_recorded_and_never_given_is_not_given_later(wor
         )
         operation = await world.start(K.REBOOT)
         await world.reached(recorded)
+    assert fake.boot == 1
     async with world.running():
-        ended = await world.ended(operation.id)
-        assert ended.problem is not None
-        assert ended.problem.reason == "REBOOT_SAME_BOOT_ID"
-    assert fake.count(Command.REBOOT) == 0
-    assert (await world.host()).status.state is HostState.FAILED
+        assert (await world.ended(operation.id)).status is S.SUCCEEDED
+    assert (fake.count(Command.REBOOT), fake.boot) == (1, 2)
 
 
-async def test_a_package_transaction_whose_end_nobody_saw_is_never_run_again(world: World):
+async def test_an_upgrade_goes_on_without_the_server_and_the_next_one_brings_it_to_its_end(
+    world: World,
+):
     async with world.running():
         fake = await world.register("web1")
         fake.pending = {"web": Pending(wants_reboot=True)}
         hold = fake.hold(Command.UPGRADE)
         operation = await world.start(K.UPDATE)
         await world.reached(hold)
-    fake.upgrade()  # it runs on by itself
+    hold.released.set()
+    world.clock.advance(timedelta(hours=3))
     async with world.running():
         ended = await world.ended(operation.id)
-    assert ended.status is S.FAILED
-    assert ended.problem is not None
-    assert ended.problem.reason == "INTERRUPTED"
-    assert [str(s.name) for s in ended.steps][-2:] == ["apply", "reboot_check"]
+        log = await world.store.log(ended.id, offset=0, limit=1000)
+    assert ended.status is S.SUCCEEDED, ended.problem
     assert ended.update is not None
-    # What became of it is looked up all the same.
     assert [c.name for c in ended.update.changes] == ["web"]
-    assert fake.count(Command.UPGRADE) == 1
-    assert fake.count(Command.REBOOT) == 0
-    assert (await world.host()).status.state is HostState.FAILED
+    assert log == b"Setting up web (2.0-1) ...\n"
+    assert (fake.count(Command.UPGRADE), fake.count(Command.REBOOT)) == (1, 1)
+    assert (fake.jobs.jobs, fake.jobs.epochs) == ({}, {})
 
 
-async def test_a_transaction_that_was_yet_to_begin_is_not_begun_by_the_next_server(world: World):
+async def test_an_upgrade_that_still_runs_is_waited_for_by_the_next_server(world: World):
     async with world.running():
         fake = await world.register("web1")
         fake.pending = {"web": Pending()}
-        beginning = world.store.hold_after_commit(
-            lambda change: any(
-                o.current is not None and o.current.name == "apply" for o in change.operations
-            )
-        )
+        hold = fake.hold(Command.UPGRADE)
         operation = await world.start(K.UPDATE)
-        await world.reached(beginning)
+        await world.reached(hold)
+    asked = fake.job_requests
     async with world.running():
-        ended = await world.ended(operation.id)
-    assert ended.problem is not None
-    assert ended.problem.reason == "INTERRUPTED"
+        await world.until(lambda: _more_than(fake, asked + 5))
+        assert (await world.store.operation(operation.id)).status is S.RUNNING
+        hold.released.set()
+        assert (await world.ended(operation.id)).status is S.SUCCEEDED
+    assert fake.count(Command.UPGRADE) == 1
+
+
+@pytest.mark.parametrize("recorded", ["apply", "apply-1"])
+async def test_an_upgrade_that_was_yet_to_begin_is_begun_by_the_next_server(
+    world: World, recorded: str
+):
+    def beginning(change: Change) -> bool:
+        return any(
+            (o.current is not None and o.current.name == recorded)
+            or (o.job is not None and o.job.name == recorded)
+            for o in change.operations
+        )
+
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending()}
+        hold = world.store.hold_after_commit(beginning)
+        operation = await world.start(K.UPDATE)
+        await world.reached(hold)
     assert fake.count(Command.UPGRADE) == 0
+    async with world.running():
+        assert (await world.ended(operation.id)).status is S.SUCCEEDED
+    assert fake.count(Command.UPGRADE) == 1
+
+
+async def test_every_server_that_takes_an_operation_up_has_a_higher_epoch(world: World):
+    epochs = []
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending()}
+        hold = fake.hold(Command.UPGRADE)
+        operation = await world.start(K.UPDATE)
+        await world.reached(hold)
+        epochs.append(fake.jobs.epochs[operation.id])
+    for _ in range(2):
+        async with world.running():
+            asked = fake.job_requests
+            await world.until(lambda asked=asked: _more_than(fake, asked + 1))
+            epochs.append(fake.jobs.epochs[operation.id])
+    assert epochs == sorted(set(epochs))
 
 
 async def test_several_servers_in_turn_get_an_update_through(world: World):
@@ -215,6 +252,10 @@ async def test_a_host_that_comes_back_between_two_servers_is_found_rebooted(worl
     fake.boot, fake.reachable = 2, True
     async with world.running():
         assert (await world.ended(operation.id)).status is S.SUCCEEDED
+
+
+async def _more_than(fake: FakeHost, requests: int) -> bool:
+    return fake.job_requests > requests
 
 
 async def _ordered(world: World, operation: Operation) -> bool:

@@ -17,7 +17,8 @@ from tendhost.server.engine.operations import Work
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.sqlite import open_store
 from tests.unit.engine.fake_clock import FakeClock
-from tests.unit.engine.fake_host import FakeHost, Hold
+from tests.unit.engine.fake_command import Hold
+from tests.unit.engine.fake_host import FakeHost
 from tests.unit.engine.fake_remote import FakeFleet
 from tests.unit.engine.faulty_store import FaultyStore
 

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from tendhost.server.domain import events
 from tendhost.server.domain.events import Event, EventBody
-from tendhost.server.domain.host import Host, HostConfig, HostStatus, Policy
+from tendhost.server.domain.host import (
+    Host,
+    HostConfig,
+    HostStatus,
+    Policy,
+    Problem,
+)
 from tendhost.server.domain.inventory import PendingPackage, RebootNeed, Withheld
 from tendhost.server.domain.operation import (
     Operation,
@@ -40,6 +46,12 @@ BODIES: dict[type, EventBody] = {
         status=OperationStatus.RUNNING,
         step=StepName.REBOOT_CHECK,
         message="words",
+    ),
+    events.StepRetried: events.StepRetried(
+        step=StepName.LIST,
+        attempt=2,
+        pause=timedelta(seconds=4),
+        problem=Problem(reason="REFRESH_FAILED", message="no answer"),
     ),
     events.RolloutChanged: events.RolloutChanged(
         status=RolloutStatus.PAUSED,

@@ -15,6 +15,7 @@ from tendhost.client import (
     RolloutChanged,
     Snapshot,
     StateChanged,
+    StepRetried,
     UpdateCompleted,
     UpdateProgress,
 )
@@ -124,6 +125,9 @@ def summary(event: Event) -> str:
             words = f"{phase} {package} {percent:.0f} %"
         case OperationChanged(kind=kind, status=status, step=step, message=message):
             words = f"{kind} {status} {step} {message}"
+        case StepRetried(step=step, attempt=attempt, pause=pause, problem=problem):
+            words = f"{step}, attempt {attempt}: {problem.message}"
+            words += f"; again in {pause.total_seconds():.0f} s"
         case RolloutChanged(status=status, progress=progress, batch=batch, batches=batches):
             ended = progress.completed + progress.failed + progress.skipped
             words = f"{event.rollout_id} {status}: batch {batch} of {batches},"

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from tendhost.client import Client, HostFilter, HostState, MaintenanceWindow
+from tendhost.client import AfterInterruption, Client, HostFilter, HostState, MaintenanceWindow
 from tendhost.client.cli.session import Session, refuse
 from tendhost.client.cli.words import window
 
@@ -32,6 +32,13 @@ Key = Annotated[
 ]
 HostKey = Annotated[
     str, typer.Option(metavar="KEY", help="The key that it must show: SHA256:… or a public key.")
+]
+WhenInterrupted = Annotated[
+    Literal["upgrade", "repair"] | None,
+    typer.Option(
+        "--after-interruption",
+        help="An upgrade that was cut off on it: begin it once more, or only repair what it left.",
+    ),
 ]
 AutoReboot = Annotated[
     bool | None,
@@ -63,6 +70,7 @@ def add(
     compose_path: Paths = None,
     auto_reboot: AutoReboot = None,
     maintenance_window: Window = None,
+    after_interruption: WhenInterrupted = None,
     host_key: HostKey = "",
 ) -> None:
     """Register a host and pin the key that it shows.
@@ -89,6 +97,7 @@ def add(
             compose_paths=compose_path or (),
             auto_reboot=auto_reboot is not False,
             maintenance_window=when,
+            after_interruption=_word(after_interruption),
             expected_host_key=host_key,
         )
         if session.json:
@@ -191,6 +200,7 @@ def set_(
     compose_path: Paths = None,
     auto_reboot: AutoReboot = None,
     maintenance_window: Window = None,
+    after_interruption: WhenInterrupted = None,
     repin: Annotated[
         bool, typer.Option("--repin", help="Pin the key that it shows now, after a reinstallation.")
     ] = False,
@@ -215,6 +225,7 @@ def set_(
         "groups": _without_empty(group),
         "compose_paths": _without_empty(compose_path),
         "auto_reboot": auto_reboot,
+        "after_interruption": _word(after_interruption),
     }
     given = {field: value for field, value in fields.items() if value is not None}
     if maintenance_window is not None:
@@ -241,6 +252,10 @@ def _window(text: str | None) -> MaintenanceWindow | Literal["always"] | None:
     if text is None:
         return None
     return "always" if text == "always" else window(text, "--window")
+
+
+def _word(after_interruption: str | None) -> AfterInterruption | None:
+    return AfterInterruption(after_interruption) if after_interruption else None
 
 
 def _without_empty(values: list[str] | None) -> list[str] | None:

@@ -18,6 +18,7 @@ from tendhost.client import (
     OperationHandle,
     Rollout,
     RolloutHost,
+    StepRetried,
     TendhostError,
     UpdateProgress,
 )
@@ -51,6 +52,8 @@ class Progress:
                 self._words[event.host] = summary(event)
             case OperationChanged(step=step) if step:
                 self._words[event.host] = step.replace("_", " ")
+            case StepRetried():
+                self._words[event.host] = summary(event)
 
     def of(self, host: str) -> str:
         """The latest of one host."""

@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tendhost.client import (
+    AfterInterruption,
     Host,
     Inventory,
     MaintenanceWindow,
@@ -73,6 +74,10 @@ def host(found: Host) -> None:
         "pending": pending,
         "reboot": reboot,
         "may reboot by itself": "yes" if found.auto_reboot else "no",
+        "after an interruption": {
+            AfterInterruption.UPGRADE: "repair it, and upgrade once more",
+            AfterInterruption.REPAIR: "repair it only",
+        }.get(found.after_interruption, "not known"),
         "may be changed": window(found.maintenance_window),
         "healthy": {None: "never checked", True: "yes", False: "no"}[found.healthy],
         "updated": ago(found.last_updated),

@@ -5,7 +5,7 @@ events in the order in which things happened.
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tendhost.server.domain.events import (
     Event,
@@ -14,6 +14,7 @@ from tendhost.server.domain.events import (
     HostDisconnected,
     OperationChanged,
     StateChanged,
+    StepRetried,
     UpdateCompleted,
 )
 from tendhost.server.domain.host import Host, Problem
@@ -23,10 +24,11 @@ from tendhost.server.domain.operation import (
     OperationStatus,
     Outcome,
     StepName,
-    StepStatus,
     begun,
     ended,
+    has_applied,
     next_step,
+    tried_again,
 )
 from tendhost.server.domain.states import HostState, Trigger
 
@@ -107,6 +109,14 @@ def started(operation: Operation, host: Host, now: datetime) -> Course:
     return course.triggered(Trigger.QUERY, now).step_told(now)
 
 
+def step_retried(course: Course, problem: Problem, pause: timedelta, now: datetime) -> Course:
+    """The course when the step under way failed with what passes by itself, and is tried again."""
+    current = course.operation.current
+    assert current is not None, "no step is under way"
+    retried = StepRetried(step=current.name, attempt=current.attempts, pause=pause, problem=problem)
+    return replace(course, operation=tried_again(course.operation)).told(retried, now)
+
+
 def stepped(course: Course, outcome: Outcome, now: datetime) -> Course:
     """The course after the step under way has ended with `outcome`, and the next one, if any, begun."""
     current = course.operation.current
@@ -143,8 +153,8 @@ def _facts_learnt(course: Course, outcome: Outcome, now: datetime) -> Course:
 def _entered(course: Course, step: StepName, now: datetime) -> Course:
     state = course.host.status.state
     match step:
-        case StepName.APPLY:
-            return course.triggered(Trigger.UPDATES_PENDING, now).triggered(Trigger.UPDATE, now)
+        case StepName.APPLY | StepName.REBOOT_CHECK if state is HostState.QUERYING:
+            return _taken_for_update(course, now)
         case StepName.REBOOT:
             if course.operation.kind is OperationKind.REBOOT:
                 host = course.host.reboot_ordered(reason="a reboot was asked for", now=now)
@@ -152,8 +162,14 @@ def _entered(course: Course, step: StepName, now: datetime) -> Course:
             return course.triggered(Trigger.REBOOT_DUE, now).triggered(Trigger.REBOOT, now)
         case StepName.VERIFY if state is not HostState.QUERYING:
             return course.triggered(Trigger.VERIFY, now)
+        case StepName.VERIFY if course.operation.kind is OperationKind.UPDATE:
+            return _taken_for_update(course, now).triggered(Trigger.VERIFY, now)
         case _:
             return course
+
+
+def _taken_for_update(course: Course, now: datetime) -> Course:
+    return course.triggered(Trigger.UPDATES_PENDING, now).triggered(Trigger.UPDATE, now)
 
 
 def _closed(course: Course, last: StepName, outcome: Outcome, now: datetime) -> Course:
@@ -171,8 +187,8 @@ def _closed(course: Course, last: StepName, outcome: Outcome, now: datetime) -> 
 
 
 def _changed_anything(operation: Operation) -> bool:
-    began_apply = any(step.name is StepName.APPLY for step in operation.steps)
-    return operation.update is not None and began_apply
+    goes_on = operation.resume_at is not None
+    return operation.update is not None and (goes_on or has_applied(operation))
 
 
 def _closed_well(course: Course, now: datetime) -> Course:
@@ -195,7 +211,6 @@ def _closed_badly(course: Course, last: StepName, outcome: Outcome, now: datetim
     if state is HostState.QUERYING and not outcome.needs_person:
         troubled = host.troubled(problem)
         return replace(course, host=troubled).triggered(troubled.resting_trigger, now)
-    failed_step = next(s.name for s in operation.steps if s.status is StepStatus.FAILED)
-    return course._moved(
-        host.failed(step=str(failed_step), problem=problem, now=now), problem.message, now
-    )
+    step = operation.failed_step
+    name = str(step.name if step is not None else last)
+    return course._moved(host.failed(step=name, problem=problem, now=now), problem.message, now)

@@ -528,6 +528,22 @@ class Unhealthy(WorkError):
         super().__init__(f"{host}: unhealthy: {problem}")
 
 
+class Restored(WorkError):
+    """The operation was unfinished in the copy that the database was restored from.
+
+    Whether it has ended since is not known. `copied_at` is in ISO 8601.
+    """
+
+    reason = "DATABASE_RESTORED"
+
+    def __init__(self, *, host: str, copied_at: str) -> None:
+        self.host, self.copied_at = host, copied_at
+        super().__init__(
+            f"the database was restored from a copy of {copied_at}; what became of this operation"
+            " since is not known, and it is not run again by itself"
+        )
+
+
 class Unexpected(WorkError):
     """A fault of tendhost itself; the server's log has the rest."""
 

@@ -1,8 +1,9 @@
 """Durable facts: what happened in the fleet, numbered by the store."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from tendhost.server.domain.host import Problem
 from tendhost.server.domain.operation import OperationKind, OperationStatus, StepName, UpdateResult
 from tendhost.server.domain.rollout import Progress, RolloutStatus
 from tendhost.server.domain.states import HostState
@@ -81,6 +82,17 @@ class OperationChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepRetried:
+    """A step failed with what passes by itself, and is tried again after a pause."""
+
+    step: StepName
+    attempt: int
+    """Which attempt failed, from 1."""
+    pause: timedelta
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutChanged:
     """A rollout was created, advanced, or ended."""
 
@@ -101,6 +113,7 @@ EventBody = (
     | UpdateProgress
     | UpdateCompleted
     | OperationChanged
+    | StepRetried
     | RolloutChanged
 )
 

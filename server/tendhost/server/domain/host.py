@@ -3,11 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import StrEnum
 
 from tendhost.server.domain.errors import HostHasFailed, TendhostError
 from tendhost.server.domain.inventory import Observation, Reboot, RebootNeed
 from tendhost.server.domain.states import HostState, Trigger, after
 from tendhost.server.domain.window import MaintenanceWindow
+
+
+class AfterInterruption(StrEnum):
+    """What to do about an upgrade that was cut off on the host, by a power cut for example."""
+
+    UPGRADE = "upgrade"
+    """Repair what it left, and begin the upgrade once more."""
+    REPAIR = "repair"
+    """Repair what it left, and leave the rest to a person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +27,7 @@ class Policy:
     auto_reboot: bool = True
     maintenance_window: MaintenanceWindow | None = None
     """None: always open."""
+    after_interruption: AfterInterruption = AfterInterruption.UPGRADE
 
     def allows_change(self, now: datetime) -> bool:
         """Whether the maintenance window, if there is one, is open."""

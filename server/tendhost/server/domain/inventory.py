@@ -1,6 +1,6 @@
 """What is known of a host's software: packages, pending updates, system facts, and whether it needs a reboot."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -63,6 +63,19 @@ class PackageChange:
     name: str
     from_version: str
     to_version: str
+
+
+def changed_since(
+    former: tuple[PackageChange, ...], further: tuple[PackageChange, ...]
+) -> tuple[PackageChange, ...]:
+    """What `former` and then `further` changes come to, ordered by name."""
+    sums = {change.name: change for change in former}
+    for change in further:
+        before = sums[change.name].from_version if change.name in sums else change.from_version
+        sums[change.name] = replace(change, from_version=before)
+    return tuple(
+        sums[name] for name in sorted(sums) if sums[name].from_version != sums[name].to_version
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

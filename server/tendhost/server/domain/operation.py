@@ -11,13 +11,19 @@ Pure: the engine asks `next_step`, begins that step with `begun`, performs it, h
 An UPDATE ends after `list` when it is a dry run, or when nothing is pending and no reboot is due.
 A failed `apply` is still followed by `reboot_check`, for half an upgrade can leave a reboot due;
 it is never followed by the reboot itself. Cancelling means that nothing more is changed: before
-`apply` the operation ends, after it the host is still looked at and verified, but not rebooted.
+`apply` the operation ends, after it the host is still looked at and verified, but not rebooted. A
+deadline that has passed means the same, and is the operation's problem.
+
+An `apply` that was interrupted on its host goes back to `preflight`, which repairs what it left, and
+from there through `list` to one more `apply`, once, unless the host's policy wants the repair alone.
+An operation that resumes another one goes from `connect` to the step at which that one failed.
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tendhost.server.domain.errors import DeadlineExceeded
 from tendhost.server.domain.host import Problem
 from tendhost.server.domain.inventory import Observation, PackageChange, PendingPackage, RebootNeed
 
@@ -62,20 +68,14 @@ class StepName(StrEnum):
     VERIFY = "verify"
 
 
-REPEATABLE = frozenset(StepName) - {StepName.APPLY}
-"""Steps that may be performed again after a server that began them went away.
-
-`reboot` is among them because it is performed by first asking whether the order was given: an
-order that is on record is never given twice, it is only waited for.
-"""
-
-
 class StepStatus(StrEnum):
     """How a step went."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    """It was cut off on its host; what it left is repaired."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +86,29 @@ class Step:
     status: StepStatus
     started_at: datetime
     ended_at: datetime | None = None
+    attempts: int = 1
+    """How often it was tried, for errors that pass by themselves."""
     detail: str = ""
     """One line for a person: "12 updates pending, 3 of them security"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord:
+    """A job on the host that belongs to a step, on record before the job begins."""
+
+    operation: str
+    """Whose folder it lives in: that of the operation that began it."""
+    name: str
+    """What it does, and its number among the operation's jobs: "apply-1"."""
+    log_start: int = 0
+    """Where in the operation's log its output begins, in bytes."""
+    log_read: int = 0
+    """Bytes of its log that are stored."""
+    status_read: int = 0
+    """Bytes of its status that were understood."""
+    concluded: bool = False
+    """Whether its end was seen, so that its folder on the host may go. Until then it is followed by
+    whoever goes on with the operation, also by a retry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +147,8 @@ class Findings:
     """Written before the order is given, so that no successor gives it again."""
     failed_units: tuple[str, ...] = ()
     """systemd units that had failed before anything was touched."""
+    apply_again: bool = True
+    """Whether the host's policy wants an interrupted upgrade to be begun once more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +174,28 @@ class Operation:
     cancel_requested_by: str = ""
     log_size: int = 0
     """Bytes of its log that are stored."""
+    time_limit: timedelta | None = None
+    """From its first step on; after that nothing more of the host is changed."""
+    epoch: int = 1
+    """The number under which its jobs are acted on; each server that takes it up, and each job, has
+    a higher one than those before."""
+    job: JobRecord | None = None
+    """Its latest job on the host."""
+    jobs_begun: int = 0
+    resumes: str = ""
+    """The failed operation that it goes on with; empty for one of its own."""
+    resume_at: StepName | None = None
+    """Which step follows `connect` then."""
     revision: int = 0
+
+    @property
+    def failed_step(self) -> Step | None:
+        """The step that its problem came from: the first that failed, else one interrupted."""
+        for status in (StepStatus.FAILED, StepStatus.INTERRUPTED):
+            for step in self.steps:
+                if step.status is status:
+                    return step
+        return None
 
     @property
     def current(self) -> Step | None:
@@ -168,7 +212,10 @@ class Operation:
         if current is None:
             return "the operation ends before its next step"
         if current.name is StepName.APPLY:
-            return "the package transaction is never interrupted: it ends first, nothing follows it"
+            return (
+                "the package transaction is never interrupted: the operation waits for its end,"
+                " and then only looks at the host"
+            )
         return f"the operation ends after its present step, {current.name}"
 
 
@@ -180,6 +227,12 @@ class Outcome:
     problem: Problem | None = None
     needs_person: bool = False
     """With a problem: the host ends in FAILED even where nothing was changed on it."""
+    transient: bool = False
+    """With a problem: the same step may well succeed a little later."""
+    interrupted: bool = False
+    """With a problem of `apply`: the transaction did not come to its end on the host."""
+    overdue: bool = False
+    """The operation's time is over."""
     findings: Findings | None = None
     """What is known now; None leaves it as it was."""
     observed: Observation | None = None
@@ -188,7 +241,10 @@ class Outcome:
     health: HealthResult | None = None
 
 
-_BEFORE_ANY_CHANGE = frozenset({StepName.CONNECT, StepName.PREFLIGHT, StepName.LIST})
+BEFORE_A_CHANGE = frozenset({StepName.CONNECT, StepName.PREFLIGHT, StepName.LIST})
+"""Steps that look at the host as it is, and, at most, repair it."""
+CHANGING = frozenset({StepName.APPLY, StepName.REBOOT})
+"""Steps that change the host."""
 
 
 def next_step(operation: Operation) -> StepName | None:
@@ -199,16 +255,38 @@ def next_step(operation: Operation) -> StepName | None:
         return operation.current.name
     if not operation.steps:
         return StepName.CONNECT
-    if operation.cancel_requested_by and operation.steps[-1].name in _BEFORE_ANY_CHANGE:
-        return None
-    return _following(operation, operation.steps[-1].name)
+    last = operation.steps[-1]
+    if last.status is StepStatus.INTERRUPTED:
+        return StepName.PREFLIGHT  # which repairs, whatever comes then
+    if operation.problem is not None or operation.cancel_requested_by:
+        return _conclusion(operation, last.name)
+    return _following(operation, last.name)
+
+
+def _conclusion(operation: Operation, last: StepName) -> StepName | None:
+    """What follows where nothing more is to be changed."""
+    if last is StepName.CONNECT and operation.resume_at is StepName.APPLY:
+        # The transaction has begun long ago: its end is wanted.
+        return StepName.APPLY if operation.problem is None else None
+    if operation.job is not None and not operation.job.concluded:
+        return None  # it may still be at work, so there is no truth about the host yet
+    if has_applied(operation) and (last is StepName.APPLY or last in BEFORE_A_CHANGE):
+        # The truth about the host is wanted even of a failed upgrade.
+        return StepName.REBOOT_CHECK
+    if operation.problem is None and last not in BEFORE_A_CHANGE:
+        return _following(operation, last)
+    return None
+
+
+def has_applied(operation: Operation) -> bool:
+    """Whether its packages were touched, as far as can be known."""
+    return any(step.name is StepName.APPLY for step in operation.steps)
 
 
 def _following(operation: Operation, last: StepName) -> StepName | None:
-    if operation.problem is not None:
-        # The truth about the reboot is wanted even of a failed upgrade.
-        return StepName.REBOOT_CHECK if last is StepName.APPLY else None
     match operation.kind, last:
+        case _, StepName.CONNECT if operation.resume_at is not None:
+            return operation.resume_at
         case OperationKind.QUERY, StepName.CONNECT:
             return StepName.LIST
         case OperationKind.CHECK, StepName.CONNECT:
@@ -236,6 +314,8 @@ def _after_list(operation: Operation) -> StepName | None:
         return None
     if operation.findings.pending_count:
         return StepName.APPLY
+    if has_applied(operation):
+        return StepName.REBOOT_CHECK  # the repair has finished what was interrupted
     return StepName.REBOOT if _reboot_now(operation) else None
 
 
@@ -261,6 +341,14 @@ def begun(operation: Operation, step: StepName, now: datetime) -> Operation:
     )
 
 
+def tried_again(operation: Operation) -> Operation:
+    """The operation with the step under way begun once more."""
+    current = operation.current
+    assert current is not None, "no step is under way"
+    again = replace(current, attempts=current.attempts + 1)
+    return replace(operation, steps=(*operation.steps[:-1], again))
+
+
 def ended(operation: Operation, outcome: Outcome, now: datetime) -> Operation:
     """The operation once the step under way has ended with `outcome`.
 
@@ -269,18 +357,41 @@ def ended(operation: Operation, outcome: Outcome, now: datetime) -> Operation:
     """
     current = operation.current
     assert current is not None, "no step is under way"
-    status = StepStatus.FAILED if outcome.problem else StepStatus.SUCCEEDED
     detail = outcome.problem.message if outcome.problem else outcome.detail
-    done = replace(current, status=status, ended_at=now, detail=detail)
+    done = replace(current, status=_status_of(outcome), ended_at=now, detail=detail)
+    problem = None if _made_good(operation, outcome) else outcome.problem
     moved = replace(
         operation,
         steps=(*operation.steps[:-1], done),
         findings=outcome.findings or operation.findings,
-        problem=operation.problem or outcome.problem,
+        problem=operation.problem or problem,
         update=outcome.update or operation.update,
         health=outcome.health or operation.health,
     )
-    return moved if next_step(moved) is not None else _finished(moved, now)
+    following = next_step(moved)
+    if following in CHANGING and outcome.overdue:
+        moved = replace(moved, problem=_deadline_problem(moved))
+        following = next_step(moved)
+    return moved if following is not None else _finished(moved, now)
+
+
+def _status_of(outcome: Outcome) -> StepStatus:
+    if outcome.interrupted:
+        return StepStatus.INTERRUPTED
+    return StepStatus.FAILED if outcome.problem else StepStatus.SUCCEEDED
+
+
+def _made_good(operation: Operation, outcome: Outcome) -> bool:
+    """Whether the upgrade goes on after an interruption: once, where the policy wants that."""
+    before = any(step.status is StepStatus.INTERRUPTED for step in operation.steps)
+    wanted = operation.findings.apply_again and not operation.cancel_requested_by
+    return outcome.interrupted and wanted and not before
+
+
+def _deadline_problem(operation: Operation) -> Problem:
+    assert operation.time_limit is not None
+    seconds = operation.time_limit.total_seconds()
+    return Problem.of(DeadlineExceeded(host=operation.host, seconds=seconds))
 
 
 def _finished(operation: Operation, now: datetime) -> Operation:

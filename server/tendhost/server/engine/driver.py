@@ -2,33 +2,39 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.course import Course, stepped
+from tendhost.server.domain.backoff import Backoff
+from tendhost.server.domain.course import Course, step_retried, stepped
 from tendhost.server.domain.errors import (
-    Interrupted,
+    DeadlineExceeded,
     OperationNotCancellable,
     StoreUnavailable,
     Unexpected,
     WorkError,
 )
-from tendhost.server.domain.events import UpdateProgress
+from tendhost.server.domain.events import EventBody, UpdateProgress
 from tendhost.server.domain.host import Problem
 from tendhost.server.domain.operation import (
-    REPEATABLE,
+    BEFORE_A_CHANGE,
     Findings,
+    JobRecord,
     Operation,
     Outcome,
     StepName,
+    has_applied,
     next_step,
 )
 from tendhost.server.engine.calls import Call, Replayed
 from tendhost.server.engine.session import Session
+from tendhost.server.engine.slots import Slot
 from tendhost.server.engine.steps import Performer
+from tendhost.server.failpoints import reached
 from tendhost.server.store.protocol import (
     AuditRecord,
     Change,
@@ -67,6 +73,8 @@ class Driver:
         session: Session,
         performer: Performer,
         clock: Clock,
+        slot: Slot,
+        retry: Backoff,
         resumed: bool,
     ) -> None:
         self._course = course
@@ -75,10 +83,13 @@ class Driver:
         self._session = session
         self._performer = performer
         self._clock = clock
+        self._slot = slot
+        self._retry = retry
         self._resumed = resumed
         self._saving = asyncio.Lock()
-        self._progress: list[UpdateProgress] = []
-        self._output: list[bytes] = []
+        self._cancelled = asyncio.Event()
+        self._overdue_at: timedelta | None = None
+        self._gathered = _Gathered()
 
     @property
     def operation(self) -> Operation:
@@ -87,7 +98,10 @@ class Driver:
 
     async def run(self) -> None:
         """Perform steps until none is left. Cancelling this leaves the operation as it is stored."""
+        self._overdue_at = self._time_left()
         try:
+            if self._resumed:
+                await self._take_over()
             await self._perform_steps()
         finally:
             await self._session.close()
@@ -96,11 +110,16 @@ class Driver:
         flushing = asyncio.create_task(self._flush_forever())
         try:
             while (step := next_step(self.operation)) is not None:
+                reached("step.begun")
                 outcome = await self._outcome_of(step)
-                self._resumed = False
-                if self._progress or self._output:
-                    await self._flush()
-                await self._end_step(outcome)
+                reached("step.performed")
+                pause = self._pause_before_another_try(outcome)
+                if pause is None:
+                    await self._end_step(outcome)
+                    reached("step.stored")
+                else:
+                    await self._try_again(step, outcome, pause)
+            reached("operation.stored")
         finally:
             flushing.cancel()
             await asyncio.gather(flushing, return_exceptions=True)
@@ -123,31 +142,68 @@ class Driver:
             )
             if replayed is not None:
                 raise Replayed(replayed)
+            self._cancelled.set()
             return self.operation
 
+    # --- what a step tells of itself: Journal -----------------------------------------------------
+
     async def record(self, findings: Findings) -> None:
-        """Store findings in the middle of a step, before what they announce is done."""
+        """See Journal."""
         async with self._saving:
             operation = replace(self.operation, findings=findings)
-            told = replace(self._course, operation=operation).step_told(self._clock.now())
-            await self._save(told)
+            await self._save(_told(self._course, operation, self._clock.now()))
 
-    def progressed(self, progress: Sequence[UpdateProgress]) -> None:
-        """Note progress, to be stored with the next flush."""
-        self._progress.extend(progress)
+    async def begin_job(self, kind: str) -> Operation:
+        """See Journal."""
+        async with self._saving:
+            course, log = self._with_gathered()
+            operation = course.operation
+            number = operation.jobs_begun + 1
+            job = JobRecord(
+                operation=operation.id, name=f"{kind}-{number}", log_start=operation.log_size
+            )
+            begun = replace(operation, job=job, jobs_begun=number, epoch=operation.epoch + 1)
+            await self._save(_told(course, begun, self._clock.now()), log=log)
+            return self.operation
 
-    def printed(self, output: bytes) -> None:
-        """Note log output, to be stored with the next flush."""
-        self._output.append(output)
+    def followed(self, job: JobRecord, *, words: bytes, progress: Sequence[UpdateProgress]) -> None:
+        """See Journal."""
+        self._gathered = self._gathered.grown(job, words, progress)
+
+    def told(self, body: EventBody) -> None:
+        """See Journal."""
+        self._gathered = replace(self._gathered, events=(*self._gathered.events, body))
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _time_left(self) -> timedelta | None:
+        """At which reading of the clock the operation's time is over.
+
+        Counted on from here by a clock that nobody sets; what went before, with another server, is
+        known by the date only.
+        """
+        operation = self.operation
+        if operation.time_limit is None or operation.started_at is None:
+            return None
+        spent = max(timedelta(), self._clock.now() - operation.started_at)
+        return self._clock.elapsed() + max(timedelta(), operation.time_limit - spent)
+
+    async def _take_over(self) -> None:
+        """Put on record that another server acts from now on, before it does."""
+        async with self._saving:
+            operation = replace(self.operation, epoch=self.operation.epoch + 1)
+            await self._save(_told(self._course, operation, self._clock.now()))
 
     async def _outcome_of(self, step: StepName) -> Outcome:
         host = self._course.host.name
-        if self._resumed and step not in REPEATABLE:
-            return _failure(Interrupted(host=host, step=str(step)))
         try:
-            return await self._patiently(
-                lambda: self._performer.perform(step, self._course, self._session, self)
-            )
+            async with asyncio.timeout(self._seconds_left(step)):
+                outcome = await self._patiently(
+                    lambda: self._performer.perform(step, self._course, self._session, self)
+                )
+        except TimeoutError:
+            limit = self.operation.time_limit or timedelta()
+            return _failure(DeadlineExceeded(host=host, seconds=limit.total_seconds()))
         except WorkError as error:
             return _failure(error)
         except Exception:
@@ -156,10 +212,52 @@ class Driver:
                 extra={"host": host, "run": self.operation.id, "step": str(step)},
             )
             return _failure(Unexpected(host=host, step=str(step)))
+        overdue = self._overdue_at is not None and self._clock.elapsed() >= self._overdue_at
+        return replace(outcome, overdue=overdue)
+
+    def _seconds_left(self, step: StepName) -> float | None:
+        """For a look at a host that is as it was; what changes it, and what follows that, has its own."""
+        looks_only = step in BEFORE_A_CHANGE and not has_applied(self.operation)
+        if self._overdue_at is None or not looks_only:
+            return None
+        return max(0.0, (self._overdue_at - self._clock.elapsed()).total_seconds())
+
+    def _pause_before_another_try(self, outcome: Outcome) -> timedelta | None:
+        current = self.operation.current
+        if not outcome.transient or self.operation.cancel_requested_by or current is None:
+            return None
+        pause = self._retry.pause(current.attempts, random.random())  # noqa: S311 (no secret)
+        if pause is None or self._overdue_at is None:
+            return pause
+        return pause if self._clock.elapsed() + pause < self._overdue_at else None
+
+    async def _try_again(self, step: StepName, outcome: Outcome, pause: timedelta) -> None:
+        assert outcome.problem is not None
+        async with self._saving:
+            course, log = self._with_gathered()
+            course = step_retried(course, outcome.problem, pause, self._clock.now())
+            await self._save(course, log=log)
+        # Nothing of it is trusted any more, and nobody else waits for this operation's place.
+        await self._session.close()
+        await self._slot.lent(self._paused(pause))
+        if self.operation.cancel_requested_by and step in BEFORE_A_CHANGE:
+            words = f"cancelled between two tries: {outcome.problem.message}"
+            await self._end_step(Outcome(detail=words))
+
+    async def _paused(self, pause: timedelta) -> None:
+        sleeping = asyncio.create_task(self._clock.sleep(pause))
+        cancelling = asyncio.create_task(self._cancelled.wait())
+        try:
+            await asyncio.wait({sleeping, cancelling}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (sleeping, cancelling):
+                task.cancel()
+            await asyncio.gather(sleeping, cancelling, return_exceptions=True)
 
     async def _end_step(self, outcome: Outcome) -> None:
         async with self._saving:
-            course = stepped(self._course, outcome, self._clock.now())
+            course, log = self._with_gathered()
+            course = stepped(course, outcome, self._clock.now())
             seen = outcome.observed
             inventories: tuple[InventoryRecord, ...] = ()
             if seen is not None:
@@ -168,12 +266,13 @@ class Driver:
                         host=course.host.name, inventory=seen.inventory, pending=seen.pending
                     ),
                 )
-            if course.operation.current is not None and course.operation.current.name in LOOKING:
+            current = course.operation.current
+            if current is not None and current.name in LOOKING and not log:
                 # What follows changes nothing on the host, so nothing has to be on record before it:
                 # told with the next flush, or, where that comes first, with the step's own end.
                 self._course = course
             else:
-                await self._save(course, inventories=inventories)
+                await self._save(course, inventories=inventories, log=log)
 
     async def _flush_forever(self) -> None:
         while True:
@@ -182,29 +281,27 @@ class Driver:
 
     async def _flush(self) -> None:
         async with self._saving:
-            progress, output = tuple(self._progress), b"".join(self._output)
-            if not progress and not output and not self._course.events:
+            if not self._gathered and not self._course.events:
                 return
-            course, log = self._grown(progress, output)
+            course, log = self._with_gathered()
+            if not course.events:
+                course = course.step_told(self._clock.now())
             await self._save(course, log=log)
-            # Taken away only now: what could not be stored is tried again with the next flush.
-            del self._progress[: len(progress)]
-            self._output = _without_first(self._output, len(output))
 
-    def _grown(
-        self, progress: tuple[UpdateProgress, ...], output: bytes
-    ) -> tuple[Course, tuple[LogChunk, ...]]:
+    def _with_gathered(self) -> tuple[Course, tuple[LogChunk, ...]]:
+        """The course with what was gathered since the last save, which the caller is to store."""
         now = self._clock.now()
+        gathered, self._gathered = self._gathered, _Gathered()
         course = self._course
-        for further in progress:
-            course = course.told(further, now)
-        if not output:
-            return course, ()
-        operation = course.operation
+        for body in gathered.events:
+            course = course.told(body, now)
+        operation = replace(course.operation, job=gathered.job or course.operation.job)
+        if not gathered.words:
+            return replace(course, operation=operation), ()
+        output = b"".join(gathered.words)
         chunk = LogChunk(operation=operation.id, offset=operation.log_size, data=output)
-        grown = replace(operation, log_size=operation.log_size + len(output))
-        course = replace(course, operation=grown)
-        return course if progress else course.step_told(now), (chunk,)
+        operation = replace(operation, log_size=operation.log_size + len(output))
+        return replace(course, operation=operation), (chunk,)
 
     async def _save(
         self,
@@ -250,10 +347,31 @@ class Driver:
                 pause = min(pause * 2, LONGEST_PAUSE)
 
 
-def _without_first(chunks: list[bytes], size: int) -> list[bytes]:
-    rest = b"".join(chunks)[size:]
-    return [rest] if rest else []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Gathered:
+    """What a step told since the last flush, to be stored together."""
+
+    events: tuple[EventBody, ...] = ()
+    words: tuple[bytes, ...] = ()
+    job: JobRecord | None = None
+
+    def __bool__(self) -> bool:
+        # How far a job is read is not worth a commit of its own: it can be read again.
+        return bool(self.events or self.words)
+
+    def grown(
+        self, job: JobRecord, words: bytes, progress: Sequence[UpdateProgress]
+    ) -> "_Gathered":
+        more = (words,) if words else ()
+        return _Gathered(events=(*self.events, *progress), words=(*self.words, *more), job=job)
+
+
+def _told(course: Course, operation: Operation, now: datetime) -> Course:
+    """The course with `operation` in place of its own, and an event that tells how far it is."""
+    return replace(course, operation=operation).step_told(now)
 
 
 def _failure(error: WorkError) -> Outcome:
-    return Outcome(problem=Problem.of(error), needs_person=error.needs_person)
+    return Outcome(
+        problem=Problem.of(error), needs_person=error.needs_person, transient=error.transient
+    )

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from tendhost.server.clock import Clock
-from tendhost.server.engine.operations import Operations
+from tendhost.server.engine.operations import Operations, OperationSettings
 from tendhost.server.engine.registry import Registry
+from tendhost.server.engine.restoring import settle_restoration
 from tendhost.server.engine.retention import Retention, prune_forever
 from tendhost.server.engine.rollouts import Rollouts
 from tendhost.server.engine.steps import Performer, StepSettings
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 class EngineSettings:
     """What an operator may set of the engine."""
 
-    operations_at_once: int = 64
+    operations: OperationSettings = OperationSettings()
     steps: StepSettings = StepSettings()
     retention: Retention = Retention()
 
@@ -45,6 +46,7 @@ async def running_engine(
 
     Nothing is cancelled on any host by that: what was running is taken up by the next engine.
     """
+    await settle_restoration(store=store, clock=clock)
     async with asyncio.TaskGroup() as tasks:
         operations = Operations(
             store=store,
@@ -52,7 +54,7 @@ async def running_engine(
             performer=Performer(store=store, clock=clock, settings=settings.steps),
             clock=clock,
             tasks=tasks,
-            at_once=settings.operations_at_once,
+            settings=settings.operations,
         )
         rollouts = Rollouts(store=store, operations=operations, clock=clock, tasks=tasks)
         registry = Registry(store=store, connector=connector, clock=clock)

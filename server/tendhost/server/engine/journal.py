@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from tendhost.server.domain.events import UpdateProgress
-from tendhost.server.domain.operation import Findings
+from tendhost.server.domain.events import EventBody, UpdateProgress
+from tendhost.server.domain.operation import Findings, JobRecord, Operation
 
 
 class Journal(Protocol):
@@ -14,10 +14,14 @@ class Journal(Protocol):
         """Store findings now, before what they announce is done."""
         ...
 
-    def progressed(self, progress: Sequence[UpdateProgress]) -> None:
-        """Note progress; it is stored soon."""
+    async def begin_job(self, kind: str) -> Operation:
+        """Put a new job on record now, before it begins; the operation with that job."""
         ...
 
-    def printed(self, output: bytes) -> None:
-        """Note output for the operation's log; it is stored soon."""
+    def followed(self, job: JobRecord, *, words: bytes, progress: Sequence[UpdateProgress]) -> None:
+        """Note how far a job's output is read, and what it said; stored soon, and together."""
+        ...
+
+    def told(self, body: EventBody) -> None:
+        """Note an event; it is stored soon."""
         ...

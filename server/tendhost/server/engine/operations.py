@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
+from tendhost.server.domain.backoff import Backoff
 from tendhost.server.domain.course import Course, queued, refused, started
 from tendhost.server.domain.errors import (
     HostBusy,
@@ -19,11 +20,13 @@ from tendhost.server.domain.errors import (
 )
 from tendhost.server.domain.host import Host, Problem
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
+from tendhost.server.domain.resumption import resuming
 from tendhost.server.engine.calls import Call, carried_out
 from tendhost.server.engine.driver import Driver
 from tendhost.server.engine.ids import new_id
 from tendhost.server.engine.retrying import on_conflict_again
 from tendhost.server.engine.session import Session
+from tendhost.server.engine.slots import Slot
 from tendhost.server.engine.steps import Performer
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocol import Change, Conflict, Store
@@ -58,6 +61,18 @@ class Retried:
     operation: Operation
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationSettings:
+    """What an operator may set of operations as a whole."""
+
+    at_once: int = 64
+    """How many run side by side; those that a former server left are not counted."""
+    time_limit: timedelta = timedelta(hours=6)
+    """For a whole operation, from its first step on; see Operation.time_limit."""
+    retry: Backoff = Backoff(first=timedelta(seconds=2), longest=timedelta(minutes=1), attempts=4)
+    """For a step that failed with what passes by itself."""
+
+
 class Operations:
     """Every operation of the fleet; the running ones are driven in tasks of `tasks`."""
 
@@ -69,14 +84,15 @@ class Operations:
         performer: Performer,
         clock: Clock,
         tasks: asyncio.TaskGroup,
-        at_once: int,
+        settings: OperationSettings,
     ) -> None:
         self._store = store
         self._connector = connector
         self._performer = performer
         self._clock = clock
         self._tasks = tasks
-        self._slots = asyncio.Semaphore(at_once)
+        self._settings = settings
+        self._places = asyncio.Semaphore(settings.at_once)
         self._drivers: dict[str, Driver] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._when_ended: Callable[[Operation], None] = lambda _: None
@@ -104,7 +120,7 @@ class Operations:
 
     @on_conflict_again
     async def retry(self, name: str, call: Call[Retried]) -> Retried:
-        """Take a host out of FAILED and begin once more what failed on it.
+        """Take a host out of FAILED and go on with what failed on it: see domain/resumption.
 
         Raises HostNotFound, InvalidTransition (the host is not in FAILED), Replayed.
         """
@@ -122,6 +138,8 @@ class Operations:
             dry_run=former.dry_run if former else False,
         )
         operation = self.new(work, by=call.principal)
+        if former is not None:
+            operation = resuming(former, operation)
         freed = Course(operation=operation, host=failed).retried(now)
         begun = started(operation, freed.host, now)
         course = replace(begun, events=(*freed.events, *begun.events))
@@ -188,6 +206,7 @@ class Operations:
             created_by=by,
             rollout=rollout,
             dry_run=work.dry_run,
+            time_limit=self._settings.time_limit,
         )
 
     def change_of(self, course: Course, host: Host) -> Change:
@@ -209,10 +228,12 @@ class Operations:
                 session=Session(self._connector),
                 performer=self._performer,
                 clock=self._clock,
+                slot=(slot := Slot(None if resumed else self._places)),
+                retry=self._settings.retry,
                 resumed=resumed,
             )
             self._drivers[operation.id] = driver
-            self._spawn(self._drive(driver))
+            self._spawn(self._drive(driver, slot))
         elif operation.status is OperationStatus.QUEUED:
             # The operation that it was queued behind may have ended in the meantime.
             self._spawn(self._start_next(operation.host))
@@ -254,10 +275,10 @@ class Operations:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _drive(self, driver: Driver) -> None:
+    async def _drive(self, driver: Driver, slot: Slot) -> None:
         id, host = driver.operation.id, driver.operation.host
         try:
-            async with self._slots:
+            async with slot:
                 await driver.run()
         except Exception:
             # One operation's fault must not take the others down; at the next start it is taken up.

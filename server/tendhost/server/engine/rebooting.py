@@ -1,6 +1,7 @@
 """A reboot: ordered at most once, and believed only when another boot answers."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
@@ -9,6 +10,7 @@ from tendhost.server.domain.errors import (
     KeyUnusable,
     LinkLost,
     NeverReturned,
+    RebootIgnored,
     RebootRefused,
     SameBoot,
     WorkError,
@@ -17,6 +19,7 @@ from tendhost.server.domain.errors import (
 from tendhost.server.domain.host import Host
 from tendhost.server.engine import looking
 from tendhost.server.engine.session import Session
+from tendhost.server.failpoints import reached
 from tendhost.server.packages.boot import reboot_command
 
 FIRST_PAUSE = timedelta(seconds=1)
@@ -36,54 +39,91 @@ async def reboot(
 ) -> str:
     """Reboot the host and return once it runs another boot; one line that says how long it took.
 
-    `ordering` puts the order on record and is called right before it is given; None: it was given
-    before. Raises RebootRefused, NeverReturned, SameBoot, HostKeyChanged.
+    `ordering` puts the order on record and is called right before it is given; None: it is on
+    record already. Whoever finds it there gives it again, for nobody knows how far the former one
+    got, and the host takes it only while it runs `boot_before`.
+
+    Raises RebootRefused, RebootIgnored (its link never dropped), SameBoot (it was away, and is back
+    as it was), NeverReturned, HostKeyChanged.
     """
-    began = clock.now()
-    if ordering is not None:
-        await _order(session, host, ordering)
-    last: WorkError | None = None
-    answered = False
+    began = clock.elapsed()
+    await _order(session, host, boot_before, ordering)
+    wait = _Wait(session=session, host=host, boot_before=boot_before, clock=clock)
     pause = FIRST_PAUSE
-    while clock.now() - began < timeout:
+    while clock.elapsed() - began < timeout:
         await clock.sleep(pause)
+        if await wait.is_over():
+            reached("reboot.returned")
+            return f"back after {(clock.elapsed() - began).total_seconds():.0f} s"
+        if wait.away:
+            pause = min(pause * 2, LONGEST_PAUSE)
+    raise wait.failure(minutes=timeout.total_seconds() / 60)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Wait:
+    """For another boot to answer.
+
+    As long as a connection answers, that one is asked: when it breaks, the host went down, or its
+    link did. From then on it takes a new connection, and another boot behind it.
+    """
+
+    session: Session
+    host: Host
+    boot_before: str
+    clock: Clock
+    away: WorkError | None = None
+    """Why it does not answer at present."""
+    dropped: bool = False
+    """Whether it was away at any time."""
+
+    async def is_over(self) -> bool:
         try:
-            now = await looking.boot(await session.renewed(host), host.name)
+            now = await looking.boot(await self.session.remote(self.host), self.host.name)
         except (HostKeyChanged, KeyUnusable):
             raise
         except WorkError as error:
             # Not there yet: also a login that is refused, for sshd answers before the boot is done,
             # and an answer that the shutdown has cut off.
-            last, answered = error, False
-            pause = min(pause * 2, LONGEST_PAUSE)
-            continue
-        if str(now) != boot_before:
-            took = (clock.now() - began).total_seconds()
-            return f"back after {took:.0f} s"
-        answered = True
-    minutes = timeout.total_seconds() / 60
-    if answered:
-        problem = (
-            f"still runs the boot that it ran before the reboot was ordered {minutes:g} min ago"
-        )
-        raise SameBoot(host=host.name, problem=problem)
-    problem = f"did not come back within {minutes:g} min of the order to reboot: {last}"
-    raise NeverReturned(host=host.name, problem=problem)
+            await self.session.close()
+            self.away, self.dropped = error, True
+            return False
+        self.away = None
+        return str(now) != self.boot_before
+
+    def failure(self, *, minutes: float) -> WorkError:
+        name, order = self.host.name, f"the order to reboot, {minutes:g} min ago"
+        if self.away is not None:
+            problem = (
+                f"did not come back within {minutes:g} min of the order to reboot: {self.away}"
+            )
+            return NeverReturned(host=name, problem=problem)
+        if self.dropped:
+            problem = f"was away, and still runs the boot that it ran before {order}"
+            return SameBoot(host=name, problem=problem)
+        problem = f"took the order and never went down: its link has not dropped since {order}"
+        return RebootIgnored(host=name, problem=problem)
 
 
-async def _order(session: Session, host: Host, ordering: Callable[[], Awaitable[None]]) -> None:
+async def _order(
+    session: Session, host: Host, boot_before: str, ordering: Callable[[], Awaitable[None]] | None
+) -> None:
     try:
         remote = await session.remote(host)
     except WorkError as error:
+        if ordering is None:
+            return  # on its way down, it seems
         problem = f"the order to reboot could not be given: {error}"
         raise RebootRefused(host=host.name, problem=problem) from error
-    await ordering()
+    if ordering is not None:
+        await ordering()
+    reached("reboot.recorded")
     try:
-        done = await remote.run(reboot_command(), timeout=ORDER_TIMEOUT, privileged=True)
+        done = await remote.run(reboot_command(boot_before), timeout=ORDER_TIMEOUT, privileged=True)
     except (LinkLost, WorkTimeout):
-        return  # it went down under the order
-    finally:
         await session.close()
+        return  # it went down under the order
+    reached("reboot.ordered")
     # 255 is what ssh itself, and a shell that is killed on the way down, end with.
     if done.exit_status not in (0, 255) and done.exit_status < 128:
         said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]

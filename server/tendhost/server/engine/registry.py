@@ -39,6 +39,7 @@ RECONFIGURABLE = (
     "policy",
     "policy.auto_reboot",
     "policy.maintenance_window",
+    "policy.after_interruption",
 )
 """The paths that an update mask may hold."""
 
@@ -187,6 +188,9 @@ def merged(config: HostConfig, wanted: Reconfiguration) -> HostConfig:
             case "policy.maintenance_window":
                 window = new.policy.maintenance_window
                 config = replace(config, policy=replace(config.policy, maintenance_window=window))
+            case "policy.after_interruption":
+                wish = new.policy.after_interruption
+                config = replace(config, policy=replace(config.policy, after_interruption=wish))
             case "addr":
                 config = replace(config, address=new.address)
             case _:

@@ -1,6 +1,7 @@
 """The connection of one operation: opened when it is first needed, kept until the operation ends."""
 
 from tendhost.server.domain.host import Host
+from tendhost.server.failpoints import reached
 from tendhost.server.remote.protocol import Connector, Remote, Target
 
 
@@ -14,7 +15,9 @@ class Session:
     async def remote(self, host: Host) -> Remote:
         """The open connection, made now if there is none. Raises what Connector.connect raises."""
         if self._remote is None:
+            reached("connect.begun")
             self._remote = await self._connector.connect(target_of(host))
+            reached("connect.made")
         return self._remote
 
     async def renewed(self, host: Host) -> Remote:

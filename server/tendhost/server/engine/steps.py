@@ -9,8 +9,15 @@ from functools import partial
 from tendhost.server.clock import Clock
 from tendhost.server.domain import errors
 from tendhost.server.domain.course import Course
-from tendhost.server.domain.errors import DiskFull, Unhealthy, WindowClosed, WorkError
-from tendhost.server.domain.host import Host, Problem
+from tendhost.server.domain.errors import (
+    DiskFull,
+    Interrupted,
+    Unhealthy,
+    WindowClosed,
+    WorkError,
+)
+from tendhost.server.domain.host import AfterInterruption, Host, Problem
+from tendhost.server.domain.inventory import changed_since
 from tendhost.server.domain.operation import (
     Findings,
     HealthResult,
@@ -19,9 +26,11 @@ from tendhost.server.domain.operation import (
     Outcome,
     StepName,
     UpdateResult,
+    has_applied,
 )
 from tendhost.server.engine import looking
-from tendhost.server.engine.applying import Applied, apply_upgrade, repair
+from tendhost.server.engine.applying import REPAIR, apply_upgrade, repair
+from tendhost.server.engine.following import Following, tidy, under_way
 from tendhost.server.engine.journal import Journal
 from tendhost.server.engine.rebooting import reboot
 from tendhost.server.engine.session import Session
@@ -53,6 +62,8 @@ class StepSettings:
     """From the order to reboot to the first answer of the new boot."""
     verify_timeout: timedelta = timedelta(minutes=2)
     """For a host to be healthy after a change."""
+    gone_timeout: timedelta = timedelta(minutes=30)
+    """For a host to answer again that went silent while a job ran on it."""
 
 
 class Performer:
@@ -90,45 +101,78 @@ class Performer:
     async def _preflight(
         self, operation: Operation, host: Host, session: Session, journal: Journal
     ) -> Outcome:
+        # What an interrupted upgrade left is repaired whenever that is; all else keeps to the window.
+        goes_on = has_applied(operation)
+        if not goes_on:
+            self._require_window(operation, host)
+        wants_packages = operation.kind is OperationKind.UPDATE
+        seen, detail = await self._fit(
+            operation, host, session, journal, may_repair=wants_packages and not operation.dry_run
+        )
+        _raise_first(host.name, seen.problems, packages=wants_packages)
+        if goes_on:
+            self._require_window(operation, host)
+        units = await looking.units(await session.remote(host), host.name)
+        boot = Boot(id=seen.facts.system.boot_id, init_started=seen.facts.init_started)
+        policy = host.config.policy
+        findings = replace(
+            operation.findings,
+            boot_id=str(boot),
+            failed_units=operation.findings.failed_units if goes_on else units.failed,
+            reboot_allowed=self._may_reboot(host),
+            apply_again=policy.after_interruption is AfterInterruption.UPGRADE,
+        )
+        return Outcome(detail=detail, findings=findings)
+
+    def _require_window(self, operation: Operation, host: Host) -> None:
         now = self._clock.now()
         window = host.config.policy.maintenance_window
         if window is not None and not operation.dry_run and not window.contains(now):
             opens = f"{window.next_opening(now):%Y-%m-%d %H:%M} UTC"
             raise WindowClosed(host=host.name, window=str(window), opens=opens)
-        remote = await session.remote(host)
-        seen = await self._fitness(remote, host)
-        detail = "fit for a change"
-        wants_packages = operation.kind is OperationKind.UPDATE
-        broken = _repairable(seen)
-        if broken is not None and wants_packages and not operation.dry_run:
-            seen = await self._repaired(remote, host, broken, journal)
-            detail = f"repaired ({broken}), fit for a change"
-        _raise_first(host.name, seen.problems, packages=wants_packages)
-        units = await looking.units(remote, host.name)
-        boot = Boot(id=seen.facts.system.boot_id, init_started=seen.facts.init_started)
-        findings = replace(
-            operation.findings,
-            boot_id=str(boot),
-            failed_units=units.failed,
-            reboot_allowed=self._may_reboot(host),
-        )
-        return Outcome(detail=detail, findings=findings)
 
-    async def _repaired(
-        self, remote: Remote, host: Host, broken: PackageDatabaseBroken, journal: Journal
-    ) -> Preflight:
-        why_not = await repair(remote, host.name, journal, timeout=self._settings.apply_timeout)
-        seen = await self._fitness(remote, host)
+    async def _fit(
+        self,
+        operation: Operation,
+        host: Host,
+        session: Session,
+        journal: Journal,
+        *,
+        may_repair: bool,
+    ) -> tuple[Preflight, str]:
+        """What is wrong with the host, once what a repair can mend is mended, and what was done."""
+        broken = None
+        if under_way(operation, REPAIR) is None:
+            seen = await self._fitness(session, host)
+            broken = _repairable(seen)
+            if broken is None or not may_repair:
+                return seen, "fit for a change"
+        following = self._following(host, session, journal)
+        why_not = await repair(following, operation, limit=self._settings.apply_timeout)
+        seen = await self._fitness(session, host)
         still = _repairable(seen)
         if still is not None:
-            problem = f"{still}; the repair failed: {why_not or broken}"
+            problem = f"{still}; the repair failed: {why_not or still}"
             raise errors.PackageDatabaseBroken(host=host.name, problem=problem)
-        return seen
+        return seen, f"repaired ({broken or 'an interrupted repair'}), fit for a change"
 
-    async def _fitness(self, remote: Remote, host: Host) -> Preflight:
+    def _following(self, host: Host, session: Session, journal: Journal) -> Following:
+        return Following(
+            store=self._store,
+            clock=self._clock,
+            session=session,
+            host=host,
+            journal=journal,
+            gone_timeout=self._settings.gone_timeout,
+        )
+
+    async def _fitness(self, session: Session, host: Host) -> Preflight:
         timeout = self._settings.lock_timeout + self._settings.query_timeout
         return await looking.preflight(
-            remote, host.name, lock_timeout=self._settings.lock_timeout, timeout=timeout
+            await session.remote(host),
+            host.name,
+            lock_timeout=self._settings.lock_timeout,
+            timeout=timeout,
         )
 
     def _may_reboot(self, host: Host) -> bool:
@@ -136,24 +180,31 @@ class Performer:
         return policy.auto_reboot and policy.allows_change(self._clock.now())
 
     async def _list(self, operation: Operation, host: Host, session: Session) -> Outcome:
+        await tidy(session, host, operation)
         remote = await session.remote(host)
         result = await self._query(remote, host, refresh=True)
         outcome = Outcome(
-            detail=_listed(result),
-            observed=looking.observation(result),
-            findings=self._found(operation.findings, host, result),
+            detail=_listed(result), findings=self._found(operation.findings, host, result)
         )
-        if operation.kind is OperationKind.UPDATE:
-            planned = UpdateResult(planned=result.pending.packages)
-            outcome = replace(outcome, update=planned)
+        if not has_applied(operation):
+            # Else the stored inventory stays what it was before the upgrade that goes on, for the
+            # comparison at its end.
+            outcome = replace(outcome, observed=looking.observation(result))
+            if operation.kind is OperationKind.UPDATE:
+                planned = UpdateResult(planned=result.pending.packages)
+                outcome = replace(outcome, update=planned)
         try:
             _raise_first(host.name, result.problems, packages=True)
             if operation.kind is OperationKind.UPDATE and result.pending.count:
                 await self._require_space(remote, host, result)
         except WorkError as error:
             # What was learnt is true all the same.
-            problem = Problem.of(error)
-            return replace(outcome, problem=problem, needs_person=error.needs_person)
+            return replace(
+                outcome,
+                problem=Problem.of(error),
+                needs_person=error.needs_person,
+                transient=error.transient,
+            )
         return outcome
 
     async def _query(self, remote: Remote, host: Host, *, refresh: bool) -> QueryResult:
@@ -199,25 +250,36 @@ class Performer:
     async def _apply(
         self, operation: Operation, host: Host, session: Session, journal: Journal
     ) -> Outcome:
-        remote = await session.remote(host)
         options = UpgradeOptions(lock_timeout=self._settings.lock_timeout)
-        timeout = self._settings.lock_timeout + self._settings.apply_timeout
-        applied: Applied = await apply_upgrade(remote, host.name, options, journal, timeout=timeout)
+        limit = self._settings.lock_timeout + self._settings.apply_timeout
+        following = self._following(host, session, journal)
+        try:
+            applied = await apply_upgrade(following, operation, options, limit=limit)
+        except Interrupted as error:
+            return Outcome(problem=Problem.of(error), needs_person=True, interrupted=True)
         former = operation.update or UpdateResult()
-        update = replace(former, kept_conffiles=applied.kept_conffiles)
+        kept = dict.fromkeys((*former.kept_conffiles, *applied.kept_conffiles))
+        update = replace(former, kept_conffiles=tuple(kept))
         if applied.error is not None:
-            return Outcome(problem=Problem.of(applied.error), needs_person=True, update=update)
+            return Outcome(
+                problem=Problem.of(applied.error),
+                needs_person=True,
+                transient=applied.transient,
+                update=update,
+            )
         return Outcome(detail=applied.detail, update=update)
 
     async def _reboot_check(self, operation: Operation, host: Host, session: Session) -> Outcome:
         # A new connection: what carried the transaction may be gone, or have been upgraded itself.
         remote = await session.renewed(host)
+        await tidy(session, host, operation)
         result = await self._query(remote, host, refresh=False)
         before = (await self._store.inventory(host.name)).inventory
         after = result.inventory
         # No host is without packages: what could not be read is not known to have changed.
         changes = diff_installed(before.installed, after.installed) if after.installed else ()
         former = operation.update or UpdateResult()
+        changes = changed_since(former.changes, changes)
         return Outcome(
             detail=f"{len(changes)} packages changed; {_reboot_words(result)}",
             observed=looking.observation(result),
@@ -234,7 +296,7 @@ class Performer:
             findings = replace(findings, reboot_ordered_at=self._clock.now())
             ordering = partial(journal.record, findings)
         else:
-            ordering = None  # it is on record: to give it again would be a second reboot
+            ordering = None
         detail = await reboot(
             session,
             host,
@@ -271,11 +333,11 @@ class Performer:
         )
 
     async def _settled(self, remote: Remote, host: Host, *, known: tuple[str, ...]) -> HealthResult:
-        deadline = self._clock.now() + self._settings.verify_timeout
+        deadline = self._clock.elapsed() + self._settings.verify_timeout
         while True:
             units = await looking.units(remote, host.name)
             health = _health(units, known=known)
-            if health.healthy or self._clock.now() >= deadline:
+            if health.healthy or self._clock.elapsed() >= deadline:
                 return health
             await self._clock.sleep(VERIFY_PAUSE)
 

@@ -1,6 +1,7 @@
 """Which boot a host runs, and the order to begin another."""
 
 import re
+import shlex
 from dataclasses import dataclass
 
 from tendhost.server.packages.errors import ParseFailed
@@ -24,11 +25,14 @@ class Boot:
         return f"{self.id}/{self.init_started}"
 
 
+# The name of the first process may hold blanks and parentheses: cut behind the last one.
+_INIT_STARTED = "init_started() { sed 's/.*) //' /proc/1/stat | cut -d ' ' -f 20; }"
+
+
 def boot_script() -> str:
     """The script that asks which boot the host runs."""
-    # The name of the first process may hold blanks and parentheses: cut behind the last one.
     return framed_script(
-        "init_started() { sed 's/.*) //' /proc/1/stat | cut -d ' ' -f 20; }",
+        _INIT_STARTED,
         "part boot_id cat /proc/sys/kernel/random/boot_id",
         "part init_started init_started",
     )
@@ -43,6 +47,17 @@ def parse_boot(output: bytes) -> Boot:
     return Boot(id=boot_id, init_started=parts["init_started"].stdout.strip())
 
 
-def reboot_command() -> str:
-    """The order to reboot: it returns before the host goes down, or the link drops under it."""
-    return "systemctl reboot || shutdown -r now || reboot"
+def reboot_command(boot: str) -> str:
+    """The order to reboot a host that still runs `boot`; one that runs another does nothing.
+
+    So it can be given any number of times, and the host reboots once. It returns before the host goes
+    down, or the link drops under it.
+    """
+    return "\n".join(
+        (
+            _INIT_STARTED,
+            f'[ "$(cat /proc/sys/kernel/random/boot_id)/$(init_started)" = {shlex.quote(boot)} ]'
+            " || exit 0",
+            "systemctl reboot || shutdown -r now || reboot",
+        )
+    )

@@ -41,6 +41,11 @@ class Failure:
     """The packages at fault, where it names them."""
 
     @property
+    def interrupted(self) -> bool:
+        """Whether the package manager was cut off, and left what a repair can finish."""
+        return self.kind in (FailureKind.KILLED, FailureKind.DPKG_INTERRUPTED)
+
+    @property
     def transient(self) -> bool:
         """Whether a later try may succeed without anybody touching the host."""
         return self.kind in TRANSIENT
@@ -111,6 +116,10 @@ _SIGNS = (
         _sign("needs to be reinstalled, but I can't find an archive"),
     ),
     (FailureKind.DISK_FULL, _sign("No space left on device|don't have enough free space")),
+    (
+        FailureKind.KILLED,
+        _sign(r"Sub-process \S*dpkg (?:received signal \d+|exited unexpectedly)"),
+    ),
     (FailureKind.HASH_MISMATCH, _sign("Hash Sum mismatch|File has unexpected size")),
     (FailureKind.FETCH_FAILED, _sign("E: (?:Failed to fetch|Unable to fetch|The repository)")),
 )

@@ -55,6 +55,11 @@ class StatusParser:
     def __init__(self) -> None:
         self._rest = b""
 
+    @property
+    def held(self) -> int:
+        """Bytes of a line that is not complete yet."""
+        return len(self._rest)
+
     def feed(self, data: bytes) -> list[Progress]:
         """The progress that `data` completes. Lines of other kinds are passed over."""
         *lines, rest = (self._rest + data).split(b"\n")

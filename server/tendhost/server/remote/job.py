@@ -33,6 +33,8 @@ REQUEST_TIMEOUT = timedelta(seconds=60)
 """For one request about a job: a loaded single-board computer needs a few seconds for it."""
 LARGEST_PART = 256 * 1024
 """Bytes of the log, and of the status, that one request brings at most."""
+OVERDUE = 124
+"""The exit status of a job that had to be ended, as that of timeout(1)."""
 
 
 class JobState(StrEnum):
@@ -77,7 +79,7 @@ class Report:
 
     state: JobState
     exit_status: int | None = None
-    """Of an ENDED job; 124 or 137 where it was ended for running too long, see timeout(1)."""
+    """Of an ENDED job; OVERDUE where it was ended for running too long."""
     same_boot: bool = True
     """Whether the host still runs the boot in which the job began."""
     log: bytes = b""

@@ -118,10 +118,13 @@ sync claim . 2>/dev/null || sync
 umask 022
 PATH=${PATH:+$PATH:}/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin HOME=${HOME:-/root}
 export PATH HOME
-bounded=
+began=$(date +%s) bounded=
 ! command -v timeout >/dev/null 2>&1 || bounded="timeout -k 60 $limit"
 (cd / && exec $bounded sh "$job/cmd") </dev/null >>status 2>>log
-printf '%-7s\n' "$?" 1<>rc.new
+rc=$?
+# Each timeout(1) tells in its own way that it had to end the command.
+[ "$rc" -lt 124 ] || [ $(($(date +%s) - began)) -lt "$limit" ] || rc=124
+printf '%-7s\n' "$rc" 1<>rc.new
 sync rc.new 2>/dev/null || sync
 mv rc.new rc
 sync . 2>/dev/null

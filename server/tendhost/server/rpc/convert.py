@@ -2,15 +2,24 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tendhost.server.domain import events as domain_events
 from tendhost.server.domain.events import Event
-from tendhost.server.domain.host import Failure, Host, HostConfig, HostStatus, Policy, Problem
+from tendhost.server.domain.host import (
+    AfterInterruption,
+    Failure,
+    Host,
+    HostConfig,
+    HostStatus,
+    Policy,
+    Problem,
+)
 from tendhost.server.domain.inventory import (
     PackageChange,
     PendingPackage,
@@ -54,6 +63,8 @@ def _numbers(kind: type[E], wire: Any) -> Mapping[E, Any]:
 
 
 _HOST_STATE = _numbers(HostState, host_pb2.HostState)
+_AFTER_INTERRUPTION = _numbers(AfterInterruption, host_pb2.AfterInterruption)
+_AFTER_INTERRUPTION_OF = {number: word for word, number in _AFTER_INTERRUPTION.items()}
 _REBOOT_NEED = _numbers(RebootNeed, host_pb2.RebootNeed)
 _OPERATION_KIND = _numbers(OperationKind, operation_pb2.OperationKind)
 _OPERATION_STATUS = _numbers(OperationStatus, operation_pb2.OperationStatus)
@@ -113,7 +124,13 @@ def _policy(message: host_pb2.Policy) -> Policy:
             time_zone=message.maintenance_window.time_zone or "UTC",
         )
     auto_reboot = message.auto_reboot if message.HasField("auto_reboot") else True
-    return Policy(auto_reboot=auto_reboot, maintenance_window=window)
+    return Policy(
+        auto_reboot=auto_reboot,
+        maintenance_window=window,
+        after_interruption=_AFTER_INTERRUPTION_OF.get(
+            message.after_interruption, AfterInterruption.UPGRADE
+        ),
+    )
 
 
 def host_filter(message: host_pb2.HostFilter) -> HostFilter:
@@ -173,7 +190,10 @@ def host_message(host: Host) -> host_pb2.Host:
 
 
 def _config_message(config: HostConfig) -> host_pb2.HostConfig:
-    policy = host_pb2.Policy(auto_reboot=config.policy.auto_reboot)
+    policy = host_pb2.Policy(
+        auto_reboot=config.policy.auto_reboot,
+        after_interruption=_AFTER_INTERRUPTION[config.policy.after_interruption],
+    )
     window = config.policy.maintenance_window
     if window is not None:
         policy.maintenance_window.CopyFrom(
@@ -317,6 +337,7 @@ def _step_message(step: Step) -> operation_pb2.Step:
         started_at=timestamp(step.started_at),
         ended_at=timestamp(step.ended_at),
         detail=step.detail,
+        attempts=step.attempts,
     )
 
 
@@ -443,6 +464,21 @@ def _operation_changed(body: domain_events.OperationChanged) -> event_pb2.Operat
     )
 
 
+def _duration(span: timedelta) -> Duration:
+    message = Duration()
+    message.FromTimedelta(span)
+    return message
+
+
+def _step_retried(body: domain_events.StepRetried) -> event_pb2.StepRetried:
+    return event_pb2.StepRetried(
+        step=_STEP_NAME[body.step],
+        attempt=body.attempt,
+        pause=_duration(body.pause),
+        problem=_problem_message(body.problem),
+    )
+
+
 def _rollout_changed(body: domain_events.RolloutChanged) -> event_pb2.RolloutChanged:
     return event_pb2.RolloutChanged(
         status=_ROLLOUT_STATUS[body.status],
@@ -480,5 +516,6 @@ _BODIES: Mapping[type, tuple[str, Callable[[Any], Any]]] = {
         lambda body: event_pb2.UpdateCompleted(result=_update_message(body.result)),
     ),
     domain_events.OperationChanged: ("operation_changed", _operation_changed),
+    domain_events.StepRetried: ("step_retried", _step_retried),
     domain_events.RolloutChanged: ("rollout_changed", _rollout_changed),
 }

@@ -59,12 +59,18 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     errors.DiskFull: grpc.StatusCode.FAILED_PRECONDITION,
     errors.InventoryFailed: grpc.StatusCode.FAILED_PRECONDITION,
     errors.WindowClosed: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.HostGone: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.JobRefused: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.Superseded: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Interrupted: grpc.StatusCode.FAILED_PRECONDITION,
     errors.RebootFailed: grpc.StatusCode.FAILED_PRECONDITION,
     errors.RebootRefused: grpc.StatusCode.FAILED_PRECONDITION,
     errors.NeverReturned: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.RebootIgnored: grpc.StatusCode.FAILED_PRECONDITION,
     errors.SameBoot: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Unhealthy: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.Restored: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Unexpected: grpc.StatusCode.INTERNAL,
 }
 

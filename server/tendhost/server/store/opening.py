@@ -1,6 +1,7 @@
 """Opening the database file: its folder, its lock, its schema, and what can be wrong with any of them."""
 
 import fcntl
+import logging
 import os
 import sqlite3
 import uuid
@@ -10,7 +11,13 @@ from tendhost.server.domain.errors import ConfigurationError, StoreUnavailable
 from tendhost.server.store import sql
 from tendhost.server.store.migrations import MIGRATIONS, SCHEMA
 
+logger = logging.getLogger(__name__)
+
 LOG_ID = "log_id"
+_WITHOUT_LOG = b"\x01\x01"
+"""The write and read versions, in a database's header, of one that is not in WAL mode."""
+SIDE_FILES = ("-wal", "-shm", "-journal")
+"""How SQLite names what it keeps beside a database."""
 BUSY_MILLISECONDS = 5000
 """How long to wait for another process that has the database open, such as a backup."""
 
@@ -58,6 +65,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     try:
         # SQLite gives its other files the mode of this one.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _drop_log_of_another(path)
         database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             database.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
@@ -74,6 +82,22 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     return database
 
 
+def _drop_log_of_another(path: Path) -> None:
+    """Remove the write-ahead log of the database that `path` was before a copy was put in its place.
+
+    A server that is killed leaves its log. SQLite would write it into any database that it finds beside
+    it, and so ruin a copy. A copy says in its header that it has no such log; a database that the log
+    belongs to never says so.
+    """
+    with path.open("rb") as file:
+        versions = file.read(20)[18:]
+    log = path.with_name(f"{path.name}-wal")
+    if versions == _WITHOUT_LOG and log.exists():
+        logger.warning("the log of a former database was dropped", extra={"database": str(path)})
+        log.unlink()
+        path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
+
+
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """A connection that cannot write."""
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -82,14 +106,18 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     return database
 
 
+def of_newer_version(path: Path, schema: int) -> str:
+    """What is said of a database with a schema that this program does not know."""
+    return (
+        f"{path} was written by a newer tendhost"
+        f" (its schema is {schema}, this program knows {SCHEMA})"
+    )
+
+
 def _migrate(database: sqlite3.Connection, path: Path) -> None:
     (present,) = database.execute("PRAGMA user_version").fetchone()
     if present > SCHEMA:
-        cause = (
-            f"{path} was written by a newer tendhost"
-            f" (its schema is {present}, this program knows {SCHEMA})"
-        )
-        raise StoreUnavailable(cause=cause)
+        raise StoreUnavailable(cause=of_newer_version(path, present))
     for number in range(present, SCHEMA):
         database.execute("BEGIN IMMEDIATE")
         for statement in MIGRATIONS[number]:

@@ -79,7 +79,8 @@ class Change:
     """One transaction.
 
     Values with `revision == 0` are inserted; all others replace the row of that very revision. Every
-    stored value gets the revision that the change reached. A change holds at least one event.
+    stored value gets the revision that the change reached. A change holds at least one event, unless
+    it only settles a restoration that left nothing to do.
     """
 
     events: Sequence[Event]
@@ -93,6 +94,8 @@ class Change:
     log: Sequence[LogChunk] = ()
     request: RequestRecord | None = None
     audit: AuditRecord | None = None
+    settles_restoration: bool = False
+    """Whether `restored_from` is None once this is committed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +248,10 @@ class Store(Protocol):
         `keep_events` events. What has not ended is kept whatever its age. The event log only ever
         loses its beginning, up to the first event that is kept.
         """
+        ...
+
+    async def restored_from(self) -> datetime | None:
+        """When the copy was made that this database was restored from; None once that is settled."""
         ...
 
     async def aclose(self) -> None:

@@ -34,6 +34,7 @@ _KINDS: Mapping[str, type] = {
     "update_progress": events.UpdateProgress,
     "update_completed": events.UpdateCompleted,
     "operation_changed": events.OperationChanged,
+    "step_retried": events.StepRetried,
     "rollout_changed": events.RolloutChanged,
 }
 _KIND_OF = {body: kind for kind, body in _KINDS.items()}

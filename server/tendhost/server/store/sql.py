@@ -13,6 +13,7 @@ SET_META = """
     INSERT INTO meta (key, value) VALUES (?1, ?2)
     ON CONFLICT (key) DO UPDATE SET value = excluded.value
 """
+DELETE_META = "DELETE FROM meta WHERE key = ?1"
 
 INSERT_HOST = """
     INSERT INTO hosts (name, state, reboot_need, labels, revision, document)

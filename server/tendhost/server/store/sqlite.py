@@ -261,6 +261,10 @@ class SqliteStore:
     async def wait_beyond(self, revision: int, *, timeout: timedelta) -> int:
         return await self._tail.wait_beyond(revision, timeout)
 
+    async def restored_from(self) -> datetime | None:
+        with self._errors_told():
+            return writing.restored_from(self._direct)
+
     # --- inside -----------------------------------------------------------------------------------
 
     async def aclose(self) -> None:

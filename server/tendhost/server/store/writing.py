@@ -14,6 +14,8 @@ from tendhost.server.store.protocol import Change, Committed, Conflict, LogChunk
 
 PRUNED_TO = "pruned_to"
 """The key in `meta` of the highest event revision that was pruned."""
+RESTORED = "restored"
+"""The key in `meta` of when the copy was made that this database was restored from."""
 OPERATIONS_AT_ONCE = 200
 EVENTS_AT_ONCE = 10_000
 """What one commit prunes at most, so that nobody else waits long."""
@@ -55,14 +57,7 @@ def write(database: sqlite3.Connection, change: Change) -> Written:
         replace(event, revision=first + position) for position, event in enumerate(change.events)
     )
     database.executemany(sql.INSERT_EVENT, map(rows.event_row, numbered))
-    if change.request is not None:
-        _write_request(database, change.request, revision, numbered[0].at)
-    if change.audit is not None:
-        audit = change.audit
-        at = rows.instant(audit.at)
-        database.execute(
-            sql.INSERT_AUDIT, (revision, at, audit.principal, audit.method, audit.subject)
-        )
+    _write_records(database, change, revision)
     return Written(Committed(revision=revision), numbered)
 
 
@@ -75,6 +70,20 @@ def replayed(database: sqlite3.Connection, request: str, digest: bytes) -> bytes
         raise RequestIdReused(request_id=request)
     answer: bytes = row[1]
     return answer
+
+
+def _write_records(database: sqlite3.Connection, change: Change, revision: int) -> None:
+    """Write what is kept of the change itself."""
+    if change.settles_restoration:
+        database.execute(sql.DELETE_META, (RESTORED,))
+    if change.request is not None:
+        _write_request(database, change.request, revision, change.events[0].at)
+    if change.audit is not None:
+        audit = change.audit
+        at = rows.instant(audit.at)
+        database.execute(
+            sql.INSERT_AUDIT, (revision, at, audit.principal, audit.method, audit.subject)
+        )
 
 
 def _write_request(
@@ -209,6 +218,12 @@ def _last_to_prune(database: sqlite3.Connection, cut: int, keep_events: int) -> 
     aged = current if first_kept is None else first_kept[0] - 1
     last: int = max(aged, current - keep_events)
     return last
+
+
+def restored_from(database: sqlite3.Connection) -> datetime | None:
+    """See Store.restored_from."""
+    row = database.execute(sql.GET_META, (RESTORED,)).fetchone()
+    return datetime.fromisoformat(row[0]) if row else None
 
 
 def pruned_to(database: sqlite3.Connection) -> int:

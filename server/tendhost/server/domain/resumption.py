@@ -1,0 +1,51 @@
+"""Where a retry goes on: at the step that failed where that is sound, else at the beginning.
+
+It is sound where what came before the failed step is known to have been done, and stays done:
+
+    failed at      goes on with
+    apply          the same job, where its end was never seen; else everything from the start, for the
+                   package manager then knows what is still to be done
+    reboot_check   reboot_check
+    reboot         UPDATE: reboot_check, which finds out whether the host came back after all, and so
+                   whether a reboot is still due. REBOOT: the wait for a host that never came back
+    verify         verify
+"""
+
+from dataclasses import replace
+
+from tendhost.server.domain.errors import NeverReturned
+from tendhost.server.domain.operation import Operation, OperationKind, StepName
+
+
+def resuming(failed: Operation, new: Operation) -> Operation:
+    """`new`, an operation on the same host and of the same kind, as one that goes on with `failed`."""
+    step = failed.failed_step
+    if step is None or failed.problem is None or failed.dry_run:
+        return new
+    reason, kind = failed.problem.reason, failed.kind
+    match kind, step.name:
+        case OperationKind.UPDATE, StepName.APPLY if failed.job and not failed.job.concluded:
+            job = replace(failed.job, log_start=0, log_read=0, status_read=0)
+            return replace(
+                _going_on(failed, new, StepName.APPLY), job=job, jobs_begun=failed.jobs_begun
+            )
+        case OperationKind.UPDATE, (StepName.REBOOT_CHECK | StepName.REBOOT):
+            findings = replace(failed.findings, reboot_ordered_at=None)
+            return replace(_going_on(failed, new, StepName.REBOOT_CHECK), findings=findings)
+        case OperationKind.REBOOT, StepName.REBOOT if reason == NeverReturned.reason:
+            return _going_on(failed, new, StepName.REBOOT)
+        case ((OperationKind.UPDATE | OperationKind.REBOOT), StepName.VERIFY):
+            return _going_on(failed, new, StepName.VERIFY)
+        case _:
+            return new
+
+
+def _going_on(failed: Operation, new: Operation, step: StepName) -> Operation:
+    return replace(
+        new,
+        resumes=failed.id,
+        resume_at=step,
+        findings=failed.findings,
+        update=failed.update,
+        epoch=failed.epoch + 1,
+    )

@@ -1,0 +1,275 @@
+"""Carries out a job on a host to its end, through lost links, restarts of the server, and silence."""
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from tendhost.server.clock import Clock
+from tendhost.server.domain.backoff import Backoff
+from tendhost.server.domain.errors import (
+    HostGone,
+    HostKeyChanged,
+    Interrupted,
+    JobRefused,
+    KeyUnusable,
+    Superseded,
+    WorkError,
+    WorkTimeout,
+)
+from tendhost.server.domain.events import HostConnected, HostDisconnected, UpdateProgress
+from tendhost.server.domain.host import Host
+from tendhost.server.domain.operation import JobRecord, Operation
+from tendhost.server.engine.journal import Journal
+from tendhost.server.engine.session import Session
+from tendhost.server.failpoints import reached
+from tendhost.server.packages.progress import Progress, StatusParser
+from tendhost.server.remote import job as jobs
+from tendhost.server.remote.job import OVERDUE, Job, JobState, Position, Report
+from tendhost.server.remote.protocol import Remote
+from tendhost.server.store.protocol import Store
+
+REMEMBERED = 4 * 1024 * 1024
+"""Bytes of output in which reasons and kept files are looked for; the log holds all of it."""
+SHORTEST_PAUSE = timedelta(milliseconds=250)
+NEWS_PAUSE = timedelta(milliseconds=500)
+LONGEST_PAUSE = timedelta(seconds=2)
+"""Between two looks at a job: short at first and while it has something to say."""
+STARTS = 10
+"""So often a job is started that no wrapper begins, before the host is believed unable to."""
+RECONNECTING = Backoff(
+    first=timedelta(seconds=1), longest=timedelta(seconds=30), attempts=1_000_000
+)
+_FINAL = (HostKeyChanged, KeyUnusable, Superseded)
+"""What does not pass while one waits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A job that has come to its end by itself, and the last it said."""
+
+    exit_status: int
+    output: str
+    job: Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Following:
+    """What jobs are carried out with."""
+
+    store: Store
+    clock: Clock
+    session: Session
+    host: Host
+    journal: Journal
+    gone_timeout: timedelta
+    """How long the host may be silent before it is given up."""
+
+
+async def carry_out(
+    following: Following, operation: Operation, kind: str, command: str, *, limit: timedelta
+) -> Ended:
+    """Run `command` on the host as a job of `kind`; go on with the one that is under way, if any.
+
+    Raises Interrupted (it was killed, or the host went down under it), WorkTimeout (it took longer
+    than `limit`), HostGone, JobRefused, HostKeyChanged, KeyUnusable, Superseded.
+    """
+    fresh = under_way(operation, kind) is None
+    if fresh:
+        operation = await following.journal.begin_job(kind)
+        reached("job.recorded")
+    record = operation.job
+    assert record is not None, "a job is on record before it begins"
+    said = b""
+    if record.log_read:
+        skipped = max(0, record.log_read - REMEMBERED)
+        said = await following.store.log(
+            operation.id, offset=record.log_start + skipped, limit=REMEMBERED
+        )
+    job = _job(following.host, operation, record, command, limit)
+    return await _Follower(following, job, record, said, fresh=fresh).to_the_end()
+
+
+def under_way(operation: Operation, kind: str) -> JobRecord | None:
+    """The operation's job of `kind` whose end is not on record, if there is one."""
+    record = operation.job
+    if record is None or record.concluded or not record.name.startswith(f"{kind}-"):
+        return None
+    return record
+
+
+async def tidy(session: Session, host: Host, operation: Operation) -> None:
+    """Remove what the operation's jobs left on the host, once the end of the last is on record.
+
+    Raises WorkError where the host cannot be asked.
+    """
+    record = operation.job
+    if record is not None and record.concluded:
+        await clean_up(session, host, _job(host, operation, record))
+
+
+async def clean_up(session: Session, host: Host, job: Job) -> None:
+    """Remove the folder of a job's operation. Raises as `tidy`."""
+    try:
+        await jobs.clean(await session.remote(host), job)
+    except (JobRefused, Superseded):
+        return  # a leftover harms nobody, and goes with the others after a month
+    reached("job.cleaned")
+
+
+def _job(
+    host: Host,
+    operation: Operation,
+    record: JobRecord,
+    command: str = "",
+    limit: timedelta = timedelta(),
+) -> Job:
+    return Job(
+        host=host.name,
+        operation=record.operation,
+        name=record.name,
+        epoch=operation.epoch,
+        command=command,
+        limit=limit,
+    )
+
+
+class _Follower:
+    """One job, followed from wherever it stands."""
+
+    def __init__(
+        self, following: Following, job: Job, record: JobRecord, said: bytes, *, fresh: bool
+    ) -> None:
+        self._with = following
+        self._job = job
+        self._record = record
+        self._never_seen = fresh
+        self._output = bytearray(said)
+        self._parser = StatusParser()
+        self._last_step = ("", "")
+        self._position = Position(log=record.log_read, status=record.status_read)
+        self._heard = following.clock.elapsed()
+        self._away = False
+
+    async def to_the_end(self) -> Ended:
+        report = await self._asked(jobs.attach)
+        reached("job.prepared")
+        pause, starts = SHORTEST_PAUSE, 0
+        while True:
+            news = self._take(report)
+            if report.state is JobState.ENDED and not report.more:
+                reached("job.ended")
+                self._conclude()
+                return self._ended(report)
+            if report.state is JobState.DEAD and not report.more:
+                self._conclude()
+                raise self._interrupted(report)
+            if report.more:
+                report = await self._asked(jobs.poll)
+                continue
+            if report.state in (JobState.ABSENT, JobState.PREPARED):
+                if starts == STARTS:
+                    raise JobRefused(host=self._job.host, problem="the host does not begin it")
+                if starts or report.state is JobState.PREPARED:
+                    await self._with.clock.sleep(pause)
+                starts += 1
+                report = await self._asked(jobs.start)
+                continue
+            pause = NEWS_PAUSE if news else min(pause * 2, LONGEST_PAUSE)
+            await self._with.clock.sleep(pause)
+            report = await self._asked(jobs.poll)
+            reached("job.polled")
+
+    def _take(self, report: Report) -> bool:
+        """Note what the report brings; whether it brings anything."""
+        if report.state is JobState.ABSENT and self._position != Position():
+            self._conclude()
+            cause = "the host knows nothing of it any more"
+            raise Interrupted(host=self._job.host, step=self._job.name, cause=cause)
+        if report.state not in (JobState.ABSENT, JobState.PREPARED):
+            self._never_seen = False
+        if not report.log and not report.status:
+            return False
+        self._position = Position(
+            log=self._position.log + len(report.log),
+            status=self._position.status + len(report.status),
+        )
+        self._output += report.log
+        del self._output[:-REMEMBERED]
+        steps = [step for step in self._parser.feed(report.status) if self._is_news(step)]
+        self._record = replace(
+            self._record,
+            log_read=self._position.log,
+            status_read=self._position.status - self._parser.held,
+        )
+        progress = [
+            UpdateProgress(package=s.package, percent=s.percent, phase=str(s.phase)) for s in steps
+        ]
+        self._with.journal.followed(self._record, words=report.log, progress=progress)
+        return True
+
+    def _conclude(self) -> None:
+        self._record = replace(self._record, concluded=True)
+        self._with.journal.followed(self._record, words=b"", progress=())
+
+    def _is_news(self, step: Progress) -> bool:
+        # Several lines tell of one package in one phase; the first is enough, but a download has
+        # no package, so there the percents are the news.
+        seen = (step.package or f"{step.percent:.0f}", str(step.phase))
+        news, self._last_step = seen != self._last_step, seen
+        return news
+
+    def _ended(self, report: Report) -> Ended:
+        status = report.exit_status
+        assert status is not None, "an ended job has an exit status"
+        if status == OVERDUE:
+            seconds = self._job.limit.total_seconds()
+            raise WorkTimeout(host=self._job.host, what=self._job.name, seconds=seconds)
+        output = self._output.decode("utf-8", "replace").replace("\r\n", "\n")
+        return Ended(exit_status=status, output=output, job=self._job)
+
+    def _interrupted(self, report: Report) -> Interrupted:
+        cause = "it was killed" if report.same_boot else "the host went down in the middle of it"
+        return Interrupted(host=self._job.host, step=self._job.name, cause=cause)
+
+    async def _asked(self, ask: Callable[[Remote, Job, Position], Awaitable[Report]]) -> Report:
+        """What the host answers, however long it takes to reach it, within the bound."""
+        clock, attempt = self._with.clock, 0
+        while True:
+            try:
+                remote = await self._with.session.remote(self._with.host)
+                report = await ask(remote, self._job, self._position)
+            except _FINAL:
+                raise
+            except WorkError as error:
+                if isinstance(error, JobRefused) and self._never_seen:
+                    raise
+                await self._with.session.close()
+                self._told_away(error)
+                silent = clock.elapsed() - self._heard
+                if silent >= self._with.gone_timeout:
+                    raise self._gone(error, silent) from error
+                attempt += 1
+                pause = RECONNECTING.pause(attempt, random.random())  # noqa: S311 (no secret)
+                assert pause is not None
+                await clock.sleep(pause)
+            else:
+                self._told_back()
+                return report
+
+    def _told_away(self, error: WorkError) -> None:
+        if not self._away:
+            self._away = True
+            self._with.journal.told(HostDisconnected(reason=str(error)))
+
+    def _told_back(self) -> None:
+        self._heard = self._with.clock.elapsed()
+        if self._away:
+            self._away = False
+            self._with.journal.told(HostConnected())
+
+    def _gone(self, error: WorkError, silent: timedelta) -> HostGone:
+        seconds = round(silent.total_seconds())
+        return HostGone(
+            host=self._job.host, step=self._job.name, seconds=seconds, problem=str(error)
+        )
