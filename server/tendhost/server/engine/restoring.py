@@ -1,0 +1,134 @@
+"""What a database that was restored from a copy is told before anything in it is taken up.
+
+It is older than the truth: what was unfinished in it may have ended since, and must not be done twice.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from tendhost.server.clock import Clock
+from tendhost.server.domain.course import Course, refused
+from tendhost.server.domain.errors import Restored
+from tendhost.server.domain.events import (
+    Event,
+    HostDisconnected,
+    OperationChanged,
+    RolloutChanged,
+    StateChanged,
+)
+from tendhost.server.domain.host import Host, Problem
+from tendhost.server.domain.operation import (
+    Operation,
+    OperationKind,
+    OperationStatus,
+    StepName,
+    StepStatus,
+)
+from tendhost.server.domain.rollout import Rollout, RolloutStatus
+from tendhost.server.store.protocol import Change, Store
+
+logger = logging.getLogger(__name__)
+
+PAGE = 1000
+_CHANGING = frozenset({OperationKind.UPDATE, OperationKind.REBOOT})
+
+
+async def settle_restoration(*, store: Store, clock: Clock) -> None:
+    """End every unfinished operation of a restored database, and pause its rollouts, in one change."""
+    copied_at = await store.restored_from()
+    if copied_at is None:
+        return
+    now = clock.now()
+    operations: list[Operation] = []
+    hosts: list[Host] = []
+    events: list[Event] = []
+    for operation in await store.unfinished_operations():
+        problem = _problem(operation, copied_at)
+        if operation.status is OperationStatus.QUEUED:
+            failed, event = refused(operation, problem, now)
+            operations.append(failed)
+            events.append(event)
+            continue
+        course = broken_off(operation, await store.host(operation.host), problem, now)
+        operations.append(course.operation)
+        hosts.append(course.host)
+        events.extend(course.events)
+    rollouts = [replace(r, status=RolloutStatus.PAUSED) for r in await _running_rollouts(store)]
+    events.extend(_told(rollout, now) for rollout in rollouts)
+    change = Change(
+        events=events,
+        hosts=hosts,
+        operations=operations,
+        rollouts=rollouts,
+        settles_restoration=True,
+    )
+    await store.commit(change)
+    logger.warning(
+        "the database was restored from a copy",
+        extra={
+            "copied_at": copied_at.isoformat(),
+            "ended_operations": len(operations),
+            "paused_rollouts": len(rollouts),
+        },
+    )
+
+
+def broken_off(operation: Operation, host: Host, problem: Problem, now: datetime) -> Course:
+    """A running operation that ends where it stands, and its host: failed if it was to be changed."""
+    current = operation.current
+    assert current is not None, "a running operation has a step under way"
+    step = replace(current, status=StepStatus.FAILED, ended_at=now, detail=problem.message)
+    failed = replace(
+        operation,
+        status=OperationStatus.FAILED,
+        ended_at=now,
+        problem=problem,
+        steps=(*operation.steps[:-1], step),
+    )
+    course = Course(operation=failed, host=host)
+    course = course.told(
+        OperationChanged(kind=failed.kind, status=failed.status, message=problem.message), now
+    )
+    if current.name is not StepName.CONNECT:
+        course = course.told(HostDisconnected(reason="the operation ended"), now)
+    if operation.kind in _CHANGING and not operation.dry_run:
+        return _moved(course, host.failed(step=str(step.name), problem=problem, now=now), now)
+    troubled = host.troubled(problem)
+    return replace(course, host=troubled).triggered(troubled.resting_trigger, now)
+
+
+def _moved(course: Course, host: Host, now: datetime) -> Course:
+    assert host.status.failure is not None, "the host has failed"
+    changed = StateChanged(
+        origin=course.host.status.state,
+        to=host.status.state,
+        cause=host.status.failure.problem.message,
+    )
+    return replace(course, host=host).told(changed, now)
+
+
+def _problem(operation: Operation, copied_at: datetime) -> Problem:
+    at = copied_at.astimezone(UTC).isoformat(timespec="seconds")
+    return Problem.of(Restored(host=operation.host, copied_at=at))
+
+
+async def _running_rollouts(store: Store) -> Sequence[Rollout]:
+    found: list[Rollout] = []
+    while True:
+        before = found[-1].id if found else ""
+        page = await store.rollouts(statuses=(RolloutStatus.RUNNING,), before=before, limit=PAGE)
+        found.extend(page.items)
+        if not page.more:
+            return found
+
+
+def _told(rollout: Rollout, now: datetime) -> Event:
+    body = RolloutChanged(
+        status=rollout.status,
+        progress=rollout.progress,
+        batch=rollout.batch,
+        batches=rollout.batches,
+    )
+    return Event(at=now, body=body, rollout=rollout.id)
