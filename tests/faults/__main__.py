@@ -1,0 +1,44 @@
+"""`python -m tests.faults`: carries out the fault suite and prints what it counted."""
+
+import argparse
+import asyncio
+import random
+import sys
+from collections.abc import Mapping, Sequence
+
+from tests.faults.catalogue import SCENARIOS, batches_of
+from tests.faults.report import show
+from tests.faults.suite import Tally, carry_out
+
+RUNS = 200
+
+
+def main() -> int:
+    """Exit status: 0 all is well, 1 something was found that must not be, 2 a wrong command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--runs", type=int, default=RUNS, help="updates under a killed server")
+    parser.add_argument("--seed", type=int, default=random.randrange(10_000))  # noqa: S311 (no secret)
+    parser.add_argument("--only", metavar="NAME[:BATCH]", help=f"one of {', '.join(SCENARIOS)}")
+    chosen = parser.parse_args()
+    name, _, batch = (chosen.only or "").partition(":")
+    if name and name not in SCENARIOS or batch and not batch.isdecimal():
+        parser.error(f"there is no scenario {chosen.only}")
+    wanted = {name: [int(batch)]} if batch else batches_of(name, chosen.runs)
+    print(f"seed {chosen.seed}", file=sys.stderr, flush=True)
+    tallies = asyncio.run(_carried_out(wanted, chosen.seed))
+    show(tallies)
+    return 1 if any(tally.counts.total() for tally in tallies) else 0
+
+
+async def _carried_out(wanted: Mapping[str, Sequence[int]], seed: int) -> Sequence[Tally]:
+    return [
+        await carry_out(SCENARIOS[name], batches, seed, _say) for name, batches in wanted.items()
+    ]
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""Every scenario by name, and how many batches of it a run of the suite has."""
+
+from collections.abc import Mapping, Sequence
+
+from tests.faults import scenarios
+from tests.faults.ground import AT_ONCE, Terrain
+from tests.faults.scenarios import Scenario
+
+SCENARIOS: Mapping[str, Scenario] = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario(name="kill_server", batch=scenarios.kill_server),
+        Scenario(name="link", batch=scenarios.link, terrain=Terrain(cable=True)),
+        Scenario(name="reboot", batch=scenarios.reboot),
+        Scenario(name="same_request", batch=scenarios.same_request),
+    )
+}
+SHARES: Mapping[str, float] = {"kill_server": 1, "link": 0.25, "reboot": 0.2}
+"""Of the runs that are asked for; of each other scenario there are fewer."""
+OTHERS = 0.04
+
+
+def batches_of(only: str, runs: int) -> Mapping[str, Sequence[int]]:
+    """The numbers of the batches for `runs` updates under a killed server; of one scenario, or all."""
+    return {
+        name: range(max(1, round(runs * SHARES.get(name, OTHERS) / AT_ONCE)))
+        for name in SCENARIOS
+        if only in ("", name)
+    }

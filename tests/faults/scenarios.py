@@ -1,0 +1,174 @@
+"""The scenarios that end well: the server is killed, a link breaks, a host goes down, a client repeats itself."""
+
+import asyncio
+import itertools
+import random
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from tendhost.server.failpoints import POINTS
+from tendhost.v1 import host_service_pb2
+from tests.faults.batch import Outcome, Run, Updates, carry_out
+from tests.faults.ground import Ground, Terrain
+from tests.faults.judging import Finding, Kind
+from tests.fleet import Host
+
+# How often a point is reached in a batch of four updates, more or less; a number beyond that is no
+# fault, one that is too small leaves the later half of the operations in peace.
+REACHED: dict[str, int] = {"store.before_commit": 40, "store.after_commit": 40}
+REACHED_OF_STEPS = 24
+REACHED_OF_POLLS = 12
+REACHED_BY_EACH_HOST = 4
+UPDATE_SECONDS = 7.0
+"""In which a batch without a fault is done, more or less."""
+IN_POST_INSTALL = "until [ -e /run/tb-slow-running ]; do sleep 0.02; done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """A kind of fault, and how a batch with it is carried out."""
+
+    name: str
+    batch: Callable[[Ground, int, random.Random, list[str]], Awaitable[list[Outcome]]]
+    """Of a ground, the number of the batch, and what is random in it; notes down what it did."""
+    terrain: Terrain = field(default_factory=Terrain)
+
+
+async def kill_server(
+    ground: Ground, number: int, rng: random.Random, did: list[str]
+) -> list[Outcome]:
+    """Even batches kill the server at a failpoint, odd ones at some instant; some do it once more."""
+    # Shuffled without the batch's own chance: a lap of batches is at every point once.
+    lap, place = divmod(number // 2, len(POINTS))
+    points = random.Random(lap).sample(POINTS, len(POINTS))  # noqa: S311 (no secret)
+    point = points[place] if number % 2 == 0 else ""
+    again = rng.choice(POINTS) if rng.random() < 0.3 else ""
+    first, second = _armed(point, rng), _armed(again, rng)
+    instant = rng.uniform(0, UPDATE_SECONDS)
+    did.append(f"killed at {first or f'{instant:.2f} s'}" + (f", then {second}" if second else ""))
+    rebooting = f"{point}{again}".find("reboot.") >= 0 or rng.random() < 0.25
+    runs = [
+        Run(host=host, rebooting=rebooting, slow_seconds=rng.randint(0, 2)) for host in ground.hosts
+    ]
+
+    async def trouble(updates: Updates) -> None:
+        if not first:
+            await asyncio.sleep(instant)
+            await ground.server.restart(second)
+        elif await _died(ground, updates):
+            await ground.server.start(second)
+        if second and await _died(ground, updates):
+            await ground.server.start()
+
+    if first:
+        await ground.server.restart(first)
+    return await carry_out(ground, runs, trouble, rng)
+
+
+def _armed(point: str, rng: random.Random) -> str:
+    if not point:
+        return ""
+    kind = point.partition(".")[0]
+    times = {"store": 40, "step": 24}.get(kind, 12 if point == "job.polled" else 4)
+    return f"{point}@{rng.randint(1, times)}"
+
+
+async def _died(ground: Ground, updates: Updates) -> bool:
+    """Whether the server dies before the updates come to their end."""
+    dying = asyncio.create_task(ground.server.ended())
+    try:
+        await asyncio.wait({dying, updates.ending}, return_when=asyncio.FIRST_COMPLETED)
+        if dying.done():
+            await dying
+        return dying.done()
+    finally:
+        dying.cancel()
+
+
+async def link(ground: Ground, number: int, rng: random.Random, did: list[str]) -> list[Outcome]:
+    """Each host's link is reset, swallows everything, or is slow and lossy, for a while."""
+    runs = [
+        Run(host=host, rebooting=False, slow_seconds=rng.randint(1, 3)) for host in ground.hosts
+    ]
+    ways = rng.sample(("reset", "drop", "wire", rng.choice(("reset", "drop"))), len(runs))
+    instants = [rng.uniform(0, UPDATE_SECONDS) for _ in runs]
+    lengths = [rng.uniform(0.1, 4) if way == "reset" else rng.uniform(2, 12) for way in ways]
+    did.extend(
+        f"{run.host.name}: {way} at {instant:.2f} s for {length:.2f} s"
+        for run, way, instant, length in zip(runs, ways, instants, lengths, strict=True)
+    )
+
+    async def trouble(_: Updates) -> None:
+        await asyncio.gather(*map(_disturbed, ground.hosts, ways, instants, lengths))
+
+    return await carry_out(ground, runs, trouble, rng)
+
+
+async def _disturbed(host: Host, way: str, instant: float, length: float) -> None:
+    await asyncio.sleep(instant)
+    if way == "wire":
+        host.knobs.wire(delay_ms=300, loss=0.05)
+        await asyncio.sleep(length)
+        host.knobs.wire()
+        return
+    await asyncio.to_thread(host.set_link, "reset" if way == "reset" else "drop")
+    await asyncio.sleep(length)
+    await asyncio.to_thread(host.set_link, "up")
+
+
+async def reboot(ground: Ground, number: int, rng: random.Random, did: list[str]) -> list[Outcome]:
+    """Each host is rebooted, or loses its power for a while, while a post-install runs."""
+    # Long enough that it cannot end before the host is down; the repair finds it shortened.
+    runs = [
+        Run(host=host, rebooting=rng.random() < 0.25, slow_seconds=60, downs=1)
+        for host in ground.hosts
+    ]
+    pauses = [rng.uniform(0, 1.5) for _ in runs]
+    darks = [rng.uniform(0, 3) if rng.random() < 0.5 else None for _ in runs]
+    did.extend(
+        f"{run.host.name}: {'reboot' if dark is None else f'power cut for {dark:.2f} s'}"
+        f" {pause:.2f} s into the post-install"
+        for run, pause, dark in zip(runs, pauses, darks, strict=True)
+    )
+
+    async def trouble(_: Updates) -> None:
+        await asyncio.gather(*map(_downed, ground.hosts, pauses, darks))
+
+    return await carry_out(ground, runs, trouble, rng)
+
+
+async def _downed(host: Host, pause: float, dark: float | None) -> None:
+    await asyncio.to_thread(host.run, IN_POST_INSTALL, timeout=90, check=True)
+    await asyncio.to_thread(host.run, "echo 0.5 >/etc/tb-slow-seconds", check=True)
+    await asyncio.sleep(pause)
+    boots = host.boot_count + 1
+    if dark is None:
+        await asyncio.to_thread(host.run, "systemctl reboot")
+    else:
+        await asyncio.to_thread(host.power_cut)
+        await asyncio.sleep(dark)
+        await asyncio.to_thread(host.power_on)
+    await asyncio.to_thread(host.wait_up, boots=boots)
+
+
+async def same_request(
+    ground: Ground, number: int, rng: random.Random, did: list[str]
+) -> list[Outcome]:
+    """Fifty clients send one request at once, for each host."""
+    runs = [Run(host=host, rebooting=False, slow_seconds=0) for host in ground.hosts]
+    did.append("50 times the same request")
+    spare: list[Finding] = []
+
+    async def trouble(updates: Updates) -> None:
+        daemon = ground.daemon
+        for host, id in zip(ground.hosts, updates.request_ids, strict=True):
+            request = host_service_pb2.StartUpdateRequest(name=host.name, request_id=id)
+            answers = await asyncio.gather(*(daemon.hosts.StartUpdate(request) for _ in range(50)))
+            different = {answer.SerializeToString(deterministic=True) for answer in answers}
+            if len(different) > 1:
+                words = f"{host.name}: {len(different)} different answers to one request"
+                spare.append(Finding(kind=Kind.DOUBLE_TRANSACTION, words=words))
+
+    outcomes = await carry_out(ground, runs, trouble, rng)
+    return [*outcomes, *(Outcome(run=runs[0], findings=spare) for _ in spare[:1])]
