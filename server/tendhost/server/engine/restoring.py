@@ -32,6 +32,9 @@ from tendhost.server.store.protocol import Change, Store
 logger = logging.getLogger(__name__)
 
 PAGE = 1000
+EPOCHS_PASSED_OVER = 1000
+"""More than servers and jobs can have used up since the copy: a retry that goes back to a job on the host
+would else be taken for a server that has lost the operation."""
 _CHANGING = frozenset({OperationKind.UPDATE, OperationKind.REBOOT})
 
 
@@ -86,6 +89,7 @@ def broken_off(operation: Operation, host: Host, problem: Problem, now: datetime
         ended_at=now,
         problem=problem,
         steps=(*operation.steps[:-1], step),
+        epoch=operation.epoch + EPOCHS_PASSED_OVER,
     )
     course = Course(operation=failed, host=host)
     course = course.told(
