@@ -44,3 +44,17 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
 async def store(database: Database) -> AsyncIterator[Store]:
     async with database.opened() as store:
         yield store
+
+
+@pytest.fixture
+def path(database: Database) -> Path:
+    """The file of a database that is one."""
+    return Path(database.address)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where a copy goes, under a name that an address would have to escape."""
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    return folder / "fleet?50%.db"
