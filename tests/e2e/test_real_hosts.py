@@ -1,7 +1,6 @@
 """The whole way, against real hosts: real sshd, apt, dpkg and reboots."""
 
 import asyncio
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import grpc
@@ -16,21 +15,6 @@ pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
 SUCCEEDED = operation_pb2.OPERATION_STATUS_SUCCEEDED
 FAILED = operation_pb2.OPERATION_STATUS_FAILED
 KEPT_BACK = {"tb-held", "tb-conflict", "tb-phased"}
-
-
-@pytest.fixture
-def make_fleet() -> Iterator[Callable[..., Fleet]]:
-    fleets: list[Fleet] = []
-
-    def make(*specs: HostSpec) -> Fleet:
-        fleet = Fleet(list(specs))
-        fleet.start()
-        fleets.append(fleet)
-        return fleet
-
-    yield make
-    for fleet in fleets:
-        fleet.stop()
 
 
 async def registered(server: Daemon, fleet: Fleet, **config) -> None:

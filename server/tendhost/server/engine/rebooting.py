@@ -47,8 +47,8 @@ async def reboot(
     as it was), NeverReturned, HostKeyChanged.
     """
     began = clock.elapsed()
-    await _order(session, host, boot_before, ordering)
-    wait = _Wait(session=session, host=host, boot_before=boot_before, clock=clock)
+    dropped = await _order(session, host, boot_before, ordering)
+    wait = _Wait(session=session, host=host, boot_before=boot_before, clock=clock, dropped=dropped)
     pause = FIRST_PAUSE
     while clock.elapsed() - began < timeout:
         await clock.sleep(pause)
@@ -72,10 +72,10 @@ class _Wait:
     host: Host
     boot_before: str
     clock: Clock
+    dropped: bool
+    """Whether it was away at any time."""
     away: WorkError | None = None
     """Why it does not answer at present."""
-    dropped: bool = False
-    """Whether it was away at any time."""
 
     async def is_over(self) -> bool:
         try:
@@ -107,12 +107,13 @@ class _Wait:
 
 async def _order(
     session: Session, host: Host, boot_before: str, ordering: Callable[[], Awaitable[None]] | None
-) -> None:
+) -> bool:
+    """Give the order; whether the link dropped under it."""
     try:
         remote = await session.remote(host)
     except WorkError as error:
         if ordering is None:
-            return  # on its way down, it seems
+            return True  # on its way down, it seems
         problem = f"the order to reboot could not be given: {error}"
         raise RebootRefused(host=host.name, problem=problem) from error
     if ordering is not None:
@@ -122,10 +123,11 @@ async def _order(
         done = await remote.run(reboot_command(boot_before), timeout=ORDER_TIMEOUT, privileged=True)
     except (LinkLost, WorkTimeout):
         await session.close()
-        return  # it went down under the order
+        return True
     reached("reboot.ordered")
     # 255 is what ssh itself, and a shell that is killed on the way down, end with.
     if done.exit_status not in (0, 255) and done.exit_status < 128:
         said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
         problem = f"refused to reboot (exit {done.exit_status}): {said}"
         raise RebootRefused(host=host.name, problem=problem)
+    return False

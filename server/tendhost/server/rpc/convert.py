@@ -326,6 +326,7 @@ def operation_message(operation: Operation) -> operation_pb2.Operation:
         update=_update_message(operation.update, dry_run=operation.dry_run),
         health=_health_message(operation.health) if operation.update is None else None,
         log_size=operation.log_size,
+        resumes_operation_id=operation.resumes,
         revision=operation.revision,
     )
 
