@@ -17,11 +17,11 @@ def main() -> int:
     """Exit status: 0 all is well, 1 something was found that must not be, 2 a wrong command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--runs", type=int, default=RUNS, help="updates under a killed server")
-    parser.add_argument("--seed", type=int, default=random.randrange(10_000))  # noqa: S311 (no secret)
+    parser.add_argument("--seed", type=int, default=random.randrange(10_000))
     parser.add_argument("--only", metavar="NAME[:BATCH]", help=f"one of {', '.join(SCENARIOS)}")
     chosen = parser.parse_args()
     name, _, batch = (chosen.only or "").partition(":")
-    if name and name not in SCENARIOS or batch and not batch.isdecimal():
+    if (name and name not in SCENARIOS) or (batch and not batch.isdecimal()):
         parser.error(f"there is no scenario {chosen.only}")
     wanted = {name: [int(batch)]} if batch else batches_of(name, chosen.runs)
     print(f"seed {chosen.seed}", file=sys.stderr, flush=True)

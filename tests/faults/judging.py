@@ -48,7 +48,7 @@ class Expected:
     """What the scenario allows of one run."""
 
     packages: Sequence[str]
-    status: operation_pb2.OperationStatus = SUCCEEDED
+    status: operation_pb2.OperationStatus.ValueType = SUCCEEDED
     reason: str = ""
     """Of the problem that an operation must end with; empty: no problem."""
     downs: int = 0

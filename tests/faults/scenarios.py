@@ -1,11 +1,10 @@
 """The scenarios that end well: the server is killed, a link breaks, a host goes down, a client repeats itself."""
 
 import asyncio
-import itertools
 import random
-import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from tendhost.server.failpoints import POINTS
 from tendhost.v1 import host_service_pb2
@@ -16,9 +15,7 @@ from tests.fleet import Host
 
 # How often a point is reached in a batch of four updates, more or less; a number beyond that is no
 # fault, one that is too small leaves the later half of the operations in peace.
-REACHED: dict[str, int] = {"store.before_commit": 40, "store.after_commit": 40}
-REACHED_OF_STEPS = 24
-REACHED_OF_POLLS = 12
+REACHED = {"store": 40, "step": 24, "job.polled": 12}
 REACHED_BY_EACH_HOST = 4
 UPDATE_SECONDS = 7.0
 """In which a batch without a fault is done, more or less."""
@@ -41,7 +38,7 @@ async def kill_server(
     """Even batches kill the server at a failpoint, odd ones at some instant; some do it once more."""
     # Shuffled without the batch's own chance: a lap of batches is at every point once.
     lap, place = divmod(number // 2, len(POINTS))
-    points = random.Random(lap).sample(POINTS, len(POINTS))  # noqa: S311 (no secret)
+    points = random.Random(lap).sample(POINTS, len(POINTS))
     point = points[place] if number % 2 == 0 else ""
     again = rng.choice(POINTS) if rng.random() < 0.3 else ""
     first, second = _armed(point, rng), _armed(again, rng)
@@ -69,8 +66,7 @@ async def kill_server(
 def _armed(point: str, rng: random.Random) -> str:
     if not point:
         return ""
-    kind = point.partition(".")[0]
-    times = {"store": 40, "step": 24}.get(kind, 12 if point == "job.polled" else 4)
+    times = REACHED.get(point) or REACHED.get(point.partition(".")[0], REACHED_BY_EACH_HOST)
     return f"{point}@{rng.randint(1, times)}"
 
 
@@ -78,7 +74,8 @@ async def _died(ground: Ground, updates: Updates) -> bool:
     """Whether the server dies before the updates come to their end."""
     dying = asyncio.create_task(ground.server.ended())
     try:
-        await asyncio.wait({dying, updates.ending}, return_when=asyncio.FIRST_COMPLETED)
+        both: set[asyncio.Future[Any]] = {dying, updates.ending}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if dying.done():
             await dying
         return dying.done()

@@ -25,6 +25,7 @@ from tests.e2e.daemon import Daemon
 T = TypeVar("T")
 
 START_SECONDS = 60.0
+RETRY_SECONDS = 0.1
 # Calls wait for a server that is being restarted, instead of failing, and look for it often.
 CHANNEL_OPTIONS = (
     ("grpc.service_config", '{"methodConfig":[{"name":[{}],"waitForReady":true}]}'),
@@ -74,7 +75,7 @@ class Server:
     ) -> None:
         if self._process is not None:
             await self.kill()
-        await self._channel.close()
+        await self._channel.close(None)
 
     @property
     def process(self) -> asyncio.subprocess.Process:
@@ -138,8 +139,8 @@ class Server:
 
     def _command(self) -> tuple[str, ...]:
         state = str(self._conditions.state)
-        words = (sys.executable, "-m", "tendhost.server.main", "--listen", self._address)
-        words += ("--state-dir", state)
+        serving = (sys.executable, "-m", "tendhost.server.main", "--listen", self._address)
+        words = (*serving, "--state-dir", state)
         if not self._conditions.state_size:
             return words
         options = f"size={self._conditions.state_size},mode=700"
@@ -163,6 +164,7 @@ async def retried(call: Callable[[], Awaitable[T]]) -> T:
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.UNAVAILABLE:
                 raise
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 def _free_port() -> int:

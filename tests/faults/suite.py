@@ -41,7 +41,7 @@ async def carry_out(
     left = list(batches)
     while left:
         async with AsyncExitStack() as stack:
-            chance = random.Random(f"{seed}:{scenario.name}:{left[0]}:watcher")  # noqa: S311 (no secret)
+            chance = random.Random(f"{seed}:{scenario.name}:{left[0]}:watcher")
             here = await stack.enter_async_context(ground(scenario.terrain, chance))
             good = True
             while left and good:
@@ -65,7 +65,7 @@ async def _batch(
     say: Callable[[str], None],
 ) -> bool:
     """Carry out one; whether the ground is good for another."""
-    chance = random.Random(f"{seed}:{scenario.name}:{number}")  # noqa: S311 (no secret)
+    chance = random.Random(f"{seed}:{scenario.name}:{number}")
     did: list[str] = []
     outcomes = await scenario.batch(here, number, chance, did)
     tally.runs += AT_ONCE
