@@ -159,8 +159,7 @@ async def test_host_that_is_gone_for_good_is_given_up_and_a_retry_goes_back_to_t
 ):
     fleet = make_fleet(HostSpec(name="web1", packages=("tb-slow",)))
     host = fleet["web1"]
-    settings = {"gone_timeout": 3, "connect_timeout": 1}
-    async with serving(tmp_path / "state", fleet, **settings) as server:
+    async with serving(tmp_path / "state", fleet, gone_timeout=3, connect_timeout=1) as server:
         id = await in_the_middle(server, host, seconds=2)
         fleet.cut_link(host, "reset")
         operation = await server.ended(id)

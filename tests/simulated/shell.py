@@ -21,6 +21,7 @@ PROGRAMS = (
     "id",
     "needrestart",
     "systemctl",
+    "systemd-run",
     "systemd-detect-virt",
     "uname",
 )
@@ -41,6 +42,7 @@ REDIRECTED = (
     "/run/systemd",
     "/etc/os-release",
     "/var/lib/dpkg/updates",
+    "/var/lib/tendhost",
 )
 """Files of a host that its scripts name by their absolute path; they are found in its folder instead."""
 

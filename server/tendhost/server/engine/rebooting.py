@@ -122,6 +122,7 @@ async def _order(
     try:
         done = await remote.run(reboot_command(boot_before), timeout=ORDER_TIMEOUT, privileged=True)
     except (LinkLost, WorkTimeout):
+        reached("reboot.ordered")
         await session.close()
         return True
     reached("reboot.ordered")
