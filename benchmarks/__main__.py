@@ -5,7 +5,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from benchmarks import events, scale, sweep
+from benchmarks import events, jobs, scale, sweep
 from benchmarks.figures import Report, Unmeasured, show
 
 Benchmark = Callable[[], Awaitable[Report]]
@@ -14,6 +14,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "sweep": sweep.measure,
     "events": events.measure,
     "scale": scale.measure,
+    "jobs": jobs.measure,
 }
 
 

@@ -68,6 +68,10 @@ class Program:
             peak_mib=_mib(status["VmHWM"]),
         )
 
+    def kill(self) -> None:
+        """End it at once, as by kill -9."""
+        self._process.kill()
+
     async def stop(self) -> None:
         """Have it end, by force where it does not."""
         if self._process.returncode is not None:
