@@ -2,15 +2,20 @@
 
 import argparse
 import asyncio
+import importlib
+import importlib.util
 import random
 import sys
 from collections.abc import Mapping, Sequence
 
-from tests.faults.catalogue import SCENARIOS, batches_of
-from tests.faults.report import show
+from benchmarks.figures import Figure
+from tests.faults.catalogue import SCENARIOS, batches_of, missing
+from tests.faults.report import measured, show
 from tests.faults.suite import Tally, carry_out
 
 RUNS = 200
+"""Updates under a killed server, in the long form."""
+STREAMS = "tests.faults.streams"
 
 
 def main() -> int:
@@ -24,16 +29,28 @@ def main() -> int:
     if (name and name not in SCENARIOS) or (batch and not batch.isdecimal()):
         parser.error(f"there is no scenario {chosen.only}")
     wanted = {name: [int(batch)]} if batch else batches_of(name, chosen.runs)
-    print(f"seed {chosen.seed}", file=sys.stderr, flush=True)
+    _say(f"seed {chosen.seed}")
     tallies = asyncio.run(_carried_out(wanted, chosen.seed))
-    show(tallies)
+    show(tallies, () if name else asyncio.run(_streams(short=chosen.runs < RUNS)))
     return 1 if any(tally.counts.total() for tally in tallies) else 0
 
 
 async def _carried_out(wanted: Mapping[str, Sequence[int]], seed: int) -> Sequence[Tally]:
-    return [
-        await carry_out(SCENARIOS[name], batches, seed, _say) for name, batches in wanted.items()
-    ]
+    tallies = []
+    for name, batches in wanted.items():
+        if why_not := missing(name):
+            _say(f"{name} is left out: {why_not}")
+            continue
+        tallies.append(await carry_out(SCENARIOS[name], batches, seed, _say))
+        _say(f"{name}: {tallies[-1].runs} runs, {tallies[-1].counts.total()} findings")
+    return tallies
+
+
+async def _streams(*, short: bool) -> Sequence[Figure]:
+    """How the streams fared, where the module that measures them is there."""
+    if importlib.util.find_spec(STREAMS) is None:
+        return ()
+    return measured(await importlib.import_module(STREAMS).measure(short))
 
 
 def _say(words: str) -> None:

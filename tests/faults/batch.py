@@ -4,18 +4,21 @@ import asyncio
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tendhost.v1 import host_service_pb2, operation_pb2, operation_service_pb2
 from tests.e2e.daemon import ENDED
 from tests.faults import hosts
 from tests.faults.ground import Ground
-from tests.faults.judging import Expected, Finding, Kind, Told, describe, judge
+from tests.faults.judging import SUCCEEDED, Expected, Finding, Kind, Told, describe, judge
 from tests.faults.server import retried
 from tests.fleet import Host
 
 BOUND_SECONDS = 120.0
 """Within which an operation comes to its end, from the last fault on."""
+
+UPDATE_SECONDS = 5.0
+"""In which the updates of a batch are done where nothing disturbs them, more or less."""
 
 Trouble = Callable[["Updates"], Awaitable[None]]
 """Makes what faults a scenario is about; returns after the last of them, with the server running."""
@@ -26,17 +29,23 @@ class Run:
     """One update of one host."""
 
     host: Host
-    rebooting: bool
-    """Whether what it gets asks for a reboot."""
     slow_seconds: int
+    rebooting: bool = False
+    """Whether what it gets asks for a reboot."""
     downs: int = 0
-    """See Expected."""
+    """See Expected, as for the others."""
+    status: operation_pb2.OperationStatus.ValueType = SUCCEEDED
+    reason: str = ""
+    former: operation_pb2.Operation | None = None
 
     @property
     def expected(self) -> Expected:
         """What must have come of it."""
         return Expected(
             packages=hosts.packages(rebooting=self.rebooting),
+            status=self.status,
+            reason=self.reason,
+            former=self.former,
             downs=self.downs,
             boots=self.rebooting + self.downs,
         )
@@ -47,7 +56,25 @@ class Outcome:
     """What came of one run."""
 
     run: Run
+    operation: operation_pb2.Operation | None
+    """As far as it is known."""
     findings: Sequence[Finding]
+
+
+@dataclass(slots=True, kw_only=True)
+class Account:
+    """What a batch did, for whoever wants to do it again."""
+
+    did: list[str] = field(default_factory=list)
+    struck: int = 0
+    """How many operations were under way when a fault came, summed over the faults."""
+
+    def strike(self, updates: "Updates", number: int | None = None) -> None:
+        """Note that a fault comes now, over all updates of the batch or one of them."""
+        if number is None:
+            self.struck += sum(map(updates.is_under_way, range(len(updates.runs))))
+        else:
+            self.struck += updates.is_under_way(number)
 
 
 class Updates:
@@ -62,6 +89,11 @@ class Updates:
         self.operations: list[operation_pb2.Operation | None] = [None] * len(runs)
         self.ending = asyncio.gather(*(self._update(number) for number in range(len(runs))))
         """Done once all of them have ended."""
+
+    def is_under_way(self, number: int) -> bool:
+        """Whether one of them is not known to have ended."""
+        known = self.operations[number]
+        return known is None or known.status not in ENDED
 
     async def _update(self, number: int) -> None:
         daemon = self.ground.daemon
@@ -102,14 +134,19 @@ async def carry_out(
         updates.ending.cancel()
         await asyncio.gather(updates.ending, return_exceptions=True)
     return [
-        Outcome(run=run, findings=await _judged(ground, run, operation, before))
+        Outcome(
+            run=run,
+            operation=operation,
+            findings=await judged(ground, run, operation, before),
+        )
         for run, operation, before in zip(runs, updates.operations, boots, strict=True)
     ]
 
 
-async def _judged(
+async def judged(
     ground: Ground, run: Run, operation: operation_pb2.Operation | None, boots_before: int
 ) -> Sequence[Finding]:
+    """What is wrong with a run, by what server and host say of it."""
     if operation is None:
         return (Finding(kind=Kind.WITHOUT_END, words="the update was never begun"),)
     daemon = ground.daemon

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from tests.faults import scenarios
+from tests.faults import clock, scenarios, shortages
 from tests.faults.ground import AT_ONCE, Terrain
 from tests.faults.scenarios import Scenario
 
@@ -13,11 +13,25 @@ SCENARIOS: Mapping[str, Scenario] = {
         Scenario(name="link", batch=scenarios.link, terrain=Terrain(cable=True)),
         Scenario(name="reboot", batch=scenarios.reboot),
         Scenario(name="same_request", batch=scenarios.same_request),
+        Scenario(name="disk_full", batch=shortages.disk_full),
+        Scenario(
+            name="server_disk_full",
+            batch=shortages.server_disk_full,
+            terrain=Terrain(state_size="12m"),
+        ),
+        Scenario(name="clock_jump", batch=shortages.clock_jump, terrain=Terrain(clock=True)),
     )
 }
 SHARES: Mapping[str, float] = {"kill_server": 1, "link": 0.25, "reboot": 0.2}
 """Of the runs that are asked for; of each other scenario there are fewer."""
 OTHERS = 0.04
+
+
+def missing(name: str) -> str:
+    """What this machine lacks for a scenario, if anything."""
+    if SCENARIOS[name].terrain.clock and clock.library() is None:
+        return "libfaketime is not installed (Debian's package of that name)"
+    return ""
 
 
 def batches_of(only: str, runs: int) -> Mapping[str, Sequence[int]]:

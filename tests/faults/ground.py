@@ -2,14 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.e2e.daemon import Daemon
-from tests.faults import hosts
+from tests.faults import clock, hosts
 from tests.faults.server import Conditions, Server
 from tests.faults.watcher import Watcher
 from tests.fleet import Fleet, Host, HostSpec
@@ -23,8 +23,8 @@ class Terrain:
 
     cable: bool = False
     """Hosts whose link can be slow and lossy."""
-    environment: Mapping[str, str] = field(default_factory=dict)
-    """Of the server."""
+    clock: bool = False
+    """A server whose date can be set."""
     state_size: str = ""
     """See Conditions."""
 
@@ -62,7 +62,7 @@ async def ground(terrain: Terrain, rng: random.Random) -> AsyncIterator[Ground]:
             conditions = Conditions(
                 state=Path(folder) / "state",
                 key=fleet.private_key,
-                environment=terrain.environment,
+                environment=clock.environment(Path(folder)) if terrain.clock else {},
                 state_size=terrain.state_size,
             )
             async with Server(conditions) as server, asyncio.TaskGroup() as tasks:

@@ -87,6 +87,8 @@ class Truth:
     logs: Mapping[str, Sequence[KeptLog]]
     """What jobs printed, by operation, in the order in which they were begun."""
     boots: int
+    conffile_kept: bool
+    """Whether the conffile is still as it was changed before the run."""
     audit: str
     """What dpkg finds unfinished."""
 
@@ -134,5 +136,6 @@ def truth(host: Host) -> Truth:
         versions=sorted(host.output("dpkg-query -W -f '${Package} ${Version}\\n'").splitlines()),
         logs={id: sorted(group, key=lambda log: log.order) for id, group in logs.items()},
         boots=host.boot_count,
+        conffile_kept=host.run("grep -qx local=yes /etc/tb-conf.conf").returncode == 0,
         audit=host.output("dpkg --audit"),
     )

@@ -51,6 +51,8 @@ class Expected:
     status: operation_pb2.OperationStatus.ValueType = SUCCEEDED
     reason: str = ""
     """Of the problem that an operation must end with; empty: no problem."""
+    former: operation_pb2.Operation | None = None
+    """The failed one, where this one is a retry that brings to its end what that one began."""
     downs: int = 0
     """How often the host went down under tb-slow's post-install."""
     boots: int = 0
@@ -104,7 +106,8 @@ def _transactions(
     jobs = [log.job for log in seen.logs.get(operation.id, ()) if log.kind == "apply"]
     if len(jobs) > 1 + expected.downs:
         yield Finding(kind=Kind.DOUBLE_TRANSACTION, words=f"jobs: {', '.join(jobs)}")
-    others = sorted(seen.logs.keys() - {operation.id})
+    known = {operation.id, expected.former.id} if expected.former else {operation.id}
+    others = sorted(seen.logs.keys() - known)
     if others:
         words = f"jobs of other operations: {', '.join(others)}"
         yield Finding(kind=Kind.DOUBLE_TRANSACTION, words=words)
@@ -124,7 +127,10 @@ def _upgraded(
     if missing or seen.audit:
         words = f"not upgraded: {missing}; dpkg --audit: {seen.audit!r}"
         yield Finding(kind=Kind.WRONG_END, words=words)
-    told = sorted(change.name for change in operation.update.packages)
+    if not seen.conffile_kept:
+        yield Finding(kind=Kind.WRONG_END, words="the changed conffile was overwritten")
+    parts = (expected.former, operation) if expected.former else (operation,)
+    told = sorted(change.name for part in parts for change in part.update.packages)
     if told != sorted(expected.packages):
         yield Finding(kind=Kind.WRONG_END, words=f"told to be upgraded: {told}")
 

@@ -22,9 +22,9 @@ def counted(tallies: Sequence[Tally]) -> Sequence[Figure]:
     return [_figure(f"faults_{name}", value, "count", runs) for name, value in counts.items()]
 
 
-def measured(values: Mapping[str, float], runs: int) -> Sequence[Figure]:
+def measured(values: Mapping[str, float]) -> Sequence[Figure]:
     """What was measured beside the runs."""
-    return [_figure(name, value, UNITS.get(name, ""), runs) for name, value in values.items()]
+    return [_figure(name, value, UNITS.get(name, ""), 1) for name, value in values.items()]
 
 
 def show(tallies: Sequence[Tally], further: Sequence[Figure] = ()) -> None:
@@ -33,7 +33,7 @@ def show(tallies: Sequence[Tally], further: Sequence[Figure] = ()) -> None:
     for column in table.columns[1:]:
         column.justify = "right"
     table.add_row("runs", *(str(tally.runs) for tally in tallies))
-    table.add_row("kills of the server", *(str(tally.kills) for tally in tallies))
+    table.add_row("operations struck", *(str(tally.struck) for tally in tallies))
     for kind in Kind:
         table.add_row(kind.replace("_", " "), *(str(tally.counts[kind]) for tally in tallies))
     table.add_row("seconds", *(f"{tally.seconds:.0f}" for tally in tallies))

@@ -8,7 +8,7 @@ from typing import Any
 
 from tendhost.server.failpoints import POINTS
 from tendhost.v1 import host_service_pb2
-from tests.faults.batch import Outcome, Run, Updates, carry_out
+from tests.faults.batch import UPDATE_SECONDS, Account, Outcome, Run, Updates, carry_out
 from tests.faults.ground import Ground, Terrain
 from tests.faults.judging import Finding, Kind
 from tests.fleet import Host
@@ -17,8 +17,8 @@ from tests.fleet import Host
 # fault, one that is too small leaves the later half of the operations in peace.
 REACHED = {"store": 40, "step": 24, "job.polled": 12}
 REACHED_BY_EACH_HOST = 4
-UPDATE_SECONDS = 7.0
-"""In which a batch without a fault is done, more or less."""
+CLIENTS = 50
+"""That send one request at once."""
 IN_POST_INSTALL = "until [ -e /run/tb-slow-running ]; do sleep 0.02; done"
 
 
@@ -27,13 +27,13 @@ class Scenario:
     """A kind of fault, and how a batch with it is carried out."""
 
     name: str
-    batch: Callable[[Ground, int, random.Random, list[str]], Awaitable[list[Outcome]]]
-    """Of a ground, the number of the batch, and what is random in it; notes down what it did."""
+    batch: Callable[[Ground, int, random.Random, Account], Awaitable[list[Outcome]]]
+    """Of a ground, the number of the batch, and what is random in it; notes down what it account.did."""
     terrain: Terrain = field(default_factory=Terrain)
 
 
 async def kill_server(
-    ground: Ground, number: int, rng: random.Random, did: list[str]
+    ground: Ground, number: int, rng: random.Random, account: Account
 ) -> list[Outcome]:
     """Even batches kill the server at a failpoint, odd ones at some instant; some do it once more."""
     # Shuffled without the batch's own chance: a lap of batches is at every point once.
@@ -43,7 +43,9 @@ async def kill_server(
     again = rng.choice(POINTS) if rng.random() < 0.3 else ""
     first, second = _armed(point, rng), _armed(again, rng)
     instant = rng.uniform(0, UPDATE_SECONDS)
-    did.append(f"killed at {first or f'{instant:.2f} s'}" + (f", then {second}" if second else ""))
+    account.did.append(
+        f"killed at {first or f'{instant:.2f} s'}" + (f", then {second}" if second else "")
+    )
     rebooting = f"{point}{again}".find("reboot.") >= 0 or rng.random() < 0.25
     runs = [
         Run(host=host, rebooting=rebooting, slow_seconds=rng.randint(0, 2)) for host in ground.hosts
@@ -52,10 +54,13 @@ async def kill_server(
     async def trouble(updates: Updates) -> None:
         if not first:
             await asyncio.sleep(instant)
+            account.strike(updates)
             await ground.server.restart(second)
         elif await _died(ground, updates):
+            account.strike(updates)
             await ground.server.start(second)
         if second and await _died(ground, updates):
+            account.strike(updates)
             await ground.server.start()
 
     if first:
@@ -83,27 +88,29 @@ async def _died(ground: Ground, updates: Updates) -> bool:
         dying.cancel()
 
 
-async def link(ground: Ground, number: int, rng: random.Random, did: list[str]) -> list[Outcome]:
+async def link(ground: Ground, number: int, rng: random.Random, account: Account) -> list[Outcome]:
     """Each host's link is reset, swallows everything, or is slow and lossy, for a while."""
-    runs = [
-        Run(host=host, rebooting=False, slow_seconds=rng.randint(1, 3)) for host in ground.hosts
-    ]
+    runs = [Run(host=host, slow_seconds=rng.randint(1, 3)) for host in ground.hosts]
     ways = rng.sample(("reset", "drop", "wire", rng.choice(("reset", "drop"))), len(runs))
     instants = [rng.uniform(0, UPDATE_SECONDS) for _ in runs]
     lengths = [rng.uniform(0.1, 4) if way == "reset" else rng.uniform(2, 12) for way in ways]
-    did.extend(
+    account.did.extend(
         f"{run.host.name}: {way} at {instant:.2f} s for {length:.2f} s"
         for run, way, instant, length in zip(runs, ways, instants, lengths, strict=True)
     )
 
-    async def trouble(_: Updates) -> None:
-        await asyncio.gather(*map(_disturbed, ground.hosts, ways, instants, lengths))
+    async def disturb(number: int, updates: Updates) -> None:
+        await asyncio.sleep(instants[number])
+        account.strike(updates, number)
+        await _disturbed(runs[number].host, ways[number], lengths[number])
+
+    async def trouble(updates: Updates) -> None:
+        await asyncio.gather(*(disturb(number, updates) for number in range(len(runs))))
 
     return await carry_out(ground, runs, trouble, rng)
 
 
-async def _disturbed(host: Host, way: str, instant: float, length: float) -> None:
-    await asyncio.sleep(instant)
+async def _disturbed(host: Host, way: str, length: float) -> None:
     if way == "wire":
         host.knobs.wire(delay_ms=300, loss=0.05)
         await asyncio.sleep(length)
@@ -114,7 +121,9 @@ async def _disturbed(host: Host, way: str, instant: float, length: float) -> Non
     await asyncio.to_thread(host.set_link, "up")
 
 
-async def reboot(ground: Ground, number: int, rng: random.Random, did: list[str]) -> list[Outcome]:
+async def reboot(
+    ground: Ground, number: int, rng: random.Random, account: Account
+) -> list[Outcome]:
     """Each host is rebooted, or loses its power for a while, while a post-install runs."""
     # Long enough that it cannot end before the host is down; the repair finds it shortened.
     runs = [
@@ -123,14 +132,15 @@ async def reboot(ground: Ground, number: int, rng: random.Random, did: list[str]
     ]
     pauses = [rng.uniform(0, 1.5) for _ in runs]
     darks = [rng.uniform(0, 3) if rng.random() < 0.5 else None for _ in runs]
-    did.extend(
+    account.did.extend(
         f"{run.host.name}: {'reboot' if dark is None else f'power cut for {dark:.2f} s'}"
         f" {pause:.2f} s into the post-install"
         for run, pause, dark in zip(runs, pauses, darks, strict=True)
     )
 
-    async def trouble(_: Updates) -> None:
+    async def trouble(updates: Updates) -> None:
         await asyncio.gather(*map(_downed, ground.hosts, pauses, darks))
+        account.struck += len(runs)
 
     return await carry_out(ground, runs, trouble, rng)
 
@@ -150,22 +160,26 @@ async def _downed(host: Host, pause: float, dark: float | None) -> None:
 
 
 async def same_request(
-    ground: Ground, number: int, rng: random.Random, did: list[str]
+    ground: Ground, number: int, rng: random.Random, account: Account
 ) -> list[Outcome]:
-    """Fifty clients send one request at once, for each host."""
-    runs = [Run(host=host, rebooting=False, slow_seconds=0) for host in ground.hosts]
-    did.append("50 times the same request")
-    spare: list[Finding] = []
+    """Many clients send one request at once, for each host."""
+    runs = [Run(host=host, slow_seconds=0) for host in ground.hosts]
+    account.did.append(f"{CLIENTS} times the same request")
+    unequal: list[Finding] = []
+
+    async def same(host: Host, id: str) -> None:
+        request = host_service_pb2.StartUpdateRequest(name=host.name, request_id=id)
+        answers = await asyncio.gather(
+            *(ground.daemon.hosts.StartUpdate(request) for _ in range(CLIENTS))
+        )
+        different = {answer.SerializeToString(deterministic=True) for answer in answers}
+        if len(different) > 1:
+            words = f"{host.name}: {len(different)} different answers to one request"
+            unequal.append(Finding(kind=Kind.DOUBLE_TRANSACTION, words=words))
 
     async def trouble(updates: Updates) -> None:
-        daemon = ground.daemon
-        for host, id in zip(ground.hosts, updates.request_ids, strict=True):
-            request = host_service_pb2.StartUpdateRequest(name=host.name, request_id=id)
-            answers = await asyncio.gather(*(daemon.hosts.StartUpdate(request) for _ in range(50)))
-            different = {answer.SerializeToString(deterministic=True) for answer in answers}
-            if len(different) > 1:
-                words = f"{host.name}: {len(different)} different answers to one request"
-                spare.append(Finding(kind=Kind.DOUBLE_TRANSACTION, words=words))
+        account.strike(updates)
+        await asyncio.gather(*map(same, ground.hosts, updates.request_ids))
 
     outcomes = await carry_out(ground, runs, trouble, rng)
-    return [*outcomes, *(Outcome(run=runs[0], findings=spare) for _ in spare[:1])]
+    return [*outcomes, Outcome(run=runs[0], operation=None, findings=unequal)]

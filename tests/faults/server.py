@@ -61,7 +61,6 @@ class Server:
         self._process: asyncio.subprocess.Process | None = None
         self._channel = grpc.aio.insecure_channel(self._address, options=CHANNEL_OPTIONS)
         self.log = conditions.state.with_suffix(".log")
-        self.kills = 0
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -131,7 +130,6 @@ class Server:
         status = await self.process.wait()
         if status != -signal.SIGKILL:
             raise self._ended_badly(f"ended with status {status}")
-        self.kills += 1
 
     def _ended_badly(self, how: str) -> ServerEndedBadly:
         tail = self.log.read_text(encoding="utf-8", errors="replace")[-2000:]

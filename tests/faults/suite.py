@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from tests.faults.batch import Outcome
+from tests.faults.batch import Account, Outcome
 from tests.faults.ground import AT_ONCE, Ground, ground
 from tests.faults.judging import Finding, Kind
 from tests.faults.scenarios import Scenario
@@ -22,8 +22,8 @@ class Tally:
 
     name: str
     runs: int = 0
-    kills: int = 0
-    """Of the server."""
+    struck: int = 0
+    """See Account."""
     revisions: int = 0
     """Told to the watcher."""
     connections: int = 0
@@ -48,7 +48,6 @@ async def carry_out(
                 good = await _batch(scenario, left.pop(0), seed, here, tally, say)
             tally.revisions += await here.watcher.caught_up()
             tally.connections += here.watcher.connections
-            tally.kills += here.server.kills
             for gap in here.watcher.gaps:
                 tally.counts[Kind.EVENT_GAP] += 1
                 say(f"{scenario.name}, seed {seed}: {Kind.EVENT_GAP}: {gap}")
@@ -66,14 +65,15 @@ async def _batch(
 ) -> bool:
     """Carry out one; whether the ground is good for another."""
     chance = random.Random(f"{seed}:{scenario.name}:{number}")
-    did: list[str] = []
-    outcomes = await scenario.batch(here, number, chance, did)
+    account = Account()
+    outcomes = await scenario.batch(here, number, chance, account)
     tally.runs += AT_ONCE
+    tally.struck += account.struck
     found: list[tuple[Outcome, Finding]] = [(o, f) for o in outcomes for f in o.findings]
     for outcome, finding in found:
         tally.counts[finding.kind] += 1
         say(
-            f"{scenario.name}:{number}, seed {seed}, {outcome.run.host.name}, {'; '.join(did)}:"
+            f"{scenario.name}:{number}, seed {seed}, {outcome.run.host.name}, {'; '.join(account.did)}:"
             f" {finding.kind}: {finding.words}"
         )
     return not any(finding.kind in FRESH_GROUND_AFTER for _, finding in found)
