@@ -58,6 +58,10 @@ demo: dev fleet-packages ## watch tendhost patch a fleet of its own; FLEET=simul
 bench: dev ## run the benchmarks, or one of them with BENCH=name
 	$(PY) -m benchmarks $(BENCH)
 
+.PHONY: faults
+faults: dev fleet-packages ## update real hosts under every fault there is; RUNS=20 for the short form
+	$(PY) -m tests.faults $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
+
 .PHONY: tools
 tools: dev ## build grpcurl into .tools, for the tests that use it (needs Go)
 	@scripts/grpcurl.sh

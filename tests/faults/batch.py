@@ -47,7 +47,6 @@ class Run:
             reason=self.reason,
             former=self.former,
             downs=self.downs,
-            boots=self.rebooting + self.downs,
         )
 
 

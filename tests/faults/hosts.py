@@ -46,7 +46,7 @@ done
 # A changed conffile is what a package manager would ask about.
 PUT_BACK = """
 rm -rf /var/lib/tendhost /root/kept /run/reboot-required /run/reboot-required.pkgs
-rm -f /var/cache/apt/archives/*.deb /run/tb-slow-running
+rm -f /var/cache/apt/archives/*.deb /run/tb-slow-running /run/held
 [ {rebooting} = yes ] || dpkg --purge tb-kernel || exit 1
 cd /root/v1 && dpkg --force-downgrade,confnew,confmiss -i {files} || exit 1
 echo local=yes >>/etc/tb-conf.conf

@@ -19,6 +19,13 @@ REACHED = {"store": 40, "step": 24, "job.polled": 12}
 REACHED_BY_EACH_HOST = 4
 CLIENTS = 50
 """That send one request at once."""
+# Once, apt stops here with everything downloaded and nothing unpacked.
+HOLD = """
+echo '[ ! -e /root/hold ] || { rm /root/hold; touch /run/held; sleep 60; }' >/root/hold-once
+touch /root/hold
+echo 'DPkg::Pre-Invoke { "sh /root/hold-once"; };' >/etc/apt/apt.conf.d/99hold
+"""
+HELD = "until [ -e /run/held ]; do sleep 0.02; done"
 IN_POST_INSTALL = "until [ -e /run/tb-slow-running ]; do sleep 0.02; done"
 
 
@@ -124,29 +131,32 @@ async def _disturbed(host: Host, way: str, length: float) -> None:
 async def reboot(
     ground: Ground, number: int, rng: random.Random, account: Account
 ) -> list[Outcome]:
-    """Each host is rebooted, or loses its power for a while, while a post-install runs."""
+    """Each host is rebooted, or loses its power for a while, in the middle of the transaction."""
     # Long enough that it cannot end before the host is down; the repair finds it shortened.
     runs = [
         Run(host=host, rebooting=rng.random() < 0.25, slow_seconds=60, downs=1)
         for host in ground.hosts
     ]
+    befores = [rng.random() < 0.3 for _ in runs]
     pauses = [rng.uniform(0, 1.5) for _ in runs]
     darks = [rng.uniform(0, 3) if rng.random() < 0.5 else None for _ in runs]
     account.did.extend(
         f"{run.host.name}: {'reboot' if dark is None else f'power cut for {dark:.2f} s'}"
-        f" {pause:.2f} s into the post-install"
-        for run, pause, dark in zip(runs, pauses, darks, strict=True)
+        f" {pause:.2f} s {'before anything is unpacked' if before else 'into the post-install'}"
+        for run, pause, dark, before in zip(runs, pauses, darks, befores, strict=True)
     )
 
     async def trouble(updates: Updates) -> None:
-        await asyncio.gather(*map(_downed, ground.hosts, pauses, darks))
+        await asyncio.gather(*map(_downed, ground.hosts, befores, pauses, darks))
         account.struck += len(runs)
 
     return await carry_out(ground, runs, trouble, rng)
 
 
-async def _downed(host: Host, pause: float, dark: float | None) -> None:
-    await asyncio.to_thread(host.run, IN_POST_INSTALL, timeout=90, check=True)
+async def _downed(host: Host, before: bool, pause: float, dark: float | None) -> None:
+    if before:
+        await asyncio.to_thread(host.run, HOLD, check=True)
+    await asyncio.to_thread(host.run, HELD if before else IN_POST_INSTALL, timeout=90, check=True)
     await asyncio.to_thread(host.run, "echo 0.5 >/etc/tb-slow-seconds", check=True)
     await asyncio.sleep(pause)
     boots = host.boot_count + 1
