@@ -28,8 +28,10 @@ from tendhost.server.domain.inventory import (
     RebootNeed,
 )
 from tendhost.server.domain.operation import (
+    CHANGING,
     Findings,
     HealthResult,
+    JobRecord,
     Operation,
     OperationKind,
     OperationStatus,
@@ -55,6 +57,11 @@ class Said:
     pending: int
     reboot: RebootNeed
     allowed: bool
+    interrupted: bool
+    """Where the step is `apply`, and fails, it was cut off on the host."""
+    overdue: bool
+    again: bool
+    """The policy wants an interrupted upgrade to be begun once more."""
     cancel: bool
     """Somebody asks for a cancellation while the step is under way."""
 
@@ -67,17 +74,25 @@ SAID = st.builds(
     pending=st.integers(0, 2),
     reboot=st.sampled_from(RebootNeed),
     allowed=st.booleans(),
+    interrupted=st.booleans(),
+    overdue=st.integers(0, 19).map(lambda n: n == 19),
+    again=st.booleans(),
     cancel=st.integers(0, 9).map(lambda n: n == 9),
 )
 KINDS = st.sampled_from(OperationKind)
 RESTING = st.sampled_from([s for s in HostState if s.resting])
-SCRIPT = st.lists(SAID, min_size=8, max_size=8)
+LENGTH = 12
+"""More steps than any operation takes."""
+SCRIPT = st.lists(SAID, min_size=LENGTH, max_size=LENGTH)
 FINE = Said(
     fails=False,
     needs_person=False,
     pending=1,
     reboot=RebootNeed.NEEDED,
     allowed=True,
+    interrupted=False,
+    overdue=False,
+    again=True,
     cancel=False,
 )
 
@@ -99,17 +114,31 @@ def host_in(state: HostState) -> Host:
 
 
 def operation_of(kind: OperationKind, *, dry_run: bool = False) -> Operation:
-    return Operation(id="op1", host="web1", kind=kind, created_at=NOW, dry_run=dry_run)
+    limit = timedelta(hours=1)
+    return Operation(
+        id="op1", host="web1", kind=kind, created_at=NOW, dry_run=dry_run, time_limit=limit
+    )
 
 
 def outcome_of(step: StepName, said: Said, operation: Operation, number: int) -> Outcome:
-    """What a performer would report of `step`."""
+    """What the engine would report of `step`."""
+    outcome = performed(step, said, operation, number)
+    return replace(outcome, overdue=said.overdue)
+
+
+def performed(step: StepName, said: Said, operation: Operation, number: int) -> Outcome:
     findings = operation.findings
     if step is StepName.REBOOT:
         findings = replace(findings, reboot_ordered_at=NOW)
     if said.fails:
         problem = Problem(reason="BROKE", message=f"{step} broke in turn {number}")
-        return Outcome(problem=problem, needs_person=said.needs_person, findings=findings)
+        cut_off = said.interrupted and step is StepName.APPLY
+        return Outcome(
+            problem=problem,
+            needs_person=said.needs_person,
+            findings=findings,
+            interrupted=cut_off,
+        )
     observed, update, health = None, None, None
     if step in (StepName.LIST, StepName.REBOOT_CHECK):
         findings = replace(
@@ -122,7 +151,9 @@ def outcome_of(step: StepName, said: Said, operation: Operation, number: int) ->
         if operation.kind is OperationKind.UPDATE:
             update = operation.update or UpdateResult()
     if step is StepName.PREFLIGHT:
-        findings = replace(findings, reboot_allowed=said.allowed, boot_id="one")
+        findings = replace(
+            findings, reboot_allowed=said.allowed, boot_id="one", apply_again=said.again
+        )
     if step is StepName.VERIFY:
         health = HealthResult(healthy=True, message="healthy")
     return Outcome(
@@ -212,14 +243,45 @@ def test_a_host_ends_at_rest_or_failed_and_failed_has_its_reason(kind, state, sc
         assert status.failure.problem == last.operation.problem
         assert status.failure.previous_state.busy
         assert status.failure.retry_count == 2
-        first = next(s for s in last.operation.steps if s.status is StepStatus.FAILED)
-        assert status.failure.step == first.name
+        assert status.failure.step == last.operation.failed_step
 
 
 @any_course
-def test_an_operation_reboots_at_most_once_and_applies_at_most_once(kind, state, script, dry_run):
-    counted = Counter(names(courses(kind, state, script, dry_run=dry_run)[-1].operation))
-    assert not counted or max(counted.values()) == 1
+def test_an_operation_reboots_once_and_applies_once_more_only_after_an_interruption(
+    kind, state, script, dry_run
+):
+    last = courses(kind, state, script, dry_run=dry_run)[-1].operation
+    counted = Counter(names(last))
+    repeated = {name for name, count in counted.items() if count > 1}
+    assert repeated <= {StepName.PREFLIGHT, StepName.LIST, StepName.APPLY}
+    applied = [step for step in last.steps if step.name is StepName.APPLY]
+    assert len(applied) <= 2
+    assert all(step.status is StepStatus.INTERRUPTED for step in applied[:-1])
+    assert not repeated or applied[0].status is StepStatus.INTERRUPTED
+
+
+@any_course
+def test_what_an_interruption_left_is_always_repaired(kind, state, script, dry_run):
+    steps = courses(kind, state, script, dry_run=dry_run)[-1].operation.steps
+    for step, following in pairwise(steps):
+        if step.status is StepStatus.INTERRUPTED:
+            assert following.name is StepName.PREFLIGHT
+    assert not steps or steps[-1].status is not StepStatus.INTERRUPTED
+
+
+@any_course
+def test_an_upgrade_that_was_begun_is_looked_at_before_the_end(kind, state, script, dry_run):
+    last = courses(kind, state, script, dry_run=dry_run)[-1].operation
+    if StepName.APPLY in names(last):
+        assert StepName.REBOOT_CHECK in names(last)
+
+
+@any_course
+def test_nothing_is_changed_once_the_time_is_over(kind, state, script, dry_run):
+    for former, course in pairwise(courses(kind, state, script, dry_run=dry_run)):
+        said = script[len(former.operation.steps) - 1]
+        begun = names(course.operation)[len(former.operation.steps) :]
+        assert not (said.overdue and {*begun} & CHANGING)
 
 
 @any_course
@@ -261,14 +323,17 @@ def test_only_an_update_that_succeeded_is_the_last_update(kind, state, script, d
 @any_course
 def test_the_first_problem_is_the_operations_problem(kind, state, script, dry_run):
     last = courses(kind, state, script, dry_run=dry_run)[-1].operation
-    failed = [step for step in last.steps if step.status is StepStatus.FAILED]
-    if not failed:
-        assert last.problem is None
-        assert last.status is not OperationStatus.FAILED
+    assert (last.problem is not None) is (last.status is OperationStatus.FAILED)
+    assert (last.problem is not None) is (last.failed_step is not None)
+    if last.problem is None:
+        assert all(step.status is not StepStatus.FAILED for step in last.steps)
         return
-    assert last.problem is not None
-    assert last.problem.message == failed[0].detail
-    assert last.status is OperationStatus.FAILED
+    if last.problem.reason == "DEADLINE_EXCEEDED":
+        return
+    bad = [step for step in last.steps if step.status is not StepStatus.SUCCEEDED]
+    made_good = bad[0].status is StepStatus.INTERRUPTED and bad[0].detail != last.problem.message
+    source = bad[1] if made_good else bad[0]
+    assert (source.name, source.detail) == (last.failed_step, last.problem.message)
 
 
 @any_course
@@ -365,7 +430,7 @@ def test_only_success_forgets_the_retries_and_the_last_problem(kind, state, scri
 
 @pytest.mark.parametrize("state", [s for s in HostState if s.resting])
 @given(script=SCRIPT)
-@example(script=[FINE] * 8)
+@example(script=[FINE] * LENGTH)
 def test_a_host_rests_where_its_facts_call_for(state, script):
     last = courses(OperationKind.UPDATE, state, script, dry_run=False)[-1]
     status = last.host.status
@@ -386,7 +451,7 @@ def test_a_host_rests_where_its_facts_call_for(state, script):
 
 
 def course_of(kind: OperationKind, *said: Said, dry_run: bool = False) -> Operation:
-    rest = [FINE] * (8 - len(said))
+    rest = [FINE] * (LENGTH - len(said))
     return courses(kind, HostState.IDLE, [*said, *rest], dry_run=dry_run)[-1].operation
 
 
@@ -484,3 +549,63 @@ def test_a_finding_that_an_order_to_reboot_was_given_forbids_another():
     course = Course(operation=checking, host=history[4].host)
     after = stepped(course, Outcome(findings=ordered), NOW)
     assert names(after.operation)[-1] is StepName.VERIFY
+
+
+CUT_OFF = replace(FINE, fails=True, interrupted=True)
+
+
+def test_an_interrupted_upgrade_is_repaired_and_begun_once_more():
+    operation = course_of(OperationKind.UPDATE, FINE, FINE, FINE, CUT_OFF)
+    assert names(operation)[3:] == [
+        *("apply", "preflight", "list", "apply", "reboot_check", "reboot", "verify"),
+    ]
+    assert operation.status is OperationStatus.SUCCEEDED
+    assert operation.problem is None
+
+
+def test_a_repair_that_finishes_the_upgrade_leaves_nothing_to_begin_again():
+    nothing = replace(FINE, pending=0)
+    operation = course_of(OperationKind.UPDATE, FINE, FINE, FINE, CUT_OFF, FINE, nothing)
+    assert names(operation)[3:] == [
+        *("apply", "preflight", "list", "reboot_check", "reboot", "verify"),
+    ]
+    assert operation.status is OperationStatus.SUCCEEDED
+
+
+def test_a_second_interruption_is_repaired_and_is_the_end():
+    said = (FINE, FINE, FINE, CUT_OFF, FINE, FINE, CUT_OFF)
+    operation = course_of(OperationKind.UPDATE, *said)
+    assert names(operation)[3:] == [
+        *("apply", "preflight", "list", "apply", "preflight", "reboot_check"),
+    ]
+    assert operation.status is OperationStatus.FAILED
+    assert operation.failed_step is StepName.APPLY
+
+
+def test_a_policy_that_wants_the_repair_alone_gets_no_second_upgrade():
+    only_repair = replace(FINE, again=False)
+    operation = course_of(OperationKind.UPDATE, FINE, only_repair, FINE, CUT_OFF)
+    assert names(operation)[3:] == ["apply", "preflight", "reboot_check"]
+    assert operation.status is OperationStatus.FAILED
+
+
+def test_a_cancelled_upgrade_that_is_interrupted_is_repaired_and_not_begun_again():
+    cancelled = replace(CUT_OFF, cancel=True)
+    operation = course_of(OperationKind.UPDATE, FINE, FINE, FINE, cancelled)
+    assert names(operation)[3:] == ["apply", "preflight", "reboot_check"]
+    assert operation.status is OperationStatus.FAILED
+
+
+def test_while_a_job_may_still_be_at_work_nothing_is_said_of_its_host():
+    operation = course_of(OperationKind.UPDATE)
+    applying = replace(
+        operation,
+        status=OperationStatus.RUNNING,
+        steps=operation.steps[:4],
+        problem=Problem(reason="HOST_GONE", message="gone"),
+        job=JobRecord(operation="op1", name="apply-1"),
+    )
+    assert next_step(applying) is None
+    assert applying.job is not None
+    seen = replace(applying, job=replace(applying.job, concluded=True))
+    assert next_step(seen) is StepName.REBOOT_CHECK

@@ -97,9 +97,14 @@ class FakeHost:
     ran: list[Command] = field(default_factory=list)
     holds: dict[Command, Hold] = field(default_factory=dict)
     job_requests: int = 0
+    cuts: int = 0
 
     def __post_init__(self) -> None:
         self.jobs = FakeJobs(self)
+
+    def cut(self) -> None:
+        """Break every open connection; new ones can be made."""
+        self.cuts += 1
 
     def hold(self, command: Command) -> Hold:
         """Have the next such command wait."""

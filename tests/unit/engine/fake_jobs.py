@@ -20,6 +20,7 @@ class FakeJob:
     boot: int
     hold: Hold | None
     killed: bool = False
+    said: str = ""
     ended: tuple[int, str, str] | None = None
 
 
@@ -45,6 +46,17 @@ class FakeJobs:
         """Kill what runs."""
         for job in self.jobs.values():
             job.killed = True
+
+    def release(self) -> None:
+        """Let what is held go on."""
+        for job in self.jobs.values():
+            if job.hold is not None:
+                job.hold.released.set()
+
+    def say(self, words: str) -> None:
+        """Have what runs print this before anything else."""
+        for job in self.jobs.values():
+            job.said = words
 
     def answer(self, command: str) -> tuple[Completed, Command | None]:
         """The answer to a request, and what it began."""
@@ -91,9 +103,11 @@ class FakeJobs:
         here = "same" if job.boot == self._host.boot else "other"
         if job.ended is None:
             dead = job.killed or here == "other"
-            return f"tendhost-job {'dead' if dead else 'running'} - {here} 0 0 all\n"
+            words = job.said[log_from:]
+            state = "dead" if dead else "running"
+            return f"tendhost-job {state} - {here} {len(words)} 0 all\n{words}"
         status, lines, words = job.ended
-        lines, words = lines[status_from:], words[log_from:]
+        lines, words = lines[status_from:], (job.said + words)[log_from:]
         return f"tendhost-job ended {status} {here} {len(words)} {len(lines)} all\n{words}{lines}"
 
     def _cleaned(self, operation: str) -> Completed:

@@ -88,7 +88,7 @@ class FakeRemote:
         self._fleet = fleet
         self._host = host
         self._target = target
-        self._boot = host.boot
+        self._boot, self._cuts = host.boot, host.cuts
         self._open = True
         self._lost = False
         fleet.open_connections += 1
@@ -172,7 +172,8 @@ class FakeRemote:
 
     def _require_link(self) -> None:
         host = self._host
-        if self._lost or not host.answers or host.boot != self._boot:
+        known = (host.boot, host.cuts) == (self._boot, self._cuts)
+        if self._lost or not host.answers or not known:
             self._lose()
 
     def _end(self, kind: Command) -> None:

@@ -211,6 +211,5 @@ def _closed_badly(course: Course, last: StepName, outcome: Outcome, now: datetim
     if state is HostState.QUERYING and not outcome.needs_person:
         troubled = host.troubled(problem)
         return replace(course, host=troubled).triggered(troubled.resting_trigger, now)
-    step = operation.failed_step
-    name = str(step.name if step is not None else last)
-    return course._moved(host.failed(step=name, problem=problem, now=now), problem.message, now)
+    step = str(operation.failed_step or last)
+    return course._moved(host.failed(step=step, problem=problem, now=now), problem.message, now)

@@ -169,6 +169,8 @@ class Operation:
     steps: tuple[Step, ...] = ()
     findings: Findings = Findings()
     problem: Problem | None = None
+    failed_step: StepName | None = None
+    """Which step the problem came from."""
     update: UpdateResult | None = None
     health: HealthResult | None = None
     cancel_requested_by: str = ""
@@ -187,15 +189,6 @@ class Operation:
     resume_at: StepName | None = None
     """Which step follows `connect` then."""
     revision: int = 0
-
-    @property
-    def failed_step(self) -> Step | None:
-        """The step that its problem came from: the first that failed, else one interrupted."""
-        for status in (StepStatus.FAILED, StepStatus.INTERRUPTED):
-            for step in self.steps:
-                if step.status is status:
-                    return step
-        return None
 
     @property
     def current(self) -> Step | None:
@@ -365,12 +358,13 @@ def ended(operation: Operation, outcome: Outcome, now: datetime) -> Operation:
         steps=(*operation.steps[:-1], done),
         findings=outcome.findings or operation.findings,
         problem=operation.problem or problem,
+        failed_step=operation.failed_step or (current.name if problem else None),
         update=outcome.update or operation.update,
         health=outcome.health or operation.health,
     )
     following = next_step(moved)
     if following in CHANGING and outcome.overdue:
-        moved = replace(moved, problem=_deadline_problem(moved))
+        moved = replace(moved, problem=_deadline_problem(moved), failed_step=current.name)
         following = next_step(moved)
     return moved if following is not None else _finished(moved, now)
 

@@ -19,11 +19,10 @@ from tendhost.server.domain.operation import Operation, OperationKind, StepName
 
 def resuming(failed: Operation, new: Operation) -> Operation:
     """`new`, an operation on the same host and of the same kind, as one that goes on with `failed`."""
-    step = failed.failed_step
-    if step is None or failed.problem is None or failed.dry_run:
+    if failed.problem is None or failed.dry_run:
         return new
-    reason, kind = failed.problem.reason, failed.kind
-    match kind, step.name:
+    reason = failed.problem.reason
+    match failed.kind, failed.failed_step:
         case OperationKind.UPDATE, StepName.APPLY if failed.job and not failed.job.concluded:
             job = replace(failed.job, log_start=0, log_read=0, status_read=0)
             return replace(

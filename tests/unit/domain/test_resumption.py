@@ -1,0 +1,148 @@
+"""Where a retry goes on, from each step that an operation can fail at."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tendhost.server.domain.course import started, stepped
+from tendhost.server.domain.host import Host, HostConfig, HostStatus, Problem
+from tendhost.server.domain.inventory import PackageChange, RebootNeed
+from tendhost.server.domain.operation import (
+    Findings,
+    HealthResult,
+    JobRecord,
+    Operation,
+    OperationKind,
+    OperationStatus,
+    Outcome,
+    StepName,
+    UpdateResult,
+    next_step,
+)
+from tendhost.server.domain.resumption import resuming
+from tendhost.server.domain.states import HostState
+
+K, N = OperationKind, StepName
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+ORDERED = NOW - timedelta(minutes=20)
+UPDATED = UpdateResult(changes=(PackageChange(name="web", from_version="1", to_version="2"),))
+
+
+def failed_at(kind: OperationKind, step: StepName, reason: str = "BROKE", **more) -> Operation:
+    return Operation(
+        id="old",
+        host="web1",
+        kind=kind,
+        created_at=NOW,
+        status=OperationStatus.FAILED,
+        problem=Problem(reason=reason, message="it broke"),
+        failed_step=step,
+        findings=Findings(pending_count=3, boot_id="one", reboot_ordered_at=ORDERED),
+        update=UPDATED if kind is K.UPDATE else None,
+        epoch=4,
+        **more,
+    )
+
+
+def new(kind: OperationKind) -> Operation:
+    return Operation(id="new", host="web1", kind=kind, created_at=NOW)
+
+
+@pytest.mark.parametrize(
+    ("kind", "step", "reason", "at"),
+    [
+        (K.QUERY, N.LIST, "REFRESH_FAILED", None),
+        (K.CHECK, N.VERIFY, "UNHEALTHY", None),
+        (K.UPDATE, N.CONNECT, "HOST_UNREACHABLE", None),
+        (K.UPDATE, N.PREFLIGHT, "PACKAGE_DATABASE_BROKEN", None),
+        (K.UPDATE, N.LIST, "DISK_FULL", None),
+        (K.UPDATE, N.APPLY, "PACKAGE_ERROR", None),
+        (K.UPDATE, N.APPLY, "INTERRUPTED", None),
+        (K.UPDATE, N.REBOOT_CHECK, "INVENTORY_ERROR", N.REBOOT_CHECK),
+        (K.UPDATE, N.REBOOT, "REBOOT_NEVER_RETURNED", N.REBOOT_CHECK),
+        (K.UPDATE, N.REBOOT, "REBOOT_SAME_BOOT_ID", N.REBOOT_CHECK),
+        (K.UPDATE, N.VERIFY, "UNHEALTHY", N.VERIFY),
+        (K.REBOOT, N.PREFLIGHT, "WINDOW_CLOSED", None),
+        (K.REBOOT, N.REBOOT, "REBOOT_NEVER_RETURNED", N.REBOOT),
+        (K.REBOOT, N.REBOOT, "REBOOT_SAME_BOOT_ID", None),
+        (K.REBOOT, N.VERIFY, "UNHEALTHY", N.VERIFY),
+    ],
+)
+def test_a_retry_goes_on_where_that_is_sound(kind, step, reason, at):
+    retried = resuming(failed_at(kind, step, reason), new(kind))
+    assert retried.resume_at is at
+    assert retried.resumes == ("old" if at else "")
+    if at is None:
+        assert retried == new(kind)
+    else:
+        assert retried.update == (UPDATED if kind is K.UPDATE else None)
+        assert retried.epoch > 4
+
+
+def test_an_upgrade_whose_end_was_never_seen_is_gone_back_to():
+    job = JobRecord(operation="old", name="apply-2", log_start=70, log_read=30, status_read=5)
+    failed = failed_at(K.UPDATE, N.APPLY, "HOST_GONE", job=job, jobs_begun=2)
+    retried = resuming(failed, new(K.UPDATE))
+    assert retried.resume_at is N.APPLY
+    # All of its log belongs to the new operation, too.
+    assert retried.job == JobRecord(operation="old", name="apply-2")
+    assert (retried.jobs_begun, retried.epoch) == (2, 5)
+
+
+def test_an_upgrade_whose_end_was_seen_is_not_gone_back_to():
+    job = JobRecord(operation="old", name="apply-1", concluded=True)
+    failed = failed_at(K.UPDATE, N.APPLY, "PACKAGE_ERROR", job=job, jobs_begun=1)
+    assert resuming(failed, new(K.UPDATE)) == new(K.UPDATE)
+
+
+def test_a_dry_run_begins_from_the_start():
+    failed = replace(failed_at(K.UPDATE, N.VERIFY), dry_run=True)
+    assert resuming(failed, new(K.UPDATE)) == new(K.UPDATE)
+
+
+def test_a_reboot_that_is_still_due_can_be_ordered_again_and_one_that_is_waited_for_cannot():
+    update = resuming(failed_at(K.UPDATE, N.REBOOT, "REBOOT_SAME_BOOT_ID"), new(K.UPDATE))
+    assert update.findings.reboot_ordered_at is None
+    reboot = resuming(failed_at(K.REBOOT, N.REBOOT, "REBOOT_NEVER_RETURNED"), new(K.REBOOT))
+    assert (reboot.findings.reboot_ordered_at, reboot.findings.boot_id) == (ORDERED, "one")
+
+
+@pytest.mark.parametrize(
+    ("step", "expected", "states"),
+    [
+        (N.APPLY, ["apply", "reboot_check", "verify"], ["updating", "verifying", "idle"]),
+        (N.REBOOT_CHECK, ["reboot_check", "verify"], ["updating", "verifying", "idle"]),
+        (N.VERIFY, ["verify"], ["verifying", "idle"]),
+    ],
+)
+def test_a_resumed_update_takes_the_steps_that_are_left_and_ends_like_any_other(
+    step, expected, states
+):
+    job = JobRecord(operation="old", name="apply-1")
+    retried = resuming(failed_at(K.UPDATE, step, "HOST_GONE", job=job), new(K.UPDATE))
+    config = HostConfig(name="web1", address="192.0.2.1")
+    host = Host(config=config, host_key="k", registered_at=NOW, status=HostStatus())
+    course = started(retried, host, NOW)
+    seen = [course.host.status.state]
+    while (current := next_step(course.operation)) is not None:
+        findings = replace(course.operation.findings, reboot_need=RebootNeed.NOT_NEEDED)
+        health = HealthResult(healthy=True, message="fine") if current is N.VERIFY else None
+        course = stepped(course, Outcome(findings=findings, health=health), NOW)
+        if course.host.status.state is not seen[-1]:
+            seen.append(course.host.status.state)
+    assert [str(s.name) for s in course.operation.steps] == ["connect", *expected]
+    assert [str(state) for state in seen] == ["querying", *states]
+    assert course.operation.status is OperationStatus.SUCCEEDED
+    assert course.host.status.last_updated == NOW
+    assert course.host.status.state is HostState.IDLE
+
+
+def test_cancelled_while_it_connects_a_retry_still_goes_back_to_the_upgrade_under_way():
+    job = JobRecord(operation="old", name="apply-1")
+    retried = resuming(failed_at(K.UPDATE, N.APPLY, "HOST_GONE", job=job), new(K.UPDATE))
+    config = HostConfig(name="web1", address="192.0.2.1")
+    host = Host(config=config, host_key="k", registered_at=NOW, status=HostStatus())
+    course = started(replace(retried, cancel_requested_by="sam"), host, NOW)
+    course = stepped(course, Outcome(), NOW)
+    assert next_step(course.operation) is N.APPLY
