@@ -88,6 +88,7 @@ def broken_off(operation: Operation, host: Host, problem: Problem, now: datetime
         status=OperationStatus.FAILED,
         ended_at=now,
         problem=problem,
+        failed_step=step.name,
         steps=(*operation.steps[:-1], step),
         epoch=operation.epoch + EPOCHS_PASSED_OVER,
     )
