@@ -302,12 +302,17 @@ async def test_what_passes_by_itself_is_tried_again_and_seen(make_fleet, tmp_pat
 
 async def test_what_does_not_pass_by_itself_is_never_tried_again(make_fleet, tmp_path):
     fleet = make_fleet(HostSpec(name="web1", packages=("tb-simple",)))
-    fleet["web1"].change_host_key()
+    host = fleet["web1"]
     async with serving(tmp_path / "state", fleet) as server:
-        fleet["web1"].change_host_key()
-        operation = await server.query("web1")
-    assert operation.problem.reason == "HOST_KEY_CHANGED"
-    assert [step.attempts for step in operation.steps] == [1]
+        host.run("mv /etc/apt/keyrings/fleet.asc /root", check=True)
+        untrusted = await server.query("web1")
+        host.change_host_key()
+        unknown = await server.query("web1")
+    assert untrusted.problem.reason == "ARCHIVE_UNTRUSTED"
+    assert "NO_PUBKEY" in untrusted.problem.message
+    assert [step.attempts for step in untrusted.steps] == [1, 1]
+    assert unknown.problem.reason == "HOST_KEY_CHANGED"
+    assert [step.attempts for step in unknown.steps] == [1]
 
 
 async def test_operation_that_is_overdue_changes_nothing_more(make_fleet, tmp_path):

@@ -204,7 +204,7 @@ def test_failed_host_is_shown_with_what_to_do_about_it(tendhost, server):
     assert "root@10.0.0.5:22" in out
     assert "failed in step apply" in out
     assert "retried 2 times: dpkg was interrupted" in out
-    assert "seen by eve; once it is mended, `tendhost retry web1` does it once more" in out
+    assert "seen by eve; once it is mended, `tendhost retry web1` goes on with it" in out
     failed = tendhost("host", "show", "web1", "--output", "json").json
     assert failed["failure"]["problem"]["reason"] == "PACKAGE_ERROR"
 

@@ -93,7 +93,7 @@ def host(found: Host) -> None:
     say("")
     say(coloured("failed"), when, failure.problem.message)
     seen = f"seen by {failure.acknowledged_by}" if failure.acknowledged_by else "not seen yet"
-    say(f"  {seen}; once it is mended, `tendhost retry {found.name}` does it once more")
+    say(f"  {seen}; once it is mended, `tendhost retry {found.name}` goes on with it")
 
 
 def _address(found: Host) -> str:

@@ -397,6 +397,13 @@ class RefreshFailed(PackageFailed):
     transient = True
 
 
+class ArchiveUntrusted(RefreshFailed):
+    """What an archive offers is not signed by a key that the host knows, or is out of date."""
+
+    reason = "ARCHIVE_UNTRUSTED"
+    transient = False
+
+
 class DiskFull(PackageFailed):
     """Too little free space on the host."""
 

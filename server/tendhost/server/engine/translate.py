@@ -29,6 +29,8 @@ def work_error(host: str, error: found.PackageError) -> WorkError:
             return errors.PackageManagerLocked(host=host, problem=str(error))
         case found.DiskFull():
             return errors.DiskFull(host=host, problem=str(error))
+        case found.ArchiveUntrusted():
+            return errors.ArchiveUntrusted(host=host, problem=str(error))
         case found.RefreshFailed():
             return errors.RefreshFailed(host=host, problem=str(error))
         case found.PackageDatabaseBroken(repairable=False):

@@ -50,6 +50,12 @@ class RefreshFailed(PackageError):
         super().__init__(f"the package lists could not be refreshed{which}: {words}")
 
 
+class ArchiveUntrusted(RefreshFailed):
+    """The archive answered, and what it offers is not signed by a known key, or is out of date."""
+
+    transient = False
+
+
 class LockHeld(PackageError):
     """Another process holds a lock of the package manager. `pid` is 0 where it is not known."""
 

@@ -23,6 +23,7 @@ from tendhost.server.packages.dpkg import (
     parse_interrupted,
 )
 from tendhost.server.packages.errors import (
+    ArchiveUntrusted,
     DiskFull,
     LockHeld,
     NoPackageManager,
@@ -231,6 +232,13 @@ def _not_privileged(facts: NativeFacts) -> NotPrivileged:
 # E: The repository 'http://deb.example.org bookworm Release' does not have a Release file.
 _FETCH = re.compile(r"^[EW]: Failed to fetch (\S+) +(.*)$", re.MULTILINE)
 _REPOSITORY = re.compile(r"^[EW]: The repository '([^'\n]+)' (.*)$", re.MULTILINE)
+# W: GPG error: …: The following signatures couldn't be verified because …: NO_PUBKEY 2EF30D53F48FF7B1
+# E: The repository 'http://deb.example.org bookworm InRelease' is not signed.
+# E: Release file for http://deb.example.org/InRelease is expired (invalid since 2d 3h 4min 5s). …
+_DISTRUST = re.compile(
+    r"The following signatures .*|Release file for \S+ is (?:expired|not valid yet).*"
+    r"|The repository '[^'\n]+' is (?:not|no longer) signed\."
+)
 
 
 def _refresh_problems(part: Part) -> list[PackageError]:
@@ -243,6 +251,8 @@ def _refresh_problems(part: Part) -> list[PackageError]:
         return [problem]
     sources = tuple(dict.fromkeys(address for address, _ in failed))
     words = failed[0][1] if failed else diagnose(part.status, part.stderr).reason
+    if distrust := _DISTRUST.search(part.stderr):
+        return [ArchiveUntrusted(sources=sources, words=distrust[0])]
     return [RefreshFailed(sources=sources, words=words)]
 
 

@@ -56,6 +56,7 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     errors.PackageManagerMissing: grpc.StatusCode.FAILED_PRECONDITION,
     errors.PackageManagerLocked: grpc.StatusCode.FAILED_PRECONDITION,
     errors.RefreshFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.ArchiveUntrusted: grpc.StatusCode.FAILED_PRECONDITION,
     errors.DiskFull: grpc.StatusCode.FAILED_PRECONDITION,
     errors.InventoryFailed: grpc.StatusCode.FAILED_PRECONDITION,
     errors.WindowClosed: grpc.StatusCode.FAILED_PRECONDITION,
