@@ -17,6 +17,8 @@ from tests.fleet import Host
 BOUND_SECONDS = 120.0
 """Within which an operation comes to its end, from the last fault on."""
 
+ANSWER_SECONDS = 30.0
+"""For a server that is up to say what is asked."""
 UPDATE_SECONDS = 5.0
 """In which the updates of a batch are done where nothing disturbs them, more or less."""
 
@@ -151,13 +153,15 @@ async def judged(
     daemon = ground.daemon
     if operation.status not in ENDED:
         request = operation_service_pb2.GetOperationRequest(id=operation.id)
-        present = (await retried(lambda: daemon.operations.GetOperation(request))).operation
+        async with asyncio.timeout(ANSWER_SECONDS):
+            present = (await retried(lambda: daemon.operations.GetOperation(request))).operation
         return (Finding(kind=Kind.WITHOUT_END, words=describe(present)),)
-    told = Told(
-        operation=operation,
-        host=await daemon.host(run.host.name),
-        inventory=await daemon.inventory(run.host.name),
-        log=await daemon.log_of(operation.id),
-    )
+    async with asyncio.timeout(ANSWER_SECONDS):
+        told = Told(
+            operation=operation,
+            host=await daemon.host(run.host.name),
+            inventory=await daemon.inventory(run.host.name),
+            log=await daemon.log_of(operation.id),
+        )
     seen = await asyncio.to_thread(hosts.truth, run.host)
     return tuple(judge(run.expected, told, seen, boots_before))

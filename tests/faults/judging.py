@@ -31,6 +31,8 @@ class Kind(StrEnum):
     EVENT_GAP = "event_gaps"
     LOG_MISMATCH = "log_mismatches"
     INVENTORY_MISMATCH = "inventory_mismatches"
+    BROKEN_BATCH = "broken_batches"
+    """The batch could not be carried out: the server ended by itself, say, or refused what is sound."""
     WRONG_END = "wrong_ends"
     """Another end than the scenario calls for, or not all upgraded, or reboots nobody asked for."""
 

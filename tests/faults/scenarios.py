@@ -8,7 +8,15 @@ from typing import Any
 
 from tendhost.server.failpoints import POINTS
 from tendhost.v1 import host_service_pb2
-from tests.faults.batch import UPDATE_SECONDS, Account, Outcome, Run, Updates, carry_out
+from tests.faults.batch import (
+    BOUND_SECONDS,
+    UPDATE_SECONDS,
+    Account,
+    Outcome,
+    Run,
+    Updates,
+    carry_out,
+)
 from tests.faults.ground import Ground, Terrain
 from tests.faults.judging import Finding, Kind
 from tests.fleet import Host
@@ -35,7 +43,7 @@ class Scenario:
 
     name: str
     batch: Callable[[Ground, int, random.Random, Account], Awaitable[list[Outcome]]]
-    """Of a ground, the number of the batch, and what is random in it; notes down what it account.did."""
+    """Of a ground, the number of the batch, and what is random in it; notes down what it did."""
     terrain: Terrain = field(default_factory=Terrain)
 
 
@@ -43,7 +51,7 @@ async def kill_server(
     ground: Ground, number: int, rng: random.Random, account: Account
 ) -> list[Outcome]:
     """Even batches kill the server at a failpoint, odd ones at some instant; some do it once more."""
-    # Shuffled without the batch's own chance: a lap of batches is at every point once.
+    # Not by the batch's own chance, so that a lap of batches is at every point once.
     lap, place = divmod(number // 2, len(POINTS))
     points = random.Random(lap).sample(POINTS, len(POINTS))
     point = points[place] if number % 2 == 0 else ""
@@ -61,14 +69,16 @@ async def kill_server(
     async def trouble(updates: Updates) -> None:
         if not first:
             await asyncio.sleep(instant)
-            account.strike(updates)
-            await ground.server.restart(second)
-        elif await _died(ground, updates):
-            account.strike(updates)
-            await ground.server.start(second)
-        if second and await _died(ground, updates):
-            account.strike(updates)
-            await ground.server.start()
+        elif not await _died(ground, updates):
+            # What was not reached must not go off in the next batch.
+            await ground.server.restart()
+            return
+        account.strike(updates)
+        await ground.server.restart(second)
+        if second:
+            if await _died(ground, updates):
+                account.strike(updates)
+            await ground.server.restart()
 
     if first:
         await ground.server.restart(first)
@@ -179,9 +189,10 @@ async def same_request(
 
     async def same(host: Host, id: str) -> None:
         request = host_service_pb2.StartUpdateRequest(name=host.name, request_id=id)
-        answers = await asyncio.gather(
-            *(ground.daemon.hosts.StartUpdate(request) for _ in range(CLIENTS))
-        )
+        async with asyncio.timeout(BOUND_SECONDS):
+            answers = await asyncio.gather(
+                *(ground.daemon.hosts.StartUpdate(request) for _ in range(CLIENTS))
+            )
         different = {answer.SerializeToString(deterministic=True) for answer in answers}
         if len(different) > 1:
             words = f"{host.name}: {len(different)} different answers to one request"

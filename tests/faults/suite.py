@@ -7,12 +7,17 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
-from tests.faults.batch import Account, Outcome
+import grpc
+
+from tests.faults.batch import Account
 from tests.faults.ground import AT_ONCE, Ground, ground
 from tests.faults.judging import Finding, Kind
 from tests.faults.scenarios import Scenario
+from tests.faults.server import ServerEndedBadly
+from tests.fleet import FleetError
 
-FRESH_GROUND_AFTER = {Kind.WITHOUT_END, Kind.HOST_STUCK}
+BREAKING_OFF = (grpc.aio.AioRpcError, ServerEndedBadly, FleetError, TimeoutError)
+FRESH_GROUND_AFTER = {Kind.WITHOUT_END, Kind.HOST_STUCK, Kind.BROKEN_BATCH}
 """What leaves a host in a state in which it is of no use to the next batch."""
 
 
@@ -66,14 +71,18 @@ async def _batch(
     """Carry out one; whether the ground is good for another."""
     chance = random.Random(f"{seed}:{scenario.name}:{number}")
     account = Account()
-    outcomes = await scenario.batch(here, number, chance, account)
+    try:
+        outcomes = await scenario.batch(here, number, chance, account)
+        found = [(o.run.host.name, f) for o in outcomes for f in o.findings]
+    except BREAKING_OFF as error:
+        words = f"{type(error).__name__}: {error}"
+        found = [("all", Finding(kind=Kind.BROKEN_BATCH, words=words))]
     tally.runs += AT_ONCE
     tally.struck += account.struck
-    found: list[tuple[Outcome, Finding]] = [(o, f) for o in outcomes for f in o.findings]
-    for outcome, finding in found:
+    for host, finding in found:
         tally.counts[finding.kind] += 1
         say(
-            f"{scenario.name}:{number}, seed {seed}, {outcome.run.host.name}, {'; '.join(account.did)}:"
+            f"{scenario.name}:{number}, seed {seed}, {host}, {'; '.join(account.did)}:"
             f" {finding.kind}: {finding.words}"
         )
     return not any(finding.kind in FRESH_GROUND_AFTER for _, finding in found)

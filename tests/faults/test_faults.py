@@ -8,15 +8,14 @@ from tests.faults.suite import carry_out
 pytestmark = [pytest.mark.fleet, pytest.mark.slow, pytest.mark.timeout(600)]
 
 SEED = 1
-BATCHES = {"kill_server": range(3)}
+# The killed server: at an instant, and as a job begins and as it ends.
+BATCHES = {"kill_server": (1, 8, 24)}
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if not missing(name)])
 async def test_updates_get_to_their_end_exactly_once_under_faults(name: str) -> None:
-    if why_not := missing(name):
-        pytest.skip(why_not)
     said: list[str] = []
-    tally = await carry_out(SCENARIOS[name], BATCHES.get(name, range(1)), SEED, said.append)
+    tally = await carry_out(SCENARIOS[name], BATCHES.get(name, (0,)), SEED, said.append)
     assert not tally.counts.total(), "\n".join(said)
     assert tally.struck, "no fault came while an operation was under way"
     assert tally.revisions

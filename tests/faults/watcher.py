@@ -42,18 +42,19 @@ class Watcher:
                 await asyncio.sleep(0.05)
 
     async def caught_up(self) -> int:
-        """The current revision, once everything up to it was seen; what was not becomes a gap."""
+        """How many revisions were seen, once these are all; what was not seen becomes a gap."""
         request = event_service_pb2.WatchEventsRequest()
         stream = self._events().WatchEvents(request, wait_for_ready=True)
-        hello = await anext(aiter(stream))
-        stream.cancel()
-        current = int(hello.current_revision)
+        current = -1
         try:
             async with asyncio.timeout(CATCH_UP_SECONDS), self._moved:
+                current = (await anext(aiter(stream))).current_revision
                 await self._moved.wait_for(lambda: self._seen >= current)
-        except TimeoutError:
-            self.gaps.append(f"stayed at revision {self._seen} of {current}")
-        return current
+        except (TimeoutError, grpc.aio.AioRpcError) as error:
+            self.gaps.append(f"stayed at revision {self._seen} of {current}: {error!r}")
+        finally:
+            stream.cancel()
+        return self._seen
 
     async def _watch_once(self) -> None:
         request = event_service_pb2.WatchEventsRequest(resume_after=self._seen, log_id=self._log_id)
