@@ -13,6 +13,7 @@ from tendhost.server.domain.inventory import RebootNeed, Withheld
 from tendhost.server.packages.apt import UpgradeOptions, kept_conffiles, upgrade_command
 from tendhost.server.packages.boot import Boot, boot_script, parse_boot, reboot_command
 from tendhost.server.packages.query import QueryResult, parse_query, query_script
+from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.protocol import Completed, Remote, Target
 from tendhost.server.remote.ssh import SshConnector, SshSettings
 from tests.simulated import RecordedFleet, RecordedHost, SimulatedFleet, SimulatedHost
@@ -137,6 +138,7 @@ async def test_slow_package_is_under_way_for_as_long_as_it_is_told(
     host = fleet["web1"]
     host.write("/etc/tb-slow-seconds", "60")
     remote = await link.to(host)
+    assert isinstance(remote, CommandRemote)
     told: asyncio.Queue[bytes] = asyncio.Queue()
     running = asyncio.create_task(
         remote.stream(UPGRADE, timeout=LONG, on_stdout=lambda _: None, on_stderr=told.put_nowait)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tendhost.server.remote.protocol import Remote
+from tendhost.server.remote.commands import CommandRemote
 from tests.conftest import why_no_fleet
 from tests.contract.remote.loopback import LoopbackServer, lay_out_programs
 from tests.contract.remote.ways import Way, over_loopback, over_nothing, over_sshd
@@ -51,7 +51,7 @@ async def way(
 
 
 @pytest.fixture
-async def remote(way: Way) -> AsyncIterator[Remote]:
+async def remote(way: Way) -> AsyncIterator[CommandRemote]:
     remote = await way.connect()
     yield remote
     await remote.close()

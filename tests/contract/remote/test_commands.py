@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from tendhost.server.domain.errors import LinkLost, OutputTooLarge, PrivilegeMissing, WorkTimeout
-from tendhost.server.remote.protocol import Completed, Remote
+from tendhost.server.remote.commands import CommandRemote
+from tendhost.server.remote.protocol import Completed
 from tests.contract.remote.conftest import LINKS
 from tests.contract.remote.ways import Way
 
@@ -17,20 +18,22 @@ LONG = timedelta(seconds=30)
 MEGABYTE = 1024 * 1024
 
 
-async def done(remote: Remote, command: str, **options: bool) -> Completed:
+async def done(remote: CommandRemote, command: str, **options: bool) -> Completed:
     return await remote.run(command, timeout=LONG, **options)
 
 
-async def test_command_tells_its_output_its_complaints_and_its_exit_status(remote: Remote) -> None:
+async def test_command_tells_its_output_its_complaints_and_its_exit_status(
+    remote: CommandRemote,
+) -> None:
     completed = await done(remote, "echo out; echo err >&2; exit 3")
     assert completed == Completed(exit_status=3, stdout=b"out\n", stderr=b"err\n")
 
 
-async def test_command_that_says_nothing_and_succeeds_is_zero(remote: Remote) -> None:
+async def test_command_that_says_nothing_and_succeeds_is_zero(remote: CommandRemote) -> None:
     assert await done(remote, "true") == Completed(exit_status=0, stdout=b"", stderr=b"")
 
 
-async def test_command_that_is_not_there_is_127(remote: Remote) -> None:
+async def test_command_that_is_not_there_is_127(remote: CommandRemote) -> None:
     completed = await done(remote, "no-such-program")
     assert completed.exit_status == 127
     assert b"no-such-program" in completed.stderr
@@ -38,28 +41,30 @@ async def test_command_that_is_not_there_is_127(remote: Remote) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
 async def test_command_that_a_signal_ended_is_128_and_the_signal(
-    remote: Remote, number: signal.Signals
+    remote: CommandRemote, number: signal.Signals
 ) -> None:
     completed = await done(remote, f"echo before; kill -{number.value} $$")
     assert (completed.exit_status, completed.stdout) == (128 + number.value, b"before\n")
 
 
-async def test_output_is_bytes_as_they_were_printed(remote: Remote) -> None:
+async def test_output_is_bytes_as_they_were_printed(remote: CommandRemote) -> None:
     completed = await done(remote, r"printf '\000\377\r\n\303\251 \342\200\250'")
     assert completed.stdout == b"\0\xff\r\n\xc3\xa9 \xe2\x80\xa8"
 
 
-async def test_command_of_many_lines_and_quotes_runs_as_it_is_written(remote: Remote) -> None:
+async def test_command_of_many_lines_and_quotes_runs_as_it_is_written(
+    remote: CommandRemote,
+) -> None:
     script = "set -eu\nfor w in \"a 'b'\" '$HOME \\n'; do\n  printf '%s|' \"$w\"\ndone\n"
     assert (await done(remote, script)).stdout == b"a 'b'|$HOME \\n|"
 
 
-async def test_command_that_reads_finds_the_end_of_its_input(remote: Remote) -> None:
+async def test_command_that_reads_finds_the_end_of_its_input(remote: CommandRemote) -> None:
     completed = await done(remote, "cat; read answer; echo $?")
     assert completed.stdout == b"1\n"
 
 
-async def test_five_megabytes_arrive_whole_and_in_order(remote: Remote) -> None:
+async def test_five_megabytes_arrive_whole_and_in_order(remote: CommandRemote) -> None:
     produce = "seq 1 800000"
     expected = b"".join(b"%d\n" % number for number in range(1, 800_001))
     assert len(expected) > 5 * MEGABYTE
@@ -67,13 +72,13 @@ async def test_five_megabytes_arrive_whole_and_in_order(remote: Remote) -> None:
     assert hashlib.sha256(completed.stdout).digest() == hashlib.sha256(expected).digest()
 
 
-async def test_both_streams_arrive_whole_when_both_are_long(remote: Remote) -> None:
+async def test_both_streams_arrive_whole_when_both_are_long(remote: CommandRemote) -> None:
     completed = await done(remote, "seq 1 50000 >&2 & seq 50000; wait")
     assert completed.stdout == completed.stderr
     assert completed.stdout.endswith(b"\n50000\n")
 
 
-async def test_command_that_prints_more_than_it_may_is_ended(remote: Remote) -> None:
+async def test_command_that_prints_more_than_it_may_is_ended(remote: CommandRemote) -> None:
     with pytest.raises(OutputTooLarge) as caught:
         await remote.run("exec yes", timeout=LONG, limit=MEGABYTE)
     assert caught.value.limit == MEGABYTE
@@ -81,7 +86,7 @@ async def test_command_that_prints_more_than_it_may_is_ended(remote: Remote) -> 
 
 
 async def test_bound_is_of_both_streams_together_and_what_just_fits_is_let_through(
-    remote: Remote,
+    remote: CommandRemote,
 ) -> None:
     completed = await remote.run("printf 12345; printf 678 >&2", timeout=LONG, limit=8)
     assert completed == Completed(exit_status=0, stdout=b"12345", stderr=b"678")
@@ -90,14 +95,16 @@ async def test_bound_is_of_both_streams_together_and_what_just_fits_is_let_throu
 
 
 async def test_command_that_takes_too_long_is_a_timeout_that_names_its_bound(
-    remote: Remote,
+    remote: CommandRemote,
 ) -> None:
     with pytest.raises(WorkTimeout, match=r"0\.3 s"):
         await remote.run("exec sleep 60", timeout=SOON)
     assert (await done(remote, "echo still here")).stdout == b"still here\n"
 
 
-async def test_command_that_closed_its_output_and_goes_on_is_a_timeout_too(remote: Remote) -> None:
+async def test_command_that_closed_its_output_and_goes_on_is_a_timeout_too(
+    remote: CommandRemote,
+) -> None:
     async with asyncio.timeout(10):
         with pytest.raises(WorkTimeout):
             await remote.run("exec >/dev/null 2>&1 </dev/null; exec sleep 60", timeout=SOON)
@@ -105,7 +112,7 @@ async def test_command_that_closed_its_output_and_goes_on_is_a_timeout_too(remot
 
 @pytest.mark.parametrize("ending", ["exit 0", "wait"])
 async def test_command_whose_child_out_of_reach_keeps_the_output_open_is_a_timeout_too(
-    remote: Remote, ending: str
+    remote: CommandRemote, ending: str
 ) -> None:
     child = bytearray()
     async with asyncio.timeout(10):
@@ -119,7 +126,7 @@ async def test_command_whose_child_out_of_reach_keeps_the_output_open_is_a_timeo
     assert (await done(remote, f"kill {int(child)}")).exit_status == 0
 
 
-async def test_output_is_handed_on_while_the_command_runs(remote: Remote) -> None:
+async def test_output_is_handed_on_while_the_command_runs(remote: CommandRemote) -> None:
     seen: asyncio.Queue[bytes] = asyncio.Queue()
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(
@@ -135,7 +142,7 @@ async def test_output_is_handed_on_while_the_command_runs(remote: Remote) -> Non
         running.cancel()
 
 
-async def test_streams_are_handed_on_apart(remote: Remote) -> None:
+async def test_streams_are_handed_on_apart(remote: CommandRemote) -> None:
     stdout, stderr = bytearray(), bytearray()
     status = await remote.stream(
         "echo a; echo b >&2; echo c; exit 7",
@@ -147,7 +154,7 @@ async def test_streams_are_handed_on_apart(remote: Remote) -> None:
 
 
 async def test_error_of_whoever_takes_the_output_ends_the_command_and_comes_out(
-    remote: Remote,
+    remote: CommandRemote,
 ) -> None:
     def refuse(data: bytes) -> None:
         raise ZeroDivisionError
@@ -159,7 +166,9 @@ async def test_error_of_whoever_takes_the_output_ends_the_command_and_comes_out(
     assert (await done(remote, "echo still here")).stdout == b"still here\n"
 
 
-async def test_caller_that_is_cancelled_leaves_at_once_and_the_way_open(remote: Remote) -> None:
+async def test_caller_that_is_cancelled_leaves_at_once_and_the_way_open(
+    remote: CommandRemote,
+) -> None:
     started = asyncio.Event()
     running = asyncio.create_task(
         remote.stream(
@@ -176,12 +185,12 @@ async def test_caller_that_is_cancelled_leaves_at_once_and_the_way_open(remote: 
     assert (await done(remote, "echo still here")).stdout == b"still here\n"
 
 
-async def test_commands_run_side_by_side_on_one_way(remote: Remote) -> None:
+async def test_commands_run_side_by_side_on_one_way(remote: CommandRemote) -> None:
     completed = await asyncio.gather(*(done(remote, f"echo {number}") for number in range(8)))
     assert [each.stdout for each in completed] == [b"%d\n" % number for number in range(8)]
 
 
-async def test_nothing_of_one_command_is_left_for_the_next(remote: Remote) -> None:
+async def test_nothing_of_one_command_is_left_for_the_next(remote: CommandRemote) -> None:
     await done(remote, "cd /; MARK=1; export MARK; umask 0")
     assert (await done(remote, "echo ${MARK:-none}")).stdout == b"none\n"
 

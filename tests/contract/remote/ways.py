@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.connect import RoutingConnector
 from tendhost.server.remote.local import ADDRESS
-from tendhost.server.remote.protocol import Connector, Remote, Target
+from tendhost.server.remote.protocol import Connector, Target
 from tendhost.server.remote.ssh import SshSettings
 from tests.contract.remote.loopback import LoopbackServer
 from tests.fleet import Fleet, Host
@@ -28,8 +29,10 @@ class Way:
     cut: Callable[[], Awaitable[object]] | None
     """Break every open connection; None where there is none to break."""
 
-    async def connect(self, user: str = "root") -> Remote:
-        return await self.connector.connect(self.become(user))
+    async def connect(self, user: str = "root") -> CommandRemote:
+        remote = await self.connector.connect(self.become(user))
+        assert isinstance(remote, CommandRemote)
+        return remote
 
 
 def over_loopback(server: LoopbackServer, folder: Path) -> Way:

@@ -1,6 +1,5 @@
 """A fake way to fake hosts: the protocol of remote/ without SSH, and with its errors."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import NoReturn
 
@@ -121,18 +120,6 @@ class FakeRemote:
             return Completed(exit_status=255, stdout=answer[: len(answer) // 2], stderr=b"")
         self._end(kind)
         return Completed(exit_status=0, stdout=answer, stderr=b"")
-
-    async def stream(
-        self,
-        command: str,
-        *,
-        timeout: timedelta,
-        on_stdout: Callable[[bytes], None],
-        on_stderr: Callable[[bytes], None],
-        privileged: bool = False,
-    ) -> int:
-        """See Remote."""
-        raise AssertionError("the engine gathers what commands print")
 
     async def close(self) -> None:
         """See Remote."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tendhost.server.domain.errors import LinkLost, OutputTooLarge, WorkTimeout
+from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.local import ADDRESS, LocalConnector
 from tendhost.server.remote.protocol import Remote, Target
 
@@ -74,6 +75,7 @@ async def test_command_that_printed_too_much_is_ended_with_its_children(
 async def test_command_whose_caller_went_away_is_ended_with_its_children(
     here: Remote, children: Children
 ) -> None:
+    assert isinstance(here, CommandRemote)
     begun = asyncio.Event()
     running = asyncio.create_task(
         here.stream(

@@ -29,6 +29,10 @@ class CommandRemote(ABC):
     ) -> int:
         """Execute `line`; its exit status. An error that a callback raises ends it and comes out."""
 
+    @abstractmethod
+    async def close(self) -> None:
+        """See Remote."""
+
     async def run(
         self,
         command: str,
@@ -66,7 +70,10 @@ class CommandRemote(ABC):
         on_stderr: Callable[[bytes], None],
         privileged: bool = False,
     ) -> int:
-        """See Remote."""
+        """Run `command` as `run` does, and hand on what it prints as it comes; its exit status.
+
+        Raises WorkTimeout, LinkLost, PrivilegeMissing, and what a callback raises.
+        """
         through_sudo = privileged and not self._is_root
         line = f"sudo -n -- sh -c {shlex.quote(command)}" if through_sudo else command
         status = await self._executed(line, timeout, on_stdout, on_stderr)

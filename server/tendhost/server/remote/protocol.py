@@ -1,6 +1,5 @@
-"""The way to a host, as the engine sees it: connect, run a script, stream a command, look at the key."""
+"""The way to a host, as the engine sees it: connect, run a script, look at the key."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -48,21 +47,6 @@ class Remote(Protocol):
 
         `privileged` runs it as root: as it is for root, through `sudo -n` for anybody else.
         Raises WorkTimeout, OutputTooLarge, LinkLost, PrivilegeMissing.
-        """
-        ...
-
-    async def stream(
-        self,
-        command: str,
-        *,
-        timeout: timedelta,
-        on_stdout: Callable[[bytes], None],
-        on_stderr: Callable[[bytes], None],
-        privileged: bool = False,
-    ) -> int:
-        """Run `command` with sh, hand on what it prints as it comes, and return its exit status.
-
-        Raises WorkTimeout, LinkLost, PrivilegeMissing.
         """
         ...
 

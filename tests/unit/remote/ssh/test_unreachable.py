@@ -13,6 +13,7 @@ import asyncssh
 import pytest
 
 from tendhost.server.domain.errors import LinkLost, SshError, Unreachable
+from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.protocol import Target
 from tendhost.server.remote.ssh import SshConnector
 from tests.unit.remote.ssh.servers import (
@@ -302,6 +303,7 @@ async def test_link_that_is_cut_without_a_word_is_noticed(
     settings = replace(QUICK, keepalive_interval=interval, keepalive_count=2)
     async with answering(cable) as port:
         remote = await connectors(settings).connect(replace(target, port=port))
+        assert isinstance(remote, CommandRemote)
         async with asyncio.timeout(5):
             with pytest.raises(LinkLost):
                 await remote.stream(
