@@ -73,7 +73,10 @@ class Server:
         trace: TracebackType | None,
     ) -> None:
         if self._process is not None:
-            await self.kill()
+            if self._process.returncode is None:
+                self._process.kill()
+            # However it ended: an interrupt from the keyboard reaches it, too.
+            await self._process.wait()
         await self._channel.close(None)
 
     @property
