@@ -354,7 +354,7 @@ class OperationChanged(_message.Message):
     step: _operation_pb2.StepName.ValueType
     """The step that began. Unspecified: none did."""
     message: _builtins.str
-    """What it ended with, in words. Empty: nothing to say."""
+    """What it ended with, or what is new about it, in words. Empty: nothing to say."""
     def __init__(
         self,
         *,

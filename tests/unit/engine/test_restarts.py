@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 
+from tendhost.server.domain.events import OperationChanged
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.store.protocol import Change
 from tests.unit.engine.fake_command import Command
@@ -95,6 +96,9 @@ async def test_an_upgrade_goes_on_without_the_server_and_the_next_one_brings_it_
     assert ended.update is not None
     assert [c.name for c in ended.update.changes] == ["web"]
     assert log == b"Setting up web (2.0-1) ...\n"
+    told = [e.body.message for e in await world.events() if isinstance(e.body, OperationChanged)]
+    assert "job apply-1 begins" in told
+    assert "taken up again after a restart of the server" in told
     assert (fake.count(Command.UPGRADE), fake.count(Command.REBOOT)) == (1, 1)
     assert (fake.jobs.jobs, fake.jobs.epochs) == ({}, {})
 

@@ -68,11 +68,15 @@ class Course:
             return moved
         return moved.told(StateChanged(origin=origin, to=host.status.state, cause=cause), now)
 
-    def step_told(self, now: datetime) -> "Course":
-        """The course with an event that tells how far its operation is."""
+    def step_told(self, now: datetime, message: str = "") -> "Course":
+        """The course with an event that tells how far its operation is, and what is new about it.
+
+        Without `message` that is its problem, if it has one.
+        """
         operation = self.operation
         step = operation.current.name if operation.current else None
-        message = operation.problem.message if operation.problem else ""
+        if not message and operation.problem is not None:
+            message = operation.problem.message
         changed = OperationChanged(
             kind=operation.kind, status=operation.status, step=step, message=message
         )

@@ -163,7 +163,8 @@ class Driver:
                 operation=operation.id, name=f"{kind}-{number}", log_start=operation.log_size
             )
             begun = replace(operation, job=job, jobs_begun=number, epoch=operation.epoch + 1)
-            await self._save(_told(course, begun, self._clock.now()), log=log)
+            told = _told(course, begun, self._clock.now(), f"job {job.name} begins")
+            await self._save(told, log=log)
             return self.operation
 
     def followed(self, job: JobRecord, *, words: bytes, progress: Sequence[UpdateProgress]) -> None:
@@ -192,7 +193,8 @@ class Driver:
         """Put on record that another server acts from now on, before it does."""
         async with self._saving:
             operation = replace(self.operation, epoch=self.operation.epoch + 1)
-            await self._save(_told(self._course, operation, self._clock.now()))
+            words = "taken up again after a restart of the server"
+            await self._save(_told(self._course, operation, self._clock.now(), words))
 
     async def _outcome_of(self, step: StepName) -> Outcome:
         host = self._course.host.name
@@ -366,9 +368,9 @@ class _Gathered:
         return _Gathered(events=(*self.events, *progress), words=(*self.words, *more), job=job)
 
 
-def _told(course: Course, operation: Operation, now: datetime) -> Course:
-    """The course with `operation` in place of its own, and an event that tells how far it is."""
-    return replace(course, operation=operation).step_told(now)
+def _told(course: Course, operation: Operation, now: datetime, message: str = "") -> Course:
+    """The course with `operation` in place of its own, and an event that tells of it."""
+    return replace(course, operation=operation).step_told(now, message)
 
 
 def _failure(error: WorkError) -> Outcome:
