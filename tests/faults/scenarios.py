@@ -110,7 +110,8 @@ async def link(ground: Ground, number: int, rng: random.Random, account: Account
     runs = [Run(host=host, slow_seconds=rng.randint(1, 3)) for host in ground.hosts]
     ways = rng.sample(("reset", "drop", "wire", rng.choice(("reset", "drop"))), len(runs))
     instants = [rng.uniform(0, UPDATE_SECONDS) for _ in runs]
-    lengths = [rng.uniform(0.1, 4) if way == "reset" else rng.uniform(2, 12) for way in ways]
+    # A reset answers what is sent, and looks at a job are up to two seconds apart.
+    lengths = [rng.uniform(1, 5) if way == "reset" else rng.uniform(2, 12) for way in ways]
     account.did.extend(
         f"{run.host.name}: {way} at {instant:.2f} s for {length:.2f} s"
         for run, way, instant, length in zip(runs, ways, instants, lengths, strict=True)
