@@ -282,6 +282,26 @@ async def test_whoever_waits_for_the_next_try_keeps_no_place_from_others(world: 
         assert reason(await world.ended(waiting.id)) == "HOST_UNREACHABLE"
 
 
+async def test_hosts_that_were_dark_before_keep_no_place_from_those_that_answer(world: World):
+    one = EngineSettings(operations=replace(OperationSettings(), at_once=1))
+    async with world.running(one):
+        dark = await world.register("dark")
+        dark.reachable = False
+        assert reason(await world.run(K.QUERY, "dark")) == "HOST_UNREACHABLE"
+        fake = await world.register("web1")
+        dark.reachable = True
+        slow = dark.hold(Command.QUERY)
+        waiting = await world.start(K.QUERY, "dark")
+        await world.reached(slow)
+        hold = fake.hold(Command.QUERY)
+        other = await world.start(K.QUERY)
+        await world.reached(hold)
+        for each in (slow, hold):
+            each.released.set()
+        assert (await world.ended(waiting.id)).status is S.SUCCEEDED
+        assert (await world.ended(other.id)).status is S.SUCCEEDED
+
+
 async def _tried(world: World, operation: Operation) -> bool:
     stored = await world.store.operation(operation.id)
     return bool(stored.steps and stored.steps[-1].attempts > 1)

@@ -232,7 +232,7 @@ async def test_a_rollout_is_steered_only_where_its_status_allows(world: World):
     async with world.running() as engine:
         await fleet(world, "a")
         rollout = await begin(world)
-        with pytest.raises(RolloutNotSteerable, match="cannot be running"):
+        with pytest.raises(RolloutNotSteerable, match="cannot be resumed"):
             await engine.rollouts.resume(rollout.id, call())
         await world.rollout_ended(rollout.id)
         for steer in (engine.rollouts.pause, engine.rollouts.resume, engine.rollouts.cancel):

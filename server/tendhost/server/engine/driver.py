@@ -241,7 +241,7 @@ class Driver:
             await self._save(course, log=log)
         # Nothing of it is trusted any more, and nobody else waits for this operation's place.
         await self._session.close()
-        await self._slot.lent(self._paused(pause))
+        await self._slot.lent(self._paused(pause), doubtful=step is StepName.CONNECT)
         if self.operation.cancel_requested_by and step in BEFORE_A_CHANGE:
             words = f"cancelled between two tries: {outcome.problem.message}"
             await self._end_step(Outcome(detail=words))

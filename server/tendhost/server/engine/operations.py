@@ -17,6 +17,7 @@ from tendhost.server.domain.errors import (
     OperationNotCancellable,
     RequestError,
     StoreUnavailable,
+    Unreachable,
 )
 from tendhost.server.domain.host import Host, Problem
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
@@ -26,7 +27,7 @@ from tendhost.server.engine.driver import Driver
 from tendhost.server.engine.ids import new_id
 from tendhost.server.engine.retrying import on_conflict_again
 from tendhost.server.engine.session import Session
-from tendhost.server.engine.slots import Slot
+from tendhost.server.engine.slots import Places, Slot
 from tendhost.server.engine.steps import Performer
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocol import Change, Conflict, Store
@@ -92,7 +93,7 @@ class Operations:
         self._clock = clock
         self._tasks = tasks
         self._settings = settings
-        self._places = asyncio.Semaphore(settings.at_once)
+        self._places = Places(settings.at_once)
         self._drivers: dict[str, Driver] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._when_ended: Callable[[Operation], None] = lambda _: None
@@ -222,13 +223,15 @@ class Operations:
         """Drive a stored operation; one that is queued, once its host is free."""
         operation = course.operation
         if operation.status is OperationStatus.RUNNING:
+            doubtful = _unreachable(course.host)
+            slot = Slot(None if resumed else self._places, doubtful=doubtful)
             driver = Driver(
                 Course(operation=operation, host=course.host),
                 store=self._store,
                 session=Session(self._connector),
                 performer=self._performer,
                 clock=self._clock,
-                slot=(slot := Slot(None if resumed else self._places)),
+                slot=slot,
                 retry=self._settings.retry,
                 resumed=resumed,
             )
@@ -329,6 +332,11 @@ class Operations:
         except Conflict:
             return
         self._when_ended(failed)
+
+
+def _unreachable(host: Host) -> bool:
+    problem = host.status.last_problem
+    return problem is not None and problem.reason == Unreachable.reason
 
 
 def _at(course: Course, former: Host, revision: int) -> Course:

@@ -55,6 +55,13 @@ _OUTCOMES = {
     OperationStatus.CANCELLED: MemberStatus.SKIPPED,
 }
 
+_WORDS = {
+    RolloutStatus.PAUSED: "paused",
+    RolloutStatus.RUNNING: "resumed",
+    RolloutStatus.CANCELLED: "cancelled",
+}
+"""What is asked of a rollout that is to get this status."""
+
 
 class Rollouts:
     """Every rollout of the fleet."""
@@ -120,7 +127,7 @@ class Rollouts:
     ) -> Rollout:
         rollout = await self._store.rollout(id)
         if rollout.over or rollout.status not in origins:
-            raise RolloutNotSteerable(rollout=id, status=str(rollout.status), wanted=str(to))
+            raise RolloutNotSteerable(rollout=id, status=str(rollout.status), wanted=_WORDS[to])
         steered = replace(rollout, status=to)
         change = replace(
             self._change(steered),
