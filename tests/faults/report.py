@@ -11,6 +11,8 @@ from benchmarks.figures import Figure
 from tests.faults.judging import Kind
 from tests.faults.suite import Tally
 
+WIDTH = 100
+"""Of the table, in columns, terminal or not."""
 UNITS = {"streams_rss_growth_mib": "MiB", "stalled_watchers_p99_ms": "ms"}
 
 
@@ -30,6 +32,7 @@ def measured(values: Mapping[str, float]) -> Sequence[Figure]:
 def show(tallies: Sequence[Tally], further: Sequence[Figure] = ()) -> None:
     """Print the table and the figures."""
     table = Table("", *(tally.name.replace("_", " ") for tally in tallies))
+    table.columns[0].no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
     table.add_row("runs", *(str(tally.runs) for tally in tallies))
@@ -37,7 +40,7 @@ def show(tallies: Sequence[Tally], further: Sequence[Figure] = ()) -> None:
     for kind in Kind:
         table.add_row(kind.replace("_", " "), *(str(tally.counts[kind]) for tally in tallies))
     table.add_row("seconds", *(f"{tally.seconds:.0f}" for tally in tallies))
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=WIDTH)
     console.print(table)
     revisions = sum(tally.revisions for tally in tallies)
     connections = sum(tally.connections for tally in tallies)

@@ -34,7 +34,12 @@ touch /root/hold
 echo 'DPkg::Pre-Invoke { "sh /root/hold-once"; };' >/etc/apt/apt.conf.d/99hold
 """
 HELD = "until [ -e /run/held ]; do sleep 0.02; done"
-IN_POST_INSTALL = "until [ -e /run/tb-slow-running ]; do sleep 0.02; done"
+LONG_SECONDS = 60
+"""Of a post-install that cannot end before its host is down."""
+# Its sleep, not only its mark: before that it has yet to read how long to sleep.
+IN_POST_INSTALL = f"""
+until [ -e /run/tb-slow-running ] && pgrep -fx 'sleep {LONG_SECONDS}' >/dev/null; do sleep 0.02; done
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,9 +148,8 @@ async def reboot(
     ground: Ground, number: int, rng: random.Random, account: Account
 ) -> list[Outcome]:
     """Each host is rebooted, or loses its power for a while, in the middle of the transaction."""
-    # Long enough that it cannot end before the host is down; the repair finds it shortened.
     runs = [
-        Run(host=host, rebooting=rng.random() < 0.25, slow_seconds=60, downs=1)
+        Run(host=host, rebooting=rng.random() < 0.25, slow_seconds=LONG_SECONDS, downs=1)
         for host in ground.hosts
     ]
     befores = [rng.random() < 0.3 for _ in runs]
@@ -168,6 +172,7 @@ async def _downed(host: Host, before: bool, pause: float, dark: float | None) ->
     if before:
         await asyncio.to_thread(host.run, HOLD, check=True)
     await asyncio.to_thread(host.run, HELD if before else IN_POST_INSTALL, timeout=90, check=True)
+    # For the repair, which runs it again.
     await asyncio.to_thread(host.run, "echo 0.5 >/etc/tb-slow-seconds", check=True)
     await asyncio.sleep(pause)
     boots = host.boot_count + 1
