@@ -14,5 +14,8 @@ simulated() {
 command -v apt-get >/dev/null || simulated "it needs Debian or Ubuntu"
 echo "Installing the Debian packages that the fleet of real hosts needs (FLEET=simulated does without)"
 .venv/bin/python -m tests.fleet install
+# For the faults that move the server's clock.
+ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 ||
+    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends libfaketime
 # Here and not in the first test that needs it: the base takes about half a minute, once.
 exec .venv/bin/python -m tests.fleet build

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 
 from tendhost.server.domain.errors import ConfigurationError
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.events import EventServicer
 from tendhost.server.rpc.feed import Feed
+from tendhost.server.rpc.health import HealthServicer
 from tendhost.server.rpc.hosts import HostServicer
 from tendhost.server.rpc.interceptor import Gate, validate
 from tendhost.server.rpc.operations import OperationServicer
@@ -78,7 +79,7 @@ async def serving(engine: Engine, address: str) -> AsyncIterator[str]:
     )
     event_service_pb2_grpc.add_EventServiceServicer_to_server(EventServicer(engine, feed), server)
     system_service_pb2_grpc.add_SystemServiceServicer_to_server(SystemServicer(engine), server)
-    readiness = health.aio.HealthServicer()
+    readiness = HealthServicer(SERVICES)
     health_pb2_grpc.add_HealthServicer_to_server(readiness, server)
     add_reflection(server, (*SERVICES, health.SERVICE_NAME))
     bound = _bound(server, address)
@@ -86,11 +87,11 @@ async def serving(engine: Engine, address: str) -> AsyncIterator[str]:
     validate(host_service_pb2.ListHostsRequest())
     following = asyncio.create_task(feed.run())
     await server.start()
-    await _set_health(readiness, health_pb2.HealthCheckResponse.SERVING)
+    readiness.serve()
     try:
         yield bound
     finally:
-        await _set_health(readiness, health_pb2.HealthCheckResponse.NOT_SERVING)
+        readiness.end()
         feed.close()
         await server.stop(GRACE_SECONDS)
         await gate.close()
@@ -110,8 +111,3 @@ def _bound(server: grpc.aio.Server, address: str) -> str:
     if address.startswith("unix:"):
         return address
     return f"{address.rpartition(':')[0]}:{port}"
-
-
-async def _set_health(readiness: health.aio.HealthServicer, status: int) -> None:
-    for service in ("", *SERVICES):
-        await readiness.set(service, status)
