@@ -138,6 +138,20 @@ def test_a_resumed_update_takes_the_steps_that_are_left_and_ends_like_any_other(
     assert course.host.status.state is HostState.IDLE
 
 
+def test_a_retry_that_does_not_get_to_the_host_leaves_it_failed_and_the_next_one_goes_on_as_well():
+    job = JobRecord(operation="old", name="apply-1")
+    first = resuming(failed_at(K.UPDATE, N.APPLY, "HOST_GONE", job=job), new(K.UPDATE))
+    config = HostConfig(name="web1", address="192.0.2.1")
+    host = Host(config=config, host_key="k", registered_at=NOW, status=HostStatus())
+    dark = Problem(reason="HOST_UNREACHABLE", message="no answer")
+    course = stepped(started(first, host, NOW), Outcome(problem=dark, transient=True), NOW)
+    assert course.operation.status is OperationStatus.FAILED
+    assert course.host.status.state is HostState.FAILED
+    second = resuming(course.operation, new(K.UPDATE))
+    assert (second.resume_at, second.job) == (N.APPLY, job)
+    assert second.epoch > first.epoch
+
+
 def test_cancelled_while_it_connects_a_retry_still_goes_back_to_the_upgrade_under_way():
     job = JobRecord(operation="old", name="apply-1")
     retried = resuming(failed_at(K.UPDATE, N.APPLY, "HOST_GONE", job=job), new(K.UPDATE))

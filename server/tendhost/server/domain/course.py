@@ -212,7 +212,8 @@ def _closed_badly(course: Course, last: StepName, outcome: Outcome, now: datetim
         # Refused before it began: the host runs on as it did.
         moved = replace(course, host=host.troubled(problem))
         return moved.triggered(Trigger.REBOOT_REFUSED, now)
-    if state is HostState.QUERYING and not outcome.needs_person:
+    harmless = not outcome.needs_person and operation.resume_at is None
+    if state is HostState.QUERYING and harmless:
         troubled = host.troubled(problem)
         return replace(course, host=troubled).triggered(troubled.resting_trigger, now)
     step = str(operation.failed_step or last)

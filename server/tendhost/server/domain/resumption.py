@@ -21,6 +21,10 @@ def resuming(failed: Operation, new: Operation) -> Operation:
     """`new`, an operation on the same host and of the same kind, as one that goes on with `failed`."""
     if failed.problem is None or failed.dry_run:
         return new
+    if failed.resume_at is not None and failed.failed_step is StepName.CONNECT:
+        # A retry that did not get to the host: what it was to go on with is still to be done.
+        going_on = _going_on(failed, new, failed.resume_at)
+        return replace(going_on, job=failed.job, jobs_begun=failed.jobs_begun)
     reason = failed.problem.reason
     match failed.kind, failed.failed_step:
         case OperationKind.UPDATE, StepName.APPLY if failed.job and not failed.job.concluded:
