@@ -260,8 +260,11 @@ async def test_a_cancellation_between_two_tries_takes_effect_at_once(world: Worl
         before = world.clock.now()
         await engine.operations.cancel(operation.id, call("sam"))
         ended = await world.ended(operation.id)
-    assert ended.status is S.CANCELLED
+        told = [type(e.body) for e in await world.events()]
+    assert (ended.status, ended.problem) == (S.CANCELLED, None)
+    assert ended.steps[0].status is StepStatus.FAILED
     assert ended.ended_at == before
+    assert HostConnected not in told
     assert (await world.host()).status.state is HostState.IDLE
 
 

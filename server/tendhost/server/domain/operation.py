@@ -222,6 +222,8 @@ class Outcome:
     """With a problem: the host ends in FAILED even where nothing was changed on it."""
     transient: bool = False
     """With a problem: the same step may well succeed a little later."""
+    given_up: bool = False
+    """With a transient problem: the operation was cancelled while it waited for the next attempt."""
     interrupted: bool = False
     """With a problem of `apply`: the transaction did not come to its end on the host."""
     overdue: bool = False
@@ -352,7 +354,8 @@ def ended(operation: Operation, outcome: Outcome, now: datetime) -> Operation:
     assert current is not None, "no step is under way"
     detail = outcome.problem.message if outcome.problem else outcome.detail
     done = replace(current, status=_status_of(outcome), ended_at=now, detail=detail)
-    problem = None if _made_good(operation, outcome) else outcome.problem
+    dropped = outcome.given_up or _made_good(operation, outcome)
+    problem = None if dropped else outcome.problem
     moved = replace(
         operation,
         steps=(*operation.steps[:-1], done),

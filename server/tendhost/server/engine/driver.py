@@ -218,8 +218,11 @@ class Driver:
         return replace(outcome, overdue=overdue)
 
     def _seconds_left(self, step: StepName) -> float | None:
-        """For a look at a host that is as it was; what changes it, and what follows that, has its own."""
-        looks_only = step in BEFORE_A_CHANGE and not has_applied(self.operation)
+        """For what only looks at a host that is as it was; all else is let come to its end.
+
+        A preflight may be repairing the host, which is not to be left in the middle.
+        """
+        looks_only = step in (StepName.CONNECT, StepName.LIST) and not has_applied(self.operation)
         if self._overdue_at is None or not looks_only:
             return None
         return max(0.0, (self._overdue_at - self._clock.elapsed()).total_seconds())
@@ -243,8 +246,7 @@ class Driver:
         await self._session.close()
         await self._slot.lent(self._paused(pause), doubtful=step is StepName.CONNECT)
         if self.operation.cancel_requested_by and step in BEFORE_A_CHANGE:
-            words = f"cancelled between two tries: {outcome.problem.message}"
-            await self._end_step(Outcome(detail=words))
+            await self._end_step(replace(outcome, given_up=True))
 
     async def _paused(self, pause: timedelta) -> None:
         sleeping = asyncio.create_task(self._clock.sleep(pause))
