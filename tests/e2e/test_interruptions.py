@@ -88,6 +88,27 @@ async def test_link_that_is_cut_in_mid_upgrade_costs_nothing(make_fleet, tmp_pat
     assert nothing_left(host)
 
 
+@pytest.mark.parametrize("user", ["root", "ops"])
+async def test_without_systemd_and_through_sudo_an_upgrade_is_as_safe(make_fleet, tmp_path, user):
+    fleet = make_fleet(HostSpec(name="web1", packages=("tb-slow", "tb-simple"), init="tiny"))
+    host = fleet["web1"]
+    async with serving(tmp_path / "state", fleet, register=False) as server:
+        await server.register("web1", host.address, user=user)
+        id = await in_the_middle(server, host)
+        fleet.cut_link(host, "reset")
+        server.process.kill()
+        await server.process.wait()
+        fleet.restore_link(host)
+    async with serving(tmp_path / "state", fleet, register=False) as server:
+        operation = await server.ended(id)
+        log = await server.log_of(id)
+    assert operation.status == SUCCEEDED, operation
+    assert sorted(host.transactions()) == ["tb-simple 2.0-1", "tb-slow 2.0-1"]
+    assert log.count(b"Setting up tb-slow (2.0-1)") == 1
+    assert host.run("test ! -e /var/lib/tendhost").returncode == 0
+    assert host.run("pgrep -f /var/lib/[t]endhost").returncode == 1
+
+
 @pytest.mark.parametrize("how", ["power cut", "reboot"])
 async def test_host_that_goes_down_in_mid_upgrade_is_repaired_and_finished(
     make_fleet, tmp_path, how
