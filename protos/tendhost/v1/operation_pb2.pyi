@@ -300,7 +300,9 @@ class Step(_message.Message):
     status: Global___StepStatus.ValueType
     """How it went."""
     detail: _builtins.str
-    """One line for a person. Empty: nothing to say."""
+    """One line for a person. While the step is under way: what its last attempt failed with. Empty:
+    nothing to say.
+    """
     attempts: _builtins.int
     """How often it was tried; more than once where it failed with what passes by itself."""
     @_builtins.property

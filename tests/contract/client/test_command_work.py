@@ -100,6 +100,33 @@ def test_failed_update_tells_step_and_reason_and_exits_with_1(tendhost, updating
     assert done.out.splitlines()[-1] == "web1: failed in step apply: only 3 MB are free"
 
 
+def test_each_attempt_that_failed_is_told_while_the_next_one_is_waited_for(tendhost, server):
+    def trying(attempts):
+        under_way = step("CONNECT", "RUNNING", "port 22 refuses connections")
+        under_way.ClearField("ended_at")
+        under_way.attempts = attempts
+        return watched(operation(steps=[under_way]))
+
+    ended = operation("SUCCEEDED", steps=[step("CONNECT", detail="logged in")])
+    server.answer("StartUpdate", pb.StartUpdateResponse(operation=operation()))
+    server.answer("WaitOperation", operations_pb.WaitOperationResponse(operation=ended))
+    server.stream("WatchOperation", [trying(2), trying(2), trying(3), watched(ended)])
+    done = tendhost("update", "web1")
+    assert done.out.splitlines()[:3] == [
+        "web1: connect: port 22 refuses connections; attempt 2 follows",
+        "web1: connect: port 22 refuses connections; attempt 3 follows",
+        "web1: connect: logged in",
+    ]
+
+
+def test_interrupted_step_is_named_where_the_problem_came_from_it(tendhost, updating):
+    cut_off = "the host went down in the middle of it"
+    steps = [step("APPLY", "INTERRUPTED", cut_off), step("PREFLIGHT", "FAILED", "no lock")]
+    updating(operation("FAILED", steps=steps, problem=messages.problem(cut_off, "INTERRUPTED")))
+    done = tendhost("update", "web1")
+    assert done.out.splitlines()[-1] == f"web1: failed in step apply: {cut_off}"
+
+
 def test_cancelled_operation_exits_with_1(tendhost, updating):
     updating(operation("CANCELLED"))
     done = tendhost("update", "web1")

@@ -142,14 +142,19 @@ async def _watched(handle: OperationHandle) -> Operation:
 
 
 async def _told(handle: OperationHandle) -> Operation:
-    """Wait, with a line for each step that has ended."""
-    told = 0
+    """Wait, with a line for each step that has ended, and for each attempt that failed."""
+    told, attempts = 0, 1
     async with aclosing(handle.watch(log_offset=sys.maxsize)) as items:
         async for _ in items:
             ended = [step for step in handle.latest.steps if step.ended_at is not None]
             for step in ended[told:]:
                 say(f"{handle.host}: {step.name}: {step.detail or step.status}")
+                attempts = 1
             told = len(ended)
+            for step in handle.latest.steps[told:]:
+                if step.attempts > attempts:
+                    attempts = step.attempts
+                    say(f"{handle.host}: {step.name}: {step.detail}; attempt {attempts} follows")
     return handle.latest
 
 

@@ -167,7 +167,8 @@ def operation(found: Operation) -> None:
         took = lasting(step.started_at, step.ended_at)
         status = coloured(str(step.status))
         status.pad_right(10 - len(status))
-        say(Text(f"  {step.name:<13}"), status, Text(f" {took:>7}  "), step.detail)
+        tries = f" (attempt {step.attempts})" if step.attempts > 1 else ""
+        say(Text(f"  {step.name:<13}"), status, Text(f" {took:>7}  "), step.detail, tries)
     if found.ended:
         result(found)
 
@@ -176,7 +177,10 @@ def result(found: Operation) -> None:
     """What came of an operation: a sentence, and the packages."""
     name = f"{found.host}: "
     if found.problem is not None:
-        step = next((s.name for s in found.steps if str(s.status) == "failed"), "")
+        message = found.problem.message
+        failed = (s for s in found.steps if str(s.status) in ("failed", "interrupted"))
+        by_cause = sorted(failed, key=lambda step: step.detail != message)
+        step = by_cause[0].name if by_cause else ""
         at = f" in step {step}: " if step else ": "
         say(name, coloured("failed"), at, found.problem.message)
     elif str(found.status) == "cancelled":

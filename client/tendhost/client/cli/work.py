@@ -70,7 +70,7 @@ def check(context: typer.Context, names: Names, wait: Wait = True, queue: Queue 
 
 
 def retry(context: typer.Context, names: Names, wait: Wait = True) -> None:
-    """Take hosts out of `failed` and do once more what failed."""
+    """Take hosts out of `failed` and go on with what failed."""
     _work(context.obj, names, wait, lambda client, name: client.retry(name))
 
 

@@ -118,7 +118,7 @@ def step_retried(course: Course, problem: Problem, pause: timedelta, now: dateti
     current = course.operation.current
     assert current is not None, "no step is under way"
     retried = StepRetried(step=current.name, attempt=current.attempts, pause=pause, problem=problem)
-    return replace(course, operation=tried_again(course.operation)).told(retried, now)
+    return replace(course, operation=tried_again(course.operation, problem)).told(retried, now)
 
 
 def stepped(course: Course, outcome: Outcome, now: datetime) -> Course:
@@ -191,6 +191,8 @@ def _closed(course: Course, last: StepName, outcome: Outcome, now: datetime) -> 
 
 
 def _changed_anything(operation: Operation) -> bool:
+    if operation.job is not None and not operation.job.concluded:
+        return False  # it may be at work still: an end that nobody has seen is not told of
     goes_on = operation.resume_at is not None
     return operation.update is not None and (goes_on or has_applied(operation))
 

@@ -89,7 +89,8 @@ class Step:
     attempts: int = 1
     """How often it was tried, for errors that pass by themselves."""
     detail: str = ""
-    """One line for a person: "12 updates pending, 3 of them security"."""
+    """One line for a person: "12 updates pending, 3 of them security". While it is under way, what its
+    last attempt failed with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,11 +337,11 @@ def begun(operation: Operation, step: StepName, now: datetime) -> Operation:
     )
 
 
-def tried_again(operation: Operation) -> Operation:
-    """The operation with the step under way begun once more."""
+def tried_again(operation: Operation, problem: Problem) -> Operation:
+    """The operation with the step under way, which failed with `problem`, begun once more."""
     current = operation.current
     assert current is not None, "no step is under way"
-    again = replace(current, attempts=current.attempts + 1)
+    again = replace(current, attempts=current.attempts + 1, detail=problem.message)
     return replace(operation, steps=(*operation.steps[:-1], again))
 
 
