@@ -1,5 +1,7 @@
 """`tendhost query`, `update`, … and `tendhost operation …`: what they ask, print, and exit with."""
 
+from typing import Any
+
 import grpc
 import pytest
 
@@ -101,7 +103,7 @@ def test_failed_update_tells_step_and_reason_and_exits_with_1(tendhost, updating
 
 
 def test_each_attempt_that_failed_is_told_while_the_next_one_is_waited_for(tendhost, server):
-    def trying(attempts):
+    def trying(attempts: int) -> Any:
         under_way = step("CONNECT", "RUNNING", "port 22 refuses connections")
         under_way.ClearField("ended_at")
         under_way.attempts = attempts
