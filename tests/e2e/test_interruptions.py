@@ -175,6 +175,26 @@ async def test_package_manager_that_is_killed_is_repaired_and_the_update_goes_on
     assert host.output("dpkg --audit") == ""
 
 
+async def test_upgrade_of_somebody_else_is_waited_for_and_never_repaired_under_its_hands(
+    make_fleet, tmp_path
+):
+    fleet = make_fleet(HostSpec(name="web1", packages=("tb-slow", "tb-simple")))
+    host = fleet["web1"]
+    host.run(
+        "apt-get -q update; echo 30 >/etc/tb-slow-seconds;"
+        " setsid apt-get -y upgrade >/root/other.log 2>&1 </dev/null &"
+        f" {IN_THE_MIDDLE}",
+        check=True,
+    )
+    async with serving(tmp_path / "state", fleet, lock_timeout=1, attempts=2) as server:
+        operation = await server.update("web1")
+        status = (await server.host("web1")).status
+    assert operation.problem.reason == "PACKAGE_MANAGER_LOCKED", operation
+    assert steps(operation) == ["connect", "preflight"]
+    assert operation.steps[1].attempts == 2
+    assert status.state != host_pb2.HOST_STATE_FAILED
+
+
 async def test_host_that_is_gone_for_good_is_given_up_and_a_retry_goes_back_to_the_same_upgrade(
     make_fleet, tmp_path
 ):

@@ -155,6 +155,7 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "SUPERSEDED": HostProblem,
     "DEADLINE_EXCEEDED": HostProblem,
     "DATABASE_RESTORED": HostProblem,
+    "GIVEN_UP": HostProblem,
     "ARCHIVE_UNTRUSTED": HostProblem,
     "REBOOT_NEVER_BEGAN": HostProblem,
     "REBOOT_FAILED": HostProblem,

@@ -142,6 +142,7 @@ def _engine_settings(settings: Settings) -> EngineSettings:
             at_once=settings.operations_at_once,
             time_limit=timedelta(seconds=settings.operation_timeout),
             retry=replace(OperationSettings().retry, attempts=settings.attempts),
+            gone_timeout=timedelta(seconds=settings.gone_timeout),
         ),
         steps=StepSettings(
             query_timeout=timedelta(seconds=settings.query_timeout),

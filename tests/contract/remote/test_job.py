@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tendhost.server.domain.errors import JobRefused, Superseded
+from tendhost.server.domain.errors import JobRefused, LinkLost, Superseded
 from tendhost.server.remote.job import (
     OVERDUE,
     Job,
@@ -284,6 +284,22 @@ async def test_a_host_without_flock_says_what_is_missing(remote, tmp_path):
     remote._shell = (shutil.which(remote._shell[0]), *remote._shell[1:])
     with pytest.raises(JobRefused, match="flock"):
         await attach(remote, job("true"), Position())
+
+
+async def test_a_shell_that_is_killed_under_the_question_is_a_lost_link_and_no_refusal(remote):
+    class Killed(ShellRemote):
+        async def run(self, command, *, timeout, privileged=False, limit=0):
+            return Completed(exit_status=143, stdout=b"", stderr=b"")
+
+    with pytest.raises(LinkLost):
+        await poll(Killed(remote._shell, remote._root), job("true"), Position())
+
+
+async def test_a_higher_epoch_is_recorded_in_the_place_of_the_lower(remote, tmp_path):
+    for epoch in (1, 20, 21):
+        await attach(remote, job("true", epoch=epoch), Position())
+        recorded = ops(tmp_path) / "0190/epoch"
+        assert (recorded.read_text().strip(), recorded.stat().st_size) == (str(epoch), 19)
 
 
 async def test_an_answer_that_is_cut_off_is_not_believed(remote):

@@ -90,6 +90,14 @@ def test_an_upgrade_whose_end_was_never_seen_is_gone_back_to():
     assert (retried.jobs_begun, retried.epoch) == (2, 5)
 
 
+def test_a_repair_whose_end_was_never_seen_is_gone_back_to_before_anything_else():
+    job = JobRecord(operation="old", name="repair-2", log_read=30)
+    for step in (N.PREFLIGHT, N.APPLY):  # the first problem is the operation's
+        retried = resuming(failed_at(K.UPDATE, step, "HOST_GONE", job=job), new(K.UPDATE))
+        assert retried.resume_at is N.PREFLIGHT
+        assert retried.job == JobRecord(operation="old", name="repair-2")
+
+
 def test_an_upgrade_whose_end_was_seen_is_not_gone_back_to():
     job = JobRecord(operation="old", name="apply-1", concluded=True)
     failed = failed_at(K.UPDATE, N.APPLY, "PACKAGE_ERROR", job=job, jobs_begun=1)
@@ -119,7 +127,7 @@ def test_a_reboot_that_is_still_due_can_be_ordered_again_and_one_that_is_waited_
 def test_a_resumed_update_takes_the_steps_that_are_left_and_ends_like_any_other(
     step, expected, states
 ):
-    job = JobRecord(operation="old", name="apply-1")
+    job = JobRecord(operation="old", name="apply-1", concluded=step is not N.APPLY)
     retried = resuming(failed_at(K.UPDATE, step, "HOST_GONE", job=job), new(K.UPDATE))
     config = HostConfig(name="web1", address="192.0.2.1")
     host = Host(config=config, host_key="k", registered_at=NOW, status=HostStatus())

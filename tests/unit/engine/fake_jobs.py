@@ -41,6 +41,8 @@ class FakeJobs:
         self.refuses = ""
         """Why the host cannot keep a job, if it cannot."""
         self.never_begins = False
+        self.forget_after_attach = False
+        """A power cut takes the folder that was made last, once."""
 
     def kill(self) -> None:
         """Kill what runs."""
@@ -71,6 +73,9 @@ class FakeJobs:
         key, began = (operation, values["job"]), None
         if command.endswith(ATTACH):
             self.epochs[operation] = epoch
+            if self.forget_after_attach:
+                self.forget_after_attach = False
+                del self.epochs[operation]
         elif command.endswith(CLEAN):
             return self._cleaned(operation), None
         elif command.endswith(START) and key not in self.jobs and not self.never_begins:

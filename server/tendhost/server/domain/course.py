@@ -136,7 +136,7 @@ def stepped(course: Course, outcome: Outcome, now: datetime) -> Course:
 
 
 def _connection_told(course: Course, step: StepName, outcome: Outcome, now: datetime) -> Course:
-    if step not in _CONNECTING:
+    if step not in _CONNECTING or (step is StepName.REBOOT and outcome.given_up):
         return course
     if outcome.problem is not None:
         return course.told(HostDisconnected(reason=outcome.problem.message), now)
@@ -199,6 +199,14 @@ def _changed_anything(operation: Operation) -> bool:
 
 def _closed_well(course: Course, now: datetime) -> Course:
     operation, host = course.operation, course.host
+    cancelled = operation.status is OperationStatus.CANCELLED
+    looked_at = operation.steps[-1].name is not StepName.CONNECT
+    if cancelled and operation.resume_at is not None and not looked_at:
+        # A retry that was called off before it saw the host: nothing is known to be better.
+        former = host.status.last_problem or Problem(reason="CANCELLED", message="cancelled")
+        step = str(operation.resume_at)
+        failed = host.failed(step=step, problem=former, now=now, operation=operation.resumes)
+        return course._moved(failed, former.message, now)
     if operation.status is OperationStatus.SUCCEEDED:
         updated = operation.kind is OperationKind.UPDATE and not operation.dry_run
         host = host.succeeded(updated_at=now if updated else None)
@@ -219,4 +227,5 @@ def _closed_badly(course: Course, last: StepName, outcome: Outcome, now: datetim
         troubled = host.troubled(problem)
         return replace(course, host=troubled).triggered(troubled.resting_trigger, now)
     step = str(operation.failed_step or last)
-    return course._moved(host.failed(step=step, problem=problem, now=now), problem.message, now)
+    failed = host.failed(step=step, problem=problem, now=now, operation=operation.id)
+    return course._moved(failed, problem.message, now)

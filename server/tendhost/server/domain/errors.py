@@ -478,6 +478,16 @@ class Superseded(WorkError):
         super().__init__(f"{host}: epoch {epoch} may not act any more, the host knows {recorded}")
 
 
+class GivenUp(WorkError):
+    """The operation was cancelled before what it was about to do had begun."""
+
+    reason = "GIVEN_UP"
+
+    def __init__(self, *, host: str) -> None:
+        self.host = host
+        super().__init__(f"{host}: cancelled before it began")
+
+
 class DeadlineExceeded(WorkError):
     """The operation as a whole took longer than it was given; nothing more is changed."""
 

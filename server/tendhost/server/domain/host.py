@@ -74,6 +74,8 @@ class Failure:
     failed_at: datetime
     retry_count: int
     """How many retries came before this failure."""
+    operation: str = ""
+    """The operation that failed, with which a retry goes on."""
     acknowledged_by: str = ""
     acknowledged_at: datetime | None = None
 
@@ -176,7 +178,7 @@ class Host:
         """The host after work that failed without harm: nothing but the problem is kept."""
         return self._with(last_problem=problem)
 
-    def failed(self, *, step: str, problem: Problem, now: datetime) -> "Host":
+    def failed(self, *, step: str, problem: Problem, now: datetime, operation: str = "") -> "Host":
         """The host in FAILED, with the reason kept."""
         failure = Failure(
             previous_state=self.status.state,
@@ -184,6 +186,7 @@ class Host:
             problem=problem,
             failed_at=now,
             retry_count=self.status.retry_count,
+            operation=operation,
         )
         moved = self.after(Trigger.FAIL)
         return moved._with(failure=failure, last_problem=problem)

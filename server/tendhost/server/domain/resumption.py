@@ -5,6 +5,7 @@ It is sound where what came before the failed step is known to have been done, a
     failed at      goes on with
     apply          the same job, where its end was never seen; else everything from the start, for the
                    package manager then knows what is still to be done
+    preflight      the same repair, where its end was never seen; else everything from the start
     reboot_check   reboot_check
     reboot         UPDATE: reboot_check, which finds out whether the host came back after all, and so
                    whether a reboot is still due. REBOOT: the wait for a host that never came back
@@ -27,11 +28,11 @@ def resuming(failed: Operation, new: Operation) -> Operation:
         return replace(going_on, job=failed.job, jobs_begun=failed.jobs_begun)
     reason = failed.problem.reason
     match failed.kind, failed.failed_step:
-        case OperationKind.UPDATE, StepName.APPLY if failed.job and not failed.job.concluded:
+        case OperationKind.UPDATE, _ if failed.job and not failed.job.concluded:
             job = replace(failed.job, log_start=0, log_read=0, status_read=0)
-            return replace(
-                _going_on(failed, new, StepName.APPLY), job=job, jobs_begun=failed.jobs_begun
-            )
+            upgrades = failed.job.name.startswith("apply-")
+            step = StepName.APPLY if upgrades else StepName.PREFLIGHT
+            return replace(_going_on(failed, new, step), job=job, jobs_begun=failed.jobs_begun)
         case OperationKind.UPDATE, (StepName.REBOOT_CHECK | StepName.REBOOT):
             findings = replace(failed.findings, reboot_ordered_at=None)
             return replace(_going_on(failed, new, StepName.REBOOT_CHECK), findings=findings)

@@ -13,7 +13,7 @@ from tendhost.server.packages.apt import (
     repair_command,
     upgrade_command,
 )
-from tendhost.server.packages.failures import diagnose
+from tendhost.server.packages.failures import Failure, diagnose
 
 UPGRADE = "apply"
 REPAIR = "repair"
@@ -54,8 +54,8 @@ async def apply_upgrade(
     return Applied(detail=detail, kept_conffiles=kept, error=error, transient=failure.transient)
 
 
-async def repair(following: Following, operation: Operation, *, limit: timedelta) -> str:
-    """Finish what an interrupted package manager left; why it could not be finished, or nothing.
+async def repair(following: Following, operation: Operation, *, limit: timedelta) -> Failure | None:
+    """Finish what an interrupted package manager left; why it could not be finished, or None.
 
     A repair that is itself interrupted is begun once more. Raises what carry_out raises.
     """
@@ -66,7 +66,7 @@ async def repair(following: Following, operation: Operation, *, limit: timedelta
         ended = await _repair(following, begun, limit)
     # It can be done over where its result gets lost, so its folder need not wait for that.
     await clean_up(following.session, following.host, ended.job)
-    return diagnose(ended.exit_status, ended.output).reason if ended.exit_status else ""
+    return diagnose(ended.exit_status, ended.output) if ended.exit_status else None
 
 
 async def _repair(following: Following, operation: Operation, limit: timedelta) -> Ended:

@@ -13,9 +13,12 @@ from tendhost.server.domain.backoff import Backoff
 from tendhost.server.domain.course import Course, step_retried, stepped
 from tendhost.server.domain.errors import (
     DeadlineExceeded,
+    GivenUp,
+    LinkLost,
     OperationNotCancellable,
     StoreUnavailable,
     Unexpected,
+    Unreachable,
     WorkError,
 )
 from tendhost.server.domain.events import EventBody, UpdateProgress
@@ -75,6 +78,7 @@ class Driver:
         clock: Clock,
         slot: Slot,
         retry: Backoff,
+        gone_timeout: timedelta,
         resumed: bool,
     ) -> None:
         self._course = course
@@ -89,6 +93,8 @@ class Driver:
         self._saving = asyncio.Lock()
         self._cancelled = asyncio.Event()
         self._overdue_at: timedelta | None = None
+        self._gone_timeout = gone_timeout
+        self._away_since: timedelta | None = None
         self._gathered = _Gathered()
 
     @property
@@ -115,6 +121,7 @@ class Driver:
                 reached("step.performed")
                 pause = self._pause_before_another_try(outcome)
                 if pause is None:
+                    self._away_since = None
                     await self._end_step(outcome)
                     reached("step.stored")
                 else:
@@ -171,6 +178,14 @@ class Driver:
         """See Journal."""
         self._gathered = self._gathered.grown(job, words, progress)
 
+    def require_permission(self) -> None:
+        """See Journal."""
+        if self.operation.cancel_requested_by:
+            raise GivenUp(host=self._course.host.name)
+        if self._is_overdue:
+            limit = self.operation.time_limit or timedelta()
+            raise DeadlineExceeded(host=self._course.host.name, seconds=limit.total_seconds())
+
     def told(self, body: EventBody) -> None:
         """See Journal."""
         self._gathered = replace(self._gathered, events=(*self._gathered.events, body))
@@ -186,6 +201,10 @@ class Driver:
         operation = self.operation
         if operation.time_limit is None or operation.started_at is None:
             return None
+        if not self._resumed:
+            return (
+                self._clock.elapsed() + operation.time_limit
+            )  # the wait for a place is not counted
         spent = max(timedelta(), self._clock.now() - operation.started_at)
         return self._clock.elapsed() + max(timedelta(), operation.time_limit - spent)
 
@@ -206,6 +225,8 @@ class Driver:
         except TimeoutError:
             limit = self.operation.time_limit or timedelta()
             return _failure(DeadlineExceeded(host=host, seconds=limit.total_seconds()))
+        except GivenUp as error:
+            return replace(_failure(error), given_up=True)
         except WorkError as error:
             return _failure(error)
         except Exception:
@@ -214,8 +235,11 @@ class Driver:
                 extra={"host": host, "run": self.operation.id, "step": str(step)},
             )
             return _failure(Unexpected(host=host, step=str(step)))
-        overdue = self._overdue_at is not None and self._clock.elapsed() >= self._overdue_at
-        return replace(outcome, overdue=overdue)
+        return replace(outcome, overdue=self._is_overdue)
+
+    @property
+    def _is_overdue(self) -> bool:
+        return self._overdue_at is not None and self._clock.elapsed() >= self._overdue_at
 
     def _seconds_left(self, step: StepName) -> float | None:
         """For what only looks at a host that is as it was; all else is let come to its end.
@@ -231,10 +255,26 @@ class Driver:
         current = self.operation.current
         if not outcome.transient or self.operation.cancel_requested_by or current is None:
             return None
-        pause = self._retry.pause(current.attempts, random.random())  # noqa: S311 (no secret)
+        chance = random.random()  # noqa: S311 (no secret)
+        if self._is_waited_for(outcome):
+            return replace(self._retry, attempts=current.attempts + 1).pause(
+                current.attempts, chance
+            )
+        pause = self._retry.pause(current.attempts, chance)
         if pause is None or self._overdue_at is None:
             return pause
         return pause if self._clock.elapsed() + pause < self._overdue_at else None
+
+    def _is_waited_for(self, outcome: Outcome) -> bool:
+        """Whether a host that was changed went out of sight, and not for too long yet."""
+        operation = self.operation
+        changed = has_applied(operation) or operation.resume_at is not None
+        lost = (Unreachable.reason, LinkLost.reason)
+        if not changed or outcome.problem is None or outcome.problem.reason not in lost:
+            return False
+        if self._away_since is None:
+            self._away_since = self._clock.elapsed()
+        return self._clock.elapsed() - self._away_since < self._gone_timeout
 
     async def _try_again(self, step: StepName, outcome: Outcome, pause: timedelta) -> None:
         assert outcome.problem is not None
@@ -245,7 +285,8 @@ class Driver:
         # Nothing of it is trusted any more, and nobody else waits for this operation's place.
         await self._session.close()
         await self._slot.lent(self._paused(pause), doubtful=step is StepName.CONNECT)
-        if self.operation.cancel_requested_by and step in BEFORE_A_CHANGE:
+        untouched = step in BEFORE_A_CHANGE and not has_applied(self.operation)
+        if self.operation.cancel_requested_by and untouched:
             await self._end_step(replace(outcome, given_up=True))
 
     async def _paused(self, pause: timedelta) -> None:

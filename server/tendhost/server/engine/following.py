@@ -25,7 +25,7 @@ from tendhost.server.engine.session import Session
 from tendhost.server.failpoints import reached
 from tendhost.server.packages.progress import Progress, StatusParser
 from tendhost.server.remote import job as jobs
-from tendhost.server.remote.job import OVERDUE, Job, JobState, Position, Report
+from tendhost.server.remote.job import OVERDUE, UNRECORDED, Job, JobState, Position, Report
 from tendhost.server.remote.protocol import Remote
 from tendhost.server.store.protocol import Store
 
@@ -35,8 +35,12 @@ SHORTEST_PAUSE = timedelta(milliseconds=250)
 NEWS_PAUSE = timedelta(milliseconds=500)
 LONGEST_PAUSE = timedelta(seconds=2)
 """Between two looks at a job: short at first and while it has something to say."""
-STARTS = 10
-"""So often a job is started that no wrapper begins, before the host is believed unable to."""
+BEGINNING = timedelta(minutes=5)
+"""For a job that was started to begin: a disk that stalls may take its time."""
+START_AGAIN = timedelta(seconds=15)
+"""After so long, a start that had no effect is repeated: it may have been lost."""
+STOPPING = timedelta(minutes=10)
+"""Beyond its limit, for a job that its host is to end; then it is not followed any more."""
 RECONNECTING = Backoff(
     first=timedelta(seconds=1), longest=timedelta(seconds=30), attempts=1_000_000
 )
@@ -64,6 +68,8 @@ class Following:
     journal: Journal
     gone_timeout: timedelta
     """How long the host may be silent before it is given up."""
+    require_permission: Callable[[], None]
+    """Raises WorkError where what has not begun may not begin any more."""
 
 
 async def carry_out(
@@ -150,11 +156,14 @@ class _Follower:
         self._position = Position(log=record.log_read, status=record.status_read)
         self._heard = following.clock.elapsed()
         self._away = False
+        self._since = following.clock.elapsed()
+        self._first_start: timedelta | None = None
+        self._last_start: timedelta | None = None
 
     async def to_the_end(self) -> Ended:
         report = await self._asked(jobs.attach)
         reached("job.prepared")
-        pause, starts = SHORTEST_PAUSE, 0
+        pause = SHORTEST_PAUSE
         while True:
             news = self._take(report)
             if report.state is JobState.ENDED and not report.more:
@@ -168,17 +177,42 @@ class _Follower:
                 report = await self._asked(jobs.poll)
                 continue
             if report.state in (JobState.ABSENT, JobState.PREPARED):
-                if starts == STARTS:
-                    raise JobRefused(host=self._job.host, problem="the host does not begin it")
-                if starts or report.state is JobState.PREPARED:
-                    await self._with.clock.sleep(pause)
-                starts += 1
-                report = await self._asked(jobs.start)
+                report = await self._begun(report.state)
                 continue
+            if self._with.clock.elapsed() - self._since > self._job.limit + STOPPING:
+                # Its end was not seen, so whoever retries goes back to it.
+                seconds = self._job.limit.total_seconds()
+                raise WorkTimeout(host=self._job.host, what=self._job.name, seconds=seconds)
             pause = NEWS_PAUSE if news else min(pause * 2, LONGEST_PAUSE)
             await self._with.clock.sleep(pause)
             report = await self._asked(jobs.poll)
             reached("job.polled")
+
+    async def _begun(self, state: JobState) -> Report:
+        """Have a job begin that has not, as far as is known, and see how it stands then."""
+        now = self._with.clock.elapsed()
+        if self._first_start is None and state is JobState.ABSENT:
+            try:
+                self._with.require_permission()
+            except WorkError:
+                self._conclude()  # nobody has ever asked the host to begin it
+                raise
+        first = self._first_start = self._first_start or now
+        if now - first > BEGINNING:
+            raise JobRefused(host=self._job.host, problem="the host does not begin it")
+        if self._last_start is not None and now - self._last_start < START_AGAIN:
+            await self._with.clock.sleep(NEWS_PAUSE)
+            return await self._asked(jobs.poll)
+        self._last_start = now
+        try:
+            return await self._asked(jobs.start)
+        except Superseded as error:
+            if error.recorded != UNRECORDED:
+                raise
+            # The folder went with a power cut. Nothing had begun: what begins is on the disk first.
+            self._last_start = None
+            await self._with.clock.sleep(NEWS_PAUSE)
+            return await self._asked(jobs.attach)
 
     def _take(self, report: Report) -> bool:
         """Note what the report brings; whether it brings anything."""

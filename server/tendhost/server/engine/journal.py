@@ -22,6 +22,15 @@ class Journal(Protocol):
         """Note how far a job's output is read, and what it said; stored soon, and together."""
         ...
 
+    @property
+    def operation(self) -> Operation:
+        """The operation as it stands now, which may not be what it was when the step began."""
+        ...
+
+    def require_permission(self) -> None:
+        """Raise GivenUp or DeadlineExceeded where nothing more is to be begun on the host."""
+        ...
+
     def told(self, body: EventBody) -> None:
         """Note an event; it is stored soon."""
         ...

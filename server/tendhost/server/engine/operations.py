@@ -72,6 +72,8 @@ class OperationSettings:
     """For a whole operation, from its first step on; see Operation.time_limit."""
     retry: Backoff = Backoff(first=timedelta(seconds=2), longest=timedelta(minutes=1), attempts=4)
     """For a step that failed with what passes by itself."""
+    gone_timeout: timedelta = timedelta(minutes=30)
+    """For a host to answer again that went out of sight after it was changed."""
 
 
 class Operations:
@@ -132,7 +134,9 @@ class Operations:
         )
         # Those that never began were refused because of the failure; they are not what failed. Where
         # that is not on record any more, a look at the host is the sound beginning.
-        former = next((operation for operation in last.items if operation.steps), None)
+        cause = failed.status.failure.operation if failed.status.failure else ""
+        began = [operation for operation in last.items if operation.steps]
+        former = next((operation for operation in began if operation.id == cause), None)
         work = Work(
             host=name,
             kind=former.kind if former else OperationKind.QUERY,
@@ -233,6 +237,7 @@ class Operations:
                 clock=self._clock,
                 slot=slot,
                 retry=self._settings.retry,
+                gone_timeout=self._settings.gone_timeout,
                 resumed=resumed,
             )
             self._drivers[operation.id] = driver

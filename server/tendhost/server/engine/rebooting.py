@@ -34,6 +34,7 @@ async def reboot(
     *,
     boot_before: str,
     ordering: Callable[[], Awaitable[None]] | None,
+    may_order: bool,
     timeout: timedelta,
     clock: Clock,
 ) -> str:
@@ -41,13 +42,15 @@ async def reboot(
 
     `ordering` puts the order on record and is called right before it is given; None: it is on
     record already. Whoever finds it there gives it again, for nobody knows how far the former one
-    got, and the host takes it only while it runs `boot_before`.
+    got, and the host takes it only while it runs `boot_before`; unless `may_order` is false, which
+    leaves it at waiting.
 
     Raises RebootRefused, RebootIgnored (its link never dropped), SameBoot (it was away, and is back
     as it was), NeverReturned, HostKeyChanged.
     """
     began = clock.elapsed()
-    dropped = await _order(session, host, boot_before, ordering)
+    dropped = may_order and await _order(session, host, boot_before, ordering)
+    cut_off = dropped
     wait = _Wait(session=session, host=host, boot_before=boot_before, clock=clock, dropped=dropped)
     pause = FIRST_PAUSE
     while clock.elapsed() - began < timeout:
@@ -55,6 +58,10 @@ async def reboot(
         if await wait.is_over():
             reached("reboot.returned")
             return f"back after {(clock.elapsed() - began).total_seconds():.0f} s"
+        if cut_off and wait.away is None:
+            # It answers again and was not rebooted: the order may have been lost with the link.
+            cut_off = False
+            await _order(session, host, boot_before, None)
         if wait.away:
             pause = min(pause * 2, LONGEST_PAUSE)
     raise wait.failure(minutes=timeout.total_seconds() / 60)

@@ -99,7 +99,11 @@ def broken_off(operation: Operation, host: Host, problem: Problem, now: datetime
     if current.name is not StepName.CONNECT:
         course = course.told(HostDisconnected(reason="the operation ended"), now)
     if operation.kind in _CHANGING and not operation.dry_run:
-        return _moved(course, host.failed(step=str(step.name), problem=problem, now=now), now)
+        return _moved(
+            course,
+            host.failed(step=str(step.name), problem=problem, now=now, operation=operation.id),
+            now,
+        )
     troubled = host.troubled(problem)
     return replace(course, host=troubled).triggered(troubled.resting_trigger, now)
 

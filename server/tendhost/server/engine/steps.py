@@ -38,7 +38,13 @@ from tendhost.server.engine.translate import work_error
 from tendhost.server.packages.apt import UpgradeOptions, dry_run_command, parse_dry_run
 from tendhost.server.packages.boot import Boot
 from tendhost.server.packages.dpkg import diff_installed
-from tendhost.server.packages.errors import NotPrivileged, PackageDatabaseBroken, PackageError
+from tendhost.server.packages.errors import (
+    LockHeld,
+    NotPrivileged,
+    PackageDatabaseBroken,
+    PackageError,
+)
+from tendhost.server.packages.failures import FailureKind
 from tendhost.server.packages.query import Preflight, QueryResult
 from tendhost.server.packages.units import UnitHealth
 from tendhost.server.remote.protocol import Remote
@@ -102,7 +108,7 @@ class Performer:
         self, operation: Operation, host: Host, session: Session, journal: Journal
     ) -> Outcome:
         # What an interrupted upgrade left is repaired whenever that is; all else keeps to the window.
-        goes_on = has_applied(operation)
+        goes_on = has_applied(operation) or under_way(operation, REPAIR) is not None
         if not goes_on:
             self._require_window(operation, host)
         wants_packages = operation.kind is OperationKind.UPDATE
@@ -147,12 +153,19 @@ class Performer:
             broken = _repairable(seen)
             if broken is None or not may_repair:
                 return seen, "fit for a change"
+            # What looks interrupted may be under way, by whoever holds the lock.
+            _raise_first(host.name, _locks(seen.problems), packages=True)
         following = self._following(host, session, journal)
+        if has_applied(operation):
+            # What the operation itself began is repaired whatever has been said since.
+            following = replace(following, require_permission=lambda: None)
         why_not = await repair(following, operation, limit=self._settings.apply_timeout)
         seen = await self._fitness(session, host)
         still = _repairable(seen)
+        if still is not None and why_not is not None and why_not.kind is FailureKind.LOCK_HELD:
+            raise errors.PackageManagerLocked(host=host.name, problem=why_not.reason)
         if still is not None:
-            problem = f"{still}; the repair failed: {why_not or still}"
+            problem = f"{still}; the repair failed: {why_not.reason if why_not else still}"
             raise errors.PackageDatabaseBroken(host=host.name, problem=problem)
         return seen, f"repaired ({broken or 'an interrupted repair'}), fit for a change"
 
@@ -164,7 +177,16 @@ class Performer:
             host=host,
             journal=journal,
             gone_timeout=self._settings.gone_timeout,
+            require_permission=lambda: self._require_permission(host, journal),
         )
+
+    def _require_permission(self, host: Host, journal: Journal) -> None:
+        """Raise why the host may not be changed now, where it was allowed when that was decided.
+
+        Much time may have passed since, and more than one server.
+        """
+        journal.require_permission()
+        self._require_window(journal.operation, host)
 
     async def _fitness(self, session: Session, host: Host) -> Preflight:
         timeout = self._settings.lock_timeout + self._settings.query_timeout
@@ -218,6 +240,10 @@ class Performer:
         )
 
     def _found(self, findings: Findings, host: Host, result: QueryResult) -> Findings:
+        if findings.reboot_ordered_at is None and result.facts.system.boot_id:
+            facts = result.facts
+            boot = Boot(id=facts.system.boot_id, init_started=facts.init_started)
+            findings = replace(findings, boot_id=str(boot))
         return replace(
             findings,
             pending_count=result.pending.count,
@@ -292,16 +318,22 @@ class Performer:
     ) -> Outcome:
         findings = operation.findings
         ordering: Callable[[], Awaitable[None]] | None
+        may_order = True
         if findings.reboot_ordered_at is None:
             findings = replace(findings, reboot_ordered_at=self._clock.now())
-            ordering = partial(journal.record, findings)
+            ordering = partial(self._put_order_on_record, host, journal, findings)
         else:
             ordering = None
+            try:
+                self._require_permission(host, journal)
+            except WorkError:
+                may_order = False  # it was given, or else it is not to be given any more
         detail = await reboot(
             session,
             host,
             boot_before=findings.boot_id,
             ordering=ordering,
+            may_order=may_order,
             timeout=self._settings.reboot_timeout,
             clock=self._clock,
         )
@@ -309,6 +341,10 @@ class Performer:
         if update is not None:
             update = replace(update, rebooted=True)
         return Outcome(detail=detail, findings=findings, update=update)
+
+    async def _put_order_on_record(self, host: Host, journal: Journal, findings: Findings) -> None:
+        self._require_permission(host, journal)
+        await journal.record(findings)
 
     # --- after a change ---------------------------------------------------------------------------
 
@@ -345,6 +381,10 @@ class Performer:
 def _repairable(seen: Preflight) -> PackageDatabaseBroken | None:
     broken = (p for p in seen.problems if isinstance(p, PackageDatabaseBroken))
     return next((problem for problem in broken if problem.repairable), None)
+
+
+def _locks(problems: tuple[PackageError, ...]) -> tuple[PackageError, ...]:
+    return tuple(problem for problem in problems if isinstance(problem, LockHeld))
 
 
 def _raise_first(host: str, problems: tuple[PackageError, ...], *, packages: bool) -> None:

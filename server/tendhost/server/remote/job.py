@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from tendhost.server.domain.errors import JobRefused, Superseded
+from tendhost.server.domain.errors import JobRefused, LinkLost, Superseded
 from tendhost.server.failpoints import reached
 from tendhost.server.remote.job_scripts import ATTACH, CLEAN, POLL, REPORT, START, WRAPPER
 from tendhost.server.remote.protocol import Remote
@@ -33,6 +33,8 @@ REQUEST_TIMEOUT = timedelta(seconds=60)
 """For one request about a job: a loaded single-board computer needs a few seconds for it."""
 LARGEST_PART = 256 * 1024
 """Bytes of the log, and of the status, that one request brings at most."""
+UNRECORDED = "none"
+"""What Superseded names where the host knows of no epoch at all."""
 OVERDUE = 124
 """The exit status of a job that had to be ended, as that of timeout(1)."""
 
@@ -137,6 +139,9 @@ async def _asked(
     done = await remote.run(
         "\n".join((*words, REPORT, script)), timeout=REQUEST_TIMEOUT, privileged=True
     )
+    if done.exit_status >= 128:
+        # Its shell was killed, on the way down for example: no answer.
+        raise LinkLost(host=job.host, address=job.host, problem=f"exit {done.exit_status}")
     if done.exit_status != 0:
         said = " ".join(done.stderr.decode("utf-8", "replace").split())[:500]
         raise JobRefused(host=job.host, problem=said or f"exit status {done.exit_status}")

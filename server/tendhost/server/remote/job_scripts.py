@@ -10,7 +10,7 @@ home=$ops/$operation
 umask 077
 boot() { cat /proc/sys/kernel/random/boot_id; sed 's/.*) //' /proc/1/stat | cut -d ' ' -f 20; }
 fail() { echo "$*" >&2; exit 1; }
-recorded() { cat "$home/epoch" 2>/dev/null || echo none; }
+recorded() { r=none; [ ! -f "$home/epoch" ] || read -r r <"$home/epoch"; echo "${r:-none}"; }
 stale() { echo "tendhost-job stale $(recorded)"; exit 0; }
 newer() { r=$(recorded); [ "$r" != none ] && [ "$r" -gt "$epoch" ]; }
 part() {
@@ -48,9 +48,12 @@ ATTACH = r"""
 mkdir -p "$home" || exit 1
 exec 8>>"$home/guard" && flock 8 || fail "$home/guard cannot be locked"
 newer && stale
-[ "$(recorded)" = "$epoch" ] || {
-  echo "$epoch" >"$home/epoch.new" && mv "$home/epoch.new" "$home/epoch" || exit 1
-}
+if [ ! -f "$home/epoch" ]; then
+  printf '%-18s\n' "$epoch" >"$home/epoch.new" && mv "$home/epoch.new" "$home/epoch" || exit 1
+elif [ "$(recorded)" != "$epoch" ]; then
+  # In its place: a disk that is full by now has no room for another one.
+  printf '%-18s\n' "$epoch" 1<>"$home/epoch" || exit 1
+fi
 exec 8>&-
 # What no server came back for, left by operations that are long over.
 find "$ops" -mindepth 1 -maxdepth 1 -type d -mtime +30 -exec rm -rf {} + 2>/dev/null

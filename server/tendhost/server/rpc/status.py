@@ -60,6 +60,7 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     errors.DiskFull: grpc.StatusCode.FAILED_PRECONDITION,
     errors.InventoryFailed: grpc.StatusCode.FAILED_PRECONDITION,
     errors.WindowClosed: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.GivenUp: grpc.StatusCode.CANCELLED,
     errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.HostGone: grpc.StatusCode.FAILED_PRECONDITION,
     errors.JobRefused: grpc.StatusCode.FAILED_PRECONDITION,
