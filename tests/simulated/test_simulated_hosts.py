@@ -10,8 +10,9 @@ import pytest
 
 from tendhost.server.domain.errors import LinkLost, Unreachable
 from tendhost.server.domain.inventory import RebootNeed, Withheld
-from tendhost.server.packages.apt import UpgradeOptions, kept_conffiles, upgrade_command
+from tendhost.server.packages.apt.commands import kept_conffiles, upgrade_command
 from tendhost.server.packages.boot import Boot, boot_script, parse_boot, reboot_command
+from tendhost.server.packages.package_manager import Transaction
 from tendhost.server.packages.query import QueryResult, parse_query, query_script
 from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.protocol import Completed, Remote, Target
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.simulated
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LONG = timedelta(seconds=60)
 QUERY = query_script(refresh=True, lock_timeout=timedelta())
-UPGRADE = upgrade_command(UpgradeOptions())
+UPGRADE = upgrade_command(Transaction())
 PACKAGES = ("tb-simple", "tb-secure", "tb-held", "tb-newdep", "tb-conf", "tb-kernel", "tb-slow")
 
 
@@ -126,7 +127,8 @@ async def test_failing_package_fails_until_it_is_mended(fleet: SimulatedFleet, l
     assert done.exit_status == 100
     assert b"cannot migrate database" in done.stderr
     assert host.package_state("tb-failing") == "half-configured"
-    assert (await link.asks(host)).health.unconfigured == ("tb-failing",)
+    (problem,) = (await link.asks(host)).problems
+    assert str(problem) == "packages are installed but not configured: tb-failing"
     host.mend()
     assert (await link.does(host, "dpkg --configure -a")).exit_status == 0
     assert host.package_state("tb-failing") == "installed"

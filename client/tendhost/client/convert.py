@@ -104,7 +104,9 @@ def host(message: host_pb2.Host) -> values.Host:
         registered_at=instant(message, "registered_at"),
         state=_state(status.state),
         pending_updates=status.pending_updates,
-        pending_security_updates=status.pending_security_updates,
+        pending_security_updates=(
+            status.pending_security_updates if status.HasField("pending_security_updates") else None
+        ),
         last_updated=instant(status, "last_updated"),
         queried_at=instant(status, "queried_at"),
         reboot=values.Reboot(
@@ -195,7 +197,7 @@ def _pending(message: host_pb2.PendingPackage) -> values.PendingPackage:
         to_version=message.to_version,
         architecture=message.architecture,
         origin=message.origin,
-        security=message.security,
+        security=message.security if message.HasField("security") else None,
         withheld=_withheld(message.withheld),
     )
 

@@ -38,6 +38,7 @@ class Withheld(StrEnum):
     HELD = "held"
     KEPT_BACK = "kept_back"
     PHASED = "phased"
+    EXCLUDED = "excluded"
     UNRECOGNIZED = "unrecognized"
 
 
@@ -161,7 +162,8 @@ class Host:
     registered_at: datetime | None
     state: HostState
     pending_updates: int
-    pending_security_updates: int
+    pending_security_updates: int | None
+    """None: the host's archives do not tell."""
     last_updated: datetime | None
     queried_at: datetime | None
     reboot: Reboot
@@ -182,7 +184,8 @@ class PendingPackage:
     to_version: str
     architecture: str
     origin: str
-    security: bool
+    security: bool | None
+    """None: the host's archives do not tell."""
     withheld: Withheld
 
 

@@ -181,6 +181,8 @@ class _WithheldEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Withheld.Val
     """Upgrading it would remove another package."""
     WITHHELD_PHASED: _Withheld.ValueType  # 3
     """The archive rolls it out in phases, and this host's turn has not come."""
+    WITHHELD_EXCLUDED: _Withheld.ValueType  # 4
+    """What is to be updated was narrowed down, and it is not among that."""
 
 class Withheld(_Withheld, metaclass=_WithheldEnumTypeWrapper):
     """Why a plain upgrade leaves a pending package alone."""
@@ -193,6 +195,8 @@ WITHHELD_KEPT_BACK: Withheld.ValueType  # 2
 """Upgrading it would remove another package."""
 WITHHELD_PHASED: Withheld.ValueType  # 3
 """The archive rolls it out in phases, and this host's turn has not come."""
+WITHHELD_EXCLUDED: Withheld.ValueType  # 4
+"""What is to be updated was narrowed down, and it is not among that."""
 Global___Withheld: _TypeAlias = Withheld  # noqa: Y015
 
 @_typing.final
@@ -399,7 +403,7 @@ class HostStatus(_message.Message):
     pending_updates: _builtins.int
     """How many packages an update would change; held, kept back and phased ones do not count."""
     pending_security_updates: _builtins.int
-    """How many of them are security updates."""
+    """How many of them are security updates. Absent: the host's archives do not tell of each of them."""
     error: _builtins.str
     """What the last operation failed with; empty when it succeeded."""
     healthy: _builtins.bool
@@ -435,7 +439,7 @@ class HostStatus(_message.Message):
         state: Global___HostState.ValueType = ...,
         last_updated: _timestamp_pb2.Timestamp | None = ...,
         pending_updates: _builtins.int = ...,
-        pending_security_updates: _builtins.int = ...,
+        pending_security_updates: _builtins.int | None = ...,
         error: _builtins.str = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
         queried_at: _timestamp_pb2.Timestamp | None = ...,
@@ -445,13 +449,18 @@ class HostStatus(_message.Message):
         retry_count: _builtins.int = ...,
         os_name: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_healthy", b"_healthy", "failure", b"failure", "healthy", b"healthy", "last_updated", b"last_updated", "queried_at", b"queried_at", "reboot", b"reboot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_healthy", b"_healthy", "_pending_security_updates", b"_pending_security_updates", "failure", b"failure", "healthy", b"healthy", "last_updated", b"last_updated", "pending_security_updates", b"pending_security_updates", "queried_at", b"queried_at", "reboot", b"reboot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_healthy", b"_healthy", "error", b"error", "failure", b"failure", "healthy", b"healthy", "last_updated", b"last_updated", "name", b"name", "os_name", b"os_name", "pending_security_updates", b"pending_security_updates", "pending_updates", b"pending_updates", "queried_at", b"queried_at", "reboot", b"reboot", "retry_count", b"retry_count", "state", b"state", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_healthy", b"_healthy", "_pending_security_updates", b"_pending_security_updates", "error", b"error", "failure", b"failure", "healthy", b"healthy", "last_updated", b"last_updated", "name", b"name", "os_name", b"os_name", "pending_security_updates", b"pending_security_updates", "pending_updates", b"pending_updates", "queried_at", b"queried_at", "reboot", b"reboot", "retry_count", b"retry_count", "state", b"state", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__healthy: _TypeAlias = _typing.Literal["healthy"]  # noqa: Y015
     _WhichOneofArgType__healthy: _TypeAlias = _typing.Literal["_healthy", b"_healthy"]  # noqa: Y015
+    _WhichOneofReturnType__pending_security_updates: _TypeAlias = _typing.Literal["pending_security_updates"]  # noqa: Y015
+    _WhichOneofArgType__pending_security_updates: _TypeAlias = _typing.Literal["_pending_security_updates", b"_pending_security_updates"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__healthy) -> _WhichOneofReturnType__healthy | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pending_security_updates) -> _WhichOneofReturnType__pending_security_updates | None: ...
 
 Global___HostStatus: _TypeAlias = HostStatus  # noqa: Y015
 
@@ -781,7 +790,7 @@ class PendingPackage(_message.Message):
     origin: _builtins.str
     """The archive it comes from, as the package manager names it."""
     security: _builtins.bool
-    """Whether it comes from a security archive."""
+    """Whether it is a security update. Absent: the host's archives do not tell."""
     withheld: Global___Withheld.ValueType
     """Why an upgrade leaves it alone, if it does."""
     def __init__(
@@ -792,14 +801,16 @@ class PendingPackage(_message.Message):
         to_version: _builtins.str = ...,
         architecture: _builtins.str = ...,
         origin: _builtins.str = ...,
-        security: _builtins.bool = ...,
+        security: _builtins.bool | None = ...,
         withheld: Global___Withheld.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_security", b"_security", "security", b"security"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "from_version", b"from_version", "name", b"name", "origin", b"origin", "security", b"security", "to_version", b"to_version", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_security", b"_security", "architecture", b"architecture", "from_version", b"from_version", "name", b"name", "origin", b"origin", "security", b"security", "to_version", b"to_version", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__security: _TypeAlias = _typing.Literal["security"]  # noqa: Y015
+    _WhichOneofArgType__security: _TypeAlias = _typing.Literal["_security", b"_security"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__security) -> _WhichOneofReturnType__security | None: ...
 
 Global___PendingPackage: _TypeAlias = PendingPackage  # noqa: Y015
 

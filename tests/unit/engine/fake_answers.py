@@ -50,7 +50,7 @@ def preflight(host: FakeHost) -> bytes:
 
 
 def dry_run(host: FakeHost) -> bytes:
-    """The answer to `dry_run_command`."""
+    """The answer to `plan_script`."""
     sizes = (
         "Need to get 20.0 MB of archives.\nAfter this operation, 40.0 MB of additional disk space"
     )
@@ -91,6 +91,7 @@ def facts(host: FakeHost) -> list[tuple[str, int, str, str]]:
         ("boot", 0, f"{host.boot_id}\n100.00 50.00\n1 (systemd) {process_1}", ""),
         ("privilege", 0 if host.privileged else 1, privilege, words),
         ("container", 0, "none", ""),
+        ("virtualization", 0, "kvm", ""),
         ("manager", 0, "apt-get", ""),
         ("disk", 0, "\n".join([disks, DF, *[row] * 5]), ""),
     ]

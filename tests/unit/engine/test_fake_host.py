@@ -8,16 +8,17 @@ from datetime import timedelta
 import pytest
 
 from tendhost.server.domain.inventory import RebootNeed, Withheld
-from tendhost.server.packages.apt import (
-    UpgradeOptions,
-    dry_run_command,
+from tendhost.server.packages.apt.commands import (
     kept_conffiles,
-    parse_dry_run,
+    parse_plan,
+    plan_script,
     repair_command,
     upgrade_command,
 )
+from tendhost.server.packages.apt.failures import diagnose
 from tendhost.server.packages.boot import boot_script, parse_boot, reboot_command
-from tendhost.server.packages.failures import FailureKind, diagnose
+from tendhost.server.packages.failures import FailureKind
+from tendhost.server.packages.package_manager import Transaction
 from tendhost.server.packages.query import (
     parse_preflight,
     parse_query,
@@ -37,7 +38,7 @@ from tests.unit.engine.fake_remote import kind_of
 NO_WAIT = timedelta(0)
 QUERY = query_script(refresh=False, lock_timeout=NO_WAIT)
 PREFLIGHT = preflight_script(lock_timeout=NO_WAIT)
-DRY_RUN = dry_run_command(UpgradeOptions())
+DRY_RUN = plan_script(Transaction())
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ def test_the_fake_hosts_boots_are_told_apart(host: FakeHost) -> None:
 
 def test_the_fake_hosts_dry_run_names_its_sizes(host: FakeHost) -> None:
     host.pending = {"web": Pending()}
-    plan = parse_dry_run(fake_answers.dry_run(host))
+    plan = parse_plan(fake_answers.dry_run(host))
     assert (plan.download_bytes, plan.disk_bytes) == (20_000_000, 40_000_000)
     assert [change.name for change in plan.changes] == ["web"]
 
@@ -120,7 +121,7 @@ def test_the_fake_hosts_upgrade_fails_in_the_words_of_a_real_one(host: FakeHost)
     assert "web: post-install script failed (exit 1): web: cannot migrate" in failure.reason
     assert kept_conffiles(words) == ("/etc/db.conf",)
     host.interrupted = True
-    assert diagnose(*host.upgrade()[::2]).kind is FailureKind.DPKG_INTERRUPTED
+    assert diagnose(*host.upgrade()[::2]).kind is FailureKind.INTERRUPTED
 
 
 def test_every_command_of_the_server_is_known_to_the_fake_host() -> None:
@@ -130,7 +131,7 @@ def test_every_command_of_the_server_is_known_to_the_fake_host() -> None:
     assert kind_of(DRY_RUN) is Command.DRY_RUN
     assert kind_of(REPORT) is Command.JOB
     assert kind_of(reboot_command("a/1")) is Command.REBOOT
-    assert job_kind_of(upgrade_command(UpgradeOptions())) is Command.UPGRADE
+    assert job_kind_of(upgrade_command(Transaction())) is Command.UPGRADE
     assert job_kind_of(repair_command()) is Command.REPAIR
     with pytest.raises(StopIteration):
         kind_of("true")

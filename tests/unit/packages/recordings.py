@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tendhost.server.packages.progress import Progress, StatusParser
+from tendhost.server.packages.apt.progress import StatusParser
+from tendhost.server.packages.progress import Progress
 from tendhost.server.packages.query import QueryResult, parse_query
 
 RECORDED = Path(__file__).parent / "recorded"

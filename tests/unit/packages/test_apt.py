@@ -5,22 +5,27 @@ from datetime import timedelta
 
 import pytest
 
-from tendhost.server.domain.inventory import Withheld
-from tendhost.server.packages.apt import (
-    UpgradeOptions,
-    dry_run_command,
+from tendhost.server.domain.inventory import PackageChange, PendingPackage, Withheld
+from tendhost.server.packages.apt.commands import (
     kept_conffiles,
-    parse_dry_run,
+    parse_plan,
     parse_sizes,
+    plan_script,
     repair_command,
+    restore_command,
     upgrade_command,
 )
 from tendhost.server.packages.errors import ParseFailed
+from tendhost.server.packages.package_manager import Transaction
 from tests.unit.packages.recordings import log, recorded
 
 
+def packages(*names: str) -> tuple[PendingPackage, ...]:
+    return tuple(PendingPackage(name=name, from_version="1", to_version="2") for name in names)
+
+
 def test_the_upgrade_is_unattended_waits_for_the_lock_and_keeps_conffiles() -> None:
-    assert upgrade_command(UpgradeOptions(lock_timeout=timedelta(seconds=90))) == (
+    assert upgrade_command(Transaction(lock_timeout=timedelta(seconds=90))) == (
         "env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l LC_ALL=C apt-get -y"
         " -o DPkg::Lock::Timeout=90"
         " -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
@@ -29,13 +34,13 @@ def test_the_upgrade_is_unattended_waits_for_the_lock_and_keeps_conffiles() -> N
 
 
 def test_removals_are_allowed_by_a_dist_upgrade() -> None:
-    words = shlex.split(upgrade_command(UpgradeOptions(allow_removals=True)))
+    words = shlex.split(upgrade_command(Transaction(allow_removals=True)))
     assert "dist-upgrade" in words
     assert "--with-new-pkgs" not in words
 
 
 def test_named_packages_are_upgraded_alone_and_never_newly_installed() -> None:
-    words = shlex.split(upgrade_command(UpgradeOptions(packages=("a", "libc6:i386"))))
+    words = shlex.split(upgrade_command(Transaction(packages=packages("a", "libc6:i386"))))
     start = words.index("--no-remove")
     assert words[start : start + 6] == [
         "--no-remove",
@@ -47,15 +52,47 @@ def test_named_packages_are_upgraded_alone_and_never_newly_installed() -> None:
     ]
 
 
+def test_exactly_planned_packages_are_named_with_their_versions() -> None:
+    words = shlex.split(upgrade_command(Transaction(packages=packages("a"), exact=True)))
+    assert "a=2" in words
+
+
+def test_what_would_be_newly_installed_comes_with_those_that_need_it() -> None:
+    new = PendingPackage(name="new", from_version="", to_version="2")
+    words = shlex.split(upgrade_command(Transaction(packages=(*packages("a"), new), exact=True)))
+    assert not [word for word in words if word.startswith("new")]
+
+
+def test_packages_can_be_fetched_and_nothing_changed() -> None:
+    assert " --download-only " in upgrade_command(Transaction(download_only=True))
+
+
+def test_what_nothing_needs_any_more_goes_only_where_that_was_asked_for() -> None:
+    assert "--auto-remove" not in upgrade_command(Transaction())
+    assert " --auto-remove " in upgrade_command(Transaction(autoremove=True))
+
+
+def test_a_way_back_names_the_former_versions_and_what_was_new() -> None:
+    command = restore_command(
+        (
+            PackageChange(name="a", from_version="1:1", to_version="1:2"),
+            PackageChange(name="new", from_version="", to_version="1"),
+        )
+    )
+    assert "for want in a=1:1;" in command
+    assert "--allow-downgrades" in command
+    assert '"$@" new- 1>&2' in command
+
+
 def test_named_packages_may_remove_others_where_that_is_allowed() -> None:
-    options = UpgradeOptions(packages=("a",), allow_removals=True)
+    options = Transaction(packages=packages("a"), allow_removals=True)
     assert "--no-remove" not in upgrade_command(options)
 
 
 @pytest.mark.parametrize("name", ["; reboot", "$(reboot)", "a b", "-o", "'"])
 def test_a_name_cannot_become_anything_but_one_argument(name: str) -> None:
-    for command in (upgrade_command, dry_run_command):
-        assert shlex.quote(name) in command(UpgradeOptions(packages=(name,)))
+    for command in (upgrade_command, plan_script):
+        assert shlex.quote(name) in command(Transaction(packages=packages(name)))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +101,7 @@ def test_a_name_cannot_become_anything_but_one_argument(name: str) -> None:
 )
 def test_the_wait_is_rounded_up_and_never_endless(wait: timedelta, seconds: int) -> None:
     # apt takes -1 for "wait for ever".
-    assert f"DPkg::Lock::Timeout={seconds} " in upgrade_command(UpgradeOptions(lock_timeout=wait))
+    assert f"DPkg::Lock::Timeout={seconds} " in upgrade_command(Transaction(lock_timeout=wait))
 
 
 def test_the_repair_keeps_conffiles_too() -> None:
@@ -75,7 +112,7 @@ def test_the_repair_keeps_conffiles_too() -> None:
 
 
 def test_a_dry_run_tells_what_changes_what_is_left_and_what_it_costs() -> None:
-    planned = parse_dry_run(recorded("debian12/dry-run"))
+    planned = parse_plan(recorded("debian12/dry-run"))
     assert len(planned.changes) == 9
     assert {p.name: p.withheld for p in planned.left} == {
         "tb-held": Withheld.HELD,
@@ -87,25 +124,25 @@ def test_a_dry_run_tells_what_changes_what_is_left_and_what_it_costs() -> None:
 
 
 def test_a_dry_run_with_removals_names_what_goes() -> None:
-    planned = parse_dry_run(recorded("debian12/dry-run-removals"))
+    planned = parse_plan(recorded("debian12/dry-run-removals"))
     assert planned.removed == (("tb-olddep", "1.0-1"),)
     assert "tb-kept" in {p.name for p in planned.changes}
 
 
 def test_a_dry_run_counts_in_apts_units() -> None:
-    planned = parse_dry_run(recorded("ubuntu24.04/dry-run"))
+    planned = parse_plan(recorded("ubuntu24.04/dry-run"))
     assert (planned.download_bytes, planned.disk_bytes) == (68_200_000, 21_100_000)
 
 
 def test_a_dry_run_with_nothing_to_do_costs_nothing() -> None:
-    planned = parse_dry_run(recorded("debian12/dry-run-nothing"))
+    planned = parse_plan(recorded("debian12/dry-run-nothing"))
     assert planned.changes == ()
     assert len(planned.left) == 2
     assert (planned.download_bytes, planned.disk_bytes) == (0, 0)
 
 
 def test_a_dry_run_that_apt_cannot_plan_says_why() -> None:
-    planned = parse_dry_run(recorded("debian12/dry-run-named"))
+    planned = parse_plan(recorded("debian12/dry-run-named"))
     assert planned.failure is not None
     assert planned.failure.reason.startswith("Held packages were changed")
     assert planned.changes == ()

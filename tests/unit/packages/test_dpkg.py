@@ -4,10 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.inventory import PackageChange
-from tendhost.server.packages.dpkg import (
+from tendhost.server.domain.inventory import PackageChange, diff_installed
+from tendhost.server.packages.apt.dpkg import (
     DatabaseHealth,
-    diff_installed,
     parse_health,
     parse_installed,
     parse_interrupted,
@@ -94,6 +93,17 @@ def test_an_upgrade_shows_as_changes_of_what_is_installed() -> None:
 def test_a_removed_package_has_no_version_any_more() -> None:
     assert diff_installed((("a", "1"),), ()) == (
         PackageChange(name="a", from_version="1", to_version=""),
+    )
+
+
+def test_versions_that_are_there_side_by_side_come_and_go_alone() -> None:
+    before = (("kernel", "1"), ("kernel", "2"))
+    after = (("kernel", "2"), ("kernel", "3"))
+    assert diff_installed(before, (*before, ("kernel", "3"))) == (
+        PackageChange(name="kernel", from_version="", to_version="3"),
+    )
+    assert diff_installed(before, after) == (
+        PackageChange(name="kernel", from_version="1", to_version="3"),
     )
 
 

@@ -2,9 +2,10 @@
 
 import pytest
 
+from tendhost.server.packages.apt.apt import apt_problem
+from tendhost.server.packages.apt.failures import diagnose, lock_holder
 from tendhost.server.packages.errors import DiskFull, LockHeld, PackageCommandFailed
-from tendhost.server.packages.failures import Failure, FailureKind, Holder, diagnose, lock_holder
-from tendhost.server.packages.query import apt_problem
+from tendhost.server.packages.failures import Failure, FailureKind, Holder
 from tests.unit.packages.recordings import exit_status, log, names
 
 REASONS = {
@@ -31,11 +32,11 @@ REASONS = {
     "repair-locked": (FailureKind.LOCK_HELD, "lock /var/lib/dpkg/lock held by process 75"),
     "upgrade-killed": (FailureKind.KILLED, "killed by signal 9"),
     "upgrade-interrupted": (
-        FailureKind.DPKG_INTERRUPTED,
+        FailureKind.INTERRUPTED,
         "dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem.",
     ),
     "upgrade-half-installed": (
-        FailureKind.DPKG_INTERRUPTED,
+        FailureKind.INTERRUPTED,
         "dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem.",
     ),
     "upgrade-half-lost": (

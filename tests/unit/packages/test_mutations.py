@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tendhost.server.packages.apt import kept_conffiles, parse_dry_run
+from tendhost.server.packages.apt.commands import kept_conffiles, parse_plan
+from tendhost.server.packages.apt.failures import diagnose
 from tendhost.server.packages.errors import ParseFailed, PartMissing
-from tendhost.server.packages.failures import diagnose
 from tendhost.server.packages.query import parse_preflight, parse_query
 from tests.unit.packages.recordings import ASKED_AT, log, names, recorded
 
 PARSERS: dict[str, Callable[[bytes], object]] = {
     "query": lambda output: parse_query(output, at=ASKED_AT),
     "preflight": parse_preflight,
-    "dry-run": parse_dry_run,
+    "dry-run": parse_plan,
 }
 RECORDINGS = {name: recorded(name) for name in names("*/*.out")}
 LOGS = [log(name) for name in names("*/*.log")]

@@ -43,7 +43,7 @@ def test_a_host_that_hides_its_files_leaves_their_facts_empty() -> None:
     assert bare.system.uptime is None
     assert bare.init_started == ""
     assert not bare.system.container
-    assert bare.managers == ()
+    assert bare.ids == ("",)
 
 
 def test_the_first_process_may_have_any_name() -> None:
@@ -58,10 +58,17 @@ def test_a_container_is_what_says_so(output: str, container: bool) -> None:
     assert facts(container=output).system.container is container
 
 
-def test_another_package_manager_is_found_but_not_driven() -> None:
-    found = facts(manager="dnf\nyum")
-    assert found.managers == ("dnf", "yum")
-    assert found.system.package_manager == ""
+def test_what_is_concluded_of_a_host_comes_with_the_reason() -> None:
+    vm = facts(container="none", virtualization="kvm", boot="1 (systemd) S 0")
+    assert vm.concluded == (
+        "virtual machine (kvm): it has a kernel of its own",
+        "init systemd: the name of process 1",
+    )
+    assert (vm.system.virtualization, vm.system.init) == ("kvm", "systemd")
+    lxc = facts(container="lxc", virtualization="lxc", boot="1 (init) S 0")
+    assert lxc.concluded[0] == "container (lxc): its kernel is not its own"
+    metal = facts(container="none", virtualization="none", boot="")
+    assert metal.concluded == ("bare metal: no virtualization is seen",)
 
 
 def test_disks_are_known_by_path_and_mount() -> None:

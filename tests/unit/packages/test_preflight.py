@@ -2,7 +2,6 @@
 
 import pytest
 
-from tendhost.server.packages.dpkg import DatabaseHealth
 from tendhost.server.packages.errors import (
     LockHeld,
     NoPackageManager,
@@ -23,7 +22,6 @@ def preflight(name: str) -> Preflight:
 def test_a_sound_host_has_no_problems(name: str) -> None:
     result = preflight(name)
     assert result.problems == ()
-    assert result.health == DatabaseHealth()
 
 
 def test_free_space_is_known_where_packages_go() -> None:
@@ -59,7 +57,6 @@ def test_what_configuring_cannot_mend_is_one_problem_for_a_person(name: str) -> 
 
 def test_a_half_installed_package_that_apt_can_reinstall_is_no_problem() -> None:
     result = preflight("debian12/preflight-half-repaired")
-    assert result.health.half_installed == ("tb-half",)
     assert result.problems == ()
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.packages.progress import Phase, Progress, StatusParser
+from tendhost.server.packages.apt.progress import StatusParser
+from tendhost.server.packages.progress import Phase, Progress
 from tests.unit.packages.recordings import RECORDED, progress
 
 FAILING = (RECORDED / "debian12/upgrade-failing.status").read_bytes()

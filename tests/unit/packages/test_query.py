@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 
 from tendhost.server.domain.inventory import PendingPackage, Reboot, RebootNeed, Withheld
-from tendhost.server.packages.dpkg import DatabaseHealth
 from tendhost.server.packages.errors import (
     LockHeld,
     NoPackageManager,
@@ -151,7 +150,6 @@ def test_packages_that_would_be_new_are_pending_without_a_version() -> None:
 
 def test_a_failed_package_is_in_the_health_and_may_be_repaired() -> None:
     result = query("debian12/query-after-failing")
-    assert result.health == DatabaseHealth(unconfigured=("tb-failing",))
     problem = only_problem(result)
     assert isinstance(problem, PackageDatabaseBroken)
     assert problem.repairable
@@ -161,7 +159,6 @@ def test_a_failed_package_is_in_the_health_and_may_be_repaired() -> None:
 
 def test_an_interrupted_dpkg_is_noticed_and_may_be_repaired() -> None:
     result = query("debian12/query-interrupted")
-    assert result.health.interrupted
     problem = only_problem(result)
     assert isinstance(problem, PackageDatabaseBroken)
     assert problem.repairable
@@ -170,7 +167,6 @@ def test_an_interrupted_dpkg_is_noticed_and_may_be_repaired() -> None:
 
 def test_a_half_installed_package_that_apt_can_reinstall_is_no_problem() -> None:
     result = query("debian12/query-half-repaired")
-    assert result.health == DatabaseHealth(half_installed=("tb-half",))
     assert result.problems == ()
     assert "tb-half" in {p.name for p in result.pending.packages}
 

@@ -6,13 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tendhost.server.packages.apt import (
-    UpgradeOptions,
-    dry_run_command,
-    parse_dry_run,
-    repair_command,
-    upgrade_command,
-)
+from tendhost.server.domain.inventory import PackageChange, PendingPackage
+from tendhost.server.packages.families import PACKAGE_MANAGERS, package_manager
+from tendhost.server.packages.package_manager import Transaction
 from tendhost.server.packages.query import (
     parse_preflight,
     parse_query,
@@ -26,10 +22,21 @@ SCRIPTS = {
     "query": query_script(refresh=True, lock_timeout=WAIT),
     "after": query_script(refresh=False, lock_timeout=WAIT),
     "preflight": preflight_script(lock_timeout=WAIT),
-    "dry run": dry_run_command(UpgradeOptions()),
-    "upgrade": upgrade_command(UpgradeOptions(packages=("a", "b"))),
-    "repair": repair_command(),
 }
+NAMED = Transaction(
+    packages=(PendingPackage(name="a b", from_version="1", to_version="2"),), exact=True
+)
+UNDONE = (
+    PackageChange(name="it's", from_version="1:0~x", to_version="2"),
+    PackageChange(name="new", from_version="", to_version="1"),
+)
+for known in PACKAGE_MANAGERS:
+    SCRIPTS |= {
+        f"{known.name} plan": known.plan_script(NAMED),
+        f"{known.name} upgrade": known.upgrade_command(NAMED),
+        f"{known.name} repair": known.repair_command(),
+        f"{known.name} restore": known.restore_command(UNDONE),
+    }
 
 
 @pytest.fixture(params=SHELLS)
@@ -79,6 +86,8 @@ def test_a_preflight_without_privilege_runs_on_this_machine(shell: list[str]) ->
 
 @pytest.mark.skipif(shutil.which("apt-get") is None, reason="no apt-get here")
 def test_a_dry_run_without_privilege_runs_on_this_machine() -> None:
-    planned = parse_dry_run(run(["sh"], SCRIPTS["dry run"]))
+    apt = package_manager("apt")
+    assert apt is not None
+    planned = apt.parse_plan(run(["sh"], apt.plan_script(Transaction())))
     assert planned.failure is None
     assert planned.download_bytes is not None

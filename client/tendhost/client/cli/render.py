@@ -45,12 +45,22 @@ def _host_row(host: Host) -> tuple[Cell, ...]:
         host.name,
         coloured(str(host.state)),
         str(host.pending_updates) if known else "?",
-        str(host.pending_security_updates) if known else "?",
+        _count(host.pending_security_updates) if known else "?",
         {"needed": "needed", "not_needed": "no"}.get(str(host.reboot.need), "?"),
         ago(host.last_updated),
         ",".join(host.tags),
         shortened(host.error),
     )
+
+
+def _count(number: int | None) -> str:
+    return "?" if number is None else str(number)
+
+
+def _security_words(number: int | None) -> str:
+    if number is None:
+        return "how many of them are security updates is not known"
+    return f"{number} of them security"
 
 
 def host(found: Host) -> None:
@@ -60,7 +70,7 @@ def host(found: Host) -> None:
         reboot += f" ({found.reboot.reason})"
     pending = "never asked"
     if found.queried_at is not None:
-        pending = f"{found.pending_updates}, {found.pending_security_updates} of them security"
+        pending = f"{found.pending_updates}, {_security_words(found.pending_security_updates)}"
         pending += f" (asked {ago(found.queried_at)})"
     lines: dict[str, Cell] = {
         "name": found.name,
@@ -122,7 +132,7 @@ def inventory(found: Inventory) -> None:
                 p.name,
                 p.from_version or "(new)",
                 p.to_version,
-                "security" if p.security else "",
+                {True: "security", False: "", None: "?"}[p.security],
                 "" if str(p.withheld) == "no" else str(p.withheld).replace("_", " "),
             )
             for p in found.pending_updates

@@ -86,7 +86,8 @@ class HostStatus:
 
     state: HostState = HostState.IDLE
     pending_count: int = 0
-    pending_security_count: int = 0
+    pending_security_count: int | None = 0
+    """None: the host's archives do not tell."""
     queried_at: datetime | None = None
     reboot: Reboot = Reboot()
     boot_id: str = ""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import zip_longest
 
 
 class RebootNeed(StrEnum):
@@ -36,6 +37,28 @@ class Withheld(StrEnum):
     """The package manager keeps it back: it would remove another package."""
     PHASED = "phased"
     """The archive rolls it out in phases and this host's turn has not come."""
+    EXCLUDED = "excluded"
+    """What is to be updated was narrowed down, and it is not among that."""
+
+
+class Severity(StrEnum):
+    """How bad what an advisory fixes is, as its publisher rates it."""
+
+    UNKNOWN = "unknown"
+    LOW = "low"
+    MODERATE = "moderate"
+    IMPORTANT = "important"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advisory:
+    """What a distribution published about an update ("FEDORA-2026-0001", "RHSA-2026:1234")."""
+
+    id: str
+    security: bool
+    severity: Severity = Severity.UNKNOWN
+    cves: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +72,11 @@ class PendingPackage:
     architecture: str = ""
     origin: str = ""
     """The archive it comes from, as the package manager names it ("Debian-Security:12/stable-security")."""
-    security: bool = False
+    security: bool | None = False
+    """Whether it is a security update; None where the host's archives do not tell."""
     withheld: Withheld = Withheld.NO
+    advisories: tuple[Advisory, ...] = ()
+    """What was published about the versions after `from_version`, up to `to_version`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +104,30 @@ def changed_since(
     )
 
 
+def diff_installed(
+    before: tuple[tuple[str, str], ...], after: tuple[tuple[str, str], ...]
+) -> tuple[PackageChange, ...]:
+    """What was upgraded, newly installed and removed between two inventories, ordered by name.
+
+    Of a package that is there in several versions at once, as kernels are, each version counts alone.
+    """
+    old, new = _versions(before), _versions(after)
+    changes: list[PackageChange] = []
+    for name in sorted(old.keys() | new.keys()):
+        gone = [version for version in old.get(name, ()) if version not in new.get(name, ())]
+        come = [version for version in new.get(name, ()) if version not in old.get(name, ())]
+        for former, version in zip_longest(gone, come, fillvalue=""):
+            changes.append(PackageChange(name=name, from_version=former, to_version=version))
+    return tuple(changes)
+
+
+def _versions(installed: tuple[tuple[str, str], ...]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, version in installed:
+        found.setdefault(name, []).append(version)
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
     """The updates that waited for a host when it was last asked."""
@@ -91,9 +141,15 @@ class Pending:
         return sum(1 for package in self.packages if package.withheld is Withheld.NO)
 
     @property
-    def security_count(self) -> int:
-        """How many of the packages that an update would change are security updates."""
-        return sum(1 for p in self.packages if p.security and p.withheld is Withheld.NO)
+    def security_count(self) -> int | None:
+        """How many of the packages that an update would change are security updates.
+
+        None where that is not known of one of them: unknown is not zero.
+        """
+        wanted = [package for package in self.packages if package.withheld is Withheld.NO]
+        if any(package.security is None for package in wanted):
+            return None
+        return sum(1 for package in wanted if package.security)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +169,17 @@ class SystemFacts:
     """/proc/sys/kernel/random/boot_id: another value means another boot."""
     uptime: timedelta | None = None
     package_manager: str = ""
-    """`apt`, or empty where none that tendhost knows was found."""
+    """The name of the one that is used there ("apt", "dnf"), or empty where none that tendhost knows
+    was found."""
+    init: str = ""
+    """The command name of process 1, such as "systemd"."""
+    virtualization: str = ""
+    """As systemd-detect-virt(1) names it: "lxc", "docker", "kvm"; "none" on bare metal; empty where it
+    could not be told."""
     container: bool = False
+    """Whether the kernel is not its own."""
+    concluded: tuple[str, ...] = ()
+    """What was concluded about the host and why, one sentence each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -142,6 +142,8 @@ class Findings:
     pending_count: int = 0
     reboot_need: RebootNeed = RebootNeed.UNKNOWN
     reboot_allowed: bool = False
+    package_manager: str = ""
+    """The one that the host uses; empty: none that tendhost knows, or nobody has asked yet."""
     boot_id: str = ""
     """The boot that the host ran when it was last asked before any reboot was ordered."""
     reboot_ordered_at: datetime | None = None

@@ -7,13 +7,8 @@ from tendhost.server.domain.errors import Interrupted, PackageFailed
 from tendhost.server.domain.operation import Operation
 from tendhost.server.engine.following import Ended, Following, carry_out, clean_up
 from tendhost.server.engine.translate import upgrade_error
-from tendhost.server.packages.apt import (
-    UpgradeOptions,
-    kept_conffiles,
-    repair_command,
-    upgrade_command,
-)
-from tendhost.server.packages.failures import Failure, diagnose
+from tendhost.server.packages.failures import Failure
+from tendhost.server.packages.package_manager import PackageManager, Transaction
 
 UPGRADE = "apply"
 REPAIR = "repair"
@@ -32,42 +27,52 @@ class Applied:
 
 
 async def apply_upgrade(
-    following: Following, operation: Operation, options: UpgradeOptions, *, limit: timedelta
+    following: Following,
+    operation: Operation,
+    manager: PackageManager,
+    transaction: Transaction,
+    *,
+    limit: timedelta,
 ) -> Applied:
     """Upgrade the host's packages. Raises what carry_out raises.
 
     A package manager that was killed under the job is Interrupted, too.
     """
-    command = upgrade_command(options)
-    ended = await carry_out(following, operation, UPGRADE, command, limit=limit)
+    command = manager.upgrade_command(transaction)
+    ended = await carry_out(following, operation, UPGRADE, command, limit=limit, manager=manager)
     host = following.host.name
-    kept = kept_conffiles(ended.output)
+    kept = manager.kept_conffiles(ended.output)
     detail = "the package manager is done"
     if kept:
         detail += f"; kept as they were: {', '.join(kept)}"
-    if ended.exit_status == 0:
+    failure = manager.failure(ended.exit_status, ended.output)
+    if failure is None:
         return Applied(detail=detail, kept_conffiles=kept, error=None)
-    failure = diagnose(ended.exit_status, ended.output)
     if failure.interrupted:
         raise Interrupted(host=host, step=UPGRADE, cause=failure.reason)
     error = upgrade_error(host, failure, ended.exit_status)
     return Applied(detail=detail, kept_conffiles=kept, error=error, transient=failure.transient)
 
 
-async def repair(following: Following, operation: Operation, *, limit: timedelta) -> Failure | None:
+async def repair(
+    following: Following, operation: Operation, manager: PackageManager, *, limit: timedelta
+) -> Failure | None:
     """Finish what an interrupted package manager left; why it could not be finished, or None.
 
     A repair that is itself interrupted is begun once more. Raises what carry_out raises.
     """
     try:
-        ended = await _repair(following, operation, limit)
+        ended = await _repair(following, operation, manager, limit)
     except Interrupted:
         begun = await following.journal.begin_job(REPAIR)
-        ended = await _repair(following, begun, limit)
+        ended = await _repair(following, begun, manager, limit)
     # It can be done over where its result gets lost, so its folder need not wait for that.
     await clean_up(following.session, following.host, ended.job)
-    return diagnose(ended.exit_status, ended.output) if ended.exit_status else None
+    return manager.failure(ended.exit_status, ended.output)
 
 
-async def _repair(following: Following, operation: Operation, limit: timedelta) -> Ended:
-    return await carry_out(following, operation, REPAIR, repair_command(), limit=limit)
+async def _repair(
+    following: Following, operation: Operation, manager: PackageManager, limit: timedelta
+) -> Ended:
+    command = manager.repair_command()
+    return await carry_out(following, operation, REPAIR, command, limit=limit, manager=manager)

@@ -23,7 +23,8 @@ from tendhost.server.domain.operation import JobRecord, Operation
 from tendhost.server.engine.journal import Journal
 from tendhost.server.engine.session import Session
 from tendhost.server.failpoints import reached
-from tendhost.server.packages.progress import Progress, StatusParser
+from tendhost.server.packages.package_manager import PackageManager
+from tendhost.server.packages.progress import Progress
 from tendhost.server.remote import job as jobs
 from tendhost.server.remote.job import OVERDUE, UNRECORDED, Job, JobState, Position, Report
 from tendhost.server.remote.protocol import Remote
@@ -73,9 +74,17 @@ class Following:
 
 
 async def carry_out(
-    following: Following, operation: Operation, kind: str, command: str, *, limit: timedelta
+    following: Following,
+    operation: Operation,
+    kind: str,
+    command: str,
+    *,
+    limit: timedelta,
+    manager: PackageManager,
 ) -> Ended:
     """Run `command` on the host as a job of `kind`; go on with the one that is under way, if any.
+
+    Its progress is told as `manager` understands it.
 
     Raises Interrupted (it was killed, or the host went down under it), WorkTimeout (it took longer
     than `limit`), HostGone, JobRefused, HostKeyChanged, KeyUnusable, Superseded.
@@ -93,7 +102,7 @@ async def carry_out(
             operation.id, offset=record.log_start + skipped, limit=REMEMBERED
         )
     job = _job(following.host, operation, record, command, limit)
-    return await _Follower(following, job, record, said, fresh=fresh).to_the_end()
+    return await _Follower(following, job, record, said, manager, fresh=fresh).to_the_end()
 
 
 def under_way(operation: Operation, kind: str) -> JobRecord | None:
@@ -144,14 +153,22 @@ class _Follower:
     """One job, followed from wherever it stands."""
 
     def __init__(
-        self, following: Following, job: Job, record: JobRecord, said: bytes, *, fresh: bool
+        self,
+        following: Following,
+        job: Job,
+        record: JobRecord,
+        said: bytes,
+        manager: PackageManager,
+        *,
+        fresh: bool,
     ) -> None:
         self._with = following
         self._job = job
         self._record = record
         self._never_seen = fresh
         self._output = bytearray(said)
-        self._parser = StatusParser()
+        self._parser = manager.progress_parser()
+        self._progress_in_log = manager.progress_in_log
         self._last_step = ("", "")
         self._position = Position(log=record.log_read, status=record.status_read)
         self._heard = following.clock.elapsed()
@@ -230,11 +247,12 @@ class _Follower:
         )
         self._output += report.log
         del self._output[:-REMEMBERED]
-        steps = [step for step in self._parser.feed(report.status) if self._is_news(step)]
+        told = report.log if self._progress_in_log else report.status
+        steps = [step for step in self._parser.feed(told) if self._is_news(step)]
+        # The log is stored as it comes; a status line is read again until it is complete.
+        held = 0 if self._progress_in_log else self._parser.held
         self._record = replace(
-            self._record,
-            log_read=self._position.log,
-            status_read=self._position.status - self._parser.held,
+            self._record, log_read=self._position.log, status_read=self._position.status - held
         )
         progress = [
             UpdateProgress(package=s.package, percent=s.percent, phase=str(s.phase)) for s in steps

@@ -17,7 +17,7 @@ from tendhost.server.domain.errors import (
     WorkError,
 )
 from tendhost.server.domain.host import AfterInterruption, Host, Problem
-from tendhost.server.domain.inventory import changed_since
+from tendhost.server.domain.inventory import changed_since, diff_installed
 from tendhost.server.domain.operation import (
     Findings,
     HealthResult,
@@ -35,9 +35,7 @@ from tendhost.server.engine.journal import Journal
 from tendhost.server.engine.rebooting import reboot
 from tendhost.server.engine.session import Session
 from tendhost.server.engine.translate import work_error
-from tendhost.server.packages.apt import UpgradeOptions, dry_run_command, parse_dry_run
 from tendhost.server.packages.boot import Boot
-from tendhost.server.packages.dpkg import diff_installed
 from tendhost.server.packages.errors import (
     LockHeld,
     NotPrivileged,
@@ -45,13 +43,14 @@ from tendhost.server.packages.errors import (
     PackageError,
 )
 from tendhost.server.packages.failures import FailureKind
+from tendhost.server.packages.families import package_manager
+from tendhost.server.packages.package_manager import PackageManager, Transaction
 from tendhost.server.packages.query import Preflight, QueryResult
 from tendhost.server.packages.units import UnitHealth
 from tendhost.server.remote.protocol import Remote
 from tendhost.server.store.protocol import Store
 
 VERIFY_PAUSE = timedelta(seconds=1)
-ARCHIVES = "/var/cache/apt/archives"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +122,7 @@ class Performer:
         policy = host.config.policy
         findings = replace(
             operation.findings,
+            package_manager=seen.facts.system.package_manager,
             boot_id=str(boot),
             failed_units=operation.findings.failed_units if goes_on else units.failed,
             reboot_allowed=self._may_reboot(host),
@@ -147,7 +147,7 @@ class Performer:
         may_repair: bool,
     ) -> tuple[Preflight, str]:
         """What is wrong with the host, once what a repair can mend is mended, and what was done."""
-        broken = None
+        seen = broken = None
         if under_way(operation, REPAIR) is None:
             seen = await self._fitness(session, host)
             broken = _repairable(seen)
@@ -159,7 +159,9 @@ class Performer:
         if has_applied(operation):
             # What the operation itself began is repaired whatever has been said since.
             following = replace(following, require_permission=lambda: None)
-        why_not = await repair(following, operation, limit=self._settings.apply_timeout)
+        limit = self._settings.apply_timeout
+        manager = (seen.manager if seen else None) or _manager(operation)
+        why_not = await repair(following, operation, manager, limit=limit)
         seen = await self._fitness(session, host)
         still = _repairable(seen)
         if still is not None and why_not is not None and why_not.kind is FailureKind.LOCK_HELD:
@@ -246,20 +248,23 @@ class Performer:
             findings = replace(findings, boot_id=str(boot))
         return replace(
             findings,
+            package_manager=result.facts.system.package_manager or findings.package_manager,
             pending_count=result.pending.count,
             reboot_need=result.reboot.need,
             reboot_allowed=self._may_reboot(host),
         )
 
     async def _require_space(self, remote: Remote, host: Host, result: QueryResult) -> None:
+        manager = result.manager
+        assert manager is not None, "what is pending was listed"
         completed = await remote.run(
-            dry_run_command(UpgradeOptions()), timeout=self._settings.query_timeout
+            manager.plan_script(Transaction()), timeout=self._settings.query_timeout
         )
         try:
-            plan = parse_dry_run(completed.stdout)
+            plan = manager.parse_plan(completed.stdout)
         except PackageError as error:
             raise work_error(host.name, error) from error
-        needs = {ARCHIVES: plan.download_bytes or 0, "/usr": max(0, plan.disk_bytes or 0)}
+        needs = {manager.cache: plan.download_bytes or 0, "/usr": max(0, plan.disk_bytes or 0)}
         demand: dict[str, int] = {}
         for disk in result.facts.disks:
             demand[disk.mount] = demand.get(disk.mount, 0) + needs.get(disk.path, 0)
@@ -276,11 +281,12 @@ class Performer:
     async def _apply(
         self, operation: Operation, host: Host, session: Session, journal: Journal
     ) -> Outcome:
-        options = UpgradeOptions(lock_timeout=self._settings.lock_timeout)
+        transaction = Transaction(lock_timeout=self._settings.lock_timeout)
+        manager = _manager(operation)
         limit = self._settings.lock_timeout + self._settings.apply_timeout
         following = self._following(host, session, journal)
         try:
-            applied = await apply_upgrade(following, operation, options, limit=limit)
+            applied = await apply_upgrade(following, operation, manager, transaction, limit=limit)
         except Interrupted as error:
             return Outcome(problem=Problem.of(error), needs_person=True, interrupted=True)
         former = operation.update or UpdateResult()
@@ -376,6 +382,15 @@ class Performer:
             if health.healthy or self._clock.elapsed() >= deadline:
                 return health
             await self._clock.sleep(VERIFY_PAUSE)
+
+
+def _manager(operation: Operation) -> PackageManager:
+    """The package manager that an earlier step saw on the host. Raises PackageManagerMissing."""
+    manager = package_manager(operation.findings.package_manager)
+    if manager is None:
+        problem = "no package manager is on record for it"
+        raise errors.PackageManagerMissing(host=operation.host, problem=problem)
+    return manager
 
 
 def _repairable(seen: Preflight) -> PackageDatabaseBroken | None:

@@ -8,7 +8,7 @@ from tendhost.server.packages.failures import Failure, FailureKind
 _KINDS: dict[FailureKind, type[errors.PackageFailed]] = {
     FailureKind.LOCK_HELD: errors.PackageManagerLocked,
     FailureKind.DISK_FULL: errors.DiskFull,
-    FailureKind.DPKG_INTERRUPTED: errors.PackageDatabaseBroken,
+    FailureKind.INTERRUPTED: errors.PackageDatabaseBroken,
     FailureKind.DATABASE_UNREADABLE: errors.PackageDatabaseBroken,
     FailureKind.REINSTALL_IMPOSSIBLE: errors.PackageDatabaseBroken,
     FailureKind.UNMET_DEPENDENCIES: errors.PackageDatabaseBroken,

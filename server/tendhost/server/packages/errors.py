@@ -16,7 +16,8 @@ class NoPackageManager(PackageError):
     def __init__(self, *, os_name: str, found: tuple[str, ...] = ()) -> None:
         self.os_name, self.found = os_name, found
         has = f"it has {', '.join(found)}, which tendhost cannot drive" if found else "it has none"
-        super().__init__(f"no apt-get on this host ({os_name or 'unknown system'}): {has}")
+        system = os_name or "unknown system"
+        super().__init__(f"no package manager that tendhost knows ({system}): {has}")
 
 
 class NotPrivileged(PackageError):

@@ -23,25 +23,29 @@ container() {
   elif [ -r /proc/1/environ ]; then tr '\0' '\n' </proc/1/environ | sed -n 's/^container=//p'
   fi
 }
-manager() {
-  for m in apt-get dnf yum zypper pacman apk; do ! command -v $m >/dev/null || echo $m; done
+virtualization() {
+  if command -v systemd-detect-virt >/dev/null; then systemd-detect-virt || :
+  elif grep -q '^flags.* hypervisor' /proc/cpuinfo; then echo vm-other
+  fi
 }
 disk() {
-  for d in / /boot /usr /var /var/cache/apt/archives; do [ -d $d ] && set -- "$@" $d; done
+  for d in / /boot /usr /var /var/cache/apt/archives /var/cache/dnf /var/cache/libdnf5 \
+    /var/cache/yum /var/cache/zypp/packages /var/cache/pacman/pkg /etc/apk/cache
+  do [ -d $d ] && set -- "$@" $d; done
   echo "$@"; df -Pk "$@"
 }
-part os_release os_release
+part os_release os_release; release=$out
 part uname uname -rvm
 part boot boot
 part privilege privilege; privileged=$rc
 part container container; contained=$out
-part manager manager; managers=$out
+part virtualization virtualization
 part disk disk
 """.strip()
-"""The parts that every script begins with. They set `privileged` (0: yes), `contained` and
-`managers`; `as_root` runs a command as root."""
+"""The parts that every script begins with. They set `release` (os-release(5)), `privileged`
+(0: yes) and `contained`; `as_root` runs a command as root."""
 
-FACT_PARTS = ("os_release", "uname", "boot", "privilege", "container", "manager", "disk")
+FACT_PARTS = ("os_release", "uname", "boot", "privilege", "container", "disk")
 
 
 class Privilege(StrEnum):
@@ -75,9 +79,11 @@ class NativeFacts:
     user: str
     privilege_words: str
     """What sudo said where it refused."""
-    managers: tuple[str, ...]
-    """The package managers found, as commands."""
     disks: tuple[DiskSpace, ...]
+    ids: tuple[str, ...] = ()
+    """ID of os-release(5), and then what ID_LIKE names."""
+    concluded: tuple[str, ...] = ()
+    """What was concluded and why, one sentence each."""
 
 
 def parse_os_release(text: str) -> dict[str, str]:
@@ -112,7 +118,7 @@ def parse_facts(parts: Mapping[str, Part]) -> NativeFacts:
     boot_id, uptime, init_started = _parse_boot(parts["boot"].stdout)
     privilege, user = _parse_privilege(parts["privilege"])
     container = parts["container"].stdout.partition("\n")[0].strip()
-    managers = tuple(parts["manager"].stdout.split())
+    virtual = parts["virtualization"].stdout.strip() if "virtualization" in parts else ""
     system = SystemFacts(
         os_id=release.get("ID", ""),
         os_version=release.get("VERSION_ID", ""),
@@ -121,7 +127,8 @@ def parse_facts(parts: Mapping[str, Part]) -> NativeFacts:
         architecture=machine,
         boot_id=boot_id,
         uptime=uptime,
-        package_manager="apt" if "apt-get" in managers else "",
+        init=_init_name(parts["boot"].stdout),
+        virtualization=container if container not in ("", "none") else virtual,
         container=container not in ("", "none"),
     )
     return NativeFacts(
@@ -131,7 +138,8 @@ def parse_facts(parts: Mapping[str, Part]) -> NativeFacts:
         privilege=privilege,
         user=user,
         privilege_words=parts["privilege"].words,
-        managers=managers,
+        concluded=_concluded(system),
+        ids=(release.get("ID", ""), *release.get("ID_LIKE", "").split()),
         disks=_parse_disk(parts["disk"].stdout),
     )
 
@@ -158,6 +166,27 @@ def _parse_boot(text: str) -> tuple[str, timedelta | None, str]:
             fields = line.rpartition(")")[2].split()
             init_started = fields[19] if len(fields) > 19 else ""
     return boot_id, uptime, init_started
+
+
+def _concluded(system: SystemFacts) -> tuple[str, ...]:
+    found, virtual = [], system.virtualization
+    if system.container:
+        found.append(f"container ({system.virtualization}): its kernel is not its own")
+    elif virtual and virtual != "none":
+        found.append(f"virtual machine ({virtual}): it has a kernel of its own")
+    elif virtual == "none":
+        found.append("bare metal: no virtualization is seen")
+    if system.init:
+        found.append(f"init {system.init}: the name of process 1")
+    return tuple(found)
+
+
+def _init_name(text: str) -> str:
+    match = _INIT.search(text)
+    return match[1] if match else ""
+
+
+_INIT = re.compile(r"^1 \((.*)\) \S ", re.MULTILINE)
 
 
 def _parse_privilege(part: Part) -> tuple[Privilege, str]:

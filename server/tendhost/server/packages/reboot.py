@@ -3,14 +3,16 @@
 The rules, the first that speaks wins:
 
 1. `/run/reboot-required` exists: NEEDED. Packages touch it; those in `.pkgs` beside it are named.
-2. Not in containers, whose kernel is not theirs: a kernel of the running flavour is installed that
+2. The family's own tool (`dnf needs-restarting -r`, `zypper needs-rebooting`) asks for one: NEEDED.
+3. Not in containers, whose kernel is not theirs: a kernel of the running flavour is installed that
    is newer than the running one, or the running one's package was upgraded in place: NEEDED.
-3. Not in containers: needrestart(1), where there is one, sees a newer kernel of that flavour that
-   dpkg does not know of: NEEDED.
-4. Something above could not be read or makes no sense: UNKNOWN. So where the two disagree, and
+4. The family's own tool says no, or that it cannot tell: NOT_NEEDED or UNKNOWN.
+5. Not in containers: needrestart(1), where there is one, sees a newer kernel of that flavour that
+   the package database does not know of: NEEDED.
+6. Something above could not be read or makes no sense: UNKNOWN. So where the two disagree, and
    where the running kernel is no relative of the installed ones: the machine around the host
    provides it, and a reboot would bring the same one back.
-5. Else NOT_NEEDED.
+7. Else NOT_NEEDED.
 """
 
 import re
@@ -63,6 +65,8 @@ class RebootEvidence:
     """None: needrestart is not there or was not asked."""
     expected: str = ""
     """The kernel that needrestart would boot."""
+    family: Reboot | None = None
+    """What the package manager's own tool says; None: it has none, or was not asked."""
 
 
 def decide_reboot(evidence: RebootEvidence) -> Reboot:
@@ -73,17 +77,22 @@ def decide_reboot(evidence: RebootEvidence) -> Reboot:
         return _needed(f"{names} {asks} for it" if names else "/run/reboot-required exists")
     if evidence.required is None:
         return _unknown("/run/reboot-required could not be read")
+    family = evidence.family
+    if family is not None and (family.need is RebootNeed.NEEDED or evidence.container):
+        return family
     if evidence.container:
         return Reboot(need=RebootNeed.NOT_NEEDED)
     if evidence.kernels is None or not evidence.running:
-        return _unknown("the installed kernels could not be read")
-    by_dpkg = _by_installed_kernels(evidence.running, evidence.build, evidence.kernels)
-    if by_dpkg.need is RebootNeed.UNKNOWN or evidence.kernel_status is None:
-        return by_dpkg
-    if by_dpkg.need is RebootNeed.NEEDED:
+        return family or _unknown("the installed kernels could not be read")
+    by_kernels = _by_installed_kernels(evidence.running, evidence.build, evidence.kernels)
+    if family is not None:
+        return by_kernels if by_kernels.need is RebootNeed.NEEDED else family
+    if by_kernels.need is RebootNeed.UNKNOWN or evidence.kernel_status is None:
+        return by_kernels
+    if by_kernels.need is RebootNeed.NEEDED:
         if evidence.kernel_status is KernelStatus.CURRENT:
-            return _unknown(f"{by_dpkg.reason}, but needrestart sees no newer kernel")
-        return by_dpkg
+            return _unknown(f"{by_kernels.reason}, but needrestart sees no newer kernel")
+        return by_kernels
     return _by_needrestart(evidence.running, evidence.kernel_status, evidence.expected)
 
 

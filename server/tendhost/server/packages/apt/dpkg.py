@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 
-from tendhost.server.domain.inventory import PackageChange
 from tendhost.server.packages.errors import PackageDatabaseBroken, ParseFailed
 
 HEALTH = r"""
@@ -119,16 +118,4 @@ def parse_health(interrupted: str, unsound: str) -> DatabaseHealth:
         interrupted=parse_interrupted(interrupted),
         unconfigured=tuple(unconfigured),
         half_installed=tuple(half_installed),
-    )
-
-
-def diff_installed(
-    before: tuple[tuple[str, str], ...], after: tuple[tuple[str, str], ...]
-) -> tuple[PackageChange, ...]:
-    """What was upgraded, newly installed and removed between two inventories, ordered by name."""
-    old, new = dict(before), dict(after)
-    return tuple(
-        PackageChange(name=name, from_version=old.get(name, ""), to_version=new.get(name, ""))
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
     )

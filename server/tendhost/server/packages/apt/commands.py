@@ -7,47 +7,35 @@ dpkg(1): the default where there is one, else the file as the administrator left
 import math
 import re
 import shlex
-from dataclasses import dataclass
 from datetime import timedelta
 
-from tendhost.server.domain.inventory import PendingPackage
-from tendhost.server.packages.dpkg import HEALTH, parse_installed
+from tendhost.server.domain.inventory import PackageChange
+from tendhost.server.packages.apt.dpkg import HEALTH, parse_installed
+from tendhost.server.packages.apt.failures import diagnose
+from tendhost.server.packages.apt.listing import parse_policy, parse_simulation, pending_packages
 from tendhost.server.packages.errors import ParseFailed
-from tendhost.server.packages.failures import Failure, diagnose
-from tendhost.server.packages.listing import parse_policy, parse_simulation, pending_packages
+from tendhost.server.packages.package_manager import Plan, Transaction
 from tendhost.server.packages.script import framed_script, parse_parts
 
 _ENVIRONMENT = ("env", "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_MODE=l", "LC_ALL=C")
 _KEEP_CONFFILES = ("--force-confdef", "--force-confold")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpgradeOptions:
-    """What an upgrade may do."""
-
-    lock_timeout: timedelta = timedelta(minutes=5)
-    """How long apt waits for dpkg's lock."""
-    allow_removals: bool = False
-    """dist-upgrade: may remove packages to upgrade others."""
-    packages: tuple[str, ...] = ()
-    """Upgrade only these; empty means all. Names as in the inventory."""
-
-
-def upgrade_command(options: UpgradeOptions) -> str:
+def upgrade_command(transaction: Transaction) -> str:
     """The upgrade: progress for StatusParser goes to stdout, everything for people to stderr."""
     words = (
         *_ENVIRONMENT,
         "apt-get",
         "-y",
         "-o",
-        f"DPkg::Lock::Timeout={_seconds(options.lock_timeout)}",
+        f"DPkg::Lock::Timeout={_seconds(transaction.lock_timeout)}",
         *(word for force in _KEEP_CONFFILES for word in ("-o", f"Dpkg::Options::={force}")),
         # On a terminal of its own dpkg counts the files that it reads, a line for each percent.
         "-o",
         "Dpkg::Use-Pty=0",
         "-o",
         "APT::Status-Fd=3",
-        *_action(options),
+        *_action(transaction),
     )
     return f"{shlex.join(words)} 3>&1 1>&2 </dev/null"
 
@@ -58,35 +46,59 @@ def repair_command() -> str:
     return f"{shlex.join(words)} 1>&2 </dev/null"
 
 
-def _action(options: UpgradeOptions) -> tuple[str, ...]:
-    if options.packages:
-        # A package that an option could be mistaken for is none: names begin alphanumerically.
-        may = ("--no-remove",) if not options.allow_removals else ()
-        return (*may, "--only-upgrade", "install", "--", *options.packages)
-    if options.allow_removals:
-        return ("dist-upgrade",)
-    return ("--with-new-pkgs", "upgrade")
+def _action(transaction: Transaction) -> tuple[str, ...]:
+    """The options and the command of apt-get(8) that perform the transaction."""
+    options = []
+    if transaction.download_only:
+        options.append("--download-only")
+    if transaction.autoremove:
+        options.append("--auto-remove")
+    if transaction.packages is None:
+        how = ("dist-upgrade",) if transaction.allow_removals else ("--with-new-pkgs", "upgrade")
+        return (*options, *how)
+    if not (transaction.allow_removals or transaction.autoremove):
+        options.append("--no-remove")
+    # What would be newly installed follows from those that need it. A package that an option could
+    # be mistaken for is none: names begin alphanumerically.
+    named = [p for p in transaction.packages if p.from_version]
+    words = [f"{p.name}={p.to_version}" if transaction.exact else p.name for p in named]
+    return (*options, "--only-upgrade", "install", "--", *words)
+
+
+_RESTORE = r"""
+missing=; set --
+for want in {wanted}; do
+  if apt-cache show "$want" >/dev/null 2>&1; then set -- "$@" "$want"; continue; fi
+  name=${{want%%=*}}; version=$(printf %s "${{want#*=}}" | sed 's/:/%3a/g')
+  for file in {cache}/"${{name%%:*}}_${{version}}"_*.deb none; do
+    [ ! -e "$file" ] || {{ set -- "$@" "$file"; continue 2; }}
+  done
+  missing="$missing $want"
+done
+[ -z "$missing" ] || {{ echo "E: no archive and no cache has these any more:$missing" >&2; exit 100; }}
+{install} "$@" {unwanted} 1>&2 </dev/null
+""".strip()
+
+
+def restore_command(changes: tuple[PackageChange, ...]) -> str:
+    """Put the former versions back, from the archives or from apt's cache, all of them or none.
+
+    What the changes newly installed is removed ("NAME-" of apt-get(8)), what they removed comes back.
+    """
+    wanted = [f"{c.name}={c.from_version}" for c in changes if c.from_version]
+    unwanted = [f"{c.name}-" for c in changes if not c.from_version]
+    forced = (word for force in _KEEP_CONFFILES for word in ("-o", f"Dpkg::Options::={force}"))
+    words = ("apt-get", "-y", "--allow-downgrades", "-o", "Dpkg::Use-Pty=0", *forced, "install")
+    return _RESTORE.format(
+        wanted=shlex.join(wanted),
+        cache="/var/cache/apt/archives",
+        install=shlex.join((*_ENVIRONMENT, *words)),
+        unwanted=shlex.join(unwanted),
+    )
 
 
 def _seconds(duration: timedelta) -> int:
     return max(0, math.ceil(duration.total_seconds()))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DryRun:
-    """What an upgrade would do; with a `failure`, why apt could not plan it, and nothing else."""
-
-    changes: tuple[PendingPackage, ...] = ()
-    """What it would upgrade or newly install."""
-    left: tuple[PendingPackage, ...] = ()
-    """What it would leave alone, each with the reason."""
-    removed: tuple[tuple[str, str], ...] = ()
-    """Name and version of what it would remove."""
-    download_bytes: int | None = None
-    """What is still to be downloaded; None where apt did not say."""
-    disk_bytes: int | None = None
-    """What it takes of the disk afterwards, negative where it frees; None where apt did not say."""
-    failure: Failure | None = None
 
 
 # --assume-no plans, names the sizes and declines; without locking, so that nothing is disturbed.
@@ -103,9 +115,9 @@ names=$(printf '%s\n' "$out" | sed -n '
 that do not say themselves that they are security updates."""
 
 
-def dry_run_command(options: UpgradeOptions) -> str:
+def plan_script(transaction: Transaction) -> str:
     """A script that plans the upgrade and changes nothing. Needs no privilege."""
-    action = _action(options)
+    action = _action(transaction)
     return framed_script(
         HEALTH,
         f"part simulation {shlex.join(('apt-get', '-s', '-y', *action))}",
@@ -115,19 +127,19 @@ def dry_run_command(options: UpgradeOptions) -> str:
     )
 
 
-def parse_dry_run(output: bytes) -> DryRun:
-    """Understand the output of `dry_run_command`. Raises ParseFailed."""
+def parse_plan(output: bytes) -> Plan:
+    """Understand the output of `plan_script`. Raises ParseFailed."""
     parts = parse_parts(output, expected=("simulation", "installed", "sizes"))
     planned = parts["simulation"]
     if planned.status != 0:
-        return DryRun(failure=diagnose(planned.status, f"{planned.stdout}\n{planned.stderr}"))
+        return Plan(failure=diagnose(planned.status, f"{planned.stdout}\n{planned.stderr}"))
     simulation = parse_simulation(planned.stdout, part="simulation")
     policies = parse_policy(parts["policy"].stdout) if "policy" in parts else {}
     installed = parse_installed(parts["installed"].stdout)
     pending = pending_packages(simulation, policies, installed.held)
     download, disk = parse_sizes(parts["sizes"].stdout)
     changed = {package.name for package in simulation.changes}
-    return DryRun(
+    return Plan(
         changes=tuple(p for p in pending if p.name in changed),
         left=tuple(p for p in pending if p.name not in changed),
         removed=simulation.removed,

@@ -1,0 +1,1 @@
+"""Debian and its descendants: apt-get and dpkg."""

@@ -1,0 +1,258 @@
+"""apt as tendhost's package manager for Debian and its descendants."""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from tendhost.server.domain.inventory import PackageChange, Pending
+from tendhost.server.packages.apt import commands
+from tendhost.server.packages.apt.dpkg import (
+    HEALTH,
+    DatabaseHealth,
+    InstalledPackages,
+    parse_health,
+    parse_installed,
+    parse_interrupted,
+)
+from tendhost.server.packages.apt.failures import diagnose, lock_holder
+from tendhost.server.packages.apt.listing import (
+    parse_policy,
+    parse_simulation,
+    pending_packages,
+)
+from tendhost.server.packages.apt.progress import StatusParser
+from tendhost.server.packages.errors import (
+    ArchiveUntrusted,
+    DiskFull,
+    LockHeld,
+    NotPrivileged,
+    PackageCommandFailed,
+    PackageDatabaseBroken,
+    PackageError,
+    RefreshFailed,
+)
+from tendhost.server.packages.failures import Failure, FailureKind
+from tendhost.server.packages.native import NativeFacts, Privilege
+from tendhost.server.packages.package_manager import PackageReport, Plan, Transaction
+from tendhost.server.packages.reboot import installed_kernels
+from tendhost.server.packages.script import Part, require
+
+# DPkg::Lock::Timeout covers dpkg's locks and not that of the lists, so the wait is the script's
+# own. Error-Mode=any: without it a source that cannot be reached leaves the exit status 0.
+_PATIENTLY = r"""
+patiently() {
+  left=$1; shift
+  while words=$(as_root "$@" 2>&1); rc=$?; [ $rc != 0 ]; do
+    case $words in *'Could not get lock'*) ;; *) break ;; esac
+    [ "$left" -gt 0 ] || break
+    sleep 1; left=$((left - 1))
+  done
+  printf '%s\n' "$words" >&2
+  return $rc
+}
+""".strip()
+_UPDATE = "apt-get -qq -o APT::Update::Error-Mode=any update"
+
+
+class Apt:
+    """apt-get(8), apt-cache(8) and dpkg(1)."""
+
+    name = "apt"
+    command = "apt-get"
+    systems = ("debian", "ubuntu")
+    cache = "/var/cache/apt/archives"
+    progress_in_log = False
+
+    def query_lines(self, *, refresh: bool, lock_timeout: timedelta) -> str:
+        """See PackageManager; `lock_timeout` bounds the wait for apt's lists."""
+        update = (
+            f'[ "$privileged" != 0 ] || part refresh patiently {_seconds(lock_timeout)} {_UPDATE}'
+            if refresh
+            else ":"
+        )
+        return "\n".join(
+            (
+                HEALTH,
+                _PATIENTLY,
+                update,
+                "part interrupted interrupted",
+                "part simulation apt-get -s --with-new-pkgs upgrade",
+                commands.POLICY,
+                "part installed installed",
+            )
+        )
+
+    def parse_query(
+        self, parts: Mapping[str, Part], facts: NativeFacts, at: datetime
+    ) -> PackageReport:
+        """See PackageManager."""
+        require(parts, "interrupted", "simulation", "installed")
+        problems: list[PackageError] = []
+        if "refresh" in parts:
+            problems += _refresh_problems(parts["refresh"])
+        elif facts.privilege is Privilege.NONE:
+            problems.append(_not_privileged(facts))
+        installed, unreadable = _installed(parts["installed"])
+        health = DatabaseHealth(
+            interrupted=parse_interrupted(parts["interrupted"].stdout),
+            unconfigured=installed.unconfigured,
+            half_installed=installed.half_installed,
+        )
+        pending, refused = _pending(parts, installed, at)
+        found = (unreadable, health.problem(), refused)
+        problems += [problem for problem in found if problem is not None]
+        return PackageReport(
+            installed=installed.packages,
+            pending=pending,
+            kernels=installed_kernels(installed.packages) if installed.packages else None,
+            problems=tuple(problems),
+        )
+
+    def preflight_lines(self, *, lock_timeout: timedelta) -> str:
+        """See PackageManager.
+
+        `apt-get check` takes dpkg's lock for a moment, so that it names who holds it, and looks for
+        unmet dependencies and an interrupted dpkg.
+        """
+        seconds = _seconds(lock_timeout)
+        return "\n".join(
+            (
+                HEALTH,
+                _PATIENTLY,
+                "part interrupted interrupted",
+                "part unsound unsound",
+                f'[ "$privileged" != 0 ] || part check patiently {seconds} apt-get -q check',
+            )
+        )
+
+    def parse_preflight(
+        self, parts: Mapping[str, Part], facts: NativeFacts
+    ) -> tuple[PackageError, ...]:
+        """See PackageManager."""
+        require(parts, "interrupted", "unsound")
+        unreadable = _unreadable(parts["unsound"])
+        health = parse_health(
+            parts["interrupted"].stdout, "" if unreadable else parts["unsound"].stdout
+        )
+        problems: list[PackageError] = [p for p in (unreadable, health.problem()) if p is not None]
+        if "check" not in parts:
+            problems.append(_not_privileged(facts))
+        elif parts["check"].status != 0:
+            problem = apt_problem("apt-get check", parts["check"].status, parts["check"].stderr)
+            # apt has no more to say of a broken database than is known by now.
+            if not (problems and isinstance(problem, PackageDatabaseBroken)):
+                problems.append(problem)
+        return tuple(problems)
+
+    def plan_script(self, transaction: Transaction) -> str:
+        """See PackageManager. Needs no privilege."""
+        return commands.plan_script(transaction)
+
+    def parse_plan(self, output: bytes) -> Plan:
+        """See PackageManager."""
+        return commands.parse_plan(output)
+
+    def upgrade_command(self, transaction: Transaction) -> str:
+        """See PackageManager: progress for StatusParser goes to stdout, all for people to stderr."""
+        return commands.upgrade_command(transaction)
+
+    def repair_command(self) -> str:
+        """See PackageManager."""
+        return commands.repair_command()
+
+    def restore_command(self, changes: tuple[PackageChange, ...]) -> str:
+        """See PackageManager: the former versions where an archive or the cache still has them."""
+        return commands.restore_command(changes)
+
+    def progress_parser(self) -> StatusParser:
+        """See PackageManager."""
+        return StatusParser()
+
+    def failure(self, exit_status: int, output: str) -> Failure | None:
+        """See PackageManager."""
+        return diagnose(exit_status, output) if exit_status else None
+
+    def kept_conffiles(self, output: str) -> tuple[str, ...]:
+        """See PackageManager."""
+        return commands.kept_conffiles(output)
+
+
+def _seconds(duration: timedelta) -> int:
+    return max(0, math.ceil(duration.total_seconds()))
+
+
+def apt_problem(command: str, exit_status: int, output: str) -> PackageError:
+    """The error for a failed apt or dpkg command that should have changed nothing."""
+    failure = diagnose(exit_status, output)
+    match failure.kind:
+        case FailureKind.LOCK_HELD if holder := lock_holder(output):
+            return LockHeld(path=holder.path, pid=holder.pid, command=holder.command)
+        case FailureKind.DISK_FULL:
+            return DiskFull(words=failure.reason)
+        case FailureKind.INTERRUPTED:
+            return PackageDatabaseBroken(words="dpkg was interrupted", repairable=True)
+        case FailureKind.DATABASE_UNREADABLE | FailureKind.REINSTALL_IMPOSSIBLE:
+            return PackageDatabaseBroken(words=failure.reason, repairable=False)
+        case FailureKind.UNMET_DEPENDENCIES:
+            return PackageDatabaseBroken(
+                words="dependencies are unmet", packages=failure.packages, repairable=False
+            )
+    return PackageCommandFailed(command=command, exit_status=exit_status, words=failure.reason)
+
+
+def _not_privileged(facts: NativeFacts) -> NotPrivileged:
+    return NotPrivileged(user=facts.user, words=facts.privilege_words)
+
+
+# E: Failed to fetch http://deb.example.org/dists/bookworm/InRelease  Could not connect to …
+# E: The repository 'http://deb.example.org bookworm Release' does not have a Release file.
+_FETCH = re.compile(r"^[EW]: Failed to fetch (\S+) +(.*)$", re.MULTILINE)
+_REPOSITORY = re.compile(r"^[EW]: The repository '([^'\n]+)' (.*)$", re.MULTILINE)
+# W: GPG error: …: The following signatures couldn't be verified because …: NO_PUBKEY 2EF30D53F48FF7B1
+# E: The repository 'http://deb.example.org bookworm InRelease' is not signed.
+# E: Release file for http://deb.example.org/InRelease is expired (invalid since 2d 3h 4min 5s). …
+_DISTRUST = re.compile(
+    r"The following signatures .*|Release file for \S+ is (?:expired|not valid yet).*"
+    r"|The repository '[^'\n]+' is (?:not|no longer) signed\."
+)
+
+
+def _refresh_problems(part: Part) -> list[PackageError]:
+    failed = _FETCH.findall(part.stderr) or _REPOSITORY.findall(part.stderr)
+    # An apt that does not know Error-Mode ends with 0 and a warning.
+    if part.status == 0 and not failed:
+        return []
+    problem = apt_problem(_UPDATE, part.status, part.stderr)
+    if isinstance(problem, LockHeld | DiskFull | PackageDatabaseBroken):
+        return [problem]
+    sources = tuple(dict.fromkeys(address for address, _ in failed))
+    words = failed[0][1] if failed else diagnose(part.status, part.stderr).reason
+    if distrust := _DISTRUST.search(part.stderr):
+        return [ArchiveUntrusted(sources=sources, words=distrust[0])]
+    return [RefreshFailed(sources=sources, words=words)]
+
+
+def _installed(part: Part) -> tuple[InstalledPackages, PackageDatabaseBroken | None]:
+    unreadable = _unreadable(part)
+    return (InstalledPackages() if unreadable else parse_installed(part.stdout)), unreadable
+
+
+def _unreadable(part: Part) -> PackageDatabaseBroken | None:
+    if part.status == 0:
+        return None
+    words = f"dpkg-query cannot read the package database: {part.words}"
+    return PackageDatabaseBroken(words=words, repairable=False)
+
+
+def _pending(
+    parts: Mapping[str, Part], installed: InstalledPackages, at: datetime
+) -> tuple[Pending, PackageError | None]:
+    part = parts["simulation"]
+    if part.status != 0:
+        output = f"{part.stdout}\n{part.stderr}"
+        return Pending(), apt_problem("apt-get -s upgrade", part.status, output)
+    simulation = parse_simulation(part.stdout, part="simulation")
+    policies = parse_policy(parts["policy"].stdout) if "policy" in parts else {}
+    packages = pending_packages(simulation, policies, installed.held)
+    return Pending(packages=packages, queried_at=at), None
