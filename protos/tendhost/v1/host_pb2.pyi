@@ -143,6 +143,118 @@ WEEKDAY_SUNDAY: Weekday.ValueType  # 7
 """Sunday."""
 Global___Weekday: _TypeAlias = Weekday  # noqa: Y015
 
+class _ComposeVersion:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ComposeVersionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ComposeVersion.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COMPOSE_VERSION_UNSPECIFIED: _ComposeVersion.ValueType  # 0
+    """AUTO in a request, never sent."""
+    COMPOSE_VERSION_AUTO: _ComposeVersion.ValueType  # 1
+    """Version 2 where it is there, else version 1."""
+    COMPOSE_VERSION_V1: _ComposeVersion.ValueType  # 2
+    """`docker-compose`."""
+    COMPOSE_VERSION_V2: _ComposeVersion.ValueType  # 3
+    """`docker compose`."""
+
+class ComposeVersion(_ComposeVersion, metaclass=_ComposeVersionEnumTypeWrapper):
+    """Which docker compose a host has."""
+
+COMPOSE_VERSION_UNSPECIFIED: ComposeVersion.ValueType  # 0
+"""AUTO in a request, never sent."""
+COMPOSE_VERSION_AUTO: ComposeVersion.ValueType  # 1
+"""Version 2 where it is there, else version 1."""
+COMPOSE_VERSION_V1: ComposeVersion.ValueType  # 2
+"""`docker-compose`."""
+COMPOSE_VERSION_V2: ComposeVersion.ValueType  # 3
+"""`docker compose`."""
+Global___ComposeVersion: _TypeAlias = ComposeVersion  # noqa: Y015
+
+class _RestartServices:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RestartServicesEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RestartServices.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RESTART_SERVICES_UNSPECIFIED: _RestartServices.ValueType  # 0
+    """NEVER in a request, never sent."""
+    RESTART_SERVICES_NEVER: _RestartServices.ValueType  # 1
+    """They are listed, and left alone."""
+    RESTART_SERVICES_LISTED: _RestartServices.ValueType  # 2
+    """They are restarted, unless the host is rebooted anyway."""
+    RESTART_SERVICES_REBOOT: _RestartServices.ValueType  # 3
+    """They count as a reason to reboot."""
+
+class RestartServices(_RestartServices, metaclass=_RestartServicesEnumTypeWrapper):
+    """What to do about services that still run what an update replaced."""
+
+RESTART_SERVICES_UNSPECIFIED: RestartServices.ValueType  # 0
+"""NEVER in a request, never sent."""
+RESTART_SERVICES_NEVER: RestartServices.ValueType  # 1
+"""They are listed, and left alone."""
+RESTART_SERVICES_LISTED: RestartServices.ValueType  # 2
+"""They are restarted, unless the host is rebooted anyway."""
+RESTART_SERVICES_REBOOT: RestartServices.ValueType  # 3
+"""They count as a reason to reboot."""
+Global___RestartServices: _TypeAlias = RestartServices  # noqa: Y015
+
+class _Snapshots:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SnapshotsEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Snapshots.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SNAPSHOTS_UNSPECIFIED: _Snapshots.ValueType  # 0
+    """NEVER in a request, never sent."""
+    SNAPSHOTS_NEVER: _Snapshots.ValueType  # 1
+    """None is made."""
+    SNAPSHOTS_IF_POSSIBLE: _Snapshots.ValueType  # 2
+    """One is made where the host can."""
+    SNAPSHOTS_REQUIRED: _Snapshots.ValueType  # 3
+    """A host on which none can be made is not updated."""
+
+class Snapshots(_Snapshots, metaclass=_SnapshotsEnumTypeWrapper):
+    """Whether a file system snapshot is made before a host is changed."""
+
+SNAPSHOTS_UNSPECIFIED: Snapshots.ValueType  # 0
+"""NEVER in a request, never sent."""
+SNAPSHOTS_NEVER: Snapshots.ValueType  # 1
+"""None is made."""
+SNAPSHOTS_IF_POSSIBLE: Snapshots.ValueType  # 2
+"""One is made where the host can."""
+SNAPSHOTS_REQUIRED: Snapshots.ValueType  # 3
+"""A host on which none can be made is not updated."""
+Global___Snapshots: _TypeAlias = Snapshots  # noqa: Y015
+
+class _Rollback:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RollbackEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Rollback.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROLLBACK_UNSPECIFIED: _Rollback.ValueType  # 0
+    """NEVER in a request, never sent."""
+    ROLLBACK_NEVER: _Rollback.ValueType  # 1
+    """It is left as it is."""
+    ROLLBACK_UNHEALTHY: _Rollback.ValueType  # 2
+    """When the host is not healthy after it, the former versions of its packages and compose images are
+    put back. The operation has failed all the same.
+    """
+
+class Rollback(_Rollback, metaclass=_RollbackEnumTypeWrapper):
+    """Whether an update is taken back by itself."""
+
+ROLLBACK_UNSPECIFIED: Rollback.ValueType  # 0
+"""NEVER in a request, never sent."""
+ROLLBACK_NEVER: Rollback.ValueType  # 1
+"""It is left as it is."""
+ROLLBACK_UNHEALTHY: Rollback.ValueType  # 2
+"""When the host is not healthy after it, the former versions of its packages and compose images are
+put back. The operation has failed all the same.
+"""
+Global___Rollback: _TypeAlias = Rollback  # noqa: Y015
+
 class _AfterInterruption:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -166,6 +278,46 @@ AFTER_INTERRUPTION_UPGRADE: AfterInterruption.ValueType  # 1
 AFTER_INTERRUPTION_REPAIR: AfterInterruption.ValueType  # 2
 """Repair what it left, and end with the problem INTERRUPTED."""
 Global___AfterInterruption: _TypeAlias = AfterInterruption  # noqa: Y015
+
+class _InventoryPart:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _InventoryPartEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_InventoryPart.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    INVENTORY_PART_UNSPECIFIED: _InventoryPart.ValueType  # 0
+    """Not allowed."""
+    INVENTORY_PART_PACKAGES: _InventoryPart.ValueType  # 1
+    """Installed packages."""
+    INVENTORY_PART_PENDING: _InventoryPart.ValueType  # 2
+    """Pending updates, after the package lists were fetched anew."""
+    INVENTORY_PART_HARDWARE: _InventoryPart.ValueType  # 3
+    """Machine, processors, memory."""
+    INVENTORY_PART_MOUNTS: _InventoryPart.ValueType  # 4
+    """File systems."""
+    INVENTORY_PART_NETWORK: _InventoryPart.ValueType  # 5
+    """Network interfaces."""
+    INVENTORY_PART_CONTAINERS: _InventoryPart.ValueType  # 6
+    """Containers, images and compose projects."""
+
+class InventoryPart(_InventoryPart, metaclass=_InventoryPartEnumTypeWrapper):
+    """A part of an inventory."""
+
+INVENTORY_PART_UNSPECIFIED: InventoryPart.ValueType  # 0
+"""Not allowed."""
+INVENTORY_PART_PACKAGES: InventoryPart.ValueType  # 1
+"""Installed packages."""
+INVENTORY_PART_PENDING: InventoryPart.ValueType  # 2
+"""Pending updates, after the package lists were fetched anew."""
+INVENTORY_PART_HARDWARE: InventoryPart.ValueType  # 3
+"""Machine, processors, memory."""
+INVENTORY_PART_MOUNTS: InventoryPart.ValueType  # 4
+"""File systems."""
+INVENTORY_PART_NETWORK: InventoryPart.ValueType  # 5
+"""Network interfaces."""
+INVENTORY_PART_CONTAINERS: InventoryPart.ValueType  # 6
+"""Containers, images and compose projects."""
+Global___InventoryPart: _TypeAlias = InventoryPart  # noqa: Y015
 
 class _Withheld:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -198,6 +350,38 @@ WITHHELD_PHASED: Withheld.ValueType  # 3
 WITHHELD_EXCLUDED: Withheld.ValueType  # 4
 """What is to be updated was narrowed down, and it is not among that."""
 Global___Withheld: _TypeAlias = Withheld  # noqa: Y015
+
+class _Severity:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SeverityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Severity.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SEVERITY_UNSPECIFIED: _Severity.ValueType  # 0
+    """Not known."""
+    SEVERITY_LOW: _Severity.ValueType  # 1
+    """Low."""
+    SEVERITY_MODERATE: _Severity.ValueType  # 2
+    """Moderate."""
+    SEVERITY_IMPORTANT: _Severity.ValueType  # 3
+    """Important."""
+    SEVERITY_CRITICAL: _Severity.ValueType  # 4
+    """Critical."""
+
+class Severity(_Severity, metaclass=_SeverityEnumTypeWrapper):
+    """How bad what an advisory fixes is, as its publisher rates it."""
+
+SEVERITY_UNSPECIFIED: Severity.ValueType  # 0
+"""Not known."""
+SEVERITY_LOW: Severity.ValueType  # 1
+"""Low."""
+SEVERITY_MODERATE: Severity.ValueType  # 2
+"""Moderate."""
+SEVERITY_IMPORTANT: Severity.ValueType  # 3
+"""Important."""
+SEVERITY_CRITICAL: Severity.ValueType  # 4
+"""Critical."""
+Global___Severity: _TypeAlias = Severity  # noqa: Y015
 
 @_typing.final
 class Host(_message.Message):
@@ -258,6 +442,10 @@ class HostConfig(_message.Message):
     TAGS_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
+    COMPOSE_VERSION_FIELD_NUMBER: _builtins.int
+    PULL_BEFORE_UPDATE_FIELD_NUMBER: _builtins.int
+    COMPOSE_HEALTH_TIMEOUT_FIELD_NUMBER: _builtins.int
+    COMPOSE_PRUNE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique in the fleet: 1 to 63 characters a-z, 0-9, "-", "." and "_", beginning and ending with a
     letter or digit. Cannot be changed.
@@ -270,6 +458,12 @@ class HostConfig(_message.Message):
     """The user to log in as: root, or one that may use `sudo -n`. Empty means root."""
     ssh_key: _builtins.str
     """The path of a private key on the server. Empty: the server's TENDHOST_SSH_KEY, else its agent."""
+    compose_version: Global___ComposeVersion.ValueType
+    """Which docker compose it has. Unspecified means AUTO."""
+    pull_before_update: _builtins.bool
+    """Whether an update pulls the images of its compose projects. Absent means true."""
+    compose_prune: _builtins.bool
+    """Whether images that an update replaced are removed from the host."""
     @_builtins.property
     def compose_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Folders of compose projects on the host, absolute. Empty: none."""
@@ -286,6 +480,12 @@ class HostConfig(_message.Message):
     def policy(self) -> Global___Policy:
         """What tendhost may do to it by itself. Absent: the defaults of Policy."""
 
+    @_builtins.property
+    def compose_health_timeout(self) -> _duration_pb2.Duration:
+        """How long every service of a project may take to be healthy, 1 s to 1 h; then the former images
+        are put back. Absent means 2 minutes.
+        """
+
     def __init__(
         self,
         *,
@@ -298,12 +498,18 @@ class HostConfig(_message.Message):
         tags: _abc.Iterable[_builtins.str] | None = ...,
         groups: _abc.Iterable[_builtins.str] | None = ...,
         policy: Global___Policy | None = ...,
+        compose_version: Global___ComposeVersion.ValueType = ...,
+        pull_before_update: _builtins.bool | None = ...,
+        compose_health_timeout: _duration_pb2.Duration | None = ...,
+        compose_prune: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_pull_before_update", b"_pull_before_update", "compose_health_timeout", b"compose_health_timeout", "policy", b"policy", "pull_before_update", b"pull_before_update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addr", b"addr", "compose_paths", b"compose_paths", "groups", b"groups", "name", b"name", "policy", b"policy", "port", b"port", "ssh_key", b"ssh_key", "tags", b"tags", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pull_before_update", b"_pull_before_update", "addr", b"addr", "compose_health_timeout", b"compose_health_timeout", "compose_paths", b"compose_paths", "compose_prune", b"compose_prune", "compose_version", b"compose_version", "groups", b"groups", "name", b"name", "policy", b"policy", "port", b"port", "pull_before_update", b"pull_before_update", "ssh_key", b"ssh_key", "tags", b"tags", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__pull_before_update: _TypeAlias = _typing.Literal["pull_before_update"]  # noqa: Y015
+    _WhichOneofArgType__pull_before_update: _TypeAlias = _typing.Literal["_pull_before_update", b"_pull_before_update"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pull_before_update) -> _WhichOneofReturnType__pull_before_update | None: ...
 
 Global___HostConfig: _TypeAlias = HostConfig  # noqa: Y015
 
@@ -316,13 +522,29 @@ class Policy(_message.Message):
     AUTO_REBOOT_FIELD_NUMBER: _builtins.int
     MAINTENANCE_WINDOW_FIELD_NUMBER: _builtins.int
     AFTER_INTERRUPTION_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    RESTART_SERVICES_FIELD_NUMBER: _builtins.int
+    SNAPSHOTS_FIELD_NUMBER: _builtins.int
+    ROLLBACK_FIELD_NUMBER: _builtins.int
     auto_reboot: _builtins.bool
-    """Whether an update may reboot the host when it needs it. Absent means true."""
+    """Whether an update may reboot the host when it needs it. Absent means true, but false for the
+    machine of the server itself (addr "local"), which is rebooted by nothing without it.
+    """
     after_interruption: Global___AfterInterruption.ValueType
     """What to do about an upgrade that was cut off on the host. Unspecified means UPGRADE."""
+    restart_services: Global___RestartServices.ValueType
+    """What to do about services that still run what an update replaced. Unspecified means NEVER."""
+    snapshots: Global___Snapshots.ValueType
+    """Whether a file system snapshot is made before a change. Unspecified means NEVER."""
+    rollback: Global___Rollback.ValueType
+    """Whether an update is taken back by itself. Unspecified means NEVER."""
     @_builtins.property
     def maintenance_window(self) -> Global___MaintenanceWindow:
         """When the host may be changed. Absent: always."""
+
+    @_builtins.property
+    def scope(self) -> Global___UpdateScope:
+        """What updates change, unless the request says otherwise. Absent: all that a plain upgrade does."""
 
     def __init__(
         self,
@@ -330,16 +552,68 @@ class Policy(_message.Message):
         auto_reboot: _builtins.bool | None = ...,
         maintenance_window: Global___MaintenanceWindow | None = ...,
         after_interruption: Global___AfterInterruption.ValueType = ...,
+        scope: Global___UpdateScope | None = ...,
+        restart_services: Global___RestartServices.ValueType = ...,
+        snapshots: Global___Snapshots.ValueType = ...,
+        rollback: Global___Rollback.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot", "auto_reboot", b"auto_reboot", "maintenance_window", b"maintenance_window"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot", "auto_reboot", b"auto_reboot", "maintenance_window", b"maintenance_window", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot", "after_interruption", b"after_interruption", "auto_reboot", b"auto_reboot", "maintenance_window", b"maintenance_window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot", "after_interruption", b"after_interruption", "auto_reboot", b"auto_reboot", "maintenance_window", b"maintenance_window", "restart_services", b"restart_services", "rollback", b"rollback", "scope", b"scope", "snapshots", b"snapshots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__auto_reboot: _TypeAlias = _typing.Literal["auto_reboot"]  # noqa: Y015
     _WhichOneofArgType__auto_reboot: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__auto_reboot) -> _WhichOneofReturnType__auto_reboot | None: ...
 
 Global___Policy: _TypeAlias = Policy  # noqa: Y015
+
+@_typing.final
+class UpdateScope(_message.Message):
+    """What of the pending updates is wanted. Names may hold the globs *, ? and […]."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECURITY_ONLY_FIELD_NUMBER: _builtins.int
+    INCLUDE_FIELD_NUMBER: _builtins.int
+    EXCLUDE_FIELD_NUMBER: _builtins.int
+    ALLOW_REMOVALS_FIELD_NUMBER: _builtins.int
+    AUTOREMOVE_FIELD_NUMBER: _builtins.int
+    DOWNLOAD_FIRST_FIELD_NUMBER: _builtins.int
+    security_only: _builtins.bool
+    """Only what is known to be a security update. Where a host's archives do not tell, that is nothing."""
+    allow_removals: _builtins.bool
+    """Whether packages may be removed so that others can be upgraded (apt's dist-upgrade)."""
+    autoremove: _builtins.bool
+    """Whether packages are removed that were installed for others only and are not needed any more."""
+    download_first: _builtins.bool
+    """Whether everything is fetched before anything is changed."""
+    @_builtins.property
+    def include(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only packages of these names. Empty: all."""
+
+    @_builtins.property
+    def exclude(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """No packages of these names. Where a wanted update cannot be had without changing one of them,
+        nothing is changed, and the operation fails with PLAN_CONFLICT.
+        """
+
+    def __init__(
+        self,
+        *,
+        security_only: _builtins.bool = ...,
+        include: _abc.Iterable[_builtins.str] | None = ...,
+        exclude: _abc.Iterable[_builtins.str] | None = ...,
+        allow_removals: _builtins.bool = ...,
+        autoremove: _builtins.bool = ...,
+        download_first: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_removals", b"allow_removals", "autoremove", b"autoremove", "download_first", b"download_first", "exclude", b"exclude", "include", b"include", "security_only", b"security_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateScope: _TypeAlias = UpdateScope  # noqa: Y015
 
 @_typing.final
 class MaintenanceWindow(_message.Message):
@@ -670,13 +944,45 @@ class Inventory(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class SourcesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     HOST_FIELD_NUMBER: _builtins.int
     SYSTEM_FIELD_NUMBER: _builtins.int
     PENDING_UPDATES_FIELD_NUMBER: _builtins.int
     PACKAGES_FIELD_NUMBER: _builtins.int
     COLLECTED_AT_FIELD_NUMBER: _builtins.int
+    CONTAINERS_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    COMPOSE_PROJECTS_FIELD_NUMBER: _builtins.int
+    HARDWARE_FIELD_NUMBER: _builtins.int
+    MOUNTS_FIELD_NUMBER: _builtins.int
+    INTERFACES_FIELD_NUMBER: _builtins.int
+    OUTDATED_SERVICES_FIELD_NUMBER: _builtins.int
+    SERVICES_KNOWN_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
     host: _builtins.str
     """The host."""
+    services_known: _builtins.bool
+    """Whether outdated_services could be found out."""
     @_builtins.property
     def system(self) -> Global___SystemFacts:
         """The operating system."""
@@ -693,6 +999,42 @@ class Inventory(_message.Message):
     def collected_at(self) -> _timestamp_pb2.Timestamp:
         """When it was collected."""
 
+    @_builtins.property
+    def containers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Container]:
+        """The containers on it, running or not, by name."""
+
+    @_builtins.property
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[Global___Image]:
+        """The container images on it."""
+
+    @_builtins.property
+    def compose_projects(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComposeProject]:
+        """Its compose projects, by path."""
+
+    @_builtins.property
+    def hardware(self) -> Global___Hardware:
+        """The machine, its processors and memory. Absent: not learnt."""
+
+    @_builtins.property
+    def mounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Mount]:
+        """Its file systems, by path."""
+
+    @_builtins.property
+    def interfaces(self) -> _containers.RepeatedCompositeFieldContainer[Global___Interface]:
+        """Its network interfaces, by name."""
+
+    @_builtins.property
+    def outdated_services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Services that run what was deleted or replaced on the disk since they started."""
+
+    @_builtins.property
+    def sources(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Which collector each part came from, by part: "packages" → "osquery 5.12.1", "network" → "native"."""
+
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What could not be learnt, and why: one sentence each."""
+
     def __init__(
         self,
         *,
@@ -701,14 +1043,306 @@ class Inventory(_message.Message):
         pending_updates: _abc.Iterable[Global___PendingPackage] | None = ...,
         packages: _abc.Iterable[Global___InstalledPackage] | None = ...,
         collected_at: _timestamp_pb2.Timestamp | None = ...,
+        containers: _abc.Iterable[Global___Container] | None = ...,
+        images: _abc.Iterable[Global___Image] | None = ...,
+        compose_projects: _abc.Iterable[Global___ComposeProject] | None = ...,
+        hardware: Global___Hardware | None = ...,
+        mounts: _abc.Iterable[Global___Mount] | None = ...,
+        interfaces: _abc.Iterable[Global___Interface] | None = ...,
+        outdated_services: _abc.Iterable[_builtins.str] | None = ...,
+        services_known: _builtins.bool = ...,
+        sources: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        missing: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["collected_at", b"collected_at", "system", b"system"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["collected_at", b"collected_at", "hardware", b"hardware", "system", b"system"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collected_at", b"collected_at", "host", b"host", "packages", b"packages", "pending_updates", b"pending_updates", "system", b"system"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collected_at", b"collected_at", "compose_projects", b"compose_projects", "containers", b"containers", "hardware", b"hardware", "host", b"host", "images", b"images", "interfaces", b"interfaces", "missing", b"missing", "mounts", b"mounts", "outdated_services", b"outdated_services", "packages", b"packages", "pending_updates", b"pending_updates", "services_known", b"services_known", "sources", b"sources", "system", b"system"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Inventory: _TypeAlias = Inventory  # noqa: Y015
+
+@_typing.final
+class Container(_message.Message):
+    """A container."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    IMAGE_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    HEALTH_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    image: _builtins.str
+    """The image that it was made from, as it was named then."""
+    image_id: _builtins.str
+    """The id of that image."""
+    state: _builtins.str
+    """As docker names it: "running", "exited"."""
+    health: _builtins.str
+    """Its health, where it has a check: "healthy", "unhealthy", "starting". Empty: it has none."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        image: _builtins.str = ...,
+        image_id: _builtins.str = ...,
+        state: _builtins.str = ...,
+        health: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["health", b"health", "image", b"image", "image_id", b"image_id", "name", b"name", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Container: _TypeAlias = Container  # noqa: Y015
+
+@_typing.final
+class Image(_message.Message):
+    """A container image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    DIGESTS_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id, "sha256:…"."""
+    size_bytes: _builtins.int
+    """Its size in bytes."""
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names that it has."""
+
+    @_builtins.property
+    def digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it is called in registries, "NAME@sha256:…"."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+        digests: _abc.Iterable[_builtins.str] | None = ...,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digests", b"digests", "id", b"id", "size_bytes", b"size_bytes", "tags", b"tags"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Image: _TypeAlias = Image  # noqa: Y015
+
+@_typing.final
+class ComposeProject(_message.Message):
+    """A compose project."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    SERVICES_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Its folder."""
+    problem: _builtins.str
+    """Why it cannot be used. Empty: it can."""
+    @_builtins.property
+    def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComposeService]:
+        """Its services, by name."""
+
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        problem: _builtins.str = ...,
+        services: _abc.Iterable[Global___ComposeService] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "problem", b"problem", "services", b"services"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComposeProject: _TypeAlias = ComposeProject  # noqa: Y015
+
+@_typing.final
+class ComposeService(_message.Message):
+    """A service of a compose project."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    IMAGE_ID_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    HEALTH_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    image: _builtins.str
+    """The image that the compose file names."""
+    image_id: _builtins.str
+    """The id of the image that runs. Empty: nothing runs."""
+    pinned: _builtins.bool
+    """Whether the image is named by its digest, and so never updated."""
+    state: _builtins.str
+    """As docker names it. Empty: no container."""
+    health: _builtins.str
+    """Its health, where it has a check."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        image: _builtins.str = ...,
+        image_id: _builtins.str = ...,
+        pinned: _builtins.bool = ...,
+        state: _builtins.str = ...,
+        health: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["health", b"health", "image", b"image", "image_id", b"image_id", "name", b"name", "pinned", b"pinned", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComposeService: _TypeAlias = ComposeService  # noqa: Y015
+
+@_typing.final
+class Hardware(_message.Message):
+    """A machine. Zero and empty mean that it could not be learnt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VENDOR_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    SERIAL_FIELD_NUMBER: _builtins.int
+    CPU_FIELD_NUMBER: _builtins.int
+    SOCKETS_FIELD_NUMBER: _builtins.int
+    CORES_FIELD_NUMBER: _builtins.int
+    THREADS_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    AVAILABLE_BYTES_FIELD_NUMBER: _builtins.int
+    HOSTNAME_FIELD_NUMBER: _builtins.int
+    vendor: _builtins.str
+    """Who made it."""
+    model: _builtins.str
+    """Its model."""
+    serial: _builtins.str
+    """Its serial number."""
+    cpu: _builtins.str
+    """The processor's model."""
+    sockets: _builtins.int
+    """Processor sockets."""
+    cores: _builtins.int
+    """Processor cores."""
+    threads: _builtins.int
+    """Processor threads."""
+    memory_bytes: _builtins.int
+    """Memory in bytes."""
+    available_bytes: _builtins.int
+    """Memory that programs could still have, in bytes."""
+    hostname: _builtins.str
+    """The name that it gives itself."""
+    def __init__(
+        self,
+        *,
+        vendor: _builtins.str = ...,
+        model: _builtins.str = ...,
+        serial: _builtins.str = ...,
+        cpu: _builtins.str = ...,
+        sockets: _builtins.int = ...,
+        cores: _builtins.int = ...,
+        threads: _builtins.int = ...,
+        memory_bytes: _builtins.int = ...,
+        available_bytes: _builtins.int = ...,
+        hostname: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_bytes", b"available_bytes", "cores", b"cores", "cpu", b"cpu", "hostname", b"hostname", "memory_bytes", b"memory_bytes", "model", b"model", "serial", b"serial", "sockets", b"sockets", "threads", b"threads", "vendor", b"vendor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hardware: _TypeAlias = Hardware  # noqa: Y015
+
+@_typing.final
+class Mount(_message.Message):
+    """A file system."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    FREE_BYTES_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Where."""
+    device: _builtins.str
+    """What."""
+    type: _builtins.str
+    """Of which kind: "ext4"."""
+    size_bytes: _builtins.int
+    """Its size in bytes."""
+    free_bytes: _builtins.int
+    """What is free for programs, in bytes."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        device: _builtins.str = ...,
+        type: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        free_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "free_bytes", b"free_bytes", "path", b"path", "size_bytes", b"size_bytes", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Mount: _TypeAlias = Mount  # noqa: Y015
+
+@_typing.final
+class Interface(_message.Message):
+    """A network interface."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MAC_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    MTU_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    mac: _builtins.str
+    """Its hardware address."""
+    mtu: _builtins.int
+    """The largest packet that it takes, in bytes."""
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its addresses with prefix lengths."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        mac: _builtins.str = ...,
+        addresses: _abc.Iterable[_builtins.str] | None = ...,
+        mtu: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "mac", b"mac", "mtu", b"mtu", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Interface: _TypeAlias = Interface  # noqa: Y015
 
 @_typing.final
 class SystemFacts(_message.Message):
@@ -725,6 +1359,9 @@ class SystemFacts(_message.Message):
     UPTIME_FIELD_NUMBER: _builtins.int
     PACKAGE_MANAGER_FIELD_NUMBER: _builtins.int
     CONTAINER_FIELD_NUMBER: _builtins.int
+    INIT_FIELD_NUMBER: _builtins.int
+    VIRTUALIZATION_FIELD_NUMBER: _builtins.int
+    CONCLUDED_FIELD_NUMBER: _builtins.int
     os_id: _builtins.str
     """ID of os-release(5), such as "debian"."""
     os_version: _builtins.str
@@ -741,9 +1378,17 @@ class SystemFacts(_message.Message):
     """The package manager that tendhost uses there, such as "apt". Empty: none that it knows."""
     container: _builtins.bool
     """Whether the host is a container."""
+    init: _builtins.str
+    """The name of its first process, such as "systemd"."""
+    virtualization: _builtins.str
+    """As systemd-detect-virt(1) names it: "lxc", "docker", "kvm"; "none" on bare metal."""
     @_builtins.property
     def uptime(self) -> _duration_pb2.Duration:
         """The time since the boot. Absent: not learnt."""
+
+    @_builtins.property
+    def concluded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was concluded about the host and why, one sentence each."""
 
     def __init__(
         self,
@@ -757,10 +1402,13 @@ class SystemFacts(_message.Message):
         uptime: _duration_pb2.Duration | None = ...,
         package_manager: _builtins.str = ...,
         container: _builtins.bool = ...,
+        init: _builtins.str = ...,
+        virtualization: _builtins.str = ...,
+        concluded: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["uptime", b"uptime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_id", b"boot_id", "container", b"container", "kernel", b"kernel", "os_id", b"os_id", "os_name", b"os_name", "os_version", b"os_version", "package_manager", b"package_manager", "uptime", b"uptime"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_id", b"boot_id", "concluded", b"concluded", "container", b"container", "init", b"init", "kernel", b"kernel", "os_id", b"os_id", "os_name", b"os_name", "os_version", b"os_version", "package_manager", b"package_manager", "uptime", b"uptime", "virtualization", b"virtualization"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -779,6 +1427,7 @@ class PendingPackage(_message.Message):
     ORIGIN_FIELD_NUMBER: _builtins.int
     SECURITY_FIELD_NUMBER: _builtins.int
     WITHHELD_FIELD_NUMBER: _builtins.int
+    ADVISORIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     from_version: _builtins.str
@@ -793,6 +1442,10 @@ class PendingPackage(_message.Message):
     """Whether it is a security update. Absent: the host's archives do not tell."""
     withheld: Global___Withheld.ValueType
     """Why an upgrade leaves it alone, if it does."""
+    @_builtins.property
+    def advisories(self) -> _containers.RepeatedCompositeFieldContainer[Global___Advisory]:
+        """What was published about the newer versions. Empty: nothing, or the host's archives do not tell."""
+
     def __init__(
         self,
         *,
@@ -803,16 +1456,53 @@ class PendingPackage(_message.Message):
         origin: _builtins.str = ...,
         security: _builtins.bool | None = ...,
         withheld: Global___Withheld.ValueType = ...,
+        advisories: _abc.Iterable[Global___Advisory] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_security", b"_security", "security", b"security"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_security", b"_security", "architecture", b"architecture", "from_version", b"from_version", "name", b"name", "origin", b"origin", "security", b"security", "to_version", b"to_version", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_security", b"_security", "advisories", b"advisories", "architecture", b"architecture", "from_version", b"from_version", "name", b"name", "origin", b"origin", "security", b"security", "to_version", b"to_version", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__security: _TypeAlias = _typing.Literal["security"]  # noqa: Y015
     _WhichOneofArgType__security: _TypeAlias = _typing.Literal["_security", b"_security"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__security) -> _WhichOneofReturnType__security | None: ...
 
 Global___PendingPackage: _TypeAlias = PendingPackage  # noqa: Y015
+
+@_typing.final
+class Advisory(_message.Message):
+    """What a distribution published about an update."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    SECURITY_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    CVES_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its name: "RHSA-2026:1234"."""
+    security: _builtins.bool
+    """Whether it is about security."""
+    severity: Global___Severity.ValueType
+    """How bad."""
+    @_builtins.property
+    def cves(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The CVE ids of what it fixes."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        security: _builtins.bool = ...,
+        severity: Global___Severity.ValueType = ...,
+        cves: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cves", b"cves", "id", b"id", "security", b"security", "severity", b"severity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Advisory: _TypeAlias = Advisory  # noqa: Y015
 
 @_typing.final
 class InstalledPackage(_message.Message):

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tendhost.v1 import host_pb2 as _host_pb2
 from tendhost.v1 import operation_pb2 as _operation_pb2
 import builtins as _builtins
@@ -20,6 +21,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _PendingGrouping:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PendingGroupingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PendingGrouping.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PENDING_GROUPING_UNSPECIFIED: _PendingGrouping.ValueType  # 0
+    """PACKAGE."""
+    PENDING_GROUPING_PACKAGE: _PendingGrouping.ValueType  # 1
+    """One entry for each package and new version."""
+    PENDING_GROUPING_ADVISORY: _PendingGrouping.ValueType  # 2
+    """One entry for each advisory. What no advisory is known for is left out."""
+    PENDING_GROUPING_HOST: _PendingGrouping.ValueType  # 3
+    """One entry for each host."""
+
+class PendingGrouping(_PendingGrouping, metaclass=_PendingGroupingEnumTypeWrapper):
+    """What an entry of pending updates is about."""
+
+PENDING_GROUPING_UNSPECIFIED: PendingGrouping.ValueType  # 0
+"""PACKAGE."""
+PENDING_GROUPING_PACKAGE: PendingGrouping.ValueType  # 1
+"""One entry for each package and new version."""
+PENDING_GROUPING_ADVISORY: PendingGrouping.ValueType  # 2
+"""One entry for each advisory. What no advisory is known for is left out."""
+PENDING_GROUPING_HOST: PendingGrouping.ValueType  # 3
+"""One entry for each host."""
+Global___PendingGrouping: _TypeAlias = PendingGrouping  # noqa: Y015
 
 @_typing.final
 class RegisterHostRequest(_message.Message):
@@ -482,26 +511,286 @@ class QueryInventoryRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     QUEUE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     queue: _builtins.bool
     """Wait for the operation that the host is busy with, instead of being refused."""
     request_id: _builtins.str
     """See RegisterHostRequest."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedScalarFieldContainer[_host_pb2.InventoryPart.ValueType]:
+        """What to ask for; the rest stays as it was known. Empty: everything."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         queue: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        parts: _abc.Iterable[_host_pb2.InventoryPart.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "queue", b"queue", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "parts", b"parts", "queue", b"queue", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___QueryInventoryRequest: _TypeAlias = QueryInventoryRequest  # noqa: Y015
+
+@_typing.final
+class ListPendingUpdatesRequest(_message.Message):
+    """Which pending updates to list, and how."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    GROUP_BY_FIELD_NUMBER: _builtins.int
+    SECURITY_ONLY_FIELD_NUMBER: _builtins.int
+    PACKAGES_FIELD_NUMBER: _builtins.int
+    FIXES_FIELD_NUMBER: _builtins.int
+    WITHHELD_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    group_by: Global___PendingGrouping.ValueType
+    """What each entry is about. Unspecified means PACKAGE."""
+    security_only: _builtins.bool
+    """Only what is known to be a security update."""
+    withheld: _builtins.bool
+    """Also what an update leaves alone (held, kept back, phased, excluded)."""
+    page_size: _builtins.int
+    """At most how many entries. 0 means 50; more than 1000 is taken as 1000."""
+    page_token: _builtins.str
+    """The token of the former page, of the same request. Empty: from the start."""
+    @_builtins.property
+    def filter(self) -> _host_pb2.HostFilter:
+        """Of which hosts. Absent: of all."""
+
+    @_builtins.property
+    def packages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only packages of these names, with the globs *, ? and […]. Empty: all."""
+
+    @_builtins.property
+    def fixes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only what fixes one of these: advisory or CVE ids. Empty: all."""
+
+    def __init__(
+        self,
+        *,
+        filter: _host_pb2.HostFilter | None = ...,
+        group_by: Global___PendingGrouping.ValueType = ...,
+        security_only: _builtins.bool = ...,
+        packages: _abc.Iterable[_builtins.str] | None = ...,
+        fixes: _abc.Iterable[_builtins.str] | None = ...,
+        withheld: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "fixes", b"fixes", "group_by", b"group_by", "packages", b"packages", "page_size", b"page_size", "page_token", b"page_token", "security_only", b"security_only", "withheld", b"withheld"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPendingUpdatesRequest: _TypeAlias = ListPendingUpdatesRequest  # noqa: Y015
+
+@_typing.final
+class PendingEntry(_message.Message):
+    """One package, advisory or host with its pending updates."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SECURITY_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    CVES_FIELD_NUMBER: _builtins.int
+    ADVISORIES_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    HOST_COUNT_FIELD_NUMBER: _builtins.int
+    PACKAGES_FIELD_NUMBER: _builtins.int
+    PACKAGE_COUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The package's, advisory's or host's name."""
+    version: _builtins.str
+    """By package: the version that waits. Else empty."""
+    security: _builtins.bool
+    """Whether a security update is among it. Absent: not known."""
+    severity: _host_pb2.Severity.ValueType
+    """The worst of its advisories."""
+    host_count: _builtins.int
+    """How many hosts lack it."""
+    package_count: _builtins.int
+    """How many packages."""
+    @_builtins.property
+    def cves(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The CVE ids of what it fixes, in order."""
+
+    @_builtins.property
+    def advisories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The advisories, in order."""
+
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The hosts that lack it, in order; at most 1000."""
+
+    @_builtins.property
+    def packages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The packages, in order; at most 1000."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        security: _builtins.bool | None = ...,
+        severity: _host_pb2.Severity.ValueType = ...,
+        cves: _abc.Iterable[_builtins.str] | None = ...,
+        advisories: _abc.Iterable[_builtins.str] | None = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
+        host_count: _builtins.int = ...,
+        packages: _abc.Iterable[_builtins.str] | None = ...,
+        package_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_security", b"_security", "security", b"security"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_security", b"_security", "advisories", b"advisories", "cves", b"cves", "host_count", b"host_count", "hosts", b"hosts", "name", b"name", "package_count", b"package_count", "packages", b"packages", "security", b"security", "severity", b"severity", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__security: _TypeAlias = _typing.Literal["security"]  # noqa: Y015
+    _WhichOneofArgType__security: _TypeAlias = _typing.Literal["_security", b"_security"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__security) -> _WhichOneofReturnType__security | None: ...
+
+Global___PendingEntry: _TypeAlias = PendingEntry  # noqa: Y015
+
+@_typing.final
+class ListPendingUpdatesResponse(_message.Message):
+    """A page of pending updates."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    HOSTS_UNKNOWN_FIELD_NUMBER: _builtins.int
+    HOSTS_SECURITY_UNKNOWN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """What to ask for the next page with. Empty: this was the last."""
+    hosts_unknown: _builtins.int
+    """How many of the selected hosts have never been asked, and so are not counted."""
+    hosts_security_unknown: _builtins.int
+    """How many of the selected hosts have archives that do not tell what is a security update."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___PendingEntry]:
+        """Security first, then by severity, by the number of hosts, and by name."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___PendingEntry] | None = ...,
+        next_page_token: _builtins.str = ...,
+        hosts_unknown: _builtins.int = ...,
+        hosts_security_unknown: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "hosts_security_unknown", b"hosts_security_unknown", "hosts_unknown", b"hosts_unknown", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPendingUpdatesResponse: _TypeAlias = ListPendingUpdatesResponse  # noqa: Y015
+
+@_typing.final
+class RunOsqueryRequest(_message.Message):
+    """What to ask a host's osquery."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SQL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The host."""
+    sql: _builtins.str
+    """One SELECT statement."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        sql: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "sql", b"sql"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunOsqueryRequest: _TypeAlias = RunOsqueryRequest  # noqa: Y015
+
+@_typing.final
+class OsqueryRow(_message.Message):
+    """One row of an answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ValuesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def values(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The values by column; osquery gives all of them as text."""
+
+    def __init__(
+        self,
+        *,
+        values: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OsqueryRow: _TypeAlias = OsqueryRow  # noqa: Y015
+
+@_typing.final
+class RunOsqueryResponse(_message.Message):
+    """What osquery answered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___OsqueryRow]:
+        """The rows."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[Global___OsqueryRow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunOsqueryResponse: _TypeAlias = RunOsqueryResponse  # noqa: Y015
 
 @_typing.final
 class QueryInventoryResponse(_message.Message):
@@ -537,6 +826,10 @@ class StartUpdateRequest(_message.Message):
     DRY_RUN_FIELD_NUMBER: _builtins.int
     QUEUE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    PLAN_OPERATION_ID_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
+    DOWNLOAD_ONLY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     dry_run: _builtins.bool
@@ -545,6 +838,18 @@ class StartUpdateRequest(_message.Message):
     """Wait for the operation that the host is busy with, instead of being refused."""
     request_id: _builtins.str
     """See RegisterHostRequest."""
+    plan_operation_id: _builtins.str
+    """The dry run whose plan is to be carried out. Where what is pending differs from it by then, the
+    result says how. Empty: none; with `exact`, what was pending when the host was last queried.
+    """
+    exact: _builtins.bool
+    """Change nothing where what is pending differs from the plan: the operation fails with PLAN_CHANGED."""
+    download_only: _builtins.bool
+    """Only fetch what the update will need, also outside the maintenance window; a later update applies it."""
+    @_builtins.property
+    def scope(self) -> _host_pb2.UpdateScope:
+        """What to update. Absent: what the host's policy says."""
+
     def __init__(
         self,
         *,
@@ -552,10 +857,14 @@ class StartUpdateRequest(_message.Message):
         dry_run: _builtins.bool = ...,
         queue: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        scope: _host_pb2.UpdateScope | None = ...,
+        plan_operation_id: _builtins.str = ...,
+        exact: _builtins.bool = ...,
+        download_only: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "name", b"name", "queue", b"queue", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["download_only", b"download_only", "dry_run", b"dry_run", "exact", b"exact", "name", b"name", "plan_operation_id", b"plan_operation_id", "queue", b"queue", "request_id", b"request_id", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

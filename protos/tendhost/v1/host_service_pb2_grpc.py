@@ -75,6 +75,16 @@ class HostServiceStub(object):
                 request_serializer=tendhost_dot_v1_dot_host__service__pb2.GetInventoryRequest.SerializeToString,
                 response_deserializer=tendhost_dot_v1_dot_host__service__pb2.GetInventoryResponse.FromString,
                 _registered_method=True)
+        self.ListPendingUpdates = channel.unary_unary(
+                '/tendhost.v1.HostService/ListPendingUpdates',
+                request_serializer=tendhost_dot_v1_dot_host__service__pb2.ListPendingUpdatesRequest.SerializeToString,
+                response_deserializer=tendhost_dot_v1_dot_host__service__pb2.ListPendingUpdatesResponse.FromString,
+                _registered_method=True)
+        self.RunOsquery = channel.unary_unary(
+                '/tendhost.v1.HostService/RunOsquery',
+                request_serializer=tendhost_dot_v1_dot_host__service__pb2.RunOsqueryRequest.SerializeToString,
+                response_deserializer=tendhost_dot_v1_dot_host__service__pb2.RunOsqueryResponse.FromString,
+                _registered_method=True)
         self.QueryInventory = channel.unary_unary(
                 '/tendhost.v1.HostService/QueryInventory',
                 request_serializer=tendhost_dot_v1_dot_host__service__pb2.QueryInventoryRequest.SerializeToString,
@@ -164,6 +174,23 @@ class HostServiceServicer(object):
 
     def GetInventory(self, request, context):
         """What the last query learnt; the host is not asked. NOT_FOUND, also where none is stored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPendingUpdates(self, request, context):
+        """The updates that wait over the whole fleet, by package, advisory or host; security first. From what
+        the last queries learnt: no host is asked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RunOsquery(self, request, context):
+        """Ask a host's osquery, where it has one: one read-only SQL statement. Nothing is stored.
+        NOT_FOUND, INVALID_ARGUMENT (not a single SELECT), FAILED_PRECONDITION (no osquery, or it refuses),
+        UNAVAILABLE (the host does not answer).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -260,6 +287,16 @@ def add_HostServiceServicer_to_server(servicer, server):
                     servicer.GetInventory,
                     request_deserializer=tendhost_dot_v1_dot_host__service__pb2.GetInventoryRequest.FromString,
                     response_serializer=tendhost_dot_v1_dot_host__service__pb2.GetInventoryResponse.SerializeToString,
+            ),
+            'ListPendingUpdates': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPendingUpdates,
+                    request_deserializer=tendhost_dot_v1_dot_host__service__pb2.ListPendingUpdatesRequest.FromString,
+                    response_serializer=tendhost_dot_v1_dot_host__service__pb2.ListPendingUpdatesResponse.SerializeToString,
+            ),
+            'RunOsquery': grpc.unary_unary_rpc_method_handler(
+                    servicer.RunOsquery,
+                    request_deserializer=tendhost_dot_v1_dot_host__service__pb2.RunOsqueryRequest.FromString,
+                    response_serializer=tendhost_dot_v1_dot_host__service__pb2.RunOsqueryResponse.SerializeToString,
             ),
             'QueryInventory': grpc.unary_unary_rpc_method_handler(
                     servicer.QueryInventory,
@@ -509,6 +546,60 @@ class HostService(object):
             '/tendhost.v1.HostService/GetInventory',
             tendhost_dot_v1_dot_host__service__pb2.GetInventoryRequest.SerializeToString,
             tendhost_dot_v1_dot_host__service__pb2.GetInventoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPendingUpdates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tendhost.v1.HostService/ListPendingUpdates',
+            tendhost_dot_v1_dot_host__service__pb2.ListPendingUpdatesRequest.SerializeToString,
+            tendhost_dot_v1_dot_host__service__pb2.ListPendingUpdatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RunOsquery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tendhost.v1.HostService/RunOsquery',
+            tendhost_dot_v1_dot_host__service__pb2.RunOsqueryRequest.SerializeToString,
+            tendhost_dot_v1_dot_host__service__pb2.RunOsqueryResponse.FromString,
             options,
             channel_credentials,
             insecure,

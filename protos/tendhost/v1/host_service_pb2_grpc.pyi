@@ -35,6 +35,15 @@ class HostServiceStub:
     """Every tag with the number of its hosts."""
     GetInventory: _aio.UnaryUnaryMultiCallable[_host_service_pb2.GetInventoryRequest, _host_service_pb2.GetInventoryResponse]
     """What the last query learnt; the host is not asked. NOT_FOUND, also where none is stored."""
+    ListPendingUpdates: _aio.UnaryUnaryMultiCallable[_host_service_pb2.ListPendingUpdatesRequest, _host_service_pb2.ListPendingUpdatesResponse]
+    """The updates that wait over the whole fleet, by package, advisory or host; security first. From what
+    the last queries learnt: no host is asked.
+    """
+    RunOsquery: _aio.UnaryUnaryMultiCallable[_host_service_pb2.RunOsqueryRequest, _host_service_pb2.RunOsqueryResponse]
+    """Ask a host's osquery, where it has one: one read-only SQL statement. Nothing is stored.
+    NOT_FOUND, INVALID_ARGUMENT (not a single SELECT), FAILED_PRECONDITION (no osquery, or it refuses),
+    UNAVAILABLE (the host does not answer).
+    """
     QueryInventory: _aio.UnaryUnaryMultiCallable[_host_service_pb2.QueryInventoryRequest, _host_service_pb2.QueryInventoryResponse]
     """Begin a QUERY: what is installed, what is pending, whether a reboot is due.
     NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
@@ -130,6 +139,27 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_host_service_pb2.GetInventoryRequest, _abc.Awaitable[_host_service_pb2.GetInventoryResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.GetInventoryResponse]:
         """What the last query learnt; the host is not asked. NOT_FOUND, also where none is stored."""
+
+    @_abc_1.abstractmethod
+    def ListPendingUpdates(
+        self,
+        request: _host_service_pb2.ListPendingUpdatesRequest,
+        context: _aio.ServicerContext[_host_service_pb2.ListPendingUpdatesRequest, _abc.Awaitable[_host_service_pb2.ListPendingUpdatesResponse]],
+    ) -> _abc.Awaitable[_host_service_pb2.ListPendingUpdatesResponse]:
+        """The updates that wait over the whole fleet, by package, advisory or host; security first. From what
+        the last queries learnt: no host is asked.
+        """
+
+    @_abc_1.abstractmethod
+    def RunOsquery(
+        self,
+        request: _host_service_pb2.RunOsqueryRequest,
+        context: _aio.ServicerContext[_host_service_pb2.RunOsqueryRequest, _abc.Awaitable[_host_service_pb2.RunOsqueryResponse]],
+    ) -> _abc.Awaitable[_host_service_pb2.RunOsqueryResponse]:
+        """Ask a host's osquery, where it has one: one read-only SQL statement. Nothing is stored.
+        NOT_FOUND, INVALID_ARGUMENT (not a single SELECT), FAILED_PRECONDITION (no osquery, or it refuses),
+        UNAVAILABLE (the host does not answer).
+        """
 
     @_abc_1.abstractmethod
     def QueryInventory(

@@ -119,6 +119,12 @@ class _StepNameEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepName.Val
     """Run the hook after the change."""
     STEP_NAME_ROLLBACK: _StepName.ValueType  # 11
     """Put back what was before."""
+    STEP_NAME_DOWNLOAD: _StepName.ValueType  # 12
+    """Fetch what is to be installed."""
+    STEP_NAME_SNAPSHOT: _StepName.ValueType  # 13
+    """Make a file system snapshot."""
+    STEP_NAME_RESTART_SERVICES: _StepName.ValueType  # 14
+    """Restart services that run what was replaced."""
 
 class StepName(_StepName, metaclass=_StepNameEnumTypeWrapper):
     """The stages that operations are made of."""
@@ -147,6 +153,12 @@ STEP_NAME_POST_HOOK: StepName.ValueType  # 10
 """Run the hook after the change."""
 STEP_NAME_ROLLBACK: StepName.ValueType  # 11
 """Put back what was before."""
+STEP_NAME_DOWNLOAD: StepName.ValueType  # 12
+"""Fetch what is to be installed."""
+STEP_NAME_SNAPSHOT: StepName.ValueType  # 13
+"""Make a file system snapshot."""
+STEP_NAME_RESTART_SERVICES: StepName.ValueType  # 14
+"""Restart services that run what was replaced."""
 Global___StepName: _TypeAlias = StepName  # noqa: Y015
 
 class _StepStatus:
@@ -180,6 +192,38 @@ STEP_STATUS_FAILED: StepStatus.ValueType  # 3
 STEP_STATUS_INTERRUPTED: StepStatus.ValueType  # 4
 """It was cut off on the host; what it left is repaired."""
 Global___StepStatus: _TypeAlias = StepStatus  # noqa: Y015
+
+class _ProjectOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProjectOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProjectOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROJECT_OUTCOME_UNSPECIFIED: _ProjectOutcome.ValueType  # 0
+    """Never sent."""
+    PROJECT_OUTCOME_UNCHANGED: _ProjectOutcome.ValueType  # 1
+    """There was nothing to do."""
+    PROJECT_OUTCOME_UPDATED: _ProjectOutcome.ValueType  # 2
+    """It runs the newer images."""
+    PROJECT_OUTCOME_PUT_BACK: _ProjectOutcome.ValueType  # 3
+    """It was not healthy in time, and runs its former images again."""
+    PROJECT_OUTCOME_FAILED: _ProjectOutcome.ValueType  # 4
+    """It could not be updated; the problem says why and how it was left."""
+
+class ProjectOutcome(_ProjectOutcome, metaclass=_ProjectOutcomeEnumTypeWrapper):
+    """How the update of a compose project ended."""
+
+PROJECT_OUTCOME_UNSPECIFIED: ProjectOutcome.ValueType  # 0
+"""Never sent."""
+PROJECT_OUTCOME_UNCHANGED: ProjectOutcome.ValueType  # 1
+"""There was nothing to do."""
+PROJECT_OUTCOME_UPDATED: ProjectOutcome.ValueType  # 2
+"""It runs the newer images."""
+PROJECT_OUTCOME_PUT_BACK: ProjectOutcome.ValueType  # 3
+"""It was not healthy in time, and runs its former images again."""
+PROJECT_OUTCOME_FAILED: ProjectOutcome.ValueType  # 4
+"""It could not be updated; the problem says why and how it was left."""
+Global___ProjectOutcome: _TypeAlias = ProjectOutcome  # noqa: Y015
 
 @_typing.final
 class Operation(_message.Message):
@@ -344,6 +388,12 @@ class UpdateResult(_message.Message):
     REBOOTED_FIELD_NUMBER: _builtins.int
     WITHHELD_FIELD_NUMBER: _builtins.int
     KEPT_CONFFILES_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    DOWNLOAD_BYTES_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    PROJECTS_FIELD_NUMBER: _builtins.int
+    RESTARTED_SERVICES_FIELD_NUMBER: _builtins.int
+    ROLLED_BACK_FIELD_NUMBER: _builtins.int
     success: _builtins.bool
     """Whether all of it went well."""
     upgraded_count: _builtins.int
@@ -352,6 +402,12 @@ class UpdateResult(_message.Message):
     """Whether the host needed a reboot when the update ended."""
     rebooted: _builtins.bool
     """Whether the update rebooted it."""
+    download_bytes: _builtins.int
+    """What was to be downloaded, in bytes. Absent: not known."""
+    snapshot: _builtins.str
+    """The file system snapshot that was made before the change, as its tool names it. Empty: none."""
+    rolled_back: _builtins.bool
+    """Whether the changes were taken back, because the host was not healthy with them."""
     @_builtins.property
     def packages(self) -> _containers.RepeatedCompositeFieldContainer[Global___PackageChange]:
         """The packages that were changed; in a dry run, those that would be."""
@@ -364,6 +420,18 @@ class UpdateResult(_message.Message):
     def kept_conffiles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Configuration files whose local version was kept although the package ships another."""
 
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """How what was pending differed from the plan that had been agreed to, one phrase each."""
+
+    @_builtins.property
+    def projects(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProjectChange]:
+        """The compose projects, in the order of their folders."""
+
+    @_builtins.property
+    def restarted_services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Services that were restarted because they ran what had been replaced."""
+
     def __init__(
         self,
         *,
@@ -374,14 +442,92 @@ class UpdateResult(_message.Message):
         rebooted: _builtins.bool = ...,
         withheld: _abc.Iterable[_host_pb2.PendingPackage] | None = ...,
         kept_conffiles: _abc.Iterable[_builtins.str] | None = ...,
+        differences: _abc.Iterable[_builtins.str] | None = ...,
+        download_bytes: _builtins.int | None = ...,
+        snapshot: _builtins.str = ...,
+        projects: _abc.Iterable[Global___ProjectChange] | None = ...,
+        restarted_services: _abc.Iterable[_builtins.str] | None = ...,
+        rolled_back: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_download_bytes", b"_download_bytes", "download_bytes", b"download_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_download_bytes", b"_download_bytes", "differences", b"differences", "download_bytes", b"download_bytes", "kept_conffiles", b"kept_conffiles", "packages", b"packages", "projects", b"projects", "reboot_required", b"reboot_required", "rebooted", b"rebooted", "restarted_services", b"restarted_services", "rolled_back", b"rolled_back", "snapshot", b"snapshot", "success", b"success", "upgraded_count", b"upgraded_count", "withheld", b"withheld"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__download_bytes: _TypeAlias = _typing.Literal["download_bytes"]  # noqa: Y015
+    _WhichOneofArgType__download_bytes: _TypeAlias = _typing.Literal["_download_bytes", b"_download_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__download_bytes) -> _WhichOneofReturnType__download_bytes | None: ...
+
+Global___UpdateResult: _TypeAlias = UpdateResult  # noqa: Y015
+
+@_typing.final
+class ProjectChange(_message.Message):
+    """A compose project in an update."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    SERVICES_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Its folder."""
+    outcome: Global___ProjectOutcome.ValueType
+    """How it ended."""
+    problem: _builtins.str
+    """What went wrong. Empty: nothing."""
+    @_builtins.property
+    def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceChange]:
+        """Its services with their images."""
+
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        outcome: Global___ProjectOutcome.ValueType = ...,
+        problem: _builtins.str = ...,
+        services: _abc.Iterable[Global___ServiceChange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kept_conffiles", b"kept_conffiles", "packages", b"packages", "reboot_required", b"reboot_required", "rebooted", b"rebooted", "success", b"success", "upgraded_count", b"upgraded_count", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "path", b"path", "problem", b"problem", "services", b"services"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___UpdateResult: _TypeAlias = UpdateResult  # noqa: Y015
+Global___ProjectChange: _TypeAlias = ProjectChange  # noqa: Y015
+
+@_typing.final
+class ServiceChange(_message.Message):
+    """The image of a service before and after."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    service: _builtins.str
+    """The service."""
+    image: _builtins.str
+    """The image that the compose file names."""
+    before: _builtins.str
+    """The id of the image before. Empty: it did not run."""
+    after: _builtins.str
+    """The id of the image after."""
+    def __init__(
+        self,
+        *,
+        service: _builtins.str = ...,
+        image: _builtins.str = ...,
+        before: _builtins.str = ...,
+        after: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "image", b"image", "service", b"service"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServiceChange: _TypeAlias = ServiceChange  # noqa: Y015
 
 @_typing.final
 class PackageChange(_message.Message):

@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from tendhost.v1 import host_pb2 as tendhost_dot_v1_dot_host__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tendhost/v1/rollout.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc8\x01\n\x0bRolloutSpec\x12#\n\nbatch_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x01H\x00\x88\x01\x01\x12H\n\x15\x64\x65lay_between_batches\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xf5$2\x00\x12*\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x1a.tendhost.v1.RolloutFilter\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\x42\r\n\x0b_batch_size\"c\n\rRolloutFilter\x12\x16\n\x04tags\x18\x01 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10@\x12\x18\n\x06groups\x18\x02 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10@\x12 \n\rexclude_hosts\x18\x03 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x90N\"\xf0\x02\n\x07Rollout\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x04spec\x18\x02 \x01(\x0b\x32\x18.tendhost.v1.RolloutSpec\x12*\n\x06status\x18\x03 \x01(\x0e\x32\x1a.tendhost.v1.RolloutStatus\x12.\n\x08progress\x18\x04 \x01(\x0b\x32\x1c.tendhost.v1.RolloutProgress\x12\r\n\x05\x62\x61tch\x18\x05 \x01(\x05\x12\x0f\n\x07\x62\x61tches\x18\x06 \x01(\x05\x12\x31\n\rnext_batch_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x08 \x01(\t\x12.\n\ncreated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x0b \x01(\x03\"\x80\x01\n\x0fRolloutProgress\x12\x13\n\x0btotal_hosts\x18\x01 \x01(\x05\x12\x0f\n\x07pending\x18\x02 \x01(\x05\x12\x13\n\x0bin_progress\x18\x03 \x01(\x05\x12\x11\n\tcompleted\x18\x04 \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\x05\x12\x0f\n\x07skipped\x18\x06 \x01(\x05\"\x80\x01\n\x0bRolloutHost\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\r\n\x05\x62\x61tch\x18\x02 \x01(\x05\x12.\n\x06status\x18\x03 \x01(\x0e\x32\x1e.tendhost.v1.RolloutHostStatus\x12\x14\n\x0coperation_id\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t*\xa2\x01\n\rRolloutStatus\x12\x1e\n\x1aROLLOUT_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16ROLLOUT_STATUS_RUNNING\x10\x01\x12\x19\n\x15ROLLOUT_STATUS_PAUSED\x10\x02\x12\x1c\n\x18ROLLOUT_STATUS_COMPLETED\x10\x03\x12\x1c\n\x18ROLLOUT_STATUS_CANCELLED\x10\x04*\xe2\x01\n\x11RolloutHostStatus\x12#\n\x1fROLLOUT_HOST_STATUS_UNSPECIFIED\x10\x00\x12\x1f\n\x1bROLLOUT_HOST_STATUS_PENDING\x10\x01\x12#\n\x1fROLLOUT_HOST_STATUS_IN_PROGRESS\x10\x02\x12!\n\x1dROLLOUT_HOST_STATUS_COMPLETED\x10\x03\x12\x1e\n\x1aROLLOUT_HOST_STATUS_FAILED\x10\x04\x12\x1f\n\x1bROLLOUT_HOST_STATUS_SKIPPED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tendhost/v1/rollout.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tendhost/v1/host.proto\"\xf1\x01\n\x0bRolloutSpec\x12#\n\nbatch_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x01H\x00\x88\x01\x01\x12H\n\x15\x64\x65lay_between_batches\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xf5$2\x00\x12*\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x1a.tendhost.v1.RolloutFilter\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\x12\'\n\x05scope\x18\x05 \x01(\x0b\x32\x18.tendhost.v1.UpdateScopeB\r\n\x0b_batch_size\"c\n\rRolloutFilter\x12\x16\n\x04tags\x18\x01 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10@\x12\x18\n\x06groups\x18\x02 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10@\x12 \n\rexclude_hosts\x18\x03 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x90N\"\xf0\x02\n\x07Rollout\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x04spec\x18\x02 \x01(\x0b\x32\x18.tendhost.v1.RolloutSpec\x12*\n\x06status\x18\x03 \x01(\x0e\x32\x1a.tendhost.v1.RolloutStatus\x12.\n\x08progress\x18\x04 \x01(\x0b\x32\x1c.tendhost.v1.RolloutProgress\x12\r\n\x05\x62\x61tch\x18\x05 \x01(\x05\x12\x0f\n\x07\x62\x61tches\x18\x06 \x01(\x05\x12\x31\n\rnext_batch_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x08 \x01(\t\x12.\n\ncreated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x0b \x01(\x03\"\x80\x01\n\x0fRolloutProgress\x12\x13\n\x0btotal_hosts\x18\x01 \x01(\x05\x12\x0f\n\x07pending\x18\x02 \x01(\x05\x12\x13\n\x0bin_progress\x18\x03 \x01(\x05\x12\x11\n\tcompleted\x18\x04 \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\x05\x12\x0f\n\x07skipped\x18\x06 \x01(\x05\"\x80\x01\n\x0bRolloutHost\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\r\n\x05\x62\x61tch\x18\x02 \x01(\x05\x12.\n\x06status\x18\x03 \x01(\x0e\x32\x1e.tendhost.v1.RolloutHostStatus\x12\x14\n\x0coperation_id\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t*\xa2\x01\n\rRolloutStatus\x12\x1e\n\x1aROLLOUT_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16ROLLOUT_STATUS_RUNNING\x10\x01\x12\x19\n\x15ROLLOUT_STATUS_PAUSED\x10\x02\x12\x1c\n\x18ROLLOUT_STATUS_COMPLETED\x10\x03\x12\x1c\n\x18ROLLOUT_STATUS_CANCELLED\x10\x04*\xe2\x01\n\x11RolloutHostStatus\x12#\n\x1fROLLOUT_HOST_STATUS_UNSPECIFIED\x10\x00\x12\x1f\n\x1bROLLOUT_HOST_STATUS_PENDING\x10\x01\x12#\n\x1fROLLOUT_HOST_STATUS_IN_PROGRESS\x10\x02\x12!\n\x1dROLLOUT_HOST_STATUS_COMPLETED\x10\x03\x12\x1e\n\x1aROLLOUT_HOST_STATUS_FAILED\x10\x04\x12\x1f\n\x1bROLLOUT_HOST_STATUS_SKIPPED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,18 +45,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROLLOUTFILTER'].fields_by_name['groups']._serialized_options = b'\272H\005\222\001\002\020@'
   _globals['_ROLLOUTFILTER'].fields_by_name['exclude_hosts']._loaded_options = None
   _globals['_ROLLOUTFILTER'].fields_by_name['exclude_hosts']._serialized_options = b'\272H\006\222\001\003\020\220N'
-  _globals['_ROLLOUTSTATUS']._serialized_start=1074
-  _globals['_ROLLOUTSTATUS']._serialized_end=1236
-  _globals['_ROLLOUTHOSTSTATUS']._serialized_start=1239
-  _globals['_ROLLOUTHOSTSTATUS']._serialized_end=1465
-  _globals['_ROLLOUTSPEC']._serialized_start=137
-  _globals['_ROLLOUTSPEC']._serialized_end=337
-  _globals['_ROLLOUTFILTER']._serialized_start=339
-  _globals['_ROLLOUTFILTER']._serialized_end=438
-  _globals['_ROLLOUT']._serialized_start=441
-  _globals['_ROLLOUT']._serialized_end=809
-  _globals['_ROLLOUTPROGRESS']._serialized_start=812
-  _globals['_ROLLOUTPROGRESS']._serialized_end=940
-  _globals['_ROLLOUTHOST']._serialized_start=943
-  _globals['_ROLLOUTHOST']._serialized_end=1071
+  _globals['_ROLLOUTSTATUS']._serialized_start=1139
+  _globals['_ROLLOUTSTATUS']._serialized_end=1301
+  _globals['_ROLLOUTHOSTSTATUS']._serialized_start=1304
+  _globals['_ROLLOUTHOSTSTATUS']._serialized_end=1530
+  _globals['_ROLLOUTSPEC']._serialized_start=161
+  _globals['_ROLLOUTSPEC']._serialized_end=402
+  _globals['_ROLLOUTFILTER']._serialized_start=404
+  _globals['_ROLLOUTFILTER']._serialized_end=503
+  _globals['_ROLLOUT']._serialized_start=506
+  _globals['_ROLLOUT']._serialized_end=874
+  _globals['_ROLLOUTPROGRESS']._serialized_start=877
+  _globals['_ROLLOUTPROGRESS']._serialized_end=1005
+  _globals['_ROLLOUTHOST']._serialized_start=1008
+  _globals['_ROLLOUTHOST']._serialized_end=1136
 # @@protoc_insertion_point(module_scope)

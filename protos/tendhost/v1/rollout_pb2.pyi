@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from tendhost.v1 import host_pb2 as _host_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -99,6 +100,7 @@ class RolloutSpec(_message.Message):
     DELAY_BETWEEN_BATCHES_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
     batch_size: _builtins.int
     """How many hosts at a time, 1 to 10000. Absent means 2."""
     dry_run: _builtins.bool
@@ -111,6 +113,10 @@ class RolloutSpec(_message.Message):
     def filter(self) -> Global___RolloutFilter:
         """Which hosts. Absent: all."""
 
+    @_builtins.property
+    def scope(self) -> _host_pb2.UpdateScope:
+        """What to update. Absent: what each host's policy says."""
+
     def __init__(
         self,
         *,
@@ -118,10 +124,11 @@ class RolloutSpec(_message.Message):
         delay_between_batches: _duration_pb2.Duration | None = ...,
         filter: Global___RolloutFilter | None = ...,
         dry_run: _builtins.bool = ...,
+        scope: _host_pb2.UpdateScope | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "batch_size", b"batch_size", "delay_between_batches", b"delay_between_batches", "filter", b"filter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "batch_size", b"batch_size", "delay_between_batches", b"delay_between_batches", "filter", b"filter", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "batch_size", b"batch_size", "delay_between_batches", b"delay_between_batches", "dry_run", b"dry_run", "filter", b"filter"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "batch_size", b"batch_size", "delay_between_batches", b"delay_between_batches", "dry_run", b"dry_run", "filter", b"filter", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__batch_size: _TypeAlias = _typing.Literal["batch_size"]  # noqa: Y015
     _WhichOneofArgType__batch_size: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size"]  # noqa: Y015

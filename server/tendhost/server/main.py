@@ -22,7 +22,7 @@ from tendhost.server.domain.errors import TendhostError
 from tendhost.server.engine.engine import EngineSettings, running_engine
 from tendhost.server.engine.operations import OperationSettings
 from tendhost.server.engine.retention import Retention
-from tendhost.server.engine.steps import StepSettings
+from tendhost.server.engine.stage import StepSettings
 from tendhost.server.failpoints import UnknownFailpoint, arm
 from tendhost.server.log import configure_logging
 from tendhost.server.remote.connect import RoutingConnector

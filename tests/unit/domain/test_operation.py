@@ -28,7 +28,6 @@ from tendhost.server.domain.inventory import (
     RebootNeed,
 )
 from tendhost.server.domain.operation import (
-    CHANGING,
     Findings,
     HealthResult,
     JobRecord,
@@ -39,8 +38,8 @@ from tendhost.server.domain.operation import (
     StepName,
     StepStatus,
     UpdateResult,
-    next_step,
 )
+from tendhost.server.domain.sequence import CHANGING, next_step
 from tendhost.server.domain.states import TRANSITIONS, HostState
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -18,9 +18,9 @@ from tendhost.server.domain.operation import (
     Outcome,
     StepName,
     UpdateResult,
-    next_step,
 )
 from tendhost.server.domain.resumption import resuming
+from tendhost.server.domain.sequence import next_step
 from tendhost.server.domain.states import HostState
 
 K, N = OperationKind, StepName

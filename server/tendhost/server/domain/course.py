@@ -24,12 +24,8 @@ from tendhost.server.domain.operation import (
     OperationStatus,
     Outcome,
     StepName,
-    begun,
-    ended,
-    has_applied,
-    next_step,
-    tried_again,
 )
+from tendhost.server.domain.sequence import begun, ended, has_changed, next_step, tried_again
 from tendhost.server.domain.states import HostState, Trigger
 
 
@@ -157,7 +153,7 @@ def _facts_learnt(course: Course, outcome: Outcome, now: datetime) -> Course:
 def _entered(course: Course, step: StepName, now: datetime) -> Course:
     state = course.host.status.state
     match step:
-        case StepName.APPLY | StepName.REBOOT_CHECK if state is HostState.QUERYING:
+        case step if step in _TAKING and state is HostState.QUERYING:
             return _taken_for_update(course, now)
         case StepName.REBOOT:
             if course.operation.kind is OperationKind.REBOOT:
@@ -170,6 +166,10 @@ def _entered(course: Course, step: StepName, now: datetime) -> Course:
             return _taken_for_update(course, now).triggered(Trigger.VERIFY, now)
         case _:
             return course
+
+
+_TAKING = frozenset({StepName.APPLY, StepName.COMPOSE, StepName.REBOOT_CHECK, StepName.ROLLBACK})
+"""Steps with which a host that was only looked at comes to be updated."""
 
 
 def _taken_for_update(course: Course, now: datetime) -> Course:
@@ -194,7 +194,7 @@ def _changed_anything(operation: Operation) -> bool:
     if operation.job is not None and not operation.job.concluded:
         return False  # it may be at work still: an end that nobody has seen is not told of
     goes_on = operation.resume_at is not None
-    return operation.update is not None and (goes_on or has_applied(operation))
+    return operation.update is not None and (goes_on or has_changed(operation))
 
 
 def _closed_well(course: Course, now: datetime) -> Course:
@@ -208,7 +208,7 @@ def _closed_well(course: Course, now: datetime) -> Course:
         failed = host.failed(step=step, problem=former, now=now, operation=operation.resumes)
         return course._moved(failed, former.message, now)
     if operation.status is OperationStatus.SUCCEEDED:
-        updated = operation.kind is OperationKind.UPDATE and not operation.dry_run
+        updated = operation.kind is OperationKind.UPDATE and not operation.only_prepares
         host = host.succeeded(updated_at=now if updated else None)
     return replace(course, host=host).triggered(host.resting_trigger, now)
 

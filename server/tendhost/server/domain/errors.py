@@ -145,6 +145,40 @@ class InvalidTransition(RequestError):
         }
 
 
+class RebootNotAllowed(RequestError):
+    """The machine of the server itself is rebooted only where its policy names it."""
+
+    reason = "REBOOT_NOT_ALLOWED"
+
+    def __init__(self, *, host: str) -> None:
+        self.host = host
+        super().__init__(
+            f"{host} is the machine of the server itself and is not rebooted unless its policy says"
+            " auto_reboot"
+        )
+
+
+class PlanUnusable(RequestError):
+    """What is to be carried out is no plan for this host."""
+
+    reason = "PLAN_UNUSABLE"
+
+    def __init__(self, *, host: str, operation: str, problem: str) -> None:
+        self.host, self.operation, self.problem = host, operation, problem
+        named = f"operation {operation}" if operation else "what is stored"
+        super().__init__(f"{named} is no plan for {host}: {problem}")
+
+
+class OsqueryRefused(RequestError):
+    """The host's osquery cannot be asked, or refuses the statement."""
+
+    reason = "OSQUERY_ERROR"
+
+    def __init__(self, *, host: str, problem: str) -> None:
+        self.host, self.problem = host, problem
+        super().__init__(f"{host}: osquery: {problem}")
+
+
 class OperationNotFound(RequestError):
     """No operation has that id."""
 
@@ -418,6 +452,80 @@ class InventoryFailed(WorkError):
     def __init__(self, *, host: str, problem: str) -> None:
         self.host, self.problem = host, problem
         super().__init__(f"{host}: inventory failed: {problem}")
+
+
+class PlanChanged(WorkError):
+    """What is pending is not what was agreed to, and exactly that was to be done."""
+
+    reason = "PLAN_CHANGED"
+
+    def __init__(self, *, host: str, differences: str) -> None:
+        self.host, self.differences = host, differences
+        super().__init__(
+            f"{host}: what is pending is not what was agreed to: {differences}; nothing was changed"
+        )
+
+
+class PlanConflict(WorkError):
+    """The wanted updates cannot be had without changing what is excluded."""
+
+    reason = "PLAN_CONFLICT"
+
+    def __init__(self, *, host: str, packages: str) -> None:
+        self.host, self.packages = host, packages
+        super().__init__(
+            f"{host}: the wanted updates would also change {packages}, which is excluded; nothing was"
+            " changed"
+        )
+
+
+class SnapshotFailed(WorkError):
+    """A snapshot is required before a change, and none could be made."""
+
+    reason = "SNAPSHOT_FAILED"
+
+    def __init__(self, *, host: str, problem: str) -> None:
+        self.host, self.problem = host, problem
+        super().__init__(f"{host}: no snapshot, so nothing was changed: {problem}")
+
+
+class ComposeFailed(WorkError):
+    """A compose project could not be updated."""
+
+    reason = "COMPOSE_ERROR"
+    needs_person = True
+
+    def __init__(self, *, host: str, problem: str) -> None:
+        self.host, self.problem = host, problem
+        super().__init__(f"{host}: {problem}")
+
+
+class ComposePutBack(ComposeFailed):
+    """A compose project was not healthy with its new images, and runs the former ones again."""
+
+    reason = "COMPOSE_PUT_BACK"
+
+
+class ServicesFailed(WorkError):
+    """Services could not be restarted."""
+
+    reason = "RESTART_FAILED"
+    needs_person = True
+
+    def __init__(self, *, host: str, problem: str) -> None:
+        self.host, self.problem = host, problem
+        super().__init__(f"{host}: services were not restarted: {problem}")
+
+
+class RollbackFailed(WorkError):
+    """The changes could not be taken back."""
+
+    reason = "ROLLBACK_FAILED"
+    needs_person = True
+
+    def __init__(self, *, host: str, problem: str) -> None:
+        self.host, self.problem = host, problem
+        super().__init__(f"{host}: the changes could not be taken back: {problem}")
 
 
 class WindowClosed(WorkError):

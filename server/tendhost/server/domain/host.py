@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tendhost.server.domain.errors import HostHasFailed, TendhostError
 from tendhost.server.domain.inventory import Observation, Reboot, RebootNeed
+from tendhost.server.domain.scope import UpdateScope
 from tendhost.server.domain.states import HostState, Trigger, after
 from tendhost.server.domain.window import MaintenanceWindow
 
@@ -20,18 +21,68 @@ class AfterInterruption(StrEnum):
     """Repair what it left, and leave the rest to a person."""
 
 
+class RestartServices(StrEnum):
+    """What to do about services that still run what an update replaced."""
+
+    NEVER = "never"
+    """They are listed, and left alone."""
+    LISTED = "listed"
+    """They are restarted, unless the host is rebooted anyway."""
+    REBOOT = "reboot"
+    """They count as a reason to reboot."""
+
+
+class Snapshots(StrEnum):
+    """Whether a file system snapshot is made before a host is changed."""
+
+    NEVER = "never"
+    IF_POSSIBLE = "if_possible"
+    REQUIRED = "required"
+    """A host on which none can be made is not updated."""
+
+
+class Rollback(StrEnum):
+    """Whether an update is taken back by itself."""
+
+    NEVER = "never"
+    UNHEALTHY = "unhealthy"
+    """When the host is not healthy after it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """What tendhost may do to a host by itself."""
 
-    auto_reboot: bool = True
+    auto_reboot: bool | None = None
+    """Whether an update may reboot the host; None: yes, unless it is the machine of the server."""
     maintenance_window: MaintenanceWindow | None = None
     """None: always open."""
     after_interruption: AfterInterruption = AfterInterruption.UPGRADE
+    scope: UpdateScope = UpdateScope()
+    """What updates change, unless the request says otherwise."""
+    restart_services: RestartServices = RestartServices.NEVER
+    snapshots: Snapshots = Snapshots.NEVER
+    rollback: Rollback = Rollback.NEVER
 
     def allows_change(self, now: datetime) -> bool:
         """Whether the maintenance window, if there is one, is open."""
         return self.maintenance_window is None or self.maintenance_window.contains(now)
+
+
+LOCAL = "local"
+"""The address of the machine of the server itself."""
+COMPOSE_HEALTH_TIMEOUT = timedelta(minutes=2)
+
+
+class ComposeVersion(StrEnum):
+    """Which docker compose a host has."""
+
+    AUTO = "auto"
+    """Version 2 where it is there, else version 1."""
+    V1 = "v1"
+    """`docker-compose`"""
+    V2 = "v2"
+    """`docker compose`"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +96,23 @@ class HostConfig:
     ssh_key: str = ""
     """Path of a private key on the server; empty: `TENDHOST_SSH_KEY`, else the agent."""
     compose_paths: tuple[str, ...] = ()
+    """The folders of its compose projects."""
+    compose_version: ComposeVersion = ComposeVersion.AUTO
+    pull_before_update: bool = True
+    """Whether images are pulled; else only what is on the host already is brought up."""
+    compose_health_timeout: timedelta = COMPOSE_HEALTH_TIMEOUT
+    """For every service of a project to be healthy; then the former images are put back."""
+    compose_prune: bool = False
+    """Whether images that an update replaced are removed."""
     tags: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     policy: Policy = Policy()
+
+    @property
+    def may_reboot(self) -> bool:
+        """Whether the policy lets the host be rebooted; the machine of the server has to be named."""
+        named = self.policy.auto_reboot
+        return self.address != LOCAL if named is None else named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -189,6 +189,8 @@ class Inventory:
     system: SystemFacts = SystemFacts()
     installed: tuple[tuple[str, str], ...] = ()
     """Name and version of every installed package, ordered by name; `name:arch` for a foreign architecture."""
+    outdated_services: tuple[str, ...] | None = None
+    """Services that run what was deleted or replaced on the disk since they started; None: not known."""
     collected_at: datetime | None = None
 
 

@@ -4,7 +4,8 @@ It is sound where what came before the failed step is known to have been done, a
 
     failed at      goes on with
     apply          the same job, where its end was never seen; else everything from the start, for the
-                   package manager then knows what is still to be done
+    compose        package manager then knows what is still to be done
+    rollback       the same job, where its end was never seen; else verify
     preflight      the same repair, where its end was never seen; else everything from the start
     reboot_check   reboot_check
     reboot         UPDATE: reboot_check, which finds out whether the host came back after all, and so
@@ -30,8 +31,9 @@ def resuming(failed: Operation, new: Operation) -> Operation:
     match failed.kind, failed.failed_step:
         case OperationKind.UPDATE, _ if failed.job and not failed.job.concluded:
             job = replace(failed.job, log_start=0, log_read=0, status_read=0)
-            upgrades = failed.job.name.startswith("apply-")
-            step = StepName.APPLY if upgrades else StepName.PREFLIGHT
+            step = _STEP_OF.get(failed.job.kind)
+            if step is None:
+                return new
             return replace(_going_on(failed, new, step), job=job, jobs_begun=failed.jobs_begun)
         case OperationKind.UPDATE, (StepName.REBOOT_CHECK | StepName.REBOOT):
             findings = replace(failed.findings, reboot_ordered_at=None)
@@ -44,11 +46,21 @@ def resuming(failed: Operation, new: Operation) -> Operation:
             return new
 
 
+_STEP_OF = {
+    "apply": StepName.APPLY,
+    "repair": StepName.PREFLIGHT,
+    "compose": StepName.COMPOSE,
+    "rollback": StepName.ROLLBACK,
+}
+"""Which step a job belongs to, by its kind. What only prepares a change is begun anew."""
+
+
 def _going_on(failed: Operation, new: Operation, step: StepName) -> Operation:
     return replace(
         new,
         resumes=failed.id,
         resume_at=step,
+        order=failed.order,
         findings=failed.findings,
         update=failed.update,
         epoch=failed.epoch + 1,

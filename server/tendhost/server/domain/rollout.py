@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tendhost.server.domain.scope import UpdateScope
 from tendhost.server.domain.selection import HostFilter
 
 
@@ -48,6 +49,8 @@ class RolloutSpec:
     batch_size: int = 2
     delay_between_batches: timedelta = timedelta(seconds=30)
     dry_run: bool = False
+    scope: UpdateScope | None = None
+    """None: what each host's policy says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

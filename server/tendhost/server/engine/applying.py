@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from tendhost.server.domain.errors import Interrupted, PackageFailed
+from tendhost.server.domain.inventory import PackageChange
 from tendhost.server.domain.operation import Operation
 from tendhost.server.engine.following import Ended, Following, carry_out, clean_up
 from tendhost.server.engine.translate import upgrade_error
@@ -12,6 +13,8 @@ from tendhost.server.packages.package_manager import PackageManager, Transaction
 
 UPGRADE = "apply"
 REPAIR = "repair"
+DOWNLOAD = "download"
+ROLLBACK = "rollback"
 """The kinds of jobs."""
 
 
@@ -26,20 +29,21 @@ class Applied:
     """Whether the error may pass by itself; the transaction had then not begun to change anything."""
 
 
-async def apply_upgrade(
+async def transact(
     following: Following,
     operation: Operation,
     manager: PackageManager,
     transaction: Transaction,
     *,
+    kind: str = UPGRADE,
     limit: timedelta,
 ) -> Applied:
-    """Upgrade the host's packages. Raises what carry_out raises.
+    """Perform a package transaction as a job of `kind`. Raises what carry_out raises.
 
     A package manager that was killed under the job is Interrupted, too.
     """
     command = manager.upgrade_command(transaction)
-    ended = await carry_out(following, operation, UPGRADE, command, limit=limit, manager=manager)
+    ended = await carry_out(following, operation, kind, command, limit=limit, told_by=manager)
     host = following.host.name
     kept = manager.kept_conffiles(ended.output)
     detail = "the package manager is done"
@@ -49,7 +53,7 @@ async def apply_upgrade(
     if failure is None:
         return Applied(detail=detail, kept_conffiles=kept, error=None)
     if failure.interrupted:
-        raise Interrupted(host=host, step=UPGRADE, cause=failure.reason)
+        raise Interrupted(host=host, step=kind, cause=failure.reason)
     error = upgrade_error(host, failure, ended.exit_status)
     return Applied(detail=detail, kept_conffiles=kept, error=error, transient=failure.transient)
 
@@ -71,8 +75,22 @@ async def repair(
     return manager.failure(ended.exit_status, ended.output)
 
 
+async def restore(
+    following: Following,
+    operation: Operation,
+    manager: PackageManager,
+    changes: tuple[PackageChange, ...],
+    *,
+    limit: timedelta,
+) -> Failure | None:
+    """Take changes of packages back; why that failed, or None. Raises what carry_out raises."""
+    command = manager.restore_command(changes)
+    ended = await carry_out(following, operation, ROLLBACK, command, limit=limit, told_by=manager)
+    return manager.failure(ended.exit_status, ended.output)
+
+
 async def _repair(
     following: Following, operation: Operation, manager: PackageManager, limit: timedelta
 ) -> Ended:
     command = manager.repair_command()
-    return await carry_out(following, operation, REPAIR, command, limit=limit, manager=manager)
+    return await carry_out(following, operation, REPAIR, command, limit=limit, told_by=manager)

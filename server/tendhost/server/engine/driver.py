@@ -23,16 +23,8 @@ from tendhost.server.domain.errors import (
 )
 from tendhost.server.domain.events import EventBody, UpdateProgress
 from tendhost.server.domain.host import Problem
-from tendhost.server.domain.operation import (
-    BEFORE_A_CHANGE,
-    Findings,
-    JobRecord,
-    Operation,
-    Outcome,
-    StepName,
-    has_applied,
-    next_step,
-)
+from tendhost.server.domain.operation import Findings, JobRecord, Operation, Outcome, StepName
+from tendhost.server.domain.sequence import BEFORE_A_CHANGE, has_changed, next_step
 from tendhost.server.engine.calls import Call, Replayed
 from tendhost.server.engine.session import Session
 from tendhost.server.engine.slots import Slot
@@ -246,7 +238,7 @@ class Driver:
 
         A preflight may be repairing the host, which is not to be left in the middle.
         """
-        looks_only = step in (StepName.CONNECT, StepName.LIST) and not has_applied(self.operation)
+        looks_only = step in (StepName.CONNECT, StepName.LIST) and not has_changed(self.operation)
         if self._overdue_at is None or not looks_only:
             return None
         return max(0.0, (self._overdue_at - self._clock.elapsed()).total_seconds())
@@ -268,7 +260,7 @@ class Driver:
     def _is_waited_for(self, outcome: Outcome) -> bool:
         """Whether a host that was changed went out of sight, and not for too long yet."""
         operation = self.operation
-        changed = has_applied(operation) or operation.resume_at is not None
+        changed = has_changed(operation) or operation.resume_at is not None
         lost = (Unreachable.reason, LinkLost.reason)
         if not changed or outcome.problem is None or outcome.problem.reason not in lost:
             return False
@@ -285,7 +277,7 @@ class Driver:
         # Nothing of it is trusted any more, and nobody else waits for this operation's place.
         await self._session.close()
         await self._slot.lent(self._paused(pause), doubtful=step is StepName.CONNECT)
-        untouched = step in BEFORE_A_CHANGE and not has_applied(self.operation)
+        untouched = step in BEFORE_A_CHANGE and not has_changed(self.operation)
         if self.operation.cancel_requested_by and untouched:
             await self._end_step(replace(outcome, given_up=True))
 

@@ -12,7 +12,8 @@ from tendhost.server.engine.registry import Registry
 from tendhost.server.engine.restoring import settle_restoration
 from tendhost.server.engine.retention import Retention, prune_forever
 from tendhost.server.engine.rollouts import Rollouts
-from tendhost.server.engine.steps import Performer, StepSettings
+from tendhost.server.engine.stage import StepSettings
+from tendhost.server.engine.steps import Performer
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocol import Store
 

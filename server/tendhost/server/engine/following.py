@@ -23,8 +23,7 @@ from tendhost.server.domain.operation import JobRecord, Operation
 from tendhost.server.engine.journal import Journal
 from tendhost.server.engine.session import Session
 from tendhost.server.failpoints import reached
-from tendhost.server.packages.package_manager import PackageManager
-from tendhost.server.packages.progress import Progress
+from tendhost.server.packages.progress import Progress, TellsProgress
 from tendhost.server.remote import job as jobs
 from tendhost.server.remote.job import OVERDUE, UNRECORDED, Job, JobState, Position, Report
 from tendhost.server.remote.protocol import Remote
@@ -80,11 +79,11 @@ async def carry_out(
     command: str,
     *,
     limit: timedelta,
-    manager: PackageManager,
+    told_by: TellsProgress,
 ) -> Ended:
     """Run `command` on the host as a job of `kind`; go on with the one that is under way, if any.
 
-    Its progress is told as `manager` understands it.
+    Its progress is what `told_by` makes of what it prints.
 
     Raises Interrupted (it was killed, or the host went down under it), WorkTimeout (it took longer
     than `limit`), HostGone, JobRefused, HostKeyChanged, KeyUnusable, Superseded.
@@ -102,7 +101,7 @@ async def carry_out(
             operation.id, offset=record.log_start + skipped, limit=REMEMBERED
         )
     job = _job(following.host, operation, record, command, limit)
-    return await _Follower(following, job, record, said, manager, fresh=fresh).to_the_end()
+    return await _Follower(following, job, record, said, told_by, fresh=fresh).to_the_end()
 
 
 def under_way(operation: Operation, kind: str) -> JobRecord | None:
@@ -158,7 +157,7 @@ class _Follower:
         job: Job,
         record: JobRecord,
         said: bytes,
-        manager: PackageManager,
+        told_by: TellsProgress,
         *,
         fresh: bool,
     ) -> None:
@@ -167,8 +166,8 @@ class _Follower:
         self._record = record
         self._never_seen = fresh
         self._output = bytearray(said)
-        self._parser = manager.progress_parser()
-        self._progress_in_log = manager.progress_in_log
+        self._parser = told_by.progress_parser()
+        self._progress_in_log = told_by.progress_in_log
         self._last_step = ("", "")
         self._position = Position(log=record.log_read, status=record.status_read)
         self._heard = following.clock.elapsed()

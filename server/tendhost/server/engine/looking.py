@@ -1,11 +1,13 @@
 """Looking at a host over an open connection: run one script, understand the answer, change nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from tendhost.server.domain.errors import InventoryFailed
-from tendhost.server.domain.inventory import Observation
+from tendhost.server.domain.inventory import Observation, Reboot
+from tendhost.server.domain.scope import UpdateScope, narrowed
 from tendhost.server.engine.translate import work_error
 from tendhost.server.packages.boot import Boot, boot_script, parse_boot
 from tendhost.server.packages.errors import PackageError
@@ -17,7 +19,15 @@ from tendhost.server.packages.query import (
     preflight_script,
     query_script,
 )
-from tendhost.server.packages.units import UnitHealth, parse_units, units_script
+from tendhost.server.packages.snapshots import SnapshotMade, parse_snapshot, snapshot_script
+from tendhost.server.packages.units import (
+    Restarted,
+    UnitHealth,
+    parse_restart,
+    parse_units,
+    restart_script,
+    units_script,
+)
 from tendhost.server.remote.protocol import Remote
 
 SHORT = timedelta(seconds=60)
@@ -60,9 +70,31 @@ async def boot(remote: Remote, host: str) -> Boot:
     return await _asked(remote, host, boot_script(), parse_boot, timeout=SHORT)
 
 
-def observation(result: QueryResult) -> Observation:
-    """What a query learnt, as the domain keeps it."""
-    return Observation(inventory=result.inventory, pending=result.pending, reboot=result.reboot)
+async def restart(
+    remote: Remote, host: str, services: Sequence[str], *, timeout: timedelta
+) -> Restarted:
+    """Restart services, as far as they can be. Raises WorkError."""
+    return await _asked(
+        remote,
+        host,
+        restart_script(services),
+        lambda output: parse_restart(output, services),
+        timeout=timeout,
+    )
+
+
+async def snapshot(
+    remote: Remote, host: str, operation: str, *, timeout: timedelta
+) -> SnapshotMade:
+    """Make the snapshot of an operation, or find it made. Raises WorkError."""
+    script = snapshot_script(operation)
+    return await _asked(remote, host, script, parse_snapshot, timeout=timeout)
+
+
+def observation(result: QueryResult, *, scope: UpdateScope, reboot: Reboot) -> Observation:
+    """What a query learnt, as the domain keeps it: `scope` and `reboot` are what policy makes of it."""
+    pending = replace(result.pending, packages=narrowed(result.pending.packages, scope))
+    return Observation(inventory=result.inventory, pending=pending, reboot=reboot)
 
 
 async def _asked(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
+from tendhost.server.domain.agreement import agreed_with, agreed_with_pending
 from tendhost.server.domain.backoff import Backoff
 from tendhost.server.domain.course import Course, queued, refused, started
 from tendhost.server.domain.errors import (
@@ -14,13 +15,16 @@ from tendhost.server.domain.errors import (
     HostHasFailed,
     HostNotFound,
     InvalidTransition,
+    InventoryNotFound,
     OperationNotCancellable,
+    PlanUnusable,
+    RebootNotAllowed,
     RequestError,
     StoreUnavailable,
     Unreachable,
 )
-from tendhost.server.domain.host import Host, Problem
-from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
+from tendhost.server.domain.host import LOCAL, Host, Problem
+from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus, Order
 from tendhost.server.domain.resumption import resuming
 from tendhost.server.engine.calls import Call, carried_out
 from tendhost.server.engine.driver import Driver
@@ -50,6 +54,9 @@ class Work:
     host: str
     kind: OperationKind
     dry_run: bool = False
+    order: Order = Order()
+    plan: str = ""
+    """The dry run whose plan is to be carried out; empty: none."""
     queue: bool = False
     """Wait for the operation that the host is busy with, instead of being refused."""
 
@@ -110,6 +117,9 @@ class Operations:
     async def start(self, work: Work, call: Call[Operation]) -> Operation:
         """Begin `work`, or queue it. Raises HostNotFound, HostBusy, HostHasFailed, Replayed."""
         host = await self._store.host(work.host)
+        if work.kind is OperationKind.REBOOT and host.config.address == LOCAL:
+            _require_named(host)
+        work = replace(work, order=await self._agreed(work))
         course = await self._begun(self.new(work, by=call.principal), host, queue=work.queue)
         change = self.change_of(course, host)
         change = replace(
@@ -141,6 +151,7 @@ class Operations:
             host=name,
             kind=former.kind if former else OperationKind.QUERY,
             dry_run=former.dry_run if former else False,
+            order=former.order if former else Order(),
         )
         operation = self.new(work, by=call.principal)
         if former is not None:
@@ -211,6 +222,7 @@ class Operations:
             created_by=by,
             rollout=rollout,
             dry_run=work.dry_run,
+            order=work.order,
             time_limit=self._settings.time_limit,
         )
 
@@ -264,6 +276,20 @@ class Operations:
         await asyncio.gather(*self._running, return_exceptions=True)
 
     # --- inside -----------------------------------------------------------------------------------
+
+    async def _agreed(self, work: Work) -> Order:
+        """The order with the plan that was agreed to. Raises OperationNotFound, PlanUnusable."""
+        if work.plan:
+            former = await self._store.operation(work.plan)
+            return agreed_with(former, work.order, host=work.host)
+        if work.order.exact:
+            try:
+                record = await self._store.inventory(work.host)
+            except InventoryNotFound:
+                problem = "it was never queried"
+                raise PlanUnusable(host=work.host, operation="", problem=problem) from None
+            return agreed_with_pending(record.pending, work.order, host=work.host)
+        return work.order
 
     async def _begun(self, operation: Operation, host: Host, *, queue: bool) -> Course:
         running = await self._store.running_operation(host.name)
@@ -337,6 +363,12 @@ class Operations:
         except Conflict:
             return
         self._when_ended(failed)
+
+
+def _require_named(host: Host) -> None:
+    """Raise RebootNotAllowed unless the policy of the server's own machine names its reboots."""
+    if not host.config.may_reboot:
+        raise RebootNotAllowed(host=host.name)
 
 
 def _unreachable(host: Host) -> bool:

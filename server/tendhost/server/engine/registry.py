@@ -40,6 +40,14 @@ RECONFIGURABLE = (
     "policy.auto_reboot",
     "policy.maintenance_window",
     "policy.after_interruption",
+    "policy.scope",
+    "policy.restart_services",
+    "policy.snapshots",
+    "policy.rollback",
+    "compose_version",
+    "pull_before_update",
+    "compose_health_timeout",
+    "compose_prune",
 )
 """The paths that an update mask may hold."""
 
@@ -181,20 +189,13 @@ def merged(config: HostConfig, wanted: Reconfiguration) -> HostConfig:
     """`config` with the masked fields, all of them RECONFIGURABLE, taken from `wanted`."""
     new = wanted.config
     for path in wanted.mask:
-        match path:
-            case "policy.auto_reboot":
-                policy = replace(config.policy, auto_reboot=new.policy.auto_reboot)
-                config = replace(config, policy=policy)
-            case "policy.maintenance_window":
-                window = new.policy.maintenance_window
-                config = replace(config, policy=replace(config.policy, maintenance_window=window))
-            case "policy.after_interruption":
-                wish = new.policy.after_interruption
-                config = replace(config, policy=replace(config.policy, after_interruption=wish))
-            case "addr":
-                config = replace(config, address=new.address)
-            case _:
-                config = replace(config, **{path: getattr(new, path)})
+        part, _, field = path.partition(".")
+        if field:
+            changed = replace(config.policy, **{field: getattr(new.policy, field)})
+            config = replace(config, policy=changed)
+        else:
+            name = "address" if part == "addr" else part
+            config = replace(config, **{name: getattr(new, name)})
     return config
 
 

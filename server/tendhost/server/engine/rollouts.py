@@ -22,7 +22,7 @@ from tendhost.server.domain.errors import (
     StoreUnavailable,
 )
 from tendhost.server.domain.events import Event, RolloutChanged
-from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
+from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus, Order
 from tendhost.server.domain.rollout import (
     Member,
     MemberStatus,
@@ -247,7 +247,11 @@ class Rollouts:
 
     async def _start_member(self, rollout: Rollout, member: Member) -> Rollout:
         work = Work(
-            host=member.host, kind=OperationKind.UPDATE, dry_run=rollout.spec.dry_run, queue=True
+            host=member.host,
+            kind=OperationKind.UPDATE,
+            dry_run=rollout.spec.dry_run,
+            order=Order(scope=rollout.spec.scope),
+            queue=True,
         )
         operation = self._operations.new(work, by=rollout.created_by, rollout=rollout.id)
         try:

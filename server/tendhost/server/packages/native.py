@@ -34,6 +34,10 @@ disk() {
   do [ -d $d ] && set -- "$@" $d; done
   echo "$@"; df -Pk "$@"
 }
+kernel_size() {
+  find /boot -maxdepth 1 -type f -name "*$(uname -r)*" -exec ls -ln {} + |
+    awk '{ sum += $5 } END { print sum + 0 }'
+}
 part os_release os_release; release=$out
 part uname uname -rvm
 part boot boot
@@ -41,6 +45,7 @@ part privilege privilege; privileged=$rc
 part container container; contained=$out
 part virtualization virtualization
 part disk disk
+case $out in *'% /boot'*) part kernel_size kernel_size ;; esac
 """.strip()
 """The parts that every script begins with. They set `release` (os-release(5)), `privileged`
 (0: yes) and `contained`; `as_root` runs a command as root."""
@@ -80,6 +85,8 @@ class NativeFacts:
     privilege_words: str
     """What sudo said where it refused."""
     disks: tuple[DiskSpace, ...]
+    kernel_bytes: int = 0
+    """What the running kernel's files take of /boot, where that is a file system of its own."""
     ids: tuple[str, ...] = ()
     """ID of os-release(5), and then what ID_LIKE names."""
     concluded: tuple[str, ...] = ()
@@ -138,6 +145,7 @@ def parse_facts(parts: Mapping[str, Part]) -> NativeFacts:
         privilege=privilege,
         user=user,
         privilege_words=parts["privilege"].words,
+        kernel_bytes=_parse_kernel_size(parts.get("kernel_size")),
         concluded=_concluded(system),
         ids=(release.get("ID", ""), *release.get("ID_LIKE", "").split()),
         disks=_parse_disk(parts["disk"].stdout),
@@ -179,6 +187,10 @@ def _concluded(system: SystemFacts) -> tuple[str, ...]:
     if system.init:
         found.append(f"init {system.init}: the name of process 1")
     return tuple(found)
+
+
+def _parse_kernel_size(part: Part | None) -> int:
+    return int(part.stdout) if part is not None and part.stdout.isdecimal() else 0
 
 
 def _init_name(text: str) -> str:

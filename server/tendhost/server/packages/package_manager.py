@@ -15,7 +15,7 @@ from tendhost.server.domain.inventory import PackageChange, Pending, PendingPack
 from tendhost.server.packages.errors import PackageError
 from tendhost.server.packages.failures import Failure
 from tendhost.server.packages.native import NativeFacts
-from tendhost.server.packages.progress import ProgressParser
+from tendhost.server.packages.progress import TellsProgress
 from tendhost.server.packages.script import Part
 
 
@@ -75,7 +75,7 @@ class PackageReport:
     problems: tuple[PackageError, ...] = ()
 
 
-class PackageManager(Protocol):
+class PackageManager(TellsProgress, Protocol):
     """One package manager. Whatever takes output of a host raises ParseFailed, and never guesses."""
 
     @property
@@ -96,11 +96,6 @@ class PackageManager(Protocol):
     @property
     def cache(self) -> str:
         """The folder into which packages are downloaded."""
-        ...
-
-    @property
-    def progress_in_log(self) -> bool:
-        """Whether progress is read from the job's standard error; else it is its standard output."""
         ...
 
     def query_lines(self, *, refresh: bool, lock_timeout: timedelta) -> str:
@@ -145,10 +140,6 @@ class PackageManager(Protocol):
 
     def restore_command(self, changes: tuple[PackageChange, ...]) -> str:
         """The command line for sh that takes these changes back, as one transaction where it can."""
-        ...
-
-    def progress_parser(self) -> ProgressParser:
-        """A fresh parser of what `upgrade_command` prints."""
         ...
 
     def failure(self, exit_status: int, output: str) -> Failure | None:

@@ -42,3 +42,16 @@ class ProgressParser(Protocol):
     def feed(self, data: bytes) -> list[Progress]:
         """The progress that `data` completes. Lines of other kinds are passed over."""
         ...
+
+
+class TellsProgress(Protocol):
+    """Whose command a job runs."""
+
+    @property
+    def progress_in_log(self) -> bool:
+        """Whether progress is read from the job's standard error; else it is its standard output."""
+        ...
+
+    def progress_parser(self) -> ProgressParser:
+        """A fresh parser of that."""
+        ...

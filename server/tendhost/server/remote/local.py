@@ -8,10 +8,11 @@ from contextlib import suppress
 from datetime import timedelta
 
 from tendhost.server.domain.errors import LinkLost, WorkTimeout
+from tendhost.server.domain.host import LOCAL
 from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.protocol import Remote, Target
 
-ADDRESS = "local"
+ADDRESS = LOCAL
 """The address that means this machine; it is its host key, too."""
 
 

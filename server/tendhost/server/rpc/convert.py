@@ -10,21 +10,28 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tendhost.server.domain import events as domain_events
+from tendhost.server.domain.compose import ProjectChange, ProjectOutcome
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import (
+    COMPOSE_HEALTH_TIMEOUT,
     AfterInterruption,
+    ComposeVersion,
     Failure,
     Host,
     HostConfig,
     HostStatus,
     Policy,
     Problem,
+    RestartServices,
+    Rollback,
+    Snapshots,
 )
 from tendhost.server.domain.inventory import (
     PackageChange,
     PendingPackage,
     Reboot,
     RebootNeed,
+    Severity,
     SystemFacts,
     Withheld,
 )
@@ -46,6 +53,7 @@ from tendhost.server.domain.rollout import (
     RolloutSpec,
     RolloutStatus,
 )
+from tendhost.server.domain.scope import UpdateScope, wanted
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.states import HostState
 from tendhost.server.domain.window import MaintenanceWindow, Weekday
@@ -65,6 +73,15 @@ def _numbers(kind: type[E], wire: Any) -> Mapping[E, Any]:
 _HOST_STATE = _numbers(HostState, host_pb2.HostState)
 _AFTER_INTERRUPTION = _numbers(AfterInterruption, host_pb2.AfterInterruption)
 _AFTER_INTERRUPTION_OF = {number: word for word, number in _AFTER_INTERRUPTION.items()}
+_COMPOSE_VERSION = _numbers(ComposeVersion, host_pb2.ComposeVersion)
+_COMPOSE_VERSION_OF = {number: word for word, number in _COMPOSE_VERSION.items()}
+_RESTART_SERVICES = _numbers(RestartServices, host_pb2.RestartServices)
+_RESTART_SERVICES_OF = {number: word for word, number in _RESTART_SERVICES.items()}
+_SNAPSHOTS = _numbers(Snapshots, host_pb2.Snapshots)
+_SNAPSHOTS_OF = {number: word for word, number in _SNAPSHOTS.items()}
+_ROLLBACK = _numbers(Rollback, host_pb2.Rollback)
+_ROLLBACK_OF = {number: word for word, number in _ROLLBACK.items()}
+_PROJECT_OUTCOME = _numbers(ProjectOutcome, operation_pb2.ProjectOutcome)
 _REBOOT_NEED = _numbers(RebootNeed, host_pb2.RebootNeed)
 _OPERATION_KIND = _numbers(OperationKind, operation_pb2.OperationKind)
 _OPERATION_STATUS = _numbers(OperationStatus, operation_pb2.OperationStatus)
@@ -77,6 +94,14 @@ _WITHHELD: Mapping[Withheld, Any] = {
     Withheld.HELD: host_pb2.WITHHELD_HELD,
     Withheld.KEPT_BACK: host_pb2.WITHHELD_KEPT_BACK,
     Withheld.PHASED: host_pb2.WITHHELD_PHASED,
+    Withheld.EXCLUDED: host_pb2.WITHHELD_EXCLUDED,
+}
+SEVERITY: Mapping[Severity, Any] = {
+    Severity.UNKNOWN: host_pb2.SEVERITY_UNSPECIFIED,
+    Severity.LOW: host_pb2.SEVERITY_LOW,
+    Severity.MODERATE: host_pb2.SEVERITY_MODERATE,
+    Severity.IMPORTANT: host_pb2.SEVERITY_IMPORTANT,
+    Severity.CRITICAL: host_pb2.SEVERITY_CRITICAL,
 }
 _WEEKDAY = {day: host_pb2.Weekday.Value(f"WEEKDAY_{day.name}") for day in Weekday}
 _STATE_OF = {number: state for state, number in _HOST_STATE.items()}
@@ -91,6 +116,12 @@ def timestamp(at: datetime | None) -> Timestamp | None:
     # By hand: Timestamp.FromDatetime costs five times as much, and every event carries one.
     since = at - _EPOCH
     return Timestamp(seconds=since.days * 86400 + since.seconds, nanos=since.microseconds * 1000)
+
+
+def _duration(span: timedelta) -> Duration:
+    message = Duration()
+    message.FromTimedelta(span)
+    return message
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -108,10 +139,22 @@ def host_config(message: host_pb2.HostConfig) -> HostConfig:
         user=message.user or "root",
         ssh_key=message.ssh_key,
         compose_paths=tuple(message.compose_paths),
+        compose_version=_COMPOSE_VERSION_OF.get(message.compose_version, ComposeVersion.AUTO),
+        pull_before_update=_given(message, "pull_before_update", default=True),
+        compose_health_timeout=(
+            message.compose_health_timeout.ToTimedelta()
+            if message.HasField("compose_health_timeout")
+            else COMPOSE_HEALTH_TIMEOUT
+        ),
+        compose_prune=message.compose_prune,
         tags=tuple(sorted(message.tags)),
         groups=tuple(sorted(message.groups)),
         policy=_policy(message.policy),
     )
+
+
+def _given(message: Any, field: str, *, default: bool) -> bool:
+    return bool(getattr(message, field)) if message.HasField(field) else default
 
 
 def _policy(message: host_pb2.Policy) -> Policy:
@@ -123,13 +166,39 @@ def _policy(message: host_pb2.Policy) -> Policy:
             days=frozenset(Weekday(day) for day in message.maintenance_window.days),
             time_zone=message.maintenance_window.time_zone or "UTC",
         )
-    auto_reboot = message.auto_reboot if message.HasField("auto_reboot") else True
     return Policy(
-        auto_reboot=auto_reboot,
+        auto_reboot=message.auto_reboot if message.HasField("auto_reboot") else None,
         maintenance_window=window,
         after_interruption=_AFTER_INTERRUPTION_OF.get(
             message.after_interruption, AfterInterruption.UPGRADE
         ),
+        scope=update_scope(message.scope),
+        restart_services=_RESTART_SERVICES_OF.get(message.restart_services, RestartServices.NEVER),
+        snapshots=_SNAPSHOTS_OF.get(message.snapshots, Snapshots.NEVER),
+        rollback=_ROLLBACK_OF.get(message.rollback, Rollback.NEVER),
+    )
+
+
+def update_scope(message: host_pb2.UpdateScope) -> UpdateScope:
+    """A validated scope."""
+    return UpdateScope(
+        security_only=message.security_only,
+        include=tuple(message.include),
+        exclude=tuple(message.exclude),
+        allow_removals=message.allow_removals,
+        autoremove=message.autoremove,
+        download_first=message.download_first,
+    )
+
+
+def _scope_message(scope: UpdateScope) -> host_pb2.UpdateScope:
+    return host_pb2.UpdateScope(
+        security_only=scope.security_only,
+        include=scope.include,
+        exclude=scope.exclude,
+        allow_removals=scope.allow_removals,
+        autoremove=scope.autoremove,
+        download_first=scope.download_first,
     )
 
 
@@ -157,6 +226,7 @@ def rollout_spec(message: rollout_pb2.RolloutSpec) -> RolloutSpec:
             exclude_hosts=tuple(asked.exclude_hosts),
         ),
         dry_run=message.dry_run,
+        scope=update_scope(message.scope) if message.HasField("scope") else None,
     )
     if message.HasField("batch_size"):
         spec = replace(spec, batch_size=message.batch_size)
@@ -191,9 +261,14 @@ def host_message(host: Host) -> host_pb2.Host:
 
 def _config_message(config: HostConfig) -> host_pb2.HostConfig:
     policy = host_pb2.Policy(
-        auto_reboot=config.policy.auto_reboot,
+        auto_reboot=config.may_reboot,
         after_interruption=_AFTER_INTERRUPTION[config.policy.after_interruption],
+        restart_services=_RESTART_SERVICES[config.policy.restart_services],
+        snapshots=_SNAPSHOTS[config.policy.snapshots],
+        rollback=_ROLLBACK[config.policy.rollback],
     )
+    if config.policy.scope != UpdateScope():
+        policy.scope.CopyFrom(_scope_message(config.policy.scope))
     window = config.policy.maintenance_window
     if window is not None:
         policy.maintenance_window.CopyFrom(
@@ -211,6 +286,10 @@ def _config_message(config: HostConfig) -> host_pb2.HostConfig:
         user=config.user,
         ssh_key=config.ssh_key,
         compose_paths=config.compose_paths,
+        compose_version=_COMPOSE_VERSION[config.compose_version],
+        pull_before_update=config.pull_before_update,
+        compose_health_timeout=_duration(config.compose_health_timeout),
+        compose_prune=config.compose_prune,
         tags=config.tags,
         groups=config.groups,
         policy=policy,
@@ -287,6 +366,9 @@ def _system_message(system: SystemFacts) -> host_pb2.SystemFacts:
         boot_id=system.boot_id,
         package_manager=system.package_manager,
         container=system.container,
+        init=system.init,
+        virtualization=system.virtualization,
+        concluded=system.concluded,
     )
     if system.uptime is not None:
         message.uptime.FromTimedelta(system.uptime)
@@ -302,6 +384,15 @@ def _pending_message(package: PendingPackage) -> host_pb2.PendingPackage:
         origin=package.origin,
         security=package.security,
         withheld=_WITHHELD[package.withheld],
+        advisories=[
+            host_pb2.Advisory(
+                id=advisory.id,
+                security=advisory.security,
+                severity=SEVERITY[advisory.severity],
+                cves=advisory.cves,
+            )
+            for advisory in package.advisories
+        ],
     )
 
 
@@ -347,7 +438,7 @@ def _update_message(
 ) -> operation_pb2.UpdateResult | None:
     if result is None:
         return None
-    changes = planned_changes(result) if dry_run else result.changes
+    changes = _planned_changes(result) if dry_run else result.changes
     return operation_pb2.UpdateResult(
         success=result.success,
         upgraded_count=0 if dry_run else len(result.changes),
@@ -361,17 +452,35 @@ def _update_message(
         rebooted=result.rebooted,
         withheld=[_pending_message(p) for p in result.planned if p.withheld is not Withheld.NO],
         kept_conffiles=result.kept_conffiles,
+        differences=result.differences,
+        download_bytes=result.download_bytes,
+        snapshot=result.snapshot,
+        projects=[_project_message(project) for project in result.projects],
+        restarted_services=result.restarted,
+        rolled_back=result.rolled_back,
     )
 
 
-def planned_changes(result: UpdateResult) -> tuple[PackageChange, ...]:
+def _planned_changes(result: UpdateResult) -> tuple[PackageChange, ...]:
     """What the update that was only tried would change."""
-    return tuple(
-        PackageChange(
-            name=package.name, from_version=package.from_version, to_version=package.to_version
-        )
-        for package in result.planned
-        if package.withheld is Withheld.NO
+    removed = (
+        PackageChange(name=name, from_version=version, to_version="")
+        for name, version in result.planned_removals
+    )
+    return (*wanted(result.planned), *removed)
+
+
+def _project_message(project: ProjectChange) -> operation_pb2.ProjectChange:
+    return operation_pb2.ProjectChange(
+        path=project.path,
+        outcome=_PROJECT_OUTCOME[project.outcome],
+        problem=project.problem,
+        services=[
+            operation_pb2.ServiceChange(
+                service=s.service, image=s.image, before=s.before, after=s.after
+            )
+            for s in project.services
+        ],
     )
 
 
@@ -397,6 +506,7 @@ def rollout_message(rollout: Rollout) -> rollout_pb2.Rollout:
                 exclude_hosts=spec.filter.exclude_hosts,
             ),
             dry_run=spec.dry_run,
+            scope=_scope_message(spec.scope) if spec.scope is not None else None,
         ),
         status=_ROLLOUT_STATUS[rollout.status],
         progress=_progress_message(rollout.progress),
@@ -463,12 +573,6 @@ def _operation_changed(body: domain_events.OperationChanged) -> event_pb2.Operat
         step=_STEP_NAME[body.step] if body.step else operation_pb2.STEP_NAME_UNSPECIFIED,
         message=body.message,
     )
-
-
-def _duration(span: timedelta) -> Duration:
-    message = Duration()
-    message.FromTimedelta(span)
-    return message
 
 
 def _step_retried(body: domain_events.StepRetried) -> event_pb2.StepRetried:

@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
-from tendhost.server.domain.errors import InvalidArgument
+from tendhost.server.domain.errors import InvalidArgument, NotImplementedYet
 from tendhost.server.domain.host import Host
-from tendhost.server.domain.operation import Operation, OperationKind
+from tendhost.server.domain.operation import Operation, OperationKind, Order
 from tendhost.server.engine.engine import Engine
 from tendhost.server.engine.operations import Retried, Work
 from tendhost.server.engine.registry import Reconfiguration, Removed, unknown_paths
@@ -18,9 +18,11 @@ from tendhost.server.rpc.convert import (
     host_message,
     inventory_message,
     operation_message,
+    update_scope,
 )
 from tendhost.server.rpc.interceptor import call, violations_of
 from tendhost.server.rpc.paging import page_size, position, token
+from tendhost.server.rpc.pending import list_pending
 from tendhost.v1 import host_service_pb2 as pb
 from tendhost.v1 import host_service_pb2_grpc
 from tendhost.v1.host_pb2 import HostConfig
@@ -92,6 +94,16 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
         record = await self._store.inventory(request.name)
         return pb.GetInventoryResponse(inventory=inventory_message(record))
 
+    async def ListPendingUpdates(
+        self, request: pb.ListPendingUpdatesRequest, context: Any
+    ) -> pb.ListPendingUpdatesResponse:
+        return await list_pending(self._store, request)
+
+    async def RunOsquery(
+        self, request: pb.RunOsqueryRequest, context: Any
+    ) -> pb.RunOsqueryResponse:
+        raise NotImplementedYet(what="RunOsquery")
+
     async def QueryInventory(
         self, request: pb.QueryInventoryRequest, context: Any
     ) -> pb.QueryInventoryResponse:
@@ -106,6 +118,12 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
             host=request.name,
             kind=OperationKind.UPDATE,
             dry_run=request.dry_run,
+            order=Order(
+                scope=update_scope(request.scope) if request.HasField("scope") else None,
+                exact=request.exact,
+                download_only=request.download_only,
+            ),
+            plan=request.plan_operation_id,
             queue=request.queue,
         )
         encode = with_operation(pb.StartUpdateResponse)

@@ -19,7 +19,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE host_groups (name TEXT, host TEXT, PRIMARY KEY (name, host))",
         "CREATE INDEX host_tags_by_host ON host_tags (host)",
         "CREATE INDEX host_groups_by_host ON host_groups (host)",
-        "CREATE TABLE inventories (host TEXT PRIMARY KEY, document TEXT NOT NULL)",
+        """
+        CREATE TABLE inventories (
+            host TEXT PRIMARY KEY,
+            pending TEXT NOT NULL,
+            document TEXT NOT NULL
+        )
+        """,
         """
         CREATE TABLE operations (
             id TEXT PRIMARY KEY,

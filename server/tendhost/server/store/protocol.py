@@ -51,6 +51,14 @@ class InventoryRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostPending:
+    """What is pending on one host; None: it was never queried."""
+
+    host: str
+    pending: Pending | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRecord:
     """A mutation's `request_id`, stored in the mutation's own transaction.
 
@@ -168,6 +176,12 @@ class Store(Protocol):
 
     async def inventory(self, host: str) -> InventoryRecord:
         """Raises HostNotFound, InventoryNotFound."""
+        ...
+
+    async def pending(
+        self, selection: HostFilter, *, after: str = "", limit: int
+    ) -> Page[HostPending]:
+        """What is pending on the hosts whose name follows `after`, ordered by name."""
         ...
 
     async def operation(self, id: str) -> Operation:

@@ -9,6 +9,7 @@ import msgspec
 from tendhost.server.domain import events
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import Host
+from tendhost.server.domain.inventory import Inventory, Pending
 from tendhost.server.domain.operation import Operation
 from tendhost.server.domain.rollout import Member, Rollout
 from tendhost.server.store.protocol import InventoryRecord
@@ -21,7 +22,8 @@ _host = msgspec.json.Decoder(Host)
 _operation = msgspec.json.Decoder(Operation)
 _rollout = msgspec.json.Decoder(Rollout)
 _member = msgspec.json.Decoder(Member)
-_inventory = msgspec.json.Decoder(InventoryRecord)
+_inventory = msgspec.json.Decoder(Inventory)
+_pending = msgspec.json.Decoder(Pending)
 
 _KINDS: Mapping[str, type] = {
     "host_registered": events.HostRegistered,
@@ -43,7 +45,7 @@ _bodies: Mapping[str, msgspec.json.Decoder[Any]] = {
 }
 
 
-def document(value: Host | Operation | Rollout | Member | InventoryRecord) -> str:
+def document(value: Host | Operation | Rollout | Member | Inventory | Pending) -> str:
     """The stored form of a value."""
     return _encoder.encode(value).decode()
 
@@ -73,9 +75,22 @@ def member_of(text: str) -> Member:
     return _member.decode(text)
 
 
-def inventory_of(text: str) -> InventoryRecord:
-    """A stored inventory."""
-    return _inventory.decode(text)
+def inventory_row(record: InventoryRecord) -> tuple[str, str, str]:
+    """The columns of an inventory: what is pending is by itself, for it is read for whole fleets."""
+    return record.host, document(record.pending), document(record.inventory)
+
+
+def inventory_of(host: str, row: tuple[str, str]) -> InventoryRecord:
+    """A stored inventory from its documents."""
+    pending, inventory = row
+    return InventoryRecord(
+        host=host, inventory=_inventory.decode(inventory), pending=_pending.decode(pending)
+    )
+
+
+def pending_of(text: str | None) -> Pending | None:
+    """What is stored as pending; None where nothing is."""
+    return None if text is None else _pending.decode(text)
 
 
 def event_row(event: Event) -> tuple[int, int, str, str, str, str, str]:

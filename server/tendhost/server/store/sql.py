@@ -31,10 +31,10 @@ COUNT_HOSTS = "SELECT count(*) FROM hosts"
 LABEL_TABLES = ("host_tags", "host_groups")
 
 PUT_INVENTORY = """
-    INSERT INTO inventories (host, document) VALUES (?1, ?2)
-    ON CONFLICT (host) DO UPDATE SET document = excluded.document
+    INSERT INTO inventories (host, pending, document) VALUES (?1, ?2, ?3)
+    ON CONFLICT (host) DO UPDATE SET pending = excluded.pending, document = excluded.document
 """
-GET_INVENTORY = "SELECT document FROM inventories WHERE host = ?1"
+GET_INVENTORY = "SELECT pending, document FROM inventories WHERE host = ?1"
 DELETE_INVENTORY = "DELETE FROM inventories WHERE host = ?1"
 
 INSERT_OPERATION = """
@@ -142,6 +142,22 @@ class Where:
 
 def select_hosts(selection: HostFilter, *, after: str, limit: int) -> tuple[str, list[object]]:
     """Hosts that may match: whatever is easy for an index is said here, the rest is for `matches`."""
+    where = _hosts_where(selection, after=after)
+    text = f"SELECT document FROM hosts {where} ORDER BY name LIMIT {limit}"  # noqa: S608
+    return text, where.values
+
+
+def select_pending(selection: HostFilter, *, after: str, limit: int) -> tuple[str, list[object]]:
+    """The hosts of select_hosts, each with what is pending on it."""
+    where = _hosts_where(selection, after=after)
+    text = (
+        "SELECT hosts.document, inventories.pending"  # noqa: S608
+        f" FROM hosts LEFT JOIN inventories ON host = name {where} ORDER BY name LIMIT {limit}"
+    )
+    return text, where.values
+
+
+def _hosts_where(selection: HostFilter, *, after: str) -> Where:
     where = Where()
     where.add("name > {}", after)
     if selection.search:
@@ -159,8 +175,7 @@ def select_hosts(selection: HostFilter, *, after: str, limit: int) -> tuple[str,
             marks = ", ".join("{}" for _ in names)
             within = f"name IN (SELECT host FROM {table} WHERE name IN ({marks}))"  # noqa: S608
             where.add(within, *names)
-    text = f"SELECT document FROM hosts {where} ORDER BY name LIMIT {limit}"  # noqa: S608
-    return text, where.values
+    return where
 
 
 def select_operations(

@@ -33,6 +33,7 @@ from tendhost.server.store.opening import LOG_ID, open_for_reading, open_for_wri
 from tendhost.server.store.protocol import (
     Change,
     Committed,
+    HostPending,
     InventoryRecord,
     LogBounds,
     Page,
@@ -149,11 +150,31 @@ class SqliteStore:
         return await self._read(lambda database: database.execute(text).fetchall())
 
     async def inventory(self, host: str) -> InventoryRecord:
-        text = self._one(sql.GET_INVENTORY, host)
-        if text is None:
+        row = self._row(sql.GET_INVENTORY, host)
+        if row is None:
             await self.host(host)
             raise InventoryNotFound(host=host)
-        return rows.inventory_of(text)
+        return rows.inventory_of(host, row)
+
+    async def pending(
+        self, selection: HostFilter, *, after: str = "", limit: int
+    ) -> Page[HostPending]:
+        def work(database: sqlite3.Connection) -> Page[HostPending]:
+            found: list[HostPending] = []
+            position = after
+            while True:
+                text, values = sql.select_pending(selection, after=position, limit=limit + 1)
+                part = database.execute(text, values).fetchall()
+                for document, pending in part:
+                    host = rows.host_of(document)
+                    position = host.name
+                    if selection.matches(host):
+                        known = rows.pending_of(pending)
+                        found.append(HostPending(host=host.name, pending=known))
+                if len(found) > limit or len(part) <= limit:
+                    return Page(items=tuple(found[:limit]), more=len(found) > limit)
+
+        return await self._read(work)
 
     async def snapshot(self) -> Snapshot:
         def work(database: sqlite3.Connection) -> Snapshot:
@@ -275,9 +296,12 @@ class SqliteStore:
         os.close(self._lock)
 
     def _one(self, text: str, *values: object) -> Any:
-        with self._errors_told():
-            row = self._direct.execute(text, values).fetchone()
+        row = self._row(text, *values)
         return None if row is None else row[0]
+
+    def _row(self, text: str, *values: object) -> Any:
+        with self._errors_told():
+            return self._direct.execute(text, values).fetchone()
 
     async def _all(
         self, text: str, values: Sequence[object], decode: Callable[[str], T]

@@ -49,7 +49,7 @@ def write(database: sqlite3.Connection, change: Change) -> Written:
         place = (member.rollout, member.host, member.batch)
         database.execute(sql.PUT_MEMBER, (*place, rows.document(member)))
     for record in change.inventories:
-        database.execute(sql.PUT_INVENTORY, (record.host, rows.document(record)))
+        database.execute(sql.PUT_INVENTORY, rows.inventory_row(record))
     for chunk in change.log:
         _write_log(database, chunk)
     first = revision - len(change.events) + 1

@@ -1,0 +1,45 @@
+"""The plan that an update is held to: that of a dry run, or what was pending when it was last asked."""
+
+from dataclasses import replace
+
+from tendhost.server.domain.errors import PlanUnusable
+from tendhost.server.domain.inventory import PackageChange, Pending
+from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus, Order
+from tendhost.server.domain.scope import narrowed, wanted
+
+
+def agreed_with(plan: Operation, order: Order, *, host: str) -> Order:
+    """`order`, to be held to the plan of a dry run of `host`. Raises PlanUnusable.
+
+    Its scope is that of the dry run unless the order has its own.
+    """
+    problem = ""
+    if plan.host != host:
+        problem = f"it is about {plan.host}"
+    elif plan.kind is not OperationKind.UPDATE or not plan.dry_run:
+        problem = "it is no dry run of an update"
+    elif plan.status is not OperationStatus.SUCCEEDED or plan.update is None:
+        problem = f"it is {plan.status}"
+    if problem or plan.update is None:
+        raise PlanUnusable(host=host, operation=plan.id, problem=problem)
+    removed = (
+        PackageChange(name=name, from_version=version, to_version="")
+        for name, version in plan.update.planned_removals
+    )
+    return replace(
+        order,
+        scope=order.scope if order.scope is not None else plan.findings.scope,
+        agreed=(*wanted(plan.update.planned), *removed),
+    )
+
+
+def agreed_with_pending(pending: Pending, order: Order, *, host: str) -> Order:
+    """`order`, to be held to what was pending when the host was last queried. Raises PlanUnusable."""
+    if pending.queried_at is None:
+        raise PlanUnusable(
+            host=host, operation="", problem="its pending updates could not be listed"
+        )
+    packages = pending.packages
+    if order.scope is not None:
+        packages = narrowed(packages, order.scope)
+    return replace(order, agreed=wanted(packages))

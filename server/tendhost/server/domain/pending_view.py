@@ -1,0 +1,149 @@
+"""The pending updates of a fleet, put together by package, by advisory or by host. Pure."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tendhost.server.domain.inventory import Advisory, Pending, PendingPackage, Severity, Withheld
+from tendhost.server.domain.scope import matches
+
+MOST_NAMES = 1000
+"""So many hosts and packages an entry names at most; their number is told whatever it is."""
+_RANK = {severity: rank for rank, severity in enumerate(Severity)}
+
+
+class PendingGrouping(StrEnum):
+    """What an entry is about."""
+
+    PACKAGE = "package"
+    """A package and the version that waits."""
+    ADVISORY = "advisory"
+    HOST = "host"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingQuery:
+    """Which pending updates are wanted, and how they are put together."""
+
+    group_by: PendingGrouping = PendingGrouping.PACKAGE
+    security_only: bool = False
+    packages: tuple[str, ...] = ()
+    """Globs of names; empty: all."""
+    fixes: tuple[str, ...] = ()
+    """Ids of advisories and CVEs; empty: all."""
+    withheld: bool = False
+    """Whether also what an update leaves alone is wanted."""
+
+    def wants(self, package: PendingPackage) -> bool:
+        """Whether `package` is wanted."""
+        return (
+            (self.withheld or package.withheld is Withheld.NO)
+            and (not self.security_only or package.security is True)
+            and (not self.packages or matches(package.name, self.packages))
+            and (not self.fixes or any(self.wants_advisory(a) for a in package.advisories))
+        )
+
+    def wants_advisory(self, advisory: Advisory) -> bool:
+        """Whether `advisory` is among the wanted fixes."""
+        fixes = self.fixes
+        return not fixes or advisory.id in fixes or any(cve in fixes for cve in advisory.cves)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingEntry:
+    """A package, an advisory or a host, with what is pending of it."""
+
+    name: str
+    version: str
+    security: bool | None
+    severity: Severity
+    cves: tuple[str, ...]
+    advisories: tuple[str, ...]
+    hosts: tuple[str, ...]
+    packages: tuple[str, ...]
+
+    @property
+    def place(self) -> tuple[int, int, int, str, str]:
+        """Where it stands in the list: security first, then the worst, then the most hosts."""
+        security = {True: 0, None: 1, False: 2}[self.security]
+        return (security, -_RANK[self.severity], -len(self.hosts), self.name, self.version)
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """An entry in the making."""
+
+    security: set[bool | None] = field(default_factory=set)
+    advisories: dict[str, Advisory] = field(default_factory=dict)
+    hosts: set[str] = field(default_factory=set)
+    packages: set[str] = field(default_factory=set)
+
+    def add(self, host: str, package: PendingPackage, advisories: Iterable[Advisory]) -> None:
+        self.hosts.add(host)
+        self.packages.add(package.name)
+        self.security.add(package.security)
+        for advisory in advisories:
+            self.advisories[advisory.id] = advisory
+
+    def entry(self, name: str, version: str) -> PendingEntry:
+        known = self.advisories.values()
+        is_security = True in self.security
+        return PendingEntry(
+            name=name,
+            version=version,
+            security=True if is_security else (None if None in self.security else False),
+            severity=max((a.severity for a in known), key=_RANK.__getitem__, default=_LEAST),
+            cves=tuple(sorted({cve for advisory in known for cve in advisory.cves})),
+            advisories=tuple(sorted(self.advisories)),
+            hosts=tuple(sorted(self.hosts)),
+            packages=tuple(sorted(self.packages)),
+        )
+
+
+_LEAST = Severity.UNKNOWN
+
+
+class PendingView:
+    """Takes the hosts of a fleet one after the other, and then gives the entries."""
+
+    def __init__(self, query: PendingQuery) -> None:
+        self._query = query
+        self._groups: dict[tuple[str, str], _Gathered] = {}
+        self.hosts_unknown = 0
+        """Hosts that were never asked, or whose pending updates could not be listed."""
+        self.hosts_security_unknown = 0
+        """Hosts that have updates of which it is not known whether they are security updates."""
+
+    def add(self, host: str, pending: Pending | None) -> None:
+        """Take what is pending on one host; None: it was never asked."""
+        if pending is None or pending.queried_at is None:
+            self.hosts_unknown += 1
+            return
+        if pending.security_count is None:
+            self.hosts_security_unknown += 1
+        for package in pending.packages:
+            if self._query.wants(package):
+                self._add_package(host, package)
+
+    def _add_package(self, host: str, package: PendingPackage) -> None:
+        wanted = [a for a in package.advisories if self._query.wants_advisory(a)]
+        for key, advisories in self._keys(host, package, wanted):
+            self._groups.setdefault(key, _Gathered()).add(host, package, advisories)
+
+    def _keys(
+        self, host: str, package: PendingPackage, wanted: list[Advisory]
+    ) -> Iterator[tuple[tuple[str, str], list[Advisory]]]:
+        match self._query.group_by:
+            case PendingGrouping.PACKAGE:
+                yield (package.name, package.to_version), wanted
+            case PendingGrouping.HOST:
+                yield (host, ""), wanted
+            case PendingGrouping.ADVISORY:
+                for advisory in wanted:
+                    if advisory.security or not self._query.security_only:
+                        yield (advisory.id, ""), [advisory]
+
+    def entries(self) -> tuple[PendingEntry, ...]:
+        """The entries in their order."""
+        found = (gathered.entry(*key) for key, gathered in self._groups.items())
+        return tuple(sorted(found, key=lambda entry: entry.place))

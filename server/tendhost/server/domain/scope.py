@@ -1,0 +1,134 @@
+"""What an update is to change: the pending packages narrowed down, and compared with an agreed plan."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from tendhost.server.domain.inventory import PackageChange, PendingPackage, Withheld
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateScope:
+    """What of the pending updates is wanted. The default is all that a plain upgrade does.
+
+    Names may hold the globs `*`, `?` and `[…]`; see fnmatch(3).
+    """
+
+    security_only: bool = False
+    """Only what is known to be a security update."""
+    include: tuple[str, ...] = ()
+    """Only these; empty: all."""
+    exclude: tuple[str, ...] = ()
+    """Not these, and nothing that cannot be had without them."""
+    allow_removals: bool = False
+    """Whether a package may be removed so that others can be upgraded."""
+    autoremove: bool = False
+    """Whether what was installed for others only, and is not needed any more, is removed as well."""
+    download_first: bool = False
+    """Whether everything is fetched before anything is changed."""
+
+    @property
+    def narrows(self) -> bool:
+        """Whether it leaves out anything that a plain upgrade would do."""
+        return self.security_only or bool(self.include or self.exclude)
+
+    def wants(self, package: PendingPackage) -> bool:
+        """Whether a package is wanted. One that may or may not be a security update is not one."""
+        return (
+            (not self.security_only or package.security is True)
+            and (not self.include or matches(package.name, self.include))
+            and not matches(package.name, self.exclude)
+        )
+
+    def absent(self, pending: Iterable[PendingPackage]) -> tuple[str, ...]:
+        """Which of the `include` names nothing that is pending matches."""
+        names = [package.name for package in pending]
+        return tuple(g for g in self.include if not any(fnmatchcase(name, g) for name in names))
+
+
+def matches(name: str, globs: Iterable[str]) -> bool:
+    """Whether any of the globs matches the name."""
+    return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def narrowed(pending: Iterable[PendingPackage], scope: UpdateScope) -> tuple[PendingPackage, ...]:
+    """The pending packages, with those that are not wanted withheld as EXCLUDED.
+
+    What would be newly installed follows from what needs it, so it is excluded by name only.
+    """
+    if not scope.narrows:
+        return tuple(pending)
+    return tuple(
+        package if _stays(package, scope) else replace(package, withheld=Withheld.EXCLUDED)
+        for package in pending
+    )
+
+
+def _stays(package: PendingPackage, scope: UpdateScope) -> bool:
+    if package.withheld is not Withheld.NO:
+        return True
+    if not package.from_version:
+        return not (scope.security_only or scope.include or matches(package.name, scope.exclude))
+    return scope.wants(package)
+
+
+def planned(
+    pending: Sequence[PendingPackage], changes: Sequence[PendingPackage]
+) -> tuple[PendingPackage, ...]:
+    """What is pending as a transaction would leave it, ordered by name: `changes` is what it does.
+
+    A pending package that the transaction does not change although nobody excluded it is kept back.
+    """
+    known = {package.name: package for package in pending}
+    done = {change.name: _with_facts(change, known.get(change.name)) for change in changes}
+    left = {
+        name: replace(package, withheld=Withheld.KEPT_BACK)
+        if package.withheld is Withheld.NO
+        else package
+        for name, package in known.items()
+        if name not in done
+    }
+    together = left | done
+    return tuple(together[name] for name in sorted(together))
+
+
+def _with_facts(change: PendingPackage, known: PendingPackage | None) -> PendingPackage:
+    # The listing knows more of a package than the plan does.
+    if known is None or known.to_version != change.to_version:
+        return replace(change, withheld=Withheld.NO)
+    return replace(known, withheld=Withheld.NO)
+
+
+def unwanted(
+    planned: Iterable[PendingPackage], removed: Iterable[tuple[str, str]], scope: UpdateScope
+) -> tuple[str, ...]:
+    """What a transaction would change or remove although the scope excludes it."""
+    names = [package.name for package in planned if package.withheld is Withheld.NO]
+    names += [name for name, _ in removed]
+    return tuple(sorted({name for name in names if matches(name, scope.exclude)}))
+
+
+def wanted(planned: Iterable[PendingPackage]) -> tuple[PackageChange, ...]:
+    """What is to be changed, as changes."""
+    return tuple(
+        PackageChange(name=p.name, from_version=p.from_version, to_version=p.to_version)
+        for p in planned
+        if p.withheld is Withheld.NO
+    )
+
+
+def differences(agreed: Iterable[PackageChange], now: Iterable[PackageChange]) -> tuple[str, ...]:
+    """How what would be done now differs from what was agreed to, one phrase for each package."""
+    before = {change.name: change for change in agreed}
+    after = {change.name: change for change in now}
+    found = []
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if old is None and new is not None:
+            found.append(f"{name} {new.to_version or 'removed'} is new")
+        elif new is None:
+            found.append(f"{name} is not pending any more")
+        elif old is not None and old.to_version != new.to_version:
+            to = new.to_version or "removed"
+            found.append(f"{name} {to} instead of {old.to_version or 'removed'}")
+    return tuple(found)

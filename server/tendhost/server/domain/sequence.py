@@ -1,0 +1,280 @@
+"""Which step of an operation comes next, and what an outcome makes of it.
+
+Pure: the engine asks `next_step`, begins that step with `begun`, performs it, hands the outcome to
+`ended`, saves, and asks again. Sequence, retry and reboot policy are decided nowhere else.
+
+    QUERY    connect → list
+    UPDATE   connect → preflight → list → [download] → [snapshot] → [apply] → [compose]
+             → reboot_check → [reboot | restart_services] → verify → [rollback]
+    REBOOT   connect → preflight → reboot → verify
+    CHECK    connect → verify
+
+An UPDATE ends after `list` when it is a dry run, or when nothing is pending, the host has no compose
+projects and no reboot is due; after `download` when no more was asked for. A failed `apply` or
+`compose` is still followed by `reboot_check`, for half an upgrade can leave a reboot due; it is never
+followed by the reboot itself. A failed `verify` is followed by `rollback` where the host's policy wants
+that; the operation has failed whatever becomes of it. Cancelling means that nothing more is changed:
+before the change the operation ends, after it the host is still looked at and verified, but not
+rebooted. A deadline that has passed means the same, and is the operation's problem.
+
+An `apply` that was interrupted on its host goes back to `preflight`, which repairs what it left, and
+from there through `list` to one more `apply`, once, unless the host's policy wants the repair alone.
+An operation that resumes another one goes from `connect` to the step at which that one failed.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from tendhost.server.domain.errors import DeadlineExceeded
+from tendhost.server.domain.host import Problem, Snapshots
+from tendhost.server.domain.inventory import RebootNeed
+from tendhost.server.domain.operation import (
+    NEVER_INTERRUPTED,
+    Operation,
+    OperationKind,
+    OperationStatus,
+    Outcome,
+    Step,
+    StepName,
+    StepStatus,
+)
+
+BEFORE_A_CHANGE = frozenset(
+    {
+        StepName.CONNECT,
+        StepName.PREFLIGHT,
+        StepName.LIST,
+        StepName.DOWNLOAD,
+        StepName.SNAPSHOT,
+    }
+)
+"""Steps that leave what the host runs as it is, and, at most, repair it."""
+CHANGING = frozenset({StepName.APPLY, StepName.COMPOSE, StepName.REBOOT, StepName.RESTART_SERVICES})
+"""Steps that change the host. (A rollback takes back what was changed.)"""
+
+
+def next_step(operation: Operation) -> StepName | None:
+    """The step to perform now, the one under way included; None: the operation has come to its end."""
+    if operation.status is not OperationStatus.RUNNING:
+        return None
+    if operation.current is not None:
+        return operation.current.name
+    if not operation.steps:
+        return StepName.CONNECT
+    last = operation.steps[-1]
+    if last.status is StepStatus.INTERRUPTED:
+        return StepName.PREFLIGHT  # which repairs, whatever comes then
+    if operation.problem is not None or operation.cancel_requested_by:
+        return _conclusion(operation, last.name)
+    return _following(operation, last.name)
+
+
+def _conclusion(operation: Operation, last: StepName) -> StepName | None:
+    """What follows where nothing more is to be changed."""
+    if last is StepName.CONNECT and operation.resume_at in NEVER_INTERRUPTED:
+        # The change has begun long ago: its end is wanted.
+        return operation.resume_at if operation.problem is None else None
+    if operation.job is not None and not operation.job.concluded:
+        return None  # it may still be at work, so there is no truth about the host yet
+    if has_changed(operation) and (last in _CHANGED or last in BEFORE_A_CHANGE):
+        # The truth about the host is wanted even of a failed upgrade.
+        return StepName.REBOOT_CHECK
+    if _to_be_rolled_back(operation, last):
+        return StepName.ROLLBACK
+    if operation.problem is None and last not in BEFORE_A_CHANGE:
+        return _following(operation, last)
+    return None
+
+
+def has_applied(operation: Operation) -> bool:
+    """Whether its packages were touched, as far as can be known."""
+    return any(step.name is StepName.APPLY for step in operation.steps)
+
+
+def has_changed(operation: Operation) -> bool:
+    """Whether its packages or compose projects were touched, as far as can be known."""
+    return any(step.name in _CHANGED for step in operation.steps)
+
+
+_CHANGED = frozenset({StepName.APPLY, StepName.COMPOSE})
+
+
+def _to_be_rolled_back(operation: Operation, last: StepName) -> bool:
+    return (
+        last is StepName.VERIFY
+        and operation.problem is not None
+        and operation.kind is OperationKind.UPDATE
+        and operation.findings.rollback
+        and operation.update is not None
+        and not operation.update.rolled_back
+        and bool(operation.update.changes or operation.update.projects)
+        and not any(step.name is StepName.ROLLBACK for step in operation.steps)
+    )
+
+
+def _following(operation: Operation, last: StepName) -> StepName | None:
+    if last is StepName.CONNECT and operation.resume_at is not None:
+        return operation.resume_at
+    if operation.kind is OperationKind.UPDATE:
+        return _following_in_update(operation, last)
+    return _FOLLOWING.get((operation.kind, last))
+
+
+_FOLLOWING = {
+    (OperationKind.QUERY, StepName.CONNECT): StepName.LIST,
+    (OperationKind.CHECK, StepName.CONNECT): StepName.VERIFY,
+    (OperationKind.REBOOT, StepName.CONNECT): StepName.PREFLIGHT,
+    (OperationKind.REBOOT, StepName.PREFLIGHT): StepName.REBOOT,
+    (OperationKind.REBOOT, StepName.REBOOT): StepName.VERIFY,
+}
+
+
+def _following_in_update(operation: Operation, last: StepName) -> StepName | None:
+    match last:
+        case StepName.CONNECT:
+            return StepName.PREFLIGHT
+        case StepName.PREFLIGHT:
+            return StepName.LIST
+        case StepName.LIST:
+            return _after_list(operation)
+        case StepName.DOWNLOAD:
+            return None if operation.order.download_only else _before_the_change(operation)
+        case StepName.SNAPSHOT:
+            return _the_change(operation)
+        case StepName.APPLY:
+            return StepName.COMPOSE if operation.findings.compose_due else StepName.REBOOT_CHECK
+        case StepName.COMPOSE:
+            return StepName.REBOOT_CHECK
+        case StepName.REBOOT_CHECK:
+            return _after_reboot_check(operation)
+        case StepName.REBOOT | StepName.RESTART_SERVICES | StepName.ROLLBACK:
+            return StepName.VERIFY
+        case StepName.VERIFY:
+            return None
+
+
+def _after_list(operation: Operation) -> StepName | None:
+    if operation.dry_run:
+        return None
+    findings = operation.findings
+    if operation.order.download_only:
+        return StepName.DOWNLOAD if findings.pending_count else None
+    if findings.pending_count and findings.download_due and not has_applied(operation):
+        return StepName.DOWNLOAD
+    if findings.pending_count or findings.compose_due:
+        return _before_the_change(operation)
+    if has_applied(operation):
+        return StepName.REBOOT_CHECK  # the repair has finished what was interrupted
+    return StepName.REBOOT if _reboot_now(operation) else None
+
+
+def _before_the_change(operation: Operation) -> StepName:
+    made = any(step.name is StepName.SNAPSHOT for step in operation.steps)
+    if operation.findings.snapshots is not Snapshots.NEVER and not made:
+        return StepName.SNAPSHOT
+    return _the_change(operation)
+
+
+def _the_change(operation: Operation) -> StepName:
+    return StepName.APPLY if operation.findings.pending_count else StepName.COMPOSE
+
+
+def _after_reboot_check(operation: Operation) -> StepName:
+    if _reboot_now(operation):
+        return StepName.REBOOT
+    restart = operation.findings.services_due and not operation.cancel_requested_by
+    return StepName.RESTART_SERVICES if restart else StepName.VERIFY
+
+
+def _reboot_now(operation: Operation) -> bool:
+    # Unknown never reboots, and an operation reboots at most once.
+    findings = operation.findings
+    return (
+        not operation.cancel_requested_by
+        and findings.reboot_need is RebootNeed.NEEDED
+        and findings.reboot_allowed
+        and findings.reboot_ordered_at is None
+    )
+
+
+def begun(operation: Operation, step: StepName, now: datetime) -> Operation:
+    """The operation with `step` under way."""
+    running = Step(name=step, status=StepStatus.RUNNING, started_at=now)
+    return replace(
+        operation,
+        status=OperationStatus.RUNNING,
+        started_at=operation.started_at or now,
+        steps=(*operation.steps, running),
+    )
+
+
+def tried_again(operation: Operation, problem: Problem) -> Operation:
+    """The operation with the step under way, which failed with `problem`, begun once more."""
+    current = operation.current
+    assert current is not None, "no step is under way"
+    again = replace(current, attempts=current.attempts + 1, detail=problem.message)
+    return replace(operation, steps=(*operation.steps[:-1], again))
+
+
+def ended(operation: Operation, outcome: Outcome, now: datetime) -> Operation:
+    """The operation once the step under way has ended with `outcome`.
+
+    Its status is the final one when no step follows. The first problem is the operation's problem:
+    what a later step finds out does not hide it.
+    """
+    current = operation.current
+    assert current is not None, "no step is under way"
+    detail = outcome.problem.message if outcome.problem else outcome.detail
+    done = replace(current, status=_status_of(outcome), ended_at=now, detail=detail)
+    dropped = outcome.given_up or _made_good(operation, outcome)
+    problem = None if dropped else outcome.problem
+    moved = replace(
+        operation,
+        steps=(*operation.steps[:-1], done),
+        findings=outcome.findings or operation.findings,
+        problem=operation.problem or problem,
+        failed_step=operation.failed_step or (current.name if problem else None),
+        update=outcome.update or operation.update,
+        health=outcome.health or operation.health,
+    )
+    following = next_step(moved)
+    if following in CHANGING and outcome.overdue:
+        moved = replace(moved, problem=_deadline_problem(moved), failed_step=current.name)
+        following = next_step(moved)
+    return moved if following is not None else _finished(moved, now)
+
+
+def _status_of(outcome: Outcome) -> StepStatus:
+    if outcome.interrupted:
+        return StepStatus.INTERRUPTED
+    return StepStatus.FAILED if outcome.problem else StepStatus.SUCCEEDED
+
+
+def _made_good(operation: Operation, outcome: Outcome) -> bool:
+    """Whether the upgrade goes on after an interruption: once, where the policy wants that."""
+    before = any(step.status is StepStatus.INTERRUPTED for step in operation.steps)
+    wanted = operation.findings.apply_again and not operation.cancel_requested_by
+    return outcome.interrupted and wanted and not before
+
+
+def _deadline_problem(operation: Operation) -> Problem:
+    assert operation.time_limit is not None
+    seconds = operation.time_limit.total_seconds()
+    return Problem.of(DeadlineExceeded(host=operation.host, seconds=seconds))
+
+
+def _finished(operation: Operation, now: datetime) -> Operation:
+    if operation.problem is not None:
+        status = OperationStatus.FAILED
+    elif operation.cancel_requested_by:
+        status = OperationStatus.CANCELLED
+    else:
+        status = OperationStatus.SUCCEEDED
+    update = operation.update
+    if update is not None:
+        update = replace(
+            update,
+            success=status is OperationStatus.SUCCEEDED,
+            reboot_required=operation.findings.reboot_need,
+        )
+    return replace(operation, status=status, ended_at=now, update=update)

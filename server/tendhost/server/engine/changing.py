@@ -1,0 +1,140 @@
+"""The steps that change a host, and those that find out what came of it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+
+from tendhost.server.domain.errors import Interrupted, RollbackFailed, ServicesFailed, WorkError
+from tendhost.server.domain.host import Problem
+from tendhost.server.domain.inventory import changed_since, diff_installed
+from tendhost.server.domain.operation import Findings, Outcome, UpdateResult
+from tendhost.server.engine import looking
+from tendhost.server.engine.applying import restore, transact
+from tendhost.server.engine.following import tidy
+from tendhost.server.engine.planning import reboot_words, transaction
+from tendhost.server.engine.rebooting import reboot
+from tendhost.server.engine.stage import Stage, always
+
+
+async def apply(stage: Stage) -> Outcome:
+    """Upgrade the host's packages."""
+    operation = stage.operation
+    limit = stage.settings.lock_timeout + stage.settings.apply_timeout
+    following, manager = stage.following(), stage.manager()
+    try:
+        done = await transact(following, operation, manager, transaction(stage), limit=limit)
+    except Interrupted as error:
+        return Outcome(problem=Problem.of(error), needs_person=True, interrupted=True)
+    former = operation.update or UpdateResult()
+    kept = dict.fromkeys((*former.kept_conffiles, *done.kept_conffiles))
+    update = replace(former, kept_conffiles=tuple(kept))
+    if done.error is not None:
+        return Outcome(
+            problem=Problem.of(done.error),
+            needs_person=True,
+            transient=done.transient,
+            update=update,
+        )
+    return Outcome(detail=done.detail, update=update)
+
+
+async def reboot_check(stage: Stage) -> Outcome:
+    """Find out what was changed, and whether a reboot is due."""
+    # A new connection: what carried the transaction may be gone, or have been upgraded itself.
+    remote = await stage.session.renewed(stage.host)
+    await tidy(stage.session, stage.host, stage.operation)
+    result = await stage.query(remote, refresh=False)
+    before = (await stage.store.inventory(stage.host.name)).inventory
+    after = result.inventory
+    # No host is without packages: what could not be read is not known to have changed.
+    changes = diff_installed(before.installed, after.installed) if after.installed else ()
+    former = stage.operation.update or UpdateResult()
+    changes = changed_since(former.changes, changes)
+    return Outcome(
+        detail=f"{len(changes)} packages changed; {reboot_words(result)}",
+        observed=stage.observed(result),
+        findings=stage.found(result),
+        update=replace(former, changes=changes),
+    )
+
+
+async def reboot_host(stage: Stage) -> Outcome:
+    """Reboot the host, and wait for another boot to answer."""
+    findings = stage.operation.findings
+    ordering: Callable[[], Awaitable[None]] | None
+    may_order = True
+    if findings.reboot_ordered_at is None:
+        findings = replace(findings, reboot_ordered_at=stage.clock.now())
+        ordering = partial(_put_order_on_record, stage, findings)
+    else:
+        ordering = None
+        try:
+            stage.require_permission()
+        except WorkError:
+            may_order = False  # it was given, or else it is not to be given any more
+    detail = await reboot(
+        stage.session,
+        stage.host,
+        boot_before=findings.boot_id,
+        ordering=ordering,
+        may_order=may_order,
+        timeout=stage.settings.reboot_timeout,
+        clock=stage.clock,
+    )
+    update = stage.operation.update
+    if update is not None:
+        update = replace(update, rebooted=True)
+    return Outcome(detail=detail, findings=findings, update=update)
+
+
+async def _put_order_on_record(stage: Stage, findings: Findings) -> None:
+    stage.require_permission()
+    await stage.journal.record(findings)
+
+
+async def restart_services(stage: Stage) -> Outcome:
+    """Restart the services that run what was replaced; once more does no harm."""
+    host = stage.host.name
+    inventory = (await stage.store.inventory(host)).inventory
+    stage.require_permission()
+    done = await looking.restart(
+        await stage.remote(),
+        host,
+        inventory.outdated_services or (),
+        timeout=stage.settings.query_timeout,
+    )
+    former = stage.operation.update or UpdateResult()
+    update = replace(former, restarted=done.restarted)
+    if done.failed:
+        error = ServicesFailed(host=host, problem="; ".join(done.failed))
+        return Outcome(problem=Problem.of(error), needs_person=True, update=update)
+    words = [f"restarted {', '.join(done.restarted)}" if done.restarted else "nothing restarted"]
+    if done.left:
+        words.append(f"only a reboot renews {', '.join(done.left)}")
+    return Outcome(detail="; ".join(words), update=update)
+
+
+async def roll_back(stage: Stage) -> Outcome:
+    """Take back what the update changed."""
+    operation, host = stage.operation, stage.host.name
+    update = operation.update or UpdateResult()
+    limit = stage.settings.lock_timeout + stage.settings.apply_timeout
+    # A host that is not healthy is put back whatever has been said since.
+    following = stage.following(permission=always)
+    if update.changes:
+        manager = stage.manager()
+        failure = await restore(following, operation, manager, update.changes, limit=limit)
+        if failure is not None:
+            where = f"; the snapshot {update.snapshot} is there" if update.snapshot else ""
+            raise RollbackFailed(host=host, problem=f"{failure.reason}{where}")
+    remote = await stage.session.renewed(stage.host)
+    result = await stage.query(remote, refresh=False)
+    units = await looking.units(remote, host)
+    newly = [unit for unit in units.failed if unit not in operation.findings.failed_units]
+    health = f"still failed: {', '.join(newly)}" if newly else "healthy again"
+    return Outcome(
+        detail=f"{len(update.changes)} packages are back at their former versions; {health}",
+        observed=stage.observed(result),
+        findings=stage.found(result),
+        update=replace(update, rolled_back=True),
+    )

@@ -1,0 +1,146 @@
+"""One step under way: its operation and its host, and what it is performed with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from tendhost.server.clock import Clock
+from tendhost.server.domain.errors import PackageManagerMissing, WindowClosed
+from tendhost.server.domain.host import Host, RestartServices
+from tendhost.server.domain.inventory import Observation, Reboot, RebootNeed
+from tendhost.server.domain.operation import Findings, Operation
+from tendhost.server.engine import looking
+from tendhost.server.engine.following import Following
+from tendhost.server.engine.journal import Journal
+from tendhost.server.engine.session import Session
+from tendhost.server.packages.boot import Boot
+from tendhost.server.packages.families import package_manager
+from tendhost.server.packages.package_manager import PackageManager
+from tendhost.server.packages.query import QueryResult
+from tendhost.server.remote.protocol import Remote
+from tendhost.server.store.protocol import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSettings:
+    """How long steps may take. The defaults are for a slow single-board computer."""
+
+    query_timeout: timedelta = timedelta(minutes=5)
+    """For one look at a host, beyond the wait for a lock."""
+    apply_timeout: timedelta = timedelta(hours=2)
+    """For a package transaction, beyond the wait for a lock."""
+    lock_timeout: timedelta = timedelta(minutes=5)
+    """For another user of the package manager to finish."""
+    reboot_timeout: timedelta = timedelta(minutes=10)
+    """From the order to reboot to the first answer of the new boot."""
+    verify_timeout: timedelta = timedelta(minutes=2)
+    """For a host to be healthy after a change."""
+    gone_timeout: timedelta = timedelta(minutes=30)
+    """For a host to answer again that went silent while a job ran on it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What a step has to do with."""
+
+    operation: Operation
+    host: Host
+    session: Session
+    journal: Journal
+    store: Store
+    clock: Clock
+    settings: StepSettings
+
+    async def remote(self) -> Remote:
+        """The open connection, made now if there is none."""
+        return await self.session.remote(self.host)
+
+    async def query(self, remote: Remote, *, refresh: bool) -> QueryResult:
+        """Ask everything. Raises WorkError."""
+        return await looking.query(
+            remote,
+            self.host.name,
+            refresh=refresh,
+            lock_timeout=self.settings.lock_timeout,
+            timeout=self.settings.lock_timeout + self.settings.query_timeout,
+            at=self.clock.now(),
+        )
+
+    def manager(self) -> PackageManager:
+        """The package manager that an earlier step saw on the host. Raises PackageManagerMissing."""
+        manager = package_manager(self.operation.findings.package_manager)
+        if manager is None:
+            problem = "no package manager is on record for it"
+            raise PackageManagerMissing(host=self.host.name, problem=problem)
+        return manager
+
+    def found(self, result: QueryResult) -> Findings:
+        """The findings with what a look at the host bears on."""
+        findings = self.operation.findings
+        facts = result.facts
+        if findings.reboot_ordered_at is None and facts.system.boot_id:
+            boot = Boot(id=facts.system.boot_id, init_started=facts.init_started)
+            findings = replace(findings, boot_id=str(boot))
+        wish = self.host.config.policy.restart_services
+        outdated = bool(result.inventory.outdated_services)
+        return replace(
+            findings,
+            package_manager=facts.system.package_manager or findings.package_manager,
+            pending_count=result.pending.count,
+            reboot_need=self.reboot(result).need,
+            reboot_allowed=self.may_reboot(),
+            services_due=outdated and wish is RestartServices.LISTED,
+        )
+
+    def observed(self, result: QueryResult) -> Observation:
+        """What the domain keeps of a look at the host."""
+        scope = self.host.config.policy.scope
+        return looking.observation(result, scope=scope, reboot=self.reboot(result))
+
+    def reboot(self, result: QueryResult) -> Reboot:
+        """Whether the host needs a reboot, by what it shows and by what its policy makes of that."""
+        services = result.inventory.outdated_services
+        by_policy = self.host.config.policy.restart_services is RestartServices.REBOOT
+        if not services or not by_policy or result.reboot.need is RebootNeed.NEEDED:
+            return result.reboot
+        verb = "run" if len(services) > 1 else "runs"
+        reason = f"{', '.join(services)} {verb} what was replaced on the disk"
+        return Reboot(need=RebootNeed.NEEDED, reason=reason)
+
+    def may_reboot(self) -> bool:
+        """Whether an update may reboot the host at this moment."""
+        config = self.host.config
+        return config.may_reboot and config.policy.allows_change(self.clock.now())
+
+    def require_window(self) -> None:
+        """Raise WindowClosed unless the host may be changed at this moment."""
+        now = self.clock.now()
+        window = self.host.config.policy.maintenance_window
+        if window is None or self.operation.only_prepares or window.contains(now):
+            return
+        opens = f"{window.next_opening(now):%Y-%m-%d %H:%M} UTC"
+        raise WindowClosed(host=self.host.name, window=str(window), opens=opens)
+
+    def require_permission(self) -> None:
+        """Raise why the host may not be changed now, where it was allowed when that was decided.
+
+        Much time may have passed since, and more than one server.
+        """
+        self.journal.require_permission()
+        self.require_window()
+
+    def following(self, *, permission: Callable[[], None] | None = None) -> Following:
+        """What a job is carried out with; `permission` in place of `require_permission`."""
+        return Following(
+            store=self.store,
+            clock=self.clock,
+            session=self.session,
+            host=self.host,
+            journal=self.journal,
+            gone_timeout=self.settings.gone_timeout,
+            require_permission=permission or self.require_permission,
+        )
+
+
+def always() -> None:
+    """The permission of what is carried out whatever has been said since."""

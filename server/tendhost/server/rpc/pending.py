@@ -1,0 +1,85 @@
+"""The pending updates of the fleet, as clients ask for them."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tendhost.server.domain.errors import PageTokenInvalid
+from tendhost.server.domain.pending_view import (
+    MOST_NAMES,
+    PendingEntry,
+    PendingGrouping,
+    PendingQuery,
+    PendingView,
+)
+from tendhost.server.rpc.convert import SEVERITY, host_filter
+from tendhost.server.rpc.paging import page_size, position, token
+from tendhost.server.store.protocol import Store
+from tendhost.v1 import host_service_pb2 as pb
+
+AT_ONCE = 200
+"""So many hosts are read in one go, so that a large fleet holds nobody else up."""
+_GROUPING: Mapping[int, PendingGrouping] = {
+    pb.PENDING_GROUPING_UNSPECIFIED: PendingGrouping.PACKAGE,
+    pb.PENDING_GROUPING_PACKAGE: PendingGrouping.PACKAGE,
+    pb.PENDING_GROUPING_ADVISORY: PendingGrouping.ADVISORY,
+    pb.PENDING_GROUPING_HOST: PendingGrouping.HOST,
+}
+
+
+async def list_pending(
+    store: Store, request: pb.ListPendingUpdatesRequest
+) -> pb.ListPendingUpdatesResponse:
+    """A page of the pending updates. Raises PageTokenInvalid."""
+    view = PendingView(
+        PendingQuery(
+            group_by=_GROUPING[request.group_by],
+            security_only=request.security_only,
+            packages=tuple(request.packages),
+            fixes=tuple(request.fixes),
+            withheld=request.withheld,
+        )
+    )
+    after = _place(request)
+    name, more = "", True
+    while more:
+        page = await store.pending(host_filter(request.filter), after=name, limit=AT_ONCE)
+        for item in page.items:
+            view.add(item.host, item.pending)
+        more = page.more
+        name = page.items[-1].host if page.items else name
+    following = [entry for entry in view.entries() if after is None or entry.place > after]
+    size = page_size(request.page_size)
+    shown = following[:size]
+    rest = token(request, json.dumps(shown[-1].place)) if len(following) > size else ""
+    return pb.ListPendingUpdatesResponse(
+        entries=[_message(entry) for entry in shown],
+        next_page_token=rest,
+        hosts_unknown=view.hosts_unknown,
+        hosts_security_unknown=view.hosts_security_unknown,
+    )
+
+
+def _place(request: pb.ListPendingUpdatesRequest) -> tuple[Any, ...] | None:
+    text = position(request, request.page_token)
+    if not text:
+        return None
+    try:
+        return tuple(json.loads(text))
+    except ValueError:
+        raise PageTokenInvalid from None
+
+
+def _message(entry: PendingEntry) -> pb.PendingEntry:
+    return pb.PendingEntry(
+        name=entry.name,
+        version=entry.version,
+        security=entry.security,
+        severity=SEVERITY[entry.severity],
+        cves=entry.cves,
+        advisories=entry.advisories,
+        hosts=entry.hosts[:MOST_NAMES],
+        host_count=len(entry.hosts),
+        packages=entry.packages[:MOST_NAMES],
+        package_count=len(entry.packages),
+    )
