@@ -1,13 +1,11 @@
 """Between protobuf messages and the SDK's values: the only module of the client that knows both."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any, TypeVar
-
-from google.protobuf.timestamp_pb2 import Timestamp
+from typing import Any
 
 from tendhost.client import events, values
+from tendhost.client.convert_inventory import pending_package
+from tendhost.client.enums import instant, numbers, reading, words
 from tendhost.v1 import (
     event_pb2,
     host_pb2,
@@ -16,67 +14,49 @@ from tendhost.v1 import (
     system_service_pb2,
 )
 
-E = TypeVar("E", bound=StrEnum)
-
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_STATES = words(values.HostState, host_pb2.HostState)
+_AFTER_INTERRUPTION = words(values.AfterInterruption, host_pb2.AfterInterruption)
+_OPERATION_STATUSES = words(values.OperationStatus, operation_pb2.OperationStatus)
 
+_COMPOSE_VERSION = words(values.ComposeVersion, host_pb2.ComposeVersion)
+_RESTART_SERVICES = words(values.RestartServices, host_pb2.RestartServices)
+_SNAPSHOTS = words(values.Snapshots, host_pb2.Snapshots)
+_ROLLBACK = words(values.Rollback, host_pb2.Rollback)
 
-def _words(kind: type[E], wire: Any) -> Mapping[int, E]:
-    """Each number on the wire with the member that it means, by the contract's naming rule."""
-    prefix = "".join(f"_{c}" if c.isupper() else c.upper() for c in wire.DESCRIPTOR.name)[1:]
-    names = wire.DESCRIPTOR.values_by_name
-    found = ((names.get(f"{prefix}_{member.name}"), member) for member in kind)
-    return {value.number: member for value, member in found if value is not None}
-
-
-def _reading(words: Mapping[int, E], other: E) -> Callable[[int], E]:
-    """What a number means; `other` where a newer server says one that we do not know."""
-    return lambda number: words.get(number, other)
-
-
-_STATES = _words(values.HostState, host_pb2.HostState)
-_AFTER_INTERRUPTION = _words(values.AfterInterruption, host_pb2.AfterInterruption)
-_OPERATION_STATUSES = _words(values.OperationStatus, operation_pb2.OperationStatus)
-_WITHHELD = {
-    **_words(values.Withheld, host_pb2.Withheld),
-    host_pb2.WITHHELD_UNSPECIFIED: values.Withheld.NO,
-}
-
-_state = _reading(_STATES, values.HostState.UNRECOGNIZED)
-_reboot_need = _reading(_words(values.RebootNeed, host_pb2.RebootNeed), values.RebootNeed.UNKNOWN)
-_withheld = _reading(_WITHHELD, values.Withheld.UNRECOGNIZED)
-_operation_kind = _reading(
-    _words(values.OperationKind, operation_pb2.OperationKind), values.OperationKind.UNRECOGNIZED
+_state = reading(_STATES, values.HostState.UNRECOGNIZED)
+_reboot_need = reading(words(values.RebootNeed, host_pb2.RebootNeed), values.RebootNeed.UNKNOWN)
+_operation_kind = reading(
+    words(values.OperationKind, operation_pb2.OperationKind), values.OperationKind.UNRECOGNIZED
 )
-_operation_status = _reading(_OPERATION_STATUSES, values.OperationStatus.UNRECOGNIZED)
-_step_status = _reading(
-    _words(values.StepStatus, operation_pb2.StepStatus), values.StepStatus.UNRECOGNIZED
+_operation_status = reading(_OPERATION_STATUSES, values.OperationStatus.UNRECOGNIZED)
+_step_status = reading(
+    words(values.StepStatus, operation_pb2.StepStatus), values.StepStatus.UNRECOGNIZED
 )
-_after_interruption = _reading(_AFTER_INTERRUPTION, values.AfterInterruption.UNRECOGNIZED)
-_rollout_status = _reading(
-    _words(values.RolloutStatus, rollout_pb2.RolloutStatus), values.RolloutStatus.UNRECOGNIZED
+_after_interruption = reading(_AFTER_INTERRUPTION, values.AfterInterruption.UNRECOGNIZED)
+_compose_version = reading(_COMPOSE_VERSION, values.ComposeVersion.UNRECOGNIZED)
+_restart_services = reading(_RESTART_SERVICES, values.RestartServices.UNRECOGNIZED)
+_snapshots = reading(_SNAPSHOTS, values.Snapshots.UNRECOGNIZED)
+_rollback = reading(_ROLLBACK, values.Rollback.UNRECOGNIZED)
+_project_outcome = reading(
+    words(values.ProjectOutcome, operation_pb2.ProjectOutcome), values.ProjectOutcome.UNRECOGNIZED
 )
-_rollout_host_status = _reading(
-    _words(values.RolloutHostStatus, rollout_pb2.RolloutHostStatus),
+_rollout_status = reading(
+    words(values.RolloutStatus, rollout_pb2.RolloutStatus), values.RolloutStatus.UNRECOGNIZED
+)
+_rollout_host_status = reading(
+    words(values.RolloutHostStatus, rollout_pb2.RolloutHostStatus),
     values.RolloutHostStatus.UNRECOGNIZED,
 )
 
 
-def _numbers(words: Mapping[int, E]) -> Mapping[E, Any]:
-    return {member: number for number, member in words.items()}
-
-
-STATE_NUMBERS = _numbers(_STATES)
-AFTER_INTERRUPTION_NUMBERS = _numbers(_AFTER_INTERRUPTION)
-OPERATION_STATUS_NUMBERS = _numbers(_OPERATION_STATUSES)
-
-
-def instant(message: Any, field: str) -> datetime | None:
-    """An aware datetime, or None where the field is absent."""
-    if not message.HasField(field):
-        return None
-    at: Timestamp = getattr(message, field)
-    return at.ToDatetime(tzinfo=UTC)
+STATE_NUMBERS = numbers(_STATES)
+AFTER_INTERRUPTION_NUMBERS = numbers(_AFTER_INTERRUPTION)
+COMPOSE_VERSION_NUMBERS = numbers(_COMPOSE_VERSION)
+RESTART_SERVICES_NUMBERS = numbers(_RESTART_SERVICES)
+SNAPSHOTS_NUMBERS = numbers(_SNAPSHOTS)
+ROLLBACK_NUMBERS = numbers(_ROLLBACK)
+OPERATION_STATUS_NUMBERS = numbers(_OPERATION_STATUSES)
 
 
 def problem(message: host_pb2.Problem) -> values.Problem:
@@ -95,11 +75,19 @@ def host(message: host_pb2.Host) -> values.Host:
         user=config.user,
         ssh_key=config.ssh_key,
         compose_paths=tuple(config.compose_paths),
+        compose_version=_compose_version(config.compose_version),
+        pull_before_update=config.pull_before_update,
+        compose_health_timeout=config.compose_health_timeout.ToTimedelta(),
+        compose_prune=config.compose_prune,
         tags=tuple(config.tags),
         groups=tuple(config.groups),
         auto_reboot=config.policy.auto_reboot,
         maintenance_window=_window(window) if window.start else None,
         after_interruption=_after_interruption(config.policy.after_interruption),
+        scope=_scope(config.policy.scope),
+        restart_services=_restart_services(config.policy.restart_services),
+        snapshots=_snapshots(config.policy.snapshots),
+        rollback=_rollback(config.policy.rollback),
         host_key_fingerprint=message.host_key_fingerprint,
         registered_at=instant(message, "registered_at"),
         state=_state(status.state),
@@ -120,6 +108,29 @@ def host(message: host_pb2.Host) -> values.Host:
         retry_count=status.retry_count,
         os_name=status.os_name,
         revision=message.revision,
+    )
+
+
+def _scope(message: host_pb2.UpdateScope) -> values.UpdateScope:
+    return values.UpdateScope(
+        security_only=message.security_only,
+        include=tuple(message.include),
+        exclude=tuple(message.exclude),
+        allow_removals=message.allow_removals,
+        autoremove=message.autoremove,
+        download_first=message.download_first,
+    )
+
+
+def scope_message(scope: values.UpdateScope) -> host_pb2.UpdateScope:
+    """A scope for a request."""
+    return host_pb2.UpdateScope(
+        security_only=scope.security_only,
+        include=scope.include,
+        exclude=scope.exclude,
+        allow_removals=scope.allow_removals,
+        autoremove=scope.autoremove,
+        download_first=scope.download_first,
     )
 
 
@@ -167,38 +178,6 @@ def filter_message(selection: values.HostFilter) -> host_pb2.HostFilter:
         exclude_hosts=selection.exclude_hosts,
         reboot_needed=selection.reboot_needed,
         search=selection.search,
-    )
-
-
-def inventory(message: host_pb2.Inventory) -> values.Inventory:
-    """An inventory."""
-    system = message.system
-    return values.Inventory(
-        host=message.host,
-        os_id=system.os_id,
-        os_version=system.os_version,
-        os_name=system.os_name,
-        kernel=system.kernel,
-        architecture=system.architecture,
-        boot_id=system.boot_id,
-        uptime=system.uptime.ToTimedelta() if system.HasField("uptime") else None,
-        package_manager=system.package_manager,
-        container=system.container,
-        pending_updates=tuple(_pending(package) for package in message.pending_updates),
-        packages=tuple(values.Package(name=p.name, version=p.version) for p in message.packages),
-        collected_at=instant(message, "collected_at"),
-    )
-
-
-def _pending(message: host_pb2.PendingPackage) -> values.PendingPackage:
-    return values.PendingPackage(
-        name=message.name,
-        from_version=message.from_version,
-        to_version=message.to_version,
-        architecture=message.architecture,
-        origin=message.origin,
-        security=message.security if message.HasField("security") else None,
-        withheld=_withheld(message.withheld),
     )
 
 
@@ -258,8 +237,26 @@ def _update(message: operation_pb2.UpdateResult) -> values.UpdateResult:
         ),
         reboot_required=message.reboot_required,
         rebooted=message.rebooted,
-        withheld=tuple(_pending(package) for package in message.withheld),
+        withheld=tuple(pending_package(package) for package in message.withheld),
         kept_conffiles=tuple(message.kept_conffiles),
+        differences=tuple(message.differences),
+        download_bytes=message.download_bytes if message.HasField("download_bytes") else None,
+        snapshot=message.snapshot,
+        projects=tuple(_project(project) for project in message.projects),
+        restarted_services=tuple(message.restarted_services),
+        rolled_back=message.rolled_back,
+    )
+
+
+def _project(message: operation_pb2.ProjectChange) -> values.ProjectChange:
+    return values.ProjectChange(
+        path=message.path,
+        outcome=_project_outcome(message.outcome),
+        problem=message.problem,
+        services=tuple(
+            values.ServiceChange(service=s.service, image=s.image, before=s.before, after=s.after)
+            for s in message.services
+        ),
     )
 
 
@@ -274,6 +271,7 @@ def rollout(message: rollout_pb2.Rollout) -> values.Rollout:
         groups=tuple(spec.filter.groups),
         exclude_hosts=tuple(spec.filter.exclude_hosts),
         dry_run=spec.dry_run,
+        scope=_scope(spec.scope) if spec.HasField("scope") else None,
         status=_rollout_status(message.status),
         progress=_progress(message.progress),
         batch=message.batch,

@@ -1,14 +1,32 @@
 """What can be asked of a server about hosts, and begun on one of them."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Literal
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from tendhost.client import convert
+from tendhost.client import convert, convert_inventory
+from tendhost.client.inventory import (
+    Inventory,
+    InventoryPart,
+    PendingEntry,
+    PendingGrouping,
+    PendingUpdates,
+)
 from tendhost.client.operations import OperationHandle
 from tendhost.client.transport import Connected, new_request_id
-from tendhost.client.values import AfterInterruption, Host, HostFilter, Inventory, MaintenanceWindow
+from tendhost.client.values import (
+    AfterInterruption,
+    ComposeVersion,
+    Host,
+    HostFilter,
+    MaintenanceWindow,
+    RestartServices,
+    Rollback,
+    Snapshots,
+    UpdateScope,
+)
 from tendhost.v1 import host_pb2
 from tendhost.v1 import host_service_pb2 as pb
 from tendhost.v1.host_service_pb2_grpc import HostServiceStub
@@ -38,12 +56,23 @@ class HostCalls(Connected):
         compose_paths: Sequence[str] = (),
         tags: Sequence[str] = (),
         groups: Sequence[str] = (),
-        auto_reboot: bool = True,
+        auto_reboot: bool | None = None,
         maintenance_window: MaintenanceWindow | Always = "always",
         after_interruption: AfterInterruption | None = None,
+        scope: UpdateScope | None = None,
+        restart_services: RestartServices | None = None,
+        snapshots: Snapshots | None = None,
+        rollback: Rollback | None = None,
+        compose_version: ComposeVersion | None = None,
+        pull_before_update: bool | None = None,
+        compose_health_timeout: timedelta | None = None,
+        compose_prune: bool | None = None,
         expected_host_key: str = "",
     ) -> Host:
-        """Register a host and pin the key that it shows, or that `expected_host_key` names."""
+        """Register a host and pin the key that it shows, or that `expected_host_key` names.
+
+        What is None has the server's default; see HostConfig and Policy in the contract.
+        """
         config, _ = _config(
             name,
             addr=addr,
@@ -56,6 +85,14 @@ class HostCalls(Connected):
             auto_reboot=auto_reboot,
             maintenance_window=maintenance_window,
             after_interruption=after_interruption,
+            scope=scope,
+            restart_services=restart_services,
+            snapshots=snapshots,
+            rollback=rollback,
+            compose_version=compose_version,
+            pull_before_update=pull_before_update,
+            compose_health_timeout=compose_health_timeout,
+            compose_prune=compose_prune,
         )
         request = pb.RegisterHostRequest(
             config=config, expected_host_key=expected_host_key, request_id=new_request_id()
@@ -94,6 +131,14 @@ class HostCalls(Connected):
         auto_reboot: bool | None = None,
         maintenance_window: MaintenanceWindow | Always | None = None,
         after_interruption: AfterInterruption | None = None,
+        scope: UpdateScope | None = None,
+        restart_services: RestartServices | None = None,
+        snapshots: Snapshots | None = None,
+        rollback: Rollback | None = None,
+        compose_version: ComposeVersion | None = None,
+        pull_before_update: bool | None = None,
+        compose_health_timeout: timedelta | None = None,
+        compose_prune: bool | None = None,
         repin_host_key: bool = False,
         expected_host_key: str = "",
     ) -> Host:
@@ -113,6 +158,14 @@ class HostCalls(Connected):
             auto_reboot=auto_reboot,
             maintenance_window=maintenance_window,
             after_interruption=after_interruption,
+            scope=scope,
+            restart_services=restart_services,
+            snapshots=snapshots,
+            rollback=rollback,
+            compose_version=compose_version,
+            pull_before_update=pull_before_update,
+            compose_health_timeout=compose_health_timeout,
+            compose_prune=compose_prune,
         )
         request = pb.ReconfigureHostRequest(
             name=name,
@@ -146,21 +199,91 @@ class HostCalls(Connected):
         """What the last query learnt of a host; the host is not asked."""
         request = pb.GetInventoryRequest(name=name)
         response = await self._transport.call(self._hosts.GetInventory, request)
-        return convert.inventory(response.inventory)
+        return convert_inventory.inventory(response.inventory)
+
+    async def pending_updates(
+        self,
+        selection: HostFilter | None = None,
+        *,
+        group_by: PendingGrouping = PendingGrouping.PACKAGE,
+        security_only: bool = False,
+        packages: Sequence[str] = (),
+        fixes: Sequence[str] = (),
+        withheld: bool = False,
+    ) -> PendingUpdates:
+        """The updates that wait over the fleet, security first; no host is asked.
+
+        `packages` are globs of names, `fixes` ids of advisories and CVEs; `withheld` adds what an
+        update leaves alone.
+        """
+        request = pb.ListPendingUpdatesRequest(
+            filter=convert.filter_message(selection or HostFilter()),
+            group_by=convert_inventory.GROUPING_NUMBERS[group_by],
+            security_only=security_only,
+            packages=packages,
+            fixes=fixes,
+            withheld=withheld,
+            page_size=PAGE,
+        )
+        entries: list[PendingEntry] = []
+        unknown = security_unknown = 0
+        async for page in self._transport.pages(self._hosts.ListPendingUpdates, request):
+            entries += map(convert_inventory.pending_entry, page.entries)
+            unknown, security_unknown = page.hosts_unknown, page.hosts_security_unknown
+        return PendingUpdates(
+            entries=tuple(entries),
+            hosts_unknown=unknown,
+            hosts_security_unknown=security_unknown,
+        )
+
+    async def osquery(self, name: str, sql: str) -> tuple[Mapping[str, str], ...]:
+        """The rows that a host's osquery answers to one read-only statement."""
+        request = pb.RunOsqueryRequest(name=name, sql=sql)
+        response = await self._transport.call(
+            self._hosts.RunOsquery, request, seconds=REGISTER_SECONDS
+        )
+        return tuple(dict(row.values) for row in response.rows)
 
     # --- work on one host -------------------------------------------------------------------------
 
-    async def query(self, name: str, *, queue: bool = False) -> OperationHandle:
-        """Begin to look at a host. With `queue`, wait for what it is busy with."""
-        request = pb.QueryInventoryRequest(name=name, queue=queue, request_id=new_request_id())
+    async def query(
+        self, name: str, *, parts: Sequence[InventoryPart] = (), queue: bool = False
+    ) -> OperationHandle:
+        """Begin to look at a host: at `parts`, or at everything. With `queue`, wait for what it is busy with."""
+        request = pb.QueryInventoryRequest(
+            name=name,
+            queue=queue,
+            parts=[convert_inventory.PART_NUMBERS[part] for part in parts],
+            request_id=new_request_id(),
+        )
         return self._begun(await self._transport.call(self._hosts.QueryInventory, request))
 
     async def update(
-        self, name: str, *, dry_run: bool = False, queue: bool = False
+        self,
+        name: str,
+        *,
+        dry_run: bool = False,
+        scope: UpdateScope | None = None,
+        plan: str = "",
+        exact: bool = False,
+        download_only: bool = False,
+        queue: bool = False,
     ) -> OperationHandle:
-        """Begin to update a host, or with `dry_run` to find out what that would do."""
+        """Begin to update a host, or with `dry_run` to find out what that would do.
+
+        `scope` None is what the host's policy says. `plan` is the id of a dry run that is to be carried
+        out; with `exact` nothing is changed where what is pending differs from it, or without a plan
+        from what was pending when the host was last queried. `download_only` fetches for a later update.
+        """
         request = pb.StartUpdateRequest(
-            name=name, dry_run=dry_run, queue=queue, request_id=new_request_id()
+            name=name,
+            dry_run=dry_run,
+            scope=convert.scope_message(scope) if scope is not None else None,
+            plan_operation_id=plan,
+            exact=exact,
+            download_only=download_only,
+            queue=queue,
+            request_id=new_request_id(),
         )
         return self._begun(await self._transport.call(self._hosts.StartUpdate, request))
 
@@ -196,17 +319,31 @@ def _config(name: str, **fields: Any) -> tuple[host_pb2.HostConfig, list[str]]:
     for field, value in fields.items():
         if value is None:
             continue
-        if field == "auto_reboot":
-            config.policy.auto_reboot = value
-            mask.append("policy.auto_reboot")
-        elif field == "maintenance_window":
+        if field == "maintenance_window":
             if value != "always":
                 config.policy.maintenance_window.CopyFrom(convert.window_message(value))
             mask.append("policy.maintenance_window")
-        elif field == "after_interruption":
-            config.policy.after_interruption = convert.AFTER_INTERRUPTION_NUMBERS[value]
-            mask.append("policy.after_interruption")
+        elif field in _POLICY:
+            config.policy.MergeFrom(host_pb2.Policy(**{field: _POLICY[field](value)}))
+            mask.append(f"policy.{field}")
+        elif field == "compose_version":
+            config.compose_version = convert.COMPOSE_VERSION_NUMBERS[value]
+            mask.append(field)
+        elif field == "compose_health_timeout":
+            config.compose_health_timeout.FromTimedelta(value)
+            mask.append(field)
         else:
             config.MergeFrom(host_pb2.HostConfig(**{field: value}))
             mask.append(field)
     return config, mask
+
+
+_POLICY: Mapping[str, Callable[[Any], Any]] = {
+    "auto_reboot": lambda value: value,
+    "after_interruption": convert.AFTER_INTERRUPTION_NUMBERS.__getitem__,
+    "scope": convert.scope_message,
+    "restart_services": convert.RESTART_SERVICES_NUMBERS.__getitem__,
+    "snapshots": convert.SNAPSHOTS_NUMBERS.__getitem__,
+    "rollback": convert.ROLLBACK_NUMBERS.__getitem__,
+}
+"""The fields that stand in the policy, and how each is put there."""

@@ -8,7 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from tendhost.client import convert
 from tendhost.client.transport import Connected, new_request_id
-from tendhost.client.values import Rollout, RolloutHost, RolloutUpdate
+from tendhost.client.values import Rollout, RolloutHost, RolloutUpdate, UpdateScope
 from tendhost.v1 import rollout_pb2
 from tendhost.v1 import rollout_service_pb2 as pb
 from tendhost.v1.rollout_service_pb2_grpc import RolloutServiceStub
@@ -32,10 +32,12 @@ class RolloutCalls(Connected):
         batch_size: int = 2,
         delay: timedelta = timedelta(seconds=30),
         dry_run: bool = False,
+        scope: UpdateScope | None = None,
     ) -> Rollout:
         """Begin to update every host that has all `tags` and is in one of `groups`, in batches.
 
-        `delay` runs from the end of a batch to the beginning of the next one.
+        `delay` runs from the end of a batch to the beginning of the next one. `scope` None is what each
+        host's policy says.
         """
         pause = Duration()
         pause.FromTimedelta(delay)
@@ -44,6 +46,7 @@ class RolloutCalls(Connected):
             delay_between_batches=pause,
             filter=rollout_pb2.RolloutFilter(tags=tags, groups=groups, exclude_hosts=exclude_hosts),
             dry_run=dry_run,
+            scope=convert.scope_message(scope) if scope is not None else None,
         )
         request = pb.StartRolloutRequest(spec=spec, request_id=new_request_id())
         response = await self._transport.call(self._rollouts.StartRollout, request)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tendhost.client.inventory import PendingPackage
+
 
 class HostState(StrEnum):
     """Where a host stands."""
@@ -31,22 +33,56 @@ class RebootNeed(StrEnum):
     NEEDED = "needed"
 
 
-class Withheld(StrEnum):
-    """Why an upgrade leaves a pending package alone."""
-
-    NO = "no"
-    HELD = "held"
-    KEPT_BACK = "kept_back"
-    PHASED = "phased"
-    EXCLUDED = "excluded"
-    UNRECOGNIZED = "unrecognized"
-
-
 class AfterInterruption(StrEnum):
     """What to do about an upgrade that was cut off on the host: see the contract."""
 
     UPGRADE = "upgrade"
     REPAIR = "repair"
+    UNRECOGNIZED = "unrecognized"
+
+
+class ComposeVersion(StrEnum):
+    """Which docker compose a host has."""
+
+    AUTO = "auto"
+    V1 = "v1"
+    V2 = "v2"
+    UNRECOGNIZED = "unrecognized"
+
+
+class RestartServices(StrEnum):
+    """What to do about services that still run what an update replaced."""
+
+    NEVER = "never"
+    LISTED = "listed"
+    REBOOT = "reboot"
+    UNRECOGNIZED = "unrecognized"
+
+
+class Snapshots(StrEnum):
+    """Whether a file system snapshot is made before a host is changed."""
+
+    NEVER = "never"
+    IF_POSSIBLE = "if_possible"
+    REQUIRED = "required"
+    UNRECOGNIZED = "unrecognized"
+
+
+class Rollback(StrEnum):
+    """Whether an update is taken back by itself."""
+
+    NEVER = "never"
+    UNHEALTHY = "unhealthy"
+    UNRECOGNIZED = "unrecognized"
+
+
+class ProjectOutcome(StrEnum):
+    """How the update of a compose project ended."""
+
+    UNCHANGED = "unchanged"
+    UPDATED = "updated"
+    PUT_BACK = "put_back"
+    FAILED = "failed"
     UNRECOGNIZED = "unrecognized"
 
 
@@ -122,6 +158,18 @@ class MaintenanceWindow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateScope:
+    """What of the pending updates is wanted; `include` and `exclude` are globs of package names."""
+
+    security_only: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    allow_removals: bool = False
+    autoremove: bool = False
+    download_first: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reboot:
     """Whether a host needs a reboot, why, and since when."""
 
@@ -153,11 +201,19 @@ class Host:
     user: str
     ssh_key: str
     compose_paths: tuple[str, ...]
+    compose_version: ComposeVersion
+    pull_before_update: bool
+    compose_health_timeout: timedelta
+    compose_prune: bool
     tags: tuple[str, ...]
     groups: tuple[str, ...]
     auto_reboot: bool
     maintenance_window: MaintenanceWindow | None
     after_interruption: AfterInterruption
+    scope: UpdateScope
+    restart_services: RestartServices
+    snapshots: Snapshots
+    rollback: Rollback
     host_key_fingerprint: str
     registered_at: datetime | None
     state: HostState
@@ -176,28 +232,6 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PendingPackage:
-    """A package with a newer version in the archive."""
-
-    name: str
-    from_version: str
-    to_version: str
-    architecture: str
-    origin: str
-    security: bool | None
-    """None: the host's archives do not tell."""
-    withheld: Withheld
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Package:
-    """An installed package."""
-
-    name: str
-    version: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PackageChange:
     """A package with its version before and after; empty: it was not there."""
 
@@ -207,22 +241,23 @@ class PackageChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inventory:
-    """What the last query learnt of a host."""
+class ServiceChange:
+    """The image of a compose service before and after, by id; empty: it did not run."""
 
-    host: str
-    os_id: str
-    os_version: str
-    os_name: str
-    kernel: str
-    architecture: str
-    boot_id: str
-    uptime: timedelta | None
-    package_manager: str
-    container: bool
-    pending_updates: tuple[PendingPackage, ...]
-    packages: tuple[Package, ...]
-    collected_at: datetime | None
+    service: str
+    image: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectChange:
+    """A compose project in an update."""
+
+    path: str
+    outcome: ProjectOutcome
+    problem: str
+    services: tuple[ServiceChange, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +271,13 @@ class UpdateResult:
     rebooted: bool
     withheld: tuple[PendingPackage, ...]
     kept_conffiles: tuple[str, ...]
+    differences: tuple[str, ...]
+    """How what was pending differed from the plan that had been agreed to."""
+    download_bytes: int | None
+    snapshot: str
+    projects: tuple[ProjectChange, ...]
+    restarted_services: tuple[str, ...]
+    rolled_back: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,6 +364,8 @@ class Rollout:
     groups: tuple[str, ...]
     exclude_hosts: tuple[str, ...]
     dry_run: bool
+    scope: UpdateScope | None
+    """None: what each host's policy says."""
     status: RolloutStatus
     progress: Progress
     batch: int

@@ -15,11 +15,19 @@ HOST_KEYS = [
     "user",
     "ssh_key",
     "compose_paths",
+    "compose_version",
+    "pull_before_update",
+    "compose_health_timeout",
+    "compose_prune",
     "tags",
     "groups",
     "auto_reboot",
     "maintenance_window",
     "after_interruption",
+    "scope",
+    "restart_services",
+    "snapshots",
+    "rollback",
     "host_key_fingerprint",
     "registered_at",
     "state",
@@ -69,7 +77,7 @@ def test_host_is_added_with_the_defaults_that_are_documented(tendhost, server):
     tendhost("host", "add", "web1", "--addr", "10.0.0.5")
     (request,) = server.requests("RegisterHost")
     assert (request.config.port, request.config.user) == (22, "root")
-    assert request.config.policy.auto_reboot is True
+    assert not request.config.policy.HasField("auto_reboot")
     assert not request.config.policy.HasField("maintenance_window")
 
 
@@ -216,6 +224,34 @@ def test_what_a_host_says_is_neither_markup_nor_a_command_for_the_terminal(tendh
     assert "\x1b" not in out
     assert "\x07" not in out
     assert "[red]x[/red] [/] �[2J� über next" in out
+
+
+def test_policy_of_a_host_is_given_with_it(tendhost, server):
+    server.answer("RegisterHost", pb.RegisterHostResponse(host=messages.host()))
+    done = tendhost(
+        *("host", "add", "web1", "--addr", "10.0.0.5", "--security", "--exclude-package", "linux-*"),
+        *("--restart-services", "listed", "--snapshots", "if-possible", "--rollback", "unhealthy"),
+        *("--compose-version", "v1", "--no-pull", "--compose-health-timeout", "90s"),
+        "--compose-prune",
+    )
+    assert (done.status, done.err) == (0, "")
+    (request,) = server.requests("RegisterHost")
+    config, policy = request.config, request.config.policy
+    assert policy.scope == host_pb2.UpdateScope(security_only=True, exclude=["linux-*"])
+    assert policy.restart_services == host_pb2.RESTART_SERVICES_LISTED
+    assert policy.snapshots == host_pb2.SNAPSHOTS_IF_POSSIBLE
+    assert policy.rollback == host_pb2.ROLLBACK_UNHEALTHY
+    assert config.compose_version == host_pb2.COMPOSE_VERSION_V1
+    assert (config.pull_before_update, config.compose_prune) == (False, True)
+    assert config.compose_health_timeout.seconds == 90
+
+
+def test_what_updates_change_is_replaced_as_a_whole(tendhost, server):
+    server.answer("ReconfigureHost", pb.ReconfigureHostResponse(host=messages.host()))
+    tendhost("host", "set", "web1", "--no-security")
+    (request,) = server.requests("ReconfigureHost")
+    assert list(request.update_mask.paths) == ["policy.scope"]
+    assert request.config.policy.scope == host_pb2.UpdateScope()
 
 
 def test_only_what_is_named_is_set(tendhost, server):

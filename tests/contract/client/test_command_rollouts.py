@@ -19,6 +19,7 @@ ROLLOUT_KEYS = [
     "groups",
     "exclude_hosts",
     "dry_run",
+    "scope",
     "status",
     "progress",
     "batch",

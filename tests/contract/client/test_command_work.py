@@ -157,6 +157,12 @@ def test_operation_is_one_document_for_programs(tendhost, updating):
         "rebooted",
         "withheld",
         "kept_conffiles",
+        "differences",
+        "download_bytes",
+        "snapshot",
+        "projects",
+        "restarted_services",
+        "rolled_back",
     ]
 
 

@@ -32,6 +32,8 @@ FAMILIES = {
         "OPERATION_ENDED",
         "ROLLOUT_STATUS",
         "ROLLOUT_EMPTY",
+        "REBOOT_NOT_ALLOWED",
+        "PLAN_UNUSABLE",
     },
     sdk.CursorLost: {"CURSOR_COMPACTED", "CURSOR_UNKNOWN"},
     sdk.TooSlow: {"WATCHER_TOO_SLOW"},

@@ -7,13 +7,21 @@ import pytest
 
 from tendhost import client
 from tendhost.client import convert
-from tendhost.v1 import event_pb2, host_pb2, operation_pb2, rollout_pb2
+from tendhost.v1 import event_pb2, host_pb2, host_service_pb2, operation_pb2, rollout_pb2
 from tests.contract.client import messages
 
 ENUMS = [
     (host_pb2.HostState, client.HostState),
     (host_pb2.RebootNeed, client.RebootNeed),
     (host_pb2.Withheld, client.Withheld),
+    (host_pb2.Severity, client.Severity),
+    (host_pb2.ComposeVersion, client.ComposeVersion),
+    (host_pb2.RestartServices, client.RestartServices),
+    (host_pb2.Snapshots, client.Snapshots),
+    (host_pb2.Rollback, client.Rollback),
+    (host_pb2.InventoryPart, client.InventoryPart),
+    (host_service_pb2.PendingGrouping, client.PendingGrouping),
+    (operation_pb2.ProjectOutcome, client.ProjectOutcome),
     (operation_pb2.OperationKind, client.OperationKind),
     (operation_pb2.OperationStatus, client.OperationStatus),
     (operation_pb2.StepStatus, client.StepStatus),
@@ -44,7 +52,7 @@ def test_every_word_of_the_contract_is_a_word_of_the_sdk(wire, kind):
     words = {name.removeprefix(prefix).lower() for name in wire.keys()[1:]}
     ours = {str(member) for member in kind}
     assert words <= ours
-    assert ours - words <= {"unrecognized", "no"}
+    assert ours - words <= {"unrecognized", "no", "unknown"}
 
 
 def test_words_are_written_as_users_know_them():
@@ -116,6 +124,24 @@ FIELDS = [
     (operation_pb2.PackageChange, client.PackageChange, set(), set()),
     (operation_pb2.Step, client.Step, set(), set()),
     (host_pb2.PendingPackage, client.PendingPackage, set(), set()),
+    (host_pb2.Advisory, client.Advisory, set(), set()),
+    (host_pb2.Container, client.Container, set(), set()),
+    (host_pb2.Image, client.Image, set(), set()),
+    (host_pb2.ComposeProject, client.ComposeProject, set(), set()),
+    (host_pb2.ComposeService, client.ComposeService, set(), set()),
+    (host_pb2.Hardware, client.Hardware, set(), set()),
+    (host_pb2.Mount, client.Mount, set(), set()),
+    (host_pb2.Interface, client.Interface, set(), set()),
+    (host_pb2.UpdateScope, client.UpdateScope, set(), set()),
+    (host_service_pb2.PendingEntry, client.PendingEntry, set(), set()),
+    (operation_pb2.ProjectChange, client.ProjectChange, set(), set()),
+    (operation_pb2.ServiceChange, client.ServiceChange, set(), set()),
+    (
+        host_pb2.Inventory,
+        client.Inventory,
+        {"system", "services_known"},
+        {field.name for field in host_pb2.SystemFacts.DESCRIPTOR.fields},
+    ),
     (host_pb2.InstalledPackage, client.Package, set(), set()),
     (host_pb2.MaintenanceWindow, client.MaintenanceWindow, set(), set()),
     (host_pb2.Failure, client.Failure, set(), set()),
@@ -128,7 +154,15 @@ FIELDS = [
         rollout_pb2.Rollout,
         client.Rollout,
         {"spec"},
-        {"batch_size", "delay_between_batches", "tags", "groups", "exclude_hosts", "dry_run"},
+        {
+            "batch_size",
+            "delay_between_batches",
+            "tags",
+            "groups",
+            "exclude_hosts",
+            "dry_run",
+            "scope",
+        },
     ),
 ]
 

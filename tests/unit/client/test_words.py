@@ -137,18 +137,26 @@ def test_nouns_follow_their_numbers():
     assert [counted(n, "host") for n in (0, 1, 2)] == ["0 hosts", "1 host", "2 hosts"]
 
 
-def result(*changes: tuple[str, str], **fields: bool) -> UpdateResult:
+def result(
+    *changes: tuple[str, str], rebooted: bool = False, reboot_required: bool = False
+) -> UpdateResult:
     packages = tuple(
         PackageChange(name="p", from_version=before, to_version=after) for before, after in changes
     )
-    facts = {"reboot_required": False, "rebooted": False, **fields}
     return UpdateResult(
         success=True,
         upgraded_count=len(packages),
         packages=packages,
         withheld=(),
         kept_conffiles=(),
-        **facts,
+        reboot_required=reboot_required,
+        rebooted=rebooted,
+        differences=(),
+        download_bytes=None,
+        snapshot="",
+        projects=(),
+        restarted_services=(),
+        rolled_back=False,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tendhost.client import DEFAULT_TARGET
-from tendhost.client.cli import events, hosts, operations, rollouts, server, work
+from tendhost.client.cli import events, hosts, operations, pending, rollouts, server, work
 from tendhost.client.cli.session import Output, Session
 
 app = typer.Typer(
@@ -55,6 +55,7 @@ def _session(
 
 
 app.add_typer(hosts.app, name="host", help="Add, show, change and remove hosts.")
+app.command()(pending.pending)
 app.command()(work.query)
 app.command()(work.update)
 app.command()(work.reboot)
@@ -64,5 +65,6 @@ app.command()(work.acknowledge)
 app.add_typer(rollouts.app, name="rollout", help="Update many hosts, a batch at a time.")
 app.add_typer(operations.app, name="operation", help="What is being done, and what was done.")
 app.command()(events.events)
+app.command()(pending.osquery)
 app.command()(server.info)
 app.command()(server.version)

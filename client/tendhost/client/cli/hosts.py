@@ -1,13 +1,34 @@
 """`tendhost host …`."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, Literal
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from tendhost.client import AfterInterruption, Client, HostFilter, HostState, MaintenanceWindow
+from tendhost.client import (
+    AfterInterruption,
+    Client,
+    ComposeVersion,
+    HostFilter,
+    HostState,
+    MaintenanceWindow,
+    RestartServices,
+    Rollback,
+    Snapshots,
+)
+from tendhost.client.cli.scope import (
+    Autoremove,
+    DownloadFirst,
+    Only,
+    Removals,
+    Security,
+    Without,
+    scope_of,
+)
 from tendhost.client.cli.session import Session, refuse
-from tendhost.client.cli.words import window
+from tendhost.client.cli.words import duration, window
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -47,6 +68,44 @@ AutoReboot = Annotated[
         help="Whether an update may reboot it when it needs that.",
     ),
 ]
+Restart = Annotated[
+    Literal["never", "listed", "reboot"] | None,
+    typer.Option(
+        "--restart-services",
+        help="Services that still run what an update replaced: only list them, restart them, or"
+        " count them as a reason to reboot.",
+    ),
+]
+MakeSnapshots = Annotated[
+    Literal["never", "if-possible", "required"] | None,
+    typer.Option("--snapshots", help="Whether to make a file system snapshot before a change."),
+]
+TakeBack = Annotated[
+    Literal["never", "unhealthy"] | None,
+    typer.Option("--rollback", help="Whether an update is taken back by itself."),
+]
+WhichCompose = Annotated[
+    Literal["auto", "v1", "v2"] | None,
+    typer.Option("--compose-version", help="docker-compose (v1) or docker compose (v2)."),
+]
+Pull = Annotated[
+    bool | None, typer.Option("--pull/--no-pull", help="Whether an update pulls compose images.")
+]
+HealthTimeout = Annotated[
+    str | None,
+    typer.Option(
+        "--compose-health-timeout",
+        metavar="DURATION",
+        help="How long a compose project may take to be healthy before it is put back: 90s, 5m.",
+    ),
+]
+Prune = Annotated[
+    bool | None,
+    typer.Option(
+        "--compose-prune/--no-compose-prune",
+        help="Whether compose images that an update replaced are removed.",
+    ),
+]
 Window = Annotated[
     str | None,
     typer.Option(
@@ -71,6 +130,19 @@ def add(
     auto_reboot: AutoReboot = None,
     maintenance_window: Window = None,
     after_interruption: WhenInterrupted = None,
+    restart_services: Restart = None,
+    snapshots: MakeSnapshots = None,
+    rollback: TakeBack = None,
+    security: Security = None,
+    package: Only = None,
+    exclude_package: Without = None,
+    allow_removals: Removals = None,
+    autoremove: Autoremove = None,
+    download_first: DownloadFirst = None,
+    compose_version: WhichCompose = None,
+    pull: Pull = None,
+    compose_health_timeout: HealthTimeout = None,
+    compose_prune: Prune = None,
     host_key: HostKey = "",
 ) -> None:
     """Register a host and pin the key that it shows.
@@ -80,10 +152,13 @@ def add(
       tendhost host add db1 --addr db1.example.org --no-auto-reboot \\
           --window 'sat,sun 22:00-04:00 Europe/Vienna' --host-key SHA256:…
 
-    The fingerprint of the pinned key is printed. Nothing is changed on the host.
+    The fingerprint of the pinned key is printed. Nothing is changed on the host. The options that say
+    what updates change (--security, --package, …) are its policy; an update may ask for other things.
     """
     session: Session = context.obj
     when = _window(maintenance_window) or "always"
+    scope = scope_of(security, package, exclude_package, allow_removals, autoremove, download_first)
+    patience = _span(compose_health_timeout)
 
     async def work(client: Client) -> None:
         host = await client.add_host(
@@ -95,9 +170,17 @@ def add(
             tags=tag or (),
             groups=group or (),
             compose_paths=compose_path or (),
-            auto_reboot=auto_reboot is not False,
+            auto_reboot=auto_reboot,
             maintenance_window=when,
-            after_interruption=_word(after_interruption),
+            after_interruption=_word(AfterInterruption, after_interruption),
+            scope=scope,
+            restart_services=_word(RestartServices, restart_services),
+            snapshots=_word(Snapshots, snapshots),
+            rollback=_word(Rollback, rollback),
+            compose_version=_word(ComposeVersion, compose_version),
+            pull_before_update=pull,
+            compose_health_timeout=patience,
+            compose_prune=compose_prune,
             expected_host_key=host_key,
         )
         if session.json:
@@ -201,19 +284,36 @@ def set_(
     auto_reboot: AutoReboot = None,
     maintenance_window: Window = None,
     after_interruption: WhenInterrupted = None,
+    restart_services: Restart = None,
+    snapshots: MakeSnapshots = None,
+    rollback: TakeBack = None,
+    security: Security = None,
+    package: Only = None,
+    exclude_package: Without = None,
+    allow_removals: Removals = None,
+    autoremove: Autoremove = None,
+    download_first: DownloadFirst = None,
+    compose_version: WhichCompose = None,
+    pull: Pull = None,
+    compose_health_timeout: HealthTimeout = None,
+    compose_prune: Prune = None,
     repin: Annotated[
         bool, typer.Option("--repin", help="Pin the key that it shows now, after a reinstallation.")
     ] = False,
     host_key: HostKey = "",
 ) -> None:
-    """Change a host's configuration; what is not named stays as it is.
+    """Change a host's configuration; the rest stays as it is.
 
     \b
       tendhost host set web1 --tag web --tag canary --no-auto-reboot
       tendhost host set web1 --group '' --window always
+      tendhost host set web1 --security --exclude-package 'linux-*' --rollback unhealthy
+      tendhost host set web1 --no-security
       tendhost host set web1 --repin
 
-    Tags, groups and compose paths are replaced by those that are given; '' alone means none.
+    Tags, groups and compose paths are replaced by those that are given; '' alone means none. What
+    updates change (--security, --package, --exclude-package, --allow-removals, --autoremove,
+    --download-first) is replaced as a whole.
     """
     session: Session = context.obj
     fields: dict[str, Any] = {
@@ -225,7 +325,17 @@ def set_(
         "groups": _without_empty(group),
         "compose_paths": _without_empty(compose_path),
         "auto_reboot": auto_reboot,
-        "after_interruption": _word(after_interruption),
+        "after_interruption": _word(AfterInterruption, after_interruption),
+        "scope": scope_of(
+            security, package, exclude_package, allow_removals, autoremove, download_first
+        ),
+        "restart_services": _word(RestartServices, restart_services),
+        "snapshots": _word(Snapshots, snapshots),
+        "rollback": _word(Rollback, rollback),
+        "compose_version": _word(ComposeVersion, compose_version),
+        "pull_before_update": pull,
+        "compose_health_timeout": _span(compose_health_timeout),
+        "compose_prune": compose_prune,
     }
     given = {field: value for field, value in fields.items() if value is not None}
     if maintenance_window is not None:
@@ -254,8 +364,16 @@ def _window(text: str | None) -> MaintenanceWindow | Literal["always"] | None:
     return "always" if text == "always" else window(text, "--window")
 
 
-def _word(after_interruption: str | None) -> AfterInterruption | None:
-    return AfterInterruption(after_interruption) if after_interruption else None
+W = TypeVar("W", bound=StrEnum)
+
+
+def _word(kind: type[W], text: str | None) -> W | None:
+    """What was typed, as the SDK's word; options have hyphens where words have underscores."""
+    return kind(text.replace("-", "_")) if text else None
+
+
+def _span(text: str | None) -> timedelta | None:
+    return None if text is None else duration(text, "--compose-health-timeout")
 
 
 def _without_empty(values: list[str] | None) -> list[str] | None:
@@ -291,6 +409,27 @@ def packages(context: typer.Context, name: Name) -> None:
             session.print_json(found)
         else:
             render.inventory(found)
+
+    session.run(work)
+
+
+@app.command()
+def inventory(context: typer.Context, name: Name) -> None:
+    """Show the machine, its file systems, network and containers.
+
+    As the last query found them, and what was concluded about the host and why. For its packages, see
+    `tendhost host packages`.
+    """
+    session: Session = context.obj
+
+    async def work(client: Client) -> None:
+        from tendhost.client.cli import render_inventory
+
+        found = await client.inventory(name)
+        if session.json:
+            session.print_json(found)
+        else:
+            render_inventory.inventory(found)
 
     session.run(work)
 

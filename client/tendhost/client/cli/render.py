@@ -13,9 +13,12 @@ from tendhost.client import (
     Operation,
     PackageChange,
     PendingPackage,
+    ProjectChange,
+    RestartServices,
     Rollout,
     RolloutHost,
     UpdateResult,
+    UpdateScope,
 )
 from tendhost.client.cli.console import (
     Cell,
@@ -89,6 +92,14 @@ def host(found: Host) -> None:
             AfterInterruption.REPAIR: "repair it only",
         }.get(found.after_interruption, "not known"),
         "may be changed": window(found.maintenance_window),
+        "updates change": scope_words(found.scope),
+        "outdated services": {
+            RestartServices.NEVER: "listed only",
+            RestartServices.LISTED: "restarted after an update",
+            RestartServices.REBOOT: "a reason to reboot",
+        }.get(found.restart_services, "not known"),
+        "snapshot before": str(found.snapshots).replace("_", " "),
+        "taken back": "when unhealthy" if str(found.rollback) == "unhealthy" else "never",
         "healthy": {None: "never checked", True: "yes", False: "no"}[found.healthy],
         "updated": ago(found.last_updated),
     }
@@ -104,6 +115,22 @@ def host(found: Host) -> None:
     say(coloured("failed"), when, failure.problem.message)
     seen = f"seen by {failure.acknowledged_by}" if failure.acknowledged_by else "not seen yet"
     say(f"  {seen}; once it is mended, `tendhost retry {found.name}` goes on with it")
+
+
+def scope_words(scope: UpdateScope) -> str:
+    """What of the pending updates is wanted, in words."""
+    words = ["security updates" if scope.security_only else "everything"]
+    if scope.include:
+        words.append(f"only {', '.join(scope.include)}")
+    if scope.exclude:
+        words.append(f"not {', '.join(scope.exclude)}")
+    if scope.allow_removals:
+        words.append("removals allowed")
+    if scope.autoremove:
+        words.append("unneeded packages removed")
+    if scope.download_first:
+        words.append("fetched first")
+    return ", ".join(words)
 
 
 def _address(found: Host) -> str:
@@ -222,6 +249,12 @@ def update_sentence(update: UpdateResult, *, dry_run: bool) -> str:
     ]
     if not parts:
         parts.append("nothing would be done" if dry_run else "nothing to do")
+    if update.projects:
+        done = sum(1 for project in update.projects if str(project.outcome) == "updated")
+        if done:
+            parts.append(f"{counted(done, 'compose project')} updated")
+    if update.rolled_back:
+        parts.append("taken back again")
     if update.rebooted:
         parts.append("rebooted")
     if update.reboot_required:
@@ -249,8 +282,29 @@ def _update_details(update: UpdateResult, *, dry_run: bool) -> None:
         for row in rows:
             made.add_row(*map(clean, row))
         draw(made)
+    for project in update.projects:
+        say(f"  {project.path}  {_project_words(project)}")
+    for difference in update.differences:
+        say(f"  differs from the plan: {difference}")
+    if update.restarted_services:
+        say(f"  restarted: {', '.join(update.restarted_services)}")
+    if update.snapshot:
+        say(f"  the snapshot before it: {update.snapshot}")
     for path in update.kept_conffiles:
         say(f"  {path}  kept as it was, although its package ships another one")
+
+
+def _project_words(project: ProjectChange) -> str:
+    words = {
+        "unchanged": "nothing to do",
+        "updated": "updated",
+        "put_back": "put back to its former images",
+        "failed": "not updated",
+    }.get(str(project.outcome), str(project.outcome))
+    moved = [s.service for s in project.services if s.before != s.after]
+    if moved and str(project.outcome) == "updated":
+        words += f": {', '.join(moved)}"
+    return f"{words}: {project.problem}" if project.problem else words
 
 
 def _why(package: PendingPackage) -> str:
@@ -258,6 +312,7 @@ def _why(package: PendingPackage) -> str:
         "held": "held by the administrator",
         "kept_back": "kept back, it would remove another package",
         "phased": "phased, this host's turn has not come",
+        "excluded": "not wanted",
     }.get(str(package.withheld), str(package.withheld))
 
 

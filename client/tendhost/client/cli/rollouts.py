@@ -6,6 +6,15 @@ from typing import Annotated
 import typer
 
 from tendhost.client import Client, Rollout
+from tendhost.client.cli.scope import (
+    Autoremove,
+    DownloadFirst,
+    Only,
+    Removals,
+    Security,
+    Without,
+    scope_of,
+)
 from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session
 from tendhost.client.cli.words import counted, duration
 
@@ -40,6 +49,12 @@ def start(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only find out what the updates would do.")
     ] = False,
+    security: Security = None,
+    package: Only = None,
+    exclude_package: Without = None,
+    allow_removals: Removals = None,
+    autoremove: Autoremove = None,
+    download_first: DownloadFirst = None,
     follow: Annotated[bool, typer.Option("--follow", help="Watch it to its end.")] = False,
 ) -> None:
     """Begin to update many hosts, a batch at a time.
@@ -47,6 +62,7 @@ def start(
     \b
       tendhost rollout start --tag web --batch-size 2 --delay 30s
       tendhost rollout start --group production --exclude db1 --dry-run --follow
+      tendhost rollout start --security --follow
 
     The hosts are those that have all the tags and are in one of the groups; without any of these,
     the whole fleet. A host that fails does not stop the others; the exit status of --follow is 1
@@ -54,6 +70,7 @@ def start(
     """
     session: Session = context.obj
     pause = duration(delay, "--delay")
+    scope = scope_of(security, package, exclude_package, allow_removals, autoremove, download_first)
     begun: list[str] = []
 
     async def work(client: Client) -> int:
@@ -64,6 +81,7 @@ def start(
             batch_size=batch_size,
             delay=pause,
             dry_run=dry_run,
+            scope=scope,
         )
         begun.append(rollout.id)
         if not session.json:

@@ -6,8 +6,24 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from tendhost.client import Client, Operation, OperationHandle, ServerFailed, TendhostError
-from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session, tell
+from tendhost.client import (
+    Client,
+    InventoryPart,
+    Operation,
+    OperationHandle,
+    ServerFailed,
+    TendhostError,
+)
+from tendhost.client.cli.scope import (
+    Autoremove,
+    DownloadFirst,
+    Only,
+    Removals,
+    Security,
+    Without,
+    scope_of,
+)
+from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session, refuse, tell
 
 Names = Annotated[list[str], typer.Argument(metavar="NAME", help="The hosts.")]
 Wait = Annotated[
@@ -18,15 +34,36 @@ Queue = Annotated[
 ]
 
 
-def query(context: typer.Context, names: Names, wait: Wait = True, queue: Queue = False) -> None:
+def query(
+    context: typer.Context,
+    names: Names,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PART",
+            help="Only this: packages, pending, hardware, mounts, network, containers. May be repeated.",
+        ),
+    ] = None,
+    wait: Wait = True,
+    queue: Queue = False,
+) -> None:
     """Ask hosts what is installed and pending.
 
-    Whether a reboot is due, too. `tendhost host packages` shows what was found.
+    Whether a reboot is due, too. `tendhost host packages` and `tendhost host inventory` show what was
+    found.
 
     \b
       tendhost query web1 web2
+      tendhost query web1 --part containers
     """
-    _work(context.obj, names, wait, lambda client, name: client.query(name, queue=queue))
+    known = [word for word in InventoryPart if word is not InventoryPart.UNRECOGNIZED]
+    for word in part or ():
+        if word not in known:
+            refuse(f"--part: {word!r} is no part; expected {', '.join(known)}")
+    parts = tuple(InventoryPart(word) for word in part or ())
+    _work(
+        context.obj, names, wait, lambda client, name: client.query(name, parts=parts, queue=queue)
+    )
 
 
 def update(
@@ -34,6 +71,26 @@ def update(
     names: Names,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only find out what it would do.")
+    ] = False,
+    security: Security = None,
+    package: Only = None,
+    exclude_package: Without = None,
+    allow_removals: Removals = None,
+    autoremove: Autoremove = None,
+    download_first: DownloadFirst = None,
+    download_only: Annotated[
+        bool, typer.Option("--download-only", help="Only fetch; a later update applies it.")
+    ] = False,
+    plan: Annotated[
+        str, typer.Option(metavar="ID", help="The dry run whose plan is to be carried out.")
+    ] = "",
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact",
+            help="Change nothing where what is pending differs from the plan, or from what was last"
+            " queried.",
+        ),
     ] = False,
     wait: Wait = True,
     queue: Queue = False,
@@ -43,16 +100,30 @@ def update(
     \b
       tendhost update web1 --dry-run
       tendhost update web1 web2
+      tendhost update web1 --security --exclude-package 'linux-*'
+      tendhost update web1 --plan ID --exact
       tendhost update web1 --no-wait
 
-    A host is rebooted where it needs that and its configuration allows it. For many hosts in
+    Without an option that says what, each host is updated as its policy says (`tendhost host set`). A
+    host is rebooted where it needs that and its configuration allows it. For many hosts in
     batches, see `tendhost rollout start --help`.
     """
+    if dry_run and (download_only or exact or plan):
+        refuse("--dry-run: it goes without --download-only, --plan and --exact")
+    scope = scope_of(security, package, exclude_package, allow_removals, autoremove, download_first)
     _work(
         context.obj,
         names,
         wait,
-        lambda client, name: client.update(name, dry_run=dry_run, queue=queue),
+        lambda client, name: client.update(
+            name,
+            dry_run=dry_run,
+            scope=scope,
+            plan=plan,
+            exact=exact,
+            download_only=download_only,
+            queue=queue,
+        ),
     )
 
 

@@ -1,0 +1,66 @@
+"""The options that say what of the pending updates is wanted, the same wherever updates begin."""
+
+from typing import Annotated
+
+import typer
+
+from tendhost.client import UpdateScope
+
+Security = Annotated[
+    bool | None, typer.Option("--security/--no-security", help="Only security updates.")
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--package", metavar="GLOB", help="Only packages of this name. May be repeated."),
+]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude-package", metavar="GLOB", help="No packages of this name. May be repeated."
+    ),
+]
+Removals = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-removals/--no-allow-removals",
+        help="Whether packages may be removed so that others can be upgraded.",
+    ),
+]
+Autoremove = Annotated[
+    bool | None,
+    typer.Option(
+        "--autoremove/--no-autoremove", help="Whether to remove what nothing needs any more."
+    ),
+]
+DownloadFirst = Annotated[
+    bool | None,
+    typer.Option(
+        "--download-first/--no-download-first",
+        help="Whether everything is fetched before anything is changed.",
+    ),
+]
+
+
+def scope_of(
+    security: bool | None,
+    package: list[str] | None,
+    exclude_package: list[str] | None,
+    allow_removals: bool | None,
+    autoremove: bool | None,
+    download_first: bool | None,
+) -> UpdateScope | None:
+    """What the options ask for; None where none was given, which leaves it to each host's policy.
+
+    An empty name alone takes all names away.
+    """
+    given = (security, package, exclude_package, allow_removals, autoremove, download_first)
+    if all(option is None for option in given):
+        return None
+    return UpdateScope(
+        security_only=security is True,
+        include=tuple(filter(None, package or ())),
+        exclude=tuple(filter(None, exclude_package or ())),
+        allow_removals=allow_removals is True,
+        autoremove=autoremove is True,
+        download_first=download_first is True,
+    )

@@ -1,0 +1,36 @@
+"""Between the contract's numbers and the SDK's words, and its timestamps and datetimes."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+E = TypeVar("E", bound=StrEnum)
+
+
+def words(kind: type[E], wire: Any) -> Mapping[int, E]:
+    """Each number on the wire with the member that it means, by the contract's naming rule."""
+    prefix = "".join(f"_{c}" if c.isupper() else c.upper() for c in wire.DESCRIPTOR.name)[1:]
+    names = wire.DESCRIPTOR.values_by_name
+    found = ((names.get(f"{prefix}_{member.name}"), member) for member in kind)
+    return {value.number: member for value, member in found if value is not None}
+
+
+def reading(known: Mapping[int, E], other: E) -> Callable[[int], E]:
+    """What a number means; `other` where a newer server says one that we do not know."""
+    return lambda number: known.get(number, other)
+
+
+def numbers(known: Mapping[int, E]) -> Mapping[E, Any]:
+    """The number of each word."""
+    return {member: number for number, member in known.items()}
+
+
+def instant(message: Any, field: str) -> datetime | None:
+    """An aware datetime, or None where the field is absent."""
+    if not message.HasField(field):
+        return None
+    at: Timestamp = getattr(message, field)
+    return at.ToDatetime(tzinfo=UTC)
