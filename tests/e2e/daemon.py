@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from tendhost.v1 import (
     event_service_pb2,
@@ -69,13 +70,22 @@ class Daemon:
         request = host_service_pb2.QueryInventoryRequest(name=name)
         return await self.ended((await self.hosts.QueryInventory(request)).operation.id)
 
-    async def update(self, name: str, *, dry_run: bool = False) -> operation_pb2.Operation:
-        """Update a host to the end."""
-        return await self.ended((await self.start_update(name, dry_run=dry_run)).id)
+    async def reconfigure(self, name: str, **config: Any) -> host_pb2.Host:
+        """Change these fields of a host's configuration."""
+        request = host_service_pb2.ReconfigureHostRequest(
+            name=name,
+            config=host_pb2.HostConfig(**config),
+            update_mask=FieldMask(paths=sorted(config)),
+        )
+        return (await self.hosts.ReconfigureHost(request)).host
 
-    async def start_update(self, name: str, *, dry_run: bool = False) -> operation_pb2.Operation:
-        """Begin an update."""
-        request = host_service_pb2.StartUpdateRequest(name=name, dry_run=dry_run)
+    async def update(self, name: str, **how: Any) -> operation_pb2.Operation:
+        """Update a host to the end."""
+        return await self.ended((await self.start_update(name, **how)).id)
+
+    async def start_update(self, name: str, **how: Any) -> operation_pb2.Operation:
+        """Begin an update, as a StartUpdateRequest with these fields asks for."""
+        request = host_service_pb2.StartUpdateRequest(name=name, **how)
         return (await self.hosts.StartUpdate(request)).operation
 
     async def reboot(self, name: str) -> operation_pb2.Operation:

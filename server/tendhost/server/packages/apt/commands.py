@@ -101,8 +101,13 @@ def _seconds(duration: timedelta) -> int:
     return max(0, math.ceil(duration.total_seconds()))
 
 
-# --assume-no plans, names the sizes and declines; without locking, so that nothing is disturbed.
-_SIZES = ("apt-get", "-o", "Debug::NoLocking=1", "--assume-no")
+# --print-uris plans, names the sizes, and lists what it would fetch instead of going on; without
+# locking, so that nothing is disturbed. (--assume-no would decline, but apt asks no question about
+# packages that were all named.) Should it go on all the same, dpkg is told to change nothing.
+_SIZES = (
+    *("apt-get", "-y", "--print-uris"),
+    *("-o", "Debug::NoLocking=1", "-o", "Dpkg::Options::=--no-act"),
+)
 POLICY = r"""
 names=$(printf '%s\n' "$out" | sed -n '
   /^The following packages have been kept back:/,/^[^ ]/s/^  //p
