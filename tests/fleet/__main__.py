@@ -10,11 +10,12 @@ import sys
 import time
 from types import FrameType
 
-from tests.fleet.archive import ALL_PACKAGES, VERSION_SETS
+from tests.fleet.archive import VERSION_SETS, default_packages
 from tests.fleet.base import ensure_base
 from tests.fleet.errors import FleetError
+from tests.fleet.families import FAMILIES
 from tests.fleet.fleet import Fleet
-from tests.fleet.host import Host
+from tests.fleet.host import Host, HostSpec
 from tests.fleet.requirements import install_missing_packages, missing_requirements
 
 
@@ -29,7 +30,7 @@ def main() -> int:
                 install_missing_packages()
                 return 0
             case "build":
-                return _build()
+                return _build(arguments)
             case "up":
                 return _up(arguments)
             case _:
@@ -42,15 +43,15 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.fleet", description="Real Debian hosts here."
-    )
+    parser = argparse.ArgumentParser(prog="python -m tests.fleet", description="Real hosts here.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser(
         "requirements", help="print what this machine lacks; status 1 when it lacks anything"
     )
     commands.add_parser("install", help="install the Debian packages that are missing")
-    commands.add_parser("build", help="build the base that all hosts share, unless it is cached")
+    build = commands.add_parser(
+        "build", help="build the base that all hosts share, unless it is cached"
+    )
     up = commands.add_parser("up", help="keep a fleet up until Ctrl-C")
     run = commands.add_parser(
         "run", help="run a command while a fleet is up; $TENDHOST_FLEET describes it"
@@ -58,12 +59,19 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("argument", nargs="+", metavar="COMMAND")
     for command in (up, run):
         command.add_argument("--hosts", type=int, default=4, help="how many (default 4)")
+        command.add_argument(
+            "--osquery", action="store_true", help="give each host a stand-in for osqueryi"
+        )
         command.add_argument("--init", choices=("systemd", "tiny"), default="systemd")
         command.add_argument(
             "--publish", choices=VERSION_SETS, default="v2", help="version set (default v2)"
         )
         command.add_argument(
-            "--packages", default=",".join(ALL_PACKAGES), help="installed on each host, by comma"
+            "--packages", help="installed on each host, by comma (default: those of the family)"
+        )
+    for command in (build, up, run):
+        command.add_argument(
+            "--family", choices=FAMILIES, default="debian", help="of the hosts (default debian)"
         )
     return parser
 
@@ -78,18 +86,22 @@ def _requirements() -> int:
     return 1 if missing else 0
 
 
-def _build() -> int:
+def _build(arguments: argparse.Namespace) -> int:
     base = ensure_base()
-    base.layers(init="systemd", packages=ALL_PACKAGES)
+    family = arguments.family
+    base.layers(init="systemd", packages=default_packages(family), family=family)
     print(base.folder)
     return 0
 
 
 def _fleet(arguments: argparse.Namespace) -> Fleet:
-    packages = [name for name in arguments.packages.split(",") if name]
-    return Fleet(
-        arguments.hosts, init=arguments.init, packages=packages, version_set=arguments.publish
+    packages = arguments.packages
+    spec = HostSpec(
+        family=arguments.family,
+        packages=None if packages is None else tuple(filter(None, packages.split(","))),
+        osquery=arguments.osquery,
     )
+    return Fleet([spec] * arguments.hosts, init=arguments.init, version_set=arguments.publish)
 
 
 def _up(arguments: argparse.Namespace) -> int:

@@ -8,36 +8,37 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.fleet.archive import checked_packages
 from tests.fleet.errors import BuildError, FleetError
+from tests.fleet.families import FAMILIES, OSQUERY, RPM, Family, LayerRecipe
 
 SCRIPTS = Path(__file__).parent / "scripts"
 RECIPES = (
-    "build-base.sh",
     "build-archive.sh",
+    "build-base.sh",
+    "build-layer.sh",
+    "build-rpm-repositories.sh",
+    "build-rpms.sh",
     "customize.sh",
+    "download.sh",
     "layer.sh",
+    "inside/osqueryi",
     "inside/reboot",
     "inside/tinyinit",
+    "install/debian.sh",
+    "install/dnf.sh",
+    "install/zypper.sh",
+    "layers/dnf.sh",
+    "layers/osquery.sh",
+    "layers/rpm.sh",
+    "layers/zypper.sh",
 )
 UNUSED_AFTER_SECONDS = 14 * 24 * 3600
 """A base that another checkout built and nobody started a fleet from for that long is removed."""
-
-INSTALL = """
-list=/etc/apt/sources.list
-for suite in bookworm bookworm-security; do
-  echo "deb [signed-by=/etc/apt/keyrings/fleet.asc] file:///srv/archive/v1 $suite main" >>$list
-done
-apt-get update -qq
-[ $# = 0 ] || apt-get install -y -qq --no-install-recommends "$@"
-case " $* " in *" tb-held "*) apt-mark hold tb-held;; esac
-apt-get clean
-rm -rf $list /var/lib/apt/lists/* /var/log/tb-transactions /var/log/apt/* /var/log/dpkg.log
-"""
 
 
 def say_on_stderr(text: str) -> None:
@@ -62,7 +63,7 @@ def recipe_key() -> str:
     digest = hashlib.sha256()
     for name in RECIPES:
         digest.update(name.encode() + b"\0" + (SCRIPTS / name).read_bytes() + b"\0")
-    digest.update(INSTALL.encode())
+    digest.update(repr((FAMILIES, OSQUERY)).encode())
     return digest.hexdigest()[:16]
 
 
@@ -72,28 +73,72 @@ class Base:
 
     folder: Path
 
-    @property
-    def archive(self) -> Path:
-        return self.folder / "archive"
+    def archive(self, family: Family) -> Path:
+        """The folder of the version sets that hosts of the family update from."""
+        if family == "debian":
+            return self.folder / "archive"
+        archive = self.folder / "rpm-archive"
+        lower = _lowerdir([self._layer([RPM]), self._debian])
+        self._once(archive, "the RPM repositories", ["build-rpm-repositories.sh", lower])
+        return archive
 
-    def layers(self, *, init: str, packages: tuple[str, ...]) -> tuple[Path, ...]:
-        """The layers of a host, topmost first; makes the one with these packages if need be."""
-        packages = checked_packages(packages)
-        name = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:12]
-        layer = self.folder / "packages" / name
-        debian = self.folder / "debian"
-        if not layer.is_dir():
-            with _locked(self.folder / "packages.lock") as lock:
-                if not layer.is_dir():
-                    layer.parent.mkdir(exist_ok=True)
-                    script = ["sh", "-euc", INSTALL, "install", *packages]
-                    _build(
-                        f"the layer with {', '.join(packages) or 'no package'}",
-                        ["layer.sh", str(debian), str(layer), str(self.archive), *script],
-                        self.folder.parent / f"layer-{name}.log",
-                        lock,
-                    )
-        return (layer, *([self.folder / "tiny"] if init == "tiny" else []), debian)
+    def layers(
+        self,
+        *,
+        init: str,
+        packages: tuple[str, ...],
+        family: Family = "debian",
+        osquery: bool = False,
+    ) -> tuple[Path, ...]:
+        """The layers of a host, topmost first; makes those that are missing."""
+        recipes = [*FAMILIES[family].layers, *([OSQUERY] if osquery else [])]
+        lower = [self._layer(recipes[: depth + 1]) for depth in range(len(recipes))][::-1]
+        packages = checked_packages(packages, family)
+        wish = " ".join([family, *(recipe.name for recipe in recipes), *packages])
+        top = self.folder / "packages" / hashlib.sha256(wish.encode()).hexdigest()[:12]
+        install = (SCRIPTS / "install" / f"{family}.sh").read_text(encoding="utf-8")
+        self._once(
+            top,
+            f"the {family} layer with {', '.join(packages) or 'no package'}",
+            ["layer.sh", _lowerdir([*lower, self._debian])],
+            [str(self.archive(family)), "sh", "-euc", install, "install", *packages],
+        )
+        tiny = [self.folder / "tiny"] if init == "tiny" else []
+        return (top, *tiny, *lower, self._debian)
+
+    @property
+    def _debian(self) -> Path:
+        return self.folder / "debian"
+
+    def _layer(self, recipes: list[LayerRecipe]) -> Path:
+        """The layer of the last of the recipes, over the layers of those before it."""
+        names = [recipe.name for recipe in recipes]
+        layer = self.folder / "layers" / "-".join(names)
+        lower = [self._layer(recipes[:depth]) for depth in range(len(recipes) - 1, 0, -1)]
+        self._once(
+            layer,
+            f"the layer {layer.name}",
+            ["build-layer.sh", _lowerdir([*lower, self._debian])],
+            [str(self.folder / "mirror"), names[-1], *recipes[-1].packages],
+        )
+        return layer
+
+    def _once(
+        self, out: Path, what: str, command: list[str], arguments: Sequence[str] = ()
+    ) -> None:
+        """Make ``out`` with a script, unless it is there; others who want it wait."""
+        if out.is_dir():
+            return
+        with _locked(self.folder / f"{out.name}.lock") as lock:
+            if not out.is_dir():
+                out.parent.mkdir(exist_ok=True)
+                log = self.folder.parent / f"layer-{out.name}.log"
+                _build(what, [*command, str(out), *arguments], log, lock)
+
+
+def _lowerdir(layers: list[Path]) -> str:
+    """As an overlay mount has it, topmost first."""
+    return ":".join(str(layer) for layer in layers)
 
 
 def ensure_base(say: Callable[[str], None] = say_on_stderr) -> Base:

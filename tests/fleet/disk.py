@@ -1,9 +1,11 @@
 """Writes what makes one host different from all others: its names, keys and settings, on a fresh disk."""
 
+import hashlib
 import os
 import secrets
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 ACCOUNTS = {"root": ("root", 0), "home/ops": ("ops", 1000), "home/nosudo": ("nosudo", 1001)}
@@ -28,9 +30,12 @@ def public_key(private: Path) -> str:
 
 
 def make_disk(
-    disk: Path, *, name: str, address: str, host_key: Path, login_key: str, archive_url: str
+    disk: Path, *, name: str, address: str, host_key: Path, login_key: str, files: Mapping[str, str]
 ) -> None:
-    """Lay out the overlay of a host below ``disk``; its upper layer is all that the host can write to."""
+    """Lay out the overlay of a host below ``disk``; its upper layer is all that the host can write to.
+
+    ``files`` are further ones, by their paths below the root.
+    """
     for folder in ("upper", "work", "root"):
         (disk / folder).mkdir(parents=True)
     upper = disk / "upper"
@@ -43,15 +48,21 @@ def make_disk(
         for path in (ssh.parent, ssh, keys):
             os.chown(path, uid, uid)
     (upper / "root").chmod(0o700)
-    suites = ("bookworm", "bookworm-security")
-    sources = [
-        f"deb [signed-by=/etc/apt/keyrings/fleet.asc] {archive_url} {suite} main\n"
-        for suite in suites
-    ]
-    _write(upper / "etc/apt/sources.list", "".join(sources))
+    for name_of_file, text in files.items():
+        _write(upper / name_of_file, text)
     _write(upper / "etc/hostname", f"{name}\n")
     _write(upper / "etc/hosts", f"127.0.0.1 localhost\n{address} {name}\n")
     _write(upper / "etc/machine-id", f"{secrets.token_hex(16)}\n")
+
+
+def accept_dnf_repository(disk: Path, *, name: str, url: str, pubring: Path) -> None:
+    """Have dnf trust the keys in ``pubring`` for a repository, as if root had once said yes to them.
+
+    dnf keeps them with its cache of the repository, in a folder named after the repository's id and
+    the start of the SHA-256 of its address.
+    """
+    digest = hashlib.sha256(url.encode()).hexdigest()[:16]
+    shutil.copytree(pubring, disk / f"upper/var/cache/dnf/{name}-{digest}/pubring")
 
 
 def install_host_key(root: Path, host_key: Path) -> None:

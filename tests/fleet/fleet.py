@@ -11,10 +11,11 @@ from types import TracebackType
 from typing import Self
 
 from tests.fleet import disk
-from tests.fleet.archive import ALL_PACKAGES, checked_packages, checked_version_set
+from tests.fleet.archive import checked_packages, checked_version_set, default_packages
 from tests.fleet.base import ensure_base, say_on_stderr
 from tests.fleet.claim import claim_place
 from tests.fleet.errors import FleetError, FleetStartError
+from tests.fleet.families import checked_family
 from tests.fleet.host import CompleteSpec, Host, HostSpec, Init, Link
 from tests.fleet.lab import Lab
 from tests.fleet.requirements import missing_requirements
@@ -31,8 +32,8 @@ class Fleet:
     """``with Fleet(hosts=4) as fleet:`` gives four running hosts that answer ssh at ``host.address``.
 
     ``hosts`` is a number, or a HostSpec for each; names are host1, host2 … unless a spec says otherwise.
-    ``init`` and ``packages`` are for the hosts that do not say; ``version_set`` is what the archive
-    offers at first.
+    ``init`` and ``packages`` are for the hosts that do not say, None being the default of their family
+    (``archive.default_packages``); ``version_set`` is what the archive offers at first.
     """
 
     def __init__(
@@ -40,13 +41,13 @@ class Fleet:
         hosts: int | Sequence[HostSpec] = 4,
         *,
         init: Init = "systemd",
-        packages: Sequence[str] = ALL_PACKAGES,
+        packages: Sequence[str] | None = None,
         version_set: str = "v2",
         say: Callable[[str], None] = say_on_stderr,
     ) -> None:
         if isinstance(hosts, int):
             hosts = [HostSpec()] * hosts
-        self._specs = _completed(hosts, init, checked_packages(packages))
+        self._specs = _completed(hosts, init, packages)
         self._version_set = checked_version_set(version_set)
         self._say = say
         self._lab: Lab | None = None
@@ -241,6 +242,7 @@ class Fleet:
                     "port": host.port,
                     "user": host.user,
                     "host_key": host.host_key,
+                    "family": host.family,
                     "init": host.init,
                 }
                 for host in self._hosts
@@ -249,14 +251,16 @@ class Fleet:
 
 
 def _completed(
-    specs: Sequence[HostSpec], init: Init, packages: tuple[str, ...]
+    specs: Sequence[HostSpec], init: Init, packages: Sequence[str] | None
 ) -> list[CompleteSpec]:
     complete = [
         CompleteSpec(
             name=spec.name or f"host{number}",
+            family=checked_family(spec.family),
             init=spec.init or init,
-            packages=packages if spec.packages is None else checked_packages(spec.packages),
+            packages=_packages(spec, packages),
             failing_ok=spec.failing_ok,
+            osquery=spec.osquery,
             cable=spec.cable,
         )
         for number, spec in enumerate(specs, 1)
@@ -268,6 +272,13 @@ def _completed(
         if names.count(name) > 1:
             raise FleetError(f"two hosts are called {name}")
     return complete
+
+
+def _packages(spec: HostSpec, of_the_fleet: Sequence[str] | None) -> tuple[str, ...]:
+    wanted = spec.packages if spec.packages is not None else of_the_fleet
+    return (
+        default_packages(spec.family) if wanted is None else checked_packages(wanted, spec.family)
+    )
 
 
 def _raise_inotify_limit() -> None:

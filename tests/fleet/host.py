@@ -13,6 +13,7 @@ from tests.fleet import disk
 from tests.fleet.archive import checked_version_set
 from tests.fleet.base import SCRIPTS
 from tests.fleet.errors import FleetError, HostIsDown
+from tests.fleet.families import FAMILIES, Family
 from tests.fleet.lab import Lab
 from tests.fleet.processes import kill_tree, namespace_init_below, pid_in_parent
 
@@ -34,11 +35,14 @@ class HostSpec:
     """What to make of a host; what is None comes from the fleet."""
 
     name: str | None = None
+    family: Family = "debian"
     init: Init | None = None
     packages: tuple[str, ...] | None = None
-    """Installed in their first version."""
+    """Installed in their first version; ``archive.packages_of`` the family says which there are."""
     failing_ok: bool = True
     """Whether /etc/tb-failing-ok exists, without which an update of tb-failing fails."""
+    osquery: bool = False
+    """Whether there is a stand-in for osqueryi; its head says what it knows."""
     cable: bool = False
     """Whether the host hangs on a userspace cable, which can delay and lose frames (``Knobs.wire``)."""
 
@@ -48,9 +52,11 @@ class CompleteSpec:
     """A HostSpec with nothing left open."""
 
     name: str
+    family: Family
     init: Init
     packages: tuple[str, ...]
     failing_ok: bool
+    osquery: bool
     cable: bool
 
 
@@ -109,6 +115,7 @@ class Host:
 
     def __init__(self, lab: Lab, spec: CompleteSpec, index: int) -> None:
         self.name = name = spec.name
+        self.family: Family = spec.family
         self.init: Init = spec.init
         self._spec = spec
         self.address = lab.claim.host_address(index)
@@ -122,7 +129,7 @@ class Host:
         self.knobs = Knobs(self._folder / "knobs")
 
     def __repr__(self) -> str:
-        return f"<Host {self.name} {self.address} {self.init}>"
+        return f"<Host {self.name} {self.address} {self.family} {self.init}>"
 
     # What it is
 
@@ -177,7 +184,7 @@ class Host:
         return self.run(command, timeout=timeout, check=True).stdout.strip()
 
     def transactions(self) -> list[str]:
-        """A line ``NAME VERSION`` for each time that the post-install of a tb-* package ran."""
+        """A line ``NAME VERSION`` for each time that the post-install of a package of the lab ran."""
         return self.output("cat /var/log/tb-transactions 2>/dev/null || true").splitlines()
 
     # Its power
@@ -234,7 +241,8 @@ class Host:
 
     def publish(self, version_set: str) -> None:
         """Offer this host another version set (archive.VERSION_SETS) at its archive address."""
-        self._lab.publish(self.name, checked_version_set(version_set))
+        archive = self._lab.base.archive(self.family)
+        self._lab.publish(self.name, archive / checked_version_set(version_set))
 
     def set_link(self, how: Link) -> None:
         """Cut or restore the link, reboots or not; scripts/link.sh says what each way does."""
@@ -251,7 +259,12 @@ class Host:
         """Lay out the disk and the settings of a host that was never on."""
         key = self._folder / "host_key"
         disk.make_key(key, self.name)
-        layers = self._lab.base.layers(init=self.init, packages=self._spec.packages)
+        layers = self._lab.base.layers(
+            init=self.init,
+            packages=self._spec.packages,
+            family=self.family,
+            osquery=self._spec.osquery,
+        )
         settings = {
             "address": self.address,
             "mac": self._mac,
@@ -264,15 +277,20 @@ class Host:
         if self._spec.cable:
             (self._folder / "knobs" / "wire").write_text("delay_ms=0\n", encoding="ascii")
         root = self._lab.inside(self._disk)
+        family = FAMILIES[self.family]
+        url = self._lab.archive_url(self.name)
         disk.make_disk(
             root,
             name=self.name,
             address=self.address,
             host_key=key,
             login_key=login_key,
-            archive_url=self._lab.archive_url(self.name),
+            files={family.source_path: family.source.format(url=url)},
         )
-        if self._spec.failing_ok:
+        if self.family == "dnf":
+            pubring = self._lab.base.archive(self.family) / "pubring"
+            disk.accept_dnf_repository(root, name="fleet", url=url, pubring=pubring)
+        if self._spec.failing_ok and self.family == "debian":
             (root / "upper/etc/tb-failing-ok").touch()
         self.console.touch()
 

@@ -142,11 +142,11 @@ class Lab:
         """Where a path of the lab's own mounts is seen from here."""
         return Path(f"/proc/{self.init_pid}/root{path}")
 
-    def publish(self, host: str, version_set: str) -> None:
-        """Point the archive address of one host at a version set, atomically."""
+    def publish(self, host: str, version_set: Path) -> None:
+        """Point the archive address of one host at the folder of a version set, atomically."""
         fresh = self._versions / f".{host}"
         fresh.unlink(missing_ok=True)
-        fresh.symlink_to(self.base.archive / version_set)
+        fresh.symlink_to(version_set)
         fresh.rename(self._versions / host)
 
     def archive_url(self, host: str) -> str:

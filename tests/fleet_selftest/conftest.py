@@ -17,6 +17,17 @@ SPECS = (
     HostSpec(name="cable", init="tiny", cable=True),
 )
 
+RPM_SPECS = (
+    HostSpec(name="dnf", family="dnf"),
+    HostSpec(name="zypper", family="zypper"),
+    HostSpec(name="tiny-dnf", family="dnf", init="tiny", packages=("tb-simple", "tb-secure")),
+    HostSpec(name="tiny-zypper", family="zypper", init="tiny", packages=("tb-simple", "tb-secure")),
+    HostSpec(name="bad-dnf", family="dnf", init="tiny", packages=("tb-badpost", "tb-badpre")),
+    HostSpec(name="bad-zypper", family="zypper", init="tiny", packages=("tb-badpost", "tb-badpre")),
+    HostSpec(name="osquery", init="tiny", packages=("tb-simple",), osquery=True),
+    HostSpec(name="osquery-dnf", family="dnf", init="tiny", packages=("tb-simple",), osquery=True),
+)
+
 
 @pytest.fixture(scope="session")
 def able() -> None:
@@ -35,3 +46,10 @@ def fleet(able: None) -> Iterator[Fleet]:
 @pytest.fixture
 def updates(fleet: Fleet) -> Host:
     return fleet["updates"]
+
+
+@pytest.fixture(scope="session")
+def rpm_fleet(able: None) -> Iterator[Fleet]:
+    """Hosts of the families that have RPM packages, and one with the stand-in for osquery."""
+    with Fleet(RPM_SPECS) as fleet:
+        yield fleet

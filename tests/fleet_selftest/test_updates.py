@@ -86,8 +86,8 @@ def test_failing_package_fails_until_its_cause_is_mended(fleet: Fleet) -> None:
     assert versions(host) == {"tb-simple": "2.0-1", "tb-failing": "2.0-1"}
 
 
-@pytest.mark.parametrize("version_set", ["broken", "absent"])
-def test_damaged_or_missing_archive_fails_the_update_of_one_host_only(
+@pytest.mark.parametrize("version_set", ["broken", "untrusted", "absent"])
+def test_damaged_untrusted_or_missing_archive_fails_the_update_of_one_host_only(
     fleet: Fleet, version_set: str
 ) -> None:
     host, other = fleet["tiny"], fleet["power"]

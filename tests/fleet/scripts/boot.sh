@@ -11,6 +11,7 @@ fi
 
 mount -t overlay overlay -o "lowerdir=$(cat "$dir/layers"),upperdir=$disk/upper,workdir=$disk/work" "$root"
 mount -t proc proc "$root/proc"
+stat "$root/proc/1" >/dev/null    # its time is that of the first look at it, and dnf needs-restarting takes it for that of the boot
 mount -t sysfs -o ro sysfs "$root/sys"
 mount -t tmpfs -o mode=755,size=64m tmpfs "$root/run"
 mount -t tmpfs -o mode=755,size=1m tmpfs "$root/dev"

@@ -2,6 +2,7 @@
 # build-archive.sh OUT : one APT archive per version set, signed with a key made for the occasion.
 #   OUT/v1, OUT/v2, OUT/v3   each has the suites bookworm and bookworm-security, and all sets before it
 #   OUT/broken               like v2, but its index does not match its signature
+#   OUT/untrusted            like v2, but its index is signed with a key that no host trusts
 #   OUT/archive-key.asc      the public key
 set -eu
 out=$1
@@ -55,7 +56,9 @@ for number in 1 2 3; do
 done
 
 mkdir -m 700 "$GNUPGHOME"
-gpg --batch --quiet --pinentry-mode loopback --passphrase '' --quick-generate-key 'Fleet archive <fleet@example.invalid>' ed25519 sign never 2>"$work/gpg.log" || { cat "$work/gpg.log" >&2; exit 1; }
+for owner in fleet stranger; do
+  gpg --batch --quiet --pinentry-mode loopback --passphrase '' --quick-generate-key "<$owner@example.invalid>" ed25519 sign never 2>"$work/gpg.log" || { cat "$work/gpg.log" >&2; exit 1; }
+done
 
 # suite DIR NAME SUITE LABEL DATE : index one suite of an archive and sign it.
 suite() {
@@ -65,8 +68,10 @@ suite() {
   gzip -kn1 "$top/main/binary-$architecture/Packages"
   for field in Origin=Debian "Label=$4" "Suite=$3" "Codename=$2" Components=main "Architectures=$architecture"; do option+=(-o "APT::FTPArchive::Release::$field"); done
   apt-ftparchive "${option[@]}" release "$top" | sed "s/^Date: .*/Date: $5/" >"$work/Release"; mv "$work/Release" "$top/Release"
-  gpg --batch --quiet --clearsign -o "$top/InRelease" "$top/Release"
+  sign "$top" fleet
 }
+
+sign() { gpg --batch --quiet --yes --local-user "=<$2@example.invalid>" --clearsign -o "$1/InRelease" "$1/Release"; }
 
 for number in 1 2 3; do
   archive=$out/v$number
@@ -76,7 +81,8 @@ for number in 1 2 3; do
   suite "$archive" bookworm stable Debian "$date"
   suite "$archive" bookworm-security stable-security Debian-Security "$date"
 done
-cp -r "$out/v2" "$out/broken"
+for set in broken untrusted; do cp -r "$out/v2" "$out/$set"; done
 for index in "$out"/broken/dists/*/main/binary-*/Packages; do echo "X-Tampered: yes" >>"$index"; gzip -kfn1 "$index"; done
-gpg --batch --armor --export >"$out/archive-key.asc"
+for suite in "$out"/untrusted/dists/*; do sign "$suite" stranger; done
+gpg --batch --armor --export '=<fleet@example.invalid>' >"$out/archive-key.asc"
 chmod -R a+rX "$out"

@@ -1,12 +1,14 @@
 #!/bin/bash
 # build-base.sh OUT : everything hosts are made of: OUT/debian (a Debian bookworm with sshd, sudo and systemd),
-# OUT/tiny (the layer that boots it without systemd) and OUT/archive (the version sets of the tb-* packages).
+# OUT/tiny (the layer that boots it without systemd), OUT/archive (the version sets of the tb-* packages) and
+# OUT/mirror (the sources.list files that lead to the mirror, for layers that are built later).
 # The mirror is the one this machine's own apt uses, or mmdebstrap's default where that one has no bookworm.
 set -eu
 here=$(dirname "$(readlink -f "$0")") out=$1
 mkdir -p "$out"
 "$here/build-archive.sh" "$out/archive"
-export FLEET_ARCHIVE_KEY=$out/archive/archive-key.asc
+mkdir "$out/mirror"
+export FLEET_ARCHIVE_KEY=$out/archive/archive-key.asc FLEET_MIRROR=$out/mirror
 mmdebstrap --quiet --mode=root --variant=minbase \
   --include=openssh-server,sudo,procps,iproute2,systemd,systemd-sysv,dbus,libpam-systemd,needrestart \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \

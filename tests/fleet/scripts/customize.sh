@@ -5,6 +5,7 @@ root=$1
 rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/hostname"
 : >"$root/etc/machine-id"
 # Only the lab's archive: the hosts have no way out, and a test must not depend on the mirror of the day.
+cp -r "$root"/etc/apt/sources.list* "$FLEET_MIRROR/"
 rm -rf "$root/etc/apt/sources.list" "$root"/etc/apt/sources.list.d/*
 install -Dm644 "$FLEET_ARCHIVE_KEY" "$root/etc/apt/keyrings/fleet.asc"
 

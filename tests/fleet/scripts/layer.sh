@@ -3,6 +3,7 @@
 # /srv/archive and no network, and keep what it changed as the layer OUT.
 set -eu
 lower=$1 out=$2 bind=$3; shift 3
+rm -rf "$out.partial"
 scratch=$(mktemp -d); trap 'rm -rf "$scratch" "$out.partial"' EXIT
 export lower out bind scratch
 # The changes are made on a tmpfs and copied out: an overlay cannot have its upper layer on another overlay,

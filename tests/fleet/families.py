@@ -1,0 +1,72 @@
+"""What makes a host one of a family: the layers below it, and where it says its updates come from."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from tests.fleet.errors import FleetError
+
+Family = Literal["debian", "dnf", "zypper"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerRecipe:
+    """Debian packages, installed over the layers below and finished by ``scripts/layers/NAME.sh``."""
+
+    name: str
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyRecipe:
+    """The layers of a family, lowest first, and the file that names the source of its updates.
+
+    ``{url}`` in the source is the address of what a host is offered.
+    """
+
+    layers: tuple[LayerRecipe, ...]
+    source_path: str
+    source: str
+
+
+RPM = LayerRecipe(name="rpm", packages=("rpm", "createrepo-c"))
+"""Also what the RPM repositories are built with."""
+
+DNF = LayerRecipe(name="dnf", packages=("dnf", "dnf-plugins-core"))
+ZYPPER = LayerRecipe(name="zypper", packages=("zypper",))
+OSQUERY = LayerRecipe(name="osquery", packages=("sqlite3",))
+
+FAMILIES: dict[Family, FamilyRecipe] = {
+    "debian": FamilyRecipe(
+        layers=(),
+        source_path="etc/apt/sources.list",
+        source="".join(
+            f"deb [signed-by=/etc/apt/keyrings/fleet.asc] {{url}} {suite} main\n"
+            for suite in ("bookworm", "bookworm-security")
+        ),
+    ),
+    # Only the index is signed, so only that can be checked.
+    "dnf": FamilyRecipe(
+        layers=(RPM, DNF),
+        source_path="etc/yum.repos.d/fleet.repo",
+        source=(
+            "[fleet]\nname=Fleet\nbaseurl={url}\nenabled=1\nskip_if_unavailable=False\n"
+            "metadata_expire=6h\ngpgcheck=0\nrepo_gpgcheck=1\n"
+            "gpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-fleet\n"
+        ),
+    ),
+    "zypper": FamilyRecipe(
+        layers=(RPM, ZYPPER),
+        source_path="etc/zypp/repos.d/fleet.repo",
+        source=(
+            "[fleet]\nname=Fleet\nbaseurl={url}\nenabled=1\nautorefresh=1\ntype=rpm-md\n"
+            "gpgcheck=0\nrepo_gpgcheck=1\npkg_gpgcheck=0\n"
+        ),
+    ),
+}
+
+
+def checked_family(name: str) -> Family:
+    for family in get_args(Family):
+        if name == family:
+            return family  # type: ignore[no-any-return]
+    raise FleetError(f"no such family: {name}; there are {', '.join(FAMILIES)}")

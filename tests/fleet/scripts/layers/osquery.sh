@@ -1,0 +1,2 @@
+# osquery has no package in Debian.
+install -m755 /srv/archive/inside/osqueryi /usr/bin/osqueryi
