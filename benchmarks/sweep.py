@@ -18,7 +18,7 @@ import grpc
 from benchmarks.endpoints import Endpoint, Endpoints, endpoints
 from benchmarks.figures import Figure, Report, Unmeasured
 from benchmarks.programs import Program, program, python, tendhostd
-from tendhost.server.packages.query import query_script
+from tendhost.server.packages.query import EVERYTHING, Look, query_script
 from tendhost.v1 import (
     event_service_pb2,
     event_service_pb2_grpc,
@@ -98,6 +98,10 @@ def _report(
     )
 
 
+LOOK = Look(parts=EVERYTHING, refresh=True, lock_timeout=timedelta(minutes=5), osquery=True)
+"""What the server asks in a query."""
+
+
 def _figure(name: str, value: float, unit: str, baseline: str) -> Figure:
     return Figure(name=name, value=value, unit=unit, baseline=baseline, n=HOSTS)
 
@@ -111,7 +115,7 @@ async def _baseline(fleet: Endpoints, folder: Path) -> AsyncIterator[Program]:
     description = {
         "private_key": str(fleet.private_key),
         "at_once": AT_ONCE,
-        "script": query_script(refresh=True, lock_timeout=timedelta(minutes=5)),
+        "script": query_script(LOOK),
         "hosts": [asdict(host) for host in fleet.hosts],
     }
     path = folder / "baseline.json"

@@ -75,9 +75,7 @@ async def test_policy_says_what_is_updated_and_what_counts_as_pending(make_fleet
     assert (status.state, status.pending_updates) == (host_pb2.HOST_STATE_IDLE, 0)
 
 
-async def test_removals_and_unneeded_packages_go_only_where_that_is_asked_for(
-    make_fleet, tmp_path
-):
+async def test_removals_and_unneeded_packages_go_only_where_that_is_asked_for(make_fleet, tmp_path):
     fleet = make_fleet(HostSpec(name="web1", packages=("tb-conflict", "tb-newdep")))
     host = fleet["web1"]
     host.run("apt-mark auto tb-olddep tb-legacy", check=True)

@@ -229,7 +229,16 @@ def test_what_a_host_says_is_neither_markup_nor_a_command_for_the_terminal(tendh
 def test_policy_of_a_host_is_given_with_it(tendhost, server):
     server.answer("RegisterHost", pb.RegisterHostResponse(host=messages.host()))
     done = tendhost(
-        *("host", "add", "web1", "--addr", "10.0.0.5", "--security", "--exclude-package", "linux-*"),
+        *(
+            "host",
+            "add",
+            "web1",
+            "--addr",
+            "10.0.0.5",
+            "--security",
+            "--exclude-package",
+            "linux-*",
+        ),
         *("--restart-services", "listed", "--snapshots", "if-possible", "--rollback", "unhealthy"),
         *("--compose-version", "v1", "--no-pull", "--compose-health-timeout", "90s"),
         "--compose-prune",

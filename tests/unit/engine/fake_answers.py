@@ -31,6 +31,7 @@ def query(host: FakeHost, *, refresh: bool) -> bytes:
         parts.append(("installed", 2, "", "dpkg-query: error: parsing file '/var/lib/dpkg/status'"))
     else:
         parts.append(("installed", 0, _installed(host), ""))
+    parts += _collected()
     if host.reboot_unreadable:
         parts.append(("reboot_required", 1, "", "cannot open"))
     else:
@@ -94,6 +95,19 @@ def facts(host: FakeHost) -> list[tuple[str, int, str, str]]:
         ("virtualization", 0, "kvm", ""),
         ("manager", 0, "apt-get", ""),
         ("disk", 0, "\n".join([disks, DF, *[row] * 5]), ""),
+    ]
+
+
+def _collected() -> list[tuple[str, int, str, str]]:
+    """The parts that tell of machine, mounts and network."""
+    return [
+        ("machine", 0, "/proc/sys/kernel/hostname:web1", ""),
+        ("cpu", 0, "model Fake CPU\nthread", ""),
+        ("memory", 0, "MemTotal:  2048 kB\nMemAvailable:  1024 kB", ""),
+        ("mounted", 0, "/dev/vda1 / ext4 rw 0 0", ""),
+        ("sizes", 0, f"{DF}\n/dev/vda1 20000000 5000000 10000000 50% /", ""),
+        ("interfaces", 0, "/sys/class/net/eth0/mtu:1500", ""),
+        ("addresses", 0, "ip\n2: eth0    inet 192.0.2.2/24 brd 192.0.2.255 scope global eth0", ""),
     ]
 
 

@@ -31,7 +31,7 @@ def kind_of(command: str) -> Command:
         "tendhost-job": Command.JOB,
         "systemctl reboot": Command.REBOOT,
         "part unsound": Command.PREFLIGHT,
-        "part sizes": Command.DRY_RUN,
+        "--print-uris": Command.DRY_RUN,
         "part reboot_required": Command.QUERY,
     }
     return next(kind for sign, kind in signs.items() if sign in command)

@@ -10,6 +10,8 @@ from tendhost.server.domain.inventory import PackageChange, PendingPackage
 from tendhost.server.packages.families import PACKAGE_MANAGERS, package_manager
 from tendhost.server.packages.package_manager import Transaction
 from tendhost.server.packages.query import (
+    EVERYTHING,
+    Look,
     parse_preflight,
     parse_query,
     preflight_script,
@@ -19,8 +21,8 @@ from tendhost.server.packages.query import (
 WAIT = timedelta(seconds=1)
 SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "ash": ["busybox", "ash"]}
 SCRIPTS = {
-    "query": query_script(refresh=True, lock_timeout=WAIT),
-    "after": query_script(refresh=False, lock_timeout=WAIT),
+    "query": query_script(Look(parts=EVERYTHING, refresh=True, lock_timeout=WAIT, osquery=True)),
+    "after": query_script(Look()),
     "preflight": preflight_script(lock_timeout=WAIT),
 }
 NAMED = Transaction(

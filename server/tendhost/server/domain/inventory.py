@@ -1,9 +1,12 @@
 """What is known of a host's software: packages, pending updates, system facts, and whether it needs a reboot."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import zip_longest
+
+from tendhost.server.domain.hardware import Cpu, Interface, Machine, Memory, Mount
 
 
 class RebootNeed(StrEnum):
@@ -191,7 +194,38 @@ class Inventory:
     """Name and version of every installed package, ordered by name; `name:arch` for a foreign architecture."""
     outdated_services: tuple[str, ...] | None = None
     """Services that run what was deleted or replaced on the disk since they started; None: not known."""
+    machine: Machine | None = None
+    cpu: Cpu | None = None
+    memory: Memory | None = None
+    mounts: tuple[Mount, ...] = ()
+    interfaces: tuple[Interface, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Which collector each part came from, by InventoryPart; a part that was not asked for, or that none
+    could answer, is not in it."""
+    missing: tuple[str, ...] = ()
+    """What could not be learnt, and why."""
     collected_at: datetime | None = None
+
+    def completed(self, former: "Inventory") -> "Inventory":
+        """This inventory, with what was not asked for as it was known before."""
+        has = self.sources.keys()
+        kept = {
+            name: getattr(former, name)
+            for part, names in _FIELDS.items()
+            if part not in has
+            for name in names
+        }
+        sources = {**former.sources, **self.sources}
+        return replace(self, **kept, sources=sources)
+
+
+_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "packages": ("installed", "outdated_services"),
+    "hardware": ("machine", "cpu", "memory"),
+    "mounts": ("mounts",),
+    "network": ("interfaces",),
+}
+"""The fields of each part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tendhost.server.domain.compose import ProjectChange
+from tendhost.server.domain.hardware import InventoryPart
 from tendhost.server.domain.host import Problem, Snapshots
 from tendhost.server.domain.inventory import Observation, PackageChange, PendingPackage, RebootNeed
 from tendhost.server.domain.scope import UpdateScope
@@ -200,6 +201,8 @@ class Operation:
     """The rollout that owns it; empty for one of its own."""
     dry_run: bool = False
     order: Order = Order()
+    parts: tuple[InventoryPart, ...] = ()
+    """Of a QUERY: what is asked for; empty: everything."""
     status: OperationStatus = OperationStatus.QUEUED
     started_at: datetime | None = None
     ended_at: datetime | None = None

@@ -52,7 +52,7 @@ async def reboot_check(stage: Stage) -> Outcome:
     changes = changed_since(former.changes, changes)
     return Outcome(
         detail=f"{len(changes)} packages changed; {reboot_words(result)}",
-        observed=stage.observed(result),
+        observed=await stage.observed(result),
         findings=stage.found(result),
         update=replace(former, changes=changes),
     )
@@ -134,7 +134,7 @@ async def roll_back(stage: Stage) -> Outcome:
     health = f"still failed: {', '.join(newly)}" if newly else "healthy again"
     return Outcome(
         detail=f"{len(update.changes)} packages are back at their former versions; {health}",
-        observed=stage.observed(result),
+        observed=await stage.observed(result),
         findings=stage.found(result),
         update=replace(update, rolled_back=True),
     )

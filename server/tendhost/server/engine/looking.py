@@ -12,6 +12,7 @@ from tendhost.server.engine.translate import work_error
 from tendhost.server.packages.boot import Boot, boot_script, parse_boot
 from tendhost.server.packages.errors import PackageError
 from tendhost.server.packages.query import (
+    Look,
     Preflight,
     QueryResult,
     parse_preflight,
@@ -40,15 +41,17 @@ async def query(
     remote: Remote,
     host: str,
     *,
-    refresh: bool,
-    lock_timeout: timedelta,
+    look: Look,
     timeout: timedelta,
     at: datetime,
 ) -> QueryResult:
-    """Ask everything. Raises WorkError."""
-    script = query_script(refresh=refresh, lock_timeout=lock_timeout)
+    """Ask what `look` says. Raises WorkError."""
     return await _asked(
-        remote, host, script, lambda output: parse_query(output, at=at), timeout=timeout
+        remote,
+        host,
+        query_script(look),
+        lambda output: parse_query(output, at=at, look=look),
+        timeout=timeout,
     )
 
 

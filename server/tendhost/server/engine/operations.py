@@ -23,6 +23,7 @@ from tendhost.server.domain.errors import (
     StoreUnavailable,
     Unreachable,
 )
+from tendhost.server.domain.hardware import InventoryPart
 from tendhost.server.domain.host import LOCAL, Host, Problem
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus, Order
 from tendhost.server.domain.resumption import resuming
@@ -55,6 +56,8 @@ class Work:
     kind: OperationKind
     dry_run: bool = False
     order: Order = Order()
+    parts: tuple[InventoryPart, ...] = ()
+    """Of a QUERY; see Operation.parts."""
     plan: str = ""
     """The dry run whose plan is to be carried out; empty: none."""
     queue: bool = False
@@ -152,6 +155,7 @@ class Operations:
             kind=former.kind if former else OperationKind.QUERY,
             dry_run=former.dry_run if former else False,
             order=former.order if former else Order(),
+            parts=former.parts if former else (),
         )
         operation = self.new(work, by=call.principal)
         if former is not None:
@@ -223,6 +227,7 @@ class Operations:
             rollout=rollout,
             dry_run=work.dry_run,
             order=work.order,
+            parts=work.parts,
             time_limit=self._settings.time_limit,
         )
 

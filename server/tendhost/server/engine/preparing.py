@@ -98,7 +98,7 @@ async def list_packages(stage: Stage) -> Outcome:
     if not has_applied(operation):
         # Else the stored inventory stays what it was before the upgrade that goes on, for the
         # comparison at its end.
-        outcome = replace(outcome, observed=stage.observed(result))
+        outcome = replace(outcome, observed=await stage.observed(result))
     try:
         _raise_first(host.name, result.problems, packages=True)
         if operation.kind is not OperationKind.UPDATE:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.errors import PackageManagerMissing, WindowClosed
+from tendhost.server.domain.errors import InventoryNotFound, PackageManagerMissing, WindowClosed
 from tendhost.server.domain.host import Host, RestartServices
 from tendhost.server.domain.inventory import Observation, Reboot, RebootNeed
-from tendhost.server.domain.operation import Findings, Operation
+from tendhost.server.domain.operation import Findings, Operation, OperationKind
 from tendhost.server.engine import looking
 from tendhost.server.engine.following import Following
 from tendhost.server.engine.journal import Journal
@@ -16,7 +16,7 @@ from tendhost.server.engine.session import Session
 from tendhost.server.packages.boot import Boot
 from tendhost.server.packages.families import package_manager
 from tendhost.server.packages.package_manager import PackageManager
-from tendhost.server.packages.query import QueryResult
+from tendhost.server.packages.query import AROUND_A_CHANGE, EVERYTHING, Look, QueryResult
 from tendhost.server.remote.protocol import Remote
 from tendhost.server.store.protocol import Store
 
@@ -56,14 +56,18 @@ class Stage:
         return await self.session.remote(self.host)
 
     async def query(self, remote: Remote, *, refresh: bool) -> QueryResult:
-        """Ask everything. Raises WorkError."""
-        return await looking.query(
-            remote,
-            self.host.name,
+        """Ask for what the operation is to know. Raises WorkError."""
+        of_inventory = self.operation.kind is OperationKind.QUERY
+        wanted = frozenset(self.operation.parts) or EVERYTHING
+        look = Look(
+            parts=wanted if of_inventory else AROUND_A_CHANGE,
             refresh=refresh,
             lock_timeout=self.settings.lock_timeout,
-            timeout=self.settings.lock_timeout + self.settings.query_timeout,
-            at=self.clock.now(),
+            osquery=of_inventory,
+        )
+        timeout = self.settings.lock_timeout + self.settings.query_timeout
+        return await looking.query(
+            remote, self.host.name, look=look, timeout=timeout, at=self.clock.now()
         )
 
     def manager(self) -> PackageManager:
@@ -92,10 +96,23 @@ class Stage:
             services_due=outdated and wish is RestartServices.LISTED,
         )
 
-    def observed(self, result: QueryResult) -> Observation:
-        """What the domain keeps of a look at the host."""
+    async def observed(self, result: QueryResult) -> Observation:
+        """What the domain keeps of a look at the host: what it did not learn stays as it is known."""
         scope = self.host.config.policy.scope
-        return looking.observation(result, scope=scope, reboot=self.reboot(result))
+        seen = looking.observation(result, scope=scope, reboot=self.reboot(result))
+        whole = self.operation.kind is OperationKind.QUERY and not self.operation.parts
+        listed = seen.pending.queried_at is not None
+        if whole and listed:
+            return seen
+        try:
+            former = await self.store.inventory(self.host.name)
+        except InventoryNotFound:
+            return seen
+        return replace(
+            seen,
+            inventory=seen.inventory if whole else seen.inventory.completed(former.inventory),
+            pending=seen.pending if listed else former.pending,
+        )
 
     def reboot(self, result: QueryResult) -> Reboot:
         """Whether the host needs a reboot, by what it shows and by what its policy makes of that."""

@@ -52,7 +52,7 @@ async def verify(stage: Stage) -> Outcome:
     if operation.findings.reboot_ordered_at is None:
         return outcome
     result = await stage.query(remote, refresh=False)
-    return replace(outcome, observed=stage.observed(result), findings=stage.found(result))
+    return replace(outcome, observed=await stage.observed(result), findings=stage.found(result))
 
 
 async def _settled(stage: Stage, remote: Remote) -> HealthResult:

@@ -1,7 +1,7 @@
 """The whole question to a host as one script, and what its answer means.
 
-`query_script` asks everything: facts, health, pending updates, inventory, reboot. With
-`refresh=False` it is also the look after an update. `preflight_script` asks what must be known
+`query_script` asks for facts, health, pending updates, inventory, reboot: all of it, or the parts that
+a `Look` names. Without `refresh` it is also the look after an update. `preflight_script` asks what must be known
 before a change. Both run as the user who logged in and use `sudo -n` only where root is needed. Both
 work on any Linux host: the script itself chooses the package manager to ask, and without one there are
 the facts, and NoPackageManager among the problems.
@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from tendhost.server.domain.hardware import InventoryPart
 from tendhost.server.domain.inventory import Inventory, Pending, Reboot, RebootNeed
+from tendhost.server.packages.collector import collector_lines, parse_collected
 from tendhost.server.packages.errors import NoPackageManager, PackageError
 from tendhost.server.packages.families import (
     PACKAGE_MANAGERS,
@@ -20,6 +22,7 @@ from tendhost.server.packages.families import (
     parse_choice,
 )
 from tendhost.server.packages.native import FACT_PARTS, FACTS, NativeFacts, parse_facts
+from tendhost.server.packages.osquery import combine, osquery_lines, parse_answer
 from tendhost.server.packages.package_manager import PackageManager, PackageReport
 from tendhost.server.packages.reboot import (
     REBOOT,
@@ -30,19 +33,38 @@ from tendhost.server.packages.reboot import (
 )
 from tendhost.server.packages.script import Part, framed_script, parse_parts
 
+_BY_PACKAGE_MANAGER = frozenset({InventoryPart.PACKAGES, InventoryPart.PENDING})
+AROUND_A_CHANGE = _BY_PACKAGE_MANAGER
+"""The parts that an update looks at."""
+EVERYTHING = frozenset(InventoryPart)
 
-def query_script(*, refresh: bool, lock_timeout: timedelta) -> str:
-    """The script for sh that asks everything.
 
-    `lock_timeout` bounds the wait for another user of the package lists, which are fetched anew where
-    `refresh` is asked for.
-    """
-    return framed_script(
-        FACTS,
-        choice_lines(),
-        _each(lambda known: known.query_lines(refresh=refresh, lock_timeout=lock_timeout)),
-        REBOOT,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What is asked of a host."""
+
+    parts: frozenset[InventoryPart] = AROUND_A_CHANGE
+    """SYSTEM is always asked for."""
+    refresh: bool = False
+    """Whether the package lists are fetched anew."""
+    lock_timeout: timedelta = timedelta()
+    """How long another user of the package lists is waited for."""
+    osquery: bool = False
+    """Whether osquery is asked where the host has it. Around a change it is not: what was changed is told
+    from two looks of one and the same collector."""
+
+
+def query_script(look: Look) -> str:
+    """The script for sh that asks for the parts of `look`, and whether a reboot is due."""
+    lines = [FACTS, choice_lines()]
+    if look.parts & _BY_PACKAGE_MANAGER:
+        refresh = look.refresh and InventoryPart.PENDING in look.parts
+        timeout = look.lock_timeout
+        lines.append(_each(lambda known: known.query_lines(refresh=refresh, lock_timeout=timeout)))
+    lines.append(collector_lines(look.parts))
+    if look.osquery:
+        lines.append(osquery_lines(look.parts))
+    return framed_script(*filter(None, lines), REBOOT)
 
 
 def preflight_script(*, lock_timeout: timedelta) -> str:
@@ -78,6 +100,9 @@ class QueryResult:
     problems: tuple[PackageError, ...] = ()
 
 
+_DEFAULT_LOOK = Look()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preflight:
     """Whether a host is fit for a change: it is where there are no problems."""
@@ -87,28 +112,79 @@ class Preflight:
     problems: tuple[PackageError, ...] = ()
 
 
-def parse_query(output: bytes, *, at: datetime) -> QueryResult:
-    """Understand the output of `query_script`; `at` is when it was asked. Raises ParseFailed."""
+def parse_query(output: bytes, *, at: datetime, look: Look = _DEFAULT_LOOK) -> QueryResult:
+    """Understand the output of `query_script` for the same `look`; `at` is when it was asked.
+
+    Raises ParseFailed.
+    """
     parts = parse_parts(output, expected=(*FACT_PARTS, "manager", "reboot_required"))
     facts, choice = _host(parts)
     manager = choice.manager
+    inventory = _collected(parts, facts, look, at)
+    asked = look.parts & _BY_PACKAGE_MANAGER
     if manager is None:
+        problem = _no_manager(facts, choice)
         return QueryResult(
             facts=facts,
             manager=None,
-            inventory=Inventory(system=facts.system, collected_at=at),
+            inventory=replace(inventory, missing=(*inventory.missing, f"packages: {problem}")),
             pending=Pending(),
             reboot=_reboot_without_packages(parts, facts),
-            problems=(_no_manager(facts, choice),),
+            problems=(problem,) if asked else (),
         )
-    report = manager.parse_query(parts, facts, at)
+    report = manager.parse_query(parts, facts, at) if asked else PackageReport()
     return QueryResult(
         facts=facts,
         manager=manager,
-        inventory=Inventory(system=facts.system, installed=report.installed, collected_at=at),
-        pending=report.pending,
+        inventory=_with_packages(inventory, report, look),
+        pending=report.pending if InventoryPart.PENDING in look.parts else Pending(),
         reboot=decide_reboot(_evidence(parts, facts, report)),
         problems=report.problems,
+    )
+
+
+def _collected(
+    parts: Mapping[str, Part], facts: NativeFacts, look: Look, at: datetime
+) -> Inventory:
+    """All of the inventory that no package manager is asked for."""
+    native = parse_collected(parts, look.parts)
+    answer = parse_answer(parts, look.parts, architecture=facts.system.architecture)
+    best, sources = combine(answer, native, look.parts)
+    packages = (answer.deb_packages or answer.rpm_packages) if answer else None
+    failed = answer.failed if answer else {}
+    return Inventory(
+        system=facts.system,
+        installed=packages or (),
+        machine=best.machine,
+        cpu=best.cpu,
+        memory=best.memory,
+        mounts=best.mounts or (),
+        interfaces=best.interfaces or (),
+        sources={str(part): source for part, source in sources.items()},
+        missing=tuple(f"osquery, {table}: {words}" for table, words in failed.items()),
+        collected_at=at,
+    )
+
+
+def _with_packages(inventory: Inventory, report: PackageReport, look: Look) -> Inventory:
+    if not look.parts & _BY_PACKAGE_MANAGER:
+        return inventory
+    missing = list(inventory.missing)
+    if report.services is None:
+        missing.append("services that run what was replaced: nothing on the host tells")
+    if report.pending.security_count is None:
+        missing.append("which updates are security updates: the archives do not tell")
+    installed = inventory.installed or report.installed
+    unknown = {
+        str(InventoryPart.PACKAGES): not installed,
+        str(InventoryPart.PENDING): report.pending.queried_at is None,
+    }
+    return replace(
+        inventory,
+        installed=installed,
+        sources={part: s for part, s in inventory.sources.items() if not unknown.get(part)},
+        outdated_services=report.services,
+        missing=tuple(missing),
     )
 
 
