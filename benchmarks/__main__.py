@@ -5,7 +5,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from benchmarks import events, jobs, scale, sweep
+from benchmarks import events, jobs, parsing, scale, sweep
 from benchmarks.figures import Report, Unmeasured, show
 
 Benchmark = Callable[[], Awaitable[Report]]
@@ -15,6 +15,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "events": events.measure,
     "scale": scale.measure,
     "jobs": jobs.measure,
+    "parsing": parsing.measure,
 }
 
 

@@ -153,7 +153,7 @@ class Mount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interface:
-    """A network interface; `addresses` have their prefix lengths, `mtu` is in bytes."""
+    """A network interface; `mtu` is in bytes."""
 
     name: str
     mac: str

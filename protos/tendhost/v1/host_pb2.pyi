@@ -1326,7 +1326,7 @@ class Interface(_message.Message):
     """The largest packet that it takes, in bytes."""
     @_builtins.property
     def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Its addresses with prefix lengths."""
+        """Its addresses, without prefix lengths."""
 
     def __init__(
         self,

@@ -29,6 +29,7 @@ from tendhost.server.domain.rollout import Progress, RolloutStatus
 from tendhost.server.domain.states import HostState
 from tendhost.server.domain.window import MaintenanceWindow, Weekday
 from tendhost.server.rpc import convert
+from tendhost.server.rpc.wire import timestamp
 from tendhost.v1 import event_pb2, host_pb2, operation_pb2
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -92,13 +93,13 @@ def test_every_body_of_the_contract_is_one_of_the_domains():
     )
 )
 def test_a_timestamp_is_the_same_instant(at: datetime):
-    message = convert.timestamp(at)
+    message = timestamp(at)
     assert message is not None
     assert message.ToDatetime(tzinfo=UTC) == at
 
 
 def test_what_has_no_time_has_no_timestamp():
-    assert convert.timestamp(None) is None
+    assert timestamp(None) is None
 
 
 @pytest.mark.parametrize("auto_reboot", [True, False])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tendhost.server.clock import Clock
 from tendhost.server.engine.operations import Operations, OperationSettings
+from tendhost.server.engine.questions import Questions
 from tendhost.server.engine.registry import Registry
 from tendhost.server.engine.restoring import settle_restoration
 from tendhost.server.engine.retention import Retention, prune_forever
@@ -37,6 +38,7 @@ class Engine:
     registry: Registry
     operations: Operations
     rollouts: Rollouts
+    questions: Questions
 
 
 @asynccontextmanager
@@ -69,7 +71,13 @@ async def running_engine(
                 "unfinished work was taken up", extra={"operations": resumed, "rollouts": carried}
             )
         try:
-            yield Engine(store=store, registry=registry, operations=operations, rollouts=rollouts)
+            yield Engine(
+                store=store,
+                registry=registry,
+                operations=operations,
+                rollouts=rollouts,
+                questions=Questions(store=store, connector=connector),
+            )
         finally:
             pruning.cancel()
             await rollouts.stop()

@@ -284,8 +284,8 @@ def _kernel_addresses(text: str) -> dict[str, set[str]]:
     network without a gateway. One with several such, or none, is left out."""
     routes: list[tuple[IPv4Network, str]] = []
     found: dict[str, set[str]] = {"lo": set()}
-    section, last = "routes", ""
-    for line in filter(None, text.split("\n")):
+    section, last = "routes", IPv4Address(0)
+    for line in filter(str.strip, text.split("\n")):
         words = line.split()
         if line in ("local", "inet6"):
             section = line
@@ -294,15 +294,22 @@ def _kernel_addresses(text: str) -> dict[str, set[str]]:
                 routes += _route(words, line)
         elif section == "local":
             if words[0] == "|--" and len(words) == 2:
-                last = _address(words[1], line)
-            elif words[:3] == ["/32", "host", "LOCAL"] and last:
-                for name in _attached(IPv4Address(last), routes):
-                    found.setdefault(name, set()).add(last)
+                last = _ipv4(words[1], line)
+            elif words[:3] == ["/32", "host", "LOCAL"]:
+                for name in _attached(last, routes):
+                    found.setdefault(name, set()).add(str(last))
         elif match := _INET6.match(line):
             found.setdefault(match[2], set()).add(str(ip_address(bytes.fromhex(match[1]))))
         else:
             raise ParseFailed(part="addresses", line=line)
     return found
+
+
+def _ipv4(text: str, line: str) -> IPv4Address:
+    try:
+        return IPv4Address(text)
+    except ValueError:
+        raise ParseFailed(part="addresses", line=line) from None
 
 
 _INET6 = re.compile(r"([0-9a-f]{32})(?: [0-9a-f]{1,8}){4} +(\S+)\Z")

@@ -252,7 +252,8 @@ def run_command(sql: str) -> str:
     """The script for sh that asks osqueryi one question, as root where it can be. Raises SqlRefused."""
     return framed_script(
         _OSQUERY,
-        f"rows() {{ command -v osqueryi >/dev/null && osquery {shlex.quote(checked_sql(sql))}; }}",
+        "rows() { command -v osqueryi >/dev/null || return 127",
+        f"osquery {shlex.quote(checked_sql(sql))}; }}",
         "part rows rows",
     )
 
@@ -265,7 +266,8 @@ def parse_rows(output: bytes) -> tuple[Row, ...]:
     """
     part = parse_parts(output, expected=("rows",))["rows"]
     if part.status:
-        words = part.words or ("" if part.stdout else "osqueryi is not on the host")
+        gone = part.status == 127 and not part.words
+        words = "osqueryi is not on the host" if gone else part.words
         raise PackageCommandFailed(command="osqueryi", exit_status=part.status, words=words)
     arrays = _arrays(part)
     if len(arrays) != 1:

@@ -53,6 +53,7 @@ _TOKEN = re.compile(
 _CHANGING = frozenset({"into", "update", "delete", "attach", "detach"})
 _BEFORE_A_TEXT = re.compile(
     r"[=<>|+*/%&~-]|like|glob|regexp|match|is|not|and|or|between|when|then|else|as|select|escape"
+    r"|where|on|having"
 )
 """After these, single quotes hold a text."""
 _TABLE_INFO = re.compile(r"pragma table_info ?\( ?[\w$]+ ?\)\Z", re.IGNORECASE)
@@ -106,7 +107,7 @@ def _refuse_names(meant: list[tuple[str, str]]) -> None:
     before = ""
     values: list[bool] = []
     for kind, piece in meant:
-        name = piece.lower() if kind in ("word", "sign") else piece.lower()[1:-1]
+        name = piece.lower()[1:-1] if kind in ("name", "string") else piece.lower()
         if kind == "word" and name in _CHANGING:
             raise SqlRefused(f"{name} is not for reading")
         if before == "(" and name in ("select", "with", "values"):
@@ -119,4 +120,4 @@ def _refuse_names(meant: list[tuple[str, str]]) -> None:
             values.append(before.isidentifier() and before not in ("from", "join"))
         elif piece == ")" and values:
             values.pop()
-        before = name
+        before = name if kind in ("word", "sign") else ""

@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta
-from enum import StrEnum
-from typing import Any, TypeVar
+from datetime import time, timedelta
+from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from tendhost.server.domain import events as domain_events
 from tendhost.server.domain.compose import ProjectChange, ProjectOutcome
@@ -28,11 +26,8 @@ from tendhost.server.domain.host import (
 )
 from tendhost.server.domain.inventory import (
     PackageChange,
-    PendingPackage,
     Reboot,
     RebootNeed,
-    Severity,
-    SystemFacts,
     Withheld,
 )
 from tendhost.server.domain.operation import (
@@ -58,73 +53,39 @@ from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.states import HostState
 from tendhost.server.domain.window import MaintenanceWindow, Weekday
 from tendhost.server.remote.hostkey import fingerprint
-from tendhost.server.store.protocol import InventoryRecord
+from tendhost.server.rpc.convert_inventory import pending_message
+from tendhost.server.rpc.wire import numbers, timestamp
 from tendhost.v1 import event_pb2, host_pb2, operation_pb2, rollout_pb2
 
-E = TypeVar("E", bound=StrEnum)
-
-
-def _numbers(kind: type[E], wire: Any) -> Mapping[E, Any]:
-    """Each member of a domain enumeration with its number on the wire, by the contract's naming rule."""
-    prefix = "".join(f"_{c}" if c.isupper() else c.upper() for c in wire.DESCRIPTOR.name)[1:]
-    return {member: wire.Value(f"{prefix}_{member.name}") for member in kind}
-
-
-_HOST_STATE = _numbers(HostState, host_pb2.HostState)
-_AFTER_INTERRUPTION = _numbers(AfterInterruption, host_pb2.AfterInterruption)
+_HOST_STATE = numbers(HostState, host_pb2.HostState)
+_AFTER_INTERRUPTION = numbers(AfterInterruption, host_pb2.AfterInterruption)
 _AFTER_INTERRUPTION_OF = {number: word for word, number in _AFTER_INTERRUPTION.items()}
-_COMPOSE_VERSION = _numbers(ComposeVersion, host_pb2.ComposeVersion)
+_COMPOSE_VERSION = numbers(ComposeVersion, host_pb2.ComposeVersion)
 _COMPOSE_VERSION_OF = {number: word for word, number in _COMPOSE_VERSION.items()}
-_RESTART_SERVICES = _numbers(RestartServices, host_pb2.RestartServices)
+_RESTART_SERVICES = numbers(RestartServices, host_pb2.RestartServices)
 _RESTART_SERVICES_OF = {number: word for word, number in _RESTART_SERVICES.items()}
-_SNAPSHOTS = _numbers(Snapshots, host_pb2.Snapshots)
+_SNAPSHOTS = numbers(Snapshots, host_pb2.Snapshots)
 _SNAPSHOTS_OF = {number: word for word, number in _SNAPSHOTS.items()}
-_ROLLBACK = _numbers(Rollback, host_pb2.Rollback)
+_ROLLBACK = numbers(Rollback, host_pb2.Rollback)
 _ROLLBACK_OF = {number: word for word, number in _ROLLBACK.items()}
-_PROJECT_OUTCOME = _numbers(ProjectOutcome, operation_pb2.ProjectOutcome)
-_REBOOT_NEED = _numbers(RebootNeed, host_pb2.RebootNeed)
-_OPERATION_KIND = _numbers(OperationKind, operation_pb2.OperationKind)
-_OPERATION_STATUS = _numbers(OperationStatus, operation_pb2.OperationStatus)
-_STEP_NAME = _numbers(StepName, operation_pb2.StepName)
-_STEP_STATUS = _numbers(StepStatus, operation_pb2.StepStatus)
-_ROLLOUT_STATUS = _numbers(RolloutStatus, rollout_pb2.RolloutStatus)
-_MEMBER_STATUS = _numbers(MemberStatus, rollout_pb2.RolloutHostStatus)
-_WITHHELD: Mapping[Withheld, Any] = {
-    Withheld.NO: host_pb2.WITHHELD_UNSPECIFIED,
-    Withheld.HELD: host_pb2.WITHHELD_HELD,
-    Withheld.KEPT_BACK: host_pb2.WITHHELD_KEPT_BACK,
-    Withheld.PHASED: host_pb2.WITHHELD_PHASED,
-    Withheld.EXCLUDED: host_pb2.WITHHELD_EXCLUDED,
-}
-SEVERITY: Mapping[Severity, Any] = {
-    Severity.UNKNOWN: host_pb2.SEVERITY_UNSPECIFIED,
-    Severity.LOW: host_pb2.SEVERITY_LOW,
-    Severity.MODERATE: host_pb2.SEVERITY_MODERATE,
-    Severity.IMPORTANT: host_pb2.SEVERITY_IMPORTANT,
-    Severity.CRITICAL: host_pb2.SEVERITY_CRITICAL,
-}
+_PROJECT_OUTCOME = numbers(ProjectOutcome, operation_pb2.ProjectOutcome)
+_REBOOT_NEED = numbers(RebootNeed, host_pb2.RebootNeed)
+_OPERATION_KIND = numbers(OperationKind, operation_pb2.OperationKind)
+_OPERATION_STATUS = numbers(OperationStatus, operation_pb2.OperationStatus)
+_STEP_NAME = numbers(StepName, operation_pb2.StepName)
+_STEP_STATUS = numbers(StepStatus, operation_pb2.StepStatus)
+_ROLLOUT_STATUS = numbers(RolloutStatus, rollout_pb2.RolloutStatus)
+_MEMBER_STATUS = numbers(MemberStatus, rollout_pb2.RolloutHostStatus)
 _WEEKDAY = {day: host_pb2.Weekday.Value(f"WEEKDAY_{day.name}") for day in Weekday}
 _STATE_OF = {number: state for state, number in _HOST_STATE.items()}
 _OPERATION_STATUS_OF = {number: status for status, number in _OPERATION_STATUS.items()}
 _ROLLOUT_STATUS_OF = {number: status for status, number in _ROLLOUT_STATUS.items()}
 
 
-def timestamp(at: datetime | None) -> Timestamp | None:
-    """An aware datetime as a Timestamp; None stays None, that is absent."""
-    if at is None:
-        return None
-    # By hand: Timestamp.FromDatetime costs five times as much, and every event carries one.
-    since = at - _EPOCH
-    return Timestamp(seconds=since.days * 86400 + since.seconds, nanos=since.microseconds * 1000)
-
-
 def _duration(span: timedelta) -> Duration:
     message = Duration()
     message.FromTimedelta(span)
     return message
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 # --- from requests --------------------------------------------------------------------------------
@@ -341,61 +302,6 @@ def _problem_message(problem: Problem | None) -> host_pb2.Problem | None:
     return host_pb2.Problem(reason=problem.reason, message=problem.message, facts=problem.facts)
 
 
-def inventory_message(record: InventoryRecord) -> host_pb2.Inventory:
-    """A stored inventory as clients see it."""
-    inventory = record.inventory
-    return host_pb2.Inventory(
-        host=record.host,
-        system=_system_message(inventory.system),
-        pending_updates=[_pending_message(package) for package in record.pending.packages],
-        packages=[
-            host_pb2.InstalledPackage(name=name, version=version)
-            for name, version in inventory.installed
-        ],
-        collected_at=timestamp(inventory.collected_at),
-    )
-
-
-def _system_message(system: SystemFacts) -> host_pb2.SystemFacts:
-    message = host_pb2.SystemFacts(
-        os_id=system.os_id,
-        os_version=system.os_version,
-        os_name=system.os_name,
-        kernel=system.kernel,
-        architecture=system.architecture,
-        boot_id=system.boot_id,
-        package_manager=system.package_manager,
-        container=system.container,
-        init=system.init,
-        virtualization=system.virtualization,
-        concluded=system.concluded,
-    )
-    if system.uptime is not None:
-        message.uptime.FromTimedelta(system.uptime)
-    return message
-
-
-def _pending_message(package: PendingPackage) -> host_pb2.PendingPackage:
-    return host_pb2.PendingPackage(
-        name=package.name,
-        from_version=package.from_version,
-        to_version=package.to_version,
-        architecture=package.architecture,
-        origin=package.origin,
-        security=package.security,
-        withheld=_WITHHELD[package.withheld],
-        advisories=[
-            host_pb2.Advisory(
-                id=advisory.id,
-                security=advisory.security,
-                severity=SEVERITY[advisory.severity],
-                cves=advisory.cves,
-            )
-            for advisory in package.advisories
-        ],
-    )
-
-
 # --- operations -----------------------------------------------------------------------------------
 
 
@@ -450,7 +356,7 @@ def _update_message(
         ],
         reboot_required=result.reboot_required is RebootNeed.NEEDED,
         rebooted=result.rebooted,
-        withheld=[_pending_message(p) for p in result.planned if p.withheld is not Withheld.NO],
+        withheld=[pending_message(p) for p in result.planned if p.withheld is not Withheld.NO],
         kept_conffiles=result.kept_conffiles,
         differences=result.differences,
         download_bytes=result.download_bytes,

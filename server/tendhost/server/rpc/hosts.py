@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
-from tendhost.server.domain.errors import InvalidArgument, NotImplementedYet
+from tendhost.server.domain.errors import InvalidArgument
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.operation import Operation, OperationKind, Order
 from tendhost.server.engine.engine import Engine
@@ -16,10 +16,10 @@ from tendhost.server.rpc.convert import (
     host_config,
     host_filter,
     host_message,
-    inventory_message,
     operation_message,
     update_scope,
 )
+from tendhost.server.rpc.convert_inventory import inventory_message, inventory_parts
 from tendhost.server.rpc.interceptor import call, violations_of
 from tendhost.server.rpc.paging import page_size, position, token
 from tendhost.server.rpc.pending import list_pending
@@ -102,12 +102,18 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
     async def RunOsquery(
         self, request: pb.RunOsqueryRequest, context: Any
     ) -> pb.RunOsqueryResponse:
-        raise NotImplementedYet(what="RunOsquery")
+        rows = await self._engine.questions.osquery(request.name, request.sql)
+        return pb.RunOsqueryResponse(rows=[pb.OsqueryRow(values=row) for row in rows])
 
     async def QueryInventory(
         self, request: pb.QueryInventoryRequest, context: Any
     ) -> pb.QueryInventoryResponse:
-        work = Work(host=request.name, kind=OperationKind.QUERY, queue=request.queue)
+        work = Work(
+            host=request.name,
+            kind=OperationKind.QUERY,
+            parts=inventory_parts(request.parts),
+            queue=request.queue,
+        )
         encode = with_operation(pb.QueryInventoryResponse)
         return encode(await self._engine.operations.start(work, call(encode)))
 

@@ -1,0 +1,51 @@
+"""What is asked of a host and answered to whoever asked: nothing is stored, and nothing is changed."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from tendhost.server.domain.errors import (
+    FieldViolation,
+    InvalidArgument,
+    OsqueryRefused,
+)
+from tendhost.server.engine.session import target_of
+from tendhost.server.engine.slots import Places, Slot
+from tendhost.server.packages.errors import PackageError
+from tendhost.server.packages.osquery import MAX_SECONDS, parse_rows, run_command
+from tendhost.server.packages.osquery_sql import SqlRefused
+from tendhost.server.remote.protocol import Connector
+from tendhost.server.store.protocol import Store
+
+TIMEOUT = timedelta(seconds=MAX_SECONDS + 15)
+"""For an answer; osqueryi itself is stopped before, where the host has timeout(1)."""
+AT_ONCE = 16
+
+
+class Questions:
+    """Asks hosts. Those that are asked have places of their own, beside those of operations."""
+
+    def __init__(self, *, store: Store, connector: Connector) -> None:
+        self._store = store
+        self._connector = connector
+        self._places = Places(AT_ONCE)
+
+    async def osquery(self, name: str, sql: str) -> tuple[Mapping[str, str], ...]:
+        """The rows that the host's osquery answers to one statement that only looks.
+
+        Raises HostNotFound, InvalidArgument (it is not such a statement), OsqueryRefused, SshError.
+        """
+        try:
+            command = run_command(sql)
+        except SqlRefused as error:
+            raise InvalidArgument(FieldViolation("sql", error.words)) from error
+        host = await self._store.host(name)
+        async with Slot(self._places):
+            remote = await self._connector.connect(target_of(host))
+            try:
+                completed = await remote.run(command, timeout=TIMEOUT)
+            finally:
+                await remote.close()
+        try:
+            return parse_rows(completed.stdout)
+        except PackageError as error:
+            raise OsqueryRefused(host=name, problem=str(error)) from error
