@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tendhost.server.packages.apt.apt import Apt
+from tendhost.server.packages.dnf.dnf import Dnf, Dnf5, Yum
 from tendhost.server.packages.native import NativeFacts
 from tendhost.server.packages.package_manager import PackageManager
 from tendhost.server.packages.script import Part
 
-PACKAGE_MANAGERS: tuple[PackageManager, ...] = (Apt(),)
+PACKAGE_MANAGERS: tuple[PackageManager, ...] = (Apt(), Dnf5(), Dnf(), Yum())
 """In the order of preference: where two of one family are there, the first is chosen."""
 
 

@@ -1,0 +1,351 @@
+"""What dnf says is pending, what was published about it, and what a transaction would do."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from tendhost.server.domain.inventory import (
+    Advisory,
+    PendingPackage,
+    Reboot,
+    RebootNeed,
+    Severity,
+    Withheld,
+)
+from tendhost.server.packages.errors import ParseFailed
+from tendhost.server.packages.rpm import evr, name_of
+from tendhost.server.packages.script import Part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upgrade:
+    """A newer version in a repository."""
+
+    name: str
+    version: str
+    architecture: str
+    repository: str
+
+
+def parse_upgrades(text: str) -> tuple[Upgrade, ...]:
+    """Understand `dnf repoquery --upgrades` in the format of queries. Raises ParseFailed."""
+    found = {}
+    for line in filter(None, text.split("\n")):
+        fields = line.split("\t")
+        if len(fields) != 5 or not all(fields):
+            raise ParseFailed(part="upgrades", line=line)
+        name, epoch, version, architecture, repository = fields
+        found[name, architecture] = Upgrade(
+            name=name,
+            version=evr(epoch, version),
+            architecture=architecture,
+            repository=repository,
+        )
+    return tuple(found.values())
+
+
+def parse_check_update(text: str) -> tuple[Upgrade, ...]:
+    """What `dnf check-update` or `yum check-update` would upgrade. Raises ParseFailed.
+
+    A long name stands on a line of its own, and its version and repository on the next, indented.
+    What stands under "Obsoleting Packages" is said of packages that are listed above already.
+    """
+    found: list[Upgrade] = []
+    held = ""
+    for line in text.split("\n"):
+        if line.startswith("Obsoleting Packages"):
+            break
+        if not line.strip() or line.startswith(_CHATTER):
+            continue
+        words = f"{held} {line}".split()
+        if len(words) < 3:
+            held = " ".join(words)
+            continue
+        held = ""
+        name, dot, architecture = words[0].rpartition(".")
+        if len(words) != 3 or not dot or not _ARCHITECTURE.match(architecture):
+            raise ParseFailed(part="updates", line=line)
+        version = evr(*_split_epoch(words[1]))
+        found.append(
+            Upgrade(name=name, version=version, architecture=architecture, repository=words[2])
+        )
+    if held:
+        raise ParseFailed(part="updates", line=held)
+    return tuple(found)
+
+
+_ARCHITECTURE = re.compile(r"[a-z][a-z0-9_]{2,15}\Z")
+_CHATTER = ("Last metadata expiration check:", "Security: ", "Updating and loading", "Repositories")
+
+# FLEET-2024-2001 Important/Sec. tb-secure-1.0-2.noarch
+_LISTED = re.compile(r"(\S+) +(\S+) +(\S+)-([^-\s]+)-([^-\s]+)\.([^.\s]+)(?: .*)?\Z")
+_FIELD = re.compile(r" *(Update ID|Type|CVEs|Severity|Name)? *: ?(.*)\Z")
+_CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,}")
+_SEVERITIES = {word: Severity(word) for word in ("low", "moderate", "important", "critical")}
+
+
+def parse_advisories(listed: str, told: str) -> Mapping[tuple[str, str], tuple[Advisory, ...]]:
+    """The advisories by name and architecture of the package: what `dnf updateinfo list --updates`
+    lists, with what `dnf updateinfo info --updates` tells of each. Raises ParseFailed.
+    """
+    known = _parse_info(told)
+    found: dict[tuple[str, str], dict[str, Advisory]] = {}
+    for line in filter(str.strip, listed.split("\n")):
+        if line.startswith((*_CHATTER, "Name ")):
+            continue
+        match = _LISTED.match(line.strip())
+        if match is None:
+            raise ParseFailed(part="advisories", line=line)
+        id, kind = match[1], match[2].lower()
+        severity = _SEVERITIES.get(kind.partition("/")[0], Severity.UNKNOWN)
+        security = kind.endswith("/sec.") or kind.startswith("security")
+        advisory = known.get(id) or Advisory(id=id, security=security, severity=severity)
+        found.setdefault((match[3], match[6]), {})[id] = advisory
+    return {key: tuple(ids[id] for id in sorted(ids)) for key, ids in found.items()}
+
+
+def _parse_info(text: str) -> dict[str, Advisory]:
+    found: dict[str, Advisory] = {}
+    id, kind, severity, last = "", "", Severity.UNKNOWN, ""
+    cves: list[str] = []
+
+    def close() -> None:
+        if id:
+            found[id] = Advisory(
+                id=id, security=kind == "security", severity=severity, cves=tuple(cves)
+            )
+
+    for line in text.split("\n"):
+        match = _FIELD.match(line)
+        if match is None:
+            continue
+        last = match[1] or last
+        value = match[2].strip()
+        if match[1] in ("Update ID", "Name"):
+            close()
+            id, kind, severity, cves = value, "", Severity.UNKNOWN, []
+        elif match[1] == "Type":
+            kind = value.lower()
+        elif match[1] == "Severity":
+            severity = _SEVERITIES.get(value.lower(), Severity.UNKNOWN)
+        elif last == "CVEs":
+            cves += _CVE.findall(value)
+    close()
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What a query learnt of pending packages, before it is put together."""
+
+    upgrades: tuple[Upgrade, ...]
+    allowed: frozenset[tuple[str, str]]
+    """What an upgrade would take, by name and architecture."""
+    locked: Collection[str]
+    """Names that a versionlock holds."""
+    advisories: Mapping[tuple[str, str], tuple[Advisory, ...]]
+    advised: Collection[str]
+    """Repositories that publish advisories."""
+    native: str
+
+
+def pending_packages(
+    listing: Listing, installed: Sequence[tuple[str, str]]
+) -> tuple[PendingPackage, ...]:
+    """Every package with an update, ordered by name."""
+    versions = dict(installed)  # of several versions, the last one is the newest as it sorts
+    found = []
+    for upgrade in listing.upgrades:
+        name = name_of(upgrade.name, upgrade.architecture, listing.native)
+        key = (upgrade.name, upgrade.architecture)
+        advisories = listing.advisories.get(key, ())
+        withheld = Withheld.NO
+        if key not in listing.allowed:
+            withheld = Withheld.HELD if upgrade.name in listing.locked else Withheld.EXCLUDED
+        found.append(
+            PendingPackage(
+                name=name,
+                from_version=versions.get(name, ""),
+                to_version=upgrade.version,
+                architecture=upgrade.architecture,
+                origin=upgrade.repository,
+                security=_security(advisories, upgrade, listing.advised),
+                withheld=withheld,
+                advisories=advisories,
+            )
+        )
+    return tuple(sorted(found, key=lambda package: package.name))
+
+
+def _security(
+    advisories: tuple[Advisory, ...], upgrade: Upgrade, advised: Collection[str]
+) -> bool | None:
+    if any(advisory.security for advisory in advisories):
+        return True
+    return False if upgrade.repository in advised else None
+
+
+# tb-held-0:1.0-1.*   !tb-bad-0:2.0-1.*   (an exclamation mark excludes just that version)
+_LOCKED = re.compile(r"!?(.+)-(?:[0-9]+:)?[^-\s]+-[^-\s]+\Z")
+
+
+def parse_versionlock(text: str) -> frozenset[str]:
+    """The names in versionlock.list; lines of other forms are patterns that name no package."""
+    lines = (line.strip() for line in text.split("\n"))
+    matches = (_LOCKED.match(line) for line in lines if line and line[0] not in "#")
+    return frozenset(match[1] for match in matches if match is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A line of the table in which dnf shows a transaction."""
+
+    section: str
+    name: str
+    architecture: str
+    version: str
+    repository: str
+
+
+_SECTION = re.compile(r"(?P<name>[A-Z][A-Za-z ]+):\Z")
+_SIZE = re.compile(r"[0-9][0-9.,]* *(?:[kKMGT]i?)?B?\Z")
+DOING = ("Installing", "Upgrading", "Downgrading", "Reinstalling")
+REMOVING = "Removing"
+
+
+def parse_table(text: str) -> tuple[Row, ...]:
+    """The table of `dnf --assumeno` or `dnf -y`, without what is skipped. Raises ParseFailed.
+
+    Where a name is too long for its column, the rest of its row stands on the next line.
+    """
+    rows: list[Row] = []
+    section, held = "", ""
+    for line in text.split("\n"):
+        if line.startswith("Transaction Summary"):
+            break
+        if match := _SECTION.match(line.strip() if not line.startswith("  ") else ""):
+            section, held = match["name"], ""
+            continue
+        if not line.startswith(" ") or not section.startswith((*DOING, REMOVING)):
+            continue
+        if "replacing" in line.split()[:1]:
+            continue
+        words = f"{held} {line}".split()
+        if len(words) < 4:
+            held = " ".join(words)
+            continue
+        held = ""
+        if not _SIZE.match(" ".join(words[4:])):
+            raise ParseFailed(part="plan", line=line)
+        rows.append(
+            Row(
+                section=section,
+                name=words[0],
+                architecture=words[1],
+                version=evr(*_split_epoch(words[2])),
+                repository=words[3].removeprefix("@"),
+            )
+        )
+    return tuple(rows)
+
+
+def _split_epoch(version: str) -> tuple[str, str]:
+    epoch, colon, rest = version.partition(":")
+    return (epoch, rest) if colon else ("", version)
+
+
+def planned_changes(
+    rows: Sequence[Row], installed: Sequence[tuple[str, str]], native: str
+) -> tuple[tuple[PendingPackage, ...], tuple[tuple[str, str], ...]]:
+    """What a transaction would change, and name and version of what it would remove."""
+    versions = dict(installed)
+    changes, removed = [], []
+    for row in rows:
+        name = name_of(row.name, row.architecture, native)
+        if row.section.startswith(REMOVING):
+            removed.append((name, row.version))
+            continue
+        change = PendingPackage(
+            name=name,
+            from_version=versions.get(name, ""),
+            to_version=row.version,
+            architecture=row.architecture,
+            origin=row.repository,
+            security=None,
+        )
+        changes.append(change)
+    return tuple(sorted(changes, key=lambda p: p.name)), tuple(sorted(removed))
+
+
+_UNITS = {"": 1, "k": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+# dnf 4: "Total download size: 55 k", "Installed size: 1.2 M", "Freed space: 3 k"
+# dnf 5: "Need to download 55 KiB.", "After this operation, 12 MiB extra will be used …"
+_DOWNLOAD = re.compile(
+    r"^(?:Total download size: |.*Need to download )([0-9.]+) ?([kKMGT]?)", re.MULTILINE
+)
+_TAKEN = re.compile(
+    r"^(?:Installed size: |After this operation, )([0-9.]+) ?([kKMGT]?)", re.MULTILINE
+)
+_FREED = re.compile(r"^Freed space: |will be freed", re.MULTILINE)
+
+
+def parse_sizes(text: str) -> tuple[int | None, int | None]:
+    """Bytes to download, and bytes of disk taken afterwards; None each where dnf names none.
+
+    dnf 4 names what it installs only where nothing is upgraded.
+    """
+    download = _bytes(_DOWNLOAD.search(text))
+    if "Nothing to do" in text:
+        return download or 0, 0
+    if download is None and "Total size:" in text:
+        download = 0  # everything was fetched before
+    taken = _bytes(_TAKEN.search(text))
+    if taken is not None and _FREED.search(text):
+        taken = -taken
+    return download, taken
+
+
+def _bytes(match: re.Match[str] | None) -> int | None:
+    if match is None:
+        return None
+    try:
+        return round(float(match[1]) * _UNITS[match[2].replace("K", "k")])
+    except ValueError:
+        raise ParseFailed(part="plan", line=match[0]) from None
+
+
+def parse_needs_restarting(part: Part) -> Reboot | None:
+    """Understand `dnf needs-restarting -r`: yes, no, or not known; None where there is no such command.
+
+    Its exit status 1 is a yes only together with its own words: errors end with 1, too.
+    """
+    said = f"{part.stdout}\n{part.stderr}"
+    if "No such command" in said or 'Unknown argument "needs-restarting"' in said:
+        return None
+    if part.status == 0 and "should not be necessary" in said:
+        return Reboot(need=RebootNeed.NOT_NEEDED)
+    if part.status == 1 and "Reboot is required" in said:
+        names = [line.split("*", 1)[1].strip() for line in said.split("\n") if "  * " in line]
+        reason = f"updated since the boot: {', '.join(names)}" if names else "dnf asks for it"
+        return Reboot(need=RebootNeed.NEEDED, reason=reason)
+    words = " ".join(said.split())[:200] or f"it ended with {part.status}"
+    return Reboot(need=RebootNeed.UNKNOWN, reason=f"dnf needs-restarting: {words}")
+
+
+def parse_services(part: Part) -> tuple[str, ...] | None:
+    """Understand `dnf needs-restarting -s`; None where it could not tell."""
+    if part.status != 0:
+        return None
+    names = (line.strip() for line in part.stdout.split("\n"))
+    return tuple(sorted({name for name in names if _UNIT.match(name)}))
+
+
+_UNIT = re.compile(r"[\w@.:\\-]+\.(?:service|socket|scope|timer)\Z")
+
+# /var/cache/dnf/fleet-eb8d4b1933e0b441/repodata/…-updateinfo.xml.gz
+_ADVISED = re.compile(r"/([^/\n]+)-[0-9a-f]{16}/repodata/[^/\n]*updateinfo")
+
+
+def parse_advised(text: str) -> frozenset[str]:
+    """The repositories of which metadata about advisories lie in the cache."""
+    return frozenset(_ADVISED.findall(text))
