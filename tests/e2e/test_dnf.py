@@ -133,7 +133,7 @@ async def test_a_killed_dnf_is_repaired_and_the_update_goes_on(make_fleet, tmp_p
         await registered(server, fleet)
         begun = await server.start_update("d1")
         async with asyncio.timeout(60):
-            while host.run("test -e /run/tb-slow-running").returncode:
+            while host.run("test -e /run/tb-slow-running").returncode:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         host.run("echo 0 >/etc/tb-slow-seconds; pkill -9 -x dnf; pkill -x sleep", check=False)
         done = await server.ended(begun.id)
