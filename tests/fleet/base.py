@@ -14,7 +14,16 @@ from pathlib import Path
 
 from tests.fleet.archive import checked_packages
 from tests.fleet.errors import BuildError, FleetError
-from tests.fleet.families import FAMILIES, OSQUERY, RPM, Family, LayerRecipe
+from tests.fleet.families import (
+    DOCKER_LAYERS,
+    FAMILIES,
+    OSQUERY,
+    REGISTRY,
+    RPM,
+    Compose,
+    Family,
+    LayerRecipe,
+)
 
 SCRIPTS = Path(__file__).parent / "scripts"
 RECIPES = (
@@ -24,6 +33,7 @@ RECIPES = (
     "build-rpm-repositories.sh",
     "build-rpms.sh",
     "customize.sh",
+    "docker/build-plugin.sh",
     "download.sh",
     "layer.sh",
     "inside/osqueryi",
@@ -32,8 +42,11 @@ RECIPES = (
     "install/debian.sh",
     "install/dnf.sh",
     "install/zypper.sh",
+    "layers/compose-v1.sh",
     "layers/dnf.sh",
+    "layers/docker.sh",
     "layers/osquery.sh",
+    "layers/registry.sh",
     "layers/rpm.sh",
     "layers/zypper.sh",
 )
@@ -63,7 +76,7 @@ def recipe_key() -> str:
     digest = hashlib.sha256()
     for name in RECIPES:
         digest.update(name.encode() + b"\0" + (SCRIPTS / name).read_bytes() + b"\0")
-    digest.update(repr((FAMILIES, OSQUERY)).encode())
+    digest.update(repr((FAMILIES, OSQUERY, DOCKER_LAYERS, REGISTRY)).encode())
     return digest.hexdigest()[:16]
 
 
@@ -89,9 +102,11 @@ class Base:
         packages: tuple[str, ...],
         family: Family = "debian",
         osquery: bool = False,
+        compose: Compose | None = None,
     ) -> tuple[Path, ...]:
         """The layers of a host, topmost first; makes those that are missing."""
         recipes = [*FAMILIES[family].layers, *([OSQUERY] if osquery else [])]
+        recipes += DOCKER_LAYERS[compose] if compose else ()
         lower = [self._layer(recipes[: depth + 1]) for depth in range(len(recipes))][::-1]
         packages = checked_packages(packages, family)
         wish = " ".join([family, *(recipe.name for recipe in recipes), *packages])
@@ -104,7 +119,18 @@ class Base:
             [str(self.archive(family)), "sh", "-euc", install, "install", *packages],
         )
         tiny = [self.folder / "tiny"] if init == "tiny" else []
-        return (top, *tiny, *lower, self._debian)
+        plugin = [self._compose_plugin()] if compose == "v2" else []
+        return (top, *tiny, *plugin, *lower, self._debian)
+
+    def registry(self) -> Path:
+        """The layer with the registry's program, and busybox."""
+        return self._layer([REGISTRY])
+
+    def _compose_plugin(self) -> Path:
+        plugin = self.folder / "layers" / "compose-v2"
+        build = ["docker/build-plugin.sh", str(self._debian)]
+        self._once(plugin, "the plugin of docker compose", build, [str(self.folder / "mirror")])
+        return plugin
 
     @property
     def _debian(self) -> Path:

@@ -65,6 +65,12 @@ def accept_dnf_repository(disk: Path, *, name: str, url: str, pubring: Path) -> 
     shutil.copytree(pubring, disk / f"upper/var/cache/dnf/{name}-{digest}/pubring")
 
 
+def give_docker(disk: Path, settings: str) -> None:
+    """Make room for docker's images beside the overlay: on one it cannot stack its own."""
+    (disk / "docker").mkdir()
+    _write(disk / "upper/etc/docker/daemon.json", settings)
+
+
 def install_host_key(root: Path, host_key: Path) -> None:
     """Copy a key pair to where sshd looks for it below ``root``."""
     target = root / HOST_KEY

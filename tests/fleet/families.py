@@ -6,6 +6,7 @@ from typing import Literal, get_args
 from tests.fleet.errors import FleetError
 
 Family = Literal["debian", "dnf", "zypper"]
+Compose = Literal["v1", "v2"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,14 @@ RPM = LayerRecipe(name="rpm", packages=("rpm", "createrepo-c"))
 DNF = LayerRecipe(name="dnf", packages=("dnf", "dnf-plugins-core"))
 ZYPPER = LayerRecipe(name="zypper", packages=("zypper",))
 OSQUERY = LayerRecipe(name="osquery", packages=("sqlite3",))
+_DOCKER = LayerRecipe(name="docker", packages=("docker.io", "iptables"))
+_COMPOSE_V1 = LayerRecipe(name="compose-v1", packages=("docker-compose",))
+DOCKER_LAYERS: dict[Compose, tuple[LayerRecipe, ...]] = {
+    "v1": (_DOCKER, _COMPOSE_V1),
+    "v2": (_DOCKER,),  # its compose is a plugin, a layer without packages
+}
+REGISTRY = LayerRecipe(name="registry", packages=("docker-registry", "busybox-static"))
+"""What the lab takes its registry and the images their programs from; no host has it."""
 
 FAMILIES: dict[Family, FamilyRecipe] = {
     "debian": FamilyRecipe(

@@ -14,6 +14,7 @@ from tests.fleet import disk
 from tests.fleet.archive import checked_packages, checked_version_set, default_packages
 from tests.fleet.base import ensure_base, say_on_stderr
 from tests.fleet.claim import claim_place
+from tests.fleet.docker import Registry
 from tests.fleet.errors import FleetError, FleetStartError
 from tests.fleet.families import checked_family
 from tests.fleet.host import CompleteSpec, Host, HostSpec, Init, Link
@@ -51,6 +52,7 @@ class Fleet:
         self._version_set = checked_version_set(version_set)
         self._say = say
         self._lab: Lab | None = None
+        self._registry: Registry | None = None
         self._hosts: list[Host] = []
 
     @property
@@ -62,6 +64,14 @@ class Fleet:
             if host.name == name:
                 return host
         raise KeyError(name)
+
+    @property
+    def registry(self) -> Registry:
+        """A registry in the lab, which hosts with docker trust; it starts when it is first asked for."""
+        if self._registry is None:
+            self._registry = Registry(self._running)
+            self._registry.start()
+        return self._registry
 
     # Starting and ending
 
@@ -106,6 +116,9 @@ class Fleet:
         lab, self._lab = self._lab, None
         if lab is None:
             return
+        registry, self._registry = self._registry, None
+        if registry is not None:
+            registry.stop()
         lab.stop()
         for host in self._hosts:
             host.reap()
@@ -261,6 +274,7 @@ def _completed(
             packages=_packages(spec, packages),
             failing_ok=spec.failing_ok,
             osquery=spec.osquery,
+            compose=spec.compose or ("v2" if spec.docker else None),
             cable=spec.cable,
         )
         for number, spec in enumerate(specs, 1)
@@ -271,6 +285,9 @@ def _completed(
             raise FleetError(f"not a host name: {name!r}")
         if names.count(name) > 1:
             raise FleetError(f"two hosts are called {name}")
+    for one in complete:
+        if one.compose and one.init != "systemd":
+            raise FleetError(f"{one.name} has docker, so it needs systemd")
     return complete
 
 

@@ -12,8 +12,9 @@ from typing import Literal
 from tests.fleet import disk
 from tests.fleet.archive import checked_version_set
 from tests.fleet.base import SCRIPTS
+from tests.fleet.docker import ComposeProjects, daemon_settings
 from tests.fleet.errors import FleetError, HostIsDown
-from tests.fleet.families import FAMILIES, Family
+from tests.fleet.families import FAMILIES, Compose, Family
 from tests.fleet.lab import Lab
 from tests.fleet.processes import kill_tree, namespace_init_below, pid_in_parent
 
@@ -43,6 +44,10 @@ class HostSpec:
     """Whether /etc/tb-failing-ok exists, without which an update of tb-failing fails."""
     osquery: bool = False
     """Whether there is a stand-in for osqueryi; its head says what it knows."""
+    docker: bool = False
+    """Whether it has a docker of its own (with systemd only)."""
+    compose: Compose | None = None
+    """The version of its docker compose, docker included; with ``docker`` the default is v2."""
     cable: bool = False
     """Whether the host hangs on a userspace cable, which can delay and lose frames (``Knobs.wire``)."""
 
@@ -57,6 +62,7 @@ class CompleteSpec:
     packages: tuple[str, ...]
     failing_ok: bool
     osquery: bool
+    compose: Compose | None
     cable: bool
 
 
@@ -107,7 +113,7 @@ class Knobs:
         fresh.replace(self._folder / name)
 
 
-class Host:
+class Host(ComposeProjects):
     """A host of a running fleet.  All calls block; they may come from any thread."""
 
     user = "root"
@@ -117,6 +123,7 @@ class Host:
         self.name = name = spec.name
         self.family: Family = spec.family
         self.init: Init = spec.init
+        self.compose = spec.compose
         self._spec = spec
         self.address = lab.claim.host_address(index)
         self._mac = "02:00:" + ip_address(self.address).packed.hex(":")
@@ -264,6 +271,7 @@ class Host:
             packages=self._spec.packages,
             family=self.family,
             osquery=self._spec.osquery,
+            compose=self.compose,
         )
         settings = {
             "address": self.address,
@@ -292,6 +300,8 @@ class Host:
             disk.accept_dnf_repository(root, name="fleet", url=url, pubring=pubring)
         if self._spec.failing_ok and self.family == "debian":
             (root / "upper/etc/tb-failing-ok").touch()
+        if self.compose:
+            disk.give_docker(root, daemon_settings(self._lab.claim.gateway))
         self.console.touch()
 
     def reap(self) -> None:

@@ -10,6 +10,7 @@ if [ "$init" = systemd ] && [ -z "${IN_CGROUP:-}" ]; then    # systemd wants a c
 fi
 
 mount -t overlay overlay -o "lowerdir=$(cat "$dir/layers"),upperdir=$disk/upper,workdir=$disk/work" "$root"
+[ ! -d "$disk/docker" ] || { mkdir -p "$root/var/lib/docker"; mount --bind "$disk/docker" "$root/var/lib/docker"; }
 mount -t proc proc "$root/proc"
 stat "$root/proc/1" >/dev/null    # its time is that of the first look at it, and dnf needs-restarting takes it for that of the boot
 mount -t sysfs -o ro sysfs "$root/sys"

@@ -1,0 +1,1 @@
+# Its packages are all there is to it.
