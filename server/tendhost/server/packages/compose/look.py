@@ -1,0 +1,403 @@
+r"""What docker and docker compose say of a host: its containers, its images, its compose projects.
+
+Of a project's configuration only the names of services and images leave the host, never an
+environment, which may hold secrets. `docker compose config` prints YAML that is indented by two
+spaces a level, in both versions, which makes the lines wanted known by their shape.
+"""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tendhost.server.domain.host import ComposeVersion
+from tendhost.server.packages.compose.commands import (
+    COMPOSE_FILE,
+    compose_missing,
+    decoded,
+    encoded,
+    find_compose,
+)
+from tendhost.server.packages.errors import ParseFailed
+from tendhost.server.packages.script import Part
+
+# By the names of docker's own structures: its second try, by those of the JSON, fails where a value
+# is missing, as Health mostly is.
+_LABEL = '{{json (index .Config.Labels "com.docker.compose.%s")}}'
+_CONTAINER = (
+    "[{{json .ID}},{{json .Name}},{{json .Config.Image}},{{json .Image}},{{json .State.Status}},"
+    '{{if .State.Health}}{{json .State.Health.Status}}{{else}}""{{end}},'
+    f"{_LABEL % 'service'},{_LABEL % 'oneoff'}]"
+)
+_IMAGE = "[{{json .ID}},{{json .RepoTags}},{{json .RepoDigests}},{{json .Size}}]"
+
+_PROJECT = (
+    COMPOSE_FILE
+    + r"""
+cd -- "$1" 2>/dev/null || { echo 'this folder cannot be entered' >&2; exit 1; }
+shift
+compose_file || exit
+config=$("$@" config) || exit
+printf '%s\n' "$config" | awk '
+  /^[^ ]/ { on = /^services:/ }
+  on && (/^  [^ ].*:$/ || /^    image: /)'
+echo .
+"$@" ps -a -q
+"""
+)
+
+_LOOK = (
+    r"""
+as_docker() { if [ "$privileged" = 0 ]; then as_root "$@"; else "$@"; fi; }
+containers() {
+  all=$(as_docker docker ps -a --no-trunc --format '{{.ID}} {{.Status}}') || return
+  printf '%s\n.\n' "$all"
+  ids=$(printf '%s\n' "$all" | cut -d ' ' -f 1)
+  [ -z "$ids" ] || as_docker docker container inspect --format '@container@' $ids
+}
+images() {
+  ids=$(as_docker docker images -q --no-trunc) || return
+  ids=$(printf '%s\n' "$ids" | sort -u)
+  [ -z "$ids" ] || as_docker docker image inspect --format '@image@' $ids
+}
+if command -v docker >/dev/null; then
+  part docker as_docker docker version --format '{{.Server.Version}}'
+  if [ "$rc" = 0 ]; then
+    part containers containers
+    part images images
+  fi
+fi
+""".strip()
+    .replace("@container@", _CONTAINER)
+    .replace("@image@", _IMAGE)
+)
+
+
+def look_lines(paths: Sequence[str], *, version: ComposeVersion = ComposeVersion.AUTO) -> str:
+    """Lines for a script that began with FACTS: the containers, the images, and these projects.
+
+    A host without docker says nothing of containers and images.
+    """
+    if not paths:
+        return _LOOK
+    lines = [
+        _LOOK,
+        find_compose(version, asked="as_docker"),
+        'part compose_paths printf "%s\\n" ' + shlex.join([version, *map(encoded, paths)]),
+        'if [ -n "$compose" ]; then',
+        "part compose as_docker $compose version --short",
+    ]
+    for number, path in enumerate(paths):
+        words = shlex.join(["sh", "-c", _PROJECT.strip(), "sh", path])
+        lines.append(f"part compose_{number} as_docker {words} $compose")
+    return "\n".join([*lines, "fi"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A container, running or not."""
+
+    id: str
+    name: str
+    image: str
+    """The image that it was made from, as it was named then."""
+    image_id: str
+    state: str
+    """As docker names it: "running", "exited"."""
+    status: str
+    """The state in docker's words: "Up 2 hours (healthy)"."""
+    health: str = ""
+    """"healthy", "unhealthy", "starting"; empty: it has no check."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A container image."""
+
+    id: str
+    tags: tuple[str, ...]
+    digests: tuple[str, ...]
+    """What it is called in registries, "NAME@sha256:…"."""
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComposeService:
+    """A service of a project. Of several containers, the one that is worst off is told of."""
+
+    name: str
+    image: str
+    """As the compose file names it; empty: it is built on the host."""
+    image_id: str = ""
+    """Of the image that runs; empty: nothing runs."""
+    local_id: str = ""
+    """Of the image that `image` names on the host now; empty: none."""
+    digest: str = ""
+    """Of the image that runs, as a registry knows it: "sha256:…"; empty: from no registry."""
+    pinned: bool = False
+    """Whether `image` is named by its digest, and so never another one."""
+    state: str = ""
+    """As docker names it; empty: no container."""
+    health: str = ""
+    container: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComposeProject:
+    """A compose project."""
+
+    path: str
+    version: ComposeVersion | None
+    """V1 or V2; None: there is no docker compose to use."""
+    problem: str = ""
+    """Why it cannot be used, in words; empty: it can."""
+    services: tuple[ComposeService, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComposeLook:
+    """What a host said of docker."""
+
+    docker: str = ""
+    """The version of its daemon; empty: none, or it cannot be asked."""
+    problem: str = ""
+    """Why docker cannot be asked, where it is there."""
+    containers: tuple[Container, ...] = ()
+    images: tuple[Image, ...] = ()
+    projects: tuple[ComposeProject, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A container with what places it in a project."""
+
+    container: Container
+    service: str
+    oneoff: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Images:
+    """Images by their ids and by their names."""
+
+    by_id: Mapping[str, Image] = field(default_factory=dict)
+    by_name: Mapping[str, str] = field(default_factory=dict)
+
+
+def parse_look(parts: Mapping[str, Part]) -> ComposeLook:
+    """Understand the parts of `look_lines`. Raises ParseFailed."""
+    docker = parts.get("docker")
+    if docker is None or docker.status != 0:
+        problem = reason(docker.stderr) if docker else ""
+        lack = problem or "there is no docker on this host"
+        return ComposeLook(problem=problem, projects=tuple(_projects(parts, {}, _Images(), lack)))
+    problem = ""
+    found: dict[str, _Found] = {}
+    images: tuple[Image, ...] = ()
+    for name in ("containers", "images"):
+        if name not in parts:
+            raise ParseFailed(part=name, line="")
+        part = parts[name]
+        # What went away between the listing and the question is no failure.
+        if part.status != 0 and "No such" not in part.stderr:
+            problem = reason(part.stderr) or f"docker ended with status {part.status}"
+        elif name == "containers":
+            found = _containers(part.stdout)
+        else:
+            images = tuple(_images(part.stdout))
+    named = {name: image.id for image in images for name in (*image.tags, *image.digests)}
+    known = _Images({image.id: image for image in images}, named)
+    return ComposeLook(
+        docker=docker.stdout.strip(),
+        problem=problem,
+        containers=tuple(one.container for one in found.values()),
+        images=images,
+        projects=tuple(_projects(parts, found, known, problem)),
+    )
+
+
+def reason(stderr: str) -> str:
+    """The last lines of an error output as one line, without warnings."""
+    lines = [line.strip() for line in stderr.split("\n") if line.strip()]
+    return " ".join([line for line in lines if "level=warning" not in line][-4:])[:500]
+
+
+def familiar(reference: str) -> str:
+    """The reference as docker lists it: "docker.io/library/nginx" is "nginx:latest"."""
+    for prefix in ("docker.io/", "index.docker.io/"):
+        reference = reference.removeprefix(prefix)
+    reference = reference.removeprefix("library/")
+    name, at, digest = reference.partition("@")
+    tagged = ":" in name.rpartition("/")[2]
+    if at:
+        # With a digest the tag says nothing.
+        return f"{name.rpartition(':')[0] if tagged else name}@{digest}"
+    return reference if tagged else f"{reference}:latest"
+
+
+def _containers(text: str) -> dict[str, _Found]:
+    listed, dot, inspected = text.partition("\n.")
+    if not dot:
+        raise ParseFailed(part="containers", line=text)
+    statuses = dict(line.split(" ", 1) for line in listed.split("\n") if " " in line)
+    found = {}
+    for row in _rows("containers", inspected, (str, str, str, str, str, str, str, str)):
+        id_, name, image, image_id, state, health, service, oneoff = row
+        container = Container(
+            id=id_,
+            name=name.removeprefix("/"),
+            image=image,
+            image_id=image_id,
+            state=state,
+            status=statuses.get(id_, ""),
+            health="" if health == "none" else health,
+        )
+        found[id_] = _Found(container, service, oneoff == "True")
+    return found
+
+
+def _images(text: str) -> Iterator[Image]:
+    for id_, tags, digests, size in _rows("images", text, (str, list, list, int)):
+        yield Image(
+            id=id_,
+            tags=tuple(sorted(tags)),
+            digests=tuple(sorted(digests)),
+            size_bytes=size,
+        )
+
+
+def _rows(part: str, text: str, kinds: tuple[type, ...]) -> Iterator[list]:  # type: ignore[type-arg]
+    """The lines, each a JSON list of values of these kinds."""
+    for line in text.split("\n"):
+        if not line:
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ParseFailed(part=part, line=line) from error
+        if not isinstance(row, list) or len(row) != len(kinds):
+            raise ParseFailed(part=part, line=line)
+        # Go prints an empty list as null.
+        row = [kind() if value is None else value for kind, value in zip(kinds, row, strict=True)]
+        for kind, value in zip(kinds, row, strict=True):
+            texts = value if kind is list else []
+            if type(value) is not kind or not all(isinstance(one, str) for one in texts):
+                raise ParseFailed(part=part, line=line)
+        yield row
+
+
+_SERVICE = re.compile(r"  ([A-Za-z0-9._-]+):\Z")
+_IMAGE_LINE = re.compile(r"    image: ([^\s\x00-\x1f]+)\Z")
+_QUOTED = re.compile(r"(?P<indent> +(?:image: )?)(?P<quote>['\"])(?P<text>[^'\"\\]*)(?P=quote)")
+_ID = re.compile(r"[0-9a-f]{64}\Z")
+
+
+def _projects(
+    parts: Mapping[str, Part], found: Mapping[str, _Found], images: _Images, lack: str
+) -> Iterator[ComposeProject]:
+    if "compose_paths" not in parts:
+        return
+    wanted, *words = parts["compose_paths"].stdout.split("\n")
+    try:
+        version = ComposeVersion(wanted)
+    except ValueError as error:
+        raise ParseFailed(part="compose_paths", line=wanted) from error
+    command = parts.get("compose")
+    for number, word in enumerate(words):
+        path = decoded(word)
+        if lack or command is None:
+            lack = lack or compose_missing(version)
+            yield ComposeProject(path=path, version=None, problem=lack)
+        elif part := parts.get(f"compose_{number}"):
+            yield _project(path, _version(command), f"compose_{number}", part, found, images)
+        else:
+            raise ParseFailed(part=f"compose_{number}", line="")
+
+
+def _version(part: Part) -> ComposeVersion:
+    text = part.stdout.strip().removeprefix("v")
+    major = text.partition(".")[0]
+    if part.status != 0 or not (major.isascii() and major.isdigit()):
+        raise ParseFailed(part="compose", line=part.stdout or part.words)
+    return ComposeVersion.V1 if major in ("0", "1") else ComposeVersion.V2
+
+
+def _project(
+    path: str,
+    version: ComposeVersion,
+    name: str,
+    part: Part,
+    found: Mapping[str, _Found],
+    images: _Images,
+) -> ComposeProject:
+    if part.status != 0:
+        problem = reason(part.stderr) or f"docker compose ended with status {part.status}"
+        return ComposeProject(path=path, version=version, problem=problem)
+    config, dot, ids = f"\n{part.stdout}\n".partition("\n.\n")
+    if not dot:
+        raise ParseFailed(part=name, line=part.stdout)
+    mine = []
+    for id_ in ids.split():
+        if not _ID.match(id_):
+            raise ParseFailed(part=name, line=id_)
+        if id_ in found and not found[id_].oneoff:
+            mine.append(found[id_])
+    services = []
+    for service, reference in _references(name, config).items():
+        its = [one.container for one in mine if one.service == service]
+        services.append(_service(service, reference, its, images))
+    services.sort(key=lambda service: service.name)
+    return ComposeProject(path=path, version=version, services=tuple(services))
+
+
+def _references(part: str, config: str) -> dict[str, str]:
+    """The image of each service."""
+    references: dict[str, str] = {}
+    service = ""
+    for line in config.split("\n"):
+        plain = _QUOTED.sub(r"\g<indent>\g<text>", line)
+        if match := _SERVICE.match(plain):
+            service = match[1]
+            references[service] = ""
+        elif service and (match := _IMAGE_LINE.match(plain)):
+            references[service] = match[1]
+        elif line:
+            raise ParseFailed(part=part, line=line)
+    return references
+
+
+def _service(
+    name: str, reference: str, containers: list[Container], images: _Images
+) -> ComposeService:
+    running = next((one for one in containers if one.state == "running"), None)
+    told = min(containers, key=_how_well, default=None)
+    image_id = running.image_id if running else ""
+    image = images.by_id.get(image_id)
+    return ComposeService(
+        name=name,
+        image=reference,
+        image_id=image_id,
+        local_id=images.by_name.get(familiar(reference), "") if reference else "",
+        digest=_digest(image, reference),
+        pinned="@sha256:" in reference,
+        state=told.state if told else "",
+        health=told.health if told else "",
+        container=told.name if told else "",
+    )
+
+
+def _how_well(container: Container) -> int:
+    if container.state != "running":
+        return 0
+    return {"unhealthy": 1, "starting": 2}.get(container.health, 3)
+
+
+def _digest(image: Image | None, reference: str) -> str:
+    """The image's digest in the repository of the reference, or else in any."""
+    if image is None or not image.digests:
+        return ""
+    name = familiar(reference).partition("@")[0]
+    repository = name if "@" in reference else name.rpartition(":")[0]
+    own = (one for one in image.digests if one.partition("@")[0] == repository)
+    return next(own, image.digests[0]).partition("@")[2]
