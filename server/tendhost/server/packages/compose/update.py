@@ -1,0 +1,138 @@
+r"""Updating compose projects: the script for a detached job, and what it reports.
+
+Each line on its standard output is `compose1` and fields, separated by tabs, one of
+
+    step PROJECT STEP                                  check, pull, up, wait, put_back, prune
+    service PROJECT NAME REFERENCE BEFORE AFTER        image ids; "-" for nothing
+    result PROJECT OUTCOME WORDS                       unchanged, updated, put_back, failed
+    end
+
+A PROJECT is its path with all but plain characters percent-encoded. What is for people, the output of
+docker included, is on standard error. It ends with status 0 where every project is as wanted, and with
+1 where one is not.
+"""
+
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from tendhost.server.domain.compose import ProjectChange, ProjectOutcome, ServiceChange
+from tendhost.server.domain.host import COMPOSE_HEALTH_TIMEOUT, ComposeVersion
+from tendhost.server.packages.compose.commands import (
+    COMPOSE_FILE,
+    decoded,
+    encoded,
+    find_compose,
+)
+from tendhost.server.packages.compose.look import ComposeProject, ComposeService
+from tendhost.server.packages.compose.update_script import SCRIPT, STATE
+from tendhost.server.packages.errors import ParseFailed, PartMissing
+
+SETTLE = timedelta(seconds=3)
+"""How long every service must keep running before it counts as up."""
+
+PULL_TIMEOUT = timedelta(minutes=30)
+"""For all images of a project; docker itself gives up only when a registry refuses it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateOptions:
+    """How projects are updated."""
+
+    version: ComposeVersion = ComposeVersion.AUTO
+    pull: bool = True
+    """Whether images are pulled; else only what is on the host already is brought up."""
+    health_timeout: timedelta = COMPOSE_HEALTH_TIMEOUT
+    """For every service that ran to run again and be healthy, 1 s or more, in whole seconds. What
+    was put back has as long once more."""
+    prune: bool = False
+    """Whether images that this update replaced are removed, unless they have another name."""
+    pull_timeout: timedelta = PULL_TIMEOUT
+
+
+def update_script(projects: Sequence[ComposeProject], options: UpdateOptions) -> str:
+    """The script for sh that root runs in a job; it needs nobody's help, and may be run again.
+
+    `projects` are as they were before the update, however often it is run.
+    """
+    health_timeout = _seconds(options.health_timeout)
+    settings = {
+        "pull": "1" if options.pull else "",
+        "prune": "1" if options.prune else "",
+        "health_timeout": str(health_timeout),
+        "pull_timeout": str(_seconds(options.pull_timeout)),
+        "settle": str(min(_seconds(SETTLE), health_timeout)),
+    }
+    return "\n".join(
+        (
+            'LC_ALL=C; export LC_ALL; : "${HOME:=/root}"; export HOME; set -f',
+            "PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH",
+            *(f"{name}={value}" for name, value in settings.items()),
+            find_compose(options.version),
+            COMPOSE_FILE,
+            SCRIPT.replace("@state@", STATE),
+            *(f"{_project(project)} || failed=1" for project in projects),
+            "say end; exit $failed",
+        )
+    )
+
+
+def _seconds(duration: timedelta) -> int:
+    return max(1, math.ceil(duration.total_seconds()))
+
+
+def _project(project: ComposeProject) -> str:
+    words = (project.path, encoded(project.path))
+    if project.problem:
+        return shlex.join(("refuse", *words, " ".join(project.problem.split())))
+    return shlex.join(("project", *words, "\n".join(map(_row, project.services))))
+
+
+def _row(service: ComposeService) -> str:
+    """The service for the script: name, kind, reference, image that ran, image of the reference."""
+    kind = "follow" if service.image and not service.pinned else "keep"
+    fields = (service.name, kind, service.image, service.image_id, service.local_id)
+    return " ".join(field or "-" for field in fields)
+
+
+def parse_update(output: bytes) -> tuple[ProjectChange, ...]:
+    """What became of each project, in their order.
+
+    Raises PartMissing for an output that ends before its end, and ParseFailed for one that is not
+    understood.
+    """
+    *lines, rest = output.decode("utf-8", "replace").split("\n")
+    if rest or not lines or lines[-1] != "compose1\tend":
+        raise PartMissing(part="end")
+    services: list[ServiceChange] = []
+    results: list[ProjectChange] = []
+    for line in lines[:-1]:
+        match line.split("\t"):
+            case ["compose1", "step", _, _]:
+                pass
+            case ["compose1", "service", _, name, image, before, after]:
+                words = (name, image, before, after)
+                named = ["" if word == "-" else word for word in words]
+                services.append(
+                    ServiceChange(service=named[0], image=named[1], before=named[2], after=named[3])
+                )
+            case ["compose1", "result", path, outcome, problem] if outcome in _OUTCOMES:
+                results.append(
+                    ProjectChange(
+                        path=decoded(path),
+                        outcome=ProjectOutcome(outcome),
+                        problem=problem.strip(),
+                        services=tuple(services),
+                    )
+                )
+                services = []
+            case _:
+                raise ParseFailed(part="update", line=line)
+    if services:
+        raise PartMissing(part="result")
+    return tuple(results)
+
+
+_OUTCOMES = frozenset(ProjectOutcome)
