@@ -59,6 +59,7 @@ async def test_query_tells_versions_advisories_locks_and_what_is_not_known(
     truth = fleet["d1"].output("rpm -qa --qf '%{NAME} %{VERSION}-%{RELEASE}\n'").splitlines()
     assert sorted(f"{p.name} {p.version}" for p in inventory.packages) == sorted(truth)
     assert inventory.services_known
+    assert list(inventory.outdated_services) == []
 
 
 async def test_update_upgrades_reboots_for_its_core_libraries_and_keeps_the_config(

@@ -207,3 +207,35 @@ async def test_a_snapshot_that_is_required_and_cannot_be_made_stops_the_update(
         )
         done = await server.update("web1")
         assert done.status == SUCCEEDED, done
+
+
+LIBRARY = "/usr/lib/x86_64-linux-gnu/libcrypto.so.3"
+REPLACED = f"cp {LIBRARY} /tmp/new && mv /tmp/new $(readlink -f {LIBRARY})"
+"""What an upgrade of a library does: sshd runs the old one on."""
+
+
+@pytest.mark.parametrize("wish", ["never", "listed", "reboot"])
+async def test_services_that_run_what_was_replaced_are_treated_as_the_policy_says(
+    make_fleet, tmp_path, wish
+):
+    fleet = make_fleet(HostSpec(name="web1", packages=("tb-simple",)))
+    host = fleet["web1"]
+    number = host_pb2.RestartServices.Value(f"RESTART_SERVICES_{wish.upper()}")
+    async with daemon(tmp_path / "state", key=fleet.private_key) as server:
+        await registered(server, fleet, policy=host_pb2.Policy(restart_services=number))
+        host.run(REPLACED, check=True)
+        started = host.output("systemctl show -P ActiveEnterTimestampMonotonic ssh")
+        await server.query("web1")
+        assert "ssh.service" in (await server.inventory("web1")).outdated_services
+        status = (await server.host("web1")).status
+        needed = (
+            host_pb2.REBOOT_NEED_NEEDED if wish == "reboot" else host_pb2.REBOOT_NEED_NOT_NEEDED
+        )
+        assert status.reboot.need == needed
+        done = await server.update("web1")
+        assert done.status == SUCCEEDED, done
+    restarted = host.output("systemctl show -P ActiveEnterTimestampMonotonic ssh") != started
+    assert restarted == (wish != "never")
+    assert ("ssh.service" in done.update.restarted_services) == (wish == "listed")
+    assert done.update.rebooted == (wish == "reboot")
+    assert host.boot_count == (2 if wish == "reboot" else 1)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tendhost.server.domain.compose import ComposeVersion
 from tendhost.server.domain.errors import HostHasFailed, TendhostError
 from tendhost.server.domain.inventory import Observation, Reboot, RebootNeed
 from tendhost.server.domain.scope import UpdateScope
@@ -72,17 +73,6 @@ class Policy:
 LOCAL = "local"
 """The address of the machine of the server itself."""
 COMPOSE_HEALTH_TIMEOUT = timedelta(minutes=2)
-
-
-class ComposeVersion(StrEnum):
-    """Which docker compose a host has."""
-
-    AUTO = "auto"
-    """Version 2 where it is there, else version 1."""
-    V1 = "v1"
-    """`docker-compose`"""
-    V2 = "v2"
-    """`docker compose`"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

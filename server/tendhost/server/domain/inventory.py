@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import zip_longest
 
+from tendhost.server.domain.compose import ComposeProject, Container, Image
 from tendhost.server.domain.hardware import Cpu, Interface, Machine, Memory, Mount
 
 
@@ -199,6 +200,10 @@ class Inventory:
     memory: Memory | None = None
     mounts: tuple[Mount, ...] = ()
     interfaces: tuple[Interface, ...] = ()
+    containers: tuple[Container, ...] = ()
+    images: tuple[Image, ...] = ()
+    projects: tuple[ComposeProject, ...] = ()
+    """The compose projects of the host's configuration."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Which collector each part came from, by InventoryPart; a part that was not asked for, or that none
     could answer, is not in it."""
@@ -220,10 +225,11 @@ class Inventory:
 
 
 _FIELDS: Mapping[str, tuple[str, ...]] = {
-    "packages": ("installed", "outdated_services"),
+    "packages": ("installed",),
     "hardware": ("machine", "cpu", "memory"),
     "mounts": ("mounts",),
     "network": ("interfaces",),
+    "containers": ("containers", "images", "projects"),
 }
 """The fields of each part."""
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.errors import InventoryNotFound, PackageManagerMissing, WindowClosed
+from tendhost.server.domain.hardware import InventoryPart
 from tendhost.server.domain.host import Host, RestartServices
 from tendhost.server.domain.inventory import Observation, Reboot, RebootNeed
 from tendhost.server.domain.operation import Findings, Operation, OperationKind
@@ -59,10 +60,14 @@ class Stage:
         """Ask for what the operation is to know. Raises WorkError."""
         of_inventory = self.operation.kind is OperationKind.QUERY
         wanted = frozenset(self.operation.parts) or EVERYTHING
+        config = self.host.config
+        containers = {InventoryPart.CONTAINERS} if config.compose_paths else set()
         look = Look(
-            parts=wanted if of_inventory else AROUND_A_CHANGE,
+            parts=wanted if of_inventory else AROUND_A_CHANGE | containers,
             refresh=refresh,
             lock_timeout=self.settings.lock_timeout,
+            compose_paths=config.compose_paths,
+            compose_version=config.compose_version,
             osquery=of_inventory,
         )
         timeout = self.settings.lock_timeout + self.settings.query_timeout

@@ -70,8 +70,6 @@ class PackageReport:
     not be read."""
     reboot: Reboot | None = None
     """What the family's own tool says of a reboot; None: there is no such tool, or it was not asked."""
-    services: tuple[str, ...] | None = None
-    """Units that run what is deleted or replaced on the disk; None: not known."""
     problems: tuple[PackageError, ...] = ()
 
 

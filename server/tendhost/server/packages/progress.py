@@ -12,6 +12,8 @@ class Phase(StrEnum):
     UNPACK = "unpack"
     CONFIGURE = "configure"
     REMOVE = "remove"
+    COMPOSE = "compose"
+    """A compose project, named in `package` by its folder."""
     OTHER = "other"
     """Triggers, scripts, and what else has no name of its own."""
     CONFFILE = "conffile"

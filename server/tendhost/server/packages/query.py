@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from tendhost.server.domain.compose import ComposeVersion
 from tendhost.server.domain.hardware import InventoryPart
 from tendhost.server.domain.inventory import Inventory, Pending, Reboot, RebootNeed
 from tendhost.server.packages.collector import collector_lines, parse_collected
+from tendhost.server.packages.compose.look import ComposeLook, look_lines, parse_look
 from tendhost.server.packages.errors import NoPackageManager, PackageError
 from tendhost.server.packages.families import (
     PACKAGE_MANAGERS,
@@ -29,6 +31,7 @@ from tendhost.server.packages.reboot import (
     RebootEvidence,
     decide_reboot,
     parse_needrestart,
+    parse_outdated,
     parse_reboot_required,
 )
 from tendhost.server.packages.script import Part, framed_script, parse_parts
@@ -49,6 +52,9 @@ class Look:
     """Whether the package lists are fetched anew."""
     lock_timeout: timedelta = timedelta()
     """How long another user of the package lists is waited for."""
+    compose_paths: tuple[str, ...] = ()
+    """The folders of compose projects; with CONTAINERS only."""
+    compose_version: ComposeVersion = ComposeVersion.AUTO
     osquery: bool = False
     """Whether osquery is asked where the host has it. Around a change it is not: what was changed is told
     from two looks of one and the same collector."""
@@ -62,6 +68,8 @@ def query_script(look: Look) -> str:
         timeout = look.lock_timeout
         lines.append(_each(lambda known: known.query_lines(refresh=refresh, lock_timeout=timeout)))
     lines.append(collector_lines(look.parts))
+    if InventoryPart.CONTAINERS in look.parts:
+        lines.append(look_lines(look.compose_paths, version=look.compose_version))
     if look.osquery:
         lines.append(osquery_lines(look.parts))
     return framed_script(*filter(None, lines), REBOOT)
@@ -150,8 +158,17 @@ def _collected(
     native = parse_collected(parts, look.parts)
     answer = parse_answer(parts, look.parts, architecture=facts.system.architecture)
     best, sources = combine(answer, native, look.parts)
+    containers = InventoryPart.CONTAINERS in look.parts
+    docker = parse_look(parts) if containers else ComposeLook()
+    if docker.docker:
+        # docker itself tells more of its containers than osquery does.
+        sources = {**sources, InventoryPart.CONTAINERS: f"docker {docker.docker}"}
     packages = (answer.deb_packages or answer.rpm_packages) if answer else None
     failed = answer.failed if answer else {}
+    outdated = parse_outdated(parts.get("outdated"))
+    unknown = (
+        () if outdated is not None else ("outdated services: only root of a systemd can tell",)
+    )
     return Inventory(
         system=facts.system,
         installed=packages or (),
@@ -160,8 +177,16 @@ def _collected(
         memory=best.memory,
         mounts=best.mounts or (),
         interfaces=best.interfaces or (),
+        outdated_services=outdated,
+        containers=tuple(sorted(docker.containers, key=lambda container: container.name)),
+        images=docker.images,
+        projects=docker.projects,
         sources={str(part): source for part, source in sources.items()},
-        missing=tuple(f"osquery, {table}: {words}" for table, words in failed.items()),
+        missing=(
+            *(f"osquery, {table}: {words}" for table, words in failed.items()),
+            *unknown,
+            *((f"containers: {docker.problem}",) if docker.problem else ()),
+        ),
         collected_at=at,
     )
 
@@ -170,8 +195,6 @@ def _with_packages(inventory: Inventory, report: PackageReport, look: Look) -> I
     if not look.parts & _BY_PACKAGE_MANAGER:
         return inventory
     missing = list(inventory.missing)
-    if report.services is None:
-        missing.append("services that run what was replaced: nothing on the host tells")
     if report.pending.security_count is None:
         missing.append("which updates are security updates: the archives do not tell")
     installed = inventory.installed or report.installed
@@ -183,7 +206,6 @@ def _with_packages(inventory: Inventory, report: PackageReport, look: Look) -> I
         inventory,
         installed=installed,
         sources={part: s for part, s in inventory.sources.items() if not unknown.get(part)},
-        outdated_services=report.services,
         missing=tuple(missing),
     )
 

@@ -34,7 +34,16 @@ part reboot_required reboot_required
 case $privileged,$contained in
   0,|0,none) ! command -v needrestart >/dev/null || part needrestart as_root needrestart -b -k ;;
 esac
+outdated() {
+  maps=$(find /proc -maxdepth 2 -path '/proc/[0-9]*/maps' 2>/dev/null)
+  as_root grep -lsE '/(usr/)?(local/)?(s?bin/[^ ]+|lib[^ ]*[.]so[^ ]*) [(]deleted[)]$' $maps |
+    while read -r file; do as_root cat "${file%maps}cgroup" 2>/dev/null; done |
+    sed -n 's,.*/system[.]slice/\([^/]*[.]service\).*,\1,p' | sort -u
+}
+[ "$privileged" != 0 ] || [ ! -d /run/systemd/system ] || part outdated outdated
 """.strip()
+"""The part `outdated` lists the services of which a process has a program or library mapped that is
+deleted or replaced on the disk (proc(5), /proc/pid/maps)."""
 
 
 class KernelStatus(IntEnum):
@@ -185,6 +194,18 @@ def parse_reboot_required(part: Part) -> tuple[bool | None, tuple[str, ...]]:
     raise ParseFailed(part="reboot_required", line=answer)
 
 
+def parse_outdated(part: Part | None) -> tuple[str, ...] | None:
+    """Understand the part `outdated`; None where it was not asked. Raises ParseFailed."""
+    if part is None:
+        return None
+    names = tuple(name for name in part.stdout.split("\n") if name)
+    for name in names:
+        if not _SERVICE.match(name):
+            raise ParseFailed(part="outdated", line=name)
+    return names
+
+
+_SERVICE = re.compile(r"[\w@.:\\-]+\.service\Z")
 _KSTA = re.compile(r"^NEEDRESTART-KSTA: ([0-3])$", re.MULTILINE)
 _KEXP = re.compile(r"^NEEDRESTART-KEXP: (\S+)$", re.MULTILINE)
 

@@ -8,12 +8,11 @@ from typing import Any
 from google.protobuf.duration_pb2 import Duration
 
 from tendhost.server.domain import events as domain_events
-from tendhost.server.domain.compose import ProjectChange, ProjectOutcome
+from tendhost.server.domain.compose import ComposeVersion, ProjectChange, ProjectOutcome
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import (
     COMPOSE_HEALTH_TIMEOUT,
     AfterInterruption,
-    ComposeVersion,
     Failure,
     Host,
     HostConfig,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tendhost.server.domain.compose import ComposeProject
 from tendhost.server.domain.hardware import Interface, InventoryPart, Mount
 from tendhost.server.domain.inventory import (
     Inventory,
@@ -56,11 +57,37 @@ def inventory_message(record: InventoryRecord) -> host_pb2.Inventory:
         hardware=_hardware_message(inventory),
         mounts=[_mount_message(mount) for mount in inventory.mounts],
         interfaces=[_interface_message(interface) for interface in inventory.interfaces],
+        containers=[
+            host_pb2.Container(
+                name=c.name, image=c.image, image_id=c.image_id, state=c.state, health=c.health
+            )
+            for c in inventory.containers
+        ],
+        images=[
+            host_pb2.Image(id=i.id, tags=i.tags, digests=i.digests, size_bytes=i.size_bytes)
+            for i in inventory.images
+        ],
+        compose_projects=[_project_message(project) for project in inventory.projects],
         outdated_services=inventory.outdated_services or (),
         services_known=inventory.outdated_services is not None,
         sources=inventory.sources,
         missing=inventory.missing,
     )
+
+
+def _project_message(project: ComposeProject) -> host_pb2.ComposeProject:
+    services = [
+        host_pb2.ComposeService(
+            name=service.name,
+            image=service.image,
+            image_id=service.image_id,
+            pinned=service.pinned,
+            state=service.state,
+            health=service.health,
+        )
+        for service in project.services
+    ]
+    return host_pb2.ComposeProject(path=project.path, problem=project.problem, services=services)
 
 
 def _hardware_message(inventory: Inventory) -> host_pb2.Hardware | None:

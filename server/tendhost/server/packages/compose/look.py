@@ -11,7 +11,13 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tendhost.server.domain.host import ComposeVersion
+from tendhost.server.domain.compose import (
+    ComposeProject,
+    ComposeService,
+    ComposeVersion,
+    Container,
+    Image,
+)
 from tendhost.server.packages.compose.commands import (
     COMPOSE_FILE,
     compose_missing,
@@ -92,67 +98,6 @@ def look_lines(paths: Sequence[str], *, version: ComposeVersion = ComposeVersion
         words = shlex.join(["sh", "-c", _PROJECT.strip(), "sh", path])
         lines.append(f"part compose_{number} as_docker {words} $compose")
     return "\n".join([*lines, "fi"])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Container:
-    """A container, running or not."""
-
-    id: str
-    name: str
-    image: str
-    """The image that it was made from, as it was named then."""
-    image_id: str
-    state: str
-    """As docker names it: "running", "exited"."""
-    status: str
-    """The state in docker's words: "Up 2 hours (healthy)"."""
-    health: str = ""
-    """"healthy", "unhealthy", "starting"; empty: it has no check."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
-    """A container image."""
-
-    id: str
-    tags: tuple[str, ...]
-    digests: tuple[str, ...]
-    """What it is called in registries, "NAME@sha256:…"."""
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComposeService:
-    """A service of a project. Of several containers, the one that is worst off is told of."""
-
-    name: str
-    image: str
-    """As the compose file names it; empty: it is built on the host."""
-    image_id: str = ""
-    """Of the image that runs; empty: nothing runs."""
-    local_id: str = ""
-    """Of the image that `image` names on the host now; empty: none."""
-    digest: str = ""
-    """Of the image that runs, as a registry knows it: "sha256:…"; empty: from no registry."""
-    pinned: bool = False
-    """Whether `image` is named by its digest, and so never another one."""
-    state: str = ""
-    """As docker names it; empty: no container."""
-    health: str = ""
-    container: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComposeProject:
-    """A compose project."""
-
-    path: str
-    version: ComposeVersion | None
-    """V1 or V2; None: there is no docker compose to use."""
-    problem: str = ""
-    """Why it cannot be used, in words; empty: it can."""
-    services: tuple[ComposeService, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,15 +18,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tendhost.server.domain.compose import ProjectChange, ProjectOutcome, ServiceChange
-from tendhost.server.domain.host import COMPOSE_HEALTH_TIMEOUT, ComposeVersion
+from tendhost.server.domain.compose import (
+    ComposeProject,
+    ComposeService,
+    ComposeVersion,
+    ProjectChange,
+    ProjectOutcome,
+    ServiceChange,
+)
+from tendhost.server.domain.host import COMPOSE_HEALTH_TIMEOUT
 from tendhost.server.packages.compose.commands import (
     COMPOSE_FILE,
     decoded,
     encoded,
     find_compose,
 )
-from tendhost.server.packages.compose.look import ComposeProject, ComposeService
 from tendhost.server.packages.compose.update_script import SCRIPT, STATE
 from tendhost.server.packages.errors import ParseFailed, PartMissing
 

@@ -14,7 +14,6 @@ from tendhost.server.packages.dnf.listing import (
     parse_advisories,
     parse_check_update,
     parse_needs_restarting,
-    parse_services,
     parse_sizes,
     parse_table,
     parse_upgrades,
@@ -125,7 +124,6 @@ class Dnf:
             f"part advisories {self._dnf('updateinfo', 'list', '--updates')}",
             f"part advisory_info {self._dnf('updateinfo', 'info', '--updates')}",
             f"part needs_restarting {self._dnf('needs-restarting', '-r')}",
-            f'[ "$privileged" != 0 ] || part services {self._dnf("needs-restarting", "-s")}',
         )
 
     def parse_query(
@@ -143,7 +141,6 @@ class Dnf:
         except PackageDatabaseBroken as error:
             return PackageReport(problems=(*problems, error))
         pending, refused = _pending(self, parts, installed, at)
-        services = parts.get("services")
         return PackageReport(
             installed=installed.packages,
             pending=pending,
@@ -151,7 +148,6 @@ class Dnf:
             reboot=parse_needs_restarting(parts["needs_restarting"])
             if "needs_restarting" in parts
             else None,
-            services=parse_services(services) if services else None,
             problems=(*problems, *((refused,) if refused else ())),
         )
 
@@ -325,7 +321,6 @@ class Yum(Dnf):
             f"part advisories {self._dnf('updateinfo', 'list', 'updates')}",
             f"part advisory_info {self._dnf('updateinfo', 'info', 'updates')}",
             f"! {restarting} || part needs_restarting as_dnf needs-restarting -r",
-            f'! {restarting} || [ "$privileged" != 0 ] || part services as_dnf needs-restarting -s',
         )
 
 

@@ -332,16 +332,6 @@ def parse_needs_restarting(part: Part) -> Reboot | None:
     return Reboot(need=RebootNeed.UNKNOWN, reason=f"dnf needs-restarting: {words}")
 
 
-def parse_services(part: Part) -> tuple[str, ...] | None:
-    """Understand `dnf needs-restarting -s`; None where it could not tell."""
-    if part.status != 0:
-        return None
-    names = (line.strip() for line in part.stdout.split("\n"))
-    return tuple(sorted({name for name in names if _UNIT.match(name)}))
-
-
-_UNIT = re.compile(r"[\w@.:\\-]+\.(?:service|socket|scope|timer)\Z")
-
 # /var/cache/dnf/fleet-eb8d4b1933e0b441/repodata/…-updateinfo.xml.gz
 _ADVISED = re.compile(r"/([^/\n]+)-[0-9a-f]{16}/repodata/[^/\n]*updateinfo")
 
