@@ -67,7 +67,7 @@ def test_the_fake_host_prints_the_parts_that_a_real_one_prints(
     real = subprocess.run(["sh", "-c", script], capture_output=True, check=True).stdout
     # What depends on the machine: whether it has privilege, systemd, needrestart, or updates.
     varying = {"policy", "check", "needrestart", "state", "failed", "docker", "containers"}
-        varying |= {"images", "outdated"}
+    varying |= {"images", "outdated"}
     fake_names = set(parse_parts(answer(host), expected=())) - varying
     assert fake_names == set(parse_parts(real, expected=())) - varying
 
