@@ -4,11 +4,32 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tendhost.server.packages.apt.progress import StatusParser
+from tendhost.server.packages.families import package_manager
+from tendhost.server.packages.package_manager import PackageManager
 from tendhost.server.packages.progress import Progress
 from tendhost.server.packages.query import QueryResult, parse_query
 
 RECORDED = Path(__file__).parent / "recorded"
 ASKED_AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+_MANAGERS = {
+    "debian": "apt",
+    "ubuntu": "apt",
+    "fedora40": "dnf",
+    "fedora42": "dnf5",
+    "opensuse": "zypper",
+    "arch": "pacman",
+    "alpine": "apk",
+}
+
+
+def manager_of(system: str) -> PackageManager:
+    """The package manager of a system: "fedora40-dnf4"."""
+    name = next(name for start, name in _MANAGERS.items() if system.startswith(start))
+    manager = package_manager(name)
+    assert manager is not None
+    return manager
 
 
 def recorded(name: str) -> bytes:

@@ -11,7 +11,7 @@ from tendhost.server.packages.apt.commands import kept_conffiles, parse_plan
 from tendhost.server.packages.apt.failures import diagnose
 from tendhost.server.packages.errors import ParseFailed, PartMissing
 from tendhost.server.packages.query import parse_preflight, parse_query
-from tests.unit.packages.recordings import ASKED_AT, log, names, recorded
+from tests.unit.packages.recordings import ASKED_AT, log, manager_of, names, recorded
 
 PARSERS: dict[str, Callable[[bytes], object]] = {
     "query": lambda output: parse_query(output, at=ASKED_AT),
@@ -23,7 +23,11 @@ LOGS = [log(name) for name in names("*/*.log")]
 
 
 def parse(name: str, output: bytes) -> None:
-    kind = next(kind for kind in PARSERS if name.split("/")[1].startswith(kind))
+    system, what = name.split("/")
+    if what.startswith("plan"):
+        manager_of(system).parse_plan(output)
+        return
+    kind = next(kind for kind in PARSERS if what.startswith(kind))
     PARSERS[kind](output)
 
 

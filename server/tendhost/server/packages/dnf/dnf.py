@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from tendhost.server.domain.inventory import PackageChange, Pending
+from tendhost.server.domain.inventory import Advisory, PackageChange, Pending
 from tendhost.server.packages.dnf.failures import LOCKED, diagnose
 from tendhost.server.packages.dnf.listing import (
     Listing,
@@ -14,6 +14,7 @@ from tendhost.server.packages.dnf.listing import (
     parse_advisories,
     parse_check_update,
     parse_needs_restarting,
+    parse_published,
     parse_sizes,
     parse_table,
     parse_upgrades,
@@ -40,6 +41,8 @@ from tendhost.server.packages.script import Part, framed_script, parse_parts, re
 
 # Without root dnf has a cache and keys of its own, so it is asked as root where that is possible.
 # yum and dnf 4 write to no terminal here; dnf 5 is told how wide its table may be.
+Advisories = Mapping[tuple[str, str], tuple[Advisory, ...]]
+
 _FUNCTIONS = r"""
 as_dnf() {
   if [ "$privileged" = 0 ]; then as_root env FORCE_COLUMNS=200 "$@" </dev/null
@@ -68,8 +71,7 @@ free_dnf() {
   printf %s "$holder"
 }
 """.strip()
-_FORMAT = r"%{name}\t%{epoch}\t%{version}-%{release}\t%{arch}\t%{repoid}"
-_TABS = _FORMAT.replace(r"\t", "\t")
+_FORMAT = "%{name}\t%{epoch}\t%{version}-%{release}\t%{arch}\t%{repoid}"
 
 
 class Dnf:
@@ -84,7 +86,8 @@ class Dnf:
     _exit_on_lock = "--setopt=exit_on_lock=True"
     _locks = "/etc/dnf/plugins/versionlock.list"
     _cached = "-C"
-    _format = _TABS
+    _format = _FORMAT
+    _everything = "--disableexcludes=all"
 
     # --- asking -----------------------------------------------------------------------------------
 
@@ -117,12 +120,17 @@ class Dnf:
 
     def _asked_apart(self) -> tuple[str, ...]:
         """The lines for what each of the family has a command of its own for."""
-        everything = ("--disableexcludes=all", "repoquery", "--upgrades", "--qf", self._format)
+        return (
+            *self._asked_in_common(),
+            f"part advisories {self._dnf('updateinfo', 'list', '--updates')}",
+            f"part advisory_info {self._dnf('updateinfo', 'info', '--updates')}",
+        )
+
+    def _asked_in_common(self) -> tuple[str, ...]:
+        everything = (self._everything, "repoquery", "--upgrades", "--qf", self._format)
         return (
             f"part upgrades {self._dnf(*everything)}",
             f"part locks cat {self._locks}",
-            f"part advisories {self._dnf('updateinfo', 'list', '--updates')}",
-            f"part advisory_info {self._dnf('updateinfo', 'info', '--updates')}",
             f"part needs_restarting {self._dnf('needs-restarting', '-r')}",
         )
 
@@ -150,6 +158,10 @@ class Dnf:
             else None,
             problems=(*problems, *((refused,) if refused else ())),
         )
+
+    def parse_advisories(self, listed: str, told: str) -> Advisories:
+        """What was published, by name and architecture of the package. Raises ParseFailed."""
+        return parse_advisories(listed, told)
 
     def preflight_lines(self, *, lock_timeout: timedelta) -> str:
         """See PackageManager: `check --duplicates` finds what an interrupted transaction left."""
@@ -253,7 +265,7 @@ class Dnf:
         # What would be newly installed follows from those that need it.
         named = [p for p in transaction.packages or () if p.from_version]
         words = [f"{p.name}-{p.to_version}" if transaction.exact else p.name for p in named]
-        return (*options, "upgrade", *(("--", *words) if words else ()))
+        return ("upgrade", *options, *(("--", *words) if words else ()))
 
     def repair_command(self) -> str:
         """See PackageManager: reinstalls the newer one of what is there twice, and drops the older."""
@@ -263,15 +275,18 @@ class Dnf:
     def restore_command(self, changes: tuple[PackageChange, ...]) -> str:
         """See PackageManager.
 
-        By dnf's own history where its last transaction is the update, else by the former versions. A
-        kernel that was installed beside the others stays, for it may be the one that runs.
+        By the versions, and not by dnf's history, which knows nothing of what was repaired in between.
+        A kernel that was installed beside the others stays, for it may be the one that runs.
         """
         dnf = shlex.join(("env", "LC_ALL=C", self.command, "-y", self._exit_on_lock))
-        wanted = [f"{c.name}-{c.from_version}" for c in changes if c.from_version]
+        former = [f"{c.name}-{c.from_version}" for c in changes if c.from_version and c.to_version]
+        gone = [f"{c.name}-{c.from_version}" for c in changes if not c.to_version]
         unwanted = [c.name for c in changes if not c.from_version and not _KERNEL.match(c.name)]
         lines = []
-        if wanted:
-            lines.append(f"{dnf} --allowerasing install -- {shlex.join(wanted)} || exit")
+        if former:
+            lines.append(f"{dnf} downgrade --allowerasing -- {shlex.join(former)} || exit")
+        if gone:
+            lines.append(f"{dnf} install -- {shlex.join(gone)} || exit")
         if unwanted:
             lines.append(f"{dnf} remove -- {shlex.join(unwanted)} || exit")
         return "\n".join(("{", *lines, ":", "} 1>&2 </dev/null"))
@@ -301,8 +316,16 @@ class Dnf5(Dnf):
 
     _exit_on_lock = "--setopt=exit_on_lock=True"
     _locks = "/etc/dnf/versionlock.toml"
-    # Its --qf knows \t and wants the end of a line to be named.
-    _format = _FORMAT + r"\n"
+    _format = _FORMAT + r"\n"  # which dnf 5 wants to be named
+    _everything = "--setopt=disable_excludes=*"
+
+    def _asked_apart(self) -> tuple[str, ...]:
+        published = self._dnf("advisory", "info", "--updates", "--json")
+        return (*self._asked_in_common(), f"part advisories {published}")
+
+    def parse_advisories(self, listed: str, told: str) -> Advisories:
+        """What was published, by name and architecture of the package. Raises ParseFailed."""
+        return parse_published(listed)
 
 
 class Yum(Dnf):
@@ -391,7 +414,7 @@ def _pending(
         upgrades=parse_upgrades(parts["upgrades"].stdout) if "upgrades" in parts else allowed,
         allowed=frozenset((upgrade.name, upgrade.architecture) for upgrade in allowed),
         locked=parse_versionlock(parts["locks"].stdout),
-        advisories=parse_advisories(listed, told),
+        advisories=dnf.parse_advisories(listed, told),
         advised=parse_advised(advised) if parts["advisories"].status == 0 else (),
         native=parts["installed"].stdout.partition("\n")[0],
     )

@@ -4,6 +4,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from tendhost.server.domain.inventory import (
     Advisory,
     PendingPackage,
@@ -53,7 +55,7 @@ def parse_check_update(text: str) -> tuple[Upgrade, ...]:
     found: list[Upgrade] = []
     held = ""
     for line in text.split("\n"):
-        if line.startswith("Obsoleting Packages"):
+        if line.startswith(("Obsoleting ", "Obsoletes")):
             break
         if not line.strip() or line.startswith(_CHATTER):
             continue
@@ -75,11 +77,11 @@ def parse_check_update(text: str) -> tuple[Upgrade, ...]:
 
 
 _ARCHITECTURE = re.compile(r"[a-z][a-z0-9_]{2,15}\Z")
-_CHATTER = ("Last metadata expiration check:", "Security: ", "Updating and loading", "Repositories")
+_CHATTER = ("Last metadata expiration check:", "Security: ", "Upgrades")
 
 # FLEET-2024-2001 Important/Sec. tb-secure-1.0-2.noarch
-_LISTED = re.compile(r"(\S+) +(\S+) +(\S+)-([^-\s]+)-([^-\s]+)\.([^.\s]+)(?: .*)?\Z")
-_FIELD = re.compile(r" *(Update ID|Type|CVEs|Severity|Name)? *: ?(.*)\Z")
+_LISTED = re.compile(r"(\S+) +(\S+) +(\S+)-([^-\s]+)-([^-\s]+)\.([^.\s]+)\Z")
+_FIELD = re.compile(r" *(Update ID|Type|CVEs|Severity)? *: ?(.*)\Z")
 _CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,}")
 _SEVERITIES = {word: Severity(word) for word in ("low", "moderate", "important", "critical")}
 
@@ -91,7 +93,7 @@ def parse_advisories(listed: str, told: str) -> Mapping[tuple[str, str], tuple[A
     known = _parse_info(told)
     found: dict[tuple[str, str], dict[str, Advisory]] = {}
     for line in filter(str.strip, listed.split("\n")):
-        if line.startswith((*_CHATTER, "Name ")):
+        if line.startswith(_CHATTER):
             continue
         match = _LISTED.match(line.strip())
         if match is None:
@@ -121,7 +123,7 @@ def _parse_info(text: str) -> dict[str, Advisory]:
             continue
         last = match[1] or last
         value = match[2].strip()
-        if match[1] in ("Update ID", "Name"):
+        if match[1] == "Update ID":
             close()
             id, kind, severity, cves = value, "", Severity.UNKNOWN, []
         elif match[1] == "Type":
@@ -132,6 +134,56 @@ def _parse_info(text: str) -> dict[str, Advisory]:
             cves += _CVE.findall(value)
     close()
     return found
+
+
+class _Reference(msgspec.Struct, frozen=True):
+    """A reference of an advisory, as dnf 5 prints it."""
+
+    Id: str = ""
+    Type: str = ""
+
+
+class _Collections(msgspec.Struct, frozen=True):
+    packages: tuple[str, ...] = ()
+
+
+class _Published(msgspec.Struct, frozen=True):
+    """An advisory, as `dnf5 advisory info --json` prints it."""
+
+    Name: str
+    Type: str = ""
+    Severity: str = ""
+    references: tuple[_Reference, ...] = ()
+    collections: _Collections = _Collections()
+
+
+_published = msgspec.json.Decoder(list[_Published])
+_NEVRA = re.compile(r"(\S+)-([^-\s]+)-([^-\s]+)\.([^.\s]+)\Z")
+
+
+def parse_published(text: str) -> Mapping[tuple[str, str], tuple[Advisory, ...]]:
+    """The advisories by name and architecture, as `dnf5 advisory info --updates --json` prints them.
+
+    Raises ParseFailed.
+    """
+    try:
+        published = _published.decode(text or "[]")
+    except msgspec.MsgspecError as error:
+        raise ParseFailed(part="advisories", line=text) from error
+    found: dict[tuple[str, str], dict[str, Advisory]] = {}
+    for one in published:
+        advisory = Advisory(
+            id=one.Name,
+            security=one.Type.lower() == "security",
+            severity=_SEVERITIES.get(one.Severity.lower(), Severity.UNKNOWN),
+            cves=tuple(r.Id for r in one.references if r.Type == "cve" and _CVE.fullmatch(r.Id)),
+        )
+        for nevra in one.collections.packages:
+            match = _NEVRA.match(nevra)
+            if match is None:
+                raise ParseFailed(part="advisories", line=nevra)
+            found.setdefault((match[1], match[4]), {})[one.Name] = advisory
+    return {key: tuple(ids[id] for id in sorted(ids)) for key, ids in found.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,11 +238,17 @@ def _security(
 
 
 # tb-held-0:1.0-1.*   !tb-bad-0:2.0-1.*   (an exclamation mark excludes just that version)
+_LOCKED_5 = re.compile(r'^name = "([^"\n]+)"$', re.MULTILINE)
 _LOCKED = re.compile(r"!?(.+)-(?:[0-9]+:)?[^-\s]+-[^-\s]+\Z")
 
 
 def parse_versionlock(text: str) -> frozenset[str]:
-    """The names in versionlock.list; lines of other forms are patterns that name no package."""
+    """The names in versionlock.list, or in dnf 5's versionlock.toml.
+
+    Lines of other forms are patterns that name no package.
+    """
+    if toml := _LOCKED_5.findall(text):
+        return frozenset(toml)
     lines = (line.strip() for line in text.split("\n"))
     matches = (_LOCKED.match(line) for line in lines if line and line[0] not in "#")
     return frozenset(match[1] for match in matches if match is not None)
