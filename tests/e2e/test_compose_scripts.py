@@ -1,0 +1,354 @@
+"""The scripts for docker compose on real hosts with docker, with both of its versions."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from shlex import quote
+
+import pytest
+
+from tendhost.server.domain.compose import ProjectChange, ProjectOutcome
+from tendhost.server.domain.host import ComposeVersion
+from tendhost.server.packages.compose.look import ComposeLook, look_lines, parse_look
+from tendhost.server.packages.compose.update import UpdateOptions, parse_update, update_script
+from tendhost.server.packages.native import FACTS
+from tendhost.server.packages.script import framed_script, parse_parts
+from tests.fleet import Fleet, Host, HostSpec
+
+pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
+
+APP = "/opt/my stacks/it's app"
+OTHER = "/opt/other"
+PATIENCE = timedelta(seconds=15)
+IMPATIENCE = timedelta(seconds=3)
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[Fleet]:
+    with Fleet([HostSpec(name=name, compose=name, packages=()) for name in ("v2", "v1")]) as fleet:
+        yield fleet
+
+
+@pytest.fixture(params=["v2", "v1"])
+def host(fleet: Fleet, request: pytest.FixtureRequest) -> Iterator[Host]:
+    """A host with one healthy project, APP, of one service, "web", which serves "one"."""
+    host = fleet[request.param]
+    fleet.registry.push("app", text="one")
+    write(fleet, host, APP)
+    host.compose_up(APP)
+    yield host
+    fleet.registry.start()
+    host.run(
+        "docker rm -fv $(docker ps -aq); docker network prune -f; rm -rf /opt/*;"
+        "docker rmi -f $(docker images -aq)"
+    )
+
+
+def write(fleet: Fleet, host: Host, path: str, *, image: str = "app:1", more: str = "") -> None:
+    host.write_stack(
+        path,
+        "version: '3'\nservices:\n  web:\n    init: true\n"
+        f"    image: {fleet.registry.address}/{image}\n{more}",
+    )
+
+
+def look(host: Host, *paths: str, version: ComposeVersion = ComposeVersion.AUTO) -> ComposeLook:
+    script = framed_script(FACTS, look_lines(paths, version=version))
+    return parse_look(parse_parts(host.run(script).stdout.encode(), expected=()))
+
+
+def script_for(host: Host, *paths: str, **options) -> str:
+    """The script for the projects as they are now."""
+    options = {"health_timeout": PATIENCE} | options
+    return update_script(look(host, *paths).projects, UpdateOptions(**options))
+
+
+def run(host: Host, script: str) -> tuple[tuple[ProjectChange, ...], int]:
+    # As a job runs it: with hardly any environment.
+    done = host.run(f"env -i PATH=/usr/bin:/bin sh -c {quote(script)}", timeout=120)
+    return parse_update(done.stdout.encode()), done.returncode
+
+
+def update(host: Host, *paths: str, **options) -> tuple[ProjectChange, ...]:
+    changes, status = run(host, script_for(host, *paths, **options))
+    good = {ProjectOutcome.UNCHANGED, ProjectOutcome.UPDATED}
+    assert status == (0 if all(change.outcome in good for change in changes) else 1)
+    assert [change.path for change in changes] == list(paths)
+    return changes
+
+
+def served(host: Host, service: str = "web", path: str = APP) -> str:
+    """What the service serves on its own network."""
+    container = host.compose_run(path, f"ps -q {service}").stdout.split()[0]
+    return host.output(f"docker exec {container} /bin/busybox wget -qO- http://127.0.0.1/")
+
+
+def containers(host: Host) -> str:
+    return host.output("docker ps -aq --no-trunc | sort")
+
+
+def test_a_look_tells_what_runs(fleet, host):
+    digest = fleet.registry.push("app", text="one")
+    seen = look(host, APP)
+    (project,) = seen.projects
+    assert (project.path, project.problem) == (APP, "")
+    assert project.version == host.compose
+    (service,) = project.services
+    (container,) = seen.containers
+    assert service.name == "web"
+    assert service.image == container.image == f"{fleet.registry.address}/app:1"
+    assert service.image_id == service.local_id == container.image_id
+    assert service.digest == digest
+    assert not service.pinned
+    assert service.state == container.state == "running"
+    assert service.health in ("starting", "healthy")
+    assert service.container == container.name
+    assert container.status.startswith("Up ")
+    (image,) = seen.images
+    assert image.id == service.image_id
+    assert image.tags == (service.image,)
+    assert image.digests == (f"{fleet.registry.address}/app@{digest}",)
+    assert image.size_bytes == int(host.output(f"docker image inspect -f {{{{.Size}}}} {image.id}"))
+
+
+def test_a_look_by_a_user_with_sudo_tells_the_same(fleet, host):
+    script = framed_script(FACTS, look_lines([APP]))
+    done = fleet.ssh(host, script, user="ops")
+    by_sudo = parse_look(parse_parts(done.stdout.encode(), expected=()))
+    assert by_sudo.projects[0].services[0].container == look(host).containers[0].name
+
+
+def test_a_look_by_a_user_without_rights_says_why(fleet, host):
+    script = framed_script(FACTS, look_lines([APP]))
+    done = fleet.ssh(host, script, user="nosudo")
+    seen = parse_look(parse_parts(done.stdout.encode(), expected=()))
+    assert "permission denied" in seen.problem
+    assert seen.projects[0].problem == seen.problem
+
+
+def test_a_look_for_the_other_version_says_that_it_is_not_there(host):
+    other = ComposeVersion.V1 if host.compose == "v2" else ComposeVersion.V2
+    (project,) = look(host, APP, version=other).projects
+    assert project.version is None
+    assert project.problem.endswith("is there")
+
+
+def test_a_look_lets_no_secret_leave_the_host(fleet, host):
+    more = (
+        "    environment:\n      PASSWORD: hunter2\n      NOTE: |\n        x:\n        image: y\n"
+    )
+    write(fleet, host, APP, more=more)
+    script = framed_script(FACTS, look_lines([APP]))
+    assert "hunter2" not in host.run(script).stdout
+    (project,) = look(host, APP).projects
+    assert [service.name for service in project.services] == ["web"]
+
+
+def test_an_unmoved_tag_changes_nothing(host):
+    before = containers(host)
+    (change,) = update(host, APP)
+    assert (change.outcome, change.problem) == (ProjectOutcome.UNCHANGED, "")
+    assert change.services[0].before == change.services[0].after
+    assert containers(host) == before
+
+
+def test_a_moved_tag_is_pulled_and_brought_up(fleet, host):
+    old = look(host, APP).projects[0].services[0].image_id
+    fleet.registry.push("app", text="two")
+    (change,) = update(host, APP)
+    assert change.outcome is ProjectOutcome.UPDATED
+    (service,) = change.services
+    assert service.before == old
+    assert service.after == look(host, APP).projects[0].services[0].image_id != old
+    assert served(host) == "two"
+    assert {image.id for image in look(host).images} == {old, service.after}
+
+
+def test_a_moved_tag_is_left_where_nothing_is_to_be_pulled(fleet, host):
+    fleet.registry.push("app", text="two")
+    (change,) = update(host, APP, pull=False)
+    assert change.outcome is ProjectOutcome.UNCHANGED
+    assert served(host) == "one"
+
+
+def test_what_somebody_pulled_is_brought_up(fleet, host):
+    fleet.registry.push("app", text="two")
+    host.compose_run(APP, "pull -q")
+    (change,) = update(host, APP, pull=False)
+    assert change.outcome is ProjectOutcome.UPDATED
+    assert served(host) == "two"
+
+
+def test_only_the_project_with_a_moved_tag_is_touched(fleet, host):
+    fleet.registry.push("other", text="other")
+    write(fleet, host, OTHER, image="other:1")
+    host.compose_up(OTHER)
+    untouched = host.compose_run(OTHER, "ps -q").stdout
+    fleet.registry.push("app", text="two")
+    changed, same = update(host, APP, OTHER)
+    assert changed.outcome is ProjectOutcome.UPDATED
+    assert same.outcome is ProjectOutcome.UNCHANGED
+    assert host.compose_run(OTHER, "ps -q").stdout == untouched
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"healthy": False},
+        {"healthy": None, "command": ("false",)},
+        {"healthy": None, "command": ("nonsense",)},
+    ],
+    ids=["unhealthy", "ends", "does not start"],
+)
+@pytest.mark.parametrize("restart", ["no", "always"])
+def test_a_bad_image_is_put_back(fleet, host, broken, restart):
+    more = f"    restart: '{restart}'\n    pull_policy: always\n"
+    write(fleet, host, APP, more=more if host.compose == "v2" else more.split("    pull")[0])
+    host.compose_up(APP)
+    old = look(host, APP).projects[0].services[0].image_id
+    fleet.registry.push("app", text="two", **broken)
+    (change,) = update(host, APP, health_timeout=timedelta(seconds=5))
+    assert change.outcome is ProjectOutcome.PUT_BACK, change
+    assert "web" in change.problem or "every service" in change.problem
+    assert change.services[0].before == change.services[0].after == old
+    assert served(host) == "one"
+    (service,) = look(host, APP).projects[0].services
+    assert service.image_id == service.local_id == old
+
+
+def test_a_project_that_cannot_be_put_back_has_failed(fleet, host):
+    script = script_for(host, APP, health_timeout=IMPATIENCE)
+    old = look(host, APP).projects[0].services[0].image_id
+    host.run(f"docker rm -f $(docker ps -q); docker rmi -f {old}", check=True)
+    fleet.registry.push("app", text="two", healthy=False)
+    (change,), status = run(host, script)
+    assert status == 1
+    assert change.outcome is ProjectOutcome.FAILED
+    assert "cannot be put back" in change.problem
+
+
+def test_a_syntax_error_is_told_of_one_project_only(fleet, host):
+    host.write_stack(OTHER, "services:\n  web\n    image: x\n")
+    fleet.registry.push("app", text="two")
+    broken, good = update(host, OTHER, APP)
+    assert broken.outcome is ProjectOutcome.FAILED
+    assert "mapping values are not allowed" in broken.problem
+    assert good.outcome is ProjectOutcome.UPDATED
+
+
+def test_a_file_that_broke_since_the_look_leaves_the_project_as_it_is(fleet, host):
+    script = script_for(host, APP)
+    host.write_stack(APP, "services:\n  web\n    image: x\n")
+    before = containers(host)
+    (change,), status = run(host, script)
+    assert status == 1
+    assert change.outcome is ProjectOutcome.FAILED
+    assert "mapping values are not allowed" in change.problem
+    assert containers(host) == before
+
+
+def test_a_folder_without_a_compose_file_does_not_stand_for_the_one_above(fleet, host):
+    host.run(f"mkdir {quote(APP)}/below", check=True)
+    (change,) = update(host, f"{APP}/below")
+    assert change.outcome is ProjectOutcome.FAILED
+    assert change.problem == "there is no compose file in this folder"
+
+
+def test_a_registry_that_is_down_leaves_the_project_as_it_is(fleet, host):
+    before = containers(host)
+    fleet.registry.stop()
+    (change,) = update(host, APP)
+    assert change.outcome is ProjectOutcome.FAILED
+    assert change.problem.startswith("the images cannot be pulled")
+    assert containers(host) == before
+
+
+def test_half_a_pull_leaves_no_moved_tag(fleet, host):
+    fleet.registry.push("second", text="second")
+    second = f"  second:\n    init: true\n    image: {fleet.registry.address}/second:1\n"
+    write(fleet, host, APP, more=second)
+    host.compose_up(APP)
+    more = second.replace("second:1", "absent:1")
+    old = look(host, APP).projects[0].services[0].image_id
+    script = script_for(host, APP)
+    write(fleet, host, APP, more=more)
+    fleet.registry.push("app", text="two")
+    (change,), _ = run(host, script)
+    assert change.outcome is ProjectOutcome.FAILED
+    web = next(s for s in look(host, APP).projects[0].services if s.name == "web")
+    assert web.image_id == web.local_id == old
+
+
+def test_a_pinned_image_is_left_alone(fleet, host):
+    digest = fleet.registry.push("app", text="one")
+    write(fleet, host, APP, image=f"app@{digest}")
+    host.compose_up(APP)
+    (service,) = look(host, APP).projects[0].services
+    assert service.pinned
+    assert service.local_id == service.image_id
+    fleet.registry.push("app", text="two")
+    before = containers(host)
+    (change,) = update(host, APP)
+    assert change.outcome is ProjectOutcome.UNCHANGED
+    assert containers(host) == before
+
+
+def test_a_project_that_does_not_run_is_not_brought_up(fleet, host):
+    host.compose_run(APP, "stop")
+    fleet.registry.push("app", text="two")
+    (change,) = update(host, APP)
+    assert change.outcome is ProjectOutcome.UNCHANGED
+    assert look(host, APP).projects[0].services[0].state == "exited"
+
+
+def test_replaced_images_are_removed_where_asked_for_and_unused(fleet, host):
+    (one,) = look(host).images
+    fleet.registry.push("app", text="two")
+    assert update(host, APP, prune=True)[0].outcome is ProjectOutcome.UPDATED
+    (two,) = look(host).images
+    assert two.id != one.id
+    host.run(f"docker tag {two.id} keep:me", check=True)
+    fleet.registry.push("app", text="three")
+    assert update(host, APP, prune=True)[0].outcome is ProjectOutcome.UPDATED
+    assert {image.id for image in look(host).images} > {two.id}
+
+
+STEPS = ("check", "pull", "up", "wait")
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("after", [0, 0.3])
+def test_an_update_that_was_cut_off_is_finished_when_it_is_run_again(fleet, host, step, after):
+    old = look(host, APP).projects[0].services[0].image_id
+    script = script_for(host, APP)
+    fleet.registry.push("app", text="two")
+    cut_off(host, script, step, after)
+    (change,), status = run(host, script)
+    assert (change.outcome, status) == (ProjectOutcome.UPDATED, 0), change
+    assert change.services[0].before == old
+    assert served(host) == "two"
+
+
+@pytest.mark.parametrize("registry", ["up", "down"])
+@pytest.mark.parametrize("after", [0, 0.3])
+def test_putting_back_that_was_cut_off_is_finished_when_it_is_run_again(
+    fleet, host, registry, after
+):
+    old = look(host, APP).projects[0].services[0].image_id
+    script = script_for(host, APP, health_timeout=IMPATIENCE)
+    fleet.registry.push("app", text="two", healthy=False)
+    cut_off(host, script, "put_back", after)
+    if registry == "down":
+        fleet.registry.stop()
+    (change,), _ = run(host, script)
+    assert change.services[0].after == old, change
+    assert served(host) == "one"
+
+
+def cut_off(host: Host, script: str, step: str, after: float) -> None:
+    """Kill the script and what it runs so many seconds after it began a step."""
+    host.run(
+        f"setsid sh -c {quote(script)} 2>/dev/null >/run/update.out & "
+        f"until grep -q {quote(step)}$ /run/update.out; do sleep 0.02; done;"
+        f"sleep {after}; kill -9 -- -$!; wait; rm /run/update.out",
+        timeout=60,
+    )
