@@ -36,9 +36,6 @@ from tendhost.server.packages.compose.commands import (
 from tendhost.server.packages.compose.update_script import SCRIPT, STATE
 from tendhost.server.packages.errors import ParseFailed, PartMissing
 
-SETTLE = timedelta(seconds=3)
-"""How long every service must keep running before it counts as up."""
-
 PULL_TIMEOUT = timedelta(minutes=30)
 """For all images of a project; docker itself gives up only when a registry refuses it."""
 
@@ -56,6 +53,8 @@ class UpdateOptions:
     prune: bool = False
     """Whether images that this update replaced are removed, unless they have another name."""
     pull_timeout: timedelta = PULL_TIMEOUT
+    settle: timedelta = timedelta(seconds=3)
+    """How long every service must keep running before it counts as up; at most `health_timeout`."""
 
 
 def update_script(projects: Sequence[ComposeProject], options: UpdateOptions) -> str:
@@ -69,7 +68,7 @@ def update_script(projects: Sequence[ComposeProject], options: UpdateOptions) ->
         "prune": "1" if options.prune else "",
         "health_timeout": str(health_timeout),
         "pull_timeout": str(_seconds(options.pull_timeout)),
-        "settle": str(min(_seconds(SETTLE), health_timeout)),
+        "settle": str(min(_seconds(options.settle), health_timeout)),
     }
     return "\n".join(
         (
