@@ -156,15 +156,15 @@ def parse_look(parts: Mapping[str, Part]) -> ComposeLook:
     return ComposeLook(
         docker=docker.stdout.strip(),
         problem=problem,
-        containers=tuple(one.container for one in found.values()),
+        containers=tuple(sorted((one.container for one in found.values()), key=_name)),
         images=images,
         projects=tuple(_projects(parts, found, known, problem)),
     )
 
 
 def reason(stderr: str) -> str:
-    """The last lines of an error output as one line, without warnings."""
-    lines = [line.strip() for line in stderr.split("\n") if line.strip()]
+    """The last lines of an error output as one line, without warnings and repetitions."""
+    lines = dict.fromkeys(line.strip() for line in stderr.split("\n") if line.strip())
     return " ".join([line for line in lines if "level=warning" not in line][-4:])[:500]
 
 
@@ -196,7 +196,8 @@ def _containers(text: str) -> dict[str, _Found]:
             image_id=image_id,
             state=state,
             status=statuses.get(id_, ""),
-            health="" if health == "none" else health,
+            # A container that has ended keeps what was found last.
+            health=health if state == "running" and health != "none" else "",
         )
         found[id_] = _Found(container, service, oneoff == "True")
     return found
@@ -330,6 +331,10 @@ def _service(
         health=told.health if told else "",
         container=told.name if told else "",
     )
+
+
+def _name(container: Container) -> str:
+    return container.name
 
 
 def _how_well(container: Container) -> int:

@@ -23,7 +23,7 @@ now() { read -r now _ </proc/uptime; now=${now%%.*}; }
 try() {
   said=$("$@" 2>&1 </dev/null); rc=$?
   [ -z "$said" ] || printf '%s\n' "$said" >&2
-  why=$(printf '%s\n' "$said" | grep -v level=warning | tail -n 4 | tr -s '\t\n\r' '   ' | cut -c 1-500)
+  why=$(printf '%s\n' "$said" | awk '!/level=warning/ && !seen[$0]++' | tail -n 4 | tr -s '\t\n\r' '   ' | cut -c 1-500)
   return $rc
 }
 
