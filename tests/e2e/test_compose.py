@@ -125,3 +125,46 @@ async def test_host_without_packages_to_upgrade_still_gets_its_projects_updated(
         fleet.registry.push("app0", text="two")
         done = await server.update("k1")
     assert outcomes(done) == {GOOD: UPDATED}, done
+
+
+async def test_dry_run_finds_the_moved_tag_and_pulls_nothing(make_fleet, tmp_path):
+    fleet = make_fleet(HostSpec(name="k1", docker=True, packages=("tb-simple",)))
+    host = fleet["k1"]
+    async with daemon(tmp_path / "state", key=fleet.private_key) as server:
+        await stacked(fleet, server, GOOD, OTHER)
+        images = host.output("docker images -q")
+        fleet.registry.push("app1", text="two")
+        tried = await server.update("k1", dry_run=True)
+        assert tried.status == SUCCEEDED, tried
+        assert outcomes(tried) == {GOOD: UNCHANGED, OTHER: UPDATED}
+        assert host.output("docker images -q") == images
+
+
+async def test_images_are_taken_back_with_an_update_that_leaves_the_host_unhealthy(
+    make_fleet, tmp_path
+):
+    fleet = make_fleet(HostSpec(name="k1", docker=True, packages=("tb-simple",)))
+    host = fleet["k1"]
+    unit = "[Service]\\nType=oneshot\\nExecStart=/bin/grep -q 1.0-1 /usr/share/tb-simple/version\\n"
+    hook = 'DPkg::Post-Invoke { "systemctl restart app.service || true"; };'
+    host.run(
+        f"printf '{unit}' >/etc/systemd/system/app.service; systemctl daemon-reload;"
+        f" echo '{hook}' >/etc/apt/apt.conf.d/99app",
+        check=True,
+    )
+    config = tmp_path / "tendhostd.toml"
+    config.write_text("verify_timeout = 2\n")
+    policy = host_pb2.Policy(rollback=host_pb2.ROLLBACK_UNHEALTHY)
+    async with daemon(
+        tmp_path / "state", key=fleet.private_key, options=("--config", str(config))
+    ) as server:
+        await stacked(fleet, server, GOOD, policy=policy)
+        running = "docker inspect --format '{{.Image}}' $(docker ps -q)"
+        before = host.output(running)
+        fleet.registry.push("app0", text="two")
+        done = await server.update("k1")
+    assert done.problem.reason == "UNHEALTHY", done
+    assert done.update.rolled_back, done.steps[-1]
+    assert host.output("cat /usr/share/tb-simple/version") == "1.0-1"
+    assert host.output(running) == before
+    assert outcomes(done) == {GOOD: PUT_BACK}

@@ -6,14 +6,13 @@ from shlex import quote
 
 import pytest
 
-from tendhost.server.domain.compose import ProjectChange, ProjectOutcome
-from tendhost.server.domain.host import ComposeVersion
-from tendhost.server.packages.compose.look import (
-    ComposeLook,
+from tendhost.server.domain.compose import (
     ComposeService,
-    look_lines,
-    parse_look,
+    ComposeVersion,
+    ProjectChange,
+    ProjectOutcome,
 )
+from tendhost.server.packages.compose.look import ComposeLook, look_lines, parse_look
 from tendhost.server.packages.compose.moved import MovedTag, moved_script, parse_moved
 from tendhost.server.packages.compose.update import UpdateOptions, parse_update, update_script
 from tendhost.server.packages.native import FACTS

@@ -51,6 +51,7 @@ _STEP_OF = {
     "repair": StepName.PREFLIGHT,
     "compose": StepName.COMPOSE,
     "rollback": StepName.ROLLBACK,
+    "undo": StepName.ROLLBACK,
 }
 """Which step a job belongs to, by its kind. What only prepares a change is begun anew."""
 

@@ -25,6 +25,7 @@ An operation that resumes another one goes from `connect` to the step at which t
 from dataclasses import replace
 from datetime import datetime
 
+from tendhost.server.domain.compose import ProjectOutcome
 from tendhost.server.domain.errors import DeadlineExceeded
 from tendhost.server.domain.host import Problem, Snapshots
 from tendhost.server.domain.inventory import RebootNeed
@@ -37,6 +38,7 @@ from tendhost.server.domain.operation import (
     Step,
     StepName,
     StepStatus,
+    UpdateResult,
 )
 
 BEFORE_A_CHANGE = frozenset(
@@ -107,9 +109,13 @@ def _to_be_rolled_back(operation: Operation, last: StepName) -> bool:
         and operation.findings.rollback
         and operation.update is not None
         and not operation.update.rolled_back
-        and bool(operation.update.changes or operation.update.projects)
+        and (bool(operation.update.changes) or _has_updated_projects(operation.update))
         and not any(step.name is StepName.ROLLBACK for step in operation.steps)
     )
+
+
+def _has_updated_projects(update: UpdateResult) -> bool:
+    return any(project.outcome is ProjectOutcome.UPDATED for project in update.projects)
 
 
 def _following(operation: Operation, last: StepName) -> StepName | None:

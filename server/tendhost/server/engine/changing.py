@@ -10,6 +10,7 @@ from tendhost.server.domain.inventory import changed_since, diff_installed
 from tendhost.server.domain.operation import Findings, Outcome, UpdateResult
 from tendhost.server.engine import looking
 from tendhost.server.engine.applying import restore, transact
+from tendhost.server.engine.composing import take_back
 from tendhost.server.engine.following import tidy
 from tendhost.server.engine.planning import reboot_words, transaction
 from tendhost.server.engine.rebooting import reboot
@@ -121,6 +122,8 @@ async def roll_back(stage: Stage) -> Outcome:
     limit = stage.settings.lock_timeout + stage.settings.apply_timeout
     # A host that is not healthy is put back whatever has been said since.
     following = stage.following(permission=always)
+    # First what finds by itself what is still to be done, should the server end in between.
+    projects = await take_back(stage, following, update.projects)
     if update.changes:
         manager = stage.manager()
         failure = await restore(following, operation, manager, update.changes, limit=limit)
@@ -132,9 +135,13 @@ async def roll_back(stage: Stage) -> Outcome:
     units = await looking.units(remote, host)
     newly = [unit for unit in units.failed if unit not in operation.findings.failed_units]
     health = f"still failed: {', '.join(newly)}" if newly else "healthy again"
+    words = [f"{len(update.changes)} packages are back at their former versions"]
+    back = sum(1 for old, new in zip(update.projects, projects, strict=True) if old != new)
+    if back:
+        words.append(f"{back} compose projects are back on their former images")
     return Outcome(
-        detail=f"{len(update.changes)} packages are back at their former versions; {health}",
+        detail=f"{', '.join(words)}; {health}",
         observed=await stage.observed(result),
         findings=stage.found(result),
-        update=replace(update, rolled_back=True),
+        update=replace(update, projects=projects, rolled_back=True),
     )

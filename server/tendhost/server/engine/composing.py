@@ -15,12 +15,14 @@ from tendhost.server.packages.compose.update import (
     PULL_TIMEOUT,
     UpdateOptions,
     parse_update,
+    undo_script,
     update_script,
 )
 from tendhost.server.packages.errors import ParseFailed
 
 COMPOSE = "compose"
-"""The kind of the job."""
+UNDO = "undo"
+"""The kinds of jobs."""
 BESIDE = timedelta(minutes=2)
 """For each project, beyond its pull and its waits."""
 
@@ -28,28 +30,17 @@ BESIDE = timedelta(minutes=2)
 async def compose(stage: Stage) -> Outcome:
     """Update the compose projects, from what they ran when they were looked at."""
     config, host = stage.host.config, stage.host.name
+    options = _options(stage)
     stored = (await stage.store.inventory(host)).inventory.projects
     known = {project.path: project for project in stored}
     projects = [
         known.get(path) or ComposeProject(path=path, version=None, problem="it was not looked at")
         for path in config.compose_paths
     ]
-    options = UpdateOptions(
-        version=config.compose_version,
-        pull=config.pull_before_update,
-        health_timeout=config.compose_health_timeout,
-        prune=config.compose_prune,
-    )
-    script = f"(\n{update_script(projects, options)}\n) 1>&2 </dev/null"
     limit = len(projects) * (PULL_TIMEOUT + 2 * options.health_timeout + BESIDE)
-    ended = await _carried_out(stage.following(), stage.operation, script, limit)
-    lines = [line for line in ended.output.split("\n") if line.startswith("compose1\t")]
-    try:
-        changes = parse_update("".join(f"{line}\n" for line in lines).encode())
-    except ParseFailed as error:
-        last = ended.output.rstrip().rpartition("\n")[2][:300]
-        problem = f"the update of its compose projects ended with {ended.exit_status}: {last}"
-        raise ComposeFailed(host=host, problem=problem) from error
+    script = update_script(projects, options)
+    ended = await _carried_out(stage.following(), stage.operation, COMPOSE, script, limit)
+    changes = _changes(host, ended)
     former = stage.operation.update or UpdateResult()
     outcome = Outcome(detail=_words(changes), update=replace(former, projects=changes))
     problem_found = _error(host, changes)
@@ -58,19 +49,60 @@ async def compose(stage: Stage) -> Outcome:
     return replace(outcome, problem=Problem.of(problem_found), needs_person=True)
 
 
+async def take_back(
+    stage: Stage, following: Following, changes: Sequence[ProjectChange]
+) -> tuple[ProjectChange, ...]:
+    """Put the former images of the projects back that were updated; what became of each project.
+
+    Raises ComposeFailed where one could not be put back, and what carry_out raises.
+    """
+    updated = [change for change in changes if change.outcome is ProjectOutcome.UPDATED]
+    if not updated:
+        return tuple(changes)
+    options = _options(stage)
+    limit = len(updated) * (2 * options.health_timeout + BESIDE)
+    script = undo_script(updated, options)
+    ended = await _carried_out(following, stage.operation, UNDO, script, limit)
+    undone = {change.path: change for change in _changes(stage.host.name, ended)}
+    failed = [c for c in undone.values() if c.outcome is not ProjectOutcome.PUT_BACK]
+    if failed:
+        problem = "; ".join(f"{change.path}: {change.problem}" for change in failed)
+        raise ComposeFailed(host=stage.host.name, problem=f"not put back: {problem}")
+    return tuple(undone.get(change.path, change) for change in changes)
+
+
+def _options(stage: Stage) -> UpdateOptions:
+    config = stage.host.config
+    return UpdateOptions(
+        version=config.compose_version,
+        pull=config.pull_before_update,
+        health_timeout=config.compose_health_timeout,
+        prune=config.compose_prune,
+    )
+
+
+def _changes(host: str, ended: Ended) -> tuple[ProjectChange, ...]:
+    """What became of each project, by the output of the job. Raises ComposeFailed."""
+    lines = [line for line in ended.output.split("\n") if line.startswith("compose1\t")]
+    try:
+        return parse_update("".join(f"{line}\n" for line in lines).encode())
+    except ParseFailed as error:
+        last = ended.output.rstrip().rpartition("\n")[2][:300]
+        problem = f"the update of its compose projects ended with {ended.exit_status}: {last}"
+        raise ComposeFailed(host=host, problem=problem) from error
+
+
 async def _carried_out(
-    following: Following, operation: Operation, script: str, limit: timedelta
+    following: Following, operation: Operation, kind: str, script: str, limit: timedelta
 ) -> Ended:
     """The end of the job; one that was cut off is begun once more, for it finds what is to be done."""
+    command = f"(\n{script}\n) 1>&2 </dev/null"
+    told_by = ComposeProgress()
     try:
-        return await carry_out(
-            following, operation, COMPOSE, script, limit=limit, told_by=ComposeProgress()
-        )
+        return await carry_out(following, operation, kind, command, limit=limit, told_by=told_by)
     except Interrupted:
-        begun = await following.journal.begin_job(COMPOSE)
-        return await carry_out(
-            following, begun, COMPOSE, script, limit=limit, told_by=ComposeProgress()
-        )
+        begun = await following.journal.begin_job(kind)
+        return await carry_out(following, begun, kind, command, limit=limit, told_by=told_by)
 
 
 def _error(host: str, changes: Sequence[ProjectChange]) -> ComposeFailed | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from tendhost.server.domain.compose import ProjectChange, ProjectOutcome
 from tendhost.server.domain.errors import PlanChanged, PlanConflict, WorkError
 from tendhost.server.domain.inventory import PackageChange, PendingPackage, Withheld
 from tendhost.server.domain.operation import Findings, UpdateResult
@@ -17,6 +18,7 @@ from tendhost.server.domain.scope import (
 from tendhost.server.domain.sequence import has_applied
 from tendhost.server.engine.stage import Stage
 from tendhost.server.engine.translate import upgrade_error, work_error
+from tendhost.server.packages.compose.moved import moved_script, parse_moved
 from tendhost.server.packages.errors import PackageError
 from tendhost.server.packages.package_manager import Plan, Transaction
 from tendhost.server.packages.query import QueryResult
@@ -46,6 +48,7 @@ async def plan_update(stage: Stage, remote: Remote, result: QueryResult) -> Plan
         plan = await _planned_by_host(stage, remote, result, pending, scope)
         pending = planned(pending, plan.changes)
     goes_on = has_applied(operation)
+    projects, moved_words = await _planned_projects(stage, remote, result)
     agreed = None if goes_on else operation.order.agreed
     removed = tuple(
         PackageChange(name=name, from_version=version, to_version="")
@@ -59,6 +62,7 @@ async def plan_update(stage: Stage, remote: Remote, result: QueryResult) -> Plan
         planned_removals=plan.removed,
         download_bytes=plan.download_bytes,
         differences=differ,
+        projects=projects,
     )
     findings = replace(
         stage.found(result),
@@ -73,7 +77,7 @@ async def plan_update(stage: Stage, remote: Remote, result: QueryResult) -> Plan
         findings=findings,
         plan=plan,
         boot_bytes=result.facts.kernel_bytes if _has_kernel(pending) else 0,
-        words=_words(result, pending, scope, differ),
+        words="; ".join(filter(None, (_words(result, pending, scope, differ), moved_words))),
         problem=_objection(stage, pending, plan, scope, differ),
     )
 
@@ -137,6 +141,36 @@ async def _planned_by_host(
     if plan.failure is not None:
         raise upgrade_error(host, plan.failure, 0)
     return plan
+
+
+async def _planned_projects(
+    stage: Stage, remote: Remote, result: QueryResult
+) -> tuple[tuple[ProjectChange, ...], str]:
+    """What a dry run finds out of compose projects without pulling, and in words."""
+    projects = result.inventory.projects
+    if not stage.operation.dry_run or not projects:
+        return (), ""
+    completed = await remote.run(moved_script(projects), timeout=stage.settings.query_timeout)
+    try:
+        told = {one.image: one for one in parse_moved(completed.stdout, projects)}
+    except PackageError as error:
+        raise work_error(stage.host.name, error) from error
+    changes = []
+    for project in projects:
+        mine = [told[s.image] for s in project.services if s.image in told]
+        moved = any(one.moved for one in mine)
+        unknown = [f"{one.image}: {one.problem}" for one in mine if one.moved is None]
+        problem = project.problem or "; ".join(unknown)
+        outcome = ProjectOutcome.FAILED if project.problem else ProjectOutcome.UNCHANGED
+        changes.append(
+            ProjectChange(
+                path=project.path,
+                outcome=ProjectOutcome.UPDATED if moved else outcome,
+                problem=problem,
+            )
+        )
+    names = sorted(image for image, one in told.items() if one.moved)
+    return tuple(changes), f"images that have moved: {', '.join(names)}" if names else ""
 
 
 _KERNELS = ("linux-image-", "kernel-core", "kernel-default", "kernel-uek-core", "linux-lts")

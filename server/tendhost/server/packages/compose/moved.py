@@ -10,7 +10,8 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tendhost.server.packages.compose.look import ComposeProject, reason
+from tendhost.server.domain.compose import ComposeProject
+from tendhost.server.packages.compose.look import reason
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.native import FACTS
 from tendhost.server.packages.script import Part, framed_script, parse_parts

@@ -62,6 +62,33 @@ def update_script(projects: Sequence[ComposeProject], options: UpdateOptions) ->
 
     `projects` are as they were before the update, however often it is run.
     """
+    return _script(options, [f"{_project(project)} || failed=1" for project in projects])
+
+
+def undo_script(changes: Sequence[ProjectChange], options: UpdateOptions) -> str:
+    """The script for sh that puts the former images of updated projects back; it may be run again.
+
+    What it prints is understood by `parse_update`; it has done what it was to do where the outcome is
+    put_back.
+    """
+    lines = []
+    for change in changes:
+        services = [
+            ComposeService(
+                name=s.service,
+                image=s.image,
+                image_id=s.before,
+                local_id=s.before,
+                pinned="@sha256:" in s.image,
+            )
+            for s in change.services
+        ]
+        words = ("taken_back", change.path, encoded(change.path), "\n".join(map(_row, services)))
+        lines.append(f"{shlex.join(words)} || failed=1")
+    return _script(options, lines)
+
+
+def _script(options: UpdateOptions, lines: Sequence[str]) -> str:
     health_timeout = _seconds(options.health_timeout)
     settings = {
         "pull": "1" if options.pull else "",
@@ -78,7 +105,7 @@ def update_script(projects: Sequence[ComposeProject], options: UpdateOptions) ->
             find_compose(options.version),
             COMPOSE_FILE,
             SCRIPT.replace("@state@", STATE),
-            *(f"{_project(project)} || failed=1" for project in projects),
+            *lines,
             "say end; exit $failed",
         )
     )

@@ -201,6 +201,14 @@ project() (
   finish updated ''
 )
 
+# PATH NAME SERVICES
+taken_back() (
+  path=$1 name=$2 services=$3
+  [ -n "$compose" ] || finish failed 'there is no docker compose'
+  cd -- "$path" 2>/dev/null || finish failed 'this folder cannot be entered'
+  undo 'the host was not healthy with the new ones'
+)
+
 # PATH NAME WHY
 refuse() (
   path=$1 name=$2 services=
