@@ -18,10 +18,11 @@ from tendhost.server.domain.events import (
     StateChanged,
     UpdateCompleted,
 )
-from tendhost.server.domain.host import Host, HostConfig, HostStatus, Problem
+from tendhost.server.domain.host import Host, HostConfig, HostStatus, Problem, Snapshots
 from tendhost.server.domain.inventory import (
     Inventory,
     Observation,
+    PackageChange,
     Pending,
     PendingPackage,
     Reboot,
@@ -34,6 +35,7 @@ from tendhost.server.domain.operation import (
     Operation,
     OperationKind,
     OperationStatus,
+    Order,
     Outcome,
     StepName,
     StepStatus,
@@ -63,6 +65,11 @@ class Said:
     """The policy wants an interrupted upgrade to be begun once more."""
     cancel: bool
     """Somebody asks for a cancellation while the step is under way."""
+    download: bool = False
+    snapshots: Snapshots = Snapshots.NEVER
+    compose: bool = False
+    services: bool = False
+    rollback: bool = False
 
 
 SAID = st.builds(
@@ -77,10 +84,15 @@ SAID = st.builds(
     overdue=st.integers(0, 19).map(lambda n: n == 19),
     again=st.booleans(),
     cancel=st.integers(0, 9).map(lambda n: n == 9),
+    download=st.booleans(),
+    snapshots=st.sampled_from(Snapshots),
+    compose=st.booleans(),
+    services=st.booleans(),
+    rollback=st.booleans(),
 )
 KINDS = st.sampled_from(OperationKind)
 RESTING = st.sampled_from([s for s in HostState if s.resting])
-LENGTH = 12
+LENGTH = 18
 """More steps than any operation takes."""
 SCRIPT = st.lists(SAID, min_size=LENGTH, max_size=LENGTH)
 FINE = Said(
@@ -145,13 +157,28 @@ def performed(step: StepName, said: Said, operation: Operation, number: int) -> 
             pending_count=said.pending,
             reboot_need=said.reboot,
             reboot_allowed=said.allowed,
+            services_due=said.services,
         )
         observed = seen(said)
         if operation.kind is OperationKind.UPDATE:
             update = operation.update or UpdateResult()
+    if step is StepName.LIST and operation.kind is OperationKind.UPDATE:
+        findings = replace(
+            findings,
+            download_due=said.download,
+            snapshots=said.snapshots,
+            compose_due=said.compose and not operation.only_prepares,
+        )
+    if step is StepName.REBOOT_CHECK:
+        change = PackageChange(name="p0", from_version="1", to_version="2")
+        update = replace(operation.update or UpdateResult(), changes=(change,))
     if step is StepName.PREFLIGHT:
         findings = replace(
-            findings, reboot_allowed=said.allowed, boot_id="one", apply_again=said.again
+            findings,
+            reboot_allowed=said.allowed,
+            boot_id="one",
+            apply_again=said.again,
+            rollback=said.rollback,
         )
     if step is StepName.VERIFY:
         health = HealthResult(healthy=True, message="healthy")
@@ -300,7 +327,7 @@ def test_an_update_reboots_only_what_needs_it_and_may(kind, state, script, dry_r
 @any_course
 def test_a_dry_run_changes_nothing(kind, state, script, dry_run):
     history = courses(OperationKind.UPDATE, state, script, dry_run=True)
-    changing = {StepName.APPLY, StepName.REBOOT, StepName.REBOOT_CHECK, StepName.VERIFY}
+    changing = {*StepName} - {StepName.CONNECT, StepName.PREFLIGHT, StepName.LIST}
     assert not changing & set(names(history[-1].operation))
     for course in history:
         assert course.host.status.state not in (HostState.UPDATING, HostState.REBOOTING)
@@ -405,11 +432,69 @@ def test_every_change_of_an_operation_tells_of_it(kind, state, script, dry_run):
 @any_course
 def test_a_cancelled_operation_begins_no_further_change(kind, state, script, dry_run):
     history = courses(kind, state, script, dry_run=dry_run)
-    changes = {StepName.APPLY, StepName.REBOOT}
+    changes = {*CHANGING}
     for former, course in pairwise(history):
         cancelled = bool(course.operation.cancel_requested_by)
         begun = set(names(course.operation)[len(former.operation.steps) :])
         assert not (cancelled and begun & changes)
+
+
+@any_course
+def test_a_change_is_taken_back_only_after_a_failed_check_and_where_the_policy_wants_it(
+    kind, state, script, dry_run
+):
+    history = courses(OperationKind.UPDATE, state, script, dry_run=dry_run)
+    last = history[-1].operation
+    steps = last.steps
+    for former, step in pairwise(steps):
+        if step.name is StepName.ROLLBACK:
+            assert former.name is StepName.VERIFY
+            assert former.status is StepStatus.FAILED
+            assert last.findings.rollback
+            assert step is steps[-1]
+            assert last.status is OperationStatus.FAILED
+            assert last.failed_step is StepName.VERIFY
+    failed = steps[-1].name is StepName.VERIFY and steps[-1].status is StepStatus.FAILED
+    changed = last.update is not None and bool(last.update.changes)
+    assert not (failed and last.findings.rollback and changed)
+
+
+@any_course
+def test_a_snapshot_that_is_wanted_comes_before_every_change_and_once(kind, state, script, dry_run):
+    last = courses(OperationKind.UPDATE, state, script, dry_run=dry_run)[-1].operation
+    steps = names(last)
+    assert steps.count(StepName.SNAPSHOT) <= 1
+    changes = [n for n, name in enumerate(steps) if name in (StepName.APPLY, StepName.COMPOSE)]
+    if not changes:
+        return
+    at_first = steps.index(StepName.LIST)
+    wanted = script[at_first].snapshots is not Snapshots.NEVER
+    if wanted:
+        assert steps.index(StepName.SNAPSHOT) < changes[0]
+        assert last.steps[steps.index(StepName.SNAPSHOT)].status is StepStatus.SUCCEEDED
+
+
+@any_course
+def test_compose_projects_follow_the_packages_and_are_looked_at(kind, state, script, dry_run):
+    last = courses(OperationKind.UPDATE, state, script, dry_run=dry_run)[-1].operation
+    for former, step in pairwise(last.steps):
+        if step.name is StepName.COMPOSE and former.name is StepName.APPLY:
+            assert former.status is StepStatus.SUCCEEDED
+        if former.name is StepName.COMPOSE:
+            assert step.name is StepName.REBOOT_CHECK
+    assert not last.steps or last.steps[-1].name is not StepName.COMPOSE
+
+
+@any_course
+def test_services_are_restarted_instead_of_the_host_and_never_beside_it(
+    kind, state, script, dry_run
+):
+    last = courses(OperationKind.UPDATE, state, script, dry_run=dry_run)[-1].operation
+    steps = names(last)
+    for former, step in pairwise(steps):
+        if step is StepName.RESTART_SERVICES:
+            assert former is StepName.REBOOT_CHECK
+    assert not {StepName.REBOOT, StepName.RESTART_SERVICES} <= set(steps)
 
 
 @any_course
@@ -468,6 +553,39 @@ def test_an_update_that_needs_a_reboot_takes_every_step():
     assert operation.status is OperationStatus.SUCCEEDED
     assert operation.update is not None
     assert operation.update.success
+
+
+def test_an_update_of_everything_takes_its_steps_in_order():
+    everything = replace(
+        FINE, download=True, snapshots=Snapshots.REQUIRED, compose=True, services=True
+    )
+    no_reboot = replace(everything, reboot=RebootNeed.NOT_NEEDED)
+    operation = course_of(OperationKind.UPDATE, *[no_reboot] * 9)
+    assert names(operation) == [
+        *("connect", "preflight", "list", "download", "snapshot", "apply", "compose"),
+        *("reboot_check", "restart_services", "verify"),
+    ]
+
+
+def test_an_order_to_fetch_alone_ends_with_that():
+    operation = replace(operation_of(OperationKind.UPDATE), order=Order(download_only=True))
+    course = started(operation, host_in(HostState.IDLE), NOW)
+    while not course.operation.status.ended:
+        current = course.operation.current
+        assert current is not None
+        outcome = outcome_of(current.name, FINE, course.operation, 0)
+        course = stepped(replace(course, events=()), outcome, NOW)
+    assert names(course.operation) == ["connect", "preflight", "list", "download"]
+    assert course.host.status.state is HostState.PENDING_UPDATES
+    assert course.host.status.last_updated == LONG_AGO
+
+
+def test_compose_projects_alone_are_updated_without_packages():
+    nothing = replace(FINE, pending=0, reboot=RebootNeed.NOT_NEEDED, compose=True)
+    operation = course_of(OperationKind.UPDATE, *[nothing] * 7)
+    assert names(operation) == [
+        *("connect", "preflight", "list", "compose", "reboot_check", "verify"),
+    ]
 
 
 @pytest.mark.parametrize(

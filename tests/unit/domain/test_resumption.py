@@ -104,6 +104,35 @@ def test_an_upgrade_whose_end_was_seen_is_not_gone_back_to():
     assert resuming(failed, new(K.UPDATE)) == new(K.UPDATE)
 
 
+@pytest.mark.parametrize(
+    ("job", "step"),
+    [
+        ("apply-1", N.APPLY),
+        ("compose-2", N.COMPOSE),
+        ("rollback-3", N.ROLLBACK),
+        ("undo-3", N.ROLLBACK),
+    ],
+)
+def test_every_change_whose_end_was_never_seen_is_gone_back_to(job, step):
+    failed = failed_at(
+        K.UPDATE, N.VERIFY, "HOST_GONE", job=JobRecord(operation="old", name=job), jobs_begun=3
+    )
+    assert resuming(failed, new(K.UPDATE)).resume_at is step
+
+
+def test_a_download_whose_end_was_never_seen_is_begun_anew():
+    failed = failed_at(
+        K.UPDATE, N.DOWNLOAD, "HOST_GONE", job=JobRecord(operation="old", name="download-1")
+    )
+    assert resuming(failed, new(K.UPDATE)) == new(K.UPDATE)
+
+
+def test_an_update_that_was_taken_back_begins_from_the_start():
+    failed = failed_at(K.UPDATE, N.VERIFY, "UNHEALTHY")
+    failed = replace(failed, update=replace(UPDATED, rolled_back=True))
+    assert resuming(failed, new(K.UPDATE)) == new(K.UPDATE)
+
+
 def test_a_dry_run_begins_from_the_start():
     failed = replace(failed_at(K.UPDATE, N.VERIFY), dry_run=True)
     assert resuming(failed, new(K.UPDATE)) == new(K.UPDATE)

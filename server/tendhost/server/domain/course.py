@@ -208,7 +208,9 @@ def _closed_well(course: Course, now: datetime) -> Course:
         failed = host.failed(step=step, problem=former, now=now, operation=operation.resumes)
         return course._moved(failed, former.message, now)
     if operation.status is OperationStatus.SUCCEEDED:
+        taken_back = operation.update is not None and operation.update.rolled_back
         updated = operation.kind is OperationKind.UPDATE and not operation.only_prepares
+        updated = updated and not taken_back
         host = host.succeeded(updated_at=now if updated else None)
     return replace(course, host=host).triggered(host.resting_trigger, now)
 

@@ -10,7 +10,7 @@ It is sound where what came before the failed step is known to have been done, a
     reboot_check   reboot_check
     reboot         UPDATE: reboot_check, which finds out whether the host came back after all, and so
                    whether a reboot is still due. REBOOT: the wait for a host that never came back
-    verify         verify
+    verify         verify; where the changes were taken back, everything from the start
 """
 
 from dataclasses import replace
@@ -40,6 +40,8 @@ def resuming(failed: Operation, new: Operation) -> Operation:
             return replace(_going_on(failed, new, StepName.REBOOT_CHECK), findings=findings)
         case OperationKind.REBOOT, StepName.REBOOT if reason == NeverReturned.reason:
             return _going_on(failed, new, StepName.REBOOT)
+        case OperationKind.UPDATE, StepName.VERIFY if failed.update and failed.update.rolled_back:
+            return new  # nothing of it is left to go on with
         case ((OperationKind.UPDATE | OperationKind.REBOOT), StepName.VERIFY):
             return _going_on(failed, new, StepName.VERIFY)
         case _:

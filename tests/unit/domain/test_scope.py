@@ -1,0 +1,182 @@
+"""What an update is to change: narrowed down, planned, held to a plan."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tendhost.server.domain.agreement import agreed_with, agreed_with_pending
+from tendhost.server.domain.errors import PlanUnusable
+from tendhost.server.domain.inventory import PackageChange, Pending, PendingPackage, Withheld
+from tendhost.server.domain.operation import (
+    Findings,
+    Operation,
+    OperationKind,
+    OperationStatus,
+    Order,
+    UpdateResult,
+)
+from tendhost.server.domain.scope import (
+    UpdateScope,
+    differences,
+    narrowed,
+    planned,
+    unwanted,
+    wanted,
+)
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+NAMES = ["openssl", "openssh", "linux-image-6", "bash", "libc6"]
+PACKAGES = st.lists(
+    st.builds(
+        PendingPackage,
+        name=st.sampled_from(NAMES),
+        from_version=st.sampled_from(["", "1"]),
+        to_version=st.sampled_from(["2", "3"]),
+        security=st.sampled_from([True, False, None]),
+        withheld=st.sampled_from(Withheld),
+    ),
+    unique_by=lambda package: package.name,
+)
+SCOPES = st.builds(
+    UpdateScope,
+    security_only=st.booleans(),
+    include=st.lists(st.sampled_from(["open*", "bash", "*"]), max_size=2).map(tuple),
+    exclude=st.lists(st.sampled_from(["linux-*", "openssh"]), max_size=2).map(tuple),
+)
+
+
+def package(name: str, **fields) -> PendingPackage:
+    return PendingPackage(name=name, from_version="1", to_version="2", **fields)
+
+
+@given(PACKAGES, SCOPES)
+def test_nothing_is_wanted_that_the_scope_leaves_out(packages, scope):
+    for change in wanted(narrowed(packages, scope)):
+        (known,) = (p for p in packages if p.name == change.name)
+        assert known.withheld is Withheld.NO
+        assert not scope.security_only or known.security is True
+        assert not any(glob.startswith("linux") for glob in scope.exclude) or (
+            not change.name.startswith("linux-")
+        )
+
+
+@given(PACKAGES, SCOPES)
+def test_no_package_is_lost_and_what_was_withheld_stays_so(packages, scope):
+    left = narrowed(packages, scope)
+    assert [p.name for p in left] == [p.name for p in packages]
+    for before, after in zip(packages, left, strict=True):
+        assert after == replace(before, withheld=after.withheld)
+        if before.withheld is not Withheld.NO:
+            assert after == before
+
+
+@given(PACKAGES)
+def test_the_default_wants_all_that_a_plain_upgrade_does(packages):
+    assert narrowed(packages, UpdateScope()) == tuple(packages)
+    assert not UpdateScope().narrows
+
+
+def test_what_may_or_may_not_be_a_security_update_is_not_one():
+    (left,) = narrowed([package("a", security=None)], UpdateScope(security_only=True))
+    assert left.withheld is Withheld.EXCLUDED
+
+
+def test_a_name_that_nothing_matches_is_told_of():
+    scope = UpdateScope(include=("open*", "nosuch"))
+    assert scope.absent([package("openssl")]) == ("nosuch",)
+
+
+@given(PACKAGES, st.lists(st.sampled_from(NAMES), unique=True))
+def test_a_plan_changes_what_the_host_says_and_keeps_the_rest_back(packages, chosen):
+    changes = [package(name) for name in chosen]
+    result = {p.name: p for p in planned(packages, changes)}
+    assert {c.name for c in wanted(result.values())} == set(chosen)
+    for p in packages:
+        if p.name not in chosen:
+            kept = Withheld.KEPT_BACK if p.withheld is Withheld.NO else p.withheld
+            assert result[p.name].withheld is kept
+    assert list(result) == sorted(result)
+
+
+def test_what_is_excluded_and_would_change_or_go_all_the_same_is_named():
+    scope = UpdateScope(exclude=("b*", "gone"))
+    found = unwanted([package("a"), package("bash")], [("gone", "1"), ("other", "1")], scope)
+    assert found == ("bash", "gone")
+
+
+def test_differences_from_a_plan_are_told_package_by_package():
+    agreed = (
+        PackageChange(name="a", from_version="1", to_version="2"),
+        PackageChange(name="b", from_version="1", to_version="2"),
+        PackageChange(name="c", from_version="1", to_version="2"),
+        PackageChange(name="d", from_version="1", to_version="2"),
+    )
+    now = (
+        PackageChange(name="a", from_version="1", to_version="2"),
+        PackageChange(name="b", from_version="1", to_version="3"),
+        PackageChange(name="d", from_version="1", to_version=""),
+        PackageChange(name="e", from_version="", to_version="1"),
+    )
+    assert differences(agreed, now) == (
+        "b 3 instead of 2",
+        "c is not pending any more",
+        "d removed instead of 2",
+        "e 1 is new",
+    )
+
+
+@given(PACKAGES)
+def test_a_plan_does_not_differ_from_itself(packages):
+    assert differences(wanted(packages), wanted(packages)) == ()
+
+
+def dry_run(**fields) -> Operation:
+    plan = Operation(
+        id="op1",
+        host="web1",
+        kind=OperationKind.UPDATE,
+        created_at=NOW,
+        dry_run=True,
+        status=OperationStatus.SUCCEEDED,
+        findings=Findings(scope=UpdateScope(security_only=True)),
+        update=UpdateResult(planned=(package("a"),), planned_removals=(("old", "1"),)),
+    )
+    return replace(plan, **fields)
+
+
+def test_an_agreed_plan_has_the_scope_of_its_dry_run_and_its_removals():
+    order = agreed_with(dry_run(), Order(exact=True), host="web1")
+    assert order.scope == UpdateScope(security_only=True)
+    assert order.agreed == (
+        PackageChange(name="a", from_version="1", to_version="2"),
+        PackageChange(name="old", from_version="1", to_version=""),
+    )
+    own = UpdateScope(include=("a",))
+    assert agreed_with(dry_run(), Order(scope=own), host="web1").scope == own
+
+
+@pytest.mark.parametrize(
+    ("plan", "host", "problem"),
+    [
+        (dry_run(), "web2", "it is about web1"),
+        (dry_run(dry_run=False), "web1", "it is no dry run of an update"),
+        (dry_run(kind=OperationKind.QUERY), "web1", "it is no dry run of an update"),
+        (dry_run(status=OperationStatus.FAILED), "web1", "it is failed"),
+    ],
+)
+def test_what_is_no_plan_for_the_host_is_refused(plan, host, problem):
+    with pytest.raises(PlanUnusable, match=problem):
+        agreed_with(plan, Order(), host=host)
+
+
+def test_without_a_dry_run_the_plan_is_what_was_pending():
+    held = package("held", withheld=Withheld.HELD)
+    pending = Pending(packages=(package("a"), package("b"), held), queried_at=NOW)
+    order = agreed_with_pending(pending, Order(scope=UpdateScope(exclude=("b",))), host="web1")
+    assert order.agreed is not None
+    assert [change.name for change in order.agreed] == ["a"]
+    with pytest.raises(PlanUnusable, match="could not be listed"):
+        agreed_with_pending(Pending(), Order(), host="web1")
