@@ -8,8 +8,9 @@ from tendhost.server.packages.dnf.dnf import Dnf, Dnf5, Yum
 from tendhost.server.packages.native import NativeFacts
 from tendhost.server.packages.package_manager import PackageManager
 from tendhost.server.packages.script import Part
+from tendhost.server.packages.zypper.zypper import Zypper
 
-PACKAGE_MANAGERS: tuple[PackageManager, ...] = (Apt(), Dnf5(), Dnf(), Yum())
+PACKAGE_MANAGERS: tuple[PackageManager, ...] = (Apt(), Dnf5(), Dnf(), Yum(), Zypper())
 """In the order of preference: where two of one family are there, the first is chosen."""
 
 

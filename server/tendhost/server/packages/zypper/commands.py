@@ -1,0 +1,186 @@
+"""The commands that change the packages of a SUSE host, by zypper(8) and rpm(8).
+
+Signatures are checked as the host is configured, and no question is answered otherwise than
+--non-interactive does: an unknown key is not imported, a license is not agreed to, and a problem with
+dependencies is not solved by a guess.
+"""
+
+import re
+import shlex
+
+from tendhost.server.domain.inventory import PackageChange
+from tendhost.server.packages.package_manager import Transaction
+from tendhost.server.packages.rpm import RPM
+from tendhost.server.packages.zypper.failures import LOCKED, RESTARTED
+
+SEVERAL = r"""
+several() { rpm -q --whatprovides 'multiversion(kernel)' --qf '%{NAME}\n' | sort -u; }
+""".strip()
+"""The shell function `several` lists the packages of which several versions may be there."""
+
+# Tumbleweed is moved from one snapshot to the next by dist-upgrade only. A locked package has "vl" in
+# the first column.
+WHOLE_UPDATE = r"""
+whole_update() {
+  if grep -qs '^ID="*opensuse-tumbleweed"*$' /etc/os-release; then echo dist-upgrade; return; fi
+  echo update
+  env LC_ALL=C zypper --non-interactive --no-refresh list-updates --all 2>/dev/null |
+    awk -F'|' '$1 ~ /^v *$/ && NF == 6 { print $3 }'
+}
+""".strip()
+"""The shell function `whole_update` prints the command that may also remove packages, and what it is to
+upgrade."""
+
+# Root's zypper ends with 7 (failures.LOCKED) while another one runs, even where it only lists.
+FUNCTIONS = (
+    SEVERAL
+    + "\n"
+    + WHOLE_UPDATE
+    + r"""
+as_reader() { if [ "$privileged" = 0 ]; then as_root "$@"; else "$@"; fi; }
+as_zypper() { as_reader zypper --non-interactive "$@" </dev/null; }
+list_zypper() { as_zypper --xmlout --no-refresh "$@"; }
+patient_list() {
+  left=$1; shift
+  while words=$(list_zypper "$@"); rc=$?; [ $rc = 7 ] && [ "$left" -gt 0 ]; do
+    sleep 1; left=$((left - 1))
+  done
+  printf '%s' "$words"
+  return $rc
+}
+patiently_zypper() {
+  left=$1; shift
+  while words=$(as_zypper "$@" 2>&1); rc=$?; [ $rc = 7 ] && [ "$left" -gt 0 ]; do
+    sleep 1; left=$((left - 1))
+  done
+  printf '%s\n' "$words" >&2
+  return $rc
+}
+zypp_lock() {
+  pid=$(cat /run/zypp.pid 2>/dev/null)
+  case $pid in
+    '' | *[!0-9]*) ;;
+    *) [ ! -e "/proc/$pid/comm" ] || { echo "/run/zypp.pid $pid $(cat "/proc/$pid/comm")"; return; } ;;
+  esac
+  rpm_lock
+}
+free_zypp() {
+  left=$1
+  while holder=$(zypp_lock); [ -n "$holder" ] && [ "$left" -gt 0 ]; do
+    sleep 1; left=$((left - 1))
+  done
+  printf %s "$holder"
+}
+patch_names() {
+  printf '%s\n' "$1" | tr '<' '\n' |
+    sed -n '/^update .*kind="patch"/s/.* name="\([A-Za-z0-9][A-Za-z0-9._:+-]*\)".*/\1/p' | sort -u
+}
+"""
+).strip()
+"""Shell functions after those of native.FACTS and rpm.RPM."""
+
+UNNEEDED = "--no-refresh packages --unneeded"
+ZYPPER = "env LC_ALL=C zypper --non-interactive --no-refresh"
+
+
+def upgrades(transaction: Transaction) -> bool:
+    """Whether there is anything to upgrade at all."""
+    packages = transaction.packages
+    return packages is None or any(package.from_version for package in packages)
+
+
+def upgrade_words(transaction: Transaction, *, dry_run: bool = False) -> str:
+    """The command and the options of zypper that perform the transaction, as words for sh.
+
+    Without removals allowed, zypper ends with an error where it would have to ask for one. With them
+    it takes what it would else keep back only where it is named, so `whole_update` names everything.
+    """
+    options = ["--dry-run"] if dry_run else []
+    if transaction.download_only:
+        options.append("--download-only")
+    if transaction.allow_removals:
+        options.append("--force-resolution")
+    if transaction.packages is None:
+        update = ("$(whole_update)",) if transaction.allow_removals else ("update",)
+        return " ".join((*update, *options))
+    # What would be newly installed follows from those that need it.
+    named = [p for p in transaction.packages if p.from_version]
+    words = [f"{p.name}={p.to_version}" if transaction.exact else p.name for p in named]
+    return shlex.join(("update", *options, "--", *words))
+
+
+_UPGRADE = r"""
+{{
+{functions}
+upgrade() {{ {upgrade}; }}
+unneeded() {{
+  set -- $({zypper} packages --unneeded | awk -F'|' '/^i/ && NF == 5 {{ print $3 }}')
+  [ $# = 0 ] || {zypper} remove -- "$@"
+}}
+left={seconds}
+while upgrade; rc=$?; [ $rc = {locked} ] && [ $left -gt 0 ]; do sleep 2; left=$((left - 2)); done
+[ $rc != {restarted} ] || {{ upgrade; rc=$?; }}
+case $rc in 0 | 102) {then} ;; esac
+exit $rc
+}} 1>&2 </dev/null
+""".strip()
+
+
+def upgrade_command(transaction: Transaction, *, seconds: int) -> str:
+    """Upgrade, and do so once more where what was upgraded first is the package manager itself.
+
+    Where another user of zypp holds its lock, it is waited for up to `seconds`.
+    """
+    autoremove = transaction.autoremove and not transaction.download_only
+    return _UPGRADE.format(
+        functions=WHOLE_UPDATE,
+        upgrade=f"{ZYPPER} {upgrade_words(transaction)}" if upgrades(transaction) else ":",
+        zypper=ZYPPER,
+        seconds=seconds,
+        locked=LOCKED,
+        restarted=RESTARTED,
+        then="unneeded || rc=$?" if autoremove else ":",
+    )
+
+
+# rpm recovers its database by itself, but for the Berkeley DB of SUSE Linux Enterprise 12. Of a package
+# that is there twice rpm began to install the new version and did not come to erase the old one.
+_REPAIR = r"""
+{{
+{rpm}
+{several}
+[ ! -e "$(rpm --eval '%_dbpath')/__db.001" ] || rpm --rebuilddb || exit
+several=$(several)
+set -- $(rpm -qa --qf '%{{NAME}}.%{{ARCH}}
+' | sort | uniq -d |
+  while read -r name; do
+    case "
+$several
+" in *"
+${{name%.*}}
+"*) ;; *) echo "$name" ;; esac
+  done)
+[ $# = 0 ] || {zypper} install --force -- "$@"
+}} 1>&2 </dev/null
+""".strip()
+
+
+def repair_command() -> str:
+    """Install anew what an interrupted transaction left in two versions; its scriptlets run again."""
+    return _REPAIR.format(rpm=RPM, several=SEVERAL, zypper=ZYPPER)
+
+
+def restore_command(changes: tuple[PackageChange, ...]) -> str:
+    """Put the former versions back, from the repositories, all of them or none, in one transaction.
+
+    A kernel that was installed beside the others stays, for it may be the one that runs.
+    """
+    wanted = [f"{c.name}={c.from_version}" for c in changes if c.from_version]
+    unwanted = [f"!{c.name}" for c in changes if not c.from_version and not _KERNEL.match(c.name)]
+    if not wanted and not unwanted:
+        return ":"
+    words = shlex.join(("install", "--oldpackage", "--", *wanted, *unwanted))
+    return f"{ZYPPER} {words} 1>&2 </dev/null"
+
+
+_KERNEL = re.compile(r"kernel-")

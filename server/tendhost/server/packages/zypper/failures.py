@@ -1,0 +1,136 @@
+"""Why zypper or rpm failed, told in one line from the exit status of zypper(8) and what it printed."""
+
+import re
+from html import unescape
+
+from tendhost.server.packages.failures import Failure, FailureKind, Holder
+
+LOCKED = 7
+"""ZYPPER_EXIT_ZYPP_LOCKED."""
+NO_REPOSITORIES = 6
+RESTARTED = 103
+"""The update of the package manager itself is done, and the rest waits for the new one."""
+SKIPPED = 106
+"""Repositories were left out for this time, because they could not be refreshed."""
+_DONE = (0, 100, 101, 102, RESTARTED)
+_ON_SIGNAL = 105
+
+_HELD = re.compile(r"locked by the application with pid (\d{1,10})(?: \(([^)\n]*)\))?")
+# warning: %post(tb-badpost-2.0-1.noarch) scriptlet failed, exit status 1
+# error: %prein(tb-badpre-2.0-1.noarch) scriptlet failed, exit status 1
+_SCRIPTLET = re.compile(
+    r"%(?P<script>[a-z]+)\((?P<package>[^()\s]+)-[^-()\s]+-[^-()\s]+\) scriptlet failed,"
+    r" (?P<how>exit status [0-9]+|signal [0-9]+)"
+)
+_SCRIPTS = {
+    "prein": "pre-install",
+    "pre": "pre-install",
+    "post": "post-install",
+    "preun": "pre-remove",
+    "postun": "post-remove",
+    "pretrans": "pre-transaction",
+    "posttrans": "post-transaction",
+}
+_FAILED = re.compile(r"^(?:Installation|Removal) of (\S+)-[^-\s]+-[^-\s]+ failed:", re.MULTILINE)
+_RPM_FAILED = re.compile(r"^.*?RPM failed: ")
+
+
+def _sign(words: str) -> re.Pattern[str]:
+    return re.compile(rf"^.*(?:{words}).*$", re.MULTILINE)
+
+
+# In the order of precedence: the cause before what follows from it.
+_SIGNS = (
+    (FailureKind.NOT_PRIVILEGED, _sign("Root privileges are required")),
+    (
+        FailureKind.DISK_FULL,
+        _sign(r"No space left on device|needs \S+ (?:more space )?on the \S+ filesystem"
+              "|not enough (?:disk |free )?space|Disk (?:full|space)"),
+    ),
+    (
+        FailureKind.DATABASE_UNREADABLE,
+        _sign("rpmdb open failed|[Ff]ailed to initialize (?:the )?(?:RPM )?database|error: rpmdb:"
+              "|cannot open Packages|database disk image is malformed|Target initialization failed"),
+    ),
+    (
+        FailureKind.OTHER,
+        _sign("[Ss]ignature verification failed|Package is not signed|is signed with an unknown key"
+              "|Signatures public key is not available"),
+    ),
+    (FailureKind.KILLED, _sign("was killed by signal|Command was aborted")),
+    (
+        FailureKind.HASH_MISMATCH,
+        _sign("wrong checksum|[Dd]igest verification failed|has a wrong digest|checksum mismatch"
+              "|Wrong digest"),
+    ),
+    (
+        FailureKind.FETCH_FAILED,
+        _sign(r"Download \(curl\) error|Valid metadata not found|Problem retrieving|not found on medium"
+              "|Skipping repository|Failed to provide Package|Can't provide"),
+    ),
+    (FailureKind.UNMET_DEPENDENCIES, _sign(r"^Problem: |nothing provides|conflicting requests")),
+)  # fmt: skip
+_ERROR = re.compile(r"^(?:error: |Error: |No provider of |The flag )(.*)$", re.MULTILINE)
+_TAG = re.compile(r"</?[a-z?][^<>]{0,2000}>")
+
+
+def said(text: str) -> str:
+    """What zypper says to people, with or without --xmlout."""
+    return unescape(_TAG.sub("", text)) if "<stream" in text or "<message" in text else text
+
+
+def lock_holder(output: str) -> Holder | None:
+    """Who holds zypp's lock, as zypper names it; None where it names nobody."""
+    match = _HELD.search(output)
+    if match is None:
+        return None
+    return Holder(path="/run/zypp.pid", pid=int(match[1]), command=match[2] or "")
+
+
+def diagnose(exit_status: int, output: str) -> Failure | None:
+    """Why a command failed; None: it did not. A failed %post leaves zypper's exit status at 0 or 107."""
+    output = said(output)
+    if exit_status == LOCKED:
+        holder = lock_holder(output)
+        who = f"process {holder.pid} ({holder.command})" if holder else "another process"
+        return Failure(kind=FailureKind.LOCK_HELD, reason=f"{who} holds zypp's lock")
+    if failure := _scriptlet(output):
+        return failure
+    if exit_status in _DONE:
+        return None
+    if exit_status == _ON_SIGNAL:
+        return Failure(kind=FailureKind.KILLED, reason="zypper was told by a signal to end")
+    packages = tuple(dict.fromkeys(_FAILED.findall(output)))
+    for kind, sign in _SIGNS:
+        if match := sign.search(output):
+            return Failure(kind=kind, reason=_words(match[0]), packages=packages)
+    errors = _ERROR.search(output)
+    if exit_status > 128 and errors is None:
+        reason = f"killed by signal {exit_status - 128}"
+        return Failure(kind=FailureKind.KILLED, reason=reason)
+    last = errors[0] if errors else output.rstrip().rpartition("\n")[2]
+    reason = _words(last) or f"it ended with exit status {exit_status}"
+    return Failure(kind=FailureKind.OTHER, reason=reason, packages=packages)
+
+
+def _scriptlet(output: str) -> Failure | None:
+    matches = list(_SCRIPTLET.finditer(output))
+    if not matches:
+        return None
+    first = matches[0]
+    which = _SCRIPTS.get(first["script"], first["script"])
+    before = output[: first.start()].rpartition("\n")[0].rstrip().rpartition("\n")[2]
+    words = _RPM_FAILED.sub("", before).strip()
+    told = f": {words}" if words and not words.startswith(_CHATTER) else ""
+    return Failure(
+        kind=FailureKind.SCRIPT_FAILED,
+        reason=_words(f"{first['package']}: {which} script failed ({first['how']}){told}"),
+        packages=tuple(dict.fromkeys(match["package"] for match in matches)),
+    )
+
+
+_CHATTER = ("(", "Additional rpm output", "Retrieving", "Checking for", "In cache")
+
+
+def _words(text: str) -> str:
+    return " ".join(_RPM_FAILED.sub("", text).removeprefix("Error: ").split())[:500]

@@ -1,0 +1,58 @@
+"""How rpm orders versions (rpm-version(7)), and which kernel a package of SUSE's holds."""
+
+import re
+from collections.abc import Collection
+
+_PIECE = re.compile(r"[0-9]+|[A-Za-z]+|[~^]")
+
+
+def version_key(version: str) -> tuple[tuple[tuple[int, str], ...], ...]:
+    """A key that orders "[EPOCH:]VERSION[-RELEASE]" as rpm does; an epoch that is not named is 0."""
+    epoch, _, rest = version.rpartition(":")
+    upstream, _, release = rest.partition("-")
+    return _pieces(epoch or "0"), _pieces(upstream), _pieces(release)
+
+
+def _pieces(text: str) -> tuple[tuple[int, str], ...]:
+    # A tilde sorts before the end, a caret right after it, then words, then numbers. Numbers may be
+    # of any length, so they are compared by their length first.
+    return (*map(_rank, _PIECE.findall(text)), (0, ""))
+
+
+def _rank(piece: str) -> tuple[int, str]:
+    if piece.isdigit():
+        digits = piece.lstrip("0")
+        return 3 + len(digits), digits
+    return {"~": -1, "^": 1}.get(piece, 2), piece
+
+
+_FLAVOURS = (
+    "default|azure|rt|longterm|preempt|vanilla|64kb|pae|kvmsmall|debug|lpae|zfcpdump|xen|ec2|trace"
+)
+_KERNEL = re.compile(rf"kernel-(?P<flavour>{_FLAVOURS})(?:-base)?\Z")
+
+
+def installed_kernels(
+    packages: Collection[tuple[str, str]], modules: Collection[str]
+) -> tuple[tuple[str, str], ...]:
+    """Release as `uname -r` prints it, and version, of every kernel among the installed packages.
+
+    `modules` are the names in /lib/modules. kernel-default 6.4.0-150600.23.7.3 is the release
+    6.4.0-150600.23.7-default: the last number counts rebuilds, and the kernel does not know it.
+    """
+    found = set()
+    for name, version in packages:
+        if match := _KERNEL.match(name):
+            found.add((_release(match["flavour"], version, modules), version))
+    return tuple(sorted(found))
+
+
+def _release(flavour: str, version: str, modules: Collection[str]) -> str:
+    version = version.rpartition(":")[2]
+    suffix = f"-{flavour}"
+    heads = [name.removesuffix(suffix) for name in modules if name.endswith(suffix)]
+    fitting = [head for head in heads if version == head or version.startswith(f"{head}.")]
+    if fitting:
+        return max(fitting, key=len) + suffix
+    upstream, dash, release = version.rpartition("-")
+    return f"{upstream}{dash}{release.rpartition('.')[0] or release}{suffix}"
