@@ -76,7 +76,9 @@ async def test_a_killed_zypper_is_repaired_and_the_update_goes_on(make_fleet, tm
         async with asyncio.timeout(60):
             while host.run("test -e /run/tb-slow-running").returncode:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
-        host.run("echo 0 >/etc/tb-slow-seconds; pkill -9 -x zypper; pkill -9 -x rpm; pkill -x sleep")
+        host.run(
+            "echo 0 >/etc/tb-slow-seconds; pkill -9 -x zypper; pkill -9 -x rpm; pkill -x sleep"
+        )
         done = await server.ended(begun.id)
         assert done.status == SUCCEEDED, done
     assert operation_pb2.STEP_STATUS_INTERRUPTED in [step.status for step in done.steps]
