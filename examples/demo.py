@@ -1,9 +1,10 @@
 """`make demo`: tendhost patches a small fleet of its own, in batches, before your eyes.
 
-Four Debian hosts run on this machine, each in namespaces of its own with a real sshd, apt, dpkg and
-reboot; without root, or with FLEET=simulated, simulated ones take their place and are called so. One of
-the hosts cannot configure a package, another one wants a reboot. Everything is shown with the commands
-that a user would type.
+Seven hosts run on this machine, each in namespaces of its own with a real sshd, package manager and
+reboot: five with apt, two with dnf, and one of them has a docker with two compose projects. Without root,
+or with FLEET=simulated, four simulated ones take their place and are called so. One of the hosts cannot
+configure a package, two want a reboot, and one project's newer image never gets healthy. Everything is
+shown with the commands that a user would type.
 """
 
 import asyncio
@@ -41,34 +42,47 @@ def show(hosts: DemoFleet, address: str) -> int:
     for host in hosts.hosts:
         cli(
             *("host", "add", host.name, "--addr", host.address, "--port", str(host.port)),
-            *("--tag", "web", "--group", "production"),
+            *("--tag", "all", "--group", "production"),
+            *(_stack_options(hosts) if host.name == hosts.apps else ()),
         )
+    say("Ask them what is installed and pending, and which fixes the fleet still lacks.")
+    cli("query", *(host.name for host in hosts.hosts))
+    cli("pending", "--security")
     say("What would an update of the first one do? Nothing is changed by asking.")
     cli("update", hosts.hosts[0].name, "--dry-run")
-    say("Now all of them, two at a time.")
+    say("Now all of them, three at a time.")
     rollout = json.loads(
         cli.quietly(
-            *("rollout", "start", "--tag", "web", "--batch-size", "2", "--delay", "2s"),
+            *("rollout", "start", "--tag", "all", "--batch-size", "3", "--delay", "1s"),
             *("--output", "json"),
         )
     )["id"]
     cli("rollout", "watch", rollout, expected=1)  # 1: a host failed, as it was meant to
-    say("What the fleet looks like now, and why one host needs a person.")
+    say("What the fleet looks like now, and why some hosts need a person.")
     cli("host", "list")
     cli("host", "show", hosts.failing)
+    if hosts.apps:
+        cli("host", "show", hosts.apps)
+        cli("host", "inventory", hosts.apps)
+    cli("pending", "--security")
     return judge(hosts, address, rollout, cli)
 
 
 def judge(hosts: DemoFleet, address: str, rollout: str, cli: "Cli") -> int:
     """Compare what tendhost says with what the hosts themselves say."""
-    say("Is it true? What dpkg says on the hosts, past tendhost:")
+    say("Is it true? What the hosts themselves say, past tendhost:")
     upgraded = []
+    stacks_as_told = True
     for host in hosts.hosts:
         version = host.version_of("tb-simple")
         state = host.package_state(hosts.failing_package)
         print(f"  {host.name}: tb-simple {version}, {hosts.failing_package} {state}")
         if version == UPGRADED and host.name != hosts.failing:
             upgraded.append(host.name)
+        if host.name == hosts.apps:
+            served = {stack: hosts.served(stack) for stack in hosts.stacks}
+            print(f"  {host.name}: {served}")
+            stacks_as_told = [text.endswith("two") for text in served.values()] == [True, False]
     reboots = {host.name: host.boot_count - 1 for host in hosts.hosts}
     print(f"  reboots: {reboots}")
     numbers = {
@@ -83,20 +97,28 @@ def judge(hosts: DemoFleet, address: str, rollout: str, cli: "Cli") -> int:
         print(f"  {who}: {pair}")
     gaps = asyncio.run(missing_revisions(address))
     say(f"Events without a gap: {'yes' if not gaps else f'no, {gaps} are missing'}.")
-    expected = (len(hosts.hosts) - 1, 1)
+    failed = 2 if hosts.apps else 1
+    expected = (len(hosts.hosts) - failed, failed)
     as_told = (
         set(numbers.values()) == {expected}
-        and len(upgraded) == expected[0]
-        and reboots[hosts.rebooting] == 1
-        and sum(reboots.values()) == 1
+        and len(upgraded) == len(hosts.hosts) - 1
+        and reboots == {h.name: int(h.name in hosts.rebooting) for h in hosts.hosts}
+        and stacks_as_told
         and not gaps
     )
+    back = ", 1 compose project is back on its former image" if hosts.apps else ""
     say(
-        f"{len(upgraded)} hosts upgraded, 1 failed with its reason, 1 rebooted."
+        f"{len(upgraded)} hosts upgraded, 1 failed with its reason, {len(hosts.rebooting)} rebooted"
+        f"{back}."
         if as_told
         else "This is not what was meant to happen."
     )
     return 0 if as_told else 1
+
+
+def _stack_options(hosts: DemoFleet) -> tuple[str, ...]:
+    paths = (word for stack in hosts.stacks for word in ("--compose-path", stack))
+    return (*paths, "--compose-health-timeout", "15s")
 
 
 class Cli:

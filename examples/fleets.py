@@ -2,9 +2,11 @@
 
 import base64
 import os
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from tests.fleet import Fleet, Host, HostSpec, missing_requirements
@@ -17,6 +19,18 @@ PACKAGES = {
     REBOOTING: ("tb-simple", "tb-kernel"),
     "web4": ("tb-simple", "tb-held"),
 }
+FEDORA = {"db1": ("tb-simple", "tb-secure"), "db2": ("tb-simple", "linux-firmware")}
+"""Hosts with dnf; the second one will want a reboot."""
+APPS = "apps1"
+SHOP, BLOG = "/opt/stacks/shop", "/opt/stacks/blog"
+"""Its compose projects: a newer image waits for each, and the second one's never gets healthy."""
+STACK = """\
+services:
+  web:
+    image: {image}
+    init: true
+    restart: unless-stopped
+"""
 
 
 class DemoHost(Protocol):
@@ -50,7 +64,13 @@ class DemoFleet:
     """A private key that all of them accept, in base64."""
     failing: str = FAILING
     failing_package: str = "tb-failing"
-    rebooting: str = REBOOTING
+    rebooting: tuple[str, ...] = (REBOOTING,)
+    apps: str = ""
+    """The host with compose projects; empty: none."""
+    stacks: tuple[str, ...] = ()
+    """Their folders. Of the last one, the newer image will not get healthy."""
+    served: Callable[[str], str] = lambda _: ""
+    """What the project in a folder serves."""
 
 
 class RealHost:
@@ -69,17 +89,21 @@ class RealHost:
 
     def version_of(self, package: str) -> str:
         """See DemoHost."""
+        if self._host.family == "dnf":
+            return self._host.output(f"rpm -q --qf '%{{VERSION}}-%{{RELEASE}}' {package}")
         return self._host.output(f"dpkg-query -W -f '${{Version}}' {package}")
 
     def package_state(self, package: str) -> str:
         """See DemoHost."""
+        if self._host.family == "dnf":
+            return "not installed"
         said = self._host.run(f"dpkg-query -W -f '${{db:Status-Status}}' {package}")
         return said.stdout.strip() or "not installed"
 
 
 @contextmanager
 def fleet() -> Iterator[DemoFleet]:
-    """Four hosts in their first versions, with newer ones in their archive."""
+    """Hosts in their first versions, with newer ones in their archives."""
     wanted = os.environ.get("FLEET") != "simulated"
     missing = missing_requirements() if wanted else ["FLEET=simulated was asked for"]
     if missing:
@@ -94,13 +118,42 @@ def _real() -> Iterator[DemoFleet]:
         HostSpec(name=name, packages=packages, failing_ok=False)
         for name, packages in PACKAGES.items()
     ]
+    specs += [
+        HostSpec(name=name, packages=packages, family="dnf") for name, packages in FEDORA.items()
+    ]
+    specs.append(HostSpec(name=APPS, packages=("tb-simple",), docker=True))
     with Fleet(specs) as real:
+        _bring_up_stacks(real)
         key = base64.b64encode(real.private_key.read_bytes()).decode()
-        yield DemoFleet("real Debian", [RealHost(host) for host in real.hosts], key)
+        yield DemoFleet(
+            kind="real",
+            hosts=[RealHost(host) for host in real.hosts],
+            login_key=key,
+            rebooting=(REBOOTING, "db2"),
+            apps=APPS,
+            stacks=(SHOP, BLOG),
+            served=partial(_served, real[APPS]),
+        )
+
+
+def _served(host: Host, stack: str) -> str:
+    folder = shlex.quote(stack)
+    return host.output(f"cd {folder} && docker compose exec -T web busybox cat /www/index.html")
+
+
+def _bring_up_stacks(real: Fleet) -> None:
+    """Two compose projects that run their first images, with newer ones in the registry."""
+    host = real[APPS]
+    for stack in (SHOP, BLOG):
+        name = stack.rpartition("/")[2]
+        real.registry.push(name, text=f"{name} one")
+        host.write_stack(stack, STACK.format(image=f"{real.registry.address}/{name}:1"))
+        host.compose_up(stack)
+        real.registry.push(name, text=f"{name} two", healthy=stack != BLOG)
 
 
 def _simulated() -> Iterator[DemoFleet]:
     with SimulatedFleet(PACKAGES) as simulated:
         hosts: list[SimulatedHost] = simulated.hosts
         key = base64.b64encode(simulated.private_key).decode()
-        yield DemoFleet("simulated", hosts, key)
+        yield DemoFleet(kind="simulated", hosts=hosts, login_key=key)
