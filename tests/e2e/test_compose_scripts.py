@@ -274,6 +274,20 @@ def test_a_registry_that_is_down_leaves_the_project_as_it_is(fleet, host):
     assert containers(host) == before
 
 
+def test_what_ran_runs_again_where_pulling_fails_and_a_container_is_gone(fleet, host):
+    script = script_for(host, APP)
+    fleet.registry.push("app", text="two")
+    host.compose_run(APP, "pull -q")
+    host.run("docker rm -f $(docker ps -q)", check=True)
+    fleet.registry.stop()
+    (change,), status = run(host, script)
+    assert status == 1
+    assert change.outcome is ProjectOutcome.FAILED
+    assert change.problem.startswith("the images cannot be pulled")
+    assert change.services[0].before == change.services[0].after
+    assert served(host) == "one"
+
+
 def test_half_a_pull_leaves_no_moved_tag(fleet, host):
     fleet.registry.push("second", text="second")
     second = f"  second:\n    init: true\n    image: {fleet.registry.address}/second:1\n"

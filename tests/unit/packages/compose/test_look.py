@@ -133,6 +133,22 @@ def test_names_that_yaml_quotes_are_understood() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("words", "version"),
+    [
+        ("1.29.2", ComposeVersion.V1),
+        ("v2.40.3", ComposeVersion.V2),
+        ("2.26.1-4", ComposeVersion.V2),
+        ("10.0.0", ComposeVersion.V2),
+        ("dev", ComposeVersion.V2),
+    ],
+)
+def test_the_version_is_known_by_its_words(words: str, version: ComposeVersion) -> None:
+    parts = dict(parse_parts(recorded("v2/look"), expected=()))
+    parts["compose"] = Part(0, words, "")
+    assert parse_look(parts).projects[0].version is version
+
+
 def test_a_project_without_services_has_none() -> None:
     (project,) = with_config("").projects
     assert (project.problem, project.services) == ("", ())

@@ -1,4 +1,4 @@
-"""How the scripts find docker compose, what they run in a project's folder, and how they name it."""
+"""How the scripts find docker compose, name a project's folder, and say what went wrong."""
 
 import shlex
 from urllib.parse import quote, unquote
@@ -55,3 +55,9 @@ def compose_missing(version: ComposeVersion) -> str:
     """What is lacking, in words."""
     commands = " nor ".join(f"`{command}`" for command in _CANDIDATES[version])
     return f"{'neither ' if version is ComposeVersion.AUTO else 'no '}{commands} is there"
+
+
+def reason(stderr: str) -> str:
+    """The last lines of an error output as one line, without warnings and repetitions."""
+    lines = dict.fromkeys(line.strip() for line in stderr.split("\n") if line.strip())
+    return " ".join([line for line in lines if "level=warning" not in line][-4:])[:500]

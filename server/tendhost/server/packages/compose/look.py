@@ -5,11 +5,10 @@ environment, which may hold secrets. `docker compose config` prints YAML that is
 spaces a level, in both versions, which makes the lines wanted known by their shape.
 """
 
-import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tendhost.server.domain.compose import (
     ComposeProject,
@@ -24,19 +23,17 @@ from tendhost.server.packages.compose.commands import (
     decoded,
     encoded,
     find_compose,
+    reason,
+)
+from tendhost.server.packages.compose.listing import (
+    LISTING,
+    Found,
+    Images,
+    parse_containers,
+    parse_images,
 )
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.script import Part
-
-# By the names of docker's own structures: its second try, by those of the JSON, fails where a value
-# is missing, as Health mostly is.
-_LABEL = '{{json (index .Config.Labels "com.docker.compose.%s")}}'
-_CONTAINER = (
-    "[{{json .ID}},{{json .Name}},{{json .Config.Image}},{{json .Image}},{{json .State.Status}},"
-    '{{if .State.Health}}{{json .State.Health.Status}}{{else}}""{{end}},'
-    f"{_LABEL % 'service'},{_LABEL % 'oneoff'}]"
-)
-_IMAGE = "[{{json .ID}},{{json .RepoTags}},{{json .RepoDigests}},{{json .Size}}]"
 
 _PROJECT = (
     COMPOSE_FILE
@@ -53,31 +50,17 @@ echo .
 """
 )
 
-_LOOK = (
-    r"""
-as_docker() { if [ "$privileged" = 0 ]; then as_root "$@"; else "$@"; fi; }
-containers() {
-  all=$(as_docker docker ps -a --no-trunc --format '{{.ID}} {{.Status}}') || return
-  printf '%s\n.\n' "$all"
-  ids=$(printf '%s\n' "$all" | cut -d ' ' -f 1)
-  [ -z "$ids" ] || as_docker docker container inspect --format '@container@' $ids
-}
-images() {
-  ids=$(as_docker docker images -q --no-trunc) || return
-  ids=$(printf '%s\n' "$ids" | sort -u)
-  [ -z "$ids" ] || as_docker docker image inspect --format '@image@' $ids
-}
+_LOOK = rf"""
+as_docker() {{ if [ "$privileged" = 0 ]; then as_root "$@"; else "$@"; fi; }}
+{LISTING}
 if command -v docker >/dev/null; then
-  part docker as_docker docker version --format '{{.Server.Version}}'
+  part docker as_docker docker version --format '{{{{.Server.Version}}}}'
   if [ "$rc" = 0 ]; then
     part containers containers
     part images images
   fi
 fi
 """.strip()
-    .replace("@container@", _CONTAINER)
-    .replace("@image@", _IMAGE)
-)
 
 
 def look_lines(paths: Sequence[str], *, version: ComposeVersion = ComposeVersion.AUTO) -> str:
@@ -113,32 +96,15 @@ class ComposeLook:
     projects: tuple[ComposeProject, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A container with what places it in a project."""
-
-    container: Container
-    service: str
-    oneoff: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Images:
-    """Images by their ids and by their names."""
-
-    by_id: Mapping[str, Image] = field(default_factory=dict)
-    by_name: Mapping[str, str] = field(default_factory=dict)
-
-
 def parse_look(parts: Mapping[str, Part]) -> ComposeLook:
     """Understand the parts of `look_lines`. Raises ParseFailed."""
     docker = parts.get("docker")
     if docker is None or docker.status != 0:
         problem = reason(docker.stderr) if docker else ""
         lack = problem or "there is no docker on this host"
-        return ComposeLook(problem=problem, projects=tuple(_projects(parts, {}, _Images(), lack)))
+        return ComposeLook(problem=problem, projects=tuple(_projects(parts, {}, Images(), lack)))
     problem = ""
-    found: dict[str, _Found] = {}
+    found: dict[str, Found] = {}
     images: tuple[Image, ...] = ()
     for name in ("containers", "images"):
         if name not in parts:
@@ -148,24 +114,20 @@ def parse_look(parts: Mapping[str, Part]) -> ComposeLook:
         if part.status != 0 and "No such" not in part.stderr:
             problem = reason(part.stderr) or f"docker ended with status {part.status}"
         elif name == "containers":
-            found = _containers(part.stdout)
+            found = parse_containers(part.stdout)
         else:
-            images = tuple(_images(part.stdout))
+            images = tuple(parse_images(part.stdout))
     named = {name: image.id for image in images for name in (*image.tags, *image.digests)}
-    known = _Images({image.id: image for image in images}, named)
+    known = Images({image.id: image for image in images}, named)
     return ComposeLook(
         docker=docker.stdout.strip(),
         problem=problem,
-        containers=tuple(sorted((one.container for one in found.values()), key=_name)),
+        containers=tuple(
+            sorted((one.container for one in found.values()), key=lambda one: one.name)
+        ),
         images=images,
         projects=tuple(_projects(parts, found, known, problem)),
     )
-
-
-def reason(stderr: str) -> str:
-    """The last lines of an error output as one line, without warnings and repetitions."""
-    lines = dict.fromkeys(line.strip() for line in stderr.split("\n") if line.strip())
-    return " ".join([line for line in lines if "level=warning" not in line][-4:])[:500]
 
 
 def familiar(reference: str) -> str:
@@ -181,58 +143,6 @@ def familiar(reference: str) -> str:
     return reference if tagged else f"{reference}:latest"
 
 
-def _containers(text: str) -> dict[str, _Found]:
-    listed, dot, inspected = text.partition("\n.")
-    if not dot:
-        raise ParseFailed(part="containers", line=text)
-    statuses = dict(line.split(" ", 1) for line in listed.split("\n") if " " in line)
-    found = {}
-    for row in _rows("containers", inspected, (str, str, str, str, str, str, str, str)):
-        id_, name, image, image_id, state, health, service, oneoff = row
-        container = Container(
-            id=id_,
-            name=name.removeprefix("/"),
-            image=image,
-            image_id=image_id,
-            state=state,
-            status=statuses.get(id_, ""),
-            # A container that has ended keeps what was found last.
-            health=health if state == "running" and health != "none" else "",
-        )
-        found[id_] = _Found(container, service, oneoff == "True")
-    return found
-
-
-def _images(text: str) -> Iterator[Image]:
-    for id_, tags, digests, size in _rows("images", text, (str, list, list, int)):
-        yield Image(
-            id=id_,
-            tags=tuple(sorted(tags)),
-            digests=tuple(sorted(digests)),
-            size_bytes=size,
-        )
-
-
-def _rows(part: str, text: str, kinds: tuple[type, ...]) -> Iterator[list]:  # type: ignore[type-arg]
-    """The lines, each a JSON list of values of these kinds."""
-    for line in text.split("\n"):
-        if not line:
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ParseFailed(part=part, line=line) from error
-        if not isinstance(row, list) or len(row) != len(kinds):
-            raise ParseFailed(part=part, line=line)
-        # Go prints an empty list as null.
-        row = [kind() if value is None else value for kind, value in zip(kinds, row, strict=True)]
-        for kind, value in zip(kinds, row, strict=True):
-            texts = value if kind is list else []
-            if type(value) is not kind or not all(isinstance(one, str) for one in texts):
-                raise ParseFailed(part=part, line=line)
-        yield row
-
-
 _SERVICE = re.compile(r"  ([A-Za-z0-9._-]+):\Z")
 _IMAGE_LINE = re.compile(r"    image: ([^\s\x00-\x1f]+)\Z")
 _QUOTED = re.compile(r"(?P<indent> +(?:image: )?)(?P<quote>['\"])(?P<text>[^'\"\\]*)(?P=quote)")
@@ -240,7 +150,7 @@ _ID = re.compile(r"[0-9a-f]{64}\Z")
 
 
 def _projects(
-    parts: Mapping[str, Part], found: Mapping[str, _Found], images: _Images, lack: str
+    parts: Mapping[str, Part], found: Mapping[str, Found], images: Images, lack: str
 ) -> Iterator[ComposeProject]:
     if "compose_paths" not in parts:
         return
@@ -262,11 +172,11 @@ def _projects(
 
 
 def _version(part: Part) -> ComposeVersion:
-    text = part.stdout.strip().removeprefix("v")
-    major = text.partition(".")[0]
-    if part.status != 0 or not (major.isascii() and major.isdigit()):
-        raise ParseFailed(part="compose", line=part.stdout or part.words)
-    return ComposeVersion.V1 if major in ("0", "1") else ComposeVersion.V2
+    if part.status != 0:
+        raise ParseFailed(part="compose", line=part.words)
+    # Builds of one's own have other words for a version; they are of those that are still made.
+    old = part.stdout.strip().removeprefix("v").startswith(("0.", "1."))
+    return ComposeVersion.V1 if old else ComposeVersion.V2
 
 
 def _project(
@@ -274,8 +184,8 @@ def _project(
     version: ComposeVersion,
     name: str,
     part: Part,
-    found: Mapping[str, _Found],
-    images: _Images,
+    found: Mapping[str, Found],
+    images: Images,
 ) -> ComposeProject:
     if part.status != 0:
         problem = reason(part.stderr) or f"docker compose ended with status {part.status}"
@@ -314,7 +224,7 @@ def _references(part: str, config: str) -> dict[str, str]:
 
 
 def _service(
-    name: str, reference: str, containers: list[Container], images: _Images
+    name: str, reference: str, containers: list[Container], images: Images
 ) -> ComposeService:
     running = next((one for one in containers if one.state == "running"), None)
     told = min(containers, key=_how_well, default=None)
@@ -331,10 +241,6 @@ def _service(
         health=told.health if told else "",
         container=told.name if told else "",
     )
-
-
-def _name(container: Container) -> str:
-    return container.name
 
 
 def _how_well(container: Container) -> int:

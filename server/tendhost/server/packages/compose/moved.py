@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tendhost.server.domain.compose import ComposeProject
-from tendhost.server.packages.compose.look import reason
+from tendhost.server.packages.compose.commands import reason
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.native import FACTS
 from tendhost.server.packages.script import Part, framed_script, parse_parts

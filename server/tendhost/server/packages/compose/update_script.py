@@ -10,8 +10,8 @@ cut off anywhere, it finds what is still to be done. One project after the other
 5. If it is not in time, each moved reference is made to name its former image once more; `up`, wait.
 
 A service that did not run before is not waited for: a task that ends, or one that was stopped on
-purpose. A project of which nothing ran is not brought up. What `docker compose build` makes is left
-as it is, and nothing is ever pulled, built or removed by `up`.
+purpose. A project of which nothing ran is not brought up. `up` builds nothing, removes no container
+of a service that the files no longer name, and pulls nothing where it can be told not to.
 """
 
 SCRIPT = r"""
@@ -118,14 +118,17 @@ EOS
   [ "$other" ]
 }
 
-# What became of the services that ran: `same` image for each, or `gone`, one that does not run.
+# What became of the services that ran: any `changed` its image, any `gone`.
 compare() {
-  look; same=1; gone=
+  look; changed=; gone=
   while read -r service kind reference before local; do
     [ "$before" != - ] || continue
     service_is "$service"
-    [ "$image" = "$before" ] || same=
-    [ "$image" != - ] || gone=1
+    case $image in
+      "$before") ;;
+      -) gone=1 ;;
+      *) changed=1 ;;
+    esac
   done <<EOS
 $services
 EOS
@@ -156,23 +159,28 @@ EOS
   case $1 in unchanged | updated) exit 0 ;; *) exit 1 ;; esac
 }
 
-undo() {
-  because=$1
-  differs || finish failed "$because"
+restore() {
   step put_back "putting the former images back: $because"
   tags_back || finish failed "$because; and the former images cannot be put back: $why"
   up put_back 'bringing the former images up' ||
     finish failed "$because; with the former images: $why"
   await put_back 'waiting for the former images' ||
     finish failed "$because; the former images are back, and $why"
+}
+
+undo() {
+  because=$1
+  differs || finish failed "$because"
+  restore
   finish put_back "$because"
 }
 
 pull_failed() {
   because="the images cannot be pulled: $why"
   compare
-  # Where containers have changed, this is the rest of an update that had pulled and was cut off.
-  [ "$same" ] || return 0
+  # Only an update that had pulled, and was cut off, can have changed a container: this is its rest.
+  [ -z "$changed" ] || return 0
+  [ -z "$gone" ] || restore
   tags_back || because="$because; and what was pulled keeps its name: $why"
   finish failed "$because"
 }
