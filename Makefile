@@ -50,6 +50,10 @@ types: dev ## check the types (mypy --strict)
 test: dev fleet-packages ## run every test; FLEET=simulated does without real hosts
 	$(PY) -m pytest $(PYTEST_ARGS)
 
+.PHONY: test-long
+test-long: dev fleet-packages ## run the tests that take many minutes, in further circumstances
+	$(PY) -m pytest -m long
+
 .PHONY: demo
 demo: dev fleet-packages ## watch tendhost patch a fleet of its own; FLEET=simulated needs no root
 	$(PY) -m examples.demo

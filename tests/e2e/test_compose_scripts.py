@@ -33,7 +33,7 @@ def fleet() -> Iterator[Fleet]:
         yield fleet
 
 
-@pytest.fixture(params=["v2", "v1"])
+@pytest.fixture(params=["v2", pytest.param("v1", marks=pytest.mark.long)])
 def host(fleet: Fleet, request: pytest.FixtureRequest) -> Iterator[Host]:
     """A host with one healthy project, APP, of one service, "web", which serves "one"."""
     host = fleet[request.param]

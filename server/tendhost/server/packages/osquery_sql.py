@@ -42,7 +42,7 @@ class SqlRefused(PackageError):
 # https://www.sqlite.org/lang_keywords.html has the four ways to quote a name; a string in single
 # quotes is one as well where only a name can stand. A comment without an end runs to the end.
 _TOKEN = re.compile(
-    r"""(?P<space>\s+|--[^\n]*|/\*.*?(?:\*/|\Z))
+    r"""(?P<space>(?:\s+|--[^\n]*|/\*.*?(?:\*/|\Z))+)
     |(?P<string>'(?:[^']|'')*')
     |(?P<name>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\])
     |(?P<word>[^\W\d][\w$]*)
