@@ -22,14 +22,14 @@ several() { rpm -q --whatprovides 'multiversion(kernel)' --qf '%{NAME}\n' | sort
 # the first column.
 WHOLE_UPDATE = r"""
 whole_update() {
-  if grep -qs '^ID="*opensuse-tumbleweed"*$' /etc/os-release; then echo dist-upgrade; return; fi
-  echo update
+  if grep -qs '^ID="*opensuse-tumbleweed"*$' /etc/os-release; then echo dist-upgrade "$@"; return; fi
+  echo update "$@" --
   env LC_ALL=C zypper --non-interactive --no-refresh list-updates --all 2>/dev/null |
     awk -F'|' '$1 ~ /^v *$/ && NF == 6 { print $3 }'
 }
 """.strip()
-"""The shell function `whole_update` prints the command that may also remove packages, and what it is to
-upgrade."""
+"""The shell function `whole_update` prints the command that may also remove packages, its options, and
+what it is to upgrade."""
 
 # Root's zypper ends with 7 (failures.LOCKED) while another one runs, even where it only lists.
 FUNCTIONS = (
@@ -101,8 +101,8 @@ def upgrade_words(transaction: Transaction, *, dry_run: bool = False) -> str:
     if transaction.allow_removals:
         options.append("--force-resolution")
     if transaction.packages is None:
-        update = ("$(whole_update)",) if transaction.allow_removals else ("update",)
-        return " ".join((*update, *options))
+        words = shlex.join(options)
+        return f"$(whole_update {words})" if transaction.allow_removals else f"update {words}"
     # What would be newly installed follows from those that need it.
     named = [p for p in transaction.packages if p.from_version]
     words = [f"{p.name}={p.to_version}" if transaction.exact else p.name for p in named]
