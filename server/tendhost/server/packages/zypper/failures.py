@@ -57,7 +57,8 @@ _SIGNS = (
         _sign("[Ss]ignature verification failed|Package is not signed|is signed with an unknown key"
               "|Signatures public key is not available"),
     ),
-    (FailureKind.KILLED, _sign("was killed by signal|Command was aborted")),
+    # A zypper that is told to end says no more than that what it was at failed.
+    (FailureKind.KILLED, _sign(r"was killed by signal|^\( *\d+/\d+\) .*error\]\s*\Z")),
     (
         FailureKind.HASH_MISMATCH,
         _sign("wrong checksum|[Dd]igest verification failed|has a wrong digest|checksum mismatch"
@@ -66,11 +67,16 @@ _SIGNS = (
     (
         FailureKind.FETCH_FAILED,
         _sign(r"Download \(curl\) error|Valid metadata not found|Problem retrieving|not found on medium"
-              "|Skipping repository|Failed to provide Package|Can't provide"),
+              "|Skipping repository|Failed to provide Package|Can't provide"
+              "|Specified path '.*' is not a directory"),
     ),
     (FailureKind.UNMET_DEPENDENCIES, _sign(r"^Problem: |nothing provides|conflicting requests")),
 )  # fmt: skip
-_ERROR = re.compile(r"^(?:error: |Error: |No provider of |The flag )(.*)$", re.MULTILINE)
+# The last alternative: what zypper asked a question about, to which there was nobody to answer.
+_ERROR = re.compile(
+    r"^(?:error: |Error: |No provider of |The flag ).*$|^.+$(?=\n+Abort, retry, ignore\?)",
+    re.MULTILINE,
+)
 _TAG = re.compile(r"</?[a-z?][^<>]{0,2000}>")
 
 
@@ -98,6 +104,8 @@ def diagnose(exit_status: int, output: str) -> Failure | None:
         return failure
     if exit_status in _DONE:
         return None
+    if exit_status == NO_REPOSITORIES:
+        return Failure(kind=FailureKind.OTHER, reason="no repositories are defined")
     if exit_status == _ON_SIGNAL:
         return Failure(kind=FailureKind.KILLED, reason="zypper was told by a signal to end")
     packages = tuple(dict.fromkeys(_FAILED.findall(output)))

@@ -101,7 +101,8 @@ class Zypper:
         try:
             installed = parse_rpms(parts["installed"])
         except PackageDatabaseBroken as error:
-            return PackageReport(problems=(*problems, error))
+            others = (p for p in problems if not isinstance(p, PackageDatabaseBroken))
+            return PackageReport(problems=(*others, error))
         pending, refused = _pending(parts, installed, at)
         if refused is not None and not any(isinstance(p, type(refused)) for p in problems):
             problems.append(refused)
@@ -288,14 +289,13 @@ def _pending(
         skipped = _not_refreshed(parts[name], problem)
     updates = parse_updates(parts["updates"].stdout, part="updates")
     everything = parse_updates(parts["everything"].stdout, part="everything")
-    if not updates:
-        words = said(parts["updates"].stdout)
-        if "No repositories defined" in words or skipped:
-            command = "zypper list-updates"
-            none = PackageCommandFailed(
-                command=command, exit_status=NO_REPOSITORIES, words="no repositories are defined"
-            )
-            return Pending(), skipped or none
+    if not updates and (skipped or "No repositories defined" in parts["updates"].stdout):
+        none = PackageCommandFailed(
+            command="zypper list-updates",
+            exit_status=NO_REPOSITORIES,
+            words="no repositories are defined",
+        )
+        return Pending(), skipped or none
     advised = parts["patches"].status == 0 and "advised" in parts
     fixes = parts.get("fixes")
     told = advised and (fixes is None or fixes.status == 0)
