@@ -1,0 +1,103 @@
+"""What recorded dry runs of zypper say a transaction would do."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tendhost.server.packages.errors import ParseFailed, PartMissing
+from tendhost.server.packages.failures import FailureKind
+from tendhost.server.packages.package_manager import Plan
+from tests.unit.packages.zypper.recordings import PLANS, ZYPPER
+
+RECORDED = {path.stem: path.read_bytes() for path in sorted(PLANS.glob("plan*.out"))}
+
+
+def plan(name: str) -> Plan:
+    return ZYPPER.parse_plan(RECORDED[name])
+
+
+def names(planned: Plan) -> set[str]:
+    return {change.name for change in planned.changes}
+
+
+def test_a_plan_lists_changes_and_sizes():
+    planned = plan("plan")
+    assert planned.failure is None
+    assert len(planned.changes) == 10
+    changes = {c.name: (c.from_version, c.to_version) for c in planned.changes}
+    assert changes["tb-simple"] == ("1.0-1", "2.0-1")
+    assert changes["tb-extra"] == ("", "2.0-1")
+    assert changes["kernel-default"] == ("6.4.0-150600.21.2", "6.4.0-150600.23.7.3")
+    assert not {"tb-held", "tb-kept"} & names(planned)
+    assert planned.removed == ()
+    assert planned.download_bytes == 62562
+    assert planned.disk_bytes == 2
+
+
+@pytest.mark.parametrize("name", ["plan-named", "plan-exact"])
+def test_a_named_plan_takes_what_is_named_and_what_that_needs(name):
+    assert names(plan(name)) == {"tb-secure", "tb-newdep", "tb-extra"}
+
+
+def test_what_was_fetched_is_not_downloaded_again():
+    assert plan("plan-fetched").download_bytes == 0
+    assert len(plan("plan-fetched").changes) == 10
+
+
+def test_allowed_removals_are_planned():
+    planned = plan("plan-removals")
+    assert planned.removed == (("tb-olddep", "1.0-1"),)
+    assert "tb-kept" in names(planned)
+    assert "tb-held" not in names(planned)
+
+
+@pytest.mark.parametrize("name", ["plan-nothing", "plan-after"])
+def test_nothing_to_do_is_no_failure(name):
+    assert plan(name) == Plan(download_bytes=0, disk_bytes=0)
+
+
+def test_what_nobody_needs_any_more_is_planned_to_go():
+    assert plan("plan-unneeded").removed == (("tb-extra", "2.0-1"),)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("plan-kept", FailureKind.UNMET_DEPENDENCIES, "tb-kept-2.0-1.noarch conflicts with"),
+        ("plan-held", FailureKind.UNMET_DEPENDENCIES, "conflicting requests"),
+        ("plan-gone", FailureKind.OTHER, "No provider of 'tb-simple=9.9-1' found."),
+        ("plan-locked", FailureKind.LOCK_HELD, "(zypper) holds zypp's lock"),
+        ("plan-broken", FailureKind.DATABASE_UNREADABLE, "cannot open Packages"),
+        ("plan-unprivileged", FailureKind.NOT_PRIVILEGED, "Root privileges are required"),
+    ],
+)
+def test_why_nothing_could_be_planned(name, kind, words):
+    failure = plan(name).failure
+    assert failure is not None
+    assert failure.kind is kind
+    assert words in failure.reason
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_truncated_plan_is_missing_a_part(name):
+    output = RECORDED[name]
+    for share in range(20):
+        with pytest.raises(PartMissing):
+            ZYPPER.parse_plan(output[: len(output) * share // 20])
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    name=st.sampled_from(sorted(RECORDED)),
+    at=st.floats(0, 1),
+    lost=st.integers(0, 40),
+    noise=st.one_of(st.binary(max_size=20), st.text(max_size=20).map(str.encode)),
+)
+def test_a_damaged_plan_is_understood_or_refused(name, at, lost, noise):
+    output = RECORDED[name]
+    start = int(at * len(output))
+    try:
+        planned = ZYPPER.parse_plan(output[:start] + noise + output[start + lost :])
+    except ParseFailed:
+        return
+    assert all(change.name and change.to_version for change in planned.changes)
