@@ -328,7 +328,11 @@ async def test_lock_that_is_never_let_go_of_names_its_holder_and_is_not_the_host
             "has 0 KiB free",
         ),
         ("echo 'deb nonsense' >/etc/apt/sources.list.d/bad.list", "PACKAGE_ERROR", "bad.list"),
-        ("mv /usr/bin/apt-get /usr/bin/apt-gone", "PACKAGE_MANAGER_MISSING", "apt-get"),
+        (
+            "mv /usr/bin/apt-get /usr/bin/apt-gone",
+            "PACKAGE_MANAGER_MISSING",
+            "no package manager that tendhost knows",
+        ),
     ],
     ids=["full disk", "broken sources list", "no apt"],
 )
