@@ -101,8 +101,8 @@ def upgrade_words(transaction: Transaction, *, dry_run: bool = False) -> str:
     if transaction.allow_removals:
         options.append("--force-resolution")
     if transaction.packages is None:
-        words = shlex.join(options)
-        return f"$(whole_update {words})" if transaction.allow_removals else f"update {words}"
+        chosen = shlex.join(options)
+        return f"$(whole_update {chosen})" if transaction.allow_removals else f"update {chosen}"
     # What would be newly installed follows from those that need it.
     named = [p for p in transaction.packages if p.from_version]
     words = [f"{p.name}={p.to_version}" if transaction.exact else p.name for p in named]
