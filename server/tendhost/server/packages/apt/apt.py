@@ -15,7 +15,7 @@ from tendhost.server.packages.apt.dpkg import (
     parse_installed,
     parse_interrupted,
 )
-from tendhost.server.packages.apt.failures import diagnose, lock_holder
+from tendhost.server.packages.apt.failures import READ_ONLY, diagnose, lock_holder
 from tendhost.server.packages.apt.listing import (
     parse_policy,
     parse_simulation,
@@ -67,7 +67,8 @@ class Apt:
     def query_lines(self, *, refresh: bool, lock_timeout: timedelta) -> str:
         """See PackageManager; `lock_timeout` bounds the wait for apt's lists."""
         update = (
-            f'[ "$privileged" != 0 ] || part refresh patiently {_seconds(lock_timeout)} {_UPDATE}'
+            f'[ "$privileged" != 0 ] || part refresh patiently {_seconds(lock_timeout)} {_UPDATE}\n'
+            '{ [ "$privileged" = 0 ] && [ "$rc" = 0 ]; } || part sources apt-cache policy'
             if refresh
             else ":"
         )
@@ -226,6 +227,9 @@ def _refresh_problems(part: Part) -> list[PackageError]:
     problem = apt_problem(_UPDATE, part.status, part.stderr)
     if isinstance(problem, LockHeld | DiskFull | PackageDatabaseBroken):
         return [problem]
+    if READ_ONLY in part.stderr:
+        # apt takes what it cannot write for what an archive does not have.
+        return [problem]
     sources = tuple(dict.fromkeys(address for address, _ in failed))
     words = failed[0][1] if failed else diagnose(part.status, part.stderr).reason
     if distrust := _DISTRUST.search(part.stderr):
@@ -245,6 +249,10 @@ def _unreadable(part: Part) -> PackageDatabaseBroken | None:
     return PackageDatabaseBroken(words=words, repairable=False)
 
 
+#  500 http://deb.example.org/debian bookworm/main amd64 Packages
+_LIST = re.compile(r"^ *-?\d+ \S.* Packages$", re.MULTILINE)
+
+
 def _pending(
     parts: Mapping[str, Part], installed: InstalledPackages, at: datetime
 ) -> tuple[Pending, PackageError | None]:
@@ -252,6 +260,9 @@ def _pending(
     if part.status != 0:
         output = f"{part.stdout}\n{part.stderr}"
         return Pending(), apt_problem("apt-get -s upgrade", part.status, output)
+    if "sources" in parts and not _LIST.search(parts["sources"].stdout):
+        # Without any list apt knows of no newer version, which does not say that there is none.
+        return Pending(), None
     simulation = parse_simulation(part.stdout, part="simulation")
     policies = parse_policy(parts["policy"].stdout) if "policy" in parts else {}
     packages = pending_packages(simulation, policies, installed.held)

@@ -46,6 +46,8 @@ def _sign(words: str) -> re.Pattern[str]:
     return re.compile(rf"^.*(?:{words}).*$", re.MULTILINE)
 
 
+READ_ONLY = "(30: Read-only file system)"
+"""What apt says of each file that it cannot write there."""
 # In the order of precedence: the cause before what follows from it.
 _SIGNS = (
     (
@@ -58,6 +60,7 @@ _SIGNS = (
         FailureKind.REINSTALL_IMPOSSIBLE,
         _sign("needs to be reinstalled, but I can't find an archive"),
     ),
+    (FailureKind.OTHER, _sign(re.escape(READ_ONLY))),
     (FailureKind.DISK_FULL, _sign("No space left on device|don't have enough free space")),
     (
         FailureKind.KILLED,
@@ -142,4 +145,4 @@ def package_name(argument: str) -> str:
 
 
 def _words(text: str) -> str:
-    return " ".join(text.removeprefix("E: ").split())[:500]
+    return " ".join(text.removeprefix("E: ").removeprefix("W: ").split())[:500]
