@@ -172,6 +172,25 @@ async def test_boot_without_room_for_a_pending_kernel_stops_the_update_before_it
     assert [change.name for change in done.update.packages] == ["tb-simple"]
 
 
+async def test_boot_without_room_is_told_of_by_apt_hosts_too(own_archive, tmp_path):
+    fleet, archive = own_archive
+    host = fleet["web1"]
+    archive.publish(archive.release())
+    host.run(SMALL_BOOT, check=True)
+    before = state_of(host)
+    async with daemon(tmp_path / "state", key=fleet.private_key) as server:
+        await registered(server, fleet)
+        refused = await server.update("web1")
+        assert refused.problem.reason == "DISK_FULL", refused
+        assert "/boot has" in refused.problem.message
+        assert last_step(refused) == "list"
+        assert state_of(host) == before
+        host.run("umount /boot", check=True)
+        done = await server.update("web1")
+    assert done.status == SUCCEEDED, done
+    assert {change.name for change in done.update.packages} == {"tb-simple", archive.package}
+
+
 # --- archives that are not to be trusted ----------------------------------------------------------
 
 

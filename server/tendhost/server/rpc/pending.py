@@ -66,9 +66,14 @@ def _place(request: pb.ListPendingUpdatesRequest) -> tuple[Any, ...] | None:
     if not text:
         return None
     try:
-        return tuple(json.loads(text))
-    except ValueError:
+        place = json.loads(text)
+    except (ValueError, RecursionError):
         raise PageTokenInvalid from None
+    match place:
+        case [int(), int(), int(), str(), str()]:
+            return tuple(place)
+    # Tokens are no secret: somebody made this one up.
+    raise PageTokenInvalid
 
 
 def _message(entry: PendingEntry) -> pb.PendingEntry:
