@@ -6,9 +6,11 @@ import pytest
 
 from tendhost.server.domain.inventory import PendingPackage, Reboot, RebootNeed, Withheld
 from tendhost.server.packages.errors import (
+    ArchiveUntrusted,
     LockHeld,
     NoPackageManager,
     NotPrivileged,
+    PackageCommandFailed,
     PackageDatabaseBroken,
     PackageError,
     RefreshFailed,
@@ -225,6 +227,24 @@ def test_a_failed_refresh_names_its_sources(name: str, words: str) -> None:
 
 def test_a_failed_refresh_still_lists_from_the_old_lists() -> None:
     assert query("debian12/query-unreachable").pending.count == 9
+
+
+def test_without_any_list_it_is_not_known_what_is_pending() -> None:
+    result = query("debian12/query-no-lists")
+    assert isinstance(only_problem(result), ArchiveUntrusted)
+    assert (result.pending.packages, result.pending.queried_at) == ((), None)
+    assert "pending" not in result.inventory.sources
+    assert dict(result.inventory.installed)["tb-simple"] == "1.0-1"
+
+
+def test_a_read_only_disk_is_not_taken_for_an_archive_that_lacks_something() -> None:
+    result = query("debian12/query-read-only")
+    problem = only_problem(result)
+    assert isinstance(problem, PackageCommandFailed)
+    assert not problem.transient
+    assert "Read-only file system" in problem.words
+    assert not problem.words.startswith("W:")
+    assert result.pending.count == 8
 
 
 def test_a_host_without_apt_still_tells_its_system() -> None:
