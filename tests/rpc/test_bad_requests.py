@@ -16,10 +16,10 @@ from tendhost.v1.host_pb2 import (
     Policy,
     UpdateScope,
 )
-from tendhost.v1.operation_pb2 import OPERATION_STATUS_SUCCEEDED
+from tendhost.v1.operation_pb2 import OPERATION_STATUS_FAILED, OPERATION_STATUS_SUCCEEDED
 from tests.rpc.api import Api, Refusal, refusal
 from tests.unit.engine.fake_command import Command
-from tests.unit.engine.fake_host import Pending
+from tests.unit.engine.fake_host import FakeHost, Pending, Rebooting
 
 NO_STATE: Any = 99
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -261,3 +261,49 @@ async def test_osquery_of_a_host_that_does_not_answer_says_so(api: Api):
     nobody = pb.RunOsqueryRequest(name="nobody", sql="select 1")
     refused = await refusal(api.hosts.RunOsquery(nobody))
     assert refused.code is grpc.StatusCode.NOT_FOUND
+
+
+# --- the server's own machine ---------------------------------------------------------------------
+
+
+async def own_machine(api: Api, **policy: Any) -> FakeHost:
+    fake = api.world.fleet.add("local")
+    config = HostConfig(name="web1", addr="local", policy=Policy(**policy))
+    await api.hosts.RegisterHost(pb.RegisterHostRequest(config=config))
+    return fake
+
+
+async def reconfigured(api: Api, *, auto_reboot: bool) -> None:
+    config = HostConfig(policy=Policy(auto_reboot=auto_reboot))
+    request = pb.ReconfigureHostRequest(name="web1", config=config)
+    request.update_mask.paths.append("policy.auto_reboot")
+    await api.hosts.ReconfigureHost(request)
+
+
+@pytest.mark.parametrize("policy", [{}, {"auto_reboot": False}], ids=["unset", "no"])
+async def test_own_machine_is_not_rebooted_unless_its_policy_names_it(
+    api: Api, policy: dict[str, bool]
+):
+    fake = await own_machine(api, **policy)
+    fake.pending = {"web": Pending(wants_reboot=True)}
+    refused = await refusal(api.hosts.RebootHost(pb.RebootHostRequest(name="web1")))
+    assert refused.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert refused.reason == "REBOOT_NOT_ALLOWED"
+    queued = await refusal(api.hosts.RebootHost(pb.RebootHostRequest(name="web1", queue=True)))
+    assert queued.reason == "REBOOT_NOT_ALLOWED"
+    done = await api.run("StartUpdate")
+    assert (done.update.rebooted, done.update.reboot_required) == (False, True)
+    assert fake.count(Command.REBOOT) == 0
+    await reconfigured(api, auto_reboot=True)
+    assert (await api.run("RebootHost")).status == OPERATION_STATUS_SUCCEEDED
+    assert fake.count(Command.REBOOT) == 1
+
+
+async def test_own_machine_is_not_rebooted_by_a_retry_after_its_policy_names_it_no_more(api: Api):
+    fake = await own_machine(api, auto_reboot=True)
+    fake.rebooting = Rebooting.IGNORED
+    assert (await api.run("RebootHost")).status == OPERATION_STATUS_FAILED
+    await reconfigured(api, auto_reboot=False)
+    refused = await refusal(api.hosts.RetryHost(pb.RetryHostRequest(name="web1")))
+    assert refused.reason == "REBOOT_NOT_ALLOWED"
+    assert fake.count(Command.REBOOT) == 1

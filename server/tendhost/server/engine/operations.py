@@ -118,9 +118,12 @@ class Operations:
 
     @on_conflict_again
     async def start(self, work: Work, call: Call[Operation]) -> Operation:
-        """Begin `work`, or queue it. Raises HostNotFound, HostBusy, HostHasFailed, Replayed."""
+        """Begin `work`, or queue it.
+
+        Raises HostNotFound, HostBusy, HostHasFailed, RebootNotAllowed, PlanUnusable, Replayed.
+        """
         host = await self._store.host(work.host)
-        if work.kind is OperationKind.REBOOT and host.config.address == LOCAL:
+        if work.kind is OperationKind.REBOOT:
             _require_named(host)
         work = replace(work, order=await self._agreed(work))
         course = await self._begun(self.new(work, by=call.principal), host, queue=work.queue)
@@ -138,7 +141,7 @@ class Operations:
     async def retry(self, name: str, call: Call[Retried]) -> Retried:
         """Take a host out of FAILED and go on with what failed on it: see domain/resumption.
 
-        Raises HostNotFound, InvalidTransition (the host is not in FAILED), Replayed.
+        Raises HostNotFound, InvalidTransition (the host is not in FAILED), RebootNotAllowed, Replayed.
         """
         failed = await self._store.host(name)
         now = self._clock.now()
@@ -160,6 +163,8 @@ class Operations:
         operation = self.new(work, by=call.principal)
         if former is not None:
             operation = resuming(former, operation)
+        if operation.kind is OperationKind.REBOOT and operation.resume_at is None:
+            _require_named(failed)  # by now its policy may be another one
         freed = Course(operation=operation, host=failed).retried(now)
         begun = started(operation, freed.host, now)
         course = replace(begun, events=(*freed.events, *begun.events))
@@ -371,8 +376,8 @@ class Operations:
 
 
 def _require_named(host: Host) -> None:
-    """Raise RebootNotAllowed unless the policy of the server's own machine names its reboots."""
-    if not host.config.may_reboot:
+    """Raise RebootNotAllowed for the server's own machine unless its policy names its reboots."""
+    if host.config.address == LOCAL and not host.config.may_reboot:
         raise RebootNotAllowed(host=host.name)
 
 
