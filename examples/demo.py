@@ -1,4 +1,4 @@
-"""`make demo`: tendhost patches a small fleet of its own, in batches, before your eyes.
+"""`make demo`: tendhost patches a small fleet of its own, in waves, before your eyes.
 
 Seven hosts run on this machine, each in namespaces of its own with a real sshd, package manager and
 reboot: five with apt, two with dnf, and one of them has a docker with two compose projects. Without root,
@@ -53,7 +53,7 @@ def show(hosts: DemoFleet, address: str) -> int:
     say("Now all of them, three at a time.")
     rollout = json.loads(
         cli.quietly(
-            *("rollout", "start", "--tag", "all", "--batch-size", "3", "--delay", "1s"),
+            *("rollout", "start", "--tag", "all", "--waves", "1,3,rest", "--delay", "1s"),
             *("--output", "json"),
         )
     )["id"]

@@ -252,7 +252,7 @@ async def test_upgrade_that_ran_when_the_copy_was_made_is_not_run_again(make_fle
     async with daemon(state, key=fleet.private_key) as server:
         for host in fleet.hosts:
             await server.register(host.name, host.address)
-        begun = await server.rollout(batch_size=1)
+        begun = await server.rollout(waves=("1",))
         await asyncio.to_thread(first.run, IN_THE_MIDDLE, timeout=60, check=True)
         done = await tendhostd("backup", copy, "--state-dir", state)
         assert done.status == 0, done.stderr

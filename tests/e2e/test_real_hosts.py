@@ -182,7 +182,7 @@ async def test_host_that_never_returns_from_reboot_fails(make_fleet, tmp_path):
     assert status.failure.step == "reboot"
 
 
-async def test_rollout_in_batches_survives_a_bad_host_and_the_numbers_agree(make_fleet, tmp_path):
+async def test_rollout_in_waves_survives_a_bad_host_and_the_numbers_agree(make_fleet, tmp_path):
     fleet = make_fleet(
         HostSpec(name="web1", packages=("tb-simple", "tb-secure")),
         HostSpec(name="web2", packages=("tb-simple", "tb-failing"), failing_ok=False),
@@ -191,7 +191,7 @@ async def test_rollout_in_batches_survives_a_bad_host_and_the_numbers_agree(make
     )
     async with daemon(tmp_path / "state", key=fleet.private_key) as server:
         await registered(server, fleet, tags=["web"])
-        started = await server.rollout(batch_size=2, filter=rollout_pb2.RolloutFilter(tags=["web"]))
+        started = await server.rollout(waves=("2",), filter=host_pb2.HostFilter(all_tags=["web"]))
         rollout, members = await server.rollout_ended(started.id)
         states = [(await server.host(host.name)).status.state for host in fleet.hosts]
         events = await server.all_events()
@@ -199,7 +199,7 @@ async def test_rollout_in_batches_survives_a_bad_host_and_the_numbers_agree(make
     progress = rollout.progress
     assert (progress.total_hosts, progress.completed, progress.failed) == (4, 3, 1)
     assert (progress.pending, progress.in_progress, progress.skipped) == (0, 0, 0)
-    assert [members[f"web{n}"].batch for n in (1, 2, 3, 4)] == [1, 1, 2, 2]
+    assert [members[f"web{n}"].wave for n in (1, 2, 3, 4)] == [1, 1, 2, 2]
     assert members["web2"].status == rollout_pb2.ROLLOUT_HOST_STATUS_FAILED
     assert "cannot migrate database" in members["web2"].detail
     idle, failed = host_pb2.HOST_STATE_IDLE, host_pb2.HOST_STATE_FAILED

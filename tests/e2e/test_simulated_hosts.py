@@ -24,7 +24,7 @@ async def test_rollout_upgrades_reboots_and_survives_a_bad_host(tmp_path):
         async with daemon(tmp_path / "state", key=key) as server:
             for host in fleet.hosts:
                 await server.register(host.name, host.address, port=host.port, tags=["web"])
-            begun = await server.rollout(batch_size=2, delay_between_batches={"seconds": 0})
+            begun = await server.rollout(waves=("2",), delay_between_waves={"seconds": 0})
             rollout, members = await server.rollout_ended(begun.id)
             held = await server.inventory("web1")
             fleet["web2"].mend()

@@ -65,8 +65,8 @@ async def test_pages_of_a_selection_hold_the_selection_only(api: Api):
 
 async def test_operations_rollouts_and_their_hosts_are_paged_alike(api: Api):
     await fleet(api)
-    spec = RolloutSpec(batch_size=5, dry_run=True)
-    spec.delay_between_batches.SetInParent()
+    spec = RolloutSpec(waves=("5",), dry_run=True)
+    spec.delay_between_waves.SetInParent()
     rollouts = []
     for _ in range(3):
         request = rollout_service_pb2.StartRolloutRequest(spec=spec)

@@ -8,6 +8,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from tendhost.v1 import rollout_service_pb2 as pb
+from tendhost.v1.host_pb2 import HostFilter
 from tendhost.v1.rollout_pb2 import (
     ROLLOUT_HOST_STATUS_COMPLETED,
     ROLLOUT_HOST_STATUS_FAILED,
@@ -17,7 +18,6 @@ from tendhost.v1.rollout_pb2 import (
     ROLLOUT_STATUS_PAUSED,
     ROLLOUT_STATUS_RUNNING,
     Rollout,
-    RolloutFilter,
     RolloutSpec,
 )
 from tests.rpc.api import Api, refusal
@@ -33,7 +33,7 @@ async def fleet(api: Api, names: str = "abcde") -> dict[str, FakeHost]:
 
 
 async def begin(api: Api, **spec: Any) -> Rollout:
-    spec.setdefault("delay_between_batches", Duration())
+    spec.setdefault("delay_between_waves", Duration())
     request = pb.StartRolloutRequest(spec=RolloutSpec(**spec))
     rollout = (await api.rollouts.StartRollout(request)).rollout
     assert isinstance(rollout, Rollout)
@@ -47,14 +47,14 @@ async def followed(api: Api, id: str) -> list[Any]:
 async def test_a_rollout_without_a_word_is_over_everybody_with_the_defaults(api: Api):
     await fleet(api)
     rollout = (await api.rollouts.StartRollout(pb.StartRolloutRequest())).rollout
-    assert (rollout.spec.batch_size, rollout.spec.delay_between_batches.seconds) == (2, 30)
-    assert (rollout.batch, rollout.batches, rollout.progress.total_hosts) == (1, 3, 5)
+    assert (rollout.spec.waves, rollout.spec.delay_between_waves.seconds) == (["2"], 30)
+    assert (rollout.wave, rollout.waves, rollout.progress.total_hosts) == (1, 3, 5)
     assert rollout.status == ROLLOUT_STATUS_RUNNING
     ended = await api.world.rollout_ended(rollout.id)
     assert ended.progress.completed == 5
     shown = await api.rollouts.GetRollout(pb.GetRolloutRequest(id=rollout.id))
     assert shown.rollout.status == ROLLOUT_STATUS_COMPLETED
-    assert [(m.host, m.batch) for m in shown.hosts] == [
+    assert [(m.host, m.wave) for m in shown.hosts] == [
         *(("a", 1), ("b", 1), ("c", 2), ("d", 2), ("e", 3))
     ]
     assert all(m.operation_id for m in shown.hosts)
@@ -96,7 +96,7 @@ async def test_following_a_rollout_that_is_over_shows_it_once(api: Api):
 async def test_whoever_follows_a_cancelled_rollout_hears_of_every_host_that_is_skipped(api: Api):
     fakes = await fleet(api)
     hold = fakes["a"].hold(Command.PREFLIGHT)
-    rollout = await begin(api, batch_size=1)
+    rollout = await begin(api, waves=("1",))
     await api.world.reached(hold)
     stream = api.rollouts.WatchRollout(pb.WatchRolloutRequest(id=rollout.id))
     first = await stream.read()
@@ -142,7 +142,7 @@ async def test_a_rollout_is_paused_resumed_and_cancelled_where_that_is_possible(
 
 async def test_a_filter_that_selects_nobody_is_no_rollout(api: Api):
     await fleet(api)
-    spec = RolloutSpec(filter=RolloutFilter(tags=["nobody"]))
+    spec = RolloutSpec(filter=HostFilter(all_tags=["nobody"]))
     refused = await refusal(api.rollouts.StartRollout(pb.StartRolloutRequest(spec=spec)))
     assert refused.code is grpc.StatusCode.FAILED_PRECONDITION
     assert refused.reason == "ROLLOUT_EMPTY"
@@ -150,7 +150,7 @@ async def test_a_filter_that_selects_nobody_is_no_rollout(api: Api):
 
 async def test_a_rollout_is_for_those_that_every_part_of_its_filter_selects(api: Api):
     await fleet(api)
-    chosen = RolloutFilter(tags=["all"], groups=["a", "b", "c"], exclude_hosts=["b"])
+    chosen = HostFilter(all_tags=["all"], groups=["a", "b", "c"], exclude_hosts=["b"])
     rollout = await begin(api, filter=chosen, dry_run=True)
     assert rollout.spec.filter == chosen
     await api.world.rollout_ended(rollout.id)
@@ -161,12 +161,12 @@ async def test_a_rollout_is_for_those_that_every_part_of_its_filter_selects(api:
 @pytest.mark.parametrize(
     ("spec", "field"),
     [
-        (RolloutSpec(batch_size=0), "spec.batch_size"),
-        (RolloutSpec(batch_size=10_001), "spec.batch_size"),
-        (RolloutSpec(delay_between_batches=Duration(seconds=-1)), "spec.delay_between_batches"),
+        (RolloutSpec(waves=("0",)), "spec.waves[0]"),
+        (RolloutSpec(waves=("1000000",)), "spec.waves[0]"),
+        (RolloutSpec(delay_between_waves=Duration(seconds=-1)), "spec.delay_between_waves"),
         (
-            RolloutSpec(delay_between_batches=Duration(seconds=604_801)),
-            "spec.delay_between_batches",
+            RolloutSpec(delay_between_waves=Duration(seconds=604_801)),
+            "spec.delay_between_waves",
         ),
     ],
 )

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from typing import Any
 
 import grpc
 import pytest
@@ -139,20 +138,6 @@ async def test_a_request_of_two_mebibytes_is_refused(api: Api):
     refused = await refusal(api.hosts.RegisterHost(request))
     assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert (await api.register("web1")).ran == []  # the connection is as good as before
-
-
-@pytest.mark.parametrize(
-    ("method", "request_"),
-    [
-        ("PlanRollout", rollout_service_pb2.PlanRolloutRequest()),
-        ("ApproveWave", rollout_service_pb2.ApproveWaveRequest(id="x")),
-        ("RetryRollout", rollout_service_pb2.RetryRolloutRequest(id="x")),
-    ],
-)
-async def test_what_is_not_implemented_says_so_in_plain_text(api: Api, method: str, request_: Any):
-    refused = await refusal(getattr(api.rollouts, method)(request_))
-    assert (refused.code, refused.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_IMPLEMENTED")
-    assert refused.text == f"{method} is not implemented in this version"
 
 
 async def test_a_method_that_does_not_exist_is_unimplemented(api: Api):

@@ -3,19 +3,17 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tendhost.client import events, values
+from tendhost.client import convert_rollout, convert_selection, events, values
 from tendhost.client.convert_inventory import pending_package
 from tendhost.client.enums import instant, numbers, reading, words
 from tendhost.v1 import (
     event_pb2,
     host_pb2,
     operation_pb2,
-    rollout_pb2,
     system_service_pb2,
 )
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_STATES = words(values.HostState, host_pb2.HostState)
 _AFTER_INTERRUPTION = words(values.AfterInterruption, host_pb2.AfterInterruption)
 _OPERATION_STATUSES = words(values.OperationStatus, operation_pb2.OperationStatus)
 
@@ -24,7 +22,6 @@ _RESTART_SERVICES = words(values.RestartServices, host_pb2.RestartServices)
 _SNAPSHOTS = words(values.Snapshots, host_pb2.Snapshots)
 _ROLLBACK = words(values.Rollback, host_pb2.Rollback)
 
-_state = reading(_STATES, values.HostState.UNRECOGNIZED)
 _reboot_need = reading(words(values.RebootNeed, host_pb2.RebootNeed), values.RebootNeed.UNKNOWN)
 _operation_kind = reading(
     words(values.OperationKind, operation_pb2.OperationKind), values.OperationKind.UNRECOGNIZED
@@ -41,16 +38,8 @@ _rollback = reading(_ROLLBACK, values.Rollback.UNRECOGNIZED)
 _project_outcome = reading(
     words(values.ProjectOutcome, operation_pb2.ProjectOutcome), values.ProjectOutcome.UNRECOGNIZED
 )
-_rollout_status = reading(
-    words(values.RolloutStatus, rollout_pb2.RolloutStatus), values.RolloutStatus.UNRECOGNIZED
-)
-_rollout_host_status = reading(
-    words(values.RolloutHostStatus, rollout_pb2.RolloutHostStatus),
-    values.RolloutHostStatus.UNRECOGNIZED,
-)
 
 
-STATE_NUMBERS = numbers(_STATES)
 AFTER_INTERRUPTION_NUMBERS = numbers(_AFTER_INTERRUPTION)
 COMPOSE_VERSION_NUMBERS = numbers(_COMPOSE_VERSION)
 RESTART_SERVICES_NUMBERS = numbers(_RESTART_SERVICES)
@@ -84,13 +73,13 @@ def host(message: host_pb2.Host) -> values.Host:
         auto_reboot=config.policy.auto_reboot,
         maintenance_window=_window(window) if window.start else None,
         after_interruption=_after_interruption(config.policy.after_interruption),
-        scope=_scope(config.policy.scope),
+        scope=convert_selection.scope(config.policy.scope),
         restart_services=_restart_services(config.policy.restart_services),
         snapshots=_snapshots(config.policy.snapshots),
         rollback=_rollback(config.policy.rollback),
         host_key_fingerprint=message.host_key_fingerprint,
         registered_at=instant(message, "registered_at"),
-        state=_state(status.state),
+        state=convert_selection.state(status.state),
         pending_updates=status.pending_updates,
         pending_security_updates=(
             status.pending_security_updates if status.HasField("pending_security_updates") else None
@@ -111,29 +100,6 @@ def host(message: host_pb2.Host) -> values.Host:
     )
 
 
-def _scope(message: host_pb2.UpdateScope) -> values.UpdateScope:
-    return values.UpdateScope(
-        security_only=message.security_only,
-        include=tuple(message.include),
-        exclude=tuple(message.exclude),
-        allow_removals=message.allow_removals,
-        autoremove=message.autoremove,
-        download_first=message.download_first,
-    )
-
-
-def scope_message(scope: values.UpdateScope) -> host_pb2.UpdateScope:
-    """A scope for a request."""
-    return host_pb2.UpdateScope(
-        security_only=scope.security_only,
-        include=scope.include,
-        exclude=scope.exclude,
-        allow_removals=scope.allow_removals,
-        autoremove=scope.autoremove,
-        download_first=scope.download_first,
-    )
-
-
 def _window(message: host_pb2.MaintenanceWindow) -> values.MaintenanceWindow:
     return values.MaintenanceWindow(
         start=message.start,
@@ -145,7 +111,7 @@ def _window(message: host_pb2.MaintenanceWindow) -> values.MaintenanceWindow:
 
 def _failure(message: host_pb2.Failure) -> values.Failure:
     return values.Failure(
-        previous_state=_state(message.previous_state),
+        previous_state=convert_selection.state(message.previous_state),
         step=message.step,
         problem=problem(message.problem),
         failed_at=instant(message, "failed_at"),
@@ -164,20 +130,6 @@ def window_message(window: values.MaintenanceWindow) -> host_pb2.MaintenanceWind
         days.append(_DAYS.index(day) + 1)
     return host_pb2.MaintenanceWindow(
         start=window.start, end=window.end, days=days, time_zone=window.time_zone
-    )
-
-
-def filter_message(selection: values.HostFilter) -> host_pb2.HostFilter:
-    """A filter for a request."""
-    return host_pb2.HostFilter(
-        names=selection.names,
-        all_tags=selection.all_tags,
-        any_tags=selection.any_tags,
-        groups=selection.groups,
-        states=[STATE_NUMBERS[state] for state in selection.states],
-        exclude_hosts=selection.exclude_hosts,
-        reboot_needed=selection.reboot_needed,
-        search=selection.search,
     )
 
 
@@ -260,52 +212,6 @@ def _project(message: operation_pb2.ProjectChange) -> values.ProjectChange:
     )
 
 
-def rollout(message: rollout_pb2.Rollout) -> values.Rollout:
-    """A rollout."""
-    spec = message.spec
-    return values.Rollout(
-        id=message.id,
-        batch_size=spec.batch_size,
-        delay_between_batches=spec.delay_between_batches.ToTimedelta(),
-        tags=tuple(spec.filter.tags),
-        groups=tuple(spec.filter.groups),
-        exclude_hosts=tuple(spec.filter.exclude_hosts),
-        dry_run=spec.dry_run,
-        scope=_scope(spec.scope) if spec.HasField("scope") else None,
-        status=_rollout_status(message.status),
-        progress=_progress(message.progress),
-        batch=message.batch,
-        batches=message.batches,
-        next_batch_at=instant(message, "next_batch_at"),
-        created_by=message.created_by,
-        created_at=instant(message, "created_at"),
-        ended_at=instant(message, "ended_at"),
-        revision=message.revision,
-    )
-
-
-def _progress(message: rollout_pb2.RolloutProgress) -> values.Progress:
-    return values.Progress(
-        total_hosts=message.total_hosts,
-        pending=message.pending,
-        in_progress=message.in_progress,
-        completed=message.completed,
-        failed=message.failed,
-        skipped=message.skipped,
-    )
-
-
-def rollout_host(message: rollout_pb2.RolloutHost) -> values.RolloutHost:
-    """One host of a rollout."""
-    return values.RolloutHost(
-        host=message.host,
-        batch=message.batch,
-        status=_rollout_host_status(message.status),
-        operation_id=message.operation_id,
-        detail=message.detail,
-    )
-
-
 def event(message: event_pb2.Event) -> events.Event:
     """An event."""
     kind = message.WhichOneof("body")
@@ -323,7 +229,9 @@ def _state_changed(message: Any) -> events.StateChanged:
     # `from` is a word of Python's, too.
     origin = getattr(message, "from")
     return events.StateChanged(
-        from_state=_state(origin), to_state=_state(message.to), cause=message.cause
+        from_state=convert_selection.state(origin),
+        to_state=convert_selection.state(message.to),
+        cause=message.cause,
     )
 
 
@@ -347,10 +255,11 @@ def _step_retried(message: event_pb2.StepRetried) -> events.StepRetried:
 
 def _rollout_changed(message: event_pb2.RolloutChanged) -> events.RolloutChanged:
     return events.RolloutChanged(
-        status=_rollout_status(message.status),
-        progress=_progress(message.progress),
-        batch=message.batch,
-        batches=message.batches,
+        status=convert_rollout.status(message.status),
+        progress=convert_rollout.progress(message.progress),
+        wave=message.wave,
+        waves=message.waves,
+        message=message.message,
     )
 
 

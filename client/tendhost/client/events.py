@@ -4,14 +4,13 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from tendhost.client.rollout_values import Progress, RolloutStatus
 from tendhost.client.values import (
     Host,
     HostState,
     OperationKind,
     OperationStatus,
     Problem,
-    Progress,
-    RolloutStatus,
     UpdateResult,
 )
 
@@ -103,8 +102,10 @@ class RolloutChanged:
 
     status: RolloutStatus
     progress: Progress
-    batch: int
-    batches: int
+    wave: int
+    waves: int
+    message: str
+    """What was done, by whom, or why it halted; empty: it advanced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

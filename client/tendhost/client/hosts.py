@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from tendhost.client import convert, convert_inventory
+from tendhost.client import convert, convert_inventory, convert_selection
 from tendhost.client.inventory import (
     Inventory,
     InventoryPart,
@@ -111,7 +111,7 @@ class HostCalls(Connected):
         self, selection: HostFilter | None = None, *, page_size: int = PAGE
     ) -> AsyncGenerator[Host, None]:
         """Every selected host, by name; a page is fetched when it is needed."""
-        message = convert.filter_message(selection or HostFilter())
+        message = convert_selection.filter_message(selection or HostFilter())
         request = pb.ListHostsRequest(filter=message, page_size=page_size)
         async for page in self._transport.pages(self._hosts.ListHosts, request):
             for host in page.hosts:
@@ -217,7 +217,7 @@ class HostCalls(Connected):
         update leaves alone.
         """
         request = pb.ListPendingUpdatesRequest(
-            filter=convert.filter_message(selection or HostFilter()),
+            filter=convert_selection.filter_message(selection or HostFilter()),
             group_by=convert_inventory.GROUPING_NUMBERS[group_by],
             security_only=security_only,
             packages=packages,
@@ -278,7 +278,7 @@ class HostCalls(Connected):
         request = pb.StartUpdateRequest(
             name=name,
             dry_run=dry_run,
-            scope=convert.scope_message(scope) if scope is not None else None,
+            scope=convert_selection.scope_message(scope) if scope is not None else None,
             plan_operation_id=plan,
             exact=exact,
             download_only=download_only,
@@ -341,7 +341,7 @@ def _config(name: str, **fields: Any) -> tuple[host_pb2.HostConfig, list[str]]:
 _POLICY: Mapping[str, Callable[[Any], Any]] = {
     "auto_reboot": lambda value: value,
     "after_interruption": convert.AFTER_INTERRUPTION_NUMBERS.__getitem__,
-    "scope": convert.scope_message,
+    "scope": convert_selection.scope_message,
     "restart_services": convert.RESTART_SERVICES_NUMBERS.__getitem__,
     "snapshots": convert.SNAPSHOTS_NUMBERS.__getitem__,
     "rollback": convert.ROLLBACK_NUMBERS.__getitem__,

@@ -1,15 +1,19 @@
 """Rollouts: begin, find, steer and watch updates of many hosts."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from datetime import timedelta
 
-from google.protobuf.duration_pb2 import Duration
-
-from tendhost.client import convert
+from tendhost.client import convert_rollout
+from tendhost.client.rollout_values import (
+    PlannedHost,
+    Rollout,
+    RolloutHost,
+    RolloutPlan,
+    RolloutSpec,
+    RolloutUpdate,
+    RolloutWave,
+)
 from tendhost.client.transport import Connected, new_request_id
-from tendhost.client.values import Rollout, RolloutHost, RolloutUpdate, UpdateScope
-from tendhost.v1 import rollout_pb2
 from tendhost.v1 import rollout_service_pb2 as pb
 from tendhost.v1.rollout_service_pb2_grpc import RolloutServiceStub
 
@@ -23,40 +27,35 @@ class RolloutCalls(Connected):
     def _rollouts(self) -> RolloutServiceStub:
         return RolloutServiceStub(self._transport.calls)
 
-    async def start_rollout(
-        self,
-        *,
-        tags: Sequence[str] = (),
-        groups: Sequence[str] = (),
-        exclude_hosts: Sequence[str] = (),
-        batch_size: int = 2,
-        delay: timedelta = timedelta(seconds=30),
-        dry_run: bool = False,
-        scope: UpdateScope | None = None,
-    ) -> Rollout:
-        """Begin to update every host that has all `tags` and is in one of `groups`, in batches.
+    async def plan_rollout(self, spec: RolloutSpec | None = None) -> RolloutPlan:
+        """What a rollout would do, without touching a host. Start it with its id."""
+        asked = convert_rollout.spec_message(spec or RolloutSpec())
+        request = pb.PlanRolloutRequest(spec=asked, page_size=1)
+        response = await self._transport.call(self._rollouts.PlanRollout, request)
+        return convert_rollout.plan(response.plan)
 
-        `delay` runs from the end of a batch to the beginning of the next one. `scope` None is what each
-        host's policy says.
-        """
-        pause = Duration()
-        pause.FromTimedelta(delay)
-        spec = rollout_pb2.RolloutSpec(
-            batch_size=batch_size,
-            delay_between_batches=pause,
-            filter=rollout_pb2.RolloutFilter(tags=tags, groups=groups, exclude_hosts=exclude_hosts),
-            dry_run=dry_run,
-            scope=convert.scope_message(scope) if scope is not None else None,
-        )
-        request = pb.StartRolloutRequest(spec=spec, request_id=new_request_id())
+    async def planned_hosts(
+        self, plan_id: str, *, page_size: int = HOSTS_PAGE
+    ) -> AsyncGenerator[PlannedHost, None]:
+        """The hosts of a plan, in order, then those that are left out; by page, when it is needed."""
+        request = pb.PlanRolloutRequest(plan_id=plan_id, page_size=page_size)
+        async for page in self._transport.pages(self._rollouts.PlanRollout, request):
+            for host in page.hosts:
+                yield convert_rollout.planned_host(host)
+
+    async def start_rollout(self, spec: RolloutSpec | None = None, *, plan_id: str = "") -> Rollout:
+        """Begin a rollout: of what `spec` asks, or of a plan, if the fleet is still as it was then."""
+        request = pb.StartRolloutRequest(plan_id=plan_id, request_id=new_request_id())
+        if not plan_id:
+            request.spec.CopyFrom(convert_rollout.spec_message(spec or RolloutSpec()))
         response = await self._transport.call(self._rollouts.StartRollout, request)
-        return convert.rollout(response.rollout)
+        return convert_rollout.rollout(response.rollout)
 
     async def get_rollout(self, id: str) -> Rollout:
         """One rollout."""
         request = pb.GetRolloutRequest(id=id, page_size=1)
         response = await self._transport.call(self._rollouts.GetRollout, request)
-        return convert.rollout(response.rollout)
+        return convert_rollout.rollout(response.rollout)
 
     async def rollout_hosts(
         self, id: str, *, page_size: int = HOSTS_PAGE
@@ -65,38 +64,58 @@ class RolloutCalls(Connected):
         request = pb.GetRolloutRequest(id=id, page_size=page_size)
         async for page in self._transport.pages(self._rollouts.GetRollout, request):
             for host in page.hosts:
-                yield convert.rollout_host(host)
+                yield convert_rollout.rollout_host(host)
 
     async def rollouts(self, *, page_size: int = 50) -> AsyncGenerator[Rollout, None]:
         """Rollouts, newest first; a page is fetched when it is needed."""
         request = pb.ListRolloutsRequest(page_size=page_size)
         async for page in self._transport.pages(self._rollouts.ListRollouts, request):
             for rollout in page.rollouts:
-                yield convert.rollout(rollout)
+                yield convert_rollout.rollout(rollout)
 
     async def pause_rollout(self, id: str) -> Rollout:
         """Start nothing new; what runs goes on."""
         request = pb.PauseRolloutRequest(id=id, request_id=new_request_id())
         response = await self._transport.call(self._rollouts.PauseRollout, request)
-        return convert.rollout(response.rollout)
+        return convert_rollout.rollout(response.rollout)
 
-    async def resume_rollout(self, id: str) -> Rollout:
-        """Go on with a paused rollout."""
-        request = pb.ResumeRolloutRequest(id=id, request_id=new_request_id())
+    async def resume_rollout(self, id: str, *, max_failures: str = "") -> Rollout:
+        """Go on with a rollout that is paused or halted; with another budget, if one is given."""
+        request = pb.ResumeRolloutRequest(
+            id=id, max_failures=max_failures, request_id=new_request_id()
+        )
         response = await self._transport.call(self._rollouts.ResumeRollout, request)
-        return convert.rollout(response.rollout)
+        return convert_rollout.rollout(response.rollout)
 
     async def cancel_rollout(self, id: str) -> Rollout:
         """Start nothing new any more; what runs goes on to its end."""
         request = pb.CancelRolloutRequest(id=id, request_id=new_request_id())
         response = await self._transport.call(self._rollouts.CancelRollout, request)
-        return convert.rollout(response.rollout)
+        return convert_rollout.rollout(response.rollout)
+
+    async def approve_wave(self, id: str, wave: int) -> Rollout:
+        """Let the wave of this number, from 1, begin."""
+        request = pb.ApproveWaveRequest(id=id, wave=wave, request_id=new_request_id())
+        response = await self._transport.call(self._rollouts.ApproveWave, request)
+        return convert_rollout.rollout(response.rollout)
+
+    async def skip_rollout_host(self, id: str, host: str) -> Rollout:
+        """Leave out a host that has not begun."""
+        request = pb.SkipRolloutHostRequest(id=id, host=host, request_id=new_request_id())
+        response = await self._transport.call(self._rollouts.SkipRolloutHost, request)
+        return convert_rollout.rollout(response.rollout)
+
+    async def retry_rollout(self, id: str) -> Rollout:
+        """Try the failed hosts again: in the same rollout, or, where it has ended, in a new one."""
+        request = pb.RetryRolloutRequest(id=id, request_id=new_request_id())
+        response = await self._transport.call(self._rollouts.RetryRollout, request)
+        return convert_rollout.rollout(response.rollout)
 
     async def watch_rollout(self, id: str) -> AsyncGenerator[RolloutUpdate, None]:
         """The rollout whenever it has changed, until it has ended.
 
-        The first update has all of its hosts, and so has the first one after a reconnection, which
-        happens by itself.
+        The first update has all of its hosts and waves, and so has the first one after a reconnection,
+        which happens by itself. What an update holds is as of one revision.
         """
         ended = False
         stream = self._transport.messages(
@@ -104,9 +123,18 @@ class RolloutCalls(Connected):
             lambda: pb.WatchRolloutRequest(id=id),
             complete=lambda: ended,
         )
+        hosts: dict[str, RolloutHost] = {}
+        waves: dict[int, RolloutWave] = {}
         async with aclosing(stream):
             async for message in stream:
-                rollout = convert.rollout(message.rollout)
+                hosts.update((m.host, convert_rollout.rollout_host(m)) for m in message.hosts)
+                waves.update((m.number, convert_rollout.wave(m)) for m in message.waves)
+                if message.more:
+                    continue
+                rollout = convert_rollout.rollout(message.rollout)
                 ended = rollout.ended
-                hosts = tuple(convert.rollout_host(host) for host in message.hosts)
-                yield RolloutUpdate(rollout=rollout, hosts=hosts)
+                update = RolloutUpdate(
+                    rollout=rollout, hosts=tuple(hosts.values()), waves=tuple(waves.values())
+                )
+                hosts, waves = {}, {}
+                yield update

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 
-from tendhost.client import convert
+from tendhost.client import convert, convert_selection
 from tendhost.client.errors import CursorLost, TooSlow
 from tendhost.client.events import Event, Snapshot
 from tendhost.client.transport import Transport
@@ -32,7 +32,9 @@ class EventStream:
         if snapshot and resume_after is not None:
             raise ValueError("snapshot and resume_after exclude each other")
         self._transport = transport
-        self._filter = convert.filter_message(selection) if selection is not None else None
+        self._filter = (
+            convert_selection.filter_message(selection) if selection is not None else None
+        )
         self._wants_snapshot = snapshot
         self._until = until
         self._items = self._follow()

@@ -117,27 +117,6 @@ class StepStatus(StrEnum):
     UNRECOGNIZED = "unrecognized"
 
 
-class RolloutStatus(StrEnum):
-    """How far a rollout is."""
-
-    RUNNING = "running"
-    PAUSED = "paused"
-    COMPLETED = "completed"
-    CANCELLED = "cancelled"
-    UNRECOGNIZED = "unrecognized"
-
-
-class RolloutHostStatus(StrEnum):
-    """How far one host of a rollout is."""
-
-    PENDING = "pending"
-    IN_PROGRESS = "in_progress"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-    UNRECOGNIZED = "unrecognized"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """What went wrong on a host: the reason is for programs, the message for people."""
@@ -339,66 +318,6 @@ class LogChunk:
 
     offset: int
     data: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How many hosts of a rollout are where; the five parts add up to the total."""
-
-    total_hosts: int
-    pending: int
-    in_progress: int
-    completed: int
-    failed: int
-    skipped: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rollout:
-    """An update of many hosts, a batch at a time."""
-
-    id: str
-    batch_size: int
-    delay_between_batches: timedelta
-    tags: tuple[str, ...]
-    groups: tuple[str, ...]
-    exclude_hosts: tuple[str, ...]
-    dry_run: bool
-    scope: UpdateScope | None
-    """None: what each host's policy says."""
-    status: RolloutStatus
-    progress: Progress
-    batch: int
-    batches: int
-    next_batch_at: datetime | None
-    created_by: str
-    created_at: datetime | None
-    ended_at: datetime | None
-    revision: int
-
-    @property
-    def ended(self) -> bool:
-        """Whether it will never change again."""
-        return self.ended_at is not None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RolloutHost:
-    """One host of a rollout."""
-
-    host: str
-    batch: int
-    status: RolloutHostStatus
-    operation_id: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RolloutUpdate:
-    """A rollout as it stands, with those of its hosts that changed since the update before."""
-
-    rollout: Rollout
-    hosts: tuple[RolloutHost, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -417,14 +417,17 @@ class RolloutChanged(_message.Message):
 
     STATUS_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
-    BATCH_FIELD_NUMBER: _builtins.int
-    BATCHES_FIELD_NUMBER: _builtins.int
+    WAVE_FIELD_NUMBER: _builtins.int
+    WAVES_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
     status: _rollout_pb2.RolloutStatus.ValueType
     """How far it is."""
-    batch: _builtins.int
-    """The current batch, from 1."""
-    batches: _builtins.int
-    """How many batches there are."""
+    wave: _builtins.int
+    """The current wave, from 1."""
+    waves: _builtins.int
+    """How many waves there are."""
+    message: _builtins.str
+    """What was done, by whom, or why it halted. Empty: it advanced."""
     @_builtins.property
     def progress(self) -> _rollout_pb2.RolloutProgress:
         """How many hosts are where."""
@@ -434,12 +437,13 @@ class RolloutChanged(_message.Message):
         *,
         status: _rollout_pb2.RolloutStatus.ValueType = ...,
         progress: _rollout_pb2.RolloutProgress | None = ...,
-        batch: _builtins.int = ...,
-        batches: _builtins.int = ...,
+        wave: _builtins.int = ...,
+        waves: _builtins.int = ...,
+        message: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "batches", b"batches", "progress", b"progress", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "progress", b"progress", "status", b"status", "wave", b"wave", "waves", b"waves"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

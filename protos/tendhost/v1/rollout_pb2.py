@@ -28,35 +28,81 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tendhost.v1 import host_pb2 as tendhost_dot_v1_dot_host__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tendhost/v1/rollout.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tendhost/v1/host.proto\"\xf1\x01\n\x0bRolloutSpec\x12#\n\nbatch_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x01H\x00\x88\x01\x01\x12H\n\x15\x64\x65lay_between_batches\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xf5$2\x00\x12*\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x1a.tendhost.v1.RolloutFilter\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\x12\'\n\x05scope\x18\x05 \x01(\x0b\x32\x18.tendhost.v1.UpdateScopeB\r\n\x0b_batch_size\"c\n\rRolloutFilter\x12\x16\n\x04tags\x18\x01 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10@\x12\x18\n\x06groups\x18\x02 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10@\x12 \n\rexclude_hosts\x18\x03 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x90N\"\xf0\x02\n\x07Rollout\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x04spec\x18\x02 \x01(\x0b\x32\x18.tendhost.v1.RolloutSpec\x12*\n\x06status\x18\x03 \x01(\x0e\x32\x1a.tendhost.v1.RolloutStatus\x12.\n\x08progress\x18\x04 \x01(\x0b\x32\x1c.tendhost.v1.RolloutProgress\x12\r\n\x05\x62\x61tch\x18\x05 \x01(\x05\x12\x0f\n\x07\x62\x61tches\x18\x06 \x01(\x05\x12\x31\n\rnext_batch_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x08 \x01(\t\x12.\n\ncreated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x0b \x01(\x03\"\x80\x01\n\x0fRolloutProgress\x12\x13\n\x0btotal_hosts\x18\x01 \x01(\x05\x12\x0f\n\x07pending\x18\x02 \x01(\x05\x12\x13\n\x0bin_progress\x18\x03 \x01(\x05\x12\x11\n\tcompleted\x18\x04 \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\x05\x12\x0f\n\x07skipped\x18\x06 \x01(\x05\"\x80\x01\n\x0bRolloutHost\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\r\n\x05\x62\x61tch\x18\x02 \x01(\x05\x12.\n\x06status\x18\x03 \x01(\x0e\x32\x1e.tendhost.v1.RolloutHostStatus\x12\x14\n\x0coperation_id\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t*\xa2\x01\n\rRolloutStatus\x12\x1e\n\x1aROLLOUT_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16ROLLOUT_STATUS_RUNNING\x10\x01\x12\x19\n\x15ROLLOUT_STATUS_PAUSED\x10\x02\x12\x1c\n\x18ROLLOUT_STATUS_COMPLETED\x10\x03\x12\x1c\n\x18ROLLOUT_STATUS_CANCELLED\x10\x04*\xe2\x01\n\x11RolloutHostStatus\x12#\n\x1fROLLOUT_HOST_STATUS_UNSPECIFIED\x10\x00\x12\x1f\n\x1bROLLOUT_HOST_STATUS_PENDING\x10\x01\x12#\n\x1fROLLOUT_HOST_STATUS_IN_PROGRESS\x10\x02\x12!\n\x1dROLLOUT_HOST_STATUS_COMPLETED\x10\x03\x12\x1e\n\x1aROLLOUT_HOST_STATUS_FAILED\x10\x04\x12\x1f\n\x1bROLLOUT_HOST_STATUS_SKIPPED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19tendhost/v1/rollout.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tendhost/v1/host.proto\"\xf1\x07\n\x0bRolloutSpec\x12\'\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x17.tendhost.v1.HostFilter\x12\xbd\x01\n\x05waves\x18\x02 \x03(\tB\xad\x01\xbaH\xa9\x01\x92\x01\xa5\x01\x10\x64\"\xa0\x01\xba\x01\x9c\x01\n\twave_size\x12Smust be a number of hosts from 1 to 999999, a percentage from 1% to 100%, or \'rest\'\x1a:this.matches(\'^([1-9][0-9]{0,5}|100%|[1-9][0-9]?%|rest)$\')\x12\x33\n\x06stages\x18\x03 \x03(\x0b\x32\x19.tendhost.v1.RolloutStageB\x08\xbaH\x05\x92\x01\x02\x10@\x12?\n\x0c\x64\x65pendencies\x18\x04 \x03(\x0b\x32\x1e.tendhost.v1.RolloutDependencyB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\x12/\n\x05order\x18\x05 \x01(\x0e\x32\x16.tendhost.v1.HostOrderB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x15\n\x04seed\x18\x06 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x46\n\x13\x64\x65lay_between_waves\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xf5$2\x00\x12\xaf\x01\n\x0cmax_failures\x18\x08 \x01(\tB\x98\x01\xbaH\x94\x01\xba\x01\x90\x01\n\x0cmax_failures\x12\x39must be a number of hosts or a percentage from 0% to 100%\x1a\x45this == \'\' || this.matches(\'^(0|[1-9][0-9]{0,5}|100%|[1-9]?[0-9]%)$\')\x12@\n\x0fmax_unavailable\x18\t \x03(\x0b\x32\x1d.tendhost.v1.DisruptionBudgetB\x08\xbaH\x05\x92\x01\x02\x10\x10\x12\x15\n\rapprove_waves\x18\n \x01(\x08\x12\x46\n\x10\x61pproval_timeout\x18\x0b \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\x0b\"\x05\x08\x80\xce\xda\x03\x32\x02\x08<\x12\x43\n\rexpires_after\x18\x0c \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\x0b\"\x05\x08\x80\xe7\x84\x0f\x32\x02\x08<\x12!\n\x0fwindow_override\x18\r \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x0f\n\x07\x64ry_run\x18\x0e \x01(\x08\x12\'\n\x05scope\x18\x0f \x01(\x0b\x32\x18.tendhost.v1.UpdateScope\"\xe6\x01\n\x0cRolloutStage\x12\x16\n\x03tag\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\x12\xbd\x01\n\x05waves\x18\x02 \x03(\tB\xad\x01\xbaH\xa9\x01\x92\x01\xa5\x01\x10\x64\"\xa0\x01\xba\x01\x9c\x01\n\twave_size\x12Smust be a number of hosts from 1 to 999999, a percentage from 1% to 100%, or \'rest\'\x1a:this.matches(\'^([1-9][0-9]{0,5}|100%|[1-9][0-9]?%|rest)$\')\"H\n\x11RolloutDependency\x12\x19\n\x06\x62\x65\x66ore\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\x12\x18\n\x05\x61\x66ter\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\"\xd7\x02\n\x10\x44isruptionBudget\x12\xac\x01\n\x05limit\x18\x01 \x01(\tB\x9c\x01\xbaH\x98\x01\xba\x01\x94\x01\n\x0fmax_unavailable\x12Jmust be a number of hosts from 1 to 999999 or a percentage from 1% to 100%\x1a\x35this.matches(\'^([1-9][0-9]{0,5}|100%|[1-9][0-9]?%)$\')\x12\x93\x01\n\x07per_tag\x18\x02 \x01(\tB\x81\x01\xbaH~\xba\x01{\n\x07tag_key\x12\x46must be at most 63 characters a-z, A-Z, 0-9, \'-\', \'.\', \'_\', \':\' or \'/\'\x1a(this.matches(\'^[A-Za-z0-9._:/-]{0,63}$\')\"\xb5\x04\n\x07Rollout\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x04spec\x18\x02 \x01(\x0b\x32\x18.tendhost.v1.RolloutSpec\x12*\n\x06status\x18\x03 \x01(\x0e\x32\x1a.tendhost.v1.RolloutStatus\x12.\n\x08progress\x18\x04 \x01(\x0b\x32\x1c.tendhost.v1.RolloutProgress\x12\x0c\n\x04wave\x18\x05 \x01(\x05\x12\r\n\x05waves\x18\x06 \x01(\x05\x12\x30\n\x0cnext_wave_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x08 \x01(\t\x12.\n\ncreated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x0b \x01(\x03\x12\x1f\n\x04halt\x18\x0c \x01(\x0b\x32\x11.tendhost.v1.Halt\x12\x32\n\x0e\x61pproval_until\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x65xpected_end\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08retry_of\x18\x10 \x01(\t\"u\n\x04Halt\x12%\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32\x16.tendhost.v1.HaltCause\x12\x0f\n\x07message\x18\x02 \x01(\t\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05hosts\x18\x04 \x03(\t\"\xa6\x01\n\x0fRolloutProgress\x12\x13\n\x0btotal_hosts\x18\x01 \x01(\x05\x12\x0f\n\x07pending\x18\x02 \x01(\x05\x12\x13\n\x0bin_progress\x18\x03 \x01(\x05\x12\x11\n\tcompleted\x18\x04 \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\x05\x12\x0f\n\x07skipped\x18\x06 \x01(\x05\x12\x0f\n\x07waiting\x18\x07 \x01(\x05\x12\x13\n\x0brolled_back\x18\x08 \x01(\x05\"\xad\x02\n\x0bRolloutWave\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\r\n\x05stage\x18\x02 \x01(\t\x12.\n\x08progress\x18\x03 \x01(\x0b\x32\x1c.tendhost.v1.RolloutProgress\x12+\n\x08\x65xpected\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\nstarted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x61pproved_by\x18\x07 \x01(\t\x12/\n\x0b\x61pproved_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdd\x01\n\x0bRolloutHost\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04wave\x18\x02 \x01(\x05\x12.\n\x06status\x18\x03 \x01(\x0e\x32\x1e.tendhost.v1.RolloutHostStatus\x12\x14\n\x0coperation_id\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12,\n\x0bwaiting_for\x18\x06 \x01(\x0e\x32\x17.tendhost.v1.WaitingFor\x12.\n\nnot_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb3\x02\n\x0bRolloutPlan\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x07made_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x04spec\x18\x03 \x01(\x0b\x32\x18.tendhost.v1.RolloutSpec\x12\'\n\x05waves\x18\x04 \x03(\x0b\x32\x18.tendhost.v1.RolloutWave\x12\x12\n\nwave_count\x18\x05 \x01(\x05\x12\x12\n\nhost_count\x18\x06 \x01(\x05\x12\x16\n\x0eleft_out_count\x18\x07 \x01(\x05\x12\x14\n\x0cnot_selected\x18\x08 \x01(\x05\x12+\n\x08\x65xpected\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fknown_durations\x18\n \x01(\x05\"\xbf\x01\n\x0bPlannedHost\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04wave\x18\x02 \x01(\x05\x12&\n\x08left_out\x18\x03 \x01(\x0e\x32\x14.tendhost.v1.LeftOut\x12.\n\x0c\x65xpectations\x18\x04 \x03(\x0e\x32\x18.tendhost.v1.Expectation\x12,\n\x08opens_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t*\xff\x01\n\rRolloutStatus\x12\x1e\n\x1aROLLOUT_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16ROLLOUT_STATUS_RUNNING\x10\x01\x12\x19\n\x15ROLLOUT_STATUS_PAUSED\x10\x02\x12\x1c\n\x18ROLLOUT_STATUS_COMPLETED\x10\x03\x12\x1c\n\x18ROLLOUT_STATUS_CANCELLED\x10\x04\x12\x19\n\x15ROLLOUT_STATUS_HALTED\x10\x05\x12$\n ROLLOUT_STATUS_AWAITING_APPROVAL\x10\x06\x12\x1a\n\x16ROLLOUT_STATUS_EXPIRED\x10\x07*\xa8\x02\n\x11RolloutHostStatus\x12#\n\x1fROLLOUT_HOST_STATUS_UNSPECIFIED\x10\x00\x12\x1f\n\x1bROLLOUT_HOST_STATUS_PENDING\x10\x01\x12#\n\x1fROLLOUT_HOST_STATUS_IN_PROGRESS\x10\x02\x12!\n\x1dROLLOUT_HOST_STATUS_COMPLETED\x10\x03\x12\x1e\n\x1aROLLOUT_HOST_STATUS_FAILED\x10\x04\x12\x1f\n\x1bROLLOUT_HOST_STATUS_SKIPPED\x10\x05\x12\x1f\n\x1bROLLOUT_HOST_STATUS_WAITING\x10\x06\x12#\n\x1fROLLOUT_HOST_STATUS_ROLLED_BACK\x10\x07*o\n\nWaitingFor\x12\x1b\n\x17WAITING_FOR_UNSPECIFIED\x10\x00\x12\x16\n\x12WAITING_FOR_WINDOW\x10\x01\x12\x16\n\x12WAITING_FOR_BUDGET\x10\x02\x12\x14\n\x10WAITING_FOR_HOST\x10\x03*o\n\tHostOrder\x12\x1a\n\x16HOST_ORDER_UNSPECIFIED\x10\x00\x12\x13\n\x0fHOST_ORDER_NAME\x10\x01\x12\x15\n\x11HOST_ORDER_RANDOM\x10\x02\x12\x1a\n\x16HOST_ORDER_LAST_UPDATE\x10\x03*s\n\tHaltCause\x12\x1a\n\x16HALT_CAUSE_UNSPECIFIED\x10\x00\x12\x17\n\x13HALT_CAUSE_FAILURES\x10\x01\x12\x17\n\x13HALT_CAUSE_APPROVAL\x10\x02\x12\x18\n\x14HALT_CAUSE_WAVE_HOOK\x10\x03*h\n\x07LeftOut\x12\x18\n\x14LEFT_OUT_UNSPECIFIED\x10\x00\x12\x15\n\x11LEFT_OUT_EXCLUDED\x10\x01\x12\x13\n\x0fLEFT_OUT_FAILED\x10\x02\x12\x17\n\x13LEFT_OUT_NEVER_OPEN\x10\x03*\x96\x01\n\x0b\x45xpectation\x12\x1b\n\x17\x45XPECTATION_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45XPECTATION_NOTHING_PENDING\x10\x01\x12\x1b\n\x17\x45XPECTATION_UNREACHABLE\x10\x02\x12\x14\n\x10\x45XPECTATION_BUSY\x10\x03\x12\x16\n\x12\x45XPECTATION_WINDOW\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tendhost.v1.rollout_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLLOUTSPEC'].fields_by_name['batch_size']._loaded_options = None
-  _globals['_ROLLOUTSPEC'].fields_by_name['batch_size']._serialized_options = b'\272H\007\032\005\030\220N(\001'
-  _globals['_ROLLOUTSPEC'].fields_by_name['delay_between_batches']._loaded_options = None
-  _globals['_ROLLOUTSPEC'].fields_by_name['delay_between_batches']._serialized_options = b'\272H\013\252\001\010\"\004\010\200\365$2\000'
-  _globals['_ROLLOUTFILTER'].fields_by_name['tags']._loaded_options = None
-  _globals['_ROLLOUTFILTER'].fields_by_name['tags']._serialized_options = b'\272H\005\222\001\002\020@'
-  _globals['_ROLLOUTFILTER'].fields_by_name['groups']._loaded_options = None
-  _globals['_ROLLOUTFILTER'].fields_by_name['groups']._serialized_options = b'\272H\005\222\001\002\020@'
-  _globals['_ROLLOUTFILTER'].fields_by_name['exclude_hosts']._loaded_options = None
-  _globals['_ROLLOUTFILTER'].fields_by_name['exclude_hosts']._serialized_options = b'\272H\006\222\001\003\020\220N'
-  _globals['_ROLLOUTSTATUS']._serialized_start=1139
-  _globals['_ROLLOUTSTATUS']._serialized_end=1301
-  _globals['_ROLLOUTHOSTSTATUS']._serialized_start=1304
-  _globals['_ROLLOUTHOSTSTATUS']._serialized_end=1530
+  _globals['_ROLLOUTSPEC'].fields_by_name['waves']._loaded_options = None
+  _globals['_ROLLOUTSPEC'].fields_by_name['waves']._serialized_options = b'\272H\251\001\222\001\245\001\020d\"\240\001\272\001\234\001\n\twave_size\022Smust be a number of hosts from 1 to 999999, a percentage from 1% to 100%, or \'rest\'\032:this.matches(\'^([1-9][0-9]{0,5}|100%|[1-9][0-9]?%|rest)$\')'
+  _globals['_ROLLOUTSPEC'].fields_by_name['stages']._loaded_options = None
+  _globals['_ROLLOUTSPEC'].fields_by_name['stages']._serialized_options = b'\272H\005\222\001\002\020@'
+  _globals['_ROLLOUTSPEC'].fields_by_name['dependencies']._loaded_options = None
+  _globals['_ROLLOUTSPEC'].fields_by_name['dependencies']._serialized_options = b'\272H\006\222\001\003\020\200\002'
+  _globals['_ROLLOUTSPEC'].fields_by_name['order']._loaded_options = None
+  _globals['_ROLLOUTSPEC'].fields_by_name['order']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_ROLLOUTSPEC'].fields_by_name['seed']._loaded_options = None
+  _globals['_ROLLOUTSPEC'].fields_by_name['seed']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_ROLLOUTSPEC'].fields_by_name['delay_between_waves']._loaded_options = None
+  _globals['_ROLLOUTSPEC'].fields_by_name['delay_between_waves']._serialized_options = b'\272H\013\252\001\010\"\004\010\200\365$2\000'
+  _globals['_ROLLOUTSPEC'].fields_by_name['max_failures']._loaded_options = None
+  _globals['_ROLLOUTSPEC'].fields_by_name['max_failures']._serialized_options = b'\272H\224\001\272\001\220\001\n\014max_failures\0229must be a number of hosts or a percentage from 0% to 100%\032Ethis == \'\' || this.matches(\'^(0|[1-9][0-9]{0,5}|100%|[1-9]?[0-9]%)$\')'
+  _globals['_ROLLOUTSPEC'].fields_by_name['max_unavailable']._loaded_options = None
+  _globals['_ROLLOUTSPEC'].fields_by_name['max_unavailable']._serialized_options = b'\272H\005\222\001\002\020\020'
+  _globals['_ROLLOUTSPEC'].fields_by_name['approval_timeout']._loaded_options = None
+  _globals['_ROLLOUTSPEC'].fields_by_name['approval_timeout']._serialized_options = b'\272H\016\252\001\013\"\005\010\200\316\332\0032\002\010<'
+  _globals['_ROLLOUTSPEC'].fields_by_name['expires_after']._loaded_options = None
+  _globals['_ROLLOUTSPEC'].fields_by_name['expires_after']._serialized_options = b'\272H\016\252\001\013\"\005\010\200\347\204\0172\002\010<'
+  _globals['_ROLLOUTSPEC'].fields_by_name['window_override']._loaded_options = None
+  _globals['_ROLLOUTSPEC'].fields_by_name['window_override']._serialized_options = b'\272H\005r\003\030\364\003'
+  _globals['_ROLLOUTSTAGE'].fields_by_name['tag']._loaded_options = None
+  _globals['_ROLLOUTSTAGE'].fields_by_name['tag']._serialized_options = b'\272H\006r\004\020\001\030?'
+  _globals['_ROLLOUTSTAGE'].fields_by_name['waves']._loaded_options = None
+  _globals['_ROLLOUTSTAGE'].fields_by_name['waves']._serialized_options = b'\272H\251\001\222\001\245\001\020d\"\240\001\272\001\234\001\n\twave_size\022Smust be a number of hosts from 1 to 999999, a percentage from 1% to 100%, or \'rest\'\032:this.matches(\'^([1-9][0-9]{0,5}|100%|[1-9][0-9]?%|rest)$\')'
+  _globals['_ROLLOUTDEPENDENCY'].fields_by_name['before']._loaded_options = None
+  _globals['_ROLLOUTDEPENDENCY'].fields_by_name['before']._serialized_options = b'\272H\006r\004\020\001\030?'
+  _globals['_ROLLOUTDEPENDENCY'].fields_by_name['after']._loaded_options = None
+  _globals['_ROLLOUTDEPENDENCY'].fields_by_name['after']._serialized_options = b'\272H\006r\004\020\001\030?'
+  _globals['_DISRUPTIONBUDGET'].fields_by_name['limit']._loaded_options = None
+  _globals['_DISRUPTIONBUDGET'].fields_by_name['limit']._serialized_options = b'\272H\230\001\272\001\224\001\n\017max_unavailable\022Jmust be a number of hosts from 1 to 999999 or a percentage from 1% to 100%\0325this.matches(\'^([1-9][0-9]{0,5}|100%|[1-9][0-9]?%)$\')'
+  _globals['_DISRUPTIONBUDGET'].fields_by_name['per_tag']._loaded_options = None
+  _globals['_DISRUPTIONBUDGET'].fields_by_name['per_tag']._serialized_options = b'\272H~\272\001{\n\007tag_key\022Fmust be at most 63 characters a-z, A-Z, 0-9, \'-\', \'.\', \'_\', \':\' or \'/\'\032(this.matches(\'^[A-Za-z0-9._:/-]{0,63}$\')'
+  _globals['_ROLLOUTSTATUS']._serialized_start=3714
+  _globals['_ROLLOUTSTATUS']._serialized_end=3969
+  _globals['_ROLLOUTHOSTSTATUS']._serialized_start=3972
+  _globals['_ROLLOUTHOSTSTATUS']._serialized_end=4268
+  _globals['_WAITINGFOR']._serialized_start=4270
+  _globals['_WAITINGFOR']._serialized_end=4381
+  _globals['_HOSTORDER']._serialized_start=4383
+  _globals['_HOSTORDER']._serialized_end=4494
+  _globals['_HALTCAUSE']._serialized_start=4496
+  _globals['_HALTCAUSE']._serialized_end=4611
+  _globals['_LEFTOUT']._serialized_start=4613
+  _globals['_LEFTOUT']._serialized_end=4717
+  _globals['_EXPECTATION']._serialized_start=4720
+  _globals['_EXPECTATION']._serialized_end=4870
   _globals['_ROLLOUTSPEC']._serialized_start=161
-  _globals['_ROLLOUTSPEC']._serialized_end=402
-  _globals['_ROLLOUTFILTER']._serialized_start=404
-  _globals['_ROLLOUTFILTER']._serialized_end=503
-  _globals['_ROLLOUT']._serialized_start=506
-  _globals['_ROLLOUT']._serialized_end=874
-  _globals['_ROLLOUTPROGRESS']._serialized_start=877
-  _globals['_ROLLOUTPROGRESS']._serialized_end=1005
-  _globals['_ROLLOUTHOST']._serialized_start=1008
-  _globals['_ROLLOUTHOST']._serialized_end=1136
+  _globals['_ROLLOUTSPEC']._serialized_end=1170
+  _globals['_ROLLOUTSTAGE']._serialized_start=1173
+  _globals['_ROLLOUTSTAGE']._serialized_end=1403
+  _globals['_ROLLOUTDEPENDENCY']._serialized_start=1405
+  _globals['_ROLLOUTDEPENDENCY']._serialized_end=1477
+  _globals['_DISRUPTIONBUDGET']._serialized_start=1480
+  _globals['_DISRUPTIONBUDGET']._serialized_end=1823
+  _globals['_ROLLOUT']._serialized_start=1826
+  _globals['_ROLLOUT']._serialized_end=2391
+  _globals['_HALT']._serialized_start=2393
+  _globals['_HALT']._serialized_end=2510
+  _globals['_ROLLOUTPROGRESS']._serialized_start=2513
+  _globals['_ROLLOUTPROGRESS']._serialized_end=2679
+  _globals['_ROLLOUTWAVE']._serialized_start=2682
+  _globals['_ROLLOUTWAVE']._serialized_end=2983
+  _globals['_ROLLOUTHOST']._serialized_start=2986
+  _globals['_ROLLOUTHOST']._serialized_end=3207
+  _globals['_ROLLOUTPLAN']._serialized_start=3210
+  _globals['_ROLLOUTPLAN']._serialized_end=3517
+  _globals['_PLANNEDHOST']._serialized_start=3520
+  _globals['_PLANNEDHOST']._serialized_end=3711
 # @@protoc_insertion_point(module_scope)

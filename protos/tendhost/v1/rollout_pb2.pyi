@@ -31,13 +31,19 @@ class _RolloutStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Rollout
     ROLLOUT_STATUS_UNSPECIFIED: _RolloutStatus.ValueType  # 0
     """Never sent."""
     ROLLOUT_STATUS_RUNNING: _RolloutStatus.ValueType  # 1
-    """It works through its batches."""
+    """It works through its waves."""
     ROLLOUT_STATUS_PAUSED: _RolloutStatus.ValueType  # 2
     """Nothing new starts; what runs goes on."""
     ROLLOUT_STATUS_COMPLETED: _RolloutStatus.ValueType  # 3
     """Every host has come to its end; the progress says how many failed."""
     ROLLOUT_STATUS_CANCELLED: _RolloutStatus.ValueType  # 4
     """Nothing new starts any more; the hosts that had not begun are skipped."""
+    ROLLOUT_STATUS_HALTED: _RolloutStatus.ValueType  # 5
+    """As paused, but by the rollout itself; halt says why."""
+    ROLLOUT_STATUS_AWAITING_APPROVAL: _RolloutStatus.ValueType  # 6
+    """The next wave begins when somebody approves of it."""
+    ROLLOUT_STATUS_EXPIRED: _RolloutStatus.ValueType  # 7
+    """Its time limit has passed; the hosts that had not begun are skipped."""
 
 class RolloutStatus(_RolloutStatus, metaclass=_RolloutStatusEnumTypeWrapper):
     """How far a rollout is."""
@@ -45,13 +51,19 @@ class RolloutStatus(_RolloutStatus, metaclass=_RolloutStatusEnumTypeWrapper):
 ROLLOUT_STATUS_UNSPECIFIED: RolloutStatus.ValueType  # 0
 """Never sent."""
 ROLLOUT_STATUS_RUNNING: RolloutStatus.ValueType  # 1
-"""It works through its batches."""
+"""It works through its waves."""
 ROLLOUT_STATUS_PAUSED: RolloutStatus.ValueType  # 2
 """Nothing new starts; what runs goes on."""
 ROLLOUT_STATUS_COMPLETED: RolloutStatus.ValueType  # 3
 """Every host has come to its end; the progress says how many failed."""
 ROLLOUT_STATUS_CANCELLED: RolloutStatus.ValueType  # 4
 """Nothing new starts any more; the hosts that had not begun are skipped."""
+ROLLOUT_STATUS_HALTED: RolloutStatus.ValueType  # 5
+"""As paused, but by the rollout itself; halt says why."""
+ROLLOUT_STATUS_AWAITING_APPROVAL: RolloutStatus.ValueType  # 6
+"""The next wave begins when somebody approves of it."""
+ROLLOUT_STATUS_EXPIRED: RolloutStatus.ValueType  # 7
+"""Its time limit has passed; the hosts that had not begun are skipped."""
 Global___RolloutStatus: _TypeAlias = RolloutStatus  # noqa: Y015
 
 class _RolloutHostStatus:
@@ -63,7 +75,7 @@ class _RolloutHostStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Rol
     ROLLOUT_HOST_STATUS_UNSPECIFIED: _RolloutHostStatus.ValueType  # 0
     """Never sent."""
     ROLLOUT_HOST_STATUS_PENDING: _RolloutHostStatus.ValueType  # 1
-    """Its batch has not begun, or it waits for another operation on the host."""
+    """Its turn has not come."""
     ROLLOUT_HOST_STATUS_IN_PROGRESS: _RolloutHostStatus.ValueType  # 2
     """Its operation runs."""
     ROLLOUT_HOST_STATUS_COMPLETED: _RolloutHostStatus.ValueType  # 3
@@ -72,6 +84,10 @@ class _RolloutHostStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Rol
     """Its operation did not succeed."""
     ROLLOUT_HOST_STATUS_SKIPPED: _RolloutHostStatus.ValueType  # 5
     """It was left out; the detail says why."""
+    ROLLOUT_HOST_STATUS_WAITING: _RolloutHostStatus.ValueType  # 6
+    """Its turn has come, and something holds it up: see waiting_for and the detail."""
+    ROLLOUT_HOST_STATUS_ROLLED_BACK: _RolloutHostStatus.ValueType  # 7
+    """Its operation did not succeed, and what it had changed is taken back."""
 
 class RolloutHostStatus(_RolloutHostStatus, metaclass=_RolloutHostStatusEnumTypeWrapper):
     """How far one host of a rollout is."""
@@ -79,7 +95,7 @@ class RolloutHostStatus(_RolloutHostStatus, metaclass=_RolloutHostStatusEnumType
 ROLLOUT_HOST_STATUS_UNSPECIFIED: RolloutHostStatus.ValueType  # 0
 """Never sent."""
 ROLLOUT_HOST_STATUS_PENDING: RolloutHostStatus.ValueType  # 1
-"""Its batch has not begun, or it waits for another operation on the host."""
+"""Its turn has not come."""
 ROLLOUT_HOST_STATUS_IN_PROGRESS: RolloutHostStatus.ValueType  # 2
 """Its operation runs."""
 ROLLOUT_HOST_STATUS_COMPLETED: RolloutHostStatus.ValueType  # 3
@@ -88,7 +104,155 @@ ROLLOUT_HOST_STATUS_FAILED: RolloutHostStatus.ValueType  # 4
 """Its operation did not succeed."""
 ROLLOUT_HOST_STATUS_SKIPPED: RolloutHostStatus.ValueType  # 5
 """It was left out; the detail says why."""
+ROLLOUT_HOST_STATUS_WAITING: RolloutHostStatus.ValueType  # 6
+"""Its turn has come, and something holds it up: see waiting_for and the detail."""
+ROLLOUT_HOST_STATUS_ROLLED_BACK: RolloutHostStatus.ValueType  # 7
+"""Its operation did not succeed, and what it had changed is taken back."""
 Global___RolloutHostStatus: _TypeAlias = RolloutHostStatus  # noqa: Y015
+
+class _WaitingFor:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WaitingForEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WaitingFor.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WAITING_FOR_UNSPECIFIED: _WaitingFor.ValueType  # 0
+    """Nothing does."""
+    WAITING_FOR_WINDOW: _WaitingFor.ValueType  # 1
+    """Its maintenance window, or the end of a freeze."""
+    WAITING_FOR_BUDGET: _WaitingFor.ValueType  # 2
+    """A disruption budget: too many hosts are down."""
+    WAITING_FOR_HOST: _WaitingFor.ValueType  # 3
+    """Another operation on the same host."""
+
+class WaitingFor(_WaitingFor, metaclass=_WaitingForEnumTypeWrapper):
+    """What holds a host up whose turn has come."""
+
+WAITING_FOR_UNSPECIFIED: WaitingFor.ValueType  # 0
+"""Nothing does."""
+WAITING_FOR_WINDOW: WaitingFor.ValueType  # 1
+"""Its maintenance window, or the end of a freeze."""
+WAITING_FOR_BUDGET: WaitingFor.ValueType  # 2
+"""A disruption budget: too many hosts are down."""
+WAITING_FOR_HOST: WaitingFor.ValueType  # 3
+"""Another operation on the same host."""
+Global___WaitingFor: _TypeAlias = WaitingFor  # noqa: Y015
+
+class _HostOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HostOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HostOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HOST_ORDER_UNSPECIFIED: _HostOrder.ValueType  # 0
+    """By name."""
+    HOST_ORDER_NAME: _HostOrder.ValueType  # 1
+    """By name."""
+    HOST_ORDER_RANDOM: _HostOrder.ValueType  # 2
+    """Shuffled; the same seed and the same hosts give the same order."""
+    HOST_ORDER_LAST_UPDATE: _HostOrder.ValueType  # 3
+    """Those that were updated longest ago first, those that never were before all."""
+
+class HostOrder(_HostOrder, metaclass=_HostOrderEnumTypeWrapper):
+    """In which order hosts are taken."""
+
+HOST_ORDER_UNSPECIFIED: HostOrder.ValueType  # 0
+"""By name."""
+HOST_ORDER_NAME: HostOrder.ValueType  # 1
+"""By name."""
+HOST_ORDER_RANDOM: HostOrder.ValueType  # 2
+"""Shuffled; the same seed and the same hosts give the same order."""
+HOST_ORDER_LAST_UPDATE: HostOrder.ValueType  # 3
+"""Those that were updated longest ago first, those that never were before all."""
+Global___HostOrder: _TypeAlias = HostOrder  # noqa: Y015
+
+class _HaltCause:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HaltCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HaltCause.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HALT_CAUSE_UNSPECIFIED: _HaltCause.ValueType  # 0
+    """Never sent."""
+    HALT_CAUSE_FAILURES: _HaltCause.ValueType  # 1
+    """More hosts failed than max_failures."""
+    HALT_CAUSE_APPROVAL: _HaltCause.ValueType  # 2
+    """Nobody approved of the next wave in time."""
+    HALT_CAUSE_WAVE_HOOK: _HaltCause.ValueType  # 3
+    """A hook before or after a wave failed."""
+
+class HaltCause(_HaltCause, metaclass=_HaltCauseEnumTypeWrapper):
+    """Why a rollout halted by itself."""
+
+HALT_CAUSE_UNSPECIFIED: HaltCause.ValueType  # 0
+"""Never sent."""
+HALT_CAUSE_FAILURES: HaltCause.ValueType  # 1
+"""More hosts failed than max_failures."""
+HALT_CAUSE_APPROVAL: HaltCause.ValueType  # 2
+"""Nobody approved of the next wave in time."""
+HALT_CAUSE_WAVE_HOOK: HaltCause.ValueType  # 3
+"""A hook before or after a wave failed."""
+Global___HaltCause: _TypeAlias = HaltCause  # noqa: Y015
+
+class _LeftOut:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LeftOutEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeftOut.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LEFT_OUT_UNSPECIFIED: _LeftOut.ValueType  # 0
+    """Never sent."""
+    LEFT_OUT_EXCLUDED: _LeftOut.ValueType  # 1
+    """The filter names it as one to leave out."""
+    LEFT_OUT_FAILED: _LeftOut.ValueType  # 2
+    """It is in FAILED, and has to be retried first."""
+    LEFT_OUT_NEVER_OPEN: _LeftOut.ValueType  # 3
+    """It may never be changed: none of its windows will ever open."""
+
+class LeftOut(_LeftOut, metaclass=_LeftOutEnumTypeWrapper):
+    """Why a host that a rollout's filter is about has no place in it."""
+
+LEFT_OUT_UNSPECIFIED: LeftOut.ValueType  # 0
+"""Never sent."""
+LEFT_OUT_EXCLUDED: LeftOut.ValueType  # 1
+"""The filter names it as one to leave out."""
+LEFT_OUT_FAILED: LeftOut.ValueType  # 2
+"""It is in FAILED, and has to be retried first."""
+LEFT_OUT_NEVER_OPEN: LeftOut.ValueType  # 3
+"""It may never be changed: none of its windows will ever open."""
+Global___LeftOut: _TypeAlias = LeftOut  # noqa: Y015
+
+class _Expectation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExpectationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Expectation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXPECTATION_UNSPECIFIED: _Expectation.ValueType  # 0
+    """Never sent."""
+    EXPECTATION_NOTHING_PENDING: _Expectation.ValueType  # 1
+    """At the last look nothing was pending on it."""
+    EXPECTATION_UNREACHABLE: _Expectation.ValueType  # 2
+    """It did not answer when it was last contacted."""
+    EXPECTATION_BUSY: _Expectation.ValueType  # 3
+    """Another operation runs on it, which will be waited for."""
+    EXPECTATION_WINDOW: _Expectation.ValueType  # 4
+    """Its window is closed, and will be waited for."""
+
+class Expectation(_Expectation, metaclass=_ExpectationEnumTypeWrapper):
+    """What is known beforehand of a host that has its place."""
+
+EXPECTATION_UNSPECIFIED: Expectation.ValueType  # 0
+"""Never sent."""
+EXPECTATION_NOTHING_PENDING: Expectation.ValueType  # 1
+"""At the last look nothing was pending on it."""
+EXPECTATION_UNREACHABLE: Expectation.ValueType  # 2
+"""It did not answer when it was last contacted."""
+EXPECTATION_BUSY: Expectation.ValueType  # 3
+"""Another operation runs on it, which will be waited for."""
+EXPECTATION_WINDOW: Expectation.ValueType  # 4
+"""Its window is closed, and will be waited for."""
+Global___Expectation: _TypeAlias = Expectation  # noqa: Y015
 
 @_typing.final
 class RolloutSpec(_message.Message):
@@ -96,22 +260,88 @@ class RolloutSpec(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    BATCH_SIZE_FIELD_NUMBER: _builtins.int
-    DELAY_BETWEEN_BATCHES_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    WAVES_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
+    DEPENDENCIES_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    DELAY_BETWEEN_WAVES_FIELD_NUMBER: _builtins.int
+    MAX_FAILURES_FIELD_NUMBER: _builtins.int
+    MAX_UNAVAILABLE_FIELD_NUMBER: _builtins.int
+    APPROVE_WAVES_FIELD_NUMBER: _builtins.int
+    APPROVAL_TIMEOUT_FIELD_NUMBER: _builtins.int
+    EXPIRES_AFTER_FIELD_NUMBER: _builtins.int
+    WINDOW_OVERRIDE_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
-    batch_size: _builtins.int
-    """How many hosts at a time, 1 to 10000. Absent means 2."""
+    order: Global___HostOrder.ValueType
+    """In which order the hosts of a stage are taken."""
+    seed: _builtins.int
+    """With HOST_ORDER_RANDOM: from what the order is drawn. 0: the server draws it, and says so here."""
+    max_failures: _builtins.str
+    """The failure budget: as soon as *more* hosts than this have failed, the rollout halts. A number, or
+    a percentage of all its hosts, skipped ones included, rounded down. Empty: no failure halts it.
+
+    A host counts once its operation has ended without success: FAILED, which a host is as well that
+    could not be reached, or ROLLED_BACK. SKIPPED does not count. A host that was tried again counts
+    by its last attempt. All waves count together.
+
+    An example: waves ["1", "50%", "rest"] over six hosts a to f with max_failures "1" are the waves
+    a; b, c, d; e, f. a succeeds. Of the second wave b fails: one failure, which is not more than one,
+    so c and d, which run at the same time, go on. c fails as well: two failures are more than one, and
+    the rollout is HALTED at this moment, and names b and c. d is not cut off, and ends as it ends. e
+    and f stay PENDING until somebody retries the rollout, resumes it with a greater budget, or
+    cancels it.
+    """
+    approve_waves: _builtins.bool
+    """Each wave but the first needs an ApproveWave."""
+    window_override: _builtins.str
+    """Change hosts outside their maintenance windows as well, and why; it is kept with every operation.
+    Empty: no host is changed outside its window.
+    """
     dry_run: _builtins.bool
     """Only find out what the updates would do."""
     @_builtins.property
-    def delay_between_batches(self) -> _duration_pb2.Duration:
-        """The pause after a batch has ended before the next one begins, 0 to 7 days. Absent means 30 s."""
+    def filter(self) -> _host_pb2.HostFilter:
+        """Which hosts. Absent: all."""
 
     @_builtins.property
-    def filter(self) -> Global___RolloutFilter:
-        """Which hosts. Absent: all."""
+    def waves(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """How many hosts at a time, wave after wave: each a number ("5"), a percentage of the hosts that are
+        divided together ("20%", rounded down, at least one) or "rest". The last one repeats. Together are
+        divided all hosts of the rollout, or, with stages, those of a stage, or, with dependencies, those
+        of a stage that have equally many before them. Empty: ["2"].
+
+        ["1", "5", "20%", "rest"] over 100 hosts makes waves of 1, 5, 20 and 74 hosts; ["1", "20%"] waves
+        of 1, 20, 20, 20, 20 and 19.
+        """
+
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___RolloutStage]:
+        """Hosts with a tag before those with another one; hosts that are in no stage come last."""
+
+    @_builtins.property
+    def dependencies(self) -> _containers.RepeatedCompositeFieldContainer[Global___RolloutDependency]:
+        """Which hosts have to be updated before which others, within a stage."""
+
+    @_builtins.property
+    def delay_between_waves(self) -> _duration_pb2.Duration:
+        """The pause after a wave has ended before the next one begins, 0 to 7 days. Absent means 30 s."""
+
+    @_builtins.property
+    def max_unavailable(self) -> _containers.RepeatedCompositeFieldContainer[Global___DisruptionBudget]:
+        """How many hosts may be down at once. The budgets of all unfinished rollouts hold for each of them."""
+
+    @_builtins.property
+    def approval_timeout(self) -> _duration_pb2.Duration:
+        """How long an approval is waited for before the rollout halts, 1 minute to 90 days. Absent: 1 day."""
+
+    @_builtins.property
+    def expires_after(self) -> _duration_pb2.Duration:
+        """Hosts that have not begun by then, counted from the start, are skipped; 1 minute to 365 days.
+        Absent: they wait for their windows as long as it takes.
+        """
 
     @_builtins.property
     def scope(self) -> _host_pb2.UpdateScope:
@@ -120,63 +350,123 @@ class RolloutSpec(_message.Message):
     def __init__(
         self,
         *,
-        batch_size: _builtins.int | None = ...,
-        delay_between_batches: _duration_pb2.Duration | None = ...,
-        filter: Global___RolloutFilter | None = ...,
+        filter: _host_pb2.HostFilter | None = ...,
+        waves: _abc.Iterable[_builtins.str] | None = ...,
+        stages: _abc.Iterable[Global___RolloutStage] | None = ...,
+        dependencies: _abc.Iterable[Global___RolloutDependency] | None = ...,
+        order: Global___HostOrder.ValueType = ...,
+        seed: _builtins.int = ...,
+        delay_between_waves: _duration_pb2.Duration | None = ...,
+        max_failures: _builtins.str = ...,
+        max_unavailable: _abc.Iterable[Global___DisruptionBudget] | None = ...,
+        approve_waves: _builtins.bool = ...,
+        approval_timeout: _duration_pb2.Duration | None = ...,
+        expires_after: _duration_pb2.Duration | None = ...,
+        window_override: _builtins.str = ...,
         dry_run: _builtins.bool = ...,
         scope: _host_pb2.UpdateScope | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "batch_size", b"batch_size", "delay_between_batches", b"delay_between_batches", "filter", b"filter", "scope", b"scope"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "delay_between_waves", b"delay_between_waves", "expires_after", b"expires_after", "filter", b"filter", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "batch_size", b"batch_size", "delay_between_batches", b"delay_between_batches", "dry_run", b"dry_run", "filter", b"filter", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "approve_waves", b"approve_waves", "delay_between_waves", b"delay_between_waves", "dependencies", b"dependencies", "dry_run", b"dry_run", "expires_after", b"expires_after", "filter", b"filter", "max_failures", b"max_failures", "max_unavailable", b"max_unavailable", "order", b"order", "scope", b"scope", "seed", b"seed", "stages", b"stages", "waves", b"waves", "window_override", b"window_override"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__batch_size: _TypeAlias = _typing.Literal["batch_size"]  # noqa: Y015
-    _WhichOneofArgType__batch_size: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__batch_size) -> _WhichOneofReturnType__batch_size | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RolloutSpec: _TypeAlias = RolloutSpec  # noqa: Y015
 
 @_typing.final
-class RolloutFilter(_message.Message):
-    """Which hosts a rollout is for. Every part that is not empty must match."""
+class RolloutStage(_message.Message):
+    """The hosts with one tag."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    TAGS_FIELD_NUMBER: _builtins.int
-    GROUPS_FIELD_NUMBER: _builtins.int
-    EXCLUDE_HOSTS_FIELD_NUMBER: _builtins.int
+    TAG_FIELD_NUMBER: _builtins.int
+    WAVES_FIELD_NUMBER: _builtins.int
+    tag: _builtins.str
+    """The tag; a host that has those of several stages is in the first of them."""
     @_builtins.property
-    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Tags that the host must all have."""
-
-    @_builtins.property
-    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Groups of which the host must be in one."""
-
-    @_builtins.property
-    def exclude_hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names that are left out."""
+    def waves(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As RolloutSpec.waves, of this stage's hosts. Empty: as for the whole rollout."""
 
     def __init__(
         self,
         *,
-        tags: _abc.Iterable[_builtins.str] | None = ...,
-        groups: _abc.Iterable[_builtins.str] | None = ...,
-        exclude_hosts: _abc.Iterable[_builtins.str] | None = ...,
+        tag: _builtins.str = ...,
+        waves: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exclude_hosts", b"exclude_hosts", "groups", b"groups", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tag", b"tag", "waves", b"waves"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RolloutFilter: _TypeAlias = RolloutFilter  # noqa: Y015
+Global___RolloutStage: _TypeAlias = RolloutStage  # noqa: Y015
+
+@_typing.final
+class RolloutDependency(_message.Message):
+    """Hosts with the tag `before` are updated before those with the tag `after`. A host that has both comes
+    with the later ones.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    before: _builtins.str
+    """The tag of what comes first."""
+    after: _builtins.str
+    """The tag of what comes later."""
+    def __init__(
+        self,
+        *,
+        before: _builtins.str = ...,
+        after: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RolloutDependency: _TypeAlias = RolloutDependency  # noqa: Y015
+
+@_typing.final
+class DisruptionBudget(_message.Message):
+    """How many hosts may be down at once. Down is a host on which an update or a reboot runs, whoever asked
+    for it, and a host in FAILED. What a person begins without a rollout counts, and is not held up.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    PER_TAG_FIELD_NUMBER: _builtins.int
+    limit: _builtins.str
+    """A number, or a percentage of the registered hosts that are counted together, rounded down, but at
+    least one.
+    """
+    per_tag: _builtins.str
+    """The key of tags that are written KEY=VALUE, "zone" for zone=a and zone=b: the hosts of each value
+    are counted by themselves. Empty: the whole fleet is counted.
+    """
+    def __init__(
+        self,
+        *,
+        limit: _builtins.str = ...,
+        per_tag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "per_tag", b"per_tag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisruptionBudget: _TypeAlias = DisruptionBudget  # noqa: Y015
 
 @_typing.final
 class Rollout(_message.Message):
-    """An update of many hosts, a batch at a time. With batch_size 2 and five hosts a to e: a and b are
-    updated side by side; when both have ended, well or not, the delay runs; then c and d; then e.
-    The hosts are those that the filter selected when the rollout was started, in order of name.
+    """An update of many hosts, a wave at a time. With waves ["2"] and five hosts a to e: a and b are updated
+    side by side; when both have ended, well or not, the delay runs; then c and d; then e. The hosts are
+    those that the filter selected when the rollout was started.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -185,25 +475,32 @@ class Rollout(_message.Message):
     SPEC_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
-    BATCH_FIELD_NUMBER: _builtins.int
-    BATCHES_FIELD_NUMBER: _builtins.int
-    NEXT_BATCH_AT_FIELD_NUMBER: _builtins.int
+    WAVE_FIELD_NUMBER: _builtins.int
+    WAVES_FIELD_NUMBER: _builtins.int
+    NEXT_WAVE_AT_FIELD_NUMBER: _builtins.int
     CREATED_BY_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     ENDED_AT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    HALT_FIELD_NUMBER: _builtins.int
+    APPROVAL_UNTIL_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    EXPECTED_END_FIELD_NUMBER: _builtins.int
+    RETRY_OF_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Made by the server, ordered by time."""
     status: Global___RolloutStatus.ValueType
     """How far it is."""
-    batch: _builtins.int
-    """The current batch, from 1."""
-    batches: _builtins.int
-    """How many batches there are."""
+    wave: _builtins.int
+    """The current wave, from 1."""
+    waves: _builtins.int
+    """How many waves there are."""
     created_by: _builtins.str
     """Who asked for it."""
     revision: _builtins.int
     """The fleet's revision at which it last changed."""
+    retry_of: _builtins.str
+    """The ended rollout whose failed hosts it tries again. Empty: none."""
     @_builtins.property
     def spec(self) -> Global___RolloutSpec:
         """What was asked."""
@@ -213,8 +510,8 @@ class Rollout(_message.Message):
         """How many hosts are where."""
 
     @_builtins.property
-    def next_batch_at(self) -> _timestamp_pb2.Timestamp:
-        """While the delay between two batches runs: when it ends."""
+    def next_wave_at(self) -> _timestamp_pb2.Timestamp:
+        """While the delay between two waves runs: when it ends."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
@@ -224,6 +521,22 @@ class Rollout(_message.Message):
     def ended_at(self) -> _timestamp_pb2.Timestamp:
         """When it ended. Absent: not yet."""
 
+    @_builtins.property
+    def halt(self) -> Global___Halt:
+        """In HALTED: why."""
+
+    @_builtins.property
+    def approval_until(self) -> _timestamp_pb2.Timestamp:
+        """In AWAITING_APPROVAL: when it halts without one."""
+
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """When hosts that have not begun are skipped. Absent: never."""
+
+    @_builtins.property
+    def expected_end(self) -> _timestamp_pb2.Timestamp:
+        """While it runs: when it will end, by what its hosts took before, waits for windows apart."""
+
     def __init__(
         self,
         *,
@@ -231,25 +544,68 @@ class Rollout(_message.Message):
         spec: Global___RolloutSpec | None = ...,
         status: Global___RolloutStatus.ValueType = ...,
         progress: Global___RolloutProgress | None = ...,
-        batch: _builtins.int = ...,
-        batches: _builtins.int = ...,
-        next_batch_at: _timestamp_pb2.Timestamp | None = ...,
+        wave: _builtins.int = ...,
+        waves: _builtins.int = ...,
+        next_wave_at: _timestamp_pb2.Timestamp | None = ...,
         created_by: _builtins.str = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         ended_at: _timestamp_pb2.Timestamp | None = ...,
         revision: _builtins.int = ...,
+        halt: Global___Halt | None = ...,
+        approval_until: _timestamp_pb2.Timestamp | None = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+        expected_end: _timestamp_pb2.Timestamp | None = ...,
+        retry_of: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at", "next_batch_at", b"next_batch_at", "progress", b"progress", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approval_until", b"approval_until", "created_at", b"created_at", "ended_at", b"ended_at", "expected_end", b"expected_end", "expires_at", b"expires_at", "halt", b"halt", "next_wave_at", b"next_wave_at", "progress", b"progress", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "batches", b"batches", "created_at", b"created_at", "created_by", b"created_by", "ended_at", b"ended_at", "id", b"id", "next_batch_at", b"next_batch_at", "progress", b"progress", "revision", b"revision", "spec", b"spec", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_until", b"approval_until", "created_at", b"created_at", "created_by", b"created_by", "ended_at", b"ended_at", "expected_end", b"expected_end", "expires_at", b"expires_at", "halt", b"halt", "id", b"id", "next_wave_at", b"next_wave_at", "progress", b"progress", "retry_of", b"retry_of", "revision", b"revision", "spec", b"spec", "status", b"status", "wave", b"wave", "waves", b"waves"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Rollout: _TypeAlias = Rollout  # noqa: Y015
 
 @_typing.final
+class Halt(_message.Message):
+    """Why a rollout halted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAUSE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    cause: Global___HaltCause.ValueType
+    """The kind."""
+    message: _builtins.str
+    """In words."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The hosts that spent the budget, the first twenty."""
+
+    def __init__(
+        self,
+        *,
+        cause: Global___HaltCause.ValueType = ...,
+        message: _builtins.str = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cause", b"cause", "hosts", b"hosts", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Halt: _TypeAlias = Halt  # noqa: Y015
+
+@_typing.final
 class RolloutProgress(_message.Message):
-    """How many hosts of a rollout are where. The five parts add up to the total."""
+    """How many hosts of a rollout, or of one of its waves, are where. The seven parts add up to the total."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -259,6 +615,8 @@ class RolloutProgress(_message.Message):
     COMPLETED_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
     SKIPPED_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    ROLLED_BACK_FIELD_NUMBER: _builtins.int
     total_hosts: _builtins.int
     """All of them."""
     pending: _builtins.int
@@ -271,6 +629,10 @@ class RolloutProgress(_message.Message):
     """Ended with a problem."""
     skipped: _builtins.int
     """Left out."""
+    waiting: _builtins.int
+    """Held up although their turn has come."""
+    rolled_back: _builtins.int
+    """Ended with a problem, what was changed taken back."""
     def __init__(
         self,
         *,
@@ -280,14 +642,76 @@ class RolloutProgress(_message.Message):
         completed: _builtins.int = ...,
         failed: _builtins.int = ...,
         skipped: _builtins.int = ...,
+        waiting: _builtins.int = ...,
+        rolled_back: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "failed", b"failed", "in_progress", b"in_progress", "pending", b"pending", "skipped", b"skipped", "total_hosts", b"total_hosts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "failed", b"failed", "in_progress", b"in_progress", "pending", b"pending", "rolled_back", b"rolled_back", "skipped", b"skipped", "total_hosts", b"total_hosts", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RolloutProgress: _TypeAlias = RolloutProgress  # noqa: Y015
+
+@_typing.final
+class RolloutWave(_message.Message):
+    """One wave of a rollout."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    STARTED_AT_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    APPROVED_BY_FIELD_NUMBER: _builtins.int
+    APPROVED_AT_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """From 1."""
+    stage: _builtins.str
+    """The tag of its stage. Empty: none."""
+    approved_by: _builtins.str
+    """Who approved of it. Empty: nobody had to, or nobody did."""
+    @_builtins.property
+    def progress(self) -> Global___RolloutProgress:
+        """How many of its hosts are where."""
+
+    @_builtins.property
+    def expected(self) -> _duration_pb2.Duration:
+        """How long it takes, by what its hosts took before."""
+
+    @_builtins.property
+    def started_at(self) -> _timestamp_pb2.Timestamp:
+        """When it began. Absent: not yet."""
+
+    @_builtins.property
+    def ended_at(self) -> _timestamp_pb2.Timestamp:
+        """When it ended. Absent: not yet."""
+
+    @_builtins.property
+    def approved_at(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        stage: _builtins.str = ...,
+        progress: Global___RolloutProgress | None = ...,
+        expected: _duration_pb2.Duration | None = ...,
+        started_at: _timestamp_pb2.Timestamp | None = ...,
+        ended_at: _timestamp_pb2.Timestamp | None = ...,
+        approved_by: _builtins.str = ...,
+        approved_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approved_at", b"approved_at", "ended_at", b"ended_at", "expected", b"expected", "progress", b"progress", "started_at", b"started_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_at", b"approved_at", "approved_by", b"approved_by", "ended_at", b"ended_at", "expected", b"expected", "number", b"number", "progress", b"progress", "stage", b"stage", "started_at", b"started_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RolloutWave: _TypeAlias = RolloutWave  # noqa: Y015
 
 @_typing.final
 class RolloutHost(_message.Message):
@@ -296,33 +720,157 @@ class RolloutHost(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     HOST_FIELD_NUMBER: _builtins.int
-    BATCH_FIELD_NUMBER: _builtins.int
+    WAVE_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     OPERATION_ID_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
+    WAITING_FOR_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
     host: _builtins.str
     """Its name."""
-    batch: _builtins.int
-    """Its batch, from 1."""
+    wave: _builtins.int
+    """Its wave, from 1."""
     status: Global___RolloutHostStatus.ValueType
     """How far it is."""
     operation_id: _builtins.str
     """Its operation. Empty: none was begun."""
     detail: _builtins.str
-    """Why it was skipped or what it failed with. Empty: neither."""
+    """What it waits for, why it was skipped, or what it failed with. Empty: none of these."""
+    waiting_for: Global___WaitingFor.ValueType
+    """In WAITING: for what."""
+    @_builtins.property
+    def not_before(self) -> _timestamp_pb2.Timestamp:
+        """In WAITING for its window: when that opens, as far as it is known."""
+
     def __init__(
         self,
         *,
         host: _builtins.str = ...,
-        batch: _builtins.int = ...,
+        wave: _builtins.int = ...,
         status: Global___RolloutHostStatus.ValueType = ...,
         operation_id: _builtins.str = ...,
         detail: _builtins.str = ...,
+        waiting_for: Global___WaitingFor.ValueType = ...,
+        not_before: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["not_before", b"not_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "detail", b"detail", "host", b"host", "operation_id", b"operation_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "host", b"host", "not_before", b"not_before", "operation_id", b"operation_id", "status", b"status", "waiting_for", b"waiting_for", "wave", b"wave"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RolloutHost: _TypeAlias = RolloutHost  # noqa: Y015
+
+@_typing.final
+class RolloutPlan(_message.Message):
+    """What a rollout would do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    MADE_AT_FIELD_NUMBER: _builtins.int
+    SPEC_FIELD_NUMBER: _builtins.int
+    WAVES_FIELD_NUMBER: _builtins.int
+    WAVE_COUNT_FIELD_NUMBER: _builtins.int
+    HOST_COUNT_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_COUNT_FIELD_NUMBER: _builtins.int
+    NOT_SELECTED_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    KNOWN_DURATIONS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """With which StartRollout takes it."""
+    wave_count: _builtins.int
+    """How many waves there are."""
+    host_count: _builtins.int
+    """How many hosts have their place."""
+    left_out_count: _builtins.int
+    """How many hosts the filter is about that have none."""
+    not_selected: _builtins.int
+    """How many registered hosts the filter is not about."""
+    known_durations: _builtins.int
+    """For how many hosts it is known how long an update takes. The others are taken as their median, or,
+    where none is known, as 3 minutes.
+    """
+    @_builtins.property
+    def made_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    @_builtins.property
+    def spec(self) -> Global___RolloutSpec:
+        """What was asked, a drawn seed included."""
+
+    @_builtins.property
+    def waves(self) -> _containers.RepeatedCompositeFieldContainer[Global___RolloutWave]:
+        """The waves, in order; of more than 1000, the first 1000."""
+
+    @_builtins.property
+    def expected(self) -> _duration_pb2.Duration:
+        """How long it would take, waits for windows and approvals apart."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        made_at: _timestamp_pb2.Timestamp | None = ...,
+        spec: Global___RolloutSpec | None = ...,
+        waves: _abc.Iterable[Global___RolloutWave] | None = ...,
+        wave_count: _builtins.int = ...,
+        host_count: _builtins.int = ...,
+        left_out_count: _builtins.int = ...,
+        not_selected: _builtins.int = ...,
+        expected: _duration_pb2.Duration | None = ...,
+        known_durations: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "made_at", b"made_at", "spec", b"spec"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "host_count", b"host_count", "id", b"id", "known_durations", b"known_durations", "left_out_count", b"left_out_count", "made_at", b"made_at", "not_selected", b"not_selected", "spec", b"spec", "wave_count", b"wave_count", "waves", b"waves"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RolloutPlan: _TypeAlias = RolloutPlan  # noqa: Y015
+
+@_typing.final
+class PlannedHost(_message.Message):
+    """One host of a plan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    WAVE_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
+    EXPECTATIONS_FIELD_NUMBER: _builtins.int
+    OPENS_AT_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    """Its name."""
+    wave: _builtins.int
+    """Its wave, from 1. 0: it is left out."""
+    left_out: Global___LeftOut.ValueType
+    """Why it is left out."""
+    detail: _builtins.str
+    """Both in words."""
+    @_builtins.property
+    def expectations(self) -> _containers.RepeatedScalarFieldContainer[Global___Expectation.ValueType]:
+        """What is expected of it."""
+
+    @_builtins.property
+    def opens_at(self) -> _timestamp_pb2.Timestamp:
+        """If its window is closed: when it opens."""
+
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        wave: _builtins.int = ...,
+        left_out: Global___LeftOut.ValueType = ...,
+        expectations: _abc.Iterable[Global___Expectation.ValueType] | None = ...,
+        opens_at: _timestamp_pb2.Timestamp | None = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["opens_at", b"opens_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "expectations", b"expectations", "host", b"host", "left_out", b"left_out", "opens_at", b"opens_at", "wave", b"wave"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlannedHost: _TypeAlias = PlannedHost  # noqa: Y015

@@ -26,18 +26,30 @@ class PlanRolloutRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SPEC_FIELD_NUMBER: _builtins.int
+    PLAN_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    plan_id: _builtins.str
+    """A plan that was made before, to see more of its hosts. Empty: make one."""
+    page_size: _builtins.int
+    """At most how many hosts. 0 means 50; more than 1000 is taken as 1000."""
+    page_token: _builtins.str
+    """The token of the former page. Empty: from the start."""
     @_builtins.property
     def spec(self) -> _rollout_pb2.RolloutSpec:
-        """What would be asked."""
+        """What would be asked. Absent: all defaults, all hosts."""
 
     def __init__(
         self,
         *,
         spec: _rollout_pb2.RolloutSpec | None = ...,
+        plan_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "plan_id", b"plan_id", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -49,19 +61,29 @@ class PlanRolloutResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    PLAN_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """What to ask for the next page with, together with plan_id. Empty: this was the last."""
     @_builtins.property
-    def hosts(self) -> _containers.RepeatedCompositeFieldContainer[_rollout_pb2.RolloutHost]:
-        """The hosts with their batches, in order."""
+    def plan(self) -> _rollout_pb2.RolloutPlan:
+        """The plan as a whole."""
+
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedCompositeFieldContainer[_rollout_pb2.PlannedHost]:
+        """A page of its hosts: by wave and order, then those that are left out, by name."""
 
     def __init__(
         self,
         *,
-        hosts: _abc.Iterable[_rollout_pb2.RolloutHost] | None = ...,
+        plan: _rollout_pb2.RolloutPlan | None = ...,
+        hosts: _abc.Iterable[_rollout_pb2.PlannedHost] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "next_page_token", b"next_page_token", "plan", b"plan"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -75,8 +97,11 @@ class StartRolloutRequest(_message.Message):
 
     SPEC_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PLAN_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """See RegisterHostRequest."""
+    plan_id: _builtins.str
+    """The plan to carry out. Empty: whatever is selected now."""
     @_builtins.property
     def spec(self) -> _rollout_pb2.RolloutSpec:
         """What is asked. Absent: all defaults, all hosts."""
@@ -86,10 +111,11 @@ class StartRolloutRequest(_message.Message):
         *,
         spec: _rollout_pb2.RolloutSpec | None = ...,
         request_id: _builtins.str = ...,
+        plan_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan_id", b"plan_id", "request_id", b"request_id", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -158,6 +184,7 @@ class GetRolloutResponse(_message.Message):
     ROLLOUT_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    WAVES_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """What to ask for the next page of hosts with. Empty: this was the last."""
     @_builtins.property
@@ -166,7 +193,11 @@ class GetRolloutResponse(_message.Message):
 
     @_builtins.property
     def hosts(self) -> _containers.RepeatedCompositeFieldContainer[_rollout_pb2.RolloutHost]:
-        """A page of its hosts, by batch and name."""
+        """A page of its hosts, by wave and order."""
+
+    @_builtins.property
+    def waves(self) -> _containers.RepeatedCompositeFieldContainer[_rollout_pb2.RolloutWave]:
+        """The waves of these hosts."""
 
     def __init__(
         self,
@@ -174,10 +205,11 @@ class GetRolloutResponse(_message.Message):
         rollout: _rollout_pb2.Rollout | None = ...,
         hosts: _abc.Iterable[_rollout_pb2.RolloutHost] | None = ...,
         next_page_token: _builtins.str = ...,
+        waves: _abc.Iterable[_rollout_pb2.RolloutWave] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rollout", b"rollout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "next_page_token", b"next_page_token", "rollout", b"rollout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "next_page_token", b"next_page_token", "rollout", b"rollout", "waves", b"waves"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -301,19 +333,23 @@ class ResumeRolloutRequest(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    MAX_FAILURES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id."""
     request_id: _builtins.str
     """See RegisterHostRequest."""
+    max_failures: _builtins.str
+    """Another failure budget from now on, see RolloutSpec. Empty: the same."""
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        max_failures: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "max_failures", b"max_failures", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -401,19 +437,23 @@ class ApproveWaveRequest(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    WAVE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id."""
     request_id: _builtins.str
     """See RegisterHostRequest."""
+    wave: _builtins.int
+    """The number of the wave, from 1, so that it is that wave and no other one."""
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        wave: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "request_id", b"request_id", "wave", b"wave"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -444,6 +484,60 @@ class ApproveWaveResponse(_message.Message):
 Global___ApproveWaveResponse: _TypeAlias = ApproveWaveResponse  # noqa: Y015
 
 @_typing.final
+class SkipRolloutHostRequest(_message.Message):
+    """The host to leave out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The rollout's id."""
+    host: _builtins.str
+    """The host's name."""
+    request_id: _builtins.str
+    """See RegisterHostRequest."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        host: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "id", b"id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SkipRolloutHostRequest: _TypeAlias = SkipRolloutHostRequest  # noqa: Y015
+
+@_typing.final
+class SkipRolloutHostResponse(_message.Message):
+    """The rollout without that host."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLLOUT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rollout(self) -> _rollout_pb2.Rollout:
+        """The rollout."""
+
+    def __init__(
+        self,
+        *,
+        rollout: _rollout_pb2.Rollout | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rollout", b"rollout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rollout", b"rollout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SkipRolloutHostResponse: _TypeAlias = SkipRolloutHostResponse  # noqa: Y015
+
+@_typing.final
 class RetryRolloutRequest(_message.Message):
     """The rollout whose failed hosts to try again."""
 
@@ -471,7 +565,7 @@ Global___RetryRolloutRequest: _TypeAlias = RetryRolloutRequest  # noqa: Y015
 
 @_typing.final
 class RetryRolloutResponse(_message.Message):
-    """The rollout that was begun."""
+    """The rollout in which they are tried."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -517,14 +611,19 @@ Global___WatchRolloutRequest: _TypeAlias = WatchRolloutRequest  # noqa: Y015
 
 @_typing.final
 class WatchRolloutResponse(_message.Message):
-    """The rollout, whenever it has changed. The first message is the rollout as it stands with all of
-    its hosts; the last one is the rollout as it ended.
+    """The rollout, whenever it has changed. The first messages are the rollout as it stands with all of its
+    hosts and waves; the last one is the rollout as it ended. Everything in a message is as of one revision:
+    that of the rollout.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ROLLOUT_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
+    WAVES_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    """Whether more messages of this revision follow: large rollouts are sent in parts."""
     @_builtins.property
     def rollout(self) -> _rollout_pb2.Rollout:
         """The rollout as it stands."""
@@ -533,15 +632,21 @@ class WatchRolloutResponse(_message.Message):
     def hosts(self) -> _containers.RepeatedCompositeFieldContainer[_rollout_pb2.RolloutHost]:
         """The hosts that changed since the former message."""
 
+    @_builtins.property
+    def waves(self) -> _containers.RepeatedCompositeFieldContainer[_rollout_pb2.RolloutWave]:
+        """The waves that changed since the former message."""
+
     def __init__(
         self,
         *,
         rollout: _rollout_pb2.Rollout | None = ...,
         hosts: _abc.Iterable[_rollout_pb2.RolloutHost] | None = ...,
+        waves: _abc.Iterable[_rollout_pb2.RolloutWave] | None = ...,
+        more: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rollout", b"rollout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "rollout", b"rollout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "more", b"more", "rollout", b"rollout", "waves", b"waves"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -75,6 +75,11 @@ class RolloutServiceStub(object):
                 request_serializer=tendhost_dot_v1_dot_rollout__service__pb2.ApproveWaveRequest.SerializeToString,
                 response_deserializer=tendhost_dot_v1_dot_rollout__service__pb2.ApproveWaveResponse.FromString,
                 _registered_method=True)
+        self.SkipRolloutHost = channel.unary_unary(
+                '/tendhost.v1.RolloutService/SkipRolloutHost',
+                request_serializer=tendhost_dot_v1_dot_rollout__service__pb2.SkipRolloutHostRequest.SerializeToString,
+                response_deserializer=tendhost_dot_v1_dot_rollout__service__pb2.SkipRolloutHostResponse.FromString,
+                _registered_method=True)
         self.RetryRollout = channel.unary_unary(
                 '/tendhost.v1.RolloutService/RetryRollout',
                 request_serializer=tendhost_dot_v1_dot_rollout__service__pb2.RetryRolloutRequest.SerializeToString,
@@ -92,14 +97,17 @@ class RolloutServiceServicer(object):
     """
 
     def PlanRollout(self, request, context):
-        """What a rollout would do, without touching a host.
+        """What a rollout would do, without touching a host; its hosts a page at a time, the ones that are left
+        out after the others. FAILED_PRECONDITION (no host is selected), INVALID_ARGUMENT, NOT_FOUND (the
+        plan to page through).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StartRollout(self, request, context):
-        """Begin a rollout. FAILED_PRECONDITION (no host is selected), INVALID_ARGUMENT.
+        """Begin a rollout. FAILED_PRECONDITION (no host is selected; the fleet has changed since the plan),
+        INVALID_ARGUMENT, NOT_FOUND (the plan).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,7 +135,8 @@ class RolloutServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ResumeRollout(self, request, context):
-        """Go on with a paused rollout. NOT_FOUND, FAILED_PRECONDITION (it is not paused).
+        """Go on with a rollout that is paused or halted. NOT_FOUND, FAILED_PRECONDITION (it is neither; more
+        hosts have failed than may).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,14 +151,24 @@ class RolloutServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ApproveWave(self, request, context):
-        """Let the next wave begin. NOT_FOUND, FAILED_PRECONDITION (none waits).
+        """Let the next wave begin. NOT_FOUND, FAILED_PRECONDITION (none waits; another one does).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SkipRolloutHost(self, request, context):
+        """Leave out a host that has not begun. NOT_FOUND, FAILED_PRECONDITION (it has begun; the rollout has
+        ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RetryRollout(self, request, context):
-        """Begin a rollout of the hosts that failed in this one. NOT_FOUND, FAILED_PRECONDITION.
+        """Try the failed hosts again, each from the step that failed. While the rollout has not ended, in it:
+        they join its current wave, and a rollout that had halted because of them goes on. Else in a new
+        rollout. NOT_FOUND, FAILED_PRECONDITION (none has failed; it is being cancelled).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -204,6 +223,11 @@ def add_RolloutServiceServicer_to_server(servicer, server):
                     servicer.ApproveWave,
                     request_deserializer=tendhost_dot_v1_dot_rollout__service__pb2.ApproveWaveRequest.FromString,
                     response_serializer=tendhost_dot_v1_dot_rollout__service__pb2.ApproveWaveResponse.SerializeToString,
+            ),
+            'SkipRolloutHost': grpc.unary_unary_rpc_method_handler(
+                    servicer.SkipRolloutHost,
+                    request_deserializer=tendhost_dot_v1_dot_rollout__service__pb2.SkipRolloutHostRequest.FromString,
+                    response_serializer=tendhost_dot_v1_dot_rollout__service__pb2.SkipRolloutHostResponse.SerializeToString,
             ),
             'RetryRollout': grpc.unary_unary_rpc_method_handler(
                     servicer.RetryRollout,
@@ -433,6 +457,33 @@ class RolloutService(object):
             '/tendhost.v1.RolloutService/ApproveWave',
             tendhost_dot_v1_dot_rollout__service__pb2.ApproveWaveRequest.SerializeToString,
             tendhost_dot_v1_dot_rollout__service__pb2.ApproveWaveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SkipRolloutHost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tendhost.v1.RolloutService/SkipRolloutHost',
+            tendhost_dot_v1_dot_rollout__service__pb2.SkipRolloutHostRequest.SerializeToString,
+            tendhost_dot_v1_dot_rollout__service__pb2.SkipRolloutHostResponse.FromString,
             options,
             channel_credentials,
             insecure,

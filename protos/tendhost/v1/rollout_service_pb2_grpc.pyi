@@ -17,9 +17,14 @@ class RolloutServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PlanRollout: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.PlanRolloutRequest, _rollout_service_pb2.PlanRolloutResponse]
-    """What a rollout would do, without touching a host."""
+    """What a rollout would do, without touching a host; its hosts a page at a time, the ones that are left
+    out after the others. FAILED_PRECONDITION (no host is selected), INVALID_ARGUMENT, NOT_FOUND (the
+    plan to page through).
+    """
     StartRollout: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.StartRolloutRequest, _rollout_service_pb2.StartRolloutResponse]
-    """Begin a rollout. FAILED_PRECONDITION (no host is selected), INVALID_ARGUMENT."""
+    """Begin a rollout. FAILED_PRECONDITION (no host is selected; the fleet has changed since the plan),
+    INVALID_ARGUMENT, NOT_FOUND (the plan).
+    """
     GetRollout: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.GetRolloutRequest, _rollout_service_pb2.GetRolloutResponse]
     """One rollout. NOT_FOUND."""
     ListRollouts: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.ListRolloutsRequest, _rollout_service_pb2.ListRolloutsResponse]
@@ -27,15 +32,24 @@ class RolloutServiceStub:
     PauseRollout: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.PauseRolloutRequest, _rollout_service_pb2.PauseRolloutResponse]
     """Start nothing new; what runs goes on. NOT_FOUND, FAILED_PRECONDITION (it has ended)."""
     ResumeRollout: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.ResumeRolloutRequest, _rollout_service_pb2.ResumeRolloutResponse]
-    """Go on with a paused rollout. NOT_FOUND, FAILED_PRECONDITION (it is not paused)."""
+    """Go on with a rollout that is paused or halted. NOT_FOUND, FAILED_PRECONDITION (it is neither; more
+    hosts have failed than may).
+    """
     CancelRollout: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.CancelRolloutRequest, _rollout_service_pb2.CancelRolloutResponse]
     """Start nothing new any more; what runs goes on to its end. NOT_FOUND, FAILED_PRECONDITION (it
     has ended).
     """
     ApproveWave: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.ApproveWaveRequest, _rollout_service_pb2.ApproveWaveResponse]
-    """Let the next wave begin. NOT_FOUND, FAILED_PRECONDITION (none waits)."""
+    """Let the next wave begin. NOT_FOUND, FAILED_PRECONDITION (none waits; another one does)."""
+    SkipRolloutHost: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.SkipRolloutHostRequest, _rollout_service_pb2.SkipRolloutHostResponse]
+    """Leave out a host that has not begun. NOT_FOUND, FAILED_PRECONDITION (it has begun; the rollout has
+    ended).
+    """
     RetryRollout: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.RetryRolloutRequest, _rollout_service_pb2.RetryRolloutResponse]
-    """Begin a rollout of the hosts that failed in this one. NOT_FOUND, FAILED_PRECONDITION."""
+    """Try the failed hosts again, each from the step that failed. While the rollout has not ended, in it:
+    they join its current wave, and a rollout that had halted because of them goes on. Else in a new
+    rollout. NOT_FOUND, FAILED_PRECONDITION (none has failed; it is being cancelled).
+    """
     WatchRollout: _aio.UnaryStreamMultiCallable[_rollout_service_pb2.WatchRolloutRequest, _rollout_service_pb2.WatchRolloutResponse]
     """Follow a rollout until it has ended. NOT_FOUND."""
 
@@ -48,7 +62,10 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rollout_service_pb2.PlanRolloutRequest,
         context: _aio.ServicerContext[_rollout_service_pb2.PlanRolloutRequest, _abc.Awaitable[_rollout_service_pb2.PlanRolloutResponse]],
     ) -> _abc.Awaitable[_rollout_service_pb2.PlanRolloutResponse]:
-        """What a rollout would do, without touching a host."""
+        """What a rollout would do, without touching a host; its hosts a page at a time, the ones that are left
+        out after the others. FAILED_PRECONDITION (no host is selected), INVALID_ARGUMENT, NOT_FOUND (the
+        plan to page through).
+        """
 
     @_abc_1.abstractmethod
     def StartRollout(
@@ -56,7 +73,9 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rollout_service_pb2.StartRolloutRequest,
         context: _aio.ServicerContext[_rollout_service_pb2.StartRolloutRequest, _abc.Awaitable[_rollout_service_pb2.StartRolloutResponse]],
     ) -> _abc.Awaitable[_rollout_service_pb2.StartRolloutResponse]:
-        """Begin a rollout. FAILED_PRECONDITION (no host is selected), INVALID_ARGUMENT."""
+        """Begin a rollout. FAILED_PRECONDITION (no host is selected; the fleet has changed since the plan),
+        INVALID_ARGUMENT, NOT_FOUND (the plan).
+        """
 
     @_abc_1.abstractmethod
     def GetRollout(
@@ -88,7 +107,9 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rollout_service_pb2.ResumeRolloutRequest,
         context: _aio.ServicerContext[_rollout_service_pb2.ResumeRolloutRequest, _abc.Awaitable[_rollout_service_pb2.ResumeRolloutResponse]],
     ) -> _abc.Awaitable[_rollout_service_pb2.ResumeRolloutResponse]:
-        """Go on with a paused rollout. NOT_FOUND, FAILED_PRECONDITION (it is not paused)."""
+        """Go on with a rollout that is paused or halted. NOT_FOUND, FAILED_PRECONDITION (it is neither; more
+        hosts have failed than may).
+        """
 
     @_abc_1.abstractmethod
     def CancelRollout(
@@ -106,7 +127,17 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rollout_service_pb2.ApproveWaveRequest,
         context: _aio.ServicerContext[_rollout_service_pb2.ApproveWaveRequest, _abc.Awaitable[_rollout_service_pb2.ApproveWaveResponse]],
     ) -> _abc.Awaitable[_rollout_service_pb2.ApproveWaveResponse]:
-        """Let the next wave begin. NOT_FOUND, FAILED_PRECONDITION (none waits)."""
+        """Let the next wave begin. NOT_FOUND, FAILED_PRECONDITION (none waits; another one does)."""
+
+    @_abc_1.abstractmethod
+    def SkipRolloutHost(
+        self,
+        request: _rollout_service_pb2.SkipRolloutHostRequest,
+        context: _aio.ServicerContext[_rollout_service_pb2.SkipRolloutHostRequest, _abc.Awaitable[_rollout_service_pb2.SkipRolloutHostResponse]],
+    ) -> _abc.Awaitable[_rollout_service_pb2.SkipRolloutHostResponse]:
+        """Leave out a host that has not begun. NOT_FOUND, FAILED_PRECONDITION (it has begun; the rollout has
+        ended).
+        """
 
     @_abc_1.abstractmethod
     def RetryRollout(
@@ -114,7 +145,10 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rollout_service_pb2.RetryRolloutRequest,
         context: _aio.ServicerContext[_rollout_service_pb2.RetryRolloutRequest, _abc.Awaitable[_rollout_service_pb2.RetryRolloutResponse]],
     ) -> _abc.Awaitable[_rollout_service_pb2.RetryRolloutResponse]:
-        """Begin a rollout of the hosts that failed in this one. NOT_FOUND, FAILED_PRECONDITION."""
+        """Try the failed hosts again, each from the step that failed. While the rollout has not ended, in it:
+        they join its current wave, and a rollout that had halted because of them goes on. Else in a new
+        rollout. NOT_FOUND, FAILED_PRECONDITION (none has failed; it is being cancelled).
+        """
 
     @_abc_1.abstractmethod
     def WatchRollout(

@@ -96,14 +96,14 @@ def rollout(status: str = "RUNNING", **progress: int) -> rollout_pb2.Rollout:
     """A rollout over two hosts."""
     made = rollout_pb2.Rollout(
         id="ro1",
-        spec=rollout_pb2.RolloutSpec(batch_size=2),
+        spec=rollout_pb2.RolloutSpec(waves=("2",)),
         status=rollout_pb2.RolloutStatus.Value(f"ROLLOUT_STATUS_{status}"),
         progress=rollout_pb2.RolloutProgress(**{"total_hosts": 2, **progress}),
-        batch=1,
-        batches=1,
+        wave=1,
+        waves=1,
         created_at=AT,
     )
-    made.spec.delay_between_batches.FromSeconds(30)
+    made.spec.delay_between_waves.FromSeconds(30)
     if status in ("COMPLETED", "CANCELLED"):
         made.ended_at.CopyFrom(LATER)
     return made
@@ -113,7 +113,7 @@ def member(name: str, status: str, detail: str = "") -> rollout_pb2.RolloutHost:
     """A host of the rollout."""
     return rollout_pb2.RolloutHost(
         host=name,
-        batch=1,
+        wave=1,
         status=rollout_pb2.RolloutHostStatus.Value(f"ROLLOUT_HOST_STATUS_{status}"),
         detail=detail,
     )

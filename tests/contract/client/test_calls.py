@@ -14,8 +14,10 @@ from tendhost.client import (
     HostState,
     MaintenanceWindow,
     OperationStatus,
+    RolloutSpec,
     ServerUnavailable,
     ServerUnreachable,
+    convert_rollout,
 )
 from tendhost.v1 import host_pb2, host_service_pb2, operation_service_pb2, rollout_service_pb2
 from tests.contract.client import messages
@@ -31,8 +33,11 @@ MUTATIONS = {
     "CheckHealth": lambda c: c.check("web1"),
     "RetryHost": lambda c: c.retry("web1"),
     "AcknowledgeHost": lambda c: c.acknowledge("web1"),
-    "StartRollout": lambda c: c.start_rollout(tags=["web"]),
+    "StartRollout": lambda c: c.start_rollout(RolloutSpec()),
     "PauseRollout": lambda c: c.pause_rollout("ro1"),
+    "ApproveWave": lambda c: c.approve_wave("ro1", 2),
+    "SkipRolloutHost": lambda c: c.skip_rollout_host("ro1", "web1"),
+    "RetryRollout": lambda c: c.retry_rollout("ro1"),
     "ResumeRollout": lambda c: c.resume_rollout("ro1"),
     "CancelRollout": lambda c: c.cancel_rollout("ro1"),
 }
@@ -40,7 +45,7 @@ MUTATIONS = {
 
 def answered(method: str) -> Message:
     """A response that the SDK can read."""
-    module = rollout_service_pb2 if "Rollout" in method else host_service_pb2
+    module = rollout_service_pb2 if "Rollout" in method or "Wave" in method else host_service_pb2
     kind: type[Message] = getattr(module, f"{method}Response")
     fields = {field.name for field in kind.DESCRIPTOR.fields}
     known = {
@@ -70,8 +75,8 @@ async def test_every_mutation_of_the_contract_has_a_request_id_and_a_test_of_it(
         for method in service.methods
         if "request_id" in method.input_type.fields_by_name
     }
-    # The first one is tried with operations, the others are for servers to come.
-    assert mutations - set(MUTATIONS) == {"CancelOperation", "ApproveWave", "RetryRollout"}
+    # That one is tried with operations.
+    assert mutations - set(MUTATIONS) == {"CancelOperation"}
 
 
 async def test_refused_call_is_not_sent_again(server, client):
@@ -290,24 +295,18 @@ async def test_work_begins_with_a_handle_of_its_operation(method, begin, server,
 
 async def test_rollout_is_started_as_it_was_described(server: MockServer, client: Client):
     server.answer("StartRollout", answered("StartRollout"))
-    rollout = await client.start_rollout(
-        tags=["web"],
-        groups=["production"],
-        exclude_hosts=["db1"],
-        batch_size=5,
-        delay=timedelta(0),
+    spec = RolloutSpec(
+        filter=HostFilter(all_tags=("web",), groups=("production",), exclude_hosts=("db1",)),
+        waves=("5",),
+        delay_between_waves=timedelta(0),
         dry_run=True,
     )
+    rollout = await client.start_rollout(spec)
     (request,) = server.requests("StartRollout")
-    spec = request.spec
-    assert (spec.batch_size, spec.dry_run) == (5, True)
     # A pause of nothing is not the same as no word about the pause.
-    assert spec.HasField("delay_between_batches")
-    assert spec.delay_between_batches.seconds == 0
-    assert list(spec.filter.tags) == ["web"]
-    assert list(spec.filter.groups) == ["production"]
-    assert list(spec.filter.exclude_hosts) == ["db1"]
-    assert (rollout.id, rollout.delay_between_batches) == ("ro1", timedelta(seconds=30))
+    assert request.spec.HasField("delay_between_waves")
+    assert convert_rollout.spec(request.spec) == spec
+    assert (rollout.id, rollout.spec.delay_between_waves) == ("ro1", timedelta(seconds=30))
 
 
 async def test_hosts_of_a_rollout_are_listed_over_all_pages(server, client):

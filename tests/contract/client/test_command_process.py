@@ -212,5 +212,5 @@ def test_terminal_shows_a_rollout_and_what_became_of_it(server):
     status, written = on_a_terminal(server, "rollout", "watch", "ro1")
     assert status == 1
     last = written.splitlines()[-4:]
-    assert "batch 1 of 1; 2 hosts: 1 completed, 1 failed" in last[0]
+    assert "wave 1 of 1; 2 hosts: 1 completed, 1 failed" in last[0]
     assert "disk full" in last[-1]

@@ -13,22 +13,21 @@ from tests.contract.client.mock_server import Hold, MockServer, Refused
 
 ROLLOUT_KEYS = [
     "id",
-    "batch_size",
-    "delay_between_batches",
-    "tags",
-    "groups",
-    "exclude_hosts",
-    "dry_run",
-    "scope",
+    "spec",
     "status",
     "progress",
-    "batch",
-    "batches",
-    "next_batch_at",
+    "wave",
+    "waves",
+    "next_wave_at",
     "created_by",
     "created_at",
     "ended_at",
     "revision",
+    "halt",
+    "approval_until",
+    "expires_at",
+    "expected_end",
+    "retry_of",
 ]
 """Programs read them: none is ever removed or renamed."""
 
@@ -36,20 +35,21 @@ ROLLOUT_KEYS = [
 def test_rollout_is_started_with_what_was_typed(tendhost, server):
     server.answer("StartRollout", pb.StartRolloutResponse(rollout=rollout()))
     done = tendhost(
-        *("rollout", "start", "--tag", "web", "--batch-size", "3", "--delay", "1h30m"),
+        *("rollout", "start", "--tag", "web", "--waves", "3", "--delay", "1h30m"),
         *("--group", "g", "--exclude", "db1", "--dry-run"),
     )
     assert done.out.splitlines() == [
-        "rollout ro1 has begun: 2 hosts in 1 batch",
+        "rollout ro1 has begun: 2 hosts in 1 wave",
         "watch it with: tendhost rollout watch ro1",
     ]
     (request,) = server.requests("StartRollout")
     expected = rollout_pb2.RolloutSpec(
-        batch_size=3,
-        filter=rollout_pb2.RolloutFilter(tags=["web"], groups=["g"], exclude_hosts=["db1"]),
+        waves=("3",),
+        filter=host_pb2.HostFilter(all_tags=["web"], groups=["g"], exclude_hosts=["db1"]),
+        order=rollout_pb2.HOST_ORDER_NAME,
         dry_run=True,
     )
-    expected.delay_between_batches.FromSeconds(5400)
+    expected.delay_between_waves.FromSeconds(5400)
     assert request.spec == expected
 
 
@@ -57,9 +57,9 @@ def test_rollout_has_the_defaults_that_are_documented(tendhost, server):
     server.answer("StartRollout", pb.StartRolloutResponse(rollout=rollout()))
     document = tendhost("rollout", "start", "--output", "json").json
     assert list(document) == ROLLOUT_KEYS
-    assert document["delay_between_batches"] == 30.0
+    assert document["spec"]["delay_between_waves"] == 30.0
     (request,) = server.requests("StartRollout")
-    assert (request.spec.batch_size, request.spec.delay_between_batches.seconds) == (2, 30)
+    assert (request.spec.waves, request.spec.delay_between_waves.seconds) == (["2"], 30)
 
 
 def test_empty_selection_is_refused(tendhost, server):
@@ -99,11 +99,11 @@ def test_watched_rollout_tells_each_host_and_exits_with_1_where_one_failed(tendh
     done = tendhost("rollout", "watch", "ro1")
     assert done.status == 1
     assert done.out.splitlines() == [
-        "batch 1: a in progress",
-        "batch 1: b in progress",
-        "batch 1: a completed",
-        "batch 1: b failed: disk full",
-        "completed: batch 1 of 1; 2 hosts: 1 completed, 1 failed",
+        "wave 1: a in progress",
+        "wave 1: b in progress",
+        "wave 1: a completed",
+        "wave 1: b failed: disk full",
+        "completed: wave 1 of 1; 2 hosts: 1 completed, 1 failed",
     ]
 
 
@@ -111,8 +111,8 @@ def test_followed_rollout_is_begun_and_watched(tendhost, server):
     watching(server, advanced(rollout("COMPLETED", completed=2), member("a", "COMPLETED")))
     done = tendhost("rollout", "start", "--follow")
     assert done.status == 0
-    assert done.out.splitlines()[0] == "rollout ro1 has begun: 2 hosts in 1 batch"
-    assert done.out.splitlines()[-1] == "completed: batch 1 of 1; 2 hosts: 2 completed"
+    assert done.out.splitlines()[0] == "rollout ro1 has begun: 2 hosts in 1 wave"
+    assert done.out.splitlines()[-1] == "completed: wave 1 of 1; 2 hosts: 2 completed"
 
 
 def test_cancelled_rollout_is_no_success(tendhost, server):
@@ -125,15 +125,17 @@ def test_watched_rollout_is_a_document_a_line_for_programs(tendhost, server):
     done = tendhost("rollout", "watch", "ro1", "--output", "json")
     assert done.status == 1
     assert len(done.lines) == 4
-    assert [list(line) for line in done.lines] == [["rollout", "hosts"]] * 4
+    assert [list(line) for line in done.lines] == [["rollout", "hosts", "waves"]] * 4
     assert list(done.lines[0]["rollout"]) == ROLLOUT_KEYS
     (failed,) = done.lines[-1]["hosts"]
     assert failed == {
         "host": "b",
-        "batch": 1,
+        "wave": 1,
         "status": "failed",
         "operation_id": "",
         "detail": "disk full",
+        "waiting_for": None,
+        "not_before": None,
     }
 
 
@@ -144,7 +146,7 @@ def test_rollout_is_shown_with_its_hosts(tendhost, server):
     )
     server.answer("GetRollout", response)
     lines = tendhost("rollout", "show", "ro1").out.splitlines()
-    assert lines[0] == "ro1  completed  batch 1 of 1; 2 hosts: 1 completed, 1 failed"
+    assert lines[0] == "ro1  completed  wave 1 of 1; 2 hosts: 1 completed, 1 failed"
     assert lines[-1].split() == ["b", "1", "failed", "disk", "full"]
     document = tendhost("rollout", "show", "ro1", "--output", "json").json
     assert list(document) == [*ROLLOUT_KEYS, "hosts"]
@@ -156,7 +158,7 @@ def test_rollouts_are_listed_up_to_the_limit(tendhost, server):
         "ListRollouts", pb.ListRolloutsResponse(rollouts=[rollout()] * 3, next_page_token="t")
     )
     header, *rows = tendhost("rollout", "list", "--limit", "2").out.splitlines()
-    assert header.split()[:3] == ["ID", "STATUS", "BATCH"]
+    assert header.split()[:3] == ["ID", "STATUS", "WAVE"]
     assert [row.split()[:4] for row in rows] == [["ro1", "running", "1/1", "2"]] * 2
 
 
@@ -166,11 +168,125 @@ def test_rollouts_are_listed_up_to_the_limit(tendhost, server):
         ("pause", "PauseRollout", "PAUSED"),
         ("resume", "ResumeRollout", "RUNNING"),
         ("cancel", "CancelRollout", "CANCELLED"),
+        ("retry", "RetryRollout", "RUNNING"),
     ],
 )
 def test_steered_rollout_is_told_as_it_stands_then(word, method, status, tendhost, server):
     server.answer(method, getattr(pb, f"{method}Response")(rollout=rollout(status)))
     assert tendhost("rollout", word, "ro1").out == f"rollout ro1 is {status.lower()}\n"
+
+
+def test_halted_rollout_resumes_with_the_budget_that_was_typed(tendhost, server):
+    server.answer("ResumeRollout", pb.ResumeRolloutResponse(rollout=rollout()))
+    tendhost("rollout", "resume", "ro1", "--max-failures", "3")
+    (request,) = server.requests("ResumeRollout")
+    assert (request.id, request.max_failures) == ("ro1", "3")
+
+
+def test_wave_is_approved_and_host_skipped_by_what_was_typed(tendhost, server):
+    server.answer("ApproveWave", pb.ApproveWaveResponse(rollout=rollout()))
+    server.answer("SkipRolloutHost", pb.SkipRolloutHostResponse(rollout=rollout()))
+    assert tendhost("rollout", "approve", "ro1", "2").status == 0
+    assert tendhost("rollout", "skip", "ro1", "web9").status == 0
+    (approved,), (skipped,) = server.requests("ApproveWave"), server.requests("SkipRolloutHost")
+    assert (approved.id, approved.wave) == ("ro1", 2)
+    assert (skipped.id, skipped.host) == ("ro1", "web9")
+
+
+def test_watch_of_a_rollout_that_halts_says_how_to_go_on_and_exits_with_1(tendhost, server):
+    halted = rollout("HALTED", failed=1, pending=1)
+    halted.halt.message = "1 failed, more than max_failures = 0: a"
+    watching(server, advanced(halted, member("a", "FAILED", "disk full")))
+    done = tendhost("rollout", "watch", "ro1")
+    assert done.status == 1
+    assert "halted: 1 failed, more than max_failures = 0: a" in done.out
+    assert "tendhost rollout retry ro1" in done.out
+
+
+def test_everything_that_a_rollout_may_be_asked_is_asked_as_it_was_typed(tendhost, server):
+    server.answer("StartRollout", pb.StartRolloutResponse(rollout=rollout()))
+    tendhost(
+        *("rollout", "start", "--waves", "1, 20%,rest", "--stage", "role:web:1,50%"),
+        *("--stage", "role:db", "--dependency", "db before app", "--order", "random"),
+        *("--seed", "7", "--max-failures", "10%", "--max-unavailable", "1 per zone"),
+        *("--max-unavailable", "10%", "--approve-waves", "--approval-timeout", "2h"),
+        *("--expires", "14d", "--outside-windows", "CVE-2026-1", "--host", "web*"),
+        *("--any-tag", "x", "--state", "idle", "--security"),
+    )
+    (request,) = server.requests("StartRollout")
+    spec = request.spec
+    assert list(spec.waves) == ["1", "20%", "rest"]
+    stages = [(stage.tag, list(stage.waves)) for stage in spec.stages]
+    assert stages == [("role:web", ["1", "50%"]), ("role:db", [])]
+    assert [(pair.before, pair.after) for pair in spec.dependencies] == [("db", "app")]
+    assert (spec.order, spec.seed) == (rollout_pb2.HOST_ORDER_RANDOM, 7)
+    budgets = [(budget.limit, budget.per_tag) for budget in spec.max_unavailable]
+    assert (spec.max_failures, budgets) == ("10%", [("1", "zone"), ("10%", "")])
+    assert (spec.approve_waves, spec.approval_timeout.seconds) == (True, 7200)
+    assert spec.expires_after.seconds == 14 * 86_400
+    assert spec.window_override == "CVE-2026-1"
+    assert (list(spec.filter.names), list(spec.filter.any_tags)) == (["web*"], ["x"])
+    assert list(spec.filter.states) == [host_pb2.HOST_STATE_IDLE]
+    assert spec.scope.security_only
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong", "expected"),
+    [
+        ("--order", "age", "'age' is no order; expected name, random, last-update"),
+        ("--dependency", "db", "'db' is none; expected two tags as in 'db before app'"),
+        ("--expires", "soon", "'soon' is not a duration"),
+    ],
+)
+def test_what_cannot_be_understood_of_a_rollout_is_refused(
+    option, wrong, expected, tendhost, server
+):
+    done = tendhost("rollout", "start", option, wrong)
+    assert done.status == 2
+    assert f"{option}: {expected}" in done.err
+    assert not server.calls
+
+
+def planned(server: MockServer) -> None:
+    plan = rollout_pb2.RolloutPlan(
+        id="pl1", wave_count=2, host_count=2, left_out_count=1, not_selected=3
+    )
+    plan.expected.FromSeconds(400)
+    hosts = [
+        rollout_pb2.PlannedHost(host="a", wave=1),
+        rollout_pb2.PlannedHost(host="b", wave=2, detail="its window opens at 22:00"),
+        rollout_pb2.PlannedHost(
+            host="c", left_out=rollout_pb2.LEFT_OUT_FAILED, detail="it has failed"
+        ),
+    ]
+    first = pb.PlanRolloutResponse(plan=plan, hosts=hosts[:1], next_page_token="t")
+    server.answer("PlanRollout", first, pb.PlanRolloutResponse(plan=plan, hosts=hosts))
+
+
+def test_plan_says_who_is_updated_when_and_who_is_left_out_and_why(tendhost, server):
+    planned(server)
+    lines = tendhost("rollout", "plan", "--tag", "web").out.splitlines()
+    assert lines[0] == "plan pl1: 2 hosts in 2 waves, about 6m40s"
+    assert lines[1] == "not selected: 3 hosts"
+    assert lines[4].split(maxsplit=2) == ["2", "b", "its window opens at 22:00"]
+    assert lines[6].split(maxsplit=1) == ["c", "it has failed"]
+    assert lines[-1] == "begin it with: tendhost rollout start --plan pl1"
+
+
+def test_plan_is_a_document_for_programs(tendhost, server):
+    planned(server)
+    document = tendhost("rollout", "plan", "--output", "json").json
+    assert document["id"] == "pl1"
+    assert [host["wave"] for host in document["hosts"]] == [1, 2, 0]
+
+
+def test_plan_is_begun_by_its_id_alone(tendhost, server):
+    server.answer("StartRollout", pb.StartRolloutResponse(rollout=rollout()))
+    assert tendhost("rollout", "start", "--plan", "pl1").status == 0
+    (request,) = server.requests("StartRollout")
+    assert (request.plan_id, request.HasField("spec")) == ("pl1", False)
+    refused = tendhost("rollout", "start", "--plan", "pl1", "--tag", "web")
+    assert (refused.status, len(server.requests("StartRollout"))) == (2, 1)
 
 
 # --- events and info ------------------------------------------------------------------------------
@@ -323,8 +439,8 @@ def test_rollout_and_completed_update_are_told_in_numbers(tendhost, server):
     advance = event_pb2.RolloutChanged(
         status=rollout_pb2.ROLLOUT_STATUS_RUNNING,
         progress=rollout().progress,
-        batch=1,
-        batches=3,
+        wave=1,
+        waves=3,
     )
     happened.events[0].CopyFrom(
         messages.event(1, host="", rollout_id="ro1", rollout_changed=advance)
@@ -333,5 +449,5 @@ def test_rollout_and_completed_update_are_told_in_numbers(tendhost, server):
     happened.events[1].CopyFrom(messages.event(2, update_completed=completed))
     server.stream("WatchEvents", [hello(2), happened, Hold()])
     first, second = tendhost("events", "--since", "0").out.splitlines()
-    assert first.endswith("ro1 running: batch 1 of 3, 0 of 2 hosts ended, 0 failed")
+    assert first.endswith("ro1 running: wave 1 of 3, 0 of 2 hosts ended, 0 failed")
     assert second.endswith("update completed   1 package changed")

@@ -13,6 +13,7 @@ from tendhost.client import (
     Client,
     Event,
     EventStream,
+    HostFilter,
     HostState,
     HostUnreachable,
     InvalidRequest,
@@ -20,6 +21,7 @@ from tendhost.client import (
     NotFound,
     OperationChanged,
     OperationStatus,
+    RolloutSpec,
     Snapshot,
 )
 from tendhost.server.rpc.server import serving
@@ -146,7 +148,9 @@ async def test_rollout_is_watched_to_its_end(world, tendhost):
     for name in ("web1", "web2", "web3"):
         await enrolled(world, tendhost, name, tags=["web"])
     world.fleet.hosts["web2.example.org"].pending["web"] = Pending(breaks=True)
-    begun = await tendhost.start_rollout(tags=["web"], delay=timedelta(seconds=5))
+    begun = await tendhost.start_rollout(
+        RolloutSpec(filter=HostFilter(all_tags=("web",)), delay_between_waves=timedelta(seconds=5))
+    )
 
     async def ends() -> dict[str, str]:
         members: dict[str, str] = {}

@@ -9,7 +9,7 @@ from tendhost.server.domain.events import Event, EventBody, HostConnected
 from tendhost.server.domain.host import Host, HostConfig, HostStatus
 from tendhost.server.domain.inventory import Inventory, Pending, PendingPackage
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
-from tendhost.server.domain.rollout import Member, Progress, Rollout, RolloutSpec
+from tendhost.server.domain.rollout import Member, Progress, Rollout, RolloutSpec, Wave
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.store.protocol import Change, InventoryRecord, Store
 
@@ -45,14 +45,22 @@ def a_rollout(**fields: Any) -> Rollout:
         spec=RolloutSpec(filter=HostFilter(groups=("berlin",))),
         created_at=NOW,
         progress=Progress(total_hosts=3, pending=3),
-        batches=2,
+        waves=2,
         **fields,
     )
 
 
-def a_member(rollout: Rollout, host: str, batch: int = 0, **fields: Any) -> Member:
+def a_member(
+    rollout: Rollout, host: str, wave: int = 0, position: int = 0, **fields: Any
+) -> Member:
     """One host of `rollout`."""
-    return Member(rollout=rollout.id, host=host, batch=batch, **fields)
+    return Member(rollout=rollout.id, host=host, wave=wave, position=position, **fields)
+
+
+def a_wave(rollout: Rollout, number: int = 0, **fields: Any) -> Wave:
+    """One wave of `rollout`."""
+    progress = Progress(total_hosts=3, pending=3)
+    return Wave(rollout=rollout.id, number=number, progress=progress, **fields)
 
 
 def an_inventory(host: str = "web1", *, version: str = "1.0") -> InventoryRecord:

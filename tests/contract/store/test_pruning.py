@@ -74,9 +74,9 @@ async def test_rollouts_that_ended_long_ago_go_with_their_members(store: Store) 
     assert await pruned(store, before=NOW - A_DAY) == 2
     with pytest.raises(RolloutNotFound):
         await store.rollout(old.id)
-    assert await store.batch(old.id, 0) == []
+    assert (await store.members(old.id, limit=9)).items == ()
     assert (await store.rollouts(limit=9)).items == (running, new)
-    assert await store.batch(new.id, 0) == [members[1]]
+    assert (await store.members(new.id, limit=9)).items == (members[1],)
 
 
 async def test_answers_to_old_requests_go_by_a_rule_of_their_own(store: Store) -> None:

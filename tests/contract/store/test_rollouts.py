@@ -1,13 +1,40 @@
 """Rollouts and their members."""
 
 from dataclasses import replace
+from datetime import time
 
 import pytest
 
-from tendhost.server.domain.errors import RolloutNotFound
-from tendhost.server.domain.rollout import MemberStatus, RolloutStatus
+from tendhost.server.domain.budgets import Usage
+from tendhost.server.domain.errors import PlanNotFound, RolloutNotFound
+from tendhost.server.domain.host import Policy, Problem
+from tendhost.server.domain.operation import OperationStatus
+from tendhost.server.domain.rollout import MemberStatus, RolloutSpec, RolloutStatus
+from tendhost.server.domain.rollout_plan import (
+    Expectation,
+    LeftOut,
+    LeftOutHost,
+    PlannedHost,
+    RolloutPlan,
+    WaveOutline,
+)
+from tendhost.server.domain.selection import HostFilter
+from tendhost.server.domain.states import HostState
+from tendhost.server.domain.window import MaintenanceWindow, Weekday
 from tendhost.server.store.protocol import Conflict, Store
-from tests.contract.store.samples import NOW, a_member, a_rollout, change, stored_rollout
+from tests.contract.store.samples import (
+    A_DAY,
+    NOW,
+    a_host,
+    a_member,
+    a_rollout,
+    a_wave,
+    an_operation,
+    change,
+    stored_host,
+    stored_operation,
+    stored_rollout,
+)
 
 
 async def test_rollout_reads_as_it_was_stored_with_the_revision_of_its_change(
@@ -27,7 +54,7 @@ async def test_rollout_that_never_was_is_not_found(store: Store) -> None:
 
 async def test_rollout_that_was_changed_since_it_was_read_conflicts(store: Store) -> None:
     read = await stored_rollout(store, a_rollout())
-    await stored_rollout(store, replace(read, batch=1))
+    await stored_rollout(store, replace(read, wave=1))
     with pytest.raises(Conflict, match=read.id):
         await stored_rollout(store, replace(read, status=RolloutStatus.PAUSED))
     assert (await store.rollout(read.id)).status is RolloutStatus.RUNNING
@@ -36,7 +63,7 @@ async def test_rollout_that_was_changed_since_it_was_read_conflicts(store: Store
 async def test_rollout_is_stored_under_its_id_once(store: Store) -> None:
     first = await stored_rollout(store, a_rollout())
     with pytest.raises(Conflict, match=first.id):
-        await stored_rollout(store, replace(first, revision=0, batch=1))
+        await stored_rollout(store, replace(first, revision=0, wave=1))
     assert await store.rollout(first.id) == first
 
 
@@ -53,24 +80,135 @@ async def test_rollouts_are_listed_newest_first_by_status(store: Store) -> None:
     assert (await store.rollouts(statuses=(RolloutStatus.CANCELLED,), limit=9)).items == ()
 
 
-async def test_members_are_read_by_batch_and_page_by_page(store: Store) -> None:
+async def test_members_are_read_in_order_by_status_and_page_by_page(store: Store) -> None:
     rollout = await stored_rollout(store, a_rollout())
     other = await stored_rollout(store, a_rollout())
-    members = tuple(a_member(rollout, f"h{n}", batch=n // 2) for n in range(5))
+    failed = MemberStatus.FAILED
+    members = tuple(
+        a_member(rollout, f"h{9 - n}", n // 2, n, status=failed if n % 2 else MemberStatus.PENDING)
+        for n in range(5)
+    )
     await store.commit(change(members=(*reversed(members), a_member(other, "h0"))))
-    assert await store.batch(rollout.id, 0) == list(members[:2])
-    assert await store.batch(rollout.id, 2) == list(members[4:])
-    assert await store.batch(rollout.id, 3) == []
     first = await store.members(rollout.id, limit=3)
     assert (first.items, first.more) == (members[:3], True)
-    rest = await store.members(rollout.id, after="h2", limit=3)
+    rest = await store.members(rollout.id, after=2, limit=3)
     assert (rest.items, rest.more) == (members[3:], False)
+    of_status = await store.members(rollout.id, statuses=(failed,), limit=3)
+    assert (of_status.items, of_status.more) == ((members[1], members[3]), False)
+    assert await store.member(rollout.id, "h7") == members[2]
+    assert await store.member(rollout.id, "unheard-of") is None
 
 
-async def test_member_is_replaced_in_place(store: Store) -> None:
+async def test_members_and_waves_are_replaced_in_place(store: Store) -> None:
     rollout = await stored_rollout(store, a_rollout())
-    member = a_member(rollout, "h0")
-    await store.commit(change(members=(member, a_member(rollout, "h1"))))
+    member, wave = a_member(rollout, "h0"), a_wave(rollout)
+    others = (a_member(rollout, "h1", 0, 1), a_wave(rollout, 1))
+    await store.commit(change(members=(member, others[0]), waves=(wave, others[1])))
     failed = replace(member, status=MemberStatus.FAILED, detail="höher")
-    await store.commit(change(members=(failed,)))
-    assert await store.batch(rollout.id, 0) == [failed, a_member(rollout, "h1")]
+    begun = replace(wave, started_at=NOW)
+    await store.commit(change(members=(failed,), waves=(begun,)))
+    assert (await store.members(rollout.id, limit=9)).items == (failed, others[0])
+    assert await store.waves(rollout.id, first=0, last=5) == [begun, others[1]]
+    assert await store.wave(rollout.id, 1) == others[1]
+
+
+async def test_view_has_what_was_changed_since_a_revision(store: Store) -> None:
+    rollout = await stored_rollout(store, a_rollout())
+    members = tuple(a_member(rollout, f"h{n}", 0, n) for n in range(3))
+    waves = (a_wave(rollout), a_wave(rollout, 1))
+    first = await store.commit(change(members=members, waves=waves))
+    whole = await store.rollout_view(rollout.id, after=-1)
+    assert (whole.rollout, whole.waves, whole.members) == (rollout, waves, members)
+    moved = replace(members[1], status=MemberStatus.COMPLETED)
+    begun = replace(waves[0], started_at=NOW)
+    await store.commit(change(members=(moved,), waves=(begun,)))
+    since = await store.rollout_view(rollout.id, after=first.revision)
+    assert (since.waves, since.members) == ((begun,), (moved,))
+    with pytest.raises(RolloutNotFound):
+        await store.rollout_view("ro-unheard-of", after=-1)
+
+
+async def test_startable_are_those_that_nothing_holds_up(store: Store) -> None:
+    rollout = await stored_rollout(store, a_rollout())
+    waiting = MemberStatus.WAITING
+    soon, later = NOW + A_DAY, NOW + 2 * A_DAY
+    members = (
+        a_member(rollout, "done", 0, 0, status=MemberStatus.COMPLETED),
+        a_member(rollout, "soon", 0, 1, status=waiting, not_before=soon),
+        a_member(rollout, "later", 0, 2, status=waiting, not_before=later),
+        a_member(rollout, "blocked", 0, 3, status=waiting, blocked_by="down:zone=a"),
+        a_member(rollout, "busy", 0, 4, status=waiting, blocked_by="host:busy"),
+        a_member(rollout, "free", 0, 5),
+        a_member(rollout, "next", 1, 6),
+    )
+    await store.commit(change(members=members))
+
+    async def startable(now, *blocked: str, limit: int = 9) -> list[str]:
+        found = await store.startable(rollout.id, 0, now=now, blocked=blocked, limit=limit)
+        return [member.host for member in found]
+
+    assert await startable(NOW) == ["blocked", "busy", "free"]
+    assert await startable(NOW, "down:zone=a") == ["busy", "free"]
+    assert await startable(NOW, "down:zone=a", "host:busy", limit=1) == ["free"]
+    assert await startable(soon, "down:zone=a", "host:busy") == ["soon", "free"]
+    assert set(await store.blocked_by(rollout.id, 0)) == {"down:zone=a", "host:busy"}
+    assert await store.next_opening(rollout.id, 0) == soon
+    assert await store.next_opening(rollout.id, 1) is None
+
+
+async def test_usage_counts_running_changes_and_failed_hosts_once_each(store: Store) -> None:
+    for name, tag in (("a1", "zone=a"), ("a2", "zone=a"), ("b1", "zone=b"), ("c1", "zone=c")):
+        state = HostState.FAILED if name == "b1" else HostState.IDLE
+        host = a_host(name, state=state)
+        tagged = replace(host, config=replace(host.config, tags=(tag,)))
+        await store.commit(change(hosts=(tagged,)))
+    await stored_operation(store, an_operation("a1"))
+    await stored_operation(store, an_operation("a2", dry_run=True))
+    await stored_operation(store, an_operation("b1"))
+    await stored_operation(store, an_operation("c1", OperationStatus.QUEUED))
+    assert await store.usage("") == Usage(down=2, hosts=4)
+    assert await store.usage("zone=a") == Usage(down=1, hosts=2)
+    assert await store.usage("zone=b") == Usage(down=1, hosts=1)
+    assert await store.usage("zone=c") == Usage(down=0, hosts=1)
+    assert await store.usage("zone=unheard-of") == Usage(down=0, hosts=0)
+    assert await store.busy_hosts() == {"a1", "a2", "b1"}
+
+
+async def test_glances_say_of_every_host_what_a_plan_needs(store: Store) -> None:
+    problem = Problem(reason="HOST_UNREACHABLE", message="no answer")
+    window = MaintenanceWindow(start=time(22), end=time(4), days=frozenset({Weekday.SATURDAY}))
+    config = replace(a_host("b").config, policy=Policy(maintenance_window=window))
+    gone = a_host("b", last_problem=problem, queried_at=NOW, update_took=A_DAY, last_updated=NOW)
+    await store.commit(change(hosts=(replace(gone, config=config),)))
+    failed = Problem(reason="PACKAGE_ERROR", message="dpkg broke")
+    await stored_host(store, "a", state=HostState.FAILED, last_problem=failed)
+    a, b = await store.glances()
+    assert (a.name, a.state, a.failed_with, a.tags) == (
+        "a",
+        HostState.FAILED,
+        "dpkg broke",
+        ("web",),
+    )
+    assert (b.unreachable, b.windows, b.update_took, b.groups) == (
+        True,
+        (window,),
+        A_DAY,
+        ("berlin",),
+    )
+
+
+async def test_plan_reads_as_it_was_kept(store: Store) -> None:
+    plan = RolloutPlan(
+        id="pl-1",
+        made_at=NOW,
+        spec=RolloutSpec(filter=HostFilter()),
+        waves=(WaveOutline(stage="", hosts=1, expected=A_DAY),),
+        hosts=(PlannedHost(name="a", wave=0, expectations=(Expectation.BUSY,)),),
+        left_out=(LeftOutHost(name="b", why=LeftOut.FAILED, detail="it has failed"),),
+        not_selected=3,
+        known_durations=1,
+    )
+    await store.keep_plan(plan)
+    assert await store.plan("pl-1") == plan
+    with pytest.raises(PlanNotFound):
+        await store.plan("pl-2")

@@ -59,7 +59,10 @@ async def test_any_rollout_and_its_members_come_back_equal(
     store: Store, rollout: Rollout, members: list[Member]
 ) -> None:
     rollout = replace(rollout, id=a_key(rollout.id), revision=0)
-    mine = [replace(m, rollout=rollout.id, host=f"{n} {m.host}") for n, m in enumerate(members)]
+    mine = [
+        replace(member, rollout=rollout.id, host=f"{n} {member.host}", position=n)
+        for n, member in enumerate(members)
+    ]
     committed = await store.commit(change(rollouts=(rollout,), members=mine))
     assert await store.rollout(rollout.id) == replace(rollout, revision=committed.revision)
     assert (await store.members(rollout.id, limit=9)).items == tuple(mine)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tendhost import client
-from tendhost.client import convert
+from tendhost.client import convert, convert_rollout
 from tendhost.v1 import event_pb2, host_pb2, host_service_pb2, operation_pb2, rollout_pb2
 from tests.contract.client import messages
 
@@ -83,9 +83,9 @@ def test_words_of_a_newer_server_do_not_break_anything():
     assert operation.status is client.OperationStatus.UNRECOGNIZED
     assert not operation.ended
     assert (operation.steps[0].name, operation.steps[0].status) == ("99", "unrecognized")
-    rollout = convert.rollout(rollout_pb2.Rollout(status=NEWER))  # type: ignore[arg-type]
+    rollout = convert_rollout.rollout(rollout_pb2.Rollout(status=NEWER))  # type: ignore[arg-type]
     assert rollout.status is client.RolloutStatus.UNRECOGNIZED
-    member = convert.rollout_host(rollout_pb2.RolloutHost(status=NEWER))  # type: ignore[arg-type]
+    member = convert_rollout.rollout_host(rollout_pb2.RolloutHost(status=NEWER))  # type: ignore[arg-type]
     assert member.status is client.RolloutHostStatus.UNRECOGNIZED
     event = convert.event(event_pb2.Event(revision=7))
     assert (event.kind, event.body) == ("unrecognized", client.Unrecognized())
@@ -150,20 +150,15 @@ FIELDS = [
     (host_pb2.HostFilter, client.HostFilter, set(), set()),
     (rollout_pb2.RolloutHost, client.RolloutHost, set(), set()),
     (rollout_pb2.RolloutProgress, client.Progress, set(), set()),
-    (
-        rollout_pb2.Rollout,
-        client.Rollout,
-        {"spec"},
-        {
-            "batch_size",
-            "delay_between_batches",
-            "tags",
-            "groups",
-            "exclude_hosts",
-            "dry_run",
-            "scope",
-        },
-    ),
+    (rollout_pb2.Rollout, client.Rollout, set(), set()),
+    (rollout_pb2.RolloutSpec, client.RolloutSpec, set(), set()),
+    (rollout_pb2.RolloutStage, client.RolloutStage, set(), set()),
+    (rollout_pb2.RolloutDependency, client.RolloutDependency, set(), set()),
+    (rollout_pb2.DisruptionBudget, client.DisruptionBudget, set(), set()),
+    (rollout_pb2.RolloutWave, client.RolloutWave, set(), set()),
+    (rollout_pb2.RolloutPlan, client.RolloutPlan, set(), set()),
+    (rollout_pb2.PlannedHost, client.PlannedHost, set(), set()),
+    (rollout_pb2.Halt, client.Halt, set(), set()),
 ]
 
 

@@ -8,6 +8,7 @@ from tendhost.server.domain.errors import StoreUnavailable
 from tendhost.server.domain.operation import OperationKind, OperationStatus
 from tendhost.server.domain.rollout import RolloutSpec, RolloutStatus
 from tendhost.server.domain.selection import HostFilter
+from tendhost.server.domain.waves import Division
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import Pending
 from tests.unit.engine.world import World, call
@@ -96,14 +97,14 @@ async def test_whoever_asks_during_an_outage_is_told_and_may_ask_again(world: Wo
         assert (await world.run(K.QUERY)).status is S.SUCCEEDED
 
 
-@pytest.mark.parametrize("method", ["rollout", "batch", "operation", "commit"])
+@pytest.mark.parametrize("method", ["rollout", "wave", "startable", "operation", "commit"])
 async def test_a_rollout_goes_on_after_an_outage(world: World, method: str):
     async with world.running() as engine:
         for name in ("a", "b", "c"):
             (await world.register(name)).pending = {"web": Pending()}
         fake = world.fleet.hosts["a.example.org"]
         hold = fake.hold(Command.QUERY)
-        spec = RolloutSpec(filter=HostFilter(), batch_size=1)
+        spec = RolloutSpec(filter=HostFilter(), division=Division(waves=("1",)))
         rollout = await engine.rollouts.start(spec, call())
         await world.reached(hold)
         world.store.outage_of = {method}

@@ -17,6 +17,7 @@ from tendhost.server.domain.operation import Operation, OperationKind, Operation
 from tendhost.server.domain.rollout import MemberStatus, RolloutSpec, RolloutStatus
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.states import HostState
+from tendhost.server.domain.waves import Division
 from tendhost.server.store.backup import back_up, restore
 from tendhost.server.store.sqlite import open_store
 from tests.unit.engine.fake_command import Command
@@ -167,7 +168,7 @@ async def test_a_running_rollout_is_paused_and_goes_on_when_it_is_resumed(world:
         for fake in fakes.values():
             fake.pending = {"web": Pending()}
         hold = fakes["a"].hold(Command.UPGRADE)
-        spec = RolloutSpec(filter=HostFilter(), batch_size=1)
+        spec = RolloutSpec(filter=HostFilter(), division=Division(waves=("1",)))
         rollout = await engine.rollouts.start(spec, call())
         await world.reached(hold)
         copied(world)

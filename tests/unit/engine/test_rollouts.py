@@ -1,4 +1,4 @@
-"""Rollouts over fake hosts: batches, delays, hosts that fail, steering, and servers that come and go."""
+"""Rollouts over fake hosts: waves, delays, hosts that fail, steering, and servers that come and go."""
 
 from datetime import timedelta
 
@@ -7,9 +7,17 @@ import pytest
 from tendhost.server.domain.errors import RolloutEmpty, RolloutNotFound, RolloutNotSteerable
 from tendhost.server.domain.events import RolloutChanged
 from tendhost.server.domain.operation import OperationKind, OperationStatus
-from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutSpec, RolloutStatus
+from tendhost.server.domain.rollout import (
+    Member,
+    MemberStatus,
+    Rollout,
+    RolloutSpec,
+    RolloutStatus,
+    WaitingFor,
+)
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.states import HostState
+from tendhost.server.domain.waves import Division
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost, Pending
 from tests.unit.engine.world import World, call
@@ -27,7 +35,12 @@ async def fleet(world: World, names: str = "abcde") -> dict[str, FakeHost]:
 
 
 def spec(**how: object) -> RolloutSpec:
-    return RolloutSpec(filter=how.pop("filter", EVERYBODY), **how)  # type: ignore[arg-type]
+    cut = {name: how.pop(name) for name in ("waves", "stages", "dependencies") if name in how}
+    return RolloutSpec(
+        filter=how.pop("filter", EVERYBODY),  # type: ignore[arg-type]
+        division=Division(**cut),  # type: ignore[arg-type]
+        **how,  # type: ignore[arg-type]
+    )
 
 
 async def begin(world: World, **how: object) -> Rollout:
@@ -44,24 +57,24 @@ async def statuses(world: World, id: str) -> str:
     return "".join(str(m.status)[0] for m in (await members(world, id)).values())
 
 
-async def test_a_rollout_works_through_its_batches_in_order_of_name(world: World):
+async def test_a_rollout_works_through_its_waves_in_order_of_name(world: World):
     async with world.running():
         fakes = await fleet(world)
         began = world.clock.now()
         holds = {name: fake.hold(Command.UPGRADE) for name, fake in fakes.items()}
         rollout = await begin(world)
-        assert (rollout.batches, rollout.progress.total_hosts) == (3, 5)
-        for batch in ("ab", "cd", "e"):
-            for name in batch:
+        assert (rollout.waves, rollout.progress.total_hosts) == (3, 5)
+        for wave in ("ab", "cd", "e"):
+            for name in wave:
                 await world.reached(holds[name])
             reached = [name for name, hold in holds.items() if hold.reached.is_set()]
             assert reached == list("abcde"[: len(reached)])
-            assert reached[-len(batch) :] == list(batch)
-            for name in batch:
+            assert reached[-len(wave) :] == list(wave)
+            for name in wave:
                 holds[name].released.set()
         ended = await world.rollout_ended(rollout.id)
         assert (ended.status, ended.progress.completed) == (R.COMPLETED, 5)
-        # Two delays of 30 s, between three batches.
+        # Two delays of 30 s, between three waves.
         assert ended.ended_at is not None
         assert ended.ended_at - began >= timedelta(seconds=60)
 
@@ -77,11 +90,11 @@ async def test_the_parts_of_the_progress_add_up_in_every_event(world: World):
             p = body.progress
             parts = p.pending + p.in_progress + p.completed + p.failed + p.skipped
             assert parts == p.total_hosts == 5
-        assert [body.batch for body in told] == sorted(body.batch for body in told)
+        assert [body.wave for body in told] == sorted(body.wave for body in told)
         assert told[-1].status is R.COMPLETED
 
 
-async def test_a_host_that_fails_does_not_keep_the_next_batch_from_starting(world: World):
+async def test_a_host_that_fails_does_not_keep_the_next_wave_from_starting(world: World):
     async with world.running():
         fakes = await fleet(world)
         fakes["a"].pending = {"web": Pending(breaks=True)}
@@ -106,7 +119,7 @@ async def test_a_host_that_has_failed_before_is_skipped_and_says_why(world: Worl
         assert (ended.progress.completed, ended.progress.skipped) == (1, 1)
         skipped = (await members(world, rollout.id))["a"]
         assert (skipped.status, skipped.operation) == (M.SKIPPED, "")
-        assert "retry it" in skipped.detail
+        assert "has to be retried first: a (a.example.org): permission denied" in skipped.detail
         assert fakes["a"].ran == []
 
 
@@ -114,7 +127,7 @@ async def test_a_host_that_is_gone_when_its_turn_comes_is_skipped(world: World):
     async with world.running() as engine:
         fakes = await fleet(world, "ab")
         hold = fakes["a"].hold(Command.UPGRADE)
-        rollout = await begin(world, batch_size=1)
+        rollout = await begin(world, waves=("1",))
         await world.reached(hold)
         await engine.registry.unregister("b", call())
         hold.released.set()
@@ -131,12 +144,12 @@ async def test_a_busy_host_is_updated_once_it_is_free(world: World):
         await world.reached(hold)
         rollout = await begin(world)
 
-        async def begun() -> bool:
-            return await statuses(world, rollout.id) in ("ii", "ic")
+        async def held_up() -> bool:
+            return await statuses(world, rollout.id) == "wc"
 
-        await world.until(begun)
-        waiting = (await members(world, rollout.id))["a"].operation
-        assert (await world.store.operation(waiting)).status is S.QUEUED
+        await world.until(held_up)
+        waiting = (await members(world, rollout.id))["a"]
+        assert (waiting.waiting, waiting.operation) == (WaitingFor.HOST, "")
         hold.released.set()
         assert (await world.ended(check.id)).status is S.SUCCEEDED
         assert (await world.rollout_ended(rollout.id)).progress.completed == 2
@@ -146,7 +159,7 @@ async def test_a_paused_rollout_starts_nothing_and_goes_on_when_it_is_resumed(wo
     async with world.running() as engine:
         fakes = await fleet(world, "abc")
         hold = fakes["a"].hold(Command.UPGRADE)
-        rollout = await begin(world, batch_size=1)
+        rollout = await begin(world, waves=("1",))
         await world.reached(hold)
         assert (await engine.rollouts.pause(rollout.id, call())).status is R.PAUSED
         hold.released.set()
@@ -167,7 +180,7 @@ async def test_a_rollout_that_waits_costs_nothing(world: World):
     async with world.running() as engine:
         fakes = await fleet(world, "ab")
         hold = fakes["a"].hold(Command.UPGRADE)
-        rollout = await begin(world, batch_size=1)
+        rollout = await begin(world, waves=("1",))
         await world.reached(hold)
         await engine.rollouts.pause(rollout.id, call())
         await engine.rollouts.resume(rollout.id, call())
@@ -184,10 +197,10 @@ async def test_a_rollout_that_waits_costs_nothing(world: World):
 async def test_a_rollout_that_is_paused_during_its_delay_stays_there(world: World):
     async with world.running() as engine:
         await fleet(world, "ab")
-        rollout = await begin(world, batch_size=1, delay_between_batches=timedelta(minutes=50))
+        rollout = await begin(world, waves=("1",), delay_between_waves=timedelta(minutes=50))
 
         async def delayed() -> bool:
-            return (await world.store.rollout(rollout.id)).next_batch_at is not None
+            return (await world.store.rollout(rollout.id)).next_wave_at is not None
 
         await world.until(delayed)
         await engine.rollouts.pause(rollout.id, call())
@@ -261,7 +274,7 @@ async def test_only_what_the_filter_selects_is_touched(world: World):
 async def test_a_dry_run_of_a_fleet_changes_nothing_on_it(world: World):
     async with world.running():
         fakes = await fleet(world)
-        rollout = await begin(world, dry_run=True, delay_between_batches=timedelta(0))
+        rollout = await begin(world, dry_run=True, delay_between_waves=timedelta(0))
         assert (await world.rollout_ended(rollout.id)).progress.completed == 5
         assert not any(fake.count(Command.UPGRADE) for fake in fakes.values())
         host = await world.host("a")
@@ -272,7 +285,7 @@ async def test_a_dry_run_of_a_fleet_changes_nothing_on_it(world: World):
 async def test_the_next_server_carries_a_rollout_forward(world: World, command: Command):
     async with world.running():
         fakes = await fleet(world)
-        rollout = await begin(world, batch_size=1)
+        rollout = await begin(world, waves=("1",))
         hold = fakes["c"].hold(command)
         await world.reached(hold)
     hold.released.set()  # a package transaction goes on by itself
@@ -285,13 +298,13 @@ async def test_the_next_server_carries_a_rollout_forward(world: World, command: 
 async def test_a_rollout_that_is_left_during_its_delay_waits_only_for_the_rest_of_it(world: World):
     async with world.running():
         await fleet(world, "ab")
-        rollout = await begin(world, batch_size=1, delay_between_batches=timedelta(minutes=50))
+        rollout = await begin(world, waves=("1",), delay_between_waves=timedelta(minutes=50))
 
         async def delayed() -> bool:
-            return (await world.store.rollout(rollout.id)).next_batch_at is not None
+            return (await world.store.rollout(rollout.id)).next_wave_at is not None
 
         await world.until(delayed)
-        planned = (await world.store.rollout(rollout.id)).next_batch_at
+        planned = (await world.store.rollout(rollout.id)).next_wave_at
     world.clock.advance(timedelta(minutes=49))
     async with world.running():
         ended = await world.rollout_ended(rollout.id)
@@ -318,8 +331,8 @@ async def test_a_member_whose_operation_began_as_the_server_went_away_is_not_beg
 async def test_two_rollouts_over_one_fleet_each_get_their_turn(world: World):
     async with world.running():
         fakes = await fleet(world, "abc")
-        first = await begin(world, delay_between_batches=timedelta(0))
-        second = await begin(world, delay_between_batches=timedelta(0), batch_size=3)
+        first = await begin(world, delay_between_waves=timedelta(0))
+        second = await begin(world, delay_between_waves=timedelta(0), waves=("3",))
         assert (await world.rollout_ended(first.id)).progress.completed == 3
         assert (await world.rollout_ended(second.id)).progress.completed == 3
         assert all(fake.count(Command.UPGRADE) == 1 for fake in fakes.values())

@@ -57,8 +57,9 @@ BODIES: dict[type, EventBody] = {
     events.RolloutChanged: events.RolloutChanged(
         status=RolloutStatus.PAUSED,
         progress=Progress(total_hosts=5, pending=3, in_progress=2),
-        batch=0,
-        batches=3,
+        wave=0,
+        waves=3,
+        message="paused by alex",
     ),
 }
 

@@ -19,7 +19,7 @@ app = typer.Typer(
 \b
   tendhost host add web1 --addr 10.0.0.5 --tag web
   tendhost update web1 --dry-run
-  tendhost rollout start --tag web --batch-size 2 --delay 30s --follow
+  tendhost rollout start --tag web --waves 1,20%,rest --max-failures 2 --follow
 
 \b
 Exit status:
@@ -62,7 +62,7 @@ app.command()(work.reboot)
 app.command()(work.check)
 app.command()(work.retry)
 app.command()(work.acknowledge)
-app.add_typer(rollouts.app, name="rollout", help="Update many hosts, a batch at a time.")
+app.add_typer(rollouts.app, name="rollout", help="Update many hosts, a wave at a time.")
 app.add_typer(operations.app, name="operation", help="What is being done, and what was done.")
 app.command()(events.events)
 app.command()(pending.osquery)

@@ -128,10 +128,12 @@ def summary(event: Event) -> str:
         case StepRetried(step=step, attempt=attempt, pause=pause, problem=problem):
             words = f"{step}, attempt {attempt}: {problem.message}"
             words += f"; again in {pause.total_seconds():.0f} s"
-        case RolloutChanged(status=status, progress=progress, batch=batch, batches=batches):
-            ended = progress.completed + progress.failed + progress.skipped
-            words = f"{event.rollout_id} {status}: batch {batch} of {batches},"
-            words += f" {ended} of {progress.total_hosts} hosts ended, {progress.failed} failed"
+        case RolloutChanged(status=status, progress=progress, wave=wave, waves=waves, message=said):
+            failed = progress.failed + progress.rolled_back
+            ended = progress.completed + failed + progress.skipped
+            words = f"{event.rollout_id} {status}: wave {wave} of {waves},"
+            words += f" {ended} of {progress.total_hosts} hosts ended, {failed} failed"
+            words += f"; {said}" if said else ""
         case UpdateCompleted(result=result):
             words = f"{counted(len(result.packages), 'package')} changed"
         case HostReconfigured(fields=fields):

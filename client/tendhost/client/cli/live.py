@@ -22,7 +22,7 @@ from tendhost.client import (
     TendhostError,
     UpdateProgress,
 )
-from tendhost.client.cli import render
+from tendhost.client.cli import render_rollout
 from tendhost.client.cli.console import coloured, console, say, table
 from tendhost.client.cli.events import summary
 
@@ -176,7 +176,9 @@ async def rollout(client: Client, id: str) -> Rollout:
         async for update in updates:
             latest = update.rollout
             members.update((member.host, member) for member in update.hosts)
-    render.rollout(latest, list(members.values()))
+            if is_at_rest(latest):
+                break
+    render_rollout.rollout(latest, list(members.values()))
     return latest
 
 
@@ -191,10 +193,19 @@ async def _rollout_told(client: Client, id: str) -> Rollout:
                 if told.get(member.host) != member and str(member.status) != "pending":
                     status = str(member.status).replace("_", " ")
                     detail = f": {member.detail}" if member.detail else ""
-                    say(f"batch {member.batch}: {member.host} {status}{detail}")
+                    say(f"wave {member.wave}: {member.host} {status}{detail}")
                 told[member.host] = member
-    say(f"{latest.status}: {render.rollout_sentence(latest)}")
+            if is_at_rest(latest):
+                break
+    say(f"{latest.status}: {render_rollout.sentence(latest)}")
+    if is_at_rest(latest):
+        say(render_rollout.situation(latest))
     return latest
+
+
+def is_at_rest(found: Rollout) -> bool:
+    """Whether the rollout has halted, and what was under way has ended: only a person brings it on."""
+    return str(found.status) == "halted" and not found.progress.in_progress
 
 
 def _rollout_view(found: Rollout, members: Iterable[RolloutHost], progress: Progress) -> Group:
@@ -202,12 +213,14 @@ def _rollout_view(found: Rollout, members: Iterable[RolloutHost], progress: Prog
     rows = [
         (
             member.host,
-            str(member.batch),
+            str(member.wave),
             coloured(str(member.status)),
             progress.of(member.host) if str(member.status) == "in_progress" else member.detail,
         )
         for member in sorted(members, key=lambda member: _ORDER.get(str(member.status), 0))
     ]
-    sentence = f"{found.status}: {render.rollout_sentence(found)}"
+    sentence = f"{found.status}: {render_rollout.sentence(found)}"
+    remark = render_rollout.situation(found)
+    sentence = f"{sentence}\n{remark}" if remark else sentence
     more = f"… and {len(rows) - room} more\n" if len(rows) > room else ""
-    return Group(table(("HOST", "BATCH", "STATUS", ""), rows[:room]), f"{more}{sentence}")
+    return Group(table(("HOST", "WAVE", "STATUS", ""), rows[:room]), f"{more}{sentence}")

@@ -15,8 +15,6 @@ from tendhost.client import (
     PendingPackage,
     ProjectChange,
     RestartServices,
-    Rollout,
-    RolloutHost,
     UpdateResult,
     UpdateScope,
 )
@@ -314,50 +312,3 @@ def _why(package: PendingPackage) -> str:
         "phased": "phased, this host's turn has not come",
         "excluded": "not wanted",
     }.get(str(package.withheld), str(package.withheld))
-
-
-def rollouts(found: Sequence[Rollout]) -> None:
-    """Rollouts, newest first."""
-    if not found:
-        say("no rollouts")
-        return
-    columns = ("ID", "STATUS", "BATCH", "HOSTS", "DONE", "FAILED", "SKIPPED", "BEGUN")
-    rows = (
-        (
-            r.id,
-            coloured(str(r.status)),
-            f"{r.batch}/{r.batches}",
-            str(r.progress.total_hosts),
-            str(r.progress.completed),
-            str(r.progress.failed),
-            str(r.progress.skipped),
-            ago(r.created_at),
-        )
-        for r in found
-    )
-    draw(table(columns, rows))
-
-
-def rollout(found: Rollout, members: Sequence[RolloutHost]) -> None:
-    """One rollout with its hosts."""
-    kind = " (dry run)" if found.dry_run else ""
-    say(f"{found.id}{kind}  ", coloured(str(found.status)), f"  {rollout_sentence(found)}")
-    rows = (
-        (m.host, str(m.batch), coloured(str(m.status)), m.operation_id, m.detail) for m in members
-    )
-    draw(table(("HOST", "BATCH", "STATUS", "OPERATION", ""), rows))
-
-
-def rollout_sentence(found: Rollout) -> str:
-    """The numbers of a rollout."""
-    progress = found.progress
-    parts = {
-        "pending": progress.pending,
-        "in progress": progress.in_progress,
-        "completed": progress.completed,
-        "failed": progress.failed,
-        "skipped": progress.skipped,
-    }
-    counts = ", ".join(f"{count} {word}" for word, count in parts.items() if count)
-    batch = f"batch {found.batch} of {found.batches}"
-    return f"{batch}; {counted(progress.total_hosts, 'host')}: {counts}"

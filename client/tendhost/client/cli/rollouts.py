@@ -5,18 +5,10 @@ from typing import Annotated
 
 import typer
 
-from tendhost.client import Client, Rollout
-from tendhost.client.cli.scope import (
-    Autoremove,
-    DownloadFirst,
-    Only,
-    Removals,
-    Security,
-    Without,
-    scope_of,
-)
-from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session
-from tendhost.client.cli.words import counted, duration
+from tendhost.client import Client, Rollout, RolloutSpec
+from tendhost.client.cli.rollout_options import spec_of, with_spec
+from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session, refuse
+from tendhost.client.cli.words import counted
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -24,70 +16,70 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="The rollout's id.")]
 
 
 @app.command()
-def start(
-    context: typer.Context,
-    tag: Annotated[
-        list[str] | None, typer.Option(metavar="TAG", help="A tag that hosts must have.")
-    ] = None,
-    group: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GROUP", help="A group that hosts may be in; one of them suffices."),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A host to leave out.")
-    ] = None,
-    batch_size: Annotated[
-        int, typer.Option(min=1, max=10_000, metavar="NUMBER", help="How many hosts at a time.")
-    ] = 2,
-    delay: Annotated[
-        str,
-        typer.Option(
-            metavar="DURATION",
-            help="The pause after a batch has ended: 30s, 5m, 1h30m or 0.",
-        ),
-    ] = "30s",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only find out what the updates would do.")
-    ] = False,
-    security: Security = None,
-    package: Only = None,
-    exclude_package: Without = None,
-    allow_removals: Removals = None,
-    autoremove: Autoremove = None,
-    download_first: DownloadFirst = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Watch it to its end.")] = False,
-) -> None:
-    """Begin to update many hosts, a batch at a time.
+@with_spec
+def plan(context: typer.Context, spec: RolloutSpec) -> None:
+    """Show what a rollout would do, without touching a host.
 
     \b
-      tendhost rollout start --tag web --batch-size 2 --delay 30s
-      tendhost rollout start --group production --exclude db1 --dry-run --follow
-      tendhost rollout start --security --follow
+      tendhost rollout plan --tag web --waves 1,5,20%,rest --max-failures 2
 
-    The hosts are those that have all the tags and are in one of the groups; without any of these,
-    the whole fleet. A host that fails does not stop the others; the exit status of --follow is 1
-    then.
+    The hosts with their waves and what is expected of them, who is left out and why, and how long it
+    would take. Begin exactly this with: tendhost rollout start --plan ID
     """
     session: Session = context.obj
-    pause = duration(delay, "--delay")
-    scope = scope_of(security, package, exclude_package, allow_removals, autoremove, download_first)
+
+    async def work(client: Client) -> None:
+        from tendhost.client.cli import render_rollout
+        from tendhost.client.cli.session import plain
+
+        made = await client.plan_rollout(spec)
+        hosts = [host async for host in client.planned_hosts(made.id)]
+        if session.json:
+            shown = plain(made)
+            assert isinstance(shown, dict)
+            session.print_json({**shown, "hosts": hosts})
+        else:
+            render_rollout.plan(made, hosts)
+
+    session.run(work)
+
+
+@app.command()
+@with_spec
+def start(
+    context: typer.Context,
+    spec: RolloutSpec,
+    plan_id: Annotated[
+        str,
+        typer.Option(
+            "--plan", metavar="ID", help="Carry out this plan, if the fleet is still as it was."
+        ),
+    ] = "",
+    follow: Annotated[bool, typer.Option("--follow", help="Watch it to its end.")] = False,
+) -> None:
+    """Begin to update many hosts, a wave at a time.
+
+    \b
+      tendhost rollout start --tag web --waves 1,5,20%,rest --max-failures 2 --follow
+      tendhost rollout start --stage canary:1 --stage production:10% --approve-waves
+      tendhost rollout start --dependency 'db before app' --max-unavailable '1 per zone'
+      tendhost rollout start --group production --exclude db1 --dry-run --follow
+
+    The hosts are those that have all the tags and are in one of the groups; without any of these,
+    the whole fleet. The exit status of --follow is 1 where a host failed or the rollout did not come
+    to its end.
+    """
+    session: Session = context.obj
+    if plan_id and spec != spec_of():
+        refuse("--plan: a plan says what is rolled out; no other options go with it")
     begun: list[str] = []
 
     async def work(client: Client) -> int:
-        rollout = await client.start_rollout(
-            tags=tag or (),
-            groups=group or (),
-            exclude_hosts=exclude or (),
-            batch_size=batch_size,
-            delay=pause,
-            dry_run=dry_run,
-            scope=scope,
-        )
+        rollout = await client.start_rollout(spec, plan_id=plan_id)
         begun.append(rollout.id)
         if not session.json:
             hosts = counted(rollout.progress.total_hosts, "host")
-            batches = "1 batch" if rollout.batches == 1 else f"{rollout.batches} batches"
-            print(f"rollout {rollout.id} has begun: {hosts} in {batches}")
+            print(f"rollout {rollout.id} has begun: {hosts} in {counted(rollout.waves, 'wave')}")
         if follow:
             return await _watched(session, client, rollout.id)
         if session.json:
@@ -103,7 +95,8 @@ def start(
 def watch(context: typer.Context, id: Id) -> None:
     """Follow a rollout to its end.
 
-    The exit status is 1 when a host failed or the rollout was cancelled. With --output json, a line
+    It ends when the rollout has ended or has halted. The exit status is 1 unless every host that was
+    not skipped succeeded. With --output json, a line
     whenever it has changed: the rollout, and those of its hosts that changed.
     """
     session: Session = context.obj
@@ -129,13 +122,16 @@ async def _watched(session: Session, client: Client, id: str) -> int:
         async for update in client.watch_rollout(id):
             session.print_json(update)
             latest = update.rollout
+            if live.is_at_rest(latest):
+                break
     else:
         latest = await live.rollout(client, id)
     return DONE if latest and _went_well(latest) else NOT_SUCCEEDED
 
 
 def _went_well(rollout: Rollout) -> bool:
-    return str(rollout.status) == "completed" and rollout.progress.failed == 0
+    failures = rollout.progress.failed + rollout.progress.rolled_back
+    return str(rollout.status) == "completed" and failures == 0
 
 
 @app.command(name="list")
@@ -147,7 +143,7 @@ def list_(
     session: Session = context.obj
 
     async def work(client: Client) -> None:
-        from tendhost.client.cli import render
+        from tendhost.client.cli import render_rollout
 
         found: list[Rollout] = []
         async for rollout in client.rollouts(page_size=min(limit, 1000)):
@@ -157,7 +153,7 @@ def list_(
         if session.json:
             session.print_json(found)
         else:
-            render.rollouts(found)
+            render_rollout.rollouts(found)
 
     session.run(work)
 
@@ -168,7 +164,7 @@ def show(context: typer.Context, id: Id) -> None:
     session: Session = context.obj
 
     async def work(client: Client) -> None:
-        from tendhost.client.cli import render
+        from tendhost.client.cli import render_rollout
         from tendhost.client.cli.session import plain
 
         rollout = await client.get_rollout(id)
@@ -178,7 +174,7 @@ def show(context: typer.Context, id: Id) -> None:
             assert isinstance(shown, dict)
             session.print_json({**shown, "hosts": members})
         else:
-            render.rollout(rollout, members)
+            render_rollout.rollout(rollout, members)
 
     session.run(work)
 
@@ -190,9 +186,45 @@ def pause(context: typer.Context, id: Id) -> None:
 
 
 @app.command()
-def resume(context: typer.Context, id: Id) -> None:
-    """Go on with a paused rollout."""
-    _steer(context.obj, lambda client: client.resume_rollout(id))
+def resume(
+    context: typer.Context,
+    id: Id,
+    max_failures: Annotated[
+        str,
+        typer.Option(metavar="NUMBER|PERCENT%", help="Another failure budget from now on."),
+    ] = "",
+) -> None:
+    """Go on with a rollout that is paused or has halted."""
+    _steer(context.obj, lambda client: client.resume_rollout(id, max_failures=max_failures))
+
+
+@app.command()
+def approve(
+    context: typer.Context,
+    id: Id,
+    wave: Annotated[int, typer.Argument(min=1, metavar="WAVE", help="The wave's number.")],
+) -> None:
+    """Let the next wave begin."""
+    _steer(context.obj, lambda client: client.approve_wave(id, wave))
+
+
+@app.command()
+def skip(
+    context: typer.Context,
+    id: Id,
+    host: Annotated[str, typer.Argument(metavar="HOST", help="The host to leave out.")],
+) -> None:
+    """Leave out a host that has not begun."""
+    _steer(context.obj, lambda client: client.skip_rollout_host(id, host))
+
+
+@app.command()
+def retry(context: typer.Context, id: Id) -> None:
+    """Try the failed hosts again, each from the step that failed.
+
+    While the rollout has not ended, in it; a rollout that had halted goes on then. Else in a new one.
+    """
+    _steer(context.obj, lambda client: client.retry_rollout(id))
 
 
 @app.command()

@@ -66,6 +66,26 @@ def lasting(begun: datetime | None, ended: datetime | None) -> str:
     return f"{minutes}m{seconds:02.0f}s"
 
 
+def span(duration: timedelta) -> str:
+    """A duration in its two greatest units: 2d3h, 4h10m, 3m20s, 45s."""
+    seconds = round(duration.total_seconds())
+    parts: list[str] = []
+    for unit, size in _UNITS.items():
+        number, seconds = divmod(seconds, size)
+        if number or parts:
+            parts.append(f"{number}{unit}" if number else "")
+        if len(parts) == 2:
+            break
+    return "".join(parts) or "0s"
+
+
+def at_time(at: datetime) -> str:
+    """A moment, and how far it is from now: 2026-11-22 14:05 UTC (in 4h10m)."""
+    ahead = at - datetime.now(UTC)
+    distance = f"in {span(ahead)}" if ahead > timedelta() else "now"
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC ({distance})"
+
+
 def counted(count: int, noun: str) -> str:
     """A number with its noun."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -105,8 +105,8 @@ def update(
       tendhost update web1 --no-wait
 
     Without an option that says what, each host is updated as its policy says (`tendhost host set`). A
-    host is rebooted where it needs that and its configuration allows it. For many hosts in
-    batches, see `tendhost rollout start --help`.
+    host is rebooted where it needs that and its configuration allows it. For many hosts, in waves,
+    see `tendhost rollout start --help`.
     """
     if dry_run and (download_only or exact or plan):
         refuse("--dry-run: it goes without --download-only, --plan and --exact")

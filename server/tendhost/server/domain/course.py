@@ -49,6 +49,13 @@ class Course:
         )
         return replace(self, events=(*self.events, event))
 
+    def at(self, revision: int, *, former: Host) -> "Course":
+        """The course once it was stored at `revision`, where its host had been `former`."""
+        host = self.host
+        if host != former:
+            host = replace(host, revision=revision)
+        return Course(operation=replace(self.operation, revision=revision), host=host)
+
     def triggered(self, trigger: Trigger, now: datetime) -> "Course":
         """The course with its host moved by `trigger`. Raises InvalidTransition."""
         return self._moved(self.host.after(trigger), str(trigger), now)
@@ -211,7 +218,9 @@ def _closed_well(course: Course, now: datetime) -> Course:
         taken_back = operation.update is not None and operation.update.rolled_back
         updated = operation.kind is OperationKind.UPDATE and not operation.only_prepares
         updated = updated and not taken_back
-        host = host.succeeded(updated_at=now if updated else None)
+        began = operation.started_at
+        took = now - began if updated and began is not None and has_changed(operation) else None
+        host = host.succeeded(updated_at=now if updated else None, update_took=took)
     return replace(course, host=host).triggered(host.resting_trigger, now)
 
 

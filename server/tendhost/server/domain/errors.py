@@ -4,8 +4,11 @@
 wrong on a host: it ends an operation and never an RPC.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+MOST_NAMED = 5
+"""So many are named of what an error is about."""
 
 
 class TendhostError(Exception):
@@ -219,13 +222,93 @@ class RolloutNotFound(RequestError):
         super().__init__(f"there is no rollout {rollout!r}")
 
 
+class RolloutBudgetSpent(RequestError):
+    """A halted rollout cannot go on while more of its hosts have failed than may."""
+
+    reason = "ROLLOUT_BUDGET_SPENT"
+
+    def __init__(self, *, rollout: str, failures: int, max_failures: str) -> None:
+        self.rollout, self.failures, self.max_failures = rollout, failures, max_failures
+        super().__init__(
+            f"rollout {rollout}: {failures} failed, more than max_failures = {max_failures}: retry"
+            " them, or resume with a greater max_failures"
+        )
+
+
+class WaveNotWaiting(RequestError):
+    """Another wave than the one that was approved of waits for approval."""
+
+    reason = "WAVE_NOT_WAITING"
+
+    def __init__(self, *, rollout: str, wave: int, waiting: int) -> None:
+        self.rollout, self.wave, self.waiting = rollout, wave, waiting
+        super().__init__(f"rollout {rollout}: wave {waiting} waits for approval, not wave {wave}")
+
+
+class NotInRollout(RequestError):
+    """The host has no place in the rollout."""
+
+    reason = "HOST_NOT_IN_ROLLOUT"
+
+    def __init__(self, *, rollout: str, host: str) -> None:
+        self.rollout, self.host = rollout, host
+        super().__init__(f"rollout {rollout} has no host {host!r}")
+
+
+class HostNotSkippable(RequestError):
+    """The rollout has begun to work on the host, or is done with it."""
+
+    reason = "ROLLOUT_HOST_STATUS"
+
+    def __init__(self, *, rollout: str, host: str, status: str) -> None:
+        self.rollout, self.host, self.status = rollout, host, status
+        super().__init__(
+            f"{host} is {status} in rollout {rollout}: only what has not begun can be skipped"
+        )
+
+
+class NothingToRetry(RequestError):
+    """No host of the rollout has failed."""
+
+    reason = "NOTHING_TO_RETRY"
+
+    def __init__(self, *, rollout: str) -> None:
+        self.rollout = rollout
+        super().__init__(f"rollout {rollout}: none of its hosts has failed")
+
+
+class PlanNotFound(RequestError):
+    """No plan of a rollout has that id, or it has grown too old to be kept."""
+
+    reason = "PLAN_NOT_FOUND"
+
+    def __init__(self, *, plan: str) -> None:
+        self.plan = plan
+        super().__init__(f"there is no plan {plan!r}")
+
+
+class FleetChanged(RequestError):
+    """The rollout of a plan would be another one by now."""
+
+    reason = "FLEET_CHANGED"
+
+    def __init__(self, *, plan: str, changes: str) -> None:
+        self.plan, self.changes = plan, changes
+        super().__init__(f"the fleet has changed since plan {plan} was made: {changes}")
+
+
 class RolloutEmpty(RequestError):
     """A rollout's filter selects no host."""
 
     reason = "ROLLOUT_EMPTY"
 
-    def __init__(self) -> None:
-        super().__init__("filter: it selects no host, so there is nothing to roll out")
+    def __init__(self, *, left_out: Sequence[str] = ()) -> None:
+        self.left_out = "; ".join(left_out[:MOST_NAMED])
+        words = "filter: it selects no host, so there is nothing to roll out"
+        if left_out:
+            words = f"filter: each of the {len(left_out)} hosts that it selects is left out"
+            words += f": {self.left_out}"
+        super().__init__(words)
 
 
 class InventoryNotFound(RequestError):
@@ -274,16 +357,6 @@ class WatcherTooSlow(RequestError):
         super().__init__(
             f"the client read nothing for {seconds:g} s; resume from the last revision"
         )
-
-
-class NotImplementedYet(RequestError):
-    """The contract has this, this server does not."""
-
-    reason = "NOT_IMPLEMENTED"
-
-    def __init__(self, *, what: str) -> None:
-        self.what = what
-        super().__init__(f"{what} is not implemented in this version")
 
 
 class StoreUnavailable(RequestError):

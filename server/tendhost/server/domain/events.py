@@ -98,8 +98,11 @@ class RolloutChanged:
 
     status: RolloutStatus
     progress: Progress
-    batch: int
-    batches: int
+    wave: int
+    """The current one, from 0."""
+    waves: int
+    message: str = ""
+    """What was done, or why it halted; empty: it advanced."""
 
 
 EventBody = (

@@ -151,6 +151,8 @@ class HostStatus:
     """The outcome of the last check; None: never checked."""
     last_updated: datetime | None = None
     """When an update last succeeded. A dry run does not count."""
+    update_took: timedelta | None = None
+    """How long that update took."""
     last_problem: Problem | None = None
     """What the last operation failed with; None once one succeeded."""
     failure: Failure | None = None
@@ -222,10 +224,13 @@ class Host:
             return self
         return self._with(reboot=Reboot(need=RebootNeed.NEEDED, reason=reason, since=now))
 
-    def succeeded(self, *, updated_at: datetime | None) -> "Host":
+    def succeeded(
+        self, *, updated_at: datetime | None, update_took: timedelta | None = None
+    ) -> "Host":
         """The host after work that ended well; `updated_at` where that was an update."""
         return self._with(
             last_updated=updated_at or self.status.last_updated,
+            update_took=update_took or self.status.update_took,
             last_problem=None,
             retry_count=0,
         )
@@ -260,11 +265,15 @@ class Host:
         seen = replace(self.status.failure, acknowledged_by=by, acknowledged_at=now)
         return self._with(failure=seen)
 
-    def require_startable(self) -> None:
-        """Raise HostHasFailed or InvalidTransition unless an operation may start."""
+    def require_not_failed(self) -> None:
+        """Raise HostHasFailed where the host is in FAILED."""
         failure = self.status.failure
         if failure is not None:
             raise HostHasFailed(host=self.name, step=failure.step, error=failure.problem.message)
+
+    def require_startable(self) -> None:
+        """Raise HostHasFailed or InvalidTransition unless an operation may start."""
+        self.require_not_failed()
         after(self.status.state, Trigger.QUERY, host=self.name)
 
     def _with(self, **changes: object) -> "Host":

@@ -149,6 +149,8 @@ class Order:
     exact: bool = False
     """Whether nothing but the agreed plan may be done."""
     download_only: bool = False
+    window_override: str = ""
+    """Why its host is changed outside its window as well; empty: it is not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +242,12 @@ class Operation:
     def only_prepares(self) -> bool:
         """Whether nothing of what the host runs is to be changed."""
         return self.dry_run or self.order.download_only
+
+    @property
+    def disruptive(self) -> bool:
+        """Whether its host counts as down while it runs."""
+        changing = self.kind in (OperationKind.UPDATE, OperationKind.REBOOT)
+        return changing and not self.only_prepares
 
     @property
     def cancellation(self) -> str:

@@ -1,17 +1,19 @@
-"""An update of many hosts, a batch at a time.
+"""An update of many hosts, in waves: what is asked of it, how far it is, and how far its hosts are.
 
-Pure: `advance` looks at a rollout, at the members of its current batch and at the time, and says what
-to do next. The members of a rollout are fixed when it starts, in order of name; each batch must have
-come to its end, whatever that end was, before the delay runs and the next one starts.
+Values only. How hosts are divided into waves is in domain/waves.py, what a rollout would do in
+domain/rollout_plan.py, what it does next in domain/advance.py, and what its budgets allow in
+domain/budgets.py.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tendhost.server.domain.scope import UpdateScope
 from tendhost.server.domain.selection import HostFilter
+from tendhost.server.domain.waves import Division
+
+APPROVAL_TIMEOUT = timedelta(days=1)
 
 
 class RolloutStatus(StrEnum):
@@ -24,21 +26,64 @@ class RolloutStatus(StrEnum):
     """Every member has come to its end; the progress says how many failed."""
     CANCELLED = "cancelled"
     """Nothing new starts any more: what had not begun is skipped, what runs goes on to its end."""
+    HALTED = "halted"
+    """As paused, but by the rollout itself: `Rollout.halt` says why."""
+    AWAITING_APPROVAL = "awaiting_approval"
+    """The next wave begins when somebody approves of it."""
+    EXPIRED = "expired"
+    """As cancelled, by its own time limit."""
 
 
 class MemberStatus(StrEnum):
     """How far one host of a rollout is."""
 
     PENDING = "pending"
+    """Its wave has not come to it."""
+    WAITING = "waiting"
+    """Its turn has come, and something holds it up; `Member.waiting` says what."""
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"
     FAILED = "failed"
+    ROLLED_BACK = "rolled_back"
+    """It failed, and what was changed is taken back."""
     SKIPPED = "skipped"
+
+    @property
+    def begun(self) -> bool:
+        """Whether the rollout has begun to work on this host, or never will."""
+        return self not in (MemberStatus.PENDING, MemberStatus.WAITING)
 
     @property
     def ended(self) -> bool:
         """Whether the rollout is done with this host."""
-        return self in (MemberStatus.COMPLETED, MemberStatus.FAILED, MemberStatus.SKIPPED)
+        return self.begun and self is not MemberStatus.IN_PROGRESS
+
+    @property
+    def failed(self) -> bool:
+        """Whether it counts against the failure budget."""
+        return self in (MemberStatus.FAILED, MemberStatus.ROLLED_BACK)
+
+
+class WaitingFor(StrEnum):
+    """What holds a host up whose turn has come."""
+
+    WINDOW = "window"
+    """Its maintenance window, or the end of a freeze."""
+    BUDGET = "budget"
+    """A disruption budget: too many hosts are down."""
+    HOST = "host"
+    """Another operation on the same host."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisruptionBudget:
+    """How many hosts may be down at once."""
+
+    limit: str
+    """A number of hosts, or a percentage of all that count, rounded down, but at least one."""
+    per_tag: str = ""
+    """The key of tags written KEY=VALUE: the limit holds for the hosts of each value. Empty: it holds
+    for the whole fleet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +91,20 @@ class RolloutSpec:
     """What a user asks of a rollout."""
 
     filter: HostFilter
-    batch_size: int = 2
-    delay_between_batches: timedelta = timedelta(seconds=30)
+    division: Division = Division()
+    delay_between_waves: timedelta = timedelta(seconds=30)
+    max_failures: str = ""
+    """More failed hosts than this halt the rollout: a number, or a percentage of all its hosts,
+    rounded down. Empty: no number of failures does."""
+    budgets: tuple[DisruptionBudget, ...] = ()
+    approve_waves: bool = False
+    """Whether each wave after the first one needs somebody's approval."""
+    approval_timeout: timedelta = APPROVAL_TIMEOUT
+    """Without an approval for so long the rollout halts."""
+    expires_after: timedelta | None = None
+    """Hosts that have not begun by then are skipped; None: they wait for as long as it takes."""
+    window_override: str = ""
+    """Why hosts are changed outside their windows as well; empty: they are not."""
     dry_run: bool = False
     scope: UpdateScope | None = None
     """None: what each host's policy says."""
@@ -55,13 +112,15 @@ class RolloutSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How many members are where. The five parts always add up to the total."""
+    """How many members are where. The parts always add up to the total."""
 
     total_hosts: int
     pending: int
+    waiting: int = 0
     in_progress: int = 0
     completed: int = 0
     failed: int = 0
+    rolled_back: int = 0
     skipped: int = 0
 
     def moved(self, origin: MemberStatus, to: MemberStatus) -> "Progress":
@@ -70,6 +129,35 @@ class Progress:
         counts[to.value] = counts.get(to.value, getattr(self, to.value)) + 1
         return replace(self, **counts)
 
+    def without(self, status: MemberStatus) -> "Progress":
+        """The progress of a wave that a member of this status has left."""
+        count = getattr(self, status.value) - 1
+        return replace(self, total_hosts=self.total_hosts - 1, **{status.value: count})
+
+    def joined(self, status: MemberStatus) -> "Progress":
+        """The progress of a wave that a member of this status has come to."""
+        count = getattr(self, status.value) + 1
+        return replace(self, total_hosts=self.total_hosts + 1, **{status.value: count})
+
+    @property
+    def failures(self) -> int:
+        """How many members count against the failure budget."""
+        return self.failed + self.rolled_back
+
+    @property
+    def not_begun(self) -> int:
+        """How many members have not begun."""
+        return self.pending + self.waiting
+
+    @property
+    def ended(self) -> int:
+        """How many members have come to their end."""
+        return self.total_hosts - self.not_begun - self.in_progress
+
+    def __add__(self, other: "Progress") -> "Progress":
+        both = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+        return Progress(**both)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
@@ -77,12 +165,62 @@ class Member:
 
     rollout: str
     host: str
-    batch: int
+    wave: int
     """From 0."""
+    position: int
+    """Its place in the order of the whole rollout, from 0."""
     status: MemberStatus = MemberStatus.PENDING
+    waiting: WaitingFor | None = None
+    """In WAITING only: for what."""
+    not_before: datetime | None = None
+    """While it waits for its window: when that opens."""
+    blocked_by: str = ""
+    """While it waits for a budget or for its host: which one."""
     operation: str = ""
     detail: str = ""
-    """Why it was skipped, or what it failed with."""
+    """What it waits for, why it was skipped, or what it failed with."""
+    retry: bool = False
+    """Whether its operation is to go on where a former one of this host failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wave:
+    """Members that are updated side by side."""
+
+    rollout: str
+    number: int
+    """From 0."""
+    progress: Progress
+    stage: str = ""
+    """The tag of its stage; empty: none."""
+    expected: timedelta = timedelta()
+    """How long it will take, by what its hosts took before."""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    approved_by: str = ""
+    approved_at: datetime | None = None
+
+
+class HaltCause(StrEnum):
+    """Why a rollout halted by itself."""
+
+    FAILURES = "failures"
+    """More hosts failed than `max_failures`."""
+    APPROVAL = "approval"
+    """Nobody approved of the next wave in time."""
+    WAVE_HOOK = "wave_hook"
+    """A hook before or after a wave failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halt:
+    """Why and when a rollout halted."""
+
+    cause: HaltCause
+    message: str
+    at: datetime
+    hosts: tuple[str, ...] = ()
+    """Those that spent the budget."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +231,27 @@ class Rollout:
     spec: RolloutSpec
     created_at: datetime
     progress: Progress
-    batches: int
+    waves: int
     status: RolloutStatus = RolloutStatus.RUNNING
     created_by: str = ""
-    batch: int = 0
-    """The current batch, from 0."""
-    next_batch_at: datetime | None = None
-    """While the delay between two batches runs: when it ends."""
+    retry_of: str = ""
+    """The ended rollout whose failed hosts these are."""
+    wave: int = 0
+    """The current wave, from 0."""
+    next_wave_at: datetime | None = None
+    """While the delay between two waves runs: when it ends."""
+    approval_until: datetime | None = None
+    """In AWAITING_APPROVAL: when the rollout halts without it."""
+    approved_wave: int = 0
+    """The last wave that needs no approval any more, from 0."""
+    halt: Halt | None = None
+    """In HALTED: why."""
+    failed_hosts: tuple[str, ...] = ()
+    """The first that failed, at most NAMED_FAILURES, to be named when the budget is spent."""
+    expected_rest: timedelta = timedelta()
+    """How long the waves after the current one will take, with the delays between them."""
+    expected_end: datetime | None = None
+    """When it will end, by what its hosts took before; None: it rests or has ended."""
     ended_at: datetime | None = None
     revision: int = 0
 
@@ -108,71 +260,11 @@ class Rollout:
         """Whether nothing of it will ever change again."""
         return self.ended_at is not None
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """Begin the work on these members."""
-
-    hosts: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wait:
-    """Nothing to do before `until`, or, without it, before a member ends or a user speaks."""
-
-    until: datetime | None = None
+    @property
+    def expires_at(self) -> datetime | None:
+        """When hosts that have not begun are skipped."""
+        limit = self.spec.expires_after
+        return None if limit is None else self.created_at + limit
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Save:
-    """Store `rollout` and ask again."""
-
-    rollout: Rollout
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SkipRest:
-    """Skip every member that has not begun."""
-
-
-Decision = Start | Wait | Save | SkipRest
-
-
-def batch_of(position: int, batch_size: int) -> int:
-    """The batch of the member at `position`, both from 0."""
-    return position // batch_size
-
-
-def advance(rollout: Rollout, batch: Sequence[Member], now: datetime) -> Decision:
-    """What to do next with a rollout whose current batch has the members `batch`.
-
-    Idempotent: asked again before its answer was carried out, it answers the same.
-    """
-    if rollout.status is RolloutStatus.CANCELLED:
-        return _wind_up(rollout, now)
-    if rollout.status is not RolloutStatus.RUNNING:
-        return Wait()
-    if rollout.next_batch_at is not None:
-        if now < rollout.next_batch_at:
-            return Wait(until=rollout.next_batch_at)
-        return Save(
-            rollout=replace(rollout, batch=rollout.batch + 1, next_batch_at=None),
-        )
-    startable = tuple(m.host for m in batch if m.status is MemberStatus.PENDING)
-    if startable:
-        return Start(hosts=startable)
-    if not all(m.status.ended for m in batch):
-        return Wait()
-    if rollout.batch + 1 < rollout.batches:
-        return Save(
-            rollout=replace(rollout, next_batch_at=now + rollout.spec.delay_between_batches)
-        )
-    return Save(rollout=replace(rollout, status=RolloutStatus.COMPLETED, ended_at=now))
-
-
-def _wind_up(rollout: Rollout, now: datetime) -> Decision:
-    if rollout.progress.pending:
-        return SkipRest()
-    if rollout.progress.in_progress or rollout.over:
-        return Wait()
-    return Save(rollout=replace(rollout, ended_at=now))
+NAMED_FAILURES = 20

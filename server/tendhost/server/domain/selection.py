@@ -26,6 +26,10 @@ class HostFilter:
     search: str = ""
     """A prefix of the name."""
 
+    def names_match(self, name: str) -> bool:
+        """Whether one of `names` is or matches `name`."""
+        return any(fnmatchcase(name, glob) for glob in self.names)
+
     def matches(self, host: Host) -> bool:
         """Whether `host` is selected."""
         config, status = host.config, host.status
@@ -33,7 +37,7 @@ class HostFilter:
         return (
             host.name.startswith(self.search)
             and host.name not in self.exclude_hosts
-            and (not self.names or any(fnmatchcase(host.name, glob) for glob in self.names))
+            and (not self.names or self.names_match(host.name))
             and all(tag in config.tags for tag in self.all_tags)
             and (not self.any_tags or any(tag in config.tags for tag in self.any_tags))
             and (not self.groups or any(group in config.groups for group in self.groups))

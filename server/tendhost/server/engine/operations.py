@@ -110,6 +110,11 @@ class Operations:
         self._running: set[asyncio.Task[None]] = set()
         self._when_ended: Callable[[Operation], None] = lambda _: None
 
+    @property
+    def at_once(self) -> int:
+        """How many run side by side."""
+        return self._settings.at_once
+
     def on_end(self, listener: Callable[[Operation], None]) -> None:
         """Call `listener` with every operation that ends."""
         self._when_ended = listener
@@ -133,7 +138,9 @@ class Operations:
             audit=call.audit(host.name, self._clock.now()),
             request=call.record(lambda revision: replace(course.operation, revision=revision)),
         )
-        saved = await carried_out(self._store, change, lambda revision: _at(course, host, revision))
+        saved = await carried_out(
+            self._store, change, lambda revision: course.at(revision, former=host)
+        )
         self.take_up(saved)
         return saved.operation
 
@@ -145,32 +152,10 @@ class Operations:
         """
         failed = await self._store.host(name)
         now = self._clock.now()
-        last = await self._store.operations(
-            host=name, statuses=(OperationStatus.FAILED,), limit=RECENT
-        )
-        # Those that never began were refused because of the failure; they are not what failed. Where
-        # that is not on record any more, a look at the host is the sound beginning.
-        cause = failed.status.failure.operation if failed.status.failure else ""
-        began = [operation for operation in last.items if operation.steps]
-        former = next((operation for operation in began if operation.id == cause), None)
-        work = Work(
-            host=name,
-            kind=former.kind if former else OperationKind.QUERY,
-            dry_run=former.dry_run if former else False,
-            order=former.order if former else Order(),
-            parts=former.parts if former else (),
-        )
-        operation = self.new(work, by=call.principal)
-        if former is not None:
-            operation = resuming(former, operation)
-        if operation.kind is OperationKind.REBOOT and operation.resume_at is None:
-            _require_named(failed)  # by now its policy may be another one
-        freed = Course(operation=operation, host=failed).retried(now)
-        begun = started(operation, freed.host, now)
-        course = replace(begun, events=(*freed.events, *begun.events))
+        course = await self.resumption(failed, by=call.principal)
 
         def value_at(revision: int) -> Retried:
-            at = _at(course, failed, revision)
+            at = course.at(revision, former=failed)
             return Retried(host=at.host, operation=at.operation)
 
         change = replace(
@@ -236,14 +221,40 @@ class Operations:
             time_limit=self._settings.time_limit,
         )
 
+    async def resumption(self, failed: Host, *, by: str, rollout: str = "") -> Course:
+        """The course of an operation that goes on where a host in FAILED was failed.
+
+        Raises InvalidTransition (the host is not in FAILED), RebootNotAllowed.
+        """
+        now = self._clock.now()
+        last = await self._store.operations(
+            host=failed.name, statuses=(OperationStatus.FAILED,), limit=RECENT
+        )
+        # Those that never began were refused because of the failure; they are not what failed. Where
+        # that is not on record any more, a look at the host is the sound beginning.
+        cause = failed.status.failure.operation if failed.status.failure else ""
+        began = [operation for operation in last.items if operation.steps]
+        former = next((operation for operation in began if operation.id == cause), None)
+        work = Work(
+            host=failed.name,
+            kind=former.kind if former else OperationKind.QUERY,
+            dry_run=former.dry_run if former else False,
+            order=former.order if former else Order(),
+            parts=former.parts if former else (),
+        )
+        operation = self.new(work, by=by, rollout=rollout)
+        if former is not None:
+            operation = resuming(former, operation)
+        if operation.kind is OperationKind.REBOOT and operation.resume_at is None:
+            _require_named(failed)  # by now its policy may be another one
+        freed = Course(operation=operation, host=failed).retried(now)
+        begun = started(operation, freed.host, now)
+        return replace(begun, events=(*freed.events, *begun.events))
+
     def change_of(self, course: Course, host: Host) -> Change:
         """The transaction that stores `course`, which began with `host` as it is stored."""
         changed = (course.host,) if course.host != host else ()
         return Change(events=course.events, hosts=changed, operations=(course.operation,))
-
-    async def begun_or_queued(self, operation: Operation, host: Host) -> Course:
-        """The course of a new operation that waits where the host is busy. Raises HostHasFailed."""
-        return await self._begun(operation, host, queue=True)
 
     def take_up(self, course: Course, *, resumed: bool = False) -> None:
         """Drive a stored operation; one that is queued, once its host is free."""
@@ -363,7 +374,7 @@ class Operations:
                 committed = await self._store.commit(self.change_of(course, host))
             except (Conflict, HostBusy):
                 continue
-            self.take_up(_at(course, host, committed.revision))
+            self.take_up(course.at(committed.revision, former=host))
             return
 
     async def _refuse_queued(self, operation: Operation, error: RequestError) -> None:
@@ -384,10 +395,3 @@ def _require_named(host: Host) -> None:
 def _unreachable(host: Host) -> bool:
     problem = host.status.last_problem
     return problem is not None and problem.reason == Unreachable.reason
-
-
-def _at(course: Course, former: Host, revision: int) -> Course:
-    host = course.host
-    if host != former:
-        host = replace(host, revision=revision)
-    return Course(operation=replace(course.operation, revision=revision), host=host)

@@ -137,7 +137,7 @@ def _told(rollout: Rollout, now: datetime) -> Event:
     body = RolloutChanged(
         status=rollout.status,
         progress=rollout.progress,
-        batch=rollout.batch,
-        batches=rollout.batches,
+        wave=rollout.wave,
+        waves=rollout.waves,
     )
     return Event(at=now, body=body, rollout=rollout.id)

@@ -1,66 +1,65 @@
-"""Rollouts are started and steered here, and each unfinished one is carried forward in a task.
+"""Rollouts are planned, started and steered here; each unfinished one is carried forward in a task.
 
-What to do is decided by `domain.rollout.advance` alone. Everything here can be repeated: a member's
-operation is created in the transaction that marks the member as begun, and what became of it is read
-from the operation.
+What a rollout does by itself is in engine/carrying.py. Whatever a user asks is one transaction, upon
+which that task decides anew.
 """
 
 import asyncio
-import logging
-from collections.abc import Iterable, Sequence
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 
 from tendhost.server.clock import Clock
+from tendhost.server.domain.budgets import overspent, require_sound_failures
 from tendhost.server.domain.errors import (
-    HostBusy,
-    HostHasFailed,
-    HostNotFound,
-    RequestError,
+    FleetChanged,
+    HostNotSkippable,
+    NothingToRetry,
+    NotInRollout,
+    RolloutBudgetSpent,
     RolloutEmpty,
     RolloutNotSteerable,
-    StoreUnavailable,
+    WaveNotWaiting,
 )
-from tendhost.server.domain.events import Event, RolloutChanged
-from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus, Order
+from tendhost.server.domain.operation import Operation
 from tendhost.server.domain.rollout import (
+    HaltCause,
     Member,
     MemberStatus,
     Progress,
     Rollout,
     RolloutSpec,
     RolloutStatus,
-    Save,
-    SkipRest,
-    Start,
-    Wait,
-    advance,
-    batch_of,
+    Wave,
 )
+from tendhost.server.domain.rollout_plan import (
+    Glance,
+    LeftOut,
+    Opening,
+    RolloutPlan,
+    plan_changes,
+    plan_rollout,
+    require_sound_spec,
+)
+from tendhost.server.domain.selection import HostFilter
+from tendhost.server.domain.waves import HostOrder
+from tendhost.server.engine.admission import Admission
 from tendhost.server.engine.calls import Call, carried_out
+from tendhost.server.engine.carrying import Carrier, change_of, tallied
 from tendhost.server.engine.ids import new_id
-from tendhost.server.engine.operations import Operations, Work
+from tendhost.server.engine.openings import Openings
+from tendhost.server.engine.operations import Operations
 from tendhost.server.engine.retrying import on_conflict_again
-from tendhost.server.store.protocol import Change, Conflict, Store
-
-logger = logging.getLogger(__name__)
+from tendhost.server.store.protocol import Change, Store
 
 PAGE = 1000
-STORE_PAUSE = timedelta(seconds=5)
-"""Before a rollout that met an unusable store tries again."""
-
-_OUTCOMES = {
-    OperationStatus.SUCCEEDED: MemberStatus.COMPLETED,
-    OperationStatus.FAILED: MemberStatus.FAILED,
-    OperationStatus.CANCELLED: MemberStatus.SKIPPED,
-}
-
-_WORDS = {
-    RolloutStatus.PAUSED: "paused",
-    RolloutStatus.RUNNING: "resumed",
-    RolloutStatus.CANCELLED: "cancelled",
-}
-"""What is asked of a rollout that is to get this status."""
+_STEERABLE = (
+    RolloutStatus.RUNNING,
+    RolloutStatus.PAUSED,
+    RolloutStatus.HALTED,
+    RolloutStatus.AWAITING_APPROVAL,
+)
+_RETRIABLE = (MemberStatus.FAILED, MemberStatus.ROLLED_BACK)
 
 
 class Rollouts:
@@ -73,72 +72,142 @@ class Rollouts:
         self._operations = operations
         self._clock = clock
         self._tasks = tasks
-        self._wakes: dict[str, asyncio.Event] = {}
+        self._openings = Openings()
+        self._admission = Admission(store=store, clock=clock, openings=self._openings)
+        self._carriers: dict[str, Carrier] = {}
         self._running: set[asyncio.Task[None]] = set()
         operations.on_end(self._operation_ended)
 
     # --- what users ask ---------------------------------------------------------------------------
 
+    async def plan(self, spec: RolloutSpec) -> RolloutPlan:
+        """What a rollout would do now; kept, so that it can be started by its id.
+
+        Raises InvalidArgument, RolloutEmpty.
+        """
+        plan = await self._planned(_seeded(spec))
+        await self._store.keep_plan(plan)
+        return plan
+
     async def start(self, spec: RolloutSpec, call: Call[Rollout]) -> Rollout:
-        """Begin a rollout over the hosts that are selected now. Raises RolloutEmpty, Replayed."""
-        names = await self._selected(spec)
-        if not names:
-            raise RolloutEmpty
-        now = self._clock.now()
-        rollout = Rollout(
-            id=new_id(now),
-            spec=spec,
-            created_at=now,
-            created_by=call.principal,
-            progress=Progress(total_hosts=len(names), pending=len(names)),
-            batches=batch_of(len(names) - 1, spec.batch_size) + 1,
-        )
-        members = tuple(
-            Member(rollout=rollout.id, host=name, batch=batch_of(position, spec.batch_size))
-            for position, name in enumerate(names)
-        )
-        change = replace(
-            self._change(rollout, members),
-            audit=call.audit(rollout.id, now),
-            request=call.record(lambda revision: replace(rollout, revision=revision)),
-        )
-        saved = await carried_out(
-            self._store, change, lambda revision: replace(rollout, revision=revision)
-        )
-        self._take_up(saved.id)
-        return saved
+        """Begin a rollout over the hosts that are selected now.
+
+        Raises InvalidArgument, RolloutEmpty, Replayed.
+        """
+        return await self._begun(await self._planned(_seeded(spec)), call)
+
+    async def start_planned(self, id: str, call: Call[Rollout]) -> Rollout:
+        """Begin the rollout of a plan.
+
+        Raises PlanNotFound, FleetChanged (it would be another one by now), RolloutEmpty, Replayed.
+        """
+        former = await self._store.plan(id)
+        current = await self._planned(former.spec)
+        changes = plan_changes(former, current)
+        if changes:
+            raise FleetChanged(plan=id, changes="; ".join(changes))
+        return await self._begun(current, call)
 
     async def pause(self, id: str, call: Call[Rollout]) -> Rollout:
         """Start nothing new. Raises RolloutNotFound, RolloutNotSteerable, Replayed."""
-        return await self._steer(id, (RolloutStatus.RUNNING,), RolloutStatus.PAUSED, call)
+        origins = (RolloutStatus.RUNNING, RolloutStatus.AWAITING_APPROVAL)
+        return await self._steer(id, origins, RolloutStatus.PAUSED, "paused", call)
 
-    async def resume(self, id: str, call: Call[Rollout]) -> Rollout:
-        """Go on with a paused rollout. Raises RolloutNotFound, RolloutNotSteerable, Replayed."""
-        return await self._steer(id, (RolloutStatus.PAUSED,), RolloutStatus.RUNNING, call)
+    @on_conflict_again
+    async def resume(self, id: str, call: Call[Rollout], *, max_failures: str = "") -> Rollout:
+        """Go on with a rollout that is paused or halted, with another failure budget if one is given.
+
+        Raises RolloutNotFound, RolloutNotSteerable, RolloutBudgetSpent, InvalidArgument, Replayed.
+        """
+        rollout = await self._steerable(id, (RolloutStatus.PAUSED, RolloutStatus.HALTED), "resumed")
+        require_sound_failures(max_failures)
+        if max_failures:
+            rollout = replace(rollout, spec=replace(rollout.spec, max_failures=max_failures))
+        limit = rollout.spec.max_failures
+        if rollout.progress.not_begun and overspent(limit, rollout.progress):
+            raise RolloutBudgetSpent(
+                rollout=id, failures=rollout.progress.failures, max_failures=limit
+            )
+        going = replace(rollout, status=RolloutStatus.RUNNING, halt=None)
+        return await self._steered(going, f"resumed by {call.principal}", call)
 
     async def cancel(self, id: str, call: Call[Rollout]) -> Rollout:
         """Start nothing new any more. Raises RolloutNotFound, RolloutNotSteerable, Replayed."""
-        steerable = (RolloutStatus.RUNNING, RolloutStatus.PAUSED)
-        return await self._steer(id, steerable, RolloutStatus.CANCELLED, call)
+        return await self._steer(id, _STEERABLE, RolloutStatus.CANCELLED, "cancelled", call)
 
     @on_conflict_again
-    async def _steer(
-        self, id: str, origins: Sequence[RolloutStatus], to: RolloutStatus, call: Call[Rollout]
-    ) -> Rollout:
+    async def approve(self, id: str, wave: int, call: Call[Rollout]) -> Rollout:
+        """Let the wave of this number, from 0, begin.
+
+        Raises RolloutNotFound, RolloutNotSteerable (none waits), WaveNotWaiting, Replayed.
+        """
+        rollout = await self._steerable(id, (RolloutStatus.AWAITING_APPROVAL,), "approved")
+        waiting = rollout.wave + 1
+        if wave != waiting:
+            raise WaveNotWaiting(rollout=id, wave=wave + 1, waiting=waiting + 1)
+        following = await self._store.wave(id, waiting)
+        approved = replace(following, approved_by=call.principal, approved_at=self._clock.now())
+        going = replace(
+            rollout,
+            status=RolloutStatus.RUNNING,
+            approval_until=None,
+            approved_wave=waiting,
+        )
+        words = f"wave {waiting + 1} approved by {call.principal}"
+        return await self._steered(going, words, call, waves=(approved,))
+
+    @on_conflict_again
+    async def skip(self, id: str, host: str, call: Call[Rollout]) -> Rollout:
+        """Leave out a host that has not begun.
+
+        Raises RolloutNotFound, NotInRollout, HostNotSkippable, RolloutNotSteerable, Replayed.
+        """
+        rollout = await self._steerable(id, _STEERABLE, "changed")
+        member = await self._store.member(id, host)
+        if member is None:
+            raise NotInRollout(rollout=id, host=host)
+        if member.status.begun:
+            raise HostNotSkippable(rollout=id, host=host, status=str(member.status))
+        tally = await tallied(self._store, rollout, (member,))
+        tally.move(member, MemberStatus.SKIPPED, detail=f"skipped by {call.principal}")
+        words = f"{host} skipped by {call.principal}"
+        return await self._steered(
+            tally.rollout, words, call, waves=tally.waves, members=tally.members
+        )
+
+    @on_conflict_again
+    async def retry(self, id: str, call: Call[Rollout]) -> Rollout:
+        """Try the hosts again that failed, each from the step that failed.
+
+        While the rollout has not ended, in it, as a part of its current wave; that takes it out of
+        HALTED. Else in a new one. Raises RolloutNotFound, NothingToRetry, RolloutNotSteerable (it is
+        being wound up), Replayed.
+        """
         rollout = await self._store.rollout(id)
-        if rollout.over or rollout.status not in origins:
-            raise RolloutNotSteerable(rollout=id, status=str(rollout.status), wanted=_WORDS[to])
-        steered = replace(rollout, status=to)
-        change = replace(
-            self._change(steered),
-            audit=call.audit(id, self._clock.now()),
-            request=call.record(lambda revision: replace(steered, revision=revision)),
+        failed = [member async for member in self._members(id, _RETRIABLE)]
+        if not failed:
+            raise NothingToRetry(rollout=id)
+        if rollout.over:
+            return await self._retried_anew(rollout, failed, call)
+        rollout = await self._steerable(id, _STEERABLE, "retried")
+        tally = await tallied(self._store, rollout, failed)
+        for member in failed:
+            tally.move(
+                member, MemberStatus.PENDING, wave=rollout.wave, retry=True, operation="", detail=""
+            )
+        current = next(wave for wave in tally.waves if wave.number == rollout.wave)
+        tally.change(replace(current, ended_at=None))
+        spent = rollout.halt is not None and rollout.halt.cause is HaltCause.FAILURES
+        at_rest = rollout.status is RolloutStatus.PAUSED or (rollout.halt and not spent)
+        going = replace(
+            tally.rollout,
+            status=rollout.status if at_rest else RolloutStatus.RUNNING,
+            halt=None if spent else rollout.halt,
+            next_wave_at=None,
+            approval_until=None,
         )
-        saved = await carried_out(
-            self._store, change, lambda revision: replace(steered, revision=revision)
-        )
-        self._wake(id)
-        return saved
+        words = f"{len(failed)} failed hosts retried by {call.principal}"
+        return await self._steered(going, words, call, waves=tally.waves, members=tally.members)
 
     # --- what the engine asks ---------------------------------------------------------------------
 
@@ -149,7 +218,7 @@ class Rollouts:
             page = await self._store.rollouts(before=before, limit=PAGE)
             for rollout in page.items:
                 if not rollout.over:
-                    self._take_up(rollout.id)
+                    self._take_up(rollout)
                     count += 1
             if not page.more:
                 return count
@@ -164,166 +233,191 @@ class Rollouts:
     # --- inside -----------------------------------------------------------------------------------
 
     def _operation_ended(self, operation: Operation) -> None:
-        if operation.rollout:
-            self._wake(operation.rollout)
+        for carrier in self._carriers.values():
+            carrier.operation_ended(operation)
 
-    def _wake(self, id: str) -> None:
-        if id in self._wakes:
-            self._wakes[id].set()
-
-    def _take_up(self, id: str) -> None:
-        self._wakes[id] = asyncio.Event()
-        task = self._tasks.create_task(self._carry(id))
+    def _take_up(self, rollout: Rollout) -> None:
+        carrier = Carrier(
+            rollout.id,
+            store=self._store,
+            operations=self._operations,
+            admission=self._admission,
+            clock=self._clock,
+        )
+        self._admission.hold(rollout)
+        self._carriers[rollout.id] = carrier
+        task = self._tasks.create_task(self._carry(carrier))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _carry(self, id: str) -> None:
+    async def _carry(self, carrier: Carrier) -> None:
         try:
-            while not await self._advance(id):
-                pass
-        except Exception:
-            logger.exception("a rollout was let go of", extra={"rollout": id})
+            await carrier.run()
         finally:
-            del self._wakes[id]
+            del self._carriers[carrier.id]
+            self._admission.release(carrier.id)
 
-    async def _advance(self, id: str) -> bool:
-        """One turn; whether the rollout is over."""
-        wake = self._wakes[id]
-        wake.clear()
-        try:
-            rollout = await self._store.rollout(id)
-            if rollout.over:
-                return True
-            batch = await self._store.batch(id, rollout.batch)
-            if await self._collect(rollout, batch):
-                return False
-            decision = advance(rollout, batch, self._clock.now())
-            match decision:
-                case Start(hosts=hosts):
-                    await self._start_members(rollout, [m for m in batch if m.host in hosts])
-                case Save(rollout=moved):
-                    await self._store.commit(self._change(moved))
-                case SkipRest():
-                    await self._skip_rest(rollout)
-                case Wait(until=until):
-                    await self._wait(wake, until - self._clock.now() if until else None)
-        except Conflict:
-            return False  # steered in between: read again, decide again
-        except StoreUnavailable as error:
-            logger.warning("a rollout waits", extra={"rollout": id, "cause": error.cause})
-            await self._clock.sleep(STORE_PAUSE)
-        return False
-
-    async def _wait(self, wake: asyncio.Event, duration: timedelta | None) -> None:
-        if duration is None:
-            await wake.wait()
-            return
-        sleeping = asyncio.ensure_future(self._clock.sleep(duration))
-        waking = asyncio.ensure_future(wake.wait())
-        try:
-            await asyncio.wait((sleeping, waking), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            waking.cancel()
-            await asyncio.gather(sleeping, waking, return_exceptions=True)
-
-    async def _collect(self, rollout: Rollout, batch: Iterable[Member]) -> bool:
-        """Note the members whose operation has ended; whether there were any."""
-        moved = []
-        for member in batch:
-            if member.status is not MemberStatus.IN_PROGRESS:
-                continue
-            operation = await self._store.operation(member.operation)
-            if operation.status.ended:
-                detail = operation.problem.message if operation.problem else ""
-                moved.append(replace(member, status=_OUTCOMES[operation.status], detail=detail))
-        if moved:
-            await self._store.commit(self._moved(rollout, batch, moved))
-        return bool(moved)
-
-    async def _start_members(self, rollout: Rollout, members: Sequence[Member]) -> None:
-        for member in members:
-            rollout = await self._start_member(rollout, member)
-
-    async def _start_member(self, rollout: Rollout, member: Member) -> Rollout:
-        work = Work(
-            host=member.host,
-            kind=OperationKind.UPDATE,
-            dry_run=rollout.spec.dry_run,
-            order=Order(scope=rollout.spec.scope),
-            queue=True,
+    async def _planned(self, spec: RolloutSpec, *, retry: bool = False) -> RolloutPlan:
+        require_sound_spec(spec)
+        now = self._clock.now()
+        fleet = await self._store.glances()
+        plan = plan_rollout(
+            spec,
+            fleet,
+            id=new_id(now),
+            now=now,
+            at_once=self._operations.at_once,
+            openings=await self._closed(spec, fleet),
+            busy=await self._store.busy_hosts(),
+            retry=retry,
         )
-        operation = self._operations.new(work, by=rollout.created_by, rollout=rollout.id)
-        try:
-            host = await self._store.host(member.host)
-            course = await self._operations.begun_or_queued(operation, host)
-        except (HostNotFound, HostHasFailed) as error:
-            return await self._skipped(rollout, member, error)
-        begun = replace(member, status=MemberStatus.IN_PROGRESS, operation=operation.id)
-        change = self._moved(rollout, (member,), (begun,))
-        work_change = self._operations.change_of(course, host)
-        change = replace(
-            change,
-            events=(*work_change.events, *change.events),
-            hosts=work_change.hosts,
-            operations=work_change.operations,
+        if not plan.hosts:
+            raise RolloutEmpty(left_out=[f"{h.name}: {h.detail}" for h in plan.left_out])
+        return plan
+
+    async def _closed(self, spec: RolloutSpec, fleet: Sequence[Glance]) -> Mapping[str, Opening]:
+        """The hosts that may not be changed now."""
+        if spec.dry_run or spec.window_override:
+            return {}
+        return await self._openings.closed(fleet, self._clock.now())
+
+    async def _begun(
+        self, plan: RolloutPlan, call: Call[Rollout], *, retry_of: str = ""
+    ) -> Rollout:
+        rollout, change = self._of_plan(plan, call, retry_of=retry_of)
+        saved = await carried_out(
+            self._store, change, lambda revision: replace(rollout, revision=revision)
         )
-        try:
-            committed = await self._store.commit(change)
-        except HostBusy:
-            raise Conflict(what=f"host {member.host}") from None
-        revision = committed.revision
-        changed = course.host != host
-        self._operations.take_up(
-            replace(
-                course,
-                operation=replace(course.operation, revision=revision),
-                host=replace(course.host, revision=revision) if changed else host,
+        self._take_up(saved)
+        return saved
+
+    def _of_plan(
+        self, plan: RolloutPlan, call: Call[Rollout], *, retry_of: str
+    ) -> tuple[Rollout, Change]:
+        now = self._clock.now()
+        skipped = [host for host in plan.left_out if host.why is not LeftOut.EXCLUDED]
+        total, left_out = len(plan.hosts) + len(skipped), len(skipped)
+        rollout = Rollout(
+            id=new_id(now),
+            spec=plan.spec,
+            created_at=now,
+            created_by=call.principal,
+            retry_of=retry_of,
+            progress=Progress(total_hosts=total, pending=len(plan.hosts), skipped=left_out),
+            waves=len(plan.waves),
+            expected_rest=plan.expected - plan.waves[0].expected,
+            expected_end=now + plan.expected,
+        )
+        waves = [
+            Wave(
+                rollout=rollout.id,
+                number=number,
+                stage=wave.stage,
+                progress=Progress(total_hosts=wave.hosts, pending=wave.hosts),
+                expected=wave.expected,
             )
+            for number, wave in enumerate(plan.waves)
+        ]
+        # Who is left out is on record with the last wave, so that every count is a sum of the waves'.
+        last = waves[-1]
+        left = Progress(total_hosts=left_out, pending=0, skipped=left_out)
+        waves[-1] = replace(last, progress=last.progress + left)
+        members = [
+            Member(
+                rollout=rollout.id,
+                host=host.name,
+                wave=host.wave,
+                position=position,
+                retry=bool(retry_of),
+            )
+            for position, host in enumerate(plan.hosts)
+        ]
+        members.extend(
+            Member(
+                rollout=rollout.id,
+                host=host.name,
+                wave=last.number,
+                position=position,
+                status=MemberStatus.SKIPPED,
+                detail=host.detail,
+            )
+            for position, host in enumerate(skipped, start=len(plan.hosts))
         )
-        return replace(change.rollouts[0], revision=revision)
-
-    async def _skipped(self, rollout: Rollout, member: Member, why: RequestError) -> Rollout:
-        skipped = replace(member, status=MemberStatus.SKIPPED, detail=str(why))
-        change = self._moved(rollout, (member,), (skipped,))
-        committed = await self._store.commit(change)
-        return replace(change.rollouts[0], revision=committed.revision)
-
-    async def _skip_rest(self, rollout: Rollout) -> None:
-        for number in range(rollout.batch, rollout.batches):
-            batch = await self._store.batch(rollout.id, number)
-            rest = [
-                replace(m, status=MemberStatus.SKIPPED, detail="the rollout was cancelled")
-                for m in batch
-                if m.status is MemberStatus.PENDING
-            ]
-            if rest:
-                change = self._moved(rollout, batch, rest)
-                committed = await self._store.commit(change)
-                rollout = replace(change.rollouts[0], revision=committed.revision)
-
-    def _moved(self, rollout: Rollout, former: Iterable[Member], moved: Sequence[Member]) -> Change:
-        origins = {member.host: member.status for member in former}
-        progress = rollout.progress
-        for member in moved:
-            progress = progress.moved(origins[member.host], member.status)
-        return self._change(replace(rollout, progress=progress), moved)
-
-    def _change(self, rollout: Rollout, members: Sequence[Member] = ()) -> Change:
-        told = RolloutChanged(
-            status=rollout.status,
-            progress=rollout.progress,
-            batch=rollout.batch,
-            batches=rollout.batches,
+        change = replace(
+            change_of(rollout, now, waves=waves, members=members),
+            audit=call.audit(rollout.id, now),
+            request=call.record(lambda revision: replace(rollout, revision=revision)),
         )
-        event = Event(at=self._clock.now(), body=told, rollout=rollout.id)
-        return Change(events=(event,), rollouts=(rollout,), members=members)
+        return rollout, change
 
-    async def _selected(self, spec: RolloutSpec) -> list[str]:
-        names: list[str] = []
+    async def _retried_anew(
+        self, rollout: Rollout, failed: Sequence[Member], call: Call[Rollout]
+    ) -> Rollout:
+        division = replace(rollout.spec.division, stages=(), dependencies=())
+        again = replace(
+            rollout.spec,
+            filter=HostFilter(names=tuple(member.host for member in failed)),
+            division=division,
+        )
+        plan = await self._planned(again, retry=True)
+        return await self._begun(plan, call, retry_of=rollout.id)
+
+    @on_conflict_again
+    async def _steer(
+        self,
+        id: str,
+        origins: Sequence[RolloutStatus],
+        to: RolloutStatus,
+        wanted: str,
+        call: Call[Rollout],
+    ) -> Rollout:
+        rollout = await self._steerable(id, origins, wanted)
+        steered = replace(rollout, status=to, halt=None, approval_until=None, expected_end=None)
+        return await self._steered(steered, f"{wanted} by {call.principal}", call)
+
+    async def _steerable(self, id: str, origins: Sequence[RolloutStatus], wanted: str) -> Rollout:
+        rollout = await self._store.rollout(id)
+        if rollout.over or rollout.status not in origins:
+            raise RolloutNotSteerable(rollout=id, status=str(rollout.status), wanted=wanted)
+        return rollout
+
+    async def _steered(
+        self,
+        rollout: Rollout,
+        words: str,
+        call: Call[Rollout],
+        *,
+        waves: Sequence[Wave] = (),
+        members: Sequence[Member] = (),
+    ) -> Rollout:
+        now = self._clock.now()
+        change = replace(
+            change_of(rollout, now, message=words, waves=waves, members=members),
+            audit=call.audit(rollout.id, now),
+            request=call.record(lambda revision: replace(rollout, revision=revision)),
+        )
+        saved = await carried_out(
+            self._store, change, lambda revision: replace(rollout, revision=revision)
+        )
+        if rollout.id in self._carriers:
+            self._carriers[rollout.id].wake()
+        return saved
+
+    async def _members(self, id: str, statuses: Sequence[MemberStatus]) -> AsyncIterator[Member]:
+        after = -1
         while True:
-            after = names[-1] if names else ""
-            page = await self._store.hosts(spec.filter, after=after, limit=PAGE)
-            names.extend(host.name for host in page.items)
+            page = await self._store.members(id, statuses=statuses, after=after, limit=PAGE)
+            for member in page.items:
+                yield member
             if not page.more:
-                return names
+                return
+            after = page.items[-1].position
+
+
+def _seeded(spec: RolloutSpec) -> RolloutSpec:
+    """The spec with the seed that its order is drawn with, for whoever wants the same order again."""
+    division = spec.division
+    if division.order is not HostOrder.RANDOM or division.seed:
+        return spec
+    seed = random.SystemRandom().randrange(1, 2**31)
+    return replace(spec, division=replace(division, seed=seed))

@@ -132,13 +132,15 @@ class Stage:
     def may_reboot(self) -> bool:
         """Whether an update may reboot the host at this moment."""
         config = self.host.config
-        return config.may_reboot and config.policy.allows_change(self.clock.now())
+        in_time = config.policy.allows_change(self.clock.now())
+        return config.may_reboot and (in_time or bool(self.operation.order.window_override))
 
     def require_window(self) -> None:
         """Raise WindowClosed unless the host may be changed at this moment."""
         now = self.clock.now()
         window = self.host.config.policy.maintenance_window
-        if window is None or self.operation.only_prepares or window.contains(now):
+        free = self.operation.only_prepares or self.operation.order.window_override
+        if window is None or free or window.contains(now):
             return
         opens = f"{window.next_opening(now):%Y-%m-%d %H:%M} UTC"
         raise WindowClosed(host=self.host.name, window=str(window), opens=opens)

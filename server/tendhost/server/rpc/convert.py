@@ -1,7 +1,6 @@
 """Between protobuf messages and domain values: the only module of the server that knows both."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import time, timedelta
 from typing import Any
 
@@ -39,24 +38,15 @@ from tendhost.server.domain.operation import (
     StepStatus,
     UpdateResult,
 )
-from tendhost.server.domain.rollout import (
-    Member,
-    MemberStatus,
-    Progress,
-    Rollout,
-    RolloutSpec,
-    RolloutStatus,
-)
 from tendhost.server.domain.scope import UpdateScope, wanted
-from tendhost.server.domain.selection import HostFilter
-from tendhost.server.domain.states import HostState
 from tendhost.server.domain.window import MaintenanceWindow, Weekday
 from tendhost.server.remote.hostkey import fingerprint
+from tendhost.server.rpc import convert_rollout
 from tendhost.server.rpc.convert_inventory import pending_message
+from tendhost.server.rpc.convert_selection import HOST_STATE, scope_message, update_scope
 from tendhost.server.rpc.wire import numbers, timestamp
-from tendhost.v1 import event_pb2, host_pb2, operation_pb2, rollout_pb2
+from tendhost.v1 import event_pb2, host_pb2, operation_pb2
 
-_HOST_STATE = numbers(HostState, host_pb2.HostState)
 _AFTER_INTERRUPTION = numbers(AfterInterruption, host_pb2.AfterInterruption)
 _AFTER_INTERRUPTION_OF = {number: word for word, number in _AFTER_INTERRUPTION.items()}
 _COMPOSE_VERSION = numbers(ComposeVersion, host_pb2.ComposeVersion)
@@ -73,12 +63,8 @@ _OPERATION_KIND = numbers(OperationKind, operation_pb2.OperationKind)
 _OPERATION_STATUS = numbers(OperationStatus, operation_pb2.OperationStatus)
 _STEP_NAME = numbers(StepName, operation_pb2.StepName)
 _STEP_STATUS = numbers(StepStatus, operation_pb2.StepStatus)
-_ROLLOUT_STATUS = numbers(RolloutStatus, rollout_pb2.RolloutStatus)
-_MEMBER_STATUS = numbers(MemberStatus, rollout_pb2.RolloutHostStatus)
 _WEEKDAY = {day: host_pb2.Weekday.Value(f"WEEKDAY_{day.name}") for day in Weekday}
-_STATE_OF = {number: state for state, number in _HOST_STATE.items()}
 _OPERATION_STATUS_OF = {number: status for status, number in _OPERATION_STATUS.items()}
-_ROLLOUT_STATUS_OF = {number: status for status, number in _ROLLOUT_STATUS.items()}
 
 
 def _duration(span: timedelta) -> Duration:
@@ -139,70 +125,9 @@ def _policy(message: host_pb2.Policy) -> Policy:
     )
 
 
-def update_scope(message: host_pb2.UpdateScope) -> UpdateScope:
-    """A validated scope."""
-    return UpdateScope(
-        security_only=message.security_only,
-        include=tuple(message.include),
-        exclude=tuple(message.exclude),
-        allow_removals=message.allow_removals,
-        autoremove=message.autoremove,
-        download_first=message.download_first,
-    )
-
-
-def _scope_message(scope: UpdateScope) -> host_pb2.UpdateScope:
-    return host_pb2.UpdateScope(
-        security_only=scope.security_only,
-        include=scope.include,
-        exclude=scope.exclude,
-        allow_removals=scope.allow_removals,
-        autoremove=scope.autoremove,
-        download_first=scope.download_first,
-    )
-
-
-def host_filter(message: host_pb2.HostFilter) -> HostFilter:
-    """A validated filter."""
-    return HostFilter(
-        names=tuple(message.names),
-        all_tags=tuple(message.all_tags),
-        any_tags=tuple(message.any_tags),
-        groups=tuple(message.groups),
-        states=tuple(_STATE_OF[number] for number in message.states),
-        exclude_hosts=tuple(message.exclude_hosts),
-        reboot_needed=message.reboot_needed if message.HasField("reboot_needed") else None,
-        search=message.search,
-    )
-
-
-def rollout_spec(message: rollout_pb2.RolloutSpec) -> RolloutSpec:
-    """A validated request for a rollout, its defaults filled in."""
-    asked = message.filter
-    spec = RolloutSpec(
-        filter=HostFilter(
-            all_tags=tuple(asked.tags),
-            groups=tuple(asked.groups),
-            exclude_hosts=tuple(asked.exclude_hosts),
-        ),
-        dry_run=message.dry_run,
-        scope=update_scope(message.scope) if message.HasField("scope") else None,
-    )
-    if message.HasField("batch_size"):
-        spec = replace(spec, batch_size=message.batch_size)
-    if message.HasField("delay_between_batches"):
-        spec = replace(spec, delay_between_batches=message.delay_between_batches.ToTimedelta())
-    return spec
-
-
 def operation_statuses(numbers: Iterable[int]) -> tuple[OperationStatus, ...]:
     """Validated statuses."""
     return tuple(_OPERATION_STATUS_OF[number] for number in numbers)
-
-
-def rollout_statuses(numbers: Iterable[int]) -> tuple[RolloutStatus, ...]:
-    """Validated statuses."""
-    return tuple(_ROLLOUT_STATUS_OF[number] for number in numbers)
 
 
 # --- hosts ----------------------------------------------------------------------------------------
@@ -228,7 +153,7 @@ def _config_message(config: HostConfig) -> host_pb2.HostConfig:
         rollback=_ROLLBACK[config.policy.rollback],
     )
     if config.policy.scope != UpdateScope():
-        policy.scope.CopyFrom(_scope_message(config.policy.scope))
+        policy.scope.CopyFrom(scope_message(config.policy.scope))
     window = config.policy.maintenance_window
     if window is not None:
         policy.maintenance_window.CopyFrom(
@@ -260,7 +185,7 @@ def _status_message(host: Host) -> host_pb2.HostStatus:
     status: HostStatus = host.status
     return host_pb2.HostStatus(
         name=host.name,
-        state=_HOST_STATE[status.state],
+        state=HOST_STATE[status.state],
         last_updated=timestamp(status.last_updated),
         pending_updates=status.pending_count,
         pending_security_updates=status.pending_security_count,
@@ -285,7 +210,7 @@ def _failure_message(failure: Failure | None) -> host_pb2.Failure | None:
     if failure is None:
         return None
     return host_pb2.Failure(
-        previous_state=_HOST_STATE[failure.previous_state],
+        previous_state=HOST_STATE[failure.previous_state],
         step=failure.step,
         problem=_problem_message(failure.problem),
         failed_at=timestamp(failure.failed_at),
@@ -395,60 +320,6 @@ def _health_message(result: HealthResult | None) -> operation_pb2.HealthResult |
     return operation_pb2.HealthResult(healthy=result.healthy, message=result.message)
 
 
-# --- rollouts -------------------------------------------------------------------------------------
-
-
-def rollout_message(rollout: Rollout) -> rollout_pb2.Rollout:
-    """A rollout as clients see it."""
-    spec = rollout.spec
-    message = rollout_pb2.Rollout(
-        id=rollout.id,
-        spec=rollout_pb2.RolloutSpec(
-            batch_size=spec.batch_size,
-            filter=rollout_pb2.RolloutFilter(
-                tags=spec.filter.all_tags,
-                groups=spec.filter.groups,
-                exclude_hosts=spec.filter.exclude_hosts,
-            ),
-            dry_run=spec.dry_run,
-            scope=_scope_message(spec.scope) if spec.scope is not None else None,
-        ),
-        status=_ROLLOUT_STATUS[rollout.status],
-        progress=_progress_message(rollout.progress),
-        batch=rollout.batch + 1,
-        batches=rollout.batches,
-        next_batch_at=timestamp(rollout.next_batch_at),
-        created_by=rollout.created_by,
-        created_at=timestamp(rollout.created_at),
-        ended_at=timestamp(rollout.ended_at),
-        revision=rollout.revision,
-    )
-    message.spec.delay_between_batches.FromTimedelta(spec.delay_between_batches)
-    return message
-
-
-def _progress_message(progress: Progress) -> rollout_pb2.RolloutProgress:
-    return rollout_pb2.RolloutProgress(
-        total_hosts=progress.total_hosts,
-        pending=progress.pending,
-        in_progress=progress.in_progress,
-        completed=progress.completed,
-        failed=progress.failed,
-        skipped=progress.skipped,
-    )
-
-
-def member_message(member: Member) -> rollout_pb2.RolloutHost:
-    """One host of a rollout as clients see it."""
-    return rollout_pb2.RolloutHost(
-        host=member.host,
-        batch=member.batch + 1,
-        status=_MEMBER_STATUS[member.status],
-        operation_id=member.operation,
-        detail=member.detail,
-    )
-
-
 # --- events ---------------------------------------------------------------------------------------
 
 
@@ -466,8 +337,8 @@ def event_message(event: Event) -> event_pb2.Event:
 
 
 def _state_changed(body: domain_events.StateChanged) -> event_pb2.StateChanged:
-    message = event_pb2.StateChanged(to=_HOST_STATE[body.to], cause=body.cause)
-    setattr(message, "from", _HOST_STATE[body.origin])
+    message = event_pb2.StateChanged(to=HOST_STATE[body.to], cause=body.cause)
+    setattr(message, "from", HOST_STATE[body.origin])
     return message
 
 
@@ -491,10 +362,11 @@ def _step_retried(body: domain_events.StepRetried) -> event_pb2.StepRetried:
 
 def _rollout_changed(body: domain_events.RolloutChanged) -> event_pb2.RolloutChanged:
     return event_pb2.RolloutChanged(
-        status=_ROLLOUT_STATUS[body.status],
-        progress=_progress_message(body.progress),
-        batch=body.batch + 1,
-        batches=body.batches,
+        status=convert_rollout.STATUS[body.status],
+        progress=convert_rollout.progress_message(body.progress),
+        wave=body.wave + 1,
+        waves=body.waves,
+        message=body.message,
     )
 
 

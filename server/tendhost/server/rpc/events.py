@@ -9,7 +9,8 @@ from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import Host, HostConfig
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.engine.engine import Engine
-from tendhost.server.rpc.convert import event_message, host_filter, host_message
+from tendhost.server.rpc.convert import event_message, host_message
+from tendhost.server.rpc.convert_selection import host_filter
 from tendhost.server.rpc.feed import Feed, fitting
 from tendhost.server.rpc.sending import send
 from tendhost.server.store.protocol import LogBounds

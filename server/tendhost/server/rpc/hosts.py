@@ -14,12 +14,11 @@ from tendhost.server.engine.operations import Retried, Work
 from tendhost.server.engine.registry import Reconfiguration, Removed, unknown_paths
 from tendhost.server.rpc.convert import (
     host_config,
-    host_filter,
     host_message,
     operation_message,
-    update_scope,
 )
 from tendhost.server.rpc.convert_inventory import inventory_message, inventory_parts
+from tendhost.server.rpc.convert_selection import host_filter, update_scope
 from tendhost.server.rpc.interceptor import call, violations_of
 from tendhost.server.rpc.paging import page_size, position, token
 from tendhost.server.rpc.pending import list_pending

@@ -12,8 +12,8 @@ from tendhost.server.domain.pending_view import (
     PendingQuery,
     PendingView,
 )
-from tendhost.server.rpc.convert import host_filter
 from tendhost.server.rpc.convert_inventory import SEVERITY
+from tendhost.server.rpc.convert_selection import host_filter
 from tendhost.server.rpc.paging import page_size, position, token
 from tendhost.server.store.protocol import Store
 from tendhost.v1 import host_service_pb2 as pb

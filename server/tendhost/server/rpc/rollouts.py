@@ -1,23 +1,28 @@
 """RolloutService."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from tendhost.server.domain.errors import NotImplementedYet
-from tendhost.server.domain.rollout import Member, Rollout, RolloutStatus
+from tendhost.server.domain.errors import PageTokenInvalid
+from tendhost.server.domain.rollout import Rollout
+from tendhost.server.domain.rollout_plan import LeftOutHost, PlannedHost
 from tendhost.server.engine.engine import Engine
-from tendhost.server.rpc.convert import (
+from tendhost.server.rpc.convert_rollout import (
     member_message,
+    plan_message,
+    planned_host_message,
     rollout_message,
     rollout_spec,
     rollout_statuses,
+    wave_message,
 )
 from tendhost.server.rpc.feed import Feed
 from tendhost.server.rpc.interceptor import call
 from tendhost.server.rpc.paging import LARGEST_PAGE, page_size, position, token
 from tendhost.server.rpc.sending import send
+from tendhost.server.store.protocol import RolloutView
 from tendhost.v1 import rollout_service_pb2 as pb
 from tendhost.v1 import rollout_service_pb2_grpc
 
@@ -35,14 +40,29 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
     async def PlanRollout(
         self, request: pb.PlanRolloutRequest, context: Any
     ) -> pb.PlanRolloutResponse:
-        raise NotImplementedYet(what="PlanRollout")
+        first = _number(position(request, request.page_token), default=0)
+        if request.plan_id:
+            plan = await self._store.plan(request.plan_id)
+        else:
+            plan = await self._engine.rollouts.plan(rollout_spec(request.spec))
+        last = first + page_size(request.page_size)
+        # Whoever pages on names the plan, so that every page is of the same one.
+        paged = pb.PlanRolloutRequest(plan_id=plan.id, page_size=request.page_size)
+        hosts: Sequence[PlannedHost | LeftOutHost] = (*plan.hosts, *plan.left_out)
+        return pb.PlanRolloutResponse(
+            plan=plan_message(plan),
+            hosts=[planned_host_message(host) for host in hosts[first:last]],
+            next_page_token=token(paged, str(last)) if last < len(hosts) else "",
+        )
 
     async def StartRollout(
         self, request: pb.StartRolloutRequest, context: Any
     ) -> pb.StartRolloutResponse:
         encode = with_rollout(pb.StartRolloutResponse)
-        spec = rollout_spec(request.spec)
-        return encode(await self._engine.rollouts.start(spec, call(encode)))
+        rollouts = self._engine.rollouts
+        if request.plan_id:
+            return encode(await rollouts.start_planned(request.plan_id, call(encode)))
+        return encode(await rollouts.start(rollout_spec(request.spec), call(encode)))
 
     async def GetRollout(
         self, request: pb.GetRolloutRequest, context: Any
@@ -50,13 +70,16 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
         rollout = await self._store.rollout(request.id)
         page = await self._store.members(
             request.id,
-            after=position(request, request.page_token),
+            after=_number(position(request, request.page_token), default=-1),
             limit=page_size(request.page_size),
         )
+        numbers = [member.wave for member in page.items] or [0]
+        waves = await self._store.waves(request.id, first=min(numbers), last=max(numbers))
         return pb.GetRolloutResponse(
             rollout=rollout_message(rollout),
             hosts=[member_message(member) for member in page.items],
-            next_page_token=token(request, page.items[-1].host) if page.more else "",
+            next_page_token=token(request, str(page.items[-1].position)) if page.more else "",
+            waves=[wave_message(wave) for wave in waves],
         )
 
     async def ListRollouts(
@@ -81,7 +104,9 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
         self, request: pb.ResumeRolloutRequest, context: Any
     ) -> pb.ResumeRolloutResponse:
         encode = with_rollout(pb.ResumeRolloutResponse)
-        return encode(await self._engine.rollouts.resume(request.id, call(encode)))
+        rollouts = self._engine.rollouts
+        limit = request.max_failures
+        return encode(await rollouts.resume(request.id, call(encode), max_failures=limit))
 
     async def CancelRollout(
         self, request: pb.CancelRolloutRequest, context: Any
@@ -92,52 +117,62 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
     async def ApproveWave(
         self, request: pb.ApproveWaveRequest, context: Any
     ) -> pb.ApproveWaveResponse:
-        raise NotImplementedYet(what="ApproveWave")
+        encode = with_rollout(pb.ApproveWaveResponse)
+        wave = request.wave - 1
+        return encode(await self._engine.rollouts.approve(request.id, wave, call(encode)))
+
+    async def SkipRolloutHost(
+        self, request: pb.SkipRolloutHostRequest, context: Any
+    ) -> pb.SkipRolloutHostResponse:
+        encode = with_rollout(pb.SkipRolloutHostResponse)
+        return encode(await self._engine.rollouts.skip(request.id, request.host, call(encode)))
 
     async def RetryRollout(
         self, request: pb.RetryRolloutRequest, context: Any
     ) -> pb.RetryRolloutResponse:
-        raise NotImplementedYet(what="RetryRollout")
+        encode = with_rollout(pb.RetryRolloutResponse)
+        return encode(await self._engine.rollouts.retry(request.id, call(encode)))
 
     # The generated type is that of a generator; this way a write can be given a deadline.
     async def WatchRollout(  # type: ignore[override]
         self, request: pb.WatchRolloutRequest, context: Any
     ) -> None:
-        rollout = await self._store.rollout(request.id)
-        members = [member async for member in self._members(request.id)]
-        sent = {member.host: member for member in members}
-        changed = members
+        revision = -1
         while True:
-            hosts = [member_message(member) for member in changed]
-            message = pb.WatchRolloutResponse(rollout=rollout_message(rollout), hosts=hosts)
-            await send(context, message)
-            if rollout.over or self._feed.closing:
+            view = await self._store.rollout_view(request.id, after=revision)
+            for message in _messages(view):
+                await send(context, message)
+            revision = view.rollout.revision
+            if view.rollout.over or self._feed.closing:
                 return
-            former = rollout
-            await self._feed.until(rollout.revision, lambda event: event.rollout == request.id)
-            rollout = await self._store.rollout(request.id)
-            current = await self._moved(former, rollout)
-            changed = [member for member in current if sent[member.host] != member]
-            sent.update((member.host, member) for member in changed)
+            await self._feed.until(revision, lambda event: event.rollout == request.id)
 
-    async def _moved(self, former: Rollout, rollout: Rollout) -> list[Member]:
-        """The members that may have changed: those of the current batch, unless all were skipped."""
-        if rollout.status is RolloutStatus.CANCELLED:
-            return [member async for member in self._members(rollout.id)]
-        moved: list[Member] = []
-        for batch in range(former.batch, rollout.batch + 1):
-            moved.extend(await self._store.batch(rollout.id, batch))
-        return moved
 
-    async def _members(self, rollout: str) -> AsyncIterator[Member]:
-        after = ""
-        while True:
-            page = await self._store.members(rollout, after=after, limit=LARGEST_PAGE)
-            for member in page.items:
-                yield member
-            if not page.more:
-                return
-            after = page.items[-1].host
+def _messages(view: RolloutView) -> list[pb.WatchRolloutResponse]:
+    """What was changed of a rollout, in messages of a bounded size."""
+    rollout = rollout_message(view.rollout)
+    parts = max(1, -(-max(len(view.members), len(view.waves)) // LARGEST_PAGE))
+    messages = []
+    for part in range(parts):
+        cut = slice(part * LARGEST_PAGE, (part + 1) * LARGEST_PAGE)
+        messages.append(
+            pb.WatchRolloutResponse(
+                rollout=rollout,
+                hosts=[member_message(member) for member in view.members[cut]],
+                waves=[wave_message(wave) for wave in view.waves[cut]],
+                more=part + 1 < parts,
+            )
+        )
+    return messages
+
+
+def _number(text: str, *, default: int) -> int:
+    if not text:
+        return default
+    try:
+        return int(text)
+    except ValueError:
+        raise PageTokenInvalid from None
 
 
 def with_rollout(response: Callable[..., R]) -> Callable[[Rollout], R]:

@@ -15,6 +15,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             document TEXT NOT NULL
         )
         """,
+        "CREATE INDEX hosts_failed ON hosts (name) WHERE state = 'failed'",
         "CREATE TABLE host_tags (name TEXT, host TEXT, PRIMARY KEY (name, host))",
         "CREATE TABLE host_groups (name TEXT, host TEXT, PRIMARY KEY (name, host))",
         "CREATE INDEX host_tags_by_host ON host_tags (host)",
@@ -32,12 +33,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             host TEXT NOT NULL,
             rollout TEXT NOT NULL,
             status TEXT NOT NULL,
+            disruptive INTEGER NOT NULL,
             ended_at BIGINT,
             revision BIGINT NOT NULL,
             document TEXT NOT NULL
         )
         """,
         "CREATE UNIQUE INDEX one_running_operation ON operations (host) WHERE status = 'running'",
+        """
+        CREATE INDEX operations_disruptive ON operations (host)
+        WHERE status = 'running' AND disruptive = 1
+        """,
         "CREATE INDEX operations_by_host ON operations (host, id)",
         "CREATE INDEX operations_by_rollout ON operations (rollout, id) WHERE rollout <> ''",
         "CREATE INDEX operations_queued ON operations (host, id) WHERE status = 'queued'",
@@ -62,15 +68,40 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
         """
+        CREATE TABLE waves (
+            rollout TEXT,
+            number INTEGER,
+            revision BIGINT NOT NULL,
+            document TEXT NOT NULL,
+            PRIMARY KEY (rollout, number)
+        )
+        """,
+        """
         CREATE TABLE members (
             rollout TEXT,
             host TEXT,
-            batch INTEGER NOT NULL,
+            wave INTEGER NOT NULL,
+            position INTEGER NOT NULL,
+            status TEXT NOT NULL,
+            not_before BIGINT NOT NULL,
+            blocked_by TEXT NOT NULL,
+            revision BIGINT NOT NULL,
             document TEXT NOT NULL,
             PRIMARY KEY (rollout, host)
         )
         """,
-        "CREATE INDEX members_by_batch ON members (rollout, batch, host)",
+        "CREATE UNIQUE INDEX members_in_order ON members (rollout, position)",
+        "CREATE INDEX members_by_status ON members (rollout, status, position)",
+        """
+        CREATE INDEX members_not_begun ON members (rollout, wave, position)
+        WHERE status IN ('pending', 'waiting')
+        """,
+        """
+        CREATE INDEX members_waiting ON members (rollout, wave, blocked_by, not_before)
+        WHERE status = 'waiting'
+        """,
+        "CREATE INDEX members_by_revision ON members (rollout, revision)",
+        "CREATE TABLE plans (id TEXT PRIMARY KEY, at BIGINT NOT NULL, document TEXT NOT NULL)",
         """
         CREATE TABLE events (
             revision BIGINT PRIMARY KEY,

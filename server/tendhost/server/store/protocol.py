@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
+from tendhost.server.domain.budgets import Usage
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.inventory import Inventory, Pending
 from tendhost.server.domain.operation import Operation, OperationStatus
-from tendhost.server.domain.rollout import Member, Rollout, RolloutStatus
+from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, Wave
+from tendhost.server.domain.rollout_plan import Glance, RolloutPlan
 from tendhost.server.domain.selection import HostFilter
 
 T = TypeVar("T")
@@ -96,6 +98,8 @@ class Change:
     removed_hosts: Sequence[Host] = ()
     operations: Sequence[Operation] = ()
     rollouts: Sequence[Rollout] = ()
+    waves: Sequence[Wave] = ()
+    """Inserted or replaced, by rollout and number."""
     members: Sequence[Member] = ()
     """Inserted or replaced, by rollout and host."""
     inventories: Sequence[InventoryRecord] = ()
@@ -141,6 +145,17 @@ class Snapshot:
 
     hosts: tuple[Host, ...]
     revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutView:
+    """A rollout, and what of it was changed since some revision, from one read transaction."""
+
+    rollout: Rollout
+    waves: tuple[Wave, ...]
+    """By number."""
+    members: tuple[Member, ...]
+    """In the order of the rollout."""
 
 
 class Store(Protocol):
@@ -226,12 +241,69 @@ class Store(Protocol):
         """Rollouts, newest first, from the one that follows `before` on."""
         ...
 
-    async def batch(self, rollout: str, batch: int) -> Sequence[Member]:
-        """The members of one batch, by name."""
+    async def rollout_view(self, id: str, *, after: int) -> RolloutView:
+        """A rollout with what was changed of it above the revision `after`. Raises RolloutNotFound."""
         ...
 
-    async def members(self, rollout: str, *, after: str = "", limit: int) -> Page[Member]:
-        """Members of a rollout, ordered by batch and name; `after` is a host's name."""
+    async def wave(self, rollout: str, number: int) -> Wave:
+        """One wave, by its number from 0."""
+        ...
+
+    async def waves(self, rollout: str, *, first: int, last: int) -> Sequence[Wave]:
+        """The waves whose numbers are between `first` and `last`, both included, in order."""
+        ...
+
+    async def member(self, rollout: str, host: str) -> Member | None:
+        """One host of a rollout; None: it has no place in it."""
+        ...
+
+    async def members(
+        self,
+        rollout: str,
+        *,
+        statuses: Sequence[MemberStatus] = (),
+        after: int = -1,
+        limit: int,
+    ) -> Page[Member]:
+        """Members in the order of the rollout, after the position `after`. Empty means any status."""
+        ...
+
+    async def startable(
+        self, rollout: str, wave: int, *, now: datetime, blocked: Sequence[str], limit: int
+    ) -> Sequence[Member]:
+        """The first members of a wave that have not begun, whose window, as far as it is known, is open
+        at `now`, and which wait for none of `blocked`."""
+        ...
+
+    async def blocked_by(self, rollout: str, wave: int) -> Sequence[str]:
+        """What members of a wave wait for, windows apart: each `Member.blocked_by` once."""
+        ...
+
+    async def next_opening(self, rollout: str, wave: int) -> datetime | None:
+        """When the first window opens that a member of a wave waits for; None: none does."""
+        ...
+
+    async def usage(self, scope: str) -> Usage:
+        """How many hosts with the tag `scope` there are, and how many of them are down; empty: of all.
+
+        Down is a host with a running operation that is disruptive, or in FAILED.
+        """
+        ...
+
+    async def busy_hosts(self) -> frozenset[str]:
+        """The hosts on which an operation runs."""
+        ...
+
+    async def glances(self) -> Sequence[Glance]:
+        """What a plan needs to know of every host, by name."""
+        ...
+
+    async def keep_plan(self, plan: RolloutPlan) -> None:
+        """Store a plan. It goes with the other history that has grown old."""
+        ...
+
+    async def plan(self, id: str) -> RolloutPlan:
+        """Raises PlanNotFound."""
         ...
 
     async def replay(self, request: str, digest: bytes) -> bytes | None:

@@ -11,7 +11,8 @@ from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.inventory import Inventory, Pending
 from tendhost.server.domain.operation import Operation
-from tendhost.server.domain.rollout import Member, Rollout
+from tendhost.server.domain.rollout import Member, Rollout, Wave
+from tendhost.server.domain.rollout_plan import RolloutPlan
 from tendhost.server.store.protocol import InventoryRecord
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -22,6 +23,8 @@ _host = msgspec.json.Decoder(Host)
 _operation = msgspec.json.Decoder(Operation)
 _rollout = msgspec.json.Decoder(Rollout)
 _member = msgspec.json.Decoder(Member)
+_wave = msgspec.json.Decoder(Wave)
+_plan = msgspec.json.Decoder(RolloutPlan)
 _inventory = msgspec.json.Decoder(Inventory)
 _pending = msgspec.json.Decoder(Pending)
 
@@ -45,7 +48,10 @@ _bodies: Mapping[str, msgspec.json.Decoder[Any]] = {
 }
 
 
-def document(value: Host | Operation | Rollout | Member | Inventory | Pending) -> str:
+Stored = Host | Operation | Rollout | Wave | Member | RolloutPlan | Inventory | Pending
+
+
+def document(value: Stored) -> str:
     """The stored form of a value."""
     return _encoder.encode(value).decode()
 
@@ -73,6 +79,36 @@ def rollout_of(text: str) -> Rollout:
 def member_of(text: str) -> Member:
     """A stored member of a rollout."""
     return _member.decode(text)
+
+
+def wave_of(text: str) -> Wave:
+    """A stored wave of a rollout."""
+    return _wave.decode(text)
+
+
+def plan_of(text: str) -> RolloutPlan:
+    """A stored plan."""
+    return _plan.decode(text)
+
+
+def wave_row(wave: Wave, revision: int) -> tuple[str, int, int, str]:
+    """The columns of a wave."""
+    return wave.rollout, wave.number, revision, document(wave)
+
+
+def member_row(member: Member, revision: int) -> tuple[str, str, int, int, str, int, str, int, str]:
+    """The columns of a member."""
+    return (
+        member.rollout,
+        member.host,
+        member.wave,
+        member.position,
+        str(member.status),
+        0 if member.not_before is None else instant(member.not_before),
+        member.blocked_by,
+        revision,
+        document(member),
+    )
 
 
 def inventory_row(record: InventoryRecord) -> tuple[str, str, str]:
@@ -106,7 +142,7 @@ def event_of(row: tuple[Any, ...]) -> Event:
     revision, at, kind, host, operation, rollout, body = row
     return Event(
         revision=revision,
-        at=_EPOCH + at * _MICROSECOND,
+        at=at_instant(at),
         host=host,
         operation=operation,
         rollout=rollout,
@@ -117,6 +153,11 @@ def event_of(row: tuple[Any, ...]) -> Event:
 def instant(at: datetime) -> int:
     """Microseconds since 1970, so that instants order as numbers in every database."""
     return (at - _EPOCH) // _MICROSECOND
+
+
+def at_instant(microseconds: int) -> datetime:
+    """What `instant` was made of."""
+    return _EPOCH + microseconds * _MICROSECOND
 
 
 def ended(at: datetime | None) -> int | None:

@@ -38,8 +38,8 @@ GET_INVENTORY = "SELECT pending, document FROM inventories WHERE host = ?1"
 DELETE_INVENTORY = "DELETE FROM inventories WHERE host = ?1"
 
 INSERT_OPERATION = """
-    INSERT INTO operations (id, host, rollout, status, ended_at, revision, document)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING
+    INSERT INTO operations (id, host, rollout, disruptive, status, ended_at, revision, document)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING
 """
 UPDATE_OPERATION = """
     UPDATE operations SET status = ?2, ended_at = ?3, revision = ?4, document = ?5
@@ -74,14 +74,58 @@ UPDATE_ROLLOUT = """
     WHERE id = ?1 AND revision = ?6
 """
 GET_ROLLOUT = "SELECT document FROM rollouts WHERE id = ?1"
+PUT_WAVE = """
+    INSERT INTO waves (rollout, number, revision, document) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (rollout, number) DO UPDATE SET
+        revision = excluded.revision, document = excluded.document
+"""
+GET_WAVES = """
+    SELECT document FROM waves WHERE rollout = ?1 AND number BETWEEN ?2 AND ?3 ORDER BY number
+"""
+CHANGED_WAVES = """
+    SELECT document FROM waves WHERE rollout = ?1 AND revision > ?2 ORDER BY number
+"""
 PUT_MEMBER = """
-    INSERT INTO members (rollout, host, batch, document) VALUES (?1, ?2, ?3, ?4)
-    ON CONFLICT (rollout, host) DO UPDATE SET batch = excluded.batch, document = excluded.document
+    INSERT INTO members (
+        rollout, host, wave, position, status, not_before, blocked_by, revision, document
+    ) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+    ON CONFLICT (rollout, host) DO UPDATE SET
+        wave = excluded.wave, status = excluded.status, not_before = excluded.not_before,
+        blocked_by = excluded.blocked_by, revision = excluded.revision,
+        document = excluded.document
 """
-GET_BATCH = "SELECT document FROM members WHERE rollout = ?1 AND batch = ?2 ORDER BY host"
+GET_MEMBER = "SELECT document FROM members WHERE rollout = ?1 AND host = ?2"
 GET_MEMBERS = """
-    SELECT document FROM members WHERE rollout = ?1 AND host > ?2 ORDER BY host LIMIT ?3
+    SELECT document FROM members WHERE rollout = ?1 AND position > ?2 ORDER BY position LIMIT ?3
 """
+CHANGED_MEMBERS = """
+    SELECT document FROM members WHERE rollout = ?1 AND revision > ?2 ORDER BY position
+"""
+BLOCKED_BY = """
+    SELECT DISTINCT blocked_by FROM members
+    WHERE rollout = ?1 AND wave = ?2 AND status = 'waiting' AND blocked_by <> ''
+"""
+NEXT_OPENING = """
+    SELECT min(not_before) FROM members
+    WHERE rollout = ?1 AND wave = ?2 AND status = 'waiting' AND blocked_by = ''
+"""
+DOWN_IN_FLEET = """
+    SELECT count(*) FROM (
+        SELECT host FROM operations WHERE status = 'running' AND disruptive = 1
+        UNION SELECT name FROM hosts WHERE state = 'failed'
+    ) AS down
+"""
+DOWN_WITH_TAG = """
+    SELECT count(*) FROM (
+        SELECT host FROM operations WHERE status = 'running' AND disruptive = 1
+        UNION SELECT name FROM hosts WHERE state = 'failed'
+    ) AS down JOIN host_tags ON host_tags.host = down.host WHERE host_tags.name = ?1
+"""
+COUNT_WITH_TAG = "SELECT count(*) FROM host_tags WHERE name = ?1"
+RUNNING_HOSTS = "SELECT host FROM operations WHERE status = 'running'"
+PUT_PLAN = "INSERT INTO plans (id, at, document) VALUES (?1, ?2, ?3)"
+GET_PLAN = "SELECT document FROM plans WHERE id = ?1"
+PRUNE_PLANS = "DELETE FROM plans WHERE at < ?1"
 
 INSERT_EVENT = """
     INSERT INTO events (revision, at, kind, host, operation, rollout, body)
@@ -107,6 +151,9 @@ PRUNE_LOGS = f"DELETE FROM operation_logs WHERE operation IN ({_OLDEST_OPERATION
 PRUNE_OPERATIONS = f"DELETE FROM operations WHERE id IN ({_OLDEST_OPERATIONS})"  # noqa: S608
 PRUNE_MEMBERS = """
     DELETE FROM members WHERE rollout IN (SELECT id FROM rollouts WHERE ended_at < ?1)
+"""
+PRUNE_WAVES = """
+    DELETE FROM waves WHERE rollout IN (SELECT id FROM rollouts WHERE ended_at < ?1)
 """
 PRUNE_ROLLOUTS = "DELETE FROM rollouts WHERE ended_at < ?1"
 PRUNE_REQUESTS = "DELETE FROM requests WHERE at < ?1"
@@ -215,4 +262,28 @@ def select_rollouts(
     if before:
         where.add("id < {}", before)
     text = f"SELECT document FROM rollouts {where} ORDER BY id DESC LIMIT {limit}"  # noqa: S608
+    return text, where.values
+
+
+def select_members(
+    rollout: str, *, statuses: Iterable[str], after: int, limit: int
+) -> tuple[str, list[object]]:
+    """Members of these statuses, in order, from the position that follows `after` on."""
+    where = Where()
+    where.add("rollout = {} AND position > {}", rollout, after)
+    where.add_in("status", statuses)
+    text = f"SELECT document FROM members {where} ORDER BY position LIMIT {limit}"  # noqa: S608
+    return text, where.values
+
+
+def select_startable(
+    rollout: str, wave: int, *, now: int, blocked: Iterable[str], limit: int
+) -> tuple[str, list[object]]:
+    """Members of a wave that may begin unless something turns out to hold them up."""
+    where = Where()
+    where.add("rollout = {} AND wave = {} AND not_before <= {}", rollout, wave, now)
+    where.add("status IN ('pending', 'waiting')")
+    for key in blocked:
+        where.add("blocked_by <> {}", key)
+    text = f"SELECT document FROM members {where} ORDER BY position LIMIT {limit}"  # noqa: S608
     return text, where.values

@@ -16,19 +16,22 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tendhost.server.domain.budgets import Usage
 from tendhost.server.domain.errors import (
     HostNotFound,
     InventoryNotFound,
     OperationNotFound,
+    PlanNotFound,
     RolloutNotFound,
     StoreUnavailable,
 )
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.operation import Operation, OperationStatus
-from tendhost.server.domain.rollout import Member, Rollout, RolloutStatus
+from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, Wave
+from tendhost.server.domain.rollout_plan import Glance, RolloutPlan
 from tendhost.server.domain.selection import HostFilter
-from tendhost.server.store import rows, sql, writing
+from tendhost.server.store import glances, rows, sql, writing
 from tendhost.server.store.opening import LOG_ID, open_for_reading, open_for_writing, take_lock
 from tendhost.server.store.protocol import (
     Change,
@@ -37,6 +40,7 @@ from tendhost.server.store.protocol import (
     InventoryRecord,
     LogBounds,
     Page,
+    RolloutView,
     Snapshot,
 )
 from tendhost.server.store.tail import Tail
@@ -252,11 +256,92 @@ class SqliteStore:
         )
         return await self._page(text, values, rows.rollout_of, limit)
 
-    async def batch(self, rollout: str, batch: int) -> Sequence[Member]:
-        return await self._all(sql.GET_BATCH, (rollout, batch), rows.member_of)
+    async def rollout_view(self, id: str, *, after: int) -> RolloutView:
+        def work(database: sqlite3.Connection) -> RolloutView:
+            database.execute("BEGIN")
+            try:
+                row = database.execute(sql.GET_ROLLOUT, (id,)).fetchone()
+                if row is None:
+                    raise RolloutNotFound(rollout=id)
+                waves = database.execute(sql.CHANGED_WAVES, (id, after))
+                members = database.execute(sql.CHANGED_MEMBERS, (id, after))
+                return RolloutView(
+                    rollout=rows.rollout_of(row[0]),
+                    waves=tuple(rows.wave_of(text) for (text,) in waves),
+                    members=tuple(rows.member_of(text) for (text,) in members),
+                )
+            finally:
+                database.execute("COMMIT")
 
-    async def members(self, rollout: str, *, after: str = "", limit: int) -> Page[Member]:
-        return await self._page(sql.GET_MEMBERS, (rollout, after, limit + 1), rows.member_of, limit)
+        return await self._read(work)
+
+    async def wave(self, rollout: str, number: int) -> Wave:
+        text = self._one(sql.GET_WAVES, rollout, number, number)
+        if text is None:
+            raise RolloutNotFound(rollout=rollout)
+        return rows.wave_of(text)
+
+    async def waves(self, rollout: str, *, first: int, last: int) -> Sequence[Wave]:
+        return await self._all(sql.GET_WAVES, (rollout, first, last), rows.wave_of)
+
+    async def member(self, rollout: str, host: str) -> Member | None:
+        text = self._one(sql.GET_MEMBER, rollout, host)
+        return None if text is None else rows.member_of(text)
+
+    async def members(
+        self,
+        rollout: str,
+        *,
+        statuses: Sequence[MemberStatus] = (),
+        after: int = -1,
+        limit: int,
+    ) -> Page[Member]:
+        text, values = sql.select_members(
+            rollout, statuses=map(str, statuses), after=after, limit=limit + 1
+        )
+        return await self._page(text, values, rows.member_of, limit)
+
+    async def startable(
+        self, rollout: str, wave: int, *, now: datetime, blocked: Sequence[str], limit: int
+    ) -> Sequence[Member]:
+        text, values = sql.select_startable(
+            rollout, wave, now=rows.instant(now), blocked=blocked, limit=limit
+        )
+        return await self._all(text, values, rows.member_of)
+
+    async def blocked_by(self, rollout: str, wave: int) -> Sequence[str]:
+        return await self._all(sql.BLOCKED_BY, (rollout, wave), str)
+
+    async def next_opening(self, rollout: str, wave: int) -> datetime | None:
+        at = self._one(sql.NEXT_OPENING, rollout, wave)
+        return None if at is None else rows.at_instant(at)
+
+    async def usage(self, scope: str) -> Usage:
+        def work(database: sqlite3.Connection) -> Usage:
+            tag = (scope,) if scope else ()
+            down = sql.DOWN_WITH_TAG if scope else sql.DOWN_IN_FLEET
+            hosts = sql.COUNT_WITH_TAG if scope else sql.COUNT_HOSTS
+            return Usage(
+                down=database.execute(down, tag).fetchone()[0],
+                hosts=database.execute(hosts, tag).fetchone()[0],
+            )
+
+        return await self._read(work)
+
+    async def busy_hosts(self) -> frozenset[str]:
+        return frozenset(await self._all(sql.RUNNING_HOSTS, (), str))
+
+    async def glances(self) -> Sequence[Glance]:
+        return await self._all(sql.ALL_HOSTS, (), glances.glance_of)
+
+    async def keep_plan(self, plan: RolloutPlan) -> None:
+        await self._writer.submit(lambda database: writing.keep_plan(database, plan))
+
+    async def plan(self, id: str) -> RolloutPlan:
+        text = self._one(sql.GET_PLAN, id)
+        if text is None:
+            raise PlanNotFound(plan=id)
+        return rows.plan_of(text)
 
     # --- requests and events ----------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.rollout import Rollout
+from tendhost.server.domain.rollout_plan import RolloutPlan
 from tendhost.server.store import rows, sql
 from tendhost.server.store.protocol import Change, Committed, Conflict, LogChunk, RequestRecord
 
@@ -45,9 +46,10 @@ def write(database: sqlite3.Connection, change: Change) -> Written:
         _write_operation(database, operation, revision)
     for rollout in change.rollouts:
         _write_rollout(database, rollout, revision)
-    for member in change.members:
-        place = (member.rollout, member.host, member.batch)
-        database.execute(sql.PUT_MEMBER, (*place, rows.document(member)))
+    database.executemany(sql.PUT_WAVE, (rows.wave_row(wave, revision) for wave in change.waves))
+    database.executemany(
+        sql.PUT_MEMBER, (rows.member_row(member, revision) for member in change.members)
+    )
     for record in change.inventories:
         database.execute(sql.PUT_INVENTORY, rows.inventory_row(record))
     for chunk in change.log:
@@ -136,7 +138,7 @@ def _write_operation(database: sqlite3.Connection, operation: Operation, revisio
     text = rows.document(replace(operation, revision=revision))
     status, end = str(operation.status), rows.ended(operation.ended_at)
     if operation.revision == 0:
-        place = (operation.id, operation.host, operation.rollout)
+        place = (operation.id, operation.host, operation.rollout, operation.disruptive)
         done = database.execute(sql.INSERT_OPERATION, (*place, status, end, revision, text))
         if done.rowcount == 0:
             raise _refusal(database, operation)
@@ -178,6 +180,15 @@ def _write_rollout(database: sqlite3.Connection, rollout: Rollout, revision: int
         raise Conflict(what=f"rollout {rollout.id}")
 
 
+_BY_AGE = (
+    sql.PRUNE_MEMBERS,
+    sql.PRUNE_WAVES,
+    sql.PRUNE_ROLLOUTS,
+    sql.PRUNE_PLANS,
+    sql.PRUNE_AUDIT,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Pruned:
     """How many rows went, the highest event revision that was ever pruned, and whether more can go."""
@@ -199,7 +210,7 @@ def prune(
     dropped = database.execute(sql.PRUNE_LOGS, (cut, OPERATIONS_AT_ONCE)).rowcount
     operations = database.execute(sql.PRUNE_OPERATIONS, (cut, OPERATIONS_AT_ONCE)).rowcount
     dropped += operations
-    for statement in (sql.PRUNE_MEMBERS, sql.PRUNE_ROLLOUTS, sql.PRUNE_AUDIT):
+    for statement in _BY_AGE:
         dropped += database.execute(statement, (cut,)).rowcount
     dropped += database.execute(sql.PRUNE_REQUESTS, (rows.instant(requests_before),)).rowcount
     former = pruned_to(database)
@@ -230,3 +241,9 @@ def pruned_to(database: sqlite3.Connection) -> int:
     """The highest event revision that was pruned."""
     row = database.execute(sql.GET_META, (PRUNED_TO,)).fetchone()
     return int(row[0]) if row else 0
+
+
+def keep_plan(database: sqlite3.Connection, plan: RolloutPlan) -> None:
+    """See Store.keep_plan."""
+    values = (plan.id, rows.instant(plan.made_at), rows.document(plan))
+    database.execute(sql.PUT_PLAN, values)

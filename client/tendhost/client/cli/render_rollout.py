@@ -1,0 +1,104 @@
+"""Rollouts and their plans, as people read them."""
+
+from collections.abc import Sequence
+
+from tendhost.client import PlannedHost, Progress, Rollout, RolloutHost, RolloutPlan
+from tendhost.client.cli.console import coloured, draw, say, table
+from tendhost.client.cli.words import ago, at_time, counted, span
+
+
+def rollouts(found: Sequence[Rollout]) -> None:
+    """Rollouts, newest first."""
+    if not found:
+        say("no rollouts")
+        return
+    columns = ("ID", "STATUS", "WAVE", "HOSTS", "DONE", "FAILED", "SKIPPED", "BEGUN")
+    rows = (
+        (
+            r.id,
+            coloured(str(r.status)),
+            f"{r.wave}/{r.waves}",
+            str(r.progress.total_hosts),
+            str(r.progress.completed),
+            str(r.progress.failed + r.progress.rolled_back),
+            str(r.progress.skipped),
+            ago(r.created_at),
+        )
+        for r in found
+    )
+    draw(table(columns, rows))
+
+
+def rollout(found: Rollout, members: Sequence[RolloutHost]) -> None:
+    """One rollout with its hosts."""
+    kind = " (dry run)" if found.spec.dry_run else ""
+    say(f"{found.id}{kind}  ", coloured(str(found.status)), f"  {sentence(found)}")
+    remark = situation(found)
+    if remark:
+        say(remark)
+    rows = (
+        (m.host, str(m.wave), coloured(str(m.status)), m.operation_id, m.detail) for m in members
+    )
+    draw(table(("HOST", "WAVE", "STATUS", "OPERATION", ""), rows))
+
+
+def sentence(found: Rollout) -> str:
+    """The numbers of a rollout."""
+    total = counted(found.progress.total_hosts, "host")
+    return f"wave {found.wave} of {found.waves}; {total}: {counts(found.progress)}"
+
+
+def counts(progress: Progress) -> str:
+    """How many hosts are where, those places left out where none is."""
+    parts = {
+        "pending": progress.pending,
+        "waiting": progress.waiting,
+        "in progress": progress.in_progress,
+        "completed": progress.completed,
+        "failed": progress.failed,
+        "rolled back": progress.rolled_back,
+        "skipped": progress.skipped,
+    }
+    return ", ".join(f"{count} {word}" for word, count in parts.items() if count)
+
+
+def situation(found: Rollout) -> str:
+    """What a rollout waits for, or when it will end; empty: there is nothing to say."""
+    if found.halt is not None:
+        return (
+            f"halted: {found.halt.message}\n"
+            f"  tendhost rollout retry {found.id}   to try the failed hosts again\n"
+            f"  tendhost rollout resume {found.id}  to go on, with --max-failures where more may fail\n"
+            f"  tendhost rollout cancel {found.id}  to end it"
+        )
+    if found.approval_until is not None:
+        return (
+            f"wave {found.wave + 1} waits for an approval until {at_time(found.approval_until)}:"
+            f" tendhost rollout approve {found.id} {found.wave + 1}"
+        )
+    if found.next_wave_at is not None and not found.ended:
+        return f"wave {found.wave + 1} begins {at_time(found.next_wave_at)}"
+    if found.expected_end is not None:
+        return f"expected to end {at_time(found.expected_end)}"
+    return ""
+
+
+def plan(made: RolloutPlan, hosts: Sequence[PlannedHost]) -> None:
+    """A plan with its hosts."""
+    left_out = [host for host in hosts if not host.wave]
+    say(
+        f"plan {made.id}: {counted(made.host_count, 'host')} in"
+        f" {counted(made.wave_count, 'wave')}, about {span(made.expected)}"
+    )
+    if made.not_selected:
+        say(f"not selected: {counted(made.not_selected, 'host')}")
+    stages = {wave.number: wave.stage for wave in made.waves}
+    rows = (
+        (str(host.wave), stages.get(host.wave, ""), host.host, host.detail)
+        for host in hosts
+        if host.wave
+    )
+    draw(table(("WAVE", "STAGE", "HOST", "EXPECTED"), rows))
+    if left_out:
+        draw(table(("LEFT OUT", "WHY"), ((host.host, host.detail) for host in left_out)))
+    say(f"begin it with: tendhost rollout start --plan {made.id}")

@@ -1,0 +1,210 @@
+"""The options that say what a rollout is to be, the same wherever rollouts are planned or begun."""
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from tendhost.client import (
+    DisruptionBudget,
+    HostFilter,
+    HostOrder,
+    HostState,
+    RolloutDependency,
+    RolloutSpec,
+    RolloutStage,
+)
+from tendhost.client.cli.scope import (
+    Autoremove,
+    DownloadFirst,
+    Only,
+    Removals,
+    Security,
+    Without,
+    scope_of,
+)
+from tendhost.client.cli.session import refuse
+from tendhost.client.cli.words import duration
+
+_ORDERS = {"name": HostOrder.NAME, "random": HostOrder.RANDOM, "last-update": HostOrder.LAST_UPDATE}
+_SIZE = r"(?:\d+%?|rest)"
+_STAGE = re.compile(rf"(?P<tag>.+):(?P<sizes>{_SIZE}(?:, ?{_SIZE})*)", re.ASCII)
+_BEFORE = " before "
+_PER = " per "
+
+
+def spec_of(
+    host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A host, or a glob of names. May be repeated."),
+    ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="TAG", help="A tag that hosts must have.")
+    ] = None,
+    any_tag: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TAG", help="A tag that hosts may have; one of them suffices."),
+    ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP", help="A group that hosts may be in; one of them suffices."),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A host to leave out.")
+    ] = None,
+    state: Annotated[
+        list[HostState] | None,
+        typer.Option(metavar="STATE", help="A state that hosts may be in. May be repeated."),
+    ] = None,
+    waves: Annotated[
+        str,
+        typer.Option(
+            metavar="SIZES",
+            help="How many hosts at a time, wave after wave: numbers, percentages and 'rest', as"
+            " in 1,5,20%,rest. The last one repeats.",
+        ),
+    ] = "2",
+    stage: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TAG[:SIZES]",
+            help="Hosts with this tag come before those of the next stage, in waves of their own."
+            " May be repeated.",
+        ),
+    ] = None,
+    dependency: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'TAG before TAG'",
+            help="Which hosts have to be updated before which others. May be repeated.",
+        ),
+    ] = None,
+    order: Annotated[
+        str, typer.Option(metavar="ORDER", help="name, random or last-update.")
+    ] = "name",
+    seed: Annotated[
+        int,
+        typer.Option(min=0, metavar="NUMBER", help="With --order random: the same order again."),
+    ] = 0,
+    delay: Annotated[
+        str,
+        typer.Option(
+            metavar="DURATION", help="The pause after a wave has ended: 30s, 5m, 1h30m or 0."
+        ),
+    ] = "30s",
+    max_failures: Annotated[
+        str,
+        typer.Option(
+            metavar="NUMBER|PERCENT%", help="Halt as soon as more hosts than this have failed."
+        ),
+    ] = "",
+    max_unavailable: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'LIMIT [per KEY]'",
+            help="How many hosts may be down at once, in the fleet or for each value of tags"
+            " KEY=VALUE: '10%' or '1 per zone'. May be repeated.",
+        ),
+    ] = None,
+    approve_waves: Annotated[
+        bool, typer.Option("--approve-waves", help="Wait for an approval before each further wave.")
+    ] = False,
+    approval_timeout: Annotated[
+        str,
+        typer.Option(metavar="DURATION", help="Halt where no approval came: 1 day if not given."),
+    ] = "",
+    expires: Annotated[
+        str,
+        typer.Option(metavar="DURATION", help="Skip what could not begin for so long: 8h or 14d."),
+    ] = "",
+    outside_windows: Annotated[
+        str,
+        typer.Option(
+            metavar="REASON", help="Change hosts outside their windows as well; it is kept why."
+        ),
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only find out what the updates would do.")
+    ] = False,
+    security: Security = None,
+    package: Only = None,
+    exclude_package: Without = None,
+    allow_removals: Removals = None,
+    autoremove: Autoremove = None,
+    download_first: DownloadFirst = None,
+) -> RolloutSpec:
+    """What the options ask for. Those that cannot be understood are refused as they were typed."""
+    if order not in _ORDERS:
+        refuse(f"--order: {order!r} is no order; expected {', '.join(_ORDERS)}")
+    return RolloutSpec(
+        filter=HostFilter(
+            names=tuple(host or ()),
+            all_tags=tuple(tag or ()),
+            any_tags=tuple(any_tag or ()),
+            groups=tuple(group or ()),
+            states=tuple(state or ()),
+            exclude_hosts=tuple(exclude or ()),
+        ),
+        waves=_sizes(waves),
+        stages=tuple(_stage(text) for text in stage or ()),
+        dependencies=tuple(_dependency(text) for text in dependency or ()),
+        order=_ORDERS[order],
+        seed=seed,
+        delay_between_waves=duration(delay, "--delay"),
+        max_failures=max_failures,
+        max_unavailable=tuple(_budget(text) for text in max_unavailable or ()),
+        approve_waves=approve_waves,
+        approval_timeout=(
+            duration(approval_timeout, "--approval-timeout") if approval_timeout else None
+        ),
+        expires_after=duration(expires, "--expires") if expires else None,
+        window_override=outside_windows,
+        dry_run=dry_run,
+        scope=scope_of(
+            security, package, exclude_package, allow_removals, autoremove, download_first
+        ),
+    )
+
+
+def with_spec(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options of `spec_of` besides its own; it is given what they ask for."""
+    theirs = inspect.signature(spec_of).parameters
+    own = {n: p for n, p in inspect.signature(command).parameters.items() if n != "spec"}
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        command(spec=spec_of(**{name: given.pop(name) for name in theirs}), **given)
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    merged = [p.replace(kind=keyword) for p in (*own.values(), *theirs.values())]
+    # Both are what typer makes options of.
+    run.__signature__ = inspect.Signature(merged)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in merged}
+    return run
+
+
+def _sizes(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
+
+
+def _stage(text: str) -> RolloutStage:
+    # Tags may have colons in them, and sizes are never mistaken for a part of one.
+    match = _STAGE.fullmatch(text)
+    if match is None:
+        return RolloutStage(tag=text)
+    return RolloutStage(tag=match["tag"], waves=_sizes(match["sizes"]))
+
+
+def _dependency(text: str) -> RolloutDependency:
+    before, word, after = text.partition(_BEFORE)
+    if not word or not before.strip() or not after.strip():
+        refuse(f"--dependency: {text!r} is none; expected two tags as in 'db before app'")
+    return RolloutDependency(before=before.strip(), after=after.strip())
+
+
+def _budget(text: str) -> DisruptionBudget:
+    limit, _, key = text.partition(_PER)
+    return DisruptionBudget(limit=limit.strip(), per_tag=key.strip())

@@ -1,0 +1,193 @@
+"""Between rollouts' messages and the SDK's values."""
+
+from datetime import timedelta
+
+from google.protobuf.duration_pb2 import Duration
+
+from tendhost.client import convert_selection
+from tendhost.client import rollout_values as values
+from tendhost.client.enums import instant, numbers, reading, words
+from tendhost.v1 import rollout_pb2 as pb
+
+_ORDERS = words(values.HostOrder, pb.HostOrder)
+_ORDER_NUMBERS = numbers(_ORDERS)
+
+status = reading(words(values.RolloutStatus, pb.RolloutStatus), values.RolloutStatus.UNRECOGNIZED)
+_host_status = reading(
+    words(values.RolloutHostStatus, pb.RolloutHostStatus), values.RolloutHostStatus.UNRECOGNIZED
+)
+_waiting_for = reading(words(values.WaitingFor, pb.WaitingFor), values.WaitingFor.UNRECOGNIZED)
+_order = reading(_ORDERS, values.HostOrder.UNRECOGNIZED)
+_halt_cause = reading(words(values.HaltCause, pb.HaltCause), values.HaltCause.UNRECOGNIZED)
+_left_out = reading(words(values.LeftOut, pb.LeftOut), values.LeftOut.UNRECOGNIZED)
+_expectation = reading(words(values.Expectation, pb.Expectation), values.Expectation.UNRECOGNIZED)
+
+
+def spec_message(spec: values.RolloutSpec) -> pb.RolloutSpec:
+    """What is asked, for a request."""
+    return pb.RolloutSpec(
+        filter=convert_selection.filter_message(spec.filter),
+        waves=spec.waves,
+        stages=[pb.RolloutStage(tag=stage.tag, waves=stage.waves) for stage in spec.stages],
+        dependencies=[
+            pb.RolloutDependency(before=pair.before, after=pair.after) for pair in spec.dependencies
+        ],
+        order=_ORDER_NUMBERS[spec.order],
+        seed=spec.seed,
+        delay_between_waves=_duration(spec.delay_between_waves),
+        max_failures=spec.max_failures,
+        max_unavailable=[
+            pb.DisruptionBudget(limit=budget.limit, per_tag=budget.per_tag)
+            for budget in spec.max_unavailable
+        ],
+        approve_waves=spec.approve_waves,
+        approval_timeout=_duration(spec.approval_timeout),
+        expires_after=_duration(spec.expires_after),
+        window_override=spec.window_override,
+        dry_run=spec.dry_run,
+        scope=convert_selection.scope_message(spec.scope) if spec.scope is not None else None,
+    )
+
+
+def spec(message: pb.RolloutSpec) -> values.RolloutSpec:
+    """What was asked."""
+    return values.RolloutSpec(
+        filter=convert_selection.host_filter(message.filter),
+        waves=tuple(message.waves),
+        stages=tuple(
+            values.RolloutStage(tag=stage.tag, waves=tuple(stage.waves)) for stage in message.stages
+        ),
+        dependencies=tuple(
+            values.RolloutDependency(before=pair.before, after=pair.after)
+            for pair in message.dependencies
+        ),
+        order=_order(message.order),
+        seed=message.seed,
+        delay_between_waves=message.delay_between_waves.ToTimedelta(),
+        max_failures=message.max_failures,
+        max_unavailable=tuple(
+            values.DisruptionBudget(limit=budget.limit, per_tag=budget.per_tag)
+            for budget in message.max_unavailable
+        ),
+        approve_waves=message.approve_waves,
+        approval_timeout=_lasting(message, "approval_timeout"),
+        expires_after=_lasting(message, "expires_after"),
+        window_override=message.window_override,
+        dry_run=message.dry_run,
+        scope=convert_selection.scope(message.scope) if message.HasField("scope") else None,
+    )
+
+
+def rollout(message: pb.Rollout) -> values.Rollout:
+    """A rollout."""
+    return values.Rollout(
+        id=message.id,
+        spec=spec(message.spec),
+        status=status(message.status),
+        progress=progress(message.progress),
+        wave=message.wave,
+        waves=message.waves,
+        next_wave_at=instant(message, "next_wave_at"),
+        created_by=message.created_by,
+        created_at=instant(message, "created_at"),
+        ended_at=instant(message, "ended_at"),
+        revision=message.revision,
+        halt=_halt(message.halt) if message.HasField("halt") else None,
+        approval_until=instant(message, "approval_until"),
+        expires_at=instant(message, "expires_at"),
+        expected_end=instant(message, "expected_end"),
+        retry_of=message.retry_of,
+    )
+
+
+def _halt(message: pb.Halt) -> values.Halt:
+    return values.Halt(
+        cause=_halt_cause(message.cause),
+        message=message.message,
+        at=instant(message, "at"),
+        hosts=tuple(message.hosts),
+    )
+
+
+def progress(message: pb.RolloutProgress) -> values.Progress:
+    """How many hosts are where."""
+    return values.Progress(
+        total_hosts=message.total_hosts,
+        pending=message.pending,
+        in_progress=message.in_progress,
+        completed=message.completed,
+        failed=message.failed,
+        skipped=message.skipped,
+        waiting=message.waiting,
+        rolled_back=message.rolled_back,
+    )
+
+
+def wave(message: pb.RolloutWave) -> values.RolloutWave:
+    """One wave of a rollout."""
+    return values.RolloutWave(
+        number=message.number,
+        stage=message.stage,
+        progress=progress(message.progress),
+        expected=message.expected.ToTimedelta(),
+        started_at=instant(message, "started_at"),
+        ended_at=instant(message, "ended_at"),
+        approved_by=message.approved_by,
+        approved_at=instant(message, "approved_at"),
+    )
+
+
+def rollout_host(message: pb.RolloutHost) -> values.RolloutHost:
+    """One host of a rollout."""
+    return values.RolloutHost(
+        host=message.host,
+        wave=message.wave,
+        status=_host_status(message.status),
+        operation_id=message.operation_id,
+        detail=message.detail,
+        waiting_for=_waiting_for(message.waiting_for) if message.waiting_for else None,
+        not_before=instant(message, "not_before"),
+    )
+
+
+def plan(message: pb.RolloutPlan) -> values.RolloutPlan:
+    """A plan as a whole."""
+    return values.RolloutPlan(
+        id=message.id,
+        made_at=instant(message, "made_at"),
+        spec=spec(message.spec),
+        waves=tuple(wave(part) for part in message.waves),
+        wave_count=message.wave_count,
+        host_count=message.host_count,
+        left_out_count=message.left_out_count,
+        not_selected=message.not_selected,
+        expected=message.expected.ToTimedelta(),
+        known_durations=message.known_durations,
+    )
+
+
+def planned_host(message: pb.PlannedHost) -> values.PlannedHost:
+    """One host of a plan."""
+    return values.PlannedHost(
+        host=message.host,
+        wave=message.wave,
+        left_out=_left_out(message.left_out) if message.left_out else None,
+        expectations=tuple(_expectation(number) for number in message.expectations),
+        opens_at=instant(message, "opens_at"),
+        detail=message.detail,
+    )
+
+
+def _duration(duration: timedelta | None) -> Duration | None:
+    if duration is None:
+        return None
+    message = Duration()
+    message.FromTimedelta(duration)
+    return message
+
+
+def _lasting(message: pb.RolloutSpec, field: str) -> timedelta | None:
+    if not message.HasField(field):  # type: ignore[arg-type]
+        return None
+    duration: Duration = getattr(message, field)
+    return duration.ToTimedelta()

@@ -1,0 +1,62 @@
+"""Which hosts, and what of them to update, between messages and the SDK's values."""
+
+from tendhost.client import values
+from tendhost.client.enums import numbers, reading, words
+from tendhost.v1 import host_pb2
+
+_STATES = words(values.HostState, host_pb2.HostState)
+STATE_NUMBERS = numbers(_STATES)
+
+state = reading(_STATES, values.HostState.UNRECOGNIZED)
+
+
+def scope(message: host_pb2.UpdateScope) -> values.UpdateScope:
+    """A scope."""
+    return values.UpdateScope(
+        security_only=message.security_only,
+        include=tuple(message.include),
+        exclude=tuple(message.exclude),
+        allow_removals=message.allow_removals,
+        autoremove=message.autoremove,
+        download_first=message.download_first,
+    )
+
+
+def scope_message(wanted: values.UpdateScope) -> host_pb2.UpdateScope:
+    """A scope for a request."""
+    return host_pb2.UpdateScope(
+        security_only=wanted.security_only,
+        include=wanted.include,
+        exclude=wanted.exclude,
+        allow_removals=wanted.allow_removals,
+        autoremove=wanted.autoremove,
+        download_first=wanted.download_first,
+    )
+
+
+def filter_message(selection: values.HostFilter) -> host_pb2.HostFilter:
+    """A filter for a request."""
+    return host_pb2.HostFilter(
+        names=selection.names,
+        all_tags=selection.all_tags,
+        any_tags=selection.any_tags,
+        groups=selection.groups,
+        states=[STATE_NUMBERS[state] for state in selection.states],
+        exclude_hosts=selection.exclude_hosts,
+        reboot_needed=selection.reboot_needed,
+        search=selection.search,
+    )
+
+
+def host_filter(message: host_pb2.HostFilter) -> values.HostFilter:
+    """A filter that a server keeps."""
+    return values.HostFilter(
+        names=tuple(message.names),
+        all_tags=tuple(message.all_tags),
+        any_tags=tuple(message.any_tags),
+        groups=tuple(message.groups),
+        states=tuple(state(number) for number in message.states),
+        exclude_hosts=tuple(message.exclude_hosts),
+        reboot_needed=message.reboot_needed if message.HasField("reboot_needed") else None,
+        search=message.search,
+    )

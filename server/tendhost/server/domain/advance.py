@@ -1,0 +1,170 @@
+"""What a rollout does next: pure, and idempotent.
+
+`advance` looks at a rollout, at its current wave and at the time. Asked again before its answer was
+carried out, it answers the same, so that a server that was killed, or another one, goes on where it
+was. It looks at counts alone: what it costs does not depend on how many hosts a wave has.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from tendhost.server.domain.budgets import overspent, tolerated
+from tendhost.server.domain.rollout import Halt, HaltCause, Rollout, RolloutStatus, Wave
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Begin the work on at most `room` members of the current wave that may begin."""
+
+    room: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Nothing to do before `until`, or, without it, before a member ends or a user speaks."""
+
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Save:
+    """Store `rollout` and ask again."""
+
+    rollout: Rollout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enter:
+    """Begin the wave `rollout.wave`, with what has to be done before it, store `rollout`, ask again."""
+
+    rollout: Rollout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave:
+    """Do what has to be done after the current wave, store `rollout`, ask again."""
+
+    rollout: Rollout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkipRest:
+    """Skip every member that has not begun."""
+
+
+Decision = Start | Wait | Save | Enter | Leave | SkipRest
+
+_WINDING_UP = frozenset({RolloutStatus.CANCELLED, RolloutStatus.EXPIRED})
+_AT_REST = frozenset({RolloutStatus.PAUSED, RolloutStatus.HALTED})
+
+
+def advance(rollout: Rollout, wave: Wave, now: datetime, *, at_once: int) -> Decision:
+    """What to do next with a rollout whose current wave is `wave`.
+
+    `at_once` is how many members of one rollout may be under way, whatever the size of the wave.
+    """
+    if rollout.over:
+        return Wait()
+    if rollout.status in _WINDING_UP:
+        return _wind_up(rollout, now)
+    if rollout.expires_at is not None and now >= rollout.expires_at:
+        return Save(rollout=expired(rollout))
+    if rollout.status in _AT_REST:
+        return Wait(until=rollout.expires_at)
+    if rollout.progress.not_begun and overspent(rollout.spec.max_failures, rollout.progress):
+        return Save(rollout=halted(rollout, _spent(rollout, now)))
+    if rollout.status is RolloutStatus.AWAITING_APPROVAL:
+        return _awaited(rollout, now)
+    if rollout.next_wave_at is not None:
+        return _between_waves(rollout, now)
+    if wave.started_at is None:
+        return Enter(rollout=rollout)
+    if wave.progress.not_begun:
+        room = at_once - rollout.progress.in_progress
+        return Start(room=room) if room > 0 else Wait(until=rollout.expires_at)
+    if wave.progress.in_progress:
+        return Wait()
+    return _wave_over(rollout, wave, now)
+
+
+def expired(rollout: Rollout) -> Rollout:
+    """The rollout once its time limit has passed: what has not begun is skipped."""
+    return replace(rollout, status=RolloutStatus.EXPIRED, next_wave_at=None, approval_until=None)
+
+
+def halted(rollout: Rollout, halt: Halt) -> Rollout:
+    """The rollout at rest, by itself."""
+    return replace(rollout, status=RolloutStatus.HALTED, halt=halt, approval_until=None)
+
+
+def _spent(rollout: Rollout, now: datetime) -> Halt:
+    limit = tolerated(rollout.spec.max_failures, rollout.progress)
+    assert limit is not None
+    failures = rollout.progress.failures
+    named = ", ".join(rollout.failed_hosts)
+    more = failures - len(rollout.failed_hosts)
+    hosts = f"{named} and {more} more" if more > 0 else named
+    of = f" (of {rollout.progress.total_hosts} hosts)" if "%" in rollout.spec.max_failures else ""
+    message = (
+        f"{failures} failed, more than max_failures = {rollout.spec.max_failures}{of}: {hosts}"
+    )
+    return Halt(cause=HaltCause.FAILURES, message=message, at=now, hosts=rollout.failed_hosts)
+
+
+def _awaited(rollout: Rollout, now: datetime) -> Decision:
+    if rollout.approved_wave > rollout.wave:
+        return Save(rollout=replace(rollout, status=RolloutStatus.RUNNING, approval_until=None))
+    until = rollout.approval_until
+    assert until is not None
+    if now < until:
+        return Wait(until=_earlier(until, rollout))
+    message = f"nobody approved of wave {rollout.wave + 2} within its time"
+    return Save(rollout=halted(rollout, Halt(cause=HaltCause.APPROVAL, message=message, at=now)))
+
+
+def _between_waves(rollout: Rollout, now: datetime) -> Decision:
+    assert rollout.next_wave_at is not None
+    if now < rollout.next_wave_at:
+        return Wait(until=_earlier(rollout.next_wave_at, rollout))
+    if rollout.spec.approve_waves and rollout.approved_wave <= rollout.wave:
+        until = now + rollout.spec.approval_timeout
+        awaiting = RolloutStatus.AWAITING_APPROVAL
+        return Save(rollout=replace(rollout, status=awaiting, approval_until=until))
+    return Save(rollout=replace(rollout, wave=rollout.wave + 1, next_wave_at=None))
+
+
+def _wave_over(rollout: Rollout, wave: Wave, now: datetime) -> Decision:
+    if rollout.wave + 1 < rollout.waves:
+        moved = replace(rollout, next_wave_at=now + rollout.spec.delay_between_waves)
+    else:
+        moved = replace(rollout, status=RolloutStatus.COMPLETED, ended_at=now, expected_end=None)
+    return Leave(rollout=moved) if wave.ended_at is None else Save(rollout=moved)
+
+
+def _wind_up(rollout: Rollout, now: datetime) -> Decision:
+    if rollout.progress.not_begun:
+        return SkipRest()
+    if rollout.progress.in_progress:
+        return Wait()
+    return Save(rollout=replace(rollout, ended_at=now, expected_end=None))
+
+
+def _earlier(until: datetime, rollout: Rollout) -> datetime:
+    return until if rollout.expires_at is None else min(until, rollout.expires_at)
+
+
+def estimate(rollout: Rollout, wave: Wave, now: datetime) -> datetime | None:
+    """When the rollout will end, by what its hosts took before; None: it rests or has ended.
+
+    The rest of the current wave is taken to be in proportion to the hosts that have not ended in it.
+    """
+    if rollout.over or rollout.status is not RolloutStatus.RUNNING:
+        return None
+    progress = wave.progress
+    left = progress.total_hosts - progress.ended
+    share = left / progress.total_hosts if progress.total_hosts else 0.0
+    end = now + wave.expected * share + rollout.expected_rest
+    if rollout.next_wave_at is None:
+        return end
+    # Of the delay that runs, the rest knows as of a whole one.
+    return end - rollout.spec.delay_between_waves + max(timedelta(), rollout.next_wave_at - now)

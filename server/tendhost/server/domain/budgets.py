@@ -1,0 +1,109 @@
+"""What the budgets of rollouts allow: how many hosts may fail, and how many may be down at once.
+
+**The failure budget** is counted over the whole rollout, all its waves together. A host counts once
+its operation has ended without success: FAILED (a host that cannot be reached is one of these) or
+ROLLED_BACK. Skipped hosts do not count, and a host that was retried counts by its last attempt. The
+rollout halts as soon as *more* hosts have failed than `max_failures`; a percentage is of all hosts of
+the rollout, skipped ones included, rounded down, so 10% of 19 hosts is one.
+
+**A disruption budget** limits how many hosts are down at once. Down is a host on which an update or a
+reboot runs, whoever asked for it (one that only looks or downloads does not count), and a host in
+FAILED. `per_tag="zone"` counts the hosts of each tag zone=VALUE by themselves; without it the whole
+fleet is counted. A percentage is of the registered hosts that are counted together, rounded down, but
+at least one. The budgets of all unfinished rollouts hold for the hosts of each of them. What a person
+begins without a rollout counts, but is not held up.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from tendhost.server.domain.errors import FieldViolation, InvalidArgument
+from tendhost.server.domain.rollout import DisruptionBudget, Progress
+from tendhost.server.domain.share import Share
+
+FLEET = ""
+"""The scope of a budget that counts the whole fleet."""
+
+
+def require_sound_failures(max_failures: str) -> None:
+    """Raise InvalidArgument unless it is empty, a number or a percentage."""
+    if max_failures:
+        _parsed("max_failures", max_failures)
+
+
+def require_sound_budgets(budgets: Iterable[DisruptionBudget], tags: Iterable[str]) -> None:
+    """Raise InvalidArgument, with every fault, unless each budget can be met and counts a host.
+
+    `tags` are those of the selected hosts.
+    """
+    known = {tag.partition("=")[0] for tag in tags if "=" in tag}
+    faults: list[FieldViolation] = []
+    for number, budget in enumerate(budgets):
+        field = f"max_unavailable[{number}]"
+        try:
+            share = _parsed(f"{field}.limit", budget.limit)
+        except InvalidArgument as error:
+            faults.extend(error.violations)
+        else:
+            if 0 in (share.count, share.percent):
+                words = f"{budget.limit!r} can never be met: an update takes its host down"
+                faults.append(FieldViolation(f"{field}.limit", words))
+        if budget.per_tag and budget.per_tag not in known:
+            words = f"no selected host has a tag {budget.per_tag}=…"
+            faults.append(FieldViolation(f"{field}.per_tag", words))
+    if faults:
+        raise InvalidArgument(*faults)
+
+
+def _parsed(field: str, text: str) -> Share:
+    try:
+        return Share.parse(text)
+    except ValueError as fault:
+        raise InvalidArgument(FieldViolation(field, str(fault))) from None
+
+
+def tolerated(max_failures: str, progress: Progress) -> int | None:
+    """How many hosts of a rollout may fail before it halts; None: all of them."""
+    if not max_failures:
+        return None
+    return Share.parse(max_failures).of(progress.total_hosts, at_least=0)
+
+
+def overspent(max_failures: str, progress: Progress) -> bool:
+    """Whether more hosts have failed than may."""
+    limit = tolerated(max_failures, progress)
+    return limit is not None and progress.failures > limit
+
+
+def scopes(budget: DisruptionBudget, tags: Iterable[str]) -> Iterator[str]:
+    """What a host with these tags counts for under `budget`: tags KEY=VALUE, or FLEET."""
+    if not budget.per_tag:
+        yield FLEET
+        return
+    yield from (tag for tag in tags if tag.startswith(f"{budget.per_tag}="))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """How much of one scope of a budget is in use."""
+
+    down: int
+    hosts: int
+    """All that are counted."""
+
+
+def room(budget: DisruptionBudget, usage: Usage) -> int:
+    """How many more hosts of a scope may go down now; negative where too many are down already."""
+    return Share.parse(budget.limit).of(usage.hosts, at_least=1) - usage.down
+
+
+def first_full(
+    budgets: Iterable[DisruptionBudget], tags: Iterable[str], usage: Mapping[str, Usage]
+) -> tuple[DisruptionBudget, str] | None:
+    """The budget, with its scope, that keeps a host with these tags from going down; None: none."""
+    tags = tuple(tags)
+    for budget in budgets:
+        for scope in scopes(budget, tags):
+            if room(budget, usage[scope]) < 1:
+                return budget, scope
+    return None

@@ -1,0 +1,280 @@
+"""What a rollout would do: its waves with their hosts, who is left out and why, and how long it takes.
+
+Pure: `plan_rollout` looks at what is stored of the fleet, never at a host. A rollout begins with the
+plan that is made when it is started; `plan_changes` says how that differs from one made before.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from tendhost.server.domain.budgets import require_sound_budgets, require_sound_failures
+from tendhost.server.domain.rollout import RolloutSpec
+from tendhost.server.domain.selection import HostFilter
+from tendhost.server.domain.states import HostState
+from tendhost.server.domain.waves import Candidate, require_sound, wave_plan
+from tendhost.server.domain.window import MaintenanceWindow
+
+TYPICAL_UPDATE = timedelta(minutes=3)
+"""What the update of a host is taken to need where no host of the rollout was ever updated."""
+
+
+class LeftOut(StrEnum):
+    """Why a host has no place in a rollout although its filter is about such hosts."""
+
+    EXCLUDED = "excluded"
+    """The filter names it as one to leave out."""
+    FAILED = "failed"
+    """It is in FAILED: a person has to look at it, and retry it, first."""
+    NEVER_OPEN = "never_open"
+    """It has windows, and none of them will ever open."""
+
+
+class Expectation(StrEnum):
+    """What is known beforehand of a host that has its place."""
+
+    NOTHING_PENDING = "nothing_pending"
+    """At the last look nothing was pending on it."""
+    UNREACHABLE = "unreachable"
+    """It did not answer when it was last contacted."""
+    BUSY = "busy"
+    """Another operation runs on it, which is waited for."""
+    WINDOW = "window"
+    """Its window is closed, and is waited for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """What a plan needs to know of a registered host."""
+
+    name: str
+    tags: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    state: HostState = HostState.IDLE
+    pending_count: int = 0
+    queried_at: datetime | None = None
+    last_updated: datetime | None = None
+    update_took: timedelta | None = None
+    """How long its last successful update took."""
+    windows: tuple[MaintenanceWindow, ...] = ()
+    reboot_needed: bool = False
+    unreachable: bool = False
+    failed_with: str = ""
+    """In FAILED: the error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """When a host may be changed."""
+
+    allowed: bool
+    until: datetime | None = None
+    """If it is not allowed: when it is; None: never."""
+    words: str = ""
+    """If it is not allowed: why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedHost:
+    """One host of a plan, with what is expected of it."""
+
+    name: str
+    wave: int
+    """From 0."""
+    expectations: tuple[Expectation, ...] = ()
+    opens_at: datetime | None = None
+    """With WINDOW: when."""
+    detail: str = ""
+    """The expectations in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOutHost:
+    """A host that has no place in a plan."""
+
+    name: str
+    why: LeftOut
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaveOutline:
+    """One wave of a plan."""
+
+    stage: str
+    hosts: int
+    expected: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutPlan:
+    """What a rollout would do."""
+
+    id: str
+    made_at: datetime
+    spec: RolloutSpec
+    waves: tuple[WaveOutline, ...]
+    hosts: tuple[PlannedHost, ...]
+    """In the order of the rollout."""
+    left_out: tuple[LeftOutHost, ...]
+    """By name."""
+    not_selected: int
+    """How many registered hosts the filter is not about."""
+    known_durations: int
+    """For how many hosts it is known how long an update takes; the others are taken as their median."""
+
+    @property
+    def expected(self) -> timedelta:
+        """How long the rollout would take, the waits for windows and approvals apart."""
+        delays = self.spec.delay_between_waves * max(0, len(self.waves) - 1)
+        return sum((wave.expected for wave in self.waves), delays)
+
+
+def require_sound_spec(spec: RolloutSpec) -> None:
+    """Raise InvalidArgument unless the parts of `spec` can be understood and met."""
+    require_sound(spec.division)
+    require_sound_failures(spec.max_failures)
+
+
+def plan_rollout(
+    spec: RolloutSpec,
+    fleet: Sequence[Glance],
+    *,
+    id: str,
+    now: datetime,
+    at_once: int,
+    openings: Mapping[str, Opening],
+    busy: frozenset[str],
+    retry: bool = False,
+) -> RolloutPlan:
+    """The plan of a rollout over `fleet`, which is every registered host.
+
+    `openings` holds the hosts that may not be changed now; `at_once` is how many hosts of a rollout may
+    be under way; with `retry` hosts in FAILED have their place. Raises InvalidArgument.
+    """
+    require_sound_spec(spec)
+    left_out: list[LeftOutHost] = []
+    taken: dict[str, Glance] = {}
+    excluded = frozenset(spec.filter.exclude_hosts)
+    tags: set[str] = set()
+    not_selected = 0
+    for host in fleet:
+        if not _concerned(spec.filter, host):
+            not_selected += 1
+            continue
+        tags.update(host.tags)
+        reason = _left_out(host, excluded, openings)
+        if reason is None or (retry and reason.why is LeftOut.FAILED):
+            taken[host.name] = host
+        else:
+            left_out.append(reason)
+    if taken:
+        require_sound_budgets(spec.budgets, tags)
+    candidates = [
+        Candidate(name=h.name, tags=h.tags, last_updated=h.last_updated) for h in taken.values()
+    ]
+    cuts = wave_plan(spec.division, candidates) if candidates else ()
+    known = [h.update_took for h in taken.values() if h.update_took is not None]
+    typical = statistics.median_low(known) if known else TYPICAL_UPDATE
+    hosts: list[PlannedHost] = []
+    waves: list[WaveOutline] = []
+    for number, cut in enumerate(cuts):
+        hosts.extend(
+            _planned(taken[name], number, openings.get(name), name in busy) for name in cut.hosts
+        )
+        took = [taken[name].update_took or typical for name in cut.hosts]
+        waves.append(
+            WaveOutline(stage=cut.stage, hosts=len(took), expected=_side_by_side(took, at_once))
+        )
+    return RolloutPlan(
+        id=id,
+        made_at=now,
+        spec=spec,
+        waves=tuple(waves),
+        hosts=tuple(hosts),
+        left_out=tuple(sorted(left_out, key=lambda host: host.name)),
+        not_selected=not_selected,
+        known_durations=len(known),
+    )
+
+
+def plan_changes(former: RolloutPlan, current: RolloutPlan, *, named: int = 10) -> tuple[str, ...]:
+    """How the rollout of `current` differs from that of `former`, in words; empty: not at all.
+
+    Only what would be done differently counts: who is in it, and in which wave. Of each kind of
+    difference at most `named` hosts are named.
+    """
+    then = {host.name: host.wave for host in former.hosts}
+    now = {host.name: host.wave for host in current.hosts}
+    why = {host.name: host.detail for host in current.left_out}
+    gone = sorted(then.keys() - now.keys())
+    come = sorted(now.keys() - then.keys())
+    moved = sorted(name for name in then.keys() & now.keys() if then[name] != now[name])
+    kinds = (
+        ("no longer in it", [f"{n} ({why[n]})" if n in why else n for n in gone]),
+        ("new in it", come),
+        ("in another wave", [f"{n} ({then[n] + 1} → {now[n] + 1})" for n in moved]),
+    )
+    return tuple(
+        f"{words}: {', '.join(names[:named])}"
+        + (f" and {len(names) - named} more" if len(names) > named else "")
+        for words, names in kinds
+        if names
+    )
+
+
+def _concerned(selection: HostFilter, host: Glance) -> bool:
+    """Whether the filter is about such hosts, the ones that it excludes by name included."""
+    return (
+        host.name.startswith(selection.search)
+        and (not selection.names or selection.names_match(host.name))
+        and all(tag in host.tags for tag in selection.all_tags)
+        and (not selection.any_tags or any(tag in host.tags for tag in selection.any_tags))
+        and (not selection.groups or any(group in host.groups for group in selection.groups))
+        and (not selection.states or host.state in selection.states)
+        and selection.reboot_needed in (None, host.reboot_needed)
+    )
+
+
+def _left_out(
+    host: Glance, excluded: frozenset[str], openings: Mapping[str, Opening]
+) -> LeftOutHost | None:
+    if host.name in excluded:
+        words = "the filter excludes it by name"
+        return LeftOutHost(name=host.name, why=LeftOut.EXCLUDED, detail=words)
+    if host.state is HostState.FAILED:
+        words = f"it has failed and has to be retried first: {host.failed_with}"
+        return LeftOutHost(name=host.name, why=LeftOut.FAILED, detail=words)
+    opening = openings.get(host.name)
+    if opening is not None and opening.until is None:
+        return LeftOutHost(name=host.name, why=LeftOut.NEVER_OPEN, detail=opening.words)
+    return None
+
+
+def _planned(host: Glance, wave: int, opening: Opening | None, busy: bool) -> PlannedHost:
+    found: list[tuple[Expectation, str]] = []
+    if opening is not None:
+        found.append((Expectation.WINDOW, opening.words))
+    if busy:
+        found.append((Expectation.BUSY, "another operation runs on it"))
+    if host.unreachable:
+        found.append((Expectation.UNREACHABLE, "it did not answer at the last contact"))
+    if host.queried_at is not None and not host.pending_count:
+        seen = f"nothing was pending at the last look, {host.queried_at:%Y-%m-%d %H:%M} UTC"
+        found.append((Expectation.NOTHING_PENDING, seen))
+    if not found:
+        return PlannedHost(name=host.name, wave=wave)
+    return PlannedHost(
+        name=host.name,
+        wave=wave,
+        expectations=tuple(kind for kind, _ in found),
+        opens_at=opening.until if opening is not None else None,
+        detail="; ".join(words for _, words in found),
+    )
+
+
+def _side_by_side(took: Sequence[timedelta], at_once: int) -> timedelta:
+    """How long work takes of which `at_once` pieces are under way at a time, at least."""
+    return max(*took, sum(took, timedelta()) / min(at_once, len(took)))

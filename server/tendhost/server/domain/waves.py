@@ -1,0 +1,206 @@
+"""How the hosts of a rollout are divided into waves, and in which order they come.
+
+Pure: `wave_plan` takes the selected hosts and what was asked, and gives the waves with their hosts.
+Stages (by tag) come one after the other; within a stage, what others depend on comes first; what is
+left is ordered as the user asked and cut into waves of the sizes that he asked for.
+"""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from tendhost.server.domain.errors import FieldViolation, InvalidArgument
+from tendhost.server.domain.share import REST, Share
+
+DEFAULT_WAVES = ("2",)
+
+
+class HostOrder(StrEnum):
+    """In which order the hosts of a stage are taken."""
+
+    NAME = "name"
+    RANDOM = "random"
+    """Shuffled with the rollout's seed: the same seed and hosts give the same order."""
+    LAST_UPDATE = "last_update"
+    """Those that were updated longest ago first, those that never were before all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """The hosts with one tag, updated before those of the stages that follow."""
+
+    tag: str
+    waves: tuple[str, ...] = ()
+    """As RolloutSpec.waves, of this stage's hosts; empty: those of the whole rollout."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependency:
+    """Hosts with the tag `before` are updated before those with the tag `after`, within a stage.
+
+    A host that has both comes with the later ones.
+    """
+
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A selected host with what its place depends on."""
+
+    name: str
+    tags: tuple[str, ...] = ()
+    last_updated: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedWave:
+    """The hosts that are updated side by side, in order."""
+
+    stage: str
+    """The tag of its stage; empty: there are none, or its hosts are in none of them."""
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Division:
+    """How hosts are to be divided into waves."""
+
+    waves: tuple[str, ...] = DEFAULT_WAVES
+    """Each "5", "20%" or "rest"; the last one repeats. A percentage is of the hosts that are divided
+    together (of the whole rollout, or of a stage, or, where there are dependencies, of those of a
+    stage that have equally many before them), rounded down, and at least one host."""
+    stages: tuple[Stage, ...] = ()
+    """Hosts that are in none of them come last."""
+    dependencies: tuple[Dependency, ...] = ()
+    order: HostOrder = HostOrder.NAME
+    seed: int = 0
+
+
+def wave_plan(division: Division, hosts: Sequence[Candidate]) -> tuple[PlannedWave, ...]:
+    """The waves, in order. Each host is in exactly one of them, and none is empty.
+
+    Raises InvalidArgument, with every fault at once: a tag that no host has, a cycle.
+    """
+    levels = _levels(division.dependencies)
+    _require_tags(division, hosts)
+    parts: dict[tuple[int, int], list[Candidate]] = {}
+    for host in hosts:
+        part = (_stage_of(host, division.stages), _level_of(host, levels))
+        parts.setdefault(part, []).append(host)
+    found: list[PlannedWave] = []
+    for (stage, _), members in sorted(parts.items()):
+        named = division.stages[stage] if stage < len(division.stages) else Stage(tag="")
+        ordered = in_order(members, division.order, division.seed)
+        sizes = named.waves or division.waves
+        found.extend(PlannedWave(stage=named.tag, hosts=tuple(cut)) for cut in _cut(ordered, sizes))
+    return tuple(found)
+
+
+def in_order(hosts: Sequence[Candidate], order: HostOrder, seed: int) -> list[str]:
+    """The names of `hosts` in the order that was asked for; where that leaves it open, by name."""
+    by_name = sorted(hosts, key=lambda host: host.name)
+    if order is HostOrder.LAST_UPDATE:
+        never = datetime.min.replace(tzinfo=UTC)
+        by_name.sort(key=lambda host: host.last_updated or never)
+    names = [host.name for host in by_name]
+    if order is HostOrder.RANDOM:
+        random.Random(seed).shuffle(names)  # noqa: S311 (an order, not a secret)
+    return names
+
+
+def require_sound(division: Division) -> None:
+    """Raise InvalidArgument, with every fault at once, unless the division can be carried out."""
+    faults = _wave_faults("waves", division.waves)
+    for number, stage in enumerate(division.stages):
+        faults += _wave_faults(f"stages[{number}].waves", stage.waves, may_be_empty=True)
+    if len({stage.tag for stage in division.stages}) < len(division.stages):
+        faults.append(FieldViolation("stages", "two stages have the same tag"))
+    if faults:
+        raise InvalidArgument(*faults)
+    _levels(division.dependencies)
+
+
+def _wave_faults(
+    field: str, waves: Sequence[str], *, may_be_empty: bool = False
+) -> list[FieldViolation]:
+    faults = []
+    if not waves and not may_be_empty:
+        faults.append(FieldViolation(field, "needs at least one wave"))
+    for number, text in enumerate(waves):
+        where = f"{field}[{number}]"
+        if text == REST:
+            if number + 1 < len(waves):
+                faults.append(FieldViolation(where, "'rest' leaves nothing for what follows it"))
+            continue
+        try:
+            share = Share.parse(text)
+        except ValueError as fault:
+            faults.append(FieldViolation(where, f"{fault}, nor 'rest'"))
+            continue
+        if (share.count if share.percent is None else share.percent) == 0:
+            faults.append(FieldViolation(where, f"{text!r} is no host at all"))
+    return faults
+
+
+def _cut(names: Sequence[str], waves: Sequence[str]) -> Iterator[Sequence[str]]:
+    begin = number = 0
+    while begin < len(names):
+        text = waves[min(number, len(waves) - 1)]
+        left = len(names) - begin
+        size = left if text == REST else Share.parse(text).of(len(names), at_least=1)
+        yield names[begin : begin + size]
+        begin += size
+        number += 1
+
+
+def _require_tags(division: Division, hosts: Sequence[Candidate]) -> None:
+    known = {tag for host in hosts for tag in host.tags}
+    asked = [(f"stages[{n}].tag", stage.tag) for n, stage in enumerate(division.stages)]
+    for n, dependency in enumerate(division.dependencies):
+        asked.append((f"dependencies[{n}].before", dependency.before))
+        asked.append((f"dependencies[{n}].after", dependency.after))
+    faults = [
+        FieldViolation(field, f"no selected host has the tag {tag!r}")
+        for field, tag in asked
+        if tag not in known
+    ]
+    if faults:
+        raise InvalidArgument(*faults)
+
+
+def _stage_of(host: Candidate, stages: Sequence[Stage]) -> int:
+    return next((n for n, stage in enumerate(stages) if stage.tag in host.tags), len(stages))
+
+
+def _level_of(host: Candidate, levels: Mapping[str, int]) -> int:
+    return max((levels.get(tag, 0) for tag in host.tags), default=0)
+
+
+def _levels(dependencies: Sequence[Dependency]) -> Mapping[str, int]:
+    """How many tags have to come before each tag, one after the other. Raises InvalidArgument."""
+    before: dict[str, set[str]] = {}
+    for dependency in dependencies:
+        before.setdefault(dependency.after, set()).add(dependency.before)
+        before.setdefault(dependency.before, set())
+    levels: dict[str, int] = {}
+    while len(levels) < len(before):
+        ready = [tag for tag in before if tag not in levels and before[tag] <= levels.keys()]
+        if not ready:
+            cycle = _cycle({tag: before[tag] - levels.keys() for tag in before.keys() - levels})
+            words = " before ".join(cycle)
+            raise InvalidArgument(FieldViolation("dependencies", f"they go in a circle: {words}"))
+        for tag in ready:
+            levels[tag] = max((levels[needed] + 1 for needed in before[tag]), default=0)
+    return levels
+
+
+def _cycle(before: Mapping[str, set[str]]) -> list[str]:
+    """One cycle among tags that each have another one before them, in the order of the updates."""
+    seen = [min(before)]
+    while (needed := min(before[seen[-1]])) not in seen:
+        seen.append(needed)
+    return [needed, *reversed(seen[seen.index(needed) :])]

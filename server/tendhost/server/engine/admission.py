@@ -1,0 +1,178 @@
+"""Whether a member of a rollout may begin now: its host, its window, and the disruption budgets.
+
+The one place at which it is decided who goes down: `lock` is held from the first look at the budgets
+until what was decided by them is stored, so that two rollouts never spend the same room.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from tendhost.server.clock import Clock
+from tendhost.server.domain.budgets import FLEET, Usage, room, scopes
+from tendhost.server.domain.errors import HostHasFailed, HostNotFound
+from tendhost.server.domain.host import Host
+from tendhost.server.domain.rollout import DisruptionBudget, Member, Rollout, WaitingFor
+from tendhost.server.engine.openings import Openings
+from tendhost.server.store.protocol import Store
+
+_DOWN = "down:"
+_HOST = "host:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begin:
+    """It may begin."""
+
+    host: Host
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldUp:
+    """It has to wait."""
+
+    waiting: WaitingFor
+    detail: str
+    blocked_by: str = ""
+    not_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaveOut:
+    """It never may."""
+
+    detail: str
+
+
+Verdict = Begin | HoldUp | LeaveOut
+
+
+class Admission:
+    """The budgets of every unfinished rollout, and who may begin under them."""
+
+    def __init__(self, *, store: Store, clock: Clock, openings: Openings) -> None:
+        self._store = store
+        self._clock = clock
+        self._openings = openings
+        self._budgets: dict[str, tuple[DisruptionBudget, ...]] = {}
+        self.lock = asyncio.Lock()
+
+    def hold(self, rollout: Rollout) -> None:
+        """Let the rollout's budgets bind every rollout from now on."""
+        self._budgets[rollout.id] = rollout.spec.budgets
+
+    def release(self, rollout: str) -> None:
+        """Forget the budgets of a rollout that is over."""
+        self._budgets.pop(rollout, None)
+
+    async def turn(self, rollout: Rollout) -> "Turn":
+        """A look at what is in use, for a rollout that is about to begin members; `lock` is held."""
+        budgets = tuple(dict.fromkeys(b for held in self._budgets.values() for b in held))
+        return Turn(
+            rollout=rollout,
+            store=self._store,
+            openings=self._openings,
+            now=self._clock.now(),
+            budgets=() if rollout.spec.dry_run else budgets,
+            busy=await self._store.busy_hosts(),
+        )
+
+
+class Turn:
+    """One round in which a rollout begins members."""
+
+    def __init__(
+        self,
+        *,
+        rollout: Rollout,
+        store: Store,
+        openings: Openings,
+        now: datetime,
+        budgets: tuple[DisruptionBudget, ...],
+        busy: frozenset[str],
+    ) -> None:
+        self._rollout = rollout
+        self._store = store
+        self._openings = openings
+        self._budgets = budgets
+        self._busy = busy
+        self._usage: dict[str, Usage] = {}
+        self.now = now
+
+    async def still_blocked(self, keys: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of `Member.blocked_by` that hold members up even now."""
+        found = []
+        for key in keys:
+            if key.startswith(_HOST):
+                if key.removeprefix(_HOST) in self._busy:
+                    found.append(key)
+            elif await self._full(key.removeprefix(_DOWN)) is not None:
+                found.append(key)
+        return tuple(found)
+
+    async def verdict(self, member: Member) -> Verdict:
+        """Whether `member` may begin."""
+        try:
+            host = await self._store.host(member.host)
+            if not member.retry:
+                host.require_not_failed()
+        except (HostNotFound, HostHasFailed) as error:
+            return LeaveOut(detail=str(error))
+        if host.name in self._busy:
+            words = "another operation runs on it"
+            key = f"{_HOST}{host.name}"
+            return HoldUp(waiting=WaitingFor.HOST, detail=words, blocked_by=key)
+        closed = await self._closed(host)
+        return closed or await self._over_budget(host) or Begin(host=host)
+
+    def begun(self, host: Host) -> None:
+        """Count a host that was just begun."""
+        self._busy = self._busy | {host.name}
+        if host.status.failure is not None:
+            return  # it was down already
+        for scope in (FLEET, *host.config.tags):
+            used = self._usage.get(scope)
+            if used is not None:
+                self._usage[scope] = Usage(down=used.down + 1, hosts=used.hosts)
+
+    @property
+    def usage(self) -> Mapping[str, Usage]:
+        """What has been looked at so far."""
+        return self._usage
+
+    async def _closed(self, host: Host) -> HoldUp | LeaveOut | None:
+        spec = self._rollout.spec
+        if spec.dry_run or spec.window_override:
+            return None
+        opening = await self._openings.of(host, self.now)
+        if opening is None:
+            return None
+        if opening.until is None:
+            return LeaveOut(detail=opening.words)
+        return HoldUp(waiting=WaitingFor.WINDOW, detail=opening.words, not_before=opening.until)
+
+    async def _over_budget(self, host: Host) -> HoldUp | None:
+        if host.status.failure is not None:
+            return None  # it is down: to work on it takes no other host down
+        for budget in self._budgets:
+            for scope in scopes(budget, host.config.tags):
+                words = await self._full(scope)
+                if words is not None:
+                    key = f"{_DOWN}{scope}"
+                    return HoldUp(waiting=WaitingFor.BUDGET, detail=words, blocked_by=key)
+        return None
+
+    async def _full(self, scope: str) -> str | None:
+        """Why no host of a scope may go down, in words; None: one may."""
+        key = scope.partition("=")[0] if scope else ""
+        for budget in self._budgets:
+            if budget.per_tag != key:
+                continue
+            if scope not in self._usage:
+                self._usage[scope] = await self._store.usage(scope)
+            used = self._usage[scope]
+            if room(budget, used) < 1:
+                of = f"{used.hosts} hosts with {scope}" if scope else f"all {used.hosts} hosts"
+                return f"{used.down} of {of} are down, and at most {budget.limit} may be"
+        return None

@@ -1,0 +1,359 @@
+"""One unfinished rollout, carried forward until it is over.
+
+What to do is decided by `domain.advance` alone. Everything here can be repeated: a member's operation
+is created in the transaction that marks the member as begun, and what became of it is read from the
+operation. What is done costs in proportion to the hosts that began or ended since the last turn.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from tendhost.server.clock import Clock
+from tendhost.server.domain.advance import (
+    Enter,
+    Leave,
+    Save,
+    SkipRest,
+    Start,
+    Wait,
+    advance,
+)
+from tendhost.server.domain.course import Course, started
+from tendhost.server.domain.errors import (
+    HostBusy,
+    InvalidTransition,
+    RebootNotAllowed,
+    StoreUnavailable,
+    WindowClosed,
+)
+from tendhost.server.domain.events import Event, RolloutChanged
+from tendhost.server.domain.host import Host
+from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus, Order
+from tendhost.server.domain.rollout import (
+    Member,
+    MemberStatus,
+    Rollout,
+    RolloutStatus,
+    WaitingFor,
+    Wave,
+)
+from tendhost.server.domain.tally import Tally, entered
+from tendhost.server.engine.admission import Admission, Begin, HoldUp, LeaveOut, Turn
+from tendhost.server.engine.operations import Operations, Work
+from tendhost.server.store.protocol import Change, Conflict, Store
+
+logger = logging.getLogger(__name__)
+
+AT_A_TIME = 200
+"""Members of which one transaction decides at most."""
+STORE_PAUSE = timedelta(seconds=5)
+"""Before a rollout that met an unusable store tries again."""
+MOMENT = timedelta(seconds=1)
+"""For a host that is between two operations to come to rest."""
+RECHECK = timedelta(minutes=1)
+"""After which a rollout that is held up by a budget or a busy host looks again, whatever it hears."""
+
+_OUTCOMES = {
+    OperationStatus.SUCCEEDED: MemberStatus.COMPLETED,
+    OperationStatus.FAILED: MemberStatus.FAILED,
+    OperationStatus.CANCELLED: MemberStatus.SKIPPED,
+}
+_WHY_SKIPPED = {
+    RolloutStatus.CANCELLED: "the rollout was cancelled",
+    RolloutStatus.EXPIRED: "the rollout expired before it could begin",
+}
+
+
+class Carrier:
+    """Carries one rollout forward."""
+
+    def __init__(
+        self,
+        id: str,
+        *,
+        store: Store,
+        operations: Operations,
+        admission: Admission,
+        clock: Clock,
+    ) -> None:
+        self.id = id
+        self._store = store
+        self._operations = operations
+        self._admission = admission
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self._ended: set[str] | None = None
+        """Hosts whose operation has ended since; None: not known, so every one under way is looked at."""
+        self._held_up = False
+
+    def wake(self) -> None:
+        """Decide anew: somebody has changed the rollout."""
+        self._wake.set()
+
+    def operation_ended(self, operation: Operation) -> None:
+        """Hear of any operation of the fleet that has ended."""
+        if operation.rollout == self.id:
+            if self._ended is not None:
+                self._ended.add(operation.host)
+            self._wake.set()
+        elif self._held_up:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Take turns until the rollout is over. Cancelling this leaves it as it is stored."""
+        try:
+            while not await self._turn():
+                pass
+        except Exception:
+            logger.exception("a rollout was let go of", extra={"rollout": self.id})
+
+    async def _turn(self) -> bool:
+        """One turn; whether the rollout is over."""
+        self._wake.clear()
+        try:
+            rollout = await self._store.rollout(self.id)
+            if rollout.over:
+                return True
+            wave = await self._store.wave(self.id, rollout.wave)
+            if not await self._collect(rollout):
+                await self._decide(rollout, wave)
+        except Conflict:
+            return False  # steered in between: read again, decide again
+        except InvalidTransition:
+            await self._clock.sleep(MOMENT)  # a host is between two operations
+        except StoreUnavailable as error:
+            logger.warning("a rollout waits", extra={"rollout": self.id, "cause": error.cause})
+            await self._clock.sleep(STORE_PAUSE)
+        return False
+
+    async def _decide(self, rollout: Rollout, wave: Wave) -> None:
+        now = self._clock.now()
+        decision = advance(rollout, wave, now, at_once=self._operations.at_once)
+        match decision:
+            case Start(room=room):
+                await self._start(rollout, wave, room)
+            case Enter(rollout=moved):
+                moved, begun = entered(moved, wave, now)
+                tally = Tally(moved, (begun,))
+                tally.change(begun)
+                await self._save(tally, f"wave {wave.number + 1} begins")
+            case Leave(rollout=moved):
+                tally = Tally(moved, (wave,))
+                tally.change(replace(wave, ended_at=now))
+                await self._save(tally, f"wave {wave.number + 1} has ended")
+            case Save(rollout=moved):
+                await self._save(Tally(moved, (wave,)), moved.halt.message if moved.halt else "")
+            case SkipRest():
+                await self._skip_rest(rollout)
+            case Wait(until=until):
+                await self._wait(until)
+
+    async def _wait(self, until: datetime | None) -> None:
+        if until is None:
+            await self._wake.wait()
+            return
+        duration = max(timedelta(), until - self._clock.now())
+        sleeping = asyncio.ensure_future(self._clock.sleep(duration))
+        waking = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait((sleeping, waking), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            waking.cancel()
+            await asyncio.gather(sleeping, waking, return_exceptions=True)
+
+    # --- hosts that have come to their end --------------------------------------------------------
+
+    async def _collect(self, rollout: Rollout) -> bool:
+        """Note the members whose operation has ended; whether there were any."""
+        heard, self._ended = self._ended, set()
+        try:
+            ended = [
+                (member, operation)
+                for member in await self._under_way(heard)
+                if (operation := await self._store.operation(member.operation)).status.ended
+            ]
+            if not ended:
+                return False
+            tally = await tallied(self._store, rollout, [member for member, _ in ended])
+            for member, operation in ended:
+                _note_end(tally, member, operation, self._clock.now())
+            await self._save(tally)
+        except BaseException:
+            self._ended = None  # what was heard is lost: look at all of them
+            raise
+        return True
+
+    async def _under_way(self, heard: set[str] | None) -> Sequence[Member]:
+        if heard is None:
+            found: list[Member] = []
+            while True:
+                page = await self._store.members(
+                    self.id,
+                    statuses=(MemberStatus.IN_PROGRESS,),
+                    after=found[-1].position if found else -1,
+                    limit=AT_A_TIME,
+                )
+                found.extend(page.items)
+                if not page.more:
+                    return found
+        named = [await self._store.member(self.id, host) for host in sorted(heard)]
+        return [m for m in named if m is not None and m.status is MemberStatus.IN_PROGRESS]
+
+    # --- hosts that begin -------------------------------------------------------------------------
+
+    async def _start(self, rollout: Rollout, wave: Wave, room: int) -> None:
+        """Begin what may begin, and wait where nothing does."""
+        async with self._admission.lock:
+            turn = await self._admission.turn(rollout)
+            keys = tuple(await self._store.blocked_by(self.id, wave.number))
+            blocked = await turn.still_blocked(keys)
+            candidates = await self._store.startable(
+                self.id,
+                wave.number,
+                now=turn.now,
+                blocked=blocked,
+                limit=min(room, AT_A_TIME),
+            )
+            if candidates:
+                await self._begin(rollout, wave, candidates, turn)
+                return
+        self._held_up = bool(blocked)
+        try:
+            await self._wait(await self._next_look(rollout, wave, turn.now, held_up=bool(blocked)))
+        finally:
+            self._held_up = False
+
+    async def _next_look(
+        self, rollout: Rollout, wave: Wave, now: datetime, *, held_up: bool
+    ) -> datetime | None:
+        moments = (
+            await self._store.next_opening(self.id, wave.number),
+            now + RECHECK if held_up else None,
+            rollout.expires_at,
+        )
+        return min((at for at in moments if at is not None), default=None)
+
+    async def _begin(
+        self, rollout: Rollout, wave: Wave, candidates: Sequence[Member], turn: Turn
+    ) -> None:
+        """Begin those of `candidates` that may; note of the others why not."""
+        tally = Tally(rollout, (wave,))
+        courses: list[tuple[Course, Host]] = []
+        for member in candidates:
+            match await turn.verdict(member):
+                case Begin(host=host):
+                    try:
+                        course = await self._course(rollout, member, host)
+                    except RebootNotAllowed as error:
+                        tally.move(member, MemberStatus.SKIPPED, detail=str(error))
+                        continue
+                    courses.append((course, host))
+                    turn.begun(host)
+                    operation = course.operation.id
+                    tally.move(member, MemberStatus.IN_PROGRESS, operation=operation, detail="")
+                case HoldUp() as held:
+                    tally.move(
+                        member,
+                        MemberStatus.WAITING,
+                        waiting=held.waiting,
+                        not_before=held.not_before,
+                        blocked_by=held.blocked_by,
+                        detail=held.detail,
+                    )
+                case LeaveOut(detail=detail):
+                    tally.move(member, MemberStatus.SKIPPED, detail=detail)
+        changes = [self._operations.change_of(course, host) for course, host in courses]
+        try:
+            revision = await self._save(tally, with_=changes)
+        except HostBusy as busy:
+            raise Conflict(what=f"host {busy.host}") from None
+        for course, host in courses:
+            self._operations.take_up(course.at(revision, former=host))
+
+    async def _course(self, rollout: Rollout, member: Member, host: Host) -> Course:
+        by, spec = rollout.created_by, rollout.spec
+        if member.retry and host.status.failure is not None:
+            return await self._operations.resumption(host, by=by, rollout=rollout.id)
+        work = Work(
+            host=member.host,
+            kind=OperationKind.UPDATE,
+            dry_run=spec.dry_run,
+            order=Order(scope=spec.scope, window_override=spec.window_override),
+        )
+        operation = self._operations.new(work, by=by, rollout=rollout.id)
+        return started(operation, host, self._clock.now())
+
+    async def _skip_rest(self, rollout: Rollout) -> None:
+        page = await self._store.members(
+            self.id, statuses=(MemberStatus.PENDING, MemberStatus.WAITING), limit=AT_A_TIME
+        )
+        tally = await tallied(self._store, rollout, page.items)
+        for member in page.items:
+            tally.move(member, MemberStatus.SKIPPED, detail=_WHY_SKIPPED[rollout.status])
+        await self._save(tally)
+
+    async def _save(self, tally: Tally, message: str = "", *, with_: Iterable[Change] = ()) -> int:
+        now = self._clock.now()
+        change = change_of(
+            tally.estimated(now), now, message=message, waves=tally.waves, members=tally.members
+        )
+        others = tuple(with_)
+        change = replace(
+            change,
+            events=(*(event for other in others for event in other.events), *change.events),
+            hosts=tuple(host for other in others for host in other.hosts),
+            operations=tuple(o for other in others for o in other.operations),
+        )
+        return (await self._store.commit(change)).revision
+
+
+def _note_end(tally: Tally, member: Member, operation: Operation, now: datetime) -> None:
+    problem = operation.problem
+    if problem is not None and problem.reason == WindowClosed.reason:
+        # Its window closed before anything was changed: the next one is as good.
+        tally.move(
+            member,
+            MemberStatus.WAITING,
+            waiting=WaitingFor.WINDOW,
+            not_before=now + RECHECK,
+            detail=problem.message,
+        )
+        return
+    to = _OUTCOMES[operation.status]
+    taken_back = operation.update is not None and operation.update.rolled_back
+    if to is MemberStatus.FAILED and taken_back:
+        to = MemberStatus.ROLLED_BACK
+    detail = problem.message if problem else ""
+    if to is MemberStatus.SKIPPED:
+        detail = detail or f"its operation was cancelled by {operation.cancel_requested_by}"
+    tally.move(member, to, detail=detail)
+
+
+async def tallied(store: Store, rollout: Rollout, members: Iterable[Member]) -> Tally:
+    """A tally for moving `members`, and others of the current wave."""
+    numbers = sorted({rollout.wave, *(member.wave for member in members)})
+    return Tally(rollout, [await store.wave(rollout.id, number) for number in numbers])
+
+
+def change_of(
+    rollout: Rollout,
+    now: datetime,
+    *,
+    message: str = "",
+    waves: Sequence[Wave] = (),
+    members: Sequence[Member] = (),
+) -> Change:
+    """The transaction that stores a rollout with what of it has changed, and tells of it."""
+    told = RolloutChanged(
+        status=rollout.status,
+        progress=rollout.progress,
+        wave=rollout.wave,
+        waves=rollout.waves,
+        message=message,
+    )
+    event = Event(at=now, body=told, rollout=rollout.id)
+    return Change(events=(event,), rollouts=(rollout,), waves=waves, members=members)

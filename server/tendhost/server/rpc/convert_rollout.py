@@ -1,0 +1,231 @@
+"""Between rollouts and their messages."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+
+from google.protobuf.duration_pb2 import Duration
+
+from tendhost.server.domain.rollout import (
+    DisruptionBudget,
+    Halt,
+    HaltCause,
+    Member,
+    MemberStatus,
+    Progress,
+    Rollout,
+    RolloutSpec,
+    RolloutStatus,
+    WaitingFor,
+    Wave,
+)
+from tendhost.server.domain.rollout_plan import (
+    Expectation,
+    LeftOut,
+    LeftOutHost,
+    PlannedHost,
+    RolloutPlan,
+)
+from tendhost.server.domain.waves import DEFAULT_WAVES, Dependency, Division, HostOrder, Stage
+from tendhost.server.rpc.convert_selection import (
+    filter_message,
+    host_filter,
+    scope_message,
+    update_scope,
+)
+from tendhost.server.rpc.wire import numbers, timestamp
+from tendhost.v1 import rollout_pb2 as pb
+
+SHOWN_WAVES = 1000
+"""Of a plan."""
+
+STATUS = numbers(RolloutStatus, pb.RolloutStatus)
+_STATUS_OF = {number: status for status, number in STATUS.items()}
+_MEMBER_STATUS = numbers(MemberStatus, pb.RolloutHostStatus)
+_WAITING_FOR = numbers(WaitingFor, pb.WaitingFor)
+_NOTHING = pb.WAITING_FOR_UNSPECIFIED
+_HALT_CAUSE = numbers(HaltCause, pb.HaltCause)
+_ORDER = numbers(HostOrder, pb.HostOrder)
+_ORDER_OF = {number: order for order, number in _ORDER.items()}
+_LEFT_OUT = numbers(LeftOut, pb.LeftOut)
+_EXPECTATION = numbers(Expectation, pb.Expectation)
+
+
+def rollout_spec(message: pb.RolloutSpec) -> RolloutSpec:
+    """A validated request for a rollout, its defaults filled in."""
+    spec = RolloutSpec(
+        filter=host_filter(message.filter),
+        division=Division(
+            waves=tuple(message.waves) or DEFAULT_WAVES,
+            stages=tuple(Stage(tag=s.tag, waves=tuple(s.waves)) for s in message.stages),
+            dependencies=tuple(
+                Dependency(before=d.before, after=d.after) for d in message.dependencies
+            ),
+            order=_ORDER_OF.get(message.order, HostOrder.NAME),
+            seed=message.seed,
+        ),
+        max_failures=message.max_failures,
+        budgets=tuple(
+            DisruptionBudget(limit=b.limit, per_tag=b.per_tag) for b in message.max_unavailable
+        ),
+        approve_waves=message.approve_waves,
+        window_override=message.window_override.strip(),
+        dry_run=message.dry_run,
+        scope=update_scope(message.scope) if message.HasField("scope") else None,
+    )
+    if message.HasField("delay_between_waves"):
+        spec = replace(spec, delay_between_waves=message.delay_between_waves.ToTimedelta())
+    if message.HasField("approval_timeout"):
+        spec = replace(spec, approval_timeout=message.approval_timeout.ToTimedelta())
+    if message.HasField("expires_after"):
+        spec = replace(spec, expires_after=message.expires_after.ToTimedelta())
+    return spec
+
+
+def spec_message(spec: RolloutSpec) -> pb.RolloutSpec:
+    """What was asked, as clients see it."""
+    division = spec.division
+    return pb.RolloutSpec(
+        filter=filter_message(spec.filter),
+        waves=division.waves,
+        stages=[pb.RolloutStage(tag=s.tag, waves=s.waves) for s in division.stages],
+        dependencies=[
+            pb.RolloutDependency(before=d.before, after=d.after) for d in division.dependencies
+        ],
+        order=_ORDER[division.order],
+        seed=division.seed,
+        delay_between_waves=_duration(spec.delay_between_waves),
+        max_failures=spec.max_failures,
+        max_unavailable=[
+            pb.DisruptionBudget(limit=b.limit, per_tag=b.per_tag) for b in spec.budgets
+        ],
+        approve_waves=spec.approve_waves,
+        approval_timeout=_duration(spec.approval_timeout) if spec.approve_waves else None,
+        expires_after=_duration(spec.expires_after),
+        window_override=spec.window_override,
+        dry_run=spec.dry_run,
+        scope=scope_message(spec.scope) if spec.scope is not None else None,
+    )
+
+
+def rollout_statuses(numbers: Iterable[int]) -> tuple[RolloutStatus, ...]:
+    """Validated statuses."""
+    return tuple(_STATUS_OF[number] for number in numbers)
+
+
+def rollout_message(rollout: Rollout) -> pb.Rollout:
+    """A rollout as clients see it."""
+    return pb.Rollout(
+        id=rollout.id,
+        spec=spec_message(rollout.spec),
+        status=STATUS[rollout.status],
+        progress=progress_message(rollout.progress),
+        wave=rollout.wave + 1,
+        waves=rollout.waves,
+        next_wave_at=timestamp(rollout.next_wave_at),
+        created_by=rollout.created_by,
+        created_at=timestamp(rollout.created_at),
+        ended_at=timestamp(rollout.ended_at),
+        revision=rollout.revision,
+        halt=_halt_message(rollout.halt) if rollout.halt is not None else None,
+        approval_until=timestamp(rollout.approval_until),
+        expires_at=timestamp(rollout.expires_at),
+        expected_end=timestamp(rollout.expected_end),
+        retry_of=rollout.retry_of,
+    )
+
+
+def _halt_message(halt: Halt) -> pb.Halt:
+    return pb.Halt(
+        cause=_HALT_CAUSE[halt.cause],
+        message=halt.message,
+        at=timestamp(halt.at),
+        hosts=halt.hosts,
+    )
+
+
+def progress_message(progress: Progress) -> pb.RolloutProgress:
+    """How many hosts are where."""
+    return pb.RolloutProgress(
+        total_hosts=progress.total_hosts,
+        pending=progress.pending,
+        waiting=progress.waiting,
+        in_progress=progress.in_progress,
+        completed=progress.completed,
+        failed=progress.failed,
+        rolled_back=progress.rolled_back,
+        skipped=progress.skipped,
+    )
+
+
+def wave_message(wave: Wave) -> pb.RolloutWave:
+    """One wave of a rollout as clients see it."""
+    return pb.RolloutWave(
+        number=wave.number + 1,
+        stage=wave.stage,
+        progress=progress_message(wave.progress),
+        expected=_duration(wave.expected),
+        started_at=timestamp(wave.started_at),
+        ended_at=timestamp(wave.ended_at),
+        approved_by=wave.approved_by,
+        approved_at=timestamp(wave.approved_at),
+    )
+
+
+def member_message(member: Member) -> pb.RolloutHost:
+    """One host of a rollout as clients see it."""
+    waiting = member.waiting
+    return pb.RolloutHost(
+        host=member.host,
+        wave=member.wave + 1,
+        status=_MEMBER_STATUS[member.status],
+        operation_id=member.operation,
+        detail=member.detail,
+        waiting_for=_WAITING_FOR[waiting] if waiting is not None else _NOTHING,
+        not_before=timestamp(member.not_before),
+    )
+
+
+def plan_message(plan: RolloutPlan) -> pb.RolloutPlan:
+    """A plan as a whole, as clients see it."""
+    return pb.RolloutPlan(
+        id=plan.id,
+        made_at=timestamp(plan.made_at),
+        spec=spec_message(plan.spec),
+        waves=[
+            pb.RolloutWave(
+                number=number,
+                stage=wave.stage,
+                progress=pb.RolloutProgress(total_hosts=wave.hosts, pending=wave.hosts),
+                expected=_duration(wave.expected),
+            )
+            for number, wave in enumerate(plan.waves[:SHOWN_WAVES], start=1)
+        ],
+        wave_count=len(plan.waves),
+        host_count=len(plan.hosts),
+        left_out_count=len(plan.left_out),
+        not_selected=plan.not_selected,
+        expected=_duration(plan.expected),
+        known_durations=plan.known_durations,
+    )
+
+
+def planned_host_message(host: PlannedHost | LeftOutHost) -> pb.PlannedHost:
+    """One host of a plan as clients see it."""
+    if isinstance(host, LeftOutHost):
+        return pb.PlannedHost(host=host.name, left_out=_LEFT_OUT[host.why], detail=host.detail)
+    return pb.PlannedHost(
+        host=host.name,
+        wave=host.wave + 1,
+        expectations=[_EXPECTATION[expectation] for expectation in host.expectations],
+        opens_at=timestamp(host.opens_at),
+        detail=host.detail,
+    )
+
+
+def _duration(duration: timedelta | None) -> Duration | None:
+    if duration is None:
+        return None
+    message = Duration()
+    message.FromTimedelta(duration)
+    return message

@@ -1,0 +1,61 @@
+"""Which hosts, and what of them to update, between messages and values."""
+
+from tendhost.server.domain.scope import UpdateScope
+from tendhost.server.domain.selection import HostFilter
+from tendhost.server.domain.states import HostState
+from tendhost.server.rpc.wire import numbers
+from tendhost.v1 import host_pb2
+
+HOST_STATE = numbers(HostState, host_pb2.HostState)
+_STATE_OF = {number: state for state, number in HOST_STATE.items()}
+
+
+def update_scope(message: host_pb2.UpdateScope) -> UpdateScope:
+    """A validated scope."""
+    return UpdateScope(
+        security_only=message.security_only,
+        include=tuple(message.include),
+        exclude=tuple(message.exclude),
+        allow_removals=message.allow_removals,
+        autoremove=message.autoremove,
+        download_first=message.download_first,
+    )
+
+
+def scope_message(scope: UpdateScope) -> host_pb2.UpdateScope:
+    return host_pb2.UpdateScope(
+        security_only=scope.security_only,
+        include=scope.include,
+        exclude=scope.exclude,
+        allow_removals=scope.allow_removals,
+        autoremove=scope.autoremove,
+        download_first=scope.download_first,
+    )
+
+
+def host_filter(message: host_pb2.HostFilter) -> HostFilter:
+    """A validated filter."""
+    return HostFilter(
+        names=tuple(message.names),
+        all_tags=tuple(message.all_tags),
+        any_tags=tuple(message.any_tags),
+        groups=tuple(message.groups),
+        states=tuple(_STATE_OF[number] for number in message.states),
+        exclude_hosts=tuple(message.exclude_hosts),
+        reboot_needed=message.reboot_needed if message.HasField("reboot_needed") else None,
+        search=message.search,
+    )
+
+
+def filter_message(selection: HostFilter) -> host_pb2.HostFilter:
+    """A filter as clients see it."""
+    return host_pb2.HostFilter(
+        names=selection.names,
+        all_tags=selection.all_tags,
+        any_tags=selection.any_tags,
+        groups=selection.groups,
+        states=[HOST_STATE[state] for state in selection.states],
+        exclude_hosts=selection.exclude_hosts,
+        reboot_needed=selection.reboot_needed,
+        search=selection.search,
+    )

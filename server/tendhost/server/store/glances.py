@@ -1,0 +1,71 @@
+"""Reads of a host's document only what a plan of a rollout needs: whole fleets are planned at once."""
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+from tendhost.server.domain.errors import Unreachable
+from tendhost.server.domain.inventory import RebootNeed
+from tendhost.server.domain.rollout_plan import Glance
+from tendhost.server.domain.states import HostState
+from tendhost.server.domain.window import MaintenanceWindow
+
+
+class _Policy(msgspec.Struct, frozen=True):
+    maintenance_window: MaintenanceWindow | None
+
+
+class _Config(msgspec.Struct, frozen=True):
+    name: str
+    tags: tuple[str, ...]
+    groups: tuple[str, ...]
+    policy: _Policy
+
+
+class _Problem(msgspec.Struct, frozen=True):
+    reason: str
+    message: str
+
+
+class _Reboot(msgspec.Struct, frozen=True):
+    need: RebootNeed
+
+
+class _Status(msgspec.Struct, frozen=True):
+    state: HostState
+    pending_count: int
+    queried_at: datetime | None
+    last_updated: datetime | None
+    last_problem: _Problem | None
+    reboot: _Reboot
+    update_took: timedelta | None = None
+
+
+class _Host(msgspec.Struct, frozen=True):
+    config: _Config
+    status: _Status
+
+
+_host = msgspec.json.Decoder(_Host)
+
+
+def glance_of(text: str) -> Glance:
+    """What a plan needs to know of a stored host."""
+    host = _host.decode(text)
+    config, status = host.config, host.status
+    window = config.policy.maintenance_window
+    problem = status.last_problem
+    return Glance(
+        name=config.name,
+        tags=config.tags,
+        groups=config.groups,
+        state=status.state,
+        pending_count=status.pending_count,
+        queried_at=status.queried_at,
+        last_updated=status.last_updated,
+        update_took=status.update_took,
+        windows=(window,) if window is not None else (),
+        reboot_needed=status.reboot.need is RebootNeed.NEEDED,
+        unreachable=problem is not None and problem.reason == Unreachable.reason,
+        failed_with=problem.message if problem and status.state is HostState.FAILED else "",
+    )

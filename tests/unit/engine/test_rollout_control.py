@@ -1,0 +1,432 @@
+"""Rollouts over fake hosts: plans, budgets, windows, approvals, and what users may ask of them."""
+
+from datetime import timedelta
+
+import pytest
+
+from tendhost.server.domain.errors import (
+    FleetChanged,
+    HostNotSkippable,
+    InvalidArgument,
+    NothingToRetry,
+    NotInRollout,
+    PlanNotFound,
+    RolloutBudgetSpent,
+    RolloutEmpty,
+    RolloutNotSteerable,
+    WaveNotWaiting,
+)
+from tendhost.server.domain.events import RolloutChanged, StateChanged
+from tendhost.server.domain.host import Policy
+from tendhost.server.domain.operation import OperationKind
+from tendhost.server.domain.rollout import (
+    DisruptionBudget,
+    HaltCause,
+    MemberStatus,
+    RolloutStatus,
+    WaitingFor,
+)
+from tendhost.server.domain.rollout_plan import Expectation, LeftOut
+from tendhost.server.domain.selection import HostFilter
+from tendhost.server.domain.waves import Dependency, Stage
+from tendhost.server.domain.window import MaintenanceWindow
+from tests.unit.engine.fake_command import Command
+from tests.unit.engine.fake_host import Pending
+from tests.unit.engine.test_rollouts import begin, fleet, members, spec, statuses
+from tests.unit.engine.world import World, call
+
+K, M, R = OperationKind, MemberStatus, RolloutStatus
+NO_DELAY = timedelta(0)
+
+
+async def is_in(world: World, id: str, wanted: str) -> None:
+    """Wait until the members' statuses, each by its first letter, are `wanted`."""
+
+    async def reached() -> bool:
+        return await statuses(world, id) == wanted
+
+    await world.until(reached)
+
+
+async def is_now(world: World, id: str, status: RolloutStatus) -> None:
+    async def reached() -> bool:
+        return (await world.store.rollout(id)).status is status
+
+    await world.until(reached)
+
+
+async def passes(world: World, duration: timedelta) -> None:
+    """Let a time pass, once everybody who is going to sleep for a part of it sleeps."""
+    for _ in range(20):
+        await world.go_on()
+    world.clock.advance(duration)
+
+
+# --- plans ----------------------------------------------------------------------------------------
+
+
+async def test_a_plan_says_what_its_rollout_then_does(world: World):
+    async with world.running() as engine:
+        fakes = await fleet(world)
+        fakes["b"].accepts_key = False
+        await world.run(K.QUERY, "b")
+        fakes["c"].reachable = False
+        await world.run(K.QUERY, "c")
+        asked = spec(waves=("1", "rest"), filter=HostFilter(exclude_hosts=("d",)))
+        plan = await engine.rollouts.plan(asked)
+        assert [(h.name, h.wave) for h in plan.hosts] == [("a", 0), ("c", 1), ("e", 1)]
+        assert [(h.name, h.why) for h in plan.left_out] == [
+            ("b", LeftOut.FAILED),
+            ("d", LeftOut.EXCLUDED),
+        ]
+        assert plan.hosts[1].expectations == (Expectation.UNREACHABLE,)
+        ran = {name: len(fake.ran) for name, fake in fakes.items()}
+        rollout = await engine.rollouts.start_planned(plan.id, call())
+        found = await members(world, rollout.id)
+        assert {name: m.wave for name, m in found.items()} == {"a": 0, "c": 1, "e": 1, "b": 1}
+        assert found["b"].status is M.SKIPPED
+        await world.rollout_ended(rollout.id)
+        assert len(fakes["d"].ran) == ran["d"]
+
+
+async def test_a_plan_of_a_fleet_that_has_changed_says_how(world: World):
+    async with world.running() as engine:
+        await fleet(world, "abc")
+        plan = await engine.rollouts.plan(spec(waves=("1",)))
+        await engine.registry.unregister("a", call())
+        await world.register("d", tags=("all",))
+        with pytest.raises(FleetChanged) as refused:
+            await engine.rollouts.start_planned(plan.id, call())
+        assert refused.value.changes == (
+            "no longer in it: a; new in it: d; in another wave: b (2 → 1), c (3 → 2)"
+        )
+        assert (await world.store.rollouts(limit=9)).items == ()
+        with pytest.raises(PlanNotFound):
+            await engine.rollouts.start_planned("unheard-of", call())
+
+
+async def test_stages_and_dependencies_are_kept_to(world: World):
+    async with world.running():
+        for name, tags in (("a", "app"), ("b", "db"), ("c", "app"), ("d", "canary")):
+            fake = await world.register(name, tags=(tags,))
+            fake.pending = {"web": Pending()}
+        rollout = await begin(
+            world,
+            waves=("rest",),
+            stages=(Stage(tag="canary"),),
+            dependencies=(Dependency(before="db", after="app"),),
+            delay_between_waves=NO_DELAY,
+        )
+        assert rollout.waves == 3
+        found = await members(world, rollout.id)
+        assert [found[name].wave for name in "dbac"] == [0, 1, 2, 2]
+        assert (await world.rollout_ended(rollout.id)).progress.completed == 4
+        ends = {}
+        for name in "abcd":
+            operation = await world.store.operation(
+                (await members(world, rollout.id))[name].operation
+            )
+            ends[name] = (operation.started_at, operation.ended_at)
+        assert ends["d"][1] <= ends["b"][0]
+        assert ends["b"][1] <= min(ends["a"][0], ends["c"][0])
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"waves": ("0",)}, "waves[0]"),
+        ({"stages": (Stage(tag="nobody"),)}, "stages[0].tag"),
+        ({"max_failures": "many"}, "max_failures"),
+        ({"budgets": (DisruptionBudget(limit="0"),)}, "max_unavailable[0].limit"),
+        ({"budgets": (DisruptionBudget(limit="1", per_tag="zone"),)}, "max_unavailable[0].per_tag"),
+        ({"dependencies": (Dependency(before="a", after="a"),)}, "dependencies"),
+    ],
+)
+async def test_what_cannot_be_is_refused_by_its_field_and_starts_nothing(world, asked, field):
+    async with world.running() as engine:
+        await fleet(world, "a")
+        for ask in (engine.rollouts.plan(spec(**asked)), begin(world, **asked)):
+            with pytest.raises(InvalidArgument) as refused:
+                await ask
+            assert [violation.field for violation in refused.value.violations] == [field]
+        assert (await world.store.rollouts(limit=9)).items == ()
+
+
+async def test_a_selection_of_which_everybody_is_left_out_says_why(world: World):
+    async with world.running():
+        fakes = await fleet(world, "a")
+        fakes["a"].accepts_key = False
+        await world.run(K.QUERY, "a")
+        with pytest.raises(RolloutEmpty, match="a: it has failed and has to be retried"):
+            await begin(world)
+
+
+# --- the failure budget ---------------------------------------------------------------------------
+
+
+async def halted(world: World):
+    """A rollout of six hosts that halts in its second wave, as the contract's example does."""
+    fakes = await fleet(world, "abcdef")
+    for name in "bc":
+        fakes[name].pending = {"web": Pending(breaks=True)}
+    rollout = await begin(
+        world, waves=("1", "50%", "rest"), max_failures="1", delay_between_waves=NO_DELAY
+    )
+    await is_now(world, rollout.id, R.HALTED)
+    await is_in(world, rollout.id, "cffcpp")
+    return fakes, await world.store.rollout(rollout.id)
+
+
+async def test_a_spent_budget_halts_and_names_who_spent_it(world: World):
+    async with world.running():
+        fakes, rollout = await halted(world)
+        assert rollout.halt is not None
+        assert (rollout.halt.cause, set(rollout.halt.hosts)) == (HaltCause.FAILURES, {"b", "c"})
+        assert fakes["e"].ran == fakes["f"].ran == []
+
+
+async def test_a_halted_rollout_goes_on_with_a_greater_budget_and_not_without(world: World):
+    async with world.running() as engine:
+        _, rollout = await halted(world)
+        with pytest.raises(RolloutBudgetSpent, match="2 failed, more than max_failures = 1"):
+            await engine.rollouts.resume(rollout.id, call())
+        with pytest.raises(InvalidArgument):
+            await engine.rollouts.resume(rollout.id, call(), max_failures="a lot")
+        await engine.rollouts.resume(rollout.id, call(), max_failures="2")
+        ended = await world.rollout_ended(rollout.id)
+        assert (ended.status, ended.halt, ended.progress.completed) == (R.COMPLETED, None, 4)
+
+
+async def test_retried_hosts_go_on_where_they_failed_and_so_does_the_rollout(world: World):
+    async with world.running() as engine:
+        fakes, rollout = await halted(world)
+        upgrades = {name: fake.count(Command.UPGRADE) for name, fake in fakes.items()}
+        for name in "bc":
+            fakes[name].pending = {"web": Pending()}
+        going = await engine.rollouts.retry(rollout.id, call("alex"))
+        assert (going.status, going.halt, going.progress.failures) == (R.RUNNING, None, 0)
+        ended = await world.rollout_ended(rollout.id)
+        assert (ended.status, ended.progress.completed) == (R.COMPLETED, 6)
+        assert (await world.host("b")).status.retry_count == 0
+        assert fakes["a"].count(Command.UPGRADE) == upgrades["a"]
+        both = (await world.store.operations(host="b", limit=9)).items
+        assert [o.rollout for o in both] == [rollout.id, rollout.id]
+        causes = [e.body.cause for e in await world.events() if isinstance(e.body, StateChanged)]
+        assert causes.count("retry") == 2
+
+
+async def test_failed_hosts_of_an_ended_rollout_are_retried_in_a_new_one(world: World):
+    async with world.running() as engine:
+        fakes = await fleet(world, "abc")
+        fakes["b"].pending = {"web": Pending(breaks=True)}
+        rollout = await begin(world, delay_between_waves=NO_DELAY)
+        ended = await world.rollout_ended(rollout.id)
+        assert ended.progress.failed == 1
+        fakes["b"].pending = {"web": Pending()}
+        again = await engine.rollouts.retry(rollout.id, call())
+        assert (again.id != rollout.id, again.retry_of) == (True, rollout.id)
+        assert (await world.rollout_ended(again.id)).progress.completed == 1
+        assert (await world.store.rollout(rollout.id)) == ended
+        with pytest.raises(NothingToRetry):
+            await engine.rollouts.retry(again.id, call())
+
+
+# --- disruption budgets ---------------------------------------------------------------------------
+
+
+async def zones(world: World, names: str):
+    fakes = {}
+    for number, name in enumerate(names):
+        zone = "zone=x" if number % 2 else "zone=y"
+        fakes[name] = await world.register(name, tags=(zone,))
+        fakes[name].pending = {"web": Pending()}
+    return fakes
+
+
+async def test_no_more_hosts_of_a_zone_are_down_than_may_be(world: World):
+    async with world.running():
+        fakes = await zones(world, "abcdef")
+        holds = {name: fake.hold(Command.UPGRADE) for name, fake in fakes.items()}
+        budget = DisruptionBudget(limit="1", per_tag="zone")
+        rollout = await begin(world, waves=("rest",), budgets=(budget,))
+        await is_in(world, rollout.id, "iiwwww")
+        held_up = (await members(world, rollout.id))["c"]
+        assert held_up.waiting is WaitingFor.BUDGET
+        assert held_up.detail == "1 of 3 hosts with zone=y are down, and at most 1 may be"
+        holds["a"].released.set()
+        await is_in(world, rollout.id, "ciiwww")
+        for hold in holds.values():
+            hold.released.set()
+        assert (await world.rollout_ended(rollout.id)).progress.completed == 6
+
+
+async def test_budgets_hold_over_concurrent_rollouts_and_failed_hosts_count(world: World):
+    async with world.running():
+        fakes = await fleet(world, "abcd")
+        fakes["d"].accepts_key = False
+        await world.run(K.QUERY, "d")
+        hold = fakes["a"].hold(Command.UPGRADE)
+        two = (DisruptionBudget(limit="2"),)
+        first = await begin(world, filter=HostFilter(names=("a",)), budgets=two)
+        await world.reached(hold)
+        second = await begin(world, filter=HostFilter(names=("b", "c")), waves=("rest",))
+        await is_in(world, second.id, "ww")
+        held_up = (await members(world, second.id))["b"]
+        assert held_up.detail == "2 of all 4 hosts are down, and at most 2 may be"
+        hold.released.set()
+        assert (await world.rollout_ended(first.id)).progress.completed == 1
+        assert (await world.rollout_ended(second.id)).progress.completed == 2
+
+
+async def test_a_dry_run_takes_no_host_down(world: World):
+    async with world.running():
+        await fleet(world, "abc")
+        rollout = await begin(
+            world, waves=("rest",), dry_run=True, budgets=(DisruptionBudget(limit="1"),)
+        )
+        assert (await world.rollout_ended(rollout.id)).progress.completed == 3
+        told = [e.body for e in await world.events() if isinstance(e.body, RolloutChanged)]
+        assert max(body.progress.in_progress for body in told) == 3
+
+
+# --- windows --------------------------------------------------------------------------------------
+
+
+def nightly(world: World) -> Policy:
+    """A window that opens in two hours and is open for one."""
+    opens = (world.clock.now() + timedelta(hours=2)).time().replace(microsecond=0)
+    ends = (world.clock.now() + timedelta(hours=3)).time().replace(microsecond=0)
+    return Policy(maintenance_window=MaintenanceWindow(start=opens, end=ends))
+
+
+async def test_a_host_waits_for_its_window_and_says_so(world: World):
+    async with world.running():
+        await fleet(world, "a")
+        fake = await world.register("n", tags=("all",), policy=nightly(world))
+        fake.pending = {"web": Pending()}
+        rollout = await begin(world)
+        await is_in(world, rollout.id, "cw")
+        waiting = (await members(world, rollout.id))["n"]
+        assert waiting.waiting is WaitingFor.WINDOW
+        assert "its maintenance window" in waiting.detail
+        opens = world.clock.now() + timedelta(hours=2)
+        assert waiting.not_before is not None
+        assert abs(waiting.not_before - opens) < timedelta(minutes=10)
+        assert fake.ran == []
+        await passes(world, timedelta(hours=2))
+        assert (await world.rollout_ended(rollout.id)).progress.completed == 2
+
+
+async def test_what_does_not_get_its_window_before_the_rollout_expires_is_skipped(world: World):
+    async with world.running():
+        await fleet(world, "a")
+        fake = await world.register("n", tags=("all",), policy=nightly(world))
+        rollout = await begin(world, expires_after=timedelta(hours=1))
+        await is_in(world, rollout.id, "cw")
+        await passes(world, timedelta(hours=1))
+        ended = await world.rollout_ended(rollout.id)
+        assert (ended.status, ended.progress.skipped) == (R.EXPIRED, 1)
+        detail = (await members(world, rollout.id))["n"].detail
+        assert detail == "the rollout expired before it could begin"
+        assert fake.ran == []
+
+
+async def test_a_reason_opens_every_window_and_is_kept_with_the_operation(world: World):
+    async with world.running():
+        fake = await world.register("n", policy=nightly(world))
+        fake.pending = {"web": Pending()}
+        rollout = await begin(world, window_override="CVE-2026-1")
+        ended = await world.rollout_ended(rollout.id)
+        assert ended.progress.completed == 1
+        operation = await world.store.operation((await members(world, rollout.id))["n"].operation)
+        assert (operation.order.window_override, operation.created_by) == ("CVE-2026-1", "alex")
+
+
+# --- control --------------------------------------------------------------------------------------
+
+
+async def test_each_further_wave_waits_for_the_approval_of_that_very_wave(world: World):
+    async with world.running() as engine:
+        fakes = await fleet(world, "abc")
+        rollout = await begin(world, waves=("1",), approve_waves=True, delay_between_waves=NO_DELAY)
+        await is_now(world, rollout.id, R.AWAITING_APPROVAL)
+        assert await statuses(world, rollout.id) == "cpp"
+        for wrong in (0, 2):
+            with pytest.raises(WaveNotWaiting, match="wave 2 waits for approval"):
+                await engine.rollouts.approve(rollout.id, wrong, call())
+        await engine.rollouts.approve(rollout.id, 1, call("kim"))
+        await is_in(world, rollout.id, "ccp")
+        await is_now(world, rollout.id, R.AWAITING_APPROVAL)
+        wave = await world.store.wave(rollout.id, 1)
+        assert (wave.approved_by, fakes["c"].ran) == ("kim", [])
+        with pytest.raises(RolloutNotSteerable):
+            await engine.rollouts.resume(rollout.id, call())
+        await passes(world, timedelta(days=1))
+        await is_now(world, rollout.id, R.HALTED)
+        halt = (await world.store.rollout(rollout.id)).halt
+        assert halt is not None
+        assert halt.cause is HaltCause.APPROVAL
+        await engine.rollouts.resume(rollout.id, call())
+        await is_now(world, rollout.id, R.AWAITING_APPROVAL)
+        await engine.rollouts.approve(rollout.id, 2, call())
+        assert (await world.rollout_ended(rollout.id)).progress.completed == 3
+
+
+async def test_a_host_is_skipped_as_long_as_it_has_not_begun(world: World):
+    async with world.running() as engine:
+        fakes = await fleet(world, "abc")
+        hold = fakes["a"].hold(Command.UPGRADE)
+        rollout = await begin(world, waves=("1",), delay_between_waves=NO_DELAY)
+        await world.reached(hold)
+        await engine.rollouts.skip(rollout.id, "b", call("kim"))
+        with pytest.raises(HostNotSkippable, match="in_progress"):
+            await engine.rollouts.skip(rollout.id, "a", call())
+        with pytest.raises(NotInRollout):
+            await engine.rollouts.skip(rollout.id, "z", call())
+        hold.released.set()
+        ended = await world.rollout_ended(rollout.id)
+        assert (ended.progress.completed, ended.progress.skipped) == (2, 1)
+        assert (await members(world, rollout.id))["b"].detail == "skipped by kim"
+        assert fakes["b"].ran == []
+        for steer in (engine.rollouts.retry,):
+            with pytest.raises(NothingToRetry):
+                await steer(rollout.id, call())
+        with pytest.raises(RolloutNotSteerable):
+            await engine.rollouts.skip(rollout.id, "c", call())
+
+
+async def test_every_count_of_a_rollout_is_the_sum_of_its_waves(world: World):
+    async with world.running():
+        fakes = await fleet(world, "abcdef")
+        fakes["b"].pending = {"web": Pending(breaks=True)}
+        rollout = await begin(world, waves=("1", "2"), delay_between_waves=NO_DELAY)
+        revision = -1
+        while True:
+            view = await world.store.rollout_view(rollout.id, after=-1)
+            totals = [wave.progress for wave in view.waves]
+            summed = sum(totals[1:], totals[0])
+            assert summed == view.rollout.progress
+            of_members = [m.status for m in view.members]
+            for status in MemberStatus:
+                assert of_members.count(status) == getattr(summed, status.value)
+            if view.rollout.over:
+                break
+            revision = await world.store.wait_beyond(revision, timeout=timedelta(0))
+            await world.go_on()
+
+
+async def test_a_killed_server_goes_on_where_a_paused_rollout_was(world: World):
+    async with world.running() as engine:
+        fakes = await fleet(world, "abcd")
+        hold = fakes["b"].hold(Command.UPGRADE)
+        rollout = await begin(world, waves=("1", "2"), delay_between_waves=NO_DELAY)
+        await world.reached(hold)
+        await engine.rollouts.pause(rollout.id, call())
+    hold.released.set()
+    async with world.running() as engine:
+        await is_in(world, rollout.id, "cccp")
+        assert fakes["d"].ran == []
+        await engine.rollouts.resume(rollout.id, call())
+        ended = await world.rollout_ended(rollout.id)
+    assert ended.progress.completed == 4
+    assert all(fake.count(Command.UPGRADE) == 1 for fake in fakes.values())
