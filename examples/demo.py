@@ -50,7 +50,7 @@ def show(hosts: DemoFleet, address: str) -> int:
     cli("pending", "--security")
     say("What would an update of the first one do? Nothing is changed by asking.")
     cli("update", hosts.hosts[0].name, "--dry-run")
-    say("Now all of them, three at a time.")
+    say("Now all of them: one first, then three, then the rest.")
     rollout = json.loads(
         cli.quietly(
             *("rollout", "start", "--tag", "all", "--waves", "1,3,rest", "--delay", "1s"),
