@@ -100,7 +100,9 @@ async def daemon_in(
         with log.open("ab") as stderr:
             process = await asyncio.create_subprocess_exec(
                 *("nsenter", f"--target={init}", "--all", "--", "/bin/sh", "-c"),
-                f"echo $$; exec {shlex.join(words)}",
+                # A child of the host's own init: nsenter(1) would stop for good where its child is
+                # stopped, as systemd does to all when it goes down, and never reap it.
+                f"{shlex.join(words)} & echo $!",
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
@@ -111,9 +113,10 @@ async def daemon_in(
         os.close(root)
     assert process.stdout is not None
     pid = int(await process.stdout.readline())
+    ready = await process.stdout.readline()
+    assert ready, f"tendhostd did not start; {log} says why"
+    over = asyncio.ensure_future(process.stdout.read())
     try:
-        ready = await process.stdout.readline()
-        assert ready, f"tendhostd did not start; {log} says why"
         address = f"unix:/proc/{init}/root{SOCKET}"
         async with grpc.aio.insecure_channel(address) as channel:
             yield Daemon(
@@ -126,10 +129,10 @@ async def daemon_in(
                 events=event_service_pb2_grpc.EventServiceStub(channel),
             )
     finally:
-        if process.returncode is None:
+        if not over.done():
             host.run(f"kill {pid}")
         async with asyncio.timeout(20):
-            await process.wait()
+            await over
 
 
 # --- what it does to its own machine --------------------------------------------------------------
@@ -183,9 +186,7 @@ async def test_own_machine_that_its_policy_names_goes_down_under_the_server_and_
     async with daemon_in(host, "/root/state", tmp_path / "log") as server:
         await server.register("here", LOCAL, policy=policy)
         begun = await server.start_update("here")
-        async with asyncio.timeout(60):
-            await server.process.wait()
-    await asyncio.to_thread(host.wait_up, boots=2)
+        await asyncio.to_thread(host.wait_up, timeout=60, boots=2)
     async with daemon_in(host, "/root/state", tmp_path / "log") as server:
         done = await server.ended(begun.id)
         status = (await server.host("here")).status
