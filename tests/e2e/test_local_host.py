@@ -168,7 +168,7 @@ async def test_own_machine_in_a_rollout_is_not_rebooted_either(make_fleet, tmp_p
     host = make_fleet(HostSpec(name="web1", packages=("tb-kernel",)))["web1"]
     async with daemon_in(host, "/root/state", tmp_path / "log") as server:
         await server.register("here", LOCAL)
-        started = await server.rollout(batch_size=1)
+        started = await server.rollout(waves=("1",))
         rollout, members = await server.rollout_ended(started.id)
         status = (await server.host("here")).status
     assert rollout.status == rollout_pb2.ROLLOUT_STATUS_COMPLETED
