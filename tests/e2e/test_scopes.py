@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
 SUCCEEDED = operation_pb2.OPERATION_STATUS_SUCCEEDED
 FAILED = operation_pb2.OPERATION_STATUS_FAILED
 PACKAGES = ("tb-simple", "tb-secure", "tb-conf", "tb-newdep", "tb-conflict", "tb-held")
-Scope = host_pb2.UpdateScope
+Scope = host_pb2.ScopeWish
 
 
 def versions(host: Host) -> dict[str, str]:
@@ -65,7 +65,7 @@ async def test_only_what_is_wanted_is_changed_and_the_dry_run_says_so(
 
 async def test_policy_says_what_is_updated_and_what_counts_as_pending(make_fleet, tmp_path):
     fleet = make_fleet(HostSpec(name="web1", packages=("tb-simple", "tb-secure")))
-    policy = host_pb2.Policy(scope=Scope(security_only=True))
+    policy = host_pb2.Policy(scope=host_pb2.UpdateScope(security_only=True))
     async with daemon(tmp_path / "state", key=fleet.private_key) as server:
         await registered(server, fleet, policy=policy)
         done = await server.update("web1")

@@ -14,6 +14,7 @@ from tendhost.v1.host_pb2 import (
     HostConfig,
     HostFilter,
     Policy,
+    ScopeWish,
     UpdateScope,
 )
 from tendhost.v1.operation_pb2 import OPERATION_STATUS_FAILED, OPERATION_STATUS_SUCCEEDED
@@ -147,7 +148,7 @@ async def test_a_scope_with_what_is_no_package_name_is_refused_and_its_place_nam
 ):
     fake = await api.register("web1")
     names = ["web", name]
-    scope = UpdateScope(include=names) if side == "include" else UpdateScope(exclude=names)
+    scope = ScopeWish(include=names) if side == "include" else ScopeWish(exclude=names)
     refused = await refused_update(api, scope=scope)
     assert (refused.code, refused.fields) == (INVALID, [f"scope.{side}[1]"])
     assert fake.ran == []
@@ -158,14 +159,14 @@ async def test_a_scope_with_what_is_no_package_name_is_refused_and_its_place_nam
 )
 async def test_a_scope_with_names_and_globs_is_taken(api: Api, name: str):
     await api.register("web1")
-    operation = await api.run("StartUpdate", dry_run=True, scope=UpdateScope(include=[name]))
+    operation = await api.run("StartUpdate", dry_run=True, scope=ScopeWish(include=[name]))
     assert operation.status == OPERATION_STATUS_SUCCEEDED
 
 
 async def test_a_package_that_is_included_and_excluded_is_excluded(api: Api):
     fake = await api.register("web1")
     fake.pending = {"db": Pending(), "web": Pending()}
-    scope = UpdateScope(include=["web", "db"], exclude=["db", "web"])
+    scope = ScopeWish(include=["web", "db"], exclude=["db", "web"])
     operation = await api.run("StartUpdate", scope=scope)
     assert operation.status == OPERATION_STATUS_SUCCEEDED
     assert list(operation.update.packages) == []

@@ -45,7 +45,7 @@ def spec_message(spec: values.RolloutSpec) -> pb.RolloutSpec:
         expires_after=_duration(spec.expires_after),
         window_override=spec.window_override,
         dry_run=spec.dry_run,
-        scope=convert_selection.scope_message(spec.scope) if spec.scope is not None else None,
+        scope=convert_selection.wish_message(spec.scope) if spec.scope is not None else None,
     )
 
 
@@ -74,7 +74,7 @@ def spec(message: pb.RolloutSpec) -> values.RolloutSpec:
         expires_after=_lasting(message, "expires_after"),
         window_override=message.window_override,
         dry_run=message.dry_run,
-        scope=convert_selection.scope(message.scope) if message.HasField("scope") else None,
+        scope=convert_selection.scope_wish(message.scope) if message.HasField("scope") else None,
     )
 
 

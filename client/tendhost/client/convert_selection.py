@@ -34,6 +34,32 @@ def scope_message(wanted: values.UpdateScope) -> host_pb2.UpdateScope:
     )
 
 
+def wish_message(wish: values.ScopeWish) -> host_pb2.ScopeWish:
+    """A wish for a request."""
+    return host_pb2.ScopeWish(
+        security_only=wish.security_only,
+        include=wish.include,
+        exclude=wish.exclude,
+        any_package=wish.any_package,
+        allow_removals=wish.allow_removals,
+        autoremove=wish.autoremove,
+        download_first=wish.download_first,
+    )
+
+
+def scope_wish(message: host_pb2.ScopeWish) -> values.ScopeWish:
+    """A wish that a server keeps."""
+    return values.ScopeWish(
+        security_only=message.security_only if message.HasField("security_only") else None,
+        include=tuple(message.include),
+        exclude=tuple(message.exclude),
+        any_package=message.any_package,
+        allow_removals=message.allow_removals if message.HasField("allow_removals") else None,
+        autoremove=message.autoremove if message.HasField("autoremove") else None,
+        download_first=message.download_first if message.HasField("download_first") else None,
+    )
+
+
 def filter_message(selection: values.HostFilter) -> host_pb2.HostFilter:
     """A filter for a request."""
     return host_pb2.HostFilter(

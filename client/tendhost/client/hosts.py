@@ -24,6 +24,7 @@ from tendhost.client.values import (
     MaintenanceWindow,
     RestartServices,
     Rollback,
+    ScopeWish,
     Snapshots,
     UpdateScope,
 )
@@ -226,14 +227,16 @@ class HostCalls(Connected):
             page_size=PAGE,
         )
         entries: list[PendingEntry] = []
-        unknown = security_unknown = 0
+        unknown = security_unknown = fixes_unknown = 0
         async for page in self._transport.pages(self._hosts.ListPendingUpdates, request):
             entries += map(convert_inventory.pending_entry, page.entries)
             unknown, security_unknown = page.hosts_unknown, page.hosts_security_unknown
+            fixes_unknown = page.hosts_fixes_unknown
         return PendingUpdates(
             entries=tuple(entries),
             hosts_unknown=unknown,
             hosts_security_unknown=security_unknown,
+            hosts_fixes_unknown=fixes_unknown,
         )
 
     async def osquery(self, name: str, sql: str) -> tuple[Mapping[str, str], ...]:
@@ -263,7 +266,7 @@ class HostCalls(Connected):
         name: str,
         *,
         dry_run: bool = False,
-        scope: UpdateScope | None = None,
+        scope: ScopeWish | None = None,
         plan: str = "",
         exact: bool = False,
         download_only: bool = False,
@@ -278,7 +281,7 @@ class HostCalls(Connected):
         request = pb.StartUpdateRequest(
             name=name,
             dry_run=dry_run,
-            scope=convert_selection.scope_message(scope) if scope is not None else None,
+            scope=convert_selection.wish_message(scope) if scope is not None else None,
             plan_operation_id=plan,
             exact=exact,
             download_only=download_only,

@@ -223,3 +223,5 @@ class PendingUpdates:
     """Hosts that were never asked, and so are not counted."""
     hosts_security_unknown: int
     """Hosts whose archives do not tell what is a security update."""
+    hosts_fixes_unknown: int
+    """Hosts of which it is not known what their security updates fix: no search by CVE finds them."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from tendhost.client.values import HostFilter, UpdateScope
+from tendhost.client.values import HostFilter, ScopeWish
 
 
 class RolloutStatus(StrEnum):
@@ -127,7 +127,7 @@ class RolloutSpec:
     window_override: str = ""
     """Why hosts are changed outside their windows as well; empty: they are not."""
     dry_run: bool = False
-    scope: UpdateScope | None = None
+    scope: ScopeWish | None = None
     """None: what each host's policy says."""
 
 

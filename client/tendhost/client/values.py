@@ -149,6 +149,22 @@ class UpdateScope:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScopeWish:
+    """What one request wants, over what each host's policy says; None and empty: what that says."""
+
+    security_only: bool | None = None
+    include: tuple[str, ...] = ()
+    """Only packages of these names, instead of those of the policy."""
+    exclude: tuple[str, ...] = ()
+    """No packages of these names, nor of those that the policy excludes."""
+    any_package: bool = False
+    """Leave the names of the policy out of account, those that it excludes as well."""
+    allow_removals: bool | None = None
+    autoremove: bool | None = None
+    download_first: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reboot:
     """Whether a host needs a reboot, why, and since when."""
 

@@ -616,6 +616,73 @@ class UpdateScope(_message.Message):
 Global___UpdateScope: _TypeAlias = UpdateScope  # noqa: Y015
 
 @_typing.final
+class ScopeWish(_message.Message):
+    """What of the pending updates one request wants, over what each host's policy says. What is absent is as
+    the policy says.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECURITY_ONLY_FIELD_NUMBER: _builtins.int
+    INCLUDE_FIELD_NUMBER: _builtins.int
+    EXCLUDE_FIELD_NUMBER: _builtins.int
+    ALLOW_REMOVALS_FIELD_NUMBER: _builtins.int
+    AUTOREMOVE_FIELD_NUMBER: _builtins.int
+    DOWNLOAD_FIRST_FIELD_NUMBER: _builtins.int
+    ANY_PACKAGE_FIELD_NUMBER: _builtins.int
+    security_only: _builtins.bool
+    """See UpdateScope."""
+    allow_removals: _builtins.bool
+    """See UpdateScope."""
+    autoremove: _builtins.bool
+    """See UpdateScope."""
+    download_first: _builtins.bool
+    """See UpdateScope."""
+    any_package: _builtins.bool
+    """Leave the names of the policy out of account, those that it excludes as well."""
+    @_builtins.property
+    def include(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only packages of these names, instead of those of the policy. Empty: those of the policy."""
+
+    @_builtins.property
+    def exclude(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """No packages of these names, nor of those that the policy excludes."""
+
+    def __init__(
+        self,
+        *,
+        security_only: _builtins.bool | None = ...,
+        include: _abc.Iterable[_builtins.str] | None = ...,
+        exclude: _abc.Iterable[_builtins.str] | None = ...,
+        allow_removals: _builtins.bool | None = ...,
+        autoremove: _builtins.bool | None = ...,
+        download_first: _builtins.bool | None = ...,
+        any_package: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_allow_removals", b"_allow_removals", "_autoremove", b"_autoremove", "_download_first", b"_download_first", "_security_only", b"_security_only", "allow_removals", b"allow_removals", "autoremove", b"autoremove", "download_first", b"download_first", "security_only", b"security_only"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allow_removals", b"_allow_removals", "_autoremove", b"_autoremove", "_download_first", b"_download_first", "_security_only", b"_security_only", "allow_removals", b"allow_removals", "any_package", b"any_package", "autoremove", b"autoremove", "download_first", b"download_first", "exclude", b"exclude", "include", b"include", "security_only", b"security_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__allow_removals: _TypeAlias = _typing.Literal["allow_removals"]  # noqa: Y015
+    _WhichOneofArgType__allow_removals: _TypeAlias = _typing.Literal["_allow_removals", b"_allow_removals"]  # noqa: Y015
+    _WhichOneofReturnType__autoremove: _TypeAlias = _typing.Literal["autoremove"]  # noqa: Y015
+    _WhichOneofArgType__autoremove: _TypeAlias = _typing.Literal["_autoremove", b"_autoremove"]  # noqa: Y015
+    _WhichOneofReturnType__download_first: _TypeAlias = _typing.Literal["download_first"]  # noqa: Y015
+    _WhichOneofArgType__download_first: _TypeAlias = _typing.Literal["_download_first", b"_download_first"]  # noqa: Y015
+    _WhichOneofReturnType__security_only: _TypeAlias = _typing.Literal["security_only"]  # noqa: Y015
+    _WhichOneofArgType__security_only: _TypeAlias = _typing.Literal["_security_only", b"_security_only"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__allow_removals) -> _WhichOneofReturnType__allow_removals | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__autoremove) -> _WhichOneofReturnType__autoremove | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__download_first) -> _WhichOneofReturnType__download_first | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__security_only) -> _WhichOneofReturnType__security_only | None: ...
+
+Global___ScopeWish: _TypeAlias = ScopeWish  # noqa: Y015
+
+@_typing.final
 class MaintenanceWindow(_message.Message):
     """When a host may be changed, in a time zone of its own."""
 

@@ -672,12 +672,17 @@ class ListPendingUpdatesResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     HOSTS_UNKNOWN_FIELD_NUMBER: _builtins.int
     HOSTS_SECURITY_UNKNOWN_FIELD_NUMBER: _builtins.int
+    HOSTS_FIXES_UNKNOWN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """What to ask for the next page with. Empty: this was the last."""
     hosts_unknown: _builtins.int
     """How many of the selected hosts have never been asked, and so are not counted."""
     hosts_security_unknown: _builtins.int
     """How many of the selected hosts have archives that do not tell what is a security update."""
+    hosts_fixes_unknown: _builtins.int
+    """Hosts with updates that are, or may be, security updates of which it is not known what they fix, so
+    that a search by advisory or CVE cannot find them: apt's archives never tell, others may not.
+    """
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___PendingEntry]:
         """Security first, then by severity, by the number of hosts, and by name."""
@@ -689,10 +694,11 @@ class ListPendingUpdatesResponse(_message.Message):
         next_page_token: _builtins.str = ...,
         hosts_unknown: _builtins.int = ...,
         hosts_security_unknown: _builtins.int = ...,
+        hosts_fixes_unknown: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "hosts_security_unknown", b"hosts_security_unknown", "hosts_unknown", b"hosts_unknown", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "hosts_fixes_unknown", b"hosts_fixes_unknown", "hosts_security_unknown", b"hosts_security_unknown", "hosts_unknown", b"hosts_unknown", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -847,7 +853,7 @@ class StartUpdateRequest(_message.Message):
     download_only: _builtins.bool
     """Only fetch what the update will need, also outside the maintenance window; a later update applies it."""
     @_builtins.property
-    def scope(self) -> _host_pb2.UpdateScope:
+    def scope(self) -> _host_pb2.ScopeWish:
         """What to update. Absent: what the host's policy says."""
 
     def __init__(
@@ -857,7 +863,7 @@ class StartUpdateRequest(_message.Message):
         dry_run: _builtins.bool = ...,
         queue: _builtins.bool = ...,
         request_id: _builtins.str = ...,
-        scope: _host_pb2.UpdateScope | None = ...,
+        scope: _host_pb2.ScopeWish | None = ...,
         plan_operation_id: _builtins.str = ...,
         exact: _builtins.bool = ...,
         download_only: _builtins.bool = ...,

@@ -344,7 +344,7 @@ class RolloutSpec(_message.Message):
         """
 
     @_builtins.property
-    def scope(self) -> _host_pb2.UpdateScope:
+    def scope(self) -> _host_pb2.ScopeWish:
         """What to update. Absent: what each host's policy says."""
 
     def __init__(
@@ -364,7 +364,7 @@ class RolloutSpec(_message.Message):
         expires_after: _duration_pb2.Duration | None = ...,
         window_override: _builtins.str = ...,
         dry_run: _builtins.bool = ...,
-        scope: _host_pb2.UpdateScope | None = ...,
+        scope: _host_pb2.ScopeWish | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "delay_between_waves", b"delay_between_waves", "expires_after", b"expires_after", "filter", b"filter", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

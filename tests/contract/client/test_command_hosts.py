@@ -255,12 +255,16 @@ def test_policy_of_a_host_is_given_with_it(tendhost, server):
     assert config.compose_health_timeout.seconds == 90
 
 
-def test_what_updates_change_is_replaced_as_a_whole(tendhost, server):
+def test_what_is_not_typed_of_what_updates_change_stays_as_it_is(tendhost, server):
+    known = messages.host()
+    known.config.policy.scope.exclude.append("postgresql*")
+    server.answer("GetHost", pb.GetHostResponse(host=known))
     server.answer("ReconfigureHost", pb.ReconfigureHostResponse(host=messages.host()))
-    tendhost("host", "set", "web1", "--no-security")
+    tendhost("host", "set", "web1", "--security")
     (request,) = server.requests("ReconfigureHost")
     assert list(request.update_mask.paths) == ["policy.scope"]
-    assert request.config.policy.scope == host_pb2.UpdateScope()
+    expected = host_pb2.UpdateScope(security_only=True, exclude=["postgresql*"])
+    assert request.config.policy.scope == expected
 
 
 def test_only_what_is_named_is_set(tendhost, server):

@@ -151,6 +151,7 @@ FIELDS = [
     (rollout_pb2.RolloutHost, client.RolloutHost, set(), set()),
     (rollout_pb2.RolloutProgress, client.Progress, set(), set()),
     (rollout_pb2.Rollout, client.Rollout, set(), set()),
+    (host_pb2.ScopeWish, client.ScopeWish, set(), set()),
     (rollout_pb2.RolloutSpec, client.RolloutSpec, set(), set()),
     (rollout_pb2.RolloutStage, client.RolloutStage, set(), set()),
     (rollout_pb2.RolloutDependency, client.RolloutDependency, set(), set()),

@@ -111,6 +111,7 @@ EXPORTS = {
     "RolloutStage",
     "RolloutWave",
     "WaitingFor",
+    "ScopeWish",
 }
 METHODS = {
     "add_host",

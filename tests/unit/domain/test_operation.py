@@ -144,8 +144,11 @@ def performed(step: StepName, said: Said, operation: Operation, number: int) -> 
     if said.fails:
         problem = Problem(reason="BROKE", message=f"{step} broke in turn {number}")
         cut_off = said.interrupted and step is StepName.APPLY
+        # A check either finds the host unhealthy or does not get to see it.
+        unhealthy = step is StepName.VERIFY and said.needs_person
         return Outcome(
             problem=problem,
+            health=HealthResult(healthy=False, message="unhealthy") if unhealthy else None,
             needs_person=said.needs_person,
             findings=findings,
             interrupted=cut_off,
@@ -440,7 +443,7 @@ def test_a_cancelled_operation_begins_no_further_change(kind, state, script, dry
 
 
 @any_course
-def test_a_change_is_taken_back_only_after_a_failed_check_and_where_the_policy_wants_it(
+def test_a_change_is_taken_back_only_where_the_host_was_seen_unhealthy_and_where_the_policy_wants_it(
     kind, state, script, dry_run
 ):
     history = courses(OperationKind.UPDATE, state, script, dry_run=dry_run)
@@ -453,10 +456,12 @@ def test_a_change_is_taken_back_only_after_a_failed_check_and_where_the_policy_w
             assert last.findings.rollback
             assert step is steps[-1]
             assert last.status is OperationStatus.FAILED
-            assert last.failed_step is StepName.VERIFY
-    failed = steps[-1].name is StepName.VERIFY and steps[-1].status is StepStatus.FAILED
+            assert last.health is not None
+            assert not last.health.healthy
+    unhealthy = last.health is not None and not last.health.healthy
     changed = last.update is not None and bool(last.update.changes)
-    assert not (failed and last.findings.rollback and changed)
+    at_its_end = steps[-1].name is StepName.VERIFY
+    assert not (at_its_end and unhealthy and last.findings.rollback and changed)
 
 
 @any_course
@@ -726,3 +731,20 @@ def test_while_a_job_may_still_be_at_work_nothing_is_said_of_its_host():
     assert applying.job is not None
     seen = replace(applying, job=replace(applying.job, concluded=True))
     assert next_step(seen) is StepName.REBOOT_CHECK
+
+
+def test_a_host_that_could_not_be_looked_at_is_not_rolled_back():
+    lost = replace(FINE, fails=True, needs_person=False)
+    course = course_of(OperationKind.UPDATE, *[replace(FINE, rollback=True)] * 6, lost)
+    assert names(course)[-1] is StepName.VERIFY
+    assert course.status is OperationStatus.FAILED
+
+
+def test_a_failed_restart_of_services_is_followed_by_a_look_at_the_host():
+    fine = replace(FINE, services=True, reboot=RebootNeed.NOT_NEEDED)
+    course = course_of(OperationKind.UPDATE, *[fine] * 5, replace(fine, fails=True), fine)
+    assert names(course)[-2:] == [StepName.RESTART_SERVICES, StepName.VERIFY]
+    assert (course.status, course.failed_step) == (
+        OperationStatus.FAILED,
+        StepName.RESTART_SERVICES,
+    )

@@ -19,8 +19,10 @@ from tendhost.server.domain.operation import (
     UpdateResult,
 )
 from tendhost.server.domain.scope import (
+    ScopeWish,
     UpdateScope,
     differences,
+    matches,
     narrowed,
     planned,
     unwanted,
@@ -149,12 +151,14 @@ def dry_run(**fields) -> Operation:
 
 def test_an_agreed_plan_has_the_scope_of_its_dry_run_and_its_removals():
     order = agreed_with(dry_run(), Order(exact=True), host="web1")
-    assert order.scope == UpdateScope(security_only=True)
+    assert order.scope == ScopeWish.exactly(UpdateScope(security_only=True))
+    assert order.scope is not None
+    assert order.scope.over(UpdateScope(exclude=("x",))) == UpdateScope(security_only=True)
     assert order.agreed == (
         PackageChange(name="a", from_version="1", to_version="2"),
         PackageChange(name="old", from_version="1", to_version=""),
     )
-    own = UpdateScope(include=("a",))
+    own = ScopeWish(include=("a",))
     assert agreed_with(dry_run(), Order(scope=own), host="web1").scope == own
 
 
@@ -175,8 +179,34 @@ def test_what_is_no_plan_for_the_host_is_refused(plan, host, problem):
 def test_without_a_dry_run_the_plan_is_what_was_pending():
     held = package("held", withheld=Withheld.HELD)
     pending = Pending(packages=(package("a"), package("b"), held), queried_at=NOW)
-    order = agreed_with_pending(pending, Order(scope=UpdateScope(exclude=("b",))), host="web1")
+    wish = Order(scope=ScopeWish(exclude=("b",)))
+    order = agreed_with_pending(pending, wish, UpdateScope(), host="web1")
     assert order.agreed is not None
     assert [change.name for change in order.agreed] == ["a"]
     with pytest.raises(PlanUnusable, match="could not be listed"):
-        agreed_with_pending(Pending(), Order(), host="web1")
+        agreed_with_pending(Pending(), Order(), UpdateScope(), host="web1")
+
+
+POLICY = UpdateScope(security_only=True, include=("a*",), exclude=("postgresql*",))
+
+
+def test_what_a_request_does_not_say_is_as_the_policy_says():
+    assert ScopeWish().over(POLICY) == POLICY
+    assert ScopeWish(download_first=True).over(POLICY) == replace(POLICY, download_first=True)
+    assert ScopeWish(security_only=False).over(POLICY) == replace(POLICY, security_only=False)
+
+
+def test_what_a_policy_excludes_stays_excluded_unless_its_names_are_taken_away():
+    wish = ScopeWish(include=("b",), exclude=("linux-*",))
+    scope = wish.over(POLICY)
+    assert (scope.include, scope.exclude) == (("b",), ("postgresql*", "linux-*"))
+    bare = replace(wish, any_package=True).over(POLICY)
+    assert (bare.include, bare.exclude, bare.security_only) == (("b",), ("linux-*",), True)
+
+
+@pytest.mark.parametrize("name", ["wine32:i386", "wine32.i686", "wine32"])
+def test_a_foreign_package_is_excluded_by_its_bare_name(name):
+    assert matches(name, ("wine32",))
+    assert matches(name, (name,))
+    assert not matches(name, ("wine",))
+    assert not matches("python3.11", ("python3",))

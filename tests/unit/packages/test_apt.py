@@ -68,8 +68,11 @@ def test_packages_can_be_fetched_and_nothing_changed() -> None:
 
 
 def test_what_nothing_needs_any_more_goes_only_where_that_was_asked_for() -> None:
-    assert "--auto-remove" not in upgrade_command(Transaction())
-    assert " --auto-remove " in upgrade_command(Transaction(autoremove=True))
+    assert "--auto-remove" not in plan_script(Transaction())
+    assert " --auto-remove " in plan_script(Transaction(autoremove=True))
+    command = upgrade_command(Transaction(autoremove=True, unneeded=("old", "older")))
+    assert "--auto-remove" not in command
+    assert " remove -- old older" in command
 
 
 def test_a_way_back_names_the_former_versions_and_what_was_new() -> None:
@@ -77,9 +80,11 @@ def test_a_way_back_names_the_former_versions_and_what_was_new() -> None:
         (
             PackageChange(name="a", from_version="1:1", to_version="1:2"),
             PackageChange(name="new", from_version="", to_version="1"),
-        )
+        ),
+        lock_timeout=timedelta(seconds=90),
     )
     assert "for want in a=1:1;" in command
+    assert "DPkg::Lock::Timeout=90" in command
     assert "--allow-downgrades" in command
     assert '"$@" new- 1>&2' in command
 

@@ -103,7 +103,8 @@ def test_versions_that_are_there_side_by_side_come_and_go_alone() -> None:
         PackageChange(name="kernel", from_version="", to_version="3"),
     )
     assert diff_installed(before, after) == (
-        PackageChange(name="kernel", from_version="1", to_version="3"),
+        PackageChange(name="kernel", from_version="1", to_version=""),
+        PackageChange(name="kernel", from_version="", to_version="3"),
     )
 
 

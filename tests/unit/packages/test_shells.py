@@ -37,7 +37,7 @@ for known in PACKAGE_MANAGERS:
         f"{known.name} plan": known.plan_script(NAMED),
         f"{known.name} upgrade": known.upgrade_command(NAMED),
         f"{known.name} repair": known.repair_command(),
-        f"{known.name} restore": known.restore_command(UNDONE),
+        f"{known.name} restore": known.restore_command(UNDONE, lock_timeout=timedelta(minutes=5)),
     }
 
 

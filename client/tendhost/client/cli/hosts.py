@@ -1,6 +1,7 @@
 """`tendhost host …`."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
@@ -326,9 +327,6 @@ def set_(
         "compose_paths": _without_empty(compose_path),
         "auto_reboot": auto_reboot,
         "after_interruption": _word(AfterInterruption, after_interruption),
-        "scope": scope_of(
-            security, package, exclude_package, allow_removals, autoremove, download_first
-        ),
         "restart_services": _word(RestartServices, restart_services),
         "snapshots": _word(Snapshots, snapshots),
         "rollback": _word(Rollback, rollback),
@@ -340,12 +338,24 @@ def set_(
     given = {field: value for field, value in fields.items() if value is not None}
     if maintenance_window is not None:
         given["maintenance_window"] = _window(maintenance_window)
-    if not given and not repin:
+    typed: dict[str, Any] = {
+        "security_only": security,
+        "include": _names(package),
+        "exclude": _names(exclude_package),
+        "allow_removals": allow_removals,
+        "autoremove": autoremove,
+        "download_first": download_first,
+    }
+    scope = {field: value for field, value in typed.items() if value is not None}
+    if not given and not repin and not scope:
         refuse("nothing to change; see `tendhost host set --help`")
     if host_key and not repin:
         refuse("--host-key: it goes with --repin only")
 
     async def work(client: Client) -> None:
+        if scope:
+            # What was not typed stays as it is.
+            given["scope"] = replace((await client.get_host(name)).scope, **scope)
         host = await client.reconfigure_host(
             name, repin_host_key=repin, expected_host_key=host_key, **given
         )
@@ -379,6 +389,10 @@ def _span(text: str | None) -> timedelta | None:
 def _without_empty(values: list[str] | None) -> list[str] | None:
     """What was given; `--tag ''` alone takes all of them away."""
     return None if values is None else [value for value in values if value]
+
+
+def _names(values: list[str] | None) -> tuple[str, ...] | None:
+    return None if values is None else tuple(filter(None, values))
 
 
 @app.command()

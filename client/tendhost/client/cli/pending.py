@@ -72,7 +72,9 @@ def pending(
         if session.json:
             session.print_json(found)
         else:
-            render_inventory.pending(found, by=PendingGrouping(by), security_only=security)
+            render_inventory.pending(
+                found, by=PendingGrouping(by), security_only=security, by_fix=bool(fixes)
+            )
 
     session.run(work)
 

@@ -10,7 +10,9 @@ MOST = 4
 """So many names stand in a cell; the others are counted."""
 
 
-def pending(found: PendingUpdates, *, by: PendingGrouping, security_only: bool) -> None:
+def pending(
+    found: PendingUpdates, *, by: PendingGrouping, security_only: bool, by_fix: bool
+) -> None:
     """The updates that wait over the fleet."""
     if found.entries:
         title = str(by).upper()
@@ -24,6 +26,9 @@ def pending(found: PendingUpdates, *, by: PendingGrouping, security_only: bool) 
     if found.hosts_security_unknown:
         hosts = counted(found.hosts_security_unknown, "host")
         say(f"not known: which updates of {hosts} are security updates")
+    if found.hosts_fixes_unknown and (by_fix or by is PendingGrouping.ADVISORY):
+        hosts = counted(found.hosts_fixes_unknown, "host")
+        say(f"not known: what the security updates of {hosts} fix, so they are not among these")
 
 
 def _pending_row(entry: PendingEntry, by: PendingGrouping) -> tuple[str, ...]:

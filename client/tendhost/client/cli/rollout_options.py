@@ -24,7 +24,7 @@ from tendhost.client.cli.scope import (
     Removals,
     Security,
     Without,
-    scope_of,
+    wish_of,
 )
 from tendhost.client.cli.session import refuse
 from tendhost.client.cli.words import duration
@@ -163,7 +163,7 @@ def spec_of(
         expires_after=duration(expires, "--expires") if expires else None,
         window_override=outside_windows,
         dry_run=dry_run,
-        scope=scope_of(
+        scope=wish_of(
             security, package, exclude_package, allow_removals, autoremove, download_first
         ),
     )

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tendhost.client import UpdateScope
+from tendhost.client import ScopeWish, UpdateScope
 
 Security = Annotated[
     bool | None, typer.Option("--security/--no-security", help="Only security updates.")
@@ -63,4 +63,31 @@ def scope_of(
         allow_removals=allow_removals is True,
         autoremove=autoremove is True,
         download_first=download_first is True,
+    )
+
+
+def wish_of(
+    security: bool | None,
+    package: list[str] | None,
+    exclude_package: list[str] | None,
+    allow_removals: bool | None,
+    autoremove: bool | None,
+    download_first: bool | None,
+) -> ScopeWish | None:
+    """What the options ask for over each host's policy; None where none was given.
+
+    An empty name takes the names of the policy away.
+    """
+    given = (security, package, exclude_package, allow_removals, autoremove, download_first)
+    if all(option is None for option in given):
+        return None
+    names = (*(package or ()), *(exclude_package or ()))
+    return ScopeWish(
+        security_only=security,
+        include=tuple(filter(None, package or ())),
+        exclude=tuple(filter(None, exclude_package or ())),
+        any_package="" in names,
+        allow_removals=allow_removals,
+        autoremove=autoremove,
+        download_first=download_first,
     )

@@ -21,7 +21,7 @@ from tendhost.client.cli.scope import (
     Removals,
     Security,
     Without,
-    scope_of,
+    wish_of,
 )
 from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session, refuse, tell
 
@@ -110,7 +110,7 @@ def update(
     """
     if dry_run and (download_only or exact or plan):
         refuse("--dry-run: it goes without --download-only, --plan and --exact")
-    scope = scope_of(security, package, exclude_package, allow_removals, autoremove, download_first)
+    scope = wish_of(security, package, exclude_package, allow_removals, autoremove, download_first)
     _work(
         context.obj,
         names,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from tendhost.server.domain.errors import PlanUnusable
 from tendhost.server.domain.inventory import PackageChange, Pending
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus, Order
-from tendhost.server.domain.scope import narrowed, wanted
+from tendhost.server.domain.scope import ScopeWish, UpdateScope, narrowed, wanted
 
 
 def agreed_with(plan: Operation, order: Order, *, host: str) -> Order:
@@ -28,12 +28,12 @@ def agreed_with(plan: Operation, order: Order, *, host: str) -> Order:
     )
     return replace(
         order,
-        scope=order.scope if order.scope is not None else plan.findings.scope,
+        scope=order.scope or ScopeWish.exactly(plan.findings.scope),
         agreed=(*wanted(plan.update.planned), *removed),
     )
 
 
-def agreed_with_pending(pending: Pending, order: Order, *, host: str) -> Order:
+def agreed_with_pending(pending: Pending, order: Order, policy: UpdateScope, *, host: str) -> Order:
     """`order`, to be held to what was pending when the host was last queried. Raises PlanUnusable."""
     if pending.queried_at is None:
         raise PlanUnusable(
@@ -41,5 +41,5 @@ def agreed_with_pending(pending: Pending, order: Order, *, host: str) -> Order:
         )
     packages = pending.packages
     if order.scope is not None:
-        packages = narrowed(packages, order.scope)
+        packages = narrowed(packages, order.scope.over(policy))
     return replace(order, agreed=wanted(packages))

@@ -197,13 +197,19 @@ class Host:
 
     def observed(self, seen: Observation, now: datetime) -> "Host":
         """The host with the facts that a look at it found. Its state is another matter."""
-        reboot = seen.reboot
+        former = self.status.reboot
+        reboot = seen.reboot or former
+        boot_id = seen.inventory.system.boot_id
         if reboot.need is RebootNeed.NEEDED:
-            former = self.status.reboot
             reboot = replace(reboot, since=former.since or now)
+            again = former.need is RebootNeed.NEEDED and former.reason == reboot.reason
+            if again and self.status.boot_id not in ("", boot_id):
+                # Another reboot would do no more than the one that has just been.
+                words = f"{reboot.reason}, after a reboot just as before it"
+                reboot = Reboot(need=RebootNeed.UNKNOWN, reason=words)
         looked = self._with(
             reboot=reboot,
-            boot_id=seen.inventory.system.boot_id,
+            boot_id=boot_id,
             os_name=seen.inventory.system.os_name,
         )
         if seen.pending.queried_at is None:

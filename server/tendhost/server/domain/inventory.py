@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import zip_longest
 
 from tendhost.server.domain.compose import ComposeProject, Container, Image
 from tendhost.server.domain.hardware import Cpu, Interface, Machine, Memory, Mount
@@ -99,13 +98,19 @@ def changed_since(
     former: tuple[PackageChange, ...], further: tuple[PackageChange, ...]
 ) -> tuple[PackageChange, ...]:
     """What `former` and then `further` changes come to, ordered by name."""
-    sums = {change.name: change for change in former}
+    sums: dict[str, list[PackageChange]] = {}
+    for change in former:
+        sums.setdefault(change.name, []).append(change)
     for change in further:
-        before = sums[change.name].from_version if change.name in sums else change.from_version
-        sums[change.name] = replace(change, from_version=before)
-    return tuple(
-        sums[name] for name in sorted(sums) if sums[name].from_version != sums[name].to_version
-    )
+        known = sums.setdefault(change.name, [])
+        before = next((c for c in known if c.to_version == change.from_version), None)
+        if before is None:
+            known.append(change)
+        else:
+            known.remove(before)
+            if before.from_version != change.to_version:
+                known.append(replace(change, from_version=before.from_version))
+    return tuple(change for name in sorted(sums) for change in sums[name])
 
 
 def diff_installed(
@@ -113,16 +118,43 @@ def diff_installed(
 ) -> tuple[PackageChange, ...]:
     """What was upgraded, newly installed and removed between two inventories, ordered by name.
 
-    Of a package that is there in several versions at once, as kernels are, each version counts alone.
+    Of a package that is there in several versions at once, as kernels are, each version counts alone:
+    one of them was installed beside the others, and perhaps another one removed, but none was upgraded.
     """
     old, new = _versions(before), _versions(after)
     changes: list[PackageChange] = []
     for name in sorted(old.keys() | new.keys()):
-        gone = [version for version in old.get(name, ()) if version not in new.get(name, ())]
-        come = [version for version in new.get(name, ()) if version not in old.get(name, ())]
-        for former, version in zip_longest(gone, come, fillvalue=""):
-            changes.append(PackageChange(name=name, from_version=former, to_version=version))
+        had, has = old.get(name, []), new.get(name, [])
+        gone = [version for version in had if version not in has]
+        come = [version for version in has if version not in had]
+        if len(had) == len(has) == len(gone) == 1:
+            pairs = [(had[0], has[0])]
+        else:
+            pairs = [*((version, "") for version in gone), *(("", version) for version in come)]
+        changes.extend(
+            PackageChange(name=name, from_version=former, to_version=version)
+            for former, version in pairs
+        )
     return tuple(changes)
+
+
+def not_restored(
+    changes: tuple[PackageChange, ...], installed: tuple[tuple[str, str], ...]
+) -> tuple[str, ...]:
+    """Which of the changes are not undone, in words; kernels beside others, which stay, apart."""
+    there = _versions(installed)
+    found = []
+    for change in changes:
+        has = there.get(change.name, [])
+        if change.from_version and change.from_version not in has:
+            beside = len(has) > 0 and not change.to_version
+            if not beside:
+                found.append(
+                    f"{change.name} {', '.join(has) or 'absent'}, not {change.from_version}"
+                )
+        elif not change.from_version and has == [change.to_version]:
+            found.append(f"{change.name} {change.to_version}, not absent")
+    return tuple(found)
 
 
 def _versions(installed: tuple[tuple[str, str], ...]) -> dict[str, list[str]]:
@@ -150,10 +182,11 @@ class Pending:
 
         None where that is not known of one of them: unknown is not zero.
         """
-        wanted = [package for package in self.packages if package.withheld is Withheld.NO]
-        if any(package.security is None for package in wanted):
+        # What a policy excludes for not being known to be one may be one all the same.
+        told = [p for p in self.packages if p.withheld in (Withheld.NO, Withheld.EXCLUDED)]
+        if any(package.security is None for package in told):
             return None
-        return sum(1 for package in wanted if package.security)
+        return sum(1 for p in told if p.security and p.withheld is Withheld.NO)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,5 +273,5 @@ class Observation:
 
     inventory: Inventory
     pending: Pending
-    reboot: Reboot
-    """Without `since`: a look sees the need, not how long it has lasted."""
+    reboot: Reboot | None
+    """Without `since`: a look sees the need, not how long it has lasted. None: it was not asked."""

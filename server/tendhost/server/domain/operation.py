@@ -8,7 +8,7 @@ from tendhost.server.domain.compose import ProjectChange
 from tendhost.server.domain.hardware import InventoryPart
 from tendhost.server.domain.host import Problem, Snapshots
 from tendhost.server.domain.inventory import Observation, PackageChange, PendingPackage, RebootNeed
-from tendhost.server.domain.scope import UpdateScope
+from tendhost.server.domain.scope import ScopeWish, UpdateScope
 
 
 class OperationKind(StrEnum):
@@ -120,6 +120,8 @@ class UpdateResult:
     """What was pending when it was listed, the withheld packages included."""
     planned_removals: tuple[tuple[str, str], ...] = ()
     """Name and version of what the plan removes."""
+    planned_unneeded: tuple[str, ...] = ()
+    """Which of these are removed for not being needed any more."""
     download_bytes: int | None = None
     """What was to be downloaded when it was planned; None: not known."""
     differences: tuple[str, ...] = ()
@@ -142,7 +144,7 @@ class UpdateResult:
 class Order:
     """What was asked of an UPDATE, beyond the host's own policy."""
 
-    scope: UpdateScope | None = None
+    scope: ScopeWish | None = None
     """None: what the host's policy says when its packages are listed."""
     agreed: tuple[PackageChange, ...] | None = None
     """The plan that was agreed to; None: none."""

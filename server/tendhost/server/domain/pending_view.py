@@ -37,7 +37,8 @@ class PendingQuery:
     def wants(self, package: PendingPackage) -> bool:
         """Whether `package` is wanted."""
         return (
-            (self.withheld or package.withheld is Withheld.NO)
+            # Whoever asks for a fix wants to know who lacks it, whatever the reason.
+            (self.withheld or bool(self.fixes) or package.withheld is Withheld.NO)
             and (not self.security_only or package.security is True)
             and (not self.packages or matches(package.name, self.packages))
             and (not self.fixes or any(self.wants_advisory(a) for a in package.advisories))
@@ -113,6 +114,9 @@ class PendingView:
         """Hosts that were never asked, or whose pending updates could not be listed."""
         self.hosts_security_unknown = 0
         """Hosts that have updates of which it is not known whether they are security updates."""
+        self.hosts_fixes_unknown = 0
+        """Hosts that have updates which are, or may be, security updates of which it is not known what
+        they fix: apt's archives never tell."""
 
     def add(self, host: str, pending: Pending | None) -> None:
         """Take what is pending on one host; None: it was never asked."""
@@ -121,6 +125,10 @@ class PendingView:
             return
         if pending.security_count is None:
             self.hosts_security_unknown += 1
+        if any(
+            package.security is not False and not package.advisories for package in pending.packages
+        ):
+            self.hosts_fixes_unknown += 1
         for package in pending.packages:
             if self._query.wants(package):
                 self._add_package(host, package)

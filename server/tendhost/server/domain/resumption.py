@@ -10,6 +10,7 @@ It is sound where what came before the failed step is known to have been done, a
     reboot_check   reboot_check
     reboot         UPDATE: reboot_check, which finds out whether the host came back after all, and so
                    whether a reboot is still due. REBOOT: the wait for a host that never came back
+    restart_services  restart_services, and then verify
     verify         verify; where the changes were taken back, everything from the start
 """
 
@@ -44,6 +45,8 @@ def resuming(failed: Operation, new: Operation) -> Operation:
             return new  # nothing of it is left to go on with
         case ((OperationKind.UPDATE | OperationKind.REBOOT), StepName.VERIFY):
             return _going_on(failed, new, StepName.VERIFY)
+        case OperationKind.UPDATE, StepName.RESTART_SERVICES:
+            return _going_on(failed, new, StepName.RESTART_SERVICES)
         case _:
             return new
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from tendhost.server.domain.scope import UpdateScope
+from tendhost.server.domain.scope import ScopeWish
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.waves import Division
 
@@ -106,7 +106,7 @@ class RolloutSpec:
     window_override: str = ""
     """Why hosts are changed outside their windows as well; empty: they are not."""
     dry_run: bool = False
-    scope: UpdateScope | None = None
+    scope: ScopeWish | None = None
     """None: what each host's policy says."""
 
 

@@ -1,7 +1,8 @@
 """What an update is to change: the pending packages narrowed down, and compared with an agreed plan."""
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 
 from tendhost.server.domain.inventory import PackageChange, PendingPackage, Withheld
@@ -43,12 +44,53 @@ class UpdateScope:
     def absent(self, pending: Iterable[PendingPackage]) -> tuple[str, ...]:
         """Which of the `include` names nothing that is pending matches."""
         names = [package.name for package in pending]
-        return tuple(g for g in self.include if not any(fnmatchcase(name, g) for name in names))
+        return tuple(glob for glob in self.include if not any(matches(n, (glob,)) for n in names))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopeWish:
+    """What one request says of the scope, over the host's policy; None is what the policy says."""
+
+    security_only: bool | None = None
+    include: tuple[str, ...] = ()
+    """Only these, instead of those of the policy; empty: those of the policy."""
+    exclude: tuple[str, ...] = ()
+    """Not these, and not those that the policy excludes."""
+    any_package: bool = False
+    """Whether the names of the policy do not count."""
+    allow_removals: bool | None = None
+    autoremove: bool | None = None
+    download_first: bool | None = None
+
+    @classmethod
+    def exactly(cls, scope: UpdateScope) -> "ScopeWish":
+        """The wish for this scope, whatever the policy says."""
+        said = {field.name: getattr(scope, field.name) for field in fields(scope)}
+        return cls(**said, any_package=True)
+
+    def over(self, policy: UpdateScope) -> UpdateScope:
+        """The scope of an update on a host with this policy."""
+        names = UpdateScope() if self.any_package else policy
+        switches = ("security_only", "allow_removals", "autoremove", "download_first")
+        said = {name: getattr(self, name) for name in switches}
+        return replace(
+            policy,
+            include=self.include or names.include,
+            exclude=tuple(dict.fromkeys((*names.exclude, *self.exclude))),
+            **{name: value for name, value in said.items() if value is not None},
+        )
 
 
 def matches(name: str, globs: Iterable[str]) -> bool:
-    """Whether any of the globs matches the name."""
-    return any(fnmatchcase(name, glob) for glob in globs)
+    """Whether any of the globs matches the name, with its architecture ("wine32:i386") or without."""
+    bare = _ARCHITECTURE.sub("", name)
+    return any(fnmatchcase(name, glob) or fnmatchcase(bare, glob) for glob in globs)
+
+
+_ARCHITECTURE = re.compile(
+    r"(?<=.)(?::[a-z0-9-]+|[.](?:i[3-6]86|x86_64|aarch64|armv[0-9a-z]+|noarch|ppc64le|s390x))\Z"
+)
+"""What names a foreign architecture: after a colon with dpkg, after a dot with rpm."""
 
 
 def narrowed(pending: Iterable[PendingPackage], scope: UpdateScope) -> tuple[PendingPackage, ...]:

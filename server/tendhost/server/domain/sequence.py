@@ -12,8 +12,9 @@ Pure: the engine asks `next_step`, begins that step with `begun`, performs it, h
 An UPDATE ends after `list` when it is a dry run, or when nothing is pending, the host has no compose
 projects and no reboot is due; after `download` when no more was asked for. A failed `apply` or
 `compose` is still followed by `reboot_check`, for half an upgrade can leave a reboot due; it is never
-followed by the reboot itself. A failed `verify` is followed by `rollback` where the host's policy wants
-that; the operation has failed whatever becomes of it. Cancelling means that nothing more is changed:
+followed by the reboot itself. A `verify` that finds the host unhealthy is followed by
+`rollback` where the host's policy wants that; the operation has failed whatever becomes of it. A failed
+`restart_services` is followed by `verify`. Cancelling means that nothing more is changed:
 before the change the operation ends, after it the host is still looked at and verified, but not
 rebooted. A deadline that has passed means the same, and is the operation's problem.
 
@@ -26,7 +27,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from tendhost.server.domain.compose import ProjectOutcome
-from tendhost.server.domain.errors import DeadlineExceeded
+from tendhost.server.domain.errors import DeadlineExceeded, Unhealthy
 from tendhost.server.domain.host import Problem, Snapshots
 from tendhost.server.domain.inventory import RebootNeed
 from tendhost.server.domain.operation import (
@@ -81,6 +82,8 @@ def _conclusion(operation: Operation, last: StepName) -> StepName | None:
     if has_changed(operation) and (last in _CHANGED or last in BEFORE_A_CHANGE):
         # The truth about the host is wanted even of a failed upgrade.
         return StepName.REBOOT_CHECK
+    if last is StepName.RESTART_SERVICES:
+        return StepName.VERIFY
     if _to_be_rolled_back(operation, last):
         return StepName.ROLLBACK
     if operation.problem is None and last not in BEFORE_A_CHANGE:
@@ -102,9 +105,11 @@ _CHANGED = frozenset({StepName.APPLY, StepName.COMPOSE})
 
 
 def _to_be_rolled_back(operation: Operation, last: StepName) -> bool:
+    # Only a host that was seen to be unhealthy: one that could not be looked at may well be healthy.
+    unhealthy = operation.health is not None and not operation.health.healthy
     return (
         last is StepName.VERIFY
-        and operation.problem is not None
+        and unhealthy
         and operation.kind is OperationKind.UPDATE
         and operation.findings.rollback
         and operation.update is not None
@@ -270,6 +275,11 @@ def _deadline_problem(operation: Operation) -> Problem:
 
 
 def _finished(operation: Operation, now: datetime) -> Operation:
+    if operation.problem is None and operation.resume_at is StepName.ROLLBACK:
+        # What began as an update that left the host unhealthy does not end as one that succeeded.
+        problem = "its changes were taken back because it was not healthy with them"
+        unhealthy = Problem.of(Unhealthy(host=operation.host, problem=problem))
+        operation = replace(operation, problem=unhealthy, failed_step=StepName.VERIFY)
     if operation.problem is not None:
         status = OperationStatus.FAILED
     elif operation.cancel_requested_by:

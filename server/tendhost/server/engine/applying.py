@@ -82,9 +82,10 @@ async def restore(
     changes: tuple[PackageChange, ...],
     *,
     limit: timedelta,
+    lock_timeout: timedelta,
 ) -> Failure | None:
     """Take changes of packages back; why that failed, or None. Raises what carry_out raises."""
-    command = manager.restore_command(changes)
+    command = manager.restore_command(changes, lock_timeout=lock_timeout)
     ended = await carry_out(following, operation, ROLLBACK, command, limit=limit, told_by=manager)
     return manager.failure(ended.exit_status, ended.output)
 

@@ -4,17 +4,26 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
-from tendhost.server.domain.errors import Interrupted, RollbackFailed, ServicesFailed, WorkError
-from tendhost.server.domain.host import Problem
-from tendhost.server.domain.inventory import changed_since, diff_installed
+from tendhost.server.domain.compose import ProjectChange
+from tendhost.server.domain.errors import (
+    ComposeFailed,
+    Interrupted,
+    PlanChanged,
+    RollbackFailed,
+    ServicesFailed,
+    WorkError,
+)
+from tendhost.server.domain.host import LOCAL, Problem
+from tendhost.server.domain.inventory import Withheld, changed_since, diff_installed, not_restored
 from tendhost.server.domain.operation import Findings, Outcome, UpdateResult
 from tendhost.server.engine import looking
-from tendhost.server.engine.applying import restore, transact
+from tendhost.server.engine.applying import ROLLBACK, restore, transact
 from tendhost.server.engine.composing import take_back
-from tendhost.server.engine.following import tidy
+from tendhost.server.engine.following import Following, tidy, under_way
 from tendhost.server.engine.planning import reboot_words, transaction
 from tendhost.server.engine.rebooting import reboot
 from tendhost.server.engine.stage import Stage, always
+from tendhost.server.remote.local import own_unit
 
 
 async def apply(stage: Stage) -> Outcome:
@@ -51,7 +60,11 @@ async def reboot_check(stage: Stage) -> Outcome:
     changes = diff_installed(before.installed, after.installed) if after.installed else ()
     former = stage.operation.update or UpdateResult()
     changes = changed_since(former.changes, changes)
+    undone = _undone(stage, after.installed) if stage.operation.order.exact else ""
     return Outcome(
+        problem=Problem.of(PlanChanged(host=stage.host.name, differences=undone))
+        if undone
+        else None,
         detail=f"{len(changes)} packages changed; {reboot_words(result)}",
         observed=await stage.observed(result),
         findings=stage.found(result),
@@ -97,11 +110,13 @@ async def restart_services(stage: Stage) -> Outcome:
     """Restart the services that run what was replaced; once more does no harm."""
     host = stage.host.name
     inventory = (await stage.store.inventory(host)).inventory
+    # The server would end in the middle of it, and its successor would begin the same once more.
+    own = own_unit() if stage.host.config.address == LOCAL else ""
     stage.require_permission()
     done = await looking.restart(
         await stage.remote(),
         host,
-        inventory.outdated_services or (),
+        tuple(unit for unit in inventory.outdated_services or () if unit != own),
         timeout=stage.settings.query_timeout,
     )
     former = stage.operation.update or UpdateResult()
@@ -110,8 +125,9 @@ async def restart_services(stage: Stage) -> Outcome:
         error = ServicesFailed(host=host, problem="; ".join(done.failed))
         return Outcome(problem=Problem.of(error), needs_person=True, update=update)
     words = [f"restarted {', '.join(done.restarted)}" if done.restarted else "nothing restarted"]
-    if done.left:
-        words.append(f"only a reboot renews {', '.join(done.left)}")
+    left = (*done.left, *((own,) if own in (inventory.outdated_services or ()) else ()))
+    if left:
+        words.append(f"only a reboot renews {', '.join(left)}")
     return Outcome(detail="; ".join(words), update=update)
 
 
@@ -122,16 +138,31 @@ async def roll_back(stage: Stage) -> Outcome:
     limit = stage.settings.lock_timeout + stage.settings.apply_timeout
     # A host that is not healthy is put back whatever has been said since.
     following = stage.following(permission=always)
-    # First what finds by itself what is still to be done, should the server end in between.
-    projects = await take_back(stage, following, update.projects)
+    projects, failed = update.projects, ""
+    # A job that a former server began comes first; what is done by then finds nothing more to do.
+    if under_way(operation, ROLLBACK) is None:
+        projects, failed = await _projects_taken_back(stage, following, update)
     if update.changes:
-        manager = stage.manager()
-        failure = await restore(following, operation, manager, update.changes, limit=limit)
+        failure = await restore(
+            following,
+            stage.journal.operation,
+            stage.manager(),
+            update.changes,
+            limit=limit,
+            lock_timeout=stage.settings.lock_timeout,
+        )
         if failure is not None:
             where = f"; the snapshot {update.snapshot} is there" if update.snapshot else ""
-            raise RollbackFailed(host=host, problem=f"{failure.reason}{where}")
+            also = f"; {failed}" if failed else ""
+            raise RollbackFailed(host=host, problem=f"{failure.reason}{where}{also}")
+    if under_way(operation, ROLLBACK) is not None:
+        projects, failed = await _projects_taken_back(stage, following, update)
     remote = await stage.session.renewed(stage.host)
     result = await stage.query(remote, refresh=False)
+    missing = not_restored(update.changes, result.inventory.installed)
+    if missing or failed:
+        left = f"not as they were: {', '.join(missing)}" if missing else ""
+        raise RollbackFailed(host=host, problem="; ".join(filter(None, (left, failed))))
     units = await looking.units(remote, host)
     newly = [unit for unit in units.failed if unit not in operation.findings.failed_units]
     health = f"still failed: {', '.join(newly)}" if newly else "healthy again"
@@ -145,3 +176,31 @@ async def roll_back(stage: Stage) -> Outcome:
         findings=stage.found(result),
         update=replace(update, projects=projects, rolled_back=True),
     )
+
+
+async def _projects_taken_back(
+    stage: Stage, following: Following, update: UpdateResult
+) -> tuple[tuple[ProjectChange, ...], str]:
+    """What became of the compose projects, and, if one was not put back, why.
+
+    The packages are to be put back all the same.
+    """
+    try:
+        return await take_back(stage, following, update.projects), ""
+    except ComposeFailed as error:
+        return update.projects, str(error)
+
+
+def _undone(stage: Stage, installed: tuple[tuple[str, str], ...]) -> str:
+    """What of the plan was not done although nothing else was to be, in words; empty: nothing.
+
+    A package manager that is given exact versions may pass over those that are not to be had.
+    """
+    planned = stage.operation.update.planned if stage.operation.update else ()
+    there = set(installed)
+    missing = [
+        f"{package.name} {package.to_version} was not installed"
+        for package in planned
+        if package.withheld is Withheld.NO and (package.name, package.to_version) not in there
+    ]
+    return "; ".join(missing) if installed else ""

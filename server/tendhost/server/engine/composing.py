@@ -62,7 +62,7 @@ async def take_back(
     options = _options(stage)
     limit = len(updated) * (2 * options.health_timeout + BESIDE)
     script = undo_script(updated, options)
-    ended = await _carried_out(following, stage.operation, UNDO, script, limit)
+    ended = await _carried_out(following, stage.journal.operation, UNDO, script, limit)
     undone = {change.path: change for change in _changes(stage.host.name, ended)}
     failed = [c for c in undone.values() if c.outcome is not ProjectOutcome.PUT_BACK]
     if failed:
@@ -77,7 +77,8 @@ def _options(stage: Stage) -> UpdateOptions:
         version=config.compose_version,
         pull=config.pull_before_update,
         health_timeout=config.compose_health_timeout,
-        prune=config.compose_prune,
+        # The former images are the way back, as long as there may have to be one.
+        prune=config.compose_prune and not stage.operation.findings.rollback,
     )
 
 

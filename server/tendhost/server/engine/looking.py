@@ -94,7 +94,7 @@ async def snapshot(
     return await _asked(remote, host, script, parse_snapshot, timeout=timeout)
 
 
-def observation(result: QueryResult, *, scope: UpdateScope, reboot: Reboot) -> Observation:
+def observation(result: QueryResult, *, scope: UpdateScope, reboot: Reboot | None) -> Observation:
     """What a query learnt, as the domain keeps it: `scope` and `reboot` are what policy makes of it."""
     pending = replace(result.pending, packages=narrowed(result.pending.packages, scope))
     return Observation(inventory=result.inventory, pending=pending, reboot=reboot)

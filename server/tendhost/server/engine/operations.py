@@ -130,7 +130,7 @@ class Operations:
         host = await self._store.host(work.host)
         if work.kind is OperationKind.REBOOT:
             _require_named(host)
-        work = replace(work, order=await self._agreed(work))
+        work = replace(work, order=await self._agreed(work, host))
         course = await self._begun(self.new(work, by=call.principal), host, queue=work.queue)
         change = self.change_of(course, host)
         change = replace(
@@ -298,7 +298,7 @@ class Operations:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    async def _agreed(self, work: Work) -> Order:
+    async def _agreed(self, work: Work, host: Host) -> Order:
         """The order with the plan that was agreed to. Raises OperationNotFound, PlanUnusable."""
         if work.plan:
             former = await self._store.operation(work.plan)
@@ -309,7 +309,8 @@ class Operations:
             except InventoryNotFound:
                 problem = "it was never queried"
                 raise PlanUnusable(host=work.host, operation="", problem=problem) from None
-            return agreed_with_pending(record.pending, work.order, host=work.host)
+            policy = host.config.policy.scope
+            return agreed_with_pending(record.pending, work.order, policy, host=work.host)
         return work.order
 
     async def _begun(self, operation: Operation, host: Host, *, queue: bool) -> Course:

@@ -4,7 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from tendhost.server.domain.compose import ProjectChange, ProjectOutcome
-from tendhost.server.domain.errors import PlanChanged, PlanConflict, WorkError
+from tendhost.server.domain.errors import (
+    PackageFailed,
+    PlanChanged,
+    PlanConflict,
+    WorkError,
+)
 from tendhost.server.domain.inventory import PackageChange, PendingPackage, Withheld
 from tendhost.server.domain.operation import Findings, UpdateResult
 from tendhost.server.domain.scope import (
@@ -20,6 +25,7 @@ from tendhost.server.engine.stage import Stage
 from tendhost.server.engine.translate import upgrade_error, work_error
 from tendhost.server.packages.compose.moved import moved_script, parse_moved
 from tendhost.server.packages.errors import PackageError
+from tendhost.server.packages.failures import FailureKind
 from tendhost.server.packages.package_manager import Plan, Transaction
 from tendhost.server.packages.query import QueryResult
 from tendhost.server.remote.protocol import Remote
@@ -41,7 +47,8 @@ class Planned:
 async def plan_update(stage: Stage, remote: Remote, result: QueryResult) -> Planned:
     """Plan the update that the operation is. Raises WorkError where the host cannot plan it."""
     operation, policy = stage.operation, stage.host.config.policy
-    scope = operation.order.scope or policy.scope
+    wish = operation.order.scope
+    scope = wish.over(policy.scope) if wish is not None else policy.scope
     pending = narrowed(result.pending.packages, scope)
     plan = Plan()
     if _is_worth_planning(pending, scope):
@@ -49,17 +56,23 @@ async def plan_update(stage: Stage, remote: Remote, result: QueryResult) -> Plan
         pending = planned(pending, plan.changes)
     goes_on = has_applied(operation)
     projects, moved_words = await _planned_projects(stage, remote, result)
-    agreed = None if goes_on else operation.order.agreed
+    goes = tuple(dict.fromkeys((*plan.removed, *plan.unneeded)))
     removed = tuple(
-        PackageChange(name=name, from_version=version, to_version="")
-        for name, version in plan.removed
+        PackageChange(name=name, from_version=version, to_version="") for name, version in goes
     )
-    differ = differences(agreed, (*wanted(pending), *removed)) if agreed is not None else ()
+    now = (*wanted(pending), *removed)
+    agreed = operation.order.agreed
+    if agreed is not None and goes_on:
+        # A part of it was done before the interruption; what is left has to be a part of it, too.
+        left = {change.name for change in now}
+        agreed = tuple(change for change in agreed if change.name in left)
+    differ = differences(agreed, now) if agreed is not None else ()
     count = sum(1 for package in pending if package.withheld is Withheld.NO) + len(removed)
     update = replace(
         (operation.update if goes_on else None) or UpdateResult(),
         planned=pending,
-        planned_removals=plan.removed,
+        planned_removals=goes,
+        planned_unneeded=tuple(name for name, _ in plan.unneeded),
         download_bytes=plan.download_bytes,
         differences=differ,
         projects=projects,
@@ -70,7 +83,9 @@ async def plan_update(stage: Stage, remote: Remote, result: QueryResult) -> Plan
         scope=scope,
         download_due=scope.download_first,
         snapshots=policy.snapshots,
-        compose_due=bool(stage.host.config.compose_paths) and not operation.only_prepares,
+        compose_due=stage.host.config.compose_paths != ()
+        and not operation.only_prepares
+        and not _leaves_compose_alone(stage, scope),
     )
     return Planned(
         update=update,
@@ -89,7 +104,7 @@ def _objection(
     scope: UpdateScope,
     differ: tuple[str, ...],
 ) -> WorkError | None:
-    if conflict := unwanted(pending, plan.removed, scope):
+    if conflict := unwanted(pending, (*plan.removed, *plan.unneeded), scope):
         return PlanConflict(host=stage.host.name, packages=", ".join(conflict))
     if differ and stage.operation.order.exact:
         return PlanChanged(host=stage.host.name, differences="; ".join(differ))
@@ -100,19 +115,26 @@ def transaction(stage: Stage) -> Transaction:
     """The transaction that was planned."""
     operation = stage.operation
     update = operation.update or UpdateResult()
-    return _transaction(stage, update.planned, operation.findings.scope)
+    planned = _transaction(stage, update.planned, operation.findings.scope)
+    return replace(planned, unneeded=update.planned_unneeded)
 
 
 def _transaction(
-    stage: Stage, pending: Iterable[PendingPackage], scope: UpdateScope
+    stage: Stage,
+    pending: Iterable[PendingPackage],
+    scope: UpdateScope,
+    *,
+    kept_back: bool = False,
 ) -> Transaction:
     exact = stage.operation.order.exact
-    chosen = tuple(package for package in pending if package.withheld is Withheld.NO)
+    taken = (Withheld.NO, Withheld.KEPT_BACK) if kept_back else (Withheld.NO,)
+    chosen = tuple(package for package in pending if package.withheld in taken)
     return Transaction(
         packages=chosen if scope.narrows or exact else None,
         exact=exact,
         allow_removals=scope.allow_removals,
         autoremove=scope.autoremove,
+        exclude=scope.exclude,
         lock_timeout=stage.settings.lock_timeout,
     )
 
@@ -121,6 +143,11 @@ def _is_worth_planning(pending: tuple[PendingPackage, ...], scope: UpdateScope) 
     kinds = {package.withheld for package in pending}
     kept_back = Withheld.KEPT_BACK in kinds and scope.allow_removals
     return Withheld.NO in kinds or kept_back or scope.autoremove
+
+
+def _leaves_compose_alone(stage: Stage, scope: UpdateScope) -> bool:
+    """Whether the update is about a part of the packages, or held to a plan, which knows no images."""
+    return scope.security_only or bool(scope.include) or stage.operation.order.exact
 
 
 async def _planned_by_host(
@@ -132,12 +159,22 @@ async def _planned_by_host(
 ) -> Plan:
     manager, host = result.manager, stage.host.name
     assert manager is not None, "what is pending was listed"
-    script = manager.plan_script(_transaction(stage, pending, scope))
+    # What is kept back may be had where removals are allowed, if it is wanted.
+    named = tuple(
+        package
+        for package in pending
+        if package.withheld is not Withheld.KEPT_BACK or scope.wants(package)
+    )
+    planned = _transaction(stage, named, scope, kept_back=scope.allow_removals)
+    script = manager.plan_script(planned)
     completed = await remote.run(script, timeout=stage.settings.query_timeout)
     try:
         plan = manager.parse_plan(completed.stdout)
     except PackageError as error:
         raise work_error(host, error) from error
+    if plan.failure is not None and plan.failure.kind is FailureKind.UNMET_DEPENDENCIES:
+        # The archives do not fit together, or not with what is wanted: nothing is broken on the host.
+        raise PackageFailed(host=host, problem=plan.failure.reason)
     if plan.failure is not None:
         raise upgrade_error(host, plan.failure, 0)
     return plan

@@ -104,7 +104,9 @@ class Stage:
     async def observed(self, result: QueryResult) -> Observation:
         """What the domain keeps of a look at the host: what it did not learn stays as it is known."""
         scope = self.host.config.policy.scope
-        seen = looking.observation(result, scope=scope, reboot=self.reboot(result))
+        told = self.reboot(result)
+        asked = result.asked_packages or told.need is RebootNeed.NEEDED
+        seen = looking.observation(result, scope=scope, reboot=told if asked else None)
         whole = self.operation.kind is OperationKind.QUERY and not self.operation.parts
         listed = seen.pending.queried_at is not None
         if whole and listed:

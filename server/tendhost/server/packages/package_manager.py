@@ -30,7 +30,11 @@ class Transaction:
     allow_removals: bool = False
     """Whether a package may be removed so that others can be upgraded."""
     autoremove: bool = False
-    """Afterwards, whether what was installed for others only, and is not needed any more, is removed."""
+    """Whether a plan is to tell what was installed for others only, and is not needed any more then."""
+    unneeded: tuple[str, ...] = ()
+    """What is removed of that afterwards: these, as they were planned, and nothing else."""
+    exclude: tuple[str, ...] = ()
+    """Globs of names that are not to be changed, whatever needs them."""
     download_only: bool = False
     """Fetch everything, change nothing."""
     lock_timeout: timedelta = timedelta(minutes=5)
@@ -47,6 +51,8 @@ class Plan:
     """What is pending and it would leave alone, each with the reason."""
     removed: tuple[tuple[str, str], ...] = ()
     """Name and version of what it would remove."""
+    unneeded: tuple[tuple[str, str], ...] = ()
+    """Name and version of what would not be needed any more then; empty where it was not asked for."""
     download_bytes: int | None = None
     """What is still to be downloaded; None where that is not said."""
     disk_bytes: int | None = None
@@ -136,8 +142,14 @@ class PackageManager(TellsProgress, Protocol):
         """The command line for sh that finishes or undoes what an interrupted transaction left."""
         ...
 
-    def restore_command(self, changes: tuple[PackageChange, ...]) -> str:
-        """The command line for sh that takes these changes back, as one transaction where it can."""
+    def restore_command(
+        self, changes: tuple[PackageChange, ...], *, lock_timeout: timedelta
+    ) -> str:
+        """The command line for sh that takes these changes back, as one transaction where it can.
+
+        It changes nothing where a former version is not to be had any more, or where another package
+        would have to go.
+        """
         ...
 
     def failure(self, exit_status: int, output: str) -> Failure | None:

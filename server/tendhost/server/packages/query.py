@@ -105,6 +105,8 @@ class QueryResult:
     inventory: Inventory
     pending: Pending
     reboot: Reboot
+    asked_packages: bool = True
+    """Whether the package manager was asked: without its word the need of a reboot is not known."""
     problems: tuple[PackageError, ...] = ()
 
 
@@ -138,6 +140,7 @@ def parse_query(output: bytes, *, at: datetime, look: Look = _DEFAULT_LOOK) -> Q
             inventory=replace(inventory, missing=(*inventory.missing, f"packages: {problem}")),
             pending=Pending(),
             reboot=_reboot_without_packages(parts, facts),
+            asked_packages=bool(asked),
             problems=(problem,) if asked else (),
         )
     report = manager.parse_query(parts, facts, at) if asked else PackageReport()
@@ -147,6 +150,7 @@ def parse_query(output: bytes, *, at: datetime, look: Look = _DEFAULT_LOOK) -> Q
         inventory=_with_packages(inventory, report, look),
         pending=report.pending if InventoryPart.PENDING in look.parts else Pending(),
         reboot=decide_reboot(_evidence(parts, facts, report)),
+        asked_packages=bool(asked),
         problems=report.problems,
     )
 

@@ -36,14 +36,16 @@ case $privileged,$contained in
 esac
 outdated() {
   maps=$(find /proc -maxdepth 2 -path '/proc/[0-9]*/maps' 2>/dev/null)
-  as_root grep -lsE '/(usr/)?(local/)?(s?bin/[^ ]+|lib[^ ]*[.]so[^ ]*) [(]deleted[)]$' $maps |
+  as_root grep -lsE '^[^/]*[0-9] +/(usr/)?(local/)?(s?bin/[^ ]+|lib[^ ]*[.]so[^ ]*) [(]deleted[)]$' $maps |
     while read -r file; do as_root cat "${file%maps}cgroup" 2>/dev/null; done |
-    sed -n 's,.*/system[.]slice/\([^/]*[.]service\).*,\1,p' | sort -u
+    sed -n -e "s,^[0-9]*:[^/]*:/system[.]slice/\([^/]*[.]slice/\)*\([^/]*[.]service\)$,\2,p" \
+      -e "s,^[0-9]*:[^/]*:/system[.]slice/\([^/]*[.]slice/\)*\([^/]*[.]service\)/.*,\2,p" | sort -u
 }
 [ "$privileged" != 0 ] || [ ! -d /run/systemd/system ] || part outdated outdated
 """.strip()
 """The part `outdated` lists the services of which a process has a program or library mapped that is
-deleted or replaced on the disk (proc(5), /proc/pid/maps)."""
+deleted or replaced on the disk (proc(5), /proc/pid/maps): those of the host itself (cgroups(7)), not those
+of a container on it, and by the system's own files, not what a program unpacked for itself."""
 
 
 class KernelStatus(IntEnum):
@@ -153,7 +155,12 @@ def installed_kernels(packages: Iterable[tuple[str, str]]) -> tuple[tuple[str, s
 def _flavour(release: str) -> str:
     # "cloud-amd64" of "6.1.0-17-cloud-amd64": another flavour is another machine's kernel.
     match = _RELEASE.match(release)
-    return match[1] if match else ""
+    return match[1] if match else "".join(_RPM_FLAVOUR.findall(release))
+
+
+_RPM_FLAVOUR = re.compile(r"uek|[.+]rt(?![a-z])|[+][a-z0-9]+")
+"""What tells Oracle's, the real-time and the debugging kernels from the others: "5.15.0-1.el8uek.x86_64",
+"5.14.0-1.rt21.el9.x86_64", "6.12.0-1.el10.x86_64+rt"."""
 
 
 def _version_key(version: str) -> tuple[tuple[tuple[int, ...], int], ...]:

@@ -17,6 +17,7 @@ KEPT = 3
 """So many snapshots of tendhost's own stay on a host, the newest. Snapper has limits of its own."""
 
 _SNAPSHOT = r"""
+ours() { grep -E '^tendhost-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'; }
 older() { sort | head -n -$kept; }
 by_snapper() {
   number=$(as_root snapper -c root --csvout list --columns number,description |
@@ -27,18 +28,18 @@ by_snapper() {
 }
 by_btrfs() {
   folder=/.tendhost-snapshots
-  [ -d "$folder/$name" ] || {
+  as_root test -d "$folder/$name" || {
     as_root mkdir -p -m 700 $folder &&
       as_root btrfs subvolume snapshot -r / "$folder/$name" >/dev/null
   } || return
-  for old in $(as_root ls $folder | grep '^tendhost-' | older); do
+  for old in $(as_root ls $folder | ours | older); do
     as_root btrfs subvolume delete "$folder/$old" >/dev/null || :
   done
   echo "btrfs $folder/$name"
 }
 by_zfs() {
   zfs list -t snapshot "$1@$name" >/dev/null 2>&1 || as_root zfs snapshot "$1@$name" || return
-  for old in $(zfs list -H -o name -t snapshot -d 1 "$1" | grep "@tendhost-" | older); do
+  for old in $(zfs list -H -o name -t snapshot -d 1 "$1" | grep -E '@tendhost-[0-9a-f-]{36}$' | older); do
     as_root zfs destroy "$old" || :
   done
   echo "zfs $1@$name"
@@ -46,7 +47,8 @@ by_zfs() {
 by_lvm() {
   as_root lvs "$1/$name" >/dev/null 2>&1 ||
     as_root lvcreate --quiet --snapshot --name "$name" "$1/$2" >/dev/null || return
-  for old in $(as_root lvs --noheadings -o lv_name "$1" | tr -d ' ' | grep '^tendhost-' | older); do
+  # Only snapshots of this very volume, and only those that are named after an operation.
+  for old in $(as_root lvs --noheadings -o lv_name -S "origin=$2" "$1" | tr -d ' ' | ours | older); do
     as_root lvremove --quiet --yes "$1/$old" >/dev/null || :
   done
   echo "lvm $1/$name"

@@ -1,15 +1,32 @@
 """The state of systemd's units, and their restart, as scripts for sh and the meaning of the answers."""
 
+import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.native import FACTS
 from tendhost.server.packages.script import framed_script, parse_parts
 
-_STARTING = frozenset({"initializing", "starting"})
-_ONLY_BY_REBOOT = ("dbus", "dbus-broker", "systemd-logind", "systemd-journald", "systemd-udevd")
-"""Units whose restart breaks the sessions of others, or the system; needrestart(1) skips them, too."""
+_STARTED = frozenset({"running", "degraded"})
+_ONLY_BY_REBOOT = re.compile(
+    r"""
+      dbus(-broker)? | systemd-(logind|journald|udevd|networkd|resolved|machined)
+    | (user|user-runtime-dir|getty|serial-getty|autovt|container-getty)@.*
+    | gdm\d? | sddm | lightdm | lxdm | xdm | kdm | slim | nodm | wdm | display-manager
+    | NetworkManager | networking | network | network-manager | wicked.* | ifup@.* | wpa_supplicant(@.*)?
+    | ModemManager | iwd | connman | openvpn.* | wg-quick@.* | strongswan.* | ipsec | tinc.*
+    | docker | containerd | podman | lxc.* | lxd | incus | libvirtd | virtqemud | systemd-nspawn@.*
+    | pve-cluster | corosync | pacemaker | drbd | multipathd | iscsid | lvm2-.*
+    | firewalld | nftables | netfilter-persistent
+    """,
+    re.VERBOSE,
+)
+"""Units whose restart breaks sessions, links, storage, or everything that runs under them. What
+systemctl(1) would do to them by hand a reboot does with everybody's knowledge."""
+_STATE = re.compile(r"initializing|starting|running|degraded|maintenance|stopping|offline|unknown")
+"""The words of `systemctl is-system-running`, systemctl(1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +40,7 @@ class UnitHealth:
     @property
     def started(self) -> bool:
         """Whether the boot has come to its end, with or without failed units."""
-        return self.state not in _STARTING
+        return self.state in _STARTED or self.state == ""
 
 
 def units_script() -> str:
@@ -41,9 +58,14 @@ def parse_units(output: bytes) -> UnitHealth:
     parts = parse_parts(output, expected=())
     if "state" not in parts:
         return UnitHealth(state="", failed=())
-    failed = parse_parts(output, expected=("failed",))["failed"].stdout
+    parts = parse_parts(output, expected=("failed",))
+    failed = parts["failed"].stdout
     names = (line.split()[0] for line in failed.split("\n") if line.strip())
-    return UnitHealth(state=parts["state"].stdout.strip(), failed=tuple(names))
+    state = parts["state"].stdout.strip()
+    if parts["failed"].status != 0 or not _STATE.fullmatch(state):
+        # A systemctl that cannot ask has seen no failed unit, which is not to say that there is none.
+        raise ParseFailed(part="state", line=state or parts["failed"].words)
+    return UnitHealth(state=state, failed=tuple(names))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +81,7 @@ class Restarted:
 
 def by_reboot_only(unit: str) -> bool:
     """Whether a unit is left alone until the host is rebooted."""
-    name = unit.removesuffix(".service")
-    return name in _ONLY_BY_REBOOT or name.startswith(("user@", "getty@", "serial-getty@"))
+    return _ONLY_BY_REBOOT.fullmatch(unit.removesuffix(".service")) is not None
 
 
 def restart_script(units: Iterable[str]) -> str:

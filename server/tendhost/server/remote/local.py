@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 from tendhost.server.domain.errors import LinkLost, WorkTimeout
 from tendhost.server.domain.host import LOCAL
@@ -14,6 +16,28 @@ from tendhost.server.remote.protocol import Remote, Target
 
 ADDRESS = LOCAL
 """The address that means this machine; it is its host key, too."""
+
+
+def own_unit(cgroups: str | None = None) -> str:
+    """The systemd service that this process belongs to, by cgroups(7); empty: none.
+
+    `cgroups` is the text of /proc/self/cgroup, which is read where it is not given.
+    """
+    if cgroups is None:
+        try:
+            cgroups = Path("/proc/self/cgroup").read_text()
+        except OSError:
+            return ""
+    for line in cgroups.splitlines():
+        match = _SERVICE.fullmatch(line)
+        if match:
+            return match["unit"]
+    return ""
+
+
+_SERVICE = re.compile(
+    r"\d*:[^/]*:/system\.slice/(?:[^/]*\.slice/)*(?P<unit>[^/]*\.service)(?:/.*)?"
+)
 
 
 class LocalConnector:

@@ -30,8 +30,8 @@ from tendhost.server.domain.waves import DEFAULT_WAVES, Dependency, Division, Ho
 from tendhost.server.rpc.convert_selection import (
     filter_message,
     host_filter,
-    scope_message,
-    update_scope,
+    scope_wish,
+    wish_message,
 )
 from tendhost.server.rpc.wire import numbers, timestamp
 from tendhost.v1 import rollout_pb2 as pb
@@ -71,7 +71,7 @@ def rollout_spec(message: pb.RolloutSpec) -> RolloutSpec:
         approve_waves=message.approve_waves,
         window_override=message.window_override.strip(),
         dry_run=message.dry_run,
-        scope=update_scope(message.scope) if message.HasField("scope") else None,
+        scope=scope_wish(message.scope) if message.HasField("scope") else None,
     )
     if message.HasField("delay_between_waves"):
         spec = replace(spec, delay_between_waves=message.delay_between_waves.ToTimedelta())
@@ -104,7 +104,7 @@ def spec_message(spec: RolloutSpec) -> pb.RolloutSpec:
         expires_after=_duration(spec.expires_after),
         window_override=spec.window_override,
         dry_run=spec.dry_run,
-        scope=scope_message(spec.scope) if spec.scope is not None else None,
+        scope=wish_message(spec.scope) if spec.scope is not None else None,
     )
 
 

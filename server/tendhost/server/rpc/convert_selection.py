@@ -1,6 +1,6 @@
 """Which hosts, and what of them to update, between messages and values."""
 
-from tendhost.server.domain.scope import UpdateScope
+from tendhost.server.domain.scope import ScopeWish, UpdateScope
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.states import HostState
 from tendhost.server.rpc.wire import numbers
@@ -22,7 +22,34 @@ def update_scope(message: host_pb2.UpdateScope) -> UpdateScope:
     )
 
 
+def scope_wish(message: host_pb2.ScopeWish) -> ScopeWish:
+    """A validated wish."""
+    return ScopeWish(
+        security_only=message.security_only if message.HasField("security_only") else None,
+        include=tuple(message.include),
+        exclude=tuple(message.exclude),
+        any_package=message.any_package,
+        allow_removals=message.allow_removals if message.HasField("allow_removals") else None,
+        autoremove=message.autoremove if message.HasField("autoremove") else None,
+        download_first=message.download_first if message.HasField("download_first") else None,
+    )
+
+
+def wish_message(wish: ScopeWish) -> host_pb2.ScopeWish:
+    """A wish as clients see it."""
+    return host_pb2.ScopeWish(
+        security_only=wish.security_only,
+        include=wish.include,
+        exclude=wish.exclude,
+        any_package=wish.any_package,
+        allow_removals=wish.allow_removals,
+        autoremove=wish.autoremove,
+        download_first=wish.download_first,
+    )
+
+
 def scope_message(scope: UpdateScope) -> host_pb2.UpdateScope:
+    """A scope as clients see it."""
     return host_pb2.UpdateScope(
         security_only=scope.security_only,
         include=scope.include,

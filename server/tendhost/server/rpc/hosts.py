@@ -18,7 +18,7 @@ from tendhost.server.rpc.convert import (
     operation_message,
 )
 from tendhost.server.rpc.convert_inventory import inventory_message, inventory_parts
-from tendhost.server.rpc.convert_selection import host_filter, update_scope
+from tendhost.server.rpc.convert_selection import host_filter, scope_wish
 from tendhost.server.rpc.interceptor import call, violations_of
 from tendhost.server.rpc.paging import page_size, position, token
 from tendhost.server.rpc.pending import list_pending
@@ -124,7 +124,7 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
             kind=OperationKind.UPDATE,
             dry_run=request.dry_run,
             order=Order(
-                scope=update_scope(request.scope) if request.HasField("scope") else None,
+                scope=scope_wish(request.scope) if request.HasField("scope") else None,
                 exact=request.exact,
                 download_only=request.download_only,
             ),

@@ -58,6 +58,7 @@ async def list_pending(
         next_page_token=rest,
         hosts_unknown=view.hosts_unknown,
         hosts_security_unknown=view.hosts_security_unknown,
+        hosts_fixes_unknown=view.hosts_fixes_unknown,
     )
 
 

@@ -250,12 +250,14 @@ def test_transactions_name_what_is_wanted_and_nothing_else() -> None:
     command = Dnf().upgrade_command(Transaction(packages=(wanted, new), exact=True))
     assert " upgrade -- a-2:2-1;" in command
     assert "new" not in command.replace("no-new", "")
-    none = Dnf().upgrade_command(Transaction(packages=(), autoremove=True))
+    none = Dnf().upgrade_command(Transaction(packages=(), unneeded=("old",)))
     assert " upgrade" not in none
-    assert " autoremove" in none
-    fetch = Dnf().upgrade_command(Transaction(download_only=True, autoremove=True))
+    assert " remove -- old;" in none
+    fetch = Dnf().upgrade_command(Transaction(download_only=True, unneeded=("old",)))
     assert "--downloadonly" in fetch
-    assert "autoremove" not in fetch
+    assert "old" not in fetch
+    kept = Dnf().upgrade_command(Transaction(exclude=("postgresql*",)))
+    assert " upgrade '--exclude=postgresql*';" in kept
     assert "--assumeno --setopt=tsflags=test upgrade" in Dnf().plan_script(Transaction())
 
 
@@ -266,9 +268,13 @@ def test_a_way_back_leaves_the_kernels_alone() -> None:
             PackageChange(name="gone", from_version="1-1", to_version=""),
             PackageChange(name="new", from_version="", to_version="1-1"),
             PackageChange(name="kernel-core", from_version="", to_version="6-1"),
-        )
+            PackageChange(name="kernel-core", from_version="5-1", to_version=""),
+            PackageChange(name="glibc.i686", from_version="1-1", to_version="2-1"),
+        ),
+        lock_timeout=timedelta(minutes=5),
     )
-    assert "downgrade --allowerasing -- a-1-1 ||" in command
+    assert "downgrade -- a-1-1 glibc-1-1.i686 ||" in command
+    assert "repoquery --available" in command
     assert "install -- gone-1-1 ||" in command
     assert "remove -- new ||" in command
     assert "kernel" not in command

@@ -57,7 +57,7 @@ def test_nothing_to_do_is_no_failure(name):
 
 
 def test_what_nobody_needs_any_more_is_planned_to_go():
-    assert plan("plan-unneeded").removed == (("tb-extra", "2.0-1"),)
+    assert plan("plan-unneeded").unneeded == (("tb-extra", "2.0-1"),)
 
 
 @pytest.mark.parametrize(

@@ -162,9 +162,11 @@ class Apt:
         """See PackageManager."""
         return commands.repair_command()
 
-    def restore_command(self, changes: tuple[PackageChange, ...]) -> str:
+    def restore_command(
+        self, changes: tuple[PackageChange, ...], *, lock_timeout: timedelta
+    ) -> str:
         """See PackageManager: the former versions where an archive or the cache still has them."""
-        return commands.restore_command(changes)
+        return commands.restore_command(changes, lock_timeout=lock_timeout)
 
     def progress_parser(self) -> StatusParser:
         """See PackageManager."""

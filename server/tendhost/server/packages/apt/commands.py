@@ -37,7 +37,23 @@ def upgrade_command(transaction: Transaction) -> str:
         "APT::Status-Fd=3",
         *_action(transaction),
     )
-    return f"{shlex.join(words)} 3>&1 1>&2 </dev/null"
+    upgrade = shlex.join(words)
+    if transaction.unneeded and not transaction.download_only:
+        # Whatever depends on them is unneeded as well, and named; anything else is not to go.
+        remove = shlex.join((*_APT_REMOVE, "remove", "--", *transaction.unneeded))
+        count = len(transaction.unneeded)
+        upgrade = (
+            f"{{ {upgrade} && {{ {_REMOVES_NO_OTHERS.format(count=count, remove=remove)}; }}; }}"
+        )
+    return f"{upgrade} 3>&1 1>&2 </dev/null"
+
+
+_APT_REMOVE = (*_ENVIRONMENT, "apt-get", "-y", "-o", "Dpkg::Use-Pty=0", "-o", "APT::Status-Fd=3")
+_REMOVES_NO_OTHERS = r"""
+[ "$({remove} -s 3>/dev/null | grep -c '^Remv ')" -le {count} ] || {{
+  echo "E: what was not needed any more is needed by others now" >&2; exit 100; }}
+{remove}
+""".strip()
 
 
 def repair_command() -> str:
@@ -51,12 +67,10 @@ def _action(transaction: Transaction) -> tuple[str, ...]:
     options = []
     if transaction.download_only:
         options.append("--download-only")
-    if transaction.autoremove:
-        options.append("--auto-remove")
     if transaction.packages is None:
         how = ("dist-upgrade",) if transaction.allow_removals else ("--with-new-pkgs", "upgrade")
         return (*options, *how)
-    if not (transaction.allow_removals or transaction.autoremove):
+    if not transaction.allow_removals:
         options.append("--no-remove")
     # What would be newly installed follows from those that need it. A package that an option could
     # be mistaken for is none: names begin alphanumerically.
@@ -70,30 +84,39 @@ missing=; set --
 for want in {wanted}; do
   if apt-cache show "$want" >/dev/null 2>&1; then set -- "$@" "$want"; continue; fi
   name=${{want%%=*}}; version=$(printf %s "${{want#*=}}" | sed 's/:/%3a/g')
-  for file in {cache}/"${{name%%:*}}_${{version}}"_*.deb none; do
+  case $name in *:*) architecture=${{name#*:}} ;; *) architecture=$(dpkg --print-architecture) ;; esac
+  file={cache}/"${{name%%:*}}_${{version}}"
+  for file in "${{file}}_$architecture.deb" "${{file}}_all.deb" none; do
     [ ! -e "$file" ] || {{ set -- "$@" "$file"; continue 2; }}
   done
   missing="$missing $want"
 done
 [ -z "$missing" ] || {{ echo "E: no archive and no cache has these any more:$missing" >&2; exit 100; }}
+for name in $({install} -s "$@" {unwanted} 2>/dev/null </dev/null | sed -n 's/^Remv \([^ ]*\) .*/\1/p'); do
+  case " "{gone}" " in *" $name "*) ;; *) echo "E: $name would have to be removed" >&2; exit 100 ;; esac
+done
 {install} "$@" {unwanted} 1>&2 </dev/null
 """.strip()
 
 
-def restore_command(changes: tuple[PackageChange, ...]) -> str:
+def restore_command(changes: tuple[PackageChange, ...], *, lock_timeout: timedelta) -> str:
     """Put the former versions back, from the archives or from apt's cache, all of them or none.
 
-    What the changes newly installed is removed ("NAME-" of apt-get(8)), what they removed comes back.
+    Where anything would have to be removed beyond that, nothing is changed. What the changes newly
+    installed is removed ("NAME-" of apt-get(8)), what they removed comes back.
     """
     wanted = [f"{c.name}={c.from_version}" for c in changes if c.from_version]
     unwanted = [f"{c.name}-" for c in changes if not c.from_version]
     forced = (word for force in _KEEP_CONFFILES for word in ("-o", f"Dpkg::Options::={force}"))
-    words = ("apt-get", "-y", "--allow-downgrades", "-o", "Dpkg::Use-Pty=0", *forced, "install")
+    lock = f"DPkg::Lock::Timeout={_seconds(lock_timeout)}"
+    options = ("-y", "--allow-downgrades", "-o", "Dpkg::Use-Pty=0", "-o", lock, *forced)
+    gone = [change.name for change in changes if not change.from_version]
     return _RESTORE.format(
         wanted=shlex.join(wanted),
         cache="/var/cache/apt/archives",
-        install=shlex.join((*_ENVIRONMENT, *words)),
+        install=shlex.join((*_ENVIRONMENT, "apt-get", *options, "install")),
         unwanted=shlex.join(unwanted),
+        gone=shlex.quote(" ".join(gone)),
     )
 
 
@@ -123,12 +146,15 @@ that do not say themselves that they are security updates."""
 def plan_script(transaction: Transaction) -> str:
     """A script that plans the upgrade and changes nothing. Needs no privilege."""
     action = _action(transaction)
+    told = tuple(word for word in action if word != "--no-remove")
+    unneeded = ("apt-get", "-s", "-y", "--auto-remove", *told)
     return framed_script(
         HEALTH,
         f"part simulation {shlex.join(('apt-get', '-s', '-y', *action))}",
         POLICY,
         "part installed installed",
         f"part sizes {shlex.join((*_SIZES, *action))}",
+        *((f"part unneeded {shlex.join(unneeded)}",) if transaction.autoremove else ()),
     )
 
 
@@ -143,11 +169,16 @@ def parse_plan(output: bytes) -> Plan:
     installed = parse_installed(parts["installed"].stdout)
     pending = pending_packages(simulation, policies, installed.held)
     download, disk = parse_sizes(parts["sizes"].stdout)
+    unneeded: tuple[tuple[str, str], ...] = ()
+    if "unneeded" in parts:
+        more = parse_simulation(parts["unneeded"].stdout, part="unneeded").removed
+        unneeded = tuple(package for package in more if package not in simulation.removed)
     changed = {package.name for package in simulation.changes}
     return Plan(
         changes=tuple(p for p in pending if p.name in changed),
         left=tuple(p for p in pending if p.name not in changed),
         removed=simulation.removed,
+        unneeded=unneeded,
         download_bytes=download,
         disk_bytes=disk,
     )

@@ -170,7 +170,8 @@ restore() {
 
 undo() {
   because=$1
-  differs || finish failed "$because"
+  compare
+  differs || [ "$changed" ] || finish failed "$because"
   restore
   finish put_back "$because"
 }
@@ -214,7 +215,11 @@ taken_back() (
   path=$1 name=$2 services=$3
   [ -n "$compose" ] || finish failed 'there is no docker compose'
   cd -- "$path" 2>/dev/null || finish failed 'this folder cannot be entered'
-  undo 'the host was not healthy with the new ones'
+  because='the host was not healthy with the new ones'
+  compare
+  differs || [ "$changed$gone" ] || finish put_back "$because"
+  restore
+  finish put_back "$because"
 )
 
 # PATH NAME WHY

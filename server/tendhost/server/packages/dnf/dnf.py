@@ -238,20 +238,28 @@ class Dnf:
             _, unneeded = planned_changes(
                 parse_table(parts["unneeded"].stdout), installed.packages, native
             )
-            removed = tuple(sorted({*removed, *unneeded}))
+        else:
+            unneeded = ()
         download, disk = parse_sizes(said)
-        return Plan(changes=changes, removed=removed, download_bytes=download, disk_bytes=disk)
+        return Plan(
+            changes=changes,
+            removed=removed,
+            unneeded=unneeded,
+            download_bytes=download,
+            disk_bytes=disk,
+        )
 
     def upgrade_command(self, transaction: Transaction) -> str:
         """See PackageManager. Everything goes to the log; what was done is in dnf's history."""
         dnf = shlex.join(("env", "LC_ALL=C", "FORCE_COLUMNS=200", self.command, "-y"))
         upgrade = f"{dnf} {shlex.join((self._exit_on_lock, *self._upgrade(transaction)))}"
-        unneeded = transaction.autoremove and not transaction.download_only
+        unneeded = transaction.unneeded and not transaction.download_only
+        remove = (self._exit_on_lock, _ONLY_THESE, "remove", "--", *transaction.unneeded)
         return _PATIENT.format(
             seconds=_seconds(transaction.lock_timeout),
             locked=LOCKED,
             upgrade=upgrade if _upgrades(transaction) else ":",
-            then=f"{dnf} {self._exit_on_lock} autoremove" if unneeded else ":",
+            then=f"{dnf} {shlex.join(remove)}" if unneeded else ":",
             history=f"{dnf} -q {self._cached} history list",
         )
 
@@ -262,9 +270,10 @@ class Dnf:
             options.append("--downloadonly")
         if transaction.allow_removals:
             options.append("--allowerasing")
+        options += [f"--exclude={glob}" for glob in transaction.exclude]
         # What would be newly installed follows from those that need it.
         named = [p for p in transaction.packages or () if p.from_version]
-        words = [f"{p.name}-{p.to_version}" if transaction.exact else p.name for p in named]
+        words = [_spec(p.name, p.to_version) if transaction.exact else p.name for p in named]
         return ("upgrade", *options, *(("--", *words) if words else ()))
 
     def repair_command(self) -> str:
@@ -272,24 +281,40 @@ class Dnf:
         dnf = shlex.join(("env", "LC_ALL=C", self.command, "-y", self._exit_on_lock))
         return f"{{ {dnf} remove --duplicates; }} 1>&2 </dev/null"
 
-    def restore_command(self, changes: tuple[PackageChange, ...]) -> str:
+    def restore_command(
+        self, changes: tuple[PackageChange, ...], *, lock_timeout: timedelta
+    ) -> str:
         """See PackageManager.
 
         By the versions, and not by dnf's history, which knows nothing of what was repaired in between.
-        A kernel that was installed beside the others stays, for it may be the one that runs.
+        A kernel that was installed beside the others stays, for it may be the one that runs, and one
+        that was removed for it is not missed.
         """
         dnf = shlex.join(("env", "LC_ALL=C", self.command, "-y", self._exit_on_lock))
-        former = [f"{c.name}-{c.from_version}" for c in changes if c.from_version and c.to_version]
-        gone = [f"{c.name}-{c.from_version}" for c in changes if not c.to_version]
-        unwanted = [c.name for c in changes if not c.from_version and not _KERNEL.match(c.name)]
+        ours = [change for change in changes if not _KERNEL.match(change.name)]
+        former = [_spec(c.name, c.from_version) for c in ours if c.from_version and c.to_version]
+        gone = [_spec(c.name, c.from_version) for c in ours if not c.to_version]
+        unwanted = [change.name for change in ours if not change.from_version]
         lines = []
         if former:
-            lines.append(f"{dnf} downgrade --allowerasing -- {shlex.join(former)} || exit")
+            lines.append(f"{dnf} downgrade -- {shlex.join(former)} || exit")
         if gone:
             lines.append(f"{dnf} install -- {shlex.join(gone)} || exit")
         if unwanted:
-            lines.append(f"{dnf} remove -- {shlex.join(unwanted)} || exit")
-        return "\n".join(("{", *lines, ":", "} 1>&2 </dev/null"))
+            lines.append(f"{dnf} {_ONLY_THESE} remove -- {shlex.join(unwanted)} || exit")
+        wanted = shlex.join((*former, *gone))
+        return _RESTORE.format(
+            wanted=wanted,
+            known=self._available(wanted) if wanted else ":",
+            seconds=_seconds(lock_timeout),
+            locked=LOCKED,
+            lines="\n".join(lines) or ":",
+        )
+
+    def _available(self, specs: str) -> str:
+        """The command that prints which of these versions are to be had, with and without architecture."""
+        known = shlex.join(("repoquery", "--available", "--qf", _EVERY_SPEC))
+        return f"env LC_ALL=C {self.command} -y -q {self._everything} {known} -- {specs}"
 
     # --- understanding ----------------------------------------------------------------------------
 
@@ -346,6 +371,9 @@ class Yum(Dnf):
             f"! {restarting} || part needs_restarting as_dnf needs-restarting -r",
         )
 
+    def _available(self, specs: str) -> str:
+        return f"printf '%s\\n' {specs}"  # yum has no such query; its downgrade fails by itself
+
 
 _PATIENT = r"""
 {{
@@ -357,6 +385,29 @@ id=$({history} 2>/dev/null | sed -n 's/^ *\([0-9][0-9]*\) .*/\1/p' | head -n 1)
 exit $rc
 }} 1>&2 </dev/null
 """.strip()
+# Whatever is not to be had any more is named before anything is changed: dnf itself passes over it.
+_RESTORE = r"""
+{{
+missing=; known=$({known})
+for want in {wanted}; do
+  printf '%s\n' "$known" | grep -Fqx -e "$want" || missing="$missing $want"
+done
+[ -z "$missing" ] || {{ echo "Error: no repository has these any more:$missing"; exit 1; }}
+restore() {{
+(
+{lines}
+)
+}}
+left={seconds}
+while restore; rc=$?; [ $rc = {locked} ] && [ $left -gt 0 ]; do sleep 2; left=$((left - 2)); done
+exit $rc
+}} 1>&2 </dev/null
+""".strip()
+_EVERY_SPEC = r"%{name}-%{evr}\n%{name}-%{evr}.%{arch}\n"
+_ONLY_THESE = "--setopt=clean_requirements_on_remove=False"
+_ARCHITECTURE = re.compile(
+    r"(?P<name>.+)\.(?P<architecture>i[3-6]86|x86_64|aarch64|noarch|ppc64le|s390x)"
+)
 _DUPLICATE = re.compile(r"^(\S+?)-[^-\s]+-[^-\s]+ is a duplicate with ", re.MULTILINE)
 _RPMNEW = re.compile(r"^warning: (/\S.*) created as \1\.rpmnew$", re.MULTILINE)
 _KERNEL = re.compile(r"kernel(?:-|\Z)")
@@ -364,6 +415,14 @@ _UNTRUSTED = re.compile(
     r"GPG signature verification error|Bad GPG signature|repomd\.xml\.asc|GPG check FAILED"
 )
 _REPOSITORY = re.compile(r"(?:for repo|for repository|repository) ['\"]([^'\"]+)['\"]")
+
+
+def _spec(name: str, version: str) -> str:
+    """One version of a package as dnf(8) takes it: "bash-5.2-1.fc40", "glibc-2.39-4.fc40.i686"."""
+    foreign = _ARCHITECTURE.fullmatch(name)
+    if foreign is None:
+        return f"{name}-{version}"
+    return f"{foreign['name']}-{version}.{foreign['architecture']}"
 
 
 def _upgrades(transaction: Transaction) -> bool:

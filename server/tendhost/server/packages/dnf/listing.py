@@ -271,12 +271,33 @@ DOING = ("Installing", "Upgrading", "Downgrading", "Reinstalling")
 REMOVING = "Removing"
 
 
+_REPLACING = re.compile(
+    r" +replacing +(?P<name>\S+?)(?:\.(?P<joined>[^\s.]+)| +(?P<architecture>[a-z]\w*))"
+    r" +(?P<version>\S+?-\S+?)\.?(?: .*)?\Z"
+)
+
+
+def _replaced(line: str) -> Row:
+    """What goes because another package takes its place: the former version, or an obsolete package."""
+    match = _REPLACING.match(line)
+    if match is None:
+        raise ParseFailed(part="plan", line=line)
+    return Row(
+        section=REMOVING,
+        name=match["name"],
+        architecture=match["joined"] or match["architecture"],
+        version=evr(*_split_epoch(match["version"])),
+        repository="",
+    )
+
+
 def parse_table(text: str) -> tuple[Row, ...]:
     """The table of `dnf --assumeno` or `dnf -y`, without what is skipped. Raises ParseFailed.
 
     Where a name is too long for its column, the rest of its row stands on the next line.
     """
     rows: list[Row] = []
+    replaced: list[Row] = []
     section, held = "", ""
     for line in text.split("\n"):
         if line.startswith("Transaction Summary"):
@@ -286,7 +307,8 @@ def parse_table(text: str) -> tuple[Row, ...]:
             continue
         if not line.startswith(" ") or not section.startswith((*DOING, REMOVING)):
             continue
-        if "replacing" in line.split()[:1]:
+        if line.split()[:1] == ["replacing"]:
+            replaced.append(_replaced(line))
             continue
         words = f"{held} {line}".split()
         if len(words) < 4:
@@ -304,6 +326,8 @@ def parse_table(text: str) -> tuple[Row, ...]:
                 repository=words[3].removeprefix("@"),
             )
         )
+    done = {row.name for row in rows if row.section.startswith(DOING)}
+    rows.extend(row for row in replaced if row.name not in done)
     return tuple(rows)
 
 

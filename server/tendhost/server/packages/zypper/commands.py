@@ -113,10 +113,7 @@ _UPGRADE = r"""
 {{
 {functions}
 upgrade() {{ {upgrade}; }}
-unneeded() {{
-  set -- $({zypper} packages --unneeded | awk -F'|' '/^i/ && NF == 5 {{ print $3 }}')
-  [ $# = 0 ] || {zypper} remove -- "$@"
-}}
+unneeded() {{ {zypper} remove --no-clean-deps -- {unneeded}; }}
 left={seconds}
 while upgrade; rc=$?; [ $rc = {locked} ] && [ $left -gt 0 ]; do sleep 2; left=$((left - 2)); done
 [ $rc != {restarted} ] || {{ upgrade; rc=$?; }}
@@ -131,7 +128,7 @@ def upgrade_command(transaction: Transaction, *, seconds: int) -> str:
 
     Where another user of zypp holds its lock, it is waited for up to `seconds`.
     """
-    autoremove = transaction.autoremove and not transaction.download_only
+    unneeded = transaction.unneeded and not transaction.download_only
     return _UPGRADE.format(
         functions=WHOLE_UPDATE,
         upgrade=f"{ZYPPER} {upgrade_words(transaction)}" if upgrades(transaction) else ":",
@@ -139,7 +136,8 @@ def upgrade_command(transaction: Transaction, *, seconds: int) -> str:
         seconds=seconds,
         locked=LOCKED,
         restarted=RESTARTED,
-        then="unneeded || rc=$?" if autoremove else ":",
+        unneeded=shlex.join(transaction.unneeded),
+        then="unneeded || rc=$?" if unneeded else ":",
     )
 
 
@@ -170,17 +168,28 @@ def repair_command() -> str:
     return _REPAIR.format(rpm=RPM, several=SEVERAL, zypper=ZYPPER)
 
 
-def restore_command(changes: tuple[PackageChange, ...]) -> str:
+def restore_command(changes: tuple[PackageChange, ...], *, seconds: int) -> str:
     """Put the former versions back, from the repositories, all of them or none, in one transaction.
 
-    A kernel that was installed beside the others stays, for it may be the one that runs.
+    A kernel that was installed beside the others stays, for it may be the one that runs. Another user
+    of zypp's lock is waited for up to `seconds`.
     """
-    wanted = [f"{c.name}={c.from_version}" for c in changes if c.from_version]
-    unwanted = [f"!{c.name}" for c in changes if not c.from_version and not _KERNEL.match(c.name)]
+    ours = [change for change in changes if not _KERNEL.match(change.name)]
+    wanted = [f"{change.name}={change.from_version}" for change in ours if change.from_version]
+    unwanted = [f"!{change.name}" for change in ours if not change.from_version]
     if not wanted and not unwanted:
         return ":"
     words = shlex.join(("install", "--oldpackage", "--", *wanted, *unwanted))
-    return f"{ZYPPER} {words} 1>&2 </dev/null"
+    return _RESTORE.format(restore=f"{ZYPPER} {words}", seconds=seconds, locked=LOCKED)
+
+
+_RESTORE = r"""
+{{
+left={seconds}
+while {restore}; rc=$?; [ $rc = {locked} ] && [ $left -gt 0 ]; do sleep 2; left=$((left - 2)); done
+exit $rc
+}} 1>&2 </dev/null
+""".strip()
 
 
 _KERNEL = re.compile(r"kernel-")

@@ -180,13 +180,14 @@ class Zypper:
             return Plan(failure=failure)
         native = parts["installed"].stdout.partition("\n")[0]
         unneeded = parts["unneeded"].stdout if "unneeded" in parts else ""
-        removed = parse_unneeded(unneeded, native)
+        unneeded_then = parse_unneeded(unneeded, native)
         summary = parse_summary(part.stdout, installed.packages, native)
         if summary is None:
-            return Plan(removed=removed, download_bytes=0, disk_bytes=0)
+            return Plan(unneeded=unneeded_then, download_bytes=0, disk_bytes=0)
         return Plan(
             changes=summary.changes,
-            removed=tuple(sorted({*summary.removed, *removed})),
+            removed=summary.removed,
+            unneeded=unneeded_then,
             download_bytes=summary.download_bytes,
             disk_bytes=summary.disk_bytes,
         )
@@ -199,9 +200,11 @@ class Zypper:
         """See PackageManager."""
         return repair_command()
 
-    def restore_command(self, changes: tuple[PackageChange, ...]) -> str:
+    def restore_command(
+        self, changes: tuple[PackageChange, ...], *, lock_timeout: timedelta
+    ) -> str:
         """See PackageManager."""
-        return restore_command(changes)
+        return restore_command(changes, seconds=_seconds(lock_timeout))
 
     # --- understanding ----------------------------------------------------------------------------
 
