@@ -169,3 +169,25 @@ def test_success_dates_the_last_update_only_where_it_was_one():
     checked = troubled.succeeded(updated_at=None).status
     assert (checked.last_updated, checked.last_problem, checked.retry_count) == (None, None, 0)
     assert troubled.succeeded(updated_at=NOW).status.last_updated == NOW
+
+
+def test_a_need_that_a_reboot_did_not_end_is_unknown_and_reboots_no_more():
+    reboot = Reboot(need=RebootNeed.NEEDED, reason="running 4.18, installed 5.15")
+    needy = replace(seen(Pending(queried_at=NOW)), reboot=reboot)
+    before = host(boot_id="boot-0").observed(replace(needy), NOW)
+    assert before.status.reboot.need is RebootNeed.NEEDED
+    rebooted = replace(
+        needy, inventory=replace(needy.inventory, system=SystemFacts(boot_id="boot-2"))
+    )
+    after = before.observed(rebooted, LATER)
+    assert after.status.reboot.need is RebootNeed.UNKNOWN
+    assert (
+        after.status.reboot.reason
+        == "running 4.18, installed 5.15, after a reboot just as before it"
+    )
+
+
+def test_a_look_that_does_not_ask_for_packages_leaves_the_need_of_a_reboot_as_it_was():
+    needed = Reboot(need=RebootNeed.NEEDED, reason="the kernel asks for it", since=NOW)
+    looked = replace(seen(Pending()), reboot=None)
+    assert host(reboot=needed, boot_id="boot-1").observed(looked, LATER).status.reboot == needed

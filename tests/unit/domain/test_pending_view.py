@@ -119,3 +119,25 @@ def test_every_entry_has_a_place_of_its_own_and_names_what_it_counts(grouping, s
         assert entry.hosts
         assert entry.packages
         assert not security or entry.security is True
+
+
+def test_whoever_asks_who_lacks_a_fix_learns_of_whom_that_is_not_known():
+    made = view(fixes=("CVE-2026-0001",))
+    assert [host for entry in made.entries() for host in entry.hosts] == ["db1", "db2"]
+    assert (
+        made.hosts_fixes_unknown == 1
+    )  # web1: nginx may be a security update, and fixes who knows what
+
+
+def test_a_fix_that_is_held_is_lacked_all_the_same():
+    made = PendingView(PendingQuery(fixes=("CVE-2026-0001",), group_by=G.HOST))
+    held = package("openssl", WORST, withheld=Withheld.HELD)
+    made.add("db9", Pending(packages=(held,), queried_at=NOW))
+    assert [entry.name for entry in made.entries()] == ["db9"]
+
+
+def test_what_a_policy_excludes_for_not_being_known_is_not_counted_as_none():
+    unknown = package("nginx", security=None, withheld=Withheld.EXCLUDED)
+    assert Pending(packages=(unknown,), queried_at=NOW).security_count is None
+    bug = package("vim", security=False, withheld=Withheld.EXCLUDED)
+    assert Pending(packages=(bug,), queried_at=NOW).security_count == 0

@@ -333,3 +333,14 @@ async def test_a_fault_of_the_server_itself_ends_the_operation_and_is_no_riddle(
         assert "a bug" not in str(operation.problem)
         assert "a bug" in caplog.text
         assert fake.count(Command.UNITS) == 1
+
+
+async def test_what_old_lists_say_is_as_old_as_they_are(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        await world.run(K.QUERY)
+        first = (await world.host()).status.queried_at
+        world.clock.advance(timedelta(days=3))
+        fake.refresh_fails = True
+        await world.run(K.QUERY)
+        assert (await world.host()).status.queried_at == first

@@ -4,7 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.inventory import PackageChange, diff_installed
+from tendhost.server.domain.inventory import (
+    PackageChange,
+    changed_since,
+    diff_installed,
+    not_restored,
+)
 from tendhost.server.packages.apt.dpkg import (
     DatabaseHealth,
     parse_health,
@@ -118,3 +123,36 @@ def test_the_changes_lead_from_one_inventory_to_the_other(
         if change.to_version:
             state[change.name] = change.to_version
     assert state == after
+
+
+def kernels(*versions: str) -> tuple[tuple[str, str], ...]:
+    return (("bash", "1"), *(("kernel", version) for version in versions))
+
+
+def test_what_comes_and_goes_in_turns_is_summed_up() -> None:
+    first = diff_installed(kernels("1", "2"), kernels("1", "2", "3"))
+    second = diff_installed(kernels("1", "2", "3"), kernels("2", "3"))
+    assert changed_since(first, second) == (
+        PackageChange(name="kernel", from_version="", to_version="3"),
+        PackageChange(name="kernel", from_version="1", to_version=""),
+    )
+    back = diff_installed(kernels("1", "2", "3"), kernels("1", "2"))
+    assert changed_since(first, back) == ()
+
+
+def test_what_is_not_back_is_named_and_a_kernel_beside_others_is_not_missed() -> None:
+    changes = (
+        PackageChange(name="a", from_version="1", to_version="2"),
+        PackageChange(name="b", from_version="1", to_version="2"),
+        PackageChange(name="gone", from_version="1", to_version=""),
+        PackageChange(name="new", from_version="", to_version="1"),
+        PackageChange(name="kernel", from_version="", to_version="3"),
+        PackageChange(name="kernel", from_version="1", to_version=""),
+    )
+    installed = (("a", "1"), ("b", "2"), ("new", "1"), ("kernel", "2"), ("kernel", "3"))
+    assert not_restored(changes, installed) == (
+        "b 2, not 1",
+        "gone absent, not 1",
+        "new 1, not absent",
+    )
+    assert not_restored(changes[:2], (("a", "1"), ("b", "1"))) == ()

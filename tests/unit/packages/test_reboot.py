@@ -171,3 +171,18 @@ def test_the_file_is_there_is_not_or_could_not_be_read() -> None:
     assert parse_reboot_required(Part(2, "", "sh: cannot fork")) == (None, ())
     with pytest.raises(ParseFailed):
         parse_reboot_required(Part(0, "maybe", ""))
+
+
+@pytest.mark.parametrize(
+    ("running", "other"),
+    [
+        ("4.18.0-553.el8_10.x86_64", "5.15.0-206.153.7.el8uek.x86_64"),
+        ("5.14.0-427.el9.x86_64", "5.14.0-503.rt21.el9.x86_64"),
+        ("6.12.0-1.el10.x86_64", "6.12.0-55.el10.x86_64+rt"),
+        ("6.8.5-301.fc40.x86_64", "6.11.4-301.fc40.x86_64+debug"),
+    ],
+)
+def test_another_flavour_of_an_rpm_kernel_is_no_reason_to_reboot(running: str, other: str) -> None:
+    family = Reboot(need=RebootNeed.NOT_NEEDED)
+    kernels = ((running, "1"), (other, "2"))
+    assert decided(running=running, build="", kernels=kernels, family=family) == family

@@ -15,6 +15,7 @@ from tendhost.server.engine.following import Following
 from tendhost.server.engine.journal import Journal
 from tendhost.server.engine.session import Session
 from tendhost.server.packages.boot import Boot
+from tendhost.server.packages.errors import LockHeld, RefreshFailed
 from tendhost.server.packages.families import package_manager
 from tendhost.server.packages.package_manager import PackageManager
 from tendhost.server.packages.query import AROUND_A_CHANGE, EVERYTHING, Look, QueryResult
@@ -109,16 +110,21 @@ class Stage:
         seen = looking.observation(result, scope=scope, reboot=told if asked else None)
         whole = self.operation.kind is OperationKind.QUERY and not self.operation.parts
         listed = seen.pending.queried_at is not None
-        if whole and listed:
+        stale = any(isinstance(p, RefreshFailed | LockHeld) for p in result.problems)
+        if whole and listed and not stale:
             return seen
         try:
             former = await self.store.inventory(self.host.name)
         except InventoryNotFound:
             return seen
+        pending = seen.pending if listed else former.pending
+        if listed and stale and former.pending.queried_at is not None:
+            # What old lists say is as old as they are.
+            pending = replace(pending, queried_at=former.pending.queried_at)
         return replace(
             seen,
             inventory=seen.inventory if whole else seen.inventory.completed(former.inventory),
-            pending=seen.pending if listed else former.pending,
+            pending=pending,
         )
 
     def reboot(self, result: QueryResult) -> Reboot:
