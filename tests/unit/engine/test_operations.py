@@ -1,5 +1,7 @@
 """Each kind of operation on a fake host, when all goes well and in every way in which it may not."""
 
+from datetime import timedelta
+
 import pytest
 
 from tendhost.server.domain.events import HostConnected, HostDisconnected, UpdateProgress
