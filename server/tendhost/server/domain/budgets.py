@@ -14,7 +14,7 @@ at least one. The budgets of all unfinished rollouts hold for the hosts of each 
 begins without a rollout counts, but is not held up.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tendhost.server.domain.errors import FieldViolation, InvalidArgument
@@ -97,13 +97,7 @@ def room(budget: DisruptionBudget, usage: Usage) -> int:
     return Share.parse(budget.limit).of(usage.hosts, at_least=1) - usage.down
 
 
-def first_full(
-    budgets: Iterable[DisruptionBudget], tags: Iterable[str], usage: Mapping[str, Usage]
-) -> tuple[DisruptionBudget, str] | None:
-    """The budget, with its scope, that keeps a host with these tags from going down; None: none."""
-    tags = tuple(tags)
-    for budget in budgets:
-        for scope in scopes(budget, tags):
-            if room(budget, usage[scope]) < 1:
-                return budget, scope
-    return None
+def spent(budgets: Iterable[DisruptionBudget], scope: str, usage: Usage) -> DisruptionBudget | None:
+    """The budget under which no host of `scope`, of which so much is in use, may go down; None: none."""
+    key = scope.partition("=")[0]
+    return next((b for b in budgets if b.per_tag == key and room(b, usage) < 1), None)

@@ -5,12 +5,11 @@ until what was decided by them is stored, so that two rollouts never spend the s
 """
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.budgets import FLEET, Usage, room, scopes
+from tendhost.server.domain.budgets import FLEET, Usage, scopes, spent
 from tendhost.server.domain.errors import HostHasFailed, HostNotFound
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.rollout import DisruptionBudget, Member, Rollout, WaitingFor
@@ -136,11 +135,6 @@ class Turn:
             if used is not None:
                 self._usage[scope] = Usage(down=used.down + 1, hosts=used.hosts)
 
-    @property
-    def usage(self) -> Mapping[str, Usage]:
-        """What has been looked at so far."""
-        return self._usage
-
     async def _closed(self, host: Host) -> HoldUp | LeaveOut | None:
         spec = self._rollout.spec
         if spec.dry_run or spec.window_override:
@@ -165,14 +159,11 @@ class Turn:
 
     async def _full(self, scope: str) -> str | None:
         """Why no host of a scope may go down, in words; None: one may."""
-        key = scope.partition("=")[0] if scope else ""
-        for budget in self._budgets:
-            if budget.per_tag != key:
-                continue
-            if scope not in self._usage:
-                self._usage[scope] = await self._store.usage(scope)
-            used = self._usage[scope]
-            if room(budget, used) < 1:
-                of = f"{used.hosts} hosts with {scope}" if scope else f"all {used.hosts} hosts"
-                return f"{used.down} of {of} are down, and at most {budget.limit} may be"
-        return None
+        if scope not in self._usage:
+            self._usage[scope] = await self._store.usage(scope)
+        used = self._usage[scope]
+        budget = spent(self._budgets, scope, used)
+        if budget is None:
+            return None
+        of = f"{used.hosts} hosts with {scope}" if scope else f"all {used.hosts} hosts"
+        return f"{used.down} of {of} are down, and at most {budget.limit} may be"

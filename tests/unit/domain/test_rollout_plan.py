@@ -1,0 +1,213 @@
+"""What a rollout would do, by what is stored of the fleet."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tendhost.server.domain.budgets import (
+    FLEET,
+    Usage,
+    overspent,
+    require_sound_budgets,
+    room,
+    scopes,
+    spent,
+    tolerated,
+)
+from tendhost.server.domain.errors import InvalidArgument
+from tendhost.server.domain.rollout import DisruptionBudget, Progress, RolloutSpec
+from tendhost.server.domain.rollout_plan import (
+    TYPICAL_UPDATE,
+    Expectation,
+    Glance,
+    LeftOut,
+    Opening,
+    RolloutPlan,
+    plan_changes,
+    plan_rollout,
+)
+from tendhost.server.domain.selection import HostFilter
+from tendhost.server.domain.states import HostState
+from tendhost.server.domain.waves import Division
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+glances = st.builds(
+    Glance,
+    name=st.from_regex(r"[a-z]{1,3}[0-9]{1,2}", fullmatch=True),
+    tags=st.lists(st.sampled_from(["web", "db", "zone=a", "zone=b"]), unique=True).map(tuple),
+    groups=st.lists(st.sampled_from(["prod", "test"]), unique=True).map(tuple),
+    state=st.sampled_from(HostState),
+    pending_count=st.integers(0, 3),
+    queried_at=st.none() | st.just(NOW),
+    update_took=st.none() | st.integers(1, 600).map(lambda seconds: timedelta(seconds=seconds)),
+)
+fleets = st.lists(glances, max_size=30, unique_by=lambda host: host.name)
+filters = st.builds(
+    HostFilter,
+    names=st.sampled_from([(), ("a*",), ("a*", "b?1")]),
+    all_tags=st.sampled_from([(), ("web",)]),
+    any_tags=st.sampled_from([(), ("db", "zone=a")]),
+    groups=st.sampled_from([(), ("prod",)]),
+    states=st.sampled_from([(), (HostState.IDLE, HostState.FAILED)]),
+)
+
+
+def plan(fleet, spec=None, **how) -> RolloutPlan:
+    given_ = {"id": "pl", "now": NOW, "at_once": 64, "openings": {}, "busy": frozenset(), **how}
+    return plan_rollout(spec or RolloutSpec(filter=HostFilter()), fleet, **given_)
+
+
+@given(fleets, filters, st.sampled_from([("1",), ("2", "rest"), ("30%",)]))
+def test_every_host_has_its_place_or_is_left_out_or_is_not_selected(fleet, chosen, waves):
+    excluded = tuple(host.name for host in fleet[::7])
+    spec = RolloutSpec(
+        filter=replace(chosen, exclude_hosts=excluded), division=Division(waves=waves)
+    )
+    made = plan(fleet, spec)
+    placed = [host.name for host in made.hosts]
+    left_out = [host.name for host in made.left_out]
+    assert len(set(placed) | set(left_out)) == len(placed) + len(left_out)
+    assert len(placed) + len(left_out) + made.not_selected == len(fleet)
+    for host in fleet:
+        if host.name in placed:
+            assert host.state is not HostState.FAILED
+            assert host.name not in excluded
+    assert [wave.hosts for wave in made.waves] == [
+        len([h for h in made.hosts if h.wave == number]) for number in range(len(made.waves))
+    ]
+    assert [host.wave for host in made.hosts] == sorted(host.wave for host in made.hosts)
+
+
+def test_whoever_is_left_out_is_told_why():
+    fleet = [
+        Glance(name="a", state=HostState.FAILED, failed_with="dpkg broke"),
+        Glance(name="b"),
+        Glance(name="c"),
+        Glance(name="d"),
+    ]
+    never = Opening(allowed=False, words="its window never opens")
+    later = Opening(allowed=False, until=NOW + MINUTE, words="its window opens later")
+    spec = RolloutSpec(filter=HostFilter(exclude_hosts=("b",)))
+    made = plan(fleet, spec, openings={"c": never, "d": later})
+    assert [(h.name, h.why) for h in made.left_out] == [
+        ("a", LeftOut.FAILED),
+        ("b", LeftOut.EXCLUDED),
+        ("c", LeftOut.NEVER_OPEN),
+    ]
+    assert made.left_out[0].detail == "it has failed and has to be retried first: dpkg broke"
+    (waiting,) = made.hosts
+    assert (waiting.expectations, waiting.opens_at) == ((Expectation.WINDOW,), NOW + MINUTE)
+
+
+def test_what_is_expected_of_a_host_is_told_in_words():
+    fleet = [
+        Glance(name="a", queried_at=NOW, pending_count=0),
+        Glance(name="b", unreachable=True),
+        Glance(name="c", pending_count=2, queried_at=NOW),
+    ]
+    a, b, c = plan(fleet, busy=frozenset("b")).hosts
+    assert a.detail == "nothing was pending at the last look, 2026-11-22 12:00 UTC"
+    assert b.expectations == (Expectation.BUSY, Expectation.UNREACHABLE)
+    assert (c.expectations, c.detail) == ((), "")
+
+
+def test_failed_hosts_have_their_place_where_they_are_retried():
+    made = plan([Glance(name="a", state=HostState.FAILED)], retry=True)
+    assert [host.name for host in made.hosts] == ["a"]
+
+
+def test_expected_duration_is_that_of_the_slowest_and_of_what_runs_side_by_side():
+    fleet = [Glance(name=f"h{n}", update_took=(n + 1) * MINUTE) for n in range(4)]
+    spec = RolloutSpec(filter=HostFilter(), division=Division(waves=("1", "rest")))
+    made = plan(fleet, spec)
+    assert [wave.expected for wave in made.waves] == [MINUTE, 4 * MINUTE]
+    assert made.expected == 5 * MINUTE + timedelta(seconds=30)
+    one_by_one = plan(fleet, spec, at_once=1)
+    assert [wave.expected for wave in one_by_one.waves] == [MINUTE, 9 * MINUTE]
+
+
+def test_hosts_that_were_never_updated_are_taken_as_the_others_or_as_typical():
+    known = [Glance(name=f"h{n}", update_took=n * MINUTE) for n in (1, 2, 7)]
+    made = plan([*known, Glance(name="new")], RolloutSpec(filter=HostFilter(names=("new", "h2"))))
+    assert (made.waves[0].expected, made.known_durations) == (2 * MINUTE, 1)
+    assert plan([Glance(name="new")]).waves[0].expected == TYPICAL_UPDATE
+
+
+def test_an_empty_fleet_has_an_empty_plan():
+    assert (plan([]).hosts, plan([]).waves, plan([]).expected) == ((), (), timedelta())
+
+
+@given(fleets, filters)
+def test_a_plan_does_not_differ_from_itself_and_says_each_difference(fleet, chosen):
+    spec = RolloutSpec(filter=chosen)
+    made = plan(fleet, spec)
+    assert plan_changes(made, made) == ()
+    if made.hosts:
+        smaller = [host for host in fleet if host.name != made.hosts[0].name]
+        (first, *_) = plan_changes(made, plan(smaller, spec))
+        assert first.startswith(f"no longer in it: {made.hosts[0].name}")
+
+
+def test_many_differences_are_counted_and_not_all_named():
+    fleet = [Glance(name=f"h{n:02}") for n in range(15)]
+    words = plan_changes(plan([]), plan(fleet))
+    assert words == (f"new in it: {', '.join(f'h{n:02}' for n in range(10))} and 5 more",)
+
+
+# --- budgets --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("max_failures", "total", "expected"),
+    [("", 9, None), ("0", 9, 0), ("3", 9, 3), ("10%", 19, 1), ("10%", 9, 0), ("100%", 9, 9)],
+)
+def test_tolerated_failures_are_rounded_down(max_failures, total, expected):
+    assert tolerated(max_failures, Progress(total_hosts=total, pending=total)) == expected
+
+
+def test_rolled_back_hosts_are_failures_and_skipped_ones_are_not():
+    progress = Progress(total_hosts=4, pending=0, failed=1, rolled_back=1, skipped=2)
+    assert (overspent("1", progress), overspent("2", progress)) == (True, False)
+
+
+@given(st.integers(0, 50), st.integers(0, 50), st.sampled_from(["1", "3", "10%", "50%", "100%"]))
+def test_room_is_what_is_left_and_a_budget_always_lets_one_go_down(down, hosts, limit):
+    left = room(DisruptionBudget(limit=limit), Usage(down=down, hosts=hosts))
+    assert left >= 1 - down
+    if limit.endswith("%"):
+        assert left + down == max(1, hosts * int(limit[:-1]) // 100)
+
+
+def test_a_host_counts_in_each_scope_of_each_budget():
+    zone = DisruptionBudget(limit="1", per_tag="zone")
+    fleet = DisruptionBudget(limit="2")
+    tags = ("web", "zone=a", "zone=b", "zones=c")
+    assert list(scopes(zone, tags)) == ["zone=a", "zone=b"]
+    assert list(scopes(fleet, tags)) == [FLEET]
+    budgets = (fleet, zone)
+    assert spent(budgets, FLEET, Usage(down=1, hosts=9)) is None
+    assert spent(budgets, FLEET, Usage(down=2, hosts=9)) == fleet
+    assert spent(budgets, "zone=b", Usage(down=1, hosts=3)) == zone
+    assert spent(budgets, "rack=1", Usage(down=3, hosts=3)) is None
+
+
+def test_budgets_that_can_never_be_met_or_count_nobody_are_refused_at_once():
+    wrong = (
+        DisruptionBudget(limit="0"),
+        DisruptionBudget(limit="0%", per_tag="rack"),
+        DisruptionBudget(limit="few"),
+        DisruptionBudget(limit="1", per_tag="zone"),
+    )
+    with pytest.raises(InvalidArgument) as refused:
+        require_sound_budgets(wrong, ["zone=a", "web"])
+    assert [violation.field for violation in refused.value.violations] == [
+        "max_unavailable[0].limit",
+        "max_unavailable[1].limit",
+        "max_unavailable[1].per_tag",
+        "max_unavailable[2].limit",
+    ]
