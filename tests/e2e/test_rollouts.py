@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tendhost.v1 import rollout_pb2, rollout_service_pb2
+from tendhost.v1 import host_service_pb2, rollout_pb2, rollout_service_pb2
 from tests.e2e.daemon import Daemon, daemon
 from tests.fleet import HostSpec
 
@@ -65,6 +65,12 @@ async def test_rollout_halts_as_the_example_of_the_contract_and_goes_on_once_its
             halted.halt.message == "2 failed, more than max_failures = 1: c, b"
         )
         assert [h.transactions() for h in fleet.hosts[4:]] == [[], []]
+        explain = host_service_pb2.ExplainHostRequest
+        failed = await server.hosts.ExplainHost(explain(name="b"))
+        assert "it is in failed since" in failed.update
+        assert "cannot migrate database" in failed.update
+        waits = await server.hosts.ExplainHost(explain(name="e"))
+        assert "it is in wave 3, and wave 2 of 3 is on; the rollout has halted" in waits.update
         for name in "bc":
             fleet[name].run("touch /etc/tb-failing-ok", check=True)
         await server.rollouts.RetryRollout(rollout_service_pb2.RetryRolloutRequest(id=begun.id))

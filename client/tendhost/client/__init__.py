@@ -5,6 +5,16 @@ async with Client("127.0.0.1:50051") as tendhost:
     result = await operation.wait()
 """
 
+from tendhost.client.accounts import (
+    Compliance,
+    Explanation,
+    Laggard,
+    Reason,
+    ReasonKind,
+    ReportCause,
+    ReportPackage,
+    RolloutReport,
+)
 from tendhost.client.client import (
     DEFAULT_TARGET,
     Client,
@@ -132,6 +142,7 @@ __all__ = [
     "AlreadyExists",
     "AuthenticationRefused",
     "Client",
+    "Compliance",
     "ComposeProject",
     "ComposeService",
     "ComposeVersion",
@@ -143,6 +154,7 @@ __all__ = [
     "EventBody",
     "EventStream",
     "Expectation",
+    "Explanation",
     "Failure",
     "Halt",
     "HaltCause",
@@ -167,6 +179,7 @@ __all__ = [
     "InvalidRequest",
     "Inventory",
     "InventoryPart",
+    "Laggard",
     "LeftOut",
     "LogChunk",
     "MaintenanceWindow",
@@ -190,8 +203,12 @@ __all__ = [
     "Progress",
     "ProjectChange",
     "ProjectOutcome",
+    "Reason",
+    "ReasonKind",
     "Reboot",
     "RebootNeed",
+    "ReportCause",
+    "ReportPackage",
     "RestartServices",
     "Rollback",
     "Rollout",
@@ -200,6 +217,7 @@ __all__ = [
     "RolloutHost",
     "RolloutHostStatus",
     "RolloutPlan",
+    "RolloutReport",
     "RolloutSpec",
     "RolloutStage",
     "RolloutStatus",

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from tendhost.client import convert, convert_inventory, convert_selection
+from tendhost.client import accounts, convert, convert_inventory, convert_selection
+from tendhost.client.accounts import Compliance, Explanation, Laggard
 from tendhost.client.inventory import (
     Inventory,
     InventoryPart,
@@ -237,6 +238,36 @@ class HostCalls(Connected):
             hosts_unknown=unknown,
             hosts_security_unknown=security_unknown,
             hosts_fixes_unknown=fixes_unknown,
+        )
+
+    async def explain(self, name: str) -> Explanation:
+        """Why a host was, or was not, updated and rebooted, from what is stored."""
+        request = pb.ExplainHostRequest(name=name)
+        return accounts.explanation(await self._transport.call(self._hosts.ExplainHost, request))
+
+    async def compliance(
+        self, selection: HostFilter | None = None, *, overdue_days: int = 30
+    ) -> Compliance:
+        """How up to date the selected hosts are, by what is stored.
+
+        The laggards have open security fixes, or were not updated for `overdue_days`.
+        """
+        request = pb.GetComplianceRequest(
+            filter=convert_selection.filter_message(selection or HostFilter()),
+            overdue_days=overdue_days,
+            page_size=PAGE,
+        )
+        laggards: list[Laggard] = []
+        last = pb.GetComplianceResponse()
+        async for last in self._transport.pages(self._hosts.GetCompliance, request):
+            laggards += map(accounts.laggard, last.laggards)
+        return Compliance(
+            hosts=last.hosts,
+            ages={age.days: age.hosts for age in last.ages},
+            without_open_fixes=last.without_open_fixes,
+            with_open_fixes=last.with_open_fixes,
+            fixes_unknown=last.fixes_unknown,
+            laggards=tuple(laggards),
         )
 
     async def osquery(self, name: str, sql: str) -> tuple[Mapping[str, str], ...]:

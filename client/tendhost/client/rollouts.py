@@ -3,7 +3,8 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from tendhost.client import convert_rollout
+from tendhost.client import accounts, convert_rollout
+from tendhost.client.accounts import RolloutReport
 from tendhost.client.rollout_values import (
     PlannedHost,
     Rollout,
@@ -110,6 +111,11 @@ class RolloutCalls(Connected):
         request = pb.RetryRolloutRequest(id=id, request_id=new_request_id())
         response = await self._transport.call(self._rollouts.RetryRollout, request)
         return convert_rollout.rollout(response.rollout)
+
+    async def rollout_report(self, id: str) -> RolloutReport:
+        """What came of a rollout, or has come of it so far."""
+        request = pb.GetRolloutReportRequest(id=id)
+        return accounts.report(await self._transport.call(self._rollouts.GetRolloutReport, request))
 
     async def watch_rollout(self, id: str) -> AsyncGenerator[RolloutUpdate, None]:
         """The rollout whenever it has changed, until it has ended.

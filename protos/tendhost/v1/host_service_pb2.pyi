@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tendhost.v1 import host_pb2 as _host_pb2
@@ -49,6 +50,82 @@ PENDING_GROUPING_ADVISORY: PendingGrouping.ValueType  # 2
 PENDING_GROUPING_HOST: PendingGrouping.ValueType  # 3
 """One entry for each host."""
 Global___PendingGrouping: _TypeAlias = PendingGrouping  # noqa: Y015
+
+class _ReasonKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReasonKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReasonKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REASON_KIND_UNSPECIFIED: _ReasonKind.ValueType  # 0
+    """Never sent."""
+    REASON_KIND_UPDATED: _ReasonKind.ValueType  # 1
+    """An update changed packages."""
+    REASON_KIND_REBOOTED: _ReasonKind.ValueType  # 2
+    """It was rebooted."""
+    REASON_KIND_NOTHING_PENDING: _ReasonKind.ValueType  # 3
+    """An update found nothing to do."""
+    REASON_KIND_WITHHELD: _ReasonKind.ValueType  # 4
+    """Packages are held, kept back, phased or excluded."""
+    REASON_KIND_WINDOW: _ReasonKind.ValueType  # 5
+    """Its window was, or is, closed."""
+    REASON_KIND_BUDGET: _ReasonKind.ValueType  # 6
+    """Too many hosts are down."""
+    REASON_KIND_BUSY: _ReasonKind.ValueType  # 7
+    """Another operation ran on it."""
+    REASON_KIND_FAILURE: _ReasonKind.ValueType  # 8
+    """An operation failed."""
+    REASON_KIND_ROLLED_BACK: _ReasonKind.ValueType  # 9
+    """What was changed was taken back."""
+    REASON_KIND_CANCELLED: _ReasonKind.ValueType  # 10
+    """An operation was cancelled."""
+    REASON_KIND_SKIPPED: _ReasonKind.ValueType  # 11
+    """A rollout left it out."""
+    REASON_KIND_NOT_ITS_TURN: _ReasonKind.ValueType  # 12
+    """A rollout has not come to it, or rests."""
+    REASON_KIND_NOT_SELECTED: _ReasonKind.ValueType  # 13
+    """A rollout was not about it."""
+    REASON_KIND_REBOOT_NOT_ALLOWED: _ReasonKind.ValueType  # 14
+    """A reboot is or was due, and not allowed."""
+    REASON_KIND_REBOOT_UNKNOWN: _ReasonKind.ValueType  # 15
+    """It is not known whether a reboot is needed."""
+
+class ReasonKind(_ReasonKind, metaclass=_ReasonKindEnumTypeWrapper):
+    """What a reason is about."""
+
+REASON_KIND_UNSPECIFIED: ReasonKind.ValueType  # 0
+"""Never sent."""
+REASON_KIND_UPDATED: ReasonKind.ValueType  # 1
+"""An update changed packages."""
+REASON_KIND_REBOOTED: ReasonKind.ValueType  # 2
+"""It was rebooted."""
+REASON_KIND_NOTHING_PENDING: ReasonKind.ValueType  # 3
+"""An update found nothing to do."""
+REASON_KIND_WITHHELD: ReasonKind.ValueType  # 4
+"""Packages are held, kept back, phased or excluded."""
+REASON_KIND_WINDOW: ReasonKind.ValueType  # 5
+"""Its window was, or is, closed."""
+REASON_KIND_BUDGET: ReasonKind.ValueType  # 6
+"""Too many hosts are down."""
+REASON_KIND_BUSY: ReasonKind.ValueType  # 7
+"""Another operation ran on it."""
+REASON_KIND_FAILURE: ReasonKind.ValueType  # 8
+"""An operation failed."""
+REASON_KIND_ROLLED_BACK: ReasonKind.ValueType  # 9
+"""What was changed was taken back."""
+REASON_KIND_CANCELLED: ReasonKind.ValueType  # 10
+"""An operation was cancelled."""
+REASON_KIND_SKIPPED: ReasonKind.ValueType  # 11
+"""A rollout left it out."""
+REASON_KIND_NOT_ITS_TURN: ReasonKind.ValueType  # 12
+"""A rollout has not come to it, or rests."""
+REASON_KIND_NOT_SELECTED: ReasonKind.ValueType  # 13
+"""A rollout was not about it."""
+REASON_KIND_REBOOT_NOT_ALLOWED: ReasonKind.ValueType  # 14
+"""A reboot is or was due, and not allowed."""
+REASON_KIND_REBOOT_UNKNOWN: ReasonKind.ValueType  # 15
+"""It is not known whether a reboot is needed."""
+Global___ReasonKind: _TypeAlias = ReasonKind  # noqa: Y015
 
 @_typing.final
 class RegisterHostRequest(_message.Message):
@@ -1117,3 +1194,259 @@ class AcknowledgeHostResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AcknowledgeHostResponse: _TypeAlias = AcknowledgeHostResponse  # noqa: Y015
+
+@_typing.final
+class ExplainHostRequest(_message.Message):
+    """The host to explain."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainHostRequest: _TypeAlias = ExplainHostRequest  # noqa: Y015
+
+@_typing.final
+class ExplainHostResponse(_message.Message):
+    """Why it is as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPDATE_FIELD_NUMBER: _builtins.int
+    REBOOT_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    update: _builtins.str
+    """Why it was, or was not, updated, in a sentence."""
+    reboot: _builtins.str
+    """Why it was, or was not, rebooted, in a sentence."""
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
+        """What both rest on, oldest first: from the newest 50 operations on it and the newest 20 rollouts."""
+
+    def __init__(
+        self,
+        *,
+        update: _builtins.str = ...,
+        reboot: _builtins.str = ...,
+        reasons: _abc.Iterable[Global___Reason] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reasons", b"reasons", "reboot", b"reboot", "update", b"update"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainHostResponse: _TypeAlias = ExplainHostResponse  # noqa: Y015
+
+@_typing.final
+class Reason(_message.Message):
+    """One thing that happened, or holds, and bears on the answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    OPERATION_ID_FIELD_NUMBER: _builtins.int
+    ROLLOUT_ID_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    kind: Global___ReasonKind.ValueType
+    """What it is about."""
+    message: _builtins.str
+    """In words."""
+    operation_id: _builtins.str
+    """The operation that it comes from. Empty: none."""
+    rollout_id: _builtins.str
+    """The rollout that it comes from. Empty: none."""
+    revision: _builtins.int
+    """The revision at which it is on record, as in the event log. 0: it is how things stand now."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        kind: Global___ReasonKind.ValueType = ...,
+        message: _builtins.str = ...,
+        operation_id: _builtins.str = ...,
+        rollout_id: _builtins.str = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "kind", b"kind", "message", b"message", "operation_id", b"operation_id", "revision", b"revision", "rollout_id", b"rollout_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reason: _TypeAlias = Reason  # noqa: Y015
+
+@_typing.final
+class GetComplianceRequest(_message.Message):
+    """Which hosts, and what counts as late."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    OVERDUE_DAYS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    overdue_days: _builtins.int
+    """A host is listed that was not updated with success for so many days, 1 to 3650. Absent means 30."""
+    page_size: _builtins.int
+    """At most how many of the listed hosts. 0 means 50; more than 1000 is taken as 1000."""
+    page_token: _builtins.str
+    """The token of the former page, of the same request. Empty: from the start."""
+    @_builtins.property
+    def filter(self) -> _host_pb2.HostFilter:
+        """Which hosts. Absent: all."""
+
+    def __init__(
+        self,
+        *,
+        filter: _host_pb2.HostFilter | None = ...,
+        overdue_days: _builtins.int | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_overdue_days", b"_overdue_days", "filter", b"filter", "overdue_days", b"overdue_days"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_overdue_days", b"_overdue_days", "filter", b"filter", "overdue_days", b"overdue_days", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__overdue_days: _TypeAlias = _typing.Literal["overdue_days"]  # noqa: Y015
+    _WhichOneofArgType__overdue_days: _TypeAlias = _typing.Literal["_overdue_days", b"_overdue_days"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__overdue_days) -> _WhichOneofReturnType__overdue_days | None: ...
+
+Global___GetComplianceRequest: _TypeAlias = GetComplianceRequest  # noqa: Y015
+
+@_typing.final
+class GetComplianceResponse(_message.Message):
+    """How up to date they are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOSTS_FIELD_NUMBER: _builtins.int
+    AGES_FIELD_NUMBER: _builtins.int
+    WITHOUT_OPEN_FIXES_FIELD_NUMBER: _builtins.int
+    WITH_OPEN_FIXES_FIELD_NUMBER: _builtins.int
+    FIXES_UNKNOWN_FIELD_NUMBER: _builtins.int
+    LAGGARDS_FIELD_NUMBER: _builtins.int
+    LAGGARD_COUNT_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    hosts: _builtins.int
+    """How many hosts are selected."""
+    without_open_fixes: _builtins.int
+    """Hosts without open security fixes."""
+    with_open_fixes: _builtins.int
+    """Hosts with open security fixes."""
+    fixes_unknown: _builtins.int
+    """Hosts of which that is not known."""
+    laggard_count: _builtins.int
+    """How many there are of these."""
+    next_page_token: _builtins.str
+    """What to ask for the next page with. Empty: this was the last."""
+    @_builtins.property
+    def ages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComplianceAge]:
+        """How many were last updated how long ago."""
+
+    @_builtins.property
+    def laggards(self) -> _containers.RepeatedCompositeFieldContainer[Global___Laggard]:
+        """Hosts with open security fixes, or not updated for so long: the most fixes first, then those that
+        were updated longest ago.
+        """
+
+    def __init__(
+        self,
+        *,
+        hosts: _builtins.int = ...,
+        ages: _abc.Iterable[Global___ComplianceAge] | None = ...,
+        without_open_fixes: _builtins.int = ...,
+        with_open_fixes: _builtins.int = ...,
+        fixes_unknown: _builtins.int = ...,
+        laggards: _abc.Iterable[Global___Laggard] | None = ...,
+        laggard_count: _builtins.int = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ages", b"ages", "fixes_unknown", b"fixes_unknown", "hosts", b"hosts", "laggard_count", b"laggard_count", "laggards", b"laggards", "next_page_token", b"next_page_token", "with_open_fixes", b"with_open_fixes", "without_open_fixes", b"without_open_fixes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetComplianceResponse: _TypeAlias = GetComplianceResponse  # noqa: Y015
+
+@_typing.final
+class ComplianceAge(_message.Message):
+    """Hosts by the age of their last success."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAYS_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    days: _builtins.int
+    """Within so many days, and longer ago than the entry before says. 0: longer ago than any, or never."""
+    hosts: _builtins.int
+    """How many hosts."""
+    def __init__(
+        self,
+        *,
+        days: _builtins.int = ...,
+        hosts: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "hosts", b"hosts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComplianceAge: _TypeAlias = ComplianceAge  # noqa: Y015
+
+@_typing.final
+class Laggard(_message.Message):
+    """A host that is not as it should be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    LAST_UPDATED_FIELD_NUMBER: _builtins.int
+    SECURITY_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    """Its name."""
+    security: _builtins.int
+    """How many security fixes wait for it. Absent: not known."""
+    state: _host_pb2.HostState.ValueType
+    """Its state."""
+    @_builtins.property
+    def last_updated(self) -> _timestamp_pb2.Timestamp:
+        """When it was last updated with success. Absent: never."""
+
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        last_updated: _timestamp_pb2.Timestamp | None = ...,
+        security: _builtins.int | None = ...,
+        state: _host_pb2.HostState.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_security", b"_security", "last_updated", b"last_updated", "security", b"security"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_security", b"_security", "host", b"host", "last_updated", b"last_updated", "security", b"security", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__security: _TypeAlias = _typing.Literal["security"]  # noqa: Y015
+    _WhichOneofArgType__security: _TypeAlias = _typing.Literal["_security", b"_security"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__security) -> _WhichOneofReturnType__security | None: ...
+
+Global___Laggard: _TypeAlias = Laggard  # noqa: Y015

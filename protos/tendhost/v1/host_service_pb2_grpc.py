@@ -115,6 +115,16 @@ class HostServiceStub(object):
                 request_serializer=tendhost_dot_v1_dot_host__service__pb2.AcknowledgeHostRequest.SerializeToString,
                 response_deserializer=tendhost_dot_v1_dot_host__service__pb2.AcknowledgeHostResponse.FromString,
                 _registered_method=True)
+        self.ExplainHost = channel.unary_unary(
+                '/tendhost.v1.HostService/ExplainHost',
+                request_serializer=tendhost_dot_v1_dot_host__service__pb2.ExplainHostRequest.SerializeToString,
+                response_deserializer=tendhost_dot_v1_dot_host__service__pb2.ExplainHostResponse.FromString,
+                _registered_method=True)
+        self.GetCompliance = channel.unary_unary(
+                '/tendhost.v1.HostService/GetCompliance',
+                request_serializer=tendhost_dot_v1_dot_host__service__pb2.GetComplianceRequest.SerializeToString,
+                response_deserializer=tendhost_dot_v1_dot_host__service__pb2.GetComplianceResponse.FromString,
+                _registered_method=True)
 
 
 class HostServiceServicer(object):
@@ -245,6 +255,21 @@ class HostServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainHost(self, request, context):
+        """Why a host was, or was not, updated and rebooted, from what is stored. NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCompliance(self, request, context):
+        """How up to date the selected hosts are, by what is stored: how long ago they were updated, and which
+        have open security fixes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HostServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -327,6 +352,16 @@ def add_HostServiceServicer_to_server(servicer, server):
                     servicer.AcknowledgeHost,
                     request_deserializer=tendhost_dot_v1_dot_host__service__pb2.AcknowledgeHostRequest.FromString,
                     response_serializer=tendhost_dot_v1_dot_host__service__pb2.AcknowledgeHostResponse.SerializeToString,
+            ),
+            'ExplainHost': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainHost,
+                    request_deserializer=tendhost_dot_v1_dot_host__service__pb2.ExplainHostRequest.FromString,
+                    response_serializer=tendhost_dot_v1_dot_host__service__pb2.ExplainHostResponse.SerializeToString,
+            ),
+            'GetCompliance': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCompliance,
+                    request_deserializer=tendhost_dot_v1_dot_host__service__pb2.GetComplianceRequest.FromString,
+                    response_serializer=tendhost_dot_v1_dot_host__service__pb2.GetComplianceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -762,6 +797,60 @@ class HostService(object):
             '/tendhost.v1.HostService/AcknowledgeHost',
             tendhost_dot_v1_dot_host__service__pb2.AcknowledgeHostRequest.SerializeToString,
             tendhost_dot_v1_dot_host__service__pb2.AcknowledgeHostResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainHost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tendhost.v1.HostService/ExplainHost',
+            tendhost_dot_v1_dot_host__service__pb2.ExplainHostRequest.SerializeToString,
+            tendhost_dot_v1_dot_host__service__pb2.ExplainHostResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCompliance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tendhost.v1.HostService/GetCompliance',
+            tendhost_dot_v1_dot_host__service__pb2.GetComplianceRequest.SerializeToString,
+            tendhost_dot_v1_dot_host__service__pb2.GetComplianceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -69,6 +69,12 @@ class HostServiceStub:
     """Record that somebody has seen a host's failure. It stays in FAILED.
     NOT_FOUND, FAILED_PRECONDITION (the host is not in FAILED).
     """
+    ExplainHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.ExplainHostRequest, _host_service_pb2.ExplainHostResponse]
+    """Why a host was, or was not, updated and rebooted, from what is stored. NOT_FOUND."""
+    GetCompliance: _aio.UnaryUnaryMultiCallable[_host_service_pb2.GetComplianceRequest, _host_service_pb2.GetComplianceResponse]
+    """How up to date the selected hosts are, by what is stored: how long ago they were updated, and which
+    have open security fixes.
+    """
 
 class HostServiceServicer(metaclass=_abc_1.ABCMeta):
     """The registry of hosts, and the work that is done on one of them."""
@@ -220,6 +226,24 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_host_service_pb2.AcknowledgeHostResponse]:
         """Record that somebody has seen a host's failure. It stays in FAILED.
         NOT_FOUND, FAILED_PRECONDITION (the host is not in FAILED).
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainHost(
+        self,
+        request: _host_service_pb2.ExplainHostRequest,
+        context: _aio.ServicerContext[_host_service_pb2.ExplainHostRequest, _abc.Awaitable[_host_service_pb2.ExplainHostResponse]],
+    ) -> _abc.Awaitable[_host_service_pb2.ExplainHostResponse]:
+        """Why a host was, or was not, updated and rebooted, from what is stored. NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def GetCompliance(
+        self,
+        request: _host_service_pb2.GetComplianceRequest,
+        context: _aio.ServicerContext[_host_service_pb2.GetComplianceRequest, _abc.Awaitable[_host_service_pb2.GetComplianceResponse]],
+    ) -> _abc.Awaitable[_host_service_pb2.GetComplianceResponse]:
+        """How up to date the selected hosts are, by what is stored: how long ago they were updated, and which
+        have open security fixes.
         """
 
 def add_HostServiceServicer_to_server(servicer: HostServiceServicer, server: _aio.Server) -> None: ...

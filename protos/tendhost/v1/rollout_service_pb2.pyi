@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from tendhost.v1 import rollout_pb2 as _rollout_pb2
@@ -651,3 +652,165 @@ class WatchRolloutResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchRolloutResponse: _TypeAlias = WatchRolloutResponse  # noqa: Y015
+
+@_typing.final
+class GetRolloutReportRequest(_message.Message):
+    """The rollout to report on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRolloutReportRequest: _TypeAlias = GetRolloutReportRequest  # noqa: Y015
+
+@_typing.final
+class GetRolloutReportResponse(_message.Message):
+    """What came of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLLOUT_FIELD_NUMBER: _builtins.int
+    WAVES_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    PACKAGES_FIELD_NUMBER: _builtins.int
+    REBOOTS_FIELD_NUMBER: _builtins.int
+    REBOOTED_HOSTS_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    LONGEST_FIELD_NUMBER: _builtins.int
+    LONGEST_HOST_FIELD_NUMBER: _builtins.int
+    reboots: _builtins.int
+    """How many hosts were rebooted."""
+    longest_host: _builtins.str
+    """Which host that was. Empty: none has ended."""
+    @_builtins.property
+    def rollout(self) -> _rollout_pb2.Rollout:
+        """The rollout, with how many hosts are where."""
+
+    @_builtins.property
+    def waves(self) -> _containers.RepeatedCompositeFieldContainer[_rollout_pb2.RolloutWave]:
+        """Its waves; of more than 1000, the first 1000."""
+
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """How long it took. Absent: it has not ended."""
+
+    @_builtins.property
+    def packages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportPackage]:
+        """Which versions of which packages came to how many hosts, by name; of more than 10000, the first 10000."""
+
+    @_builtins.property
+    def rebooted_hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The first hundred of these."""
+
+    @_builtins.property
+    def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportCause]:
+        """Why hosts failed, the most frequent cause first."""
+
+    @_builtins.property
+    def skipped(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportCause]:
+        """Why hosts were left out, the most frequent cause first."""
+
+    @_builtins.property
+    def longest(self) -> _duration_pb2.Duration:
+        """How long the slowest host took."""
+
+    def __init__(
+        self,
+        *,
+        rollout: _rollout_pb2.Rollout | None = ...,
+        waves: _abc.Iterable[_rollout_pb2.RolloutWave] | None = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        packages: _abc.Iterable[Global___ReportPackage] | None = ...,
+        reboots: _builtins.int = ...,
+        rebooted_hosts: _abc.Iterable[_builtins.str] | None = ...,
+        failures: _abc.Iterable[Global___ReportCause] | None = ...,
+        skipped: _abc.Iterable[Global___ReportCause] | None = ...,
+        longest: _duration_pb2.Duration | None = ...,
+        longest_host: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "longest", b"longest", "rollout", b"rollout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "failures", b"failures", "longest", b"longest", "longest_host", b"longest_host", "packages", b"packages", "rebooted_hosts", b"rebooted_hosts", "reboots", b"reboots", "rollout", b"rollout", "skipped", b"skipped", "waves", b"waves"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRolloutReportResponse: _TypeAlias = GetRolloutReportResponse  # noqa: Y015
+
+@_typing.final
+class ReportPackage(_message.Message):
+    """A version of a package that came to hosts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TO_VERSION_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The package."""
+    to_version: _builtins.str
+    """The version. Empty: it was removed."""
+    hosts: _builtins.int
+    """How many hosts."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        to_version: _builtins.str = ...,
+        hosts: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "name", b"name", "to_version", b"to_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportPackage: _TypeAlias = ReportPackage  # noqa: Y015
+
+@_typing.final
+class ReportCause(_message.Message):
+    """Hosts that failed, or were left out, for one cause."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    EXAMPLE_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """The error's reason, such as HOST_UNREACHABLE; for hosts that were left out, why."""
+    example: _builtins.str
+    """What one of them said."""
+    count: _builtins.int
+    """How many."""
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The first hundred."""
+
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        example: _builtins.str = ...,
+        count: _builtins.int = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "example", b"example", "hosts", b"hosts", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportCause: _TypeAlias = ReportCause  # noqa: Y015

@@ -85,6 +85,11 @@ class RolloutServiceStub(object):
                 request_serializer=tendhost_dot_v1_dot_rollout__service__pb2.RetryRolloutRequest.SerializeToString,
                 response_deserializer=tendhost_dot_v1_dot_rollout__service__pb2.RetryRolloutResponse.FromString,
                 _registered_method=True)
+        self.GetRolloutReport = channel.unary_unary(
+                '/tendhost.v1.RolloutService/GetRolloutReport',
+                request_serializer=tendhost_dot_v1_dot_rollout__service__pb2.GetRolloutReportRequest.SerializeToString,
+                response_deserializer=tendhost_dot_v1_dot_rollout__service__pb2.GetRolloutReportResponse.FromString,
+                _registered_method=True)
         self.WatchRollout = channel.unary_stream(
                 '/tendhost.v1.RolloutService/WatchRollout',
                 request_serializer=tendhost_dot_v1_dot_rollout__service__pb2.WatchRolloutRequest.SerializeToString,
@@ -174,6 +179,13 @@ class RolloutServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetRolloutReport(self, request, context):
+        """What came of a rollout, or has come of it so far. NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchRollout(self, request, context):
         """Follow a rollout until it has ended. NOT_FOUND.
         """
@@ -233,6 +245,11 @@ def add_RolloutServiceServicer_to_server(servicer, server):
                     servicer.RetryRollout,
                     request_deserializer=tendhost_dot_v1_dot_rollout__service__pb2.RetryRolloutRequest.FromString,
                     response_serializer=tendhost_dot_v1_dot_rollout__service__pb2.RetryRolloutResponse.SerializeToString,
+            ),
+            'GetRolloutReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRolloutReport,
+                    request_deserializer=tendhost_dot_v1_dot_rollout__service__pb2.GetRolloutReportRequest.FromString,
+                    response_serializer=tendhost_dot_v1_dot_rollout__service__pb2.GetRolloutReportResponse.SerializeToString,
             ),
             'WatchRollout': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchRollout,
@@ -511,6 +528,33 @@ class RolloutService(object):
             '/tendhost.v1.RolloutService/RetryRollout',
             tendhost_dot_v1_dot_rollout__service__pb2.RetryRolloutRequest.SerializeToString,
             tendhost_dot_v1_dot_rollout__service__pb2.RetryRolloutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRolloutReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tendhost.v1.RolloutService/GetRolloutReport',
+            tendhost_dot_v1_dot_rollout__service__pb2.GetRolloutReportRequest.SerializeToString,
+            tendhost_dot_v1_dot_rollout__service__pb2.GetRolloutReportResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,6 +50,8 @@ class RolloutServiceStub:
     they join its current wave, and a rollout that had halted because of them goes on. Else in a new
     rollout. NOT_FOUND, FAILED_PRECONDITION (none has failed; it is being cancelled).
     """
+    GetRolloutReport: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.GetRolloutReportRequest, _rollout_service_pb2.GetRolloutReportResponse]
+    """What came of a rollout, or has come of it so far. NOT_FOUND."""
     WatchRollout: _aio.UnaryStreamMultiCallable[_rollout_service_pb2.WatchRolloutRequest, _rollout_service_pb2.WatchRolloutResponse]
     """Follow a rollout until it has ended. NOT_FOUND."""
 
@@ -149,6 +151,14 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         they join its current wave, and a rollout that had halted because of them goes on. Else in a new
         rollout. NOT_FOUND, FAILED_PRECONDITION (none has failed; it is being cancelled).
         """
+
+    @_abc_1.abstractmethod
+    def GetRolloutReport(
+        self,
+        request: _rollout_service_pb2.GetRolloutReportRequest,
+        context: _aio.ServicerContext[_rollout_service_pb2.GetRolloutReportRequest, _abc.Awaitable[_rollout_service_pb2.GetRolloutReportResponse]],
+    ) -> _abc.Awaitable[_rollout_service_pb2.GetRolloutReportResponse]:
+        """What came of a rollout, or has come of it so far. NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def WatchRollout(

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tendhost.client import DEFAULT_TARGET
-from tendhost.client.cli import events, hosts, operations, pending, rollouts, server, work
+from tendhost.client.cli import accounts, events, hosts, operations, pending, rollouts, server, work
 from tendhost.client.cli.session import Output, Session
 
 app = typer.Typer(
@@ -56,6 +56,8 @@ def _session(
 
 app.add_typer(hosts.app, name="host", help="Add, show, change and remove hosts.")
 app.command()(pending.pending)
+app.command()(accounts.why)
+app.command()(accounts.compliance)
 app.command()(work.query)
 app.command()(work.update)
 app.command()(work.reboot)

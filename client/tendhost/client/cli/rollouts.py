@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tendhost.client import Client, Rollout, RolloutSpec
+from tendhost.client.cli.accounts import report
 from tendhost.client.cli.rollout_options import spec_of, with_spec
 from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session, refuse
 from tendhost.client.cli.words import counted
@@ -231,6 +232,9 @@ def retry(context: typer.Context, id: Id) -> None:
 def cancel(context: typer.Context, id: Id) -> None:
     """Start nothing new any more; what runs goes on to its end."""
     _steer(context.obj, lambda client: client.cancel_rollout(id))
+
+
+app.command()(report)
 
 
 def _steer(session: Session, ask: Callable[[Client], Awaitable[Rollout]]) -> None:

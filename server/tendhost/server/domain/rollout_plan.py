@@ -54,6 +54,8 @@ class Glance:
     groups: tuple[str, ...] = ()
     state: HostState = HostState.IDLE
     pending_count: int = 0
+    security_count: int | None = 0
+    """None: the host's archives do not tell."""
     queried_at: datetime | None = None
     last_updated: datetime | None = None
     update_took: timedelta | None = None
@@ -161,7 +163,7 @@ def plan_rollout(
     tags: set[str] = set()
     not_selected = 0
     for host in fleet:
-        if not _concerned(spec.filter, host):
+        if not concerned(spec.filter, host):
             not_selected += 1
             continue
         tags.update(host.tags)
@@ -225,7 +227,7 @@ def plan_changes(former: RolloutPlan, current: RolloutPlan, *, named: int = 10) 
     )
 
 
-def _concerned(selection: HostFilter, host: Glance) -> bool:
+def concerned(selection: HostFilter, host: Glance) -> bool:
     """Whether the filter is about such hosts, the ones that it excludes by name included."""
     return (
         host.name.startswith(selection.search)

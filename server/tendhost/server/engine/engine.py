@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from tendhost.server.clock import Clock
+from tendhost.server.engine.accounts import Accounts
+from tendhost.server.engine.openings import Openings
 from tendhost.server.engine.operations import Operations, OperationSettings
 from tendhost.server.engine.questions import Questions
 from tendhost.server.engine.registry import Registry
@@ -39,6 +41,7 @@ class Engine:
     operations: Operations
     rollouts: Rollouts
     questions: Questions
+    accounts: Accounts
 
 
 @asynccontextmanager
@@ -59,7 +62,10 @@ async def running_engine(
             tasks=tasks,
             settings=settings.operations,
         )
-        rollouts = Rollouts(store=store, operations=operations, clock=clock, tasks=tasks)
+        openings = Openings()
+        rollouts = Rollouts(
+            store=store, operations=operations, openings=openings, clock=clock, tasks=tasks
+        )
         registry = Registry(store=store, connector=connector, clock=clock)
         pruning = tasks.create_task(
             prune_forever(store=store, clock=clock, retention=settings.retention)
@@ -77,6 +83,7 @@ async def running_engine(
                 operations=operations,
                 rollouts=rollouts,
                 questions=Questions(store=store, connector=connector),
+                accounts=Accounts(store=store, clock=clock, openings=openings),
             )
         finally:
             pruning.cancel()

@@ -66,14 +66,20 @@ class Rollouts:
     """Every rollout of the fleet."""
 
     def __init__(
-        self, *, store: Store, operations: Operations, clock: Clock, tasks: asyncio.TaskGroup
+        self,
+        *,
+        store: Store,
+        operations: Operations,
+        openings: Openings,
+        clock: Clock,
+        tasks: asyncio.TaskGroup,
     ) -> None:
         self._store = store
         self._operations = operations
         self._clock = clock
         self._tasks = tasks
-        self._openings = Openings()
-        self._admission = Admission(store=store, clock=clock, openings=self._openings)
+        self._openings = openings
+        self._admission = Admission(store=store, clock=clock, openings=openings)
         self._carriers: dict[str, Carrier] = {}
         self._running: set[asyncio.Task[None]] = set()
         operations.on_end(self._operation_ended)

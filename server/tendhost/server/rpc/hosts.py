@@ -1,6 +1,7 @@
 """HostService."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -17,16 +18,20 @@ from tendhost.server.rpc.convert import (
     host_message,
     operation_message,
 )
+from tendhost.server.rpc.convert_accounts import explanation_message, laggard_message
 from tendhost.server.rpc.convert_inventory import inventory_message, inventory_parts
 from tendhost.server.rpc.convert_selection import host_filter, scope_wish
 from tendhost.server.rpc.interceptor import call, violations_of
-from tendhost.server.rpc.paging import page_size, position, token
+from tendhost.server.rpc.paging import number, page_size, position, token
 from tendhost.server.rpc.pending import list_pending
 from tendhost.v1 import host_service_pb2 as pb
 from tendhost.v1 import host_service_pb2_grpc
 from tendhost.v1.host_pb2 import HostConfig
 
 R = TypeVar("R", bound=Message)
+
+
+OVERDUE_DAYS = 30
 
 
 class HostServicer(host_service_pb2_grpc.HostServiceServicer):
@@ -103,6 +108,32 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
     ) -> pb.RunOsqueryResponse:
         rows = await self._engine.questions.osquery(request.name, request.sql)
         return pb.RunOsqueryResponse(rows=[pb.OsqueryRow(values=row) for row in rows])
+
+    async def ExplainHost(
+        self, request: pb.ExplainHostRequest, context: Any
+    ) -> pb.ExplainHostResponse:
+        return explanation_message(await self._engine.accounts.explanation(request.name))
+
+    async def GetCompliance(
+        self, request: pb.GetComplianceRequest, context: Any
+    ) -> pb.GetComplianceResponse:
+        days = request.overdue_days if request.HasField("overdue_days") else OVERDUE_DAYS
+        first = number(position(request, request.page_token), default=0)
+        found = await self._engine.accounts.compliance(
+            host_filter(request.filter), timedelta(days=days)
+        )
+        last = first + page_size(request.page_size)
+        more = last < len(found.laggards)
+        return pb.GetComplianceResponse(
+            hosts=found.hosts,
+            ages=[pb.ComplianceAge(days=age.days or 0, hosts=age.hosts) for age in found.ages],
+            without_open_fixes=found.without_open_fixes,
+            with_open_fixes=found.with_open_fixes,
+            fixes_unknown=found.fixes_unknown,
+            laggards=[laggard_message(laggard) for laggard in found.laggards[first:last]],
+            laggard_count=len(found.laggards),
+            next_page_token=token(request, str(last)) if more else "",
+        )
 
     async def QueryInventory(
         self, request: pb.QueryInventoryRequest, context: Any

@@ -36,6 +36,15 @@ def position(request: Message, page_token: str) -> str:
     return last
 
 
+def number(text: str, *, default: int) -> int:
+    """A position that is a number; `default` for the first page. Raises PageTokenInvalid."""
+    if not text:
+        return default
+    if not text.isascii() or not text.removeprefix("-").isdigit():
+        raise PageTokenInvalid
+    return int(text)
+
+
 def _identity(request: Message) -> bytes:
     # What makes another list of it, that is all but the page: a token must not change lists.
     bare = type(request)()

@@ -5,10 +5,10 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from tendhost.server.domain.errors import PageTokenInvalid
 from tendhost.server.domain.rollout import Rollout
 from tendhost.server.domain.rollout_plan import LeftOutHost, PlannedHost
 from tendhost.server.engine.engine import Engine
+from tendhost.server.rpc.convert_accounts import report_message
 from tendhost.server.rpc.convert_rollout import (
     member_message,
     plan_message,
@@ -20,7 +20,7 @@ from tendhost.server.rpc.convert_rollout import (
 )
 from tendhost.server.rpc.feed import Feed
 from tendhost.server.rpc.interceptor import call
-from tendhost.server.rpc.paging import LARGEST_PAGE, page_size, position, token
+from tendhost.server.rpc.paging import LARGEST_PAGE, number, page_size, position, token
 from tendhost.server.rpc.sending import send
 from tendhost.server.store.protocol import RolloutView
 from tendhost.v1 import rollout_service_pb2 as pb
@@ -40,7 +40,7 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
     async def PlanRollout(
         self, request: pb.PlanRolloutRequest, context: Any
     ) -> pb.PlanRolloutResponse:
-        first = _number(position(request, request.page_token), default=0)
+        first = number(position(request, request.page_token), default=0)
         if request.plan_id:
             plan = await self._store.plan(request.plan_id)
         else:
@@ -70,7 +70,7 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
         rollout = await self._store.rollout(request.id)
         page = await self._store.members(
             request.id,
-            after=_number(position(request, request.page_token), default=-1),
+            after=number(position(request, request.page_token), default=-1),
             limit=page_size(request.page_size),
         )
         numbers = [member.wave for member in page.items] or [0]
@@ -133,6 +133,11 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
         encode = with_rollout(pb.RetryRolloutResponse)
         return encode(await self._engine.rollouts.retry(request.id, call(encode)))
 
+    async def GetRolloutReport(
+        self, request: pb.GetRolloutReportRequest, context: Any
+    ) -> pb.GetRolloutReportResponse:
+        return report_message(await self._engine.accounts.report(request.id))
+
     # The generated type is that of a generator; this way a write can be given a deadline.
     async def WatchRollout(  # type: ignore[override]
         self, request: pb.WatchRolloutRequest, context: Any
@@ -164,15 +169,6 @@ def _messages(view: RolloutView) -> list[pb.WatchRolloutResponse]:
             )
         )
     return messages
-
-
-def _number(text: str, *, default: int) -> int:
-    if not text:
-        return default
-    try:
-        return int(text)
-    except ValueError:
-        raise PageTokenInvalid from None
 
 
 def with_rollout(response: Callable[..., R]) -> Callable[[Rollout], R]:

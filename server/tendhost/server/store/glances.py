@@ -34,6 +34,7 @@ class _Reboot(msgspec.Struct, frozen=True):
 class _Status(msgspec.Struct, frozen=True):
     state: HostState
     pending_count: int
+    pending_security_count: int | None
     queried_at: datetime | None
     last_updated: datetime | None
     last_problem: _Problem | None
@@ -61,6 +62,7 @@ def glance_of(text: str) -> Glance:
         groups=config.groups,
         state=status.state,
         pending_count=status.pending_count,
+        security_count=status.pending_security_count,
         queried_at=status.queried_at,
         last_updated=status.last_updated,
         update_took=status.update_took,

@@ -100,6 +100,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         CREATE INDEX members_waiting ON members (rollout, wave, blocked_by, not_before)
         WHERE status = 'waiting'
         """,
+        "CREATE INDEX members_by_host ON members (host, rollout)",
         "CREATE INDEX members_by_revision ON members (rollout, revision)",
         "CREATE TABLE plans (id TEXT PRIMARY KEY, at BIGINT NOT NULL, document TEXT NOT NULL)",
         """

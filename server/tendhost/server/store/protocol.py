@@ -257,6 +257,11 @@ class Store(Protocol):
         """One host of a rollout; None: it has no place in it."""
         ...
 
+    async def places(self, host: str, *, limit: int) -> Sequence[tuple[Member, int]]:
+        """The host's places in the newest rollouts that have it, each with the revision at which it last
+        changed, newest first."""
+        ...
+
     async def members(
         self,
         rollout: str,

@@ -101,6 +101,9 @@ GET_MEMBERS = """
 CHANGED_MEMBERS = """
     SELECT document FROM members WHERE rollout = ?1 AND revision > ?2 ORDER BY position
 """
+PLACES_OF_HOST = """
+    SELECT document, revision FROM members WHERE host = ?1 ORDER BY rollout DESC LIMIT ?2
+"""
 BLOCKED_BY = """
     SELECT DISTINCT blocked_by FROM members
     WHERE rollout = ?1 AND wave = ?2 AND status = 'waiting' AND blocked_by <> ''

@@ -288,6 +288,13 @@ class SqliteStore:
         text = self._one(sql.GET_MEMBER, rollout, host)
         return None if text is None else rows.member_of(text)
 
+    async def places(self, host: str, *, limit: int) -> Sequence[tuple[Member, int]]:
+        def work(database: sqlite3.Connection) -> Sequence[tuple[Member, int]]:
+            found = database.execute(sql.PLACES_OF_HOST, (host, limit))
+            return [(rows.member_of(text), revision) for text, revision in found]
+
+        return await self._read(work)
+
     async def members(
         self,
         rollout: str,

@@ -1,0 +1,184 @@
+"""`tendhost why`, `tendhost compliance` and `tendhost rollout report`."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from tendhost.client import Client, Compliance, Explanation, HostFilter, ReportCause, RolloutReport
+from tendhost.client.cli.console import coloured, draw, say, table
+from tendhost.client.cli.render_rollout import counts
+from tendhost.client.cli.session import Session
+from tendhost.client.cli.words import ago, counted, span
+
+
+def why(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The host's name.")],
+) -> None:
+    """Say why a host was, or was not, updated and rebooted.
+
+    From what is stored, in order of time; each reason with the operation or rollout that it comes from.
+    """
+    session: Session = context.obj
+
+    async def work(client: Client) -> None:
+        found = await client.explain(name)
+        if session.json:
+            session.print_json(found)
+        else:
+            _explanation(name, found)
+
+    session.run(work)
+
+
+def compliance(
+    context: typer.Context,
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="TAG", help="Hosts with all of these tags.")
+    ] = None,
+    group: Annotated[
+        list[str] | None, typer.Option(metavar="GROUP", help="Hosts in one of these groups.")
+    ] = None,
+    overdue: Annotated[
+        int,
+        typer.Option(min=1, max=3650, metavar="DAYS", help="List hosts not updated for so long."),
+    ] = 30,
+) -> None:
+    """Show how up to date the fleet is, and which hosts are not."""
+    session: Session = context.obj
+    selection = HostFilter(all_tags=tuple(tag or ()), groups=tuple(group or ()))
+
+    async def work(client: Client) -> None:
+        found = await client.compliance(selection, overdue_days=overdue)
+        if session.json:
+            session.print_json(found)
+        else:
+            _compliance(found)
+
+    session.run(work)
+
+
+def report(
+    context: typer.Context,
+    id: Annotated[str, typer.Argument(metavar="ID", help="The rollout's id.")],
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="As Markdown, for a ticket or a page.")
+    ] = False,
+) -> None:
+    """Show what came of a rollout: counts, durations, packages, reboots, failures by cause."""
+    session: Session = context.obj
+
+    async def work(client: Client) -> None:
+        found = await client.rollout_report(id)
+        if session.json:
+            session.print_json(found)
+        elif markdown:
+            print(as_markdown(found))
+        else:
+            _report(found)
+
+    session.run(work)
+
+
+def _explanation(name: str, found: Explanation) -> None:
+    say(f"{name}: {found.update}")
+    say(f"{name}: {found.reboot}")
+    rows = (
+        (
+            f"{reason.at:%Y-%m-%d %H:%M}" if reason.at and reason.revision else "now",
+            str(reason.kind).replace("_", " "),
+            reason.message,
+            reason.operation_id or reason.rollout_id,
+        )
+        for reason in found.reasons
+    )
+    if found.reasons:
+        draw(table(("WHEN (UTC)", "WHAT", "WHY", "PROOF"), rows))
+
+
+def _compliance(found: Compliance) -> None:
+    say(f"{counted(found.hosts, 'host')}: {_ages(found)}")
+    say(
+        f"open security fixes: none on {found.without_open_fixes}, some on"
+        f" {found.with_open_fixes}, not known on {found.fixes_unknown}"
+    )
+    if found.laggards:
+        rows = (
+            (
+                laggard.host,
+                coloured(str(laggard.state)),
+                "?" if laggard.security is None else str(laggard.security),
+                ago(laggard.last_updated),
+            )
+            for laggard in found.laggards
+        )
+        draw(table(("HOST", "STATE", "SECURITY", "UPDATED"), rows))
+
+
+def _ages(found: Compliance) -> str:
+    within = [f"{count} within {days} d" for days, count in found.ages.items() if days and count]
+    rest = found.ages.get(0, 0)
+    return ", ".join([*within, *([f"{rest} longer ago or never"] if rest else [])])
+
+
+def _report(found: RolloutReport) -> None:
+    say(f"{found.rollout.id}  ", coloured(str(found.rollout.status)), f"  {_summary(found)}")
+    if found.packages:
+        rows = ((p.name, p.to_version or "removed", str(p.hosts)) for p in found.packages)
+        draw(table(("PACKAGE", "VERSION", "HOSTS"), rows))
+    for title, causes in (("FAILED", found.failures), ("LEFT OUT", found.skipped)):
+        if causes:
+            draw(table((title, "HOSTS", "", ""), (_cause_row(cause) for cause in causes)))
+
+
+def _cause_row(cause: ReportCause) -> tuple[str, str, str, str]:
+    return cause.reason, str(cause.count), ", ".join(cause.hosts[:5]), cause.example
+
+
+def _summary(found: RolloutReport) -> str:
+    total = counted(found.rollout.progress.total_hosts, "host")
+    took = "not ended yet" if found.duration is None else f"took {span(found.duration)}"
+    words = f"{total}: {counts(found.rollout.progress)}; {took}; {counted(found.reboots, 'reboot')}"
+    if found.longest_host:
+        words += f"; the slowest host was {found.longest_host}, {span(found.longest)}"
+    return words
+
+
+def as_markdown(found: RolloutReport) -> str:
+    """The report as a document."""
+    rollout = found.rollout
+    lines = [f"# Rollout {rollout.id}", "", f"**{rollout.status}**: {_summary(found)}."]
+    lines += [f"Begun by {rollout.created_by} at {rollout.created_at:%Y-%m-%d %H:%M} UTC.", ""]
+    lines += _markdown_table(
+        ("wave", "stage", "hosts", "completed", "failed", "skipped"),
+        [
+            (
+                str(wave.number),
+                wave.stage,
+                str(wave.progress.total_hosts),
+                str(wave.progress.completed),
+                str(wave.progress.failed + wave.progress.rolled_back),
+                str(wave.progress.skipped),
+            )
+            for wave in found.waves
+        ],
+    )
+    if found.packages:
+        lines += ["## Packages", ""]
+        lines += _markdown_table(
+            ("package", "version", "hosts"),
+            [(p.name, p.to_version or "removed", str(p.hosts)) for p in found.packages],
+        )
+    for title, causes in (("Failures", found.failures), ("Left out", found.skipped)):
+        if causes:
+            lines += [f"## {title}", ""]
+            rows = [(c.reason, str(c.count), ", ".join(c.hosts), c.example) for c in causes]
+            lines += _markdown_table(("cause", "hosts", "which", "example"), rows)
+    return "\n".join(lines).rstrip()
+
+
+def _markdown_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    drawn = [columns, ("---",) * len(columns), *rows]
+    cells = (" | ".join(cell.replace("|", "\\|") for cell in row) for row in drawn)
+    return [*(f"| {line} |" for line in cells), ""]

@@ -1,0 +1,338 @@
+"""Why a host was, or was not, updated and rebooted: read from what is stored, never guessed.
+
+Pure: `explain` takes what is known of a host and gives two answers and the reasons for them in order of
+time, each with the operation or rollout that it comes from and the revision of the event that proves it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from tendhost.server.domain.host import Host
+from tendhost.server.domain.inventory import Pending, RebootNeed, Withheld
+from tendhost.server.domain.operation import (
+    Operation,
+    OperationKind,
+    OperationStatus,
+    StepName,
+    StepStatus,
+)
+from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, WaitingFor
+from tendhost.server.domain.rollout_plan import Opening
+
+
+class ReasonKind(StrEnum):
+    """What a reason is about."""
+
+    UPDATED = "updated"
+    REBOOTED = "rebooted"
+    NOTHING_PENDING = "nothing_pending"
+    WITHHELD = "withheld"
+    """Packages that are held, kept back, phased or excluded."""
+    WINDOW = "window"
+    BUDGET = "budget"
+    BUSY = "busy"
+    FAILURE = "failure"
+    ROLLED_BACK = "rolled_back"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+    """A rollout left it out."""
+    NOT_ITS_TURN = "not_its_turn"
+    """A rollout has not come to its wave, or rests."""
+    NOT_SELECTED = "not_selected"
+    """A rollout was not about it."""
+    REBOOT_NOT_ALLOWED = "reboot_not_allowed"
+    REBOOT_UNKNOWN = "reboot_unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One thing that happened, or holds, and bears on the answer."""
+
+    at: datetime
+    kind: ReasonKind
+    message: str
+    operation: str = ""
+    rollout: str = ""
+    revision: int = 0
+    """The revision of the fleet at which it is on record; 0: it is how things stand now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """A rollout, and the host's place in it; None: it has none."""
+
+    rollout: Rollout
+    member: Member | None
+    revision: int = 0
+    """At which the place last changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Two answers, and what they rest on, oldest first."""
+
+    host: str
+    update: str
+    reboot: str
+    reasons: tuple[Reason, ...]
+
+
+def explain(
+    host: Host,
+    pending: Pending | None,
+    operations: Sequence[Operation],
+    memberships: Sequence[Membership],
+    closed: Opening | None,
+    now: datetime,
+) -> Explanation:
+    """Why `host` is as it is.
+
+    `pending` is None where it was never queried; `operations` and `memberships` are the newest ones,
+    newest first; `closed` says why it may not be changed now, None: it may.
+    """
+    reasons = [
+        *(reason for operation in operations for reason in _of_operation(operation)),
+        *(reason for membership in memberships for reason in _of_membership(membership)),
+        *_of_now(host, pending, closed, now),
+    ]
+    return Explanation(
+        host=host.name,
+        update=_about_updates(host, pending, operations, memberships, closed),
+        reboot=_about_reboots(host, operations, closed),
+        reasons=tuple(sorted(reasons, key=lambda reason: reason.at)),
+    )
+
+
+# --- the answers ----------------------------------------------------------------------------------
+
+
+def _about_updates(
+    host: Host,
+    pending: Pending | None,
+    operations: Sequence[Operation],
+    memberships: Sequence[Membership],
+    closed: Opening | None,
+) -> str:
+    status = host.status
+    running = next((o for o in operations if o.status is OperationStatus.RUNNING), None)
+    if running is not None and running.kind is OperationKind.UPDATE and not running.dry_run:
+        step = f", in step {running.current.name}" if running.current else ""
+        return f"it is being updated now{step}"
+    if status.failure is not None:
+        failure = status.failure
+        return (
+            f"not updated: it is in failed since {_moment(failure.failed_at)}, because of"
+            f" {failure.step}: {failure.problem.message}; retry it when that is mended"
+        )
+    waiting = next((m for m in memberships if _is_in(m, MemberStatus.WAITING)), None)
+    if waiting is not None and waiting.member is not None:
+        return f"not updated yet: its rollout waits: {waiting.member.detail}"
+    due = next((m for m in memberships if _is_in(m, MemberStatus.PENDING)), None)
+    if due is not None and not due.rollout.over:
+        return f"not updated yet: {_turn(due)}"
+    if pending is None or pending.queried_at is None:
+        return "not known: what is pending on it was never listed"
+    if not pending.count:
+        return f"up to date: {_pending_words(pending)}"
+    words = f"not updated: {_pending_words(pending)}"
+    last = next((o for o in operations if _is_real_update(o)), None)
+    if last is None:
+        words += "; nobody has asked for an update"
+    elif last.problem is not None:
+        words += f"; the last update failed: {last.problem.message}"
+    elif last.status is OperationStatus.CANCELLED:
+        words += "; the last update was cancelled"
+    else:
+        words += "; nobody has asked for an update since they came out"
+    return f"{words}; {closed.words}" if closed is not None else words
+
+
+def _about_reboots(host: Host, operations: Sequence[Operation], closed: Opening | None) -> str:
+    reboot = host.status.reboot
+    because = f" ({reboot.reason})" if reboot.reason else ""
+    if reboot.need is RebootNeed.UNKNOWN:
+        return (
+            f"not known whether a reboot is needed{because}, and what is not known reboots nothing"
+        )
+    if reboot.need is RebootNeed.NOT_NEEDED:
+        last = next((o for o in operations if _rebooted(o)), None)
+        when = f"; it was last rebooted {_moment(last.ended_at)}" if last and last.ended_at else ""
+        return f"no reboot is needed{when}"
+    since = f" since {_moment(reboot.since)}" if reboot.since else ""
+    if not host.config.may_reboot:
+        return f"a reboot is needed{since}{because}, and its policy does not allow updates to do it"
+    if host.status.failure is not None:
+        return f"a reboot is needed{since}{because}; it is in failed, and nothing is done to it"
+    if closed is not None:
+        return f"a reboot is needed{since}{because}; {closed.words}"
+    return f"a reboot is needed{since}{because}; its next update does it"
+
+
+def _pending_words(pending: Pending) -> str:
+    withheld = len(pending.packages) - pending.count
+    words = f"{pending.count} updates were pending" if pending.count else "nothing was pending"
+    security = pending.security_count
+    if pending.count and security:
+        words += f", {security} of them security"
+    if withheld:
+        words += f" ({withheld} withheld)"
+    assert pending.queried_at is not None
+    return f"{words} when it was last asked, {_moment(pending.queried_at)}"
+
+
+# --- the reasons ----------------------------------------------------------------------------------
+
+
+def _of_operation(operation: Operation) -> Iterator[Reason]:
+    at = operation.ended_at
+    if at is None or operation.dry_run or operation.kind is OperationKind.CHECK:
+        return
+
+    def reason(kind: ReasonKind, message: str) -> Reason:
+        return Reason(
+            at=at,
+            kind=kind,
+            message=message,
+            operation=operation.id,
+            rollout=operation.rollout,
+            revision=operation.revision,
+        )
+
+    update = operation.update
+    if operation.problem is not None:
+        step = f"{operation.failed_step}: " if operation.failed_step else ""
+        kind = ReasonKind.FAILURE
+        if operation.problem.reason == "WINDOW_CLOSED":
+            kind = ReasonKind.WINDOW
+        yield reason(kind, f"{operation.kind} failed in {step}{operation.problem.message}")
+    elif operation.status is OperationStatus.CANCELLED:
+        yield reason(
+            ReasonKind.CANCELLED,
+            f"{operation.kind} was cancelled by {operation.cancel_requested_by}",
+        )
+    elif operation.kind is OperationKind.UPDATE and update is not None:
+        if update.changes:
+            yield reason(ReasonKind.UPDATED, f"{len(update.changes)} packages were changed")
+        elif not operation.only_prepares:
+            yield reason(ReasonKind.NOTHING_PENDING, "an update found nothing to do")
+    if update is not None and update.rolled_back:
+        yield reason(ReasonKind.ROLLED_BACK, "what it had changed was taken back")
+    if _rebooted(operation):
+        yield reason(ReasonKind.REBOOTED, _reboot_words(operation))
+    elif operation.kind is OperationKind.UPDATE and update is not None and _left_waiting(operation):
+        yield reason(
+            ReasonKind.REBOOT_NOT_ALLOWED,
+            "a reboot was due after it, and neither the policy nor the window allowed one then",
+        )
+
+
+def _reboot_words(operation: Operation) -> str:
+    by = f" by {operation.created_by}" if operation.kind is OperationKind.REBOOT else ""
+    return f"it was rebooted{by}"
+
+
+def _left_waiting(operation: Operation) -> bool:
+    findings = operation.findings
+    return (
+        operation.problem is None
+        and operation.status is OperationStatus.SUCCEEDED
+        and findings.reboot_need is RebootNeed.NEEDED
+        and not findings.reboot_allowed
+        and not operation.only_prepares
+    )
+
+
+def _rebooted(operation: Operation) -> bool:
+    return any(
+        step.name is StepName.REBOOT and step.status is StepStatus.SUCCEEDED
+        for step in operation.steps
+    )
+
+
+_WAITS = {
+    WaitingFor.WINDOW: ReasonKind.WINDOW,
+    WaitingFor.BUDGET: ReasonKind.BUDGET,
+    WaitingFor.HOST: ReasonKind.BUSY,
+}
+
+
+def _of_membership(membership: Membership) -> Iterator[Reason]:
+    rollout, member = membership.rollout, membership.member
+    name = f"rollout {rollout.id}"
+    if member is None:
+        yield Reason(
+            at=rollout.created_at,
+            kind=ReasonKind.NOT_SELECTED,
+            message=f"{name} was not about it: its selection did not match, or it was not registered",
+            rollout=rollout.id,
+            revision=rollout.revision,
+        )
+        return
+    at = rollout.ended_at or rollout.created_at
+    match member.status:
+        case MemberStatus.WAITING if member.waiting is not None:
+            kind, words = _WAITS[member.waiting], f"{name} waits with it: {member.detail}"
+        case MemberStatus.SKIPPED:
+            kind, words = ReasonKind.SKIPPED, f"{name} left it out: {member.detail}"
+        case MemberStatus.PENDING:
+            kind, words = ReasonKind.NOT_ITS_TURN, f"{name}: {_turn(membership)}"
+        case _:
+            return  # its operation says the rest
+    yield Reason(at=at, kind=kind, message=words, rollout=rollout.id, revision=membership.revision)
+
+
+def _turn(membership: Membership) -> str:
+    rollout, member = membership.rollout, membership.member
+    assert member is not None
+    turn = f"it is in wave {member.wave + 1}, and wave {rollout.wave + 1} of {rollout.waves} is on"
+    if rollout.status is RolloutStatus.PAUSED:
+        return f"{turn}; the rollout is paused"
+    if rollout.status is RolloutStatus.AWAITING_APPROVAL:
+        return f"{turn}; wave {rollout.wave + 2} waits for an approval"
+    if rollout.halt is not None:
+        return f"{turn}; the rollout has halted: {rollout.halt.message}"
+    return turn
+
+
+def _of_now(
+    host: Host, pending: Pending | None, closed: Opening | None, now: datetime
+) -> Iterator[Reason]:
+    if pending is not None and pending.queried_at is not None:
+        for why in (Withheld.HELD, Withheld.KEPT_BACK, Withheld.PHASED, Withheld.EXCLUDED):
+            names = [package.name for package in pending.packages if package.withheld is why]
+            if names:
+                more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+                yield Reason(
+                    at=pending.queried_at,
+                    kind=ReasonKind.WITHHELD,
+                    message=f"{str(why).replace('_', ' ')}: {', '.join(names[:10])}{more}",
+                )
+    if closed is not None:
+        yield Reason(at=now, kind=ReasonKind.WINDOW, message=closed.words)
+    reboot = host.status.reboot
+    if reboot.need is RebootNeed.UNKNOWN and reboot.reason:
+        yield Reason(at=now, kind=ReasonKind.REBOOT_UNKNOWN, message=reboot.reason)
+    if reboot.need is RebootNeed.NEEDED and not host.config.may_reboot:
+        yield Reason(
+            at=now,
+            kind=ReasonKind.REBOOT_NOT_ALLOWED,
+            message="its policy does not allow updates to reboot it",
+        )
+
+
+def _is_in(membership: Membership, status: MemberStatus) -> bool:
+    return (
+        membership.member is not None
+        and membership.member.status is status
+        and not membership.rollout.over
+    )
+
+
+def _is_real_update(operation: Operation) -> bool:
+    return operation.kind is OperationKind.UPDATE and not operation.only_prepares
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,212 @@
+"""What came of a rollout, and how up to date a fleet is: sums of what is stored."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from tendhost.server.domain.operation import Operation, StepName, StepStatus
+from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, Wave
+from tendhost.server.domain.rollout_plan import Glance
+
+NAMED_HOSTS = 100
+"""So many hosts are named of each cause; all are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageLine:
+    """A version of a package that came to hosts; `to_version` empty: it was removed."""
+
+    name: str
+    to_version: str
+    hosts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CauseLine:
+    """Hosts that failed, or were left out, for one cause."""
+
+    reason: str
+    """The problem's reason, such as HOST_UNREACHABLE; for what was skipped the words why."""
+    example: str
+    """What one of them said."""
+    count: int
+    hosts: tuple[str, ...]
+    """The first NAMED_HOSTS."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutReport:
+    """What came of a rollout."""
+
+    rollout: Rollout
+    waves: tuple[Wave, ...]
+    duration: timedelta | None
+    """None: it has not ended."""
+    packages: tuple[PackageLine, ...]
+    """By name and version."""
+    rebooted: tuple[str, ...]
+    """The first NAMED_HOSTS."""
+    reboots: int
+    failures: tuple[CauseLine, ...]
+    """The most frequent first."""
+    skipped: tuple[CauseLine, ...]
+    longest: timedelta
+    """That a host took."""
+    longest_host: str
+
+
+@dataclass(slots=True)
+class _Cause:
+    example: str = ""
+    count: int = 0
+    hosts: list[str] = field(default_factory=list)
+
+    def add(self, host: str, words: str) -> None:
+        self.count += 1
+        self.example = self.example or words
+        if len(self.hosts) < NAMED_HOSTS:
+            self.hosts.append(host)
+
+
+class ReportInMaking:
+    """Takes the hosts of a rollout one after the other, and then gives the report."""
+
+    def __init__(self, rollout: Rollout, waves: Iterable[Wave]) -> None:
+        self._rollout = rollout
+        self._waves = tuple(waves)
+        self._packages: dict[tuple[str, str], set[str]] = {}
+        self._failures: dict[str, _Cause] = {}
+        self._skipped: dict[str, _Cause] = {}
+        self._rebooted: dict[str, None] = {}
+        self._longest = (timedelta(), "")
+
+    def add_member(self, member: Member) -> None:
+        """Count a host that was left out."""
+        if member.status is MemberStatus.SKIPPED:
+            words = member.detail.partition(":")[0]
+            self._skipped.setdefault(words, _Cause()).add(member.host, member.detail)
+
+    def add_operation(self, operation: Operation, member: Member | None) -> None:
+        """Count what an operation of the rollout did; only a member's last one can be its failure."""
+        update = operation.update
+        if update is not None and not update.rolled_back and not operation.only_prepares:
+            for change in update.changes:
+                key = (change.name, change.to_version)
+                self._packages.setdefault(key, set()).add(operation.host)
+        for step in operation.steps:
+            if step.name is StepName.REBOOT and step.status is StepStatus.SUCCEEDED:
+                self._rebooted[operation.host] = None
+        if operation.started_at is not None and operation.ended_at is not None:
+            took = operation.ended_at - operation.started_at
+            self._longest = max(self._longest, (took, operation.host))
+        is_last = member is not None and member.operation == operation.id
+        if is_last and member is not None and member.status.failed and operation.problem:
+            problem = operation.problem
+            self._failures.setdefault(problem.reason, _Cause()).add(operation.host, problem.message)
+
+    def report(self) -> RolloutReport:
+        """The report on all that was added."""
+        rollout = self._rollout
+        ended = rollout.ended_at
+        return RolloutReport(
+            rollout=rollout,
+            waves=self._waves,
+            duration=None if ended is None else ended - rollout.created_at,
+            packages=tuple(
+                PackageLine(name=name, to_version=version, hosts=len(hosts))
+                for (name, version), hosts in sorted(self._packages.items())
+            ),
+            rebooted=tuple(list(self._rebooted)[:NAMED_HOSTS]),
+            reboots=len(self._rebooted),
+            failures=_lines(self._failures),
+            skipped=_lines(self._skipped),
+            longest=self._longest[0],
+            longest_host=self._longest[1],
+        )
+
+
+def _lines(causes: dict[str, _Cause]) -> tuple[CauseLine, ...]:
+    found = (
+        CauseLine(reason=reason, example=c.example, count=c.count, hosts=tuple(c.hosts))
+        for reason, c in causes.items()
+    )
+    return tuple(sorted(found, key=lambda line: (-line.count, line.reason)))
+
+
+DAYS = (1, 7, 30, 90)
+"""The bounds of the ages that hosts are counted by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Age:
+    """How many hosts were last updated with success within so many days, and longer ago than the
+    bound before; `days` None: longer ago than any bound, or never."""
+
+    days: int | None
+    hosts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Laggard:
+    """A host that is not as it should be."""
+
+    host: str
+    last_updated: datetime | None
+    security: int | None
+    """Open security fixes; None: not known."""
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compliance:
+    """How up to date a fleet is."""
+
+    hosts: int
+    ages: tuple[Age, ...]
+    without_open_fixes: int
+    with_open_fixes: int
+    fixes_unknown: int
+    """Hosts of which it is not known whether security fixes wait for them."""
+    laggards: tuple[Laggard, ...]
+    """Those with open security fixes, or not updated within `overdue`: the most fixes first, then
+    those that were updated longest ago."""
+
+
+def compliance(fleet: Iterable[Glance], now: datetime, overdue: timedelta) -> Compliance:
+    """How up to date the hosts of `fleet` are. A host is overdue that was not updated for so long."""
+    ages = dict.fromkeys((*DAYS, None), 0)
+    counts = {"without": 0, "with": 0, "unknown": 0}
+    laggards: list[Laggard] = []
+    total = 0
+    for host in fleet:
+        total += 1
+        age = None if host.last_updated is None else now - host.last_updated
+        bound = next((d for d in DAYS if age is not None and age <= timedelta(days=d)), None)
+        ages[bound] += 1
+        security = host.security_count if host.queried_at is not None else None
+        counts["unknown" if security is None else "with" if security else "without"] += 1
+        if security or age is None or age > overdue:
+            laggards.append(
+                Laggard(
+                    host=host.name,
+                    last_updated=host.last_updated,
+                    security=security,
+                    state=str(host.state),
+                )
+            )
+    laggards.sort(
+        key=lambda one: (
+            -(one.security or 0),
+            one.last_updated is not None,
+            one.last_updated or now,
+            one.host,
+        )
+    )
+    return Compliance(
+        hosts=total,
+        ages=tuple(Age(days=days, hosts=count) for days, count in ages.items()),
+        without_open_fixes=counts["without"],
+        with_open_fixes=counts["with"],
+        fixes_unknown=counts["unknown"],
+        laggards=tuple(laggards),
+    )

@@ -1,0 +1,98 @@
+"""Accounts of what happened, gathered from the store: why a host is as it is, what came of a rollout."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+from tendhost.server.clock import Clock
+from tendhost.server.domain.errors import InventoryNotFound
+from tendhost.server.domain.explain import Explanation, Membership, explain
+from tendhost.server.domain.report import (
+    Compliance,
+    ReportInMaking,
+    RolloutReport,
+    compliance,
+)
+from tendhost.server.domain.rollout import Member
+from tendhost.server.domain.rollout_plan import concerned
+from tendhost.server.domain.selection import HostFilter
+from tendhost.server.engine.openings import Openings
+from tendhost.server.store.protocol import Store
+
+OPERATIONS = 50
+ROLLOUTS = 20
+"""So many of the newest are looked at for an explanation."""
+PAGE = 500
+SHOWN_WAVES = 1000
+
+
+class Accounts:
+    """Reads only, and only what is stored."""
+
+    def __init__(self, *, store: Store, clock: Clock, openings: Openings) -> None:
+        self._store = store
+        self._clock = clock
+        self._openings = openings
+
+    async def explanation(self, name: str) -> Explanation:
+        """Why a host was, or was not, updated and rebooted. Raises HostNotFound."""
+        host = await self._store.host(name)
+        now = self._clock.now()
+        try:
+            pending = (await self._store.inventory(name)).pending
+        except InventoryNotFound:
+            pending = None
+        operations = await self._store.operations(host=name, limit=OPERATIONS)
+        return explain(
+            host,
+            pending,
+            operations.items,
+            await self._memberships(name),
+            await self._openings.of(host, now),
+            now,
+        )
+
+    async def _memberships(self, name: str) -> list[Membership]:
+        places = {
+            member.rollout: (member, revision)
+            for member, revision in await self._store.places(name, limit=ROLLOUTS)
+        }
+        newest = await self._store.rollouts(limit=ROLLOUTS)
+        found = []
+        for rollout in newest.items:
+            member, revision = places.get(rollout.id, (None, 0))
+            found.append(Membership(rollout=rollout, member=member, revision=revision))
+        return found
+
+    async def report(self, id: str) -> RolloutReport:
+        """What came of a rollout. Raises RolloutNotFound."""
+        rollout = await self._store.rollout(id)
+        making = ReportInMaking(rollout, await self._store.waves(id, first=0, last=SHOWN_WAVES - 1))
+        members = {}
+        async for member in self._members(id):
+            members[member.host] = member
+            making.add_member(member)
+        before = ""
+        while True:
+            page = await self._store.operations(rollout=id, before=before, limit=PAGE)
+            for operation in page.items:
+                making.add_operation(operation, members.get(operation.host))
+            if not page.more:
+                return making.report()
+            before = page.items[-1].id
+
+    async def compliance(self, selection: HostFilter, overdue: timedelta) -> Compliance:
+        """How up to date the selected hosts are."""
+        fleet = await self._store.glances()
+        excluded = frozenset(selection.exclude_hosts)
+        chosen = (h for h in fleet if concerned(selection, h) and h.name not in excluded)
+        return compliance(chosen, self._clock.now(), overdue)
+
+    async def _members(self, id: str) -> AsyncIterator[Member]:
+        after = -1
+        while True:
+            page = await self._store.members(id, after=after, limit=PAGE)
+            for member in page.items:
+                yield member
+            if not page.more:
+                return
+            after = page.items[-1].position

@@ -1,0 +1,121 @@
+"""What came of a rollout, and how up to date a fleet is."""
+
+from datetime import UTC, datetime, timedelta
+
+from tendhost.server.domain.host import Problem
+from tendhost.server.domain.inventory import PackageChange
+from tendhost.server.domain.operation import (
+    Operation,
+    OperationKind,
+    OperationStatus,
+    Step,
+    StepName,
+    StepStatus,
+    UpdateResult,
+)
+from tendhost.server.domain.report import ReportInMaking, compliance
+from tendhost.server.domain.rollout import Member, MemberStatus, Progress, Rollout, RolloutSpec
+from tendhost.server.domain.rollout_plan import Glance
+from tendhost.server.domain.selection import HostFilter
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+ROLLOUT = Rollout(
+    id="ro1",
+    spec=RolloutSpec(filter=HostFilter()),
+    created_at=NOW - 60 * MINUTE,
+    ended_at=NOW,
+    progress=Progress(total_hosts=4, pending=0, completed=2, failed=1, skipped=1),
+    waves=1,
+)
+
+
+def member(host: str, status: MemberStatus, **fields) -> Member:
+    operation = fields.pop("operation", f"op-{host}")
+    return Member(
+        rollout="ro1", host=host, wave=0, position=0, status=status, operation=operation, **fields
+    )
+
+
+def operation(host: str, *, minutes: int = 5, **fields) -> Operation:
+    return Operation(
+        **{
+            "id": f"op-{host}",
+            "host": host,
+            "kind": OperationKind.UPDATE,
+            "created_at": NOW,
+            "started_at": NOW - minutes * MINUTE,
+            "ended_at": NOW,
+            "status": OperationStatus.SUCCEEDED,
+            "rollout": "ro1",
+            **fields,
+        }
+    )
+
+
+def changed(*names: str, **fields) -> UpdateResult:
+    return UpdateResult(
+        changes=tuple(PackageChange(name=n, from_version="1", to_version="2") for n in names),
+        **fields,
+    )
+
+
+def test_report_sums_up_packages_reboots_and_causes():
+    making = ReportInMaking(ROLLOUT, ())
+    reboot = Step(name=StepName.REBOOT, status=StepStatus.SUCCEEDED, started_at=NOW)
+    done = member("a", MemberStatus.COMPLETED), member("b", MemberStatus.COMPLETED)
+    failed = member("c", MemberStatus.FAILED)
+    left_out = member("d", MemberStatus.SKIPPED, operation="", detail="it has failed: dpkg broke")
+    for one in (*done, failed, left_out):
+        making.add_member(one)
+    making.add_operation(operation("a", update=changed("openssl", "bash")), done[0])
+    making.add_operation(
+        operation("b", minutes=9, update=changed("openssl"), steps=(reboot,)), done[1]
+    )
+    problem = Problem(reason="HOST_UNREACHABLE", message="c: no answer")
+    making.add_operation(
+        operation("c", status=OperationStatus.FAILED, problem=problem, minutes=1), failed
+    )
+    # What was retried counts by its last attempt only.
+    first = Problem(reason="DISK_FULL", message="full")
+    making.add_operation(operation("c", id="op-before", problem=first, minutes=1), failed)
+    found = making.report()
+    packages = [(line.name, line.to_version, line.hosts) for line in found.packages]
+    assert packages == [("bash", "2", 1), ("openssl", "2", 2)]
+    assert (found.reboots, found.rebooted) == (1, ("b",))
+    assert [(f.reason, f.count, f.hosts) for f in found.failures] == [
+        ("HOST_UNREACHABLE", 1, ("c",))
+    ]
+    assert [(s.reason, s.hosts) for s in found.skipped] == [("it has failed", ("d",))]
+    assert (found.duration, found.longest, found.longest_host) == (
+        60 * MINUTE,
+        9 * MINUTE,
+        "b",
+    )
+
+
+def test_what_was_taken_back_is_no_package_that_came_to_a_host():
+    making = ReportInMaking(ROLLOUT, ())
+    back = member("a", MemberStatus.ROLLED_BACK)
+    problem = Problem(reason="UNHEALTHY", message="failed units")
+    making.add_operation(
+        operation("a", update=changed("openssl", rolled_back=True), problem=problem), back
+    )
+    found = making.report()
+    assert found.packages == ()
+    assert [cause.reason for cause in found.failures] == ["UNHEALTHY"]
+
+
+def test_a_fleet_is_counted_by_age_and_by_open_fixes():
+    fleet = [
+        Glance(name="today", last_updated=NOW, queried_at=NOW),
+        Glance(name="week", last_updated=NOW - 5 * DAY, queried_at=NOW, security_count=2),
+        Glance(name="old", last_updated=NOW - 200 * DAY, queried_at=NOW),
+        Glance(name="never", queried_at=NOW, security_count=None),
+        Glance(name="new"),
+    ]
+    found = compliance(fleet, NOW, 30 * DAY)
+    assert {age.days: age.hosts for age in found.ages} == {1: 1, 7: 1, 30: 0, 90: 0, None: 3}
+    assert (found.without_open_fixes, found.with_open_fixes, found.fixes_unknown) == (2, 1, 2)
+    assert [laggard.host for laggard in found.laggards] == ["week", "never", "new", "old"]
+    assert sum(age.hosts for age in found.ages) == found.hosts == 5
