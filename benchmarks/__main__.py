@@ -5,7 +5,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from benchmarks import events, jobs, parsing, scale, sweep
+from benchmarks import events, jobs, parsing, rollouts, scale, sweep
 from benchmarks.figures import Report, Unmeasured, show
 
 Benchmark = Callable[[], Awaitable[Report]]
@@ -16,6 +16,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "scale": scale.measure,
     "jobs": jobs.measure,
     "parsing": parsing.measure,
+    "rollouts": rollouts.measure,
 }
 
 

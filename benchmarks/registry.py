@@ -17,7 +17,7 @@ HOSTS_PER_CHANGE = 100
 _HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHV0dGVybHkgbWFkZSB1cCwgZm9yIGJlbmNobWFya3M"
 
 
-async def fill(state_dir: Path, count: int) -> None:
+async def fill(state_dir: Path, count: int, *, inventories: bool = True) -> None:
     """Register `count` hosts in a folder that exists, each with the inventory of the recorded answer."""
     store = await open_store(state_dir / DATABASE)
     now = datetime.now(UTC)
@@ -36,6 +36,7 @@ async def fill(state_dir: Path, count: int) -> None:
                             host=host.name, inventory=seen.inventory, pending=seen.pending
                         )
                         for host in hosts
+                        if inventories
                     ],
                 )
             )

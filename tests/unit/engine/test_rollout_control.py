@@ -215,6 +215,25 @@ async def test_retried_hosts_go_on_where_they_failed_and_so_does_the_rollout(wor
         assert causes.count("retry") == 2
 
 
+async def test_a_retried_host_is_updated_whatever_failed_it_last(world: World):
+    async with world.running() as engine:
+        fakes = await fleet(world, "a")
+        fakes["a"].accepts_key = False
+        rollout = await begin(world, max_failures="0")
+        ended = await world.rollout_ended(rollout.id)
+        assert ended.progress.failed == 1
+        await engine.operations.retry("a", call())
+        await world.until(lambda: has_failed(world, "a"))
+        fakes["a"].accepts_key = True
+        again = await engine.rollouts.retry(rollout.id, call())
+        assert (await world.rollout_ended(again.id)).progress.completed == 1
+        assert fakes["a"].count(Command.UPGRADE) == 1
+
+
+async def has_failed(world: World, name: str) -> bool:
+    return (await world.host(name)).status.failure is not None
+
+
 async def test_failed_hosts_of_an_ended_rollout_are_retried_in_a_new_one(world: World):
     async with world.running() as engine:
         fakes = await fleet(world, "abc")

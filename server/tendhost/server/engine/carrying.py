@@ -276,14 +276,14 @@ class Carrier:
 
     async def _course(self, rollout: Rollout, member: Member, host: Host) -> Course:
         by, spec = rollout.created_by, rollout.spec
-        if member.retry and host.status.failure is not None:
-            return await self._operations.resumption(host, by=by, rollout=rollout.id)
         work = Work(
             host=member.host,
             kind=OperationKind.UPDATE,
             dry_run=spec.dry_run,
             order=Order(scope=spec.scope, window_override=spec.window_override),
         )
+        if member.retry and host.status.failure is not None:
+            return await self._operations.resumption(host, by=by, rollout=rollout.id, update=work)
         operation = self._operations.new(work, by=by, rollout=rollout.id)
         return started(operation, host, self._clock.now())
 

@@ -221,9 +221,12 @@ class Operations:
             time_limit=self._settings.time_limit,
         )
 
-    async def resumption(self, failed: Host, *, by: str, rollout: str = "") -> Course:
+    async def resumption(
+        self, failed: Host, *, by: str, rollout: str = "", update: Work | None = None
+    ) -> Course:
         """The course of an operation that goes on where a host in FAILED was failed.
 
+        With `update` it is an update in any case: that one, where something else had failed the host.
         Raises InvalidTransition (the host is not in FAILED), RebootNotAllowed.
         """
         now = self._clock.now()
@@ -235,13 +238,16 @@ class Operations:
         cause = failed.status.failure.operation if failed.status.failure else ""
         began = [operation for operation in last.items if operation.steps]
         former = next((operation for operation in began if operation.id == cause), None)
-        work = Work(
-            host=failed.name,
-            kind=former.kind if former else OperationKind.QUERY,
-            dry_run=former.dry_run if former else False,
-            order=former.order if former else Order(),
-            parts=former.parts if former else (),
-        )
+        if update is not None and (former is None or former.kind is not update.kind):
+            former, work = None, update
+        else:
+            work = Work(
+                host=failed.name,
+                kind=former.kind if former else OperationKind.QUERY,
+                dry_run=former.dry_run if former else False,
+                order=former.order if former else Order(),
+                parts=former.parts if former else (),
+            )
         operation = self.new(work, by=by, rollout=rollout)
         if former is not None:
             operation = resuming(former, operation)

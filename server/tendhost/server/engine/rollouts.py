@@ -267,14 +267,18 @@ class Rollouts:
         require_sound_spec(spec)
         now = self._clock.now()
         fleet = await self._store.glances()
-        plan = plan_rollout(
+        openings = await self._closed(spec, fleet)
+        busy = await self._store.busy_hosts()
+        # In a thread: a large fleet takes a second, in which everybody else is to be served.
+        plan = await asyncio.to_thread(
+            plan_rollout,
             spec,
             fleet,
             id=new_id(now),
             now=now,
             at_once=self._operations.at_once,
-            openings=await self._closed(spec, fleet),
-            busy=await self._store.busy_hosts(),
+            openings=openings,
+            busy=busy,
             retry=retry,
         )
         if not plan.hosts:

@@ -1,0 +1,92 @@
+"""An engine without a server, that updates every host of its store once: in a rollout, or one by one.
+
+Called with "rollout" or "plain" and a folder that `rollouts.py` has prepared. It says "ready", waits for a
+line, and says how many hosts it was through with and the CPU seconds that this took.
+"""
+
+import asyncio
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from tendhost.server.clock import SystemClock
+from tendhost.server.domain.operation import OperationKind, OperationStatus
+from tendhost.server.domain.rollout import RolloutSpec
+from tendhost.server.domain.selection import HostFilter
+from tendhost.server.domain.waves import Division
+from tendhost.server.engine.calls import Call
+from tendhost.server.engine.engine import Engine, EngineSettings, running_engine
+from tendhost.server.engine.operations import Work
+from tendhost.server.main import DATABASE
+from tendhost.server.remote.connect import RoutingConnector
+from tendhost.server.remote.ssh import SshSettings
+from tendhost.server.store.sqlite import open_store
+
+WAVES = ("1", "5", "20%", "rest")
+AT_ONCE = 64
+KEY = "login_key"
+PAUSE = timedelta(seconds=0.2)
+
+
+def _caller() -> Call[object]:
+    return Call(principal="benchmark", method="/benchmark", encode=lambda _: b"")
+
+
+async def main(how: str, folder: Path) -> None:
+    store = await open_store(folder / DATABASE)
+    connector = RoutingConnector(ssh=SshSettings(private_key=(folder / KEY).read_bytes()))
+    async with running_engine(
+        store=store, connector=connector, clock=SystemClock(), settings=EngineSettings()
+    ) as engine:
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        began = time.process_time()
+        done = await (_rollout(engine) if how == "rollout" else _one_by_one(engine))
+        print(done, time.process_time() - began, flush=True)
+    await connector.aclose()
+    await store.aclose()
+
+
+async def _rollout(engine: Engine) -> int:
+    spec = RolloutSpec(
+        filter=HostFilter(),
+        division=Division(waves=WAVES),
+        delay_between_waves=timedelta(0),
+        dry_run=True,
+    )
+    begun = await engine.rollouts.start(spec, _caller())  # type: ignore[arg-type]
+    revision = begun.revision
+    while not (rollout := await engine.store.rollout(begun.id)).over:
+        revision = await engine.store.wait_beyond(revision, timeout=PAUSE)
+        await asyncio.sleep(PAUSE.total_seconds())
+    return rollout.progress.completed
+
+
+async def _one_by_one(engine: Engine) -> int:
+    hosts = [glance.name for glance in await engine.store.glances()]
+    places = asyncio.Semaphore(AT_ONCE)
+    ended: dict[str, asyncio.Event] = {name: asyncio.Event() for name in hosts}
+    succeeded = 0
+
+    def note(operation: object) -> None:
+        nonlocal succeeded
+        succeeded += operation.status is OperationStatus.SUCCEEDED  # type: ignore[attr-defined]
+        ended[operation.host].set()  # type: ignore[attr-defined]
+
+    engine.operations.on_end(note)
+
+    async def update(name: str) -> None:
+        async with places:
+            work = Work(host=name, kind=OperationKind.UPDATE, dry_run=True)
+            await engine.operations.start(work, _caller())  # type: ignore[arg-type]
+            await ended[name].wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        for name in hosts:
+            tasks.create_task(update(name))
+    return succeeded
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
