@@ -4,6 +4,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from tendhost.server.remote.hostkey import fingerprint
@@ -102,6 +103,15 @@ async def test_a_time_zone_that_does_not_exist_is_an_invalid_field(api: Api, zon
     refused = await refusal(api.hosts.RegisterHost(request))
     assert refused.code is INVALID
     assert refused.fields == ["config.policy.maintenance_window.time_zone"]
+
+
+async def test_a_cut_off_that_leaves_nothing_of_a_window_is_refused(api: Api):
+    window = MaintenanceWindow(start="02:00", end="04:00", cutoff=Duration(seconds=7200))
+    refused = await refusal(
+        api.hosts.RegisterHost(registration(policy=Policy(maintenance_window=window)))
+    )
+    assert refused.fields == ["config.policy.maintenance_window.cutoff"]
+    assert "open for 2:00:00" in refused.text
 
 
 async def test_a_registration_without_a_configuration_is_refused(api: Api):

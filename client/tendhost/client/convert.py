@@ -106,6 +106,7 @@ def _window(message: host_pb2.MaintenanceWindow) -> values.MaintenanceWindow:
         end=message.end,
         days=tuple(_DAYS[day - 1] for day in message.days),
         time_zone=message.time_zone,
+        cutoff=message.cutoff.ToTimedelta(),
     )
 
 
@@ -128,9 +129,12 @@ def window_message(window: values.MaintenanceWindow) -> host_pb2.MaintenanceWind
         if day not in _DAYS:
             raise ValueError(f"{day!r} is no day: expected one of {', '.join(_DAYS)}")
         days.append(_DAYS.index(day) + 1)
-    return host_pb2.MaintenanceWindow(
+    message = host_pb2.MaintenanceWindow(
         start=window.start, end=window.end, days=days, time_zone=window.time_zone
     )
+    if window.cutoff:
+        message.cutoff.FromTimedelta(window.cutoff)
+    return message
 
 
 def operation(message: operation_pb2.Operation) -> values.Operation:

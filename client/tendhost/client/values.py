@@ -134,6 +134,8 @@ class MaintenanceWindow:
     end: str
     days: tuple[str, ...] = ()
     time_zone: str = "UTC"
+    cutoff: timedelta = timedelta()
+    """So long before its end nothing more begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -692,6 +692,7 @@ class MaintenanceWindow(_message.Message):
     END_FIELD_NUMBER: _builtins.int
     DAYS_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    CUTOFF_FIELD_NUMBER: _builtins.int
     start: _builtins.str
     """The first minute, local time, HH:MM from 00:00 to 23:59."""
     end: _builtins.str
@@ -702,6 +703,10 @@ class MaintenanceWindow(_message.Message):
     def days(self) -> _containers.RepeatedScalarFieldContainer[Global___Weekday.ValueType]:
         """The days on which it opens. Empty: every day."""
 
+    @_builtins.property
+    def cutoff(self) -> _duration_pb2.Duration:
+        """So long before its end nothing more begins. Shorter than the window."""
+
     def __init__(
         self,
         *,
@@ -709,10 +714,11 @@ class MaintenanceWindow(_message.Message):
         end: _builtins.str = ...,
         days: _abc.Iterable[Global___Weekday.ValueType] | None = ...,
         time_zone: _builtins.str = ...,
+        cutoff: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cutoff", b"cutoff"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "end", b"end", "start", b"start", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cutoff", b"cutoff", "days", b"days", "end", b"end", "start", b"start", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

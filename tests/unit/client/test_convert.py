@@ -1,7 +1,7 @@
 """Between messages and values: every word and every field of the contract has its place in the SDK."""
 
 import dataclasses
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -196,7 +196,11 @@ def test_unhealthy_is_not_the_same_as_never_checked():
 
 def test_window_survives_the_way_there_and_back():
     window = client.MaintenanceWindow(
-        start="22:00", end="04:00", days=("sat", "sun"), time_zone="Europe/Vienna"
+        start="22:00",
+        end="04:00",
+        days=("sat", "sun"),
+        time_zone="Europe/Vienna",
+        cutoff=timedelta(minutes=30),
     )
     message = messages.host()
     message.config.policy.maintenance_window.CopyFrom(convert.window_message(window))

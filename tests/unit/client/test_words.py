@@ -56,6 +56,14 @@ def test_what_is_no_duration_is_refused_with_what_is_expected(text, capsys):
             " mon  9:30-17:00  UTC ",
             MaintenanceWindow(start="09:30", end="17:00", days=("mon",), time_zone="UTC"),
         ),
+        (
+            "02:00-04:00 UTC, cut-off 30m",
+            MaintenanceWindow(start="02:00", end="04:00", cutoff=timedelta(minutes=30)),
+        ),
+        (
+            "02:00-04:00 cutoff 1h",
+            MaintenanceWindow(start="02:00", end="04:00", cutoff=timedelta(hours=1)),
+        ),
     ],
 )
 def test_window_is_understood(text, expected):

@@ -1,7 +1,7 @@
 """Maintenance windows: midnight, weekdays, and both changes of daylight saving time."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -73,11 +73,69 @@ YEARS = st.datetimes(datetime.fromisoformat("2024-01-01"), datetime.fromisoforma
 instants = YEARS.map(lambda at: at.replace(tzinfo=UTC))
 
 
+planned_times = st.integers(0, 26 * 60).map(lambda minutes: timedelta(minutes=minutes))
+
+
+@given(windows, instants, planned_times)
+def test_what_is_planned_begins_when_the_window_is_open_and_ends_before_it_closes(
+    window, now, planned
+):
+    starts = window.next_start(now, planned)
+    if starts is None:
+        # It is too long for the window, on every day of two weeks.
+        assert max(window.cutoff, planned) > timedelta() or window.length <= timedelta(hours=1)
+        return
+    assert starts >= now
+    assert window.contains(starts)
+    assert window.allows_start(starts, planned)
+    last = starts + max(planned, window.cutoff) - timedelta(microseconds=1)
+    assert window.contains(max(starts, last))
+    assert window.allows_start(now, planned) is (starts == now)
+
+
 @given(windows, instants)
-def test_the_next_opening_lies_ahead_and_the_window_is_open_then(window, now):
-    opens = window.next_opening(now)
-    assert now < opens <= now + timedelta(days=9)
-    # A window that lies wholly in the vanished hour has no length on that day.
-    local = opens.astimezone(ZoneInfo(window.time_zone))
-    in_gap = local.time().replace(tzinfo=None) != window.start
-    assert window.contains(opens) or in_gap
+def test_a_window_opens_within_a_fortnight_and_is_never_begun_in_after_its_cut_off(window, now):
+    starts = window.next_start(now)
+    assert starts is None or starts <= now + timedelta(days=15)
+    strict = replace(window, cutoff=window.length / 2)
+    begins = strict.next_start(now)
+    if begins is not None:
+        assert window.contains(begins)
+        end = begins + window.length / 2 - timedelta(microseconds=1)
+        assert window.contains(end)
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "hours"),
+    [
+        ("Europe/Berlin", "2026-03-28T22:00", 5),  # an hour less in the night to the 29th
+        ("Europe/Berlin", "2026-10-24T21:00", 7),  # an hour more in the night to the 25th
+        ("Australia/Sydney", "2026-10-03T13:00", 5),  # in the south it is the other way round
+        ("Australia/Sydney", "2026-04-04T12:00", 7),
+        ("America/Santiago", "2026-09-06T03:00", 5),  # its clocks change at midnight
+        ("Australia/Lord_Howe", "2026-10-03T12:30", 5.5),  # by half an hour
+    ],
+)
+def test_what_fits_is_told_by_the_hours_that_there_really_are(zone, at, hours):
+    window = MaintenanceWindow(start=time(23), end=time(5), time_zone=zone)
+    opens = window.next_start(utc(at) - timedelta(hours=3))
+    assert opens is not None
+    span = timedelta(hours=hours)
+    assert window.allows_start(opens, span)
+    assert not window.allows_start(opens, span + timedelta(minutes=1))
+
+
+def test_what_is_too_long_for_a_window_never_begins():
+    window = MaintenanceWindow(start=time(2), end=time(4))
+    now = utc("2026-11-20T03:00")
+    assert window.next_start(now, timedelta(hours=1)) == now
+    assert window.next_start(now, timedelta(hours=2)) == utc("2026-11-21T02:00")
+    assert window.next_start(now, timedelta(hours=2, minutes=1)) is None
+
+
+def test_nothing_begins_after_the_cut_off():
+    window = MaintenanceWindow(start=time(2), end=time(4), cutoff=timedelta(minutes=30))
+    assert window.allows_start(utc("2026-11-20T03:30"))
+    assert not window.allows_start(utc("2026-11-20T03:31"))
+    assert window.contains(utc("2026-11-20T03:31"))
+    assert str(window) == "daily 02:00-04:00 UTC, cut-off 0:30:00 before its end"

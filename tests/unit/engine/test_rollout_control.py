@@ -1,5 +1,6 @@
 """Rollouts over fake hosts: plans, budgets, windows, approvals, and what users may ask of them."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -16,7 +17,7 @@ from tendhost.server.domain.errors import (
     RolloutNotSteerable,
     WaveNotWaiting,
 )
-from tendhost.server.domain.events import RolloutChanged, StateChanged
+from tendhost.server.domain.events import Event, HostReconfigured, RolloutChanged, StateChanged
 from tendhost.server.domain.host import Policy
 from tendhost.server.domain.operation import OperationKind
 from tendhost.server.domain.rollout import (
@@ -30,6 +31,7 @@ from tendhost.server.domain.rollout_plan import Expectation, LeftOut
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.waves import Dependency, Stage
 from tendhost.server.domain.window import MaintenanceWindow
+from tendhost.server.store.protocol import Change
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import Pending
 from tests.unit.engine.test_rollouts import begin, fleet, members, spec, statuses
@@ -334,6 +336,30 @@ async def test_a_host_waits_for_its_window_and_says_so(world: World):
         assert fake.ran == []
         await passes(world, timedelta(hours=2))
         assert (await world.rollout_ended(rollout.id)).progress.completed == 2
+
+
+async def test_a_host_whose_update_no_longer_fits_into_its_window_waits_for_the_next(world: World):
+    async with world.running():
+        opens = (world.clock.now() - timedelta(minutes=50)).time()
+        ends = (world.clock.now() + timedelta(minutes=10)).time()
+        hour = MaintenanceWindow(start=opens, end=ends)
+        fake = await world.register("n", policy=Policy(maintenance_window=hour))
+        fake.pending = {"web": Pending()}
+        host = await world.host("n")
+        took = replace(host.status, update_took=timedelta(minutes=20))
+        await world.store.commit(
+            Change(
+                events=(Event(at=world.clock.now(), body=HostReconfigured(fields=()), host="n"),),
+                hosts=(replace(host, status=took),),
+            )
+        )
+        rollout = await begin(world)
+        await is_in(world, rollout.id, "w")
+        waiting = (await members(world, rollout.id))["n"]
+        assert "it is too late in its maintenance window" in waiting.detail
+        assert waiting.not_before == world.clock.now() + timedelta(hours=23, minutes=10)
+        await passes(world, timedelta(hours=23, minutes=10))
+        assert (await world.rollout_ended(rollout.id)).progress.completed == 1
 
 
 async def test_what_does_not_get_its_window_before_the_rollout_expires_is_skipped(world: World):

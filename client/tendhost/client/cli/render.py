@@ -28,7 +28,7 @@ from tendhost.client.cli.console import (
     table,
 )
 from tendhost.client.cli.session import clean
-from tendhost.client.cli.words import ago, counted, lasting
+from tendhost.client.cli.words import ago, counted, lasting, span
 
 
 def hosts(found: Sequence[Host]) -> None:
@@ -141,7 +141,8 @@ def window(found: MaintenanceWindow | None) -> str:
     if found is None:
         return "always"
     days = ",".join(found.days) or "daily"
-    return f"{days} {found.start}-{found.end} {found.time_zone}"
+    words = f"{days} {found.start}-{found.end} {found.time_zone}"
+    return f"{words}, cut-off {span(found.cutoff)}" if found.cutoff else words
 
 
 def inventory(found: Inventory) -> None:

@@ -10,7 +10,8 @@ _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?", re.ASCII)
 _WINDOW = re.compile(
     r"(?:(?P<days>[a-z]{3}(?:,[a-z]{3})*|daily) +)?"
-    r"(?P<start>\d{1,2}:\d{2})-(?P<end>\d{1,2}:\d{2})(?: +(?P<zone>\S+))?",
+    r"(?P<start>\d{1,2}:\d{2})-(?P<end>\d{1,2}:\d{2})(?: +(?!cut-?off)(?P<zone>[^\s,]+))?"
+    r"(?:,? +cut-?off +(?P<cutoff>\S+))?",
     re.ASCII,
 )
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -28,7 +29,7 @@ def duration(text: str, option: str) -> timedelta:
 
 
 def window(text: str, option: str) -> MaintenanceWindow:
-    """A window such as "sat,sun 22:00-04:00 Europe/Vienna" or "02:00-04:00"."""
+    """A window such as "sat,sun 22:00-04:00 Europe/Vienna" or "02:00-04:00 UTC, cut-off 30m"."""
 
     match = _WINDOW.fullmatch(text.strip())
     if match is None:
@@ -41,7 +42,13 @@ def window(text: str, option: str) -> MaintenanceWindow:
         if day not in _DAYS:
             refuse(f"{option}: {day!r} is no day; expected {', '.join(_DAYS)} or daily")
     start, end = (part.zfill(5) for part in (match["start"], match["end"]))
-    return MaintenanceWindow(start=start, end=end, days=days, time_zone=match["zone"] or "UTC")
+    return MaintenanceWindow(
+        start=start,
+        end=end,
+        days=days,
+        time_zone=match["zone"] or "UTC",
+        cutoff=duration(match["cutoff"], option) if match["cutoff"] else timedelta(),
+    )
 
 
 def ago(at: datetime | None) -> str:

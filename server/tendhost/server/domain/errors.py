@@ -606,9 +606,13 @@ class WindowClosed(WorkError):
 
     reason = "WINDOW_CLOSED"
 
-    def __init__(self, *, host: str, window: str, opens: str) -> None:
-        self.host, self.window, self.opens = host, window, opens
-        super().__init__(f"{host}: outside its maintenance window {window}; it opens {opens}")
+    def __init__(self, *, host: str, window: str, opens: str, planned: str = "") -> None:
+        self.host, self.window, self.opens, self.planned = host, window, opens, planned
+        if not opens:
+            super().__init__(f"{host}: what took {planned} the last time never fits into {window}")
+            return
+        late = f", or too late in it for what took {planned} the last time" if planned else ""
+        super().__init__(f"{host}: outside its maintenance window {window}{late}; it opens {opens}")
 
 
 class Interrupted(WorkError):

@@ -65,9 +65,10 @@ class Policy:
     snapshots: Snapshots = Snapshots.NEVER
     rollback: Rollback = Rollback.NEVER
 
-    def allows_change(self, now: datetime) -> bool:
-        """Whether the maintenance window, if there is one, is open."""
-        return self.maintenance_window is None or self.maintenance_window.contains(now)
+    def allows_change(self, now: datetime, planned: timedelta = timedelta()) -> bool:
+        """Whether what is planned to take so long may begin in the maintenance window, if there is one."""
+        window = self.maintenance_window
+        return window is None or window.allows_start(now, planned)
 
 
 LOCAL = "local"
@@ -171,6 +172,11 @@ class Host:
     registered_at: datetime
     status: HostStatus = HostStatus()
     revision: int = 0
+
+    @property
+    def planned_update(self) -> timedelta:
+        """How long an update of it may take: as long as the last one that succeeded."""
+        return self.status.update_took or timedelta()
 
     @property
     def name(self) -> str:

@@ -34,14 +34,36 @@ class MaintenanceWindow:
     end: time
     days: frozenset[Weekday] = frozenset()
     time_zone: str = "UTC"
+    cutoff: timedelta = timedelta()
+    """So long before its end nothing more begins."""
 
     def contains(self, now: datetime) -> bool:
         """Whether the window is open at `now` (aware). The start is inside, the end is not."""
         return any(opens <= now < closes for opens, closes in self._around(now, days_ahead=0))
 
-    def next_opening(self, now: datetime) -> datetime:
-        """The next instant after `now` at which the window opens, in UTC."""
-        return next(opens for opens, _ in self._around(now, days_ahead=8) if opens > now)
+    def allows_start(self, now: datetime, planned: timedelta = timedelta()) -> bool:
+        """Whether what is planned to take so long may begin at `now`: before the cut-off, and to be
+        through by the end."""
+        return self.next_start(now, planned) == now
+
+    def next_start(self, now: datetime, planned: timedelta = timedelta()) -> datetime | None:
+        """The first instant from `now` on at which what is planned to take so long may begin.
+
+        None: never, because the window is never open for so long.
+        """
+        needed = max(self.cutoff, planned)
+        for opens, closes in self._around(now, days_ahead=_AHEAD):
+            start = max(opens, now)
+            if start < closes and start + needed <= closes:
+                return start
+        return None
+
+    @property
+    def length(self) -> timedelta:
+        """From its start to its end, by the clock on the wall."""
+        day = timedelta(days=1)
+        span = datetime.combine(date.min, self.end) - datetime.combine(date.min, self.start)
+        return span if span > timedelta() else span + day
 
     def _around(self, now: datetime, *, days_ahead: int) -> Iterator[tuple[datetime, datetime]]:
         today = now.astimezone(ZoneInfo(self.time_zone)).date()
@@ -60,4 +82,10 @@ class MaintenanceWindow:
 
     def __str__(self) -> str:
         days = ",".join(d.name[:3].lower() for d in sorted(self.days)) or "daily"
-        return f"{days} {self.start:%H:%M}-{self.end:%H:%M} {self.time_zone}"
+        words = f"{days} {self.start:%H:%M}-{self.end:%H:%M} {self.time_zone}"
+        return f"{words}, cut-off {self.cutoff} before its end" if self.cutoff else words
+
+
+_AHEAD = 15
+"""Days in which every window opens twice, so that one day on which daylight saving time shortens it, or
+takes it away, does not hide the other."""

@@ -1,7 +1,7 @@
 """When hosts may be changed, by what is stored of them."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.rollout_plan import Glance, Opening
@@ -12,27 +12,36 @@ class Openings:
     """The maintenance windows of hosts."""
 
     async def of(self, host: Host, now: datetime) -> Opening | None:
-        """When `host` may be changed; None: now."""
+        """When `host` may be updated, as long as that may take; None: now."""
         window = host.config.policy.maintenance_window
-        return _opening(window, now) if window is not None else None
+        return _opening(window, now, host.planned_update) if window is not None else None
 
     async def closed(self, fleet: Sequence[Glance], now: datetime) -> Mapping[str, Opening]:
-        """Those of a fleet that may not be changed now, by name."""
+        """Those of a fleet that may not be updated now, by name."""
         found = {}
-        known: dict[MaintenanceWindow, Opening | None] = {}
+        known: dict[tuple[MaintenanceWindow, timedelta], Opening | None] = {}
         for host in fleet:
+            planned = host.update_took or timedelta()
             for window in host.windows:
-                if window not in known:
-                    known[window] = _opening(window, now)
-                opening = known[window]
+                key = (window, planned)
+                if key not in known:
+                    known[key] = _opening(window, now, planned)
+                opening = known[key]
                 if opening is not None:
                     found[host.name] = opening
         return found
 
 
-def _opening(window: MaintenanceWindow, now: datetime) -> Opening | None:
-    if window.contains(now):
+def _opening(window: MaintenanceWindow, now: datetime, planned: timedelta) -> Opening | None:
+    starts = window.next_start(now, planned)
+    if starts == now:
         return None
-    opens = window.next_opening(now)
-    words = f"its maintenance window {window} opens {opens:%Y-%m-%d %H:%M} UTC"
-    return Opening(allowed=False, until=opens, words=words)
+    if starts is None:
+        words = f"an update took {planned} the last time, which never fits into its window {window}"
+        return Opening(allowed=False, words=words)
+    at = f"{starts:%Y-%m-%d %H:%M} UTC"
+    if window.contains(now):
+        words = f"it is too late in its maintenance window {window}; it may begin {at}"
+    else:
+        words = f"its maintenance window {window} opens {at}"
+    return Opening(allowed=False, until=starts, words=words)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from datetime import timedelta
 
 from tendhost.server.domain import errors
 from tendhost.server.domain.errors import DiskFull, WorkError
@@ -30,9 +31,10 @@ async def preflight(stage: Stage) -> Outcome:
     operation, host = stage.operation, stage.host
     # What an interrupted upgrade left is repaired whenever that is; all else keeps to the window.
     goes_on = has_applied(operation) or under_way(operation, REPAIR) is not None
-    if not goes_on:
-        stage.require_window()
     wants_packages = operation.kind is OperationKind.UPDATE
+    planned = host.planned_update if wants_packages else timedelta()
+    if not goes_on:
+        stage.require_window(planned)
     seen, detail = await _fit(stage, may_repair=wants_packages and not operation.only_prepares)
     _raise_first(host.name, seen.problems, packages=wants_packages)
     if goes_on:

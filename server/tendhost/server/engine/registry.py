@@ -213,3 +213,10 @@ def _check(config: HostConfig) -> None:
                 f"{window.time_zone!r} is not an IANA time zone such as 'Europe/Vienna'",
             )
         ) from None
+    if window.cutoff >= window.length:
+        raise InvalidArgument(
+            FieldViolation(
+                "config.policy.maintenance_window.cutoff",
+                f"must be shorter than the window, which is open for {window.length}",
+            )
+        )

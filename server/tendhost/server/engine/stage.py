@@ -143,15 +143,17 @@ class Stage:
         in_time = config.policy.allows_change(self.clock.now())
         return config.may_reboot and (in_time or bool(self.operation.order.window_override))
 
-    def require_window(self) -> None:
-        """Raise WindowClosed unless the host may be changed at this moment."""
+    def require_window(self, planned: timedelta = timedelta()) -> None:
+        """Raise WindowClosed unless a change that may take so long may begin at this moment."""
         now = self.clock.now()
         window = self.host.config.policy.maintenance_window
         free = self.operation.only_prepares or self.operation.order.window_override
-        if window is None or free or window.contains(now):
+        if window is None or free or window.allows_start(now, planned):
             return
-        opens = f"{window.next_opening(now):%Y-%m-%d %H:%M} UTC"
-        raise WindowClosed(host=self.host.name, window=str(window), opens=opens)
+        starts = window.next_start(now, planned)
+        opens = "" if starts is None else f"{starts:%Y-%m-%d %H:%M} UTC"
+        took = str(planned) if planned else ""
+        raise WindowClosed(host=self.host.name, window=str(window), opens=opens, planned=took)
 
     def require_permission(self) -> None:
         """Raise why the host may not be changed now, where it was allowed when that was decided.

@@ -111,6 +111,7 @@ def _policy(message: host_pb2.Policy) -> Policy:
             end=time.fromisoformat(message.maintenance_window.end),
             days=frozenset(Weekday(day) for day in message.maintenance_window.days),
             time_zone=message.maintenance_window.time_zone or "UTC",
+            cutoff=message.maintenance_window.cutoff.ToTimedelta(),
         )
     return Policy(
         auto_reboot=message.auto_reboot if message.HasField("auto_reboot") else None,
@@ -162,6 +163,7 @@ def _config_message(config: HostConfig) -> host_pb2.HostConfig:
                 end=f"{window.end:%H:%M}",
                 days=[_WEEKDAY[day] for day in sorted(window.days)],
                 time_zone=window.time_zone,
+                cutoff=_duration(window.cutoff) if window.cutoff else None,
             )
         )
     return host_pb2.HostConfig(
