@@ -219,16 +219,19 @@ class Rollouts:
 
     async def take_up_unfinished(self) -> int:
         """Carry forward again whatever a former server left; how many rollouts that is."""
-        count, before = 0, ""
-        while True:
+        unfinished: list[Rollout] = []
+        before, more = "", True
+        while more:
             page = await self._store.rollouts(before=before, limit=PAGE)
-            for rollout in page.items:
-                if not rollout.over:
-                    self._take_up(rollout)
-                    count += 1
-            if not page.more:
-                return count
-            before = page.items[-1].id
+            unfinished.extend(rollout for rollout in page.items if not rollout.over)
+            more = page.more
+            before = page.items[-1].id if page.items else before
+        # The budgets of each bind all of them, so all are known before the first goes on.
+        for rollout in unfinished:
+            self._admission.hold(rollout)
+        for rollout in unfinished:
+            self._take_up(rollout)
+        return len(unfinished)
 
     async def stop(self) -> None:
         """Let go of every rollout; each stays as it is stored."""
@@ -250,7 +253,6 @@ class Rollouts:
             admission=self._admission,
             clock=self._clock,
         )
-        self._admission.hold(rollout)
         self._carriers[rollout.id] = carrier
         task = self._tasks.create_task(self._carry(carrier))
         self._running.add(task)
@@ -295,9 +297,12 @@ class Rollouts:
         self, plan: RolloutPlan, call: Call[Rollout], *, retry_of: str = ""
     ) -> Rollout:
         rollout, change = self._of_plan(plan, call, retry_of=retry_of)
-        saved = await carried_out(
-            self._store, change, lambda revision: replace(rollout, revision=revision)
-        )
+        # From the moment at which it is on record its budgets bind every rollout.
+        async with self._admission.lock:
+            saved = await carried_out(
+                self._store, change, lambda revision: replace(rollout, revision=revision)
+            )
+            self._admission.hold(saved)
         self._take_up(saved)
         return saved
 
