@@ -99,7 +99,7 @@ def explained(subject: Host, pending=NOTHING, operations=(), memberships=(), clo
     [
         (explained(host()), "up to date: nothing was pending when it was last asked"),
         (explained(host(), None), "not known: what is pending on it was never listed"),
-        (explained(host(), SOME), "1 updates were pending, 1 of them security (1 withheld)"),
+        (explained(host(), SOME), "1 update was pending, for security (1 withheld)"),
         (explained(host(), SOME), "nobody has asked for an update"),
         (
             explained(host(), SOME, [update(problem=Problem(reason="X", message="dpkg broke"))]),

@@ -172,10 +172,16 @@ def _about_reboots(host: Host, operations: Sequence[Operation], closed: Opening 
 
 def _pending_words(pending: Pending) -> str:
     withheld = len(pending.packages) - pending.count
-    words = f"{pending.count} updates were pending" if pending.count else "nothing was pending"
+    words = "nothing was pending"
+    if pending.count:
+        words = (
+            "1 update was pending"
+            if pending.count == 1
+            else f"{pending.count} updates were pending"
+        )
     security = pending.security_count
     if pending.count and security:
-        words += f", {security} of them security"
+        words += ", for security" if pending.count == 1 else f", {security} of them for security"
     if withheld:
         words += f" ({withheld} withheld)"
     assert pending.queried_at is not None
@@ -214,7 +220,9 @@ def _of_operation(operation: Operation) -> Iterator[Reason]:
         )
     elif operation.kind is OperationKind.UPDATE and update is not None:
         if update.changes:
-            yield reason(ReasonKind.UPDATED, f"{len(update.changes)} packages were changed")
+            count = len(update.changes)
+            words = "1 package was changed" if count == 1 else f"{count} packages were changed"
+            yield reason(ReasonKind.UPDATED, words)
         elif not operation.only_prepares:
             yield reason(ReasonKind.NOTHING_PENDING, "an update found nothing to do")
     if update is not None and update.rolled_back:

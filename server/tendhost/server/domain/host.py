@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tendhost.server.domain.compose import ComposeVersion
-from tendhost.server.domain.errors import HostHasFailed, TendhostError
+from tendhost.server.domain.errors import HostHasFailed, InvalidTransition, TendhostError
 from tendhost.server.domain.inventory import Observation, Reboot, RebootNeed
 from tendhost.server.domain.scope import UpdateScope
-from tendhost.server.domain.states import HostState, Trigger, after
+from tendhost.server.domain.states import HostState, Trigger, after, allowed_from
 from tendhost.server.domain.window import MaintenanceWindow
 
 
@@ -272,8 +272,13 @@ class Host:
     def acknowledged(self, *, by: str, now: datetime) -> "Host":
         """The host still in FAILED, with who has seen it. Raises InvalidTransition unless FAILED."""
         if self.status.failure is None:
-            after(self.status.state, Trigger.RETRY, host=self.name)
-            raise AssertionError("a host in FAILED always has a failure")
+            state = self.status.state
+            raise InvalidTransition(
+                host=self.name,
+                state=str(state),
+                trigger="acknowledge",
+                allowed=tuple(str(s) for s in allowed_from(state)),
+            )
         seen = replace(self.status.failure, acknowledged_by=by, acknowledged_at=now)
         return self._with(failure=seen)
 

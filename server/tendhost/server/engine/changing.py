@@ -8,7 +8,7 @@ from tendhost.server.domain.compose import ProjectChange
 from tendhost.server.domain.errors import (
     ComposeFailed,
     Interrupted,
-    PlanChanged,
+    PackageFailed,
     RollbackFailed,
     ServicesFailed,
     WorkError,
@@ -62,10 +62,8 @@ async def reboot_check(stage: Stage) -> Outcome:
     changes = changed_since(former.changes, changes)
     undone = _undone(stage, after.installed) if stage.operation.order.exact else ""
     return Outcome(
-        problem=Problem.of(PlanChanged(host=stage.host.name, differences=undone))
-        if undone
-        else None,
-        detail=f"{len(changes)} packages changed; {reboot_words(result)}",
+        problem=Problem.of(PackageFailed(host=stage.host.name, problem=undone)) if undone else None,
+        detail=f"{_packages(len(changes))} changed; {reboot_words(result)}",
         observed=await stage.observed(result),
         findings=stage.found(result),
         update=replace(former, changes=changes),
@@ -166,7 +164,7 @@ async def roll_back(stage: Stage) -> Outcome:
     units = await looking.units(remote, host)
     newly = [unit for unit in units.failed if unit not in operation.findings.failed_units]
     health = f"still failed: {', '.join(newly)}" if newly else "healthy again"
-    words = [f"{len(update.changes)} packages are back at their former versions"]
+    words = [f"{_packages(len(update.changes))} back as before"]
     back = sum(1 for old, new in zip(update.projects, projects, strict=True) if old != new)
     if back:
         words.append(f"{back} compose projects are back on their former images")
@@ -203,4 +201,10 @@ def _undone(stage: Stage, installed: tuple[tuple[str, str], ...]) -> str:
         for package in planned
         if package.withheld is Withheld.NO and (package.name, package.to_version) not in there
     ]
-    return "; ".join(missing) if installed else ""
+    if not missing or not installed:
+        return ""
+    return f"a part of the plan was not done: {'; '.join(missing)}"
+
+
+def _packages(count: int) -> str:
+    return "1 package" if count == 1 else f"{count} packages"

@@ -236,9 +236,11 @@ def _words(
 
 def listed_words(result: QueryResult) -> str:
     """What a look at a host found, in one line."""
+    if not result.asked_packages:
+        return "its packages were not asked for"
     pending = result.pending
     withheld = len(pending.packages) - pending.count
-    words = [f"{pending.count} updates pending"]
+    words = ["1 update pending" if pending.count == 1 else f"{pending.count} updates pending"]
     security = pending.security_count
     if security is None:
         words.append("how many of them security is not known")
