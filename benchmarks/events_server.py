@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.happenings import happening
 from tendhost.server.clock import SystemClock
 from tendhost.server.engine.engine import EngineSettings, running_engine
+from tendhost.server.remote.probing import NetworkProber
 from tendhost.server.remote.protocol import Remote, Target
 from tendhost.server.rpc.server import serving
 from tendhost.server.store.protocol import Change, Store
@@ -51,7 +52,11 @@ async def main(state_dir: Path) -> None:
     loop = asyncio.get_running_loop()
     async with (
         running_engine(
-            store=store, connector=Nowhere(), clock=SystemClock(), settings=EngineSettings()
+            store=store,
+            connector=Nowhere(),
+            prober=NetworkProber(),
+            clock=SystemClock(),
+            settings=EngineSettings(),
         ) as engine,
         serving(engine, "127.0.0.1:0") as address,
     ):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tendhost.client import convert_rollout, convert_selection, events, values
+from tendhost.client import convert_health, convert_rollout, convert_selection, events, values
 from tendhost.client.convert_inventory import pending_package
 from tendhost.client.enums import instant, numbers, reading, words
 from tendhost.v1 import (
@@ -77,6 +77,8 @@ def host(message: host_pb2.Host) -> values.Host:
         restart_services=_restart_services(config.policy.restart_services),
         snapshots=_snapshots(config.policy.snapshots),
         rollback=_rollback(config.policy.rollback),
+        hooks=convert_health.hooks(config.policy.hooks),
+        health_checks=convert_health.health_checks(config.policy.health_checks),
         host_key_fingerprint=message.host_key_fingerprint,
         registered_at=instant(message, "registered_at"),
         state=convert_selection.state(status.state),
@@ -153,9 +155,7 @@ def operation(message: operation_pb2.Operation) -> values.Operation:
         steps=tuple(_step(step) for step in message.steps),
         problem=problem(message.problem) if message.HasField("problem") else None,
         update=_update(message.update) if message.HasField("update") else None,
-        health=values.HealthResult(healthy=message.health.healthy, message=message.health.message)
-        if message.HasField("health")
-        else None,
+        health=convert_health.health(message.health) if message.HasField("health") else None,
         log_size=message.log_size,
         resumes_operation_id=message.resumes_operation_id,
         revision=message.revision,
@@ -201,6 +201,7 @@ def _update(message: operation_pb2.UpdateResult) -> values.UpdateResult:
         projects=tuple(_project(project) for project in message.projects),
         restarted_services=tuple(message.restarted_services),
         rolled_back=message.rolled_back,
+        health=convert_health.health(message.health) if message.HasField("health") else None,
     )
 
 

@@ -6,8 +6,15 @@ from typing import Any, Literal
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from tendhost.client import accounts, convert, convert_inventory, convert_selection
+from tendhost.client import (
+    accounts,
+    convert,
+    convert_health,
+    convert_inventory,
+    convert_selection,
+)
 from tendhost.client.accounts import Compliance, Explanation, Laggard
+from tendhost.client.health import HealthChecks, Hook, Hooks
 from tendhost.client.inventory import (
     Inventory,
     InventoryPart,
@@ -38,6 +45,7 @@ REGISTER_SECONDS = 90.0
 PAGE = 500
 
 Always = Literal["always"]
+NoHook = Literal["none"]
 
 
 class HostCalls(Connected):
@@ -65,6 +73,8 @@ class HostCalls(Connected):
         restart_services: RestartServices | None = None,
         snapshots: Snapshots | None = None,
         rollback: Rollback | None = None,
+        hooks: Hooks | None = None,
+        health_checks: HealthChecks | None = None,
         compose_version: ComposeVersion | None = None,
         pull_before_update: bool | None = None,
         compose_health_timeout: timedelta | None = None,
@@ -91,6 +101,8 @@ class HostCalls(Connected):
             restart_services=restart_services,
             snapshots=snapshots,
             rollback=rollback,
+            hooks=hooks,
+            health_checks=health_checks,
             compose_version=compose_version,
             pull_before_update=pull_before_update,
             compose_health_timeout=compose_health_timeout,
@@ -137,6 +149,11 @@ class HostCalls(Connected):
         restart_services: RestartServices | None = None,
         snapshots: Snapshots | None = None,
         rollback: Rollback | None = None,
+        hooks: Hooks | None = None,
+        pre_hook: Hook | NoHook | None = None,
+        post_hook: Hook | NoHook | None = None,
+        health_checks: HealthChecks | None = None,
+        settle: timedelta | None = None,
         compose_version: ComposeVersion | None = None,
         pull_before_update: bool | None = None,
         compose_health_timeout: timedelta | None = None,
@@ -145,6 +162,10 @@ class HostCalls(Connected):
         expected_host_key: str = "",
     ) -> Host:
         """Change a host's configuration; what is None stays as it is, tags and the like are replaced.
+
+        `hooks` replaces both hooks, `pre_hook` and `post_hook` one of them ("none" takes it away).
+        `health_checks` replaces the checks, and the settling time where it has one; `settle` replaces
+        that alone.
 
         With `repin_host_key` the key that the host shows now is pinned, for one that was reinstalled.
         """
@@ -164,6 +185,11 @@ class HostCalls(Connected):
             restart_services=restart_services,
             snapshots=snapshots,
             rollback=rollback,
+            hooks=hooks,
+            pre_hook=pre_hook,
+            post_hook=post_hook,
+            health_checks=health_checks,
+            settle=settle,
             compose_version=compose_version,
             pull_before_update=pull_before_update,
             compose_health_timeout=compose_health_timeout,
@@ -357,6 +383,8 @@ def _config(name: str, **fields: Any) -> tuple[host_pb2.HostConfig, list[str]]:
             if value != "always":
                 config.policy.maintenance_window.CopyFrom(convert.window_message(value))
             mask.append("policy.maintenance_window")
+        elif field in convert_health.PARTS:
+            mask += convert_health.put(config.policy, field, value)
         elif field in _POLICY:
             config.policy.MergeFrom(host_pb2.Policy(**{field: _POLICY[field](value)}))
             mask.append(f"policy.{field}")
@@ -379,5 +407,6 @@ _POLICY: Mapping[str, Callable[[Any], Any]] = {
     "restart_services": convert.RESTART_SERVICES_NUMBERS.__getitem__,
     "snapshots": convert.SNAPSHOTS_NUMBERS.__getitem__,
     "rollback": convert.ROLLBACK_NUMBERS.__getitem__,
+    "hooks": convert_health.hooks_message,
 }
 """The fields that stand in the policy, and how each is put there."""

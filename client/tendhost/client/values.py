@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tendhost.client.health import HealthChecks, HealthResult, Hooks
 from tendhost.client.inventory import PendingPackage
 
 
@@ -211,6 +212,8 @@ class Host:
     restart_services: RestartServices
     snapshots: Snapshots
     rollback: Rollback
+    hooks: Hooks
+    health_checks: HealthChecks
     host_key_fingerprint: str
     registered_at: datetime | None
     state: HostState
@@ -275,14 +278,8 @@ class UpdateResult:
     projects: tuple[ProjectChange, ...]
     restarted_services: tuple[str, ...]
     rolled_back: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HealthResult:
-    """What a check found."""
-
-    healthy: bool
-    message: str
+    health: HealthResult | None
+    """What the checks found after it; None: they were not made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,8 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from tendhost.v1 import health_pb2 as _health_pb2
+from tendhost.v1 import hook_pb2 as _hook_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -526,6 +528,8 @@ class Policy(_message.Message):
     RESTART_SERVICES_FIELD_NUMBER: _builtins.int
     SNAPSHOTS_FIELD_NUMBER: _builtins.int
     ROLLBACK_FIELD_NUMBER: _builtins.int
+    HOOKS_FIELD_NUMBER: _builtins.int
+    HEALTH_CHECKS_FIELD_NUMBER: _builtins.int
     auto_reboot: _builtins.bool
     """Whether an update may reboot the host when it needs it. Absent means true, but false for the
     machine of the server itself (addr "local"), which is rebooted by nothing without it.
@@ -546,6 +550,16 @@ class Policy(_message.Message):
     def scope(self) -> Global___UpdateScope:
         """What updates change, unless the request says otherwise. Absent: all that a plain upgrade does."""
 
+    @_builtins.property
+    def hooks(self) -> _hook_pb2.Hooks:
+        """Scripts that run on the host before and after an update changes it. Absent: none."""
+
+    @_builtins.property
+    def health_checks(self) -> _health_pb2.HealthChecks:
+        """What it has to pass to count as healthy after a change, and in a CHECK. Absent: nothing but what
+        every host has to.
+        """
+
     def __init__(
         self,
         *,
@@ -556,10 +570,12 @@ class Policy(_message.Message):
         restart_services: Global___RestartServices.ValueType = ...,
         snapshots: Global___Snapshots.ValueType = ...,
         rollback: Global___Rollback.ValueType = ...,
+        hooks: _hook_pb2.Hooks | None = ...,
+        health_checks: _health_pb2.HealthChecks | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot", "auto_reboot", b"auto_reboot", "maintenance_window", b"maintenance_window", "scope", b"scope"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot", "auto_reboot", b"auto_reboot", "health_checks", b"health_checks", "hooks", b"hooks", "maintenance_window", b"maintenance_window", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot", "after_interruption", b"after_interruption", "auto_reboot", b"auto_reboot", "maintenance_window", b"maintenance_window", "restart_services", b"restart_services", "rollback", b"rollback", "scope", b"scope", "snapshots", b"snapshots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot", "after_interruption", b"after_interruption", "auto_reboot", b"auto_reboot", "health_checks", b"health_checks", "hooks", b"hooks", "maintenance_window", b"maintenance_window", "restart_services", b"restart_services", "rollback", b"rollback", "scope", b"scope", "snapshots", b"snapshots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__auto_reboot: _TypeAlias = _typing.Literal["auto_reboot"]  # noqa: Y015
     _WhichOneofArgType__auto_reboot: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot"]  # noqa: Y015

@@ -23,38 +23,39 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from tendhost.v1 import health_pb2 as tendhost_dot_v1_dot_health__pb2
 from tendhost.v1 import host_pb2 as tendhost_dot_v1_dot_host__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btendhost/v1/operation.proto\x12\x0btendhost.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tendhost/v1/host.proto\"\xb3\x04\n\tOperation\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12(\n\x04kind\x18\x03 \x01(\x0e\x32\x1a.tendhost.v1.OperationKind\x12,\n\x06status\x18\x04 \x01(\x0e\x32\x1c.tendhost.v1.OperationStatus\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\x12\x12\n\nrollout_id\x18\x06 \x01(\t\x12\x12\n\ncreated_by\x18\x07 \x01(\t\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x05steps\x18\x0b \x03(\x0b\x32\x11.tendhost.v1.Step\x12%\n\x07problem\x18\x0c \x01(\x0b\x32\x14.tendhost.v1.Problem\x12+\n\x06update\x18\r \x01(\x0b\x32\x19.tendhost.v1.UpdateResultH\x00\x12+\n\x06health\x18\x0e \x01(\x0b\x32\x19.tendhost.v1.HealthResultH\x00\x12\x10\n\x08log_size\x18\x0f \x01(\x03\x12\x10\n\x08revision\x18\x10 \x01(\x03\x12\x1c\n\x14resumes_operation_id\x18\x11 \x01(\tB\x08\n\x06result\"\xd4\x01\n\x04Step\x12#\n\x04name\x18\x01 \x01(\x0e\x32\x15.tendhost.v1.StepName\x12\'\n\x06status\x18\x02 \x01(\x0e\x32\x17.tendhost.v1.StepStatus\x12.\n\nstarted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x06 \x01(\x05\"\x8d\x03\n\x0cUpdateResult\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x16\n\x0eupgraded_count\x18\x02 \x01(\x05\x12,\n\x08packages\x18\x03 \x03(\x0b\x32\x1a.tendhost.v1.PackageChange\x12\x17\n\x0freboot_required\x18\x04 \x01(\x08\x12\x10\n\x08rebooted\x18\x05 \x01(\x08\x12-\n\x08withheld\x18\x06 \x03(\x0b\x32\x1b.tendhost.v1.PendingPackage\x12\x16\n\x0ekept_conffiles\x18\x07 \x03(\t\x12\x13\n\x0b\x64ifferences\x18\x08 \x03(\t\x12\x1b\n\x0e\x64ownload_bytes\x18\t \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x08snapshot\x18\n \x01(\t\x12,\n\x08projects\x18\x0b \x03(\x0b\x32\x1a.tendhost.v1.ProjectChange\x12\x1a\n\x12restarted_services\x18\x0c \x03(\t\x12\x13\n\x0brolled_back\x18\r \x01(\x08\x42\x11\n\x0f_download_bytes\"\x8a\x01\n\rProjectChange\x12\x0c\n\x04path\x18\x01 \x01(\t\x12,\n\x07outcome\x18\x02 \x01(\x0e\x32\x1b.tendhost.v1.ProjectOutcome\x12\x0f\n\x07problem\x18\x03 \x01(\t\x12,\n\x08services\x18\x04 \x03(\x0b\x32\x1a.tendhost.v1.ServiceChange\"N\n\rServiceChange\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x03 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x04 \x01(\t\"G\n\rPackageChange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x66rom_version\x18\x02 \x01(\t\x12\x12\n\nto_version\x18\x03 \x01(\t\"0\n\x0cHealthResult\x12\x0f\n\x07healthy\x18\x01 \x01(\x08\x12\x0f\n\x07message\x18\x02 \x01(\t*\x99\x01\n\rOperationKind\x12\x1e\n\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14OPERATION_KIND_QUERY\x10\x01\x12\x19\n\x15OPERATION_KIND_UPDATE\x10\x02\x12\x19\n\x15OPERATION_KIND_REBOOT\x10\x03\x12\x18\n\x14OPERATION_KIND_CHECK\x10\x04*\xcb\x01\n\x0fOperationStatus\x12 \n\x1cOPERATION_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17OPERATION_STATUS_QUEUED\x10\x01\x12\x1c\n\x18OPERATION_STATUS_RUNNING\x10\x02\x12\x1e\n\x1aOPERATION_STATUS_SUCCEEDED\x10\x03\x12\x1b\n\x17OPERATION_STATUS_FAILED\x10\x04\x12\x1e\n\x1aOPERATION_STATUS_CANCELLED\x10\x05*\xf6\x02\n\x08StepName\x12\x19\n\x15STEP_NAME_UNSPECIFIED\x10\x00\x12\x15\n\x11STEP_NAME_CONNECT\x10\x01\x12\x17\n\x13STEP_NAME_PREFLIGHT\x10\x02\x12\x12\n\x0eSTEP_NAME_LIST\x10\x03\x12\x16\n\x12STEP_NAME_PRE_HOOK\x10\x04\x12\x13\n\x0fSTEP_NAME_APPLY\x10\x05\x12\x15\n\x11STEP_NAME_COMPOSE\x10\x06\x12\x1a\n\x16STEP_NAME_REBOOT_CHECK\x10\x07\x12\x14\n\x10STEP_NAME_REBOOT\x10\x08\x12\x14\n\x10STEP_NAME_VERIFY\x10\t\x12\x17\n\x13STEP_NAME_POST_HOOK\x10\n\x12\x16\n\x12STEP_NAME_ROLLBACK\x10\x0b\x12\x16\n\x12STEP_NAME_DOWNLOAD\x10\x0c\x12\x16\n\x12STEP_NAME_SNAPSHOT\x10\r\x12\x1e\n\x1aSTEP_NAME_RESTART_SERVICES\x10\x0e*\x92\x01\n\nStepStatus\x12\x1b\n\x17STEP_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13STEP_STATUS_RUNNING\x10\x01\x12\x19\n\x15STEP_STATUS_SUCCEEDED\x10\x02\x12\x16\n\x12STEP_STATUS_FAILED\x10\x03\x12\x1b\n\x17STEP_STATUS_INTERRUPTED\x10\x04*\xa7\x01\n\x0eProjectOutcome\x12\x1f\n\x1bPROJECT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1d\n\x19PROJECT_OUTCOME_UNCHANGED\x10\x01\x12\x1b\n\x17PROJECT_OUTCOME_UPDATED\x10\x02\x12\x1c\n\x18PROJECT_OUTCOME_PUT_BACK\x10\x03\x12\x1a\n\x16PROJECT_OUTCOME_FAILED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btendhost/v1/operation.proto\x12\x0btendhost.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18tendhost/v1/health.proto\x1a\x16tendhost/v1/host.proto\"\xb3\x04\n\tOperation\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12(\n\x04kind\x18\x03 \x01(\x0e\x32\x1a.tendhost.v1.OperationKind\x12,\n\x06status\x18\x04 \x01(\x0e\x32\x1c.tendhost.v1.OperationStatus\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\x12\x12\n\nrollout_id\x18\x06 \x01(\t\x12\x12\n\ncreated_by\x18\x07 \x01(\t\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x05steps\x18\x0b \x03(\x0b\x32\x11.tendhost.v1.Step\x12%\n\x07problem\x18\x0c \x01(\x0b\x32\x14.tendhost.v1.Problem\x12+\n\x06update\x18\r \x01(\x0b\x32\x19.tendhost.v1.UpdateResultH\x00\x12+\n\x06health\x18\x0e \x01(\x0b\x32\x19.tendhost.v1.HealthResultH\x00\x12\x10\n\x08log_size\x18\x0f \x01(\x03\x12\x10\n\x08revision\x18\x10 \x01(\x03\x12\x1c\n\x14resumes_operation_id\x18\x11 \x01(\tB\x08\n\x06result\"\xd4\x01\n\x04Step\x12#\n\x04name\x18\x01 \x01(\x0e\x32\x15.tendhost.v1.StepName\x12\'\n\x06status\x18\x02 \x01(\x0e\x32\x17.tendhost.v1.StepStatus\x12.\n\nstarted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x06 \x01(\x05\"\xb8\x03\n\x0cUpdateResult\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x16\n\x0eupgraded_count\x18\x02 \x01(\x05\x12,\n\x08packages\x18\x03 \x03(\x0b\x32\x1a.tendhost.v1.PackageChange\x12\x17\n\x0freboot_required\x18\x04 \x01(\x08\x12\x10\n\x08rebooted\x18\x05 \x01(\x08\x12-\n\x08withheld\x18\x06 \x03(\x0b\x32\x1b.tendhost.v1.PendingPackage\x12\x16\n\x0ekept_conffiles\x18\x07 \x03(\t\x12\x13\n\x0b\x64ifferences\x18\x08 \x03(\t\x12\x1b\n\x0e\x64ownload_bytes\x18\t \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x08snapshot\x18\n \x01(\t\x12,\n\x08projects\x18\x0b \x03(\x0b\x32\x1a.tendhost.v1.ProjectChange\x12\x1a\n\x12restarted_services\x18\x0c \x03(\t\x12\x13\n\x0brolled_back\x18\r \x01(\x08\x12)\n\x06health\x18\x14 \x01(\x0b\x32\x19.tendhost.v1.HealthResultB\x11\n\x0f_download_bytes\"\x8a\x01\n\rProjectChange\x12\x0c\n\x04path\x18\x01 \x01(\t\x12,\n\x07outcome\x18\x02 \x01(\x0e\x32\x1b.tendhost.v1.ProjectOutcome\x12\x0f\n\x07problem\x18\x03 \x01(\t\x12,\n\x08services\x18\x04 \x03(\x0b\x32\x1a.tendhost.v1.ServiceChange\"N\n\rServiceChange\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\r\n\x05image\x18\x02 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x03 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x04 \x01(\t\"G\n\rPackageChange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x66rom_version\x18\x02 \x01(\t\x12\x12\n\nto_version\x18\x03 \x01(\t\"Z\n\x0cHealthResult\x12\x0f\n\x07healthy\x18\x01 \x01(\x08\x12\x0f\n\x07message\x18\x02 \x01(\t\x12(\n\x06\x63hecks\x18\x03 \x03(\x0b\x32\x18.tendhost.v1.CheckResult*\x99\x01\n\rOperationKind\x12\x1e\n\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14OPERATION_KIND_QUERY\x10\x01\x12\x19\n\x15OPERATION_KIND_UPDATE\x10\x02\x12\x19\n\x15OPERATION_KIND_REBOOT\x10\x03\x12\x18\n\x14OPERATION_KIND_CHECK\x10\x04*\xcb\x01\n\x0fOperationStatus\x12 \n\x1cOPERATION_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17OPERATION_STATUS_QUEUED\x10\x01\x12\x1c\n\x18OPERATION_STATUS_RUNNING\x10\x02\x12\x1e\n\x1aOPERATION_STATUS_SUCCEEDED\x10\x03\x12\x1b\n\x17OPERATION_STATUS_FAILED\x10\x04\x12\x1e\n\x1aOPERATION_STATUS_CANCELLED\x10\x05*\xf6\x02\n\x08StepName\x12\x19\n\x15STEP_NAME_UNSPECIFIED\x10\x00\x12\x15\n\x11STEP_NAME_CONNECT\x10\x01\x12\x17\n\x13STEP_NAME_PREFLIGHT\x10\x02\x12\x12\n\x0eSTEP_NAME_LIST\x10\x03\x12\x16\n\x12STEP_NAME_PRE_HOOK\x10\x04\x12\x13\n\x0fSTEP_NAME_APPLY\x10\x05\x12\x15\n\x11STEP_NAME_COMPOSE\x10\x06\x12\x1a\n\x16STEP_NAME_REBOOT_CHECK\x10\x07\x12\x14\n\x10STEP_NAME_REBOOT\x10\x08\x12\x14\n\x10STEP_NAME_VERIFY\x10\t\x12\x17\n\x13STEP_NAME_POST_HOOK\x10\n\x12\x16\n\x12STEP_NAME_ROLLBACK\x10\x0b\x12\x16\n\x12STEP_NAME_DOWNLOAD\x10\x0c\x12\x16\n\x12STEP_NAME_SNAPSHOT\x10\r\x12\x1e\n\x1aSTEP_NAME_RESTART_SERVICES\x10\x0e*\x92\x01\n\nStepStatus\x12\x1b\n\x17STEP_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13STEP_STATUS_RUNNING\x10\x01\x12\x19\n\x15STEP_STATUS_SUCCEEDED\x10\x02\x12\x16\n\x12STEP_STATUS_FAILED\x10\x03\x12\x1b\n\x17STEP_STATUS_INTERRUPTED\x10\x04*\xa7\x01\n\x0eProjectOutcome\x12\x1f\n\x1bPROJECT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1d\n\x19PROJECT_OUTCOME_UNCHANGED\x10\x01\x12\x1b\n\x17PROJECT_OUTCOME_UPDATED\x10\x02\x12\x1c\n\x18PROJECT_OUTCOME_PUT_BACK\x10\x03\x12\x1a\n\x16PROJECT_OUTCOME_FAILED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tendhost.v1.operation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OPERATIONKIND']._serialized_start=1627
-  _globals['_OPERATIONKIND']._serialized_end=1780
-  _globals['_OPERATIONSTATUS']._serialized_start=1783
-  _globals['_OPERATIONSTATUS']._serialized_end=1986
-  _globals['_STEPNAME']._serialized_start=1989
-  _globals['_STEPNAME']._serialized_end=2363
-  _globals['_STEPSTATUS']._serialized_start=2366
-  _globals['_STEPSTATUS']._serialized_end=2512
-  _globals['_PROJECTOUTCOME']._serialized_start=2515
-  _globals['_PROJECTOUTCOME']._serialized_end=2682
-  _globals['_OPERATION']._serialized_start=102
-  _globals['_OPERATION']._serialized_end=665
-  _globals['_STEP']._serialized_start=668
-  _globals['_STEP']._serialized_end=880
-  _globals['_UPDATERESULT']._serialized_start=883
-  _globals['_UPDATERESULT']._serialized_end=1280
-  _globals['_PROJECTCHANGE']._serialized_start=1283
-  _globals['_PROJECTCHANGE']._serialized_end=1421
-  _globals['_SERVICECHANGE']._serialized_start=1423
-  _globals['_SERVICECHANGE']._serialized_end=1501
-  _globals['_PACKAGECHANGE']._serialized_start=1503
-  _globals['_PACKAGECHANGE']._serialized_end=1574
-  _globals['_HEALTHRESULT']._serialized_start=1576
-  _globals['_HEALTHRESULT']._serialized_end=1624
+  _globals['_OPERATIONKIND']._serialized_start=1738
+  _globals['_OPERATIONKIND']._serialized_end=1891
+  _globals['_OPERATIONSTATUS']._serialized_start=1894
+  _globals['_OPERATIONSTATUS']._serialized_end=2097
+  _globals['_STEPNAME']._serialized_start=2100
+  _globals['_STEPNAME']._serialized_end=2474
+  _globals['_STEPSTATUS']._serialized_start=2477
+  _globals['_STEPSTATUS']._serialized_end=2623
+  _globals['_PROJECTOUTCOME']._serialized_start=2626
+  _globals['_PROJECTOUTCOME']._serialized_end=2793
+  _globals['_OPERATION']._serialized_start=128
+  _globals['_OPERATION']._serialized_end=691
+  _globals['_STEP']._serialized_start=694
+  _globals['_STEP']._serialized_end=906
+  _globals['_UPDATERESULT']._serialized_start=909
+  _globals['_UPDATERESULT']._serialized_end=1349
+  _globals['_PROJECTCHANGE']._serialized_start=1352
+  _globals['_PROJECTCHANGE']._serialized_end=1490
+  _globals['_SERVICECHANGE']._serialized_start=1492
+  _globals['_SERVICECHANGE']._serialized_end=1570
+  _globals['_PACKAGECHANGE']._serialized_start=1572
+  _globals['_PACKAGECHANGE']._serialized_end=1643
+  _globals['_HEALTHRESULT']._serialized_start=1645
+  _globals['_HEALTHRESULT']._serialized_end=1735
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from tendhost.v1 import health_pb2 as _health_pb2
 from tendhost.v1 import host_pb2 as _host_pb2
 import builtins as _builtins
 import sys
@@ -394,6 +395,7 @@ class UpdateResult(_message.Message):
     PROJECTS_FIELD_NUMBER: _builtins.int
     RESTARTED_SERVICES_FIELD_NUMBER: _builtins.int
     ROLLED_BACK_FIELD_NUMBER: _builtins.int
+    HEALTH_FIELD_NUMBER: _builtins.int
     success: _builtins.bool
     """Whether all of it went well."""
     upgraded_count: _builtins.int
@@ -432,6 +434,10 @@ class UpdateResult(_message.Message):
     def restarted_services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Services that were restarted because they ran what had been replaced."""
 
+    @_builtins.property
+    def health(self) -> Global___HealthResult:
+        """What the checks found after it. Absent: they were not made, or in an event."""
+
     def __init__(
         self,
         *,
@@ -448,10 +454,11 @@ class UpdateResult(_message.Message):
         projects: _abc.Iterable[Global___ProjectChange] | None = ...,
         restarted_services: _abc.Iterable[_builtins.str] | None = ...,
         rolled_back: _builtins.bool = ...,
+        health: Global___HealthResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_download_bytes", b"_download_bytes", "download_bytes", b"download_bytes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_download_bytes", b"_download_bytes", "download_bytes", b"download_bytes", "health", b"health"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_download_bytes", b"_download_bytes", "differences", b"differences", "download_bytes", b"download_bytes", "kept_conffiles", b"kept_conffiles", "packages", b"packages", "projects", b"projects", "reboot_required", b"reboot_required", "rebooted", b"rebooted", "restarted_services", b"restarted_services", "rolled_back", b"rolled_back", "snapshot", b"snapshot", "success", b"success", "upgraded_count", b"upgraded_count", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_download_bytes", b"_download_bytes", "differences", b"differences", "download_bytes", b"download_bytes", "health", b"health", "kept_conffiles", b"kept_conffiles", "packages", b"packages", "projects", b"projects", "reboot_required", b"reboot_required", "rebooted", b"rebooted", "restarted_services", b"restarted_services", "rolled_back", b"rolled_back", "snapshot", b"snapshot", "success", b"success", "upgraded_count", b"upgraded_count", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__download_bytes: _TypeAlias = _typing.Literal["download_bytes"]  # noqa: Y015
     _WhichOneofArgType__download_bytes: _TypeAlias = _typing.Literal["_download_bytes", b"_download_bytes"]  # noqa: Y015
@@ -567,19 +574,25 @@ class HealthResult(_message.Message):
 
     HEALTHY_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
     healthy: _builtins.bool
     """Whether everything was as it should be."""
     message: _builtins.str
     """What was found, in words."""
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[_health_pb2.CheckResult]:
+        """Each check by itself, that of systemd first."""
+
     def __init__(
         self,
         *,
         healthy: _builtins.bool = ...,
         message: _builtins.str = ...,
+        checks: _abc.Iterable[_health_pb2.CheckResult] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["healthy", b"healthy", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "healthy", b"healthy", "message", b"message"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

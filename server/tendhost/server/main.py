@@ -26,6 +26,7 @@ from tendhost.server.engine.stage import StepSettings
 from tendhost.server.failpoints import UnknownFailpoint, arm
 from tendhost.server.log import configure_logging
 from tendhost.server.remote.connect import RoutingConnector
+from tendhost.server.remote.probing import NetworkProber
 from tendhost.server.remote.ssh import SshSettings
 from tendhost.server.rpc.server import serving
 from tendhost.server.store.backup import CopyFailed, back_up, restore
@@ -105,11 +106,13 @@ async def _serve(settings: Settings) -> None:
         loop.add_signal_handler(signum, told_to_stop.set)
     store = await open_store(settings.state_dir / DATABASE)
     connector = RoutingConnector(ssh=_ssh_settings(settings))
+    prober = NetworkProber()
     try:
         async with (
             running_engine(
                 store=store,
                 connector=connector,
+                prober=prober,
                 clock=SystemClock(),
                 settings=_engine_settings(settings),
             ) as engine,
@@ -121,6 +124,7 @@ async def _serve(settings: Settings) -> None:
             await told_to_stop.wait()
             logger.info("stopping")
     finally:
+        prober.close()
         await connector.aclose()
         await store.aclose()
 

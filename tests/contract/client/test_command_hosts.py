@@ -28,6 +28,8 @@ HOST_KEYS = [
     "restart_services",
     "snapshots",
     "rollback",
+    "hooks",
+    "health_checks",
     "host_key_fingerprint",
     "registered_at",
     "state",
@@ -338,3 +340,61 @@ def test_tags_and_groups_are_counted(tendhost, server):
         ["web", "3"],
     ]
     assert tendhost("host", "groups", "--output", "json").json == {"prod": 2}
+
+
+def test_hooks_are_read_from_files_and_checks_from_words(tendhost, server, tmp_path):
+    server.answer("ReconfigureHost", pb.ReconfigureHostResponse(host=messages.host()))
+    script = tmp_path / "drain.sh"
+    script.write_text("#!/bin/sh\ndrain\n")
+    done = tendhost(
+        *("host", "set", "web1", "--pre-hook", str(script), "--post-hook", ""),
+        *("--hook-timeout", "90s", "--hook-exit-code", "0", "--hook-exit-code", "3"),
+        *("--check", "tcp:5432", "--check", "https://web1.example.org/health?deep=1"),
+        *("--check", "unit:nginx.service", "--check", "command:test -e /run/ok"),
+        *("--settle", "30s"),
+    )
+    assert (done.status, done.err) == (0, "")
+    (request,) = server.requests("ReconfigureHost")
+    policy = request.config.policy
+    assert policy.hooks.pre.script == "#!/bin/sh\ndrain\n"
+    assert policy.hooks.pre.timeout.seconds == 90
+    assert policy.hooks.pre.allowed_exit_codes == [0, 3]
+    assert not policy.hooks.HasField("post")
+    tcp, http, units, command = policy.health_checks.checks
+    assert tcp.tcp.port == 5432
+    assert http.http.url == "https://web1.example.org/health?deep=1"
+    assert units.units.units == ["nginx.service"]
+    assert command.command == "test -e /run/ok"
+    assert policy.health_checks.settle.seconds == 30
+    assert sorted(request.update_mask.paths) == [
+        "policy.health_checks.checks",
+        "policy.health_checks.settle",
+        "policy.hooks.post",
+        "policy.hooks.pre",
+    ]
+
+
+def test_an_empty_check_alone_takes_all_of_them_away(tendhost, server):
+    server.answer("ReconfigureHost", pb.ReconfigureHostResponse(host=messages.host()))
+    assert tendhost("host", "set", "web1", "--check", "").status == 0
+    (request,) = server.requests("ReconfigureHost")
+    assert list(request.update_mask.paths) == ["policy.health_checks.checks"]
+    assert not request.config.policy.health_checks.checks
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--pre-hook", "/nowhere/hook"), "--pre-hook: /nowhere/hook cannot be read"),
+        (("--hook-timeout", "5m"), "go with --pre-hook or --post-hook only"),
+        (("--check", "tcp:ssh"), "--check: 'tcp:ssh' is no check; expected tcp:PORT"),
+        (("--check", "command: "), "is no check"),
+        (("--check", "ftp://x/"), "is no check"),
+        (("--settle", "soon"), "--settle: 'soon' is not a duration"),
+    ],
+)
+def test_hooks_and_checks_that_cannot_be_meant_are_refused(tendhost, server, options, words):
+    done = tendhost("host", "set", "web1", *options)
+    assert done.status == 2
+    assert words in done.err
+    assert not server.requests("ReconfigureHost")

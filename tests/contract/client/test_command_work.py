@@ -163,6 +163,7 @@ def test_operation_is_one_document_for_programs(tendhost, updating):
         "projects",
         "restarted_services",
         "rolled_back",
+        "health",
     ]
 
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import signal
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ LONG = timedelta(seconds=30)
 MEGABYTE = 1024 * 1024
 
 
-async def done(remote: CommandRemote, command: str, **options: bool) -> Completed:
+async def done(remote: CommandRemote, command: str, **options: Any) -> Completed:
     return await remote.run(command, timeout=LONG, **options)
 
 
@@ -282,3 +283,20 @@ async def test_key_that_a_host_shows_is_the_one_to_pin(way: Way) -> None:
     target = way.target
     shown = await way.connector.enrol(host="web1", address=target.address, port=target.port)
     assert shown == target.host_key
+
+
+async def test_what_a_command_reads_is_given_to_it_whole_and_ends(remote):
+    input = bytes(range(256)) * 4096
+    completed = await done(remote, "sha256sum; cat", input=input)
+    assert completed.stdout.decode().split()[0] == hashlib.sha256(input).hexdigest()
+    assert (await done(remote, "wc -c", input=b"")).stdout.strip() == b"0"
+
+
+async def test_a_command_need_not_read_what_it_is_given(remote):
+    completed = await done(remote, "exec <&-; echo over", input=b"x" * MEGABYTE)
+    assert (completed.exit_status, completed.stdout) == (0, b"over\n")
+
+
+async def test_root_reads_what_a_command_is_given_too(remote):
+    completed = await done(remote, "cat", privileged=True, input=b"for root")
+    assert completed.stdout == b"for root"

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -42,7 +43,13 @@ class ShellRemote:
         pass
 
     async def run(
-        self, command: str, *, timeout: timedelta, privileged: bool = False, limit: int = 0
+        self,
+        command: str,
+        *,
+        timeout: timedelta,
+        privileged: bool = False,
+        limit: int = 0,
+        input: bytes = b"",
     ) -> Completed:
         for path in ("/var/lib/tendhost", "/run/systemd", "/proc/sys/kernel/random/boot_id"):
             command = command.replace(path, f"{self._root}{path}")
@@ -50,14 +57,14 @@ class ShellRemote:
             *self._shell,
             "-c",
             command,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env={"PATH": self.path},
             start_new_session=True,
         )
         async with asyncio.timeout(timeout.total_seconds()):
-            stdout, stderr = await process.communicate()
+            stdout, stderr = await process.communicate(input)
         assert process.returncode is not None
         return Completed(exit_status=process.returncode, stdout=stdout, stderr=stderr)
 
@@ -288,7 +295,7 @@ async def test_a_host_without_flock_says_what_is_missing(remote, tmp_path):
 
 async def test_a_shell_that_is_killed_under_the_question_is_a_lost_link_and_no_refusal(remote):
     class Killed(ShellRemote):
-        async def run(self, command, *, timeout, privileged=False, limit=0):
+        async def run(self, command, *, timeout, privileged=False, limit=0, input=b""):
             return Completed(exit_status=143, stdout=b"", stderr=b"")
 
     with pytest.raises(LinkLost):
@@ -304,11 +311,37 @@ async def test_a_higher_epoch_is_recorded_in_the_place_of_the_lower(remote, tmp_
 
 async def test_an_answer_that_is_cut_off_is_not_believed(remote):
     class Cut(ShellRemote):
-        async def run(self, command, *, timeout, privileged=False, limit=0):
-            done = await super().run(command, timeout=timeout)
+        async def run(self, command, *, timeout, privileged=False, limit=0, input=b""):
+            done = await super().run(command, timeout=timeout, input=input)
             return Completed(exit_status=0, stdout=done.stdout[:-3], stderr=b"")
 
     wanted = job("echo words >&2")
     await carried_out(remote, wanted)
     with pytest.raises(JobRefused, match="cut off"):
         await poll(Cut(remote._shell, remote._root), wanted, Position())
+
+
+async def test_a_job_finds_its_input_beside_it_byte_for_byte(remote):
+    wanted = replace(job('cat "${0%/cmd}/input" >&2'), input="'\"$é\n".encode() * 40_000)
+    await begun(remote, wanted)
+    ended = await until(remote, wanted, JobState.ENDED)
+    assert ended.exit_status == 0
+    report = await poll(remote, wanted, Position())
+    assert report.log == wanted.input[: len(report.log)]
+    rest = await poll(remote, wanted, Position(log=len(report.log)))
+    assert report.log + rest.log == wanted.input
+
+
+async def test_a_job_whose_input_was_cut_off_on_its_way_does_not_begin(remote):
+    wanted = replace(job("echo ran >&2"), input=b"all of it")
+
+    class Cut(ShellRemote):
+        async def run(self, command, *, timeout, privileged=False, limit=0, input=b""):
+            return await super().run(command, timeout=timeout, input=input[:3])
+
+    cut = Cut(remote._shell, remote._root)
+    with pytest.raises(JobRefused, match="input is not whole"):
+        await begun(cut, wanted)
+    assert (await attach(remote, wanted, Position())).state is JobState.ABSENT
+    await begun(remote, wanted)
+    assert (await until(remote, wanted, JobState.ENDED)).log == b"ran\n"

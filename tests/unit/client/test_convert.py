@@ -7,7 +7,15 @@ import pytest
 
 from tendhost import client
 from tendhost.client import convert, convert_rollout
-from tendhost.v1 import event_pb2, host_pb2, host_service_pb2, operation_pb2, rollout_pb2
+from tendhost.v1 import (
+    event_pb2,
+    health_pb2,
+    hook_pb2,
+    host_pb2,
+    host_service_pb2,
+    operation_pb2,
+    rollout_pb2,
+)
 from tests.contract.client import messages
 
 ENUMS = [
@@ -121,6 +129,13 @@ FIELDS = [
     (operation_pb2.Operation, client.Operation, set(), set()),
     (operation_pb2.UpdateResult, client.UpdateResult, set(), set()),
     (operation_pb2.HealthResult, client.HealthResult, set(), set()),
+    (health_pb2.CheckResult, client.CheckResult, set(), set()),
+    (health_pb2.HealthChecks, client.HealthChecks, set(), set()),
+    (health_pb2.HealthCheck, client.HealthCheck, set(), set()),
+    (health_pb2.TcpProbe, client.TcpProbe, set(), set()),
+    (health_pb2.HttpProbe, client.HttpProbe, set(), set()),
+    (hook_pb2.Hooks, client.Hooks, set(), set()),
+    (hook_pb2.Hook, client.Hook, set(), set()),
     (operation_pb2.PackageChange, client.PackageChange, set(), set()),
     (operation_pb2.Step, client.Step, set(), set()),
     (host_pb2.PendingPackage, client.PendingPackage, set(), set()),

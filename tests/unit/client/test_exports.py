@@ -9,6 +9,13 @@ from google.protobuf.message import Message
 from tendhost import client
 
 EXPORTS = {
+    "CheckResult",
+    "HealthCheck",
+    "HealthChecks",
+    "Hook",
+    "Hooks",
+    "HttpProbe",
+    "TcpProbe",
     "DEFAULT_TARGET",
     "Advisory",
     "AfterInterruption",

@@ -165,6 +165,7 @@ def result(
         projects=(),
         restarted_services=(),
         rolled_back=False,
+        health=None,
     )
 
 

@@ -45,6 +45,7 @@ from tendhost.server.domain.sequence import CHANGING, next_step
 from tendhost.server.domain.states import TRANSITIONS, HostState
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+N = StepName
 LONG_AGO = NOW - timedelta(days=100)
 MOVES = {(origin, to) for (origin, _), to in TRANSITIONS.items()}
 
@@ -70,6 +71,10 @@ class Said:
     compose: bool = False
     services: bool = False
     rollback: bool = False
+    pre_hook: bool = False
+    post_hook: bool = False
+    gone: bool = False
+    """Where the step fails, it is because the host is out of reach."""
 
 
 SAID = st.builds(
@@ -89,10 +94,13 @@ SAID = st.builds(
     compose=st.booleans(),
     services=st.booleans(),
     rollback=st.booleans(),
+    pre_hook=st.booleans(),
+    post_hook=st.booleans(),
+    gone=st.integers(0, 3).map(lambda n: n == 3),
 )
 KINDS = st.sampled_from(OperationKind)
 RESTING = st.sampled_from([s for s in HostState if s.resting])
-LENGTH = 18
+LENGTH = 20
 """More steps than any operation takes."""
 SCRIPT = st.lists(SAID, min_size=LENGTH, max_size=LENGTH)
 FINE = Said(
@@ -142,7 +150,8 @@ def performed(step: StepName, said: Said, operation: Operation, number: int) -> 
     if step is StepName.REBOOT:
         findings = replace(findings, reboot_ordered_at=NOW)
     if said.fails:
-        problem = Problem(reason="BROKE", message=f"{step} broke in turn {number}")
+        reason = "HOST_UNREACHABLE" if said.gone else "BROKE"
+        problem = Problem(reason=reason, message=f"{step} broke in turn {number}")
         cut_off = said.interrupted and step is StepName.APPLY
         # A check either finds the host unhealthy or does not get to see it.
         unhealthy = step is StepName.VERIFY and said.needs_person
@@ -169,6 +178,8 @@ def performed(step: StepName, said: Said, operation: Operation, number: int) -> 
         findings = replace(
             findings,
             download_due=said.download,
+            pre_hook_due=said.pre_hook,
+            post_hook_due=said.post_hook,
             snapshots=said.snapshots,
             compose_due=said.compose and not operation.only_prepares,
         )
@@ -370,7 +381,9 @@ def test_a_failed_upgrade_is_looked_at_and_not_rebooted(kind, state, script, dry
     last = courses(OperationKind.UPDATE, state, script, dry_run=False)[-1].operation
     for step in last.steps:
         if step.name is StepName.APPLY and step.status is StepStatus.FAILED:
-            assert names(last)[-2:] == [StepName.APPLY, StepName.REBOOT_CHECK]
+            at = last.steps.index(step)
+            after = names(last)[at + 1 :]
+            assert after in ([N.REBOOT_CHECK], [N.REBOOT_CHECK, N.POST_HOOK])
 
 
 @any_course
@@ -451,13 +464,13 @@ def test_a_change_is_taken_back_only_where_the_host_was_seen_unhealthy_and_where
     steps = last.steps
     for former, step in pairwise(steps):
         if step.name is StepName.ROLLBACK:
-            assert former.name is StepName.VERIFY
-            assert former.status is StepStatus.FAILED
+            assert former.name in (StepName.VERIFY, StepName.POST_HOOK)
             assert last.findings.rollback
             assert step is steps[-1]
             assert last.status is OperationStatus.FAILED
-            assert last.health is not None
-            assert not last.health.healthy
+            hook = steps[-2].name is StepName.POST_HOOK and steps[-2].status is StepStatus.FAILED
+            assert hook or last.health is not None
+            assert hook or not last.health.healthy
     unhealthy = last.health is not None and not last.health.healthy
     changed = last.update is not None and bool(last.update.changes)
     at_its_end = steps[-1].name is StepName.VERIFY
@@ -500,6 +513,47 @@ def test_services_are_restarted_instead_of_the_host_and_never_beside_it(
         if step is StepName.RESTART_SERVICES:
             assert former is StepName.REBOOT_CHECK
     assert not {StepName.REBOOT, StepName.RESTART_SERVICES} <= set(steps)
+
+
+@any_course
+def test_the_hook_before_a_change_runs_once_and_where_it_fails_nothing_is_changed(
+    kind, state, script, dry_run
+):
+    last = courses(OperationKind.UPDATE, state, script, dry_run=dry_run)[-1].operation
+    steps = names(last)
+    assert steps.count(N.PRE_HOOK) <= 1
+    begun = [n for n, name in enumerate(steps) if name in CHANGING or name is N.DOWNLOAD]
+    if begun and script[steps.index(N.LIST)].pre_hook:
+        assert steps.index(N.PRE_HOOK) < begun[0]
+        assert last.steps[steps.index(N.PRE_HOOK)].status is StepStatus.SUCCEEDED
+    if not begun and N.PRE_HOOK in steps:
+        cancelled = bool(last.cancel_requested_by)
+        late = last.problem is not None and last.problem.reason == "DEADLINE_EXCEEDED"
+        broke = last.problem is not None and last.failed_step in (N.PRE_HOOK, N.SNAPSHOT)
+        assert cancelled or late or broke
+
+
+@any_course
+def test_the_hook_after_a_change_runs_once_at_the_end_of_what_was_begun(
+    kind, state, script, dry_run
+):
+    last = courses(OperationKind.UPDATE, state, script, dry_run=dry_run)[-1].operation
+    steps = names(last)
+    changed = bool({*steps} & CHANGING)
+    reached = last.problem is None or last.problem.reason != "HOST_UNREACHABLE"
+    # A host that goes out of reach only for the hook, or its check, was still there for the rest.
+    if N.POST_HOOK in steps:
+        assert changed
+        assert steps.count(N.POST_HOOK) == 1
+        assert {*steps[steps.index(N.POST_HOOK) + 1 :]} <= {N.ROLLBACK}
+    elif changed and reached:
+        assert not last.findings.post_hook_due
+
+
+@any_course
+def test_no_other_kind_of_operation_runs_a_hook(kind, state, script, dry_run):
+    steps = names(courses(kind, state, script, dry_run=dry_run)[-1].operation)
+    assert kind is OperationKind.UPDATE or not {N.PRE_HOOK, N.POST_HOOK} & {*steps}
 
 
 @any_course
@@ -570,6 +624,86 @@ def test_an_update_of_everything_takes_its_steps_in_order():
         *("connect", "preflight", "list", "download", "snapshot", "apply", "compose"),
         *("reboot_check", "restart_services", "verify"),
     ]
+
+
+CUT_OFF = replace(FINE, fails=True, interrupted=True)
+HOOKED = replace(FINE, pre_hook=True, post_hook=True)
+
+
+def test_hooks_stand_around_everything_that_is_fetched_changed_and_verified():
+    operation = course_of(OperationKind.UPDATE, *[replace(HOOKED, download=True)] * 10)
+    assert names(operation) == [
+        *("connect", "preflight", "list", "pre_hook", "download", "apply", "reboot_check"),
+        *("reboot", "verify", "post_hook"),
+    ]
+    assert operation.status is OperationStatus.SUCCEEDED
+
+
+def test_hooks_stand_around_a_reboot_alone():
+    due = replace(HOOKED, pending=0)
+    assert names(course_of(OperationKind.UPDATE, *[due] * 8)) == [
+        *("connect", "preflight", "list", "pre_hook", "reboot", "verify", "post_hook"),
+    ]
+
+
+def test_a_failed_hook_before_the_change_leaves_the_host_at_rest():
+    script = [HOOKED, HOOKED, HOOKED, replace(HOOKED, fails=True), *[HOOKED] * 16]
+    last = courses(OperationKind.UPDATE, HostState.IDLE, script, dry_run=False)[-1]
+    assert names(last.operation) == ["connect", "preflight", "list", "pre_hook"]
+    assert last.host.status.state is HostState.PENDING_UPDATES
+    assert last.operation.failed_step is StepName.PRE_HOOK
+
+
+@pytest.mark.parametrize("fails_at", [7, 8], ids=["verify", "post_hook"])
+def test_a_change_is_taken_back_after_its_hook_has_run(fails_at):
+    said = [replace(HOOKED, rollback=True)] * 10
+    said[fails_at - 1] = replace(said[0], fails=True)
+    no_reboot = [replace(one, reboot=RebootNeed.NOT_NEEDED) for one in said]
+    operation = course_of(OperationKind.UPDATE, *no_reboot)
+    assert names(operation)[-3:] == ["verify", "post_hook", "rollback"]
+
+
+def test_after_an_interruption_the_hook_before_the_change_is_not_asked_again():
+    operation = course_of(
+        OperationKind.UPDATE, *[HOOKED] * 4, replace(CUT_OFF, pre_hook=True), *[HOOKED] * 6
+    )
+    assert names(operation)[3:] == [
+        *("pre_hook", "apply", "preflight", "list", "apply", "reboot_check", "reboot"),
+        *("verify", "post_hook"),
+    ]
+
+
+def test_a_host_that_never_came_back_is_not_asked_to_run_its_hook():
+    gone = replace(HOOKED, fails=True, gone=True)
+    operation = course_of(OperationKind.UPDATE, *[HOOKED] * 6, gone)
+    assert names(operation)[-1] == "reboot"
+    came_back_wrong = replace(gone, gone=False)
+    operation = course_of(OperationKind.UPDATE, *[HOOKED] * 6, came_back_wrong)
+    assert names(operation)[-2:] == ["reboot", "post_hook"]
+
+
+def test_a_retry_that_saw_a_hook_to_its_end_looks_at_the_host_anew():
+    waiting = Operation(
+        id="op2",
+        host="web1",
+        kind=OperationKind.UPDATE,
+        created_at=NOW,
+        resumes="op1",
+        resume_at=StepName.PRE_HOOK,
+        job=JobRecord(operation="op1", name="pre_hook-1"),
+        findings=Findings(pre_hook_due=True, pending_count=3),
+    )
+    course = started(waiting, host_in(HostState.IDLE), NOW)
+    while not course.operation.status.ended:
+        operation = course.operation
+        assert operation.current is not None
+        outcome = outcome_of(operation.current.name, HOOKED, operation, 0)
+        course = stepped(replace(course, events=()), outcome, NOW)
+        if operation.current.name is StepName.PRE_HOOK and course.operation.job is not None:
+            concluded = replace(course.operation.job, concluded=True)
+            course = replace(course, operation=replace(course.operation, job=concluded))
+    assert names(course.operation)[:5] == ["connect", "pre_hook", "preflight", "list", "apply"]
+    assert names(course.operation).count(StepName.PRE_HOOK) == 1
 
 
 def test_an_order_to_fetch_alone_ends_with_that():
@@ -671,9 +805,6 @@ def test_a_finding_that_an_order_to_reboot_was_given_forbids_another():
     course = Course(operation=checking, host=history[4].host)
     after = stepped(course, Outcome(findings=ordered), NOW)
     assert names(after.operation)[-1] is StepName.VERIFY
-
-
-CUT_OFF = replace(FINE, fails=True, interrupted=True)
 
 
 def test_an_interrupted_upgrade_is_repaired_and_begun_once_more():

@@ -63,6 +63,8 @@ def new(kind: OperationKind) -> Operation:
         (K.UPDATE, N.REBOOT, "REBOOT_NEVER_RETURNED", N.REBOOT_CHECK),
         (K.UPDATE, N.REBOOT, "REBOOT_SAME_BOOT_ID", N.REBOOT_CHECK),
         (K.UPDATE, N.VERIFY, "UNHEALTHY", N.VERIFY),
+        (K.UPDATE, N.PRE_HOOK, "PRE_HOOK_FAILED", None),
+        (K.UPDATE, N.POST_HOOK, "POST_HOOK_FAILED", N.VERIFY),
         (K.REBOOT, N.PREFLIGHT, "WINDOW_CLOSED", None),
         (K.REBOOT, N.REBOOT, "REBOOT_NEVER_RETURNED", N.REBOOT),
         (K.REBOOT, N.REBOOT, "REBOOT_SAME_BOOT_ID", None),
@@ -109,6 +111,8 @@ def test_an_upgrade_whose_end_was_seen_is_not_gone_back_to():
     [
         ("apply-1", N.APPLY),
         ("compose-2", N.COMPOSE),
+        ("pre_hook-1", N.PRE_HOOK),
+        ("post_hook-3", N.POST_HOOK),
         ("rollback-3", N.ROLLBACK),
         ("undo-3", N.ROLLBACK),
     ],

@@ -15,6 +15,7 @@ class Command(StrEnum):
     UNITS = "units"
     UPGRADE = "upgrade"
     REPAIR = "repair"
+    HOOK = "hook"
     REBOOT = "reboot"
     JOB = "job"
     """A question about a job, or the order to begin one; what it begins is counted as itself."""

@@ -94,6 +94,8 @@ class FakeHost:
     """This command's answer is cut off, once."""
     boot: int = 1
     dark_until: datetime | None = None
+    hook_status: int = 0
+    """With what a hook ends."""
     ran: list[Command] = field(default_factory=list)
     holds: dict[Command, Hold] = field(default_factory=dict)
     job_requests: int = 0
@@ -168,6 +170,10 @@ class FakeHost:
             self.reboot_required |= waiting.wants_reboot
             del self.pending[name]
         return status, "\n".join(lines) + "\n", "".join(words)
+
+    def hook(self) -> tuple[int, str, str]:
+        """Exit status, status line and words of a hook."""
+        return 0, f"exit {self.hook_status}", "one\n\ntwo\nthree\nfour\nfive\nsix\n"
 
     def repair(self) -> tuple[int, str, str]:
         """Exit status, status lines and words of the repair."""

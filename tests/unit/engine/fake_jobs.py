@@ -26,7 +26,11 @@ class FakeJob:
 
 def job_kind_of(command: str) -> Command:
     """What a job's command is for; fails for one that no fake host knows."""
-    signs = {"APT::Status-Fd=3": Command.UPGRADE, "--configure -a": Command.REPAIR}
+    signs = {
+        "APT::Status-Fd=3": Command.UPGRADE,
+        "--configure -a": Command.REPAIR,
+        "$here/hook": Command.HOOK,
+    }
     return next(kind for sign, kind in signs.items() if sign in command)
 
 
@@ -98,7 +102,12 @@ class FakeJobs:
         dead = job.killed or job.boot != self._host.boot
         if job.ended is None and not dead and (job.hold is None or job.hold.released.is_set()):
             host = self._host
-            job.ended = host.upgrade() if job.kind is Command.UPGRADE else host.repair()
+            does = {
+                Command.UPGRADE: host.upgrade,
+                Command.REPAIR: host.repair,
+                Command.HOOK: host.hook,
+            }
+            job.ended = does[job.kind]()
 
     def _report(self, key: tuple[str, str], log_from: int, status_from: int) -> str:
         job = self.jobs.get(key)

@@ -99,6 +99,7 @@ class FakeRemote:
         timeout: timedelta,
         privileged: bool = False,
         limit: int = DEFAULT_OUTPUT_LIMIT,
+        input: bytes = b"",
     ) -> Completed:
         """See Remote."""
         kind = kind_of(command)

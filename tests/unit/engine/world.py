@@ -19,6 +19,7 @@ from tendhost.server.store.sqlite import open_store
 from tests.unit.engine.fake_clock import FakeClock
 from tests.unit.engine.fake_command import Hold
 from tests.unit.engine.fake_host import FakeHost
+from tests.unit.engine.fake_prober import FakeProber
 from tests.unit.engine.fake_remote import FakeFleet
 from tests.unit.engine.faulty_store import FaultyStore
 
@@ -45,6 +46,7 @@ class World:
         self.directory = path.parent
         self.clock = FakeClock()
         self.fleet = FakeFleet(self.clock)
+        self.prober = FakeProber()
         self.store = FaultyStore()
         self._engine: Engine | None = None
 
@@ -69,6 +71,7 @@ class World:
         async with running_engine(
             store=cast(Store, self.store),
             connector=self.fleet,
+            prober=self.prober,
             clock=self.clock,
             settings=settings or EngineSettings(),
         ) as engine:

@@ -12,12 +12,26 @@ from tendhost.client import (
     AfterInterruption,
     Client,
     ComposeVersion,
+    HealthChecks,
+    Hooks,
     HostFilter,
     HostState,
     MaintenanceWindow,
     RestartServices,
     Rollback,
     Snapshots,
+)
+from tendhost.client.cli.health import (
+    Checks,
+    HookCodes,
+    HookTimeout,
+    PostHook,
+    PreHook,
+    Settle,
+    checks_of,
+    hook_of,
+    require_hook,
+    settle_of,
 )
 from tendhost.client.cli.scope import (
     Autoremove,
@@ -134,6 +148,12 @@ def add(
     restart_services: Restart = None,
     snapshots: MakeSnapshots = None,
     rollback: TakeBack = None,
+    pre_hook: PreHook = None,
+    post_hook: PostHook = None,
+    hook_timeout: HookTimeout = None,
+    hook_exit_code: HookCodes = None,
+    check: Checks = None,
+    settle: Settle = None,
     security: Security = None,
     package: Only = None,
     exclude_package: Without = None,
@@ -160,6 +180,11 @@ def add(
     when = _window(maintenance_window) or "always"
     scope = scope_of(security, package, exclude_package, allow_removals, autoremove, download_first)
     patience = _span(compose_health_timeout)
+    require_hook(pre_hook, post_hook, hook_timeout, hook_exit_code)
+    before = hook_of(pre_hook, "--pre-hook", hook_timeout, hook_exit_code)
+    after = hook_of(post_hook, "--post-hook", hook_timeout, hook_exit_code)
+    hooks = Hooks(pre=None if before == "none" else before, post=None if after == "none" else after)
+    checks = replace(checks_of(check) or HealthChecks(), settle=settle_of(settle))
 
     async def work(client: Client) -> None:
         host = await client.add_host(
@@ -178,6 +203,8 @@ def add(
             restart_services=_word(RestartServices, restart_services),
             snapshots=_word(Snapshots, snapshots),
             rollback=_word(Rollback, rollback),
+            hooks=hooks if hooks != Hooks() else None,
+            health_checks=checks if checks != HealthChecks() else None,
             compose_version=_word(ComposeVersion, compose_version),
             pull_before_update=pull,
             compose_health_timeout=patience,
@@ -288,6 +315,12 @@ def set_(
     restart_services: Restart = None,
     snapshots: MakeSnapshots = None,
     rollback: TakeBack = None,
+    pre_hook: PreHook = None,
+    post_hook: PostHook = None,
+    hook_timeout: HookTimeout = None,
+    hook_exit_code: HookCodes = None,
+    check: Checks = None,
+    settle: Settle = None,
     security: Security = None,
     package: Only = None,
     exclude_package: Without = None,
@@ -310,13 +343,16 @@ def set_(
       tendhost host set web1 --group '' --window always
       tendhost host set web1 --security --exclude-package 'linux-*' --rollback unhealthy
       tendhost host set web1 --no-security
+      tendhost host set web1 --pre-hook drain.sh --post-hook restore.sh --hook-timeout 2m
+      tendhost host set web1 --check tcp:5432 --check 'http://{address}/health' --settle 30s
       tendhost host set web1 --repin
 
-    Tags, groups and compose paths are replaced by those that are given; '' alone means none. What
+    Tags, groups, compose paths and checks are replaced by those that are given; '' alone means none. What
     updates change (--security, --package, --exclude-package, --allow-removals, --autoremove,
     --download-first) is replaced as a whole.
     """
     session: Session = context.obj
+    require_hook(pre_hook, post_hook, hook_timeout, hook_exit_code)
     fields: dict[str, Any] = {
         "addr": addr,
         "port": port,
@@ -330,6 +366,10 @@ def set_(
         "restart_services": _word(RestartServices, restart_services),
         "snapshots": _word(Snapshots, snapshots),
         "rollback": _word(Rollback, rollback),
+        "pre_hook": hook_of(pre_hook, "--pre-hook", hook_timeout, hook_exit_code),
+        "post_hook": hook_of(post_hook, "--post-hook", hook_timeout, hook_exit_code),
+        "health_checks": checks_of(check),
+        "settle": settle_of(settle),
         "compose_version": _word(ComposeVersion, compose_version),
         "pull_before_update": pull,
         "compose_health_timeout": _span(compose_health_timeout),

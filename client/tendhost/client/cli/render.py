@@ -7,6 +7,7 @@ from rich.text import Text
 
 from tendhost.client import (
     AfterInterruption,
+    HealthResult,
     Host,
     Inventory,
     MaintenanceWindow,
@@ -27,6 +28,7 @@ from tendhost.client.cli.console import (
     show,
     table,
 )
+from tendhost.client.cli.health import checks_words, hooks_words
 from tendhost.client.cli.session import clean
 from tendhost.client.cli.words import ago, counted, lasting, span
 
@@ -97,6 +99,8 @@ def host(found: Host) -> None:
             RestartServices.REBOOT: "a reason to reboot",
         }.get(found.restart_services, "not known"),
         "snapshot before": str(found.snapshots).replace("_", " "),
+        "hooks": hooks_words(found.hooks),
+        "healthy when": checks_words(found.health_checks),
         "taken back": "when unhealthy" if str(found.rollback) == "unhealthy" else "never",
         "healthy": {None: "never checked", True: "yes", False: "no"}[found.healthy],
         "updated": ago(found.last_updated),
@@ -205,8 +209,21 @@ def operation(found: Operation) -> None:
         status.pad_right(10 - len(status))
         tries = f" (attempt {step.attempts})" if step.attempts > 1 else ""
         say(Text(f"  {step.name:<13}"), status, Text(f" {took:>7}  "), step.detail, tries)
+    checks(found.health or (found.update.health if found.update else None))
     if found.ended:
         result(found)
+
+
+def checks(found: HealthResult | None) -> None:
+    """What each check found, where there was more to look at than every host's units."""
+    if found is None or len(found.checks) < 2:
+        return
+    say("")
+    rows = (
+        (c.name, "well" if c.healthy else "failed", f"{c.failures}/{c.tries}", c.message)
+        for c in found.checks
+    )
+    draw(table(("CHECK", "", "FAILED", "FOUND"), rows))
 
 
 def result(found: Operation) -> None:

@@ -7,6 +7,7 @@ events in the order in which things happened.
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from tendhost.server.domain.errors import RebootRefused
 from tendhost.server.domain.events import (
     Event,
     EventBody,
@@ -24,6 +25,7 @@ from tendhost.server.domain.operation import (
     OperationStatus,
     Outcome,
     StepName,
+    StepStatus,
 )
 from tendhost.server.domain.sequence import begun, ended, has_changed, next_step, tried_again
 from tendhost.server.domain.states import HostState, Trigger
@@ -169,7 +171,9 @@ def _entered(course: Course, step: StepName, now: datetime) -> Course:
             return course.triggered(Trigger.REBOOT_DUE, now).triggered(Trigger.REBOOT, now)
         case StepName.VERIFY if state is not HostState.QUERYING:
             return course.triggered(Trigger.VERIFY, now)
-        case StepName.VERIFY if course.operation.kind is OperationKind.UPDATE:
+        case StepName.POST_HOOK if state is not HostState.QUERYING:
+            return course
+        case StepName.VERIFY | StepName.POST_HOOK if course.operation.kind is OperationKind.UPDATE:
             return _taken_for_update(course, now).triggered(Trigger.VERIFY, now)
         case _:
             return course
@@ -190,6 +194,10 @@ def _closed(course: Course, last: StepName, outcome: Outcome, now: datetime) -> 
         course = course.told(UpdateCompleted(result=operation.update), now)
     course = course.step_told(now)
     gone_already = last in _CONNECTING and outcome.problem is not None
+    if last is StepName.POST_HOOK:
+        # Of a host that did not reboot as it should, that it runs the hook is not told by itself.
+        former = operation.steps[-2]
+        gone_already = former.name in _CONNECTING and former.status is StepStatus.FAILED
     if not gone_already:
         course = course.told(HostDisconnected(reason="the operation ended"), now)
     if operation.problem is None:
@@ -229,7 +237,10 @@ def _closed_badly(course: Course, last: StepName, outcome: Outcome, now: datetim
     problem = operation.problem
     assert problem is not None
     state = host.status.state
-    if state is HostState.REBOOTING and not outcome.needs_person:
+    refused = not outcome.needs_person
+    if last is StepName.POST_HOOK:
+        refused = refused and problem.reason == RebootRefused.reason
+    if state is HostState.REBOOTING and refused:
         # Refused before it began: the host runs on as it did.
         moved = replace(course, host=host.troubled(problem))
         return moved.triggered(Trigger.REBOOT_REFUSED, now)

@@ -579,6 +579,37 @@ class ComposePutBack(ComposeFailed):
     reason = "COMPOSE_PUT_BACK"
 
 
+class HookFailed(WorkError):
+    """A hook ended with an exit status that is not allowed, or did not end in its time.
+
+    `exit_status` is empty where it has none, because it was ended; `output` is the last that it said.
+    """
+
+    reason = "HOOK_FAILED"
+
+    def __init__(self, *, host: str, problem: str, exit_status: int | None, output: str) -> None:
+        self.host, self.problem, self.exit_status, self.output = host, problem, exit_status, output
+        said = f": {output}" if output else ""
+        super().__init__(f"{host}: {self._which} {problem}{said}")
+
+    _which = "the hook"
+
+
+class PreHookFailed(HookFailed):
+    """The hook before the change failed, so nothing was changed."""
+
+    reason = "PRE_HOOK_FAILED"
+    _which = "the hook before the change"
+
+
+class PostHookFailed(HookFailed):
+    """The hook after the change failed."""
+
+    reason = "POST_HOOK_FAILED"
+    needs_person = True
+    _which = "the hook after the change"
+
+
 class ServicesFailed(WorkError):
     """Services could not be restarted."""
 

@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from tendhost.server.domain.compose import ComposeVersion
 from tendhost.server.domain.errors import HostHasFailed, InvalidTransition, TendhostError
+from tendhost.server.domain.health import HealthChecks
+from tendhost.server.domain.hooks import Hooks
 from tendhost.server.domain.inventory import Observation, Reboot, RebootNeed
 from tendhost.server.domain.scope import UpdateScope
 from tendhost.server.domain.states import HostState, Trigger, after, allowed_from
@@ -64,6 +66,8 @@ class Policy:
     restart_services: RestartServices = RestartServices.NEVER
     snapshots: Snapshots = Snapshots.NEVER
     rollback: Rollback = Rollback.NEVER
+    hooks: Hooks = Hooks()
+    health_checks: HealthChecks = HealthChecks()
 
     def allows_change(self, now: datetime, planned: timedelta = timedelta()) -> bool:
         """Whether what is planned to take so long may begin in the maintenance window, if there is one."""

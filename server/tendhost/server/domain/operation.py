@@ -45,6 +45,7 @@ class StepName(StrEnum):
     CONNECT = "connect"
     PREFLIGHT = "preflight"
     LIST = "list"
+    PRE_HOOK = "pre_hook"
     DOWNLOAD = "download"
     SNAPSHOT = "snapshot"
     APPLY = "apply"
@@ -53,10 +54,19 @@ class StepName(StrEnum):
     REBOOT = "reboot"
     RESTART_SERVICES = "restart_services"
     VERIFY = "verify"
+    POST_HOOK = "post_hook"
     ROLLBACK = "rollback"
 
 
-NEVER_INTERRUPTED = frozenset({StepName.APPLY, StepName.COMPOSE, StepName.ROLLBACK})
+NEVER_INTERRUPTED = frozenset(
+    {
+        StepName.PRE_HOOK,
+        StepName.APPLY,
+        StepName.COMPOSE,
+        StepName.POST_HOOK,
+        StepName.ROLLBACK,
+    }
+)
 """Steps of which the end is always waited for."""
 
 
@@ -156,11 +166,24 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """What one check found when it was last tried."""
+
+    name: str
+    healthy: bool
+    message: str
+    tries: int
+    failures: int
+    """Of those tries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HealthResult:
-    """What a check found."""
+    """What the checks of a host found together."""
 
     healthy: bool
     message: str
+    checks: tuple[CheckResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +194,9 @@ class Findings:
     """How many packages this operation is to change."""
     scope: UpdateScope = UpdateScope()
     """What it is to change, as it was when the packages were listed."""
+    pre_hook_due: bool = False
+    """Whether the host has a hook that runs before a change."""
+    post_hook_due: bool = False
     download_due: bool = False
     snapshots: Snapshots = Snapshots.NEVER
     compose_due: bool = False
@@ -259,6 +285,10 @@ class Operation:
             return f"the operation has ended: {self.status}"
         if current is None:
             return "the operation ends before its next step"
+        if current.name is StepName.PRE_HOOK:
+            return "the operation ends after its hook, which is not interrupted"
+        if current.name is StepName.POST_HOOK:
+            return "the hook after the change is the last step, and is not interrupted"
         if current.name in NEVER_INTERRUPTED:
             return (
                 "a change under way is never interrupted: the operation waits for its end,"

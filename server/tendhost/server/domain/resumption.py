@@ -7,11 +7,14 @@ It is sound where what came before the failed step is known to have been done, a
     compose        package manager then knows what is still to be done
     rollback       the same job, where its end was never seen; else verify
     preflight      the same repair, where its end was never seen; else everything from the start
+    pre_hook       the same hook, where its end was never seen; else everything from the start
     reboot_check   reboot_check
     reboot         UPDATE: reboot_check, which finds out whether the host came back after all, and so
                    whether a reboot is still due. REBOOT: the wait for a host that never came back
     restart_services  restart_services, and then verify
     verify         verify; where the changes were taken back, everything from the start
+    post_hook      the same hook, where its end was never seen; else verify, after which it runs again;
+                   where the changes were taken back, everything from the start
 """
 
 from dataclasses import replace
@@ -41,9 +44,15 @@ def resuming(failed: Operation, new: Operation) -> Operation:
             return replace(_going_on(failed, new, StepName.REBOOT_CHECK), findings=findings)
         case OperationKind.REBOOT, StepName.REBOOT if reason == NeverReturned.reason:
             return _going_on(failed, new, StepName.REBOOT)
-        case OperationKind.UPDATE, StepName.VERIFY if failed.update and failed.update.rolled_back:
+        case (
+            OperationKind.UPDATE,
+            (StepName.VERIFY | StepName.POST_HOOK),
+        ) if failed.update and failed.update.rolled_back:
             return new  # nothing of it is left to go on with
-        case ((OperationKind.UPDATE | OperationKind.REBOOT), StepName.VERIFY):
+        case (
+            (OperationKind.UPDATE | OperationKind.REBOOT),
+            (StepName.VERIFY | StepName.POST_HOOK),
+        ):
             return _going_on(failed, new, StepName.VERIFY)
         case OperationKind.UPDATE, StepName.RESTART_SERVICES:
             return _going_on(failed, new, StepName.RESTART_SERVICES)
@@ -52,9 +61,11 @@ def resuming(failed: Operation, new: Operation) -> Operation:
 
 
 _STEP_OF = {
+    "pre_hook": StepName.PRE_HOOK,
     "apply": StepName.APPLY,
     "repair": StepName.PREFLIGHT,
     "compose": StepName.COMPOSE,
+    "post_hook": StepName.POST_HOOK,
     "rollback": StepName.ROLLBACK,
     "undo": StepName.ROLLBACK,
 }

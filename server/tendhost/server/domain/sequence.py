@@ -4,19 +4,24 @@ Pure: the engine asks `next_step`, begins that step with `begun`, performs it, h
 `ended`, saves, and asks again. Sequence, retry and reboot policy are decided nowhere else.
 
     QUERY    connect → list
-    UPDATE   connect → preflight → list → [download] → [snapshot] → [apply] → [compose]
-             → reboot_check → [reboot | restart_services] → verify → [rollback]
+    UPDATE   connect → preflight → list → [pre_hook] → [download] → [snapshot] → [apply] → [compose]
+             → reboot_check → [reboot | restart_services] → verify → [post_hook] → [rollback]
     REBOOT   connect → preflight → reboot → verify
     CHECK    connect → verify
 
 An UPDATE ends after `list` when it is a dry run, or when nothing is pending, the host has no compose
 projects and no reboot is due; after `download` when no more was asked for. A failed `apply` or
 `compose` is still followed by `reboot_check`, for half an upgrade can leave a reboot due; it is never
-followed by the reboot itself. A `verify` that finds the host unhealthy is followed by
-`rollback` where the host's policy wants that; the operation has failed whatever becomes of it. A failed
-`restart_services` is followed by `verify`. Cancelling means that nothing more is changed:
+followed by the reboot itself. A `verify` that finds the host unhealthy, and a `post_hook` that fails
+after it, is followed by `rollback` where the host's policy wants that; the operation has failed whatever
+becomes of it. A failed `restart_services` is followed by `verify`. Cancelling means that nothing more is changed:
 before the change the operation ends, after it the host is still looked at and verified, but not
 rebooted. A deadline that has passed means the same, and is the operation's problem.
+
+The hooks: `pre_hook` runs once, before the first step that fetches or changes anything, and where it
+fails nothing is. `post_hook` runs once where a change was begun: after `verify`, whatever that found, or
+in its place where the operation failed before it. A host that is out of reach gets none, and neither
+does one whose change may still be under way, or was taken back.
 
 An `apply` that was interrupted on its host goes back to `preflight`, which repairs what it left, and
 from there through `list` to one more `apply`, once, unless the host's policy wants the repair alone.
@@ -27,7 +32,17 @@ from dataclasses import replace
 from datetime import datetime
 
 from tendhost.server.domain.compose import ProjectOutcome
-from tendhost.server.domain.errors import DeadlineExceeded, Unhealthy
+from tendhost.server.domain.errors import (
+    AuthenticationRefused,
+    DeadlineExceeded,
+    HostGone,
+    HostKeyChanged,
+    KeyUnusable,
+    LinkLost,
+    NeverReturned,
+    Unhealthy,
+    Unreachable,
+)
 from tendhost.server.domain.host import Problem, Snapshots
 from tendhost.server.domain.inventory import RebootNeed
 from tendhost.server.domain.operation import (
@@ -47,11 +62,13 @@ BEFORE_A_CHANGE = frozenset(
         StepName.CONNECT,
         StepName.PREFLIGHT,
         StepName.LIST,
+        StepName.PRE_HOOK,
         StepName.DOWNLOAD,
         StepName.SNAPSHOT,
     }
 )
-"""Steps that leave what the host runs as it is, and, at most, repair it."""
+"""Steps that leave what the host runs as it is, and, at most, repair it. (What a hook does is its own
+affair.)"""
 CHANGING = frozenset({StepName.APPLY, StepName.COMPOSE, StepName.REBOOT, StepName.RESTART_SERVICES})
 """Steps that change the host. (A rollback takes back what was changed.)"""
 
@@ -84,6 +101,8 @@ def _conclusion(operation: Operation, last: StepName) -> StepName | None:
         return StepName.REBOOT_CHECK
     if last is StepName.RESTART_SERVICES:
         return StepName.VERIFY
+    if _post_hook_follows(operation, last):
+        return StepName.POST_HOOK
     if _to_be_rolled_back(operation, last):
         return StepName.ROLLBACK
     if operation.problem is None and last not in BEFORE_A_CHANGE:
@@ -104,12 +123,64 @@ def has_changed(operation: Operation) -> bool:
 _CHANGED = frozenset({StepName.APPLY, StepName.COMPOSE})
 
 
+def _post_hook_follows(operation: Operation, last: StepName) -> bool:
+    problem = operation.problem
+    at_its_end = last is StepName.VERIFY or (problem is not None and last in _BEFORE_VERIFY)
+    reached = problem is None or problem.reason not in OUT_OF_REACH
+    changed = operation.resume_at in _CHANGED_BEFORE or any(
+        s.name in CHANGING for s in operation.steps
+    )
+    once = not any(s.name in (StepName.POST_HOOK, StepName.ROLLBACK) for s in operation.steps)
+    is_update = operation.kind is OperationKind.UPDATE
+    return (
+        is_update
+        and operation.findings.post_hook_due
+        and at_its_end
+        and reached
+        and changed
+        and once
+    )
+
+
+_BEFORE_VERIFY = frozenset({StepName.REBOOT_CHECK, StepName.REBOOT})
+_CHANGED_BEFORE = frozenset(
+    {
+        StepName.APPLY,
+        StepName.COMPOSE,
+        StepName.REBOOT_CHECK,
+        StepName.REBOOT,
+        StepName.RESTART_SERVICES,
+        StepName.VERIFY,
+        StepName.POST_HOOK,
+    }
+)
+"""Where an operation that goes on with another one begins after a change of that one."""
+OUT_OF_REACH = frozenset(
+    error.reason
+    for error in (
+        Unreachable,
+        LinkLost,
+        AuthenticationRefused,
+        KeyUnusable,
+        HostKeyChanged,
+        HostGone,
+        NeverReturned,
+    )
+)
+"""Reasons of problems with which a host cannot be asked to run anything."""
+
+
 def _to_be_rolled_back(operation: Operation, last: StepName) -> bool:
     # Only a host that was seen to be unhealthy: one that could not be looked at may well be healthy.
     unhealthy = operation.health is not None and not operation.health.healthy
+    hook_failed = False
+    if last is StepName.POST_HOOK:
+        # Not where the update itself failed before: that is left as it is without a hook, too.
+        before, hook = operation.steps[-2:]
+        verified = before.name in (StepName.VERIFY, StepName.CONNECT)
+        hook_failed = verified and (unhealthy or hook.status is StepStatus.FAILED)
     return (
-        last is StepName.VERIFY
-        and unhealthy
+        ((last is StepName.VERIFY and unhealthy) or hook_failed)
         and operation.kind is OperationKind.UPDATE
         and operation.findings.rollback
         and operation.update is not None
@@ -146,7 +217,7 @@ def _following_in_update(operation: Operation, last: StepName) -> StepName | Non
             return StepName.PREFLIGHT
         case StepName.PREFLIGHT:
             return StepName.LIST
-        case StepName.LIST:
+        case StepName.LIST | StepName.PRE_HOOK:
             return _after_list(operation)
         case StepName.DOWNLOAD:
             return None if operation.order.download_only else _before_the_change(operation)
@@ -161,12 +232,29 @@ def _following_in_update(operation: Operation, last: StepName) -> StepName | Non
         case StepName.REBOOT | StepName.RESTART_SERVICES | StepName.ROLLBACK:
             return StepName.VERIFY
         case StepName.VERIFY:
-            return None
+            return StepName.POST_HOOK if _post_hook_follows(operation, last) else None
+        case StepName.POST_HOOK:
+            # A retry that saw a hook to its end does not know yet how the host is.
+            known = any(step.name is StepName.VERIFY for step in operation.steps)
+            return None if known else StepName.VERIFY
 
 
 def _after_list(operation: Operation) -> StepName | None:
     if operation.dry_run:
         return None
+    if not any(step.name is StepName.LIST for step in operation.steps):
+        return StepName.PREFLIGHT  # a retry that saw a hook to its end: what was listed is long ago
+    following = _the_work(operation)
+    hooked = any(step.name is StepName.PRE_HOOK for step in operation.steps)
+    hook_due = operation.findings.pre_hook_due and not hooked and not operation.order.download_only
+    # What an interruption left is finished without asking a hook again.
+    if following is not None and hook_due and not has_applied(operation):
+        return StepName.PRE_HOOK
+    return following
+
+
+def _the_work(operation: Operation) -> StepName | None:
+    """The step with which what is to be done begins; None: there is nothing to do."""
     findings = operation.findings
     if operation.order.download_only:
         return StepName.DOWNLOAD if findings.pending_count else None
@@ -249,7 +337,7 @@ def ended(operation: Operation, outcome: Outcome, now: datetime) -> Operation:
         health=outcome.health or operation.health,
     )
     following = next_step(moved)
-    if following in CHANGING and outcome.overdue:
+    if outcome.overdue and (following in CHANGING or following is StepName.PRE_HOOK):
         moved = replace(moved, problem=_deadline_problem(moved), failed_step=current.name)
         following = next_step(moved)
     return moved if following is not None else _finished(moved, now)

@@ -17,6 +17,7 @@ from tendhost.server.engine.retention import Retention, prune_forever
 from tendhost.server.engine.rollouts import Rollouts
 from tendhost.server.engine.stage import StepSettings
 from tendhost.server.engine.steps import Performer
+from tendhost.server.remote.probing import Prober
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocol import Store
 
@@ -46,7 +47,12 @@ class Engine:
 
 @asynccontextmanager
 async def running_engine(
-    *, store: Store, connector: Connector, clock: Clock, settings: EngineSettings
+    *,
+    store: Store,
+    connector: Connector,
+    prober: Prober,
+    clock: Clock,
+    settings: EngineSettings,
 ) -> AsyncIterator[Engine]:
     """An engine that has taken up everything unfinished, and lets go of it when the context ends.
 
@@ -57,7 +63,7 @@ async def running_engine(
         operations = Operations(
             store=store,
             connector=connector,
-            performer=Performer(store=store, clock=clock, settings=settings.steps),
+            performer=Performer(store=store, prober=prober, clock=clock, settings=settings.steps),
             clock=clock,
             tasks=tasks,
             settings=settings.operations,

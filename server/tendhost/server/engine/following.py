@@ -55,6 +55,8 @@ class Ended:
     exit_status: int
     output: str
     job: Job
+    overdue: bool = False
+    """Whether its host had to end it, for it took longer than its limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,27 @@ async def carry_out(
     Raises Interrupted (it was killed, or the host went down under it), WorkTimeout (it took longer
     than `limit`), HostGone, JobRefused, HostKeyChanged, KeyUnusable, Superseded.
     """
+    ended = await seen_to_its_end(following, operation, kind, command, limit=limit, told_by=told_by)
+    if ended.overdue:
+        what, seconds = ended.job.name, limit.total_seconds()
+        raise WorkTimeout(host=following.host.name, what=what, seconds=seconds)
+    return ended
+
+
+async def seen_to_its_end(
+    following: Following,
+    operation: Operation,
+    kind: str,
+    command: str,
+    *,
+    input: bytes = b"",
+    limit: timedelta,
+    told_by: TellsProgress,
+) -> Ended:
+    """As `carry_out`, for one that may be overdue; `input` is what the command finds beside it.
+
+    Raises WorkTimeout only where the host did not end it either.
+    """
     fresh = under_way(operation, kind) is None
     if fresh:
         operation = await following.journal.begin_job(kind)
@@ -100,7 +123,7 @@ async def carry_out(
         said = await following.store.log(
             operation.id, offset=record.log_start + skipped, limit=REMEMBERED
         )
-    job = _job(following.host, operation, record, command, limit)
+    job = replace(_job(following.host, operation, record, command, limit), input=input)
     return await _Follower(following, job, record, said, told_by, fresh=fresh).to_the_end()
 
 
@@ -273,11 +296,9 @@ class _Follower:
     def _ended(self, report: Report) -> Ended:
         status = report.exit_status
         assert status is not None, "an ended job has an exit status"
-        if status == OVERDUE:
-            seconds = self._job.limit.total_seconds()
-            raise WorkTimeout(host=self._job.host, what=self._job.name, seconds=seconds)
         output = self._output.decode("utf-8", "replace").replace("\r\n", "\n")
-        return Ended(exit_status=status, output=output, job=self._job)
+        overdue = status == OVERDUE
+        return Ended(exit_status=status, output=output, job=self._job, overdue=overdue)
 
     def _interrupted(self, report: Report) -> Interrupted:
         cause = "it was killed" if report.same_boot else "the host went down in the middle of it"

@@ -8,8 +8,10 @@ from typing import TypeVar
 from tendhost.server.domain.errors import InventoryFailed
 from tendhost.server.domain.inventory import Observation, Reboot
 from tendhost.server.domain.scope import UpdateScope, narrowed
+from tendhost.server.domain.settling import Found
 from tendhost.server.engine.translate import work_error
 from tendhost.server.packages.boot import Boot, boot_script, parse_boot
+from tendhost.server.packages.checks import active_script, parse_active
 from tendhost.server.packages.errors import PackageError
 from tendhost.server.packages.query import (
     Look,
@@ -66,6 +68,17 @@ async def preflight(
 async def units(remote: Remote, host: str) -> UnitHealth:
     """Ask for failed units. Raises WorkError."""
     return await _asked(remote, host, units_script(), parse_units, timeout=SHORT)
+
+
+async def active(remote: Remote, host: str, wanted: Sequence[str], *, timeout: timedelta) -> Found:
+    """Ask whether systemd units are active. Raises WorkError."""
+    return await _asked(
+        remote,
+        host,
+        active_script(wanted),
+        lambda output: parse_active(output, wanted),
+        timeout=timeout,
+    )
 
 
 async def boot(remote: Remote, host: str) -> Boot:

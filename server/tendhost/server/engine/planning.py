@@ -81,6 +81,8 @@ async def plan_update(stage: Stage, remote: Remote, result: QueryResult) -> Plan
         stage.found(result),
         pending_count=count,
         scope=scope,
+        pre_hook_due=policy.hooks.pre is not None,
+        post_hook_due=policy.hooks.post is not None,
         download_due=scope.download_first,
         snapshots=policy.snapshots,
         compose_due=stage.host.config.compose_paths != ()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tendhost.server.clock import Clock
@@ -21,12 +22,16 @@ from tendhost.server.domain.events import (
     HostRegistered,
     HostUnregistered,
 )
+from tendhost.server.domain.health import unusable
 from tendhost.server.domain.host import Host, HostConfig
 from tendhost.server.engine.calls import Call, carried_out
 from tendhost.server.engine.retrying import on_conflict_again
 from tendhost.server.remote.hostkey import matches
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocol import Change, Store
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 RECONFIGURABLE = (
     "addr",
@@ -44,6 +49,12 @@ RECONFIGURABLE = (
     "policy.restart_services",
     "policy.snapshots",
     "policy.rollback",
+    "policy.hooks",
+    "policy.hooks.pre",
+    "policy.hooks.post",
+    "policy.health_checks",
+    "policy.health_checks.checks",
+    "policy.health_checks.settle",
     "compose_version",
     "pull_before_update",
     "compose_health_timeout",
@@ -189,17 +200,35 @@ def merged(config: HostConfig, wanted: Reconfiguration) -> HostConfig:
     """`config` with the masked fields, all of them RECONFIGURABLE, taken from `wanted`."""
     new = wanted.config
     for path in wanted.mask:
-        part, _, field = path.partition(".")
-        if field:
-            changed = replace(config.policy, **{field: getattr(new.policy, field)})
-            config = replace(config, policy=changed)
-        else:
-            name = "address" if part == "addr" else part
-            config = replace(config, **{name: getattr(new, name)})
+        config = _taken("address" if path == "addr" else path, config, new)
     return config
 
 
+V = TypeVar("V", bound="DataclassInstance")
+
+
+def _taken(path: str, value: V, new: V) -> V:
+    """`value` with the field at `path` taken from `new`."""
+    field, _, rest = path.partition(".")
+    changed = getattr(new, field)
+    if rest:
+        changed = _taken(rest, getattr(value, field), changed)
+    return replace(value, **{field: changed})
+
+
 def _check(config: HostConfig) -> None:
+    """Raise InvalidArgument for what no rule of the contract can see."""
+    violations = (*_window(config), *_health_checks(config))
+    if violations:
+        raise InvalidArgument(*violations)
+
+
+def _health_checks(config: HostConfig) -> Iterable[FieldViolation]:
+    for field, words in unusable(config.policy.health_checks):
+        yield FieldViolation(f"config.policy.health_checks.{field}", words)
+
+
+def _window(config: HostConfig) -> Iterable[FieldViolation]:
     window = config.policy.maintenance_window
     if window is None:
         return
@@ -207,16 +236,12 @@ def _check(config: HostConfig) -> None:
         ZoneInfo(window.time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         # OSError: a name such as "Europe", which is a folder of the database.
-        raise InvalidArgument(
-            FieldViolation(
-                "config.policy.maintenance_window.time_zone",
-                f"{window.time_zone!r} is not an IANA time zone such as 'Europe/Vienna'",
-            )
-        ) from None
+        yield FieldViolation(
+            "config.policy.maintenance_window.time_zone",
+            f"{window.time_zone!r} is not an IANA time zone such as 'Europe/Vienna'",
+        )
     if window.cutoff >= window.length:
-        raise InvalidArgument(
-            FieldViolation(
-                "config.policy.maintenance_window.cutoff",
-                f"must be shorter than the window, which is open for {window.length}",
-            )
+        yield FieldViolation(
+            "config.policy.maintenance_window.cutoff",
+            f"must be shorter than the window, which is open for {window.length}",
         )

@@ -19,6 +19,7 @@ from tendhost.server.packages.errors import LockHeld, RefreshFailed
 from tendhost.server.packages.families import package_manager
 from tendhost.server.packages.package_manager import PackageManager
 from tendhost.server.packages.query import AROUND_A_CHANGE, EVERYTHING, Look, QueryResult
+from tendhost.server.remote.probing import Prober
 from tendhost.server.remote.protocol import Remote
 from tendhost.server.store.protocol import Store
 
@@ -50,6 +51,7 @@ class Stage:
     session: Session
     journal: Journal
     store: Store
+    prober: Prober
     clock: Clock
     settings: StepSettings
 

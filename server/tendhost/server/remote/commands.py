@@ -26,8 +26,12 @@ class CommandRemote(ABC):
         timeout: timedelta,
         on_stdout: Callable[[bytes], None],
         on_stderr: Callable[[bytes], None],
+        input: bytes = b"",
     ) -> int:
-        """Execute `line`; its exit status. An error that a callback raises ends it and comes out."""
+        """Execute `line`, which reads `input`; its exit status.
+
+        An error that a callback raises ends it and comes out.
+        """
 
     @abstractmethod
     async def close(self) -> None:
@@ -40,6 +44,7 @@ class CommandRemote(ABC):
         timeout: timedelta,
         privileged: bool = False,
         limit: int = DEFAULT_OUTPUT_LIMIT,
+        input: bytes = b"",
     ) -> Completed:
         """See Remote."""
         stdout, stderr = bytearray(), bytearray()
@@ -58,6 +63,7 @@ class CommandRemote(ABC):
             on_stdout=bounded(stdout),
             on_stderr=bounded(stderr),
             privileged=privileged,
+            input=input,
         )
         return Completed(exit_status=status, stdout=bytes(stdout), stderr=bytes(stderr))
 
@@ -69,6 +75,7 @@ class CommandRemote(ABC):
         on_stdout: Callable[[bytes], None],
         on_stderr: Callable[[bytes], None],
         privileged: bool = False,
+        input: bytes = b"",
     ) -> int:
         """Run `command` as `run` does, and hand on what it prints as it comes; its exit status.
 
@@ -76,7 +83,7 @@ class CommandRemote(ABC):
         """
         through_sudo = privileged and not self._is_root
         line = f"sudo -n -- sh -c {shlex.quote(command)}" if through_sudo else command
-        status = await self._executed(line, timeout, on_stdout, on_stderr)
+        status = await self._executed(line, timeout, on_stdout, on_stderr, input)
         if through_sudo and status != 0:
             # Whose failure it was is only asked when there was one: a round trip saved otherwise.
             await self._require_sudo()

@@ -4,6 +4,7 @@ A job lives in a folder of its operation on the host, `/var/lib/tendhost/ops/<op
 only root may enter and which a reboot leaves alone:
 
     cmd     what is run, with sh                  log     what it printed for people (its stderr)
+    input   what cmd finds there, if anything
     run     the wrapper that runs it              status  what it printed for programs (its stdout)
     claim/  made by the wrapper that began        boot    the boot in which it began
     lock    flocked while it runs                 rc      its exit status, there once it has ended
@@ -65,6 +66,9 @@ class Job:
     command: str
     limit: timedelta
     """How long the command may run before it is ended, with SIGTERM and a minute later SIGKILL."""
+    input: bytes = b""
+    """What the command finds as the file `input` beside it: on its way there it stands in no list of
+    processes, and no bound on the length of an argument holds for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +112,7 @@ async def start(remote: Remote, job: Job, position: Position) -> Report:
         command=job.command,
         wrapper=WRAPPER,
         limit=str(max(1, math.ceil(job.limit.total_seconds()))),
+        input_size=str(len(job.input)),
     )
     reached("job.launched")
     return report
@@ -137,7 +142,10 @@ async def _asked(
     }
     words = (f"{name}={shlex.quote(value)}" for name, value in values.items())
     done = await remote.run(
-        "\n".join((*words, REPORT, script)), timeout=REQUEST_TIMEOUT, privileged=True
+        "\n".join((*words, REPORT, script)),
+        timeout=REQUEST_TIMEOUT,
+        privileged=True,
+        input=job.input if script is START else b"",
     )
     if done.exit_status >= 128:
         # Its shell was killed, on the way down for example: no answer.

@@ -68,6 +68,10 @@ if [ ! -d "$home/$job" ]; then
   new=$home/$job.new
   rm -rf "$new" && mkdir "$new" && cd "$new" && : >log && : >status && : >lock || exit 1
   printf '%s\n' "$command" >cmd && printf '%s\n' "$wrapper" >run || exit 1
+  if [ "$input_size" -gt 0 ]; then
+    # What a link that broke has cut off is not begun with.
+    cat >input && [ "$(wc -c <input)" -eq "$input_size" ] || fail "the job's input is not whole"
+  fi
   # With its block on the disk already: the exit status must be kept where the disk is full, too.
   printf '%-7s\n' '' >rc.new && mv "$new" "$home/$job" || exit 1
 fi

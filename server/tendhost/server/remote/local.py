@@ -71,6 +71,7 @@ class LocalRemote(CommandRemote):
         timeout: timedelta,
         on_stdout: Callable[[bytes], None],
         on_stderr: Callable[[bytes], None],
+        input: bytes = b"",
     ) -> int:
         process = _Process(on_stdout, on_stderr)
         transport = None
@@ -81,9 +82,10 @@ class LocalRemote(CommandRemote):
                     "/bin/sh",
                     "-c",
                     line,
-                    stdin=asyncio.subprocess.DEVNULL,
+                    stdin=asyncio.subprocess.PIPE if input else asyncio.subprocess.DEVNULL,
                     start_new_session=True,
                 )
+                _write(transport, input)
                 await process.ended
         except TimeoutError as error:
             seconds = timeout.total_seconds()
@@ -97,6 +99,15 @@ class LocalRemote(CommandRemote):
         status = transport.get_returncode()
         assert status is not None
         return status if status >= 0 else 128 - status
+
+
+def _write(transport: asyncio.SubprocessTransport, input: bytes) -> None:
+    """Have the process read `input`, as far as it wants to."""
+    pipe = transport.get_pipe_transport(0)
+    if pipe is not None:
+        assert isinstance(pipe, asyncio.WriteTransport)
+        pipe.write(input)
+        pipe.write_eof()
 
 
 class _Process(asyncio.SubprocessProtocol):

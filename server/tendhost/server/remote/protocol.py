@@ -42,10 +42,13 @@ class Remote(Protocol):
         timeout: timedelta,
         privileged: bool = False,
         limit: int = DEFAULT_OUTPUT_LIMIT,
+        input: bytes = b"",
     ) -> Completed:
         """Run `command` with sh and gather what it prints.
 
-        `privileged` runs it as root: as it is for root, through `sudo -n` for anybody else.
+        `privileged` runs it as root: as it is for root, through `sudo -n` for anybody else. `input` is
+        what it reads: unlike `command`, nobody sees it in a list of processes, and it may be of any
+        length.
         Raises WorkTimeout, OutputTooLarge, LinkLost, PrivilegeMissing.
         """
         ...

@@ -295,6 +295,7 @@ class SshRemote(CommandRemote):
         timeout: timedelta,
         on_stdout: Callable[[bytes], None],
         on_stderr: Callable[[bytes], None],
+        input: bytes = b"",
     ) -> int:
         channel = None
         status: int | None
@@ -304,6 +305,8 @@ class SshRemote(CommandRemote):
                 channel, _ = await self._connection.create_session(
                     lambda: session, line, encoding=None
                 )
+                if input:
+                    channel.write(input)
                 channel.write_eof()
                 status = await session.ended
         except TimeoutError as error:

@@ -9,6 +9,8 @@ from google.protobuf.duration_pb2 import Duration
 from tendhost.server.domain import events as domain_events
 from tendhost.server.domain.compose import ComposeVersion, ProjectChange, ProjectOutcome
 from tendhost.server.domain.events import Event
+from tendhost.server.domain.health import HealthChecks
+from tendhost.server.domain.hooks import Hooks
 from tendhost.server.domain.host import (
     COMPOSE_HEALTH_TIMEOUT,
     AfterInterruption,
@@ -42,6 +44,12 @@ from tendhost.server.domain.scope import UpdateScope, wanted
 from tendhost.server.domain.window import MaintenanceWindow, Weekday
 from tendhost.server.remote.hostkey import fingerprint
 from tendhost.server.rpc import convert_rollout
+from tendhost.server.rpc.convert_health import (
+    health_checks,
+    health_checks_message,
+    health_message,
+)
+from tendhost.server.rpc.convert_hooks import hooks, hooks_message
 from tendhost.server.rpc.convert_inventory import pending_message
 from tendhost.server.rpc.convert_selection import HOST_STATE, scope_message, update_scope
 from tendhost.server.rpc.wire import numbers, timestamp
@@ -123,6 +131,8 @@ def _policy(message: host_pb2.Policy) -> Policy:
         restart_services=_RESTART_SERVICES_OF.get(message.restart_services, RestartServices.NEVER),
         snapshots=_SNAPSHOTS_OF.get(message.snapshots, Snapshots.NEVER),
         rollback=_ROLLBACK_OF.get(message.rollback, Rollback.NEVER),
+        hooks=hooks(message.hooks),
+        health_checks=health_checks(message.health_checks),
     )
 
 
@@ -155,6 +165,10 @@ def _config_message(config: HostConfig) -> host_pb2.HostConfig:
     )
     if config.policy.scope != UpdateScope():
         policy.scope.CopyFrom(scope_message(config.policy.scope))
+    if config.policy.hooks != Hooks():
+        policy.hooks.CopyFrom(hooks_message(config.policy.hooks))
+    if config.policy.health_checks != HealthChecks():
+        policy.health_checks.CopyFrom(health_checks_message(config.policy.health_checks))
     window = config.policy.maintenance_window
     if window is not None:
         policy.maintenance_window.CopyFrom(
@@ -246,8 +260,10 @@ def operation_message(operation: Operation) -> operation_pb2.Operation:
         ended_at=timestamp(operation.ended_at),
         steps=[_step_message(step) for step in operation.steps],
         problem=_problem_message(operation.problem),
-        update=_update_message(operation.update, dry_run=operation.dry_run),
-        health=_health_message(operation.health) if operation.update is None else None,
+        update=_update_message(
+            operation.update, dry_run=operation.dry_run, health=operation.health
+        ),
+        health=health_message(operation.health) if operation.update is None else None,
         log_size=operation.log_size,
         resumes_operation_id=operation.resumes,
         revision=operation.revision,
@@ -266,7 +282,7 @@ def _step_message(step: Step) -> operation_pb2.Step:
 
 
 def _update_message(
-    result: UpdateResult | None, *, dry_run: bool = False
+    result: UpdateResult | None, *, dry_run: bool = False, health: HealthResult | None = None
 ) -> operation_pb2.UpdateResult | None:
     if result is None:
         return None
@@ -290,6 +306,7 @@ def _update_message(
         projects=[_project_message(project) for project in result.projects],
         restarted_services=result.restarted,
         rolled_back=result.rolled_back,
+        health=health_message(health),
     )
 
 
@@ -314,12 +331,6 @@ def _project_message(project: ProjectChange) -> operation_pb2.ProjectChange:
             for s in project.services
         ],
     )
-
-
-def _health_message(result: HealthResult | None) -> operation_pb2.HealthResult | None:
-    if result is None:
-        return None
-    return operation_pb2.HealthResult(healthy=result.healthy, message=result.message)
 
 
 # --- events ---------------------------------------------------------------------------------------

@@ -1,0 +1,138 @@
+"""The options for hooks and health checks, and how both are shown."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tendhost.client import HealthCheck, HealthChecks, Hook, Hooks, HttpProbe, TcpProbe
+from tendhost.client.cli.session import refuse
+from tendhost.client.cli.words import counted, duration, span
+
+PreHook = Annotated[
+    str | None,
+    typer.Option(
+        "--pre-hook",
+        metavar="FILE",
+        help="A script that runs on it before an update changes it; where it fails, nothing is"
+        " changed. '' alone: none.",
+    ),
+]
+PostHook = Annotated[
+    str | None,
+    typer.Option(
+        "--post-hook", metavar="FILE", help="A script that runs on it after that. '' alone: none."
+    ),
+]
+HookTimeout = Annotated[
+    str | None,
+    typer.Option(
+        "--hook-timeout", metavar="DURATION", help="How long the given hooks may take. Else: 5m."
+    ),
+]
+HookCodes = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--hook-exit-code",
+        min=0,
+        max=255,
+        metavar="CODE",
+        help="An exit status of the given hooks that is no failure. May be repeated. Else: 0.",
+    ),
+]
+Checks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--check",
+        metavar="CHECK",
+        help="What it has to pass to count as healthy: tcp:PORT, http://HOST/… or https://HOST/…"
+        " ({address} in place of HOST: its own), unit:NAME, command:LINE. May be repeated. ''"
+        " alone: nothing of its own.",
+    ),
+]
+Settle = Annotated[
+    str | None,
+    typer.Option(
+        "--settle", metavar="DURATION", help="How long all of that has to hold: 30s, 5m, or 0."
+    ),
+]
+
+
+def hook_of(
+    path: str | None, option: str, timeout: str | None, codes: list[int] | None
+) -> Hook | Literal["none"] | None:
+    """The hook whose script stands in the file at `path`."""
+    if path is None:
+        return None
+    if not path:
+        return "none"
+    try:
+        script = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        refuse(f"{option}: {path} cannot be read: {error}")
+    limit = duration(timeout, "--hook-timeout") if timeout else timedelta(minutes=5)
+    return Hook(script=script, timeout=limit, allowed_exit_codes=tuple(codes or (0,)))
+
+
+def require_hook(
+    pre: str | None, post: str | None, timeout: str | None, codes: list[int] | None
+) -> None:
+    """Refuse what is said of hooks where none is given."""
+    if not pre and not post and (timeout is not None or codes):
+        refuse("--hook-timeout and --hook-exit-code go with --pre-hook or --post-hook only")
+
+
+def checks_of(given: list[str] | None) -> HealthChecks | None:
+    """The checks that were typed; None where none was."""
+    if given is None:
+        return None
+    return HealthChecks(checks=tuple(_check(text) for text in given if text))
+
+
+def _check(text: str) -> HealthCheck:
+    kind, _, rest = text.partition(":")
+    if kind in ("http", "https"):
+        return HealthCheck(http=HttpProbe(url=text))
+    if kind == "tcp" and rest.isdecimal():
+        return HealthCheck(tcp=TcpProbe(port=int(rest)))
+    if kind == "unit" and rest:
+        return HealthCheck(units=tuple(rest.split(",")))
+    if kind != "command" or not rest.strip():
+        refuse(
+            f"--check: {text!r} is no check; expected tcp:PORT, http://HOST/…, https://HOST/…,"
+            " unit:NAME or command:LINE"
+        )
+    return HealthCheck(command=rest)
+
+
+def settle_of(text: str | None) -> timedelta | None:
+    """The settling time that was typed."""
+    return None if text is None else duration(text, "--settle")
+
+
+def hooks_words(hooks: Hooks) -> str:
+    """Which hooks there are, in words."""
+    words = [
+        f"{when} ({counted(len(hook.script.splitlines()), 'line')}, at most {span(hook.timeout)})"
+        for when, hook in (("before", hooks.pre), ("after", hooks.post))
+        if hook is not None
+    ]
+    return ", ".join(words) or "none"
+
+
+def checks_words(checks: HealthChecks) -> str:
+    """What a host has to pass, in words."""
+    words = [_words(check) for check in checks.checks]
+    held = f" for {span(checks.settle)}" if checks.settle else ""
+    return f"{'; '.join(words) or 'systemd only'}{held}"
+
+
+def _words(check: HealthCheck) -> str:
+    if check.tcp is not None:
+        return f"tcp:{check.tcp.port}"
+    if check.http is not None:
+        return check.http.url
+    if check.units:
+        return f"unit:{','.join(check.units)}"
+    return f"command:{check.command}"

@@ -1,0 +1,142 @@
+"""Between protobuf messages and the SDK's values: hooks, health checks, and what they found."""
+
+from datetime import timedelta
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+
+from tendhost.client import health as values
+from tendhost.v1 import health_pb2, hook_pb2, host_pb2, operation_pb2
+
+
+def hooks(message: hook_pb2.Hooks) -> values.Hooks:
+    """Hooks."""
+    return values.Hooks(
+        pre=_hook(message.pre) if message.HasField("pre") else None,
+        post=_hook(message.post) if message.HasField("post") else None,
+    )
+
+
+def _hook(message: hook_pb2.Hook) -> values.Hook:
+    return values.Hook(
+        script=message.script,
+        timeout=message.timeout.ToTimedelta(),
+        allowed_exit_codes=tuple(message.allowed_exit_codes),
+    )
+
+
+def hook_message(value: values.Hook) -> hook_pb2.Hook:
+    """A hook for a request."""
+    return hook_pb2.Hook(
+        script=value.script,
+        timeout=_duration(value.timeout),
+        allowed_exit_codes=value.allowed_exit_codes,
+    )
+
+
+def hooks_message(value: values.Hooks) -> hook_pb2.Hooks:
+    """Hooks for a request."""
+    return hook_pb2.Hooks(
+        pre=hook_message(value.pre) if value.pre else None,
+        post=hook_message(value.post) if value.post else None,
+    )
+
+
+def health_checks(message: health_pb2.HealthChecks) -> values.HealthChecks:
+    """Health checks."""
+    settle = message.settle.ToTimedelta() if message.HasField("settle") else None
+    return values.HealthChecks(checks=tuple(map(_check, message.checks)), settle=settle)
+
+
+def _check(message: health_pb2.HealthCheck) -> values.HealthCheck:
+    http = message.http
+    return values.HealthCheck(
+        command=message.command,
+        tcp=values.TcpProbe(port=message.tcp.port) if message.HasField("tcp") else None,
+        http=values.HttpProbe(url=http.url, statuses=tuple(http.statuses), body=http.body)
+        if message.HasField("http")
+        else None,
+        units=tuple(message.units.units),
+        timeout=message.timeout.ToTimedelta(),
+        attempts=message.attempts,
+        interval=message.interval.ToTimedelta(),
+    )
+
+
+def health_checks_message(value: values.HealthChecks) -> health_pb2.HealthChecks:
+    """Health checks for a request. Raises ValueError for a check that looks at nothing, or at several."""
+    settle = None if value.settle is None else _duration(value.settle)
+    return health_pb2.HealthChecks(checks=map(_check_message, value.checks), settle=settle)
+
+
+def _check_message(value: values.HealthCheck) -> health_pb2.HealthCheck:
+    given = [bool(value.command), value.tcp is not None, value.http is not None, bool(value.units)]
+    if sum(given) != 1:
+        raise ValueError("a check has exactly one of command, tcp, http and units")
+    message = health_pb2.HealthCheck(
+        timeout=_duration(value.timeout),
+        attempts=value.attempts,
+        interval=_duration(value.interval),
+    )
+    if value.command:
+        message.command = value.command
+    if value.tcp is not None:
+        message.tcp.port = value.tcp.port
+        message.tcp.SetInParent()
+    if value.http is not None:
+        http = value.http
+        message.http.MergeFrom(
+            health_pb2.HttpProbe(url=http.url, statuses=http.statuses, body=http.body)
+        )
+        message.http.SetInParent()
+    if value.units:
+        message.units.units.extend(value.units)
+    return message
+
+
+def _duration(span: timedelta) -> Duration:
+    message = Duration()
+    message.FromTimedelta(span)
+    return message
+
+
+PARTS = frozenset({"pre_hook", "post_hook", "health_checks", "settle"})
+"""The fields that `put` knows."""
+
+
+def put(policy: host_pb2.Policy, field: str, value: Any) -> list[str]:
+    """Put `value` into its place in `policy`; the paths of an update mask that name that place.
+
+    Raises ValueError as `health_checks_message`.
+    """
+    match field:
+        case "pre_hook" | "post_hook":
+            part = field.removesuffix("_hook")
+            if value != "none":
+                getattr(policy.hooks, part).CopyFrom(hook_message(value))
+            return [f"policy.hooks.{part}"]
+        case "health_checks":
+            policy.health_checks.MergeFrom(health_checks_message(value))
+            paths = ["policy.health_checks.checks"]
+            return paths if value.settle is None else [*paths, "policy.health_checks.settle"]
+        case _:
+            policy.health_checks.settle.FromTimedelta(value)
+            return ["policy.health_checks.settle"]
+
+
+def health(message: operation_pb2.HealthResult) -> values.HealthResult:
+    """What the checks found."""
+    return values.HealthResult(
+        healthy=message.healthy,
+        message=message.message,
+        checks=tuple(
+            values.CheckResult(
+                name=check.name,
+                healthy=check.healthy,
+                message=check.message,
+                tries=check.tries,
+                failures=check.failures,
+            )
+            for check in message.checks
+        ),
+    )

@@ -1,0 +1,116 @@
+"""Health checks: what a host has to pass to count as healthy, and for how long."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import SplitResult, urlsplit
+
+CHECK_TIMEOUT = timedelta(seconds=10)
+CHECK_INTERVAL = timedelta(seconds=5)
+CHECK_ATTEMPTS = 3
+OWN_ADDRESS = "{address}"
+"""Stands for the host's own address in a URL, so that one policy serves many hosts."""
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpProbe:
+    """A port of the host that has to take connections from the server."""
+
+    port: int
+    """1 to 65535."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpProbe:
+    """A URL that has to answer the server. Redirections are answers; they are not followed."""
+
+    url: str
+    """http or https, of OWN_ADDRESS or of any host that it names."""
+    statuses: tuple[int, ...] = ()
+    """Those that are well, 100 to 599; empty: 200 to 299."""
+    body: str = ""
+    """A regular expression of Python's that has to be found in the first 64 KiB; empty: any body."""
+
+    def at(self, address: str) -> SplitResult:
+        """Where to ask, for a host with this address. Raises ValueError."""
+        host = f"[{address}]" if ":" in address else address
+        parts = urlsplit(self.url.replace(OWN_ADDRESS, host, 1))
+        if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
+            raise ValueError("must be http:// or https:// with a host")
+        if parts.username is not None:
+            raise ValueError("must not hold a user or a password")
+        if parts.port == 0:
+            raise ValueError("must have a port from 1 to 65535")
+        return parts
+
+    def accepts(self, status: int) -> bool:
+        """Whether an answer with `status` is well."""
+        return status in self.statuses if self.statuses else 200 <= status <= 299
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheck:
+    """One thing that has to hold: exactly one of the first four says which."""
+
+    command: str = ""
+    """A line for sh that has to end with 0 on the host, as root."""
+    tcp: TcpProbe | None = None
+    http: HttpProbe | None = None
+    units: tuple[str, ...] = ()
+    """systemd units that have to be active on the host, each."""
+    timeout: timedelta = CHECK_TIMEOUT
+    """For one try."""
+    attempts: int = CHECK_ATTEMPTS
+    """1 to 100. When so many tries have failed, the host is unhealthy."""
+    interval: timedelta = CHECK_INTERVAL
+    """Between two tries."""
+
+    @property
+    def name(self) -> str:
+        """What it looks at, in a few words."""
+        if self.tcp is not None:
+            return f"tcp {self.tcp.port}"
+        if self.http is not None:
+            return f"http {self.http.url}"
+        if self.units:
+            return f"units {', '.join(self.units)}"
+        line = " ".join(self.command.split())
+        return f"command {line if len(line) <= 60 else f'{line[:59]}…'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthChecks:
+    """The checks of a host, a group or a fleet."""
+
+    checks: tuple[HealthCheck, ...] = ()
+    settle: timedelta | None = None
+    """For how long all of them have to hold without a break; None: nothing is said of it here."""
+
+    def over(self, wider: "HealthChecks") -> "HealthChecks":
+        """These checks and those of `wider`, each once; the settling time of `wider` unless set here."""
+        more = tuple(check for check in wider.checks if check not in self.checks)
+        settle = wider.settle if self.settle is None else self.settle
+        return HealthChecks(checks=(*self.checks, *more), settle=settle)
+
+
+def unusable(checks: HealthChecks) -> Sequence[tuple[str, str]]:
+    """What no rule of the contract can see of checks that cannot be made: the field, and what it must be."""
+    found = []
+    for number, check in enumerate(checks.checks):
+        if check.http is None:
+            continue
+        field = f"checks[{number}].http"
+        try:
+            check.http.at("192.0.2.1")
+        except ValueError as error:
+            # The port of a URL is only looked at when it is asked for.
+            words = str(error) if str(error).startswith("must ") else f"is no URL: {error}"
+            found.append((f"{field}.url", f"{check.http.url!r}: {words}"))
+        try:
+            re.compile(check.http.body)
+        except (re.error, OverflowError, RecursionError) as error:
+            words = f"{check.http.body!r}: must be a regular expression: {error}"
+            found.append((f"{field}.body", words))
+    return found

@@ -1,0 +1,192 @@
+"""The step that finds out whether a host is healthy: its units, and the checks of its policy."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from tendhost.server.domain.errors import Unhealthy, WorkTimeout
+from tendhost.server.domain.health import CHECK_INTERVAL, HealthCheck
+from tendhost.server.domain.host import LOCAL, Problem
+from tendhost.server.domain.operation import CheckResult, HealthResult, OperationKind, Outcome
+from tendhost.server.domain.settling import Found, Settling, Tried
+from tendhost.server.engine import looking
+from tendhost.server.engine.stage import Stage
+from tendhost.server.packages.checks import (
+    KILLED_AFTER,
+    command_found,
+    command_script,
+    no_end_within,
+)
+from tendhost.server.packages.units import UnitHealth
+from tendhost.server.remote.protocol import Remote
+
+VERIFY_PAUSE = timedelta(seconds=1)
+SYSTEMD = "systemd"
+"""The name of the check that every host has: started, and no unit newly failed."""
+LONGEST_OUTPUT = 1024 * 1024
+"""Bytes that the command of a check may print."""
+COMMANDS_AT_ONCE = 4
+"""On one connection: sshd's MaxSessions is 10, and the host is to be left some air."""
+
+
+async def verify(stage: Stage) -> Outcome:
+    """Check the host's health over a new connection."""
+    operation, host = stage.operation, stage.host.name
+    remote = await stage.session.renewed(stage.host)
+    health = await _settled(stage, remote)
+    if operation.kind is OperationKind.CHECK:
+        return Outcome(detail=health.message, health=health)
+    if not health.healthy:
+        error = Unhealthy(host=host, problem=health.message)
+        return Outcome(problem=Problem.of(error), needs_person=True, health=health)
+    outcome = Outcome(detail=health.message, health=health)
+    if operation.findings.reboot_ordered_at is None:
+        return outcome
+    result = await stage.query(remote, refresh=False)
+    return replace(outcome, observed=await stage.observed(result), findings=stage.found(result))
+
+
+async def _settled(stage: Stage, remote: Remote) -> HealthResult:
+    """Make the checks again and again until they say what the host is."""
+    policy = stage.host.config.policy.health_checks
+    only_looks = stage.operation.kind is OperationKind.CHECK
+    making = _Making(stage=stage, remote=remote, places=asyncio.Semaphore(COMMANDS_AT_ONCE))
+    probes = (making.systemd, *(making.probe(check) for check in policy.checks))
+    settle = policy.settle or timedelta()
+    systemd = Tried(
+        name=SYSTEMD,
+        interval=CHECK_INTERVAL if settle or policy.checks else VERIFY_PAUSE,
+        attempts=1 if only_looks else None,
+        patience=stage.settings.verify_timeout,
+    )
+    tried = (
+        Tried(name=check.name, interval=check.interval, attempts=check.attempts)
+        for check in policy.checks
+    )
+    settling = Settling(checks=(systemd, *tried), settle=settle, began=stage.clock.elapsed())
+    while settling.verdict is None:
+        if only_looks:
+            stage.journal.require_permission()
+        wait = settling.next_due - stage.clock.elapsed()
+        if wait > timedelta():
+            await stage.clock.sleep(wait)
+        found = await _tried({n: probes[n] for n in settling.due(stage.clock.elapsed())})
+        settling = settling.after(found, stage.clock.elapsed())
+    return _result(settling)
+
+
+async def _tried(
+    probes: Mapping[int, Callable[[], Coroutine[None, None, Found]]],
+) -> Mapping[int, Found]:
+    """Make these tries side by side. Raises WorkError where the host cannot be asked."""
+    try:
+        async with asyncio.TaskGroup() as tries:
+            tasks = {number: tries.create_task(probe()) for number, probe in probes.items()}
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+    return {number: task.result() for number, task in tasks.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Making:
+    """What checks are made with."""
+
+    stage: Stage
+    remote: Remote
+    places: asyncio.Semaphore
+
+    async def systemd(self) -> Found:
+        units = await looking.units(self.remote, self.stage.host.name)
+        only_looks = self.stage.operation.kind is OperationKind.CHECK
+        return _judged(
+            units, known=() if only_looks else self.stage.operation.findings.failed_units
+        )
+
+    def probe(self, check: HealthCheck) -> Callable[[], Coroutine[None, None, Found]]:
+        async def tried() -> Found:
+            config, prober = self.stage.host.config, self.stage.prober
+            address = "127.0.0.1" if config.address == LOCAL else config.address
+            if check.tcp is not None:
+                return await prober.tcp(address, check.tcp.port, timeout=check.timeout)
+            if check.http is not None:
+                return await prober.http(address, check.http, timeout=check.timeout)
+            async with self.places:
+                if check.units:
+                    return await self._units(check)
+                return await self._command(check)
+
+        return tried
+
+    async def _units(self, check: HealthCheck) -> Found:
+        try:
+            return await looking.active(
+                self.remote, self.stage.host.name, check.units, timeout=check.timeout
+            )
+        except WorkTimeout:
+            return no_end_within(check.timeout)
+
+    async def _command(self, check: HealthCheck) -> Found:
+        made = command_script(check.command, check.timeout)
+        began = self.stage.clock.elapsed()
+        try:
+            done = await self.remote.run(
+                made.script,
+                timeout=check.timeout + 2 * KILLED_AFTER,
+                privileged=True,
+                limit=LONGEST_OUTPUT,
+                input=made.input,
+            )
+        except WorkTimeout:
+            return no_end_within(check.timeout)
+        took = self.stage.clock.elapsed() - began
+        return command_found(done.exit_status, done.stdout + done.stderr, check.timeout, took=took)
+
+
+def _judged(units: UnitHealth, *, known: tuple[str, ...]) -> Found:
+    """Well is a host that has started and has no failed unit but those that had failed before."""
+    if not units.started:
+        return Found(holds=False, words=f"still {units.state}")
+    newly = tuple(unit for unit in units.failed if unit not in known)
+    if newly:
+        return Found(holds=False, words=f"failed units: {', '.join(newly)}")
+    if units.failed:
+        return Found(holds=True, words=f"healthy; failed before already: {', '.join(units.failed)}")
+    return Found(holds=True, words="healthy")
+
+
+def _result(settling: Settling) -> HealthResult:
+    results = tuple(_check_result(check) for check in settling.checks)
+    return HealthResult(
+        healthy=settling.verdict is True,
+        message=_message(results, settling.settle),
+        checks=results,
+    )
+
+
+def _check_result(check: Tried) -> CheckResult:
+    assert check.last is not None, "there is a verdict"
+    return CheckResult(
+        name=check.name,
+        healthy=check.last.holds,
+        message=check.last.words,
+        tries=check.tries,
+        failures=check.failures,
+    )
+
+
+def _message(results: Sequence[CheckResult], settle: timedelta) -> str:
+    wrong = [
+        result.message if result.name == SYSTEMD else f"{result.name}: {result.message}"
+        for result in results
+        if not result.healthy
+    ]
+    if wrong:
+        return "; ".join(wrong)
+    words = [results[0].message]
+    if len(results) > 1:
+        count = len(results) - 1
+        words.append("1 check holds" if count == 1 else f"{count} checks hold")
+    if settle:
+        words.append(f"for {settle.total_seconds():g} s")
+    return ", ".join(words)

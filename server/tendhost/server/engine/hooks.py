@@ -1,0 +1,98 @@
+"""The steps that run a host's hooks, each as a detached job: exactly once, whatever becomes of the link."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from tendhost.server.domain.errors import HookFailed, Interrupted, PostHookFailed, PreHookFailed
+from tendhost.server.domain.hooks import Hook, HookOutcome, hook_environment
+from tendhost.server.domain.operation import Outcome, UpdateResult
+from tendhost.server.domain.scope import wanted
+from tendhost.server.engine.following import Following, seen_to_its_end
+from tendhost.server.engine.stage import Stage, always
+from tendhost.server.packages.hook import HookTold, hook_job
+
+PRE_HOOK = "pre_hook"
+POST_HOOK = "post_hook"
+"""The kinds of jobs."""
+LAST_LINES = 5
+LONGEST_WORDS = 500
+"""Of what a failed hook said last: so many lines, and characters, are told with its failure."""
+
+
+async def pre_hook(stage: Stage) -> Outcome:
+    """Run the hook before the change, with the packages that are to be changed."""
+    update = stage.operation.update or UpdateResult()
+    names = [package.name for package in wanted(update.planned)]
+    names += [name for name, _ in update.planned_removals]
+    hook = stage.host.config.policy.hooks.pre
+    return await _run(stage, PRE_HOOK, hook, names, PreHookFailed)
+
+
+async def post_hook(stage: Stage) -> Outcome:
+    """Run the hook after the change, with the packages that were changed, and how that went."""
+    operation = stage.operation
+    update = operation.update or UpdateResult()
+    names = [change.name for change in update.changes]
+    outcome = HookOutcome.FAILED if operation.problem else HookOutcome.SUCCEEDED
+    hook = stage.host.config.policy.hooks.post
+    return await _run(stage, POST_HOOK, hook, names, PostHookFailed, outcome)
+
+
+async def _run(
+    stage: Stage,
+    kind: str,
+    hook: Hook | None,
+    packages: Sequence[str],
+    failure: type[HookFailed],
+    outcome: HookOutcome | None = None,
+) -> Outcome:
+    """Run `hook`, or go on with the one that is under way. Raises what seen_to_its_end raises."""
+    if hook is None:
+        return Outcome(detail="the host has none any more")
+    host, operation = stage.host.name, stage.operation
+    environment = hook_environment(
+        host=host,
+        operation=operation.id,
+        rollout=operation.rollout,
+        packages=packages,
+        outcome=outcome,
+    )
+    job = hook_job(hook.script, environment, mark=f"{operation.id}-{kind}")
+    told = HookTold()
+    try:
+        ended = await seen_to_its_end(
+            _following(stage, kind),
+            operation,
+            kind,
+            job.command,
+            input=job.input,
+            limit=hook.timeout,
+            told_by=told,
+        )
+    except Interrupted as error:
+        # Nobody knows how far it got, so it is for a person to run it again.
+        raise failure(host=host, problem=error.cause, exit_status=None, output="") from error
+    words = last_lines(ended.output)
+    if ended.overdue:
+        problem = f"did not end within {_seconds(hook.timeout)} and was killed"
+        raise failure(host=host, problem=problem, exit_status=None, output=words)
+    status = ended.exit_status if told.exit_status is None else told.exit_status
+    if told.exit_status is None or status not in hook.allowed_exit_codes:
+        problem = f"ended with exit status {status}"
+        raise failure(host=host, problem=problem, exit_status=status, output=words)
+    return Outcome(detail=f"the hook ended with exit status {status}")
+
+
+def _following(stage: Stage, kind: str) -> Following:
+    # Once the host is changed, its hook runs whatever has been said since.
+    return stage.following(permission=always if kind == POST_HOOK else None)
+
+
+def last_lines(output: str) -> str:
+    """The end of what a hook said, within the bounds of this module, as one line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return "; ".join(lines[-LAST_LINES:])[-LONGEST_WORDS:]
+
+
+def _seconds(span: timedelta) -> str:
+    return f"{span.total_seconds():g} s"

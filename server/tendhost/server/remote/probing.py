@@ -1,0 +1,143 @@
+"""The health checks that are made from the server: does a port take connections, does a URL answer."""
+
+import asyncio
+import http.client
+import re
+import socket
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Protocol
+from urllib.parse import SplitResult
+
+from tendhost.server.domain.errors import Unreachable
+from tendhost.server.domain.health import DEFAULT_PORTS, HttpProbe
+from tendhost.server.domain.settling import Found
+from tendhost.server.remote.dialing import Dialer
+
+THREADS = 32
+"""So many answers are waited for at once."""
+LONGEST_BODY = 64 * 1024
+"""Bytes of an answer that are read."""
+LONGEST = timedelta(minutes=10)
+
+
+class Prober(Protocol):
+    """Looks at hosts from outside, without logging in."""
+
+    async def tcp(self, address: str, port: int, *, timeout: timedelta) -> Found:
+        """Whether `port` takes connections; never raises."""
+        ...
+
+    async def http(self, address: str, probe: HttpProbe, *, timeout: timedelta) -> Found:
+        """Whether a URL answers as it should, for the host with `address`; never raises."""
+        ...
+
+    def close(self) -> None:
+        """Release what it holds."""
+        ...
+
+
+class NetworkProber:
+    """Looks at hosts through the server's own network."""
+
+    def __init__(self) -> None:
+        self._dialer = Dialer(resolve_timeout=LONGEST, connect_timeout=LONGEST)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="probe")
+
+    async def tcp(self, address: str, port: int, *, timeout: timedelta) -> Found:
+        """See Prober."""
+        try:
+            async with asyncio.timeout(timeout.total_seconds()):
+                connection = await self._dialer.dial(host=address, address=address, port=port)
+        except TimeoutError:
+            return _silent(timeout)
+        except Unreachable as error:
+            return Found(holds=False, words=error.problem)
+        connection.close()
+        return Found(holds=True, words=f"port {port} takes connections")
+
+    async def http(self, address: str, probe: HttpProbe, *, timeout: timedelta) -> Found:
+        """See Prober."""
+        parts = probe.at(address)
+        host, port = parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]
+        exchange = _Exchange(parts=parts, probe=probe, seconds=timeout.total_seconds())
+        try:
+            async with asyncio.timeout(timeout.total_seconds()):
+                dialled = await self._dialer.dial(host=host, address=host, port=port)
+                exchange.connection = dialled
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._threads, exchange.carried_out)
+        except TimeoutError:
+            return _silent(timeout)
+        except Unreachable as error:
+            return Found(holds=False, words=error.problem)
+        finally:
+            exchange.break_off()
+
+    def close(self) -> None:
+        """See Prober."""
+        self._dialer.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Exchange:
+    """One request and its answer, in a thread that ends with its connection."""
+
+    parts: SplitResult
+    probe: HttpProbe
+    seconds: float
+    connection: socket.socket | None = field(default=None)
+
+    def carried_out(self) -> Found:
+        try:
+            return self._answered()
+        except ssl.SSLError as error:
+            return Found(holds=False, words=f"no TLS: {error}")
+        except TimeoutError:
+            return Found(holds=False, words=f"no answer within {self.seconds:g} s")
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            words = str(error) or type(error).__name__
+            return Found(holds=False, words=f"no HTTP answer: {words}")
+
+    def break_off(self) -> None:
+        if self.connection is not None:
+            with suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
+            self.connection.close()
+
+    def _answered(self) -> Found:
+        host, port = self.parts.hostname or "", self.parts.port
+        assert self.connection is not None, "it is connected before"
+        self.connection.settimeout(self.seconds)
+        asking = http.client.HTTPConnection(host, port or DEFAULT_PORTS[self.parts.scheme])
+        if self.parts.scheme == "https":
+            context = ssl.create_default_context()
+            self.connection = context.wrap_socket(
+                self.connection, server_hostname=host, do_handshake_on_connect=False
+            )
+            self.connection.do_handshake()
+            asking.default_port = DEFAULT_PORTS["https"]  # else the Host header names it
+        asking.sock = self.connection
+        path = self.parts.path or "/"
+        target = f"{path}?{self.parts.query}" if self.parts.query else path
+        asking.request("GET", target, headers={"User-Agent": "tendhost", "Connection": "close"})
+        answer = asking.getresponse()
+        return self._judged(answer.status, answer.read(LONGEST_BODY))
+
+    def _judged(self, status: int, body: bytes) -> Found:
+        if not self.probe.accepts(status):
+            wanted = ", ".join(map(str, self.probe.statuses)) or "200 to 299"
+            return Found(holds=False, words=f"status {status}, expected {wanted}")
+        pattern = self.probe.body
+        if pattern and not re.search(pattern, body.decode("utf-8", "replace")):
+            words = f"status {status}, but nothing in its body matches {pattern!r}"
+            return Found(holds=False, words=words)
+        return Found(holds=True, words=f"status {status}")
+
+
+def _silent(timeout: timedelta) -> Found:
+    return Found(holds=False, words=f"no answer within {timeout.total_seconds():g} s")
