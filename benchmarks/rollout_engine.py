@@ -20,6 +20,7 @@ from tendhost.server.engine.engine import Engine, EngineSettings, running_engine
 from tendhost.server.engine.operations import Work
 from tendhost.server.main import DATABASE
 from tendhost.server.remote.connect import RoutingConnector
+from tendhost.server.remote.probing import NetworkProber
 from tendhost.server.remote.ssh import SshSettings
 from tendhost.server.store.sqlite import open_store
 
@@ -36,14 +37,20 @@ def _caller() -> Call[object]:
 async def main(how: str, folder: Path) -> None:
     store = await open_store(folder / DATABASE)
     connector = RoutingConnector(ssh=SshSettings(private_key=(folder / KEY).read_bytes()))
+    prober = NetworkProber()
     async with running_engine(
-        store=store, connector=connector, clock=SystemClock(), settings=EngineSettings()
+        store=store,
+        connector=connector,
+        prober=prober,
+        clock=SystemClock(),
+        settings=EngineSettings(),
     ) as engine:
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         began = time.process_time()
         done = await (_rollout(engine) if how == "rollout" else _one_by_one(engine))
         print(done, time.process_time() - began, flush=True)
+    prober.close()
     await connector.aclose()
     await store.aclose()
 

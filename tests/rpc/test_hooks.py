@@ -1,5 +1,7 @@
 """Hooks and health checks over the API: kept as they were said, and refused where they cannot be meant."""
 
+from typing import Any
+
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -13,7 +15,7 @@ from tests.rpc.api import Api, refusal
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 EXIT = Hook(script="exit 3", timeout=Duration(seconds=9), allowed_exit_codes=[0, 3])
-SPAN = {"timeout": Duration(seconds=2), "interval": Duration(seconds=3), "attempts": 4}
+SPAN: Any = {"timeout": Duration(seconds=2), "interval": Duration(seconds=3), "attempts": 4}
 CHECKS = HealthChecks(
     checks=[
         HealthCheck(command="true", **SPAN),

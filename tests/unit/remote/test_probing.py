@@ -34,7 +34,7 @@ class Server:
 async def answering(answer: bytes, *, drip: bool = False) -> AsyncIterator[Server]:
     """A server on the loopback; with `drip` it sends one byte more every so often, for ever."""
     server = Server()
-    serving = set()
+    serving: set[asyncio.Task[None] | None] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         serving.add(asyncio.current_task())
@@ -54,7 +54,7 @@ async def answering(answer: bytes, *, drip: bool = False) -> AsyncIterator[Serve
     server.port = listening.sockets[0].getsockname()[1]
     async with listening:
         yield server
-        await asyncio.gather(*serving)
+        await asyncio.gather(*filter(None, serving))
 
 
 def said(status: str, body: bytes = b"", *headers: bytes) -> bytes:
