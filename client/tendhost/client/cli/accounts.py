@@ -66,7 +66,10 @@ def report(
         bool, typer.Option("--markdown", help="As Markdown, for a ticket or a page.")
     ] = False,
 ) -> None:
-    """Show what came of a rollout: counts, durations, packages, reboots, failures by cause."""
+    """Show what came of a rollout.
+
+    Counts, durations, packages by version, reboots, failures by cause.
+    """
     session: Session = context.obj
 
     async def work(client: Client) -> None:
