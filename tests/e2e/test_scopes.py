@@ -184,6 +184,7 @@ async def test_an_update_that_leaves_the_host_unhealthy_is_taken_back(make_fleet
     assert steps[-2:] == ["STEP_NAME_VERIFY", "STEP_NAME_ROLLBACK"]
     assert done.steps[-1].status == operation_pb2.STEP_STATUS_SUCCEEDED, done.steps[-1]
     assert done.update.rolled_back
+    assert host.run("ls -A /var/lib/tendhost/ops 2>/dev/null").stdout == ""
     assert versions(host) == before, log
     assert state == host_pb2.HOST_STATE_FAILED
 

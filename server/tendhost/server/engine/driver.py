@@ -25,7 +25,9 @@ from tendhost.server.domain.events import EventBody, UpdateProgress
 from tendhost.server.domain.host import Problem
 from tendhost.server.domain.operation import Findings, JobRecord, Operation, Outcome, StepName
 from tendhost.server.domain.sequence import BEFORE_A_CHANGE, has_changed, next_step
+from tendhost.server.engine.applying import ROLLBACK
 from tendhost.server.engine.calls import Call, Replayed
+from tendhost.server.engine.composing import UNDO
 from tendhost.server.engine.following import tidy
 from tendhost.server.engine.hooks import POST_HOOK, PRE_HOOK
 from tendhost.server.engine.session import Session
@@ -121,22 +123,22 @@ class Driver:
                 else:
                     await self._try_again(step, outcome, pause)
             reached("operation.stored")
-            await self._tidy_after_hooks()
+            await self._tidy_at_the_end()
         finally:
             flushing.cancel()
             await asyncio.gather(flushing, return_exceptions=True)
 
-    async def _tidy_after_hooks(self) -> None:
-        """Remove from the host what a hook's job left, where no step follows that does so."""
+    async def _tidy_at_the_end(self) -> None:
+        """Remove from the host what the last job left, where no step followed that does so."""
         job = self.operation.job
-        if job is None or job.kind not in (PRE_HOOK, POST_HOOK):
+        if job is None or job.kind not in (PRE_HOOK, POST_HOOK, ROLLBACK, UNDO):
             return
         try:
             await tidy(self._session, self._course.host, self.operation)
         except WorkError as error:
             # It goes with others after a month.
             logger.info(
-                "a hook's folder was left on its host",
+                "a job's folder was left on its host",
                 extra={"host": self._course.host.name, "cause": str(error)},
             )
 
