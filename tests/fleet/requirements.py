@@ -42,6 +42,7 @@ DEBIAN_PACKAGES = (
     DebianPackage("util-linux", ("unshare", "nsenter", "setpriv")),
     DebianPackage("mount", ("mount",)),
     DebianPackage("hostname", ("hostname",)),
+    DebianPackage("btrfs-progs", ("mkfs.btrfs", "btrfs")),
 )
 
 
