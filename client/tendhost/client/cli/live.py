@@ -199,7 +199,7 @@ async def _rollout_told(client: Client, id: str) -> Rollout:
                 break
     say(f"{latest.status}: {render_rollout.sentence(latest)}")
     if is_at_rest(latest):
-        say(render_rollout.situation(latest))
+        render_rollout.tell_situation(latest)
     return latest
 
 

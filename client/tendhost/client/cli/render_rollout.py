@@ -33,9 +33,7 @@ def rollout(found: Rollout, members: Sequence[RolloutHost]) -> None:
     """One rollout with its hosts."""
     kind = " (dry run)" if found.spec.dry_run else ""
     say(f"{found.id}{kind}  ", coloured(str(found.status)), f"  {sentence(found)}")
-    remark = situation(found)
-    if remark:
-        say(remark)
+    tell_situation(found)
     rows = (
         (m.host, str(m.wave), coloured(str(m.status)), m.operation_id, m.detail) for m in members
     )
@@ -81,6 +79,12 @@ def situation(found: Rollout) -> str:
     if found.expected_end is not None:
         return f"expected to end {at_time(found.expected_end)}"
     return ""
+
+
+def tell_situation(found: Rollout) -> None:
+    """Print what a rollout waits for, if it waits for anything."""
+    for line in situation(found).splitlines():
+        say(line)
 
 
 def plan(made: RolloutPlan, hosts: Sequence[PlannedHost]) -> None:
