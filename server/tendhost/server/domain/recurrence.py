@@ -53,7 +53,8 @@ class Recurrence:
     put forward leaves out: with `cron` it comes as soon as that hour would have begun (the rule of
     Debian's cron), with `rrule` as long after midnight as ever (RFC 5545, section 3.3.5). What falls
     into the hour that a clock put back repeats comes once, in the first of the two; but a `cron` whose
-    minute or hour begins with * goes by the hour and knows no such exceptions.
+    minute or hour begins with * goes by the hour and knows no such exceptions. What `anchored` makes is
+    sound.
     """
 
     cron: str = ""
@@ -64,10 +65,7 @@ class Recurrence:
     rule says so."""
 
     def moments(self, after: datetime) -> Iterator[datetime]:
-        """The moments that follow `after`, ascending, in UTC. They may come to an end.
-
-        The recurrence is sound, as `require_sound` has it.
-        """
+        """The moments that follow `after`, ascending, in UTC. They may come to an end."""
         floor = max(after, self.start - _MOMENT)
         return self._of_cron(floor) if self.cron else self._of_rule(floor)
 
@@ -128,8 +126,12 @@ class Recurrence:
 def anchored(
     *, cron: str, rrule: str, time_zone: str, start: datetime | None, now: datetime
 ) -> Recurrence:
-    """The recurrence that begins at `start`, else now; a rule then counts from the local midnight, so
-    that what it leaves open is on the hour. Raises InvalidArgument, as `require_sound` does."""
+    """The recurrence that begins at `start`, or else now; a rule counts from the local midnight then, so
+    that what it leaves open is on the hour.
+
+    Raises InvalidArgument unless it can be understood and has a moment after `now`. The fields are named
+    as a schedule's are: spec.cron, spec.rrule, spec.time_zone, spec.starts_at.
+    """
     zone = _zone_of(time_zone)
     if start is None:
         start = now
@@ -137,15 +139,11 @@ def anchored(
             today = now.astimezone(zone).date()
             start = datetime.combine(today, time(), tzinfo=zone).astimezone(UTC)
     made = Recurrence(cron=cron, rrule=rrule, time_zone=time_zone, start=start)
-    require_sound(made, now)
+    _require_sound(made, now)
     return made
 
 
-def require_sound(recurrence: Recurrence, now: datetime) -> None:
-    """Raise InvalidArgument unless the recurrence can be understood and has a moment after `now`.
-
-    The fields are named as a schedule's are: spec.cron, spec.rrule, spec.time_zone, spec.starts_at.
-    """
+def _require_sound(recurrence: Recurrence, now: datetime) -> None:
     _zone_of(recurrence.time_zone)
     if abs(recurrence.start - now) > FARTHEST_START:
         days = FARTHEST_START.days

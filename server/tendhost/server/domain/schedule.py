@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tendhost.server.domain.errors import FieldViolation, InvalidArgument
-from tendhost.server.domain.recurrence import Recurrence, require_sound, upcoming
+from tendhost.server.domain.recurrence import Recurrence, anchored, upcoming
 from tendhost.server.domain.rollout import Rollout, RolloutSpec
 from tendhost.server.domain.rollout_plan import require_sound_spec
 
@@ -55,6 +55,48 @@ class ScheduleSpec:
     missed: MissedRuns = MissedRuns.SKIP
     grace: timedelta = GRACE
     """A run that begins so much late is not missed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleWish:
+    """A schedule as it is asked for: see ScheduleSpec and Recurrence."""
+
+    name: str
+    cron: str = ""
+    rrule: str = ""
+    time_zone: str = "UTC"
+    starts_at: datetime | None = None
+    """None: now."""
+    rollout: RolloutSpec
+    missed: MissedRuns = MissedRuns.SKIP
+    grace: timedelta = GRACE
+
+    def spec(self, now: datetime) -> ScheduleSpec:
+        """What is kept of it. Raises InvalidArgument, also where it has no run after `now`."""
+        recurrence = anchored(
+            cron=self.cron,
+            rrule=self.rrule,
+            time_zone=self.time_zone,
+            start=self.starts_at,
+            now=now,
+        )
+        try:
+            require_sound_spec(self.rollout)
+        except InvalidArgument as error:
+            within = "spec.rollout."
+            raise InvalidArgument(
+                *(
+                    FieldViolation(within + v.field.removeprefix("spec."), v.description)
+                    for v in error.violations
+                )
+            ) from error
+        return ScheduleSpec(
+            name=self.name,
+            recurrence=recurrence,
+            rollout=self.rollout,
+            missed=self.missed,
+            grace=self.grace,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +175,8 @@ def decide(
 ) -> Begin | ScheduledRun | None:
     """What to do of a schedule at `now`: begin a run, let one pass by, or nothing, for none is due.
 
-    `former` is the schedule's last rollout, as far as it is known. Of several runs that were due the
-    last one counts, if it is within the grace, else the first; the others are not made up for.
+    `former` is the schedule's last rollout, as far as it is known. Of several runs that were due
+    at most one begins.
     """
     first, spec = schedule.next_at, schedule.spec
     if first is None or first > now:
@@ -169,20 +211,6 @@ def forgone(schedule: Schedule, copied_at: datetime, now: datetime) -> Schedule 
     )
     run = ScheduledRun(due_at=due_at, at=now, outcome=RunOutcome.MISSED, detail=words)
     return schedule.after(run, now)
-
-
-def require_sound_schedule(spec: ScheduleSpec, now: datetime) -> None:
-    """Raise InvalidArgument unless the schedule can be kept and has a run after `now`."""
-    require_sound(spec.recurrence, now)
-    try:
-        require_sound_spec(spec.rollout)
-    except InvalidArgument as error:
-        raise InvalidArgument(
-            *(
-                FieldViolation(f"spec.rollout.{v.field.removeprefix('spec.')}", v.description)
-                for v in error.violations
-            )
-        ) from error
 
 
 def _words(at: datetime) -> str:

@@ -13,6 +13,7 @@ from tendhost.server.engine.registry import Registry
 from tendhost.server.engine.restoring import settle_restoration
 from tendhost.server.engine.retention import Retention, prune_forever
 from tendhost.server.engine.rollouts import Rollouts
+from tendhost.server.engine.schedules import Schedules
 from tendhost.server.engine.stage import StepSettings
 from tendhost.server.engine.steps import Performer
 from tendhost.server.remote.protocol import Connector
@@ -38,6 +39,7 @@ class Engine:
     registry: Registry
     operations: Operations
     rollouts: Rollouts
+    schedules: Schedules
     questions: Questions
 
 
@@ -60,6 +62,7 @@ async def running_engine(
             settings=settings.operations,
         )
         rollouts = Rollouts(store=store, operations=operations, clock=clock, tasks=tasks)
+        schedules = Schedules(store=store, rollouts=rollouts, clock=clock)
         registry = Registry(store=store, connector=connector, clock=clock)
         pruning = tasks.create_task(
             prune_forever(store=store, clock=clock, retention=settings.retention)
@@ -70,15 +73,19 @@ async def running_engine(
             logger.info(
                 "unfinished work was taken up", extra={"operations": resumed, "rollouts": carried}
             )
+        keeping = tasks.create_task(schedules.keep())
         try:
             yield Engine(
                 store=store,
                 registry=registry,
                 operations=operations,
                 rollouts=rollouts,
+                schedules=schedules,
                 questions=Questions(store=store, connector=connector),
             )
         finally:
             pruning.cancel()
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
             await rollouts.stop()
             await operations.stop()

@@ -41,7 +41,7 @@ from tendhost.server.domain.operation import (
 from tendhost.server.domain.scope import UpdateScope, wanted
 from tendhost.server.domain.window import MaintenanceWindow, Weekday
 from tendhost.server.remote.hostkey import fingerprint
-from tendhost.server.rpc import convert_rollout
+from tendhost.server.rpc import convert_rollout, convert_schedule
 from tendhost.server.rpc.convert_inventory import pending_message
 from tendhost.server.rpc.convert_selection import HOST_STATE, scope_message, update_scope
 from tendhost.server.rpc.wire import numbers, timestamp
@@ -400,4 +400,5 @@ _BODIES: Mapping[type, tuple[str, Callable[[Any], Any]]] = {
     domain_events.OperationChanged: ("operation_changed", _operation_changed),
     domain_events.StepRetried: ("step_retried", _step_retried),
     domain_events.RolloutChanged: ("rollout_changed", _rollout_changed),
+    domain_events.ScheduleChanged: ("schedule_changed", convert_schedule.schedule_changed),
 }
