@@ -283,5 +283,5 @@ async def test_every_change_of_a_schedule_is_an_event(api: Api):
     assert {m.schedule_changed.schedule for m in told} == {"nightly"}
     assert told[4].rollout_id == schedule.last_run.rollout_id
     assert told[4].schedule_changed.next_at.ToJsonString() == "2026-03-03T02:00:00Z"
-    assert told[0].schedule_changed.message.startswith("created by ")
+    assert told[0].schedule_changed.message.startswith("by ")
     assert not told[2].schedule_changed.HasField("next_at")

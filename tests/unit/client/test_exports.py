@@ -112,6 +112,14 @@ EXPORTS = {
     "RolloutWave",
     "WaitingFor",
     "ScopeWish",
+    "MissedRuns",
+    "RunOutcome",
+    "Schedule",
+    "ScheduleChange",
+    "ScheduleChanged",
+    "ScheduledRun",
+    "ScheduleSpec",
+    "ScheduleStatus",
 }
 METHODS = {
     "add_host",
@@ -145,6 +153,13 @@ METHODS = {
     "resume_rollout",
     "cancel_rollout",
     "watch_rollout",
+    "create_schedule",
+    "get_schedule",
+    "schedules",
+    "update_schedule",
+    "pause_schedule",
+    "resume_schedule",
+    "delete_schedule",
     "events",
     "info",
 }

@@ -229,7 +229,7 @@ class Schedules:
         def view_at(revision: int) -> ScheduleView:
             return ScheduleView(schedule=replace(schedule, revision=revision), last_rollout=former)
 
-        told = schedule_event(schedule, what, now, message=f"{what} by {call.principal}")
+        told = schedule_event(schedule, what, now, message=f"by {call.principal}")
         change = Change(
             events=(told,),
             schedules=() if removed else (schedule,),
