@@ -22,6 +22,7 @@ from tendhost.v1 import (
     operation_service_pb2,
     operation_service_pb2_grpc,
     rollout_service_pb2_grpc,
+    schedule_service_pb2_grpc,
     system_service_pb2_grpc,
 )
 from tests.unit.engine.fake_host import FakeHost
@@ -40,6 +41,7 @@ class Api:
     hosts: Any
     operations: Any
     rollouts: Any
+    schedules: Any
     events: Any
     system: Any
 
@@ -88,6 +90,7 @@ async def client(world: World, address: str, *options: tuple[str, Any]) -> Async
             hosts=host_service_pb2_grpc.HostServiceStub(channel),
             operations=operation_service_pb2_grpc.OperationServiceStub(channel),
             rollouts=rollout_service_pb2_grpc.RolloutServiceStub(channel),
+            schedules=schedule_service_pb2_grpc.ScheduleServiceStub(channel),
             events=event_service_pb2_grpc.EventServiceStub(channel),
             system=system_service_pb2_grpc.SystemServiceStub(channel),
         )

@@ -68,6 +68,20 @@ async def ended(folder: Path, *options: str, **environment: str) -> Ended:
     return Ended(status=process.returncode, stderr=stderr.decode())
 
 
+async def crashed(folder: Path, *options: str, failpoints: str) -> int:
+    """The exit status of a server that is killed at one of these points, served or not by then."""
+    process = await _begun(folder, *options, environment={"TENDHOST_FAILPOINTS": failpoints})
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return process.returncode
+
+
 @asynccontextmanager
 async def serving_process(
     folder: Path, *, listen: str = "127.0.0.1:0", state: Path | None = None

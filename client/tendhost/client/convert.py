@@ -3,7 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tendhost.client import convert_health, convert_rollout, convert_selection, events, values
+from tendhost.client import (
+    convert_health,
+    convert_rollout,
+    convert_schedule,
+    convert_selection,
+    events,
+    values,
+)
 from tendhost.client.convert_inventory import pending_package
 from tendhost.client.enums import instant, numbers, reading, words
 from tendhost.v1 import (
@@ -283,6 +290,7 @@ _BODIES: Mapping[str, Callable[[Any], events.EventBody]] = {
     "operation_changed": _operation_changed,
     "step_retried": _step_retried,
     "rollout_changed": _rollout_changed,
+    "schedule_changed": convert_schedule.schedule_changed,
 }
 
 

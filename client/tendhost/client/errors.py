@@ -45,11 +45,11 @@ class InvalidRequest(TendhostError):
 
 
 class NotFound(TendhostError):
-    """There is no such host, operation, rollout or inventory."""
+    """There is no such host, operation, rollout, schedule or inventory."""
 
 
 class AlreadyExists(TendhostError):
-    """A host of that name is registered already."""
+    """A host or a schedule of that name is there already."""
 
 
 class HostBusy(TendhostError):
@@ -61,7 +61,7 @@ class Conflict(TendhostError):
 
 
 class NotAllowedNow(TendhostError):
-    """The state of the host, operation or rollout does not allow it."""
+    """The state of the host, operation, rollout or schedule does not allow it."""
 
 
 class HostProblem(TendhostError):
@@ -118,8 +118,10 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "ROLLOUT_NOT_FOUND": NotFound,
     "PLAN_NOT_FOUND": NotFound,
     "HOST_NOT_IN_ROLLOUT": NotFound,
+    "SCHEDULE_NOT_FOUND": NotFound,
     "INVENTORY_NOT_FOUND": NotFound,
     "HOST_ALREADY_EXISTS": AlreadyExists,
+    "SCHEDULE_ALREADY_EXISTS": AlreadyExists,
     "HOST_BUSY": HostBusy,
     "CONFLICT": Conflict,
     "HOST_FAILED": NotAllowedNow,
@@ -132,6 +134,7 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "WAVE_NOT_WAITING": NotAllowedNow,
     "NOTHING_TO_RETRY": NotAllowedNow,
     "FLEET_CHANGED": NotAllowedNow,
+    "SCHEDULE_STATUS": NotAllowedNow,
     "REBOOT_NOT_ALLOWED": NotAllowedNow,
     "PLAN_UNUSABLE": NotAllowedNow,
     "OSQUERY_ERROR": HostProblem,

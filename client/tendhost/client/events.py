@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tendhost.client.rollout_values import Progress, RolloutStatus
+from tendhost.client.schedule_values import ScheduleChange
 from tendhost.client.values import (
     Host,
     HostState,
@@ -109,6 +110,17 @@ class RolloutChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleChanged:
+    """A schedule was created or changed, or a run of it was due; `next_at`: when the next one is."""
+
+    schedule: str
+    change: ScheduleChange
+    next_at: datetime | None
+    message: str
+    """By whom, or why a run was skipped or late; empty: it began in time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unrecognized:
     """Something that only a newer SDK has a word for."""
 
@@ -126,6 +138,7 @@ EventBody = (
     | OperationChanged
     | StepRetried
     | RolloutChanged
+    | ScheduleChanged
     | Unrecognized
 )
 

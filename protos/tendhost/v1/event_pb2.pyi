@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from tendhost.v1 import host_pb2 as _host_pb2
 from tendhost.v1 import operation_pb2 as _operation_pb2
 from tendhost.v1 import rollout_pb2 as _rollout_pb2
@@ -22,6 +23,50 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ScheduleChange:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ScheduleChangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ScheduleChange.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SCHEDULE_CHANGE_UNSPECIFIED: _ScheduleChange.ValueType  # 0
+    """Never sent."""
+    SCHEDULE_CHANGE_CREATED: _ScheduleChange.ValueType  # 1
+    """It was made."""
+    SCHEDULE_CHANGE_UPDATED: _ScheduleChange.ValueType  # 2
+    """Something else is asked of it."""
+    SCHEDULE_CHANGE_PAUSED: _ScheduleChange.ValueType  # 3
+    """It begins no run any more."""
+    SCHEDULE_CHANGE_RESUMED: _ScheduleChange.ValueType  # 4
+    """It begins runs again."""
+    SCHEDULE_CHANGE_DELETED: _ScheduleChange.ValueType  # 5
+    """It is no more."""
+    SCHEDULE_CHANGE_STARTED: _ScheduleChange.ValueType  # 6
+    """A run began; the event has its rollout."""
+    SCHEDULE_CHANGE_SKIPPED: _ScheduleChange.ValueType  # 7
+    """A run was due and did not begin."""
+
+class ScheduleChange(_ScheduleChange, metaclass=_ScheduleChangeEnumTypeWrapper):
+    """What became of a schedule."""
+
+SCHEDULE_CHANGE_UNSPECIFIED: ScheduleChange.ValueType  # 0
+"""Never sent."""
+SCHEDULE_CHANGE_CREATED: ScheduleChange.ValueType  # 1
+"""It was made."""
+SCHEDULE_CHANGE_UPDATED: ScheduleChange.ValueType  # 2
+"""Something else is asked of it."""
+SCHEDULE_CHANGE_PAUSED: ScheduleChange.ValueType  # 3
+"""It begins no run any more."""
+SCHEDULE_CHANGE_RESUMED: ScheduleChange.ValueType  # 4
+"""It begins runs again."""
+SCHEDULE_CHANGE_DELETED: ScheduleChange.ValueType  # 5
+"""It is no more."""
+SCHEDULE_CHANGE_STARTED: ScheduleChange.ValueType  # 6
+"""A run began; the event has its rollout."""
+SCHEDULE_CHANGE_SKIPPED: ScheduleChange.ValueType  # 7
+"""A run was due and did not begin."""
+Global___ScheduleChange: _TypeAlias = ScheduleChange  # noqa: Y015
 
 @_typing.final
 class Event(_message.Message):
@@ -46,6 +91,7 @@ class Event(_message.Message):
     OPERATION_CHANGED_FIELD_NUMBER: _builtins.int
     ROLLOUT_CHANGED_FIELD_NUMBER: _builtins.int
     STEP_RETRIED_FIELD_NUMBER: _builtins.int
+    SCHEDULE_CHANGED_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Its number, unique in the fleet and ascending without gaps."""
     host: _builtins.str
@@ -106,6 +152,10 @@ class Event(_message.Message):
     def step_retried(self) -> Global___StepRetried:
         """A step failed with what passes by itself, and is tried again."""
 
+    @_builtins.property
+    def schedule_changed(self) -> Global___ScheduleChanged:
+        """A schedule was created or changed, or a run of it was due."""
+
     def __init__(
         self,
         *,
@@ -126,12 +176,13 @@ class Event(_message.Message):
         operation_changed: Global___OperationChanged | None = ...,
         rollout_changed: Global___RolloutChanged | None = ...,
         step_retried: Global___StepRetried | None = ...,
+        schedule_changed: Global___ScheduleChanged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "operation_changed", b"operation_changed", "rollout_changed", b"rollout_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "operation_changed", b"operation_changed", "rollout_changed", b"rollout_changed", "schedule_changed", b"schedule_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "host", b"host", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "operation_changed", b"operation_changed", "operation_id", b"operation_id", "revision", b"revision", "rollout_changed", b"rollout_changed", "rollout_id", b"rollout_id", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "host", b"host", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "operation_changed", b"operation_changed", "operation_id", b"operation_id", "revision", b"revision", "rollout_changed", b"rollout_changed", "rollout_id", b"rollout_id", "schedule_changed", b"schedule_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_registered", "host_unregistered", "host_reconfigured", "host_acknowledged", "host_connected", "host_disconnected", "state_changed", "update_progress", "update_completed", "operation_changed", "rollout_changed", "step_retried"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_registered", "host_unregistered", "host_reconfigured", "host_acknowledged", "host_connected", "host_disconnected", "state_changed", "update_progress", "update_completed", "operation_changed", "rollout_changed", "step_retried", "schedule_changed"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -448,3 +499,39 @@ class RolloutChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RolloutChanged: _TypeAlias = RolloutChanged  # noqa: Y015
+
+@_typing.final
+class ScheduleChanged(_message.Message):
+    """A schedule was created or changed, or a run of it was due."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    NEXT_AT_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    schedule: _builtins.str
+    """Its name."""
+    change: Global___ScheduleChange.ValueType
+    """What became of it."""
+    message: _builtins.str
+    """By whom, or why a run was skipped or late. Empty: it began in time."""
+    @_builtins.property
+    def next_at(self) -> _timestamp_pb2.Timestamp:
+        """When the next run is due. Absent: no more comes."""
+
+    def __init__(
+        self,
+        *,
+        schedule: _builtins.str = ...,
+        change: Global___ScheduleChange.ValueType = ...,
+        next_at: _timestamp_pb2.Timestamp | None = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next_at", b"next_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "message", b"message", "next_at", b"next_at", "schedule", b"schedule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScheduleChanged: _TypeAlias = ScheduleChanged  # noqa: Y015

@@ -12,6 +12,7 @@ from tendhost.v1 import (
     operation_service_pb2,
     rollout_pb2,
     rollout_service_pb2,
+    schedule_pb2,
 )
 
 AT = Timestamp(seconds=1_800_000_000)
@@ -124,6 +125,29 @@ def advanced(
 ) -> rollout_service_pb2.WatchRolloutResponse:
     """A message of WatchRollout."""
     return rollout_service_pb2.WatchRolloutResponse(rollout=answer, hosts=members)
+
+
+def schedule(status: str = "ACTIVE", **fields: Any) -> schedule_pb2.Schedule:
+    """A schedule of every Saturday at 3."""
+    made = schedule_pb2.Schedule(
+        spec=schedule_pb2.ScheduleSpec(
+            name="weekly",
+            cron="0 3 * * 6",
+            time_zone="Europe/Berlin",
+            starts_at=AT,
+            missed=schedule_pb2.MISSED_RUNS_SKIP,
+            rollout=rollout_pb2.RolloutSpec(waves=("2",)),
+        ),
+        status=schedule_pb2.ScheduleStatus.Value(f"SCHEDULE_STATUS_{status}"),
+        created_by="alex",
+        created_at=AT,
+        revision=7,
+        **fields,
+    )
+    made.spec.grace.FromSeconds(900)
+    if status == "ACTIVE":
+        made.next_runs.extend(Timestamp(seconds=AT.seconds + week * 604_800) for week in (1, 2))
+    return made
 
 
 def hello(current: int, *, log_id: str = "log1", oldest: int = 1) -> Any:

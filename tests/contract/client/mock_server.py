@@ -19,6 +19,7 @@ from tendhost.v1 import (
     host_service_pb2,
     operation_service_pb2,
     rollout_service_pb2,
+    schedule_service_pb2,
     system_service_pb2,
 )
 
@@ -28,6 +29,7 @@ SERVICES = tuple(
         host_service_pb2,
         operation_service_pb2,
         rollout_service_pb2,
+        schedule_service_pb2,
         event_service_pb2,
         system_service_pb2,
     )

@@ -15,14 +15,27 @@ from tendhost.client import (
     MaintenanceWindow,
     OperationStatus,
     RolloutSpec,
+    ScheduleSpec,
     ServerUnavailable,
     ServerUnreachable,
     convert_rollout,
 )
-from tendhost.v1 import host_pb2, host_service_pb2, operation_service_pb2, rollout_service_pb2
+from tendhost.v1 import (
+    host_pb2,
+    host_service_pb2,
+    operation_service_pb2,
+    rollout_service_pb2,
+    schedule_service_pb2,
+)
 from tests.contract.client import messages
 from tests.contract.client.mock_server import LOST, MockServer, Refused
 
+SERVICES = (
+    host_service_pb2,
+    operation_service_pb2,
+    rollout_service_pb2,
+    schedule_service_pb2,
+)
 MUTATIONS = {
     "RegisterHost": lambda c: c.add_host("web1", "10.0.0.5"),
     "ReconfigureHost": lambda c: c.reconfigure_host("web1", tags=["web"]),
@@ -40,20 +53,27 @@ MUTATIONS = {
     "RetryRollout": lambda c: c.retry_rollout("ro1"),
     "ResumeRollout": lambda c: c.resume_rollout("ro1"),
     "CancelRollout": lambda c: c.cancel_rollout("ro1"),
+    "CreateSchedule": lambda c: c.create_schedule(ScheduleSpec(name="weekly", cron="0 3 * * 6")),
+    "UpdateSchedule": lambda c: c.update_schedule("weekly", cron="0 4 * * 6"),
+    "PauseSchedule": lambda c: c.pause_schedule("weekly"),
+    "ResumeSchedule": lambda c: c.resume_schedule("weekly"),
+    "DeleteSchedule": lambda c: c.delete_schedule("weekly"),
 }
 
 
 def answered(method: str) -> Message:
     """A response that the SDK can read."""
-    module = rollout_service_pb2 if "Rollout" in method or "Wave" in method else host_service_pb2
-    kind: type[Message] = getattr(module, f"{method}Response")
+    name = f"{method}Response"
+    (kind,) = [getattr(module, name) for module in SERVICES if hasattr(module, name)]
     fields = {field.name for field in kind.DESCRIPTOR.fields}
     known = {
         "host": messages.host(),
         "operation": messages.operation(),
         "rollout": messages.rollout(),
+        "schedule": messages.schedule(),
     }
-    return kind(**{name: value for name, value in known.items() if name in fields})
+    message: Message = kind(**{name: value for name, value in known.items() if name in fields})
+    return message
 
 
 @pytest.mark.parametrize("method", MUTATIONS)
@@ -67,10 +87,9 @@ async def test_mutation_that_got_no_answer_is_sent_again_with_the_same_id(method
 
 
 async def test_every_mutation_of_the_contract_has_a_request_id_and_a_test_of_it(server):
-    services = (host_service_pb2, operation_service_pb2, rollout_service_pb2)
     mutations = {
         method.name
-        for module in services
+        for module in SERVICES
         for service in module.DESCRIPTOR.services_by_name.values()
         for method in service.methods
         if "request_id" in method.input_type.fields_by_name

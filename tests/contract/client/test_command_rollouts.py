@@ -399,6 +399,23 @@ BODIES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         "update running reboot_check",
         {"kind": "update", "status": "running", "step": "reboot_check", "message": ""},
     ),
+    "schedule_changed": (
+        {
+            "schedule_changed": event_pb2.ScheduleChanged(
+                schedule="weekly",
+                change=event_pb2.SCHEDULE_CHANGE_SKIPPED,
+                next_at=messages.AT,
+                message="no server ran",
+            )
+        },
+        "weekly skipped, no server ran",
+        {
+            "schedule": "weekly",
+            "change": "skipped",
+            "next_at": "2027-01-15T08:00:00Z",
+            "message": "no server ran",
+        },
+    ),
     "host_disconnected": (
         {"host_disconnected": event_pb2.HostDisconnected(reason="the end")},
         "the end",

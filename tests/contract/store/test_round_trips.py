@@ -12,6 +12,7 @@ from tendhost.server.domain.events import Event, EventBody
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.operation import Operation
 from tendhost.server.domain.rollout import Member, Rollout
+from tendhost.server.domain.schedule import Schedule
 from tendhost.server.store.protocol import Change, InventoryRecord, LogChunk, RequestRecord, Store
 from tests.contract.store.conftest import Database
 from tests.contract.store.samples import change
@@ -51,6 +52,15 @@ async def test_any_operation_comes_back_equal(store: Store, operation: Operation
     stored = replace(operation, revision=committed.revision)
     assert await store.operation(id) == stored
     assert (await store.operations(host=host, limit=9)).items == (stored,)
+
+
+@given(schedule=values_of(Schedule))
+@one_store
+async def test_any_schedule_comes_back_equal(store: Store, schedule: Schedule) -> None:
+    name = a_key(schedule.name)
+    schedule = replace(schedule, spec=replace(schedule.spec, name=name), revision=0)
+    committed = await store.commit(change(schedules=(schedule,)))
+    assert await store.schedule(name) == replace(schedule, revision=committed.revision)
 
 
 @given(rollout=values_of(Rollout), members=st.lists(values_of(Member), max_size=3))

@@ -15,6 +15,7 @@ from tendhost.v1 import (
     host_service_pb2,
     operation_pb2,
     rollout_pb2,
+    schedule_pb2,
 )
 from tests.contract.client import messages
 
@@ -35,6 +36,10 @@ ENUMS = [
     (operation_pb2.StepStatus, client.StepStatus),
     (rollout_pb2.RolloutStatus, client.RolloutStatus),
     (rollout_pb2.RolloutHostStatus, client.RolloutHostStatus),
+    (schedule_pb2.MissedRuns, client.MissedRuns),
+    (schedule_pb2.ScheduleStatus, client.ScheduleStatus),
+    (schedule_pb2.RunOutcome, client.RunOutcome),
+    (event_pb2.ScheduleChange, client.ScheduleChange),
 ]
 BODIES = {
     "step_retried": client.StepRetried,
@@ -49,6 +54,7 @@ BODIES = {
     "update_completed": client.UpdateCompleted,
     "operation_changed": client.OperationChanged,
     "rollout_changed": client.RolloutChanged,
+    "schedule_changed": client.ScheduleChanged,
 }
 NEWER = 99
 """A number that no enumeration of the contract has."""

@@ -127,6 +127,14 @@ EXPORTS = {
     "ReportPackage",
     "RolloutReport",
     "ScopeWish",
+    "MissedRuns",
+    "RunOutcome",
+    "Schedule",
+    "ScheduleChange",
+    "ScheduleChanged",
+    "ScheduledRun",
+    "ScheduleSpec",
+    "ScheduleStatus",
 }
 METHODS = {
     "add_host",
@@ -163,6 +171,13 @@ METHODS = {
     "resume_rollout",
     "cancel_rollout",
     "watch_rollout",
+    "create_schedule",
+    "get_schedule",
+    "schedules",
+    "update_schedule",
+    "pause_schedule",
+    "resume_schedule",
+    "delete_schedule",
     "events",
     "info",
 }

@@ -15,6 +15,7 @@ from tendhost.server.domain.events import (
 )
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus, StepStatus
 from tendhost.server.domain.rollout import MemberStatus, RolloutSpec, RolloutStatus
+from tendhost.server.domain.schedule import MissedRuns, RunOutcome, ScheduleWish
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.states import HostState
 from tendhost.server.domain.waves import Division
@@ -205,6 +206,44 @@ async def test_rollouts_that_do_not_run_are_left_as_they_are(world: World):
     await restored(world)
     async with world.running():
         assert await world.store.rollout(done.id) == before
+
+
+@pytest.mark.parametrize("missed", list(MissedRuns))
+async def test_a_run_that_was_due_since_the_copy_does_not_begin_again(
+    world: World, missed: MissedRuns
+):
+    hours = timedelta(hours=1)
+    rollout = RolloutSpec(filter=HostFilter())
+    async with world.running() as engine:
+        await world.register("web1")
+        for name, cron in (("due", "0 13 * * *"), ("later", "0 20 * * *")):
+            wish = ScheduleWish(name=name, cron=cron, rollout=rollout, missed=missed)
+            await engine.schedules.create(wish, call())
+        copied(world)
+        world.clock.advance(1 * hours)
+        await world.until(lambda: has_run(world, "due"))
+    world.clock.advance(timedelta(minutes=5))
+    await restored(world)
+    async with world.running():
+        due, later = (await world.store.schedules(limit=9)).items
+        assert due.last_run is not None
+        assert due.last_run.outcome is RunOutcome.MISSED
+        assert "was restored from a copy" in due.last_run.detail
+        assert due.next_at == world.clock.now() + 24 * hours - timedelta(minutes=5)
+        assert later.last_run is None
+        await world.go_on()
+        assert (await world.store.rollouts(limit=9)).items == ()
+        world.clock.advance(7 * hours)
+        await world.until(lambda: has_run(world, "later"))
+        assert len((await world.store.rollouts(limit=9)).items) == 1
+
+
+async def has_run(world: World, name: str) -> bool:
+    """Whether a run of this schedule was due, and its rollout has ended."""
+    schedule = await world.store.schedule(name)
+    if not schedule.last_rollout:
+        return schedule.last_run is not None
+    return bool((await world.store.rollout(schedule.last_rollout)).over)
 
 
 async def test_a_restoration_that_left_nothing_to_do_is_settled_without_an_event(world: World):

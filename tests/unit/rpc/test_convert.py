@@ -61,6 +61,12 @@ BODIES: dict[type, EventBody] = {
         waves=3,
         message="paused by alex",
     ),
+    events.ScheduleChanged: events.ScheduleChanged(
+        schedule="nightly",
+        change=events.ScheduleChange.SKIPPED,
+        next_at=NOW,
+        message="the former rollout has not ended",
+    ),
 }
 
 

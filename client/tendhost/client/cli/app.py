@@ -5,7 +5,17 @@ from typing import Annotated
 import typer
 
 from tendhost.client import DEFAULT_TARGET
-from tendhost.client.cli import accounts, events, hosts, operations, pending, rollouts, server, work
+from tendhost.client.cli import (
+    accounts,
+    events,
+    hosts,
+    operations,
+    pending,
+    rollouts,
+    schedules,
+    server,
+    work,
+)
 from tendhost.client.cli.session import Output, Session
 
 app = typer.Typer(
@@ -65,6 +75,7 @@ app.command()(work.check)
 app.command()(work.retry)
 app.command()(work.acknowledge)
 app.add_typer(rollouts.app, name="rollout", help="Update many hosts, a wave at a time.")
+app.add_typer(schedules.app, name="schedule", help="Rollouts on a calendar.")
 app.add_typer(operations.app, name="operation", help="What is being done, and what was done.")
 app.command()(events.events)
 app.command()(pending.osquery)

@@ -13,6 +13,7 @@ from tendhost.client import (
     HostReconfigured,
     OperationChanged,
     RolloutChanged,
+    ScheduleChanged,
     Snapshot,
     StateChanged,
     StepRetried,
@@ -134,6 +135,9 @@ def summary(event: Event) -> str:
             words = f"{event.rollout_id} {status}: wave {wave} of {waves},"
             words += f" {ended} of {progress.total_hosts} hosts ended, {failed} failed"
             words += f"; {said}" if said else ""
+        case ScheduleChanged(schedule=name, change=change, message=said):
+            parts = (f"{name} {change}", event.rollout_id, said)
+            words = ", ".join(part for part in parts if part)
         case UpdateCompleted(result=result):
             words = f"{counted(len(result.packages), 'package')} changed"
         case HostReconfigured(fields=fields):

@@ -347,7 +347,8 @@ def set_(
       tendhost host set web1 --check tcp:5432 --check 'http://{address}/health' --settle 30s
       tendhost host set web1 --repin
 
-    Tags, groups, compose paths and checks are replaced by those that are given; '' alone means none. Of what updates change, what is not given stays as it is.
+    Tags, groups, compose paths and checks are replaced by those that are given; '' alone means
+    none. Of what updates change, what is not given stays as it is.
     """
     session: Session = context.obj
     require_hook(pre_hook, post_hook, hook_timeout, hook_exit_code)

@@ -86,7 +86,9 @@ def tell(error: TendhostError) -> int:
 
 def _option(field: str) -> str:
     """A field of a request in the words of the command line."""
-    return field.removeprefix("config.").removeprefix("spec.").removeprefix("policy.")
+    for message in ("config.", "spec.", "policy.", "rollout."):
+        field = field.removeprefix(message)
+    return field
 
 
 def clean(text: str) -> str:

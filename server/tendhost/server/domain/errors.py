@@ -311,6 +311,36 @@ class RolloutEmpty(RequestError):
         super().__init__(words)
 
 
+class ScheduleNotFound(RequestError):
+    """No schedule of that name is there."""
+
+    reason = "SCHEDULE_NOT_FOUND"
+
+    def __init__(self, *, schedule: str) -> None:
+        self.schedule = schedule
+        super().__init__(f"there is no schedule {schedule!r}")
+
+
+class ScheduleAlreadyExists(RequestError):
+    """A schedule of that name is there already."""
+
+    reason = "SCHEDULE_ALREADY_EXISTS"
+
+    def __init__(self, *, schedule: str) -> None:
+        self.schedule = schedule
+        super().__init__(f"schedule {schedule!r} is there already")
+
+
+class ScheduleNotSteerable(RequestError):
+    """The schedule is paused already, is not paused, or never comes again."""
+
+    reason = "SCHEDULE_STATUS"
+
+    def __init__(self, *, schedule: str, status: str, wanted: str) -> None:
+        self.schedule, self.status, self.wanted = schedule, status, wanted
+        super().__init__(f"schedule {schedule!r} is {status} and cannot be {wanted}")
+
+
 class InventoryNotFound(RequestError):
     """The host was never queried, so nothing is stored of it."""
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from tendhost.server.domain.host import Problem
 from tendhost.server.domain.operation import OperationKind, OperationStatus, StepName, UpdateResult
@@ -105,6 +106,32 @@ class RolloutChanged:
     """What was done, or why it halted; empty: it advanced."""
 
 
+class ScheduleChange(StrEnum):
+    """What became of a schedule."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    DELETED = "deleted"
+    STARTED = "started"
+    """A run began: the event has its rollout."""
+    SKIPPED = "skipped"
+    """A run was due and did not begin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleChanged:
+    """A schedule was created, changed, paused, resumed or deleted, or a run of it was due."""
+
+    schedule: str
+    change: ScheduleChange
+    next_at: datetime | None
+    """When the next run is due; None: no more comes."""
+    message: str = ""
+    """By whom, or why a run was skipped or late."""
+
+
 EventBody = (
     HostRegistered
     | HostUnregistered
@@ -118,6 +145,7 @@ EventBody = (
     | OperationChanged
     | StepRetried
     | RolloutChanged
+    | ScheduleChanged
 )
 
 

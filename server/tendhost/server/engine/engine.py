@@ -15,6 +15,7 @@ from tendhost.server.engine.registry import Registry
 from tendhost.server.engine.restoring import settle_restoration
 from tendhost.server.engine.retention import Retention, prune_forever
 from tendhost.server.engine.rollouts import Rollouts
+from tendhost.server.engine.schedules import Schedules
 from tendhost.server.engine.stage import StepSettings
 from tendhost.server.engine.steps import Performer
 from tendhost.server.remote.probing import Prober
@@ -41,6 +42,7 @@ class Engine:
     registry: Registry
     operations: Operations
     rollouts: Rollouts
+    schedules: Schedules
     questions: Questions
     accounts: Accounts
 
@@ -72,6 +74,7 @@ async def running_engine(
         rollouts = Rollouts(
             store=store, operations=operations, openings=openings, clock=clock, tasks=tasks
         )
+        schedules = Schedules(store=store, rollouts=rollouts, clock=clock)
         registry = Registry(store=store, connector=connector, clock=clock)
         pruning = tasks.create_task(
             prune_forever(store=store, clock=clock, retention=settings.retention)
@@ -82,16 +85,20 @@ async def running_engine(
             logger.info(
                 "unfinished work was taken up", extra={"operations": resumed, "rollouts": carried}
             )
+        keeping = tasks.create_task(schedules.keep())
         try:
             yield Engine(
                 store=store,
                 registry=registry,
                 operations=operations,
                 rollouts=rollouts,
+                schedules=schedules,
                 questions=Questions(store=store, connector=connector),
                 accounts=Accounts(store=store, clock=clock, openings=openings),
             )
         finally:
             pruning.cancel()
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
             await rollouts.stop()
             await operations.stop()

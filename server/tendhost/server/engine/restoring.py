@@ -27,6 +27,8 @@ from tendhost.server.domain.operation import (
     StepStatus,
 )
 from tendhost.server.domain.rollout import Rollout, RolloutStatus
+from tendhost.server.domain.schedule import Schedule, forgone
+from tendhost.server.engine.scheduled_run import run_event
 from tendhost.server.store.protocol import Change, Store
 
 logger = logging.getLogger(__name__)
@@ -39,7 +41,8 @@ _CHANGING = frozenset({OperationKind.UPDATE, OperationKind.REBOOT})
 
 
 async def settle_restoration(*, store: Store, clock: Clock) -> None:
-    """End every unfinished operation of a restored database, and pause its rollouts, in one change."""
+    """End every unfinished operation of a restored database, pause its rollouts, and let the runs of its
+    schedules pass by that were due since the copy, in one change."""
     copied_at = await store.restored_from()
     if copied_at is None:
         return
@@ -60,11 +63,14 @@ async def settle_restoration(*, store: Store, clock: Clock) -> None:
         events.extend(course.events)
     rollouts = [replace(r, status=RolloutStatus.PAUSED) for r in await _running_rollouts(store)]
     events.extend(_told(rollout, now) for rollout in rollouts)
+    schedules = await _forgone_runs(store, copied_at, now)
+    events.extend(run_event(schedule, now) for schedule in schedules)
     change = Change(
         events=events,
         hosts=hosts,
         operations=operations,
         rollouts=rollouts,
+        schedules=schedules,
         settles_restoration=True,
     )
     await store.commit(change)
@@ -74,6 +80,7 @@ async def settle_restoration(*, store: Store, clock: Clock) -> None:
             "copied_at": copied_at.isoformat(),
             "ended_operations": len(operations),
             "paused_rollouts": len(rollouts),
+            "forgone_runs": len(schedules),
         },
     )
 
@@ -131,6 +138,18 @@ async def _running_rollouts(store: Store) -> Sequence[Rollout]:
         found.extend(page.items)
         if not page.more:
             return found
+
+
+async def _forgone_runs(store: Store, copied_at: datetime, now: datetime) -> Sequence[Schedule]:
+    every: list[Schedule] = []
+    while True:
+        after = every[-1].name if every else ""
+        page = await store.schedules(after=after, limit=PAGE)
+        every.extend(page.items)
+        if not page.more:
+            break
+    found = (forgone(schedule, copied_at, now) for schedule in every)
+    return [schedule for schedule in found if schedule is not None]
 
 
 def _told(rollout: Rollout, now: datetime) -> Event:

@@ -6,7 +6,7 @@ which that task decides anew.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from tendhost.server.clock import Clock
@@ -62,6 +62,10 @@ _STEERABLE = (
 _RETRIABLE = (MemberStatus.FAILED, MemberStatus.ROLLED_BACK)
 
 
+Beside = Callable[[Rollout, Change], Change]
+"""Adds to the change that creates a rollout, so that both are stored or neither."""
+
+
 class Rollouts:
     """Every rollout of the fleet."""
 
@@ -95,12 +99,15 @@ class Rollouts:
         await self._store.keep_plan(plan)
         return plan
 
-    async def start(self, spec: RolloutSpec, call: Call[Rollout]) -> Rollout:
+    async def start(
+        self, spec: RolloutSpec, call: Call[Rollout], *, beside: Beside | None = None
+    ) -> Rollout:
         """Begin a rollout over the hosts that are selected now.
 
-        Raises InvalidArgument, RolloutEmpty, Replayed.
+        `beside` adds to the transaction that creates it. Raises InvalidArgument, RolloutEmpty, Replayed,
+        and, with `beside`, Conflict.
         """
-        return await self._begun(await self._planned(_seeded(spec)), call)
+        return await self._begun(await self._planned(_seeded(spec)), call, beside=beside)
 
     async def start_planned(self, id: str, call: Call[Rollout]) -> Rollout:
         """Begin the rollout of a plan.
@@ -294,9 +301,16 @@ class Rollouts:
         return await self._openings.closed(fleet, self._clock.now())
 
     async def _begun(
-        self, plan: RolloutPlan, call: Call[Rollout], *, retry_of: str = ""
+        self,
+        plan: RolloutPlan,
+        call: Call[Rollout],
+        *,
+        retry_of: str = "",
+        beside: Beside | None = None,
     ) -> Rollout:
         rollout, change = self._of_plan(plan, call, retry_of=retry_of)
+        if beside is not None:
+            change = beside(rollout, change)
         # From the moment at which it is on record its budgets bind every rollout.
         async with self._admission.lock:
             saved = await carried_out(

@@ -18,6 +18,7 @@ from tendhost.server.rpc.interceptor import Gate, validate
 from tendhost.server.rpc.operations import OperationServicer
 from tendhost.server.rpc.reflection import add_reflection
 from tendhost.server.rpc.rollouts import RolloutServicer
+from tendhost.server.rpc.schedules import ScheduleServicer
 from tendhost.server.rpc.system import SystemServicer
 from tendhost.v1 import (
     event_service_pb2,
@@ -28,6 +29,8 @@ from tendhost.v1 import (
     operation_service_pb2_grpc,
     rollout_service_pb2,
     rollout_service_pb2_grpc,
+    schedule_service_pb2,
+    schedule_service_pb2_grpc,
     system_service_pb2,
     system_service_pb2_grpc,
 )
@@ -40,6 +43,7 @@ SERVICES = tuple(
         (host_service_pb2, "HostService"),
         (operation_service_pb2, "OperationService"),
         (rollout_service_pb2, "RolloutService"),
+        (schedule_service_pb2, "ScheduleService"),
         (event_service_pb2, "EventService"),
         (system_service_pb2, "SystemService"),
     )
@@ -76,6 +80,9 @@ async def serving(engine: Engine, address: str) -> AsyncIterator[str]:
     )
     rollout_service_pb2_grpc.add_RolloutServiceServicer_to_server(
         RolloutServicer(engine, feed), server
+    )
+    schedule_service_pb2_grpc.add_ScheduleServiceServicer_to_server(
+        ScheduleServicer(engine), server
     )
     event_service_pb2_grpc.add_EventServiceServicer_to_server(EventServicer(engine, feed), server)
     system_service_pb2_grpc.add_SystemServiceServicer_to_server(SystemServicer(engine), server)

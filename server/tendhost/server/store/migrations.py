@@ -133,6 +133,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
         "CREATE INDEX audit_by_time ON audit (at)",
+        """
+        CREATE TABLE schedules (
+            name TEXT PRIMARY KEY,
+            next_at BIGINT,
+            revision BIGINT NOT NULL,
+            document TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX schedules_due ON schedules (next_at) WHERE next_at IS NOT NULL",
     ),
 )
 

@@ -1,7 +1,7 @@
 """What a store does, whichever database is behind it: one kind of write, a few reads, one wait.
 
 Every write is a `Change`: a value that holds all that belongs together (hosts, operations, rollouts,
-inventory, log bytes, events, the record of the request), and that is committed as a whole or not at
+schedules, inventory, log bytes, events, the record of the request), and that is committed as a whole or not at
 all. The store numbers its events with the fleet's revision, from a counter row in the same
 transaction, so that whoever reads `revision > cursor` misses nothing.
 """
@@ -19,6 +19,7 @@ from tendhost.server.domain.inventory import Inventory, Pending
 from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, Wave
 from tendhost.server.domain.rollout_plan import Glance, RolloutPlan
+from tendhost.server.domain.schedule import Schedule
 from tendhost.server.domain.selection import HostFilter
 
 T = TypeVar("T")
@@ -102,6 +103,8 @@ class Change:
     """Inserted or replaced, by rollout and number."""
     members: Sequence[Member] = ()
     """Inserted or replaced, by rollout and host."""
+    schedules: Sequence[Schedule] = ()
+    removed_schedules: Sequence[Schedule] = ()
     inventories: Sequence[InventoryRecord] = ()
     log: Sequence[LogChunk] = ()
     request: RequestRecord | None = None
@@ -164,8 +167,9 @@ class Store(Protocol):
     async def commit(self, change: Change) -> Committed:
         """Store `change` as a whole.
 
-        Raises HostAlreadyExists, HostBusy (the host has a running operation), Conflict (a revision
-        was not the stored one, the row is gone, or a new one is there already), RequestIdReused.
+        Raises HostAlreadyExists, HostBusy (the host has a running operation), ScheduleAlreadyExists,
+        Conflict (a revision was not the stored one, the row is gone, or a new one is there already),
+        RequestIdReused.
         """
         ...
 
@@ -309,6 +313,22 @@ class Store(Protocol):
 
     async def plan(self, id: str) -> RolloutPlan:
         """Raises PlanNotFound."""
+        ...
+
+    async def schedule(self, name: str) -> Schedule:
+        """Raises ScheduleNotFound."""
+        ...
+
+    async def schedules(self, *, after: str = "", limit: int) -> Page[Schedule]:
+        """Schedules whose name follows `after`, ordered by name."""
+        ...
+
+    async def due_schedules(self, now: datetime, *, limit: int) -> Sequence[Schedule]:
+        """Schedules with a run that is due at `now`, the longest due first."""
+        ...
+
+    async def next_due(self) -> datetime | None:
+        """When the next run of any schedule is due; None: none is."""
         ...
 
     async def replay(self, request: str, digest: bytes) -> bytes | None:

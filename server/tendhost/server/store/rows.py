@@ -1,6 +1,7 @@
 """Between rows and values: documents by msgspec, beside the few columns that statements need."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from tendhost.server.domain.inventory import Inventory, Pending
 from tendhost.server.domain.operation import Operation
 from tendhost.server.domain.rollout import Member, Rollout, Wave
 from tendhost.server.domain.rollout_plan import RolloutPlan
+from tendhost.server.domain.schedule import Schedule
 from tendhost.server.store.protocol import InventoryRecord
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -24,6 +26,7 @@ _operation = msgspec.json.Decoder(Operation)
 _rollout = msgspec.json.Decoder(Rollout)
 _member = msgspec.json.Decoder(Member)
 _wave = msgspec.json.Decoder(Wave)
+_schedule = msgspec.json.Decoder(Schedule)
 _plan = msgspec.json.Decoder(RolloutPlan)
 _inventory = msgspec.json.Decoder(Inventory)
 _pending = msgspec.json.Decoder(Pending)
@@ -41,6 +44,7 @@ _KINDS: Mapping[str, type] = {
     "operation_changed": events.OperationChanged,
     "step_retried": events.StepRetried,
     "rollout_changed": events.RolloutChanged,
+    "schedule_changed": events.ScheduleChanged,
 }
 _KIND_OF = {body: kind for kind, body in _KINDS.items()}
 _bodies: Mapping[str, msgspec.json.Decoder[Any]] = {
@@ -48,7 +52,7 @@ _bodies: Mapping[str, msgspec.json.Decoder[Any]] = {
 }
 
 
-Stored = Host | Operation | Rollout | Wave | Member | RolloutPlan | Inventory | Pending
+Stored = Host | Operation | Rollout | Wave | Member | RolloutPlan | Schedule | Inventory | Pending
 
 
 def document(value: Stored) -> str:
@@ -89,6 +93,17 @@ def wave_of(text: str) -> Wave:
 def plan_of(text: str) -> RolloutPlan:
     """A stored plan."""
     return _plan.decode(text)
+
+
+def schedule_of(text: str) -> Schedule:
+    """A stored schedule."""
+    return _schedule.decode(text)
+
+
+def schedule_row(schedule: Schedule, revision: int) -> tuple[str, int | None, int, str]:
+    """The columns of a schedule."""
+    text = document(replace(schedule, revision=revision))
+    return schedule.name, moment(schedule.next_at), revision, text
 
 
 def wave_row(wave: Wave, revision: int) -> tuple[str, int, int, str]:
@@ -160,6 +175,6 @@ def at_instant(microseconds: int) -> datetime:
     return _EPOCH + microseconds * _MICROSECOND
 
 
-def ended(at: datetime | None) -> int | None:
-    """`instant` of an end that may not have come."""
+def moment(at: datetime | None) -> int | None:
+    """`instant` of what may have none."""
     return None if at is None else instant(at)

@@ -130,6 +130,22 @@ PUT_PLAN = "INSERT INTO plans (id, at, document) VALUES (?1, ?2, ?3)"
 GET_PLAN = "SELECT document FROM plans WHERE id = ?1"
 PRUNE_PLANS = "DELETE FROM plans WHERE at < ?1"
 
+INSERT_SCHEDULE = """
+    INSERT INTO schedules (name, next_at, revision, document) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT DO NOTHING
+"""
+UPDATE_SCHEDULE = """
+    UPDATE schedules SET next_at = ?2, revision = ?3, document = ?4
+    WHERE name = ?1 AND revision = ?5
+"""
+DELETE_SCHEDULE = "DELETE FROM schedules WHERE name = ?1 AND revision = ?2"
+GET_SCHEDULE = "SELECT document FROM schedules WHERE name = ?1"
+GET_SCHEDULES = "SELECT document FROM schedules WHERE name > ?1 ORDER BY name LIMIT ?2"
+DUE_SCHEDULES = """
+    SELECT document FROM schedules WHERE next_at <= ?1 ORDER BY next_at, name LIMIT ?2
+"""
+NEXT_DUE = "SELECT min(next_at) FROM schedules WHERE next_at IS NOT NULL"
+
 INSERT_EVENT = """
     INSERT INTO events (revision, at, kind, host, operation, rollout, body)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)

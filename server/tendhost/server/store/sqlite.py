@@ -23,6 +23,7 @@ from tendhost.server.domain.errors import (
     OperationNotFound,
     PlanNotFound,
     RolloutNotFound,
+    ScheduleNotFound,
     StoreUnavailable,
 )
 from tendhost.server.domain.events import Event
@@ -30,6 +31,7 @@ from tendhost.server.domain.host import Host
 from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, Wave
 from tendhost.server.domain.rollout_plan import Glance, RolloutPlan
+from tendhost.server.domain.schedule import Schedule
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.store import glances, rows, sql, writing
 from tendhost.server.store.opening import LOG_ID, open_for_reading, open_for_writing, take_lock
@@ -349,6 +351,24 @@ class SqliteStore:
         if text is None:
             raise PlanNotFound(plan=id)
         return rows.plan_of(text)
+
+    # --- schedules --------------------------------------------------------------------------------
+
+    async def schedule(self, name: str) -> Schedule:
+        text = self._one(sql.GET_SCHEDULE, name)
+        if text is None:
+            raise ScheduleNotFound(schedule=name)
+        return rows.schedule_of(text)
+
+    async def schedules(self, *, after: str = "", limit: int) -> Page[Schedule]:
+        return await self._page(sql.GET_SCHEDULES, (after, limit + 1), rows.schedule_of, limit)
+
+    async def due_schedules(self, now: datetime, *, limit: int) -> Sequence[Schedule]:
+        return await self._all(sql.DUE_SCHEDULES, (rows.instant(now), limit), rows.schedule_of)
+
+    async def next_due(self) -> datetime | None:
+        at = self._one(sql.NEXT_DUE)
+        return None if at is None else rows.at_instant(at)
 
     # --- requests and events ----------------------------------------------------------------------
 

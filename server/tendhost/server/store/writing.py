@@ -4,12 +4,18 @@ import sqlite3
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tendhost.server.domain.errors import HostAlreadyExists, HostBusy, RequestIdReused
+from tendhost.server.domain.errors import (
+    HostAlreadyExists,
+    HostBusy,
+    RequestIdReused,
+    ScheduleAlreadyExists,
+)
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.rollout import Rollout
 from tendhost.server.domain.rollout_plan import RolloutPlan
+from tendhost.server.domain.schedule import Schedule
 from tendhost.server.store import rows, sql
 from tendhost.server.store.protocol import Change, Committed, Conflict, LogChunk, RequestRecord
 
@@ -50,6 +56,10 @@ def write(database: sqlite3.Connection, change: Change) -> Written:
     database.executemany(
         sql.PUT_MEMBER, (rows.member_row(member, revision) for member in change.members)
     )
+    for schedule in change.schedules:
+        _write_schedule(database, schedule, revision)
+    for schedule in change.removed_schedules:
+        _remove_schedule(database, schedule)
     for record in change.inventories:
         database.execute(sql.PUT_INVENTORY, rows.inventory_row(record))
     for chunk in change.log:
@@ -136,7 +146,7 @@ def _remove_host(database: sqlite3.Connection, host: Host) -> None:
 
 def _write_operation(database: sqlite3.Connection, operation: Operation, revision: int) -> None:
     text = rows.document(replace(operation, revision=revision))
-    status, end = str(operation.status), rows.ended(operation.ended_at)
+    status, end = str(operation.status), rows.moment(operation.ended_at)
     if operation.revision == 0:
         place = (operation.id, operation.host, operation.rollout, operation.disruptive)
         done = database.execute(sql.INSERT_OPERATION, (*place, status, end, revision, text))
@@ -170,7 +180,7 @@ def _write_log(database: sqlite3.Connection, chunk: LogChunk) -> None:
 
 def _write_rollout(database: sqlite3.Connection, rollout: Rollout, revision: int) -> None:
     text = rows.document(replace(rollout, revision=revision))
-    status, end = str(rollout.status), rows.ended(rollout.ended_at)
+    status, end = str(rollout.status), rows.moment(rollout.ended_at)
     values = (rollout.id, status, end, revision, text)
     if rollout.revision == 0:
         done = database.execute(sql.INSERT_ROLLOUT, values)
@@ -178,6 +188,22 @@ def _write_rollout(database: sqlite3.Connection, rollout: Rollout, revision: int
         done = database.execute(sql.UPDATE_ROLLOUT, (*values, rollout.revision))
     if done.rowcount == 0:
         raise Conflict(what=f"rollout {rollout.id}")
+
+
+def _write_schedule(database: sqlite3.Connection, schedule: Schedule, revision: int) -> None:
+    row = rows.schedule_row(schedule, revision)
+    if schedule.revision == 0:
+        if database.execute(sql.INSERT_SCHEDULE, row).rowcount == 0:
+            raise ScheduleAlreadyExists(schedule=schedule.name)
+        return
+    if database.execute(sql.UPDATE_SCHEDULE, (*row, schedule.revision)).rowcount == 0:
+        raise Conflict(what=f"schedule {schedule.name}")
+
+
+def _remove_schedule(database: sqlite3.Connection, schedule: Schedule) -> None:
+    values = (schedule.name, schedule.revision)
+    if database.execute(sql.DELETE_SCHEDULE, values).rowcount == 0:
+        raise Conflict(what=f"schedule {schedule.name}")
 
 
 _BY_AGE = (

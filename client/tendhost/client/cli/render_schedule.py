@@ -1,0 +1,58 @@
+"""Schedules, as people read them."""
+
+from collections.abc import Sequence
+
+from tendhost.client import Schedule, ScheduledRun
+from tendhost.client.cli import render_rollout
+from tendhost.client.cli.console import Cell, coloured, draw, say, show, table
+from tendhost.client.cli.words import ago, at_time, span
+
+
+def schedules(found: Sequence[Schedule]) -> None:
+    """Schedules, by name."""
+    if not found:
+        say("no schedules")
+        return
+    columns = ("NAME", "WHEN", "TIME ZONE", "STATUS", "NEXT RUN", "LAST RUN")
+    rows = (
+        (
+            s.name,
+            when(s),
+            s.spec.time_zone,
+            coloured(str(s.status)),
+            at_time(s.next_runs[0]) if s.next_runs else "",
+            f"{s.last_run.outcome} {ago(s.last_run.at)}" if s.last_run is not None else "",
+        )
+        for s in found
+    )
+    draw(table(columns, rows))
+
+
+def schedule(found: Schedule) -> None:
+    """One schedule."""
+    spec, run, rollout = found.spec, found.last_run, found.last_rollout
+    lines: dict[str, Cell] = {
+        "name": found.name,
+        "status": coloured(str(found.status)),
+        "when": when(found),
+        "time zone": spec.time_zone,
+        "missed": f"{spec.missed}, after {span(spec.grace)}",
+        "made": f"{ago(found.created_at)} by {found.created_by}",
+    }
+    lines["last run"] = _run(run) if run is not None else "none"
+    if rollout is not None:
+        lines["last rollout"] = f"{rollout.id} {rollout.status}: {render_rollout.sentence(rollout)}"
+    show(lines)
+    if found.next_runs:
+        draw(table(("NEXT RUNS",), ((f"{at:%a} {at_time(at)}",) for at in found.next_runs)))
+
+
+def when(found: Schedule) -> str:
+    """Its rule."""
+    return found.spec.cron or found.spec.rrule
+
+
+def _run(run: ScheduledRun) -> str:
+    due = f"{run.outcome}, due {run.due_at:%Y-%m-%d %H:%M} UTC"
+    rollout = f", rollout {run.rollout_id}" if run.rollout_id else ""
+    return f"{due}{rollout}{': ' if run.detail else ''}{run.detail}"

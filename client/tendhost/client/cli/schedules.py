@@ -1,0 +1,169 @@
+"""`tendhost schedule …`."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from tendhost.client import Client, MissedRuns, RolloutSpec, Schedule, ScheduleSpec
+from tendhost.client.cli.rollout_options import with_spec
+from tendhost.client.cli.session import Session, refuse
+from tendhost.client.cli.words import at_time, duration
+
+app = typer.Typer(no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name.")]
+_MISSED = {"skip": MissedRuns.SKIP, "run-once": MissedRuns.RUN_ONCE}
+
+
+@app.command()
+@with_spec
+def create(
+    context: typer.Context,
+    name: Name,
+    spec: RolloutSpec,
+    cron: Annotated[
+        str,
+        typer.Option(
+            metavar="'M H D M W'",
+            help="When: minute, hour, day, month and weekday, as in crontab(5).",
+        ),
+    ] = "",
+    rrule: Annotated[
+        str,
+        typer.Option(
+            metavar="RULE", help="When, instead: a rule such as 'FREQ=MONTHLY;BYDAY=2TU;BYHOUR=22'."
+        ),
+    ] = "",
+    time_zone: Annotated[
+        str, typer.Option(metavar="ZONE", help="Whose local time is meant, as Europe/Berlin.")
+    ] = "UTC",
+    starts_at: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="No run before this, as 2026-12-01T00:00+01:00; a rule counts from it.",
+        ),
+    ] = "",
+    missed: Annotated[
+        str,
+        typer.Option(
+            metavar="POLICY",
+            help="What becomes of runs that no server could begin: skip, or run-once.",
+        ),
+    ] = "skip",
+    grace: Annotated[
+        str, typer.Option(metavar="DURATION", help="How late a run may begin: 15m, 2h.")
+    ] = "15m",
+) -> None:
+    """Begin a rollout whenever the calendar says so.
+
+    \b
+      tendhost schedule create weekly --cron '0 3 * * 6' --time-zone Europe/Berlin --tag web
+      tendhost schedule create patchday --rrule 'FREQ=MONTHLY;BYDAY=2TU;BYHOUR=22' --waves 1,20%
+
+    The options of a rollout are those of tendhost rollout start; its hosts are those that are selected
+    when it begins. While the rollout before has not ended, a run is skipped.
+    """
+    session: Session = context.obj
+    if missed not in _MISSED:
+        refuse(f"--missed: {missed!r} is no policy; expected {', '.join(_MISSED)}")
+    wanted = ScheduleSpec(
+        name=name,
+        cron=cron,
+        rrule=rrule,
+        time_zone=time_zone,
+        starts_at=_time(starts_at) if starts_at else None,
+        missed=_MISSED[missed],
+        grace=duration(grace, "--grace"),
+        rollout=spec,
+    )
+    _tell(session, lambda client: client.create_schedule(wanted))
+
+
+def _time(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        refuse(
+            f"--starts-at: {text!r} is not a time with its offset;"
+            " expected one such as 2026-12-01T00:00+01:00"
+        )
+    return at
+
+
+@app.command(name="list")
+def list_(context: typer.Context) -> None:
+    """Show the schedules."""
+    session: Session = context.obj
+
+    async def work(client: Client) -> None:
+        from tendhost.client.cli import render_schedule
+
+        found = [schedule async for schedule in client.schedules(page_size=1000)]
+        if session.json:
+            session.print_json(found)
+        else:
+            render_schedule.schedules(found)
+
+    session.run(work)
+
+
+@app.command()
+def show(context: typer.Context, name: Name) -> None:
+    """Show a schedule with its next runs and what became of the last one."""
+    session: Session = context.obj
+
+    async def work(client: Client) -> None:
+        from tendhost.client.cli import render_schedule
+
+        found = await client.get_schedule(name)
+        if session.json:
+            session.print_json(found)
+        else:
+            render_schedule.schedule(found)
+
+    session.run(work)
+
+
+@app.command()
+def pause(context: typer.Context, name: Name) -> None:
+    """Begin no run any more; a rollout that has begun goes on."""
+    _tell(context.obj, lambda client: client.pause_schedule(name))
+
+
+@app.command()
+def resume(context: typer.Context, name: Name) -> None:
+    """Begin its runs again; those that were due meanwhile are not made up for."""
+    _tell(context.obj, lambda client: client.resume_schedule(name))
+
+
+@app.command()
+def delete(context: typer.Context, name: Name) -> None:
+    """Forget a schedule; its rollouts stay."""
+    session: Session = context.obj
+
+    async def work(client: Client) -> None:
+        await client.delete_schedule(name)
+        if session.json:
+            session.print_json({"name": name, "deleted": True})
+        else:
+            print(f"schedule {name} is deleted")
+
+    session.run(work)
+
+
+def _tell(session: Session, ask: Callable[[Client], Awaitable[Schedule]]) -> None:
+    async def work(client: Client) -> None:
+        found = await ask(client)
+        if session.json:
+            session.print_json(found)
+            return
+        print(f"schedule {found.name} is {found.status}")
+        if found.next_runs:
+            print(f"next run: {at_time(found.next_runs[0])}")
+
+    session.run(work)

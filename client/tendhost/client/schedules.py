@@ -1,0 +1,94 @@
+"""Schedules: make, find and steer rollouts on a calendar."""
+
+from collections.abc import AsyncGenerator
+from datetime import datetime, timedelta
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from tendhost.client import convert_schedule
+from tendhost.client.rollout_values import RolloutSpec
+from tendhost.client.schedule_values import MissedRuns, Schedule, ScheduleSpec
+from tendhost.client.transport import Connected, new_request_id
+from tendhost.v1 import schedule_service_pb2 as pb
+from tendhost.v1.schedule_service_pb2_grpc import ScheduleServiceStub
+
+
+class ScheduleCalls(Connected):
+    """Rollouts on a calendar."""
+
+    @property
+    def _schedules(self) -> ScheduleServiceStub:
+        return ScheduleServiceStub(self._transport.calls)
+
+    async def create_schedule(self, spec: ScheduleSpec) -> Schedule:
+        """Keep a new schedule. Raises AlreadyExists, InvalidRequest (also where it never comes)."""
+        request = pb.CreateScheduleRequest(
+            spec=convert_schedule.spec_message(spec), request_id=new_request_id()
+        )
+        response = await self._transport.call(self._schedules.CreateSchedule, request)
+        return convert_schedule.schedule(response.schedule)
+
+    async def get_schedule(self, name: str) -> Schedule:
+        """One schedule."""
+        request = pb.GetScheduleRequest(name=name)
+        response = await self._transport.call(self._schedules.GetSchedule, request)
+        return convert_schedule.schedule(response.schedule)
+
+    async def schedules(self, *, page_size: int = 50) -> AsyncGenerator[Schedule, None]:
+        """Schedules by name; a page is fetched when it is needed."""
+        request = pb.ListSchedulesRequest(page_size=page_size)
+        async for page in self._transport.pages(self._schedules.ListSchedules, request):
+            for schedule in page.schedules:
+                yield convert_schedule.schedule(schedule)
+
+    async def update_schedule(
+        self,
+        name: str,
+        *,
+        cron: str | None = None,
+        rrule: str | None = None,
+        time_zone: str | None = None,
+        starts_at: datetime | None = None,
+        missed: MissedRuns | None = None,
+        grace: timedelta | None = None,
+        rollout: RolloutSpec | None = None,
+    ) -> Schedule:
+        """Change what is given; the rest, and a rollout that has begun, stay as they are.
+
+        A `cron` takes the place of an rrule, and the other way round.
+        """
+        given = {
+            "cron": cron,
+            "rrule": rrule,
+            "time_zone": time_zone,
+            "starts_at": starts_at,
+            "missed": missed,
+            "grace": grace,
+            "rollout": rollout,
+        }
+        changed = {field: value for field, value in given.items() if value is not None}
+        request = pb.UpdateScheduleRequest(
+            name=name,
+            spec=convert_schedule.spec_message(ScheduleSpec(name=name, **changed)),  # type: ignore[arg-type]
+            update_mask=FieldMask(paths=changed),
+            request_id=new_request_id(),
+        )
+        response = await self._transport.call(self._schedules.UpdateSchedule, request)
+        return convert_schedule.schedule(response.schedule)
+
+    async def pause_schedule(self, name: str) -> Schedule:
+        """Begin no run any more; a rollout that has begun goes on."""
+        request = pb.PauseScheduleRequest(name=name, request_id=new_request_id())
+        response = await self._transport.call(self._schedules.PauseSchedule, request)
+        return convert_schedule.schedule(response.schedule)
+
+    async def resume_schedule(self, name: str) -> Schedule:
+        """Begin its runs again; those that were due meanwhile are not made up for."""
+        request = pb.ResumeScheduleRequest(name=name, request_id=new_request_id())
+        response = await self._transport.call(self._schedules.ResumeSchedule, request)
+        return convert_schedule.schedule(response.schedule)
+
+    async def delete_schedule(self, name: str) -> None:
+        """Forget a schedule; its rollouts stay on record."""
+        request = pb.DeleteScheduleRequest(name=name, request_id=new_request_id())
+        await self._transport.call(self._schedules.DeleteSchedule, request)

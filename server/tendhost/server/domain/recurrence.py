@@ -1,0 +1,256 @@
+"""When something recurs: a cron expression or an iCalendar rule in a time zone, and its moments in UTC."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from itertools import groupby, islice
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
+from dateutil.rrule import rrulestr
+
+from tendhost.server.domain.errors import FieldViolation, InvalidArgument
+
+FARTHEST_START = timedelta(days=3660)
+"""Before or after the present."""
+_CYCLE = 400
+"""Years after which the Gregorian calendar repeats, weekdays included: 146,097 days are 20,871 weeks."""
+_HORIZON = 60
+"""Years ahead of its start that a rule is looked at, at least."""
+_MOMENT = timedelta(microseconds=1)
+
+_DAY = r"([+-]?[0-9]{1,2})?(?:MO|TU|WE|TH|FR|SA|SU)"
+_WORDS = {
+    "FREQ": re.compile(r"HOURLY|DAILY|WEEKLY|MONTHLY|YEARLY"),
+    "UNTIL": re.compile(r"[0-9]{8}(?:T[0-9]{6}Z?)?"),
+    "BYDAY": re.compile(rf"{_DAY}(?:,{_DAY})*"),
+    "WKST": re.compile(r"MO|TU|WE|TH|FR|SA|SU"),
+}
+_COUNTS = ("INTERVAL", "COUNT")
+_NUMBERS = {
+    "BYMONTH": range(1, 13),
+    "BYWEEKNO": range(-53, 54),
+    "BYYEARDAY": range(-366, 367),
+    "BYMONTHDAY": range(-31, 32),
+    "BYHOUR": range(24),
+    "BYMINUTE": range(60),
+    "BYSETPOS": range(-366, 367),
+}
+_FROM_NOUGHT = ("BYHOUR", "BYMINUTE")
+_PARTS = (*_WORDS, *_COUNTS, *_NUMBERS)
+"""The parts of RFC 5545, section 3.3.10, without seconds: rollouts do not recur by the minute."""
+_LONG = ("MONTHLY", "YEARLY")
+_PERIODS = {"HOURLY": timedelta(hours=1), "DAILY": timedelta(days=1), "WEEKLY": timedelta(weeks=1)}
+"""The frequencies whose periods are of one length."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recurrence:
+    """Either `cron`, five fields as crontab(5) has them, or `rrule`, a rule as RFC 5545 has it.
+
+    Both are meant in the local time of `time_zone`, an IANA name. What falls into the hour that a clock
+    put forward leaves out: with `cron` it comes as soon as that hour would have begun (the rule of
+    Debian's cron), with `rrule` as long after midnight as ever (RFC 5545, section 3.3.5). What falls
+    into the hour that a clock put back repeats comes once, in the first of the two; but a `cron` whose
+    minute or hour begins with * goes by the hour and knows no such exceptions. What `anchored` makes is
+    sound.
+    """
+
+    cron: str = ""
+    rrule: str = ""
+    time_zone: str = "UTC"
+    start: datetime
+    """No moment is before it. What `rrule` counts from: its DTSTART, which is a moment only where the
+    rule says so."""
+
+    def moments(self, after: datetime) -> Iterator[datetime]:
+        """The moments that follow `after`, ascending, in UTC. They may come to an end."""
+        floor = max(after, self.start - _MOMENT)
+        return self._of_cron(floor) if self.cron else self._of_rule(floor)
+
+    def next(self, after: datetime) -> datetime | None:
+        """The first moment that follows `after`; None: there is none."""
+        return next(self.moments(after), None)
+
+    def latest(self, *, after: datetime, until: datetime) -> datetime | None:
+        """The last moment that follows `after` and is not after `until`; None: there is none."""
+        found = None
+        for moment in self.moments(after):
+            if moment > until:
+                break
+            found = moment
+        return found
+
+    @property
+    def _zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+    def _of_cron(self, floor: datetime) -> Iterator[datetime]:
+        for moment in CronSim(self.cron.upper(), floor.astimezone(self._zone)):
+            yield moment.astimezone(UTC)
+
+    def _of_rule(self, floor: datetime) -> Iterator[datetime]:
+        parts = _parts_of(self.rrule)
+        last = _until(parts.pop("UNTIL", ""), self._zone)
+        # Two local times can be taken in the wrong order in the hour that a clock leaves out.
+        latest = floor
+        for _, times in groupby(self._local_times(parts, floor), key=datetime.date):
+            for moment in sorted(self._instant(local) for local in times):
+                if last is not None and moment > last:
+                    return
+                if moment > latest:
+                    latest = moment
+                    yield moment
+
+    def _instant(self, local: datetime) -> datetime:
+        return local.replace(tzinfo=self._zone).astimezone(UTC)
+
+    def _local_times(self, parts: Mapping[str, str], floor: datetime) -> Iterator[datetime]:
+        start = self.start.astimezone(self._zone).replace(tzinfo=None, microsecond=0)
+        if "COUNT" not in parts and parts["FREQ"] in _PERIODS:
+            # As many whole periods later the rule is the same; the past need not be gone through.
+            period = _PERIODS[parts["FREQ"]] * int(parts.get("INTERVAL", 1))
+            passed = floor.astimezone(self._zone).replace(tzinfo=None) - start
+            start += max(0, passed // period - 1 - timedelta(days=2) // period) * period
+        # dateutil looks for what never comes until the end of the year 9999, which takes seconds. It is
+        # asked about the same days of the calendar's last repetition before, so that the end is near.
+        ahead = (9999 - _HORIZON - start.year) // _CYCLE * _CYCLE
+        for found in rrulestr(_text_of(parts), dtstart=start.replace(year=start.year + ahead)):
+            yield found.replace(year=found.year - ahead)
+
+    def __str__(self) -> str:
+        return f"{self.cron or self.rrule} {self.time_zone}"
+
+
+def anchored(
+    *, cron: str, rrule: str, time_zone: str, start: datetime | None, now: datetime
+) -> Recurrence:
+    """The recurrence that begins at `start`, or else now; a rule counts from the local midnight then, so
+    that what it leaves open is on the hour.
+
+    Raises InvalidArgument unless it can be understood and has a moment after `now`. The fields are named
+    as a schedule's are: spec.cron, spec.rrule, spec.time_zone, spec.starts_at.
+    """
+    zone = _zone_of(time_zone)
+    if start is None:
+        start = now
+        if rrule:
+            today = now.astimezone(zone).date()
+            start = datetime.combine(today, time(), tzinfo=zone).astimezone(UTC)
+    made = Recurrence(cron=cron, rrule=rrule, time_zone=time_zone, start=start)
+    _require_sound(made, now)
+    return made
+
+
+def _require_sound(recurrence: Recurrence, now: datetime) -> None:
+    _zone_of(recurrence.time_zone)
+    if abs(recurrence.start - now) > FARTHEST_START:
+        days = FARTHEST_START.days
+        raise _violation("starts_at", f"must be within {days} days of the present")
+    field, text = ("cron", recurrence.cron) if recurrence.cron else ("rrule", recurrence.rrule)
+    if bool(recurrence.cron) == bool(recurrence.rrule):
+        raise _violation("cron", "expected a cron expression or an rrule, and not both")
+    if recurrence.rrule:
+        _require_rule(recurrence)
+    else:
+        _require_cron(text)
+    try:
+        upcoming = recurrence.next(now)
+    except (
+        ValueError
+    ) as error:  # what dateutil thinks of a rule is known only once it is gone through
+        raise _violation(field, f"{text!r} cannot be used: {error}") from error
+    if upcoming is None:
+        raise _violation(field, f"{text!r} never comes again after {now:%Y-%m-%d %H:%M} UTC")
+
+
+def _require_cron(text: str) -> None:
+    if len(text.split()) != 5:
+        raise _violation(
+            "cron", f"{text!r}: expected five fields: minute, hour, day, month, weekday"
+        )
+    try:
+        CronSim(text.upper(), datetime(2000, 1, 1, tzinfo=UTC))
+    except CronSimError as error:
+        words = str(error)
+        reason = words[:1].lower() + words[1:]
+        raise _violation("cron", f"{text!r} never comes or is none: {reason}") from error
+
+
+def _require_rule(recurrence: Recurrence) -> None:
+    text = recurrence.rrule
+    try:
+        parts = _parts_of(text)
+        _until(parts.pop("UNTIL", ""), UTC)
+        rrulestr(_text_of(parts), dtstart=datetime(2000, 1, 1, tzinfo=UTC))
+    except ValueError as error:
+        raise _violation("rrule", f"{text!r} cannot be used: {error}") from error
+
+
+def _parts_of(rule: str) -> dict[str, str]:
+    """The parts of a rule by name. Raises ValueError: dateutil takes some for others, and never ends
+    with an INTERVAL of nought."""
+    parts: dict[str, str] = {}
+    for part in rule.upper().removeprefix("RRULE:").split(";"):
+        name, _, value = part.partition("=")
+        if name not in _PARTS:
+            raise ValueError(f"{name!r} is none of {', '.join(_PARTS)}")
+        if name in parts:
+            raise ValueError(f"{name} stands in it twice")
+        if not _suits(name, value):
+            raise ValueError(f"{name} cannot be {value!r}")
+        parts[name] = value
+    if "FREQ" not in parts:
+        raise ValueError("it has no FREQ")
+    if "COUNT" in parts and "UNTIL" in parts:
+        raise ValueError("COUNT and UNTIL exclude each other")
+    if parts["FREQ"] not in _LONG:
+        if "BYSETPOS" in parts:
+            raise ValueError(f"BYSETPOS goes with {' and '.join(_LONG)} only")
+        if re.search(r"[0-9]", parts.get("BYDAY", "")):
+            raise ValueError(f"numbers in BYDAY go with {' and '.join(_LONG)} only")
+    return parts
+
+
+def _suits(name: str, value: str) -> bool:
+    if name in _WORDS:
+        return _WORDS[name].fullmatch(value) is not None
+    if name in _COUNTS:
+        return re.fullmatch(r"0*[1-9][0-9]{0,3}", value, re.ASCII) is not None
+    if re.fullmatch(r"[+-]?[0-9]{1,3}(?:,[+-]?[0-9]{1,3})*", value, re.ASCII) is None:
+        return False
+    found = {int(number) for number in value.split(",")}
+    return found <= set(_NUMBERS[name]) and (0 not in found or name in _FROM_NOUGHT)
+
+
+def _text_of(parts: Mapping[str, str]) -> str:
+    return ";".join(f"{name}={value}" for name, value in parts.items())
+
+
+def _until(text: str, zone: tzinfo) -> datetime | None:
+    """The last moment that an UNTIL allows; a day is allowed to its end. Raises ValueError."""
+    if not text:
+        return None
+    if len(text) == len("20260101"):
+        day = date.fromisoformat(text) + timedelta(days=1)
+        return datetime.combine(day, time(), tzinfo=zone).astimezone(UTC) - _MOMENT
+    at = datetime.fromisoformat(text)
+    return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
+
+
+def _zone_of(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        text = f"{name!r} is not an IANA time zone such as 'Europe/Vienna'"
+        raise _violation("time_zone", text) from None
+
+
+def _violation(field: str, description: str) -> InvalidArgument:
+    return InvalidArgument(FieldViolation(f"spec.{field}", description))
+
+
+def upcoming(recurrence: Recurrence, after: datetime, count: int) -> tuple[datetime, ...]:
+    """The next so many moments, or as many as there are."""
+    return tuple(islice(recurrence.moments(after), count))

@@ -1,0 +1,245 @@
+"""Schedules are made and changed here, and their runs begin here when they are due.
+
+What is due and whether it begins is decided in domain/schedule.py, upon what is stored. A run's rollout is
+created in the transaction that moves the schedule on to its next run, so that a server that is killed, or
+a second one, neither loses a run nor begins one twice.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from tendhost.server.clock import Clock
+from tendhost.server.domain.errors import (
+    RolloutNotFound,
+    ScheduleNotFound,
+    ScheduleNotSteerable,
+    StoreUnavailable,
+    TendhostError,
+)
+from tendhost.server.domain.events import ScheduleChange
+from tendhost.server.domain.rollout import Rollout
+from tendhost.server.domain.schedule import (
+    Begin,
+    RunOutcome,
+    Schedule,
+    ScheduledRun,
+    ScheduleSpec,
+    ScheduleWish,
+    decide,
+)
+from tendhost.server.engine.calls import Call, carried_out
+from tendhost.server.engine.retrying import on_conflict_again
+from tendhost.server.engine.rollouts import Rollouts
+from tendhost.server.engine.scheduled_run import (
+    METHOD,
+    change_beside,
+    run_event,
+    schedule_event,
+)
+from tendhost.server.store.protocol import Change, Conflict, Store
+
+logger = logging.getLogger(__name__)
+
+AT_A_TIME = 100
+STORE_PAUSE = timedelta(seconds=5)
+"""Before a store that could not be used is tried again."""
+RECHECK = timedelta(minutes=1)
+"""Sleeps know nothing of a clock that is put forward: it is looked at again after so long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleView:
+    """A schedule with its last rollout; None: none was started, or it is no longer kept."""
+
+    schedule: Schedule
+    last_rollout: Rollout | None = None
+
+
+class Schedules:
+    """Every schedule of the fleet's rollouts."""
+
+    def __init__(self, *, store: Store, rollouts: Rollouts, clock: Clock) -> None:
+        self._store = store
+        self._rollouts = rollouts
+        self._clock = clock
+        self._woken = asyncio.Event()
+
+    # --- what users ask ---------------------------------------------------------------------------
+
+    async def view(self, schedule: Schedule) -> ScheduleView:
+        """The schedule with its last rollout."""
+        return ScheduleView(schedule=schedule, last_rollout=await self._former(schedule))
+
+    async def create(self, wish: ScheduleWish, call: Call[ScheduleView]) -> ScheduleView:
+        """Keep a new schedule. Raises InvalidArgument, ScheduleAlreadyExists, Replayed."""
+        now = self._clock.now()
+        made = Schedule(
+            spec=wish.spec(now), created_at=now, created_by=call.principal, next_at=None
+        )
+        return await self._saved(made.going(now), ScheduleChange.CREATED, call)
+
+    @on_conflict_again
+    async def update(
+        self,
+        name: str,
+        amended: Callable[[ScheduleSpec, datetime], ScheduleWish],
+        call: Call[ScheduleView],
+    ) -> ScheduleView:
+        """Change what is asked of a schedule; what it has begun goes on as it is.
+
+        Raises ScheduleNotFound, InvalidArgument, Replayed.
+        """
+        schedule = await self._store.schedule(name)
+        now = self._clock.now()
+        changed = replace(schedule, spec=amended(schedule.spec, now).spec(now))
+        going = changed if schedule.paused else changed.going(now)
+        return await self._saved(going, ScheduleChange.UPDATED, call)
+
+    @on_conflict_again
+    async def pause(self, name: str, call: Call[ScheduleView]) -> ScheduleView:
+        """Begin no run any more. Raises ScheduleNotFound, ScheduleNotSteerable, Replayed."""
+        schedule = await self._store.schedule(name)
+        if schedule.next_at is None:
+            raise _not_steerable(schedule, "paused")
+        return await self._saved(schedule.held(), ScheduleChange.PAUSED, call)
+
+    @on_conflict_again
+    async def resume(self, name: str, call: Call[ScheduleView]) -> ScheduleView:
+        """Begin its runs again; those that were due meanwhile are not made up for.
+
+        Raises ScheduleNotFound, ScheduleNotSteerable, Replayed.
+        """
+        schedule = await self._store.schedule(name)
+        if not schedule.paused:
+            raise _not_steerable(schedule, "resumed")
+        going = schedule.going(self._clock.now())
+        if going.next_at is None:
+            raise _not_steerable(going, "resumed")
+        return await self._saved(going, ScheduleChange.RESUMED, call)
+
+    @on_conflict_again
+    async def delete(self, name: str, call: Call[ScheduleView]) -> ScheduleView:
+        """Forget a schedule; its rollouts stay. Raises ScheduleNotFound, Replayed."""
+        schedule = await self._store.schedule(name)
+        return await self._saved(schedule.held(), ScheduleChange.DELETED, call, removed=(schedule,))
+
+    # --- what is due ------------------------------------------------------------------------------
+
+    async def keep(self) -> None:
+        """Begin every run when it is due, until cancelled."""
+        while True:
+            self._woken.clear()
+            try:
+                await self._begin_due()
+                due_at = await self._store.next_due()
+                pause = None if due_at is None else min(due_at - self._clock.now(), RECHECK)
+            except StoreUnavailable as error:
+                logger.warning("schedules wait", extra={"cause": error.cause})
+                pause = STORE_PAUSE
+            except Exception:
+                logger.exception("schedules wait after an unexpected fault")
+                pause = RECHECK
+            await self._rest(pause)
+
+    async def _begin_due(self) -> None:
+        for schedule in await self._store.due_schedules(self._clock.now(), limit=AT_A_TIME):
+            await self._take(schedule.name)
+
+    async def _rest(self, pause: timedelta | None) -> None:
+        """Return after `pause`, or when somebody has changed a schedule."""
+        if pause is None:
+            await self._woken.wait()
+            return
+        sleeping = asyncio.ensure_future(self._clock.sleep(pause))
+        waking = asyncio.ensure_future(self._woken.wait())
+        try:
+            await asyncio.wait((sleeping, waking), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            waking.cancel()
+
+    @on_conflict_again
+    async def _take(self, name: str) -> None:
+        """Begin the run of a schedule that is due, or let it pass by."""
+        try:
+            schedule = await self._store.schedule(name)
+        except ScheduleNotFound:
+            return  # deleted since
+        now = self._clock.now()
+        match decide(schedule, await self._former(schedule), now):
+            case Begin() as begin:
+                await self._begin(schedule, begin, now)
+            case ScheduledRun() as skipped:
+                await self._pass_by(schedule, skipped, now)
+
+    async def _begin(self, schedule: Schedule, begin: Begin, now: datetime) -> None:
+        call: Call[Rollout] = Call(
+            principal=f"schedule {schedule.name}", method=METHOD, encode=lambda _: b""
+        )
+        beside = change_beside(schedule, begin, now)
+        try:
+            await self._rollouts.start(schedule.spec.rollout, call, beside=beside)
+        except (StoreUnavailable, Conflict):
+            raise
+        except Exception as error:
+            detail = "an unexpected fault; see the server's log"
+            if isinstance(error, TendhostError):
+                detail = str(error)
+            else:
+                logger.exception("a scheduled rollout failed", extra={"schedule": schedule.name})
+            refused = RunOutcome.REFUSED
+            run = ScheduledRun(due_at=begin.due_at, at=now, outcome=refused, detail=detail)
+            # Had the rollout been stored all the same, this would be a Conflict.
+            await self._pass_by(schedule, run, now)
+
+    async def _pass_by(self, schedule: Schedule, run: ScheduledRun, now: datetime) -> None:
+        advanced = schedule.after(run, now)
+        change = Change(events=(run_event(advanced, now),), schedules=(advanced,))
+        await self._store.commit(change)
+        logger.warning(
+            "a scheduled rollout was skipped",
+            extra={"schedule": schedule.name, "outcome": str(run.outcome), "detail": run.detail},
+        )
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    async def _former(self, schedule: Schedule) -> Rollout | None:
+        if not schedule.last_rollout:
+            return None
+        try:
+            return await self._store.rollout(schedule.last_rollout)
+        except RolloutNotFound:
+            return None  # it ended so long ago that it is no longer kept
+
+    async def _saved(
+        self,
+        schedule: Schedule,
+        what: ScheduleChange,
+        call: Call[ScheduleView],
+        *,
+        removed: tuple[Schedule, ...] = (),
+    ) -> ScheduleView:
+        now = self._clock.now()
+        former = await self._former(schedule)
+
+        def view_at(revision: int) -> ScheduleView:
+            return ScheduleView(schedule=replace(schedule, revision=revision), last_rollout=former)
+
+        told = schedule_event(schedule, what, now, message=f"by {call.principal}")
+        change = Change(
+            events=(told,),
+            schedules=() if removed else (schedule,),
+            removed_schedules=removed,
+            audit=call.audit(schedule.name, now),
+            request=call.record(view_at),
+        )
+        saved = await carried_out(self._store, change, view_at)
+        self._woken.set()
+        return saved
+
+
+def _not_steerable(schedule: Schedule, wanted: str) -> ScheduleNotSteerable:
+    return ScheduleNotSteerable(schedule=schedule.name, status=str(schedule.status), wanted=wanted)

@@ -1,0 +1,145 @@
+"""Between schedules and their messages."""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from tendhost.server.domain.errors import FieldViolation, InvalidArgument
+from tendhost.server.domain.events import ScheduleChange, ScheduleChanged
+from tendhost.server.domain.schedule import (
+    GRACE,
+    MissedRuns,
+    RunOutcome,
+    ScheduledRun,
+    ScheduleSpec,
+    ScheduleStatus,
+    ScheduleWish,
+)
+from tendhost.server.engine.schedules import ScheduleView
+from tendhost.server.rpc.convert_rollout import rollout_message, rollout_spec, spec_message
+from tendhost.server.rpc.wire import numbers, timestamp
+from tendhost.v1 import event_pb2
+from tendhost.v1 import schedule_pb2 as pb
+
+_MISSED = numbers(MissedRuns, pb.MissedRuns)
+_MISSED_OF = {number: missed for missed, number in _MISSED.items()}
+_STATUS = numbers(ScheduleStatus, pb.ScheduleStatus)
+_OUTCOME = numbers(RunOutcome, pb.RunOutcome)
+_CHANGE = numbers(ScheduleChange, event_pb2.ScheduleChange)
+_FIELDS = frozenset(pb.ScheduleSpec.DESCRIPTOR.fields_by_name)
+_WHEN = frozenset({"cron", "rrule", "time_zone"})
+
+
+def schedule_wish(message: pb.ScheduleSpec) -> ScheduleWish:
+    """A validated request for a schedule, its defaults filled in. Raises InvalidArgument."""
+    return ScheduleWish(
+        name=message.name,
+        cron=message.cron.strip(),
+        rrule=message.rrule.strip(),
+        time_zone=message.time_zone or "UTC",
+        starts_at=_instant(message) if message.HasField("starts_at") else None,
+        rollout=rollout_spec(message.rollout),
+        missed=_MISSED_OF.get(message.missed, MissedRuns.SKIP),
+        grace=message.grace.ToTimedelta() if message.HasField("grace") else GRACE,
+    )
+
+
+def _instant(message: pb.ScheduleSpec) -> datetime:
+    try:
+        return message.starts_at.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        violation = FieldViolation("spec.starts_at", "is no moment of the years 1 to 9999")
+        raise InvalidArgument(violation) from None
+
+
+def amendment(
+    given: pb.ScheduleSpec, paths: Iterable[str]
+) -> Callable[[ScheduleSpec, datetime], ScheduleWish]:
+    """Makes what is asked of a schedule what `given` says in the fields that `paths` names.
+
+    What recurs otherwise than before counts anew, unless it begins in the future or it is said when.
+    """
+    mask = frozenset(paths)
+
+    def amended(spec: ScheduleSpec, now: datetime) -> ScheduleWish:
+        replaced = set(mask)
+        if mask & {"cron", "rrule"}:
+            replaced |= {"cron", "rrule"}
+        if mask & _WHEN and spec.recurrence.start <= now:
+            replaced.add("starts_at")
+        message = named_by(schedule_spec_message(spec), _FIELDS - replaced)
+        message.MergeFrom(named_by(given, mask))
+        return schedule_wish(message)
+
+    return amended
+
+
+def named_by(message: pb.ScheduleSpec, paths: Iterable[str]) -> pb.ScheduleSpec:
+    """Only those fields of a message that `paths` names."""
+    made = pb.ScheduleSpec()
+    mask = FieldMask(paths=[path for path in paths if path in _FIELDS])
+    mask.MergeMessage(message, made)
+    return made
+
+
+def unknown_paths(paths: Iterable[str]) -> tuple[FieldViolation, ...]:
+    """What is wrong with a mask."""
+    known = [name for name in pb.ScheduleSpec.DESCRIPTOR.fields_by_name if name != "name"]
+    return tuple(
+        FieldViolation("update_mask", f"{path!r} cannot be changed; expected {', '.join(known)}")
+        for path in paths
+        if path not in known
+    )
+
+
+def schedule_spec_message(spec: ScheduleSpec) -> pb.ScheduleSpec:
+    """What was asked, as clients see it."""
+    grace = Duration()
+    grace.FromTimedelta(spec.grace)
+    return pb.ScheduleSpec(
+        name=spec.name,
+        cron=spec.recurrence.cron,
+        rrule=spec.recurrence.rrule,
+        time_zone=spec.recurrence.time_zone,
+        starts_at=timestamp(spec.recurrence.start),
+        missed=_MISSED[spec.missed],
+        grace=grace,
+        rollout=spec_message(spec.rollout),
+    )
+
+
+def schedule_message(view: ScheduleView) -> pb.Schedule:
+    """A schedule as clients see it."""
+    schedule, last = view.schedule, view.last_rollout
+    return pb.Schedule(
+        spec=schedule_spec_message(schedule.spec),
+        status=_STATUS[schedule.status],
+        next_runs=filter(None, map(timestamp, schedule.next_runs())),
+        last_run=_run_message(schedule.last_run) if schedule.last_run is not None else None,
+        last_rollout=rollout_message(last) if last is not None else None,
+        created_by=schedule.created_by,
+        created_at=timestamp(schedule.created_at),
+        revision=schedule.revision,
+    )
+
+
+def _run_message(run: ScheduledRun) -> pb.ScheduledRun:
+    return pb.ScheduledRun(
+        due_at=timestamp(run.due_at),
+        at=timestamp(run.at),
+        outcome=_OUTCOME[run.outcome],
+        rollout_id=run.rollout,
+        detail=run.detail,
+    )
+
+
+def schedule_changed(body: ScheduleChanged) -> event_pb2.ScheduleChanged:
+    """What became of a schedule."""
+    return event_pb2.ScheduleChanged(
+        schedule=body.schedule,
+        change=_CHANGE[body.change],
+        next_at=timestamp(body.next_at),
+        message=body.message,
+    )

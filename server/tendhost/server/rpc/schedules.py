@@ -1,0 +1,98 @@
+"""ScheduleService."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from tendhost.server.domain.errors import InvalidArgument
+from tendhost.server.engine.engine import Engine
+from tendhost.server.engine.schedules import ScheduleView
+from tendhost.server.rpc.convert_schedule import (
+    amendment,
+    named_by,
+    schedule_message,
+    schedule_wish,
+    unknown_paths,
+)
+from tendhost.server.rpc.interceptor import call, violations_of
+from tendhost.server.rpc.paging import page_size, position, token
+from tendhost.v1 import schedule_service_pb2 as pb
+from tendhost.v1 import schedule_service_pb2_grpc
+
+R = TypeVar("R", bound=Message)
+
+
+class ScheduleServicer(schedule_service_pb2_grpc.ScheduleServiceServicer):
+    """Rollouts on a calendar."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._schedules = engine.schedules
+        self._store = engine.store
+
+    async def CreateSchedule(
+        self, request: pb.CreateScheduleRequest, context: Any
+    ) -> pb.CreateScheduleResponse:
+        encode = with_schedule(pb.CreateScheduleResponse)
+        return encode(await self._schedules.create(schedule_wish(request.spec), call(encode)))
+
+    async def GetSchedule(
+        self, request: pb.GetScheduleRequest, context: Any
+    ) -> pb.GetScheduleResponse:
+        view = await self._schedules.view(await self._store.schedule(request.name))
+        return pb.GetScheduleResponse(schedule=schedule_message(view))
+
+    async def ListSchedules(
+        self, request: pb.ListSchedulesRequest, context: Any
+    ) -> pb.ListSchedulesResponse:
+        page = await self._store.schedules(
+            after=position(request, request.page_token), limit=page_size(request.page_size)
+        )
+        views = [await self._schedules.view(schedule) for schedule in page.items]
+        return pb.ListSchedulesResponse(
+            schedules=map(schedule_message, views),
+            next_page_token=token(request, page.items[-1].name) if page.more else "",
+        )
+
+    async def UpdateSchedule(
+        self, request: pb.UpdateScheduleRequest, context: Any
+    ) -> pb.UpdateScheduleResponse:
+        _require_sound(request)
+        encode = with_schedule(pb.UpdateScheduleResponse)
+        amended = amendment(request.spec, request.update_mask.paths)
+        return encode(await self._schedules.update(request.name, amended, call(encode)))
+
+    async def PauseSchedule(
+        self, request: pb.PauseScheduleRequest, context: Any
+    ) -> pb.PauseScheduleResponse:
+        encode = with_schedule(pb.PauseScheduleResponse)
+        return encode(await self._schedules.pause(request.name, call(encode)))
+
+    async def ResumeSchedule(
+        self, request: pb.ResumeScheduleRequest, context: Any
+    ) -> pb.ResumeScheduleResponse:
+        encode = with_schedule(pb.ResumeScheduleResponse)
+        return encode(await self._schedules.resume(request.name, call(encode)))
+
+    async def DeleteSchedule(
+        self, request: pb.DeleteScheduleRequest, context: Any
+    ) -> pb.DeleteScheduleResponse:
+        def encode(view: ScheduleView) -> pb.DeleteScheduleResponse:
+            return pb.DeleteScheduleResponse(revision=view.schedule.revision)
+
+        return encode(await self._schedules.delete(request.name, call(encode)))
+
+
+def with_schedule(response: Callable[..., R]) -> Callable[[ScheduleView], R]:
+    """Makes the response that carries a schedule."""
+    return lambda view: response(schedule=schedule_message(view))
+
+
+def _require_sound(request: pb.UpdateScheduleRequest) -> None:
+    """Raise InvalidArgument where the mask or a field that it names is not valid."""
+    probe = pb.CreateScheduleRequest()
+    probe.spec.CopyFrom(named_by(request.spec, request.update_mask.paths))
+    probe.spec.name = request.name
+    violations = (*violations_of(probe), *unknown_paths(request.update_mask.paths))
+    if violations:
+        raise InvalidArgument(*violations)

@@ -1,0 +1,320 @@
+"""When schedules recur: both kinds of rules, through the changes of clocks, and what never comes."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from time import perf_counter
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tendhost.server.domain.errors import InvalidArgument
+from tendhost.server.domain.recurrence import Recurrence, anchored, upcoming
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+def recurrence(now: datetime = NOW, **asked: Any) -> Recurrence:
+    defaults: dict[str, Any] = {"cron": "", "rrule": "", "time_zone": "UTC", "start": None}
+    return anchored(now=now, **{**defaults, **asked})
+
+
+def coming(count: int, now: datetime, **asked: Any) -> list[str]:
+    """The next moments in UTC, as 2026-03-01 12:00."""
+    found = upcoming(recurrence(now, **asked), now, count)
+    return [f"{moment:%Y-%m-%d %H:%M}" for moment in found]
+
+
+def refused(**asked: Any) -> tuple[str, str]:
+    """The field that is refused, and why."""
+    with pytest.raises(InvalidArgument) as caught:
+        recurrence(**asked)
+    (violation,) = caught.value.violations
+    return violation.field, violation.description
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"cron": "0 3 * * 6"}, ["2026-03-07 03:00", "2026-03-14 03:00"]),
+        ({"cron": "0 3 * * sat"}, ["2026-03-07 03:00", "2026-03-14 03:00"]),
+        ({"cron": "30 22 13 * 5"}, ["2026-03-06 22:30", "2026-03-13 22:30"]),
+        ({"cron": "0 0 29 2 *"}, ["2028-02-29 00:00", "2032-02-29 00:00"]),
+        ({"rrule": "FREQ=WEEKLY;BYDAY=SA;BYHOUR=3"}, ["2026-03-07 03:00", "2026-03-14 03:00"]),
+        ({"rrule": "RRULE:FREQ=DAILY;INTERVAL=2"}, ["2026-03-03 00:00", "2026-03-05 00:00"]),
+        (
+            {"rrule": "freq=monthly;byday=2tu;byhour=22;byminute=30"},
+            ["2026-03-10 22:30", "2026-04-14 22:30"],
+        ),
+        (
+            {"rrule": "FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1"},
+            ["2026-03-31 00:00", "2026-04-30 00:00"],
+        ),
+        (
+            {"rrule": "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29"},
+            ["2028-02-29 00:00", "2032-02-29 00:00"],
+        ),
+        ({"rrule": "FREQ=DAILY;COUNT=3;BYHOUR=20"}, ["2026-03-01 20:00", "2026-03-02 20:00"]),
+        ({"rrule": "FREQ=DAILY;UNTIL=20260302"}, ["2026-03-02 00:00"]),
+        ({"rrule": "FREQ=DAILY;UNTIL=20260302T000000Z"}, ["2026-03-02 00:00"]),
+        ({"rrule": "FREQ=DAILY;UNTIL=20260303T000000"}, ["2026-03-02 00:00", "2026-03-03 00:00"]),
+    ],
+    ids=str,
+)
+def test_rules_come_when_they_say(asked: dict[str, str], expected: list[str]) -> None:
+    assert coming(2, NOW, **asked) == expected
+
+
+def test_rule_counts_from_where_it_is_said_to() -> None:
+    start = datetime(2026, 2, 3, 8, 15, tzinfo=UTC)
+    asked = {"rrule": "FREQ=WEEKLY;INTERVAL=2", "start": start}
+    assert coming(2, NOW, **asked) == ["2026-03-03 08:15", "2026-03-17 08:15"]
+
+
+@pytest.mark.parametrize("asked", [{"cron": "0 3 * * *"}, {"rrule": "FREQ=DAILY;BYHOUR=3"}])
+def test_nothing_comes_before_its_start(asked: dict[str, str]) -> None:
+    start = datetime(2026, 5, 1, 3, 0, tzinfo=UTC)
+    assert coming(1, NOW, start=start, **asked) == ["2026-05-01 03:00"]
+
+
+def test_what_a_rule_leaves_open_is_on_the_hour_of_its_time_zone() -> None:
+    at = datetime(2026, 3, 1, 12, 34, 56, tzinfo=UTC)
+    found = coming(1, at, rrule="FREQ=DAILY;BYHOUR=3", time_zone="Asia/Kolkata")
+    assert found == ["2026-03-01 21:30"]
+
+
+# --- clocks that are changed ----------------------------------------------------------------------
+
+HALF_PAST = {"Europe/Berlin": 2, "Australia/Sydney": 2, "America/Santiago": 0}
+FORWARD = [
+    # zone, the day before, what cron and what the rule make of the time that is left out
+    ("Europe/Berlin", "2026-03-28", "2026-03-29 01:00", "2026-03-29 01:30"),
+    ("Australia/Sydney", "2026-10-03", "2026-10-03 16:00", "2026-10-03 16:30"),
+    ("America/Santiago", "2026-09-05", "2026-09-06 04:00", "2026-09-06 04:30"),
+]
+BACK = [
+    # zone, the day before, the first of the two, the second of the two
+    ("Europe/Berlin", "2026-10-24", "2026-10-25 00:30", "2026-10-25 01:30"),
+    ("Australia/Sydney", "2026-04-04", "2026-04-04 15:30", "2026-04-04 16:30"),
+]
+
+
+def morning_of(day: str, zone: str) -> datetime:
+    return datetime.fromisoformat(f"{day}T06:00").replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+
+
+@pytest.mark.parametrize(("zone", "day", "by_cron", "by_rule"), FORWARD)
+def test_time_that_a_clock_leaves_out_still_comes_once(
+    zone: str, day: str, by_cron: str, by_rule: str
+) -> None:
+    now, hour = morning_of(day, zone), HALF_PAST[zone]
+    cron = coming(2, now, cron=f"30 {hour} * * *", time_zone=zone)
+    rule = coming(2, now, rrule=f"FREQ=DAILY;BYHOUR={hour};BYMINUTE=30", time_zone=zone)
+    assert (cron[0], rule[0]) == (by_cron, by_rule)
+    # The day after it is half past again, of the new offset.
+    assert cron[1] == rule[1]
+    after = datetime.fromisoformat(f"{rule[1]}+00:00").astimezone(ZoneInfo(zone))
+    assert (after.hour, after.minute) == (hour, 30)
+
+
+@pytest.mark.parametrize(("zone", "day", "first", "second"), BACK)
+def test_time_that_a_clock_repeats_comes_at_the_first_of_the_two_only(
+    zone: str, day: str, first: str, second: str
+) -> None:
+    now = morning_of(day, zone)
+    for asked in ({"cron": "30 2 * * *"}, {"rrule": "FREQ=DAILY;BYHOUR=2;BYMINUTE=30"}):
+        found = coming(2, now, time_zone=zone, **asked)
+        assert found[0] == first
+        assert second not in found
+
+
+@pytest.mark.parametrize(("zone", "day", "first", "second"), BACK)
+def test_cron_by_the_hour_comes_in_both_hours_that_a_clock_repeats(
+    zone: str, day: str, first: str, second: str
+) -> None:
+    found = coming(48, morning_of(day, zone), cron="30 * * * *", time_zone=zone)
+    assert {first, second} <= set(found)
+
+
+def test_zone_whose_clock_goes_by_half_an_hour_is_followed() -> None:
+    now = morning_of("2026-10-03", "Australia/Lord_Howe")
+    found = coming(2, now, cron="15 2 * * *", time_zone="Australia/Lord_Howe")
+    assert found == ["2026-10-03 15:30", "2026-10-04 15:15"]
+
+
+def test_local_times_around_a_gap_stay_in_order() -> None:
+    # 02:45 is 03:45 on that day, and 03:15 is 03:15.
+    rule = "FREQ=DAILY;BYHOUR=2,3;BYMINUTE=15,45"
+    found = coming(
+        4, morning_of("2026-03-28", "Europe/Berlin"), rrule=rule, time_zone="Europe/Berlin"
+    )
+    assert found[:3] == ["2026-03-29 01:15", "2026-03-29 01:45", "2026-03-30 00:15"]
+
+
+# --- what holds of all ----------------------------------------------------------------------------
+
+ZONES = st.sampled_from(
+    ("UTC", *HALF_PAST, "Australia/Lord_Howe", "Pacific/Apia", "America/New_York", "Asia/Kolkata")
+)
+MOMENTS = st.datetimes(
+    min_value=datetime(2020, 1, 1),  # noqa: DTZ001  # its zone is given beside it
+    max_value=datetime(2035, 1, 1),  # noqa: DTZ001
+    timezones=st.just(UTC),
+)
+
+
+@st.composite
+def crons(draw: st.DrawFn) -> str:
+    minute = draw(st.sampled_from(("0", "30", "*/20", "59", "5,35", "*")))
+    hour = draw(st.sampled_from(("0", "1", "2", "3", "23", "*", "*/6", "1-3")))
+    day = draw(st.sampled_from(("*", "1", "31", "L", "*/10")))
+    weekday = draw(st.sampled_from(("*", "0", "1-5", "SAT", "1#2")))
+    return f"{minute} {hour} {day} * {weekday}"
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> str:
+    frequency = draw(st.sampled_from(("HOURLY", "DAILY", "WEEKLY", "MONTHLY", "YEARLY")))
+    parts = [f"FREQ={frequency}", f"INTERVAL={draw(st.integers(1, 9))}"]
+    if frequency in ("DAILY", "WEEKLY", "MONTHLY"):
+        parts.append(f"BYHOUR={draw(st.sampled_from(('0', '1', '2', '3', '2,3', '23')))}")
+    if draw(st.booleans()):
+        parts.append(f"BYMINUTE={draw(st.sampled_from(('0', '30', '15,45')))}")
+    if frequency == "WEEKLY" and draw(st.booleans()):
+        parts.append(f"BYDAY={draw(st.sampled_from(('MO', 'SA,SU', 'TU,TH')))}")
+    if frequency == "MONTHLY" and draw(st.booleans()):
+        parts.append(f"BYDAY={draw(st.sampled_from(('2TU', '-1FR', '1SU,3SU')))}")
+    return ";".join(parts)
+
+
+ASKED = st.one_of(
+    crons().map(lambda text: {"cron": text}), rules().map(lambda text: {"rrule": text})
+)
+
+
+@given(asked=ASKED, zone=ZONES, now=MOMENTS)
+def test_moments_ascend_and_each_is_the_next_of_the_one_before(
+    asked: dict[str, str], zone: str, now: datetime
+) -> None:
+    made = recurrence(now, time_zone=zone, **asked)
+    found = upcoming(made, now, 12)
+    assert len(found) == 12
+    before = now
+    for moment in found:
+        assert moment > before
+        assert moment.tzinfo is UTC
+        before = moment
+    # Whoever asks only then, as a server that was restarted does, is told the same.
+    for former, following in pairwise(found):
+        assert made.next(former) == following
+        assert made.next(following - timedelta(microseconds=1)) == following
+
+
+@given(rule=rules(), zone=ZONES, start=MOMENTS, later=st.timedeltas(DAY, 400 * DAY))
+def test_rule_that_is_read_from_later_on_is_still_the_same(
+    rule: str, zone: str, start: datetime, later: timedelta
+) -> None:
+    start = start.replace(microsecond=0)
+    made = Recurrence(rrule=rule, time_zone=zone, start=start)
+    at = start + later
+    # With a COUNT every moment from the start on is gone through.
+    counted = Recurrence(rrule=f"{rule};COUNT=9999", time_zone=zone, start=start)
+    expected = next(counted.moments(at), None)
+    if expected is not None:
+        assert made.next(at) == expected
+
+
+@given(asked=ASKED, zone=ZONES, now=MOMENTS, span=st.timedeltas(timedelta(), 2 * DAY))
+def test_latest_is_the_last_of_a_span(
+    asked: dict[str, str], zone: str, now: datetime, span: timedelta
+) -> None:
+    made = recurrence(now, time_zone=zone, **asked)
+    within = []
+    for moment in made.moments(now):
+        if moment > now + span:
+            break
+        within.append(moment)
+    assert made.latest(after=now, until=now + span) == (within[-1] if within else None)
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "cron",
+    [
+        *("", "@daily", "0 3 * *", "0 0 3 * * *", "60 * * * *", "0 24 * * *", "0 0 0 * *"),
+        *("0 0 32 * *", "0 0 * 13 *", "0 0 * * 8", "a b c d e", "*/0 * * * *", "5-1 * * * *"),
+        *("٣ 0 * * *", "0 0 30 2 *", "0 0 31 4,6,9,11 *", "* * */20 * 1L"),
+    ],
+)
+def test_cron_that_is_none_or_never_comes_is_refused(cron: str) -> None:
+    field, why = refused(cron=cron)
+    assert field == "spec.cron"
+    assert not cron or cron in why
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        *("DAILY", "FREQ=SECONDLY", "FREQ=MINUTELY", "FREQ=DAILY;FREQ=DAILY", "BYDAY=MO"),
+        *("FREQ=DAILY;", "FREQ=DAILY;BYEASTER=1", "FREQ=DAILY;BYSECOND=1", "FREQ=DAILY;X-A=1"),
+        *("FREQ=DAILY;INTERVAL=0", "FREQ=DAILY;INTERVAL=-1", "FREQ=DAILY;INTERVAL=10000"),
+        *("FREQ=DAILY;COUNT=0", "FREQ=DAILY;COUNT=10000", "FREQ=DAILY;COUNT=1;UNTIL=20270101"),
+        *("FREQ=DAILY;BYHOUR=24", "FREQ=DAILY;BYMINUTE=60", "FREQ=DAILY;BYHOUR=-1"),
+        *("FREQ=DAILY;BYMONTH=0", "FREQ=DAILY;BYMONTH=13", "FREQ=DAILY;BYMONTHDAY=0"),
+        *("FREQ=DAILY;BYMONTHDAY=32", "FREQ=YEARLY;BYWEEKNO=54", "FREQ=YEARLY;BYYEARDAY=0"),
+        *("FREQ=DAILY;BYDAY=2MO", "FREQ=WEEKLY;BYDAY=", "FREQ=HOURLY;BYMINUTE=1;BYSETPOS=2"),
+        *("FREQ=MONTHLY;BYMONTHDAY=1;BYSETPOS=0", "FREQ=DAILY;UNTIL=20261301"),
+        *("FREQ=DAILY;UNTIL=tomorrow", "FREQ=DAILY;BYHOUR=٣", "FREQ=HOURLY;INTERVAL=2;BYHOUR=1"),
+        "FREQ=DAILY\nEXDATE:20260302T000000",
+    ],
+)
+def test_rule_that_cannot_be_understood_is_refused(rule: str) -> None:
+    field, why = refused(rrule=rule)
+    assert field == "spec.rrule"
+    assert "cannot be used" in why
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "FREQ=DAILY;UNTIL=20260301",
+        "FREQ=DAILY;UNTIL=20260301T120000Z;BYHOUR=12",
+        "FREQ=DAILY;COUNT=1",
+        "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30",
+        "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30",
+        "FREQ=HOURLY;BYMONTH=2;BYMONTHDAY=30",
+        "FREQ=WEEKLY;BYMONTH=4;BYMONTHDAY=31",
+        "FREQ=MONTHLY;BYDAY=MO;BYSETPOS=6",
+        "FREQ=YEARLY;INTERVAL=5000",
+    ],
+)
+def test_rule_that_never_comes_is_refused_without_looking_long(rule: str) -> None:
+    began = perf_counter()
+    field, why = refused(rrule=rule)
+    assert field == "spec.rrule"
+    assert "never comes" in why
+    # It would be many seconds if days were gone through until the end of the calendar.
+    assert perf_counter() - began < 2.5
+
+
+@pytest.mark.parametrize(
+    "zone", ["", "Mars/Olympus", "../../etc/passwd", "/etc/localtime", "Europe", "UTC\0", "naïve"]
+)
+def test_time_zone_that_nobody_knows_is_refused(zone: str) -> None:
+    assert refused(cron="0 3 * * *", time_zone=zone)[0] == "spec.time_zone"
+
+
+def test_one_kind_of_rule_is_asked_for() -> None:
+    assert refused()[0] == "spec.cron"
+    assert refused(cron="0 3 * * *", rrule="FREQ=DAILY")[0] == "spec.cron"
+
+
+@pytest.mark.parametrize("years", [-11, 11])
+def test_start_that_is_far_away_is_refused(years: int) -> None:
+    start = NOW.replace(year=NOW.year + years)
+    assert refused(cron="0 3 * * *", start=start)[0] == "spec.starts_at"

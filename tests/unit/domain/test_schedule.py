@@ -1,0 +1,200 @@
+"""What a schedule decides: due or not, in time or missed, begun or skipped; and never twice."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tendhost.server.domain.errors import InvalidArgument
+from tendhost.server.domain.rollout import Progress, Rollout, RolloutSpec, RolloutStatus
+from tendhost.server.domain.schedule import (
+    Begin,
+    MissedRuns,
+    RunOutcome,
+    Schedule,
+    ScheduledRun,
+    ScheduleStatus,
+    ScheduleWish,
+    decide,
+    forgone,
+)
+from tendhost.server.domain.selection import HostFilter
+from tendhost.server.domain.waves import Division
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+DUE = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
+
+
+def wish(**asked: Any) -> ScheduleWish:
+    asked.setdefault("cron", "" if "rrule" in asked else "0 3 * * *")
+    asked.setdefault("rollout", RolloutSpec(filter=HostFilter()))
+    return ScheduleWish(name="nightly", **asked)
+
+
+def a_schedule(now: datetime = NOW, **asked: Any) -> Schedule:
+    """A schedule as it is once it was made."""
+    return Schedule(spec=wish(**asked).spec(now), created_at=now, next_at=None).going(now)
+
+
+def a_rollout(*, over: bool) -> Rollout:
+    return Rollout(
+        id="ro1",
+        spec=RolloutSpec(filter=HostFilter()),
+        created_at=NOW,
+        progress=Progress(total_hosts=1, pending=1),
+        waves=1,
+        status=RolloutStatus.COMPLETED if over else RolloutStatus.PAUSED,
+        ended_at=NOW if over else None,
+    )
+
+
+def test_schedule_goes_from_active_through_paused_to_ended() -> None:
+    made = a_schedule(rrule="FREQ=DAILY;BYHOUR=3;UNTIL=20260303")
+    assert (made.status, made.next_at) == (ScheduleStatus.ACTIVE, DUE)
+    assert made.next_runs() == (DUE, DUE + DAY)
+    held = made.held()
+    assert (held.status, held.next_at, held.next_runs()) == (ScheduleStatus.PAUSED, None, ())
+    going = held.going(DUE)
+    assert (going.status, going.next_at) == (ScheduleStatus.ACTIVE, DUE + DAY)
+    ended = going.going(DUE + DAY)
+    assert (ended.status, ended.next_runs()) == (ScheduleStatus.ENDED, ())
+
+
+def test_five_runs_are_shown() -> None:
+    assert a_schedule().next_runs() == tuple(DUE + n * DAY for n in range(5))
+
+
+@pytest.mark.parametrize("early", [timedelta(microseconds=1), HOUR])
+def test_nothing_is_due_before_its_time(early: timedelta) -> None:
+    assert decide(a_schedule(), None, DUE - early) is None
+
+
+@pytest.mark.parametrize("late", [timedelta(), MINUTE, 15 * MINUTE])
+def test_run_within_the_grace_begins(late: timedelta) -> None:
+    assert decide(a_schedule(), None, DUE + late) == Begin(due_at=DUE)
+
+
+def test_run_after_the_grace_is_skipped_or_made_up_for_by_the_policy() -> None:
+    now = DUE + 15 * MINUTE + timedelta(microseconds=1)
+    skipped = decide(a_schedule(), None, now)
+    assert isinstance(skipped, ScheduledRun)
+    assert (skipped.outcome, skipped.due_at, skipped.at) == (RunOutcome.MISSED, DUE, now)
+    assert skipped.detail == (
+        "it was due 2026-03-02 03:00 UTC and no server began it within 0:15:00"
+    )
+    made_up = decide(a_schedule(missed=MissedRuns.RUN_ONCE), None, now)
+    assert made_up == Begin(due_at=DUE, detail=f"made up for: {skipped.detail}")
+
+
+def test_run_that_is_in_time_stands_for_those_that_were_missed_before() -> None:
+    assert decide(a_schedule(), None, DUE + 3 * DAY + MINUTE) == Begin(due_at=DUE + 3 * DAY)
+
+
+@pytest.mark.parametrize("missed", list(MissedRuns))
+def test_run_does_not_begin_while_the_former_rollout_has_not_ended(missed: MissedRuns) -> None:
+    made = a_schedule(missed=missed)
+    skipped = decide(made, a_rollout(over=False), DUE)
+    assert isinstance(skipped, ScheduledRun)
+    assert (skipped.outcome, skipped.rollout) == (RunOutcome.OVERLAPPED, "")
+    assert skipped.detail == "rollout ro1 of the former run has not ended: it is paused"
+    assert decide(made, a_rollout(over=True), DUE) == Begin(due_at=DUE)
+
+
+def test_skipped_run_leaves_the_last_rollout_known() -> None:
+    began = ScheduledRun(due_at=DUE, at=DUE, outcome=RunOutcome.STARTED, rollout="ro1")
+    skipped = replace(began, due_at=DUE + DAY, outcome=RunOutcome.OVERLAPPED, rollout="")
+    schedule = a_schedule().after(began, DUE).after(skipped, DUE + DAY)
+    assert (schedule.last_run, schedule.last_rollout) == (skipped, "ro1")
+    assert schedule.next_at == DUE + 2 * DAY
+
+
+def test_runs_of_a_restored_database_that_were_due_since_the_copy_are_skipped() -> None:
+    copied_at = DUE - HOUR
+    for missed in MissedRuns:
+        made = a_schedule(missed=missed)
+        assert forgone(made, copied_at, DUE - MINUTE) is None
+        assert forgone(made.held(), copied_at, DUE + MINUTE) is None
+        skipped = forgone(made, copied_at, DUE + MINUTE)
+        assert skipped is not None
+        assert skipped.next_at == DUE + DAY
+        assert skipped.last_run is not None
+        assert skipped.last_run.outcome is RunOutcome.MISSED
+        assert "copy of 2026-03-02 02:00 UTC" in skipped.last_run.detail
+
+
+def test_rollout_that_cannot_be_understood_is_refused_with_its_place() -> None:
+    spec = RolloutSpec(filter=HostFilter(), division=Division(waves=("none",)))
+    with pytest.raises(InvalidArgument) as caught:
+        wish(rollout=spec).spec(NOW)
+    assert [v.field for v in caught.value.violations] == ["spec.rollout.waves[0]"]
+
+
+# --- whatever the clock does ----------------------------------------------------------------------
+
+CRONS = st.sampled_from(("0 3 * * *", "*/15 * * * *", "30 * * * *", "0 3 * * 6", "30 2 * * *"))
+STEPS = st.lists(
+    st.one_of(
+        st.timedeltas(timedelta(), 2 * HOUR),
+        st.timedeltas(-3 * DAY, 3 * DAY),
+        st.sampled_from((MINUTE, 15 * MINUTE, HOUR, DAY)),
+    ),
+    max_size=40,
+)
+
+
+@given(
+    cron=CRONS,
+    missed=st.sampled_from(MissedRuns),
+    zone=st.sampled_from(("UTC", "Europe/Berlin", "Australia/Sydney")),
+    steps=STEPS,
+    start=st.sampled_from(
+        (NOW, datetime(2026, 3, 28, tzinfo=UTC), datetime(2026, 4, 4, tzinfo=UTC))
+    ),
+)
+def test_no_moment_has_two_runs_and_none_begins_early(
+    cron: str, missed: MissedRuns, zone: str, steps: list[timedelta], start: datetime
+) -> None:
+    now = start
+    schedule = a_schedule(now, cron=cron, missed=missed, time_zone=zone)
+    begun: list[datetime] = []
+    for step in steps:
+        now = max(start, now + step)
+        turn = decide(schedule, None, now)
+        if turn is None:
+            assert schedule.next_at is not None
+            assert schedule.next_at > now
+            continue
+        assert turn.due_at <= now
+        outcome = RunOutcome.STARTED if isinstance(turn, Begin) else turn.outcome
+        if isinstance(turn, Begin):
+            begun.append(turn.due_at)
+            if missed is MissedRuns.SKIP:
+                assert now - turn.due_at <= schedule.spec.grace
+        run = ScheduledRun(due_at=turn.due_at, at=now, outcome=outcome)
+        schedule = schedule.after(run, now)
+        # Moved on, nothing is left to do at the same moment.
+        assert decide(schedule, None, now) is None
+    assert begun == sorted(set(begun))
+
+
+@given(steps=st.lists(st.timedeltas(timedelta(), 14 * MINUTE), min_size=1, max_size=60))
+def test_server_that_is_never_away_for_longer_than_the_grace_misses_nothing(
+    steps: list[timedelta],
+) -> None:
+    now = NOW
+    schedule = a_schedule(now, cron="*/20 * * * *")
+    begun = []
+    for step in steps:
+        now += step
+        turn = decide(schedule, None, now)
+        if turn is not None:
+            assert isinstance(turn, Begin)
+            begun.append(turn.due_at)
+            run = ScheduledRun(due_at=turn.due_at, at=now, outcome=RunOutcome.STARTED)
+            schedule = schedule.after(run, now)
+    passed = (now - NOW) // (20 * MINUTE)
+    assert begun == [NOW + n * 20 * MINUTE for n in range(1, passed + 1)]
