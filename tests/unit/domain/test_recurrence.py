@@ -146,12 +146,22 @@ def test_zone_whose_clock_goes_by_half_an_hour_is_followed() -> None:
 
 
 def test_local_times_around_a_gap_stay_in_order() -> None:
-    # 02:45 is 03:45 on that day, and 03:15 is 03:15.
-    rule = "FREQ=DAILY;BYHOUR=2,3;BYMINUTE=15,45"
-    found = coming(
-        4, morning_of("2026-03-28", "Europe/Berlin"), rrule=rule, time_zone="Europe/Berlin"
-    )
-    assert found[:3] == ["2026-03-29 01:15", "2026-03-29 01:45", "2026-03-30 00:15"]
+    # 02:15 is 02:45 on that day, and 02:40 is 02:40.
+    zone = "Australia/Lord_Howe"
+    rule = "FREQ=DAILY;BYHOUR=2;BYMINUTE=15,40"
+    found = coming(3, morning_of("2026-10-03", zone), rrule=rule, time_zone=zone)
+    assert found == ["2026-10-03 15:40", "2026-10-03 15:45", "2026-10-04 15:15"]
+
+
+@pytest.mark.parametrize("frequency", ["HOURLY", "DAILY", "WEEKLY"])
+def test_day_that_a_country_left_out_comes_a_day_later(frequency: str) -> None:
+    # Samoa went from 29 to 31 December 2011, so its Friday noon fell on Saturday noon.
+    zone = "Pacific/Apia"
+    saturday = datetime(2011, 12, 24, tzinfo=ZoneInfo(zone))
+    now = datetime(2011, 12, 31, 0, 10, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    rule = f"FREQ={frequency};BYDAY=FR;BYHOUR=12"
+    found = coming(2, now, rrule=rule, time_zone=zone, start=saturday)
+    assert found == ["2011-12-30 22:00", "2012-01-05 22:00"]
 
 
 # --- what holds of all ----------------------------------------------------------------------------

@@ -56,7 +56,7 @@ async def last_run(world: World, *, due_at: datetime = DUE, name: str = "nightly
         return run is not None and bool(run.due_at >= due_at)
 
     await world.until(done)
-    run = (await world.store.schedule(name)).last_run
+    run: ScheduledRun | None = (await world.store.schedule(name)).last_run
     assert run is not None
     return cast(ScheduledRun, run)
 
@@ -303,11 +303,15 @@ async def test_run_and_rollout_are_stored_in_one_transaction(world: World) -> No
         assert [pair for pair in seen if pair[1]] == [(1, 1)]
 
 
-async def test_store_that_cannot_be_written_for_a_while_costs_no_run(world: World) -> None:
+@pytest.mark.parametrize("method", ["commit", "glances", "schedule", "due_schedules"])
+async def test_store_that_cannot_be_used_for_a_while_costs_no_run(
+    method: str, world: World
+) -> None:
     async with world.running():
         await world.register("web1")
         await nightly(world)
-        world.store.outage_of = {"commit"}
+        await idle(world)
+        world.store.outage_of = {method}
         to(world, DUE)
         failed = world.store.failures
 

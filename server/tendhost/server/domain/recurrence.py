@@ -93,7 +93,7 @@ class Recurrence:
     def _of_rule(self, floor: datetime) -> Iterator[datetime]:
         parts = _parts_of(self.rrule)
         last = _until(parts.pop("UNTIL", ""), self._zone)
-        # Two local times can be taken in the wrong order in the hour that a clock leaves out.
+        # What falls into the time that a clock leaves out can come after what follows it here.
         latest = floor
         for _, times in groupby(self._local_times(parts, floor), key=datetime.date):
             for moment in sorted(self._instant(local) for local in times):
@@ -109,7 +109,8 @@ class Recurrence:
     def _local_times(self, parts: Mapping[str, str], floor: datetime) -> Iterator[datetime]:
         start = self.start.astimezone(self._zone).replace(tzinfo=None, microsecond=0)
         if "COUNT" not in parts and parts["FREQ"] in _PERIODS:
-            # As many whole periods later the rule is the same; the past need not be gone through.
+            # As many whole periods later the rule is the same; the past need not be gone through. Some
+            # of it is, for in a gap, which can be a day, what is earlier here can come later.
             period = _PERIODS[parts["FREQ"]] * int(parts.get("INTERVAL", 1))
             passed = floor.astimezone(self._zone).replace(tzinfo=None) - start
             start += max(0, passed // period - 1 - timedelta(days=2) // period) * period

@@ -99,6 +99,5 @@ async def running_engine(
         finally:
             pruning.cancel()
             keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
             await rollouts.stop()
             await operations.stop()
