@@ -162,6 +162,25 @@ def test_schedule_is_paused_and_resumed(verb, method, status, tendhost, server):
     assert [request.name for request in server.requests(method)] == ["weekly"]
 
 
+def test_only_what_was_typed_is_changed(tendhost, server):
+    server.answer("UpdateSchedule", pb.UpdateScheduleResponse(schedule=schedule()))
+    done = tendhost("schedule", "set", "weekly", "--cron", "0 3 * * 6", "--missed", "run-once")
+    assert (done.status, done.out.splitlines()[0]) == (0, "schedule weekly is active")
+    (request,) = server.requests("UpdateSchedule")
+    assert (request.name, sorted(request.update_mask.paths)) == ("weekly", ["cron", "missed"])
+    assert request.spec.cron == "0 3 * * 6"
+    assert request.spec.missed == schedule_pb2.MISSED_RUNS_RUN_ONCE
+
+
+def test_nothing_to_change_is_refused(tendhost, server):
+    done = tendhost("schedule", "set", "weekly")
+    assert (done.status, done.err) == (
+        2,
+        "error: nothing to change; see tendhost schedule set --help\n",
+    )
+    assert not server.calls
+
+
 def test_schedule_is_deleted(tendhost, server):
     server.answer("DeleteSchedule", pb.DeleteScheduleResponse(revision=8))
     assert tendhost("schedule", "delete", "weekly").out == "schedule weekly is deleted\n"

@@ -56,7 +56,7 @@ async def last_run(world: World, *, due_at: datetime = DUE, name: str = "nightly
         return run is not None and bool(run.due_at >= due_at)
 
     await world.until(done)
-    run: ScheduledRun | None = (await world.store.schedule(name)).last_run
+    run = (await world.store.schedule(name)).last_run
     assert run is not None
     return cast(ScheduledRun, run)
 

@@ -67,19 +67,66 @@ def create(
     when it begins. While the rollout before has not ended, a run is skipped.
     """
     session: Session = context.obj
-    if missed not in _MISSED:
-        refuse(f"--missed: {missed!r} is no policy; expected {', '.join(_MISSED)}")
     wanted = ScheduleSpec(
         name=name,
         cron=cron,
         rrule=rrule,
         time_zone=time_zone,
         starts_at=_time(starts_at) if starts_at else None,
-        missed=_MISSED[missed],
+        missed=_policy(missed),
         grace=duration(grace, "--grace"),
         rollout=spec,
     )
     _tell(session, lambda client: client.create_schedule(wanted))
+
+
+@app.command(name="set")
+def set_(
+    context: typer.Context,
+    name: Name,
+    cron: Annotated[
+        str | None, typer.Option(metavar="'M H D M W'", help="When; it takes the place of a rule.")
+    ] = None,
+    rrule: Annotated[
+        str | None,
+        typer.Option(metavar="RULE", help="When; it takes the place of a cron expression."),
+    ] = None,
+    time_zone: Annotated[
+        str | None, typer.Option(metavar="ZONE", help="Whose local time is meant.")
+    ] = None,
+    starts_at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="No run before this; a rule counts from it.")
+    ] = None,
+    missed: Annotated[
+        str | None,
+        typer.Option(metavar="POLICY", help="What becomes of missed runs: skip, or run-once."),
+    ] = None,
+    grace: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="How late a run may begin.")
+    ] = None,
+) -> None:
+    """Change when a schedule's rollouts begin; what is not given stays as it is.
+
+    A rule or a time zone that is changed counts anew, unless its beginning still lies ahead.
+    """
+    session: Session = context.obj
+    asked = {
+        "cron": cron,
+        "rrule": rrule,
+        "time_zone": time_zone,
+        "starts_at": _time(starts_at) if starts_at is not None else None,
+        "missed": _policy(missed) if missed is not None else None,
+        "grace": duration(grace, "--grace") if grace is not None else None,
+    }
+    if all(value is None for value in asked.values()):
+        refuse("nothing to change; see tendhost schedule set --help")
+    _tell(session, lambda client: client.update_schedule(name, **asked))  # type: ignore[arg-type]
+
+
+def _policy(text: str) -> MissedRuns:
+    if text not in _MISSED:
+        refuse(f"--missed: {text!r} is no policy; expected {', '.join(_MISSED)}")
+    return _MISSED[text]
 
 
 def _time(text: str) -> datetime:
