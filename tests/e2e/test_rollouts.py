@@ -45,6 +45,16 @@ async def until(server: Daemon, id: str, *wanted: int) -> rollout_pb2.Rollout:
     raise AssertionError(f"it ended with {members}")
 
 
+async def is_now(server: Daemon, id: str, status: int) -> rollout_pb2.Rollout:
+    """The rollout once it has this status."""
+    request = rollout_service_pb2.WatchRolloutRequest(id=id)
+    async with asyncio.timeout(90):
+        async for message in server.rollouts.WatchRollout(request):
+            if message.rollout.status == status:
+                return message.rollout
+    raise AssertionError("it ended")
+
+
 async def test_rollout_halts_as_the_example_of_the_contract_and_goes_on_once_its_hosts_are_mended(
     make_fleet, tmp_path
 ):
@@ -54,13 +64,8 @@ async def test_rollout_halts_as_the_example_of_the_contract_and_goes_on_once_its
         begun = await server.rollout(
             waves=["1", "50%", "rest"], max_failures="1", delay_between_waves={"seconds": 0}
         )
-        halted = await until(
-            server, begun.id, COMPLETED, FAILED, FAILED, COMPLETED, PENDING, PENDING
-        )
-        if halted.status != HALTED:
-            get = rollout_service_pb2.GetRolloutRequest(id=begun.id)
-            halted = (await server.rollouts.GetRollout(get)).rollout
-        assert halted.status == HALTED
+        await until(server, begun.id, COMPLETED, FAILED, FAILED, COMPLETED, PENDING, PENDING)
+        halted = await is_now(server, begun.id, HALTED)
         assert halted.halt.message == "2 failed, more than max_failures = 1: b, c" or (
             halted.halt.message == "2 failed, more than max_failures = 1: c, b"
         )
@@ -106,3 +111,32 @@ async def test_rollout_that_is_paused_when_its_server_is_killed_does_no_host_twi
     assert (ended.status, ended.progress.completed) == (rollout_pb2.ROLLOUT_STATUS_COMPLETED, 6)
     for host in fleet.hosts:
         assert host.transactions().count("tb-simple 2.0-1") == 1
+
+
+async def test_wave_whose_host_falls_ill_while_it_settles_halts_and_goes_on_once_it_is_well(
+    make_fleet, tmp_path
+):
+    fleet = make_fleet(*specs()[:2])
+    async with daemon(tmp_path / "state", key=fleet.private_key) as server:
+        await registered(server, fleet)
+        # Failed before anything was changed: no fault of the update's.
+        fleet["a"].run("systemd-run --wait --unit=tb-old false || true", check=True)
+        begun = await server.rollout(
+            waves=["1"], settle={"seconds": 20}, delay_between_waves={"seconds": 0}
+        )
+        await until(server, begun.id, COMPLETED, PENDING)
+        fleet["a"].run("systemd-run --wait --unit=tb-broken false || true", check=True)
+        halted = await is_now(server, begun.id, HALTED)
+        assert halted.halt.cause == rollout_pb2.HALT_CAUSE_UNHEALTHY
+        assert list(halted.halt.hosts) == ["a"]
+        assert halted.halt.message == (
+            "wave 1 did not stay healthy: a: failed units: tb-broken.service"
+        )
+        fleet["a"].run("systemctl reset-failed tb-broken", check=True)
+        await server.rollouts.ResumeRollout(rollout_service_pb2.ResumeRolloutRequest(id=begun.id))
+        ended, _ = await server.rollout_ended(begun.id)
+        first = await server.rollouts.GetRollout(
+            rollout_service_pb2.GetRolloutRequest(id=begun.id, page_size=1)
+        )
+    assert ended.progress.completed == 2
+    assert first.waves[0].settled_at.ToDatetime() >= halted.halt.at.ToDatetime()

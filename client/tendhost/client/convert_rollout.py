@@ -35,6 +35,7 @@ def spec_message(spec: values.RolloutSpec) -> pb.RolloutSpec:
         order=_ORDER_NUMBERS[spec.order],
         seed=spec.seed,
         delay_between_waves=_duration(spec.delay_between_waves),
+        settle=_duration(spec.settle),
         max_failures=spec.max_failures,
         max_unavailable=[
             pb.DisruptionBudget(limit=budget.limit, per_tag=budget.per_tag)
@@ -64,6 +65,7 @@ def spec(message: pb.RolloutSpec) -> values.RolloutSpec:
         order=_order(message.order),
         seed=message.seed,
         delay_between_waves=message.delay_between_waves.ToTimedelta(),
+        settle=_lasting(message, "settle"),
         max_failures=message.max_failures,
         max_unavailable=tuple(
             values.DisruptionBudget(limit=budget.limit, per_tag=budget.per_tag)
@@ -97,6 +99,7 @@ def rollout(message: pb.Rollout) -> values.Rollout:
         expires_at=instant(message, "expires_at"),
         expected_end=instant(message, "expected_end"),
         retry_of=message.retry_of,
+        settling_since=instant(message, "settling_since"),
     )
 
 
@@ -134,6 +137,7 @@ def wave(message: pb.RolloutWave) -> values.RolloutWave:
         ended_at=instant(message, "ended_at"),
         approved_by=message.approved_by,
         approved_at=instant(message, "approved_at"),
+        settled_at=instant(message, "settled_at"),
     )
 
 

@@ -57,6 +57,7 @@ class HaltCause(StrEnum):
     FAILURES = "failures"
     APPROVAL = "approval"
     WAVE_HOOK = "wave_hook"
+    UNHEALTHY = "unhealthy"
     UNRECOGNIZED = "unrecognized"
 
 
@@ -116,6 +117,8 @@ class RolloutSpec:
     seed: int = 0
     """With HostOrder.RANDOM: from what the order is drawn; 0: the server draws it."""
     delay_between_waves: timedelta = timedelta(seconds=30)
+    settle: timedelta | None = None
+    """After the delay, the hosts of a wave have to be healthy for so long; None: they are not looked at."""
     max_failures: str = ""
     """More failed hosts than this halt the rollout: "3" or "10%"; empty: no failure does."""
     max_unavailable: tuple[DisruptionBudget, ...] = ()
@@ -147,7 +150,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Halt:
-    """Why a rollout halted; `hosts` spent its budget, the first twenty."""
+    """Why a rollout halted; `hosts` spent its budget or are not healthy, the first twenty."""
 
     cause: HaltCause
     message: str
@@ -175,6 +178,7 @@ class Rollout:
     expires_at: datetime | None
     expected_end: datetime | None
     retry_of: str
+    settling_since: datetime | None
 
     @property
     def ended(self) -> bool:
@@ -194,6 +198,7 @@ class RolloutWave:
     ended_at: datetime | None
     approved_by: str
     approved_at: datetime | None
+    settled_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

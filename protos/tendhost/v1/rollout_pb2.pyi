@@ -180,6 +180,8 @@ class _HaltCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HaltCause.V
     """Nobody approved of the next wave in time."""
     HALT_CAUSE_WAVE_HOOK: _HaltCause.ValueType  # 3
     """A hook before or after a wave failed."""
+    HALT_CAUSE_UNHEALTHY: _HaltCause.ValueType  # 4
+    """An updated host did not stay healthy while its wave settled."""
 
 class HaltCause(_HaltCause, metaclass=_HaltCauseEnumTypeWrapper):
     """Why a rollout halted by itself."""
@@ -192,6 +194,8 @@ HALT_CAUSE_APPROVAL: HaltCause.ValueType  # 2
 """Nobody approved of the next wave in time."""
 HALT_CAUSE_WAVE_HOOK: HaltCause.ValueType  # 3
 """A hook before or after a wave failed."""
+HALT_CAUSE_UNHEALTHY: HaltCause.ValueType  # 4
+"""An updated host did not stay healthy while its wave settled."""
 Global___HaltCause: _TypeAlias = HaltCause  # noqa: Y015
 
 class _LeftOut:
@@ -275,6 +279,7 @@ class RolloutSpec(_message.Message):
     WINDOW_OVERRIDE_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
+    SETTLE_FIELD_NUMBER: _builtins.int
     order: Global___HostOrder.ValueType
     """In which order the hosts of a stage are taken."""
     seed: _builtins.int
@@ -347,6 +352,14 @@ class RolloutSpec(_message.Message):
     def scope(self) -> _host_pb2.ScopeWish:
         """What to update. Absent: what each host's policy says."""
 
+    @_builtins.property
+    def settle(self) -> _duration_pb2.Duration:
+        """After the delay, the updated hosts of a wave have to be healthy for so long before the next wave
+        begins, 0 to 7 days. They are looked at ten times in it, at most every 10 s, and once more when it
+        has passed; as soon as one is found that is not healthy, or cannot be reached, the rollout is HALTED
+        and says which. Resumed, the wave settles anew. Absent or 0: the next wave begins after the delay.
+        """
+
     def __init__(
         self,
         *,
@@ -365,10 +378,11 @@ class RolloutSpec(_message.Message):
         window_override: _builtins.str = ...,
         dry_run: _builtins.bool = ...,
         scope: _host_pb2.ScopeWish | None = ...,
+        settle: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "delay_between_waves", b"delay_between_waves", "expires_after", b"expires_after", "filter", b"filter", "scope", b"scope"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "delay_between_waves", b"delay_between_waves", "expires_after", b"expires_after", "filter", b"filter", "scope", b"scope", "settle", b"settle"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "approve_waves", b"approve_waves", "delay_between_waves", b"delay_between_waves", "dependencies", b"dependencies", "dry_run", b"dry_run", "expires_after", b"expires_after", "filter", b"filter", "max_failures", b"max_failures", "max_unavailable", b"max_unavailable", "order", b"order", "scope", b"scope", "seed", b"seed", "stages", b"stages", "waves", b"waves", "window_override", b"window_override"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "approve_waves", b"approve_waves", "delay_between_waves", b"delay_between_waves", "dependencies", b"dependencies", "dry_run", b"dry_run", "expires_after", b"expires_after", "filter", b"filter", "max_failures", b"max_failures", "max_unavailable", b"max_unavailable", "order", b"order", "scope", b"scope", "seed", b"seed", "settle", b"settle", "stages", b"stages", "waves", b"waves", "window_override", b"window_override"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -487,6 +501,7 @@ class Rollout(_message.Message):
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     EXPECTED_END_FIELD_NUMBER: _builtins.int
     RETRY_OF_FIELD_NUMBER: _builtins.int
+    SETTLING_SINCE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Made by the server, ordered by time."""
     status: Global___RolloutStatus.ValueType
@@ -511,7 +526,7 @@ class Rollout(_message.Message):
 
     @_builtins.property
     def next_wave_at(self) -> _timestamp_pb2.Timestamp:
-        """While the delay between two waves runs: when it ends."""
+        """Between two waves: when the delay ends."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
@@ -537,6 +552,10 @@ class Rollout(_message.Message):
     def expected_end(self) -> _timestamp_pb2.Timestamp:
         """While it runs: when it will end, by what its hosts took before, waits for windows apart."""
 
+    @_builtins.property
+    def settling_since(self) -> _timestamp_pb2.Timestamp:
+        """While the current wave settles: since when."""
+
     def __init__(
         self,
         *,
@@ -556,10 +575,11 @@ class Rollout(_message.Message):
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         expected_end: _timestamp_pb2.Timestamp | None = ...,
         retry_of: _builtins.str = ...,
+        settling_since: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["approval_until", b"approval_until", "created_at", b"created_at", "ended_at", b"ended_at", "expected_end", b"expected_end", "expires_at", b"expires_at", "halt", b"halt", "next_wave_at", b"next_wave_at", "progress", b"progress", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approval_until", b"approval_until", "created_at", b"created_at", "ended_at", b"ended_at", "expected_end", b"expected_end", "expires_at", b"expires_at", "halt", b"halt", "next_wave_at", b"next_wave_at", "progress", b"progress", "settling_since", b"settling_since", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_until", b"approval_until", "created_at", b"created_at", "created_by", b"created_by", "ended_at", b"ended_at", "expected_end", b"expected_end", "expires_at", b"expires_at", "halt", b"halt", "id", b"id", "next_wave_at", b"next_wave_at", "progress", b"progress", "retry_of", b"retry_of", "revision", b"revision", "spec", b"spec", "status", b"status", "wave", b"wave", "waves", b"waves"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_until", b"approval_until", "created_at", b"created_at", "created_by", b"created_by", "ended_at", b"ended_at", "expected_end", b"expected_end", "expires_at", b"expires_at", "halt", b"halt", "id", b"id", "next_wave_at", b"next_wave_at", "progress", b"progress", "retry_of", b"retry_of", "revision", b"revision", "settling_since", b"settling_since", "spec", b"spec", "status", b"status", "wave", b"wave", "waves", b"waves"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -585,7 +605,7 @@ class Halt(_message.Message):
 
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The hosts that spent the budget, the first twenty."""
+        """The hosts that spent the budget, or are not healthy, the first twenty."""
 
     def __init__(
         self,
@@ -667,6 +687,7 @@ class RolloutWave(_message.Message):
     ENDED_AT_FIELD_NUMBER: _builtins.int
     APPROVED_BY_FIELD_NUMBER: _builtins.int
     APPROVED_AT_FIELD_NUMBER: _builtins.int
+    SETTLED_AT_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """From 1."""
     stage: _builtins.str
@@ -693,6 +714,10 @@ class RolloutWave(_message.Message):
     def approved_at(self) -> _timestamp_pb2.Timestamp:
         """When."""
 
+    @_builtins.property
+    def settled_at(self) -> _timestamp_pb2.Timestamp:
+        """When its hosts had been healthy for as long as was asked. Absent: not asked, or not yet."""
+
     def __init__(
         self,
         *,
@@ -704,10 +729,11 @@ class RolloutWave(_message.Message):
         ended_at: _timestamp_pb2.Timestamp | None = ...,
         approved_by: _builtins.str = ...,
         approved_at: _timestamp_pb2.Timestamp | None = ...,
+        settled_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["approved_at", b"approved_at", "ended_at", b"ended_at", "expected", b"expected", "progress", b"progress", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approved_at", b"approved_at", "ended_at", b"ended_at", "expected", b"expected", "progress", b"progress", "settled_at", b"settled_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_at", b"approved_at", "approved_by", b"approved_by", "ended_at", b"ended_at", "expected", b"expected", "number", b"number", "progress", b"progress", "stage", b"stage", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_at", b"approved_at", "approved_by", b"approved_by", "ended_at", b"ended_at", "expected", b"expected", "number", b"number", "progress", b"progress", "settled_at", b"settled_at", "stage", b"stage", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

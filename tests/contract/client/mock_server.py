@@ -63,10 +63,14 @@ class Hold:
         """Go on with what follows."""
         self.over.set()
 
-    def wait(self, context: grpc.ServicerContext) -> None:
+    def belong_to(self, context: grpc.ServicerContext) -> None:
+        """Be over when that call is, which may be before anybody waits."""
+        if not context.add_callback(self.over.set):
+            self.over.set()
+
+    def wait(self) -> None:
         """Return when it is released, or the call is over."""
-        if context.add_callback(self.over.set):
-            self.over.wait()
+        self.over.wait()
 
 
 Answer = Message | Refused | Hold
@@ -187,7 +191,8 @@ class MockServer:
         if isinstance(answer, Refused):
             refuse(context, answer)
         if isinstance(answer, Hold):
-            answer.wait(context)
+            answer.belong_to(context)
+            answer.wait()
             context.abort(grpc.StatusCode.CANCELLED, "the mock's test has let go of the call")
         assert isinstance(answer, Message)
         return answer
@@ -200,11 +205,14 @@ class MockServer:
         if not scripts:
             context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the mock has no script for {method}")
         script = scripts.popleft() if len(scripts) > 1 else scripts[0]
-        for part in script(request) if callable(script) else script:
+        parts = script(request) if callable(script) else script
+        for hold in (part for part in parts if isinstance(part, Hold)):
+            hold.belong_to(context)
+        for part in parts:
             if isinstance(part, Refused):
                 refuse(context, part)
             elif isinstance(part, Hold):
-                part.wait(context)
+                part.wait()
                 if not context.is_active():
                     return
             else:

@@ -28,6 +28,7 @@ ROLLOUT_KEYS = [
     "expires_at",
     "expected_end",
     "retry_of",
+    "settling_since",
 ]
 """Programs read them: none is ever removed or renamed."""
 

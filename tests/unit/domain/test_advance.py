@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,12 +18,14 @@ from hypothesis.stateful import (
 from tendhost.server.domain.advance import (
     Enter,
     Leave,
+    Look,
     Save,
     SkipRest,
     Start,
     Wait,
     advance,
     estimate,
+    looked,
 )
 from tendhost.server.domain.budgets import overspent
 from tendhost.server.domain.rollout import (
@@ -55,6 +58,8 @@ class Carried:
         self.at_once = at_once
         self.now = NOW
         self.started: list[str] = []
+        self.unhealthy: dict[str, str] = {}
+        self.looks: list[datetime] = []
         self.waves = [
             Wave(
                 rollout="r",
@@ -121,6 +126,13 @@ class Carried:
                 self.rollout = moved
             case Save(rollout=moved):
                 self.rollout = moved
+            case Look(rollout=looking):
+                self.looks.append(self.now)
+                unhealthy = {
+                    n: words for n, words in self.unhealthy.items() if n in self.of(M.COMPLETED)
+                }
+                self.rollout, wave = looked(looking, self.wave, unhealthy, self.now)
+                self.waves[wave.number] = wave
             case SkipRest():
                 for name in self.of(M.PENDING, M.WAITING):
                     self.move(name, M.SKIPPED)
@@ -147,7 +159,10 @@ class Carried:
                 return
             else:
                 waiting = [m.not_before for m in self.members.values() if m.not_before]
+                settling = self.rollout.settling
                 soon = [self.rollout.next_wave_at, self.rollout.approval_until, *waiting]
+                if settling is not None:
+                    soon = [settling.next_look_at]
                 self.now = max(self.now, min(at for at in soon if at is not None))
 
 
@@ -250,6 +265,72 @@ def test_each_wave_but_the_first_waits_for_its_approval_and_halts_without_it():
     assert carried.of(M.PENDING) == ["h002"]
 
 
+@given(st.integers(2, 20), st.integers(1, 7200), st.data())
+def test_no_wave_begins_before_its_former_one_was_healthy_for_as_long_as_was_asked(
+    hosts, seconds, data
+):
+    settle = timedelta(seconds=seconds)
+    carried = Carried(hosts, spec("30%", settle=settle))
+    carried.drain(lambda _: data.draw(outcomes))
+    assert carried.rollout.status is R.COMPLETED
+    assert carried.rollout.settling is None
+    for former, wave in pairwise(carried.waves):
+        pause = DELAY
+        if former.progress.completed:
+            assert former.settled_at is not None
+            assert former.settled_at - former.ended_at >= DELAY + settle
+            assert former.settled_at in carried.looks
+            pause += settle
+        else:
+            assert former.settled_at is None
+        assert wave.started_at - former.ended_at >= pause
+    assert all(wave.settled_at is None for wave in carried.waves[-1:])
+    settled = sum(wave.settled_at is not None for wave in carried.waves)
+    assert len(carried.looks) <= 11 * settled
+
+
+def test_an_unhealthy_host_halts_between_waves_and_a_resumed_wave_settles_anew():
+    carried = Carried(3, spec("2", settle=timedelta(minutes=10)))
+    carried.settle()
+    for name in ("h000", "h001"):
+        carried.move(name, M.COMPLETED)
+    carried.settle()
+    carried.now += DELAY
+    carried.settle()
+    carried.unhealthy = {"h001": "failed units: web.service"}
+    carried.now += timedelta(minutes=1)
+    carried.settle()
+    halt = carried.rollout.halt
+    assert halt is not None
+    assert (halt.cause, halt.hosts) == (HaltCause.UNHEALTHY, ("h001",))
+    assert halt.message == "wave 1 did not stay healthy: h001: failed units: web.service"
+    carried.unhealthy = {}
+    carried.now += timedelta(hours=1)
+    carried.rollout = replace(carried.rollout, status=R.RUNNING, halt=None)
+    resumed = carried.now
+    while not carried.of(M.IN_PROGRESS):
+        carried.settle()
+        carried.now += timedelta(seconds=20)
+    assert carried.wave.started_at is not None
+    assert carried.wave.started_at - resumed >= timedelta(minutes=10)
+
+
+@given(st.integers(1, 3600), st.integers(0, 4000))
+def test_the_estimate_counts_the_rest_of_the_settling_time(seconds, later):
+    settle = timedelta(seconds=seconds)
+    carried = Carried(2, spec("1", settle=settle))
+    carried.settle()
+    carried.rollout = replace(carried.rollout, expected_rest=DELAY + settle + timedelta(minutes=5))
+    carried.move("h000", M.COMPLETED)
+    carried.settle()
+    ended = carried.now
+    carried.now += DELAY
+    carried.step()
+    carried.now += min(timedelta(seconds=later), settle)
+    end = estimate(carried.rollout, carried.wave, carried.now)
+    assert end == ended + DELAY + settle + timedelta(minutes=5)
+
+
 def test_a_rollout_that_expires_skips_what_has_not_begun():
     carried = Carried(3, spec("1", expires_after=timedelta(hours=1)))
     carried.settle()
@@ -284,12 +365,19 @@ class RolloutModel(RuleBasedStateMachine):
         max_failures=budgets,
         approve=st.booleans(),
         expires=st.sampled_from([None, timedelta(hours=2)]),
+        settle=st.sampled_from([timedelta(), timedelta(minutes=20)]),
         at_once=st.integers(1, 6),
     )
-    def begin(self, hosts, waves, max_failures, approve, expires, at_once):
+    def begin(self, hosts, waves, max_failures, approve, expires, settle, at_once):
         self.carried = Carried(
             hosts,
-            spec(*waves, max_failures=max_failures, approve_waves=approve, expires_after=expires),
+            spec(
+                *waves,
+                max_failures=max_failures,
+                approve_waves=approve,
+                expires_after=expires,
+                settle=settle,
+            ),
             at_once=at_once,
         )
         self.retried: set[str] = set()
@@ -331,6 +419,12 @@ class RolloutModel(RuleBasedStateMachine):
     def the_clock_moves_or_jumps(self, seconds):
         self.carried.now += timedelta(seconds=seconds)
 
+    @rule(data=st.data())
+    def an_updated_host_falls_ill_or_gets_well(self, data):
+        done = self.carried.of(M.COMPLETED)
+        ill = data.draw(st.sets(st.sampled_from(done), max_size=2)) if done else ()
+        self.carried.unhealthy = dict.fromkeys(ill, "failed units: web.service")
+
     @precondition(lambda self: self.rollout.status in (R.RUNNING, R.AWAITING_APPROVAL))
     @precondition(lambda self: not self.rollout.over)
     @rule()
@@ -342,7 +436,7 @@ class RolloutModel(RuleBasedStateMachine):
     @rule()
     def resume(self):
         if not overspent(self.rollout.spec.max_failures, self.rollout.progress):
-            self.carried.rollout = replace(self.rollout, status=R.RUNNING, halt=None)
+            self.carried.rollout = replace(self.rollout, status=R.RUNNING, halt=None, settling=None)
 
     @precondition(lambda self: self.rollout.status is R.AWAITING_APPROVAL)
     @rule()
@@ -368,9 +462,11 @@ class RolloutModel(RuleBasedStateMachine):
             self.retried.add(name)
             self.carried.move(name, M.PENDING, wave=self.rollout.wave)
         if failed:
-            self.carried.waves[self.rollout.wave] = replace(self.carried.wave, ended_at=None)
+            self.carried.waves[self.rollout.wave] = replace(
+                self.carried.wave, ended_at=None, settled_at=None
+            )
             self.carried.rollout = replace(
-                self.rollout, status=R.RUNNING, halt=None, next_wave_at=None
+                self.rollout, status=R.RUNNING, halt=None, next_wave_at=None, settling=None
             )
 
     @invariant()
@@ -404,6 +500,12 @@ class RolloutModel(RuleBasedStateMachine):
             assert all(m.status in (M.PENDING, M.SKIPPED) for m in ahead)
 
     @invariant()
+    def waves_that_settle_did_so_before_the_next_one_began(self):
+        if hasattr(self, "carried") and self.rollout.spec.settles:
+            for former in self.carried.waves[: self.rollout.wave]:
+                assert former.settled_at is not None or not former.progress.completed
+
+    @invariant()
     def what_is_over_has_no_host_under_way(self):
         if hasattr(self, "carried") and self.rollout.over:
             assert not self.carried.of(M.PENDING, M.WAITING, M.IN_PROGRESS)
@@ -412,6 +514,7 @@ class RolloutModel(RuleBasedStateMachine):
         """From wherever it is, it comes to its end once nobody interferes any more."""
         if not hasattr(self, "carried") or self.rollout.over:
             return
+        self.carried.unhealthy = {}
         self.carried.rollout = replace(
             self.rollout,
             status=R.RUNNING if self.rollout.status is not R.CANCELLED else R.CANCELLED,

@@ -70,7 +70,7 @@ def operations(**parts: Any) -> str:
         hosts(search="web"),
         hosts(names=("web1", "web2")),
         hosts(groups=("berlin",), all_tags=("web", "db")),
-        sql.select_members("ro-1", statuses=("failed",), after=-1, limit=9)[0],
+        sql.select_members("ro-1", wave=None, statuses=("failed",), after=-1, limit=9)[0],
         sql.select_startable("ro-1", 0, now=1, blocked=("down:",), limit=9)[0],
         operations(),
         operations(host="web1"),

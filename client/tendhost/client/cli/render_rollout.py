@@ -74,6 +74,11 @@ def situation(found: Rollout) -> str:
             f"wave {found.wave + 1} waits for an approval until {at_time(found.approval_until)}:"
             f" tendhost rollout approve {found.id} {found.wave + 1}"
         )
+    if found.settling_since is not None and not found.ended and found.spec.settle is not None:
+        healthy_until = found.settling_since + found.spec.settle
+        return (
+            f"wave {found.wave} settles until {at_time(healthy_until)}, if its hosts stay healthy"
+        )
     if found.next_wave_at is not None and not found.ended:
         return f"wave {found.wave + 1} begins {at_time(found.next_wave_at)}"
     if found.expected_end is not None:

@@ -95,6 +95,13 @@ def spec_of(
             metavar="DURATION", help="The pause after a wave has ended: 30s, 5m, 1h30m or 0."
         ),
     ] = "30s",
+    settle: Annotated[
+        str,
+        typer.Option(
+            metavar="DURATION",
+            help="After the pause, the hosts of a wave have to stay healthy for so long.",
+        ),
+    ] = "",
     max_failures: Annotated[
         str,
         typer.Option(
@@ -154,6 +161,7 @@ def spec_of(
         order=_ORDERS[order],
         seed=seed,
         delay_between_waves=duration(delay, "--delay"),
+        settle=duration(settle, "--settle") if settle else None,
         max_failures=max_failures,
         max_unavailable=tuple(_budget(text) for text in max_unavailable or ()),
         approve_waves=approve_waves,

@@ -5,11 +5,20 @@ carried out, it answers the same, so that a server that was killed, or another o
 was. It looks at counts alone: what it costs does not depend on how many hosts a wave has.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tendhost.server.domain.budgets import overspent, tolerated
-from tendhost.server.domain.rollout import Halt, HaltCause, Rollout, RolloutStatus, Wave
+from tendhost.server.domain.rollout import (
+    NAMED_FAILURES,
+    Halt,
+    HaltCause,
+    Rollout,
+    RolloutStatus,
+    Wave,
+)
+from tendhost.server.domain.wave_settling import settling_from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +57,18 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Look whether the updated hosts of the current wave are healthy, or go on with that: `looked`."""
+
+    rollout: Rollout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SkipRest:
     """Skip every member that has not begun."""
 
 
-Decision = Start | Wait | Save | Enter | Leave | SkipRest
+Decision = Start | Wait | Save | Enter | Leave | Look | SkipRest
 
 _WINDING_UP = frozenset({RolloutStatus.CANCELLED, RolloutStatus.EXPIRED})
 _AT_REST = frozenset({RolloutStatus.PAUSED, RolloutStatus.HALTED})
@@ -76,7 +92,7 @@ def advance(rollout: Rollout, wave: Wave, now: datetime, *, at_once: int) -> Dec
     if rollout.status is RolloutStatus.AWAITING_APPROVAL:
         return _awaited(rollout, now)
     if rollout.next_wave_at is not None:
-        return _between_waves(rollout, now)
+        return _between_waves(rollout, wave, now)
     if wave.started_at is None:
         return Enter(rollout=rollout)
     if wave.progress.not_begun:
@@ -89,7 +105,9 @@ def advance(rollout: Rollout, wave: Wave, now: datetime, *, at_once: int) -> Dec
 
 def expired(rollout: Rollout) -> Rollout:
     """The rollout once its time limit has passed: what has not begun is skipped."""
-    return replace(rollout, status=RolloutStatus.EXPIRED, next_wave_at=None, approval_until=None)
+    return replace(
+        rollout, status=RolloutStatus.EXPIRED, next_wave_at=None, settling=None, approval_until=None
+    )
 
 
 def halted(rollout: Rollout, halt: Halt) -> Rollout:
@@ -122,15 +140,50 @@ def _awaited(rollout: Rollout, now: datetime) -> Decision:
     return Save(rollout=halted(rollout, Halt(cause=HaltCause.APPROVAL, message=message, at=now)))
 
 
-def _between_waves(rollout: Rollout, now: datetime) -> Decision:
+def _between_waves(rollout: Rollout, wave: Wave, now: datetime) -> Decision:
     assert rollout.next_wave_at is not None
     if now < rollout.next_wave_at:
         return Wait(until=_earlier(rollout.next_wave_at, rollout))
+    if rollout.spec.settles and wave.progress.completed and wave.settled_at is None:
+        return _settle(rollout, now)
     if rollout.spec.approve_waves and rollout.approved_wave <= rollout.wave:
         until = now + rollout.spec.approval_timeout
         awaiting = RolloutStatus.AWAITING_APPROVAL
         return Save(rollout=replace(rollout, status=awaiting, approval_until=until))
     return Save(rollout=replace(rollout, wave=rollout.wave + 1, next_wave_at=None))
+
+
+def _settle(rollout: Rollout, now: datetime) -> Decision:
+    settling = rollout.settling
+    if settling is None:
+        return Save(rollout=replace(rollout, settling=settling_from(now, rollout.spec.settle)))
+    if settling.look_at is None and now < settling.next_look_at:
+        return Wait(until=_earlier(settling.next_look_at, rollout))
+    return Look(rollout=replace(rollout, settling=settling.looking(now)))
+
+
+def looked(
+    rollout: Rollout, wave: Wave, unhealthy: Mapping[str, str], now: datetime
+) -> tuple[Rollout, Wave]:
+    """The rollout and its current wave once a look has ended that found these hosts `unhealthy`, each
+    with what is wrong with it."""
+    assert rollout.settling is not None, "no look is under way"
+    if unhealthy:
+        return halted(replace(rollout, settling=None), _unsettled(wave, unhealthy, now)), wave
+    settling = rollout.settling.after_look(rollout.spec.settle)
+    if settling is None:
+        wave = replace(wave, settled_at=now)
+    return replace(rollout, settling=settling), wave
+
+
+def _unsettled(wave: Wave, unhealthy: Mapping[str, str], now: datetime) -> Halt:
+    named = sorted(unhealthy)[:NAMED_FAILURES]
+    more = len(unhealthy) - len(named)
+    hosts = "; ".join(f"{name}: {unhealthy[name]}" for name in named)
+    message = f"wave {wave.number + 1} did not stay healthy: {hosts}"
+    if more:
+        message += f"; and {more} more"
+    return Halt(cause=HaltCause.UNHEALTHY, message=message, at=now, hosts=tuple(named))
 
 
 def _wave_over(rollout: Rollout, wave: Wave, now: datetime) -> Decision:
@@ -166,5 +219,15 @@ def estimate(rollout: Rollout, wave: Wave, now: datetime) -> datetime | None:
     end = now + wave.expected * share + rollout.expected_rest
     if rollout.next_wave_at is None:
         return end
-    # Of the delay that runs, the rest knows as of a whole one.
-    return end - rollout.spec.delay_between_waves + max(timedelta(), rollout.next_wave_at - now)
+    # Of the pause that runs, the rest knows as of a whole one.
+    return end - rollout.spec.pause + _pause_left(rollout, wave, now)
+
+
+def _pause_left(rollout: Rollout, wave: Wave, now: datetime) -> timedelta:
+    assert rollout.next_wave_at is not None
+    left = max(timedelta(), rollout.next_wave_at - now)
+    if not rollout.spec.settles or wave.settled_at is not None:
+        return left
+    if rollout.settling is None:
+        return left + rollout.spec.settle
+    return max(timedelta(), rollout.settling.since + rollout.spec.settle - now)

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from tendhost.server.domain.scope import ScopeWish
 from tendhost.server.domain.selection import HostFilter
+from tendhost.server.domain.wave_settling import WaveSettling
 from tendhost.server.domain.waves import Division
 
 APPROVAL_TIMEOUT = timedelta(days=1)
@@ -93,6 +94,8 @@ class RolloutSpec:
     filter: HostFilter
     division: Division = Division()
     delay_between_waves: timedelta = timedelta(seconds=30)
+    settle: timedelta = timedelta()
+    """After the delay, the hosts of the wave have to be healthy for so long before the next one begins."""
     max_failures: str = ""
     """More failed hosts than this halt the rollout: a number, or a percentage of all its hosts,
     rounded down. Empty: no number of failures does."""
@@ -108,6 +111,16 @@ class RolloutSpec:
     dry_run: bool = False
     scope: ScopeWish | None = None
     """None: what each host's policy says."""
+
+    @property
+    def settles(self) -> bool:
+        """Whether the hosts of a wave are looked at before the next one begins."""
+        return self.settle > timedelta() and not self.dry_run
+
+    @property
+    def pause(self) -> timedelta:
+        """How long it takes from the end of one wave to the beginning of the next, approvals apart."""
+        return self.delay_between_waves + (self.settle if self.settles else timedelta())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +182,8 @@ class Member:
     """From 0."""
     position: int
     """Its place in the order of the whole rollout, from 0."""
+    check: str = ""
+    """The operation that last looked whether it is healthy while its wave settled."""
     status: MemberStatus = MemberStatus.PENDING
     waiting: WaitingFor | None = None
     """In WAITING only: for what."""
@@ -197,6 +212,8 @@ class Wave:
     """How long it will take, by what its hosts took before."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    settled_at: datetime | None = None
+    """When its hosts had been healthy for as long as was asked."""
     approved_by: str = ""
     approved_at: datetime | None = None
 
@@ -210,6 +227,8 @@ class HaltCause(StrEnum):
     """Nobody approved of the next wave in time."""
     WAVE_HOOK = "wave_hook"
     """A hook before or after a wave failed."""
+    UNHEALTHY = "unhealthy"
+    """An updated host did not stay healthy while its wave settled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +239,7 @@ class Halt:
     message: str
     at: datetime
     hosts: tuple[str, ...] = ()
-    """Those that spent the budget."""
+    """Those that spent the budget, or are not healthy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +258,9 @@ class Rollout:
     wave: int = 0
     """The current wave, from 0."""
     next_wave_at: datetime | None = None
-    """While the delay between two waves runs: when it ends."""
+    """Between two waves: when the delay ends."""
+    settling: WaveSettling | None = None
+    """While the current wave settles: how far that is."""
     approval_until: datetime | None = None
     """In AWAITING_APPROVAL: when the rollout halts without it."""
     approved_wave: int = 0

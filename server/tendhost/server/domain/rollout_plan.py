@@ -130,7 +130,7 @@ class RolloutPlan:
     @property
     def expected(self) -> timedelta:
         """How long the rollout would take, the waits for windows and approvals apart."""
-        delays = self.spec.delay_between_waves * max(0, len(self.waves) - 1)
+        delays = self.spec.pause * max(0, len(self.waves) - 1)
         return sum((wave.expected for wave in self.waves), delays)
 
 

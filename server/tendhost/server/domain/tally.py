@@ -76,6 +76,6 @@ def entered(rollout: Rollout, wave: Wave, now: datetime) -> tuple[Rollout, Wave]
     """The rollout and its current wave once that has begun."""
     if wave.number == 0:
         return rollout, replace(wave, started_at=now)
-    spent = wave.expected + rollout.spec.delay_between_waves
+    spent = wave.expected + rollout.spec.pause
     rest = max(timedelta(), rollout.expected_rest - spent)
     return replace(rollout, expected_rest=rest), replace(wave, started_at=now)

@@ -15,11 +15,13 @@ from tendhost.server.clock import Clock
 from tendhost.server.domain.advance import (
     Enter,
     Leave,
+    Look,
     Save,
     SkipRest,
     Start,
     Wait,
     advance,
+    looked,
 )
 from tendhost.server.domain.course import Course, started
 from tendhost.server.domain.errors import (
@@ -43,6 +45,7 @@ from tendhost.server.domain.rollout import (
 from tendhost.server.domain.tally import Tally, entered
 from tendhost.server.engine.admission import Admission, Begin, HoldUp, LeaveOut, Turn
 from tendhost.server.engine.operations import Operations, Work
+from tendhost.server.engine.wave_looks import Begun, WaveLooks
 from tendhost.server.store.protocol import Change, Conflict, Store
 
 logger = logging.getLogger(__name__)
@@ -84,6 +87,7 @@ class Carrier:
         self._operations = operations
         self._admission = admission
         self._clock = clock
+        self._looks = WaveLooks(id, store=store, operations=operations, clock=clock)
         self._wake = asyncio.Event()
         self._ended: set[str] | None = None
         """Hosts whose operation has ended since; None: not known, so every one under way is looked at."""
@@ -146,6 +150,8 @@ class Carrier:
                 await self._save(tally, f"wave {wave.number + 1} has ended")
             case Save(rollout=moved):
                 await self._save(Tally(moved, (wave,)), moved.halt.message if moved.halt else "")
+            case Look(rollout=looking):
+                await self._look(looking, wave)
             case SkipRest():
                 await self._skip_rest(rollout)
             case Wait(until=until):
@@ -266,13 +272,7 @@ class Carrier:
                     )
                 case LeaveOut(detail=detail):
                     tally.move(member, MemberStatus.SKIPPED, detail=detail)
-        changes = [self._operations.change_of(course, host) for course, host in courses]
-        try:
-            revision = await self._save(tally, with_=changes)
-        except HostBusy as busy:
-            raise Conflict(what=f"host {busy.host}") from None
-        for course, host in courses:
-            self._operations.take_up(course.at(revision, former=host))
+        await self._save_begun(tally, courses)
 
     async def _course(self, rollout: Rollout, member: Member, host: Host) -> Course:
         by, spec = rollout.created_by, rollout.spec
@@ -287,6 +287,22 @@ class Carrier:
         operation = self._operations.new(work, by=by, rollout=rollout.id)
         return started(operation, host, self._clock.now())
 
+    async def _look(self, rollout: Rollout, wave: Wave) -> None:
+        """Go on with the look at the hosts of a wave that settles."""
+        checks = await self._looks.next_checks(rollout, wave)
+        if checks is not None:
+            await self._save_begun(*checks)
+            return
+        unhealthy = await self._looks.unhealthy(wave)
+        if unhealthy is None:
+            await self._wait(rollout.expires_at)
+            return
+        after, wave = looked(rollout, wave, unhealthy, self._clock.now())
+        tally = Tally(after, (wave,))
+        tally.change(wave)
+        words = f"wave {wave.number + 1} has stayed healthy" if wave.settled_at is not None else ""
+        await self._save(tally, after.halt.message if after.halt else words)
+
     async def _skip_rest(self, rollout: Rollout) -> None:
         page = await self._store.members(
             self.id, statuses=(MemberStatus.PENDING, MemberStatus.WAITING), limit=AT_A_TIME
@@ -295,6 +311,16 @@ class Carrier:
         for member in page.items:
             tally.move(member, MemberStatus.SKIPPED, detail=_WHY_SKIPPED[rollout.status])
         await self._save(tally)
+
+    async def _save_begun(self, tally: Tally, courses: Begun) -> None:
+        """Store `tally` with the operations that begin in it, and drive these."""
+        changes = [self._operations.change_of(course, host) for course, host in courses]
+        try:
+            revision = await self._save(tally, with_=changes)
+        except HostBusy as busy:
+            raise Conflict(what=f"host {busy.host}") from None
+        for course, host in courses:
+            self._operations.take_up(course.at(revision, former=host))
 
     async def _save(self, tally: Tally, message: str = "", *, with_: Iterable[Change] = ()) -> int:
         now = self._clock.now()

@@ -98,10 +98,7 @@ class _Making:
 
     async def systemd(self) -> Found:
         units = await looking.units(self.remote, self.stage.host.name)
-        only_looks = self.stage.operation.kind is OperationKind.CHECK
-        return _judged(
-            units, known=() if only_looks else self.stage.operation.findings.failed_units
-        )
+        return _judged(units, known=self.stage.operation.findings.failed_units)
 
     def probe(self, check: HealthCheck) -> Callable[[], Coroutine[None, None, Found]]:
         async def tried() -> Found:

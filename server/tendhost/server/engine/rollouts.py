@@ -141,7 +141,7 @@ class Rollouts:
             raise RolloutBudgetSpent(
                 rollout=id, failures=rollout.progress.failures, max_failures=limit
             )
-        going = replace(rollout, status=RolloutStatus.RUNNING, halt=None)
+        going = replace(rollout, status=RolloutStatus.RUNNING, halt=None, settling=None)
         return await self._steered(going, f"resumed by {call.principal}", call)
 
     async def cancel(self, id: str, call: Call[Rollout]) -> Rollout:
@@ -209,7 +209,7 @@ class Rollouts:
                 member, MemberStatus.PENDING, wave=rollout.wave, retry=True, operation="", detail=""
             )
         current = next(wave for wave in tally.waves if wave.number == rollout.wave)
-        tally.change(replace(current, ended_at=None))
+        tally.change(replace(current, ended_at=None, settled_at=None))
         spent = rollout.halt is not None and rollout.halt.cause is HaltCause.FAILURES
         at_rest = rollout.status is RolloutStatus.PAUSED or (rollout.halt and not spent)
         going = replace(
@@ -217,6 +217,7 @@ class Rollouts:
             status=rollout.status if at_rest else RolloutStatus.RUNNING,
             halt=None if spent else rollout.halt,
             next_wave_at=None,
+            settling=None,
             approval_until=None,
         )
         words = f"{len(failed)} failed hosts retried by {call.principal}"

@@ -75,6 +75,8 @@ def rollout_spec(message: pb.RolloutSpec) -> RolloutSpec:
     )
     if message.HasField("delay_between_waves"):
         spec = replace(spec, delay_between_waves=message.delay_between_waves.ToTimedelta())
+    if message.HasField("settle"):
+        spec = replace(spec, settle=message.settle.ToTimedelta())
     if message.HasField("approval_timeout"):
         spec = replace(spec, approval_timeout=message.approval_timeout.ToTimedelta())
     if message.HasField("expires_after"):
@@ -95,6 +97,7 @@ def spec_message(spec: RolloutSpec) -> pb.RolloutSpec:
         order=_ORDER[division.order],
         seed=division.seed,
         delay_between_waves=_duration(spec.delay_between_waves),
+        settle=_duration(spec.settle or None),
         max_failures=spec.max_failures,
         max_unavailable=[
             pb.DisruptionBudget(limit=b.limit, per_tag=b.per_tag) for b in spec.budgets
@@ -132,6 +135,7 @@ def rollout_message(rollout: Rollout) -> pb.Rollout:
         expires_at=timestamp(rollout.expires_at),
         expected_end=timestamp(rollout.expected_end),
         retry_of=rollout.retry_of,
+        settling_since=timestamp(rollout.settling.since) if rollout.settling else None,
     )
 
 
@@ -169,6 +173,7 @@ def wave_message(wave: Wave) -> pb.RolloutWave:
         ended_at=timestamp(wave.ended_at),
         approved_by=wave.approved_by,
         approved_at=timestamp(wave.approved_at),
+        settled_at=timestamp(wave.settled_at),
     )
 
 

@@ -270,11 +270,13 @@ class Store(Protocol):
         self,
         rollout: str,
         *,
+        wave: int | None = None,
         statuses: Sequence[MemberStatus] = (),
         after: int = -1,
         limit: int,
     ) -> Page[Member]:
-        """Members in the order of the rollout, after the position `after`. Empty means any status."""
+        """Members in the order of the rollout, after the position `after`. Empty means any status, None
+        any wave."""
         ...
 
     async def startable(

@@ -285,12 +285,14 @@ def select_rollouts(
 
 
 def select_members(
-    rollout: str, *, statuses: Iterable[str], after: int, limit: int
+    rollout: str, *, wave: int | None, statuses: Iterable[str], after: int, limit: int
 ) -> tuple[str, list[object]]:
     """Members of these statuses, in order, from the position that follows `after` on."""
     where = Where()
     where.add("rollout = {} AND position > {}", rollout, after)
     where.add_in("status", statuses)
+    if wave is not None:
+        where.add("wave = {}", wave)
     text = f"SELECT document FROM members {where} ORDER BY position LIMIT {limit}"  # noqa: S608
     return text, where.values
 

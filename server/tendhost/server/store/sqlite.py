@@ -301,12 +301,13 @@ class SqliteStore:
         self,
         rollout: str,
         *,
+        wave: int | None = None,
         statuses: Sequence[MemberStatus] = (),
         after: int = -1,
         limit: int,
     ) -> Page[Member]:
         text, values = sql.select_members(
-            rollout, statuses=map(str, statuses), after=after, limit=limit + 1
+            rollout, wave=wave, statuses=map(str, statuses), after=after, limit=limit + 1
         )
         return await self._page(text, values, rows.member_of, limit)
 

@@ -1,0 +1,113 @@
+"""Looks at whether the hosts of a wave stay healthy while it settles: one CHECK of each of them.
+
+Each member is marked with its check in the transaction that creates it, so that a look which a killed
+server left is gone on with.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from tendhost.server.clock import Clock
+from tendhost.server.domain.course import Course, queued, started
+from tendhost.server.domain.errors import HostNotFound
+from tendhost.server.domain.host import Host
+from tendhost.server.domain.operation import Findings, OperationKind, OperationStatus
+from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, Wave
+from tendhost.server.domain.tally import Tally
+from tendhost.server.engine.operations import Operations, Work
+from tendhost.server.store.protocol import Store
+
+AT_A_TIME = 200
+"""Checks that one transaction begins at most."""
+_UNFINISHED = (OperationStatus.RUNNING, OperationStatus.QUEUED)
+_CHECKED = (MemberStatus.COMPLETED,)
+
+Begun = Sequence[tuple[Course, Host]]
+
+
+class WaveLooks:
+    """The looks of one rollout."""
+
+    def __init__(self, id: str, *, store: Store, operations: Operations, clock: Clock) -> None:
+        self._id = id
+        self._store = store
+        self._operations = operations
+        self._clock = clock
+
+    async def next_checks(self, rollout: Rollout, wave: Wave) -> tuple[Tally, Begun] | None:
+        """The next checks of the look under way, not stored yet; None: all of them have begun."""
+        settling = rollout.settling
+        assert settling is not None, "no look is under way"
+        page = await self._store.members(
+            self._id,
+            wave=wave.number,
+            statuses=_CHECKED,
+            after=settling.position,
+            limit=AT_A_TIME,
+        )
+        if not page.items:
+            return None
+        settling = replace(settling, position=page.items[-1].position)
+        tally = Tally(replace(rollout, settling=settling), (wave,))
+        begun: list[tuple[Course, Host]] = []
+        for member in page.items:
+            check = await self._check(member, by=rollout.created_by)
+            begun.extend(() if check is None else (check,))
+            id = "" if check is None else check[0].operation.id
+            tally.move(member, member.status, check=id)
+        return tally, begun
+
+    async def unhealthy(self, wave: Wave) -> Mapping[str, str] | None:
+        """What the look has found wrong, by host; None: some of its checks have not ended."""
+        open_ones = await self._store.operations(rollout=self._id, statuses=_UNFINISHED, limit=1)
+        if open_ones.items:
+            return None
+        found: dict[str, str] = {}
+        after = -1
+        while True:
+            page = await self._store.members(
+                self._id, wave=wave.number, statuses=_CHECKED, after=after, limit=AT_A_TIME
+            )
+            for member in page.items:
+                wrong = await self._wrong(member)
+                if wrong:
+                    found[member.host] = wrong
+            if not page.more:
+                return found
+            after = page.items[-1].position
+
+    async def _check(self, member: Member, *, by: str) -> tuple[Course, Host] | None:
+        """A check of a host; None: it is gone, or in FAILED, and nothing may be begun on it."""
+        try:
+            host = await self._store.host(member.host)
+        except HostNotFound:
+            return None
+        if host.status.failure is not None:
+            return None
+        work = Work(host=host.name, kind=OperationKind.CHECK)
+        update = await self._store.operation(member.operation)
+        # What had failed before the update is no fault of its.
+        operation = replace(
+            self._operations.new(work, by=by, rollout=self._id),
+            findings=Findings(failed_units=update.findings.failed_units),
+        )
+        now = self._clock.now()
+        if await self._store.running_operation(host.name) is not None:
+            return queued(operation, host, now), host
+        return started(operation, host, now), host
+
+    async def _wrong(self, member: Member) -> str:
+        """What is wrong with a host, by its check; empty: nothing, or there is no such host any more."""
+        if not member.check:
+            return await self._failure(member.host)
+        check = await self._store.operation(member.check)
+        if check.problem is not None:
+            return check.problem.message
+        return "" if check.health is None or check.health.healthy else check.health.message
+
+    async def _failure(self, name: str) -> str:
+        try:
+            failure = (await self._store.host(name)).status.failure
+        except HostNotFound:
+            return ""
+        return "" if failure is None else f"it has failed: {failure.problem.message}"

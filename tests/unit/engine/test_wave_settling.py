@@ -1,0 +1,179 @@
+"""Waves that settle over fake hosts: looked at again and again, and halted by a host that falls ill."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
+from tendhost.server.domain.rollout import HaltCause, Rollout, RolloutStatus
+from tests.unit.engine.fake_command import Command
+from tests.unit.engine.fake_host import Pending
+from tests.unit.engine.test_rollout_control import NO_DELAY, is_now
+from tests.unit.engine.test_rollouts import begin, fleet, members, statuses
+from tests.unit.engine.world import World, call
+
+R = RolloutStatus
+SETTLE = timedelta(minutes=10)
+
+
+async def checks(world: World, id: str) -> list[Operation]:
+    """The checks of a rollout, oldest first."""
+    found = (await world.store.operations(rollout=id, limit=1000)).items
+    return [o for o in reversed(found) if o.kind is OperationKind.CHECK]
+
+
+async def looked(world: World, id: str, times: int) -> None:
+    """Let minutes pass until so many checks of a rollout have ended."""
+
+    async def done() -> bool:
+        return sum(check.status.ended for check in await checks(world, id)) >= times
+
+    await minutes_until(world, done)
+
+
+async def no_check_runs(world: World, id: str) -> None:
+    async def done() -> bool:
+        return all(check.status.ended for check in await checks(world, id))
+
+    await world.until(done)
+
+
+async def over(world: World, id: str) -> Rollout:
+    """Let minutes pass until the rollout has ended."""
+
+    async def done() -> bool:
+        return (await world.store.rollout(id)).over
+
+    await minutes_until(world, done)
+    return await world.store.rollout(id)
+
+
+async def minutes_until(world: World, condition: Callable[[], Awaitable[bool]]) -> None:
+    for _ in range(60):
+        if await condition():
+            return
+        await minute(world)
+    raise AssertionError("an hour has passed")
+
+
+async def minute(world: World) -> None:
+    """Let a minute pass, once everybody who is going to sleep for a part of it sleeps."""
+    for _ in range(20):
+        await world.go_on()
+    world.clock.advance(timedelta(minutes=1))
+
+
+async def test_a_wave_that_stays_healthy_is_looked_at_until_the_next_one_begins(world: World):
+    async with world.running():
+        fakes = await fleet(world, "abc")
+        fakes["b"].failed_units = ["old.service"]  # failed before it was updated
+        rollout = await begin(world, waves=("2",), settle=SETTLE, delay_between_waves=NO_DELAY)
+        ended = await over(world, rollout.id)
+        assert (ended.status, ended.progress.completed) == (R.COMPLETED, 3)
+        found = await checks(world, rollout.id)
+        assert {check.status for check in found} == {OperationStatus.SUCCEEDED}
+        hosts = [check.host for check in found]
+        assert hosts.count("a") == hosts.count("b") >= 5
+        first, last = await world.store.waves(rollout.id, first=0, last=1)
+        assert first.ended_at is not None
+        assert first.settled_at is not None
+        assert first.settled_at - first.ended_at >= SETTLE
+        assert last.started_at is not None
+        assert last.started_at >= first.settled_at
+        assert last.settled_at is None
+
+
+async def test_a_host_that_falls_ill_halts_and_what_resumes_settles_anew(world: World):
+    async with world.running() as engine:
+        fakes = await fleet(world, "abc")
+        rollout = await begin(world, waves=("2",), settle=SETTLE, delay_between_waves=NO_DELAY)
+        await looked(world, rollout.id, 4)
+        fakes["a"].failed_units = ["web.service"]
+        await looked(world, rollout.id, 6)
+        await is_now(world, rollout.id, R.HALTED)
+        halt = (await world.store.rollout(rollout.id)).halt
+        assert halt is not None
+        assert (halt.cause, halt.hosts) == (HaltCause.UNHEALTHY, ("a",))
+        assert "did not stay healthy: a: failed units: web.service" in halt.message
+        assert await statuses(world, rollout.id) == "ccp"
+        fakes["a"].failed_units = []
+        resumed_at = world.clock.now()
+        await engine.rollouts.resume(rollout.id, call())
+        assert (await over(world, rollout.id)).progress.completed == 3
+        first = await world.store.wave(rollout.id, 0)
+        assert first.settled_at is not None
+        assert first.settled_at - resumed_at >= SETTLE
+
+
+async def test_a_host_that_cannot_be_reached_or_has_failed_halts_as_well(world: World):
+    async with world.running() as engine:
+        fakes = await fleet(world, "abc")
+        rollout = await begin(world, waves=("2",), settle=SETTLE, delay_between_waves=NO_DELAY)
+        await looked(world, rollout.id, 2)
+        await engine.rollouts.pause(rollout.id, call())
+        await no_check_runs(world, rollout.id)
+        fakes["a"].reachable = False
+        fakes["b"].accepts_key = False
+        await world.run(OperationKind.QUERY, "b")
+        await engine.rollouts.resume(rollout.id, call())
+
+        async def is_halted() -> bool:
+            return (await world.store.rollout(rollout.id)).status is R.HALTED
+
+        await minutes_until(world, is_halted)
+        halt = (await world.store.rollout(rollout.id)).halt
+        assert halt is not None
+        assert halt.hosts == ("a", "b")
+
+
+async def test_a_killed_server_goes_on_with_its_look_and_begins_no_check_twice(world: World):
+    async with world.running():
+        fakes = await fleet(world, "abc")
+        rollout = await begin(world, waves=("2",), settle=SETTLE, delay_between_waves=NO_DELAY)
+        await looked(world, rollout.id, 2)
+        hold = fakes["b"].hold(Command.UNITS)
+        await minute(world)
+        await world.reached(hold)
+    async with world.running():
+        hold.released.set()
+        assert (await over(world, rollout.id)).progress.completed == 3
+        hosts = [check.host for check in await checks(world, rollout.id)]
+        assert hosts.count("a") == hosts.count("b") >= 5
+        assert hosts.count("c") == 0
+
+
+async def test_a_check_waits_for_a_busy_host_and_a_host_that_is_gone_holds_nobody_up(world: World):
+    async with world.running() as engine:
+        fakes = await fleet(world, "abc")
+        rollout = await begin(world, waves=("2",), settle=SETTLE, delay_between_waves=NO_DELAY)
+        await looked(world, rollout.id, 2)
+        await engine.rollouts.pause(rollout.id, call())
+        await no_check_runs(world, rollout.id)
+        before = len(await checks(world, rollout.id))
+        hold = fakes["b"].hold(Command.QUERY)
+        query = await world.start(OperationKind.QUERY, "b")
+        await world.reached(hold)
+        await engine.registry.unregister("a", call())
+        await engine.rollouts.resume(rollout.id, call())
+
+        async def queued() -> bool:
+            last = (await checks(world, rollout.id))[-1]
+            return last.status is OperationStatus.QUEUED
+
+        await minutes_until(world, queued)
+        hold.released.set()
+        await world.ended(query.id)
+        assert (await over(world, rollout.id)).progress.completed == 3
+        hosts = [check.host for check in await checks(world, rollout.id)]
+        assert hosts[before:].count("a") == 0
+        assert hosts[before:].count("b") >= 5
+
+
+async def test_where_nobody_was_updated_nobody_is_looked_at(world: World):
+    async with world.running():
+        fakes = await fleet(world, "ab")
+        fakes["a"].pending = {"web": Pending(breaks=True)}
+        rollout = await begin(world, waves=("1",), settle=SETTLE, delay_between_waves=NO_DELAY)
+        ended = await world.rollout_ended(rollout.id)
+        assert (ended.progress.failed, ended.progress.completed) == (1, 1)
+        assert await checks(world, rollout.id) == []
+        assert (await members(world, rollout.id))["b"].check == ""
