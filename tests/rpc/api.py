@@ -23,6 +23,7 @@ from tendhost.v1 import (
     operation_service_pb2_grpc,
     rollout_service_pb2_grpc,
     schedule_service_pb2_grpc,
+    selection_service_pb2_grpc,
     system_service_pb2_grpc,
 )
 from tests.unit.engine.fake_host import FakeHost
@@ -42,6 +43,7 @@ class Api:
     operations: Any
     rollouts: Any
     schedules: Any
+    selections: Any
     events: Any
     system: Any
 
@@ -91,6 +93,7 @@ async def client(world: World, address: str, *options: tuple[str, Any]) -> Async
             operations=operation_service_pb2_grpc.OperationServiceStub(channel),
             rollouts=rollout_service_pb2_grpc.RolloutServiceStub(channel),
             schedules=schedule_service_pb2_grpc.ScheduleServiceStub(channel),
+            selections=selection_service_pb2_grpc.SelectionServiceStub(channel),
             events=event_service_pb2_grpc.EventServiceStub(channel),
             system=system_service_pb2_grpc.SystemServiceStub(channel),
         )

@@ -8,6 +8,7 @@ from tendhost.client.hosts import HostCalls
 from tendhost.client.operations import OperationCalls
 from tendhost.client.rollouts import RolloutCalls
 from tendhost.client.schedules import ScheduleCalls
+from tendhost.client.selections import SelectionCalls
 from tendhost.client.stream import EventStream
 from tendhost.client.transport import Transport
 from tendhost.client.values import HostFilter, ServerInfo
@@ -19,7 +20,7 @@ PATIENCE_SECONDS = 120.0
 """A server that is being restarted is back sooner."""
 
 
-class Client(HostCalls, OperationCalls, RolloutCalls, ScheduleCalls):
+class Client(HostCalls, OperationCalls, RolloutCalls, ScheduleCalls, SelectionCalls):
     """A connection to a tendhost server; use it as an async context manager.
 
     Every call raises TendhostError or one of its kinds. Every mutation carries a fresh request id, so

@@ -291,6 +291,7 @@ _BODIES: Mapping[str, Callable[[Any], events.EventBody]] = {
     "step_retried": _step_retried,
     "rollout_changed": _rollout_changed,
     "schedule_changed": convert_schedule.schedule_changed,
+    "selection_changed": convert_selection.selection_changed,
 }
 
 

@@ -1,12 +1,14 @@
 """Which hosts, and what of them to update, between messages and the SDK's values."""
 
 from tendhost.client import values
-from tendhost.client.enums import numbers, reading, words
-from tendhost.v1 import host_pb2
+from tendhost.client.enums import instant, numbers, reading, words
+from tendhost.client.events import SelectionChange, SelectionChanged
+from tendhost.v1 import event_pb2, host_pb2, selection_service_pb2
 
 _STATES = words(values.HostState, host_pb2.HostState)
 STATE_NUMBERS = numbers(_STATES)
 
+_change = reading(words(SelectionChange, event_pb2.SelectionChange), SelectionChange.UNRECOGNIZED)
 state = reading(_STATES, values.HostState.UNRECOGNIZED)
 
 
@@ -71,6 +73,7 @@ def filter_message(selection: values.HostFilter) -> host_pb2.HostFilter:
         exclude_hosts=selection.exclude_hosts,
         reboot_needed=selection.reboot_needed,
         search=selection.search,
+        saved=selection.saved,
     )
 
 
@@ -85,4 +88,23 @@ def host_filter(message: host_pb2.HostFilter) -> values.HostFilter:
         exclude_hosts=tuple(message.exclude_hosts),
         reboot_needed=message.reboot_needed if message.HasField("reboot_needed") else None,
         search=message.search,
+        saved=message.saved,
+    )
+
+
+def selection(message: selection_service_pb2.Selection) -> values.Selection:
+    """A saved selection."""
+    return values.Selection(
+        name=message.name,
+        filter=host_filter(message.filter),
+        saved_at=instant(message, "saved_at"),
+        saved_by=message.saved_by,
+        revision=message.revision,
+    )
+
+
+def selection_changed(message: event_pb2.SelectionChanged) -> SelectionChanged:
+    """What became of a saved selection."""
+    return SelectionChanged(
+        selection=message.selection, change=_change(message.change), message=message.message
     )

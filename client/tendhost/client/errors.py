@@ -45,7 +45,7 @@ class InvalidRequest(TendhostError):
 
 
 class NotFound(TendhostError):
-    """There is no such host, operation, rollout, schedule or inventory."""
+    """There is no such host, operation, rollout, schedule, saved selection or inventory."""
 
 
 class AlreadyExists(TendhostError):
@@ -61,7 +61,7 @@ class Conflict(TendhostError):
 
 
 class NotAllowedNow(TendhostError):
-    """The state of the host, operation, rollout or schedule does not allow it."""
+    """The state of the host, operation, rollout, schedule or selection does not allow it."""
 
 
 class HostProblem(TendhostError):
@@ -119,6 +119,7 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "PLAN_NOT_FOUND": NotFound,
     "HOST_NOT_IN_ROLLOUT": NotFound,
     "SCHEDULE_NOT_FOUND": NotFound,
+    "SELECTION_NOT_FOUND": NotFound,
     "INVENTORY_NOT_FOUND": NotFound,
     "HOST_ALREADY_EXISTS": AlreadyExists,
     "SCHEDULE_ALREADY_EXISTS": AlreadyExists,
@@ -135,6 +136,7 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "NOTHING_TO_RETRY": NotAllowedNow,
     "FLEET_CHANGED": NotAllowedNow,
     "SCHEDULE_STATUS": NotAllowedNow,
+    "SELECTION_IN_USE": NotAllowedNow,
     "REBOOT_NOT_ALLOWED": NotAllowedNow,
     "PLAN_UNUSABLE": NotAllowedNow,
     "OSQUERY_ERROR": HostProblem,

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from tendhost.client.rollout_values import Progress, RolloutStatus
 from tendhost.client.schedule_values import ScheduleChange
@@ -120,6 +121,23 @@ class ScheduleChanged:
     """By whom, or why a run was skipped or late; empty: it began in time."""
 
 
+class SelectionChange(StrEnum):
+    """What became of a saved selection."""
+
+    SAVED = "saved"
+    DELETED = "deleted"
+    UNRECOGNIZED = "unrecognized"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectionChanged:
+    """A selection was saved or deleted; `message` says by whom."""
+
+    selection: str
+    change: SelectionChange
+    message: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unrecognized:
     """Something that only a newer SDK has a word for."""
@@ -139,6 +157,7 @@ EventBody = (
     | StepRetried
     | RolloutChanged
     | ScheduleChanged
+    | SelectionChanged
     | Unrecognized
 )
 

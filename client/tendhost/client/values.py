@@ -347,6 +347,19 @@ class HostFilter:
     exclude_hosts: tuple[str, ...] = ()
     reboot_needed: bool | None = None
     search: str = ""
+    saved: str = ""
+    """The name of a saved selection that hosts have to be in, too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """A selection that filters can name."""
+
+    name: str
+    filter: HostFilter
+    saved_at: datetime | None
+    saved_by: str
+    revision: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,6 +68,30 @@ SCHEDULE_CHANGE_SKIPPED: ScheduleChange.ValueType  # 7
 """A run was due and did not begin."""
 Global___ScheduleChange: _TypeAlias = ScheduleChange  # noqa: Y015
 
+class _SelectionChange:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SelectionChangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SelectionChange.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SELECTION_CHANGE_UNSPECIFIED: _SelectionChange.ValueType  # 0
+    """Never sent."""
+    SELECTION_CHANGE_SAVED: _SelectionChange.ValueType  # 1
+    """It was saved, under a new name or in place of a former one."""
+    SELECTION_CHANGE_DELETED: _SelectionChange.ValueType  # 2
+    """It is gone."""
+
+class SelectionChange(_SelectionChange, metaclass=_SelectionChangeEnumTypeWrapper):
+    """What became of a saved selection."""
+
+SELECTION_CHANGE_UNSPECIFIED: SelectionChange.ValueType  # 0
+"""Never sent."""
+SELECTION_CHANGE_SAVED: SelectionChange.ValueType  # 1
+"""It was saved, under a new name or in place of a former one."""
+SELECTION_CHANGE_DELETED: SelectionChange.ValueType  # 2
+"""It is gone."""
+Global___SelectionChange: _TypeAlias = SelectionChange  # noqa: Y015
+
 @_typing.final
 class Event(_message.Message):
     """A numbered, durable fact."""
@@ -92,6 +116,7 @@ class Event(_message.Message):
     ROLLOUT_CHANGED_FIELD_NUMBER: _builtins.int
     STEP_RETRIED_FIELD_NUMBER: _builtins.int
     SCHEDULE_CHANGED_FIELD_NUMBER: _builtins.int
+    SELECTION_CHANGED_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Its number, unique in the fleet and ascending without gaps."""
     host: _builtins.str
@@ -156,6 +181,10 @@ class Event(_message.Message):
     def schedule_changed(self) -> Global___ScheduleChanged:
         """A schedule was created or changed, or a run of it was due."""
 
+    @_builtins.property
+    def selection_changed(self) -> Global___SelectionChanged:
+        """A selection was saved or deleted."""
+
     def __init__(
         self,
         *,
@@ -177,12 +206,13 @@ class Event(_message.Message):
         rollout_changed: Global___RolloutChanged | None = ...,
         step_retried: Global___StepRetried | None = ...,
         schedule_changed: Global___ScheduleChanged | None = ...,
+        selection_changed: Global___SelectionChanged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "operation_changed", b"operation_changed", "rollout_changed", b"rollout_changed", "schedule_changed", b"schedule_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "operation_changed", b"operation_changed", "rollout_changed", b"rollout_changed", "schedule_changed", b"schedule_changed", "selection_changed", b"selection_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "host", b"host", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "operation_changed", b"operation_changed", "operation_id", b"operation_id", "revision", b"revision", "rollout_changed", b"rollout_changed", "rollout_id", b"rollout_id", "schedule_changed", b"schedule_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "host", b"host", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "operation_changed", b"operation_changed", "operation_id", b"operation_id", "revision", b"revision", "rollout_changed", b"rollout_changed", "rollout_id", b"rollout_id", "schedule_changed", b"schedule_changed", "selection_changed", b"selection_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_registered", "host_unregistered", "host_reconfigured", "host_acknowledged", "host_connected", "host_disconnected", "state_changed", "update_progress", "update_completed", "operation_changed", "rollout_changed", "step_retried", "schedule_changed"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_registered", "host_unregistered", "host_reconfigured", "host_acknowledged", "host_connected", "host_disconnected", "state_changed", "update_progress", "update_completed", "operation_changed", "rollout_changed", "step_retried", "schedule_changed", "selection_changed"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -535,3 +565,33 @@ class ScheduleChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ScheduleChanged: _TypeAlias = ScheduleChanged  # noqa: Y015
+
+@_typing.final
+class SelectionChanged(_message.Message):
+    """A selection was saved or deleted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELECTION_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    selection: _builtins.str
+    """Its name."""
+    change: Global___SelectionChange.ValueType
+    """What became of it."""
+    message: _builtins.str
+    """By whom."""
+    def __init__(
+        self,
+        *,
+        selection: _builtins.str = ...,
+        change: Global___SelectionChange.ValueType = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "message", b"message", "selection", b"selection"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SelectionChanged: _TypeAlias = SelectionChanged  # noqa: Y015

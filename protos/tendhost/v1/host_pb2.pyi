@@ -977,10 +977,15 @@ class HostFilter(_message.Message):
     EXCLUDE_HOSTS_FIELD_NUMBER: _builtins.int
     REBOOT_NEEDED_FIELD_NUMBER: _builtins.int
     SEARCH_FIELD_NUMBER: _builtins.int
+    SAVED_FIELD_NUMBER: _builtins.int
     reboot_needed: _builtins.bool
     """Whether the host must, or must not, be known to need a reboot. Absent: either."""
     search: _builtins.str
     """A prefix of the name."""
+    saved: _builtins.str
+    """The name of a saved selection: the host has to be in it, too. NOT_FOUND where there is none. Empty:
+    none.
+    """
     @_builtins.property
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names, with the globs *, ? and […]."""
@@ -1016,10 +1021,11 @@ class HostFilter(_message.Message):
         exclude_hosts: _abc.Iterable[_builtins.str] | None = ...,
         reboot_needed: _builtins.bool | None = ...,
         search: _builtins.str = ...,
+        saved: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_reboot_needed", b"_reboot_needed", "reboot_needed", b"reboot_needed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reboot_needed", b"_reboot_needed", "all_tags", b"all_tags", "any_tags", b"any_tags", "exclude_hosts", b"exclude_hosts", "groups", b"groups", "names", b"names", "reboot_needed", b"reboot_needed", "search", b"search", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reboot_needed", b"_reboot_needed", "all_tags", b"all_tags", "any_tags", b"any_tags", "exclude_hosts", b"exclude_hosts", "groups", b"groups", "names", b"names", "reboot_needed", b"reboot_needed", "saved", b"saved", "search", b"search", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__reboot_needed: _TypeAlias = _typing.Literal["reboot_needed"]  # noqa: Y015
     _WhichOneofArgType__reboot_needed: _TypeAlias = _typing.Literal["_reboot_needed", b"_reboot_needed"]  # noqa: Y015

@@ -13,6 +13,7 @@ from tendhost.v1 import (
     rollout_pb2,
     rollout_service_pb2,
     schedule_pb2,
+    selection_service_pb2,
 )
 
 AT = Timestamp(seconds=1_800_000_000)
@@ -148,6 +149,17 @@ def schedule(status: str = "ACTIVE", **fields: Any) -> schedule_pb2.Schedule:
     if status == "ACTIVE":
         made.next_runs.extend(Timestamp(seconds=AT.seconds + week * 604_800) for week in (1, 2))
     return made
+
+
+def selection(name: str = "canaries", **filter: Any) -> selection_service_pb2.Selection:
+    """A saved selection."""
+    return selection_service_pb2.Selection(
+        name=name,
+        filter=host_pb2.HostFilter(**(filter or {"all_tags": ["canary"]})),
+        saved_at=AT,
+        saved_by="alex",
+        revision=7,
+    )
 
 
 def hello(current: int, *, log_id: str = "log1", oldest: int = 1) -> Any:

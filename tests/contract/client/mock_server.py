@@ -20,6 +20,7 @@ from tendhost.v1 import (
     operation_service_pb2,
     rollout_service_pb2,
     schedule_service_pb2,
+    selection_service_pb2,
     system_service_pb2,
 )
 
@@ -30,6 +31,7 @@ SERVICES = tuple(
         operation_service_pb2,
         rollout_service_pb2,
         schedule_service_pb2,
+        selection_service_pb2,
         event_service_pb2,
         system_service_pb2,
     )

@@ -26,6 +26,7 @@ from tendhost.v1 import (
     operation_service_pb2,
     rollout_service_pb2,
     schedule_service_pb2,
+    selection_service_pb2,
 )
 from tests.contract.client import messages
 from tests.contract.client.mock_server import LOST, MockServer, Refused
@@ -35,6 +36,7 @@ SERVICES = (
     operation_service_pb2,
     rollout_service_pb2,
     schedule_service_pb2,
+    selection_service_pb2,
 )
 MUTATIONS = {
     "RegisterHost": lambda c: c.add_host("web1", "10.0.0.5"),
@@ -57,6 +59,8 @@ MUTATIONS = {
     "UpdateSchedule": lambda c: c.update_schedule("weekly", cron="0 4 * * 6"),
     "PauseSchedule": lambda c: c.pause_schedule("weekly"),
     "ResumeSchedule": lambda c: c.resume_schedule("weekly"),
+    "SaveSelection": lambda c: c.save_selection("canaries", HostFilter(all_tags=("canary",))),
+    "DeleteSelection": lambda c: c.delete_selection("canaries"),
     "DeleteSchedule": lambda c: c.delete_schedule("weekly"),
 }
 
@@ -71,6 +75,7 @@ def answered(method: str) -> Message:
         "operation": messages.operation(),
         "rollout": messages.rollout(),
         "schedule": messages.schedule(),
+        "selection": messages.selection(),
     }
     message: Message = kind(**{name: value for name, value in known.items() if name in fields})
     return message

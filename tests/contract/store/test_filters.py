@@ -38,7 +38,7 @@ def fleets(draw: st.DrawFn) -> list[Host]:
     return fleet
 
 
-filters = st.builds(
+plain_filters = st.builds(
     HostFilter,
     names=some_names,
     all_tags=some_labels,
@@ -49,6 +49,7 @@ filters = st.builds(
     reboot_needed=st.none() | st.booleans(),
     search=st.sampled_from(("", "", "a", "ab", "b", "z[", "%", "_")),
 )
+filters = st.builds(replace, plain_filters, also=st.none() | plain_filters)
 
 
 async def listed(store: Store, selection: HostFilter, *, limit: int) -> list[Host]:

@@ -13,6 +13,7 @@ from tendhost.server.domain.host import Host
 from tendhost.server.domain.operation import Operation
 from tendhost.server.domain.rollout import Member, Rollout
 from tendhost.server.domain.schedule import Schedule
+from tendhost.server.domain.selection import SavedSelection
 from tendhost.server.store.protocol import Change, InventoryRecord, LogChunk, RequestRecord, Store
 from tests.contract.store.conftest import Database
 from tests.contract.store.samples import change
@@ -61,6 +62,17 @@ async def test_any_schedule_comes_back_equal(store: Store, schedule: Schedule) -
     schedule = replace(schedule, spec=replace(schedule.spec, name=name), revision=0)
     committed = await store.commit(change(schedules=(schedule,)))
     assert await store.schedule(name) == replace(schedule, revision=committed.revision)
+
+
+@given(selection=values_of(SavedSelection))
+@one_store
+async def test_any_saved_selection_comes_back_equal(
+    store: Store, selection: SavedSelection
+) -> None:
+    selection = replace(selection, name=a_key(selection.name), revision=0)
+    committed = await store.commit(change(selections=(selection,)))
+    stored = replace(selection, revision=committed.revision)
+    assert await store.selection(selection.name) == stored
 
 
 @given(rollout=values_of(Rollout), members=st.lists(values_of(Member), max_size=3))

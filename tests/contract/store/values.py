@@ -32,13 +32,17 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
     if kind in _PLAIN:
         return _PLAIN[kind]
     if is_dataclass(kind):
-        assert isinstance(kind, type)
-        hints = get_type_hints(kind)
-        parts = {field.name: values_of(hints[field.name]) for field in fields(kind)}
-        return st.fixed_dictionaries(parts).map(lambda given: kind(**given))
+        return st.deferred(lambda: _record_of(kind))  # which may hold one of its own kind
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return st.sampled_from(kind)
     return _collection_of(get_origin(kind), get_args(kind))
+
+
+def _record_of(kind: Any) -> st.SearchStrategy[Any]:
+    assert is_dataclass(kind)
+    hints = get_type_hints(kind)
+    parts = {field.name: values_of(hints[field.name]) for field in fields(kind)}
+    return st.fixed_dictionaries(parts).map(lambda given: kind(**given))
 
 
 def _collection_of(origin: Any, arguments: tuple[Any, ...]) -> st.SearchStrategy[Any]:

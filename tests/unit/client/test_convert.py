@@ -40,6 +40,7 @@ ENUMS = [
     (schedule_pb2.ScheduleStatus, client.ScheduleStatus),
     (schedule_pb2.RunOutcome, client.RunOutcome),
     (event_pb2.ScheduleChange, client.ScheduleChange),
+    (event_pb2.SelectionChange, client.SelectionChange),
 ]
 BODIES = {
     "step_retried": client.StepRetried,
@@ -55,6 +56,7 @@ BODIES = {
     "operation_changed": client.OperationChanged,
     "rollout_changed": client.RolloutChanged,
     "schedule_changed": client.ScheduleChanged,
+    "selection_changed": client.SelectionChanged,
 }
 NEWER = 99
 """A number that no enumeration of the contract has."""

@@ -135,6 +135,9 @@ EXPORTS = {
     "ScheduledRun",
     "ScheduleSpec",
     "ScheduleStatus",
+    "Selection",
+    "SelectionChange",
+    "SelectionChanged",
 }
 METHODS = {
     "add_host",
@@ -178,6 +181,10 @@ METHODS = {
     "pause_schedule",
     "resume_schedule",
     "delete_schedule",
+    "save_selection",
+    "get_selection",
+    "selections",
+    "delete_selection",
     "events",
     "info",
 }

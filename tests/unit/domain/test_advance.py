@@ -276,6 +276,8 @@ def test_no_wave_begins_before_its_former_one_was_healthy_for_as_long_as_was_ask
     assert carried.rollout.settling is None
     for former, wave in pairwise(carried.waves):
         pause = DELAY
+        assert former.ended_at is not None
+        assert wave.started_at is not None
         if former.progress.completed:
             assert former.settled_at is not None
             assert former.settled_at - former.ended_at >= DELAY + settle

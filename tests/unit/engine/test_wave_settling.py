@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import cast
 
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.rollout import HaltCause, Rollout, RolloutStatus
@@ -41,10 +42,10 @@ async def over(world: World, id: str) -> Rollout:
     """Let minutes pass until the rollout has ended."""
 
     async def done() -> bool:
-        return (await world.store.rollout(id)).over
+        return bool((await world.store.rollout(id)).over)
 
     await minutes_until(world, done)
-    return await world.store.rollout(id)
+    return cast(Rollout, await world.store.rollout(id))
 
 
 async def minutes_until(world: World, condition: Callable[[], Awaitable[bool]]) -> None:

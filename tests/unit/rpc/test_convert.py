@@ -61,6 +61,9 @@ BODIES: dict[type, EventBody] = {
         waves=3,
         message="paused by alex",
     ),
+    events.SelectionChanged: events.SelectionChanged(
+        selection="canaries", change=events.SelectionChange.SAVED, message="by alex"
+    ),
     events.ScheduleChanged: events.ScheduleChanged(
         schedule="nightly",
         change=events.ScheduleChange.SKIPPED,

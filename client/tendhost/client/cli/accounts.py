@@ -8,6 +8,7 @@ import typer
 from tendhost.client import Client, Compliance, Explanation, HostFilter, ReportCause, RolloutReport
 from tendhost.client.cli.console import coloured, draw, say, table
 from tendhost.client.cli.render_rollout import counts
+from tendhost.client.cli.selections import Saved
 from tendhost.client.cli.session import Session
 from tendhost.client.cli.words import ago, counted, span
 
@@ -40,6 +41,7 @@ def compliance(
     group: Annotated[
         list[str] | None, typer.Option(metavar="GROUP", help="Hosts in one of these groups.")
     ] = None,
+    saved: Saved = "",
     overdue: Annotated[
         int,
         typer.Option(min=1, max=3650, metavar="DAYS", help="List hosts not updated for so long."),
@@ -47,7 +49,7 @@ def compliance(
 ) -> None:
     """Show how up to date the fleet is, and which hosts are not."""
     session: Session = context.obj
-    selection = HostFilter(all_tags=tuple(tag or ()), groups=tuple(group or ()))
+    selection = HostFilter(all_tags=tuple(tag or ()), groups=tuple(group or ()), saved=saved)
 
     async def work(client: Client) -> None:
         found = await client.compliance(selection, overdue_days=overdue)

@@ -14,12 +14,14 @@ from tendhost.client import (
     OperationChanged,
     RolloutChanged,
     ScheduleChanged,
+    SelectionChanged,
     Snapshot,
     StateChanged,
     StepRetried,
     UpdateCompleted,
     UpdateProgress,
 )
+from tendhost.client.cli.selections import Saved
 from tendhost.client.cli.session import Session, clean, plain, refuse
 from tendhost.client.cli.words import counted
 
@@ -49,6 +51,7 @@ def events(
     group: Annotated[
         list[str] | None, typer.Option(metavar="GROUP", help="Of hosts in one of these groups.")
     ] = None,
+    saved: Saved = "",
 ) -> None:
     """Show what happened, or with --follow what happens.
 
@@ -72,9 +75,12 @@ def events(
             after = info.revision if follow else latest
         if not follow and after == info.revision:
             return
-        narrowed = any((host, tag, group))
+        narrowed = any((host, tag, group, saved))
         selection = HostFilter(
-            names=tuple(host or ()), all_tags=tuple(tag or ()), groups=tuple(group or ())
+            names=tuple(host or ()),
+            all_tags=tuple(tag or ()),
+            groups=tuple(group or ()),
+            saved=saved,
         )
         stream = client.events(
             resume_after=after,
@@ -138,6 +144,8 @@ def summary(event: Event) -> str:
         case ScheduleChanged(schedule=name, change=change, message=said):
             parts = (f"{name} {change}", event.rollout_id, said)
             words = ", ".join(part for part in parts if part)
+        case SelectionChanged(selection=name, change=change, message=said):
+            words = f"{name} {change} {said}"
         case UpdateCompleted(result=result):
             words = f"{counted(len(result.packages), 'package')} changed"
         case HostReconfigured(fields=fields):

@@ -42,6 +42,7 @@ from tendhost.client.cli.scope import (
     Without,
     scope_of,
 )
+from tendhost.client.cli.selections import Saved
 from tendhost.client.cli.session import Session, refuse
 from tendhost.client.cli.words import duration, window
 
@@ -245,6 +246,7 @@ def list_(
         typer.Option("--reboot-needed/--no-reboot-needed", help="That need a reboot, or do not."),
     ] = None,
     search: Annotated[str, typer.Option(metavar="TEXT", help="With a name that begins so.")] = "",
+    saved: Saved = "",
 ) -> None:
     """Show the fleet, or the part of it that all the options select.
 
@@ -271,6 +273,7 @@ def list_(
             exclude_hosts=tuple(exclude or ()),
             reboot_needed=reboot_needed,
             search=search,
+            saved=saved,
         )
         found = [host async for host in client.hosts(selection)]
         if session.json:

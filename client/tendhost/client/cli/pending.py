@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from tendhost.client import Client, HostFilter, PendingGrouping
+from tendhost.client.cli.selections import Saved
 from tendhost.client.cli.session import Session
 
 
@@ -39,6 +40,7 @@ def pending(
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Without this host.")
     ] = None,
+    saved: Saved = "",
 ) -> None:
     """Show the updates that wait over the fleet, security first.
 
@@ -56,6 +58,7 @@ def pending(
         all_tags=tuple(tag or ()),
         groups=tuple(group or ()),
         exclude_hosts=tuple(exclude or ()),
+        saved=saved,
     )
 
     async def work(client: Client) -> None:

@@ -26,6 +26,7 @@ from tendhost.client.cli.scope import (
     Without,
     wish_of,
 )
+from tendhost.client.cli.selections import Saved
 from tendhost.client.cli.session import refuse
 from tendhost.client.cli.words import duration
 
@@ -59,6 +60,7 @@ def spec_of(
         list[HostState] | None,
         typer.Option(metavar="STATE", help="A state that hosts may be in. May be repeated."),
     ] = None,
+    saved: Saved = "",
     waves: Annotated[
         str,
         typer.Option(
@@ -154,6 +156,7 @@ def spec_of(
             groups=tuple(group or ()),
             states=tuple(state or ()),
             exclude_hosts=tuple(exclude or ()),
+            saved=saved,
         ),
         waves=_sizes(waves),
         stages=tuple(_stage(text) for text in stage or ()),

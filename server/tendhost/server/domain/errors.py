@@ -321,6 +321,26 @@ class ScheduleNotFound(RequestError):
         super().__init__(f"there is no schedule {schedule!r}")
 
 
+class SelectionNotFound(RequestError):
+    """No selection of that name is saved."""
+
+    reason = "SELECTION_NOT_FOUND"
+
+    def __init__(self, *, selection: str) -> None:
+        self.selection = selection
+        super().__init__(f"there is no saved selection {selection!r}")
+
+
+class SelectionInUse(RequestError):
+    """A schedule begins rollouts over the saved selection."""
+
+    reason = "SELECTION_IN_USE"
+
+    def __init__(self, *, selection: str, schedule: str) -> None:
+        self.selection, self.schedule = selection, schedule
+        super().__init__(f"the saved selection {selection!r} is used by schedule {schedule!r}")
+
+
 class ScheduleAlreadyExists(RequestError):
     """A schedule of that name is there already."""
 

@@ -132,6 +132,23 @@ class ScheduleChanged:
     """By whom, or why a run was skipped or late."""
 
 
+class SelectionChange(StrEnum):
+    """What became of a saved selection."""
+
+    SAVED = "saved"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectionChanged:
+    """A selection was saved under a new name or in place of a former one, or deleted."""
+
+    selection: str
+    change: SelectionChange
+    message: str = ""
+    """By whom."""
+
+
 EventBody = (
     HostRegistered
     | HostUnregistered
@@ -146,6 +163,7 @@ EventBody = (
     | StepRetried
     | RolloutChanged
     | ScheduleChanged
+    | SelectionChanged
 )
 
 

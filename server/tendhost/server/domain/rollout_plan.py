@@ -237,7 +237,12 @@ def concerned(selection: HostFilter, host: Glance) -> bool:
         and (not selection.groups or any(group in host.groups for group in selection.groups))
         and (not selection.states or host.state in selection.states)
         and selection.reboot_needed in (None, host.reboot_needed)
+        and (selection.also is None or _within(selection.also, host))
     )
+
+
+def _within(saved: HostFilter, host: Glance) -> bool:
+    return host.name not in saved.exclude_hosts and concerned(saved, host)
 
 
 def _left_out(

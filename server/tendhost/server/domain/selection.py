@@ -1,6 +1,7 @@
 """Which hosts a list, a watch or a rollout is about."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from fnmatch import fnmatchcase
 
 from tendhost.server.domain.host import Host
@@ -25,6 +26,10 @@ class HostFilter:
     reboot_needed: bool | None = None
     search: str = ""
     """A prefix of the name."""
+    saved: str = ""
+    """The name of a saved selection that the host has to be in as well; empty: none."""
+    also: "HostFilter | None" = None
+    """What `saved` stood for when it was looked up."""
 
     def names_match(self, name: str) -> bool:
         """Whether one of `names` is or matches `name`."""
@@ -43,4 +48,17 @@ class HostFilter:
             and (not self.groups or any(group in config.groups for group in self.groups))
             and (not self.states or status.state in self.states)
             and (self.reboot_needed is None or self.reboot_needed is needs_reboot)
+            and (self.also is None or self.also.matches(host))
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedSelection:
+    """A selection that requests can name."""
+
+    name: str
+    filter: HostFilter
+    """Names no other saved selection."""
+    saved_at: datetime
+    saved_by: str = ""
+    revision: int = 0

@@ -16,6 +16,7 @@ from tendhost.server.engine.restoring import settle_restoration
 from tendhost.server.engine.retention import Retention, prune_forever
 from tendhost.server.engine.rollouts import Rollouts
 from tendhost.server.engine.schedules import Schedules
+from tendhost.server.engine.selections import Selections
 from tendhost.server.engine.stage import StepSettings
 from tendhost.server.engine.steps import Performer
 from tendhost.server.remote.probing import Prober
@@ -43,6 +44,7 @@ class Engine:
     operations: Operations
     rollouts: Rollouts
     schedules: Schedules
+    selections: Selections
     questions: Questions
     accounts: Accounts
 
@@ -71,10 +73,16 @@ async def running_engine(
             settings=settings.operations,
         )
         openings = Openings()
+        selections = Selections(store=store, clock=clock)
         rollouts = Rollouts(
-            store=store, operations=operations, openings=openings, clock=clock, tasks=tasks
+            store=store,
+            operations=operations,
+            openings=openings,
+            selections=selections,
+            clock=clock,
+            tasks=tasks,
         )
-        schedules = Schedules(store=store, rollouts=rollouts, clock=clock)
+        schedules = Schedules(store=store, rollouts=rollouts, selections=selections, clock=clock)
         registry = Registry(store=store, connector=connector, clock=clock)
         pruning = tasks.create_task(
             prune_forever(store=store, clock=clock, retention=settings.retention)
@@ -93,6 +101,7 @@ async def running_engine(
                 operations=operations,
                 rollouts=rollouts,
                 schedules=schedules,
+                selections=selections,
                 questions=Questions(store=store, connector=connector),
                 accounts=Accounts(store=store, clock=clock, openings=openings),
             )

@@ -50,6 +50,7 @@ from tendhost.server.engine.ids import new_id
 from tendhost.server.engine.openings import Openings
 from tendhost.server.engine.operations import Operations
 from tendhost.server.engine.retrying import on_conflict_again
+from tendhost.server.engine.selections import Selections
 from tendhost.server.store.protocol import Change, Store
 
 PAGE = 1000
@@ -75,6 +76,7 @@ class Rollouts:
         store: Store,
         operations: Operations,
         openings: Openings,
+        selections: Selections,
         clock: Clock,
         tasks: asyncio.TaskGroup,
     ) -> None:
@@ -83,6 +85,7 @@ class Rollouts:
         self._clock = clock
         self._tasks = tasks
         self._openings = openings
+        self._selections = selections
         self._admission = Admission(store=store, clock=clock, openings=openings)
         self._carriers: dict[str, Carrier] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -93,7 +96,7 @@ class Rollouts:
     async def plan(self, spec: RolloutSpec) -> RolloutPlan:
         """What a rollout would do now; kept, so that it can be started by its id.
 
-        Raises InvalidArgument, RolloutEmpty.
+        Raises InvalidArgument, SelectionNotFound, RolloutEmpty.
         """
         plan = await self._planned(_seeded(spec))
         await self._store.keep_plan(plan)
@@ -104,15 +107,15 @@ class Rollouts:
     ) -> Rollout:
         """Begin a rollout over the hosts that are selected now.
 
-        `beside` adds to the transaction that creates it. Raises InvalidArgument, RolloutEmpty, Replayed,
-        and, with `beside`, Conflict.
+        `beside` adds to the transaction that creates it. Raises InvalidArgument, SelectionNotFound,
+        RolloutEmpty, Replayed, and, with `beside`, Conflict.
         """
         return await self._begun(await self._planned(_seeded(spec)), call, beside=beside)
 
     async def start_planned(self, id: str, call: Call[Rollout]) -> Rollout:
         """Begin the rollout of a plan.
 
-        Raises PlanNotFound, FleetChanged (it would be another one by now), RolloutEmpty, Replayed.
+        Raises PlanNotFound, SelectionNotFound, FleetChanged (it would be another one by now), RolloutEmpty, Replayed.
         """
         former = await self._store.plan(id)
         current = await self._planned(former.spec)
@@ -275,6 +278,7 @@ class Rollouts:
 
     async def _planned(self, spec: RolloutSpec, *, retry: bool = False) -> RolloutPlan:
         require_sound_spec(spec)
+        spec = replace(spec, filter=await self._selections.resolved(spec.filter))
         now = self._clock.now()
         fleet = await self._store.glances()
         openings = await self._closed(spec, fleet)

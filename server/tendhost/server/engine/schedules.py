@@ -39,6 +39,7 @@ from tendhost.server.engine.scheduled_run import (
     run_event,
     schedule_event,
 )
+from tendhost.server.engine.selections import Selections
 from tendhost.server.store.protocol import Change, Conflict, Store
 
 logger = logging.getLogger(__name__)
@@ -61,9 +62,12 @@ class ScheduleView:
 class Schedules:
     """Every schedule of the fleet's rollouts."""
 
-    def __init__(self, *, store: Store, rollouts: Rollouts, clock: Clock) -> None:
+    def __init__(
+        self, *, store: Store, rollouts: Rollouts, selections: Selections, clock: Clock
+    ) -> None:
         self._store = store
         self._rollouts = rollouts
+        self._selections = selections
         self._clock = clock
         self._woken = asyncio.Event()
 
@@ -74,11 +78,15 @@ class Schedules:
         return ScheduleView(schedule=schedule, last_rollout=await self._former(schedule))
 
     async def create(self, wish: ScheduleWish, call: Call[ScheduleView]) -> ScheduleView:
-        """Keep a new schedule. Raises InvalidArgument, ScheduleAlreadyExists, Replayed."""
+        """Keep a new schedule.
+
+        Raises InvalidArgument, SelectionNotFound, ScheduleAlreadyExists, Replayed.
+        """
         now = self._clock.now()
         made = Schedule(
             spec=wish.spec(now), created_at=now, created_by=call.principal, next_at=None
         )
+        await self._selections.resolved(made.spec.rollout.filter)
         return await self._saved(made.going(now), ScheduleChange.CREATED, call)
 
     @on_conflict_again
@@ -90,11 +98,12 @@ class Schedules:
     ) -> ScheduleView:
         """Change what is asked of a schedule; what it has begun goes on as it is.
 
-        Raises ScheduleNotFound, InvalidArgument, Replayed.
+        Raises ScheduleNotFound, SelectionNotFound, InvalidArgument, Replayed.
         """
         schedule = await self._store.schedule(name)
         now = self._clock.now()
         changed = replace(schedule, spec=amended(schedule.spec, now).spec(now))
+        await self._selections.resolved(changed.spec.rollout.filter)
         going = changed if schedule.paused else changed.going(now)
         return await self._saved(going, ScheduleChange.UPDATED, call)
 

@@ -43,7 +43,7 @@ from tendhost.server.domain.operation import (
 from tendhost.server.domain.scope import UpdateScope, wanted
 from tendhost.server.domain.window import MaintenanceWindow, Weekday
 from tendhost.server.remote.hostkey import fingerprint
-from tendhost.server.rpc import convert_rollout, convert_schedule
+from tendhost.server.rpc import convert_rollout, convert_schedule, convert_selection
 from tendhost.server.rpc.convert_health import (
     health_checks,
     health_checks_message,
@@ -414,4 +414,5 @@ _BODIES: Mapping[type, tuple[str, Callable[[Any], Any]]] = {
     domain_events.StepRetried: ("step_retried", _step_retried),
     domain_events.RolloutChanged: ("rollout_changed", _rollout_changed),
     domain_events.ScheduleChanged: ("schedule_changed", convert_schedule.schedule_changed),
+    domain_events.SelectionChanged: ("selection_changed", convert_selection.selection_changed),
 }

@@ -1,12 +1,14 @@
 """Which hosts, and what of them to update, between messages and values."""
 
+from tendhost.server.domain.events import SelectionChange, SelectionChanged
 from tendhost.server.domain.scope import ScopeWish, UpdateScope
-from tendhost.server.domain.selection import HostFilter
+from tendhost.server.domain.selection import HostFilter, SavedSelection
 from tendhost.server.domain.states import HostState
-from tendhost.server.rpc.wire import numbers
-from tendhost.v1 import host_pb2
+from tendhost.server.rpc.wire import numbers, timestamp
+from tendhost.v1 import event_pb2, host_pb2, selection_service_pb2
 
 HOST_STATE = numbers(HostState, host_pb2.HostState)
+_CHANGE = numbers(SelectionChange, event_pb2.SelectionChange)
 _STATE_OF = {number: state for state, number in HOST_STATE.items()}
 
 
@@ -71,6 +73,7 @@ def host_filter(message: host_pb2.HostFilter) -> HostFilter:
         exclude_hosts=tuple(message.exclude_hosts),
         reboot_needed=message.reboot_needed if message.HasField("reboot_needed") else None,
         search=message.search,
+        saved=message.saved,
     )
 
 
@@ -85,4 +88,23 @@ def filter_message(selection: HostFilter) -> host_pb2.HostFilter:
         exclude_hosts=selection.exclude_hosts,
         reboot_needed=selection.reboot_needed,
         search=selection.search,
+        saved=selection.saved,
+    )
+
+
+def selection_message(saved: SavedSelection) -> selection_service_pb2.Selection:
+    """A saved selection as clients see it."""
+    return selection_service_pb2.Selection(
+        name=saved.name,
+        filter=filter_message(saved.filter),
+        saved_at=timestamp(saved.saved_at),
+        saved_by=saved.saved_by,
+        revision=saved.revision,
+    )
+
+
+def selection_changed(body: SelectionChanged) -> event_pb2.SelectionChanged:
+    """What became of a saved selection."""
+    return event_pb2.SelectionChanged(
+        selection=body.selection, change=_CHANGE[body.change], message=body.message
     )

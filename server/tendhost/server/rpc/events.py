@@ -26,16 +26,17 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
 
     def __init__(self, engine: Engine, feed: Feed) -> None:
         self._store = engine.store
+        self._selections = engine.selections
         self._feed = feed
 
     # The generated type is that of a generator; this way a write can be given a deadline.
     async def WatchEvents(  # type: ignore[override]
         self, request: pb.WatchEventsRequest, context: Any
     ) -> None:
+        selection = await self._selections.resolved(host_filter(request.filter))
         bounds = await self._store.log_bounds()
         cursor = starting_point(request, bounds)
         await send(context, _hello(bounds))
-        selection = host_filter(request.filter)
         if request.snapshot:
             cursor = await self._send_snapshot(selection, context)
         if selection == HostFilter():

@@ -58,7 +58,7 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
 
     async def ListHosts(self, request: pb.ListHostsRequest, context: Any) -> pb.ListHostsResponse:
         page = await self._store.hosts(
-            host_filter(request.filter),
+            await self._engine.selections.resolved(host_filter(request.filter)),
             after=position(request, request.page_token),
             limit=page_size(request.page_size),
         )
@@ -101,7 +101,7 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
     async def ListPendingUpdates(
         self, request: pb.ListPendingUpdatesRequest, context: Any
     ) -> pb.ListPendingUpdatesResponse:
-        return await list_pending(self._store, request)
+        return await list_pending(self._engine, request)
 
     async def RunOsquery(
         self, request: pb.RunOsqueryRequest, context: Any
@@ -119,9 +119,8 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
     ) -> pb.GetComplianceResponse:
         days = request.overdue_days if request.HasField("overdue_days") else OVERDUE_DAYS
         first = number(position(request, request.page_token), default=0)
-        found = await self._engine.accounts.compliance(
-            host_filter(request.filter), timedelta(days=days)
-        )
+        selection = await self._engine.selections.resolved(host_filter(request.filter))
+        found = await self._engine.accounts.compliance(selection, timedelta(days=days))
         last = first + page_size(request.page_size)
         more = last < len(found.laggards)
         return pb.GetComplianceResponse(

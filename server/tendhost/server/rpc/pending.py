@@ -12,10 +12,10 @@ from tendhost.server.domain.pending_view import (
     PendingQuery,
     PendingView,
 )
+from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert_inventory import SEVERITY
 from tendhost.server.rpc.convert_selection import host_filter
 from tendhost.server.rpc.paging import page_size, position, token
-from tendhost.server.store.protocol import Store
 from tendhost.v1 import host_service_pb2 as pb
 
 AT_ONCE = 200
@@ -29,9 +29,10 @@ _GROUPING: Mapping[int, PendingGrouping] = {
 
 
 async def list_pending(
-    store: Store, request: pb.ListPendingUpdatesRequest
+    engine: Engine, request: pb.ListPendingUpdatesRequest
 ) -> pb.ListPendingUpdatesResponse:
-    """A page of the pending updates. Raises PageTokenInvalid."""
+    """A page of the pending updates. Raises PageTokenInvalid, SelectionNotFound."""
+    selection = await engine.selections.resolved(host_filter(request.filter))
     view = PendingView(
         PendingQuery(
             group_by=_GROUPING[request.group_by],
@@ -44,7 +45,7 @@ async def list_pending(
     after = _place(request)
     name, more = "", True
     while more:
-        page = await store.pending(host_filter(request.filter), after=name, limit=AT_ONCE)
+        page = await engine.store.pending(selection, after=name, limit=AT_ONCE)
         for item in page.items:
             view.add(item.host, item.pending)
         more = page.more

@@ -19,6 +19,7 @@ from tendhost.server.rpc.operations import OperationServicer
 from tendhost.server.rpc.reflection import add_reflection
 from tendhost.server.rpc.rollouts import RolloutServicer
 from tendhost.server.rpc.schedules import ScheduleServicer
+from tendhost.server.rpc.selections import SelectionServicer
 from tendhost.server.rpc.system import SystemServicer
 from tendhost.v1 import (
     event_service_pb2,
@@ -31,6 +32,8 @@ from tendhost.v1 import (
     rollout_service_pb2_grpc,
     schedule_service_pb2,
     schedule_service_pb2_grpc,
+    selection_service_pb2,
+    selection_service_pb2_grpc,
     system_service_pb2,
     system_service_pb2_grpc,
 )
@@ -44,6 +47,7 @@ SERVICES = tuple(
         (operation_service_pb2, "OperationService"),
         (rollout_service_pb2, "RolloutService"),
         (schedule_service_pb2, "ScheduleService"),
+        (selection_service_pb2, "SelectionService"),
         (event_service_pb2, "EventService"),
         (system_service_pb2, "SystemService"),
     )
@@ -83,6 +87,9 @@ async def serving(engine: Engine, address: str) -> AsyncIterator[str]:
     )
     schedule_service_pb2_grpc.add_ScheduleServiceServicer_to_server(
         ScheduleServicer(engine), server
+    )
+    selection_service_pb2_grpc.add_SelectionServiceServicer_to_server(
+        SelectionServicer(engine), server
     )
     event_service_pb2_grpc.add_EventServiceServicer_to_server(EventServicer(engine, feed), server)
     system_service_pb2_grpc.add_SystemServiceServicer_to_server(SystemServicer(engine), server)

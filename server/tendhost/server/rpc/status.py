@@ -42,6 +42,8 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     errors.PlanNotFound: grpc.StatusCode.NOT_FOUND,
     errors.FleetChanged: grpc.StatusCode.FAILED_PRECONDITION,
     errors.RolloutEmpty: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.SelectionNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.SelectionInUse: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ScheduleNotFound: grpc.StatusCode.NOT_FOUND,
     errors.ScheduleAlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.ScheduleNotSteerable: grpc.StatusCode.FAILED_PRECONDITION,

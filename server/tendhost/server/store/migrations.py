@@ -142,6 +142,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
         "CREATE INDEX schedules_due ON schedules (next_at) WHERE next_at IS NOT NULL",
+        """
+        CREATE TABLE selections (
+            name TEXT PRIMARY KEY,
+            revision BIGINT NOT NULL,
+            document TEXT NOT NULL
+        )
+        """,
     ),
 )
 

@@ -20,7 +20,7 @@ from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, Wave
 from tendhost.server.domain.rollout_plan import Glance, RolloutPlan
 from tendhost.server.domain.schedule import Schedule
-from tendhost.server.domain.selection import HostFilter
+from tendhost.server.domain.selection import HostFilter, SavedSelection
 
 T = TypeVar("T")
 
@@ -105,6 +105,9 @@ class Change:
     """Inserted or replaced, by rollout and host."""
     schedules: Sequence[Schedule] = ()
     removed_schedules: Sequence[Schedule] = ()
+    selections: Sequence[SavedSelection] = ()
+    """Inserted or replaced, by name."""
+    removed_selections: Sequence[SavedSelection] = ()
     inventories: Sequence[InventoryRecord] = ()
     log: Sequence[LogChunk] = ()
     request: RequestRecord | None = None
@@ -315,6 +318,14 @@ class Store(Protocol):
 
     async def plan(self, id: str) -> RolloutPlan:
         """Raises PlanNotFound."""
+        ...
+
+    async def selection(self, name: str) -> SavedSelection:
+        """Raises SelectionNotFound."""
+        ...
+
+    async def selections(self, *, after: str = "", limit: int) -> Page[SavedSelection]:
+        """Saved selections whose name follows `after`, ordered by name."""
         ...
 
     async def schedule(self, name: str) -> Schedule:

@@ -15,6 +15,7 @@ from tendhost.server.domain.operation import Operation
 from tendhost.server.domain.rollout import Member, Rollout, Wave
 from tendhost.server.domain.rollout_plan import RolloutPlan
 from tendhost.server.domain.schedule import Schedule
+from tendhost.server.domain.selection import SavedSelection
 from tendhost.server.store.protocol import InventoryRecord
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,6 +28,7 @@ _rollout = msgspec.json.Decoder(Rollout)
 _member = msgspec.json.Decoder(Member)
 _wave = msgspec.json.Decoder(Wave)
 _schedule = msgspec.json.Decoder(Schedule)
+_selection = msgspec.json.Decoder(SavedSelection)
 _plan = msgspec.json.Decoder(RolloutPlan)
 _inventory = msgspec.json.Decoder(Inventory)
 _pending = msgspec.json.Decoder(Pending)
@@ -45,6 +47,7 @@ _KINDS: Mapping[str, type] = {
     "step_retried": events.StepRetried,
     "rollout_changed": events.RolloutChanged,
     "schedule_changed": events.ScheduleChanged,
+    "selection_changed": events.SelectionChanged,
 }
 _KIND_OF = {body: kind for kind, body in _KINDS.items()}
 _bodies: Mapping[str, msgspec.json.Decoder[Any]] = {
@@ -52,7 +55,18 @@ _bodies: Mapping[str, msgspec.json.Decoder[Any]] = {
 }
 
 
-Stored = Host | Operation | Rollout | Wave | Member | RolloutPlan | Schedule | Inventory | Pending
+Stored = (
+    Host
+    | Operation
+    | Rollout
+    | Wave
+    | Member
+    | RolloutPlan
+    | Schedule
+    | Inventory
+    | Pending
+    | SavedSelection
+)
 
 
 def document(value: Stored) -> str:
@@ -104,6 +118,16 @@ def schedule_row(schedule: Schedule, revision: int) -> tuple[str, int | None, in
     """The columns of a schedule."""
     text = document(replace(schedule, revision=revision))
     return schedule.name, moment(schedule.next_at), revision, text
+
+
+def selection_of(text: str) -> SavedSelection:
+    """A stored selection."""
+    return _selection.decode(text)
+
+
+def selection_row(selection: SavedSelection, revision: int) -> tuple[str, int, str]:
+    """The columns of a saved selection."""
+    return selection.name, revision, document(replace(selection, revision=revision))
 
 
 def wave_row(wave: Wave, revision: int) -> tuple[str, int, int, str]:

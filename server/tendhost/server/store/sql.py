@@ -130,6 +130,14 @@ PUT_PLAN = "INSERT INTO plans (id, at, document) VALUES (?1, ?2, ?3)"
 GET_PLAN = "SELECT document FROM plans WHERE id = ?1"
 PRUNE_PLANS = "DELETE FROM plans WHERE at < ?1"
 
+PUT_SELECTION = """
+    INSERT INTO selections (name, revision, document) VALUES (?1, ?2, ?3)
+    ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, document = excluded.document
+"""
+DELETE_SELECTION = "DELETE FROM selections WHERE name = ?1 AND revision = ?2"
+GET_SELECTION = "SELECT document FROM selections WHERE name = ?1"
+GET_SELECTIONS = "SELECT document FROM selections WHERE name > ?1 ORDER BY name LIMIT ?2"
+
 INSERT_SCHEDULE = """
     INSERT INTO schedules (name, next_at, revision, document) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT DO NOTHING
@@ -226,6 +234,13 @@ def select_pending(selection: HostFilter, *, after: str, limit: int) -> tuple[st
 def _hosts_where(selection: HostFilter, *, after: str) -> Where:
     where = Where()
     where.add("name > {}", after)
+    _add_selection(where, selection)
+    return where
+
+
+def _add_selection(where: Where, selection: HostFilter) -> None:
+    if selection.also is not None:
+        _add_selection(where, selection.also)
     if selection.search:
         where.add("name >= {} AND name < {}", selection.search, selection.search + _LAST)
     if selection.names and not any(_GLOB & set(name) for name in selection.names):
@@ -241,7 +256,6 @@ def _hosts_where(selection: HostFilter, *, after: str) -> Where:
             marks = ", ".join("{}" for _ in names)
             within = f"name IN (SELECT host FROM {table} WHERE name IN ({marks}))"  # noqa: S608
             where.add(within, *names)
-    return where
 
 
 def select_operations(

@@ -24,6 +24,7 @@ from tendhost.server.domain.errors import (
     PlanNotFound,
     RolloutNotFound,
     ScheduleNotFound,
+    SelectionNotFound,
     StoreUnavailable,
 )
 from tendhost.server.domain.events import Event
@@ -32,7 +33,7 @@ from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, Wave
 from tendhost.server.domain.rollout_plan import Glance, RolloutPlan
 from tendhost.server.domain.schedule import Schedule
-from tendhost.server.domain.selection import HostFilter
+from tendhost.server.domain.selection import HostFilter, SavedSelection
 from tendhost.server.store import glances, rows, sql, writing
 from tendhost.server.store.opening import LOG_ID, open_for_reading, open_for_writing, take_lock
 from tendhost.server.store.protocol import (
@@ -352,6 +353,17 @@ class SqliteStore:
         if text is None:
             raise PlanNotFound(plan=id)
         return rows.plan_of(text)
+
+    # --- saved selections -------------------------------------------------------------------------
+
+    async def selection(self, name: str) -> SavedSelection:
+        text = self._one(sql.GET_SELECTION, name)
+        if text is None:
+            raise SelectionNotFound(selection=name)
+        return rows.selection_of(text)
+
+    async def selections(self, *, after: str = "", limit: int) -> Page[SavedSelection]:
+        return await self._page(sql.GET_SELECTIONS, (after, limit + 1), rows.selection_of, limit)
 
     # --- schedules --------------------------------------------------------------------------------
 

@@ -56,10 +56,7 @@ def write(database: sqlite3.Connection, change: Change) -> Written:
     database.executemany(
         sql.PUT_MEMBER, (rows.member_row(member, revision) for member in change.members)
     )
-    for schedule in change.schedules:
-        _write_schedule(database, schedule, revision)
-    for schedule in change.removed_schedules:
-        _remove_schedule(database, schedule)
+    _write_named(database, change, revision)
     for record in change.inventories:
         database.execute(sql.PUT_INVENTORY, rows.inventory_row(record))
     for chunk in change.log:
@@ -188,6 +185,20 @@ def _write_rollout(database: sqlite3.Connection, rollout: Rollout, revision: int
         done = database.execute(sql.UPDATE_ROLLOUT, (*values, rollout.revision))
     if done.rowcount == 0:
         raise Conflict(what=f"rollout {rollout.id}")
+
+
+def _write_named(database: sqlite3.Connection, change: Change, revision: int) -> None:
+    """What users keep under names of their own."""
+    for schedule in change.schedules:
+        _write_schedule(database, schedule, revision)
+    for schedule in change.removed_schedules:
+        _remove_schedule(database, schedule)
+    for selection in change.selections:
+        database.execute(sql.PUT_SELECTION, rows.selection_row(selection, revision))
+    for selection in change.removed_selections:
+        values = (selection.name, selection.revision)
+        if database.execute(sql.DELETE_SELECTION, values).rowcount == 0:
+            raise Conflict(what=f"selection {selection.name}")
 
 
 def _write_schedule(database: sqlite3.Connection, schedule: Schedule, revision: int) -> None:

@@ -1,0 +1,39 @@
+"""Saved selections, as people read them."""
+
+from collections.abc import Sequence
+
+from tendhost.client import HostFilter, Selection
+from tendhost.client.cli.console import draw, say, table
+from tendhost.client.cli.words import ago
+
+
+def selections(found: Sequence[Selection]) -> None:
+    """Saved selections, by name."""
+    if not found:
+        say("no saved selections")
+        return
+    rows = ((s.name, words(s.filter), ago(s.saved_at), s.saved_by) for s in found)
+    draw(table(("NAME", "HOSTS", "SAVED", "BY"), rows))
+
+
+def saved(found: Selection) -> None:
+    """One saved selection."""
+    say(f"selection {found.name}: {words(found.filter)}")
+
+
+def words(selection: HostFilter) -> str:
+    """Which hosts a filter is about."""
+    kinds = (
+        ("named", " or ", selection.names),
+        ("with", " and ", selection.all_tags),
+        ("with", " or ", selection.any_tags),
+        ("in", " or ", selection.groups),
+        ("that are", " or ", tuple(str(state) for state in selection.states)),
+        ("without", " and ", selection.exclude_hosts),
+    )
+    parts = [f"{word} {joined.join(names)}" for word, joined, names in kinds if names]
+    if selection.reboot_needed is not None:
+        parts.append("that need a reboot" if selection.reboot_needed else "that need no reboot")
+    if selection.search:
+        parts.append(f"whose names begin with {selection.search}")
+    return "hosts " + ", ".join(parts) if parts else "every host"

@@ -1,0 +1,86 @@
+"""Saved selections: kept, forgotten, and looked up for the requests that name one."""
+
+from dataclasses import replace
+
+from tendhost.server.clock import Clock
+from tendhost.server.domain.errors import FieldViolation, InvalidArgument, SelectionInUse
+from tendhost.server.domain.events import Event, SelectionChange, SelectionChanged
+from tendhost.server.domain.selection import HostFilter, SavedSelection
+from tendhost.server.engine.calls import Call, carried_out
+from tendhost.server.engine.retrying import on_conflict_again
+from tendhost.server.store.protocol import Change, Store
+
+PAGE = 1000
+
+
+class Selections:
+    """Every saved selection."""
+
+    def __init__(self, *, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def resolved(self, asked: HostFilter) -> HostFilter:
+        """The filter with what the saved selection that it names stands for now.
+
+        Raises SelectionNotFound.
+        """
+        if not asked.saved:
+            return replace(asked, also=None)
+        return replace(asked, also=(await self._store.selection(asked.saved)).filter)
+
+    async def save(
+        self, name: str, selection: HostFilter, call: Call[SavedSelection]
+    ) -> SavedSelection:
+        """Keep a selection under a name, in place of the one that had it.
+
+        Whoever names it from now on gets the new one, schedules included; rollouts that have begun keep
+        their hosts. Raises InvalidArgument, Replayed.
+        """
+        if selection.saved:
+            raise InvalidArgument(
+                FieldViolation(
+                    field="filter.saved",
+                    description=f"{selection.saved!r}: a saved selection names no other one",
+                )
+            )
+        now = self._clock.now()
+        saved = SavedSelection(name=name, filter=selection, saved_at=now, saved_by=call.principal)
+        return await self._stored(saved, SelectionChange.SAVED, call)
+
+    @on_conflict_again
+    async def delete(self, name: str, call: Call[SavedSelection]) -> SavedSelection:
+        """Forget a selection.
+
+        Raises SelectionNotFound, SelectionInUse (a schedule names it), Replayed.
+        """
+        saved = await self._store.selection(name)
+        await self._require_unused(name)
+        return await self._stored(saved, SelectionChange.DELETED, call)
+
+    async def _require_unused(self, name: str) -> None:
+        after, more = "", True
+        while more:
+            page = await self._store.schedules(after=after, limit=PAGE)
+            for schedule in page.items:
+                if schedule.spec.rollout.filter.saved == name:
+                    raise SelectionInUse(selection=name, schedule=schedule.name)
+            more = page.more
+            after = page.items[-1].name if page.items else after
+
+    async def _stored(
+        self, saved: SavedSelection, what: SelectionChange, call: Call[SavedSelection]
+    ) -> SavedSelection:
+        now = self._clock.now()
+        deleted = what is SelectionChange.DELETED
+        body = SelectionChanged(selection=saved.name, change=what, message=f"by {call.principal}")
+        change = Change(
+            events=(Event(at=now, body=body),),
+            selections=() if deleted else (saved,),
+            removed_selections=(saved,) if deleted else (),
+            audit=call.audit(saved.name, now),
+            request=call.record(lambda revision: replace(saved, revision=revision)),
+        )
+        return await carried_out(
+            self._store, change, lambda revision: replace(saved, revision=revision)
+        )

@@ -1,0 +1,53 @@
+"""SelectionService."""
+
+from typing import Any
+
+from tendhost.server.domain.selection import SavedSelection
+from tendhost.server.engine.engine import Engine
+from tendhost.server.rpc.convert_selection import host_filter, selection_message
+from tendhost.server.rpc.interceptor import call
+from tendhost.server.rpc.paging import page_size, position, token
+from tendhost.v1 import selection_service_pb2 as pb
+from tendhost.v1 import selection_service_pb2_grpc
+
+
+class SelectionServicer(selection_service_pb2_grpc.SelectionServiceServicer):
+    """Saved selections of hosts."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._selections = engine.selections
+        self._store = engine.store
+
+    async def SaveSelection(
+        self, request: pb.SaveSelectionRequest, context: Any
+    ) -> pb.SaveSelectionResponse:
+        def encode(saved: SavedSelection) -> pb.SaveSelectionResponse:
+            return pb.SaveSelectionResponse(selection=selection_message(saved))
+
+        wanted = host_filter(request.filter)
+        return encode(await self._selections.save(request.name, wanted, call(encode)))
+
+    async def GetSelection(
+        self, request: pb.GetSelectionRequest, context: Any
+    ) -> pb.GetSelectionResponse:
+        saved = await self._store.selection(request.name)
+        return pb.GetSelectionResponse(selection=selection_message(saved))
+
+    async def ListSelections(
+        self, request: pb.ListSelectionsRequest, context: Any
+    ) -> pb.ListSelectionsResponse:
+        page = await self._store.selections(
+            after=position(request, request.page_token), limit=page_size(request.page_size)
+        )
+        return pb.ListSelectionsResponse(
+            selections=map(selection_message, page.items),
+            next_page_token=token(request, page.items[-1].name) if page.more else "",
+        )
+
+    async def DeleteSelection(
+        self, request: pb.DeleteSelectionRequest, context: Any
+    ) -> pb.DeleteSelectionResponse:
+        def encode(saved: SavedSelection) -> pb.DeleteSelectionResponse:
+            return pb.DeleteSelectionResponse(revision=saved.revision)
+
+        return encode(await self._selections.delete(request.name, call(encode)))
