@@ -39,7 +39,7 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
 
 
 def _record_of(kind: Any) -> st.SearchStrategy[Any]:
-    assert is_dataclass(kind)
+
     hints = get_type_hints(kind)
     parts = {field.name: values_of(hints[field.name]) for field in fields(kind)}
     return st.fixed_dictionaries(parts).map(lambda given: kind(**given))
