@@ -168,6 +168,9 @@ async def test_a_rollout_is_for_those_that_every_part_of_its_filter_selects(api:
             RolloutSpec(delay_between_waves=Duration(seconds=604_801)),
             "spec.delay_between_waves",
         ),
+        (RolloutSpec(settle=Duration(seconds=604_801)), "spec.settle"),
+        (RolloutSpec(approve_waves=True, approvers=["a b"]), "spec.approvers[0]"),
+        (RolloutSpec(approvers=["kim"]), "spec"),
     ],
 )
 async def test_a_rollout_has_its_bounds(api: Api, spec: RolloutSpec, field: str):

@@ -42,6 +42,7 @@ def spec_message(spec: values.RolloutSpec) -> pb.RolloutSpec:
             for budget in spec.max_unavailable
         ],
         approve_waves=spec.approve_waves,
+        approvers=spec.approvers,
         approval_timeout=_duration(spec.approval_timeout),
         expires_after=_duration(spec.expires_after),
         window_override=spec.window_override,
@@ -72,6 +73,7 @@ def spec(message: pb.RolloutSpec) -> values.RolloutSpec:
             for budget in message.max_unavailable
         ),
         approve_waves=message.approve_waves,
+        approvers=tuple(message.approvers),
         approval_timeout=_lasting(message, "approval_timeout"),
         expires_after=_lasting(message, "expires_after"),
         window_override=message.window_override,
@@ -167,6 +169,7 @@ def plan(message: pb.RolloutPlan) -> values.RolloutPlan:
         not_selected=message.not_selected,
         expected=message.expected.ToTimedelta(),
         known_durations=message.known_durations,
+        warnings=tuple(message.warnings),
     )
 
 

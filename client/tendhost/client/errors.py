@@ -64,6 +64,10 @@ class NotAllowedNow(TendhostError):
     """The state of the host, operation, rollout, schedule or selection does not allow it."""
 
 
+class NotPermitted(TendhostError):
+    """Somebody else has to do that; the message says who may."""
+
+
 class HostProblem(TendhostError):
     """Something went wrong on the host that is being registered; nothing was registered."""
 
@@ -136,6 +140,7 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "NOTHING_TO_RETRY": NotAllowedNow,
     "FLEET_CHANGED": NotAllowedNow,
     "SCHEDULE_STATUS": NotAllowedNow,
+    "NOT_AN_APPROVER": NotPermitted,
     "SELECTION_IN_USE": NotAllowedNow,
     "REBOOT_NOT_ALLOWED": NotAllowedNow,
     "PLAN_UNUSABLE": NotAllowedNow,

@@ -123,6 +123,8 @@ class RolloutSpec:
     """More failed hosts than this halt the rollout: "3" or "10%"; empty: no failure does."""
     max_unavailable: tuple[DisruptionBudget, ...] = ()
     approve_waves: bool = False
+    approvers: tuple[str, ...] = ()
+    """Who may approve, by the names that clients give of their users; empty: everybody."""
     approval_timeout: timedelta | None = None
     """None: a day."""
     expires_after: timedelta | None = None
@@ -239,6 +241,8 @@ class RolloutPlan:
     """How many registered hosts the filter is not about."""
     expected: timedelta
     known_durations: int
+    warnings: tuple[str, ...]
+    """What would hold it up if it began now, windows and busy hosts apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -280,6 +280,7 @@ class RolloutSpec(_message.Message):
     DRY_RUN_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
     SETTLE_FIELD_NUMBER: _builtins.int
+    APPROVERS_FIELD_NUMBER: _builtins.int
     order: Global___HostOrder.ValueType
     """In which order the hosts of a stage are taken."""
     seed: _builtins.int
@@ -360,6 +361,13 @@ class RolloutSpec(_message.Message):
         and says which. Resumed, the wave settles anew. Absent or 0: the next wave begins after the delay.
         """
 
+    @_builtins.property
+    def approvers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """With approve_waves: who may approve of a wave, by the names that clients give of their users
+        (metadata tendhost-user); anybody else is refused with PERMISSION_DENIED. As long as the server
+        believes these names this guards against mistakes, not against malice. Empty: everybody may.
+        """
+
     def __init__(
         self,
         *,
@@ -379,10 +387,11 @@ class RolloutSpec(_message.Message):
         dry_run: _builtins.bool = ...,
         scope: _host_pb2.ScopeWish | None = ...,
         settle: _duration_pb2.Duration | None = ...,
+        approvers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "delay_between_waves", b"delay_between_waves", "expires_after", b"expires_after", "filter", b"filter", "scope", b"scope", "settle", b"settle"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "approve_waves", b"approve_waves", "delay_between_waves", b"delay_between_waves", "dependencies", b"dependencies", "dry_run", b"dry_run", "expires_after", b"expires_after", "filter", b"filter", "max_failures", b"max_failures", "max_unavailable", b"max_unavailable", "order", b"order", "scope", b"scope", "seed", b"seed", "settle", b"settle", "stages", b"stages", "waves", b"waves", "window_override", b"window_override"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "approve_waves", b"approve_waves", "approvers", b"approvers", "delay_between_waves", b"delay_between_waves", "dependencies", b"dependencies", "dry_run", b"dry_run", "expires_after", b"expires_after", "filter", b"filter", "max_failures", b"max_failures", "max_unavailable", b"max_unavailable", "order", b"order", "scope", b"scope", "seed", b"seed", "settle", b"settle", "stages", b"stages", "waves", b"waves", "window_override", b"window_override"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -803,6 +812,7 @@ class RolloutPlan(_message.Message):
     NOT_SELECTED_FIELD_NUMBER: _builtins.int
     EXPECTED_FIELD_NUMBER: _builtins.int
     KNOWN_DURATIONS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """With which StartRollout takes it."""
     wave_count: _builtins.int
@@ -833,6 +843,12 @@ class RolloutPlan(_message.Message):
     def expected(self) -> _duration_pb2.Duration:
         """How long it would take, waits for windows and approvals apart."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What would hold it up if it began now, in words: disruption budgets that are spent. Windows and busy
+        hosts are told of each host.
+        """
+
     def __init__(
         self,
         *,
@@ -846,10 +862,11 @@ class RolloutPlan(_message.Message):
         not_selected: _builtins.int = ...,
         expected: _duration_pb2.Duration | None = ...,
         known_durations: _builtins.int = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "made_at", b"made_at", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "host_count", b"host_count", "id", b"id", "known_durations", b"known_durations", "left_out_count", b"left_out_count", "made_at", b"made_at", "not_selected", b"not_selected", "spec", b"spec", "wave_count", b"wave_count", "waves", b"waves"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "host_count", b"host_count", "id", b"id", "known_durations", b"known_durations", "left_out_count", b"left_out_count", "made_at", b"made_at", "not_selected", b"not_selected", "spec", b"spec", "warnings", b"warnings", "wave_count", b"wave_count", "waves", b"waves"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

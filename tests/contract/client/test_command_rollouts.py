@@ -213,7 +213,7 @@ def test_everything_that_a_rollout_may_be_asked_is_asked_as_it_was_typed(tendhos
         *("--seed", "7", "--max-failures", "10%", "--max-unavailable", "1 per zone"),
         *("--max-unavailable", "10%", "--approve-waves", "--approval-timeout", "2h"),
         *("--expires", "14d", "--outside-windows", "CVE-2026-1", "--host", "web*"),
-        *("--any-tag", "x", "--state", "idle", "--security"),
+        *("--any-tag", "x", "--state", "idle", "--security", "--settle", "1h", "--approver", "kim"),
     )
     (request,) = server.requests("StartRollout")
     spec = request.spec
@@ -225,6 +225,7 @@ def test_everything_that_a_rollout_may_be_asked_is_asked_as_it_was_typed(tendhos
     budgets = [(budget.limit, budget.per_tag) for budget in spec.max_unavailable]
     assert (spec.max_failures, budgets) == ("10%", [("1", "zone"), ("10%", "")])
     assert (spec.approve_waves, spec.approval_timeout.seconds) == (True, 7200)
+    assert (list(spec.approvers), spec.settle.seconds) == (["kim"], 3600)
     assert spec.expires_after.seconds == 14 * 86_400
     assert spec.window_override == "CVE-2026-1"
     assert (list(spec.filter.names), list(spec.filter.any_tags)) == (["web*"], ["x"])

@@ -46,6 +46,7 @@ FAMILIES = {
         "REBOOT_NOT_ALLOWED",
         "PLAN_UNUSABLE",
     },
+    sdk.NotPermitted: {"NOT_AN_APPROVER"},
     sdk.CursorLost: {"CURSOR_COMPACTED", "CURSOR_UNKNOWN"},
     sdk.TooSlow: {"WATCHER_TOO_SLOW"},
     sdk.ServerUnavailable: {"STORE_UNAVAILABLE"},

@@ -58,6 +58,7 @@ EXPORTS = {
     "NotAllowedNow",
     "NotFound",
     "NotImplementedByServer",
+    "NotPermitted",
     "Operation",
     "OperationChanged",
     "OperationHandle",
@@ -212,7 +213,7 @@ def test_records_are_frozen_and_say_what_they_are(kind):
 
 def test_every_error_is_a_tendhost_error():
     kinds = [kind for kind in EXPORTED if inspect.isclass(kind) and issubclass(kind, Exception)]
-    assert len(kinds) == 18
+    assert len(kinds) == 19
     assert all(issubclass(kind, client.TendhostError) for kind in kinds)
 
 

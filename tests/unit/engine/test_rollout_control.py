@@ -9,6 +9,7 @@ from tendhost.server.domain.errors import (
     FleetChanged,
     HostNotSkippable,
     InvalidArgument,
+    NotAnApprover,
     NothingToRetry,
     NotInRollout,
     PlanNotFound,
@@ -387,6 +388,21 @@ async def test_a_reason_opens_every_window_and_is_kept_with_the_operation(world:
         assert (operation.order.window_override, operation.created_by) == ("CVE-2026-1", "alex")
 
 
+async def test_a_plan_warns_of_budgets_that_have_no_room(world: World):
+    async with world.running() as engine:
+        fakes = await zones(world, "abcd")
+        asked = spec(budgets=(DisruptionBudget(limit="1", per_tag="zone"),))
+        assert (await engine.rollouts.plan(asked)).warnings == ()
+        fakes["a"].accepts_key = False
+        await world.run(K.QUERY, "a")
+        zone = (await world.host("a")).config.tags[0]
+        expected = (f"1 of 2 hosts with {zone} are down, and at most 1 may be",)
+        assert (await engine.rollouts.plan(asked)).warnings == expected
+        assert (await engine.rollouts.plan(replace(asked, dry_run=True))).warnings == ()
+        others = replace(asked, filter=HostFilter(names=("b",)))
+        assert (await engine.rollouts.plan(others)).warnings == ()
+
+
 # --- control --------------------------------------------------------------------------------------
 
 
@@ -415,6 +431,26 @@ async def test_each_further_wave_waits_for_the_approval_of_that_very_wave(world:
         await is_now(world, rollout.id, R.AWAITING_APPROVAL)
         await engine.rollouts.approve(rollout.id, 2, call())
         assert (await world.rollout_ended(rollout.id)).progress.completed == 3
+
+
+async def test_nobody_approves_but_those_who_may(world: World):
+    async with world.running() as engine:
+        await fleet(world, "ab")
+        rollout = await begin(
+            world,
+            waves=("1",),
+            approve_waves=True,
+            approvers=("kim", "sam"),
+            delay_between_waves=NO_DELAY,
+        )
+        await is_now(world, rollout.id, R.AWAITING_APPROVAL)
+        for nobody in ("alex", "kimmy", "ipv4:127.0.0.1"):
+            with pytest.raises(NotAnApprover, match=rf"{nobody} may not .*: kim, sam may"):
+                await engine.rollouts.approve(rollout.id, 1, call(nobody))
+        assert await statuses(world, rollout.id) == "cp"
+        await engine.rollouts.approve(rollout.id, 1, call("sam (unix:)"))
+        assert (await world.rollout_ended(rollout.id)).progress.completed == 2
+        assert (await world.store.wave(rollout.id, 1)).approved_by == "sam (unix:)"
 
 
 async def test_a_host_is_skipped_as_long_as_it_has_not_begun(world: World):

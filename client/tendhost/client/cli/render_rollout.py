@@ -110,4 +110,6 @@ def plan(made: RolloutPlan, hosts: Sequence[PlannedHost]) -> None:
     draw(table(("WAVE", "STAGE", "HOST", "EXPECTED"), rows))
     if left_out:
         draw(table(("LEFT OUT", "WHY"), ((host.host, host.detail) for host in left_out)))
+    for warning in made.warnings:
+        say(f"it would be held up now: {warning}")
     say(f"begin it with: tendhost rollout start --plan {made.id}")

@@ -121,6 +121,13 @@ def spec_of(
     approve_waves: Annotated[
         bool, typer.Option("--approve-waves", help="Wait for an approval before each further wave.")
     ] = False,
+    approver: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="USER",
+            help="Who may approve; nobody else may. Implies --approve-waves. May be repeated.",
+        ),
+    ] = None,
     approval_timeout: Annotated[
         str,
         typer.Option(metavar="DURATION", help="Halt where no approval came: 1 day if not given."),
@@ -167,7 +174,8 @@ def spec_of(
         settle=duration(settle, "--settle") if settle else None,
         max_failures=max_failures,
         max_unavailable=tuple(_budget(text) for text in max_unavailable or ()),
-        approve_waves=approve_waves,
+        approve_waves=approve_waves or bool(approver),
+        approvers=tuple(approver or ()),
         approval_timeout=(
             duration(approval_timeout, "--approval-timeout") if approval_timeout else None
         ),

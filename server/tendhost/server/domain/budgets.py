@@ -97,6 +97,12 @@ def room(budget: DisruptionBudget, usage: Usage) -> int:
     return Share.parse(budget.limit).of(usage.hosts, at_least=1) - usage.down
 
 
+def spent_words(scope: str, usage: Usage, budget: DisruptionBudget) -> str:
+    """What `spent` has found, in words."""
+    of = f"{usage.hosts} hosts with {scope}" if scope else f"all {usage.hosts} hosts"
+    return f"{usage.down} of {of} are down, and at most {budget.limit} may be"
+
+
 def spent(budgets: Iterable[DisruptionBudget], scope: str, usage: Usage) -> DisruptionBudget | None:
     """The budget under which no host of `scope`, of which so much is in use, may go down; None: none."""
     key = scope.partition("=")[0]

@@ -267,6 +267,18 @@ class HostNotSkippable(RequestError):
         )
 
 
+class NotAnApprover(RequestError):
+    """The rollout names who may approve of its waves, and this caller is none of them."""
+
+    reason = "NOT_AN_APPROVER"
+
+    def __init__(self, *, rollout: str, by: str, approvers: Sequence[str]) -> None:
+        self.rollout, self.by, self.approvers = rollout, by, ", ".join(approvers)
+        super().__init__(
+            f"{by} may not approve of waves of rollout {rollout}: {self.approvers} may"
+        )
+
+
 class NothingToRetry(RequestError):
     """No host of the rollout has failed."""
 

@@ -102,6 +102,8 @@ class RolloutSpec:
     budgets: tuple[DisruptionBudget, ...] = ()
     approve_waves: bool = False
     """Whether each wave after the first one needs somebody's approval."""
+    approvers: tuple[str, ...] = ()
+    """Who may approve, by the users' names; empty: everybody."""
     approval_timeout: timedelta = APPROVAL_TIMEOUT
     """Without an approval for so long the rollout halts."""
     expires_after: timedelta | None = None

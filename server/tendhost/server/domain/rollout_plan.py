@@ -124,6 +124,8 @@ class RolloutPlan:
     """By name."""
     not_selected: int
     """How many registered hosts the filter is not about."""
+    warnings: tuple[str, ...] = ()
+    """What would hold it up if it began now, windows and busy hosts apart."""
     known_durations: int
     """For how many hosts it is known how long an update takes; the others are taken as their median."""
 

@@ -5,14 +5,21 @@ until what was decided by them is stored, so that two rollouts never spend the s
 """
 
 import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.budgets import FLEET, Usage, scopes, spent
+from tendhost.server.domain.budgets import FLEET, Usage, scopes, spent, spent_words
 from tendhost.server.domain.errors import HostHasFailed, HostNotFound
 from tendhost.server.domain.host import Host
-from tendhost.server.domain.rollout import DisruptionBudget, Member, Rollout, WaitingFor
+from tendhost.server.domain.rollout import (
+    DisruptionBudget,
+    Member,
+    Rollout,
+    RolloutSpec,
+    WaitingFor,
+)
 from tendhost.server.engine.openings import Openings
 from tendhost.server.store.protocol import Store
 
@@ -65,15 +72,31 @@ class Admission:
         """Forget the budgets of a rollout that is over."""
         self._budgets.pop(rollout, None)
 
+    async def full(self, spec: RolloutSpec, tags: Iterable[str]) -> Sequence[str]:
+        """Why hosts with these tags could not begin now under `spec`, in words, once for each scope."""
+        if spec.dry_run:
+            return ()
+        budgets = tuple(dict.fromkeys((*spec.budgets, *self._binding)))
+        found = []
+        for scope in dict.fromkeys(s for b in budgets for s in scopes(b, sorted(set(tags)))):
+            used = await self._store.usage(scope)
+            budget = spent(budgets, scope, used)
+            if budget is not None:
+                found.append(spent_words(scope, used, budget))
+        return found
+
+    @property
+    def _binding(self) -> Sequence[DisruptionBudget]:
+        return tuple(dict.fromkeys(b for held in self._budgets.values() for b in held))
+
     async def turn(self, rollout: Rollout) -> "Turn":
         """A look at what is in use, for a rollout that is about to begin members; `lock` is held."""
-        budgets = tuple(dict.fromkeys(b for held in self._budgets.values() for b in held))
         return Turn(
             rollout=rollout,
             store=self._store,
             openings=self._openings,
             now=self._clock.now(),
-            budgets=() if rollout.spec.dry_run else budgets,
+            budgets=() if rollout.spec.dry_run else self._binding,
             busy=await self._store.busy_hosts(),
         )
 
@@ -88,7 +111,7 @@ class Turn:
         store: Store,
         openings: Openings,
         now: datetime,
-        budgets: tuple[DisruptionBudget, ...],
+        budgets: Sequence[DisruptionBudget],
         busy: frozenset[str],
     ) -> None:
         self._rollout = rollout
@@ -165,5 +188,4 @@ class Turn:
         budget = spent(self._budgets, scope, used)
         if budget is None:
             return None
-        of = f"{used.hosts} hosts with {scope}" if scope else f"all {used.hosts} hosts"
-        return f"{used.down} of {of} are down, and at most {budget.limit} may be"
+        return spent_words(scope, used, budget)

@@ -28,6 +28,11 @@ class Call(Generic[T]):
     digest: bytes = b""
     encode: Callable[[T], bytes]
 
+    @property
+    def user(self) -> str:
+        """The name that the caller gives of its user; else where it calls from."""
+        return self.principal.partition(" ")[0]
+
     def audit(self, subject: str, now: datetime) -> AuditRecord:
         """The audit row of this call."""
         return AuditRecord(at=now, principal=self.principal, method=self.method, subject=subject)

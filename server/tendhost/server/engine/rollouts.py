@@ -14,6 +14,7 @@ from tendhost.server.domain.budgets import overspent, require_sound_failures
 from tendhost.server.domain.errors import (
     FleetChanged,
     HostNotSkippable,
+    NotAnApprover,
     NothingToRetry,
     NotInRollout,
     RolloutBudgetSpent,
@@ -155,9 +156,12 @@ class Rollouts:
     async def approve(self, id: str, wave: int, call: Call[Rollout]) -> Rollout:
         """Let the wave of this number, from 0, begin.
 
-        Raises RolloutNotFound, RolloutNotSteerable (none waits), WaveNotWaiting, Replayed.
+        Raises RolloutNotFound, RolloutNotSteerable (none waits), NotAnApprover, WaveNotWaiting, Replayed.
         """
         rollout = await self._steerable(id, (RolloutStatus.AWAITING_APPROVAL,), "approved")
+        approvers = rollout.spec.approvers
+        if approvers and call.user not in approvers:
+            raise NotAnApprover(rollout=id, by=call.user, approvers=approvers)
         waiting = rollout.wave + 1
         if wave != waiting:
             raise WaveNotWaiting(rollout=id, wave=wave + 1, waiting=waiting + 1)
@@ -297,7 +301,9 @@ class Rollouts:
         )
         if not plan.hosts:
             raise RolloutEmpty(left_out=[f"{h.name}: {h.detail}" for h in plan.left_out])
-        return plan
+        taken = {host.name for host in plan.hosts}
+        tags = (tag for host in fleet if host.name in taken for tag in host.tags)
+        return replace(plan, warnings=tuple(await self._admission.full(spec, tags)))
 
     async def _closed(self, spec: RolloutSpec, fleet: Sequence[Glance]) -> Mapping[str, Opening]:
         """The hosts that may not be changed now."""

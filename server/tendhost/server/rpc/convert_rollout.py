@@ -69,6 +69,7 @@ def rollout_spec(message: pb.RolloutSpec) -> RolloutSpec:
             DisruptionBudget(limit=b.limit, per_tag=b.per_tag) for b in message.max_unavailable
         ),
         approve_waves=message.approve_waves,
+        approvers=tuple(message.approvers),
         window_override=message.window_override.strip(),
         dry_run=message.dry_run,
         scope=scope_wish(message.scope) if message.HasField("scope") else None,
@@ -103,6 +104,7 @@ def spec_message(spec: RolloutSpec) -> pb.RolloutSpec:
             pb.DisruptionBudget(limit=b.limit, per_tag=b.per_tag) for b in spec.budgets
         ],
         approve_waves=spec.approve_waves,
+        approvers=spec.approvers,
         approval_timeout=_duration(spec.approval_timeout) if spec.approve_waves else None,
         expires_after=_duration(spec.expires_after),
         window_override=spec.window_override,
@@ -212,6 +214,7 @@ def plan_message(plan: RolloutPlan) -> pb.RolloutPlan:
         not_selected=plan.not_selected,
         expected=_duration(plan.expected),
         known_durations=plan.known_durations,
+        warnings=plan.warnings,
     )
 
 

@@ -42,6 +42,7 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     errors.PlanNotFound: grpc.StatusCode.NOT_FOUND,
     errors.FleetChanged: grpc.StatusCode.FAILED_PRECONDITION,
     errors.RolloutEmpty: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.NotAnApprover: grpc.StatusCode.PERMISSION_DENIED,
     errors.SelectionNotFound: grpc.StatusCode.NOT_FOUND,
     errors.SelectionInUse: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ScheduleNotFound: grpc.StatusCode.NOT_FOUND,
