@@ -185,4 +185,71 @@ def test_every_setting_is_in_the_documentation_with_its_default():
         row = next(line for line in text.splitlines() if line.startswith(f"| `{field.name}` |"))
         if field.name != "state_dir":
             default = f"{field.default:g}" if isinstance(field.default, float) else field.default
+            default = "none" if default == () else default
             assert f"| {default} |" in row or f"| `{default}` |" in row, row
+
+
+# --- notifications and wave hooks -----------------------------------------------------------------
+
+NOTIFY = """
+[[notify]]
+name = "ops"
+urls = ["ntfy://s3cret@ntfy.example.org/fleet"]
+events = ["rollout_halted", "host_failed"]
+groups = ["berlin"]
+per_minute = 5
+title = "{event}"
+"""
+WAVE_HOOK = """
+[[wave_hook]]
+name = "lb"
+when = "before_wave"
+command = ["/usr/local/bin/drain", "--now"]
+timeout = 30
+"""
+
+
+def test_targets_of_notifications_and_wave_hooks_stand_in_the_file(tmp_path: Path):
+    settings = load(f"history_days = 7\n{NOTIFY}{WAVE_HOOK}", tmp_path=tmp_path)
+    (ops,), (lb,) = settings.notify, settings.wave_hook
+    assert (ops.name, ops.events, ops.groups) == (
+        "ops",
+        ("rollout_halted", "host_failed"),
+        ("berlin",),
+    )
+    assert (ops.urls, ops.per_minute) == (("ntfy://s3cret@ntfy.example.org/fleet",), 5)
+    assert (lb.when, lb.command, lb.timeout) == (
+        "before_wave",
+        ("/usr/local/bin/drain", "--now"),
+        30.0,
+    )
+    assert "s3cret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("notify = 'x'", "tables headed [[notify]]"),
+        ("[notify]\nname = 'x'", "tables headed [[notify]]"),
+        ("[[notify]]\nurls = ['json://s3cret']", "notify 1"),
+        ("[[notify]]\nname = 'ops'", "a 'urls'"),
+        ("[[notify]]\nname = 'ops'\nurls = []", "a 'urls'"),
+        ("[[notify]]\nname = 'ops'\nurls = 'json://s3cret'", "a list of text"),
+        (NOTIFY.replace("per_minute", "per_minit"), "did you mean 'per_minute'"),
+        (NOTIFY.replace("= 5", "= 0"), "per_minute"),
+        (NOTIFY + NOTIFY, "a name of its own for each"),
+        (WAVE_HOOK.replace("before_wave", "sometimes"), "before_wave or after_wave"),
+        (WAVE_HOOK.replace("command", "url"), "expected text"),
+        (WAVE_HOOK + "url = 'http://s3cret.example.org'", "either a command or a url"),
+        ("[[wave_hook]]\nname = 'x'\nwhen = 'after_wave'", "either a command or a url"),
+        (
+            "[[wave_hook]]\nname = 'x'\nwhen = 'after_wave'\nurl = 'ftp://s3cret.example.org'",
+            "an http or https URL",
+        ),
+        (WAVE_HOOK.replace("30", "0"), "timeout"),
+    ],
+)
+def test_tables_that_cannot_be_used_are_refused_and_no_secret_is_told(tmp_path, text, words):
+    said = refused(text, tmp_path=tmp_path)
+    assert words in said
+    assert "s3cret" not in said

@@ -303,4 +303,21 @@ def server_info(message: system_service_pb2.GetServerInfoResponse) -> values.Ser
         revision=message.revision,
         oldest_revision=message.oldest_revision,
         hosts=message.hosts,
+        notifications=tuple(map(_notification_target, message.notifications)),
+    )
+
+
+def _notification_target(
+    message: system_service_pb2.NotificationTarget,
+) -> values.NotificationTarget:
+    return values.NotificationTarget(
+        name=message.name,
+        delivered=message.delivered,
+        retried=message.retried,
+        given_up=message.given_up,
+        gathered=message.gathered,
+        revision=message.revision,
+        problem=message.problem,
+        problem_at=instant(message, "problem_at"),
+        delivered_at=instant(message, "delivered_at"),
     )

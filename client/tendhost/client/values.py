@@ -363,6 +363,24 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationTarget:
+    """How notifications to one target go, since the server started."""
+
+    name: str
+    delivered: int
+    retried: int
+    given_up: int
+    """Messages that are lost."""
+    gathered: int
+    """Notices that wait for the rate limit now."""
+    revision: int
+    problem: str
+    """What the latest attempt failed with; empty: it went well."""
+    problem_at: datetime | None
+    delivered_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerInfo:
     """What server this is."""
 
@@ -371,3 +389,4 @@ class ServerInfo:
     revision: int
     oldest_revision: int
     hosts: int
+    notifications: tuple[NotificationTarget, ...]

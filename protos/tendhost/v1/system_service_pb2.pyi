@@ -3,8 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -44,6 +47,7 @@ class GetServerInfoResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     OLDEST_REVISION_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
+    NOTIFICATIONS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The version of tendhost."""
     log_id: _builtins.str
@@ -54,6 +58,10 @@ class GetServerInfoResponse(_message.Message):
     """The oldest event revision that is kept."""
     hosts: _builtins.int
     """How many hosts are registered."""
+    @_builtins.property
+    def notifications(self) -> _containers.RepeatedCompositeFieldContainer[Global___NotificationTarget]:
+        """The targets of notifications that are configured, and how it goes with each."""
+
     def __init__(
         self,
         *,
@@ -62,11 +70,70 @@ class GetServerInfoResponse(_message.Message):
         revision: _builtins.int = ...,
         oldest_revision: _builtins.int = ...,
         hosts: _builtins.int = ...,
+        notifications: _abc.Iterable[Global___NotificationTarget] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "log_id", b"log_id", "oldest_revision", b"oldest_revision", "revision", b"revision", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "log_id", b"log_id", "notifications", b"notifications", "oldest_revision", b"oldest_revision", "revision", b"revision", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetServerInfoResponse: _TypeAlias = GetServerInfoResponse  # noqa: Y015
+
+@_typing.final
+class NotificationTarget(_message.Message):
+    """How notifications to one target go, since the server started."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DELIVERED_FIELD_NUMBER: _builtins.int
+    RETRIED_FIELD_NUMBER: _builtins.int
+    GIVEN_UP_FIELD_NUMBER: _builtins.int
+    GATHERED_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    PROBLEM_AT_FIELD_NUMBER: _builtins.int
+    DELIVERED_AT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    delivered: _builtins.int
+    """Messages that were taken, a summary being one."""
+    retried: _builtins.int
+    """Attempts that were made once more."""
+    given_up: _builtins.int
+    """Messages that did not reach everybody in all their attempts, and are lost."""
+    gathered: _builtins.int
+    """Notices that wait for the rate limit now."""
+    revision: _builtins.int
+    """Every event up to this revision was told."""
+    problem: _builtins.str
+    """What the latest attempt failed with. Empty: it went well."""
+    @_builtins.property
+    def problem_at(self) -> _timestamp_pb2.Timestamp:
+        """When it did."""
+
+    @_builtins.property
+    def delivered_at(self) -> _timestamp_pb2.Timestamp:
+        """When a message was last taken. Absent: none was."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        delivered: _builtins.int = ...,
+        retried: _builtins.int = ...,
+        given_up: _builtins.int = ...,
+        gathered: _builtins.int = ...,
+        revision: _builtins.int = ...,
+        problem: _builtins.str = ...,
+        problem_at: _timestamp_pb2.Timestamp | None = ...,
+        delivered_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delivered_at", b"delivered_at", "problem_at", b"problem_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "delivered_at", b"delivered_at", "gathered", b"gathered", "given_up", b"given_up", "name", b"name", "problem", b"problem", "problem_at", b"problem_at", "retried", b"retried", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NotificationTarget: _TypeAlias = NotificationTarget  # noqa: Y015

@@ -8,9 +8,12 @@ import difflib
 import ipaddress
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
+from urllib.parse import urlsplit
+
+T = TypeVar("T")
 
 
 class SettingError(Exception):
@@ -19,6 +22,43 @@ class SettingError(Exception):
     def __init__(self, *, setting: str, value: object, expected: str) -> None:
         self.setting, self.value, self.expected = setting, value, expected
         super().__init__(f"{setting}: {value!r} cannot be used, expected {expected}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifySettings:
+    """One `[[notify]]` of the file: a target of notifications."""
+
+    name: str
+    """By which it is known; another name is another target."""
+    urls: tuple[str, ...] = field(repr=False)
+    """Apprise URLs. They hold secrets."""
+    events: tuple[str, ...] = ()
+    """What it hears of; empty: of everything."""
+    groups: tuple[str, ...] = ()
+    """Only of hosts in one of them, and of rollouts with such hosts; empty: of all."""
+    tags: tuple[str, ...] = ()
+    """Only of hosts with one of them, and of rollouts with such hosts; empty: of all."""
+    title: str = ""
+    """A template; empty: a title that fits."""
+    body: str = ""
+    """A template; empty: a text that fits."""
+    per_minute: int = 20
+    """Messages in any minute, 1 to 600; what is beyond is gathered to one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaveHookSettings:
+    """One `[[wave_hook]]` of the file: what is run on the server between waves."""
+
+    name: str
+    when: str
+    """before_wave or after_wave."""
+    command: tuple[str, ...] = ()
+    """A program and its arguments, run without a shell. Either this or `url`."""
+    url: str = field(default="", repr=False)
+    """Where a JSON document is posted to. May hold secrets."""
+    timeout: float = 60.0
+    """For the command to end or the whole answer, 0.1 to 86400."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +98,10 @@ class Settings:
     """How long ended operations, logs and events are kept, 1 to 36500."""
     history_events: int = 1_000_000
     """How many events are kept at most, 1000 to 1000000000."""
+    notify: tuple[NotifySettings, ...] = ()
+    """Whom to tell of what happens. In the file only."""
+    wave_hook: tuple[WaveHookSettings, ...] = ()
+    """What to run between waves. In the file only."""
     ssh_key: bytes | None = None
     """A private key for hosts whose configuration names none, from TENDHOST_SSH_KEY (base64)."""
 
@@ -76,10 +120,15 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "attempts": (1, 100),
     "history_days": (1, 36_500),
     "history_events": (1_000, 1_000_000_000),
+    "per_minute": (1, 600),
+    "timeout": (0.1, 86_400),
 }
 _LEVELS = ("debug", "info", "warning", "error")
 _FROM_ENVIRONMENT_ONLY = "ssh_key"
 _NAMES = tuple(f.name for f in fields(Settings) if f.name != _FROM_ENVIRONMENT_ONLY)
+_TABLES: Mapping[str, type[Any]] = {"notify": NotifySettings, "wave_hook": WaveHookSettings}
+_SECRET = ("url", "urls")
+_WHEN = ("before_wave", "after_wave")
 
 
 def load_settings(
@@ -94,7 +143,7 @@ def load_settings(
     settings = Settings(state_dir=_folder(environment, "XDG_STATE_HOME", ".local/state"))
     settings = replace(settings, **_from_file(file, environment))
     settings = replace(settings, **_from_environment(environment))
-    given = {name: _value(name, v, name) for name, v in options.items() if v is not None}
+    given = {k: _value(Settings, k, v, k) for k, v in options.items() if v is not None}
     settings = replace(settings, **given)
     _require_private(settings.listen)
     return settings
@@ -118,23 +167,74 @@ def _from_file(file: Path | None, environment: Mapping[str, str]) -> dict[str, A
         raise SettingError(
             setting="config", value=str(path), expected=f"a TOML file ({error})"
         ) from error
+    _require_known(table, _NAMES, str(path))
+    return {
+        key: _records(_TABLES[key], value, f"{path}: {key}")
+        if key in _TABLES
+        else _value(Settings, key, value, f"{path}: {key}")
+        for key, value in table.items()
+    }
+
+
+def _require_known(table: Mapping[str, Any], names: tuple[str, ...], source: str) -> None:
     for key in table:
-        if key not in _NAMES:
-            raise SettingError(setting=f"{path}", value=key, expected=_near(key))
-    return {key: _value(key, value, f"{path}: {key}") for key, value in table.items()}
+        if key not in names:
+            near = difflib.get_close_matches(key, names, n=1)
+            known = f"a known key; did you mean {near[0]!r}?" if near else ""
+            expected = known or f"one of {', '.join(names)}"
+            raise SettingError(setting=source, value=key, expected=expected)
 
 
-def _near(key: str) -> str:
-    near = difflib.get_close_matches(key, _NAMES, n=1)
-    return f"a known key; did you mean {near[0]!r}?" if near else f"one of {', '.join(_NAMES)}"
+def _records(kind: type[T], tables: Any, source: str) -> tuple[T, ...]:
+    """Tables of an array of tables. Each is known by its name, of which there is but one."""
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        key = source.rpartition(" ")[2]
+        # It may hold secrets wherever it stands, so it is not repeated.
+        raise SettingError(setting=source, value="…", expected=f"tables headed [[{key}]]")
+    found: dict[str, T] = {}
+    for number, table in enumerate(tables, start=1):
+        name = table.get("name")
+        known = isinstance(name, str) and name != ""
+        record = _record(kind, table, f"{source} {name!r}" if known else f"{source} {number}")
+        if name in found:
+            raise SettingError(setting=source, value=name, expected="a name of its own for each")
+        found[str(name)] = record
+    return tuple(found.values())
+
+
+def _record(kind: type[T], table: Mapping[str, Any], source: str) -> T:
+    columns = fields(kind)  # type: ignore[arg-type]
+    _require_known(table, tuple(column.name for column in columns), source)
+    for column in columns:
+        if column.default is MISSING and not table.get(column.name):
+            raise SettingError(setting=source, value="", expected=f"a {column.name!r}")
+    values = {key: _value(kind, key, value, f"{source}: {key}") for key, value in table.items()}
+    record = kind(**values)
+    if isinstance(record, WaveHookSettings):
+        _require_hook(record, source)
+    return record
+
+
+def _require_hook(hook: WaveHookSettings, source: str) -> None:
+    if hook.when not in _WHEN:
+        raise SettingError(setting=f"{source}: when", value=hook.when, expected=" or ".join(_WHEN))
+    if bool(hook.command) == bool(hook.url):
+        raise SettingError(setting=source, value=hook.name, expected="either a command or a url")
+    try:
+        parts = urlsplit(hook.url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if hook.url and not usable:
+        raise SettingError(setting=f"{source}: url", value="…", expected="an http or https URL")
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name in _NAMES:
+    for name in (name for name in _NAMES if name not in _TABLES):
         variable = f"TENDHOST_{name.upper()}"
         if environment.get(variable):
-            found[name] = _value(name, environment[variable], variable)
+            found[name] = _value(Settings, name, environment[variable], variable)
     if environment.get("TENDHOST_SSH_KEY"):
         found[_FROM_ENVIRONMENT_ONLY] = _key(environment["TENDHOST_SSH_KEY"])
     return found
@@ -150,13 +250,19 @@ def _key(text: str) -> bytes:
         ) from None
 
 
-def _value(name: str, value: Any, source: str) -> Any:
-    kind = get_type_hints(Settings)[name]
+def _value(owner: type[Any], name: str, value: Any, source: str) -> Any:
+    kind = get_type_hints(owner)[name]
+    if kind == tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+            shown = "…" if name in _SECRET else value
+            raise SettingError(setting=source, value=shown, expected="a list of text")
+        return tuple(value)
     if name == "log_level" and value not in _LEVELS:
         raise SettingError(setting=source, value=value, expected=" or ".join(_LEVELS))
     if kind in (Path, str):
         if not isinstance(value, str | Path):
-            raise SettingError(setting=source, value=value, expected="text")
+            shown = "…" if name in _SECRET else value
+            raise SettingError(setting=source, value=shown, expected="text")
         return Path(value).expanduser().absolute() if kind is Path else value
     low, high = _BOUNDS[name]
     word = "whole number" if kind is int else "number of seconds"

@@ -1,6 +1,7 @@
 """`tendhostd`: reads the settings, puts the layers together, serves until it is told to stop.
 
-`tendhostd backup` and `tendhostd restore` copy the database instead.
+`tendhostd backup` and `tendhostd restore` copy the database instead, `check-config` looks at the settings
+and no further, and `notify-test` sends a message to a target of notifications.
 """
 
 import argparse
@@ -10,21 +11,28 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeAlias
 
 from tendhost.server.clock import SystemClock
-from tendhost.server.config import SettingError, Settings, load_settings
-from tendhost.server.domain.errors import TendhostError
+from tendhost.server.config import NotifySettings, SettingError, Settings, load_settings
+from tendhost.server.domain.errors import ConfigurationError, TendhostError
+from tendhost.server.domain.notice_texts import Message, Urgency, template
+from tendhost.server.domain.notices import CHOOSABLE, NoticeKind
+from tendhost.server.domain.notify_target import NotifyTarget
+from tendhost.server.domain.wave_hooks import WaveHook, WaveMoment
 from tendhost.server.engine.engine import EngineSettings, running_engine
 from tendhost.server.engine.operations import OperationSettings
 from tendhost.server.engine.retention import Retention
 from tendhost.server.engine.stage import StepSettings
+from tendhost.server.engine.wave_hooks import WaveHooks
 from tendhost.server.failpoints import UnknownFailpoint, arm
 from tendhost.server.log import configure_logging
+from tendhost.server.remote.announcing import Announcer, AppriseAnnouncer, NotDelivered
 from tendhost.server.remote.connect import RoutingConnector
 from tendhost.server.remote.probing import NetworkProber
 from tendhost.server.remote.ssh import SshSettings
@@ -35,16 +43,22 @@ from tendhost.server.store.sqlite import open_store
 logger = logging.getLogger(__name__)
 
 DATABASE = "tendhost.db"
+TEST_MESSAGE = Message(
+    title="tendhost: a test",
+    body="This target of notifications can be reached.",
+    urgency=Urgency.INFO,
+)
+Targets: TypeAlias = Sequence[tuple[NotifyTarget, Announcer]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the server, or copy its database.
+    """Run the server, or what is to be done in place of it.
 
-    Exit status: 0 stopped when told to, or copied; 1 could not serve, or not copy; 2 bad settings.
+    Exit status: 0 stopped when told to, or done; 1 could not serve, or it was not done; 2 bad settings.
     """
     options = vars(_parser().parse_args(arguments))
     file, command, copy = options.pop("config"), options.pop("command"), options.pop("file", None)
-    force = options.pop("force", False)
+    force, target = options.pop("force", False), options.pop("target", "")
     try:
         settings = load_settings(file=file, environment=os.environ, options=options)
         arm(os.environ)
@@ -56,10 +70,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _told(lambda: _back_up(database, copy, force=force))
     if command == "restore":
         return _told(lambda: _restore(copy, database))
+    try:
+        targets = notify_targets(settings)
+        hooks = wave_hooks(settings, os.environ)
+    except ConfigurationError as error:
+        print(f"tendhostd: {error}", file=sys.stderr)
+        return 2
+    if command == "check-config":
+        return _told(lambda: "the settings can be used")
+    if command == "notify-test":
+        return _told(lambda: asyncio.run(_sent_to(target, targets)))
     configure_logging(settings.log_level)
     failures: list[BaseException] = []
     try:
-        asyncio.run(_serve(settings))
+        asyncio.run(_serve(settings, targets, hooks))
     except* TendhostError as group:
         failures = _leaves(group)
     for failure in failures:
@@ -71,7 +95,7 @@ def _told(work: Callable[[], str]) -> int:
     """Do `work` and print what it says; the exit status."""
     try:
         print(work())
-    except (CopyFailed, TendhostError) as error:
+    except (CopyFailed, NotDelivered, TendhostError) as error:
         print(f"tendhostd: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -92,6 +116,15 @@ def _restore(file: Path, database: Path) -> str:
     return f"restored {file} of {made_at}, revision {done.copy.revision}{kept}"
 
 
+async def _sent_to(name: str, targets: Targets) -> str:
+    for target, announcer in targets:
+        if target.name == name:
+            await announcer.send(TEST_MESSAGE, set())
+            return f"{name} took the message"
+    known = ", ".join(target.name for target, _ in targets) or "none is configured"
+    raise ConfigurationError(field="notify-test", value=name, expected=f"a target ({known})")
+
+
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     found: list[BaseException] = []
     for error in group.exceptions:
@@ -99,7 +132,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return found
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, targets: Targets, hooks: WaveHooks) -> None:
     told_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -115,6 +148,8 @@ async def _serve(settings: Settings) -> None:
                 prober=prober,
                 clock=SystemClock(),
                 settings=_engine_settings(settings),
+                targets=targets,
+                wave_hooks=hooks,
             ) as engine,
             serving(engine, settings.listen) as address,
         ):
@@ -162,6 +197,43 @@ def _engine_settings(settings: Settings) -> EngineSettings:
     )
 
 
+def notify_targets(settings: Settings) -> Targets:
+    """The configured targets of notifications, each with the way to it. Raises ConfigurationError."""
+    return [(_target(table), AppriseAnnouncer(table.name, table.urls)) for table in settings.notify]
+
+
+def _target(table: NotifySettings) -> NotifyTarget:
+    where = f"notify {table.name!r}"
+    for event in table.events:
+        if event not in CHOOSABLE:
+            expected = f"one of {', '.join(CHOOSABLE)}"
+            raise ConfigurationError(field=f"{where}: events", value=event, expected=expected)
+    return NotifyTarget(
+        name=table.name,
+        kinds=tuple(map(NoticeKind, table.events)) or CHOOSABLE,
+        groups=table.groups,
+        tags=table.tags,
+        title=template(table.title, setting=f"{where}: title") if table.title else None,
+        body=template(table.body, setting=f"{where}: body") if table.body else None,
+        per_minute=table.per_minute,
+    )
+
+
+def wave_hooks(settings: Settings, environment: Mapping[str, str]) -> WaveHooks:
+    """The configured wave hooks. Raises ConfigurationError."""
+    hooks = [
+        WaveHook(
+            name=table.name,
+            when=WaveMoment(table.when),
+            command=table.command,
+            url=table.url,
+            timeout=timedelta(seconds=table.timeout),
+        )
+        for table in settings.wave_hook
+    ]
+    return WaveHooks(hooks, environment=environment)
+
+
 def _ssh_settings(settings: Settings) -> SshSettings:
     return SshSettings(
         connect_timeout=timedelta(seconds=settings.connect_timeout),
@@ -193,7 +265,10 @@ def _parser() -> argparse.ArgumentParser:
         "restore", help="put a copy in the database's place, while no server runs"
     )
     restoring.add_argument("file", type=Path, metavar="FILE", help="the copy")
-    for command in (backing_up, restoring):
+    checking = commands.add_parser("check-config", help="say whether the settings can be used")
+    testing = commands.add_parser("notify-test", help="send a message to a target of notifications")
+    testing.add_argument("target", metavar="NAME", help="the target's name in the file")
+    for command in (backing_up, restoring, checking, testing):
         _add_place(command, default=argparse.SUPPRESS)
     return parser
 

@@ -310,7 +310,27 @@ def test_info_says_what_server_it_is(tendhost, server):
         "event log log1, revisions 1 to 9",
     ]
     document = tendhost("info", "--output", "json").json
-    assert list(document) == ["version", "log_id", "revision", "oldest_revision", "hosts"]
+    assert list(document) == [
+        *("version", "log_id", "revision", "oldest_revision", "hosts", "notifications")
+    ]
+
+
+def test_info_says_how_notifications_go(tendhost, server):
+    ops = system_service_pb2.NotificationTarget(name="ops", delivered=3)
+    mail = system_service_pb2.NotificationTarget(
+        name="mail", given_up=1, gathered=2, problem="URL 1 answered with status 500"
+    )
+    mail.problem_at.GetCurrentTime()
+    info = system_service_pb2.GetServerInfoResponse(
+        version="0.1.0", log_id="log1", notifications=[ops, mail]
+    )
+    server.answer("GetServerInfo", info)
+    lines = tendhost("info").out.splitlines()
+    assert lines[2] == "notifications to ops: 3 messages delivered"
+    assert lines[3].startswith(
+        "notifications to mail: 0 messages delivered, 1 given up, 2 gathered;"
+        " URL 1 answered with status 500 ("
+    )
 
 
 def test_version_asks_no_server(tendhost, server):

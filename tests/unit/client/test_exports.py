@@ -59,6 +59,7 @@ EXPORTS = {
     "NotFound",
     "NotImplementedByServer",
     "NotPermitted",
+    "NotificationTarget",
     "Operation",
     "OperationChanged",
     "OperationHandle",

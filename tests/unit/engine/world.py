@@ -12,8 +12,9 @@ from tendhost.server.domain.host import Host, HostConfig
 from tendhost.server.domain.operation import Operation, OperationKind
 from tendhost.server.domain.rollout import Rollout
 from tendhost.server.engine.calls import Call
-from tendhost.server.engine.engine import Engine, EngineSettings, running_engine
+from tendhost.server.engine.engine import NO_WAVE_HOOKS, Engine, EngineSettings, running_engine
 from tendhost.server.engine.operations import Work
+from tendhost.server.engine.wave_hooks import WaveHooks
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.sqlite import open_store
 from tests.unit.engine.fake_clock import FakeClock
@@ -66,7 +67,9 @@ class World:
             await self.store.behind.aclose()
 
     @asynccontextmanager
-    async def running(self, settings: EngineSettings | None = None) -> AsyncIterator[Engine]:
+    async def running(
+        self, settings: EngineSettings | None = None, *, wave_hooks: WaveHooks = NO_WAVE_HOOKS
+    ) -> AsyncIterator[Engine]:
         """An engine on the store; the next one finds what it left."""
         async with running_engine(
             store=cast(Store, self.store),
@@ -74,6 +77,7 @@ class World:
             prober=self.prober,
             clock=self.clock,
             settings=settings or EngineSettings(),
+            wave_hooks=wave_hooks,
         ) as engine:
             self._engine = engine
             try:

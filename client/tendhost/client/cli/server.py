@@ -4,7 +4,7 @@ from importlib.metadata import version as version_of
 
 import typer
 
-from tendhost.client import Client
+from tendhost.client import Client, NotificationTarget
 from tendhost.client.cli.session import Session
 
 
@@ -24,8 +24,23 @@ def info(context: typer.Context) -> None:
             print(
                 f"event log {found.log_id}, revisions {found.oldest_revision} to {found.revision}"
             )
+            for target in found.notifications:
+                print(_target(target))
 
     session.run(work)
+
+
+def _target(target: NotificationTarget) -> str:
+    from tendhost.client.cli.words import ago, counted
+
+    parts = [f"{counted(target.delivered, 'message')} delivered"]
+    parts.extend(
+        f"{count} {word}"
+        for count, word in ((target.given_up, "given up"), (target.gathered, "gathered"))
+        if count
+    )
+    words = f"notifications to {target.name}: {', '.join(parts)}"
+    return words + (f"; {target.problem} ({ago(target.problem_at)})" if target.problem else "")
 
 
 def version(context: typer.Context) -> None:

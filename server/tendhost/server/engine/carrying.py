@@ -21,6 +21,7 @@ from tendhost.server.domain.advance import (
     Start,
     Wait,
     advance,
+    halted,
     looked,
 )
 from tendhost.server.domain.course import Course, started
@@ -35,6 +36,8 @@ from tendhost.server.domain.events import Event, RolloutChanged
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus, Order
 from tendhost.server.domain.rollout import (
+    Halt,
+    HaltCause,
     Member,
     MemberStatus,
     Rollout,
@@ -43,8 +46,10 @@ from tendhost.server.domain.rollout import (
     Wave,
 )
 from tendhost.server.domain.tally import Tally, entered
+from tendhost.server.domain.wave_hooks import WaveMoment, key_of
 from tendhost.server.engine.admission import Admission, Begin, HoldUp, LeaveOut, Turn
 from tendhost.server.engine.operations import Operations, Work
+from tendhost.server.engine.wave_hooks import WaveHooks
 from tendhost.server.engine.wave_looks import Begun, WaveLooks
 from tendhost.server.store.protocol import Change, Conflict, Store
 
@@ -80,12 +85,16 @@ class Carrier:
         store: Store,
         operations: Operations,
         admission: Admission,
+        wave_hooks: WaveHooks,
         clock: Clock,
     ) -> None:
         self.id = id
         self._store = store
         self._operations = operations
         self._admission = admission
+        self._wave_hooks = wave_hooks
+        self._hooked = ""
+        """The moment whose hooks have been run, until that is on record."""
         self._clock = clock
         self._looks = WaveLooks(id, store=store, operations=operations, clock=clock)
         self._wake = asyncio.Event()
@@ -139,15 +148,17 @@ class Carrier:
         match decision:
             case Start(room=room):
                 await self._start(rollout, wave, room)
-            case Enter(rollout=moved):
+            case Enter(rollout=moved) if await self._hooks_hold(WaveMoment.BEFORE_WAVE, rollout):
                 moved, begun = entered(moved, wave, now)
                 tally = Tally(moved, (begun,))
                 tally.change(begun)
                 await self._save(tally, f"wave {wave.number + 1} begins")
-            case Leave(rollout=moved):
+                self._hooked = ""
+            case Leave(rollout=moved) if await self._hooks_hold(WaveMoment.AFTER_WAVE, rollout):
                 tally = Tally(moved, (wave,))
                 tally.change(replace(wave, ended_at=now))
                 await self._save(tally, f"wave {wave.number + 1} has ended")
+                self._hooked = ""
             case Save(rollout=moved):
                 await self._save(Tally(moved, (wave,)), moved.halt.message if moved.halt else "")
             case Look(rollout=looking):
@@ -156,6 +167,23 @@ class Carrier:
                 await self._skip_rest(rollout)
             case Wait(until=until):
                 await self._wait(until)
+
+    async def _hooks_hold(self, when: WaveMoment, rollout: Rollout) -> bool:
+        """Run what the server runs between waves; where that fails, halt the rollout.
+
+        Once it has been run it is not run again because somebody has steered the rollout meanwhile.
+        """
+        key = key_of(when, rollout)
+        if key == self._hooked:
+            return True
+        outcome = await self._wave_hooks.run(when, rollout)
+        if outcome.succeeded:
+            self._hooked = key
+            return True
+        now = self._clock.now()
+        halt = Halt(cause=HaltCause.WAVE_HOOK, message=outcome.message, at=now)
+        await self._save(Tally(halted(rollout, halt), ()), outcome.message)
+        return False
 
     async def _wait(self, until: datetime | None) -> None:
         if until is None:

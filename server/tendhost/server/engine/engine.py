@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from tendhost.server.clock import Clock
+from tendhost.server.domain.notify_target import NotifyTarget
 from tendhost.server.engine.accounts import Accounts
+from tendhost.server.engine.notifying import Notifier
 from tendhost.server.engine.openings import Openings
 from tendhost.server.engine.operations import Operations, OperationSettings
 from tendhost.server.engine.questions import Questions
@@ -19,11 +21,15 @@ from tendhost.server.engine.schedules import Schedules
 from tendhost.server.engine.selections import Selections
 from tendhost.server.engine.stage import StepSettings
 from tendhost.server.engine.steps import Performer
+from tendhost.server.engine.wave_hooks import WaveHooks
+from tendhost.server.remote.announcing import Announcer
 from tendhost.server.remote.probing import Prober
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocol import Store
 
 logger = logging.getLogger(__name__)
+
+NO_WAVE_HOOKS = WaveHooks((), environment={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +53,7 @@ class Engine:
     selections: Selections
     questions: Questions
     accounts: Accounts
+    notifier: Notifier
 
 
 @asynccontextmanager
@@ -57,6 +64,8 @@ async def running_engine(
     prober: Prober,
     clock: Clock,
     settings: EngineSettings,
+    targets: Sequence[tuple[NotifyTarget, Announcer]] = (),
+    wave_hooks: WaveHooks = NO_WAVE_HOOKS,
 ) -> AsyncIterator[Engine]:
     """An engine that has taken up everything unfinished, and lets go of it when the context ends.
 
@@ -79,6 +88,7 @@ async def running_engine(
             operations=operations,
             openings=openings,
             selections=selections,
+            wave_hooks=wave_hooks,
             clock=clock,
             tasks=tasks,
         )
@@ -94,17 +104,20 @@ async def running_engine(
                 "unfinished work was taken up", extra={"operations": resumed, "rollouts": carried}
             )
         keeping = tasks.create_task(schedules.keep())
+        notifier = Notifier(targets, store=store, clock=clock)
         try:
-            yield Engine(
-                store=store,
-                registry=registry,
-                operations=operations,
-                rollouts=rollouts,
-                schedules=schedules,
-                selections=selections,
-                questions=Questions(store=store, connector=connector),
-                accounts=Accounts(store=store, clock=clock, openings=openings),
-            )
+            async with notifier.telling():
+                yield Engine(
+                    store=store,
+                    registry=registry,
+                    operations=operations,
+                    rollouts=rollouts,
+                    schedules=schedules,
+                    selections=selections,
+                    questions=Questions(store=store, connector=connector),
+                    accounts=Accounts(store=store, clock=clock, openings=openings),
+                    notifier=notifier,
+                )
         finally:
             pruning.cancel()
             keeping.cancel()

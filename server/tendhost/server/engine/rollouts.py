@@ -52,6 +52,7 @@ from tendhost.server.engine.openings import Openings
 from tendhost.server.engine.operations import Operations
 from tendhost.server.engine.retrying import on_conflict_again
 from tendhost.server.engine.selections import Selections
+from tendhost.server.engine.wave_hooks import WaveHooks
 from tendhost.server.store.protocol import Change, Store
 
 PAGE = 1000
@@ -78,6 +79,7 @@ class Rollouts:
         operations: Operations,
         openings: Openings,
         selections: Selections,
+        wave_hooks: WaveHooks,
         clock: Clock,
         tasks: asyncio.TaskGroup,
     ) -> None:
@@ -87,6 +89,7 @@ class Rollouts:
         self._tasks = tasks
         self._openings = openings
         self._selections = selections
+        self._wave_hooks = wave_hooks
         self._admission = Admission(store=store, clock=clock, openings=openings)
         self._carriers: dict[str, Carrier] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -266,6 +269,7 @@ class Rollouts:
             store=self._store,
             operations=self._operations,
             admission=self._admission,
+            wave_hooks=self._wave_hooks,
             clock=self._clock,
         )
         self._carriers[rollout.id] = carrier

@@ -4,6 +4,8 @@ from importlib.metadata import version
 from typing import Any
 
 from tendhost.server.engine.engine import Engine
+from tendhost.server.engine.notifying import Standing
+from tendhost.server.rpc.wire import timestamp
 from tendhost.v1 import system_service_pb2 as pb
 from tendhost.v1 import system_service_pb2_grpc
 
@@ -16,6 +18,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
 
     def __init__(self, engine: Engine) -> None:
         self._store = engine.store
+        self._notifier = engine.notifier
 
     async def GetServerInfo(
         self, request: pb.GetServerInfoRequest, context: Any
@@ -27,4 +30,19 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
             revision=bounds.current,
             oldest_revision=bounds.oldest,
             hosts=await self._store.count_hosts(),
+            notifications=map(_target, self._notifier.standings),
         )
+
+
+def _target(standing: Standing) -> pb.NotificationTarget:
+    return pb.NotificationTarget(
+        name=standing.name,
+        delivered=standing.delivered,
+        retried=standing.retried,
+        given_up=standing.given_up,
+        gathered=standing.gathered,
+        revision=standing.revision,
+        problem=standing.problem,
+        problem_at=timestamp(standing.problem_at),
+        delivered_at=timestamp(standing.delivered_at),
+    )

@@ -149,6 +149,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             document TEXT NOT NULL
         )
         """,
+        "CREATE TABLE places (reader TEXT PRIMARY KEY, document TEXT NOT NULL)",
     ),
 )
 

@@ -6,7 +6,7 @@ all. The store numbers its events with the fleet's revision, from a counter row 
 transaction, so that whoever reads `revision > cursor` misses nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
@@ -16,6 +16,7 @@ from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.inventory import Inventory, Pending
+from tendhost.server.domain.notices import Place
 from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, Wave
 from tendhost.server.domain.rollout_plan import Glance, RolloutPlan
@@ -358,6 +359,18 @@ class Store(Protocol):
 
     async def snapshot(self) -> Snapshot:
         """Every host, as of one revision."""
+        ...
+
+    async def place(self, reader: str) -> Place | None:
+        """How far this reader of the event log is; None: it has not begun."""
+        ...
+
+    async def keep_place(self, reader: str, place: Place) -> None:
+        """Store how far this reader of the event log is."""
+        ...
+
+    async def keep_readers(self, readers: Collection[str]) -> None:
+        """Forget the places of all other readers of the event log."""
         ...
 
     async def wait_beyond(self, revision: int, *, timeout: timedelta) -> int:

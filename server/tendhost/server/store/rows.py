@@ -11,6 +11,7 @@ from tendhost.server.domain import events
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.inventory import Inventory, Pending
+from tendhost.server.domain.notices import Place
 from tendhost.server.domain.operation import Operation
 from tendhost.server.domain.rollout import Member, Rollout, Wave
 from tendhost.server.domain.rollout_plan import RolloutPlan
@@ -30,6 +31,7 @@ _wave = msgspec.json.Decoder(Wave)
 _schedule = msgspec.json.Decoder(Schedule)
 _selection = msgspec.json.Decoder(SavedSelection)
 _plan = msgspec.json.Decoder(RolloutPlan)
+_place = msgspec.json.Decoder(Place)
 _inventory = msgspec.json.Decoder(Inventory)
 _pending = msgspec.json.Decoder(Pending)
 
@@ -66,6 +68,7 @@ Stored = (
     | Inventory
     | Pending
     | SavedSelection
+    | Place
 )
 
 
@@ -128,6 +131,11 @@ def selection_of(text: str) -> SavedSelection:
 def selection_row(selection: SavedSelection, revision: int) -> tuple[str, int, str]:
     """The columns of a saved selection."""
     return selection.name, revision, document(replace(selection, revision=revision))
+
+
+def place_of(text: str) -> Place:
+    """A stored place of a reader of the event log."""
+    return _place.decode(text)
 
 
 def wave_row(wave: Wave, revision: int) -> tuple[str, int, int, str]:

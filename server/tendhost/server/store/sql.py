@@ -128,6 +128,13 @@ COUNT_WITH_TAG = "SELECT count(*) FROM host_tags WHERE name = ?1"
 RUNNING_HOSTS = "SELECT host FROM operations WHERE status = 'running'"
 PUT_PLAN = "INSERT INTO plans (id, at, document) VALUES (?1, ?2, ?3)"
 GET_PLAN = "SELECT document FROM plans WHERE id = ?1"
+PUT_PLACE = """
+    INSERT INTO places (reader, document) VALUES (?1, ?2)
+    ON CONFLICT (reader) DO UPDATE SET document = excluded.document
+"""
+GET_PLACE = "SELECT document FROM places WHERE reader = ?1"
+READERS = "SELECT reader FROM places"
+DELETE_PLACE = "DELETE FROM places WHERE reader = ?1"
 PRUNE_PLANS = "DELETE FROM plans WHERE at < ?1"
 
 PUT_SELECTION = """

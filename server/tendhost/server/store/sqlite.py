@@ -9,7 +9,7 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
@@ -29,6 +29,7 @@ from tendhost.server.domain.errors import (
 )
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import Host
+from tendhost.server.domain.notices import Place
 from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, Wave
 from tendhost.server.domain.rollout_plan import Glance, RolloutPlan
@@ -403,6 +404,16 @@ class SqliteStore:
             return [rows.event_of(row) for row in database.execute(sql.GET_EVENTS, (after, limit))]
 
         return await self._read(work)
+
+    async def place(self, reader: str) -> Place | None:
+        text = self._one(sql.GET_PLACE, reader)
+        return None if text is None else rows.place_of(text)
+
+    async def keep_place(self, reader: str, place: Place) -> None:
+        await self._writer.submit(lambda database: writing.keep_place(database, reader, place))
+
+    async def keep_readers(self, readers: Collection[str]) -> None:
+        await self._writer.submit(lambda database: writing.keep_readers(database, readers))
 
     async def wait_beyond(self, revision: int, *, timeout: timedelta) -> int:
         return await self._tail.wait_beyond(revision, timeout)

@@ -1,6 +1,7 @@
 """What a change does to the database, within a transaction that somebody else begins and ends."""
 
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -12,6 +13,7 @@ from tendhost.server.domain.errors import (
 )
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import Host
+from tendhost.server.domain.notices import Place
 from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.rollout import Rollout
 from tendhost.server.domain.rollout_plan import RolloutPlan
@@ -284,3 +286,15 @@ def keep_plan(database: sqlite3.Connection, plan: RolloutPlan) -> None:
     """See Store.keep_plan."""
     values = (plan.id, rows.instant(plan.made_at), rows.document(plan))
     database.execute(sql.PUT_PLAN, values)
+
+
+def keep_place(database: sqlite3.Connection, reader: str, place: Place) -> None:
+    """See Store.keep_place."""
+    database.execute(sql.PUT_PLACE, (reader, rows.document(place)))
+
+
+def keep_readers(database: sqlite3.Connection, readers: Collection[str]) -> None:
+    """See Store.keep_readers."""
+    known = [reader for (reader,) in database.execute(sql.READERS).fetchall()]
+    gone = [(reader,) for reader in known if reader not in readers]
+    database.executemany(sql.DELETE_PLACE, gone)

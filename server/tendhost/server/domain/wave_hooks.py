@@ -1,0 +1,85 @@
+"""What is run on the server between the waves of a rollout: which hooks, and what they are told."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from tendhost.server.domain.rollout import Rollout
+
+
+class WaveMoment(StrEnum):
+    """When a wave hook is run."""
+
+    BEFORE_WAVE = "before_wave"
+    AFTER_WAVE = "after_wave"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaveHook:
+    """A command of the server's machine, or a webhook: exactly one of the two."""
+
+    name: str
+    when: WaveMoment
+    command: tuple[str, ...] = ()
+    """A program and its arguments; no shell is involved."""
+    url: str = ""
+    """Where a JSON document is posted to. May hold secrets: it is never told."""
+    timeout: timedelta = timedelta(minutes=1)
+    """For the command to end, or for the whole answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookOutcome:
+    """What became of the hooks of one moment."""
+
+    succeeded: bool = True
+    hook: str = ""
+    """The hook that failed; those after it were not run."""
+    message: str = ""
+    """What it failed with, in words."""
+
+
+def due(hooks: Sequence[WaveHook], when: WaveMoment) -> Sequence[WaveHook]:
+    """The hooks to run at this moment, in the order in which they are configured."""
+    return [hook for hook in hooks if hook.when is when]
+
+
+def key_of(when: WaveMoment, rollout: Rollout) -> str:
+    """What is the same whenever the hooks of this very moment are run again: ROLLOUT/WAVE/WHEN."""
+    return f"{rollout.id}/{rollout.wave + 1}/{when}"
+
+
+def facts_of(hook: WaveHook, rollout: Rollout) -> Mapping[str, str | int]:
+    """What a hook is told: in the environment in upper case after TENDHOST_, or as JSON."""
+    progress = rollout.progress
+    return {
+        "key": key_of(hook.when, rollout),
+        "hook": hook.name,
+        "when": str(hook.when),
+        "rollout": rollout.id,
+        "status": str(rollout.status),
+        "created_by": rollout.created_by,
+        "dry_run": int(rollout.spec.dry_run),
+        "wave": rollout.wave + 1,
+        "waves": rollout.waves,
+        "total": progress.total_hosts,
+        "pending": progress.pending,
+        "waiting": progress.waiting,
+        "in_progress": progress.in_progress,
+        "completed": progress.completed,
+        "failed": progress.failed,
+        "rolled_back": progress.rolled_back,
+        "skipped": progress.skipped,
+    }
+
+
+def environment_of(
+    hook: WaveHook, rollout: Rollout, inherited: Mapping[str, str]
+) -> dict[str, str]:
+    """The environment of a command: the server's, but for the settings and secrets of tendhost."""
+    kept = {name: value for name, value in inherited.items() if not name.startswith("TENDHOST_")}
+    told = {
+        f"TENDHOST_{name.upper()}": str(value) for name, value in facts_of(hook, rollout).items()
+    }
+    return kept | told

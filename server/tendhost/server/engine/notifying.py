@@ -1,0 +1,299 @@
+"""People are told of what happens: each target reads the event log at its own pace, in a task of its own.
+
+A target's place in the log is stored after a message was delivered, or given up. So a server that is
+killed between the two tells that one message again, and none is left out.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from tendhost.server.clock import Clock
+from tendhost.server.domain.backoff import Backoff
+from tendhost.server.domain.errors import HostNotFound, RolloutNotFound, StoreUnavailable
+from tendhost.server.domain.notice_texts import Gathered, Message
+from tendhost.server.domain.notices import Following, Notice, NoticeKind, Place, noticed, pruned
+from tendhost.server.domain.notify_target import NotifyTarget
+from tendhost.server.domain.rate import RateLimit
+from tendhost.server.remote.announcing import Announcer, NotDelivered
+from tendhost.server.store.protocol import Store
+
+logger = logging.getLogger(__name__)
+
+PAGE = 512
+LONGEST_QUIET = timedelta(minutes=1)
+"""A place that has moved without anything told is stored at least this often."""
+UNSTORED = 5000
+"""A place is stored at the latest after so many events without anything told."""
+STORE_PAUSE = timedelta(seconds=5)
+FAULT_PAUSE = timedelta(minutes=1)
+RETRY = Backoff(first=timedelta(seconds=5), longest=timedelta(minutes=10), attempts=10)
+"""A message is given up after about half an hour."""
+MATCHES_KEPT = 256
+"""Rollouts of which it is remembered whether the target hears of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How notifications to one target go, since the server started."""
+
+    name: str
+    delivered: int = 0
+    """Messages, a summary being one."""
+    retried: int = 0
+    given_up: int = 0
+    """Messages that reached nobody, or not everybody, in all attempts."""
+    gathered: int = 0
+    """Notices that wait for the rate limit now."""
+    revision: int = 0
+    """Everything up to it was told."""
+    problem: str = ""
+    """What the latest attempt failed with; empty: it went well."""
+    problem_at: datetime | None = None
+    delivered_at: datetime | None = None
+
+
+class Teller:
+    """Tells one target."""
+
+    def __init__(
+        self, target: NotifyTarget, announcer: Announcer, *, store: Store, clock: Clock
+    ) -> None:
+        self._target = target
+        self._announcer = announcer
+        self._store = store
+        self._clock = clock
+        self._limit = RateLimit(per_minute=target.per_minute)
+        self._gathered = Gathered()
+        self._stored = 0
+        self._matches: dict[str, bool] = {}
+        self.standing = Standing(name=target.name)
+
+    async def run(self) -> None:
+        """Tell whatever happens, until cancelled."""
+        while True:
+            try:
+                await self._follow()
+            except StoreUnavailable as error:
+                fields = {"target": self._target.name, "cause": error.cause}
+                logger.warning("notifications wait", extra=fields)
+                await self._clock.sleep(STORE_PAUSE)
+            except Exception:
+                logger.exception("notifications stumbled", extra={"target": self._target.name})
+                self._note(problem="an unexpected fault; see the server's log")
+                await self._clock.sleep(FAULT_PAUSE)
+
+    # --- the log ----------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        """Read on from the stored place."""
+        place = await self._begin()
+        self._gathered = Gathered()
+        self._note(gathered=0, revision=place.revision)
+        while True:
+            events = await self._store.events(after=place.revision, limit=PAGE)
+            first = events[0].revision if events else (await self._store.log_bounds()).oldest
+            if first > place.revision + 1:
+                place = await self._skip(place, first)
+            for event in events:
+                before = place
+                following, notices = noticed(place.following, event)
+                place = Place(revision=event.revision, following=following)
+                for notice in notices:
+                    # Of an event with several it is passed only with the last.
+                    await self._take(notice, place if notice is notices[-1] else before)
+            await self._flush(place)
+            if place.revision - self._stored >= UNSTORED:
+                await self._keep(place)
+            if not events:
+                await self._wait(place)
+
+    async def _begin(self) -> Place:
+        stored = await self._store.place(self._target.name)
+        if stored is not None:
+            self._stored = stored.revision
+            return stored
+        # A target that is new hears of what is yet to happen.
+        place = Place(revision=(await self._store.log_bounds()).current)
+        await self._store.keep_place(self._target.name, place)
+        self._stored = place.revision
+        return place
+
+    async def _skip(self, place: Place, first: int) -> Place:
+        """The place behind events that are gone, which is told as well."""
+        following = await self._without_the_ended(place.following)
+        gap = pruned(revision=place.revision, first=first, at=self._clock.now())
+        beyond = Place(revision=first - 1, following=following)
+        await self._take(gap, beyond)
+        return beyond
+
+    async def _without_the_ended(self, following: Following) -> Following:
+        """What is worth remembering of rollouts whose last events may be gone."""
+        left = {}
+        for id, seen in following.rollouts.items():
+            try:
+                rollout = await self._store.rollout(id)
+            except RolloutNotFound:
+                continue
+            if not rollout.over:
+                left[id] = seen
+        return replace(following, rollouts=left, stranded=())
+
+    async def _wait(self, place: Place) -> None:
+        """Until there is news, or the rate limit lets what is gathered go."""
+        pause = LONGEST_QUIET
+        if self._gathered.total:
+            pause = self._limit.wait(self._clock.elapsed())
+            # News are gathered too, so that there is nothing to be woken for.
+            await self._clock.sleep(pause)
+            return
+        reached = await self._store.wait_beyond(place.revision, timeout=pause)
+        if reached == place.revision != self._stored:
+            await self._keep(place)
+
+    async def _keep(self, place: Place) -> None:
+        """Store the place, unless something before it has not been told."""
+        if self._gathered.total:
+            return
+        while True:
+            try:
+                await self._store.keep_place(self._target.name, place)
+                break
+            except StoreUnavailable as error:
+                # To begin anew would tell it again, over and over while a disk is full.
+                fields = {"target": self._target.name, "cause": error.cause}
+                logger.warning("how far notifications are was not stored", extra=fields)
+                await self._clock.sleep(STORE_PAUSE)
+        self._stored = place.revision
+        self._note(revision=place.revision)
+
+    # --- what is told -----------------------------------------------------------------------------
+
+    async def _take(self, notice: Notice, place: Place) -> None:
+        """Tell a notice, or keep it for the next summary."""
+        if not self._target.hears(notice) or not await self._concerns(notice):
+            return
+        if not self._gathered.total and not self._limit.wait(self._clock.elapsed()):
+            await self._tell(self._target.message(notice), place)
+            return
+        self._gathered = self._gathered.with_(notice)
+        self._note(gathered=self._gathered.total)
+
+    async def _flush(self, place: Place) -> None:
+        """Tell what is gathered, once the rate limit allows."""
+        gathered = self._gathered
+        if not gathered.total or self._limit.wait(self._clock.elapsed()):
+            return
+        alone = gathered.total == 1
+        message = self._target.message(gathered.first[0]) if alone else gathered.message()
+        self._gathered = Gathered()
+        await self._tell(message, place)
+        self._note(gathered=0)
+
+    async def _tell(self, message: Message, place: Place) -> None:
+        await self._deliver(message)
+        self._limit = self._limit.after(self._clock.elapsed())
+        await self._keep(place)
+
+    async def _deliver(self, message: Message) -> None:
+        """Have the message delivered, in as many attempts as it may take."""
+        reached: set[int] = set()
+        attempt = 1
+        while True:
+            try:
+                await self._announcer.send(message, reached)
+            except NotDelivered as error:
+                pause = RETRY.pause(attempt, random.random())  # noqa: S311
+                self._failed(message, error, attempt, pause)
+                if pause is None:
+                    return
+            else:
+                delivered = self.standing.delivered + 1
+                self._note(delivered=delivered, problem="", delivered_at=self._clock.now())
+                return
+            await self._clock.sleep(pause)
+            attempt += 1
+
+    def _failed(
+        self, message: Message, error: NotDelivered, attempt: int, pause: timedelta | None
+    ) -> None:
+        fields = {"target": self._target.name, "title": message.title, "cause": str(error)}
+        self._note(problem=str(error), problem_at=self._clock.now())
+        if pause is None:
+            logger.error("a notification was given up", extra={**fields, "attempts": attempt})
+            self._note(given_up=self.standing.given_up + 1)
+            return
+        logger.warning("a notification is tried again", extra={**fields, "attempt": attempt})
+        self._note(retried=self.standing.retried + 1)
+
+    def _note(self, **changed: object) -> None:
+        self.standing = replace(self.standing, **changed)  # type: ignore[arg-type]
+
+    # --- whom it concerns -------------------------------------------------------------------------
+
+    async def _concerns(self, notice: Notice) -> bool:
+        """Whether a notice is about a host that the target hears about."""
+        selection = self._target.selection
+        if selection is None or notice.kind is NoticeKind.EVENTS_PRUNED:
+            return True
+        if notice.host:
+            try:
+                return selection.matches(await self._store.host(notice.host))
+            except HostNotFound:
+                return True  # what it was is not known any more: rather one too many
+        if notice.rollout not in self._matches:
+            if len(self._matches) >= MATCHES_KEPT:
+                self._matches.pop(next(iter(self._matches)))
+            self._matches[notice.rollout] = await self._has_selected(notice.rollout)
+        return self._matches[notice.rollout]
+
+    async def _has_selected(self, rollout: str) -> bool:
+        selection = self._target.selection
+        assert selection is not None, "asked only where there is one"
+        after = ""
+        while True:
+            page = await self._store.hosts(selection, after=after, limit=PAGE)
+            for host in page.items:
+                if await self._store.member(rollout, host.name) is not None:
+                    return True
+            if not page.more:
+                return False
+            after = page.items[-1].name
+
+
+class Notifier:
+    """Every target of notifications."""
+
+    def __init__(
+        self,
+        targets: Sequence[tuple[NotifyTarget, Announcer]],
+        *,
+        store: Store,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._tellers = [
+            Teller(target, announcer, store=store, clock=clock) for target, announcer in targets
+        ]
+
+    @asynccontextmanager
+    async def telling(self) -> AsyncIterator[None]:
+        """Tell every target while the context lasts. What is on its way at its end is told again by the
+        next server, for nothing is waited for."""
+        await self._store.keep_readers([teller.standing.name for teller in self._tellers])
+        tasks = [asyncio.create_task(teller.run()) for teller in self._tellers]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def standings(self) -> Sequence[Standing]:
+        """How notifications go, target by target."""
+        return [teller.standing for teller in self._tellers]

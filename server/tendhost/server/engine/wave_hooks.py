@@ -1,0 +1,89 @@
+"""Hooks of the server's side, run between the waves of rollouts."""
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+
+from tendhost.server.domain.errors import ConfigurationError
+from tendhost.server.domain.rollout import Rollout
+from tendhost.server.domain.wave_hooks import (
+    HookOutcome,
+    WaveHook,
+    WaveMoment,
+    due,
+    environment_of,
+    facts_of,
+    key_of,
+)
+from tendhost.server.remote.local_command import run_command
+from tendhost.server.remote.webhook import NotPosted, Webhooks
+
+logger = logging.getLogger(__name__)
+
+TOLD = 500
+"""Characters of the end of what a failed command said that are told."""
+
+
+class WaveHooks:
+    """Every wave hook of the server.
+
+    Raises ConfigurationError for a command whose program is not there.
+    """
+
+    def __init__(self, hooks: Sequence[WaveHook], *, environment: Mapping[str, str]) -> None:
+        self._hooks = hooks
+        self._environment = environment
+        self._webhooks = Webhooks()
+        for hook in hooks:
+            if hook.command and not shutil.which(hook.command[0], path=environment.get("PATH")):
+                raise ConfigurationError(
+                    field=f"wave_hook {hook.name!r}: command",
+                    value=hook.command[0],
+                    expected="a program that can be run",
+                )
+
+    async def run(self, when: WaveMoment, rollout: Rollout) -> HookOutcome:
+        """Run the hooks of this moment for the rollout's current wave, one after the other.
+
+        The first that fails ends it. Run again, after a crash as well as after a failure, each is given
+        the same key; a command may by then still run that a killed server had begun. Cancelling this
+        kills the command that runs. Never raises for what a hook does.
+        """
+        for hook in due(self._hooks, when):
+            fields = {"hook": hook.name, "key": key_of(when, rollout)}
+            problem = await self._problem(hook, rollout)
+            if problem:
+                logger.warning("a wave hook failed", extra={**fields, "cause": problem})
+                words = f"wave hook {hook.name!r} ({when}) failed: {problem}"
+                return HookOutcome(succeeded=False, hook=hook.name, message=words)
+            logger.info("a wave hook was run", extra=fields)
+        return HookOutcome()
+
+    async def _problem(self, hook: WaveHook, rollout: Rollout) -> str:
+        """Run one hook; what went wrong, empty: nothing."""
+        return await (self._run(hook, rollout) if hook.command else self._post(hook, rollout))
+
+    async def _run(self, hook: WaveHook, rollout: Rollout) -> str:
+        environment = environment_of(hook, rollout, self._environment)
+        try:
+            end = await run_command(hook.command, environment=environment, timeout=hook.timeout)
+        except OSError as error:
+            return f"it cannot be run: {error.strerror}"
+        if end.status == 0:
+            return ""
+        said = f": {end.said[-TOLD:]}" if end.said else ""
+        if end.status is None:
+            return f"not done within {hook.timeout.total_seconds():g} s, and killed{said}"
+        if end.status < 0:
+            return f"killed by signal {-end.status}{said}"
+        return f"exit status {end.status}{said}"
+
+    async def _post(self, hook: WaveHook, rollout: Rollout) -> str:
+        key = key_of(hook.when, rollout)
+        try:
+            await self._webhooks.post(
+                hook.url, facts_of(hook, rollout), key=key, timeout=hook.timeout
+            )
+        except NotPosted as error:
+            return str(error)
+        return ""
