@@ -21,6 +21,7 @@ from tendhost.v1 import (
     operation_pb2,
     operation_service_pb2,
     operation_service_pb2_grpc,
+    policy_service_pb2_grpc,
     rollout_service_pb2_grpc,
     schedule_service_pb2_grpc,
     selection_service_pb2_grpc,
@@ -44,6 +45,7 @@ class Api:
     rollouts: Any
     schedules: Any
     selections: Any
+    policies: Any
     events: Any
     system: Any
 
@@ -94,6 +96,7 @@ async def client(world: World, address: str, *options: tuple[str, Any]) -> Async
             rollouts=rollout_service_pb2_grpc.RolloutServiceStub(channel),
             schedules=schedule_service_pb2_grpc.ScheduleServiceStub(channel),
             selections=selection_service_pb2_grpc.SelectionServiceStub(channel),
+            policies=policy_service_pb2_grpc.PolicyServiceStub(channel),
             events=event_service_pb2_grpc.EventServiceStub(channel),
             system=system_service_pb2_grpc.SystemServiceStub(channel),
         )

@@ -42,6 +42,7 @@ from tendhost.client.errors import (
     Violation,
 )
 from tendhost.client.events import (
+    DefaultsChanged,
     Event,
     EventBody,
     HostAcknowledged,
@@ -93,6 +94,18 @@ from tendhost.client.inventory import (
 )
 from tendhost.client.operations import (
     OperationHandle,
+)
+from tendhost.client.policy_values import (
+    Defaults,
+    EffectiveCheck,
+    EffectiveFreeze,
+    EffectiveHook,
+    EffectivePolicy,
+    EffectiveSettle,
+    EffectiveWindows,
+    FreezePeriod,
+    PolicySource,
+    PolicySourceKind,
 )
 from tendhost.client.rollout_values import (
     DisruptionBudget,
@@ -174,13 +187,22 @@ __all__ = [
     "Conflict",
     "Container",
     "CursorLost",
+    "Defaults",
+    "DefaultsChanged",
     "DisruptionBudget",
+    "EffectiveCheck",
+    "EffectiveFreeze",
+    "EffectiveHook",
+    "EffectivePolicy",
+    "EffectiveSettle",
+    "EffectiveWindows",
     "Event",
     "EventBody",
     "EventStream",
     "Expectation",
     "Explanation",
     "Failure",
+    "FreezePeriod",
     "Halt",
     "HaltCause",
     "Hardware",
@@ -232,6 +254,8 @@ __all__ = [
     "PendingPackage",
     "PendingUpdates",
     "PlannedHost",
+    "PolicySource",
+    "PolicySourceKind",
     "Problem",
     "Progress",
     "ProjectChange",

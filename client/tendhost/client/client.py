@@ -6,6 +6,7 @@ from typing import Self
 from tendhost.client import convert
 from tendhost.client.hosts import HostCalls
 from tendhost.client.operations import OperationCalls
+from tendhost.client.policies import PolicyCalls
 from tendhost.client.rollouts import RolloutCalls
 from tendhost.client.schedules import ScheduleCalls
 from tendhost.client.selections import SelectionCalls
@@ -20,7 +21,7 @@ PATIENCE_SECONDS = 120.0
 """A server that is being restarted is back sooner."""
 
 
-class Client(HostCalls, OperationCalls, RolloutCalls, ScheduleCalls, SelectionCalls):
+class Client(HostCalls, OperationCalls, RolloutCalls, ScheduleCalls, SelectionCalls, PolicyCalls):
     """A connection to a tendhost server; use it as an async context manager.
 
     Every call raises TendhostError or one of its kinds. Every mutation carries a fresh request id, so

@@ -5,6 +5,7 @@ from typing import Any
 
 from tendhost.client import (
     convert_health,
+    convert_policy,
     convert_rollout,
     convert_schedule,
     convert_selection,
@@ -20,7 +21,6 @@ from tendhost.v1 import (
     system_service_pb2,
 )
 
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _AFTER_INTERRUPTION = words(values.AfterInterruption, host_pb2.AfterInterruption)
 _OPERATION_STATUSES = words(values.OperationStatus, operation_pb2.OperationStatus)
 
@@ -63,7 +63,6 @@ def problem(message: host_pb2.Problem) -> values.Problem:
 def host(message: host_pb2.Host) -> values.Host:
     """A host."""
     config, status = message.config, message.status
-    window = config.policy.maintenance_window
     return values.Host(
         name=config.name,
         addr=config.addr,
@@ -78,7 +77,7 @@ def host(message: host_pb2.Host) -> values.Host:
         tags=tuple(config.tags),
         groups=tuple(config.groups),
         auto_reboot=config.policy.auto_reboot,
-        maintenance_window=_window(window) if window.start else None,
+        maintenance_windows=tuple(map(convert_policy.window, config.policy.maintenance_windows)),
         after_interruption=_after_interruption(config.policy.after_interruption),
         scope=convert_selection.scope(config.policy.scope),
         restart_services=_restart_services(config.policy.restart_services),
@@ -109,16 +108,6 @@ def host(message: host_pb2.Host) -> values.Host:
     )
 
 
-def _window(message: host_pb2.MaintenanceWindow) -> values.MaintenanceWindow:
-    return values.MaintenanceWindow(
-        start=message.start,
-        end=message.end,
-        days=tuple(_DAYS[day - 1] for day in message.days),
-        time_zone=message.time_zone,
-        cutoff=message.cutoff.ToTimedelta(),
-    )
-
-
 def _failure(message: host_pb2.Failure) -> values.Failure:
     return values.Failure(
         previous_state=convert_selection.state(message.previous_state),
@@ -129,21 +118,6 @@ def _failure(message: host_pb2.Failure) -> values.Failure:
         acknowledged_by=message.acknowledged_by,
         acknowledged_at=instant(message, "acknowledged_at"),
     )
-
-
-def window_message(window: values.MaintenanceWindow) -> host_pb2.MaintenanceWindow:
-    """A maintenance window for a request. Raises ValueError for a day that there is not."""
-    days: list[Any] = []
-    for day in window.days:
-        if day not in _DAYS:
-            raise ValueError(f"{day!r} is no day: expected one of {', '.join(_DAYS)}")
-        days.append(_DAYS.index(day) + 1)
-    message = host_pb2.MaintenanceWindow(
-        start=window.start, end=window.end, days=days, time_zone=window.time_zone
-    )
-    if window.cutoff:
-        message.cutoff.FromTimedelta(window.cutoff)
-    return message
 
 
 def operation(message: operation_pb2.Operation) -> values.Operation:
@@ -292,6 +266,7 @@ _BODIES: Mapping[str, Callable[[Any], events.EventBody]] = {
     "rollout_changed": _rollout_changed,
     "schedule_changed": convert_schedule.schedule_changed,
     "selection_changed": convert_selection.selection_changed,
+    "defaults_changed": convert_policy.defaults_changed,
 }
 
 

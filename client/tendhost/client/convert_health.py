@@ -12,12 +12,13 @@ from tendhost.v1 import health_pb2, hook_pb2, host_pb2, operation_pb2
 def hooks(message: hook_pb2.Hooks) -> values.Hooks:
     """Hooks."""
     return values.Hooks(
-        pre=_hook(message.pre) if message.HasField("pre") else None,
-        post=_hook(message.post) if message.HasField("post") else None,
+        pre=hook(message.pre) if message.HasField("pre") else None,
+        post=hook(message.post) if message.HasField("post") else None,
     )
 
 
-def _hook(message: hook_pb2.Hook) -> values.Hook:
+def hook(message: hook_pb2.Hook) -> values.Hook:
+    """A hook."""
     return values.Hook(
         script=message.script,
         timeout=message.timeout.ToTimedelta(),
@@ -45,10 +46,11 @@ def hooks_message(value: values.Hooks) -> hook_pb2.Hooks:
 def health_checks(message: health_pb2.HealthChecks) -> values.HealthChecks:
     """Health checks."""
     settle = message.settle.ToTimedelta() if message.HasField("settle") else None
-    return values.HealthChecks(checks=tuple(map(_check, message.checks)), settle=settle)
+    return values.HealthChecks(checks=tuple(map(health_check, message.checks)), settle=settle)
 
 
-def _check(message: health_pb2.HealthCheck) -> values.HealthCheck:
+def health_check(message: health_pb2.HealthCheck) -> values.HealthCheck:
+    """A health check."""
     http = message.http
     return values.HealthCheck(
         command=message.command,

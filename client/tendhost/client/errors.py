@@ -124,6 +124,7 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "HOST_NOT_IN_ROLLOUT": NotFound,
     "SCHEDULE_NOT_FOUND": NotFound,
     "SELECTION_NOT_FOUND": NotFound,
+    "DEFAULTS_NOT_FOUND": NotFound,
     "INVENTORY_NOT_FOUND": NotFound,
     "HOST_ALREADY_EXISTS": AlreadyExists,
     "SCHEDULE_ALREADY_EXISTS": AlreadyExists,

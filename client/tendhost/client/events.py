@@ -143,6 +143,17 @@ class Unrecognized:
     """Something that only a newer SDK has a word for."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultsChanged:
+    """Something else is said for the hosts of a group, or of the fleet."""
+
+    group: str
+    """Empty: the fleet."""
+    by: str
+    deleted: bool
+    """Nothing is said any more."""
+
+
 EventBody = (
     HostRegistered
     | HostUnregistered
@@ -158,6 +169,7 @@ EventBody = (
     | RolloutChanged
     | ScheduleChanged
     | SelectionChanged
+    | DefaultsChanged
     | Unrecognized
 )
 

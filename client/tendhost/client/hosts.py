@@ -11,6 +11,7 @@ from tendhost.client import (
     convert,
     convert_health,
     convert_inventory,
+    convert_policy,
     convert_selection,
 )
 from tendhost.client.accounts import Compliance, Explanation, Laggard
@@ -44,7 +45,6 @@ REGISTER_SECONDS = 90.0
 """A host that does not answer takes the server's timeouts, up to a minute, to be found out."""
 PAGE = 500
 
-Always = Literal["always"]
 NoHook = Literal["none"]
 
 
@@ -67,7 +67,7 @@ class HostCalls(Connected):
         tags: Sequence[str] = (),
         groups: Sequence[str] = (),
         auto_reboot: bool | None = None,
-        maintenance_window: MaintenanceWindow | Always = "always",
+        maintenance_windows: Sequence[MaintenanceWindow] = (),
         after_interruption: AfterInterruption | None = None,
         scope: UpdateScope | None = None,
         restart_services: RestartServices | None = None,
@@ -95,7 +95,7 @@ class HostCalls(Connected):
             tags=tags,
             groups=groups,
             auto_reboot=auto_reboot,
-            maintenance_window=maintenance_window,
+            maintenance_windows=maintenance_windows,
             after_interruption=after_interruption,
             scope=scope,
             restart_services=restart_services,
@@ -143,7 +143,7 @@ class HostCalls(Connected):
         tags: Sequence[str] | None = None,
         groups: Sequence[str] | None = None,
         auto_reboot: bool | None = None,
-        maintenance_window: MaintenanceWindow | Always | None = None,
+        maintenance_windows: Sequence[MaintenanceWindow] | None = None,
         after_interruption: AfterInterruption | None = None,
         scope: UpdateScope | None = None,
         restart_services: RestartServices | None = None,
@@ -163,7 +163,8 @@ class HostCalls(Connected):
     ) -> Host:
         """Change a host's configuration; what is None stays as it is, tags and the like are replaced.
 
-        `hooks` replaces both hooks, `pre_hook` and `post_hook` one of them ("none" takes it away).
+        Without `maintenance_windows` of its own, an empty sequence, a host has those of its groups, or of
+        the fleet. `hooks` replaces both hooks, `pre_hook` and `post_hook` one of them ("none" takes it away).
         `health_checks` replaces the checks, and the settling time where it has one; `settle` replaces
         that alone.
 
@@ -179,7 +180,7 @@ class HostCalls(Connected):
             tags=tags,
             groups=groups,
             auto_reboot=auto_reboot,
-            maintenance_window=maintenance_window,
+            maintenance_windows=maintenance_windows,
             after_interruption=after_interruption,
             scope=scope,
             restart_services=restart_services,
@@ -379,11 +380,7 @@ def _config(name: str, **fields: Any) -> tuple[host_pb2.HostConfig, list[str]]:
     for field, value in fields.items():
         if value is None:
             continue
-        if field == "maintenance_window":
-            if value != "always":
-                config.policy.maintenance_window.CopyFrom(convert.window_message(value))
-            mask.append("policy.maintenance_window")
-        elif field in convert_health.PARTS:
+        if field in convert_health.PARTS:
             mask += convert_health.put(config.policy, field, value)
         elif field in _POLICY:
             config.policy.MergeFrom(host_pb2.Policy(**{field: _POLICY[field](value)}))
@@ -402,6 +399,7 @@ def _config(name: str, **fields: Any) -> tuple[host_pb2.HostConfig, list[str]]:
 
 _POLICY: Mapping[str, Callable[[Any], Any]] = {
     "auto_reboot": lambda value: value,
+    "maintenance_windows": lambda value: map(convert_policy.window_message, value),
     "after_interruption": convert.AFTER_INTERRUPTION_NUMBERS.__getitem__,
     "scope": convert_selection.scope_message,
     "restart_services": convert.RESTART_SERVICES_NUMBERS.__getitem__,

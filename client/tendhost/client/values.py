@@ -206,7 +206,8 @@ class Host:
     tags: tuple[str, ...]
     groups: tuple[str, ...]
     auto_reboot: bool
-    maintenance_window: MaintenanceWindow | None
+    maintenance_windows: tuple[MaintenanceWindow, ...]
+    """Its own; empty: as its groups and the fleet say."""
     after_interruption: AfterInterruption
     scope: UpdateScope
     restart_services: RestartServices

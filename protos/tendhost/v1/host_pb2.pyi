@@ -522,7 +522,7 @@ class Policy(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     AUTO_REBOOT_FIELD_NUMBER: _builtins.int
-    MAINTENANCE_WINDOW_FIELD_NUMBER: _builtins.int
+    MAINTENANCE_WINDOWS_FIELD_NUMBER: _builtins.int
     AFTER_INTERRUPTION_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
     RESTART_SERVICES_FIELD_NUMBER: _builtins.int
@@ -543,8 +543,10 @@ class Policy(_message.Message):
     rollback: Global___Rollback.ValueType
     """Whether an update is taken back by itself. Unspecified means NEVER."""
     @_builtins.property
-    def maintenance_window(self) -> Global___MaintenanceWindow:
-        """When the host may be changed. Absent: always."""
+    def maintenance_windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___MaintenanceWindow]:
+        """The host may be changed in any of these. Empty: as the defaults of its groups, else of the fleet,
+        say, and always where they say nothing. See PolicyService.
+        """
 
     @_builtins.property
     def scope(self) -> Global___UpdateScope:
@@ -552,19 +554,21 @@ class Policy(_message.Message):
 
     @_builtins.property
     def hooks(self) -> _hook_pb2.Hooks:
-        """Scripts that run on the host before and after an update changes it. Absent: none."""
+        """Scripts that run on the host before and after an update changes it. What is absent is as the
+        defaults of its groups, else of the fleet, say.
+        """
 
     @_builtins.property
     def health_checks(self) -> _health_pb2.HealthChecks:
-        """What it has to pass to count as healthy after a change, and in a CHECK. Absent: nothing but what
-        every host has to.
+        """What it has to pass to count as healthy after a change, and in a CHECK, besides what every host has
+        to and what the defaults of its groups and of the fleet ask for.
         """
 
     def __init__(
         self,
         *,
         auto_reboot: _builtins.bool | None = ...,
-        maintenance_window: Global___MaintenanceWindow | None = ...,
+        maintenance_windows: _abc.Iterable[Global___MaintenanceWindow] | None = ...,
         after_interruption: Global___AfterInterruption.ValueType = ...,
         scope: Global___UpdateScope | None = ...,
         restart_services: Global___RestartServices.ValueType = ...,
@@ -573,9 +577,9 @@ class Policy(_message.Message):
         hooks: _hook_pb2.Hooks | None = ...,
         health_checks: _health_pb2.HealthChecks | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot", "auto_reboot", b"auto_reboot", "health_checks", b"health_checks", "hooks", b"hooks", "maintenance_window", b"maintenance_window", "scope", b"scope"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot", "auto_reboot", b"auto_reboot", "health_checks", b"health_checks", "hooks", b"hooks", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot", "after_interruption", b"after_interruption", "auto_reboot", b"auto_reboot", "health_checks", b"health_checks", "hooks", b"hooks", "maintenance_window", b"maintenance_window", "restart_services", b"restart_services", "rollback", b"rollback", "scope", b"scope", "snapshots", b"snapshots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot", "after_interruption", b"after_interruption", "auto_reboot", b"auto_reboot", "health_checks", b"health_checks", "hooks", b"hooks", "maintenance_windows", b"maintenance_windows", "restart_services", b"restart_services", "rollback", b"rollback", "scope", b"scope", "snapshots", b"snapshots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__auto_reboot: _TypeAlias = _typing.Literal["auto_reboot"]  # noqa: Y015
     _WhichOneofArgType__auto_reboot: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot"]  # noqa: Y015

@@ -18,6 +18,7 @@ from tendhost.v1 import (
     event_service_pb2,
     host_service_pb2,
     operation_service_pb2,
+    policy_service_pb2,
     rollout_service_pb2,
     schedule_service_pb2,
     selection_service_pb2,
@@ -32,6 +33,7 @@ SERVICES = tuple(
         rollout_service_pb2,
         schedule_service_pb2,
         selection_service_pb2,
+        policy_service_pb2,
         event_service_pb2,
         system_service_pb2,
     )

@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from tendhost.client import (
     Client,
+    Defaults,
     HostBusy,
     HostFilter,
     HostState,
@@ -24,6 +25,7 @@ from tendhost.v1 import (
     host_pb2,
     host_service_pb2,
     operation_service_pb2,
+    policy_service_pb2,
     rollout_service_pb2,
     schedule_service_pb2,
     selection_service_pb2,
@@ -37,6 +39,7 @@ SERVICES = (
     rollout_service_pb2,
     schedule_service_pb2,
     selection_service_pb2,
+    policy_service_pb2,
 )
 MUTATIONS = {
     "RegisterHost": lambda c: c.add_host("web1", "10.0.0.5"),
@@ -62,6 +65,8 @@ MUTATIONS = {
     "SaveSelection": lambda c: c.save_selection("canaries", HostFilter(all_tags=("canary",))),
     "DeleteSelection": lambda c: c.delete_selection("canaries"),
     "DeleteSchedule": lambda c: c.delete_schedule("weekly"),
+    "SetDefaults": lambda c: c.set_defaults(Defaults(group="db")),
+    "DeleteDefaults": lambda c: c.delete_defaults("db"),
 }
 
 
@@ -182,9 +187,11 @@ async def test_host_is_registered_as_it_was_described(server, client):
         tags=["web"],
         groups=["production"],
         auto_reboot=False,
-        maintenance_window=MaintenanceWindow(
-            start="22:00", end="04:00", days=("sat", "sun"), time_zone="Europe/Vienna"
-        ),
+        maintenance_windows=[
+            MaintenanceWindow(
+                start="22:00", end="04:00", days=("sat", "sun"), time_zone="Europe/Vienna"
+            )
+        ],
         expected_host_key="SHA256:abc",
     )
     (request,) = server.requests("RegisterHost")
@@ -203,7 +210,7 @@ async def test_host_is_registered_as_it_was_described(server, client):
         compose_paths=["/srv/app"],
         tags=["web"],
         groups=["production"],
-        policy=host_pb2.Policy(auto_reboot=False, maintenance_window=window),
+        policy=host_pb2.Policy(auto_reboot=False, maintenance_windows=[window]),
     )
     assert request.expected_host_key == "SHA256:abc"
     assert (host.name, host.host_key_fingerprint) == ("web1", "SHA256:abc")
@@ -211,15 +218,15 @@ async def test_host_is_registered_as_it_was_described(server, client):
 
 async def test_only_what_is_named_is_reconfigured(server, client):
     server.answer("ReconfigureHost", answered("ReconfigureHost"))
-    await client.reconfigure_host("web1", tags=[], auto_reboot=False, maintenance_window="always")
+    await client.reconfigure_host("web1", tags=[], auto_reboot=False, maintenance_windows=[])
     (request,) = server.requests("ReconfigureHost")
     assert sorted(request.update_mask.paths) == [
         "policy.auto_reboot",
-        "policy.maintenance_window",
+        "policy.maintenance_windows",
         "tags",
     ]
     assert not request.config.tags
-    assert not request.config.policy.HasField("maintenance_window")
+    assert not request.config.policy.maintenance_windows
     assert request.config.policy.auto_reboot is False
     assert not request.repin_host_key
 

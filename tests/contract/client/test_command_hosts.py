@@ -22,7 +22,7 @@ HOST_KEYS = [
     "tags",
     "groups",
     "auto_reboot",
-    "maintenance_window",
+    "maintenance_windows",
     "after_interruption",
     "scope",
     "restart_services",
@@ -67,7 +67,7 @@ def test_added_host_is_told_with_its_fingerprint(tendhost, server):
     assert (list(config.groups), config.ssh_key) == (["production"], "/k")
     assert list(config.compose_paths) == ["/srv/app"]
     assert config.policy.auto_reboot is False
-    window = config.policy.maintenance_window
+    (window,) = config.policy.maintenance_windows
     assert (window.start, window.end, list(window.days), window.time_zone) == (
         *("22:00", "04:00", [6, 7], "Europe/Vienna"),
     )
@@ -80,7 +80,7 @@ def test_host_is_added_with_the_defaults_that_are_documented(tendhost, server):
     (request,) = server.requests("RegisterHost")
     assert (request.config.port, request.config.user) == (22, "root")
     assert not request.config.policy.HasField("auto_reboot")
-    assert not request.config.policy.HasField("maintenance_window")
+    assert not request.config.policy.maintenance_windows
 
 
 def test_every_invalid_field_is_told_on_a_line_of_its_own(tendhost, server):
@@ -271,11 +271,11 @@ def test_what_is_not_typed_of_what_updates_change_stays_as_it_is(tendhost, serve
 
 def test_only_what_is_named_is_set(tendhost, server):
     server.answer("ReconfigureHost", pb.ReconfigureHostResponse(host=messages.host()))
-    done = tendhost("host", "set", "web1", "--tag", "", "--no-auto-reboot", "--window", "always")
+    done = tendhost("host", "set", "web1", "--tag", "", "--no-auto-reboot", "--window", "")
     assert done.out == "web1 is changed\n"
     (request,) = server.requests("ReconfigureHost")
     assert sorted(request.update_mask.paths) == [
-        *("policy.auto_reboot", "policy.maintenance_window", "tags"),
+        *("policy.auto_reboot", "policy.maintenance_windows", "tags"),
     ]
     assert list(request.config.tags) == []
 

@@ -438,6 +438,11 @@ BODIES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
             "message": "no server ran",
         },
     ),
+    "defaults_changed": (
+        {"defaults_changed": event_pb2.DefaultsChanged(by="alex", deleted=True)},
+        "the fleet deleted by alex",
+        {"group": "", "by": "alex", "deleted": True},
+    ),
     "host_disconnected": (
         {"host_disconnected": event_pb2.HostDisconnected(reason="the end")},
         "the end",

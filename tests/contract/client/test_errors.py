@@ -25,6 +25,7 @@ FAMILIES = {
         "HOST_NOT_IN_ROLLOUT",
         "SCHEDULE_NOT_FOUND",
         "SELECTION_NOT_FOUND",
+        "DEFAULTS_NOT_FOUND",
         "INVENTORY_NOT_FOUND",
     },
     sdk.AlreadyExists: {"HOST_ALREADY_EXISTS", "SCHEDULE_ALREADY_EXISTS"},

@@ -177,7 +177,7 @@ async def test_usage_counts_running_changes_and_failed_hosts_once_each(store: St
 async def test_glances_say_of_every_host_what_a_plan_needs(store: Store) -> None:
     problem = Problem(reason="HOST_UNREACHABLE", message="no answer")
     window = MaintenanceWindow(start=time(22), end=time(4), days=frozenset({Weekday.SATURDAY}))
-    config = replace(a_host("b").config, policy=Policy(maintenance_window=window))
+    config = replace(a_host("b").config, policy=Policy(maintenance_windows=(window,)))
     gone = a_host("b", last_problem=problem, queried_at=NOW, update_took=A_DAY, last_updated=NOW)
     await store.commit(change(hosts=(replace(gone, config=config),)))
     failed = Problem(reason="PACKAGE_ERROR", message="dpkg broke")

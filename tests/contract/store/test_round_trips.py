@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.events import Event, EventBody
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.operation import Operation
@@ -73,6 +74,15 @@ async def test_any_saved_selection_comes_back_equal(
     committed = await store.commit(change(selections=(selection,)))
     stored = replace(selection, revision=committed.revision)
     assert await store.selection(selection.name) == stored
+
+
+@given(defaults=values_of(Defaults))
+@one_store
+async def test_any_defaults_come_back_equal(store: Store, defaults: Defaults) -> None:
+    defaults = replace(defaults, group=a_key(defaults.group), revision=0)
+    committed = await store.commit(change(defaults=(defaults,)))
+    stored = replace(defaults, revision=committed.revision)
+    assert stored in await store.defaults()
 
 
 @given(rollout=values_of(Rollout), members=st.lists(values_of(Member), max_size=3))

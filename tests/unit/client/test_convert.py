@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tendhost import client
-from tendhost.client import convert, convert_rollout
+from tendhost.client import convert, convert_policy, convert_rollout
 from tendhost.v1 import (
     event_pb2,
     health_pb2,
@@ -14,6 +14,7 @@ from tendhost.v1 import (
     host_pb2,
     host_service_pb2,
     operation_pb2,
+    policy_pb2,
     rollout_pb2,
     schedule_pb2,
 )
@@ -41,6 +42,7 @@ ENUMS = [
     (schedule_pb2.RunOutcome, client.RunOutcome),
     (event_pb2.ScheduleChange, client.ScheduleChange),
     (event_pb2.SelectionChange, client.SelectionChange),
+    (policy_pb2.PolicySourceKind, client.PolicySourceKind),
 ]
 BODIES = {
     "step_retried": client.StepRetried,
@@ -57,6 +59,7 @@ BODIES = {
     "rollout_changed": client.RolloutChanged,
     "schedule_changed": client.ScheduleChanged,
     "selection_changed": client.SelectionChanged,
+    "defaults_changed": client.DefaultsChanged,
 }
 NEWER = 99
 """A number that no enumeration of the contract has."""
@@ -171,6 +174,15 @@ FIELDS = [
     (host_pb2.Problem, client.Problem, set(), set()),
     (host_pb2.Reboot, client.Reboot, set(), set()),
     (host_pb2.HostFilter, client.HostFilter, set(), set()),
+    (policy_pb2.Defaults, client.Defaults, set(), set()),
+    (policy_pb2.FreezePeriod, client.FreezePeriod, set(), set()),
+    (policy_pb2.PolicySource, client.PolicySource, set(), set()),
+    (policy_pb2.EffectivePolicy, client.EffectivePolicy, set(), set()),
+    (policy_pb2.EffectiveWindows, client.EffectiveWindows, set(), set()),
+    (policy_pb2.EffectiveFreeze, client.EffectiveFreeze, set(), set()),
+    (policy_pb2.EffectiveHook, client.EffectiveHook, set(), set()),
+    (policy_pb2.EffectiveCheck, client.EffectiveCheck, set(), set()),
+    (policy_pb2.EffectiveSettle, client.EffectiveSettle, set(), set()),
     (rollout_pb2.RolloutHost, client.RolloutHost, set(), set()),
     (rollout_pb2.RolloutProgress, client.Progress, set(), set()),
     (rollout_pb2.Rollout, client.Rollout, set(), set()),
@@ -207,7 +219,7 @@ def test_a_host_is_its_configuration_and_its_status_in_one():
 def test_what_is_absent_is_none_and_not_the_beginning_of_time():
     host = convert.host(messages.host())
     assert (host.last_updated, host.queried_at, host.healthy, host.failure) == (None,) * 4
-    assert host.maintenance_window is None
+    assert host.maintenance_windows == ()
     assert host.registered_at == datetime(2027, 1, 15, 8, tzinfo=UTC)
     operation = convert.operation(messages.operation())
     assert (operation.ended_at, operation.problem, operation.update) == (None, None, None)
@@ -226,11 +238,11 @@ def test_window_survives_the_way_there_and_back():
         cutoff=timedelta(minutes=30),
     )
     message = messages.host()
-    message.config.policy.maintenance_window.CopyFrom(convert.window_message(window))
-    assert convert.host(message).maintenance_window == window
+    message.config.policy.maintenance_windows.append(convert_policy.window_message(window))
+    assert convert.host(message).maintenance_windows == (window,)
 
 
 def test_day_that_there_is_not_is_refused():
     window = client.MaintenanceWindow(start="22:00", end="04:00", days=("saturday",))
     with pytest.raises(ValueError, match="'saturday' is no day: expected one of mon, tue"):
-        convert.window_message(window)
+        convert_policy.window_message(window)

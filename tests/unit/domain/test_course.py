@@ -1,12 +1,19 @@
 """The events that a course tells, in their order, and the ends that are not of the usual kind."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tendhost.server.domain.course import Course, queued, refused, started, stepped
-from tendhost.server.domain.errors import HostHasFailed, HostKeyChanged, RebootRefused, Unreachable
+from tendhost.server.domain.course import Course, queued, refused, started, step_retried, stepped
+from tendhost.server.domain.errors import (
+    HostHasFailed,
+    HostKeyChanged,
+    RebootRefused,
+    Unreachable,
+    WindowClosed,
+)
 from tendhost.server.domain.events import (
     HostDisconnected,
     OperationChanged,
@@ -153,6 +160,67 @@ def test_an_update_tells_what_it_changed_before_it_tells_its_end():
     assert completed.result.success
     assert completed.result.reboot_required is RebootNeed.NOT_NEEDED
     assert course.host.status.last_updated == course.operation.ended_at
+
+
+CLOSED = Problem.of(WindowClosed(host="web1", problem="frozen until then", opens=""))
+LISTED = Outcome(
+    findings=Findings(pending_count=1, post_hook_due=True),
+    update=UpdateResult(),
+    detail="1 pending",
+)
+
+
+def applying(*more: Outcome) -> Course:
+    """An update with its transaction about to begin, and then what comes of it."""
+    former = host(state=S.PENDING_UPDATES, pending_count=1)
+    course = led(begun(OperationKind.UPDATE, former), Outcome(), Outcome(), LISTED)
+    assert course.operation.current is not None
+    assert course.operation.current.name is StepName.APPLY
+    return led(course, *more)
+
+
+def to_its_end(course: Course, last: Outcome) -> Course:
+    """The course once nothing follows, with `last` as the outcome of its hook."""
+    told: list[Any] = bodies(course)
+    while not course.operation.status.ended:
+        assert course.operation.current is not None
+        hook = course.operation.current.name is StepName.POST_HOOK
+        course = led(course, last if hook else Outcome())
+        told += bodies(course)
+    assert UpdateCompleted not in map(type, told) or course.host.status.state is S.FAILED
+    return course
+
+
+def test_an_update_that_is_refused_right_before_its_transaction_leaves_its_host_as_it_was():
+    course = to_its_end(applying(Outcome(problem=CLOSED)), Outcome())
+    assert course.operation.status is OperationStatus.FAILED
+    assert course.host.status.state is S.PENDING_UPDATES
+    assert (course.host.status.last_problem, course.host.status.failure) == (CLOSED, None)
+    assert course.host.status.last_updated is None
+
+
+def test_a_hook_that_then_fails_fails_the_host():
+    problem = Problem(reason="POST_HOOK_FAILED", message="web1: the hook failed")
+    course = to_its_end(
+        applying(Outcome(problem=CLOSED)), Outcome(problem=problem, needs_person=True)
+    )
+    assert course.host.status.state is S.FAILED
+
+
+@pytest.mark.parametrize("how", ["tried before", "retried", "other problem", "later step"])
+def test_a_transaction_that_may_have_begun_fails_the_host(how: str):
+    course, problem = applying(), CLOSED
+    if how == "tried before":
+        course = step_retried(course, REFUSED, timedelta(), NOW)
+    elif how == "retried":
+        resumed = replace(course.operation, resume_at=StepName.APPLY)
+        course = replace(course, operation=resumed)
+    elif how == "later step":
+        course = led(course, Outcome(update=UpdateResult()))
+    else:
+        problem = REFUSED
+    course = to_its_end(led(course, Outcome(problem=problem)), Outcome())
+    assert course.host.status.state is S.FAILED
 
 
 def test_a_queued_operation_is_told_of_and_leaves_the_host_alone():

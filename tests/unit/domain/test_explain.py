@@ -15,6 +15,7 @@ from tendhost.server.domain.inventory import (
     RebootNeed,
     Withheld,
 )
+from tendhost.server.domain.opening import Opening
 from tendhost.server.domain.operation import (
     Findings,
     Operation,
@@ -36,7 +37,6 @@ from tendhost.server.domain.rollout import (
     RolloutStatus,
     WaitingFor,
 )
-from tendhost.server.domain.rollout_plan import Opening
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.states import HostState
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tendhost.server.domain.errors import HostHasFailed, InvalidTransition, Unhealthy
-from tendhost.server.domain.host import Host, HostConfig, HostStatus, Policy, Problem
+from tendhost.server.domain.host import Host, HostConfig, HostStatus, Problem
 from tendhost.server.domain.inventory import (
     Inventory,
     Observation,
@@ -18,7 +18,6 @@ from tendhost.server.domain.inventory import (
     Withheld,
 )
 from tendhost.server.domain.states import HostState, Trigger
-from tendhost.server.domain.window import MaintenanceWindow
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -148,14 +147,6 @@ def test_a_refused_move_names_the_host_and_changes_nothing():
     with pytest.raises(InvalidTransition, match="web1"):
         idle.after(Trigger.UPDATE)
     assert idle == host()
-
-
-def test_a_change_is_allowed_inside_the_window_only():
-    noon = MaintenanceWindow(start=NOW.time(), end=LATER.time())
-    policy = Policy(maintenance_window=noon)
-    assert policy.allows_change(NOW)
-    assert not policy.allows_change(LATER)
-    assert Policy().allows_change(LATER)
 
 
 def test_a_stored_problem_carries_the_errors_reason_words_and_facts():

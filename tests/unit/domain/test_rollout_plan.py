@@ -18,13 +18,13 @@ from tendhost.server.domain.budgets import (
     tolerated,
 )
 from tendhost.server.domain.errors import InvalidArgument
+from tendhost.server.domain.opening import Opening
 from tendhost.server.domain.rollout import DisruptionBudget, Progress, RolloutSpec
 from tendhost.server.domain.rollout_plan import (
     TYPICAL_UPDATE,
     Expectation,
     Glance,
     LeftOut,
-    Opening,
     RolloutPlan,
     plan_changes,
     plan_rollout,

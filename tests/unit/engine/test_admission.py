@@ -30,12 +30,12 @@ def reason(operation: Operation) -> str:
 async def test_outside_its_window_a_host_is_looked_at_and_not_changed(world: World):
     closed = MaintenanceWindow(start=time(2), end=time(4))
     async with world.running():
-        fake = await world.register("web1", policy=Policy(maintenance_window=closed))
+        fake = await world.register("web1", policy=Policy(maintenance_windows=(closed,)))
         fake.pending = {"web": Pending()}
         for kind in (K.UPDATE, K.REBOOT):
             operation = await world.run(kind)
             assert (operation.status, reason(operation)) == (S.FAILED, "WINDOW_CLOSED")
-            assert "opens 2026-03-02 02:00 UTC" in operation.problem.message  # type: ignore[union-attr]
+            assert "opens Mon 2026-03-02 02:00 UTC" in operation.problem.message  # type: ignore[union-attr]
         assert (await world.run(K.QUERY)).status is S.SUCCEEDED
         assert (await world.run(K.UPDATE, dry_run=True)).status is S.SUCCEEDED
         assert (fake.count(Command.UPGRADE), fake.count(Command.REBOOT)) == (0, 0)
@@ -44,7 +44,7 @@ async def test_outside_its_window_a_host_is_looked_at_and_not_changed(world: Wor
 async def test_a_window_that_closes_during_the_upgrade_holds_back_the_reboot(world: World):
     noon = MaintenanceWindow(start=START.time(), end=(START + timedelta(minutes=10)).time())
     async with world.running():
-        fake = await world.register("web1", policy=Policy(maintenance_window=noon))
+        fake = await world.register("web1", policy=Policy(maintenance_windows=(noon,)))
         fake.pending = {"web": Pending(wants_reboot=True)}
         hold = fake.hold(Command.UPGRADE)
         operation = await world.start(K.UPDATE)

@@ -318,7 +318,7 @@ def nightly(world: World) -> Policy:
     """A window that opens in two hours and is open for one."""
     opens = (world.clock.now() + timedelta(hours=2)).time().replace(microsecond=0)
     ends = (world.clock.now() + timedelta(hours=3)).time().replace(microsecond=0)
-    return Policy(maintenance_window=MaintenanceWindow(start=opens, end=ends))
+    return Policy(maintenance_windows=(MaintenanceWindow(start=opens, end=ends),))
 
 
 async def test_a_host_waits_for_its_window_and_says_so(world: World):
@@ -330,7 +330,7 @@ async def test_a_host_waits_for_its_window_and_says_so(world: World):
         await is_in(world, rollout.id, "cw")
         waiting = (await members(world, rollout.id))["n"]
         assert waiting.waiting is WaitingFor.WINDOW
-        assert "its maintenance window" in waiting.detail
+        assert "its window opens Sun 2026-03-01 " in waiting.detail
         opens = world.clock.now() + timedelta(hours=2)
         assert waiting.not_before is not None
         assert abs(waiting.not_before - opens) < timedelta(minutes=10)
@@ -344,7 +344,7 @@ async def test_a_host_whose_update_no_longer_fits_into_its_window_waits_for_the_
         opens = (world.clock.now() - timedelta(minutes=50)).time()
         ends = (world.clock.now() + timedelta(minutes=10)).time()
         hour = MaintenanceWindow(start=opens, end=ends)
-        fake = await world.register("n", policy=Policy(maintenance_window=hour))
+        fake = await world.register("n", policy=Policy(maintenance_windows=(hour,)))
         fake.pending = {"web": Pending()}
         host = await world.host("n")
         took = replace(host.status, update_took=timedelta(minutes=20))
@@ -357,7 +357,7 @@ async def test_a_host_whose_update_no_longer_fits_into_its_window_waits_for_the_
         rollout = await begin(world)
         await is_in(world, rollout.id, "w")
         waiting = (await members(world, rollout.id))["n"]
-        assert "it is too late in its maintenance window" in waiting.detail
+        assert "too late in its window for what took 0:20:00 the last time" in waiting.detail
         assert waiting.not_before == world.clock.now() + timedelta(hours=23, minutes=10)
         await passes(world, timedelta(hours=23, minutes=10))
         assert (await world.rollout_ended(rollout.id)).progress.completed == 1

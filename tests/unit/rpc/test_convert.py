@@ -64,6 +64,7 @@ BODIES: dict[type, EventBody] = {
     events.SelectionChanged: events.SelectionChanged(
         selection="canaries", change=events.SelectionChange.SAVED, message="by alex"
     ),
+    events.DefaultsChanged: events.DefaultsChanged(group="db", by="alex", deleted=True),
     events.ScheduleChanged: events.ScheduleChanged(
         schedule="nightly",
         change=events.ScheduleChange.SKIPPED,
@@ -129,7 +130,7 @@ def test_a_configuration_comes_back_as_it_was_sent(auto_reboot: bool):
         compose_paths=("/srv/b", "/srv/a"),
         tags=("a", "b"),
         groups=("g",),
-        policy=Policy(auto_reboot=auto_reboot, maintenance_window=window),
+        policy=Policy(auto_reboot=auto_reboot, maintenance_windows=(window,)),
     )
     host = Host(config=config, host_key="ssh-ed25519 AAAA", registered_at=NOW)
     assert convert.host_config(convert.host_message(host).config) == config

@@ -11,6 +11,7 @@ from tendhost.client.cli import (
     hosts,
     operations,
     pending,
+    policies,
     rollouts,
     schedules,
     selections,
@@ -78,6 +79,7 @@ app.command()(work.acknowledge)
 app.add_typer(rollouts.app, name="rollout", help="Update many hosts, a wave at a time.")
 app.add_typer(schedules.app, name="schedule", help="Rollouts on a calendar.")
 app.add_typer(selections.app, name="selection", help="Selections of hosts that have a name.")
+app.add_typer(policies.app, name="policy", help="What groups and the fleet say for their hosts.")
 app.add_typer(operations.app, name="operation", help="What is being done, and what was done.")
 app.command()(events.events)
 app.command()(pending.osquery)

@@ -6,6 +6,7 @@ import typer
 
 from tendhost.client import (
     Client,
+    DefaultsChanged,
     Event,
     HostAcknowledged,
     HostDisconnected,
@@ -141,11 +142,8 @@ def summary(event: Event) -> str:
             words = f"{event.rollout_id} {status}: wave {wave} of {waves},"
             words += f" {ended} of {progress.total_hosts} hosts ended, {failed} failed"
             words += f"; {said}" if said else ""
-        case ScheduleChanged(schedule=name, change=change, message=said):
-            parts = (f"{name} {change}", event.rollout_id, said)
-            words = ", ".join(part for part in parts if part)
-        case SelectionChanged(selection=name, change=change, message=said):
-            words = f"{name} {change} {said}"
+        case ScheduleChanged() | SelectionChanged() | DefaultsChanged():
+            words = _settings(event.body, event.rollout_id)
         case UpdateCompleted(result=result):
             words = f"{counted(len(result.packages), 'package')} changed"
         case HostReconfigured(fields=fields):
@@ -157,3 +155,16 @@ def summary(event: Event) -> str:
         case _:
             words = ""
     return clean(words)
+
+
+def _settings(body: ScheduleChanged | SelectionChanged | DefaultsChanged, rollout: str) -> str:
+    """What became of something that users keep for more than one host."""
+    match body:
+        case ScheduleChanged(schedule=name, change=change, message=said):
+            parts = (f"{name} {change}", rollout, said)
+            return ", ".join(part for part in parts if part)
+        case SelectionChanged(selection=name, change=change, message=said):
+            return f"{name} {change} {said}"
+        case DefaultsChanged(group=group, by=by, deleted=deleted):
+            whose = f"group {group}" if group else "the fleet"
+            return f"{whose}{' deleted' if deleted else ''} by {by}"

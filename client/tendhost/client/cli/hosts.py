@@ -16,7 +16,6 @@ from tendhost.client import (
     Hooks,
     HostFilter,
     HostState,
-    MaintenanceWindow,
     RestartServices,
     Rollback,
     Snapshots,
@@ -44,7 +43,7 @@ from tendhost.client.cli.scope import (
 )
 from tendhost.client.cli.selections import Saved
 from tendhost.client.cli.session import Session, refuse
-from tendhost.client.cli.words import duration, window
+from tendhost.client.cli.words import duration, windows
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -123,11 +122,12 @@ Prune = Annotated[
     ),
 ]
 Window = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--window",
         metavar="WINDOW",
-        help="When it may be changed: 'sat,sun 22:00-04:00 Europe/Vienna', or 'always'.",
+        help="When it may be changed: 'sat,sun 22:00-04:00 Europe/Vienna', or 'always'. May be"
+        " repeated. '' alone: as its groups and the fleet say.",
     ),
 ]
 
@@ -144,7 +144,7 @@ def add(
     group: Groups = None,
     compose_path: Paths = None,
     auto_reboot: AutoReboot = None,
-    maintenance_window: Window = None,
+    window: Window = None,
     after_interruption: WhenInterrupted = None,
     restart_services: Restart = None,
     snapshots: MakeSnapshots = None,
@@ -178,7 +178,7 @@ def add(
     what updates change (--security, --package, …) are its policy; an update may ask for other things.
     """
     session: Session = context.obj
-    when = _window(maintenance_window) or "always"
+    when = windows(window, "--window") or ()
     scope = scope_of(security, package, exclude_package, allow_removals, autoremove, download_first)
     patience = _span(compose_health_timeout)
     require_hook(pre_hook, post_hook, hook_timeout, hook_exit_code)
@@ -198,7 +198,7 @@ def add(
             groups=group or (),
             compose_paths=compose_path or (),
             auto_reboot=auto_reboot,
-            maintenance_window=when,
+            maintenance_windows=when,
             after_interruption=_word(AfterInterruption, after_interruption),
             scope=scope,
             restart_services=_word(RestartServices, restart_services),
@@ -313,7 +313,7 @@ def set_(
     group: Groups = None,
     compose_path: Paths = None,
     auto_reboot: AutoReboot = None,
-    maintenance_window: Window = None,
+    window: Window = None,
     after_interruption: WhenInterrupted = None,
     restart_services: Restart = None,
     snapshots: MakeSnapshots = None,
@@ -343,14 +343,14 @@ def set_(
 
     \b
       tendhost host set web1 --tag web --tag canary --no-auto-reboot
-      tendhost host set web1 --group '' --window always
+      tendhost host set web1 --group '' --window ''
       tendhost host set web1 --security --exclude-package 'linux-*' --rollback unhealthy
       tendhost host set web1 --no-security
       tendhost host set web1 --pre-hook drain.sh --post-hook restore.sh --hook-timeout 2m
       tendhost host set web1 --check tcp:5432 --check 'http://{address}/health' --settle 30s
       tendhost host set web1 --repin
 
-    Tags, groups, compose paths and checks are replaced by those that are given; '' alone means
+    Tags, groups, windows, compose paths and checks are replaced by those that are given; '' alone means
     none. Of what updates change, what is not given stays as it is.
     """
     session: Session = context.obj
@@ -364,6 +364,7 @@ def set_(
         "groups": _without_empty(group),
         "compose_paths": _without_empty(compose_path),
         "auto_reboot": auto_reboot,
+        "maintenance_windows": windows(window, "--window"),
         "after_interruption": _word(AfterInterruption, after_interruption),
         "restart_services": _word(RestartServices, restart_services),
         "snapshots": _word(Snapshots, snapshots),
@@ -378,8 +379,6 @@ def set_(
         "compose_prune": compose_prune,
     }
     given = {field: value for field, value in fields.items() if value is not None}
-    if maintenance_window is not None:
-        given["maintenance_window"] = _window(maintenance_window)
     typed: dict[str, Any] = {
         "security_only": security,
         "include": _names(package),
@@ -408,12 +407,6 @@ def set_(
             print(f"{host.name} is changed{pinned}")
 
     session.run(work)
-
-
-def _window(text: str | None) -> MaintenanceWindow | Literal["always"] | None:
-    if text is None:
-        return None
-    return "always" if text == "always" else window(text, "--window")
 
 
 W = TypeVar("W", bound=StrEnum)

@@ -10,7 +10,6 @@ from tendhost.client import (
     HealthResult,
     Host,
     Inventory,
-    MaintenanceWindow,
     Operation,
     PackageChange,
     PendingPackage,
@@ -30,7 +29,7 @@ from tendhost.client.cli.console import (
 )
 from tendhost.client.cli.health import checks_words, hooks_words
 from tendhost.client.cli.session import clean
-from tendhost.client.cli.words import ago, counted, lasting, span
+from tendhost.client.cli.words import ago, counted, lasting, window_words
 
 
 def hosts(found: Sequence[Host]) -> None:
@@ -91,7 +90,8 @@ def host(found: Host) -> None:
             AfterInterruption.UPGRADE: "repair it, and upgrade once more",
             AfterInterruption.REPAIR: "repair it only",
         }.get(found.after_interruption, "not known"),
-        "may be changed": window(found.maintenance_window),
+        "may be changed": " or ".join(map(window_words, found.maintenance_windows))
+        or "as its groups and the fleet say",
         "updates change": scope_words(found.scope),
         "outdated services": {
             RestartServices.NEVER: "listed only",
@@ -138,15 +138,6 @@ def scope_words(scope: UpdateScope) -> str:
 def _address(found: Host) -> str:
     addr = f"[{found.addr}]" if ":" in found.addr else found.addr
     return f"{found.user}@{addr}:{found.port}"
-
-
-def window(found: MaintenanceWindow | None) -> str:
-    """When a host may be changed, as a user would type it."""
-    if found is None:
-        return "always"
-    days = ",".join(found.days) or "daily"
-    words = f"{days} {found.start}-{found.end} {found.time_zone}"
-    return f"{words}, cut-off {span(found.cutoff)}" if found.cutoff else words
 
 
 def inventory(found: Inventory) -> None:

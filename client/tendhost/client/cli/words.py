@@ -29,8 +29,9 @@ def duration(text: str, option: str) -> timedelta:
 
 
 def window(text: str, option: str) -> MaintenanceWindow:
-    """A window such as "sat,sun 22:00-04:00 Europe/Vienna" or "02:00-04:00 UTC, cut-off 30m"."""
-
+    """A window: "sat,sun 22:00-04:00 Europe/Vienna", "02:00-04:00 UTC, cut-off 30m", or "always"."""
+    if text == "always":
+        return MaintenanceWindow(start="00:00", end="00:00")
     match = _WINDOW.fullmatch(text.strip())
     if match is None:
         refuse(
@@ -49,6 +50,18 @@ def window(text: str, option: str) -> MaintenanceWindow:
         time_zone=match["zone"] or "UTC",
         cutoff=duration(match["cutoff"], option) if match["cutoff"] else timedelta(),
     )
+
+
+def windows(given: list[str] | None, option: str) -> tuple[MaintenanceWindow, ...] | None:
+    """The windows that were typed; '' alone means none. None where nothing was typed."""
+    return None if given is None else tuple(window(text, option) for text in given if text)
+
+
+def window_words(found: MaintenanceWindow) -> str:
+    """A window, as a user would type it."""
+    days = ",".join(found.days) or "daily"
+    words = f"{days} {found.start}-{found.end} {found.time_zone}"
+    return f"{words}, cut-off {span(found.cutoff)}" if found.cutoff else words
 
 
 def ago(at: datetime | None) -> str:

@@ -7,7 +7,7 @@ events in the order in which things happened.
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tendhost.server.domain.errors import RebootRefused
+from tendhost.server.domain.errors import RebootRefused, WindowClosed
 from tendhost.server.domain.events import (
     Event,
     EventBody,
@@ -206,10 +206,26 @@ def _closed(course: Course, last: StepName, outcome: Outcome, now: datetime) -> 
 
 
 def _changed_anything(operation: Operation) -> bool:
+    if _never_began(operation):
+        return False
     if operation.job is not None and not operation.job.concluded:
         return False  # it may be at work still: an end that nobody has seen is not told of
     goes_on = operation.resume_at is not None
     return operation.update is not None and (goes_on or has_changed(operation))
+
+
+def _never_began(operation: Operation) -> bool:
+    """Whether its transaction was refused, for a window or a freeze, before it was ever begun."""
+    problem = operation.problem
+    refused = problem is not None and problem.reason == WindowClosed.reason
+    steps = [step for step in operation.steps if step.name in (StepName.APPLY, StepName.COMPOSE)]
+    return (
+        refused
+        and operation.failed_step is StepName.APPLY
+        and operation.resume_at is None
+        and len(steps) == 1
+        and steps[0].attempts == 1
+    )
 
 
 def _closed_well(course: Course, now: datetime) -> Course:
@@ -240,6 +256,10 @@ def _closed_badly(course: Course, last: StepName, outcome: Outcome, now: datetim
     refused = not outcome.needs_person
     if last is StepName.POST_HOOK:
         refused = refused and problem.reason == RebootRefused.reason
+    ended_harmlessly = last is StepName.APPLY or outcome.problem is None
+    if state is HostState.UPDATING and ended_harmlessly and _never_began(operation):
+        troubled = host.troubled(problem)
+        return replace(course, host=troubled).triggered(troubled.resting_trigger, now)
     if state is HostState.REBOOTING and refused:
         # Refused before it began: the host runs on as it did.
         moved = replace(course, host=host.troubled(problem))

@@ -353,6 +353,18 @@ class SelectionInUse(RequestError):
         super().__init__(f"the saved selection {selection!r} is used by schedule {schedule!r}")
 
 
+class DefaultsNotFound(RequestError):
+    """Nothing is said for the hosts of that group, or of the fleet."""
+
+    reason = "DEFAULTS_NOT_FOUND"
+
+    def __init__(self, *, group: str) -> None:
+        self.group = group
+        super().__init__(
+            f"there are no defaults of {f'the group {group}' if group else 'the fleet'}"
+        )
+
+
 class ScheduleAlreadyExists(RequestError):
     """A schedule of that name is there already."""
 
@@ -695,17 +707,13 @@ class RollbackFailed(WorkError):
 
 
 class WindowClosed(WorkError):
-    """The host's maintenance window does not allow a change now."""
+    """The host may not be changed now: none of its maintenance windows is open, or it is frozen."""
 
     reason = "WINDOW_CLOSED"
 
-    def __init__(self, *, host: str, window: str, opens: str, planned: str = "") -> None:
-        self.host, self.window, self.opens, self.planned = host, window, opens, planned
-        if not opens:
-            super().__init__(f"{host}: what took {planned} the last time never fits into {window}")
-            return
-        late = f", or too late in it for what took {planned} the last time" if planned else ""
-        super().__init__(f"{host}: outside its maintenance window {window}{late}; it opens {opens}")
+    def __init__(self, *, host: str, problem: str, opens: str) -> None:
+        self.host, self.problem, self.opens = host, problem, opens
+        super().__init__(f"{host}: {problem}")
 
 
 class Interrupted(WorkError):

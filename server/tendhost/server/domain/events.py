@@ -149,6 +149,17 @@ class SelectionChanged:
     """By whom."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultsChanged:
+    """Something else is said for the hosts of a group, or of the fleet."""
+
+    group: str
+    """Empty: the fleet."""
+    by: str
+    deleted: bool = False
+    """Nothing is said any more."""
+
+
 EventBody = (
     HostRegistered
     | HostUnregistered
@@ -164,6 +175,7 @@ EventBody = (
     | RolloutChanged
     | ScheduleChanged
     | SelectionChanged
+    | DefaultsChanged
 )
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.inventory import Pending, RebootNeed, Withheld
+from tendhost.server.domain.opening import Opening
 from tendhost.server.domain.operation import (
     Operation,
     OperationKind,
@@ -19,7 +20,6 @@ from tendhost.server.domain.operation import (
     StepStatus,
 )
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, WaitingFor
-from tendhost.server.domain.rollout_plan import Opening
 
 
 class ReasonKind(StrEnum):

@@ -10,6 +10,7 @@ from tendhost.server.domain.errors import HostHasFailed, InvalidTransition, Tend
 from tendhost.server.domain.health import HealthChecks
 from tendhost.server.domain.hooks import Hooks
 from tendhost.server.domain.inventory import Observation, Reboot, RebootNeed
+from tendhost.server.domain.opening import planned_time
 from tendhost.server.domain.scope import UpdateScope
 from tendhost.server.domain.states import HostState, Trigger, after, allowed_from
 from tendhost.server.domain.window import MaintenanceWindow
@@ -58,8 +59,8 @@ class Policy:
 
     auto_reboot: bool | None = None
     """Whether an update may reboot the host; None: yes, unless it is the machine of the server."""
-    maintenance_window: MaintenanceWindow | None = None
-    """None: always open."""
+    maintenance_windows: tuple[MaintenanceWindow, ...] = ()
+    """It may be changed in any of them; empty: as the defaults of its groups and of the fleet say."""
     after_interruption: AfterInterruption = AfterInterruption.UPGRADE
     scope: UpdateScope = UpdateScope()
     """What updates change, unless the request says otherwise."""
@@ -68,11 +69,6 @@ class Policy:
     rollback: Rollback = Rollback.NEVER
     hooks: Hooks = Hooks()
     health_checks: HealthChecks = HealthChecks()
-
-    def allows_change(self, now: datetime, planned: timedelta = timedelta()) -> bool:
-        """Whether what is planned to take so long may begin in the maintenance window, if there is one."""
-        window = self.maintenance_window
-        return window is None or window.allows_start(now, planned)
 
 
 LOCAL = "local"
@@ -180,7 +176,7 @@ class Host:
     @property
     def planned_update(self) -> timedelta:
         """How long an update of it may take: as long as the last one that succeeded."""
-        return self.status.update_took or timedelta()
+        return planned_time(self.status.update_took)
 
     @property
     def name(self) -> str:

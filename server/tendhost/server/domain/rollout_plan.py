@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tendhost.server.domain.budgets import require_sound_budgets, require_sound_failures
+from tendhost.server.domain.opening import Opening
 from tendhost.server.domain.rollout import RolloutSpec
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.states import HostState
@@ -29,7 +30,7 @@ class LeftOut(StrEnum):
     FAILED = "failed"
     """It is in FAILED: a person has to look at it, and retry it, first."""
     NEVER_OPEN = "never_open"
-    """It has windows, and none of them will ever open."""
+    """The windows that hold for it are never open for as long as its update takes."""
 
 
 class Expectation(StrEnum):
@@ -42,7 +43,7 @@ class Expectation(StrEnum):
     BUSY = "busy"
     """Another operation runs on it, which is waited for."""
     WINDOW = "window"
-    """Its window is closed, and is waited for."""
+    """Its windows are closed, or it is frozen, and that is waited for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,21 +62,11 @@ class Glance:
     update_took: timedelta | None = None
     """How long its last successful update took."""
     windows: tuple[MaintenanceWindow, ...] = ()
+    """Its own; empty: those of its groups and of the fleet."""
     reboot_needed: bool = False
     unreachable: bool = False
     failed_with: str = ""
     """In FAILED: the error."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
-    """When a host may be changed."""
-
-    allowed: bool
-    until: datetime | None = None
-    """If it is not allowed: when it is; None: never."""
-    words: str = ""
-    """If it is not allowed: why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,6 +76,8 @@ TRANSITIONS: Mapping[tuple[HostState, Trigger], HostState] = MappingProxyType(
         (_S.QUERYING, _T.FAIL): _S.FAILED,
         (_S.PENDING_UPDATES, _T.UPDATE): _S.UPDATING,
         (_S.UPDATING, _T.NOTHING_PENDING): _S.IDLE,
+        # Refused right before its transaction would have begun: nothing was changed.
+        (_S.UPDATING, _T.UPDATES_PENDING): _S.PENDING_UPDATES,
         (_S.UPDATING, _T.VERIFY): _S.VERIFYING,
         (_S.UPDATING, _T.REBOOT_DUE): _S.WAITING_REBOOT,
         (_S.UPDATING, _T.FAIL): _S.FAILED,

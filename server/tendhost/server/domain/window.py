@@ -1,10 +1,12 @@
-"""When a host may be changed: days, start and end in a time zone of its own."""
+"""Maintenance windows: days, start and end in a time zone of their own."""
 
-from collections.abc import Iterator
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import IntEnum
-from zoneinfo import ZoneInfo
+from operator import itemgetter
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 
 class Weekday(IntEnum):
@@ -39,24 +41,7 @@ class MaintenanceWindow:
 
     def contains(self, now: datetime) -> bool:
         """Whether the window is open at `now` (aware). The start is inside, the end is not."""
-        return any(opens <= now < closes for opens, closes in self._around(now, days_ahead=0))
-
-    def allows_start(self, now: datetime, planned: timedelta = timedelta()) -> bool:
-        """Whether what is planned to take so long may begin at `now`: before the cut-off, and to be
-        through by the end."""
-        return self.next_start(now, planned) == now
-
-    def next_start(self, now: datetime, planned: timedelta = timedelta()) -> datetime | None:
-        """The first instant from `now` on at which what is planned to take so long may begin.
-
-        None: never, because the window is never open for so long.
-        """
-        needed = max(self.cutoff, planned)
-        for opens, closes in self._around(now, days_ahead=_AHEAD):
-            start = max(opens, now)
-            if start < closes and start + needed <= closes:
-                return start
-        return None
+        return any(opens <= now < closes for opens, closes in self.openings(now, days_ahead=0))
 
     @property
     def length(self) -> timedelta:
@@ -65,7 +50,8 @@ class MaintenanceWindow:
         span = datetime.combine(date.min, self.end) - datetime.combine(date.min, self.start)
         return span if span > timedelta() else span + day
 
-    def _around(self, now: datetime, *, days_ahead: int) -> Iterator[tuple[datetime, datetime]]:
+    def openings(self, now: datetime, *, days_ahead: int) -> Iterator[tuple[datetime, datetime]]:
+        """From when until when (UTC) it is open, in order, from the day before `now` on."""
         today = now.astimezone(ZoneInfo(self.time_zone)).date()
         for offset in range(-1, days_ahead + 1):
             day = today + timedelta(days=offset)
@@ -84,6 +70,61 @@ class MaintenanceWindow:
         days = ",".join(d.name[:3].lower() for d in sorted(self.days)) or "daily"
         words = f"{days} {self.start:%H:%M}-{self.end:%H:%M} {self.time_zone}"
         return f"{words}, cut-off {self.cutoff} before its end" if self.cutoff else words
+
+
+def first_start(
+    windows: Sequence[MaintenanceWindow], now: datetime, planned: timedelta = timedelta()
+) -> datetime | None:
+    """The first instant from `now` on at which what is planned to take so long may begin in one of
+    `windows`: before its cut-off, and to be through by its end.
+
+    Windows that follow each other without a gap, or overlap, count as one, with the cut-off of the
+    one that closes last. None: never, because they are never open for so long.
+    """
+    opened: datetime | None = None
+    end = now
+    ways = (_with_cutoff(window, now) for window in windows)
+    for opens, closes, cutoff in heapq.merge(*ways, key=itemgetter(0)):
+        if opened is None or opens > end:
+            opened, end = opens, closes
+        elif closes < end:
+            continue
+        end = closes
+        start = max(opened, now)
+        if start < end and start + max(cutoff, planned) <= end:
+            return start
+    return None
+
+
+def _with_cutoff(
+    window: MaintenanceWindow, now: datetime
+) -> Iterator[tuple[datetime, datetime, timedelta]]:
+    for opens, closes in window.openings(now, days_ahead=_AHEAD):
+        yield opens, closes, window.cutoff
+
+
+def require_zone(name: str) -> ZoneInfo:
+    """The time zone of this name. Raises ValueError where there is none."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        # OSError: a name such as "Europe", which is a folder of the database.
+        words = f"{name!r} is not an IANA time zone such as 'Europe/Vienna'"
+        raise ValueError(words) from None
+
+
+def unsound_windows(windows: Iterable[MaintenanceWindow]) -> Iterator[tuple[str, str]]:
+    """What no rule of the contract can see of windows that never open: the field, and what is wrong."""
+    for number, window in enumerate(windows):
+        try:
+            require_zone(window.time_zone)
+        except ValueError as error:
+            yield f"[{number}].time_zone", str(error)
+        if window.cutoff >= window.length:
+            yield (
+                f"[{number}].cutoff",
+                f"must be shorter than the window, which is open for {window.length}",
+            )
 
 
 _AHEAD = 15

@@ -148,6 +148,13 @@ class Turn:
         closed = await self._closed(host)
         return closed or await self._over_budget(host) or Begin(host=host)
 
+    async def window(self, member: Member) -> HoldUp | LeaveOut | None:
+        """What its windows and freeze periods have against `member`; None: nothing."""
+        try:
+            return await self._closed(await self._store.host(member.host))
+        except HostNotFound as error:
+            return LeaveOut(detail=str(error))
+
     def begun(self, host: Host) -> None:
         """Count a host that was just begun."""
         self._busy = self._busy | {host.name}

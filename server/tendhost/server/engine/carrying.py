@@ -48,6 +48,7 @@ from tendhost.server.domain.rollout import (
 from tendhost.server.domain.tally import Tally, entered
 from tendhost.server.domain.wave_hooks import WaveMoment, key_of
 from tendhost.server.engine.admission import Admission, Begin, HoldUp, LeaveOut, Turn
+from tendhost.server.engine.awaiting import look_at_windows
 from tendhost.server.engine.operations import Operations, Work
 from tendhost.server.engine.wave_hooks import WaveHooks
 from tendhost.server.engine.wave_looks import Begun, WaveLooks
@@ -101,6 +102,13 @@ class Carrier:
         self._ended: set[str] | None = None
         """Hosts whose operation has ended since; None: not known, so every one under way is looked at."""
         self._held_up = False
+        self._look_from: int | None = -1
+        """The position after which members that wait for their windows are looked at; None: none is."""
+
+    def look_anew(self) -> None:
+        """Decide anew about hosts that wait for their windows: other ones may hold by now."""
+        self._look_from = -1
+        self.wake()
 
     def wake(self) -> None:
         """Decide anew: somebody has changed the rollout."""
@@ -243,6 +251,9 @@ class Carrier:
         """Begin what may begin, and wait where nothing does."""
         async with self._admission.lock:
             turn = await self._admission.turn(rollout)
+            after, self._look_from = self._look_from, None
+            if after is not None and await self._look_at_waiting(rollout, wave, turn, after):
+                return
             keys = tuple(await self._store.blocked_by(self.id, wave.number))
             blocked = await turn.still_blocked(keys)
             candidates = await self._store.startable(
@@ -260,6 +271,23 @@ class Carrier:
             await self._wait(await self._next_look(rollout, wave, turn.now, held_up=bool(blocked)))
         finally:
             self._held_up = False
+
+    async def _look_at_waiting(self, rollout: Rollout, wave: Wave, turn: Turn, after: int) -> bool:
+        """Look at some of those that wait for their windows; whether the rollout has another turn."""
+        try:
+            page = await self._store.members(
+                self.id, statuses=(MemberStatus.WAITING,), after=after, limit=AT_A_TIME
+            )
+            tally = Tally(rollout, (wave,))
+            await look_at_windows([m for m in page.items if m.wave == wave.number], turn, tally)
+            if tally.members:
+                await self._save(tally)
+        except BaseException:
+            self._look_from = -1
+            raise
+        if page.more and self._look_from is None:
+            self._look_from = page.items[-1].position
+        return bool(page.more or tally.members)
 
     async def _next_look(
         self, rollout: Rollout, wave: Wave, now: datetime, *, held_up: bool

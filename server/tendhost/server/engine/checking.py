@@ -49,7 +49,7 @@ async def verify(stage: Stage) -> Outcome:
 
 async def _settled(stage: Stage, remote: Remote) -> HealthResult:
     """Make the checks again and again until they say what the host is."""
-    policy = stage.host.config.policy.health_checks
+    policy = stage.policy.health_checks
     only_looks = stage.operation.kind is OperationKind.CHECK
     making = _Making(stage=stage, remote=remote, places=asyncio.Semaphore(COMMANDS_AT_ONCE))
     probes = (making.systemd, *(making.probe(check) for check in policy.checks))

@@ -12,6 +12,7 @@ from tendhost.server.engine.accounts import Accounts
 from tendhost.server.engine.notifying import Notifier
 from tendhost.server.engine.openings import Openings
 from tendhost.server.engine.operations import Operations, OperationSettings
+from tendhost.server.engine.policies import Policies
 from tendhost.server.engine.questions import Questions
 from tendhost.server.engine.registry import Registry
 from tendhost.server.engine.restoring import settle_restoration
@@ -54,6 +55,7 @@ class Engine:
     questions: Questions
     accounts: Accounts
     notifier: Notifier
+    policies: Policies
 
 
 @asynccontextmanager
@@ -72,16 +74,24 @@ async def running_engine(
     Nothing is cancelled on any host by that: what was running is taken up by the next engine.
     """
     await settle_restoration(store=store, clock=clock)
+    policies = Policies(store=store, clock=clock)
+    await policies.load()
     async with asyncio.TaskGroup() as tasks:
         operations = Operations(
             store=store,
             connector=connector,
-            performer=Performer(store=store, prober=prober, clock=clock, settings=settings.steps),
+            performer=Performer(
+                store=store,
+                prober=prober,
+                clock=clock,
+                settings=settings.steps,
+                policies=policies,
+            ),
             clock=clock,
             tasks=tasks,
             settings=settings.operations,
         )
-        openings = Openings()
+        openings = Openings(policies)
         selections = Selections(store=store, clock=clock)
         rollouts = Rollouts(
             store=store,
@@ -92,8 +102,9 @@ async def running_engine(
             clock=clock,
             tasks=tasks,
         )
+        policies.on_change(rollouts.look_anew)
         schedules = Schedules(store=store, rollouts=rollouts, selections=selections, clock=clock)
-        registry = Registry(store=store, connector=connector, clock=clock)
+        registry = Registry(store=store, connector=connector, clock=clock, policies=policies)
         pruning = tasks.create_task(
             prune_forever(store=store, clock=clock, retention=settings.retention)
         )
@@ -116,6 +127,7 @@ async def running_engine(
                     selections=selections,
                     questions=Questions(store=store, connector=connector),
                     accounts=Accounts(store=store, clock=clock, openings=openings),
+                    policies=policies,
                     notifier=notifier,
                 )
         finally:

@@ -24,7 +24,7 @@ async def pre_hook(stage: Stage) -> Outcome:
     update = stage.operation.update or UpdateResult()
     names = [package.name for package in wanted(update.planned)]
     names += [name for name, _ in update.planned_removals]
-    hook = stage.host.config.policy.hooks.pre
+    hook = stage.policy.hooks.pre
     return await _run(stage, PRE_HOOK, hook, names, PreHookFailed)
 
 
@@ -34,7 +34,7 @@ async def post_hook(stage: Stage) -> Outcome:
     update = operation.update or UpdateResult()
     names = [change.name for change in update.changes]
     outcome = HookOutcome.FAILED if operation.problem else HookOutcome.SUCCEEDED
-    hook = stage.host.config.policy.hooks.post
+    hook = stage.policy.hooks.post
     return await _run(stage, POST_HOOK, hook, names, PostHookFailed, outcome)
 
 

@@ -1,47 +1,43 @@
-"""When hosts may be changed, by what is stored of them."""
+"""When hosts may be changed, by what is stored of them and of their groups."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from tendhost.server.domain.host import Host
-from tendhost.server.domain.rollout_plan import Glance, Opening
-from tendhost.server.domain.window import MaintenanceWindow
+from tendhost.server.domain.opening import Opening, OpenTimes, planned_time
+from tendhost.server.domain.rollout_plan import Glance
+from tendhost.server.engine.policies import Policies
 
 
 class Openings:
-    """The maintenance windows of hosts."""
+    """The windows and freeze periods that hold for hosts."""
+
+    def __init__(self, policies: Policies) -> None:
+        self._policies = policies
+        self._at: datetime | None = None
+        self._known: dict[tuple[OpenTimes, timedelta], Opening | None] = {}
 
     async def of(self, host: Host, now: datetime) -> Opening | None:
         """When `host` may be updated, as long as that may take; None: now."""
-        window = host.config.policy.maintenance_window
-        return _opening(window, now, host.planned_update) if window is not None else None
+        policy = host.config.policy
+        times = self._policies.open_times(policy.maintenance_windows, host.config.groups)
+        return self._opening(times, now, host.planned_update)
 
     async def closed(self, fleet: Sequence[Glance], now: datetime) -> Mapping[str, Opening]:
         """Those of a fleet that may not be updated now, by name."""
         found = {}
-        known: dict[tuple[MaintenanceWindow, timedelta], Opening | None] = {}
         for host in fleet:
-            planned = host.update_took or timedelta()
-            for window in host.windows:
-                key = (window, planned)
-                if key not in known:
-                    known[key] = _opening(window, now, planned)
-                opening = known[key]
-                if opening is not None:
-                    found[host.name] = opening
+            times = self._policies.open_times(host.windows, host.groups)
+            opening = self._opening(times, now, planned_time(host.update_took))
+            if opening is not None:
+                found[host.name] = opening
         return found
 
-
-def _opening(window: MaintenanceWindow, now: datetime, planned: timedelta) -> Opening | None:
-    starts = window.next_start(now, planned)
-    if starts == now:
-        return None
-    if starts is None:
-        words = f"an update took {planned} the last time, which never fits into its window {window}"
-        return Opening(allowed=False, words=words)
-    at = f"{starts:%Y-%m-%d %H:%M} UTC"
-    if window.contains(now):
-        words = f"it is too late in its maintenance window {window}; it may begin {at}"
-    else:
-        words = f"its maintenance window {window} opens {at}"
-    return Opening(allowed=False, until=starts, words=words)
+    def _opening(self, times: OpenTimes, now: datetime, planned: timedelta) -> Opening | None:
+        if now != self._at:
+            self._at = now
+            self._known.clear()
+        key = (times, planned)
+        if key not in self._known:
+            self._known[key] = times.opening(now, planned)
+        return self._known[key]

@@ -47,6 +47,7 @@ class Planned:
 async def plan_update(stage: Stage, remote: Remote, result: QueryResult) -> Planned:
     """Plan the update that the operation is. Raises WorkError where the host cannot plan it."""
     operation, policy = stage.operation, stage.host.config.policy
+    hooks = stage.policy.hooks
     wish = operation.order.scope
     scope = wish.over(policy.scope) if wish is not None else policy.scope
     pending = narrowed(result.pending.packages, scope)
@@ -81,8 +82,8 @@ async def plan_update(stage: Stage, remote: Remote, result: QueryResult) -> Plan
         stage.found(result),
         pending_count=count,
         scope=scope,
-        pre_hook_due=policy.hooks.pre is not None,
-        post_hook_due=policy.hooks.post is not None,
+        pre_hook_due=hooks.pre is not None,
+        post_hook_due=hooks.post is not None,
         download_due=scope.download_first,
         snapshots=policy.snapshots,
         compose_due=stage.host.config.compose_paths != ()

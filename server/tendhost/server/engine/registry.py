@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.errors import (
@@ -24,7 +23,9 @@ from tendhost.server.domain.events import (
 )
 from tendhost.server.domain.health import unusable
 from tendhost.server.domain.host import Host, HostConfig
+from tendhost.server.domain.window import unsound_windows
 from tendhost.server.engine.calls import Call, carried_out
+from tendhost.server.engine.policies import Policies
 from tendhost.server.engine.retrying import on_conflict_again
 from tendhost.server.remote.hostkey import matches
 from tendhost.server.remote.protocol import Connector
@@ -43,7 +44,7 @@ RECONFIGURABLE = (
     "groups",
     "policy",
     "policy.auto_reboot",
-    "policy.maintenance_window",
+    "policy.maintenance_windows",
     "policy.after_interruption",
     "policy.scope",
     "policy.restart_services",
@@ -84,10 +85,13 @@ class Reconfiguration:
 class Registry:
     """The hosts of the fleet."""
 
-    def __init__(self, *, store: Store, connector: Connector, clock: Clock) -> None:
+    def __init__(
+        self, *, store: Store, connector: Connector, clock: Clock, policies: Policies
+    ) -> None:
         self._store = store
         self._connector = connector
         self._clock = clock
+        self._policies = policies
 
     async def register(self, config: HostConfig, expected_key: str, call: Call[Host]) -> Host:
         """Add a host and pin the key that it shows.
@@ -126,7 +130,10 @@ class Registry:
             key = await self._enrolled(config, wanted.expected_host_key)
             changed = replace(changed, host_key=key)
         fields = (*wanted.mask, "host_key") if wanted.repin else wanted.mask
-        return await self._saved(changed, HostReconfigured(fields=fields), call)
+        saved = await self._saved(changed, HostReconfigured(fields=fields), call)
+        if (config.groups, config.policy) != (host.config.groups, host.config.policy):
+            self._policies.host_changed()
+        return saved
 
     @on_conflict_again
     async def unregister(self, name: str, call: Call[Removed]) -> Removed:
@@ -218,7 +225,7 @@ def _taken(path: str, value: V, new: V) -> V:
 
 def _check(config: HostConfig) -> None:
     """Raise InvalidArgument for what no rule of the contract can see."""
-    violations = (*_window(config), *_health_checks(config))
+    violations = (*_windows(config), *_health_checks(config))
     if violations:
         raise InvalidArgument(*violations)
 
@@ -228,20 +235,6 @@ def _health_checks(config: HostConfig) -> Iterable[FieldViolation]:
         yield FieldViolation(f"config.policy.health_checks.{field}", words)
 
 
-def _window(config: HostConfig) -> Iterable[FieldViolation]:
-    window = config.policy.maintenance_window
-    if window is None:
-        return
-    try:
-        ZoneInfo(window.time_zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        # OSError: a name such as "Europe", which is a folder of the database.
-        yield FieldViolation(
-            "config.policy.maintenance_window.time_zone",
-            f"{window.time_zone!r} is not an IANA time zone such as 'Europe/Vienna'",
-        )
-    if window.cutoff >= window.length:
-        yield FieldViolation(
-            "config.policy.maintenance_window.cutoff",
-            f"must be shorter than the window, which is open for {window.length}",
-        )
+def _windows(config: HostConfig) -> Iterable[FieldViolation]:
+    for field, words in unsound_windows(config.policy.maintenance_windows):
+        yield FieldViolation(f"config.policy.maintenance_windows{field}", words)

@@ -22,6 +22,7 @@ from tendhost.server.domain.errors import (
     RolloutNotSteerable,
     WaveNotWaiting,
 )
+from tendhost.server.domain.opening import Opening
 from tendhost.server.domain.operation import Operation
 from tendhost.server.domain.rollout import (
     HaltCause,
@@ -36,7 +37,6 @@ from tendhost.server.domain.rollout import (
 from tendhost.server.domain.rollout_plan import (
     Glance,
     LeftOut,
-    Opening,
     RolloutPlan,
     plan_changes,
     plan_rollout,
@@ -258,6 +258,11 @@ class Rollouts:
         await asyncio.gather(*self._running, return_exceptions=True)
 
     # --- inside -----------------------------------------------------------------------------------
+
+    def look_anew(self) -> None:
+        """Hear that windows or freeze periods have changed for some hosts."""
+        for carrier in self._carriers.values():
+            carrier.look_anew()
 
     def _operation_ended(self, operation: Operation) -> None:
         for carrier in self._carriers.values():

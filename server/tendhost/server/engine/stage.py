@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
+from tendhost.server.domain.defaults import EffectivePolicy
 from tendhost.server.domain.errors import InventoryNotFound, PackageManagerMissing, WindowClosed
 from tendhost.server.domain.hardware import InventoryPart
 from tendhost.server.domain.host import Host, RestartServices
@@ -13,6 +14,7 @@ from tendhost.server.domain.operation import Findings, Operation, OperationKind
 from tendhost.server.engine import looking
 from tendhost.server.engine.following import Following
 from tendhost.server.engine.journal import Journal
+from tendhost.server.engine.policies import Policies
 from tendhost.server.engine.session import Session
 from tendhost.server.packages.boot import Boot
 from tendhost.server.packages.errors import LockHeld, RefreshFailed
@@ -54,6 +56,12 @@ class Stage:
     prober: Prober
     clock: Clock
     settings: StepSettings
+    policies: Policies
+
+    @property
+    def policy(self) -> EffectivePolicy:
+        """What holds for the host at this moment, of all that it inherits."""
+        return self.policies.of(self.host.config)
 
     async def remote(self) -> Remote:
         """The open connection, made now if there is none."""
@@ -141,21 +149,20 @@ class Stage:
 
     def may_reboot(self) -> bool:
         """Whether an update may reboot the host at this moment."""
-        config = self.host.config
-        in_time = config.policy.allows_change(self.clock.now())
-        return config.may_reboot and (in_time or bool(self.operation.order.window_override))
+        in_time = self.policy.open_times.allow(self.clock.now())
+        return self.host.config.may_reboot and (
+            in_time or bool(self.operation.order.window_override)
+        )
 
     def require_window(self, planned: timedelta = timedelta()) -> None:
         """Raise WindowClosed unless a change that may take so long may begin at this moment."""
-        now = self.clock.now()
-        window = self.host.config.policy.maintenance_window
-        free = self.operation.only_prepares or self.operation.order.window_override
-        if window is None or free or window.allows_start(now, planned):
+        if self.operation.only_prepares or self.operation.order.window_override:
             return
-        starts = window.next_start(now, planned)
-        opens = "" if starts is None else f"{starts:%Y-%m-%d %H:%M} UTC"
-        took = str(planned) if planned else ""
-        raise WindowClosed(host=self.host.name, window=str(window), opens=opens, planned=took)
+        opening = self.policy.open_times.opening(self.clock.now(), planned)
+        if opening is None:
+            return
+        opens = opening.until.isoformat() if opening.until else ""
+        raise WindowClosed(host=self.host.name, problem=opening.words, opens=opens)
 
     def require_permission(self) -> None:
         """Raise why the host may not be changed now, where it was allowed when that was decided.

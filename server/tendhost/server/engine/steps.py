@@ -16,6 +16,7 @@ from tendhost.server.engine.checking import verify
 from tendhost.server.engine.composing import compose
 from tendhost.server.engine.hooks import post_hook, pre_hook
 from tendhost.server.engine.journal import Journal
+from tendhost.server.engine.policies import Policies
 from tendhost.server.engine.preparing import download, list_packages, preflight
 from tendhost.server.engine.session import Session
 from tendhost.server.engine.snapshots import snapshot
@@ -52,12 +53,19 @@ class Performer:
     """Performs any step of any operation."""
 
     def __init__(
-        self, *, store: Store, prober: Prober, clock: Clock, settings: StepSettings
+        self,
+        *,
+        store: Store,
+        prober: Prober,
+        clock: Clock,
+        settings: StepSettings,
+        policies: Policies,
     ) -> None:
         self._store = store
         self._prober = prober
         self._clock = clock
         self._settings = settings
+        self._policies = policies
 
     async def perform(
         self, step: StepName, course: Course, session: Session, journal: Journal
@@ -72,5 +80,6 @@ class Performer:
             prober=self._prober,
             clock=self._clock,
             settings=self._settings,
+            policies=self._policies,
         )
         return await _STEPS[step](stage)

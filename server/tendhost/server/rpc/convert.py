@@ -1,10 +1,7 @@
 """Between protobuf messages and domain values: the only module of the server that knows both."""
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import time, timedelta
 from typing import Any
-
-from google.protobuf.duration_pb2 import Duration
 
 from tendhost.server.domain import events as domain_events
 from tendhost.server.domain.compose import ComposeVersion, ProjectChange, ProjectOutcome
@@ -41,7 +38,6 @@ from tendhost.server.domain.operation import (
     UpdateResult,
 )
 from tendhost.server.domain.scope import UpdateScope, wanted
-from tendhost.server.domain.window import MaintenanceWindow, Weekday
 from tendhost.server.remote.hostkey import fingerprint
 from tendhost.server.rpc import convert_rollout, convert_schedule, convert_selection
 from tendhost.server.rpc.convert_health import (
@@ -52,7 +48,8 @@ from tendhost.server.rpc.convert_health import (
 from tendhost.server.rpc.convert_hooks import hooks, hooks_message
 from tendhost.server.rpc.convert_inventory import pending_message
 from tendhost.server.rpc.convert_selection import HOST_STATE, scope_message, update_scope
-from tendhost.server.rpc.wire import numbers, timestamp
+from tendhost.server.rpc.convert_windows import window_message, windows
+from tendhost.server.rpc.wire import duration, numbers, timestamp
 from tendhost.v1 import event_pb2, host_pb2, operation_pb2
 
 _AFTER_INTERRUPTION = numbers(AfterInterruption, host_pb2.AfterInterruption)
@@ -71,14 +68,7 @@ _OPERATION_KIND = numbers(OperationKind, operation_pb2.OperationKind)
 _OPERATION_STATUS = numbers(OperationStatus, operation_pb2.OperationStatus)
 _STEP_NAME = numbers(StepName, operation_pb2.StepName)
 _STEP_STATUS = numbers(StepStatus, operation_pb2.StepStatus)
-_WEEKDAY = {day: host_pb2.Weekday.Value(f"WEEKDAY_{day.name}") for day in Weekday}
 _OPERATION_STATUS_OF = {number: status for status, number in _OPERATION_STATUS.items()}
-
-
-def _duration(span: timedelta) -> Duration:
-    message = Duration()
-    message.FromTimedelta(span)
-    return message
 
 
 # --- from requests --------------------------------------------------------------------------------
@@ -112,18 +102,9 @@ def _given(message: Any, field: str, *, default: bool) -> bool:
 
 
 def _policy(message: host_pb2.Policy) -> Policy:
-    window = None
-    if message.HasField("maintenance_window"):
-        window = MaintenanceWindow(
-            start=time.fromisoformat(message.maintenance_window.start),
-            end=time.fromisoformat(message.maintenance_window.end),
-            days=frozenset(Weekday(day) for day in message.maintenance_window.days),
-            time_zone=message.maintenance_window.time_zone or "UTC",
-            cutoff=message.maintenance_window.cutoff.ToTimedelta(),
-        )
     return Policy(
         auto_reboot=message.auto_reboot if message.HasField("auto_reboot") else None,
-        maintenance_window=window,
+        maintenance_windows=windows(message.maintenance_windows),
         after_interruption=_AFTER_INTERRUPTION_OF.get(
             message.after_interruption, AfterInterruption.UPGRADE
         ),
@@ -162,6 +143,7 @@ def _config_message(config: HostConfig) -> host_pb2.HostConfig:
         restart_services=_RESTART_SERVICES[config.policy.restart_services],
         snapshots=_SNAPSHOTS[config.policy.snapshots],
         rollback=_ROLLBACK[config.policy.rollback],
+        maintenance_windows=map(window_message, config.policy.maintenance_windows),
     )
     if config.policy.scope != UpdateScope():
         policy.scope.CopyFrom(scope_message(config.policy.scope))
@@ -169,17 +151,6 @@ def _config_message(config: HostConfig) -> host_pb2.HostConfig:
         policy.hooks.CopyFrom(hooks_message(config.policy.hooks))
     if config.policy.health_checks != HealthChecks():
         policy.health_checks.CopyFrom(health_checks_message(config.policy.health_checks))
-    window = config.policy.maintenance_window
-    if window is not None:
-        policy.maintenance_window.CopyFrom(
-            host_pb2.MaintenanceWindow(
-                start=f"{window.start:%H:%M}",
-                end=f"{window.end:%H:%M}",
-                days=[_WEEKDAY[day] for day in sorted(window.days)],
-                time_zone=window.time_zone,
-                cutoff=_duration(window.cutoff) if window.cutoff else None,
-            )
-        )
     return host_pb2.HostConfig(
         name=config.name,
         addr=config.address,
@@ -189,7 +160,7 @@ def _config_message(config: HostConfig) -> host_pb2.HostConfig:
         compose_paths=config.compose_paths,
         compose_version=_COMPOSE_VERSION[config.compose_version],
         pull_before_update=config.pull_before_update,
-        compose_health_timeout=_duration(config.compose_health_timeout),
+        compose_health_timeout=duration(config.compose_health_timeout),
         compose_prune=config.compose_prune,
         tags=config.tags,
         groups=config.groups,
@@ -368,7 +339,7 @@ def _step_retried(body: domain_events.StepRetried) -> event_pb2.StepRetried:
     return event_pb2.StepRetried(
         step=_STEP_NAME[body.step],
         attempt=body.attempt,
-        pause=_duration(body.pause),
+        pause=duration(body.pause),
         problem=_problem_message(body.problem),
     )
 
@@ -415,4 +386,8 @@ _BODIES: Mapping[type, tuple[str, Callable[[Any], Any]]] = {
     domain_events.RolloutChanged: ("rollout_changed", _rollout_changed),
     domain_events.ScheduleChanged: ("schedule_changed", convert_schedule.schedule_changed),
     domain_events.SelectionChanged: ("selection_changed", convert_selection.selection_changed),
+    domain_events.DefaultsChanged: (
+        "defaults_changed",
+        lambda body: event_pb2.DefaultsChanged(group=body.group, by=body.by, deleted=body.deleted),
+    ),
 }

@@ -3,8 +3,6 @@
 from datetime import timedelta
 from typing import Any
 
-from google.protobuf.duration_pb2 import Duration
-
 from tendhost.server.domain.health import (
     CHECK_ATTEMPTS,
     CHECK_INTERVAL,
@@ -15,6 +13,7 @@ from tendhost.server.domain.health import (
     TcpProbe,
 )
 from tendhost.server.domain.operation import CheckResult, HealthResult
+from tendhost.server.rpc.wire import duration
 from tendhost.v1 import health_pb2, operation_pb2
 
 
@@ -45,15 +44,16 @@ def _span(message: Any, field: str, default: timedelta) -> timedelta:
 
 def health_checks_message(value: HealthChecks) -> health_pb2.HealthChecks:
     """Checks as clients see them."""
-    settle = None if value.settle is None else _duration(value.settle)
-    return health_pb2.HealthChecks(checks=map(_check_message, value.checks), settle=settle)
+    settle = None if value.settle is None else duration(value.settle)
+    return health_pb2.HealthChecks(checks=map(check_message, value.checks), settle=settle)
 
 
-def _check_message(value: HealthCheck) -> health_pb2.HealthCheck:
+def check_message(value: HealthCheck) -> health_pb2.HealthCheck:
+    """A check as clients see it."""
     message = health_pb2.HealthCheck(
-        timeout=_duration(value.timeout),
+        timeout=duration(value.timeout),
         attempts=value.attempts,
-        interval=_duration(value.interval),
+        interval=duration(value.interval),
     )
     if value.tcp is not None:
         message.tcp.port = value.tcp.port
@@ -66,12 +66,6 @@ def _check_message(value: HealthCheck) -> health_pb2.HealthCheck:
         message.units.units.extend(value.units)
     else:
         message.command = value.command
-    return message
-
-
-def _duration(span: timedelta) -> Duration:
-    message = Duration()
-    message.FromTimedelta(span)
     return message
 
 

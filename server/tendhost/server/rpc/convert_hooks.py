@@ -27,12 +27,13 @@ def _hook(message: hook_pb2.Hook) -> Hook:
 def hooks_message(value: Hooks) -> hook_pb2.Hooks:
     """Hooks as clients see them."""
     return hook_pb2.Hooks(
-        pre=_hook_message(value.pre) if value.pre else None,
-        post=_hook_message(value.post) if value.post else None,
+        pre=hook_message(value.pre) if value.pre else None,
+        post=hook_message(value.post) if value.post else None,
     )
 
 
-def _hook_message(value: Hook) -> hook_pb2.Hook:
+def hook_message(value: Hook) -> hook_pb2.Hook:
+    """A hook as clients see it."""
     timeout = Duration()
     timeout.FromTimedelta(value.timeout)
     codes = value.allowed_exit_codes

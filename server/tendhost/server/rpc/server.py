@@ -16,6 +16,7 @@ from tendhost.server.rpc.health import HealthServicer
 from tendhost.server.rpc.hosts import HostServicer
 from tendhost.server.rpc.interceptor import Gate, validate
 from tendhost.server.rpc.operations import OperationServicer
+from tendhost.server.rpc.policies import PolicyServicer
 from tendhost.server.rpc.reflection import add_reflection
 from tendhost.server.rpc.rollouts import RolloutServicer
 from tendhost.server.rpc.schedules import ScheduleServicer
@@ -28,6 +29,8 @@ from tendhost.v1 import (
     host_service_pb2_grpc,
     operation_service_pb2,
     operation_service_pb2_grpc,
+    policy_service_pb2,
+    policy_service_pb2_grpc,
     rollout_service_pb2,
     rollout_service_pb2_grpc,
     schedule_service_pb2,
@@ -48,6 +51,7 @@ SERVICES = tuple(
         (rollout_service_pb2, "RolloutService"),
         (schedule_service_pb2, "ScheduleService"),
         (selection_service_pb2, "SelectionService"),
+        (policy_service_pb2, "PolicyService"),
         (event_service_pb2, "EventService"),
         (system_service_pb2, "SystemService"),
     )
@@ -91,6 +95,7 @@ async def serving(engine: Engine, address: str) -> AsyncIterator[str]:
     selection_service_pb2_grpc.add_SelectionServiceServicer_to_server(
         SelectionServicer(engine), server
     )
+    policy_service_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(engine), server)
     event_service_pb2_grpc.add_EventServiceServicer_to_server(EventServicer(engine, feed), server)
     system_service_pb2_grpc.add_SystemServiceServicer_to_server(SystemServicer(engine), server)
     readiness = HealthServicer(SERVICES)

@@ -46,6 +46,7 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     errors.SelectionNotFound: grpc.StatusCode.NOT_FOUND,
     errors.SelectionInUse: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ScheduleNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.DefaultsNotFound: grpc.StatusCode.NOT_FOUND,
     errors.ScheduleAlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.ScheduleNotSteerable: grpc.StatusCode.FAILED_PRECONDITION,
     errors.RebootNotAllowed: grpc.StatusCode.FAILED_PRECONDITION,

@@ -1,10 +1,11 @@
-"""What every conversion to protobuf needs: the numbers of words, and timestamps."""
+"""What every conversion to protobuf needs: the numbers of words, and timestamps and durations."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 E = TypeVar("E", bound=StrEnum)
@@ -23,6 +24,13 @@ def timestamp(at: datetime | None) -> Timestamp | None:
     # By hand: Timestamp.FromDatetime costs five times as much, and every event carries one.
     since = at - _EPOCH
     return Timestamp(seconds=since.days * 86400 + since.seconds, nanos=since.microseconds * 1000)
+
+
+def duration(span: timedelta) -> Duration:
+    """A timedelta as a Duration."""
+    message = Duration()
+    message.FromTimedelta(span)
+    return message
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -12,7 +12,7 @@ from tendhost.server.domain.window import MaintenanceWindow
 
 
 class _Policy(msgspec.Struct, frozen=True):
-    maintenance_window: MaintenanceWindow | None
+    maintenance_windows: tuple[MaintenanceWindow, ...]
 
 
 class _Config(msgspec.Struct, frozen=True):
@@ -54,7 +54,6 @@ def glance_of(text: str) -> Glance:
     """What a plan needs to know of a stored host."""
     host = _host.decode(text)
     config, status = host.config, host.status
-    window = config.policy.maintenance_window
     problem = status.last_problem
     return Glance(
         name=config.name,
@@ -66,7 +65,7 @@ def glance_of(text: str) -> Glance:
         queried_at=status.queried_at,
         last_updated=status.last_updated,
         update_took=status.update_took,
-        windows=(window,) if window is not None else (),
+        windows=config.policy.maintenance_windows,
         reboot_needed=status.reboot.need is RebootNeed.NEEDED,
         unreachable=problem is not None and problem.reason == Unreachable.reason,
         failed_with=problem.message if problem and status.state is HostState.FAILED else "",

@@ -150,6 +150,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
         "CREATE TABLE places (reader TEXT PRIMARY KEY, document TEXT NOT NULL)",
+        """
+        CREATE TABLE defaults (
+            host_group TEXT PRIMARY KEY,
+            revision BIGINT NOT NULL,
+            document TEXT NOT NULL
+        )
+        """,
     ),
 )
 

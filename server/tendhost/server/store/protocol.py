@@ -1,8 +1,8 @@
 """What a store does, whichever database is behind it: one kind of write, a few reads, one wait.
 
 Every write is a `Change`: a value that holds all that belongs together (hosts, operations, rollouts,
-schedules, inventory, log bytes, events, the record of the request), and that is committed as a whole or not at
-all. The store numbers its events with the fleet's revision, from a counter row in the same
+schedules, defaults, inventory, log bytes, events, the record of the request), and that is committed as a
+whole or not at all. The store numbers its events with the fleet's revision, from a counter row in the same
 transaction, so that whoever reads `revision > cursor` misses nothing.
 """
 
@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
 from tendhost.server.domain.budgets import Usage
+from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import Host
@@ -109,6 +110,8 @@ class Change:
     selections: Sequence[SavedSelection] = ()
     """Inserted or replaced, by name."""
     removed_selections: Sequence[SavedSelection] = ()
+    defaults: Sequence[Defaults] = ()
+    removed_defaults: Sequence[Defaults] = ()
     inventories: Sequence[InventoryRecord] = ()
     log: Sequence[LogChunk] = ()
     request: RequestRecord | None = None
@@ -343,6 +346,10 @@ class Store(Protocol):
 
     async def next_due(self) -> datetime | None:
         """When the next run of any schedule is due; None: none is."""
+        ...
+
+    async def defaults(self) -> Sequence[Defaults]:
+        """The defaults of the fleet and of every group that has some, by group."""
         ...
 
     async def replay(self, request: str, digest: bytes) -> bytes | None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tendhost.server.domain import events
+from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.inventory import Inventory, Pending
@@ -30,6 +31,7 @@ _member = msgspec.json.Decoder(Member)
 _wave = msgspec.json.Decoder(Wave)
 _schedule = msgspec.json.Decoder(Schedule)
 _selection = msgspec.json.Decoder(SavedSelection)
+_defaults = msgspec.json.Decoder(Defaults)
 _plan = msgspec.json.Decoder(RolloutPlan)
 _place = msgspec.json.Decoder(Place)
 _inventory = msgspec.json.Decoder(Inventory)
@@ -50,6 +52,7 @@ _KINDS: Mapping[str, type] = {
     "rollout_changed": events.RolloutChanged,
     "schedule_changed": events.ScheduleChanged,
     "selection_changed": events.SelectionChanged,
+    "defaults_changed": events.DefaultsChanged,
 }
 _KIND_OF = {body: kind for kind, body in _KINDS.items()}
 _bodies: Mapping[str, msgspec.json.Decoder[Any]] = {
@@ -65,6 +68,7 @@ Stored = (
     | Member
     | RolloutPlan
     | Schedule
+    | Defaults
     | Inventory
     | Pending
     | SavedSelection
@@ -136,6 +140,16 @@ def selection_row(selection: SavedSelection, revision: int) -> tuple[str, int, s
 def place_of(text: str) -> Place:
     """A stored place of a reader of the event log."""
     return _place.decode(text)
+
+
+def defaults_of(text: str) -> Defaults:
+    """Stored defaults."""
+    return _defaults.decode(text)
+
+
+def defaults_row(defaults: Defaults, revision: int) -> tuple[str, int, str]:
+    """The columns of defaults."""
+    return defaults.group, revision, document(replace(defaults, revision=revision))
 
 
 def wave_row(wave: Wave, revision: int) -> tuple[str, int, int, str]:

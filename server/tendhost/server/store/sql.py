@@ -161,6 +161,16 @@ DUE_SCHEDULES = """
 """
 NEXT_DUE = "SELECT min(next_at) FROM schedules WHERE next_at IS NOT NULL"
 
+INSERT_DEFAULTS = """
+    INSERT INTO defaults (host_group, revision, document) VALUES (?1, ?2, ?3)
+    ON CONFLICT DO NOTHING
+"""
+UPDATE_DEFAULTS = """
+    UPDATE defaults SET revision = ?2, document = ?3 WHERE host_group = ?1 AND revision = ?4
+"""
+DELETE_DEFAULTS = "DELETE FROM defaults WHERE host_group = ?1 AND revision = ?2"
+ALL_DEFAULTS = "SELECT document FROM defaults ORDER BY host_group"
+
 INSERT_EVENT = """
     INSERT INTO events (revision, at, kind, host, operation, rollout, body)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)

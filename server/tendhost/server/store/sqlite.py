@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tendhost.server.domain.budgets import Usage
+from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.errors import (
     HostNotFound,
     InventoryNotFound,
@@ -366,7 +367,7 @@ class SqliteStore:
     async def selections(self, *, after: str = "", limit: int) -> Page[SavedSelection]:
         return await self._page(sql.GET_SELECTIONS, (after, limit + 1), rows.selection_of, limit)
 
-    # --- schedules --------------------------------------------------------------------------------
+    # --- schedules and defaults ---------------------------------------------------------------------
 
     async def schedule(self, name: str) -> Schedule:
         text = self._one(sql.GET_SCHEDULE, name)
@@ -383,6 +384,9 @@ class SqliteStore:
     async def next_due(self) -> datetime | None:
         at = self._one(sql.NEXT_DUE)
         return None if at is None else rows.at_instant(at)
+
+    async def defaults(self) -> Sequence[Defaults]:
+        return await self._all(sql.ALL_DEFAULTS, (), rows.defaults_of)
 
     # --- requests and events ----------------------------------------------------------------------
 

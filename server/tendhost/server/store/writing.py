@@ -5,6 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.errors import (
     HostAlreadyExists,
     HostBusy,
@@ -190,7 +191,7 @@ def _write_rollout(database: sqlite3.Connection, rollout: Rollout, revision: int
 
 
 def _write_named(database: sqlite3.Connection, change: Change, revision: int) -> None:
-    """What users keep under names of their own."""
+    """What users keep under names of their own, or say of more than one host."""
     for schedule in change.schedules:
         _write_schedule(database, schedule, revision)
     for schedule in change.removed_schedules:
@@ -201,6 +202,10 @@ def _write_named(database: sqlite3.Connection, change: Change, revision: int) ->
         values = (selection.name, selection.revision)
         if database.execute(sql.DELETE_SELECTION, values).rowcount == 0:
             raise Conflict(what=f"selection {selection.name}")
+    for defaults in change.defaults:
+        _write_defaults(database, defaults, revision)
+    for defaults in change.removed_defaults:
+        _remove_defaults(database, defaults)
 
 
 def _write_schedule(database: sqlite3.Connection, schedule: Schedule, revision: int) -> None:
@@ -217,6 +222,27 @@ def _remove_schedule(database: sqlite3.Connection, schedule: Schedule) -> None:
     values = (schedule.name, schedule.revision)
     if database.execute(sql.DELETE_SCHEDULE, values).rowcount == 0:
         raise Conflict(what=f"schedule {schedule.name}")
+
+
+def _write_defaults(database: sqlite3.Connection, defaults: Defaults, revision: int) -> None:
+    row = rows.defaults_row(defaults, revision)
+    if defaults.revision == 0:
+        done = database.execute(sql.INSERT_DEFAULTS, row)
+    else:
+        done = database.execute(sql.UPDATE_DEFAULTS, (*row, defaults.revision))
+    if done.rowcount == 0:
+        raise _defaults_conflict(defaults)
+
+
+def _remove_defaults(database: sqlite3.Connection, defaults: Defaults) -> None:
+    values = (defaults.group, defaults.revision)
+    if database.execute(sql.DELETE_DEFAULTS, values).rowcount == 0:
+        raise _defaults_conflict(defaults)
+
+
+def _defaults_conflict(defaults: Defaults) -> Conflict:
+    whose = f"the group {defaults.group}" if defaults.group else "the fleet"
+    return Conflict(what=f"what is said of {whose}")
 
 
 _BY_AGE = (

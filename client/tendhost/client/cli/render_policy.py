@@ -1,0 +1,101 @@
+"""Defaults and effective policies, as people read them."""
+
+from collections.abc import Sequence
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from tendhost.client import (
+    Defaults,
+    EffectivePolicy,
+    FreezePeriod,
+    HealthChecks,
+    Hooks,
+    PolicySource,
+    PolicySourceKind,
+)
+from tendhost.client.cli.console import draw, say, show, table
+from tendhost.client.cli.health import checks_words, hooks_words
+from tendhost.client.cli.words import ago, at_time, counted, span, window_words
+
+
+def overview(found: Sequence[Defaults]) -> None:
+    """What is said of whom, in one line each."""
+    if not found:
+        say("nothing is said of the fleet, or of any group")
+        return
+    columns = ("OF", "WINDOWS", "FREEZES", "HOOKS", "CHECKS", "CHANGED")
+    rows = (
+        (
+            f"group {one.group}" if one.group else "the fleet",
+            " or ".join(map(window_words, one.windows)),
+            ", ".join(freeze.name for freeze in one.freezes),
+            hooks_words(one.hooks) if one.hooks != Hooks() else "",
+            counted(len(one.health_checks.checks), "check") if one.health_checks.checks else "",
+            f"{ago(one.changed_at)} by {one.changed_by}",
+        )
+        for one in found
+    )
+    draw(table(columns, rows))
+
+
+def defaults(found: Defaults) -> None:
+    """What is said of the fleet, or of a group."""
+    lines = {
+        "of": f"group {found.group}" if found.group else "the fleet",
+        "may be changed": " or ".join(map(window_words, found.windows)) or "nothing is said",
+        "frozen": "; ".join(map(freeze_words, found.freezes)) or "never",
+        "hooks": hooks_words(found.hooks) if found.hooks != Hooks() else "nothing is said",
+        "healthy when": _checks(found.health_checks),
+    }
+    if found.changed_at is not None:
+        lines["changed"] = f"{ago(found.changed_at)} by {found.changed_by}"
+    show(lines)
+
+
+def effective(found: EffectivePolicy) -> None:
+    """What holds for a host, and who says so."""
+    opens = at_time(found.opens_at) if found.opens_at is not None else "never"
+    show({"host": found.host, "may be updated": "now" if found.may_begin else opens})
+    if found.detail:
+        say("  ", found.detail)
+    rows = [
+        ("may be changed", " or ".join(map(window_words, part.windows)), source(part.source))
+        for part in found.windows
+    ]
+    rows += [("frozen", freeze_words(part.freeze), source(part.source)) for part in found.freezes]
+    if (pre := found.pre_hook) is not None:
+        rows.append(("hook", hooks_words(Hooks(pre=pre.hook)), source(pre.source)))
+    if (post := found.post_hook) is not None:
+        rows.append(("hook", hooks_words(Hooks(post=post.hook)), source(post.source)))
+    for check in found.checks:
+        words = checks_words(HealthChecks(checks=(check.check,)))
+        rows.append(("has to pass", words, source(check.source)))
+    if found.settle is not None:
+        rows.append(("for", span(found.settle.settle), source(found.settle.source)))
+    if rows:
+        say("")
+        draw(table(("WHAT", "", "FROM"), rows))
+
+
+def source(found: PolicySource) -> str:
+    """Who says something."""
+    return f"group {found.group}" if found.kind is PolicySourceKind.GROUP else str(found.kind)
+
+
+def freeze_words(freeze: FreezePeriod) -> str:
+    """A freeze with its times, in its time zone."""
+    try:
+        zone, name = ZoneInfo(freeze.time_zone), freeze.time_zone
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        zone, name = (
+            ZoneInfo("UTC"),
+            "UTC",
+        )  # the server's machine may know more zones than this one
+    first, last = (
+        f"{at.astimezone(zone):%Y-%m-%d %H:%M}" for at in (freeze.starts_at, freeze.ends_at)
+    )
+    reason = f": {freeze.reason}" if freeze.reason else ""
+    return f"{first} to {last} {name} ({freeze.name}{reason})"
+
+
+def _checks(checks: HealthChecks) -> str:
+    return checks_words(checks) if checks != HealthChecks() else "nothing is said"

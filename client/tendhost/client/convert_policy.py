@@ -1,0 +1,134 @@
+"""Between messages and the SDK's values: windows, freeze periods, defaults and effective policies."""
+
+from datetime import UTC
+from typing import Any
+
+from tendhost.client import convert_health, policy_values, values
+from tendhost.client.enums import instant, reading, words
+from tendhost.client.events import DefaultsChanged
+from tendhost.v1 import event_pb2, host_pb2
+from tendhost.v1 import policy_pb2 as pb
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+_source_kind = reading(
+    words(policy_values.PolicySourceKind, pb.PolicySourceKind),
+    policy_values.PolicySourceKind.UNRECOGNIZED,
+)
+
+
+def window(message: host_pb2.MaintenanceWindow) -> values.MaintenanceWindow:
+    """A maintenance window."""
+    return values.MaintenanceWindow(
+        start=message.start,
+        end=message.end,
+        days=tuple(_DAYS[day - 1] for day in message.days),
+        time_zone=message.time_zone,
+        cutoff=message.cutoff.ToTimedelta(),
+    )
+
+
+def window_message(window: values.MaintenanceWindow) -> host_pb2.MaintenanceWindow:
+    """A maintenance window for a request. Raises ValueError for a day that there is not."""
+    days: list[Any] = []
+    for day in window.days:
+        if day not in _DAYS:
+            raise ValueError(f"{day!r} is no day: expected one of {', '.join(_DAYS)}")
+        days.append(_DAYS.index(day) + 1)
+    message = host_pb2.MaintenanceWindow(
+        start=window.start, end=window.end, days=days, time_zone=window.time_zone
+    )
+    if window.cutoff:
+        message.cutoff.FromTimedelta(window.cutoff)
+    return message
+
+
+def _freeze(message: pb.FreezePeriod) -> policy_values.FreezePeriod:
+    return policy_values.FreezePeriod(
+        name=message.name,
+        starts_at=message.starts_at.ToDatetime(tzinfo=UTC),
+        ends_at=message.ends_at.ToDatetime(tzinfo=UTC),
+        reason=message.reason,
+        time_zone=message.time_zone,
+    )
+
+
+def _freeze_message(freeze: policy_values.FreezePeriod) -> pb.FreezePeriod:
+    message = pb.FreezePeriod(name=freeze.name, reason=freeze.reason, time_zone=freeze.time_zone)
+    message.starts_at.FromDatetime(freeze.starts_at)
+    message.ends_at.FromDatetime(freeze.ends_at)
+    return message
+
+
+def defaults(message: pb.Defaults) -> policy_values.Defaults:
+    """Defaults."""
+    return policy_values.Defaults(
+        group=message.group,
+        windows=tuple(map(window, message.windows)),
+        freezes=tuple(map(_freeze, message.freezes)),
+        hooks=convert_health.hooks(message.hooks),
+        health_checks=convert_health.health_checks(message.health_checks),
+        changed_by=message.changed_by,
+        changed_at=instant(message, "changed_at"),
+        revision=message.revision,
+    )
+
+
+def defaults_message(value: policy_values.Defaults) -> pb.Defaults:
+    """Defaults for a request. Raises ValueError as window_message and health_checks_message."""
+    return pb.Defaults(
+        group=value.group,
+        windows=map(window_message, value.windows),
+        freezes=map(_freeze_message, value.freezes),
+        hooks=convert_health.hooks_message(value.hooks),
+        health_checks=convert_health.health_checks_message(value.health_checks),
+    )
+
+
+def effective_policy(message: pb.EffectivePolicy) -> policy_values.EffectivePolicy:
+    """What holds for a host."""
+    settle = message.settle
+    return policy_values.EffectivePolicy(
+        host=message.host,
+        windows=tuple(
+            policy_values.EffectiveWindows(
+                windows=tuple(map(window, part.windows)), source=_source(part.source)
+            )
+            for part in message.windows
+        ),
+        freezes=tuple(
+            policy_values.EffectiveFreeze(freeze=_freeze(part.freeze), source=_source(part.source))
+            for part in message.freezes
+        ),
+        pre_hook=_hook(message.pre_hook) if message.HasField("pre_hook") else None,
+        post_hook=_hook(message.post_hook) if message.HasField("post_hook") else None,
+        checks=tuple(
+            policy_values.EffectiveCheck(
+                check=convert_health.health_check(part.check), source=_source(part.source)
+            )
+            for part in message.checks
+        ),
+        settle=policy_values.EffectiveSettle(
+            settle=settle.settle.ToTimedelta(), source=_source(settle.source)
+        )
+        if message.HasField("settle")
+        else None,
+        may_begin=message.may_begin,
+        opens_at=instant(message, "opens_at"),
+        detail=message.detail,
+    )
+
+
+def _hook(message: pb.EffectiveHook) -> policy_values.EffectiveHook:
+    return policy_values.EffectiveHook(
+        hook=convert_health.hook(message.hook), source=_source(message.source)
+    )
+
+
+def _source(message: pb.PolicySource) -> policy_values.PolicySource:
+    return policy_values.PolicySource(kind=_source_kind(message.kind), group=message.group)
+
+
+def defaults_changed(message: event_pb2.DefaultsChanged) -> DefaultsChanged:
+    """Something else is said for a group, or for the fleet."""
+    return DefaultsChanged(group=message.group, by=message.by, deleted=message.deleted)

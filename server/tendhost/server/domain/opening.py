@@ -1,0 +1,117 @@
+"""When a host may be changed, by all the windows and freeze periods that hold for it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from tendhost.server.domain.freeze import FreezePeriod
+from tendhost.server.domain.window import MaintenanceWindow, first_start
+
+REACH = timedelta(days=366)
+"""How far is looked for a moment at which windows of several groups are open, freezes apart: a year
+has every difference of their time zones in it."""
+
+
+def planned_time(took: timedelta | None) -> timedelta:
+    """The time that is planned for the update of a host, of which the last took so long.
+
+    In whole minutes, rounded up, so that a large fleet has few different ones. None: nothing is known.
+    """
+    return -(-(took or timedelta()) // _MINUTE) * _MINUTE
+
+
+_MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """When a host may be changed."""
+
+    allowed: bool
+    until: datetime | None = None
+    """If it is not allowed: when it is; None: never."""
+    words: str = ""
+    """If it is not allowed: why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenTimes:
+    """The windows and freeze periods that hold for a host. Without any it may always be changed."""
+
+    windows: tuple[tuple[MaintenanceWindow, ...], ...] = ()
+    """Of each of these sets, none of which is empty, one window has to be open."""
+    freezes: tuple[FreezePeriod, ...] = ()
+
+    def allow(self, now: datetime, planned: timedelta = timedelta()) -> bool:
+        """Whether what is planned to take so long may begin at `now` (aware)."""
+        if any(freeze.meets(now, planned) for freeze in self.freezes):
+            return False
+        return all(first_start(windows, now, planned) == now for windows in self.windows)
+
+    def next_start(self, now: datetime, planned: timedelta = timedelta()) -> datetime | None:
+        """The first instant from `now` on at which what is planned to take so long may begin.
+
+        None: never within REACH, freezes apart.
+        """
+        at, last = now, now + REACH
+        while at <= last:
+            start = self._thawed(at, planned)
+            last += start - at
+            for windows in self.windows:
+                found = first_start(windows, start, planned)
+                if found is None:
+                    return None
+                start = found
+            if start == at:
+                return start
+            at = start
+        return None
+
+    def opening(self, now: datetime, planned: timedelta = timedelta()) -> Opening | None:
+        """When what is planned to take so long may begin; None: at `now`."""
+        if self.allow(now, planned):
+            return None
+        start = self.next_start(now, planned)
+        return Opening(allowed=False, until=start, words=self._words(now, planned, start))
+
+    def _thawed(self, at: datetime, planned: timedelta) -> datetime:
+        """The first instant from `at` on that no freeze period forbids."""
+        while True:
+            ends = [freeze.ends_at for freeze in self.freezes if freeze.meets(at, planned)]
+            if not ends:
+                return at
+            at = max(ends)
+
+    def _words(self, now: datetime, planned: timedelta, start: datetime | None) -> str:
+        frozen = [freeze for freeze in self.freezes if freeze.contains(now)]
+        if frozen:
+            last = max(frozen, key=lambda freeze: freeze.ends_at)
+            words = f"frozen until {last.local(last.ends_at)} ({last})"
+            if start == last.ends_at:
+                return words
+            return f"{words}; after that {self._when(start, planned)}"
+        closed = next((w for w in self.windows if not any(one.contains(now) for one in w)), None)
+        if closed is not None:
+            return self._when(start, planned)
+        ahead = [freeze for freeze in self.freezes if freeze.meets(now, planned)]
+        if ahead:
+            first = min(ahead, key=lambda freeze: freeze.starts_at)
+            words = f"too late before the freeze of {first.local(first.starts_at)} ({first})"
+        else:
+            words = "too late in its window"
+        if planned:
+            words += f" for what took {planned} the last time"
+        return f"{words}; {self._when(start, planned)}"
+
+    def _when(self, start: datetime | None, planned: timedelta) -> str:
+        sets = " and ".join(" or ".join(map(str, windows)) for windows in self.windows)
+        if start is None and planned:
+            return f"what took {planned} the last time never fits into its windows {sets}"
+        if start is None:
+            return f"its windows {sets} are never open at one time"
+        opens = (w for windows in self.windows for w in windows if w.contains(start))
+        window = next(opens, None)
+        if window is None:
+            return f"it may be changed from {self.freezes[0].local(start)} on"
+        local = start.astimezone(ZoneInfo(window.time_zone))
+        return f"its window opens {local:%a %Y-%m-%d %H:%M} {window.time_zone}"

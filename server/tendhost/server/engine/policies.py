@@ -1,0 +1,153 @@
+"""What is said of groups and of the fleet is changed here, and what of it holds for a host is told.
+
+The stored defaults are few and are read once: every rollout asks for every host. Whoever has to decide
+anew once they have changed is told.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tendhost.server.clock import Clock
+from tendhost.server.domain.defaults import Defaults, EffectivePolicy, effective, open_times
+from tendhost.server.domain.errors import DefaultsNotFound, FieldViolation, InvalidArgument
+from tendhost.server.domain.events import DefaultsChanged, Event
+from tendhost.server.domain.freeze import unsound_freezes
+from tendhost.server.domain.health import unusable
+from tendhost.server.domain.host import HostConfig
+from tendhost.server.domain.opening import Opening, OpenTimes
+from tendhost.server.domain.window import MaintenanceWindow, unsound_windows
+from tendhost.server.engine.calls import Call, carried_out
+from tendhost.server.engine.retrying import on_conflict_again
+from tendhost.server.store.protocol import Change, Store
+
+Key = tuple[tuple[MaintenanceWindow, ...], tuple[str, ...]]
+"""What the times depend on at which a host may be changed: its own windows, and its groups."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyView:
+    """What holds for a host, and when it may be updated; no opening: now."""
+
+    host: str
+    policy: EffectivePolicy
+    opening: Opening | None
+
+
+class Policies:
+    """The defaults of every group and of the fleet, and what holds for hosts by them."""
+
+    def __init__(self, *, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._defaults: Mapping[str, Defaults] = {}
+        self._open_times: dict[Key, OpenTimes] = {}
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever something else may hold for some host."""
+        self._listeners.append(listener)
+
+    # --- what holds -------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Read what is stored. Nothing else is asked before. Raises StoreUnavailable."""
+        self._defaults = {found.group: found for found in await self._store.defaults()}
+        self._open_times.clear()
+
+    def of(self, config: HostConfig) -> EffectivePolicy:
+        """What holds for a host at this moment."""
+        return effective(config, self._defaults)
+
+    def open_times(
+        self, windows: tuple[MaintenanceWindow, ...], groups: tuple[str, ...]
+    ) -> OpenTimes:
+        """When a host of these groups may be changed that has `windows` of its own."""
+        key = (windows, groups)
+        if key not in self._open_times:
+            self._open_times[key] = open_times(windows, groups, self._defaults)
+        return self._open_times[key]
+
+    def defaults(self, group: str) -> Defaults:
+        """What is said of a group, or of the fleet; it may be nothing."""
+        return self._defaults.get(group, Defaults(group=group))
+
+    def all_defaults(self) -> Sequence[Defaults]:
+        """What is said of the fleet and of groups, by group."""
+        return sorted(self._defaults.values(), key=lambda defaults: defaults.group)
+
+    async def view(self, name: str) -> PolicyView:
+        """What holds for a host, and when it may be updated. Raises HostNotFound."""
+        host = await self._store.host(name)
+        policy = self.of(host.config)
+        opening = policy.open_times.opening(self._clock.now(), host.planned_update)
+        return PolicyView(host=name, policy=policy, opening=opening)
+
+    # --- what users ask ---------------------------------------------------------------------------
+
+    @on_conflict_again
+    async def set(self, wish: Defaults, call: Call[Defaults]) -> Defaults:
+        """Say all of this, and nothing else any more, of a group or of the fleet.
+
+        Raises InvalidArgument, Replayed.
+        """
+        async with self._lock:
+            await self.load()
+            former = self.defaults(wish.group)
+            now = self._clock.now()
+            _require_sound(wish, former, self._clock)
+            changed = replace(
+                wish, changed_by=call.principal, changed_at=now, revision=former.revision
+            )
+            return await self._saved(changed, call)
+
+    @on_conflict_again
+    async def delete(self, group: str, call: Call[Defaults]) -> Defaults:
+        """Say nothing any more of a group, or of the fleet. Raises DefaultsNotFound, Replayed."""
+        async with self._lock:
+            await self.load()
+            former = self._defaults.get(group)
+            if former is None:
+                raise DefaultsNotFound(group=group)
+            return await self._saved(former, call, deleted=True)
+
+    def host_changed(self) -> None:
+        """Hear that a host has other windows or groups now."""
+        for listener in self._listeners:
+            listener()
+
+    async def _saved(
+        self, defaults: Defaults, call: Call[Defaults], *, deleted: bool = False
+    ) -> Defaults:
+        now = self._clock.now()
+
+        def value_at(revision: int) -> Defaults:
+            return replace(defaults, revision=revision)
+
+        told = DefaultsChanged(group=defaults.group, by=call.principal, deleted=deleted)
+        change = Change(
+            events=(Event(at=now, body=told),),
+            defaults=() if deleted else (defaults,),
+            removed_defaults=(defaults,) if deleted else (),
+            audit=call.audit(f"group {defaults.group}" if defaults.group else "fleet", now),
+            request=call.record(value_at),
+        )
+        saved = await carried_out(self._store, change, value_at)
+        await self.load()
+        self.host_changed()
+        return saved
+
+
+def _require_sound(wish: Defaults, former: Defaults, clock: Clock) -> None:
+    """Raise InvalidArgument for what no rule of the contract can see."""
+    found = [
+        *((f"windows{field}", words) for field, words in unsound_windows(wish.windows)),
+        *(
+            (f"freezes{field}", words)
+            for field, words in unsound_freezes(wish.freezes, clock.now(), known=former.freezes)
+        ),
+        *((f"health_checks.{field}", words) for field, words in unusable(wish.health_checks)),
+    ]
+    if found:
+        raise InvalidArgument(*(FieldViolation(f"defaults.{f}", words) for f, words in found))

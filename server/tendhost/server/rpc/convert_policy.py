@@ -1,0 +1,85 @@
+"""Between messages and values: defaults, and what holds for a host by them."""
+
+from tendhost.server.domain.defaults import Defaults, EffectivePolicy, Source, Sourced, SourceKind
+from tendhost.server.domain.health import HealthChecks
+from tendhost.server.domain.hooks import Hook, Hooks
+from tendhost.server.engine.policies import PolicyView
+from tendhost.server.rpc.convert_health import (
+    check_message,
+    health_checks,
+    health_checks_message,
+)
+from tendhost.server.rpc.convert_hooks import hook_message, hooks, hooks_message
+from tendhost.server.rpc.convert_windows import (
+    freeze_message,
+    freezes,
+    window_message,
+    windows,
+)
+from tendhost.server.rpc.wire import numbers, timestamp
+from tendhost.v1 import policy_pb2 as pb
+
+_SOURCE_KIND = numbers(SourceKind, pb.PolicySourceKind)
+
+
+def defaults_of(message: pb.Defaults) -> Defaults:
+    """What is asked to be said, without who and when. Raises InvalidArgument."""
+    return Defaults(
+        group=message.group,
+        windows=windows(message.windows),
+        freezes=freezes(message.freezes, "defaults.freezes"),
+        hooks=hooks(message.hooks),
+        health_checks=health_checks(message.health_checks),
+    )
+
+
+def defaults_message(value: Defaults) -> pb.Defaults:
+    """Defaults as clients see them."""
+    said = value.health_checks
+    return pb.Defaults(
+        group=value.group,
+        windows=map(window_message, value.windows),
+        freezes=map(freeze_message, value.freezes),
+        hooks=hooks_message(value.hooks) if value.hooks != Hooks() else None,
+        health_checks=health_checks_message(said) if said != HealthChecks() else None,
+        changed_by=value.changed_by,
+        changed_at=timestamp(value.changed_at),
+        revision=value.revision,
+    )
+
+
+def policy_message(view: PolicyView) -> pb.EffectivePolicy:
+    """What holds for a host, as clients see it."""
+    message = _effective_message(view.policy)
+    message.host = view.host
+    message.may_begin = view.opening is None
+    if view.opening is not None:
+        message.detail = view.opening.words
+        opens_at = timestamp(view.opening.until)
+        if opens_at is not None:
+            message.opens_at.CopyFrom(opens_at)
+    return message
+
+
+def _effective_message(policy: EffectivePolicy) -> pb.EffectivePolicy:
+    message = pb.EffectivePolicy(pre_hook=_hook(policy.pre_hook), post_hook=_hook(policy.post_hook))
+    for set_ in policy.windows:
+        message.windows.add(windows=map(window_message, set_.value), source=_source(set_.source))
+    for freeze in policy.freezes:
+        message.freezes.add(freeze=freeze_message(freeze.value), source=_source(freeze.source))
+    for check in policy.checks:
+        message.checks.add(check=check_message(check.value), source=_source(check.source))
+    if policy.settle is not None:
+        message.settle.settle.FromTimedelta(policy.settle.value)
+        message.settle.source.CopyFrom(_source(policy.settle.source))
+    return message
+
+
+def _hook(part: Sourced[Hook] | None) -> pb.EffectiveHook | None:
+    if part is None:
+        return None
+    return pb.EffectiveHook(hook=hook_message(part.value), source=_source(part.source))
+
+
+def _source(source: Source) -> pb.PolicySource:
+    return pb.PolicySource(kind=_SOURCE_KIND[source.kind], group=source.group)

@@ -1,0 +1,64 @@
+"""PolicyService."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from tendhost.server.domain.defaults import Defaults
+from tendhost.server.engine.engine import Engine
+from tendhost.server.rpc.convert_policy import defaults_message, defaults_of, policy_message
+from tendhost.server.rpc.interceptor import call
+from tendhost.server.rpc.paging import page_size, position, token
+from tendhost.v1 import policy_service_pb2 as pb
+from tendhost.v1 import policy_service_pb2_grpc
+
+R = TypeVar("R", bound=Message)
+
+
+class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
+    """What hosts inherit from their groups and from the fleet."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._policies = engine.policies
+
+    async def GetDefaults(
+        self, request: pb.GetDefaultsRequest, context: Any
+    ) -> pb.GetDefaultsResponse:
+        return with_defaults(pb.GetDefaultsResponse)(self._policies.defaults(request.group))
+
+    async def SetDefaults(
+        self, request: pb.SetDefaultsRequest, context: Any
+    ) -> pb.SetDefaultsResponse:
+        encode = with_defaults(pb.SetDefaultsResponse)
+        return encode(await self._policies.set(defaults_of(request.defaults), call(encode)))
+
+    async def ListDefaults(
+        self, request: pb.ListDefaultsRequest, context: Any
+    ) -> pb.ListDefaultsResponse:
+        after, size = position(request, request.page_token), page_size(request.page_size)
+        # The fleet's have no name, and a position is never empty.
+        found = [d for d in self._policies.all_defaults() if f"={d.group}" > after]
+        return pb.ListDefaultsResponse(
+            defaults=map(defaults_message, found[:size]),
+            next_page_token=token(request, f"={found[size - 1].group}") if found[size:] else "",
+        )
+
+    async def DeleteDefaults(
+        self, request: pb.DeleteDefaultsRequest, context: Any
+    ) -> pb.DeleteDefaultsResponse:
+        def encode(deleted: Defaults) -> pb.DeleteDefaultsResponse:
+            return pb.DeleteDefaultsResponse(revision=deleted.revision)
+
+        return encode(await self._policies.delete(request.group, call(encode)))
+
+    async def GetEffectivePolicy(
+        self, request: pb.GetEffectivePolicyRequest, context: Any
+    ) -> pb.GetEffectivePolicyResponse:
+        view = await self._policies.view(request.host)
+        return pb.GetEffectivePolicyResponse(policy=policy_message(view))
+
+
+def with_defaults(response: Callable[..., R]) -> Callable[[Defaults], R]:
+    """Makes the response that carries defaults."""
+    return lambda defaults: response(defaults=defaults_message(defaults))

@@ -1,0 +1,370 @@
+"""`tendhost policy …`: what it asks, prints, and exits with; and what the SDK asks and is told."""
+
+from datetime import UTC, datetime, timedelta
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from tendhost.client import (
+    Defaults,
+    FreezePeriod,
+    HealthCheck,
+    HealthChecks,
+    Hook,
+    Hooks,
+    MaintenanceWindow,
+    PolicySource,
+    PolicySourceKind,
+    TcpProbe,
+)
+from tendhost.v1 import health_pb2, hook_pb2, host_pb2, policy_pb2
+from tendhost.v1 import policy_service_pb2 as pb
+from tests.contract.client.messages import AT
+from tests.contract.client.mock_server import Refused
+
+DEFAULTS_KEYS = [
+    *("group", "windows", "freezes", "hooks", "health_checks"),
+    *("changed_by", "changed_at", "revision"),
+]
+FREEZE_KEYS = ["name", "starts_at", "ends_at", "reason", "time_zone"]
+EFFECTIVE_KEYS = [
+    *("host", "windows", "freezes", "pre_hook", "post_hook", "checks", "settle"),
+    *("may_begin", "opens_at", "detail"),
+]
+"""Programs read them: none is ever removed or renamed."""
+
+NIGHTS = host_pb2.MaintenanceWindow(
+    start="22:00",
+    end="04:00",
+    days=[host_pb2.WEEKDAY_SATURDAY, host_pb2.WEEKDAY_SUNDAY],
+    time_zone="Europe/Berlin",
+)
+FLEET = policy_pb2.PolicySource(kind=policy_pb2.POLICY_SOURCE_KIND_FLEET)
+DB = policy_pb2.PolicySource(kind=policy_pb2.POLICY_SOURCE_KIND_GROUP, group="db")
+
+
+def moment(text: str) -> Timestamp:
+    message = Timestamp()
+    message.FromJsonString(text)
+    return message
+
+
+def freeze(name: str = "year-end", ends: str = "2999-01-04T05:00:00Z") -> policy_pb2.FreezePeriod:
+    return policy_pb2.FreezePeriod(
+        name=name,
+        starts_at=moment("2026-12-23T17:00:00Z"),
+        ends_at=moment(ends),
+        reason="holidays",
+        time_zone="Europe/Berlin",
+    )
+
+
+def check(port: int) -> health_pb2.HealthCheck:
+    return health_pb2.HealthCheck(
+        tcp=health_pb2.TcpProbe(port=port),
+        timeout=Duration(seconds=10),
+        attempts=3,
+        interval=Duration(seconds=5),
+    )
+
+
+def hook(script: str = "true\n") -> hook_pb2.Hook:
+    return hook_pb2.Hook(script=script, timeout=Duration(seconds=300), allowed_exit_codes=[0])
+
+
+def former(**changes) -> policy_pb2.Defaults:
+    """Defaults that say everything."""
+    fields = {
+        "windows": [NIGHTS],
+        "freezes": [freeze(), freeze("old", ends="2026-01-01T00:00:00Z")],
+        "hooks": hook_pb2.Hooks(pre=hook("before\n"), post=hook("after\n")),
+        "health_checks": health_pb2.HealthChecks(checks=[check(22)], settle=Duration(seconds=30)),
+        "changed_by": "alex",
+        "changed_at": AT,
+        "revision": 7,
+    }
+    return policy_pb2.Defaults(**{**fields, **changes})
+
+
+def asked(server, tendhost, *words: str, before: policy_pb2.Defaults) -> policy_pb2.Defaults:
+    """What `policy set` asks for where that was said before."""
+    server.answer("GetDefaults", pb.GetDefaultsResponse(defaults=before))
+    server.answer("SetDefaults", pb.SetDefaultsResponse(defaults=former()))
+    done = tendhost("policy", "set", *words)
+    assert (done.status, done.err) == (0, "")
+    (request,) = server.requests("SetDefaults")
+    wish: policy_pb2.Defaults = request.defaults
+    return wish
+
+
+def test_first_wish_says_what_was_typed_and_nothing_else(tendhost, server, tmp_path):
+    script = tmp_path / "drain.sh"
+    script.write_text("drain\n")
+    wish = asked(
+        *(server, tendhost, "--group", "db", "--window", "sat,sun 22:00-04:00 Europe/Berlin"),
+        *("--window", "always", "--pre-hook", str(script), "--check", "tcp:22", "--settle", "30s"),
+        *("--freeze", "year-end 2026-12-23T18:00+01:00 2027-01-04T06:00+01:00 the holidays"),
+        before=policy_pb2.Defaults(group="db"),
+    )
+    assert server.requests("GetDefaults") == [pb.GetDefaultsRequest(group="db")]
+    assert wish == policy_pb2.Defaults(
+        group="db",
+        windows=[
+            NIGHTS,
+            host_pb2.MaintenanceWindow(start="00:00", end="00:00", time_zone="UTC"),
+        ],
+        freezes=[
+            policy_pb2.FreezePeriod(
+                name="year-end",
+                starts_at=moment("2026-12-23T17:00:00Z"),
+                ends_at=moment("2027-01-04T05:00:00Z"),
+                reason="the holidays",
+                time_zone="UTC",
+            )
+        ],
+        hooks=hook_pb2.Hooks(pre=hook("drain\n")),
+        health_checks=health_pb2.HealthChecks(checks=[check(22)], settle=Duration(seconds=30)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        (["--no-windows"], {"windows": []}),
+        (["--window", ""], {"windows": []}),
+        (["--thaw", "year-end"], {"freezes": []}),
+        (["--pre-hook", ""], {"hooks": hook_pb2.Hooks(post=hook("after\n"))}),
+        (
+            ["--check", ""],
+            {"health_checks": health_pb2.HealthChecks(settle=Duration(seconds=30))},
+        ),
+        (
+            ["--settle", "0"],
+            {"health_checks": health_pb2.HealthChecks(checks=[check(22)], settle=Duration())},
+        ),
+        (
+            ["--freeze", "audit 2999-03-01[Europe/Berlin] 2999-03-02T12:00[Europe/Berlin]"],
+            {
+                "freezes": [
+                    freeze(),
+                    policy_pb2.FreezePeriod(
+                        name="audit",
+                        starts_at=moment("2999-02-28T23:00:00Z"),
+                        ends_at=moment("2999-03-02T11:00:00Z"),
+                        time_zone="Europe/Berlin",
+                    ),
+                ]
+            },
+        ),
+        (
+            ["--freeze", "'year-end' 2026-12-23T17:00Z 2999-01-05T05:00:00Z 'all day'"],
+            {
+                "freezes": [
+                    policy_pb2.FreezePeriod(
+                        name="year-end",
+                        starts_at=moment("2026-12-23T17:00:00Z"),
+                        ends_at=moment("2999-01-05T05:00:00Z"),
+                        reason="all day",
+                        time_zone="UTC",
+                    )
+                ]
+            },
+        ),
+    ],
+)
+def test_later_wish_leaves_the_rest_as_it_was_but_freezes_that_have_passed(
+    words, changes, tendhost, server
+):
+    wish = asked(server, tendhost, *words, before=former())
+    expected = former(**{"freezes": [freeze()], **changes})
+    for field in ("changed_by", "changed_at", "revision"):
+        expected.ClearField(field)
+    assert wish == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "nothing to change; see `tendhost policy set --help`"),
+        (["--group", "db"], "nothing to change"),
+        (["--window", "always", "--no-windows"], "--no-windows: it does not go with --window"),
+        (["--window", "someday"], "--window: 'someday' is not a window"),
+        (["--freeze", "year-end"], "--freeze: 'year-end' is no freeze; expected 'NAME FROM UNTIL"),
+        (["--freeze", "'a 2026-12-01Z 2026-12-02Z"], "is no freeze; expected"),
+        (["--freeze", "a today 2026-12-02T00:00Z"], "--freeze: 'today' is not a time with its"),
+        (
+            ["--freeze", "a 2026-12-01 2026-12-02T00:00Z"],
+            "'2026-12-01' is not a time with its time",
+        ),
+        (["--freeze", "a 2026-12-01[Mars] 2026-12-02[Mars]"], "'Mars' is not an IANA time zone"),
+        (["--hook-timeout", "1m"], "go with --pre-hook or --post-hook only"),
+    ],
+)
+def test_wrong_option_is_refused_as_it_was_typed(words, said, tendhost, server):
+    done = tendhost("policy", "set", *words)
+    assert done.status == 2
+    assert said in done.err
+    assert not server.calls
+
+
+def test_freeze_that_is_not_there_cannot_be_lifted(tendhost, server):
+    server.answer("GetDefaults", pb.GetDefaultsResponse(defaults=former()))
+    done = tendhost("policy", "set", "--thaw", "easter")
+    assert (done.status, done.err) == (2, "error: --thaw: there is no freeze 'easter'\n")
+    assert not server.requests("SetDefaults")
+
+
+def test_refused_field_is_told_without_its_message(tendhost, server):
+    server.answer("GetDefaults", pb.GetDefaultsResponse())
+    refused = Refused(
+        code=grpc.StatusCode.INVALID_ARGUMENT,
+        reason="INVALID_ARGUMENT",
+        violations=[("defaults.windows[0].time_zone", "'Mars' is not an IANA time zone")],
+    )
+    server.answer("SetDefaults", refused)
+    done = tendhost("policy", "set", "--window", "22:00-04:00 Mars")
+    assert (done.status, done.err) == (
+        *(2, "error: windows[0].time_zone: 'Mars' is not an IANA time zone\n"),
+    )
+
+
+def test_what_is_said_is_shown(tendhost, server):
+    server.answer("GetDefaults", pb.GetDefaultsResponse(defaults=former(group="db")))
+    done = tendhost("policy", "show", "--group", "db")
+    lines = [" ".join(line.split()) for line in done.out.splitlines()]
+    assert lines[:5] == [
+        "of group db",
+        "may be changed sat,sun 22:00-04:00 Europe/Berlin",
+        "frozen 2026-12-23 18:00 to 2999-01-04 06:00 Europe/Berlin (year-end: holidays);"
+        " 2026-12-23 18:00 to 2026-01-01 01:00 Europe/Berlin (old: holidays)",
+        "hooks before (1 line, at most 5m), after (1 line, at most 5m)",
+        "healthy when tcp:22 for 30s",
+    ]
+    assert lines[5].endswith("by alex")
+    document = tendhost("policy", "show", "--group", "db", "--output", "json").json
+    assert list(document) == DEFAULTS_KEYS
+    assert list(document["freezes"][0]) == FREEZE_KEYS
+    assert document["freezes"][0]["ends_at"] == "2999-01-04T05:00:00Z"
+
+
+def test_that_nothing_is_said_is_told(tendhost, server):
+    server.answer("GetDefaults", pb.GetDefaultsResponse(defaults=policy_pb2.Defaults()))
+    lines = [" ".join(line.split()) for line in tendhost("policy", "show").out.splitlines()]
+    assert lines == [
+        "of the fleet",
+        "may be changed nothing is said",
+        "frozen never",
+        "hooks nothing is said",
+        "healthy when nothing is said",
+    ]
+
+
+def test_everything_that_is_said_is_listed(tendhost, server):
+    found = [former(), policy_pb2.Defaults(group="db", changed_at=AT, changed_by="kim")]
+    server.answer("ListDefaults", pb.ListDefaultsResponse(defaults=found))
+    first, fleet, db = tendhost("policy", "list").out.splitlines()
+    assert first.split() == ["OF", "WINDOWS", "FREEZES", "HOOKS", "CHECKS", "CHANGED"]
+    assert fleet.startswith("the fleet  sat,sun 22:00-04:00 Europe/Berlin  year-end, old")
+    assert "1 check" in fleet
+    assert db.startswith("group db")
+    assert db.endswith("by kim")
+    server.answer("ListDefaults", pb.ListDefaultsResponse())
+    assert tendhost("policy", "list").out == "nothing is said of the fleet, or of any group\n"
+
+
+def test_what_is_deleted_is_told(tendhost, server):
+    server.answer("DeleteDefaults", pb.DeleteDefaultsResponse(revision=9))
+    assert tendhost("policy", "delete", "--group", "db").out == (
+        "nothing is said of the group db any more\n"
+    )
+    document = tendhost("policy", "delete", "--output", "json").json
+    assert document == {"group": "", "deleted": True}
+    assert [r.group for r in server.requests("DeleteDefaults")] == ["db", ""]
+
+
+def test_what_holds_for_a_host_is_shown_with_who_says_so(tendhost, server):
+    policy = policy_pb2.EffectivePolicy(
+        host="db1",
+        windows=[policy_pb2.EffectiveWindows(windows=[NIGHTS], source=DB)],
+        freezes=[policy_pb2.EffectiveFreeze(freeze=freeze(), source=FLEET)],
+        pre_hook=policy_pb2.EffectiveHook(hook=hook(), source=DB),
+        checks=[
+            policy_pb2.EffectiveCheck(
+                check=check(22),
+                source=policy_pb2.PolicySource(kind=policy_pb2.POLICY_SOURCE_KIND_HOST),
+            )
+        ],
+        settle=policy_pb2.EffectiveSettle(settle=Duration(seconds=30), source=FLEET),
+        opens_at=moment("2999-01-05T21:00:00Z"),
+        detail="frozen until 2999-01-04 06:00 Europe/Berlin (year-end: holidays)",
+    )
+    server.answer("GetEffectivePolicy", pb.GetEffectivePolicyResponse(policy=policy))
+    lines = [" ".join(line.split()) for line in tendhost("policy", "host", "db1").out.splitlines()]
+    assert lines[0] == "host db1"
+    assert lines[1].startswith("may be updated 2999-01-05 21:00 UTC (in ")
+    assert lines[2:] == [
+        "frozen until 2999-01-04 06:00 Europe/Berlin (year-end: holidays)",
+        "",
+        "WHAT FROM",
+        "may be changed sat,sun 22:00-04:00 Europe/Berlin group db",
+        "frozen 2026-12-23 18:00 to 2999-01-04 06:00 Europe/Berlin (year-end: holidays) fleet",
+        "hook before (1 line, at most 5m) group db",
+        "has to pass tcp:22 host",
+        "for 30s fleet",
+    ]
+    document = tendhost("policy", "host", "db1", "--output", "json").json
+    assert list(document) == EFFECTIVE_KEYS
+    assert document["windows"][0]["source"] == {"kind": "group", "group": "db"}
+    assert (document["may_begin"], document["post_hook"]) == (False, None)
+
+
+@pytest.mark.parametrize(("may_begin", "words"), [(True, "now"), (False, "never")])
+def test_host_of_which_nothing_is_said_is_told_so(may_begin, words, tendhost, server):
+    policy = policy_pb2.EffectivePolicy(host="web1", may_begin=may_begin)
+    server.answer("GetEffectivePolicy", pb.GetEffectivePolicyResponse(policy=policy))
+    lines = [" ".join(line.split()) for line in tendhost("policy", "host", "web1").out.splitlines()]
+    assert lines == ["host web1", f"may be updated {words}"]
+
+
+async def test_sdk_says_and_reads_all_there_is(server, client):
+    server.answer("SetDefaults", pb.SetDefaultsResponse(defaults=former(group="db")))
+    wish = Defaults(
+        group="db",
+        windows=(
+            MaintenanceWindow(
+                start="22:00", end="04:00", days=("sat", "sun"), time_zone="Europe/Berlin"
+            ),
+        ),
+        freezes=(
+            FreezePeriod(
+                name="year-end",
+                starts_at=datetime(2026, 12, 23, 17, tzinfo=UTC),
+                ends_at=datetime(2999, 1, 4, 5, tzinfo=UTC),
+                reason="holidays",
+                time_zone="Europe/Berlin",
+            ),
+        ),
+        hooks=Hooks(pre=Hook(script="before\n"), post=Hook(script="after\n")),
+        health_checks=HealthChecks(
+            checks=(HealthCheck(tcp=TcpProbe(port=22)),), settle=timedelta(seconds=30)
+        ),
+    )
+    told = await client.set_defaults(wish)
+    (request,) = server.requests("SetDefaults")
+    expected = former(group="db", freezes=[freeze()])
+    for field in ("changed_by", "changed_at", "revision"):
+        expected.ClearField(field)
+    assert request.defaults == expected
+    assert (told.group, told.windows, told.freezes[:1]) == ("db", wish.windows, wish.freezes)
+    assert (told.hooks, told.health_checks) == (wish.hooks, wish.health_checks)
+    assert (told.changed_by, told.revision) == ("alex", 7)
+
+
+async def test_source_that_only_a_newer_server_knows_is_unrecognized(server, client):
+    newer = policy_pb2.PolicySource.FromString(b"\x08\x63")  # kind: 99
+    policy = policy_pb2.EffectivePolicy(settle=policy_pb2.EffectiveSettle(source=newer))
+    server.answer("GetEffectivePolicy", pb.GetEffectivePolicyResponse(policy=policy))
+    found = await client.effective_policy("web1")
+    assert found.settle.source == PolicySource(kind=PolicySourceKind.UNRECOGNIZED, group="")
