@@ -106,8 +106,9 @@ def set_(
       tendhost policy set --thaw year-end
       tendhost policy set --group db --window 'sun 02:00-04:00 Europe/Berlin' --check tcp:5432
 
-    What is not given stays as it is. It holds at once for every host of it. A host's own windows and hooks take the place of those of its
-    groups, and these of those of the fleet; freezes and checks add up.
+    What is not given stays as it is. It holds at once for every host of it. A host's own windows and
+    hooks take the place of those of its groups, and these of those of the fleet; freezes and checks
+    add up.
     """
     session: Session = context.obj
     if no_windows and window:
