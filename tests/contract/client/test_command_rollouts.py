@@ -292,6 +292,26 @@ def test_plan_is_begun_by_its_id_alone(tendhost, server):
     assert (refused.status, len(server.requests("StartRollout"))) == (2, 1)
 
 
+@pytest.mark.parametrize(
+    ("cause", "failed", "ways"),
+    [
+        ("FAILURES", 1, ["retry", "resume", "cancel"]),
+        ("WAVE_HOOK", 0, ["resume", "cancel"]),
+        ("UNHEALTHY", 1, ["retry", "resume", "cancel"]),
+    ],
+)
+def test_halted_rollout_says_how_to_go_on(tendhost, server, cause, failed, ways):
+    found = rollout("HALTED", completed=2 - failed, failed=failed)
+    found.halt.cause = rollout_pb2.HaltCause.Value(f"HALT_CAUSE_{cause}")
+    found.halt.message = "because"
+    server.answer("GetRollout", pb.GetRolloutResponse(rollout=found))
+    lines = tendhost("rollout", "show", "ro1").out.splitlines()
+    assert lines[1] == "halted: because"
+    told = [line.split()[2] for line in lines if line.startswith("  tendhost rollout")]
+    assert told == ways
+    assert any("--max-failures" in line for line in lines) is (cause == "FAILURES")
+
+
 # --- events and info ------------------------------------------------------------------------------
 
 

@@ -2,7 +2,14 @@
 
 from collections.abc import Sequence
 
-from tendhost.client import PlannedHost, Progress, Rollout, RolloutHost, RolloutPlan
+from tendhost.client import (
+    HaltCause,
+    PlannedHost,
+    Progress,
+    Rollout,
+    RolloutHost,
+    RolloutPlan,
+)
 from tendhost.client.cli.console import coloured, draw, say, table
 from tendhost.client.cli.words import ago, at_time, counted, span
 
@@ -63,12 +70,14 @@ def counts(progress: Progress) -> str:
 def situation(found: Rollout) -> str:
     """What a rollout waits for, or when it will end; empty: there is nothing to say."""
     if found.halt is not None:
-        return (
-            f"halted: {found.halt.message}\n"
-            f"  tendhost rollout retry {found.id}   to try the failed hosts again\n"
-            f"  tendhost rollout resume {found.id}  to go on, with --max-failures where more may fail\n"
-            f"  tendhost rollout cancel {found.id}  to end it"
-        )
+        ways = []
+        if found.progress.failed or found.progress.rolled_back:
+            ways.append(f"  tendhost rollout retry {found.id}   to try the failed hosts again")
+        more = ", with --max-failures where more may fail"
+        with_more = more if found.halt.cause is HaltCause.FAILURES else ""
+        ways.append(f"  tendhost rollout resume {found.id}  to go on{with_more}")
+        ways.append(f"  tendhost rollout cancel {found.id}  to end it")
+        return "\n".join((f"halted: {found.halt.message}", *ways))
     if found.approval_until is not None:
         return (
             f"wave {found.wave + 1} waits for an approval until {at_time(found.approval_until)}:"
