@@ -30,11 +30,9 @@ from tendhost.server.domain.errors import (
     InvalidTransition,
     RebootNotAllowed,
     StoreUnavailable,
-    WindowClosed,
 )
-from tendhost.server.domain.events import Event, RolloutChanged
 from tendhost.server.domain.host import Host
-from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus, Order
+from tendhost.server.domain.operation import Operation, OperationKind, Order
 from tendhost.server.domain.rollout import (
     Halt,
     HaltCause,
@@ -42,7 +40,6 @@ from tendhost.server.domain.rollout import (
     MemberStatus,
     Rollout,
     RolloutStatus,
-    WaitingFor,
     Wave,
 )
 from tendhost.server.domain.tally import Tally, entered
@@ -50,6 +47,7 @@ from tendhost.server.domain.wave_hooks import WaveMoment, key_of
 from tendhost.server.engine.admission import Admission, Begin, HoldUp, LeaveOut, Turn
 from tendhost.server.engine.awaiting import look_at_windows
 from tendhost.server.engine.operations import Operations, Work
+from tendhost.server.engine.rollout_changes import RECHECK, change_of, note_end, tallied
 from tendhost.server.engine.wave_hooks import WaveHooks
 from tendhost.server.engine.wave_looks import Begun, WaveLooks
 from tendhost.server.store.protocol import Change, Conflict, Store
@@ -62,14 +60,7 @@ STORE_PAUSE = timedelta(seconds=5)
 """Before a rollout that met an unusable store tries again."""
 MOMENT = timedelta(seconds=1)
 """For a host that is between two operations to come to rest."""
-RECHECK = timedelta(minutes=1)
-"""After which a rollout that is held up by a budget or a busy host looks again, whatever it hears."""
 
-_OUTCOMES = {
-    OperationStatus.SUCCEEDED: MemberStatus.COMPLETED,
-    OperationStatus.FAILED: MemberStatus.FAILED,
-    OperationStatus.CANCELLED: MemberStatus.SKIPPED,
-}
 _WHY_SKIPPED = {
     RolloutStatus.CANCELLED: "the rollout was cancelled",
     RolloutStatus.EXPIRED: "the rollout expired before it could begin",
@@ -157,7 +148,7 @@ class Carrier:
             case Start(room=room):
                 await self._start(rollout, wave, room)
             case Enter(rollout=moved) if await self._hooks_hold(WaveMoment.BEFORE_WAVE, rollout):
-                moved, begun = entered(moved, wave, now)
+                moved, begun = entered(moved, wave, self._clock.now())  # which is after the hooks
                 tally = Tally(moved, (begun,))
                 tally.change(begun)
                 await self._save(tally, f"wave {wave.number + 1} begins")
@@ -222,7 +213,7 @@ class Carrier:
                 return False
             tally = await tallied(self._store, rollout, [member for member, _ in ended])
             for member, operation in ended:
-                _note_end(tally, member, operation, self._clock.now())
+                note_end(tally, member, operation, self._clock.now())
             await self._save(tally)
         except BaseException:
             self._ended = None  # what was heard is lost: look at all of them
@@ -391,51 +382,3 @@ class Carrier:
             operations=tuple(o for other in others for o in other.operations),
         )
         return (await self._store.commit(change)).revision
-
-
-def _note_end(tally: Tally, member: Member, operation: Operation, now: datetime) -> None:
-    problem = operation.problem
-    if problem is not None and problem.reason == WindowClosed.reason:
-        # Its window closed before anything was changed: the next one is as good.
-        tally.move(
-            member,
-            MemberStatus.WAITING,
-            waiting=WaitingFor.WINDOW,
-            not_before=now + RECHECK,
-            detail=problem.message,
-        )
-        return
-    to = _OUTCOMES[operation.status]
-    taken_back = operation.update is not None and operation.update.rolled_back
-    if to is MemberStatus.FAILED and taken_back:
-        to = MemberStatus.ROLLED_BACK
-    detail = problem.message if problem else ""
-    if to is MemberStatus.SKIPPED:
-        detail = detail or f"its operation was cancelled by {operation.cancel_requested_by}"
-    tally.move(member, to, detail=detail)
-
-
-async def tallied(store: Store, rollout: Rollout, members: Iterable[Member]) -> Tally:
-    """A tally for moving `members`, and others of the current wave."""
-    numbers = sorted({rollout.wave, *(member.wave for member in members)})
-    return Tally(rollout, [await store.wave(rollout.id, number) for number in numbers])
-
-
-def change_of(
-    rollout: Rollout,
-    now: datetime,
-    *,
-    message: str = "",
-    waves: Sequence[Wave] = (),
-    members: Sequence[Member] = (),
-) -> Change:
-    """The transaction that stores a rollout with what of it has changed, and tells of it."""
-    told = RolloutChanged(
-        status=rollout.status,
-        progress=rollout.progress,
-        wave=rollout.wave,
-        waves=rollout.waves,
-        message=message,
-    )
-    event = Event(at=now, body=told, rollout=rollout.id)
-    return Change(events=(event,), rollouts=(rollout,), waves=waves, members=members)

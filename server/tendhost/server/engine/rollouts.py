@@ -46,11 +46,12 @@ from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.waves import HostOrder
 from tendhost.server.engine.admission import Admission
 from tendhost.server.engine.calls import Call, carried_out
-from tendhost.server.engine.carrying import Carrier, change_of, tallied
+from tendhost.server.engine.carrying import Carrier
 from tendhost.server.engine.ids import new_id
 from tendhost.server.engine.openings import Openings
 from tendhost.server.engine.operations import Operations
 from tendhost.server.engine.retrying import on_conflict_again
+from tendhost.server.engine.rollout_changes import change_of, tallied
 from tendhost.server.engine.selections import Selections
 from tendhost.server.engine.wave_hooks import WaveHooks
 from tendhost.server.store.protocol import Change, Store
