@@ -2,13 +2,16 @@
 
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
 from tendhost.server.domain.events import OperationChanged
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
+from tendhost.server.engine import applying
+from tendhost.server.engine.following import Ended, carry_out
 from tendhost.server.store.protocol import Change
-from tests.unit.engine.fake_command import Command
+from tests.unit.engine.fake_command import Command, Hold
 from tests.unit.engine.fake_host import FakeHost, Pending, Rebooting
 from tests.unit.engine.world import World, call
 
@@ -270,3 +273,31 @@ async def _more_than(fake: FakeHost, requests: int) -> bool:
 async def _ordered(world: World, operation: Operation) -> bool:
     fake = world.fleet.hosts["web1.example.org"]
     return fake.count(Command.REBOOT) == 1 and not fake.reachable
+
+
+async def test_a_transaction_whose_end_was_seen_and_not_stored_is_not_begun_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """Where the log of a job is stored in the moment in which its end was seen, and the server is killed."""
+    seen = Hold()
+
+    async def carried_out(*arguments: Any, **how: Any) -> Ended:
+        ended = await carry_out(*arguments, **how)
+        await seen.wait()
+        return ended
+
+    monkeypatch.setattr(applying, "carry_out", carried_out)
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending()}
+        operation = await world.start(K.UPDATE)
+        await world.reached(seen)
+
+        async def log_is_stored() -> bool:
+            return (await world.store.operation(operation.id)).log_size > 0
+
+        await world.until(log_is_stored)
+    seen.released.set()
+    async with world.running():
+        assert (await world.ended(operation.id)).status is S.SUCCEEDED
+    assert fake.count(Command.UPGRADE) == 1

@@ -1,4 +1,5 @@
-"""Two rollouts over one fleet, with failures, pauses, servers that are killed and clocks that jump."""
+"""Two rollouts over one fleet, with failures, pauses, freezes, hosts that fall ill, servers that are killed
+and clocks that jump."""
 
 import asyncio
 from datetime import timedelta
@@ -8,7 +9,9 @@ from tempfile import TemporaryDirectory
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.errors import RequestError
+from tendhost.server.domain.freeze import FreezePeriod
 from tendhost.server.domain.rollout import (
     DisruptionBudget,
     MemberStatus,
@@ -25,9 +28,9 @@ NAMES = "abcdefgh"
 ZONES = ("zone=x", "zone=y")
 
 actions = st.one_of(
-    st.sampled_from(["pause", "resume", "cancel", "retry", "skip", "kill"]).flatmap(
-        lambda what: st.tuples(st.just(what), st.integers(0, 1), st.sampled_from(NAMES))
-    ),
+    st.sampled_from(
+        ["pause", "resume", "cancel", "retry", "skip", "kill", "freeze", "thaw", "ill", "well"]
+    ).flatmap(lambda what: st.tuples(st.just(what), st.integers(0, 1), st.sampled_from(NAMES))),
     st.tuples(st.just("time"), st.integers(1, 7200), st.just("")),
     st.tuples(st.just("go_on"), st.integers(1, 30), st.just("")),
 )
@@ -47,6 +50,7 @@ specs = st.builds(
         ]
     ),
     delay_between_waves=st.sampled_from([timedelta(0), timedelta(minutes=5)]),
+    settle=st.sampled_from([timedelta(0), timedelta(minutes=3)]),
 )
 
 
@@ -57,6 +61,8 @@ class Course:
         self.world, self.chosen, self.failing = world, chosen, failing
         self.ids: list[str] = []
         self.retried = False
+        self.frozen = False
+        self.most_begun = 0
         self.down: dict[str, int] = {}
 
     async def set_up(self) -> None:
@@ -84,6 +90,11 @@ class Course:
                     await rollouts.resume(self.ids[which], call(), max_failures="100%")
                 case "cancel":
                     await rollouts.cancel(self.ids[which], call())
+                case "freeze" | "thaw":
+                    await self.freeze(what == "freeze")
+                case "ill" | "well":
+                    fake = self.world.fleet.hosts[f"{name}.example.org"]
+                    fake.failed_units = ["web.service"] if what == "ill" else []
                 case "skip":
                     await rollouts.skip(self.ids[which], name, call())
                 case "retry":
@@ -94,8 +105,25 @@ class Course:
             pass  # it was not to be had at this moment
         await self.check()
 
+    async def freeze(self, frozen: bool) -> None:
+        now = self.world.clock.now()
+        period = FreezePeriod(
+            name="x", starts_at=now, ends_at=now + timedelta(days=30), reason="y", time_zone="UTC"
+        )
+        wish = Defaults(group="", freezes=(period,) if frozen else ())
+        await self.world.engine.policies.set(wish, call())
+        self.frozen = frozen
+        # Those under way may have had their permission a moment before the freeze.
+        self.most_begun = self.begun + len(await self.world.store.busy_hosts())
+
+    @property
+    def begun(self) -> int:
+        return sum(fake.count(Command.UPGRADE) for fake in self.world.fleet.hosts.values())
+
     async def check(self) -> None:
         """Budgets hold and counts add up, at this very moment."""
+        if self.frozen:
+            assert self.begun <= self.most_begun
         store = self.world.store
         before, self.down = self.down, {}
         for scope in ("", *ZONES):
@@ -123,8 +151,10 @@ class Course:
     async def finish(self) -> None:
         """Nobody interferes any more, and every rollout comes to its end."""
         for fake in self.world.fleet.hosts.values():
+            fake.failed_units = []
             for pending in fake.pending.values():
                 pending.breaks = False
+        await self.freeze(False)
         for _ in range(3):
             for id in self.ids:
                 for ask in ("retry", "resume"):

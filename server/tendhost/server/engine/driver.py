@@ -339,9 +339,16 @@ class Driver:
         async with self._saving:
             if not self._gathered and not self._course.events:
                 return
+            ended = self._gathered.job
             course, log = self._with_gathered()
             if not course.events:
                 course = course.step_told(self._clock.now())
+            if ended is not None and ended.concluded:
+                # That its end was seen is stored with what becomes of it, or whoever takes the operation up
+                # in between would begin it once more.
+                job = replace(ended, concluded=False)
+                course = replace(course, operation=replace(course.operation, job=job))
+                self._gathered = _Gathered(job=ended)
             await self._save(course, log=log)
 
     def _with_gathered(self) -> tuple[Course, tuple[LogChunk, ...]]:
