@@ -206,7 +206,7 @@ async def carried_out(
 
 
 @settings(
-    max_examples=15,
+    max_examples=40,
     deadline=None,
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=[HealthCheck.too_slow],
