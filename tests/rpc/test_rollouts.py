@@ -93,6 +93,24 @@ async def test_following_a_rollout_that_is_over_shows_it_once(api: Api):
     assert len(message.hosts) == 5
 
 
+async def test_whoever_follows_a_rollout_hears_of_it_only_when_it_has_changed(api: Api):
+    fakes = await fleet(api, "a")
+    hold = fakes["a"].hold(Command.QUERY)
+    rollout = await begin(api, waves=("1",))
+    await api.world.reached(hold)  # its operation has told of several steps by now
+    stream = api.rollouts.WatchRollout(pb.WatchRolloutRequest(id=rollout.id))
+    first = await stream.read()
+    second = asyncio.ensure_future(stream.read())
+    await asyncio.wait((second,), timeout=0.3)
+    assert not second.done()
+    hold.released.set()
+    await api.world.rollout_ended(rollout.id)
+    revisions = [first.rollout.revision, (await second).rollout.revision]
+    while (message := await stream.read()) != grpc.aio.EOF:  # type: ignore[attr-defined]
+        revisions.append(message.rollout.revision)
+    assert revisions == sorted(set(revisions))
+
+
 async def test_whoever_follows_a_cancelled_rollout_hears_of_every_host_that_is_skipped(api: Api):
     fakes = await fleet(api)
     hold = fakes["a"].hold(Command.PREFLIGHT)

@@ -1,10 +1,12 @@
 """RolloutService."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
+from tendhost.server.domain.events import Event, RolloutChanged
 from tendhost.server.domain.rollout import Rollout
 from tendhost.server.domain.rollout_plan import LeftOutHost, PlannedHost
 from tendhost.server.engine.engine import Engine
@@ -150,7 +152,12 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
             revision = view.rollout.revision
             if view.rollout.over or self._feed.closing:
                 return
-            await self._feed.until(revision, lambda event: event.rollout == request.id)
+            await self._feed.until(revision, partial(_tells_of, request.id))
+
+
+def _tells_of(rollout: str, event: Event) -> bool:
+    """Whether the rollout itself has changed; its operations tell of more than that."""
+    return event.rollout == rollout and isinstance(event.body, RolloutChanged)
 
 
 def _messages(view: RolloutView) -> list[pb.WatchRolloutResponse]:
