@@ -1,15 +1,16 @@
 """An engine without a server, that updates every host of its store once: in a rollout, or one by one.
 
 Called with "rollout" or "plain" and a folder that `rollouts.py` has prepared. It says "ready", waits for a
-line, and says how many hosts it was through with and the CPU seconds that this took.
+line, and says how many hosts it was through with, the CPU seconds that this took, and what they went to.
 """
 
 import asyncio
+import json
 import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 
+from benchmarks.cpu_parts import CpuParts
 from tendhost.server.clock import SystemClock
 from tendhost.server.domain.operation import OperationKind, OperationStatus
 from tendhost.server.domain.rollout import RolloutSpec
@@ -47,9 +48,9 @@ async def main(how: str, folder: Path) -> None:
     ) as engine:
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
-        began = time.process_time()
-        done = await (_rollout(engine) if how == "rollout" else _one_by_one(engine))
-        print(done, time.process_time() - began, flush=True)
+        with CpuParts() as parts:
+            done = await (_rollout(engine) if how == "rollout" else _one_by_one(engine))
+        print(json.dumps([done, parts.seconds, parts.shares()]), flush=True)
     prober.close()
     await connector.aclose()
     await store.aclose()

@@ -1,13 +1,17 @@
 """`rollouts`: what it costs to plan a large one, and what a rollout adds to the updates that it consists of."""
 
+import json
 import tempfile
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import grpc
 
+from benchmarks.cpu_parts import SSH, STORE
 from benchmarks.figures import Figure, Report, Unmeasured
 from benchmarks.programs import program, python, tendhostd
 from benchmarks.registry import fill
@@ -56,15 +60,18 @@ async def measure() -> Report:
             ),
             Figure(
                 name="rollout_overhead_share",
-                value=max(0.0, (rolled - plain) / rolled),
+                value=1 - rolled.shares[SSH] - rolled.shares[STORE],
                 unit="share",
-                baseline=f"the same updates without it: {plain / ROLLED_OUT * 1000:.2f} ms a host",
+                baseline=f"the same updates one by one: {1 - plain.shares[SSH] - plain.shares[STORE]:.2f}",
                 n=ROLLED_OUT,
             ),
         ),
         notes=(
             f"rollouts: {ROLLED_OUT:,} dry runs in waves {', '.join(WAVES)} take"
-            f" {rolled / ROLLED_OUT * 1000:.2f} ms of CPU a host",
+            f" {rolled.seconds / ROLLED_OUT * 1000:.2f} ms of CPU a host, one by one"
+            f" {plain.seconds / ROLLED_OUT * 1000:.2f} ms",
+            "rollouts: "
+            + ", ".join(f"{part} {share:.0%}" for part, share in sorted(rolled.shares.items())),
         ),
     )
 
@@ -93,13 +100,21 @@ async def _planned(state_dir: Path, hosts: int) -> tuple[float, float]:
         return min(took), server.usage().peak_mib
 
 
-async def _overhead() -> tuple[float, float]:
-    """CPU seconds of a rollout over simulated hosts, and of the same updates one by one."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """CPU seconds, and what part of them went where."""
+
+    seconds: float
+    shares: Mapping[str, float]
+
+
+async def _overhead() -> tuple[Spent, Spent]:
+    """What a rollout over simulated hosts takes, and what the same updates one by one."""
     with (
         tempfile.TemporaryDirectory(prefix="tendhost-bench-") as folder,
         RecordedFleet(ROLLED_OUT, packages=("tb-simple",)) as fleet,
     ):
-        seconds = {}
+        found = {}
         for how in ("plain", "rollout"):
             state_dir = Path(folder) / how
             state_dir.mkdir()
@@ -110,11 +125,11 @@ async def _overhead() -> tuple[float, float]:
                 await engine.line()
                 engine.tell("go")
                 said = await engine.line(timeout=PATIENCE_SECONDS)
-                done, cpu = said.split()
-            if int(done) != ROLLED_OUT:
+                done, cpu, shares = json.loads(said)
+            if done != ROLLED_OUT:
                 raise Unmeasured(f"{how}: {done} of {ROLLED_OUT} updates succeeded")
-            seconds[how] = float(cpu)
-        return seconds["rollout"], seconds["plain"]
+            found[how] = Spent(seconds=cpu, shares=shares)
+        return found["rollout"], found["plain"]
 
 
 async def _register(state_dir: Path, fleet: RecordedFleet) -> None:
