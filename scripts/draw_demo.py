@@ -49,10 +49,10 @@ def _on_a_terminal(command: list[str]) -> tuple[int, str]:
 
 
 def _shown(said: str) -> list[str]:
-    """The part worth a picture: from the dry run on, each live view as it was left."""
+    """The part worth a picture: from the dry run to the state of the fleet, each live view as it was left."""
     text = said.replace("\r\n", "\n")
     text = text[text.index("# What would an update") :]
-    text = text[: text.index("# Is it true?")]
+    text = text[: text.index("$ tendhost host show")]
     lines: list[str] = []
     for line in text.split("\n"):
         # A live view goes up and draws itself again: what it drew before is gone.

@@ -70,9 +70,10 @@ def inventory(found: Inventory) -> None:
     _sentences("concluded:", found.concluded)
     _sentences("not learnt:", found.missing)
     _table(
-        ("MOUNT", "DEVICE", "TYPE", "SIZE", "FREE"),
+        # The path last: it may be long, and only what stands last is broken where it is.
+        ("DEVICE", "TYPE", "SIZE", "FREE", "MOUNT"),
         (
-            (m.path, m.device, m.type, _size(m.size_bytes), _size(m.free_bytes))
+            (m.device, m.type, _size(m.size_bytes), _size(m.free_bytes), m.path)
             for m in found.mounts
         ),
     )
