@@ -1,5 +1,6 @@
 """What groups and the fleet say for their hosts: windows, freeze periods, hooks and checks that are inherited."""
 
+import asyncio
 from datetime import time, timedelta
 from typing import cast
 
@@ -23,7 +24,7 @@ from tendhost.server.engine.admission import Turn
 from tendhost.server.engine.awaiting import look_at_windows
 from tendhost.server.engine.registry import Reconfiguration
 from tests.unit.engine.fake_clock import START
-from tests.unit.engine.fake_command import Command
+from tests.unit.engine.fake_command import Command, Hold
 from tests.unit.engine.fake_host import Pending
 from tests.unit.engine.test_rollout_control import is_in, passes
 from tests.unit.engine.test_rollouts import begin, fleet, members, spec
@@ -342,3 +343,18 @@ async def test_a_freeze_that_has_passed_may_stay_and_no_new_one_may_begin_so(wor
         (violation,) = caught.value.violations
         assert violation.field == "defaults.freezes[0].ends_at"
         assert "must not have passed already" in violation.description
+
+
+async def test_a_freeze_holds_from_its_commit_on_whatever_becomes_of_the_store_then(world: World):
+    async with world.running():
+        fakes = await fleet(world, "a")
+        hold = Hold()
+        world.store.after_commit = (lambda change: bool(change.defaults), hold)
+        saying = asyncio.ensure_future(say(world, freezes=(frozen(world),)))
+        await world.reached(hold)
+        world.store.outage_of = {"defaults"}
+        hold.released.set()
+        await saying
+        rollout = await begin(world)
+        await is_in(world, rollout.id, "w")
+        assert fakes["a"].count(Command.UPGRADE) == 0

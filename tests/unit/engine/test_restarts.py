@@ -294,7 +294,7 @@ async def test_a_transaction_whose_end_was_seen_and_not_stored_is_not_begun_agai
         await world.reached(seen)
 
         async def log_is_stored() -> bool:
-            return (await world.store.operation(operation.id)).log_size > 0
+            return bool((await world.store.operation(operation.id)).log_size > 0)
 
         await world.until(log_is_stored)
     seen.released.set()

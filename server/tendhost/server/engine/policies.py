@@ -134,7 +134,10 @@ class Policies:
             request=call.record(value_at),
         )
         saved = await carried_out(self._store, change, value_at)
-        await self.load()
+        # Not read again: it holds from now on, even if the store cannot be used any more.
+        others = {group: said for group, said in self._defaults.items() if group != saved.group}
+        self._defaults = others if deleted else {**others, saved.group: saved}
+        self._open_times.clear()
         self.host_changed()
         return saved
 
