@@ -146,7 +146,9 @@ class Carrier:
         decision = advance(rollout, wave, now, at_once=self._operations.at_once)
         match decision:
             case Start(room=room):
-                self._hooked = ""  # where somebody had the wave go on, it ends with its hooks once more
+                self._hooked = (
+                    ""  # where somebody had the wave go on, it ends with its hooks once more
+                )
                 await self._start(rollout, wave, room)
             case Enter(rollout=moved) if await self._hooks_hold(WaveMoment.BEFORE_WAVE, rollout):
                 moved, begun = entered(moved, wave, self._clock.now())  # which is after the hooks
