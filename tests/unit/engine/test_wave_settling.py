@@ -178,3 +178,19 @@ async def test_where_nobody_was_updated_nobody_is_looked_at(world: World):
         assert (ended.progress.failed, ended.progress.completed) == (1, 1)
         assert await checks(world, rollout.id) == []
         assert (await members(world, rollout.id))["b"].check == ""
+
+
+async def test_a_rollout_that_rested_until_its_operations_were_forgotten_settles_all_the_same(
+    world: World,
+):
+    async with world.running() as engine:
+        await fleet(world, "ab")
+        rollout = await begin(world, waves=("1",), settle=SETTLE, delay_between_waves=NO_DELAY)
+        await looked(world, rollout.id, 1)
+        await engine.rollouts.pause(rollout.id, call())
+        await no_check_runs(world, rollout.id)
+        world.clock.advance(timedelta(days=100))
+        now = world.clock.now()
+        await world.store.prune(before=now, requests_before=now, keep_events=1000)
+        await engine.rollouts.resume(rollout.id, call())
+        assert (await over(world, rollout.id)).progress.completed == 2

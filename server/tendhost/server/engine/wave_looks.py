@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.course import Course, queued, started
-from tendhost.server.domain.errors import HostNotFound
+from tendhost.server.domain.errors import HostNotFound, OperationNotFound
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.operation import Findings, OperationKind, OperationStatus
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, Wave
@@ -85,22 +85,31 @@ class WaveLooks:
         if host.status.failure is not None:
             return None
         work = Work(host=host.name, kind=OperationKind.CHECK)
-        update = await self._store.operation(member.operation)
         # What had failed before the update is no fault of its.
         operation = replace(
             self._operations.new(work, by=by, rollout=self._id),
-            findings=Findings(failed_units=update.findings.failed_units),
+            findings=Findings(failed_units=await self._failed_before(member)),
         )
         now = self._clock.now()
         if await self._store.running_operation(host.name) is not None:
             return queued(operation, host, now), host
         return started(operation, host, now), host
 
+    async def _failed_before(self, member: Member) -> tuple[str, ...]:
+        try:
+            update = await self._store.operation(member.operation)
+        except OperationNotFound:
+            return ()  # the rollout rested for longer than operations are kept
+        return update.findings.failed_units
+
     async def _wrong(self, member: Member) -> str:
         """What is wrong with a host, by its check; empty: nothing, or there is no such host any more."""
         if not member.check:
             return await self._failure(member.host)
-        check = await self._store.operation(member.check)
+        try:
+            check = await self._store.operation(member.check)
+        except OperationNotFound:
+            return "its check is not on record any more"
         if check.problem is not None:
             return check.problem.message
         return "" if check.health is None or check.health.healthy else check.health.message
