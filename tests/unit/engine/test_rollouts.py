@@ -1,9 +1,11 @@
 """Rollouts over fake hosts: waves, delays, hosts that fail, steering, and servers that come and go."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from tendhost.server.domain.advance import advance
 from tendhost.server.domain.errors import RolloutEmpty, RolloutNotFound, RolloutNotSteerable
 from tendhost.server.domain.events import RolloutChanged
 from tendhost.server.domain.operation import OperationKind, OperationStatus
@@ -18,6 +20,7 @@ from tendhost.server.domain.rollout import (
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.states import HostState
 from tendhost.server.domain.waves import Division
+from tendhost.server.engine import carrying
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost, Pending
 from tests.unit.engine.world import World, call
@@ -336,3 +339,25 @@ async def test_two_rollouts_over_one_fleet_each_get_their_turn(world: World):
         assert (await world.rollout_ended(first.id)).progress.completed == 3
         assert (await world.rollout_ended(second.id)).progress.completed == 3
         assert all(fake.count(Command.UPGRADE) == 1 for fake in fakes.values())
+
+
+async def test_an_unexpected_fault_holds_a_rollout_up_and_does_not_end_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    faults = [RuntimeError("once"), RuntimeError("twice")]
+
+    def stumbling(*arguments: Any, **how: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return advance(*arguments, **how)
+
+    monkeypatch.setattr(carrying, "advance", stumbling)
+    async with world.running():
+        await fleet(world, "a")
+        rollout = await begin(world)
+        for _ in range(2):
+            for _ in range(20):
+                await world.go_on()
+            world.clock.advance(timedelta(minutes=1))
+        assert (await world.rollout_ended(rollout.id)).progress.completed == 1
+    assert caplog.text.count("a rollout waits after an unexpected fault") == 2

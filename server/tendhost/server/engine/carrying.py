@@ -116,11 +116,16 @@ class Carrier:
 
     async def run(self) -> None:
         """Take turns until the rollout is over. Cancelling this leaves it as it is stored."""
-        try:
-            while not await self._turn():
-                pass
-        except Exception:
-            logger.exception("a rollout was let go of", extra={"rollout": self.id})
+        over = False
+        while not over:
+            try:
+                over = await self._turn()
+            except Exception:
+                # One rollout's fault takes no other down, and does not end this one either.
+                logger.exception(
+                    "a rollout waits after an unexpected fault", extra={"rollout": self.id}
+                )
+                await self._clock.sleep(RECHECK)
 
     async def _turn(self) -> bool:
         """One turn; whether the rollout is over."""
