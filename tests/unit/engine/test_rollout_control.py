@@ -233,6 +233,54 @@ async def test_a_retried_host_is_updated_whatever_failed_it_last(world: World):
         assert fakes["a"].count(Command.UPGRADE) == 1
 
 
+async def test_a_dry_run_that_is_retried_goes_on_with_no_update_that_has_failed_since(world: World):
+    async with world.running() as engine:
+        fakes = await fleet(world, "a")
+        fakes["a"].reachable = False
+        rollout = await begin(world, dry_run=True)
+        assert (await world.rollout_ended(rollout.id)).progress.failed == 1
+        fakes["a"].reachable = True
+        fakes["a"].pending = {"web": Pending(breaks=True)}
+        await world.run(K.UPDATE, "a")
+        fakes["a"].pending = {"web": Pending()}
+        again = await engine.rollouts.retry(rollout.id, call())
+        assert (await world.rollout_ended(again.id)).progress.skipped == 1
+        assert "retry it before" in (await members(world, again.id))["a"].detail
+        assert fakes["a"].count(Command.UPGRADE) == 1
+        assert await has_failed(world, "a")
+
+
+async def test_a_retried_host_is_updated_even_if_a_dry_run_failed_it_last(world: World):
+    async with world.running() as engine:
+        fakes = await fleet(world, "a")
+        fakes["a"].reachable = False
+        rollout = await begin(world)
+        assert (await world.rollout_ended(rollout.id)).progress.failed == 1
+        fakes["a"].reachable, fakes["a"].accepts_key = True, False
+        await world.run(K.UPDATE, "a", dry_run=True)
+        assert await has_failed(world, "a")
+        fakes["a"].accepts_key = True
+        again = await engine.rollouts.retry(rollout.id, call())
+        assert (await world.rollout_ended(again.id)).progress.completed == 1
+        assert fakes["a"].count(Command.UPGRADE) == 1
+
+
+async def test_a_retried_host_keeps_to_its_windows_as_its_rollout_does(world: World):
+    async with world.running() as engine:
+        fake = await world.register("n", policy=nightly(world))
+        fake.reachable = False
+        rollout = await begin(world, window_override="CVE-2026-1")
+        assert (await world.rollout_ended(rollout.id)).progress.failed == 1
+        fake.reachable, fake.accepts_key = True, False
+        await world.run(K.UPDATE, "n")  # which has no leave to pass over any window
+        assert await has_failed(world, "n")
+        fake.accepts_key, fake.pending = True, {"web": Pending()}
+        again = await engine.rollouts.retry(rollout.id, call())
+        assert (await world.rollout_ended(again.id)).progress.completed == 1
+        (operation,) = (await world.store.operations(rollout=again.id, limit=9)).items
+        assert operation.order.window_override == "CVE-2026-1"
+
+
 async def has_failed(world: World, name: str) -> bool:
     return (await world.host(name)).status.failure is not None
 

@@ -27,6 +27,7 @@ from tendhost.server.domain.advance import (
 from tendhost.server.domain.course import Course, started
 from tendhost.server.domain.errors import (
     HostBusy,
+    HostHasFailed,
     InvalidTransition,
     RebootNotAllowed,
     StoreUnavailable,
@@ -309,7 +310,7 @@ class Carrier:
                 case Begin(host=host):
                     try:
                         course = await self._course(rollout, member, host)
-                    except RebootNotAllowed as error:
+                    except (RebootNotAllowed, HostHasFailed) as error:
                         tally.move(member, MemberStatus.SKIPPED, detail=str(error))
                         continue
                     courses.append((course, host))

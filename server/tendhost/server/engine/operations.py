@@ -226,8 +226,9 @@ class Operations:
     ) -> Course:
         """The course of an operation that goes on where a host in FAILED was failed.
 
-        With `update` it is an update in any case: that one, where something else had failed the host.
-        Raises InvalidTransition (the host is not in FAILED), RebootNotAllowed.
+        With `update` it is an update in any case: that one, where something else had failed the host, and
+        in its windows, or out of them, as that one. Raises InvalidTransition (the host is not in FAILED),
+        RebootNotAllowed, HostHasFailed (`update` is a dry run, which makes good nothing that failed).
         """
         now = self._clock.now()
         last = await self._store.operations(
@@ -238,7 +239,9 @@ class Operations:
         cause = failed.status.failure.operation if failed.status.failure else ""
         began = [operation for operation in last.items if operation.steps]
         former = next((operation for operation in began if operation.id == cause), None)
-        if update is not None and (former is None or former.kind is not update.kind):
+        if update is not None and update.dry_run and former is not None and former.disruptive:
+            failed.require_not_failed()
+        if update is not None and not _is_of_the_kind(former, update):
             former, work = None, update
         else:
             work = Work(
@@ -251,6 +254,10 @@ class Operations:
         operation = self.new(work, by=by, rollout=rollout)
         if former is not None:
             operation = resuming(former, operation)
+        if update is not None:
+            # Who had asked for what failed may have been told something else of windows.
+            order = replace(operation.order, window_override=update.order.window_override)
+            operation = replace(operation, order=order)
         if operation.kind is OperationKind.REBOOT and operation.resume_at is None:
             _require_named(failed)  # by now its policy may be another one
         freed = Course(operation=operation, host=failed).retried(now)
@@ -391,6 +398,15 @@ class Operations:
         except Conflict:
             return
         self._when_ended(failed)
+
+
+def _is_of_the_kind(former: Operation | None, update: Work) -> bool:
+    """Whether `former` was to do what `update` is: neither only looks, or only downloads, for the other."""
+    if former is None or former.kind is not update.kind:
+        return False
+    return former.dry_run is update.dry_run and (
+        former.order.download_only is update.order.download_only
+    )
 
 
 def _require_named(host: Host) -> None:
