@@ -25,8 +25,8 @@ from tendhost.server.engine.awaiting import look_at_windows
 from tendhost.server.engine.registry import Reconfiguration
 from tests.unit.engine.fake_clock import START
 from tests.unit.engine.fake_command import Command, Hold
-from tests.unit.engine.fake_host import Pending
-from tests.unit.engine.test_rollout_control import is_in, passes
+from tests.unit.engine.fake_host import FakeHost, Pending
+from tests.unit.engine.test_rollout_control import halted, is_in, passes
 from tests.unit.engine.test_rollouts import begin, fleet, members, spec
 from tests.unit.engine.world import World, call
 
@@ -250,6 +250,51 @@ async def test_a_freeze_that_is_set_before_the_transaction_begins_stops_it(
         assert UpdateCompleted not in [type(event.body) for event in await world.events()]
         await say(world)
         assert (await world.rollout_ended(rollout.id)).progress.completed == 1
+
+
+async def is_cut_off_in_a_freeze(world: World) -> tuple[FakeHost, Rollout]:
+    """A host whose upgrade was killed, and may not be begun once more before a freeze has passed."""
+    fake = (await fleet(world, "a"))["a"]
+    hold = fake.hold(Command.UPGRADE)
+    rollout = await begin(world, max_failures="0", expires_after=2 * HOUR)
+    await world.reached(hold)
+    await say(world, freezes=(frozen(world),))
+    fake.interrupted = True
+    fake.jobs.kill()
+    await is_in(world, rollout.id, "w")
+    assert (await world.host("a")).status.state is HostState.FAILED
+    assert "frozen until" in (await members(world, rollout.id))["a"].detail
+    return fake, rollout
+
+
+async def test_an_update_that_was_cut_off_goes_on_when_it_may(world: World):
+    async with world.running():
+        fake, rollout = await is_cut_off_in_a_freeze(world)
+        await say(world)
+        assert (await world.rollout_ended(rollout.id)).progress.completed == 1
+        assert fake.count(Command.UPGRADE) == 2
+        assert (await world.host("a")).status.state is HostState.IDLE
+
+
+async def test_an_update_that_was_cut_off_and_may_never_go_on_has_failed(world: World):
+    async with world.running():
+        _, rollout = await is_cut_off_in_a_freeze(world)
+        await passes(world, 2 * HOUR)
+        ended = await world.rollout_ended(rollout.id)
+        assert (ended.progress.failed, ended.progress.skipped) == (1, 0)
+        assert ended.failed_hosts == ("a",)
+
+
+async def test_a_host_that_was_to_be_tried_again_and_was_not_has_failed(world: World):
+    async with world.running() as engine:
+        _, rollout = await halted(world)
+        await say(world, freezes=(frozen(world),))
+        await engine.rollouts.retry(rollout.id, call())
+        await is_in(world, rollout.id, "cwwcpp")
+        await engine.rollouts.cancel(rollout.id, call())
+        ended = await world.rollout_ended(rollout.id)
+        assert (ended.progress.failed, ended.progress.skipped) == (2, 2)
+        assert set(ended.failed_hosts) == {"b", "c"}
 
 
 async def test_a_freeze_that_is_set_during_the_upgrade_holds_back_the_reboot(world: World):

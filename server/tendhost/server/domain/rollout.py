@@ -199,6 +199,11 @@ class Member:
     retry: bool = False
     """Whether its operation is to go on where a former one of this host failed."""
 
+    @property
+    def tried(self) -> bool:
+        """Whether an attempt of this rollout has failed, after which it was not tried again yet."""
+        return self.retry and not self.status.begun and bool(self.operation)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wave:

@@ -48,7 +48,13 @@ from tendhost.server.domain.wave_hooks import WaveMoment, key_of
 from tendhost.server.engine.admission import Admission, Begin, HoldUp, LeaveOut, Turn
 from tendhost.server.engine.awaiting import look_at_windows
 from tendhost.server.engine.operations import Operations, Work
-from tendhost.server.engine.rollout_changes import RECHECK, change_of, note_end, tallied
+from tendhost.server.engine.rollout_changes import (
+    RECHECK,
+    change_of,
+    has_failed_its_host,
+    note_end,
+    tallied,
+)
 from tendhost.server.engine.wave_hooks import WaveHooks
 from tendhost.server.engine.wave_looks import Begun, WaveLooks
 from tendhost.server.store.protocol import Change, Conflict, Store
@@ -222,7 +228,10 @@ class Carrier:
                 return False
             tally = await tallied(self._store, rollout, [member for member, _ in ended])
             for member, operation in ended:
-                note_end(tally, member, operation, self._clock.now())
+                half_done = bool(operation.problem) and await has_failed_its_host(
+                    self._store, operation
+                )
+                note_end(tally, member, operation, self._clock.now(), half_done=half_done)
             await self._save(tally)
         except BaseException:
             self._ended = None  # what was heard is lost: look at all of them
@@ -365,7 +374,9 @@ class Carrier:
         )
         tally = await tallied(self._store, rollout, page.items)
         for member in page.items:
-            tally.move(member, MemberStatus.SKIPPED, detail=_WHY_SKIPPED[rollout.status])
+            # Of a host that was to be tried again the last attempt counts.
+            to = MemberStatus.FAILED if member.tried else MemberStatus.SKIPPED
+            tally.move(member, to, detail=_WHY_SKIPPED[rollout.status])
         await self._save(tally)
 
     async def _save_begun(self, tally: Tally, courses: Begun) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from tendhost.server.domain.errors import WindowClosed
+from tendhost.server.domain.errors import HostNotFound, WindowClosed
 from tendhost.server.domain.events import Event, RolloutChanged
 from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, WaitingFor, Wave
@@ -20,17 +20,22 @@ _OUTCOMES = {
 }
 
 
-def note_end(tally: Tally, member: Member, operation: Operation, now: datetime) -> None:
-    """Note what became of a member's operation, which has ended."""
+def note_end(
+    tally: Tally, member: Member, operation: Operation, now: datetime, *, half_done: bool
+) -> None:
+    """Note what became of a member's operation, which has ended; `half_done`: it has left its host in
+    FAILED."""
     problem = operation.problem
     if problem is not None and problem.reason == WindowClosed.reason:
-        # Its window closed before anything was changed: the next one is as good.
+        # Its window closed before anything was changed, and the next one is as good, or in the middle
+        # of it, and in the next one it goes on.
         tally.move(
             member,
             MemberStatus.WAITING,
             waiting=WaitingFor.WINDOW,
             not_before=now + RECHECK,
             detail=problem.message,
+            retry=half_done,
         )
         return
     to = _OUTCOMES[operation.status]
@@ -41,6 +46,15 @@ def note_end(tally: Tally, member: Member, operation: Operation, now: datetime) 
     if to is MemberStatus.SKIPPED:
         detail = detail or f"its operation was cancelled by {operation.cancel_requested_by}"
     tally.move(member, to, detail=detail)
+
+
+async def has_failed_its_host(store: Store, operation: Operation) -> bool:
+    """Whether the host of `operation` is in FAILED because of it."""
+    try:
+        failure = (await store.host(operation.host)).status.failure
+    except HostNotFound:
+        return False
+    return failure is not None and failure.operation == operation.id
 
 
 async def tallied(store: Store, rollout: Rollout, members: Iterable[Member]) -> Tally:

@@ -216,9 +216,7 @@ class Rollouts:
         rollout = await self._steerable(id, _STEERABLE, "retried")
         tally = await tallied(self._store, rollout, failed)
         for member in failed:
-            tally.move(
-                member, MemberStatus.PENDING, wave=rollout.wave, retry=True, operation="", detail=""
-            )
+            tally.move(member, MemberStatus.PENDING, wave=rollout.wave, retry=True, detail="")
         current = next(wave for wave in tally.waves if wave.number == rollout.wave)
         tally.change(replace(current, ended_at=None, settled_at=None))
         spent = rollout.halt is not None and rollout.halt.cause is HaltCause.FAILURES
