@@ -301,6 +301,18 @@ async def test_failed_hosts_of_an_ended_rollout_are_retried_in_a_new_one(world: 
             await engine.rollouts.retry(again.id, call())
 
 
+async def test_failed_hosts_are_retried_even_if_none_of_them_has_the_tag_of_a_budget(world: World):
+    async with world.running() as engine:
+        fakes = await fleet(world, "a")
+        await world.register("z", tags=("zone=x",))
+        fakes["a"].reachable = False
+        rollout = await begin(world, budgets=(DisruptionBudget(limit="1", per_tag="zone"),))
+        assert (await world.rollout_ended(rollout.id)).progress.failed == 1
+        fakes["a"].reachable = True
+        again = await engine.rollouts.retry(rollout.id, call())
+        assert (await world.rollout_ended(again.id)).progress.completed == 1
+
+
 # --- disruption budgets ---------------------------------------------------------------------------
 
 

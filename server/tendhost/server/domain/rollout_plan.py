@@ -165,7 +165,8 @@ def plan_rollout(
             taken[host.name] = host
         else:
             left_out.append(reason)
-    if taken:
+    if taken and not retry:
+        # Of a retry they were sound for the whole selection, of which few hosts may be left.
         require_sound_budgets(spec.budgets, tags)
     candidates = [
         Candidate(name=h.name, tags=h.tags, last_updated=h.last_updated) for h in taken.values()
