@@ -437,6 +437,26 @@ async def test_what_does_not_get_its_window_before_the_rollout_expires_is_skippe
         assert fake.ran == []
 
 
+async def test_a_rollout_expires_while_hosts_are_updated_and_not_for_their_sake(world: World):
+    async with world.running():
+        fakes = await fleet(world, "ab")
+        hold = fakes["a"].hold(Command.UPGRADE)
+        rollout = await begin(world, waves=("1",), expires_after=timedelta(hours=1))
+        await world.reached(hold)
+        await passes(world, timedelta(hours=1))
+        await is_in(world, rollout.id, "is")
+        assert (await world.store.rollout(rollout.id)).status is R.EXPIRED
+        hold.released.set()
+        assert (await world.rollout_ended(rollout.id)).status is R.EXPIRED
+        hold = fakes["b"].hold(Command.UPGRADE)
+        rollout = await begin(world, waves=("rest",), expires_after=timedelta(hours=1))
+        await world.reached(hold)
+        await passes(world, timedelta(hours=1))
+        hold.released.set()
+        ended = await world.rollout_ended(rollout.id)
+        assert (ended.status, ended.progress.completed) == (R.COMPLETED, 2)
+
+
 async def test_a_reason_opens_every_window_and_is_kept_with_the_operation(world: World):
     async with world.running():
         fake = await world.register("n", policy=nightly(world))

@@ -83,7 +83,7 @@ def advance(rollout: Rollout, wave: Wave, now: datetime, *, at_once: int) -> Dec
         return Wait()
     if rollout.status in _WINDING_UP:
         return _wind_up(rollout, now)
-    if rollout.expires_at is not None and now >= rollout.expires_at:
+    if rollout.expires_at is not None and now >= rollout.expires_at and _waits(rollout):
         return Save(rollout=expired(rollout))
     if rollout.status in _AT_REST:
         return Wait(until=rollout.expires_at)
@@ -99,8 +99,17 @@ def advance(rollout: Rollout, wave: Wave, now: datetime, *, at_once: int) -> Dec
         room = at_once - rollout.progress.in_progress
         return Start(room=room) if room > 0 else Wait(until=rollout.expires_at)
     if wave.progress.in_progress:
-        return Wait()
+        return Wait(until=rollout.expires_at if rollout.progress.not_begun else None)
     return _wave_over(rollout, wave, now)
+
+
+def _waits(rollout: Rollout) -> bool:
+    """Whether anything is still to come of it but the end of what is under way."""
+    return (
+        rollout.progress.not_begun > 0
+        or rollout.next_wave_at is not None
+        or rollout.status is not RolloutStatus.RUNNING
+    )
 
 
 def expired(rollout: Rollout) -> Rollout:
