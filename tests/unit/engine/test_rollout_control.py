@@ -399,6 +399,28 @@ async def test_a_host_waits_for_its_window_and_says_so(world: World):
         assert (await world.rollout_ended(rollout.id)).progress.completed == 2
 
 
+async def test_a_clock_that_is_put_forward_is_noticed_while_a_window_is_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    async with world.running():
+        await world.register("n", policy=nightly(world))
+        asked: list[timedelta] = []
+        sleep = world.clock.sleep
+
+        async def noted(duration: timedelta) -> None:
+            asked.append(duration)
+            await sleep(duration)
+
+        monkeypatch.setattr(world.clock, "sleep", noted)
+        rollout = await begin(world)
+        await is_in(world, rollout.id, "w")
+        for _ in range(20):
+            await world.go_on()
+        # Sleeps go by another clock: each is short, however far off the window is.
+        assert asked
+        assert max(asked) <= timedelta(minutes=1)
+
+
 async def test_a_host_whose_update_no_longer_fits_into_its_window_waits_for_the_next(world: World):
     async with world.running():
         opens = (world.clock.now() - timedelta(minutes=50)).time()

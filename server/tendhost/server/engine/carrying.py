@@ -203,7 +203,8 @@ class Carrier:
         if until is None:
             await self._wake.wait()
             return
-        duration = max(timedelta(), until - self._clock.now())
+        # Sleeps know nothing of a clock that is put forward: it is looked at again before long.
+        duration = min(max(timedelta(), until - self._clock.now()), RECHECK)
         sleeping = asyncio.ensure_future(self._clock.sleep(duration))
         waking = asyncio.ensure_future(self._wake.wait())
         try:
