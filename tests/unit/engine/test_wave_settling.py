@@ -169,6 +169,32 @@ async def test_a_check_waits_for_a_busy_host_and_a_host_that_is_gone_holds_nobod
         assert hosts[before:].count("b") >= 5
 
 
+async def test_a_check_that_is_cancelled_says_of_no_host_that_it_is_healthy(world: World):
+    async with world.running() as engine:
+        fakes = await fleet(world, "abc")
+        rollout = await begin(world, waves=("2",), settle=SETTLE, delay_between_waves=NO_DELAY)
+        await looked(world, rollout.id, 2)
+        await no_check_runs(world, rollout.id)
+        hold = fakes["b"].hold(Command.QUERY)
+        query = await world.start(OperationKind.QUERY, "b")
+        await world.reached(hold)
+
+        async def stands_still() -> bool:
+            for check in await checks(world, rollout.id):
+                if check.status is OperationStatus.QUEUED:
+                    await engine.operations.cancel(check.id, call("kim"))
+            wave = await world.store.wave(rollout.id, 0)
+            at_rest = (await world.store.rollout(rollout.id)).status is R.HALTED
+            return at_rest or wave.settled_at is not None
+
+        await minutes_until(world, stands_still)
+        halt = (await world.store.rollout(rollout.id)).halt
+        assert halt is not None
+        assert "did not stay healthy: b: its check was cancelled by kim" in halt.message
+        hold.released.set()
+        await world.ended(query.id)
+
+
 async def test_where_nobody_was_updated_nobody_is_looked_at(world: World):
     async with world.running():
         fakes = await fleet(world, "ab")

@@ -112,6 +112,8 @@ class WaveLooks:
             return "its check is not on record any more"
         if check.problem is not None:
             return check.problem.message
+        if check.status is OperationStatus.CANCELLED:
+            return f"its check was cancelled by {check.cancel_requested_by}"
         return "" if check.health is None or check.health.healthy else check.health.message
 
     async def _failure(self, name: str) -> str:
