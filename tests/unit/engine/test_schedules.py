@@ -457,6 +457,31 @@ async def test_fault_that_nobody_foresaw_is_told_and_the_next_run_comes(
         await world.rollout_ended(run.rollout)
 
 
+async def test_fault_of_one_schedule_holds_up_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world.running() as engine:
+        await world.register("web1")
+        await nightly(world, "a")
+        await nightly(world)
+        take = engine.schedules._take
+
+        async def stumbling(name: str) -> None:
+            if name == "a":
+                raise ZeroDivisionError
+            await take(name)
+
+        monkeypatch.setattr(engine.schedules, "_take", stumbling)
+        to(world, DUE)
+        run = await last_run(world)
+        assert run.outcome is RunOutcome.STARTED
+        await world.rollout_ended(run.rollout)
+        await idle(world)
+        # What is still due is not tried over and over.
+        minutes = (world.clock.now() - DUE) / timedelta(minutes=1)
+        assert sum("stumbled" in record.message for record in caplog.records) <= minutes + 2
+
+
 async def test_changes_that_meet_are_both_made(world: World) -> None:
     async with world.running():
         await nightly(world)

@@ -142,9 +142,11 @@ class Schedules:
         while True:
             self._woken.clear()
             try:
-                await self._begin_due()
+                well = await self._begin_due()
                 due_at = await self._store.next_due()
                 pause = None if due_at is None else min(due_at - self._clock.now(), RECHECK)
+                if not well:
+                    pause = RECHECK  # what stumbled is still due
             except StoreUnavailable as error:
                 logger.warning("schedules wait", extra={"cause": error.cause})
                 pause = STORE_PAUSE
@@ -153,9 +155,18 @@ class Schedules:
                 pause = RECHECK
             await self._rest(pause)
 
-    async def _begin_due(self) -> None:
+    async def _begin_due(self) -> bool:
+        """Take what is due; whether nothing stumbled. One schedule's fault holds up no other."""
+        well = True
         for schedule in await self._store.due_schedules(self._clock.now(), limit=AT_A_TIME):
-            await self._take(schedule.name)
+            try:
+                await self._take(schedule.name)
+            except StoreUnavailable:
+                raise
+            except Exception:
+                well = False
+                logger.exception("a schedule stumbled", extra={"schedule": schedule.name})
+        return well
 
     async def _rest(self, pause: timedelta | None) -> None:
         """Return after `pause`, or when somebody has changed a schedule."""
