@@ -111,6 +111,48 @@ def explained(subject: Host, pending=NOTHING, operations=(), memberships=(), clo
             "not updated yet: its rollout waits: zone=a",
         ),
         (
+            explained(
+                host(),
+                SOME,
+                memberships=[
+                    place(
+                        MemberStatus.WAITING,
+                        rollout={"status": RolloutStatus.PAUSED},
+                        detail="zone=a",
+                    )
+                ],
+            ),
+            "its rollout waits: zone=a; the rollout is paused",
+        ),
+        (
+            explained(
+                host(),
+                SOME,
+                [update(created_at=NOW - 3 * HOUR)],
+                memberships=[place(MemberStatus.SKIPPED, detail="skipped by kim")],
+            ),
+            "rollout ro1 left it out: skipped by kim",
+        ),
+        (
+            explained(
+                host(), SOME, [update()], memberships=[place(MemberStatus.SKIPPED, detail="x")]
+            ),
+            "nobody has asked for an update since they came out",
+        ),
+        (
+            explained(
+                host(),
+                SOME,
+                memberships=[
+                    place(
+                        MemberStatus.WAITING,
+                        rollout={"spec": RolloutSpec(filter=HostFilter(), dry_run=True)},
+                    )
+                ],
+            ),
+            "nobody has asked for an update",
+        ),
+        (
             explained(host(), SOME, memberships=[place(MemberStatus.PENDING)]),
             "it is in wave 3, and wave 1 of 3 is on",
         ),

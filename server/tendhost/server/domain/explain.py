@@ -126,9 +126,12 @@ def _about_updates(
             f"not updated: it is in failed since {_moment(failure.failed_at)}, because of"
             f" {failure.step}: {failure.problem.message}; retry it when that is mended"
         )
+    # A dry run updates nobody, whatever becomes of it.
+    memberships = [m for m in memberships if not m.rollout.spec.dry_run]
     waiting = next((m for m in memberships if _is_in(m, MemberStatus.WAITING)), None)
     if waiting is not None and waiting.member is not None:
-        return f"not updated yet: its rollout waits: {waiting.member.detail}"
+        rests = _rest_words(waiting.rollout)
+        return f"not updated yet: its rollout waits: {waiting.member.detail}{rests}"
     due = next((m for m in memberships if _is_in(m, MemberStatus.PENDING)), None)
     if due is not None and not due.rollout.over:
         return f"not updated yet: {_turn(due)}"
@@ -138,7 +141,10 @@ def _about_updates(
         return f"up to date: {_pending_words(pending)}"
     words = f"not updated: {_pending_words(pending)}"
     last = next((o for o in operations if _is_real_update(o)), None)
-    if last is None:
+    left_out = _left_out_since(last, memberships)
+    if left_out is not None and left_out.member is not None:
+        words += f"; rollout {left_out.rollout.id} left it out: {left_out.member.detail}"
+    elif last is None:
         words += "; nobody has asked for an update"
     elif last.problem is not None:
         words += f"; the last update failed: {last.problem.message}"
@@ -147,6 +153,15 @@ def _about_updates(
     else:
         words += "; nobody has asked for an update since they came out"
     return f"{words}; {closed.words}" if closed is not None else words
+
+
+def _left_out_since(last: Operation | None, memberships: Sequence[Membership]) -> Membership | None:
+    """The newest place of the host where it was left out by a rollout that began after its last update."""
+    newest = next((m for m in memberships if m.member is not None), None)
+    if newest is None or newest.member is None or newest.member.status is not MemberStatus.SKIPPED:
+        return None
+    is_newer = last is None or newest.rollout.created_at > last.created_at
+    return newest if is_newer else None
 
 
 def _about_reboots(host: Host, operations: Sequence[Operation], closed: Opening | None) -> str:
@@ -282,6 +297,7 @@ def _of_membership(membership: Membership) -> Iterator[Reason]:
     match member.status:
         case MemberStatus.WAITING if member.waiting is not None:
             kind, words = _WAITS[member.waiting], f"{name} waits with it: {member.detail}"
+            words += _rest_words(rollout)
         case MemberStatus.SKIPPED:
             kind, words = ReasonKind.SKIPPED, f"{name} left it out: {member.detail}"
         case MemberStatus.PENDING:
@@ -295,13 +311,18 @@ def _turn(membership: Membership) -> str:
     rollout, member = membership.rollout, membership.member
     assert member is not None
     turn = f"it is in wave {member.wave + 1}, and wave {rollout.wave + 1} of {rollout.waves} is on"
+    return f"{turn}{_rest_words(rollout)}"
+
+
+def _rest_words(rollout: Rollout) -> str:
+    """What keeps the whole rollout from going on; empty: nothing."""
     if rollout.status is RolloutStatus.PAUSED:
-        return f"{turn}; the rollout is paused"
+        return "; the rollout is paused"
     if rollout.status is RolloutStatus.AWAITING_APPROVAL:
-        return f"{turn}; wave {rollout.wave + 2} waits for an approval"
-    if rollout.halt is not None:
-        return f"{turn}; the rollout has halted: {rollout.halt.message}"
-    return turn
+        return f"; wave {rollout.wave + 2} waits for an approval"
+    if rollout.status is RolloutStatus.HALTED and rollout.halt is not None:
+        return f"; the rollout has halted: {rollout.halt.message}"
+    return ""
 
 
 def _of_now(
