@@ -16,10 +16,11 @@ from tendhost.server.domain.host import HostConfig, Policy
 from tendhost.server.domain.operation import OperationKind, OperationStatus
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, WaitingFor
 from tendhost.server.domain.rollout_plan import Expectation, LeftOut
+from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.states import HostState
 from tendhost.server.domain.tally import Tally
 from tendhost.server.domain.window import MaintenanceWindow
-from tendhost.server.engine import carrying
+from tendhost.server.engine import accounts, carrying
 from tendhost.server.engine.admission import Turn
 from tendhost.server.engine.awaiting import look_at_windows
 from tendhost.server.engine.registry import Reconfiguration
@@ -72,6 +73,21 @@ async def test_a_frozen_fleet_waits_and_says_so_and_goes_on_when_the_freeze_is_l
         ended = await world.rollout_ended(rollout.id)
         assert ended.progress.completed == 2
         assert world.clock.now() < before + HOUR
+
+
+async def test_what_a_host_waits_for_is_told_however_many_rollouts_of_others_came_since(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(accounts, "ROLLOUTS", 1)
+    async with world.running() as engine:
+        await fleet(world, "ab")
+        await say(world, freezes=(frozen(world),))
+        rollout = await begin(world, filter=HostFilter(names=("a",)))
+        await is_in(world, rollout.id, "w")
+        world.clock.advance(timedelta(seconds=1))
+        await begin(world, filter=HostFilter(names=("b",)))
+        explanation = await engine.accounts.explanation("a")
+        assert "its rollout waits: frozen until" in explanation.update
 
 
 async def test_a_frozen_fleet_goes_on_by_itself_when_the_freeze_has_passed(world: World):

@@ -1,10 +1,11 @@
 """Accounts of what happened, gathered from the store: why a host is as it is, what came of a rollout."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.errors import InventoryNotFound
+from tendhost.server.domain.errors import InventoryNotFound, RolloutNotFound
 from tendhost.server.domain.explain import Explanation, Membership, explain
 from tendhost.server.domain.report import (
     Compliance,
@@ -57,8 +58,13 @@ class Accounts:
             for member, revision in await self._store.places(name, limit=ROLLOUTS)
         }
         newest = await self._store.rollouts(limit=ROLLOUTS)
+        rollouts = {rollout.id: rollout for rollout in newest.items}
+        # It may wait in one that is older than the newest of the fleet.
+        for id in places.keys() - rollouts.keys():
+            with suppress(RolloutNotFound):  # it has just grown too old to be kept
+                rollouts[id] = await self._store.rollout(id)
         found = []
-        for rollout in newest.items:
+        for _, rollout in sorted(rollouts.items(), reverse=True):
             member, revision = places.get(rollout.id, (None, 0))
             found.append(Membership(rollout=rollout, member=member, revision=revision))
         return found
