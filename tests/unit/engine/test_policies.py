@@ -1,6 +1,7 @@
 """What groups and the fleet say for their hosts: windows, freeze periods, hooks and checks that are inherited."""
 
 import asyncio
+from dataclasses import replace
 from datetime import time, timedelta
 from typing import cast
 
@@ -138,6 +139,25 @@ async def test_a_window_that_is_opened_wakes_the_hosts_that_wait_for_it(world: W
             await engine.registry.reconfigure(wish, call())
         assert (await world.rollout_ended(rollout.id)).progress.completed == 1
         assert world.clock.now() < before + HOUR
+
+
+async def test_of_many_hosts_that_wait_only_the_one_that_was_changed_is_looked_at(world: World):
+    async with world.running() as engine:
+        names = "abcdefghijklmnopqrst"
+        await fleet(world, names)
+        await say(world, windows=(LATER,))
+        rollout = await begin(world, waves=("rest",))
+        await is_in(world, rollout.id, "w" * len(names))
+        for _ in range(5):
+            await world.go_on()
+        before = world.store.calls["host"]
+        config = replace((await world.host("b")).config, groups=("db",))
+        await engine.registry.reconfigure(
+            Reconfiguration(name="b", config=config, mask=("groups",)), call()
+        )
+        for _ in range(5):
+            await world.go_on()
+        assert world.store.calls["host"] - before < len(names)
 
 
 async def test_a_host_whose_windows_never_meet_any_more_is_left_out(world: World):

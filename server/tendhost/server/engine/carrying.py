@@ -102,10 +102,16 @@ class Carrier:
         self._held_up = False
         self._look_from: int | None = -1
         """The position after which members that wait for their windows are looked at; None: none is."""
+        self._changed: set[str] = set()
+        """Hosts that are looked at, wherever they are, if they wait for their windows."""
 
-    def look_anew(self) -> None:
-        """Decide anew about hosts that wait for their windows: other ones may hold by now."""
-        self._look_from = -1
+    def look_anew(self, host: str) -> None:
+        """Decide anew about a host that waits for its windows, or, empty, about all of them: other ones
+        may hold by now."""
+        if host:
+            self._changed.add(host)
+        else:
+            self._look_from = -1
         self.wake()
 
     def wake(self) -> None:
@@ -261,6 +267,8 @@ class Carrier:
         """Begin what may begin, and wait where nothing does."""
         async with self._admission.lock:
             turn = await self._admission.turn(rollout)
+            if self._changed and await self._look_at_changed(rollout, wave, turn):
+                return
             after, self._look_from = self._look_from, None
             if after is not None and await self._look_at_waiting(rollout, wave, turn, after):
                 return
@@ -281,6 +289,21 @@ class Carrier:
             await self._wait(await self._next_look(rollout, wave, turn.now, held_up=bool(blocked)))
         finally:
             self._held_up = False
+
+    async def _look_at_changed(self, rollout: Rollout, wave: Wave, turn: Turn) -> bool:
+        """Look at those of which it was heard; whether any of them is to wait no more, or otherwise."""
+        hosts, self._changed = self._changed, set()
+        try:
+            named = [await self._store.member(self.id, host) for host in sorted(hosts)]
+            tally = Tally(rollout, (wave,))
+            found = (m for m in named if m is not None and m.wave == wave.number)
+            await look_at_windows(found, turn, tally)
+            if tally.members:
+                await self._save(tally)
+        except BaseException:
+            self._changed |= hosts
+            raise
+        return bool(tally.members)
 
     async def _look_at_waiting(self, rollout: Rollout, wave: Wave, turn: Turn, after: int) -> bool:
         """Look at some of those that wait for their windows; whether the rollout has another turn."""

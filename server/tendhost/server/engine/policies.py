@@ -43,10 +43,10 @@ class Policies:
         self._lock = asyncio.Lock()
         self._defaults: Mapping[str, Defaults] = {}
         self._open_times: dict[Key, OpenTimes] = {}
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: list[Callable[[str], None]] = []
 
-    def on_change(self, listener: Callable[[], None]) -> None:
-        """Call `listener` whenever something else may hold for some host."""
+    def on_change(self, listener: Callable[[str], None]) -> None:
+        """Call `listener` whenever something else may hold for a host, with its name; empty: for any."""
         self._listeners.append(listener)
 
     # --- what holds -------------------------------------------------------------------------------
@@ -112,10 +112,9 @@ class Policies:
                 raise DefaultsNotFound(group=group)
             return await self._saved(former, call, deleted=True)
 
-    def host_changed(self) -> None:
+    def host_changed(self, name: str) -> None:
         """Hear that a host has other windows or groups now."""
-        for listener in self._listeners:
-            listener()
+        self._tell(name)
 
     async def _saved(
         self, defaults: Defaults, call: Call[Defaults], *, deleted: bool = False
@@ -138,8 +137,12 @@ class Policies:
         others = {group: said for group, said in self._defaults.items() if group != saved.group}
         self._defaults = others if deleted else {**others, saved.group: saved}
         self._open_times.clear()
-        self.host_changed()
+        self._tell("")
         return saved
+
+    def _tell(self, host: str) -> None:
+        for listener in self._listeners:
+            listener(host)
 
 
 def _require_sound(wish: Defaults, former: Defaults, clock: Clock) -> None:

@@ -132,7 +132,7 @@ class Registry:
         fields = (*wanted.mask, "host_key") if wanted.repin else wanted.mask
         saved = await self._saved(changed, HostReconfigured(fields=fields), call)
         if (config.groups, config.policy) != (host.config.groups, host.config.policy):
-            self._policies.host_changed()
+            self._policies.host_changed(host.name)
         return saved
 
     @on_conflict_again

@@ -258,10 +258,10 @@ class Rollouts:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def look_anew(self) -> None:
-        """Hear that windows or freeze periods have changed for some hosts."""
+    def look_anew(self, host: str) -> None:
+        """Hear that windows or freeze periods have changed for a host; empty: for any number of them."""
         for carrier in self._carriers.values():
-            carrier.look_anew()
+            carrier.look_anew(host)
 
     def _operation_ended(self, operation: Operation) -> None:
         for carrier in self._carriers.values():
