@@ -160,6 +160,20 @@ async def test_of_many_hosts_that_wait_only_the_one_that_was_changed_is_looked_a
         assert world.store.calls["host"] - before < len(names)
 
 
+async def test_a_host_that_is_removed_is_waited_for_no_more(world: World):
+    async with world.running() as engine:
+        await fleet(world, "a")
+        await say(world, freezes=(frozen(world, 24 * HOUR),))
+        rollout = await begin(world)
+        await is_in(world, rollout.id, "w")
+        began = world.clock.now()
+        await engine.registry.unregister("a", call())
+        ended = await world.rollout_ended(rollout.id)
+        assert ended.progress.skipped == 1
+        assert ended.ended_at is not None
+        assert ended.ended_at - began < HOUR
+
+
 async def test_a_host_whose_windows_never_meet_any_more_is_left_out(world: World):
     async with world.running():
         await world.register("a", groups=("db", "web"))

@@ -113,7 +113,7 @@ class Policies:
             return await self._saved(former, call, deleted=True)
 
     def host_changed(self, name: str) -> None:
-        """Hear that a host has other windows or groups now."""
+        """Hear that a host has other windows or groups now, or is there, or gone."""
         self._tell(name)
 
     async def _saved(

@@ -109,9 +109,11 @@ class Registry:
             audit=call.audit(host.name, now),
             request=call.record(lambda revision: replace(host, revision=revision)),
         )
-        return await carried_out(
+        registered = await carried_out(
             self._store, change, lambda revision: replace(host, revision=revision)
         )
+        self._policies.host_changed(host.name)  # one of that name may have been waited for
+        return registered
 
     @on_conflict_again
     async def reconfigure(self, wanted: Reconfiguration, call: Call[Host]) -> Host:
@@ -146,7 +148,11 @@ class Registry:
             audit=call.audit(name, now),
             request=call.record(lambda revision: Removed(revision=revision)),
         )
-        return await carried_out(self._store, change, lambda revision: Removed(revision=revision))
+        removed = await carried_out(
+            self._store, change, lambda revision: Removed(revision=revision)
+        )
+        self._policies.host_changed(name)  # nobody is to wait for its windows any more
+        return removed
 
     @on_conflict_again
     async def acknowledge(self, name: str, call: Call[Host]) -> Host:
