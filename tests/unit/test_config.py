@@ -243,6 +243,10 @@ def test_targets_of_notifications_and_wave_hooks_stand_in_the_file(tmp_path: Pat
         (WAVE_HOOK + "url = 'http://s3cret.example.org'", "either a command or a url"),
         ("[[wave_hook]]\nname = 'x'\nwhen = 'after_wave'", "either a command or a url"),
         (
+            "[[wave_hook]]\nname = 'x'\nwhen = 'after_wave'\nurl = 'http://s3cret.example.org/é'",
+            "an http or https URL",
+        ),
+        (
             "[[wave_hook]]\nname = 'x'\nwhen = 'after_wave'\nurl = 'ftp://s3cret.example.org'",
             "an http or https URL",
         ),

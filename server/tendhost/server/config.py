@@ -223,6 +223,7 @@ def _require_hook(hook: WaveHookSettings, source: str) -> None:
     try:
         parts = urlsplit(hook.url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        usable = usable and hook.url.isascii()
     except ValueError:
         usable = False
     if hook.url and not usable:

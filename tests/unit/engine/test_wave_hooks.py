@@ -230,6 +230,14 @@ async def test_a_webhook_that_does_not_answer_2xx_has_failed(status: int, words:
     assert "s3cret" not in outcome.message
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1/é", f"http://{'a' * 80}.example/"])
+async def test_a_webhook_whose_url_cannot_be_used_has_failed(url: str):
+    hooks = WaveHooks((WaveHook(name="board", when=AFTER, url=url),), environment={})
+    outcome = await hooks.run(AFTER, ROLLOUT)
+    assert not outcome.succeeded
+    assert outcome.message == "wave hook 'board' (after_wave) failed: its URL cannot be used"
+
+
 async def test_a_webhook_that_is_down_or_hangs_has_failed():
     down = WaveHook(name="lb", when=BEFORE, url=f"http://127.0.0.1:{free_port()}/")
     assert "Connection refused" in (await hooks(down).run(BEFORE, ROLLOUT)).message

@@ -76,6 +76,8 @@ class _Exchange:
             raise NotPosted("no answer in time") from error
         except OSError as error:
             raise NotPosted(error.strerror or type(error).__name__) from error
+        except UnicodeError as error:
+            raise NotPosted("its URL cannot be used") from error
         except http.client.HTTPException as error:
             raise NotPosted(f"no HTTP answer: {type(error).__name__}") from error
         finally:
