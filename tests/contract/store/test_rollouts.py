@@ -151,6 +151,8 @@ async def test_startable_are_those_that_nothing_holds_up(store: Store) -> None:
     assert await startable(NOW, "down:zone=a") == ["busy", "free"]
     assert await startable(NOW, "down:zone=a", "host:busy", limit=1) == ["free"]
     assert await startable(soon, "down:zone=a", "host:busy") == ["soon", "free"]
+    everybody = (f"host:h{number}" for number in range(40_000))
+    assert await startable(NOW, "host:busy", *everybody) == ["blocked", "free"]
     assert set(await store.blocked_by(rollout.id, 0)) == {"down:zone=a", "host:busy"}
     assert await store.next_opening(rollout.id, 0) == soon
     assert await store.next_opening(rollout.id, 1) is None

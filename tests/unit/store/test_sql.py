@@ -84,7 +84,8 @@ def test_rows_are_found_and_ordered_by_an_index(
 ) -> None:
     plan = plan_of(database, statement)
     assert "SEARCH" in plan
-    assert "SCAN" not in plan
+    # A list that is given with the statement is no table.
+    assert "SCAN" not in plan.replace("SCAN json_each", "")
     assert "TEMP B-TREE" not in plan
 
 

@@ -1,5 +1,6 @@
 """Every statement, by name. Parameters are numbered, so that a second dialect can have the same text."""
 
+import json
 from collections.abc import Iterable
 
 from tendhost.server.domain.inventory import RebootNeed
@@ -335,7 +336,8 @@ def select_startable(
     where = Where()
     where.add("rollout = {} AND wave = {} AND not_before <= {}", rollout, wave, now)
     where.add("status IN ('pending', 'waiting')")
-    for key in blocked:
-        where.add("blocked_by <> {}", key)
+    # In one parameter: there may be as many as there are hosts.
+    keys = json.dumps(list(blocked))
+    where.add("blocked_by NOT IN (SELECT value FROM json_each({}))", keys)
     text = f"SELECT document FROM members {where} ORDER BY position LIMIT {limit}"  # noqa: S608
     return text, where.values
