@@ -195,6 +195,30 @@ async def test_a_check_that_is_cancelled_says_of_no_host_that_it_is_healthy(worl
         await world.ended(query.id)
 
 
+async def test_the_checks_of_a_look_are_not_gone_through_whenever_one_of_them_ends(world: World):
+    async with world.running():
+        names = "abcdefghijklmnopqrst"
+        fakes = await fleet(world, names)
+        rollout = await begin(world, waves=("19",), settle=SETTLE, delay_between_waves=NO_DELAY)
+        await looked(world, rollout.id, 19)
+        await no_check_runs(world, rollout.id)
+        holds = [fakes[name].hold(Command.UNITS) for name in names[:-1]]
+        await minute(world)
+        for hold in holds:
+            await world.reached(hold)
+        before = world.store.calls["operations"]
+        for number, hold in enumerate(holds, start=1):
+            hold.released.set()
+            name = names[number - 1]
+
+            async def is_free(name: str = name) -> bool:
+                return await world.store.running_operation(name) is None
+
+            await world.until(is_free)
+        assert world.store.calls["operations"] - before < 5
+        assert (await over(world, rollout.id)).progress.completed == 20
+
+
 async def test_where_nobody_was_updated_nobody_is_looked_at(world: World):
     async with world.running():
         fakes = await fleet(world, "ab")

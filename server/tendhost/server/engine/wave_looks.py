@@ -33,6 +33,8 @@ class WaveLooks:
         self._store = store
         self._operations = operations
         self._clock = clock
+        self._awaited = ""
+        """The newest check that had not ended when all were looked at; it is likely the last to end."""
 
     async def next_checks(self, rollout: Rollout, wave: Wave) -> tuple[Tally, Begun] | None:
         """The next checks of the look under way, not stored yet; None: all of them have begun."""
@@ -59,8 +61,12 @@ class WaveLooks:
 
     async def unhealthy(self, wave: Wave) -> Mapping[str, str] | None:
         """What the look has found wrong, by host; None: some of its checks have not ended."""
+        # Asked whenever a check ends, so that not all that there are can be looked through each time.
+        if self._awaited and not await self._has_ended(self._awaited):
+            return None
         open_ones = await self._store.operations(rollout=self._id, statuses=_UNFINISHED, limit=1)
-        if open_ones.items:
+        self._awaited = open_ones.items[0].id if open_ones.items else ""
+        if self._awaited:
             return None
         found: dict[str, str] = {}
         after = -1
@@ -75,6 +81,12 @@ class WaveLooks:
             if not page.more:
                 return found
             after = page.items[-1].position
+
+    async def _has_ended(self, id: str) -> bool:
+        try:
+            return (await self._store.operation(id)).status.ended
+        except OperationNotFound:
+            return True
 
     async def _check(self, member: Member, *, by: str) -> tuple[Course, Host] | None:
         """A check of a host; None: it is gone, or in FAILED, and nothing may be begun on it."""
