@@ -1,5 +1,6 @@
 """What a rollout would do, by what is stored of the fleet."""
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -26,6 +27,7 @@ from tendhost.server.domain.rollout_plan import (
     Glance,
     LeftOut,
     RolloutPlan,
+    concerned,
     plan_changes,
     plan_rollout,
 )
@@ -211,3 +213,13 @@ def test_budgets_that_can_never_be_met_or_count_nobody_are_refused_at_once():
         "max_unavailable[1].per_tag",
         "max_unavailable[2].limit",
     ]
+
+
+def test_thousands_of_names_are_not_gone_through_for_every_host():
+    names = tuple(f"host{number:05}" for number in range(10_000))
+    many = [Glance(name=name) for name in (*names, "web1", "db1")]
+    selection = HostFilter(names=(*names, "w*", "db[2-9]"))
+    began = time.process_time()
+    chosen = [host.name for host in many if concerned(selection, host)]
+    assert chosen == [*names, "web1"]
+    assert time.process_time() - began < 10

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.inventory import RebootNeed
 from tendhost.server.domain.states import HostState
+
+_GLOB = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,8 @@ class HostFilter:
 
     def names_match(self, name: str) -> bool:
         """Whether one of `names` is or matches `name`."""
-        return any(fnmatchcase(name, glob) for glob in self.names)
+        exact, globs = _sorted_out(self.names)
+        return name in exact or any(fnmatchcase(name, glob) for glob in globs)
 
     def matches(self, host: Host) -> bool:
         """Whether `host` is selected."""
@@ -50,6 +54,13 @@ class HostFilter:
             and (self.reboot_needed is None or self.reboot_needed is needs_reboot)
             and (self.also is None or self.also.matches(host))
         )
+
+
+@lru_cache(maxsize=16)
+def _sorted_out(names: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The names, and the globs among them. A retry of a large rollout names thousands of hosts."""
+    globs = tuple(name for name in names if _GLOB & set(name))
+    return frozenset(names).difference(globs), globs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
