@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -289,6 +290,26 @@ def test_no_wave_begins_before_its_former_one_was_healthy_for_as_long_as_was_ask
     assert all(wave.settled_at is None for wave in carried.waves[-1:])
     settled = sum(wave.settled_at is not None for wave in carried.waves)
     assert len(carried.looks) <= 11 * settled
+
+
+@pytest.mark.parametrize("passed", [timedelta(), DELAY + timedelta(minutes=5)])
+def test_a_clock_that_is_put_back_keeps_no_wave_waiting(passed: timedelta):
+    settle = timedelta(minutes=10)
+    carried = Carried(2, spec("1", settle=settle))
+    carried.settle()
+    carried.move("h000", M.COMPLETED)
+    carried.settle()
+    carried.now += passed
+    carried.settle()
+    carried.now -= timedelta(days=1)
+    put_back = carried.now
+    while not carried.of(M.IN_PROGRESS):
+        carried.settle()
+        carried.now += timedelta(seconds=10)
+        assert carried.now - put_back < timedelta(hours=1)
+    # The time that has to pass is measured anew.
+    assert carried.wave.started_at is not None
+    assert carried.wave.started_at - put_back >= settle
 
 
 def test_an_unhealthy_host_halts_between_waves_and_a_resumed_wave_settles_anew():

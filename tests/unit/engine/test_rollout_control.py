@@ -421,6 +421,23 @@ async def test_a_clock_that_is_put_forward_is_noticed_while_a_window_is_waited_f
         assert max(asked) <= timedelta(minutes=1)
 
 
+async def test_a_clock_that_is_put_back_keeps_nobody_waiting_for_a_window_that_is_open(
+    world: World,
+):
+    async with world.running():
+        fake = await world.register("n", policy=nightly(world))
+        fake.pending = {"web": Pending()}
+        world.clock.advance(timedelta(days=7, hours=5))
+        rollout = await begin(world)
+        await is_in(world, rollout.id, "w")
+        for _ in range(5):
+            await world.go_on()
+        world.clock.advance(-timedelta(days=7, hours=2, minutes=30))
+        put_back = world.clock.now()
+        assert (await world.rollout_ended(rollout.id)).progress.completed == 1
+        assert world.clock.now() - put_back < timedelta(hours=1)
+
+
 async def test_a_host_whose_update_no_longer_fits_into_its_window_waits_for_the_next(world: World):
     async with world.running():
         opens = (world.clock.now() - timedelta(minutes=50)).time()

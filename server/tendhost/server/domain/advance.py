@@ -151,6 +151,10 @@ def _awaited(rollout: Rollout, now: datetime) -> Decision:
 
 def _between_waves(rollout: Rollout, wave: Wave, now: datetime) -> Decision:
     assert rollout.next_wave_at is not None
+    latest = now + rollout.spec.delay_between_waves
+    if latest < rollout.next_wave_at:
+        # The clock was put back: nobody waits for longer than was asked.
+        return Save(rollout=replace(rollout, next_wave_at=latest))
     if now < rollout.next_wave_at:
         return Wait(until=_earlier(rollout.next_wave_at, rollout))
     if rollout.spec.settles and wave.progress.completed and wave.settled_at is None:
@@ -164,7 +168,8 @@ def _between_waves(rollout: Rollout, wave: Wave, now: datetime) -> Decision:
 
 def _settle(rollout: Rollout, now: datetime) -> Decision:
     settling = rollout.settling
-    if settling is None:
+    if settling is None or (settling.look_at is None and now < settling.since):
+        # Anew as well where the clock was put back to before it began.
         return Save(rollout=replace(rollout, settling=settling_from(now, rollout.spec.settle)))
     if settling.look_at is None and now < settling.next_look_at:
         return Wait(until=_earlier(settling.next_look_at, rollout))

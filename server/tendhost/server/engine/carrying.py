@@ -100,6 +100,7 @@ class Carrier:
         self._ended: set[str] | None = None
         """Hosts whose operation has ended since; None: not known, so every one under way is looked at."""
         self._held_up = False
+        self._decided_at: datetime | None = None
         self._look_from: int | None = -1
         """The position after which members that wait for their windows are looked at; None: none is."""
         self._changed: set[str] = set()
@@ -161,6 +162,9 @@ class Carrier:
 
     async def _decide(self, rollout: Rollout, wave: Wave) -> None:
         now = self._clock.now()
+        if self._decided_at is not None and now < self._decided_at:
+            self._look_from = -1  # the clock was put back: what is waited for may be far off now
+        self._decided_at = now
         decision = advance(rollout, wave, now, at_once=self._operations.at_once)
         match decision:
             case Start(room=room):
