@@ -360,6 +360,30 @@ async def test_budgets_hold_over_concurrent_rollouts_and_failed_hosts_count(worl
         assert (await world.rollout_ended(second.id)).progress.completed == 2
 
 
+async def test_what_ends_while_the_budgets_are_looked_at_makes_room_at_once(world: World):
+    async with world.running() as engine:
+        fakes = await fleet(world, "ab")
+        hold = fakes["a"].hold(Command.UPGRADE)
+        budgets = (DisruptionBudget(limit="1"),)
+        first = await begin(world, filter=HostFilter(names=("a",)), budgets=budgets)
+        await world.reached(hold)
+        second = await begin(world, filter=HostFilter(names=("b",)))
+        await is_in(world, second.id, "w")
+        await engine.rollouts.pause(second.id, call())
+        for _ in range(5):
+            await world.go_on()
+        looking = world.store.hold_after_read("usage")
+        await engine.rollouts.resume(second.id, call())
+        await world.reached(looking)
+        hold.released.set()
+        await world.rollout_ended(first.id)
+        ended = world.clock.now()
+        looking.released.set()
+        await world.rollout_ended(second.id)
+        (operation,) = (await world.store.operations(rollout=second.id, limit=9)).items
+        assert operation.created_at - ended < timedelta(seconds=30)
+
+
 async def test_a_dry_run_takes_no_host_down(world: World):
     async with world.running():
         await fleet(world, "abc")

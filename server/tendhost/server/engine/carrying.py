@@ -269,28 +269,30 @@ class Carrier:
 
     async def _start(self, rollout: Rollout, wave: Wave, room: int) -> None:
         """Begin what may begin, and wait where nothing does."""
-        async with self._admission.lock:
-            turn = await self._admission.turn(rollout)
-            if self._changed and await self._look_at_changed(rollout, wave, turn):
-                return
-            after, self._look_from = self._look_from, None
-            if after is not None and await self._look_at_waiting(rollout, wave, turn, after):
-                return
-            keys = tuple(await self._store.blocked_by(self.id, wave.number))
-            blocked = await turn.still_blocked(keys)
-            candidates = await self._store.startable(
-                self.id,
-                wave.number,
-                now=turn.now,
-                blocked=blocked,
-                limit=min(room, AT_A_TIME),
-            )
-            if candidates:
-                await self._begin(rollout, wave, candidates, turn)
-                return
-        self._held_up = bool(blocked)
+        self._held_up = True  # whatever ends from the first look on may make room
         try:
-            await self._wait(await self._next_look(rollout, wave, turn.now, held_up=bool(blocked)))
+            async with self._admission.lock:
+                turn = await self._admission.turn(rollout)
+                if self._changed and await self._look_at_changed(rollout, wave, turn):
+                    return
+                after, self._look_from = self._look_from, None
+                if after is not None and await self._look_at_waiting(rollout, wave, turn, after):
+                    return
+                keys = tuple(await self._store.blocked_by(self.id, wave.number))
+                blocked = await turn.still_blocked(keys)
+                candidates = await self._store.startable(
+                    self.id,
+                    wave.number,
+                    now=turn.now,
+                    blocked=blocked,
+                    limit=min(room, AT_A_TIME),
+                )
+                if candidates:
+                    await self._begin(rollout, wave, candidates, turn)
+                    return
+            self._held_up = bool(blocked)
+            until = await self._next_look(rollout, wave, turn.now, held_up=bool(blocked))
+            await self._wait(until)
         finally:
             self._held_up = False
 
