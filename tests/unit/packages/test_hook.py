@@ -75,6 +75,12 @@ def test_what_a_hook_says_and_how_it_ended_are_kept_apart(run):
     assert told(done.stdout) == 7
 
 
+def test_the_shell_that_runs_a_hook_says_nothing_of_its_death(run):
+    done = run("echo begun; kill $$")
+    assert (done.returncode, done.stderr) == (0, "begun\n")
+    assert told(done.stdout) == 143
+
+
 def test_a_hook_finds_its_environment_as_it_was_meant(run):
     value = "two words, 'quotes', \"more\", $HOME `id` \\ and é"
     done = run('printf "%s" "$TENDHOST_PACKAGES"', TENDHOST_PACKAGES=value)

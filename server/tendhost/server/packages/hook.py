@@ -60,6 +60,8 @@ set +f
 trap stop TERM
 (trap - TERM; . "$here/environment"; exec "$@") >&2 </dev/null &
 hook=$!
+# What this shell would say itself of how the hook has ended are not the hook's words.
+exec 2>/dev/null
 wait "$hook"
 status=$?
 trap '' TERM
