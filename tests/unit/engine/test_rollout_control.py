@@ -546,6 +546,20 @@ async def test_a_plan_warns_of_budgets_that_have_no_room(world: World):
         assert (await engine.rollouts.plan(others)).warnings == ()
 
 
+async def test_a_plan_warns_of_every_budget_that_has_no_room(world: World):
+    async with world.running() as engine:
+        for name in "ab":
+            fake = await world.register(name, tags=("rack=r1", "zone=x"))
+            fake.pending = {"web": Pending()}
+        world.fleet.hosts["a.example.org"].accepts_key = False
+        await world.run(K.QUERY, "a")
+        keys = ("zone", "rack")
+        budgets = tuple(DisruptionBudget(limit="1", per_tag=key) for key in keys)
+        plan = await engine.rollouts.plan(spec(budgets=budgets))
+        words = "1 of 2 hosts with {} are down, and at most 1 may be"
+        assert plan.warnings == (words.format("zone=x"), words.format("rack=r1"))
+
+
 # --- control --------------------------------------------------------------------------------------
 
 

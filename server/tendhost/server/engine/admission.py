@@ -5,7 +5,7 @@ until what was decided by them is stored, so that two rollouts never spend the s
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -72,13 +72,13 @@ class Admission:
         """Forget the budgets of a rollout that is over."""
         self._budgets.pop(rollout, None)
 
-    async def full(self, spec: RolloutSpec, tags: Iterable[str]) -> Sequence[str]:
+    async def full(self, spec: RolloutSpec, tags: Sequence[str]) -> Sequence[str]:
         """Why hosts with these tags could not begin now under `spec`, in words, once for each scope."""
         if spec.dry_run:
             return ()
         budgets = tuple(dict.fromkeys((*spec.budgets, *self._binding)))
         found = []
-        for scope in dict.fromkeys(s for b in budgets for s in scopes(b, sorted(set(tags)))):
+        for scope in dict.fromkeys(s for b in budgets for s in scopes(b, tags)):
             used = await self._store.usage(scope)
             budget = spent(budgets, scope, used)
             if budget is not None:

@@ -103,7 +103,10 @@ class Rollouts:
 
         Raises InvalidArgument, SelectionNotFound, RolloutEmpty.
         """
-        plan = await self._planned(_seeded(spec))
+        plan, fleet = await self._planned(_seeded(spec))
+        # In a thread, as the plan itself.
+        tags = await asyncio.to_thread(_tags_of, plan, fleet)
+        plan = replace(plan, warnings=tuple(await self._admission.full(plan.spec, tags)))
         await self._store.keep_plan(plan)
         return plan
 
@@ -115,7 +118,8 @@ class Rollouts:
         `beside` adds to the transaction that creates it. Raises InvalidArgument, SelectionNotFound,
         RolloutEmpty, Replayed, and, with `beside`, Conflict.
         """
-        return await self._begun(await self._planned(_seeded(spec)), call, beside=beside)
+        plan, _ = await self._planned(_seeded(spec))
+        return await self._begun(plan, call, beside=beside)
 
     async def start_planned(self, id: str, call: Call[Rollout]) -> Rollout:
         """Begin the rollout of a plan.
@@ -123,7 +127,7 @@ class Rollouts:
         Raises PlanNotFound, SelectionNotFound, FleetChanged (it would be another one by now), RolloutEmpty, Replayed.
         """
         former = await self._store.plan(id)
-        current = await self._planned(former.spec)
+        current, _ = await self._planned(former.spec)
         changes = plan_changes(former, current)
         if changes:
             raise FleetChanged(plan=id, changes="; ".join(changes))
@@ -288,7 +292,10 @@ class Rollouts:
             del self._carriers[carrier.id]
             self._admission.release(carrier.id)
 
-    async def _planned(self, spec: RolloutSpec, *, retry: bool = False) -> RolloutPlan:
+    async def _planned(
+        self, spec: RolloutSpec, *, retry: bool = False
+    ) -> tuple[RolloutPlan, Sequence[Glance]]:
+        """The plan of a rollout that begins now, and the fleet that it was made for."""
         require_sound_spec(spec)
         spec = replace(spec, filter=await self._selections.resolved(spec.filter))
         now = self._clock.now()
@@ -309,9 +316,7 @@ class Rollouts:
         )
         if not plan.hosts:
             raise RolloutEmpty(left_out=[f"{h.name}: {h.detail}" for h in plan.left_out])
-        taken = {host.name for host in plan.hosts}
-        tags = (tag for host in fleet if host.name in taken for tag in host.tags)
-        return replace(plan, warnings=tuple(await self._admission.full(spec, tags)))
+        return plan, fleet
 
     async def _closed(self, spec: RolloutSpec, fleet: Sequence[Glance]) -> Mapping[str, Opening]:
         """The hosts that may not be changed now."""
@@ -407,7 +412,7 @@ class Rollouts:
             filter=HostFilter(names=tuple(member.host for member in failed)),
             division=division,
         )
-        plan = await self._planned(again, retry=True)
+        plan, _ = await self._planned(again, retry=True)
         return await self._begun(plan, call, retry_of=rollout.id)
 
     @on_conflict_again
@@ -460,6 +465,12 @@ class Rollouts:
             if not page.more:
                 return
             after = page.items[-1].position
+
+
+def _tags_of(plan: RolloutPlan, fleet: Sequence[Glance]) -> Sequence[str]:
+    """The tags of the hosts that have their place in a plan, in order."""
+    taken = {host.name for host in plan.hosts}
+    return sorted({tag for host in fleet if host.name in taken for tag in host.tags})
 
 
 def _seeded(spec: RolloutSpec) -> RolloutSpec:
