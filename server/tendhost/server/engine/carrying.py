@@ -55,6 +55,7 @@ from tendhost.server.engine.rollout_changes import (
     note_end,
     tallied,
 )
+from tendhost.server.engine.waiting import sleep_until_called
 from tendhost.server.engine.wave_hooks import WaveHooks
 from tendhost.server.engine.wave_looks import Begun, WaveLooks
 from tendhost.server.store.protocol import Change, Conflict, Store
@@ -210,19 +211,9 @@ class Carrier:
         return False
 
     async def _wait(self, until: datetime | None) -> None:
-        if until is None:
-            await self._wake.wait()
-            return
         # Sleeps know nothing of a clock that is put forward: it is looked at again before long.
-        duration = min(max(timedelta(), until - self._clock.now()), RECHECK)
-        sleeping = asyncio.ensure_future(self._clock.sleep(duration))
-        waking = asyncio.ensure_future(self._wake.wait())
-        try:
-            await asyncio.wait((sleeping, waking), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            waking.cancel()
-            await asyncio.gather(sleeping, waking, return_exceptions=True)
+        pause = None if until is None else min(until - self._clock.now(), RECHECK)
+        await sleep_until_called(self._clock, pause, self._wake)
 
     # --- hosts that have come to their end --------------------------------------------------------
 

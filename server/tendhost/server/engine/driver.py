@@ -33,6 +33,7 @@ from tendhost.server.engine.hooks import POST_HOOK, PRE_HOOK
 from tendhost.server.engine.session import Session
 from tendhost.server.engine.slots import Slot
 from tendhost.server.engine.steps import Performer
+from tendhost.server.engine.waiting import sleep_until_called
 from tendhost.server.failpoints import reached
 from tendhost.server.store.protocol import (
     AuditRecord,
@@ -295,20 +296,13 @@ class Driver:
             await self._save(course, log=log)
         # Nothing of it is trusted any more, and nobody else waits for this operation's place.
         await self._session.close()
-        await self._slot.lent(self._paused(pause), doubtful=step is StepName.CONNECT)
+        await self._slot.lent(
+            sleep_until_called(self._clock, pause, self._cancelled),
+            doubtful=step is StepName.CONNECT,
+        )
         untouched = step in BEFORE_A_CHANGE and not has_changed(self.operation)
         if self.operation.cancel_requested_by and untouched:
             await self._end_step(replace(outcome, given_up=True))
-
-    async def _paused(self, pause: timedelta) -> None:
-        sleeping = asyncio.create_task(self._clock.sleep(pause))
-        cancelling = asyncio.create_task(self._cancelled.wait())
-        try:
-            await asyncio.wait({sleeping, cancelling}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (sleeping, cancelling):
-                task.cancel()
-            await asyncio.gather(sleeping, cancelling, return_exceptions=True)
 
     async def _end_step(self, outcome: Outcome) -> None:
         async with self._saving:

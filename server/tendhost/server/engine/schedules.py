@@ -40,6 +40,7 @@ from tendhost.server.engine.scheduled_run import (
     schedule_event,
 )
 from tendhost.server.engine.selections import Selections
+from tendhost.server.engine.waiting import sleep_until_called
 from tendhost.server.store.protocol import Change, Conflict, Store
 
 logger = logging.getLogger(__name__)
@@ -153,7 +154,7 @@ class Schedules:
             except Exception:
                 logger.exception("schedules wait after an unexpected fault")
                 pause = RECHECK
-            await self._rest(pause)
+            await sleep_until_called(self._clock, pause, self._woken)
 
     async def _begin_due(self) -> bool:
         """Take what is due; whether nothing stumbled. One schedule's fault holds up no other."""
@@ -167,19 +168,6 @@ class Schedules:
                 well = False
                 logger.exception("a schedule stumbled", extra={"schedule": schedule.name})
         return well
-
-    async def _rest(self, pause: timedelta | None) -> None:
-        """Return after `pause`, or when somebody has changed a schedule."""
-        if pause is None:
-            await self._woken.wait()
-            return
-        sleeping = asyncio.ensure_future(self._clock.sleep(pause))
-        waking = asyncio.ensure_future(self._woken.wait())
-        try:
-            await asyncio.wait((sleeping, waking), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            waking.cancel()
 
     @on_conflict_again
     async def _take(self, name: str) -> None:
