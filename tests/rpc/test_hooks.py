@@ -120,7 +120,9 @@ HOOK, CHECK = "config.policy.hooks.pre", "config.policy.health_checks.checks[0]"
         (http("http://[1:2:3]/"), f"{CHECK}.http.url"),
         (http(statuses=[99]), f"{CHECK}.http.statuses[0]"),
         (http(body="(unclosed"), f"{CHECK}.http.body"),
-        (http(body="a{99999999999}"), f"{CHECK}.http.body"),
+        (http(body="a{9999}"), f"{CHECK}.http.body"),
+        (http(body=r"(a)\1"), f"{CHECK}.http.body"),
+        (http(body="(?=a)"), f"{CHECK}.http.body"),
         (
             Policy(health_checks=HealthChecks(settle=Duration(seconds=3601))),
             "config.policy.health_checks.settle",

@@ -36,7 +36,7 @@ class HttpProbe:
     statuses: tuple[int, ...] = ()
     """Empty: 200 to 299."""
     body: str = ""
-    """A regular expression; empty: any body."""
+    """A regular expression in RE2 syntax; empty: any body."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

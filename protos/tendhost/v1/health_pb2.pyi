@@ -147,8 +147,8 @@ class HttpProbe(_message.Message):
     "http://{address}:8080/health". At most 2048 characters, no user and no password.
     """
     body: _builtins.str
-    """A regular expression, as Python's `re` takes it, that has to be found in the first 64 KiB of the body.
-    Empty: any body is well.
+    """A regular expression in RE2 syntax (https://github.com/google/re2/wiki/Syntax: no back-references, no
+    lookaround), which the first 64 KiB of the body must contain. Empty: any body is well.
     """
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:

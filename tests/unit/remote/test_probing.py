@@ -106,6 +106,23 @@ async def test_no_more_of_a_body_is_read_than_its_bound(prober):
         assert not (await asked(prober, server, body="well")).holds
 
 
+async def test_body_pattern__takes_time_linear_in_the_body(prober):
+    async with answering(said("200 OK", b"a" * LONGEST_BODY)) as server:
+        found = await asked(prober, server, body="(a+)+b")
+    assert found.words == "status 200, but nothing in its body matches '(a+)+b'"
+
+
+@pytest.mark.parametrize("body", [b"aa", b"\xff\x00\xfe"])
+async def test_body_pattern__that_was_stored_before_re2_fails_the_check_with_words(prober, body):
+    async with answering(said("200 OK", body)) as server:
+        found = await asked(prober, server, body=r"(a)\1")
+    assert not found.holds
+    assert found.words == (
+        "status 200, but the check's pattern '(a)\\\\1' must be a regular expression in RE2 syntax:"
+        " invalid escape sequence: \\1"
+    )
+
+
 async def test_an_answer_that_never_ends_is_given_up(prober):
     async with answering(b"HTTP/1.1 200 OK\r\n\r\n", drip=True) as server:
         found = await asked(prober, server, timeout=SOON)

@@ -1,16 +1,19 @@
 """Health checks: what a host has to pass to count as healthy, and for how long."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import SplitResult, urlsplit
+
+from tendhost.server.domain.patterns import PatternUnusable, require_usable
 
 CHECK_TIMEOUT = timedelta(seconds=10)
 CHECK_INTERVAL = timedelta(seconds=5)
 CHECK_ATTEMPTS = 3
 OWN_ADDRESS = "{address}"
 """Stands for the host's own address in a URL, so that one policy serves many hosts."""
+SHOWN_PATTERN = 200
+"""Characters of a pattern that are repeated to whoever wrote it."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -31,7 +34,7 @@ class HttpProbe:
     statuses: tuple[int, ...] = ()
     """Those that are well, 100 to 599; empty: 200 to 299."""
     body: str = ""
-    """A regular expression of Python's that has to be found in the first 64 KiB; empty: any body."""
+    """A regular expression in RE2 syntax that has to be found in the first 64 KiB; empty: any body."""
 
     def at(self, address: str) -> SplitResult:
         """Where to ask, for a host with this address. Raises ValueError."""
@@ -109,8 +112,8 @@ def unusable(checks: HealthChecks) -> Sequence[tuple[str, str]]:
             words = str(error) if str(error).startswith("must ") else f"is no URL: {error}"
             found.append((f"{field}.url", f"{check.http.url!r}: {words}"))
         try:
-            re.compile(check.http.body)
-        except (re.error, OverflowError, RecursionError) as error:
-            words = f"{check.http.body!r}: must be a regular expression: {error}"
-            found.append((f"{field}.body", words))
+            if check.http.body:
+                require_usable(check.http.body)
+        except PatternUnusable as error:
+            found.append((f"{field}.body", f"{check.http.body[:SHOWN_PATTERN]!r}: {error}"))
     return found

@@ -2,7 +2,6 @@
 
 import asyncio
 import http.client
-import re
 import socket
 import ssl
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,8 @@ from typing import Protocol
 from urllib.parse import SplitResult
 
 from tendhost.server.domain.errors import Unreachable
-from tendhost.server.domain.health import DEFAULT_PORTS, HttpProbe
+from tendhost.server.domain.health import DEFAULT_PORTS, SHOWN_PATTERN, HttpProbe
+from tendhost.server.domain.patterns import PatternUnusable, found_in
 from tendhost.server.domain.settling import Found
 from tendhost.server.remote.dialing import Dialer
 
@@ -133,10 +133,14 @@ class _Exchange:
             wanted = ", ".join(map(str, self.probe.statuses)) or "200 to 299"
             return Found(holds=False, words=f"status {status}, expected {wanted}")
         pattern = self.probe.body
-        if pattern and not re.search(pattern, body.decode("utf-8", "replace")):
-            words = f"status {status}, but nothing in its body matches {pattern!r}"
+        try:
+            if not pattern or found_in(body.decode("utf-8", "replace"), pattern):
+                return Found(holds=True, words=f"status {status}")
+        except PatternUnusable as error:  # it was stored before this rule
+            words = f"status {status}, but the check's pattern {pattern[:SHOWN_PATTERN]!r} {error}"
             return Found(holds=False, words=words)
-        return Found(holds=True, words=f"status {status}")
+        words = f"status {status}, but nothing in its body matches {pattern!r}"
+        return Found(holds=False, words=words)
 
 
 def _silent(timeout: timedelta) -> Found:

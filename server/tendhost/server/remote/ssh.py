@@ -102,7 +102,7 @@ class SshConnector:
 
     def __init__(self, settings: SshSettings) -> None:
         self._settings = settings
-        self._keys = KeyRing(settings.private_key, agent_timeout=settings.login_timeout)
+        self._keys = KeyRing(settings.private_key, timeout=settings.login_timeout)
         self._dialer = Dialer(
             resolve_timeout=settings.resolve_timeout, connect_timeout=settings.connect_timeout
         )

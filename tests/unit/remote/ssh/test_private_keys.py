@@ -3,15 +3,20 @@
 import asyncio
 import os
 import shutil
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import pytest
 
 from tendhost.server.domain.errors import AuthenticationRefused, KeyUnusable
+from tendhost.server.remote import key_files
+from tendhost.server.remote.keys import KeyRing
 from tendhost.server.remote.protocol import Target
 from tendhost.server.remote.ssh import SshConnector
 from tests.unit.remote.ssh.servers import MOMENT, QUICK, Connectors, Server, listening, public
@@ -117,6 +122,65 @@ async def test_key_file_that_cannot_be_read_is_named_with_the_reason(
         await connector.connect(replace(target, ssh_key=str(tmp_path / "nowhere")))
     with pytest.raises(KeyUnusable, match="Is a directory"):
         await connector.connect(replace(target, ssh_key=str(tmp_path)))
+
+
+async def test_key_file__that_is_a_fifo_is_refused_and_nobody_waits_for_it(
+    connector: SshConnector, target: Target, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "key")
+    with pytest.raises(KeyUnusable, match=r"key cannot be read: it is a FIFO, not a file"):
+        await connector.connect(replace(target, ssh_key=str(tmp_path / "key")))
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/tty", "/proc/self/mem", "a\0b"])
+async def test_key_file__that_is_no_regular_file_of_a_key_is_refused(
+    connector: SshConnector, target: Target, path: str
+) -> None:
+    with pytest.raises(KeyUnusable, match=r"is not a private key|cannot be read"):
+        await connector.connect(replace(target, ssh_key=path))
+
+
+async def test_key_file__that_is_too_large_for_a_key_is_refused(
+    connector: SshConnector, target: Target, key_file: Path
+) -> None:
+    os.truncate(key_file, key_files.LARGEST + 1)
+    with pytest.raises(KeyUnusable, match="more than 65536 bytes"):
+        await connector.connect(target)
+
+
+async def test_key_file__on_a_dead_mount_costs_its_hosts_the_time_limit_and_the_others_nothing(
+    connectors: Connectors,
+    target: Target,
+    key_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    back, opened, real = threading.Event(), [], os.open
+
+    def hanging(path: str, *arguments: Any, **options: Any) -> int:
+        if str(path).startswith(str(tmp_path / "dead")):
+            opened.append(path)
+            back.wait()
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", hanging)
+    keys = KeyRing(None, timeout=timedelta(seconds=0.2))
+
+    async def asked(path: Path) -> str:
+        try:
+            async with keys.opening(replace(target, ssh_key=str(path))):
+                return "a key"
+        except KeyUnusable as error:
+            return str(error)
+
+    dead = tmp_path / "dead" / "key"
+    try:
+        said = await asyncio.gather(*(asked(dead) for _ in range(3 * key_files.THREADS)))
+        assert all("cannot be read: it was not there within 0.2 s" in words for words in said)
+        assert opened == [str(dead)], "one thread, however many hosts have the key"
+        assert await asked(key_file) == "a key"
+    finally:
+        back.set()
 
 
 async def test_garbage_in_the_settings_is_named(connectors: Connectors, target: Target) -> None:
