@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tendhost.server.domain.errors import HostNotFound, StoreUnavailable
+from tendhost.server.store.protocol import Unstorable
 from tendhost.server.store.writer import LARGEST_GROUP, Writer
 
 
@@ -132,7 +135,7 @@ async def test_job_that_fails_is_undone_alone(database: Connection, path: Path) 
         int,
         HostNotFound,
         int,
-        sqlite3.IntegrityError,
+        Unstorable,
     ]
     assert numbers(path) == [1, 3]
     assert told == [1, 3]
@@ -151,7 +154,7 @@ async def test_caller_that_went_away_does_not_undo_its_job(
     assert numbers(path) == [1, 2]
 
 
-async def test_full_disk_refuses_everybody_and_is_no_matter_once_there_is_space(
+async def test_full_disk_refuses_what_does_not_fit_and_is_no_matter_once_there_is_space(
     database: Connection, path: Path
 ) -> None:
     (pages,) = database.execute("PRAGMA page_count").fetchone()
@@ -161,16 +164,63 @@ async def test_full_disk_refuses_everybody_and_is_no_matter_once_there_is_space(
             writer.submit(insert(1)),
             writer.submit(insert(2, size=100_000)),
             writer.submit(insert(3)),
+            writer.submit(insert(4, size=100_000)),
             return_exceptions=True,
         )
-        for result in results:
+        assert results[0] == 1
+        assert results[2] == 3
+        for result in (results[1], results[3]):
             assert isinstance(result, StoreUnavailable)
             assert "numbers.db: database or disk is full" in str(result)
-        assert len({id(result) for result in results}) == 3, "each has a traceback of its own"
-        assert numbers(path) == []
+        assert results[1] is not results[3], "each has a traceback of its own"
+        assert numbers(path) == [1, 3]
         database.execute("PRAGMA max_page_count = 100000")
         await writer.submit(insert(2, size=100_000))
-    assert numbers(path) == [2]
+    assert numbers(path) == [1, 2, 3]
+
+
+async def test_database_that_cannot_be_written_refuses_everybody_at_once(
+    database: Connection, path: Path
+) -> None:
+    async with writing(database) as writer:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            jobs = (writer.submit(insert(number)) for number in range(20))
+            results = await asyncio.gather(*jobs, return_exceptions=True)
+            other.execute("ROLLBACK")
+    assert {type(result) for result in results} == {StoreUnavailable}
+    assert database.executed.count("BEGIN IMMEDIATE") == 1, "each try takes seconds"
+
+
+async def test_writer__is_heard_of_when_the_database_cannot_be_written(
+    database: Connection,
+) -> None:
+    heard: list[str] = []
+    writer = Writer(
+        database, lambda _: None, name="numbers.db", when_unusable=lambda: heard.append("!")
+    )
+    await writer.submit(insert(1))
+    with pytest.raises(Unstorable):
+        await writer.submit(insert(1))
+    assert not heard
+    database.failing = "COMMIT"
+    with pytest.raises(StoreUnavailable):
+        await writer.submit(insert(2))
+    assert heard == ["!"]
+    database.failing = ""
+    await writer.aclose()
+
+
+async def test_listener_that_fails_leaves_nobody_waiting(
+    database: Connection, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(results: Sequence[Any]) -> None:
+        raise ValueError(results)
+
+    async with writing(database, fail) as writer:
+        assert await writer.submit(insert(1)) == 1
+        assert await writer.submit(insert(2)) == 2
+    assert numbers(path) == [1, 2]
 
 
 async def test_locked_database_refuses_until_it_is_let_go(database: Connection, path: Path) -> None:
@@ -182,6 +232,91 @@ async def test_locked_database_refuses_until_it_is_let_go(database: Connection, 
             other.execute("ROLLBACK")
         await writer.submit(insert(1))
     assert numbers(path) == [1]
+
+
+def _executing(statement: str, *values: Any) -> Callable[[sqlite3.Connection], int]:
+    def work(database: sqlite3.Connection) -> int:
+        database.execute(statement, values)
+        return 0
+
+    return work
+
+
+def _buggy(database: sqlite3.Connection) -> int:
+    insert(77)(database)
+    raise ZeroDivisionError("a fault of the program")
+
+
+def _conflicting(database: sqlite3.Connection) -> int:
+    insert(78)(database)
+    raise HostNotFound(host="web1")
+
+
+BAD: dict[str, Callable[[sqlite3.Connection], int]] = {
+    "a number beyond 64 bits": insert(2**63),
+    "a lone surrogate": _executing("INSERT INTO numbers (padding) VALUES (?)", "\ud800"),
+    "a value of no type": _executing("INSERT INTO numbers (padding) VALUES (?)", object()),
+    "more than a row may hold": _executing(
+        "INSERT INTO numbers (padding) VALUES (zeroblob(2000000000))"
+    ),
+    "no such table": _executing("INSERT INTO words (word) VALUES (1)"),
+    "no statement": _executing("INSRET INTO numbers (number) VALUES (1)"),
+    "a value too few": _executing("INSERT INTO numbers (number) VALUES (?)"),
+    "a key of another type": _executing("INSERT INTO numbers (number) VALUES ('one')"),
+    "a fault of the program": _buggy,
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+async def test_bad_write__fails_alone_and_not_as_if_the_store_were_away(
+    database: Connection, path: Path, what: str
+) -> None:
+    async with writing(database) as writer:
+        results = await asyncio.gather(
+            writer.submit(insert(1)),
+            writer.submit(BAD[what]),
+            writer.submit(insert(2)),
+            return_exceptions=True,
+        )
+    assert [type(result) for result in results] == [int, Unstorable, int]
+    assert isinstance(results[1], Unstorable)
+    assert results[1].__cause__ is not None, "whoever logs it sees what went wrong"
+    assert numbers(path) == [1, 2]
+
+
+JOBS = st.one_of(
+    st.integers(0, 5).map(lambda number: ("insert", number)),
+    st.just(("conflict", 0)),
+    st.sampled_from(sorted(BAD)).map(lambda what: (what, 0)),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(jobs=st.lists(JOBS, max_size=12))
+def test_writes__any_mix_of_them_together_comes_to_the_same_as_one_by_one(
+    tmp_path_factory: pytest.TempPathFactory, jobs: list[tuple[str, int]]
+) -> None:
+    works = [
+        insert(number) if what == "insert" else BAD.get(what, _conflicting) for what, number in jobs
+    ]
+
+    async def outcome(together: bool) -> tuple[list[Any], list[int]]:
+        path = tmp_path_factory.mktemp("mix") / "numbers.db"
+        database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        database.execute("CREATE TABLE numbers (number INTEGER PRIMARY KEY, padding BLOB)")
+        writer = Writer(database, lambda _: None, name="numbers.db")
+        if together:
+            results = await asyncio.gather(*map(writer.submit, works), return_exceptions=True)
+        else:
+            results = [
+                (await asyncio.gather(writer.submit(work), return_exceptions=True))[0]
+                for work in works
+            ]
+        await writer.aclose()
+        told = [r if isinstance(r, int) else (type(r), str(r)) for r in results]
+        return told, numbers(path)
+
+    assert asyncio.run(outcome(together=True)) == asyncio.run(outcome(together=False))
 
 
 @pytest.mark.parametrize("statement", ["BEGIN IMMEDIATE", "SAVEPOINT job", "RELEASE job", "COMMIT"])

@@ -37,6 +37,18 @@ class Conflict(TendhostError):
         super().__init__(f"{what} was changed at the same time")
 
 
+class Unstorable(Exception):
+    """A change that cannot be stored, however well the store is: a fault of tendhost's own.
+
+    A value that the database does not take (a number beyond 64 bits, a lone surrogate), a rule of its
+    that the change breaks, a fault while the change was written. To try it again is of no use.
+    """
+
+    def __init__(self, cause: Exception) -> None:
+        self.__cause__ = cause
+        super().__init__(f"it cannot be stored: {type(cause).__name__}: {cause}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogChunk:
     """Bytes of an operation's log that begin at `offset`."""
@@ -176,7 +188,7 @@ class Store(Protocol):
 
         Raises HostAlreadyExists, HostBusy (the host has a running operation), ScheduleAlreadyExists,
         Conflict (a revision was not the stored one, the row is gone, or a new one is there already),
-        RequestIdReused.
+        RequestIdReused, and Unstorable, which is about this change and nobody else's.
         """
         ...
 
