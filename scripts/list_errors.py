@@ -15,9 +15,11 @@ Made from the code by `make protos`; the checks fail when it differs.
 
 Every refused call carries a canonical status code and a `google.rpc.ErrorInfo` with the domain `tendhost`, one of
 the reasons below, and the facts of the message as metadata. Reasons and the names of facts never change.
-Invalid fields are all named at once, in a `google.rpc.BadRequest`; a state that does not allow what was
-asked also has a `google.rpc.PreconditionFailure`; a `google.rpc.RetryInfo` says where trying again helps. A fault
-that nobody foresaw is `INTERNAL` with the reason `INTERNAL`, and says nothing of its inside: the server's log does.
+Invalid fields are named at once, in a `google.rpc.BadRequest`; a state that does not allow what was asked also
+has a `google.rpc.PreconditionFailure`; a `google.rpc.RetryInfo` says where trying again helps. A status takes at
+most 6 KiB on the wire, for clients do not get larger ones: long values end with "…", and the last entry of a long
+list says how many more there are. A fault that nobody foresaw is `INTERNAL` with the reason `INTERNAL`, and says
+nothing of its inside: the server's log does.
 
 ## Of a request
 

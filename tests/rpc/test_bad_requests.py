@@ -308,3 +308,16 @@ async def test_own_machine_is_not_rebooted_by_a_retry_after_its_policy_names_it_
     refused = await refusal(api.hosts.RetryHost(pb.RetryHostRequest(name="web1")))
     assert refused.reason == "REBOOT_NOT_ALLOWED"
     assert fake.count(Command.REBOOT) == 1
+
+
+# --- many faults at once --------------------------------------------------------------------------
+
+
+async def test_refusal__arrives_however_many_fields_are_invalid(api: Api):
+    config = HostConfig(name="x", addr="y", tags=["é" * 70] * 64, groups=["é" * 70] * 64)
+    refused = await refusal(api.hosts.RegisterHost(pb.RegisterHostRequest(config=config)))
+    assert refused.code == INVALID
+    assert refused.text.startswith("130 fields are invalid")
+    names = HostFilter(names=["\x01" * 64] * 900)
+    refused = await refusal(api.hosts.ListHosts(pb.ListHostsRequest(filter=names)))
+    assert refused.code == INVALID

@@ -1,16 +1,20 @@
 """The table from errors to statuses: whole, and each status with the details that its kind calls for."""
 
+import base64
 import inspect
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import pytest
 from google.rpc import error_details_pb2
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tendhost.server.domain import errors
 from tendhost.server.domain.errors import FieldViolation, TendhostError
-from tendhost.server.rpc.status import CODES, DOMAIN, internal_status, status_of
+from tendhost.server.rpc.status import CODES, DOMAIN, MOST_BYTES, internal_status, status_of
 from tendhost.server.store.protocol import Conflict
 
 ROOTS = {TendhostError, errors.RequestError, errors.WorkError}
@@ -114,3 +118,53 @@ def test_a_fault_that_nobody_foresaw_says_nothing_of_its_inside():
     status = internal_status()
     assert status.code == grpc.StatusCode.INTERNAL.value[0]
     assert len(status.details) == 1
+
+
+LONG = st.builds(
+    lambda text, times: text * times,
+    st.text(st.characters(), min_size=1, max_size=8),
+    st.sampled_from((1, 100, 5000)),
+)
+
+
+@given(st.data())
+def test_status__arrives_whatever_its_error_is_about(data: st.DataObject):
+    kind = data.draw(st.sampled_from(ERRORS))
+    if kind is errors.InvalidArgument:
+        violations = st.lists(st.builds(FieldViolation, LONG, LONG), min_size=1, max_size=3)
+        times = data.draw(st.sampled_from((1, 50, 400)))
+        error: TendhostError = errors.InvalidArgument(*data.draw(violations) * times)
+    else:
+        names = inspect.signature(kind.__init__).parameters.keys() - {"self", "args", "kwargs"}
+        error = kind(
+            **{name: VALUES[name] if name in VALUES else data.draw(LONG) for name in sorted(names)}
+        )
+    status = status_of(error)
+    sent = len(quote(status.message, safe=_UNQUOTED))
+    sent += len(base64.b64encode(status.SerializeToString()))
+    assert sent <= MOST_BYTES
+    assert status.message
+
+
+_UNQUOTED = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+
+
+def test_status__says_how_many_invalid_fields_it_does_not_name():
+    error = errors.InvalidArgument(
+        *(FieldViolation(f"config.tags[{n}]", "é" * 70) for n in range(128))
+    )
+    (_, bad) = details(error)
+    *named, last = bad.field_violations
+    assert len(named) > 10
+    assert [v.field for v in named] == [f"config.tags[{n}]" for n in range(len(named))]
+    assert (last.field, last.description) == ("request", f"and {128 - len(named)} more")
+    assert str(error).startswith("128 fields are invalid, the first of them: config.tags[0]: ")
+
+
+def test_status__cuts_a_long_fact_and_keeps_the_others():
+    error = errors.FleetChanged(plan="p1", changes="x" * 20_000)
+    (info,) = details(error)
+    assert info.metadata["plan"] == "p1"
+    assert info.metadata["changes"].endswith("x…")
+    assert status_of(error).message.startswith("the fleet has changed since plan p1")
+    assert status_of(error).message.endswith("x…")

@@ -49,7 +49,11 @@ class InvalidArgument(RequestError):
 
     def __init__(self, *violations: FieldViolation) -> None:
         self.violations = violations
-        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
+        words = "; ".join(f"{v.field}: {v.description}" for v in violations[:MOST_NAMED])
+        if len(violations) > MOST_NAMED:
+            # The number comes first, for the end of a long text is cut off.
+            words = f"{len(violations)} fields are invalid, the first of them: {words}"
+        super().__init__(words)
 
     def facts(self) -> Mapping[str, str]:
         return {}  # the violations are told as such

@@ -2,10 +2,10 @@
 
 The details follow AIP-193: always one ErrorInfo of the domain "tendhost", BadRequest with every
 invalid field, PreconditionFailure for a state that does not allow what was asked, RetryInfo where
-trying again helps.
+trying again helps. A status is bounded as a whole, for one that is too large never arrives.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import grpc
 from google.protobuf import any_pb2
@@ -110,25 +110,36 @@ _RETRY_SECONDS: Mapping[type[TendhostError], int] = {
 }
 
 
+MOST_BYTES = 6 * 1024
+"""Of a status on the wire, its text and its details together. Beyond 8 KiB of trailers gRPC gives the
+caller RESOURCE_EXHAUSTED in place of the status (GRPC_ARG_MAX_METADATA_SIZE, measured)."""
+_TEXT_BYTES = 1024
+"""Of the text as it is sent, percent-encoded. It is sent again in the details, as it is."""
+_DETAILS_BYTES = 3600
+"""Of the encoded status, which base64 makes a third longer."""
+_INFO_BYTES = 1280
+_VALUE_BYTES = 512
+_FIELD_BYTES = 200
+_DESCRIPTION_BYTES = 400
+_PART_BYTES = 64
+"""What is left free for a RetryInfo, for the line that says how much was left out, and for framing."""
+
+
 def status_of(error: TendhostError) -> status_pb2.Status:
-    """The status that tells `error` to a caller."""
-    info = error_details_pb2.ErrorInfo(
-        reason=error.reason, domain=DOMAIN, metadata=dict(error.facts())
-    )
-    details: list[Message] = [info]
-    if isinstance(error, errors.InvalidArgument):
-        details.append(_bad_request(error))
-    if isinstance(error, errors.ConfigurationError):
-        violation = errors.FieldViolation(error.field, str(error))
-        details.append(_bad_request(errors.InvalidArgument(violation)))
-    if isinstance(error, errors.InvalidTransition):
-        details.append(_precondition("HOST_STATE", f"hosts/{error.host}", str(error)))
-    if isinstance(error, errors.HostHasFailed):
-        details.append(_precondition("HOST_STATE", f"hosts/{error.host}", str(error)))
+    """The status that tells `error` to a caller. What does not fit is left out, and counted."""
+    text = cut(str(error), _TEXT_BYTES, size=_sent_size)
+    details: list[Message] = [_error_info(error.reason, error.facts())]
     if type(error) in _RETRY_SECONDS:
         delay = Duration(seconds=_RETRY_SECONDS[type(error)])
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    return _status(CODES[type(error)], str(error), details)
+    room = _DETAILS_BYTES - _size(_status(CODES[type(error)], text, details)) - _PART_BYTES
+    if isinstance(error, errors.InvalidArgument):
+        details.insert(1, _bad_request(error.violations, room))
+    if isinstance(error, errors.ConfigurationError):
+        details.insert(1, _bad_request((errors.FieldViolation(error.field, str(error)),), room))
+    if isinstance(error, errors.InvalidTransition | errors.HostHasFailed):
+        details.insert(1, _precondition("HOST_STATE", f"hosts/{error.host}", str(error)))
+    return _status(CODES[type(error)], text, details)
 
 
 def internal_status() -> status_pb2.Status:
@@ -138,7 +149,30 @@ def internal_status() -> status_pb2.Status:
     return _status(grpc.StatusCode.INTERNAL, text, [info])
 
 
-def _status(code: grpc.StatusCode, text: str, details: list[Message]) -> status_pb2.Status:
+def cut(
+    text: str, most: int, *, size: Callable[[str], int] = lambda text: len(text.encode())
+) -> str:
+    """As much of the beginning of `text` as `most` bytes hold, with "…" where it was longer."""
+    text = text.encode("utf-8", "replace").decode()  # half a surrogate pair is nothing to send
+    if len(text) <= most and size(text) <= most:
+        return text
+    low, high = 0, min(len(text), most)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if size(f"{text[:middle]}…") <= most else (low, middle - 1)
+    return f"{text[:low]}…"
+
+
+def _sent_size(text: str) -> int:
+    # gRPC sends what is not printable ASCII, and "%", as three bytes each.
+    return sum(1 if 0x20 <= byte <= 0x7E and byte != 0x25 else 3 for byte in text.encode())
+
+
+def _size(message: Message) -> int:
+    return message.ByteSize()
+
+
+def _status(code: grpc.StatusCode, text: str, details: Sequence[Message]) -> status_pb2.Status:
     packed = []
     for detail in details:
         wrapped = any_pb2.Any()
@@ -147,17 +181,39 @@ def _status(code: grpc.StatusCode, text: str, details: list[Message]) -> status_
     return status_pb2.Status(code=code.value[0], message=text, details=packed)
 
 
-def _bad_request(error: errors.InvalidArgument) -> error_details_pb2.BadRequest:
-    violation = error_details_pb2.BadRequest.FieldViolation
-    return error_details_pb2.BadRequest(
-        field_violations=[
-            violation(field=v.field, description=v.description) for v in error.violations
-        ]
-    )
+def _error_info(reason: str, facts: Mapping[str, str]) -> error_details_pb2.ErrorInfo:
+    info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)
+    for number, (name, value) in enumerate(facts.items()):
+        info.metadata[name] = cut(value, _VALUE_BYTES)
+        if _size(info) > _INFO_BYTES - _PART_BYTES:
+            del info.metadata[name]
+            info.metadata["left_out"] = f"{len(facts) - number} more"
+            break
+    return info
+
+
+def _bad_request(
+    violations: Sequence[errors.FieldViolation], room: int
+) -> error_details_pb2.BadRequest:
+    """The violations that `room` bytes hold, and how many more there are."""
+    told = error_details_pb2.BadRequest()
+    for number, violation in enumerate(violations):
+        told.field_violations.add(
+            field=cut(violation.field, _FIELD_BYTES),
+            description=cut(violation.description, _DESCRIPTION_BYTES),
+        )
+        if number and _size(told) > room - _PART_BYTES:
+            del told.field_violations[-1]
+            more = f"and {len(violations) - number} more"
+            told.field_violations.add(field="request", description=more)
+            break
+    return told
 
 
 def _precondition(kind: str, subject: str, text: str) -> error_details_pb2.PreconditionFailure:
-    violation = error_details_pb2.PreconditionFailure.Violation
-    return error_details_pb2.PreconditionFailure(
-        violations=[violation(type=kind, subject=subject, description=text)]
+    violation = error_details_pb2.PreconditionFailure.Violation(
+        type=kind,
+        subject=cut(subject, _FIELD_BYTES),
+        description=cut(text, _DESCRIPTION_BYTES),
     )
+    return error_details_pb2.PreconditionFailure(violations=[violation])
