@@ -47,15 +47,16 @@ types: dev ## check the types (mypy --strict)
 	$(PY) -m mypy $(CHECKED)
 
 .PHONY: test
-test: dev fleet-packages ## run every test; FLEET=simulated does without real hosts
+test: dev packages ## run every test; FLEET=simulated does without real hosts
+	@! command -v go >/dev/null || scripts/grpcurl.sh || echo "grpcurl cannot be built: what needs it is skipped"
 	$(PY) -m pytest $(PYTEST_ARGS)
 
 .PHONY: test-long
-test-long: dev fleet-packages ## run the tests that take many minutes, in further circumstances
+test-long: dev packages ## run the tests that take many minutes, in further circumstances
 	$(PY) -m pytest -m long
 
 .PHONY: demo
-demo: dev fleet-packages ## watch tendhost patch a fleet of its own; FLEET=simulated needs no root
+demo: dev packages ## watch tendhost patch a fleet of its own; FLEET=simulated needs no root
 	$(PY) -m examples.demo
 
 .PHONY: bench
@@ -63,8 +64,12 @@ bench: dev ## run the benchmarks, or one of them with BENCH=name
 	$(PY) -m benchmarks $(BENCH)
 
 .PHONY: faults
-faults: dev fleet-packages ## update real hosts under every fault there is; RUNS=20 for the short form
+faults: dev packages ## update real hosts under every fault there is; RUNS=20 for the short form
 	$(PY) -m tests.faults $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
+
+.PHONY: fresh
+fresh: ## run make demo and make test on a bare Debian 12 and 13; SUITES=trixie, TARGETS=demo
+	@TARGETS="$(TARGETS)" PYTEST_ARGS="$(PYTEST_ARGS)" scripts/fresh.sh $(SUITES)
 
 .PHONY: tools
 tools: dev ## build grpcurl into .tools, for the tests that use it (needs Go)
@@ -79,6 +84,6 @@ clean: ## remove everything that make and the tests made
 	rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: fleet-packages
-fleet-packages: dev
-	@scripts/fleet_packages.sh
+.PHONY: packages
+packages: dev
+	@scripts/test_packages.sh

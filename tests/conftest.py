@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.tools import why_missing
+
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools" / "bin"
 CI = os.environ.get("CI") == "true"
-# What a contributor's machine may lack, and CI may not.
-MUST_RUN_IN_CI = ("fleet", "grpcurl")
 
 # `make tools` builds programs there; tests find them by name.
 os.environ["PATH"] = os.pathsep.join([str(TOOLS), os.environ.get("PATH", os.defpath)])
@@ -37,6 +37,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, why_not in (("fleet", why_no_fleet), ("grpcurl", why_no_grpcurl)):
             if item.get_closest_marker(marker) and (reason := why_not()):
                 item.add_marker(pytest.mark.skip(reason=reason))
+        commands = [name for marker in item.iter_markers("needs") for name in marker.args]
+        if reasons := [reason for name in commands if (reason := why_missing(name))]:
+            item.add_marker(pytest.mark.skip(reason="; ".join(reasons)))
 
 
 @cache
@@ -60,10 +63,10 @@ def why_no_grpcurl() -> str | None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Under CI a test that needs the fleet or grpcurl fails instead of being skipped."""
+    """Under CI nothing is skipped, but for what says that it depends on the machine."""
     report = yield
-    needed = any(item.get_closest_marker(marker) for marker in MUST_RUN_IN_CI)
-    if CI and needed and report.skipped and not hasattr(report, "wasxfail"):
+    allowed = item.get_closest_marker("may_skip") is not None
+    if CI and not allowed and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"must not be skipped under CI: {_reason(report)}"
     return report

@@ -11,6 +11,8 @@ from tendhost.server.packages.snapshots import KEPT, parse_snapshot, snapshot_sc
 
 pytestmark = [
     pytest.mark.timeout(120),
+    pytest.mark.needs("btrfs", "mkfs.btrfs"),
+    pytest.mark.may_skip,
     pytest.mark.skipif(os.geteuid() != 0, reason="to mount a file system needs root"),
     pytest.mark.skipif(
         "btrfs" not in Path("/proc/filesystems").read_text(), reason="this kernel has no btrfs"

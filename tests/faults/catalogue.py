@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from tests.faults import clock, scenarios, shortages
+from tests.faults import scenarios, shortages
 from tests.faults.ground import AT_ONCE, Terrain
 from tests.faults.scenarios import Scenario
+from tests.tools import faketime_library
 
 SCENARIOS: Mapping[str, Scenario] = {
     scenario.name: scenario
@@ -29,7 +30,7 @@ OTHERS = 0.04
 
 def missing(name: str) -> str:
     """What this machine lacks for a scenario, if anything."""
-    if SCENARIOS[name].terrain.clock and clock.library() is None:
+    if SCENARIOS[name].terrain.clock and faketime_library() is None:
         return "libfaketime is not installed (Debian's package of that name)"
     return ""
 

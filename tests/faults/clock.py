@@ -3,18 +3,14 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-LIBRARIES = Path("/usr/lib")
+from tests.tools import faketime_library
+
 FILE = "clock"
-
-
-def library() -> Path | None:
-    """libfaketime, if it is installed."""
-    return next(iter(sorted(LIBRARIES.glob("*/faketime/libfaketimeMT.so.1"))), None)
 
 
 def environment(folder: Path) -> Mapping[str, str]:
     """For a server whose date `set_ahead` moves. Only the date: what measures durations goes on."""
-    preloaded = library()
+    preloaded = faketime_library()
     assert preloaded is not None, "libfaketime is not installed"
     set_ahead(folder, days=0)
     return {

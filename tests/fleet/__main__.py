@@ -16,7 +16,7 @@ from tests.fleet.errors import FleetError
 from tests.fleet.families import FAMILIES
 from tests.fleet.fleet import Fleet
 from tests.fleet.host import Host, HostSpec
-from tests.fleet.requirements import install_missing_packages, missing_requirements
+from tests.fleet.requirements import DEBIAN_PACKAGES, install_packages, missing_requirements
 
 
 def main() -> int:
@@ -27,7 +27,7 @@ def main() -> int:
             case "requirements":
                 return _requirements()
             case "install":
-                install_missing_packages()
+                install_packages(DEBIAN_PACKAGES)
                 return 0
             case "build":
                 return _build(arguments)

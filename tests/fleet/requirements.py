@@ -4,12 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.fleet.claim import cgroup_root
 
+LIBRARIES = Path("/usr/lib")
 ARCHIVE_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 NAMESPACES = ("--mount", "--pid", "--net", "--uts", "--ipc", "--time", "--cgroup", "--fork")
 SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -22,11 +23,15 @@ class DebianPackage:
     name: str
     commands: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    below_libraries: str = ""
+    """A file in the folder of the libraries, whichever architecture that is named after."""
 
     @property
     def is_there(self) -> bool:
-        return all(shutil.which(command, path=SEARCH) for command in self.commands) and all(
-            file.exists() for file in self.files
+        return (
+            all(shutil.which(command, path=SEARCH) for command in self.commands)
+            and all(file.exists() for file in self.files)
+            and (not self.below_libraries or any(LIBRARIES.glob(f"*/{self.below_libraries}")))
         )
 
 
@@ -92,9 +97,9 @@ def _control_groups() -> str | None:
 _KERNEL_CHECKS: tuple[Callable[[], str | None], ...] = (_namespaces, _overlay, _control_groups)
 
 
-def install_missing_packages() -> None:
-    """Install the missing Debian packages with apt-get; raises CalledProcessError when it fails."""
-    names = missing_packages()
+def install_packages(packages: Iterable[DebianPackage]) -> None:
+    """Install those that are missing with apt-get; raises CalledProcessError when it fails."""
+    names = sorted({package.name for package in packages if not package.is_there})
     if not names:
         print("nothing to install")
         return

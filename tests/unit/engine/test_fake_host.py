@@ -1,6 +1,5 @@
 """The fake host is held to what a real one prints, and to what the server understands of it."""
 
-import shutil
 import subprocess
 from collections.abc import Callable
 from datetime import timedelta
@@ -30,6 +29,7 @@ from tendhost.server.packages.query import (
 from tendhost.server.packages.script import parse_parts
 from tendhost.server.packages.units import parse_units, units_script
 from tendhost.server.remote.job_scripts import REPORT
+from tests.tools import needs
 from tests.unit.engine import fake_answers
 from tests.unit.engine.fake_clock import START, FakeClock
 from tests.unit.engine.fake_command import Command
@@ -48,6 +48,7 @@ def host() -> FakeHost:
     return FakeHost(address="192.0.2.1", clock=FakeClock())
 
 
+@needs("apt-get")
 @pytest.mark.parametrize(
     ("script", "answer"),
     [
@@ -62,8 +63,6 @@ def host() -> FakeHost:
 def test_the_fake_host_prints_the_parts_that_a_real_one_prints(
     host: FakeHost, script: str, answer: Callable[[FakeHost], bytes]
 ) -> None:
-    if shutil.which("apt-get") is None:
-        pytest.skip("no apt-get on this machine")
     real = subprocess.run(["sh", "-c", script], capture_output=True, check=True).stdout
     # What depends on the machine: whether it has privilege, systemd, needrestart, or updates.
     varying = {"policy", "check", "needrestart", "state", "failed", "docker", "containers"}

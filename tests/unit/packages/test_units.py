@@ -10,6 +10,7 @@ from tendhost.server.packages.reboot import REBOOT, parse_outdated
 from tendhost.server.packages.script import Part
 from tendhost.server.packages.units import by_reboot_only, parse_units, restart_script
 from tendhost.server.remote.local import own_unit
+from tests.tools import SHELLS
 from tests.unit.engine.fake_answers import framed
 
 OUTDATED = re.search(r"^outdated\(\) \{\n.*?^\}$", REBOOT, re.MULTILINE | re.DOTALL)
@@ -79,9 +80,9 @@ CGROUPS = {
 }
 
 
-@pytest.mark.parametrize("shell", [["dash"], ["bash"], ["busybox", "sh"]], ids=lambda s: s[0])
+@pytest.mark.parametrize("shell", SHELLS)
 def test_services_are_outdated_by_the_systems_own_files_and_on_the_host_itself(
-    tmp_path, shell: list[str]
+    tmp_path, shell: tuple[str, ...]
 ) -> None:
     for pid, text in MAPS.items():
         (tmp_path / pid).mkdir()

@@ -1,6 +1,5 @@
 """Host keys: learnt at enrolment, pinned from then on, and never another one."""
 
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from tendhost.server.domain.errors import HostKeyChanged
 from tendhost.server.remote.hostkey import fingerprint, matches
 from tendhost.server.remote.protocol import Target
 from tendhost.server.remote.ssh import SshConnector
+from tests.tools import needs
 from tests.unit.remote.ssh.servers import Server, generated, listening, public
 
 KINDS = (
@@ -117,7 +117,7 @@ async def test_users_own_ssh_files_are_not_looked_at(
         await connector.connect(replace(target, host_key=changed))
 
 
-@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="no ssh-keygen to compare with")
+@needs("ssh-keygen")
 @pytest.mark.parametrize("kind", KINDS)
 def test_fingerprint_is_the_one_of_ssh_keygen(kind: str, tmp_path: Path) -> None:
     key = public(generated(kind))

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from tendhost.server.remote import key_files
 from tendhost.server.remote.keys import KeyRing
 from tendhost.server.remote.protocol import Target
 from tendhost.server.remote.ssh import SshConnector
+from tests.tools import needs
 from tests.unit.remote.ssh.servers import MOMENT, QUICK, Connectors, Server, listening, public
 
 
@@ -211,10 +211,7 @@ async def agent(folder: Path, *keys: asyncssh.SSHKey) -> AsyncIterator[str]:
         await process.wait()
 
 
-needs_agent = pytest.mark.skipif(not shutil.which("ssh-agent"), reason="no ssh-agent")
-
-
-@needs_agent
+@needs("ssh-agent")
 async def test_agents_keys_open_a_host_that_names_none(
     connector: SshConnector,
     target: Target,
@@ -229,7 +226,7 @@ async def test_agents_keys_open_a_host_that_names_none(
         await remote.close()
 
 
-@needs_agent
+@needs("ssh-agent")
 async def test_empty_agent_is_named_and_no_key_of_the_users_folder_is_taken(
     connector: SshConnector,
     target: Target,
