@@ -40,10 +40,6 @@ mount --bind /run/tendhost-fleet "$root/run/tendhost-fleet"
 for lent in /etc/resolv.conf /etc/hosts /etc/pip.conf; do
     [ ! -e "$lent" ] || cp -L "$lent" "$root$lent"
 done
-if [ -d /etc/ssl/certs ]; then
-    mkdir -p "$root/etc/ssl/certs"
-    cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/" 2>/dev/null || true
-fi
 cd "$root"
 pivot_root . run/old
 umount -l /run/old
@@ -52,22 +48,26 @@ cd /root/tendhost
 exec "$@"
 '
 
-registries=()
-for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY PIP_INDEX_URL PIP_CERT SSL_CERT_FILE; do
-    [ -z "${!name:-}" ] || registries+=("$name=${!name}")
+# The certificates beside those of the root's own, which installing ca-certificates would make anew.
+certificates=${PIP_CERT:-${SSL_CERT_FILE:-}}
+lent=()
+for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY PIP_INDEX_URL; do
+    [ -z "${!name:-}" ] || lent+=("$name=${!name}")
 done
+[ -z "$certificates" ] || lent+=(PIP_CERT=/etc/lent.crt SSL_CERT_FILE=/etc/lent.crt)
 
 for suite in "${suites[@]}"; do
     root=$work/$suite
     echo "== a bare Debian $suite"
     mmdebstrap --quiet --mode=root --variant=minbase --include=git,make,python3 "$suite" "$root"
+    [ -z "$certificates" ] || cp -L "$certificates" "$root/etc/lent.crt"
     git clone -q --no-hardlinks "$checkout" "$root/root/tendhost"
     for target in $targets; do
         echo "== make $target on a bare Debian $suite"
         unshare --mount --propagation private --pid --fork --kill-child=KILL --uts --ipc \
             /bin/sh -c "$enter" enter "$root" \
             env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin TERM="${TERM:-dumb}" \
-            ${registries[@]+"${registries[@]}"} ${FLEET:+FLEET="$FLEET"} \
+            ${lent[@]+"${lent[@]}"} ${FLEET:+FLEET="$FLEET"} \
             make "$target" ${PYTEST_ARGS:+PYTEST_ARGS="$PYTEST_ARGS"} </dev/null
     done
     rm -rf --one-file-system "$root"
