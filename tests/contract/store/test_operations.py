@@ -1,5 +1,6 @@
 """Operations and their logs: one at work on a host at a time, any number waiting, newest first."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from tendhost.server.domain.errors import HostBusy, OperationNotFound
 from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.store.protocol import Conflict, LogChunk, Store
-from tests.contract.store.samples import NOW, an_operation, change, stored_operation
+from tests.contract.store.samples import NOW, a_host, an_operation, change, stored_operation
 
 QUEUED, RUNNING = OperationStatus.QUEUED, OperationStatus.RUNNING
 SUCCEEDED, FAILED = OperationStatus.SUCCEEDED, OperationStatus.FAILED
@@ -166,3 +167,60 @@ async def test_log_is_written_once_at_each_offset(store: Store) -> None:
     with pytest.raises(Conflict):
         await store.commit(change(log=(LogChunk(operation=operation.id, offset=0, data=b"other"),)))
     assert await store.log(operation.id, offset=0, limit=99) == b"first"
+
+
+# --- without an event -----------------------------------------------------------------------------
+
+
+async def test_operation_stored_without_an_event__keeps_its_revision_and_no_event_is_written(
+    store: Store,
+) -> None:
+    read = await stored_operation(store, an_operation())
+    await store.commit(change(hosts=()))
+    chunk = LogChunk(operation=read.id, offset=0, data=b"abc")
+    committed = await store.commit(
+        change(events=0, operations=(replace(read, log_size=3),), log=(chunk,))
+    )
+    assert committed.revision == 2
+    assert await store.operation(read.id) == replace(read, log_size=3, quiet_writes=1)
+    assert len(await store.events(after=0, limit=10)) == 2
+
+
+async def test_operation_stored_without_an_event__is_compared_and_swapped(store: Store) -> None:
+    read = await stored_operation(store, an_operation())
+    await store.commit(change(events=0, operations=(replace(read, log_size=1),)))
+    for events in (0, 1):
+        with pytest.raises(Conflict, match=read.id):
+            await store.commit(change(events=events, operations=(replace(read, log_size=2),)))
+    current = await store.operation(read.id)
+    assert (current.log_size, current.quiet_writes) == (1, 1)
+    await store.commit(change(operations=(replace(current, log_size=3),)))
+    again = await store.operation(read.id)
+    assert (again.log_size, again.quiet_writes, again.revision) == (3, 0, 2)
+
+
+async def test_change_without_an_event__holds_nothing_that_readers_of_the_log_would_miss(
+    store: Store,
+) -> None:
+    read = await stored_operation(store, an_operation())
+    for parts in ({"hosts": (a_host(),)}, {"operations": (an_operation("web2"),)}):
+        with pytest.raises(ValueError, match="without events"):
+            await store.commit(change(events=0, **parts))
+    assert await store.operation(read.id) == read
+
+
+async def test_signal__is_called_by_each_commit_of_its_operation_and_by_no_other(
+    store: Store,
+) -> None:
+    read = await stored_operation(store, an_operation())
+    with store.operation_signal(read.id) as signal, store.operation_signal("another") as other:
+        await store.commit(change(events=0, operations=(replace(read, log_size=1),)))
+        await signal.wait()
+        current = await store.operation(read.id)
+        await store.commit(change(operations=(current,)))
+        await signal.wait()
+        for none in (signal, other):
+            waiting = asyncio.ensure_future(none.wait())
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            waiting.cancel()

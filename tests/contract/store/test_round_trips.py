@@ -49,7 +49,7 @@ async def test_any_host_comes_back_equal(store: Store, host: Host) -> None:
 @one_store
 async def test_any_operation_comes_back_equal(store: Store, operation: Operation) -> None:
     id, host = a_key(operation.id), a_key(operation.host)
-    operation = replace(operation, id=id, host=host, revision=0)
+    operation = replace(operation, id=id, host=host, revision=0, quiet_writes=0)
     committed = await store.commit(change(operations=(operation,)))
     stored = replace(operation, revision=committed.revision)
     assert await store.operation(id) == stored

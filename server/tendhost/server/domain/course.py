@@ -56,7 +56,8 @@ class Course:
         host = self.host
         if host != former:
             host = replace(host, revision=revision)
-        return Course(operation=replace(self.operation, revision=revision), host=host)
+        operation = replace(self.operation, revision=revision, quiet_writes=0)
+        return Course(operation=operation, host=host)
 
     def triggered(self, trigger: Trigger, now: datetime) -> "Course":
         """The course with its host moved by `trigger`. Raises InvalidTransition."""

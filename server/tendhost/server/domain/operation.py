@@ -259,6 +259,9 @@ class Operation:
     resume_at: StepName | None = None
     """Which step follows `connect` then."""
     revision: int = 0
+    """The fleet's revision of its last event; 0: it is not stored yet."""
+    quiet_writes: int = 0
+    """How often it was stored since then without an event, for output and progress."""
 
     @property
     def current(self) -> Step | None:

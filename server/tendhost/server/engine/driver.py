@@ -382,10 +382,13 @@ class Driver:
         committed = await self._patiently(lambda: self._store.commit(change))
         if committed.replayed is not None:
             return committed.replayed
-        revision = committed.revision
-        host = replace(course.host, revision=revision) if host_changed else course.host
-        self._course = Course(operation=replace(course.operation, revision=revision), host=host)
-        self._saved_host = host
+        if course.events:
+            self._course = course.at(committed.revision, former=self._saved_host)
+        else:
+            operation = course.operation
+            quiet = replace(operation, quiet_writes=operation.quiet_writes + 1)
+            self._course = Course(operation=quiet, host=course.host)
+        self._saved_host = self._course.host
         return None
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:

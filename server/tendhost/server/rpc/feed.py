@@ -11,6 +11,7 @@ from tendhost.server.domain.errors import CursorCompacted
 from tendhost.server.domain.events import Event
 from tendhost.server.rpc.convert import event_message
 from tendhost.server.store.protocol import Store
+from tendhost.server.store.signals import Signal
 from tendhost.v1 import event_pb2, event_service_pb2
 
 GATHERING_SECONDS = 0.005
@@ -21,6 +22,9 @@ PAGE = 512
 BATCH_BYTES = 64 * 1024
 """A message holds no more than this, unless a single event is larger."""
 SHARED_BATCHES = 256
+CEILING_SECONDS = 2.0
+"""Whoever waits for a signal looks at what is stored after this time, called or not: a signal comes from
+this process only, and what another one commits is noticed so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,17 @@ class Feed:
         if len(self._batches) > SHARED_BATCHES:
             self._batches.popitem(last=False)
         return batch
+
+    async def called(self, signal: Signal) -> None:
+        """Return once `signal` was called, at the latest after CEILING_SECONDS or when the server closes."""
+        if self.closing:
+            return
+        waits = [asyncio.ensure_future(each) for each in (signal.wait(), self._closed.wait())]
+        try:
+            await asyncio.wait(waits, timeout=CEILING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def until(self, after: int, concerns: Callable[[Event], bool]) -> int:
         """The revision that has been looked through, once an event after `after` concerns the caller.

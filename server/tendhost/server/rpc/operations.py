@@ -1,6 +1,7 @@
 """OperationService."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from tendhost.server.domain.operation import Operation
@@ -51,14 +52,15 @@ class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
         seconds = DEFAULT_WAIT_SECONDS
         if request.HasField("timeout"):
             seconds = request.timeout.ToTimedelta().total_seconds()
-        operation = await self._store.operation(request.id)
-        try:
-            async with asyncio.timeout(seconds):
-                while not operation.status.ended and not self._feed.closing:
-                    await self._changed(operation)
-                    operation = await self._store.operation(request.id)
-        except TimeoutError:
-            pass  # the answer says how far it is
+        with self._store.operation_signal(request.id) as signal:
+            operation = await self._store.operation(request.id)
+            try:
+                async with asyncio.timeout(seconds):
+                    while not operation.status.ended and not self._feed.closing:
+                        await self._feed.called(signal)
+                        operation = await self._store.operation(request.id)
+            except TimeoutError:
+                pass  # the answer says how far it is
         return pb.WaitOperationResponse(operation=operation_message(operation))
 
     async def CancelOperation(
@@ -75,18 +77,20 @@ class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
     async def WatchOperation(  # type: ignore[override]
         self, request: pb.WatchOperationRequest, context: Any
     ) -> None:
-        operation = await self._store.operation(request.id)
-        offset = request.log_offset
-        while True:
-            if not operation.status.ended:
-                await send(
-                    context, pb.WatchOperationResponse(operation=operation_message(operation))
-                )
-            offset = await self._send_log(operation, offset, context)
-            if operation.status.ended or self._feed.closing:
-                break
-            await self._changed(operation)
+        with self._store.operation_signal(request.id) as signal:
             operation = await self._store.operation(request.id)
+            offset, told = request.log_offset, None
+            while True:
+                if not operation.status.ended and _news(operation) != told:
+                    told = _news(operation)
+                    await send(
+                        context, pb.WatchOperationResponse(operation=operation_message(operation))
+                    )
+                offset = await self._send_log(operation, offset, context)
+                if operation.status.ended or self._feed.closing:
+                    break
+                await self._feed.called(signal)
+                operation = await self._store.operation(request.id)
         await send(context, pb.WatchOperationResponse(operation=operation_message(operation)))
 
     async def _send_log(self, operation: Operation, offset: int, context: Any) -> int:
@@ -99,5 +103,7 @@ class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
             offset += len(data)
         return offset
 
-    async def _changed(self, operation: Operation) -> None:
-        await self._feed.until(operation.revision, lambda event: event.operation == operation.id)
+
+def _news(operation: Operation) -> Operation:
+    """What has to differ for whoever follows an operation to be sent it once more; its log comes apart."""
+    return replace(operation, log_size=0, job=None, quiet_writes=0)

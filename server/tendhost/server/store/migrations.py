@@ -158,6 +158,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    ("ALTER TABLE operations ADD COLUMN quiet_writes BIGINT NOT NULL DEFAULT 0",),
 )
 
 SCHEMA = len(MIGRATIONS)

@@ -7,6 +7,7 @@ transaction, so that whoever reads `revision > cursor` misses nothing.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
@@ -23,6 +24,7 @@ from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, Rollou
 from tendhost.server.domain.rollout_plan import Glance, RolloutPlan
 from tendhost.server.domain.schedule import Schedule
 from tendhost.server.domain.selection import HostFilter, SavedSelection
+from tendhost.server.store.signals import Signal
 
 T = TypeVar("T")
 
@@ -104,8 +106,12 @@ class Change:
     """One transaction.
 
     Values with `revision == 0` are inserted; all others replace the row of that very revision. Every
-    stored value gets the revision that the change reached. A change holds at least one event, unless
-    it only settles a restoration that left nothing to do.
+    stored value gets the revision that the change reached.
+
+    A change without events reaches no revision, and is of no interest to those who read the event log.
+    It may hold operations that are stored already, with their logs, and settle a restoration. Such an
+    operation keeps its revision, which is that of its last event, and its `quiet_writes` grow by one;
+    a change with events sets them to 0. Both numbers together are what compare-and-swap goes by.
     """
 
     events: Sequence[Event]
@@ -390,6 +396,10 @@ class Store(Protocol):
 
     async def keep_readers(self, readers: Collection[str]) -> None:
         """Forget the places of all other readers of the event log."""
+        ...
+
+    def operation_signal(self, id: str) -> AbstractContextManager[Signal]:
+        """A signal that is called after each commit that wrote the operation, with an event or without."""
         ...
 
     async def wait_beyond(self, revision: int, *, timeout: timedelta) -> int:

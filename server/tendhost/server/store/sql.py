@@ -43,8 +43,9 @@ INSERT_OPERATION = """
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING
 """
 UPDATE_OPERATION = """
-    UPDATE operations SET status = ?2, ended_at = ?3, revision = ?4, document = ?5
-    WHERE id = ?1 AND revision = ?6
+    UPDATE operations
+    SET status = ?2, ended_at = ?3, revision = ?4, quiet_writes = ?5, document = ?6
+    WHERE id = ?1 AND revision = ?7 AND quiet_writes = ?8
 """
 GET_OPERATION = "SELECT document FROM operations WHERE id = ?1"
 RUNNING_OPERATION = "SELECT document FROM operations WHERE host = ?1 AND status = 'running'"

@@ -37,6 +37,8 @@ class Written:
 
     committed: Committed
     events: tuple[Event, ...] = ()
+    operations: tuple[str, ...] = ()
+    """The operations that were written."""
 
 
 def write(database: sqlite3.Connection, change: Change) -> Written:
@@ -46,6 +48,8 @@ def write(database: sqlite3.Connection, change: Change) -> Written:
         if answer is not None:
             (revision,) = database.execute(sql.CURRENT_REVISION).fetchone()
             return Written(Committed(revision=revision, replayed=answer))
+    if not change.events:
+        return _write_quietly(database, change)
     (revision,) = database.execute(sql.NEXT_REVISION, (len(change.events),)).fetchone()
     for host in change.hosts:
         _write_host(database, host, revision)
@@ -70,7 +74,30 @@ def write(database: sqlite3.Connection, change: Change) -> Written:
     )
     database.executemany(sql.INSERT_EVENT, map(rows.event_row, numbered))
     _write_records(database, change, revision)
-    return Written(Committed(revision=revision), numbered)
+    written = tuple(operation.id for operation in change.operations)
+    return Written(Committed(revision=revision), numbered, written)
+
+
+def _write_quietly(database: sqlite3.Connection, change: Change) -> Written:
+    """Write a change without events: no revision is reached, so only what has a number of its own for that
+    may be in it."""
+    (revision,) = database.execute(sql.CURRENT_REVISION).fetchone()
+    expected = Change(
+        events=(),
+        operations=change.operations,
+        log=change.log,
+        settles_restoration=change.settles_restoration,
+    )
+    if change != expected or not all(operation.revision for operation in change.operations):
+        raise ValueError("a change without events holds stored operations and their logs only")
+    for operation in change.operations:
+        quiet = replace(operation, quiet_writes=operation.quiet_writes + 1)
+        _replace_operation(database, operation, quiet)
+    for chunk in change.log:
+        _write_log(database, chunk)
+    _write_records(database, change, revision)
+    written = tuple(operation.id for operation in change.operations)
+    return Written(Committed(revision=revision), operations=written)
 
 
 def replayed(database: sqlite3.Connection, request: str, digest: bytes) -> bytes | None:
@@ -145,21 +172,28 @@ def _remove_host(database: sqlite3.Connection, host: Host) -> None:
 
 
 def _write_operation(database: sqlite3.Connection, operation: Operation, revision: int) -> None:
-    text = rows.document(replace(operation, revision=revision))
-    status, end = str(operation.status), rows.moment(operation.ended_at)
+    new = replace(operation, revision=revision, quiet_writes=0)
     if operation.revision == 0:
-        place = (operation.id, operation.host, operation.rollout, operation.disruptive)
-        done = database.execute(sql.INSERT_OPERATION, (*place, status, end, revision, text))
-        if done.rowcount == 0:
+        status, end = str(new.status), rows.moment(new.ended_at)
+        place = (new.id, new.host, new.rollout, new.disruptive)
+        values = (*place, status, end, revision, rows.document(new))
+        if database.execute(sql.INSERT_OPERATION, values).rowcount == 0:
             raise _refusal(database, operation)
         return
-    values = (operation.id, status, end, revision, text, operation.revision)
+    _replace_operation(database, operation, new)
+
+
+def _replace_operation(database: sqlite3.Connection, former: Operation, new: Operation) -> None:
+    """Store `new` where `former` is what is stored."""
+    status, end = str(new.status), rows.moment(new.ended_at)
+    written = (new.id, status, end, new.revision, new.quiet_writes, rows.document(new))
+    values = (*written, former.revision, former.quiet_writes)
     try:
         done = database.execute(sql.UPDATE_OPERATION, values)
     except sqlite3.IntegrityError:
-        raise _refusal(database, operation) from None
+        raise _refusal(database, new) from None
     if done.rowcount == 0:
-        raise Conflict(what=f"operation {operation.id}")
+        raise Conflict(what=f"operation {new.id}")
 
 
 def _refusal(database: sqlite3.Connection, operation: Operation) -> HostBusy | Conflict:
