@@ -44,6 +44,7 @@ class ScheduleChange(StrEnum):
     DELETED = "deleted"
     STARTED = "started"
     SKIPPED = "skipped"
+    RECOMPUTED = "recomputed"
     UNRECOGNIZED = "unrecognized"
 
 

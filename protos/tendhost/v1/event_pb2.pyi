@@ -46,6 +46,10 @@ class _ScheduleChangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Schedu
     """A run began; the event has its rollout."""
     SCHEDULE_CHANGE_SKIPPED: _ScheduleChange.ValueType  # 7
     """A run was due and did not begin."""
+    SCHEDULE_CHANGE_RECOMPUTED: _ScheduleChange.ValueType  # 8
+    """The server computed its next run again: the clock of the server was wrong when the run was computed, or the
+    rules of the time zone have changed.
+    """
 
 class ScheduleChange(_ScheduleChange, metaclass=_ScheduleChangeEnumTypeWrapper):
     """What became of a schedule."""
@@ -66,6 +70,10 @@ SCHEDULE_CHANGE_STARTED: ScheduleChange.ValueType  # 6
 """A run began; the event has its rollout."""
 SCHEDULE_CHANGE_SKIPPED: ScheduleChange.ValueType  # 7
 """A run was due and did not begin."""
+SCHEDULE_CHANGE_RECOMPUTED: ScheduleChange.ValueType  # 8
+"""The server computed its next run again: the clock of the server was wrong when the run was computed, or the
+rules of the time zone have changed.
+"""
 Global___ScheduleChange: _TypeAlias = ScheduleChange  # noqa: Y015
 
 class _SelectionChange:

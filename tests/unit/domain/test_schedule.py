@@ -198,3 +198,112 @@ def test_server_that_is_never_away_for_longer_than_the_grace_misses_nothing(
             schedule = schedule.after(run, now)
     passed = (now - NOW) // (20 * MINUTE)
     assert begun == [NOW + n * 20 * MINUTE for n in range(1, passed + 1)]
+
+
+# --- a clock that was wrong, and time zones that change -------------------------------------------
+
+FAR = datetime(2036, 2, 7, 3, 6, tzinfo=UTC)
+"""A date that a broken clock says; at 03:06 a nightly run is within its grace."""
+
+
+@pytest.mark.parametrize("wrong", [FAR, FAR + 3 * HOUR])
+@pytest.mark.parametrize("missed", list(MissedRuns))
+def test_recomputed__clock_that_was_far_ahead_leaves_no_trace(
+    wrong: datetime, missed: MissedRuns
+) -> None:
+    schedule = a_schedule(missed=missed)
+    match decide(schedule, None, wrong):
+        case Begin(due_at=due_at):
+            run = ScheduledRun(due_at=due_at, at=wrong, outcome=RunOutcome.STARTED, rollout="ro1")
+        case ScheduledRun() as run:
+            pass
+        case None:
+            pytest.fail("a run is due at the wrong date")
+    schedule = schedule.after(run, wrong)
+    assert schedule.next_at is not None
+    assert schedule.next_at > wrong
+    right = NOW + 5 * MINUTE
+    mended = schedule.recomputed(right)
+    assert mended is not None
+    # The run of the coming night counts as had only where it was: by its own date.
+    assert mended.next_at == (DUE if run.due_at == FAR - 6 * MINUTE else DUE + DAY)
+    assert mended.recomputed(right) is None
+    assert schedule.held().going(right).next_at == mended.next_at
+
+
+def test_recomputed__schedule_that_ended_because_the_clock_was_ahead_goes_on() -> None:
+    schedule = a_schedule(rrule="FREQ=DAILY;BYHOUR=3;UNTIL=20270101")
+    ended = schedule.going(FAR)
+    assert ended.status is ScheduleStatus.ENDED
+    mended = ended.recomputed(NOW)
+    assert mended is not None
+    assert (mended.status, mended.next_at) == (ScheduleStatus.ACTIVE, DUE)
+
+
+@pytest.mark.parametrize("asked", [{"cron": "0 3 * * *"}, {"rrule": "FREQ=DAILY;BYHOUR=3"}])
+def test_recomputed__schedule_that_was_made_while_the_clock_was_ahead_begins_now(
+    asked: dict[str, str],
+) -> None:
+    mended = a_schedule(FAR, **asked).recomputed(NOW)
+    assert mended is not None
+    assert mended.next_at == DUE
+    assert mended.recomputed(NOW) is None
+
+
+def test_recomputed__start_that_was_asked_for_is_kept() -> None:
+    start = NOW + 30 * DAY
+    mended = a_schedule(starts_at=start).going(FAR).recomputed(NOW)
+    assert mended is not None
+    assert mended.next_at == datetime(2026, 4, 1, 3, 0, tzinfo=UTC)
+
+
+def test_recomputed__clock_that_was_far_behind_makes_no_run_due() -> None:
+    begun = a_schedule(starts_at=NOW - 3000 * DAY, missed=MissedRuns.RUN_ONCE)
+    behind = begun.going(NOW - 2000 * DAY)
+    assert isinstance(decide(behind, None, NOW), Begin)
+    mended = behind.recomputed(NOW)
+    assert mended is not None
+    assert mended.next_at == DUE
+
+
+def test_recomputed__run_that_is_due_stays_due() -> None:
+    schedule = a_schedule()
+    for late in (timedelta(), MINUTE, 91 * DAY):
+        assert schedule.recomputed(DUE + late) is None
+
+
+def test_recomputed__paused_schedule_stays_as_it_is() -> None:
+    assert a_schedule().held().recomputed(FAR) is None
+
+
+def test_recomputed__rules_of_a_time_zone_that_changed_move_the_next_run() -> None:
+    made = a_schedule(time_zone="Europe/Berlin")
+    assert made.next_at == DUE - HOUR
+    by_former_rules = replace(made, next_at=DUE)
+    assert by_former_rules.recomputed(NOW) == made
+    # Where the new moment has passed already the run is due, and not lost.
+    assert by_former_rules.recomputed(DUE - HOUR / 2) == made
+
+
+@given(
+    passed=st.timedeltas(timedelta(), 3 * DAY),
+    ahead=st.timedeltas(timedelta(), 4000 * DAY),
+    grace=st.timedeltas(MINUTE, DAY),
+    missed=st.sampled_from(MissedRuns),
+)
+def test_recomputed__what_a_clock_that_was_ahead_costs_is_bounded(
+    passed: timedelta, ahead: timedelta, grace: timedelta, missed: MissedRuns
+) -> None:
+    schedule = a_schedule(cron="0 * * * *", grace=grace, missed=missed)
+    right = NOW + passed
+    wrong = right + ahead
+    while (run := decide(schedule, None, wrong)) is not None:
+        if isinstance(run, Begin):
+            run = ScheduledRun(due_at=run.due_at, at=wrong, outcome=RunOutcome.STARTED)
+        schedule = schedule.after(run, wrong)
+    schedule = schedule.recomputed(right) or schedule
+    assert schedule.next_at is not None
+    # No run comes again, and the next one comes within a day and an hour.
+    assert right < schedule.next_at <= right + DAY + HOUR or schedule.next_at <= right
+    if schedule.last_run is not None and schedule.last_run.due_at <= right + DAY:
+        assert schedule.next_at > schedule.last_run.due_at

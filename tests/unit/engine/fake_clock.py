@@ -16,12 +16,13 @@ class FakeClock:
 
     def __init__(self) -> None:
         self._now = START
+        self._off = timedelta()
         self._order = count()
         self._sleepers: list[tuple[datetime, int, asyncio.Future[None]]] = []
 
     def now(self) -> datetime:
         """See Clock."""
-        return self._now
+        return self._now + self._off
 
     def elapsed(self) -> timedelta:
         """See Clock."""
@@ -35,6 +36,10 @@ class FakeClock:
         waking: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self._now + duration, next(self._order), waking))
         await waking
+
+    def set_off(self, by: timedelta) -> None:
+        """Put the date, and nothing but the date, so far ahead of the time that has passed."""
+        self._off = by
 
     def advance(self, duration: timedelta) -> None:
         """Let this much time pass at once."""

@@ -118,6 +118,9 @@ class ScheduleChange(StrEnum):
     """A run began: the event has its rollout."""
     SKIPPED = "skipped"
     """A run was due and did not begin."""
+    RECOMPUTED = "recomputed"
+    """Its next run was computed again, because the clock of the server was wrong when it was computed, or
+    the rules of its time zone have changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

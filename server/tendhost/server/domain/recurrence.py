@@ -11,6 +11,7 @@ from cronsim import CronSim, CronSimError
 from dateutil.rrule import rrulestr
 
 from tendhost.server.domain.errors import FieldViolation, InvalidArgument
+from tendhost.server.domain.short_rules import SHORT, local_times
 
 FARTHEST_START = timedelta(days=3660)
 """Before or after the present."""
@@ -41,8 +42,10 @@ _FROM_NOUGHT = ("BYHOUR", "BYMINUTE")
 _PARTS = (*_WORDS, *_COUNTS, *_NUMBERS)
 """The parts of RFC 5545, section 3.3.10, without seconds: rollouts do not recur by the minute."""
 _LONG = ("MONTHLY", "YEARLY")
-_PERIODS = {"HOURLY": timedelta(hours=1), "DAILY": timedelta(days=1), "WEEKLY": timedelta(weeks=1)}
-"""The frequencies whose periods are of one length."""
+_MOST_POSITIONS = 31
+"""Numbers in a BYSETPOS: each is looked for in each month until the last that is looked at."""
+_WIDEST_GAP = timedelta(days=2)
+"""In a gap of a zone's local time, which can be a day, what is earlier can come later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,16 +86,17 @@ class Recurrence:
         return found
 
     @property
-    def _zone(self) -> ZoneInfo:
+    def zone(self) -> ZoneInfo:
+        """The time zone in which it is meant."""
         return ZoneInfo(self.time_zone)
 
     def _of_cron(self, floor: datetime) -> Iterator[datetime]:
-        for moment in CronSim(self.cron.upper(), floor.astimezone(self._zone)):
+        for moment in CronSim(self.cron.upper(), floor.astimezone(self.zone)):
             yield moment.astimezone(UTC)
 
     def _of_rule(self, floor: datetime) -> Iterator[datetime]:
         parts = _parts_of(self.rrule)
-        last = _until(parts.pop("UNTIL", ""), self._zone)
+        last = _until(parts.pop("UNTIL", ""), self.zone)
         # What falls into the time that a clock leaves out can come after what follows it here.
         latest = floor
         for _, times in groupby(self._local_times(parts, floor), key=datetime.date):
@@ -104,16 +108,14 @@ class Recurrence:
                     yield moment
 
     def _instant(self, local: datetime) -> datetime:
-        return local.replace(tzinfo=self._zone).astimezone(UTC)
+        return local.replace(tzinfo=self.zone).astimezone(UTC)
 
     def _local_times(self, parts: Mapping[str, str], floor: datetime) -> Iterator[datetime]:
-        start = self.start.astimezone(self._zone).replace(tzinfo=None, microsecond=0)
-        if "COUNT" not in parts and parts["FREQ"] in _PERIODS:
-            # As many whole periods later the rule is the same; the past need not be gone through. Some
-            # of it is, for in a gap, which can be a day, what is earlier here can come later.
-            period = _PERIODS[parts["FREQ"]] * int(parts.get("INTERVAL", 1))
-            passed = floor.astimezone(self._zone).replace(tzinfo=None) - start
-            start += max(0, passed // period - 1 - timedelta(days=2) // period) * period
+        start = self.start.astimezone(self.zone).replace(tzinfo=None, microsecond=0)
+        passed = floor.astimezone(self.zone).replace(tzinfo=None) - _WIDEST_GAP
+        if parts["FREQ"] in SHORT:
+            yield from local_times(parts, start, after=passed)
+            return
         # dateutil looks for what never comes until the end of the year 9999, which takes seconds. It is
         # asked about the same days of the calendar's last repetition before, so that the end is near.
         ahead = (9999 - _HORIZON - start.year) // _CYCLE * _CYCLE
@@ -135,13 +137,17 @@ def anchored(
     """
     zone = _zone_of(time_zone)
     if start is None:
-        start = now
-        if rrule:
-            today = now.astimezone(zone).date()
-            start = datetime.combine(today, time(), tzinfo=zone).astimezone(UTC)
+        start = default_start(rrule, zone, now)
     made = Recurrence(cron=cron, rrule=rrule, time_zone=time_zone, start=start)
     _require_sound(made, now)
     return made
+
+
+def default_start(rrule: str, zone: ZoneInfo, now: datetime) -> datetime:
+    """When a recurrence begins that is not told: now, or with a rule at the local midnight before."""
+    if not rrule:
+        return now
+    return datetime.combine(now.astimezone(zone).date(), time(), tzinfo=zone).astimezone(UTC)
 
 
 def _require_sound(recurrence: Recurrence, now: datetime) -> None:
@@ -211,6 +217,8 @@ def _parts_of(rule: str) -> dict[str, str]:
             raise ValueError(f"BYSETPOS goes with {' and '.join(_LONG)} only")
         if re.search(r"[0-9]", parts.get("BYDAY", "")):
             raise ValueError(f"numbers in BYDAY go with {' and '.join(_LONG)} only")
+    if parts.get("BYSETPOS", "").count(",") >= _MOST_POSITIONS:
+        raise ValueError(f"BYSETPOS can have at most {_MOST_POSITIONS} numbers")
     return parts
 
 

@@ -8,12 +8,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tendhost.server.domain.errors import FieldViolation, InvalidArgument
-from tendhost.server.domain.recurrence import Recurrence, anchored, upcoming
+from tendhost.server.domain.recurrence import Recurrence, anchored, default_start, upcoming
 from tendhost.server.domain.rollout import Rollout, RolloutSpec
 from tendhost.server.domain.rollout_plan import require_sound_spec
 
 GRACE = timedelta(minutes=15)
 SHOWN_RUNS = 5
+CLOCK_SLACK = timedelta(days=1)
+"""How far a stored instant may lie in the future, or before what came earlier, and still be believed. A
+clock that was put back by less brings no run back; one that was ahead by more leaves no trace."""
 
 
 class MissedRuns(StrEnum):
@@ -122,6 +125,8 @@ class Schedule:
     paused: bool = False
     next_at: datetime | None
     """When the next run is due; None: it is paused, or has ended."""
+    computed_at: datetime | None = None
+    """When `next_at` was computed, by the clock of that time; None: never, or the schedule is paused."""
     last_run: ScheduledRun | None = None
     """Begun or skipped."""
     last_rollout: str = ""
@@ -148,13 +153,53 @@ class Schedule:
 
     def going(self, now: datetime) -> "Schedule":
         """The schedule with its next run after `now`, and after whatever run it has had: a clock that
-        was put back does not bring a run back."""
-        had = self.last_run.due_at if self.last_run is not None else now
-        return replace(self, paused=False, next_at=self.spec.recurrence.next(max(now, had)))
+        was put back does not bring a run back. A run that a clock far ahead has begun does not count."""
+        floor = self._after_what_was_had(now, now)
+        next_at = self.spec.recurrence.next(floor)
+        return replace(self, paused=False, next_at=next_at, computed_at=now)
+
+    def recomputed(self, now: datetime) -> "Schedule | None":
+        """The schedule with the next run that it should have at `now`; None: it has that already.
+
+        What is stored is wrong where the clock was wrong when it was computed, and where the rules of
+        the time zone have changed since. A run that is due stays due, unless the clock was wrong.
+        """
+        if self.paused:
+            return None
+        if self.computed_at is None or not self._is_plausible(self.computed_at, now):
+            right = self._begun_at(now).going(now)
+        else:
+            floor = self._after_what_was_had(self.computed_at, now)
+            right = replace(self, next_at=self.spec.recurrence.next(floor))
+        return None if right.next_at == self.next_at else right
+
+    def _is_plausible(self, computed_at: datetime, now: datetime) -> bool:
+        """Whether the clock can have been right when it said `computed_at`, if it is right now."""
+        before = [self.created_at] if self.last_run is None else [self.created_at, self.last_run.at]
+        earliest = max((at for at in before if at <= now), default=computed_at)
+        return earliest - CLOCK_SLACK <= computed_at <= now
+
+    def _begun_at(self, now: datetime) -> "Schedule":
+        """The schedule with a beginning at `now` where a clock that was ahead has said when it begins."""
+        recurrence = self.spec.recurrence
+        by_clock = (
+            at is not None and at - CLOCK_SLACK <= recurrence.start <= at
+            for at in (self.created_at, self.computed_at)
+        )
+        if recurrence.start <= now or not any(by_clock):
+            return self
+        begun = replace(recurrence, start=default_start(recurrence.rrule, recurrence.zone, now))
+        return replace(self, spec=replace(self.spec, recurrence=begun))
+
+    def _after_what_was_had(self, floor: datetime, now: datetime) -> datetime:
+        """`floor`, or the run that was had after it, as far as that can be believed at `now`."""
+        if self.last_run is None or self.last_run.due_at > now + CLOCK_SLACK:
+            return floor
+        return max(floor, self.last_run.due_at)
 
     def held(self) -> "Schedule":
         """The schedule without a next run."""
-        return replace(self, paused=True, next_at=None)
+        return replace(self, paused=True, next_at=None, computed_at=None)
 
     def after(self, run: ScheduledRun, now: datetime) -> "Schedule":
         """The schedule once this run was begun or skipped. Runs that `now` has passed do not come."""

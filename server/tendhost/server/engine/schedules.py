@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.errors import (
@@ -31,6 +32,7 @@ from tendhost.server.domain.schedule import (
     decide,
 )
 from tendhost.server.engine.calls import Call, carried_out
+from tendhost.server.engine.clock_drift import ClockDrift
 from tendhost.server.engine.retrying import on_conflict_again
 from tendhost.server.engine.rollouts import Rollouts
 from tendhost.server.engine.scheduled_run import (
@@ -50,6 +52,8 @@ STORE_PAUSE = timedelta(seconds=5)
 """Before a store that could not be used is tried again."""
 RECHECK = timedelta(minutes=1)
 """Sleeps know nothing of a clock that is put forward: it is looked at again after so long."""
+REVIEW = timedelta(hours=1)
+"""Between two reviews of every stored next run, unless the clock is put right before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,12 +144,20 @@ class Schedules:
 
     async def keep(self) -> None:
         """Begin every run when it is due, until cancelled."""
+        drift = ClockDrift(self._clock)
+        reviewed_at: timedelta | None = None
         while True:
             self._woken.clear()
             try:
+                elapsed = self._clock.elapsed()
+                if drift.was_put_back() or reviewed_at is None or elapsed - reviewed_at >= REVIEW:
+                    reviewed_at = None  # until every schedule was reviewed
+                    await self._review()
+                    reviewed_at = elapsed
                 well = await self._begin_due()
                 due_at = await self._store.next_due()
-                pause = None if due_at is None else min(due_at - self._clock.now(), RECHECK)
+                # Without a next run too: a clock that was ahead may have ended a schedule.
+                pause = REVIEW if due_at is None else min(due_at - self._clock.now(), RECHECK)
                 if not well:
                     pause = RECHECK  # what stumbled is still due
             except StoreUnavailable as error:
@@ -155,6 +167,45 @@ class Schedules:
                 logger.exception("schedules wait after an unexpected fault")
                 pause = RECHECK
             await sleep_until_called(self._clock, pause, self._woken)
+
+    async def _review(self) -> None:
+        """Compute the next run of every schedule again, by the clock and the time zones of now."""
+        ZoneInfo.clear_cache()  # or this process would never hear of new rules
+        after = ""
+        while True:
+            page = await self._store.schedules(after=after, limit=AT_A_TIME)
+            for schedule in page.items:
+                try:
+                    await self._recompute(schedule.name)
+                except StoreUnavailable:
+                    raise
+                except Exception:
+                    logger.exception("a schedule stumbled", extra={"schedule": schedule.name})
+            if not page.more:
+                return
+            after = page.items[-1].name
+
+    @on_conflict_again
+    async def _recompute(self, name: str) -> None:
+        try:
+            schedule = await self._store.schedule(name)
+        except ScheduleNotFound:
+            return  # deleted since
+        now = self._clock.now()
+        right = schedule.recomputed(now)
+        if right is None:
+            return
+        former = "none" if schedule.next_at is None else schedule.next_at.isoformat()
+        words = (
+            f"the next run was {former}: the clock of the server was wrong when that was computed,"
+            f" or the rules of {schedule.spec.recurrence.time_zone} have changed"
+        )
+        event = schedule_event(right, ScheduleChange.RECOMPUTED, now, message=words)
+        await self._store.commit(Change(events=(event,), schedules=(right,)))
+        logger.warning(
+            "the next run of a schedule was computed again",
+            extra={"schedule": name, "former": former, "next_at": str(right.next_at)},
+        )
 
     async def _begin_due(self) -> bool:
         """Take what is due; whether nothing stumbled. One schedule's fault holds up no other."""
