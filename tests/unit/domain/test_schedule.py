@@ -206,19 +206,19 @@ FAR = datetime(2036, 2, 7, 3, 6, tzinfo=UTC)
 """A date that a broken clock says; at 03:06 a nightly run is within its grace."""
 
 
+def begun(begin: Begin, at: datetime) -> ScheduledRun:
+    return ScheduledRun(due_at=begin.due_at, at=at, outcome=RunOutcome.STARTED, rollout="ro1")
+
+
 @pytest.mark.parametrize("wrong", [FAR, FAR + 3 * HOUR])
 @pytest.mark.parametrize("missed", list(MissedRuns))
 def test_recomputed__clock_that_was_far_ahead_leaves_no_trace(
     wrong: datetime, missed: MissedRuns
 ) -> None:
     schedule = a_schedule(missed=missed)
-    match decide(schedule, None, wrong):
-        case Begin(due_at=due_at):
-            run = ScheduledRun(due_at=due_at, at=wrong, outcome=RunOutcome.STARTED, rollout="ro1")
-        case ScheduledRun() as run:
-            pass
-        case None:
-            pytest.fail("a run is due at the wrong date")
+    decided = decide(schedule, None, wrong)
+    assert decided is not None, "a run is due at the wrong date"
+    run = decided if isinstance(decided, ScheduledRun) else begun(decided, wrong)
     schedule = schedule.after(run, wrong)
     assert schedule.next_at is not None
     assert schedule.next_at > wrong
@@ -299,7 +299,7 @@ def test_recomputed__what_a_clock_that_was_ahead_costs_is_bounded(
     wrong = right + ahead
     while (run := decide(schedule, None, wrong)) is not None:
         if isinstance(run, Begin):
-            run = ScheduledRun(due_at=run.due_at, at=wrong, outcome=RunOutcome.STARTED)
+            run = begun(run, wrong)
         schedule = schedule.after(run, wrong)
     schedule = schedule.recomputed(right) or schedule
     assert schedule.next_at is not None
