@@ -243,11 +243,12 @@ async def test_a_server_that_stops_turns_its_health_and_ends_its_waits(world: Wo
             await watching.read()
             health = health_pb2_grpc.HealthStub(api.channel).Watch(health_pb2.HealthCheckRequest())
             assert (await health.read()).status == health_pb2.HealthCheckResponse.SERVING
-        # The wait is answered with how far it is, the watch tells where it is and ends well.
-        assert (await waiting).operation.id == id
+        # Neither has come to its end, and both say so; the watch tells where it is first.
+        assert (await refusal(waiting)).reason == "SERVER_STOPPING"
         assert (await watching.read()).revision > 0
-        assert await watching.read() == grpc.aio.EOF  # type: ignore[attr-defined]
-        assert await watching.code() is grpc.StatusCode.OK
+        refused = await refusal(watching.read())
+        assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING")
+        assert refused.kinds == ["ErrorInfo", "RetryInfo"]
         assert (await health.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
         await connection.__aexit__(None, None, None)
         hold.released.set()

@@ -109,9 +109,11 @@ async def test_a_server_that_stops_sends_everything_first(world: World):
             last = await happen(world, 3000)
         for stream in streams:
             assert [e.revision for e in await until(stream, last)] == list(range(1, last + 1))
-            while (message := await stream.read()) != grpc.aio.EOF:  # type: ignore[attr-defined]
-                assert message.revision == last
-            assert await stream.code() is grpc.StatusCode.OK
+            refused = await refusal(read_to_the_end(stream))
+            assert (refused.code, refused.reason) == (
+                grpc.StatusCode.UNAVAILABLE,
+                "SERVER_STOPPING",
+            )
         await connection.__aexit__(None, None, None)
 
 

@@ -105,7 +105,7 @@ class ServerUnreachable(ServerFailed):
 
 
 class ServerUnavailable(ServerFailed):
-    """The server's database cannot be used at present; nothing was changed."""
+    """The server is stopping, or cannot use its database at present; nothing was changed."""
 
 
 class ServerFault(ServerFailed):
@@ -149,6 +149,7 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "CURSOR_COMPACTED": CursorLost,
     "CURSOR_UNKNOWN": CursorLost,
     "WATCHER_TOO_SLOW": TooSlow,
+    "SERVER_STOPPING": ServerUnavailable,
     "STORE_UNAVAILABLE": ServerUnavailable,
     "INTERNAL": ServerFault,
     "UNEXPECTED": ServerFault,

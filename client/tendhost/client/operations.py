@@ -17,7 +17,7 @@ POLL_SECONDS = 60
 ANSWER_SECONDS = 30.0
 """What a long poll may take beyond its own time."""
 EARLY_SECONDS = 0.2
-"""A server that stops answers long polls at once: the pause before the next one."""
+"""The pause before the next long poll, however early the server answered this one."""
 
 
 class OperationHandle:

@@ -54,7 +54,7 @@ class EventServiceServicer(object):
         again with `resume_after` set to it and the same `log_id`.
         OUT_OF_RANGE with CURSOR_COMPACTED (those events are pruned) or CURSOR_UNKNOWN (another log, or
         the future): take a snapshot and go on from there. RESOURCE_EXHAUSTED with WATCHER_TOO_SLOW: the
-        client took nothing for 30 s.
+        client took nothing for 30 s. UNAVAILABLE with SERVER_STOPPING: the server stops; resume.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

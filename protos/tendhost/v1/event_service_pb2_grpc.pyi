@@ -24,7 +24,7 @@ class EventServiceStub:
     again with `resume_after` set to it and the same `log_id`.
     OUT_OF_RANGE with CURSOR_COMPACTED (those events are pruned) or CURSOR_UNKNOWN (another log, or
     the future): take a snapshot and go on from there. RESOURCE_EXHAUSTED with WATCHER_TOO_SLOW: the
-    client took nothing for 30 s.
+    client took nothing for 30 s. UNAVAILABLE with SERVER_STOPPING: the server stops; resume.
     """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -43,7 +43,7 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         again with `resume_after` set to it and the same `log_id`.
         OUT_OF_RANGE with CURSOR_COMPACTED (those events are pruned) or CURSOR_UNKNOWN (another log, or
         the future): take a snapshot and go on from there. RESOURCE_EXHAUSTED with WATCHER_TOO_SLOW: the
-        client took nothing for 30 s.
+        client took nothing for 30 s. UNAVAILABLE with SERVER_STOPPING: the server stops; resume.
         """
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _aio.Server) -> None: ...

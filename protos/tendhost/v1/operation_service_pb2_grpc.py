@@ -81,7 +81,8 @@ class OperationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WaitOperation(self, request, context):
-        """Return once the operation has ended or the timeout has passed, whichever comes first. NOT_FOUND.
+        """Return once the operation has ended or the timeout has passed, whichever comes first. NOT_FOUND,
+        UNAVAILABLE with SERVER_STOPPING (the server stops; ask again).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,7 +97,8 @@ class OperationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchOperation(self, request, context):
-        """Follow an operation: its changes and its log, until it has ended. NOT_FOUND.
+        """Follow an operation: its changes and its log, until it has ended. NOT_FOUND. The stream ends with OK
+        only when the operation has ended; UNAVAILABLE with SERVER_STOPPING: the server stops.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -21,13 +21,17 @@ class OperationServiceStub:
     ListOperations: _aio.UnaryUnaryMultiCallable[_operation_service_pb2.ListOperationsRequest, _operation_service_pb2.ListOperationsResponse]
     """Operations, newest first, a page at a time."""
     WaitOperation: _aio.UnaryUnaryMultiCallable[_operation_service_pb2.WaitOperationRequest, _operation_service_pb2.WaitOperationResponse]
-    """Return once the operation has ended or the timeout has passed, whichever comes first. NOT_FOUND."""
+    """Return once the operation has ended or the timeout has passed, whichever comes first. NOT_FOUND,
+    UNAVAILABLE with SERVER_STOPPING (the server stops; ask again).
+    """
     CancelOperation: _aio.UnaryUnaryMultiCallable[_operation_service_pb2.CancelOperationRequest, _operation_service_pb2.CancelOperationResponse]
     """Ask an operation to stop at the next point at which that is sound. NOT_FOUND,
     FAILED_PRECONDITION (it has ended).
     """
     WatchOperation: _aio.UnaryStreamMultiCallable[_operation_service_pb2.WatchOperationRequest, _operation_service_pb2.WatchOperationResponse]
-    """Follow an operation: its changes and its log, until it has ended. NOT_FOUND."""
+    """Follow an operation: its changes and its log, until it has ended. NOT_FOUND. The stream ends with OK
+    only when the operation has ended; UNAVAILABLE with SERVER_STOPPING: the server stops.
+    """
 
 class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
     """The work on hosts, as it goes and as it went."""
@@ -54,7 +58,9 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operation_service_pb2.WaitOperationRequest,
         context: _aio.ServicerContext[_operation_service_pb2.WaitOperationRequest, _abc.Awaitable[_operation_service_pb2.WaitOperationResponse]],
     ) -> _abc.Awaitable[_operation_service_pb2.WaitOperationResponse]:
-        """Return once the operation has ended or the timeout has passed, whichever comes first. NOT_FOUND."""
+        """Return once the operation has ended or the timeout has passed, whichever comes first. NOT_FOUND,
+        UNAVAILABLE with SERVER_STOPPING (the server stops; ask again).
+        """
 
     @_abc_1.abstractmethod
     def CancelOperation(
@@ -72,6 +78,8 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operation_service_pb2.WatchOperationRequest,
         context: _aio.ServicerContext[_operation_service_pb2.WatchOperationRequest, _abc.AsyncIterator[_operation_service_pb2.WatchOperationResponse]],
     ) -> _abc.AsyncIterator[_operation_service_pb2.WatchOperationResponse]:
-        """Follow an operation: its changes and its log, until it has ended. NOT_FOUND."""
+        """Follow an operation: its changes and its log, until it has ended. NOT_FOUND. The stream ends with OK
+        only when the operation has ended; UNAVAILABLE with SERVER_STOPPING: the server stops.
+        """
 
 def add_OperationServiceServicer_to_server(servicer: OperationServiceServicer, server: _aio.Server) -> None: ...

@@ -187,7 +187,8 @@ class RolloutServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchRollout(self, request, context):
-        """Follow a rollout until it has ended. NOT_FOUND.
+        """Follow a rollout until it has ended. NOT_FOUND. The stream ends with OK only when the rollout has
+        ended; UNAVAILABLE with SERVER_STOPPING: the server stops.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

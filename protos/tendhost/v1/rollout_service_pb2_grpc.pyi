@@ -53,7 +53,9 @@ class RolloutServiceStub:
     GetRolloutReport: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.GetRolloutReportRequest, _rollout_service_pb2.GetRolloutReportResponse]
     """What came of a rollout, or has come of it so far. NOT_FOUND."""
     WatchRollout: _aio.UnaryStreamMultiCallable[_rollout_service_pb2.WatchRolloutRequest, _rollout_service_pb2.WatchRolloutResponse]
-    """Follow a rollout until it has ended. NOT_FOUND."""
+    """Follow a rollout until it has ended. NOT_FOUND. The stream ends with OK only when the rollout has
+    ended; UNAVAILABLE with SERVER_STOPPING: the server stops.
+    """
 
 class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
     """Updates of many hosts."""
@@ -166,6 +168,8 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rollout_service_pb2.WatchRolloutRequest,
         context: _aio.ServicerContext[_rollout_service_pb2.WatchRolloutRequest, _abc.AsyncIterator[_rollout_service_pb2.WatchRolloutResponse]],
     ) -> _abc.AsyncIterator[_rollout_service_pb2.WatchRolloutResponse]:
-        """Follow a rollout until it has ended. NOT_FOUND."""
+        """Follow a rollout until it has ended. NOT_FOUND. The stream ends with OK only when the rollout has
+        ended; UNAVAILABLE with SERVER_STOPPING: the server stops.
+        """
 
 def add_RolloutServiceServicer_to_server(servicer: RolloutServiceServicer, server: _aio.Server) -> None: ...

@@ -55,6 +55,8 @@ class Refused:
 
 LOST = Refused(code=grpc.StatusCode.UNAVAILABLE, message="connection reset by a mock")
 """What a client sees of an answer that did not reach it."""
+STOPPING = Refused(code=grpc.StatusCode.UNAVAILABLE, reason="SERVER_STOPPING")
+"""How a server that stops ends what has not come to its own end."""
 
 
 class Hold:

@@ -50,7 +50,7 @@ FAMILIES = {
     sdk.NotPermitted: {"NOT_AN_APPROVER"},
     sdk.CursorLost: {"CURSOR_COMPACTED", "CURSOR_UNKNOWN"},
     sdk.TooSlow: {"WATCHER_TOO_SLOW"},
-    sdk.ServerUnavailable: {"STORE_UNAVAILABLE"},
+    sdk.ServerUnavailable: {"STORE_UNAVAILABLE", "SERVER_STOPPING"},
     sdk.ServerFault: {"INTERNAL", "UNEXPECTED"},
     sdk.HostUnreachable: {"SSH_ERROR", "HOST_UNREACHABLE", "LINK_LOST", "TIMEOUT"},
     sdk.AuthenticationRefused: {"AUTHENTICATION_REFUSED", "KEY_UNUSABLE"},

@@ -17,7 +17,7 @@ from tendhost.client import (
 )
 from tests.contract.client import messages
 from tests.contract.client.messages import batch, bookmark, hello, snapshot
-from tests.contract.client.mock_server import LOST, Hold, Refused
+from tests.contract.client.mock_server import LOST, STOPPING, Hold, Refused
 
 COMPACTED = Refused(code=grpc.StatusCode.OUT_OF_RANGE, reason="CURSOR_COMPACTED")
 UNKNOWN = Refused(code=grpc.StatusCode.OUT_OF_RANGE, reason="CURSOR_UNKNOWN")
@@ -70,7 +70,7 @@ async def test_stream_that_breaks_goes_on_after_the_last_event_it_gave(server, c
         "WatchEvents",
         [hello(0), batch(1, 2), LOST],
         [LOST],
-        [hello(5), batch(3), bookmark(5)],  # a server that stops ends its streams
+        [hello(5), batch(3), bookmark(5), STOPPING],
         [hello(9), batch(6, 7), Hold()],
     )
     assert await taken(client.events(resume_after=0), 5) == [1, 2, 3, 6, 7]

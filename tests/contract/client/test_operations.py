@@ -16,7 +16,7 @@ from tendhost.client import (
 from tendhost.v1 import host_service_pb2, operation_service_pb2
 from tests.contract.client import messages
 from tests.contract.client.messages import logged, operation, waited, watched
-from tests.contract.client.mock_server import LOST, Hold, Refused
+from tests.contract.client.mock_server import LOST, STOPPING, Hold, Refused
 
 GONE = Refused(code=grpc.StatusCode.NOT_FOUND, reason="OPERATION_NOT_FOUND")
 
@@ -67,7 +67,7 @@ async def test_operation_that_has_ended_is_not_waited_for(server, client):
 
 
 async def test_wait_outlives_answers_that_are_lost(server, handle):
-    server.answer("WaitOperation", *([LOST] * 9), waited(operation("SUCCEEDED")))
+    server.answer("WaitOperation", *([LOST, STOPPING] * 5), waited(operation("SUCCEEDED")))
     assert (await handle.wait()).succeeded
 
 
@@ -115,7 +115,7 @@ async def test_watch_goes_on_in_the_log_where_it_was_cut(server, handle):
     server.stream(
         "WatchOperation",
         [watched(operation()), logged(0, b"Unpacking"), LOST],
-        [watched(operation()), logged(9, b" libc6\n")],  # a server that stops ends its streams
+        [watched(operation()), logged(9, b" libc6\n"), STOPPING],
         [
             watched(operation()),
             logged(16, b"done\n"),

@@ -6,7 +6,7 @@ import pytest
 from tendhost.client import NotFound
 from tendhost.v1 import rollout_service_pb2
 from tests.contract.client.messages import advanced, member, rollout
-from tests.contract.client.mock_server import LOST, Refused
+from tests.contract.client.mock_server import LOST, STOPPING, Refused
 
 GONE = Refused(code=grpc.StatusCode.NOT_FOUND, reason="ROLLOUT_NOT_FOUND")
 
@@ -37,7 +37,7 @@ async def test_watch_outlives_breaks_and_a_server_that_stops(server, client):
         "WatchRollout",
         [advanced(rollout(), member("a", "IN_PROGRESS")), LOST],
         [LOST],
-        [advanced(rollout("PAUSED"), member("a", "IN_PROGRESS"))],
+        [advanced(rollout("PAUSED"), member("a", "IN_PROGRESS")), STOPPING],
         [advanced(rollout("COMPLETED", completed=2), member("a", "COMPLETED"))],
     )
     statuses = [str(u.rollout.status) async for u in client.watch_rollout("ro1")]

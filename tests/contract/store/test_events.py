@@ -8,9 +8,19 @@ from datetime import timedelta
 import pytest
 
 from tendhost.server.domain.events import Event, HostDisconnected
-from tendhost.server.store.protocol import Change, Conflict, Store
+from tendhost.server.store.protocol import Change, Conflict, LogChunk, Store, Touched
 from tests.contract.store.conftest import Database
-from tests.contract.store.samples import a_host, an_event, change, stored_host
+from tests.contract.store.samples import (
+    a_host,
+    a_member,
+    a_rollout,
+    a_wave,
+    an_event,
+    an_operation,
+    change,
+    stored_host,
+    stored_operation,
+)
 
 AN_HOUR = timedelta(hours=1)
 NO_TIME = timedelta(0)
@@ -172,3 +182,27 @@ async def test_change_is_stored_in_all_its_parts_or_in_none(store: Store) -> Non
     assert [host.name for host in snapshot.hosts] == ["a", "b", "c", "taken"]
     assert await store.host("taken") == taken
     assert snapshot.revision == before.current + 3
+
+
+async def test_listener_hears_of_all_that_a_change_touches_whether_or_not_events_tell_of_it(
+    store: Store,
+) -> None:
+    heard: list[Touched] = []
+    stop = store.listen(heard.append)
+    host = await stored_host(store, "web1")
+    operation = await stored_operation(store, an_operation("web1"))
+    chunk = LogChunk(operation=operation.id, offset=0, data=b"x")
+    await store.commit(Change(events=(), log=(chunk,)))
+    rollout = a_rollout()
+    waves, members = (a_wave(rollout),), (a_member(rollout, "web1"),)
+    await store.commit(change(waves=waves, members=members))
+    with pytest.raises(Conflict):
+        await store.commit(change(hosts=(replace(host, revision=99),)))
+    assert heard == [
+        Touched(hosts=frozenset({"web1"})),
+        *[Touched(operations=frozenset({operation.id}))] * 2,
+        Touched(rollouts=frozenset({rollout.id})),
+    ]
+    stop()
+    await store.commit(change())
+    assert len(heard) == 4

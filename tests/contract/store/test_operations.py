@@ -1,6 +1,5 @@
 """Operations and their logs: one at work on a host at a time, any number waiting, newest first."""
 
-import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 
 from tendhost.server.domain.errors import HostBusy, OperationNotFound
 from tendhost.server.domain.operation import Operation, OperationStatus
-from tendhost.server.store.protocol import Conflict, LogChunk, Store
+from tendhost.server.store.protocol import Conflict, LogChunk, Store, Unstorable
 from tests.contract.store.samples import NOW, a_host, an_operation, change, stored_operation
 
 QUEUED, RUNNING = OperationStatus.QUEUED, OperationStatus.RUNNING
@@ -204,23 +203,6 @@ async def test_change_without_an_event__holds_nothing_that_readers_of_the_log_wo
 ) -> None:
     read = await stored_operation(store, an_operation())
     for parts in ({"hosts": (a_host(),)}, {"operations": (an_operation("web2"),)}):
-        with pytest.raises(ValueError, match="without events"):
+        with pytest.raises(Unstorable, match="without events"):
             await store.commit(change(events=0, **parts))
     assert await store.operation(read.id) == read
-
-
-async def test_signal__is_called_by_each_commit_of_its_operation_and_by_no_other(
-    store: Store,
-) -> None:
-    read = await stored_operation(store, an_operation())
-    with store.operation_signal(read.id) as signal, store.operation_signal("another") as other:
-        await store.commit(change(events=0, operations=(replace(read, log_size=1),)))
-        await signal.wait()
-        current = await store.operation(read.id)
-        await store.commit(change(operations=(current,)))
-        await signal.wait()
-        for none in (signal, other):
-            waiting = asyncio.ensure_future(none.wait())
-            await asyncio.sleep(0)
-            assert not waiting.done()
-            waiting.cancel()

@@ -437,6 +437,15 @@ class WatcherTooSlow(RequestError):
         )
 
 
+class ServerStopping(RequestError):
+    """The server stops before the call's natural end: ask again, and go on from there."""
+
+    reason = "SERVER_STOPPING"
+
+    def __init__(self) -> None:
+        super().__init__("the server is stopping; ask again once it has started")
+
+
 class StoreUnavailable(RequestError):
     """The database cannot be written at present; nothing was changed."""
 

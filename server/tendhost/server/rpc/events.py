@@ -4,7 +4,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tendhost.server.domain.errors import CursorCompacted, CursorUnknown, HostNotFound
+from tendhost.server.domain.errors import (
+    CursorCompacted,
+    CursorUnknown,
+    HostNotFound,
+    ServerStopping,
+)
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import Host, HostConfig
 from tendhost.server.domain.selection import HostFilter
@@ -61,7 +66,7 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
                 await send(context, batch.encoded)
                 cursor = batch.revision
             elif self._feed.closing:
-                return
+                raise ServerStopping
             else:
                 await self._pause(cursor, context)
 
@@ -77,7 +82,7 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
                 await send(context, pb.WatchEventsResponse(revision=cursor))
                 told = cursor
             if self._feed.closing:
-                return
+                raise ServerStopping
             await self._pause(cursor, context)
 
     async def _send_selected(

@@ -2,29 +2,28 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tendhost.server.domain.errors import CursorCompacted
+from tendhost.server.domain.errors import CursorCompacted, ServerStopping
 from tendhost.server.domain.events import Event
 from tendhost.server.rpc.convert import event_message
-from tendhost.server.store.protocol import Store
-from tendhost.server.store.signals import Signal
+from tendhost.server.rpc.signals import Signal, Signals
+from tendhost.server.store.protocol import Store, Touched
 from tendhost.v1 import event_pb2, event_service_pb2
 
 GATHERING_SECONDS = 0.005
 """Under load streams are woken no more often than this: a message costs as much as many events."""
 BOOKMARK_INTERVAL = timedelta(seconds=5)
 """A quiet stream hears of the revision it has reached at least this often."""
+LONGEST_WAIT = timedelta(seconds=10)
+"""Whoever waits for a change looks at what is stored at least this often, whatever became of the signal."""
 PAGE = 512
 BATCH_BYTES = 64 * 1024
 """A message holds no more than this, unless a single event is larger."""
 SHARED_BATCHES = 256
-CEILING_SECONDS = 2.0
-"""Whoever waits for a signal looks at what is stored after this time, called or not: a signal comes from
-this process only, and what another one commits is noticed so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +43,35 @@ class Feed:
         self._revision = 0
         self._batches: OrderedDict[int, Batch] = OrderedDict()
         self._closed = asyncio.Event()
+        self._followers = Signals()
         self.quiet = False
         """Whether the last wake-up was for want of news: then streams say where they are."""
 
     async def run(self) -> None:
         """Keep waking the streams, at every commit and every BOOKMARK_INTERVAL, until cancelled."""
         self._revision = (await self._store.log_bounds()).current
-        while True:
-            reached = await self._store.wait_beyond(self._revision, timeout=BOOKMARK_INTERVAL)
-            self.quiet = reached == self._revision
-            self._revision = reached
-            self._announce()
-            # An event that comes alone is told at once; those that follow on its heels, together.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(GATHERING_SECONDS):
-                    await self._closed.wait()
+        stop_listening = self._store.listen(self._tell_followers)
+        try:
+            while True:
+                await self._wake_once()
+        finally:
+            stop_listening()
+
+    async def _wake_once(self) -> None:
+        reached = await self._store.wait_beyond(self._revision, timeout=BOOKMARK_INTERVAL)
+        self.quiet = reached == self._revision
+        self._revision = reached
+        self._announce()
+        # An event that comes alone is told at once; those that follow on its heels, together.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GATHERING_SECONDS):
+                await self._closed.wait()
 
     def close(self) -> None:
         """Have every stream say where it is and end."""
         self._closed.set()
         self._announce()
+        self._followers.call_all()
 
     def _announce(self) -> None:
         news, self._news = self._news, asyncio.Event()
@@ -112,31 +120,24 @@ class Feed:
             self._batches.popitem(last=False)
         return batch
 
+    def changes_of(self, id: str) -> AbstractContextManager[Signal]:
+        """A signal that is called when the operation or the rollout of this id was stored anew."""
+        return self._followers.subscribed(id)
+
     async def called(self, signal: Signal) -> None:
-        """Return once `signal` was called, at the latest after CEILING_SECONDS or when the server closes."""
-        if self.closing:
-            return
-        waits = [asyncio.ensure_future(each) for each in (signal.wait(), self._closed.wait())]
-        try:
-            await asyncio.wait(waits, timeout=CEILING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        """Return once `signal` was called, and after LONGEST_WAIT in any case.
 
-    async def until(self, after: int, concerns: Callable[[Event], bool]) -> int:
-        """The revision that has been looked through, once an event after `after` concerns the caller.
-
-        Returns early, with nothing found, when the server is closing.
+        Raises ServerStopping.
         """
-        while not self.closing:
-            events = await self._store.events(after=after, limit=PAGE)
-            if not events:
-                await self.news(after)
-                continue
-            after = events[-1].revision
-            if any(concerns(event) for event in events):
-                break
-        return after
+        if not self.closing:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LONGEST_WAIT.total_seconds()):
+                    await signal.wait()
+        if self.closing:
+            raise ServerStopping
+
+    def _tell_followers(self, touched: Touched) -> None:
+        self._followers.call((*touched.operations, *touched.rollouts))
 
 
 def fitting(messages: list[event_pb2.Event]) -> list[event_pb2.Event]:

@@ -52,11 +52,11 @@ class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
         seconds = DEFAULT_WAIT_SECONDS
         if request.HasField("timeout"):
             seconds = request.timeout.ToTimedelta().total_seconds()
-        with self._store.operation_signal(request.id) as signal:
+        with self._feed.changes_of(request.id) as signal:
             operation = await self._store.operation(request.id)
             try:
                 async with asyncio.timeout(seconds):
-                    while not operation.status.ended and not self._feed.closing:
+                    while not operation.status.ended:
                         await self._feed.called(signal)
                         operation = await self._store.operation(request.id)
             except TimeoutError:
@@ -77,20 +77,20 @@ class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
     async def WatchOperation(  # type: ignore[override]
         self, request: pb.WatchOperationRequest, context: Any
     ) -> None:
-        with self._store.operation_signal(request.id) as signal:
+        offset, told = request.log_offset, None
+        with self._feed.changes_of(request.id) as signal:
             operation = await self._store.operation(request.id)
-            offset, told = request.log_offset, None
-            while True:
-                if not operation.status.ended and _news(operation) != told:
+            while not operation.status.ended:
+                if _news(operation) != told:
+                    await self._tell(operation, context)
                     told = _news(operation)
-                    await send(
-                        context, pb.WatchOperationResponse(operation=operation_message(operation))
-                    )
                 offset = await self._send_log(operation, offset, context)
-                if operation.status.ended or self._feed.closing:
-                    break
                 await self._feed.called(signal)
                 operation = await self._store.operation(request.id)
+        await self._send_log(operation, offset, context)
+        await self._tell(operation, context)
+
+    async def _tell(self, operation: Operation, context: Any) -> None:
         await send(context, pb.WatchOperationResponse(operation=operation_message(operation)))
 
     async def _send_log(self, operation: Operation, offset: int, context: Any) -> int:

@@ -1,12 +1,10 @@
 """RolloutService."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from tendhost.server.domain.events import Event, RolloutChanged
 from tendhost.server.domain.rollout import Rollout
 from tendhost.server.domain.rollout_plan import LeftOutHost, PlannedHost
 from tendhost.server.engine.engine import Engine
@@ -145,19 +143,16 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
         self, request: pb.WatchRolloutRequest, context: Any
     ) -> None:
         revision = -1
-        while True:
-            view = await self._store.rollout_view(request.id, after=revision)
-            for message in _messages(view):
-                await send(context, message)
-            revision = view.rollout.revision
-            if view.rollout.over or self._feed.closing:
-                return
-            await self._feed.until(revision, partial(_tells_of, request.id))
-
-
-def _tells_of(rollout: str, event: Event) -> bool:
-    """Whether the rollout itself has changed; its operations tell of more than that."""
-    return event.rollout == rollout and isinstance(event.body, RolloutChanged)
+        with self._feed.changes_of(request.id) as signal:
+            while True:
+                view = await self._store.rollout_view(request.id, after=revision)
+                if view.rollout.revision > revision:
+                    for message in _messages(view):
+                        await send(context, message)
+                    revision = view.rollout.revision
+                if view.rollout.over:
+                    return
+                await self._feed.called(signal)
 
 
 def _messages(view: RolloutView) -> list[pb.WatchRolloutResponse]:

@@ -55,6 +55,7 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     errors.CursorCompacted: grpc.StatusCode.OUT_OF_RANGE,
     errors.CursorUnknown: grpc.StatusCode.OUT_OF_RANGE,
     errors.WatcherTooSlow: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.ServerStopping: grpc.StatusCode.UNAVAILABLE,
     errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
     Conflict: grpc.StatusCode.ABORTED,
     # What goes wrong on a host reaches a caller only while it enrols one.
@@ -106,6 +107,7 @@ _RETRY_SECONDS: Mapping[type[TendhostError], int] = {
     errors.HostBusy: 5,
     errors.StoreUnavailable: 5,
     errors.WatcherTooSlow: 1,
+    errors.ServerStopping: 1,
     Conflict: 1,
 }
 

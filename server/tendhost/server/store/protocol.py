@@ -7,7 +7,6 @@ transaction, so that whoever reads `revision > cursor` misses nothing.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
@@ -24,7 +23,6 @@ from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, Rollou
 from tendhost.server.domain.rollout_plan import Glance, RolloutPlan
 from tendhost.server.domain.schedule import Schedule
 from tendhost.server.domain.selection import HostFilter, SavedSelection
-from tendhost.server.store.signals import Signal
 
 T = TypeVar("T")
 
@@ -148,6 +146,19 @@ class Committed:
 
     revision: int
     replayed: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """What a commit stored anew: names of hosts, ids of operations and rollouts.
+
+    An operation is touched by bytes of its log, too, and a rollout by its waves and hosts. Whether events
+    tell of it does not matter.
+    """
+
+    hosts: frozenset[str] = frozenset()
+    operations: frozenset[str] = frozenset()
+    rollouts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -398,12 +409,15 @@ class Store(Protocol):
         """Forget the places of all other readers of the event log."""
         ...
 
-    def operation_signal(self, id: str) -> AbstractContextManager[Signal]:
-        """A signal that is called after each commit that wrote the operation, with an event or without."""
-        ...
-
     async def wait_beyond(self, revision: int, *, timeout: timedelta) -> int:
         """The current revision, once it exceeds `revision` or `timeout` has passed."""
+        ...
+
+    def listen(self, listener: Callable[[Touched], None]) -> Callable[[], None]:
+        """Call `listener` on the event loop after every commit, before the commit's caller goes on.
+
+        Returns what ends that. What the listener is told can be read by then.
+        """
         ...
 
     async def prune(self, *, before: datetime, requests_before: datetime, keep_events: int) -> int:

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,8 +47,8 @@ from tendhost.server.store.protocol import (
     Page,
     RolloutView,
     Snapshot,
+    Touched,
 )
-from tendhost.server.store.signals import Signal, Signals
 from tendhost.server.store.tail import Tail
 from tendhost.server.store.writer import Writer
 
@@ -85,8 +85,8 @@ class SqliteStore:
         (self._log_id,) = database.execute(sql.GET_META, (LOG_ID,)).fetchone()
         (revision,) = database.execute(sql.CURRENT_REVISION).fetchone()
         self._tail = Tail(revision)
-        self._operation_signals = Signals()
         self._pruned_to = writing.pruned_to(database)
+        self._listeners: list[Callable[[Touched], None]] = []
         self._direct = open_for_reading(path)
         self._threads = threading.local()
         self._opened: list[sqlite3.Connection] = []
@@ -118,14 +118,15 @@ class SqliteStore:
 
     def _committed(self, results: Sequence[Any]) -> None:
         events: list[Event] = []
-        operations: list[str] = []
         for result in results:
             if isinstance(result, writing.Written):
                 events.extend(result.events)
-                operations.extend(result.operations)
         if events:
             self._tail.extend(events)
-        self._operation_signals.call(operations)
+        for result in results:
+            if isinstance(result, writing.Written):
+                for listener in self._listeners:
+                    listener(result.touched)
 
     # --- hosts ------------------------------------------------------------------------------------
 
@@ -424,11 +425,12 @@ class SqliteStore:
     async def keep_readers(self, readers: Collection[str]) -> None:
         await self._writer.submit(lambda database: writing.keep_readers(database, readers))
 
-    def operation_signal(self, id: str) -> AbstractContextManager[Signal]:
-        return self._operation_signals.subscribed(id)
-
     async def wait_beyond(self, revision: int, *, timeout: timedelta) -> int:
         return await self._tail.wait_beyond(revision, timeout)
+
+    def listen(self, listener: Callable[[Touched], None]) -> Callable[[], None]:
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     async def restored_from(self) -> datetime | None:
         with self._errors_told():

@@ -20,7 +20,14 @@ from tendhost.server.domain.rollout import Rollout
 from tendhost.server.domain.rollout_plan import RolloutPlan
 from tendhost.server.domain.schedule import Schedule
 from tendhost.server.store import rows, sql
-from tendhost.server.store.protocol import Change, Committed, Conflict, LogChunk, RequestRecord
+from tendhost.server.store.protocol import (
+    Change,
+    Committed,
+    Conflict,
+    LogChunk,
+    RequestRecord,
+    Touched,
+)
 
 PRUNED_TO = "pruned_to"
 """The key in `meta` of the highest event revision that was pruned."""
@@ -33,12 +40,11 @@ EVENTS_AT_ONCE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a change led to, with its events as they were numbered."""
+    """What a change led to, with its events as they were numbered, and what it touched."""
 
     committed: Committed
     events: tuple[Event, ...] = ()
-    operations: tuple[str, ...] = ()
-    """The operations that were written."""
+    touched: Touched = Touched()
 
 
 def write(database: sqlite3.Connection, change: Change) -> Written:
@@ -74,8 +80,7 @@ def write(database: sqlite3.Connection, change: Change) -> Written:
     )
     database.executemany(sql.INSERT_EVENT, map(rows.event_row, numbered))
     _write_records(database, change, revision)
-    written = tuple(operation.id for operation in change.operations)
-    return Written(Committed(revision=revision), numbered, written)
+    return Written(Committed(revision=revision), numbered, _touched(change))
 
 
 def _write_quietly(database: sqlite3.Connection, change: Change) -> Written:
@@ -96,8 +101,20 @@ def _write_quietly(database: sqlite3.Connection, change: Change) -> Written:
     for chunk in change.log:
         _write_log(database, chunk)
     _write_records(database, change, revision)
-    written = tuple(operation.id for operation in change.operations)
-    return Written(Committed(revision=revision), operations=written)
+    return Written(Committed(revision=revision), touched=_touched(change))
+
+
+def _touched(change: Change) -> Touched:
+    operations = {operation.id for operation in change.operations}
+    operations.update(chunk.operation for chunk in change.log)
+    rollouts = {rollout.id for rollout in change.rollouts}
+    rollouts.update(wave.rollout for wave in change.waves)
+    rollouts.update(member.rollout for member in change.members)
+    return Touched(
+        hosts=frozenset(host.name for host in (*change.hosts, *change.removed_hosts)),
+        operations=frozenset(operations),
+        rollouts=frozenset(rollouts),
+    )
 
 
 def replayed(database: sqlite3.Connection, request: str, digest: bytes) -> bytes | None:

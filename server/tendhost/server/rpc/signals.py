@@ -1,4 +1,4 @@
-"""Wake-ups by name: whoever follows one operation is called when something of it was committed.
+"""Wake-ups by name: whoever follows one operation or rollout is called when something of it was committed.
 
 A signal is not a fact. It may come without a change, and where another process has committed it does not
 come at all, so each wait has a ceiling after which the stored state is looked at.
@@ -52,3 +52,7 @@ class Signals:
         for name in names:
             for signal in self._waiting.get(name, ()):
                 signal.call()
+
+    def call_all(self) -> None:
+        """Wake everybody."""
+        self.call(list(self._waiting))
