@@ -19,11 +19,13 @@ from tendhost.client.client import (
     DEFAULT_TARGET,
     Client,
 )
+from tendhost.client.conflicts import retry_on_conflict
 from tendhost.client.errors import (
     AlreadyExists,
     AuthenticationRefused,
     Conflict,
     CursorLost,
+    EtagMismatch,
     HostBusy,
     HostKeyChanged,
     HostProblem,
@@ -196,6 +198,7 @@ __all__ = [
     "EffectivePolicy",
     "EffectiveSettle",
     "EffectiveWindows",
+    "EtagMismatch",
     "Event",
     "EventBody",
     "EventStream",
@@ -315,4 +318,5 @@ __all__ = [
     "Violation",
     "WaitingFor",
     "Withheld",
+    "retry_on_conflict",
 ]

@@ -105,6 +105,7 @@ def host(message: host_pb2.Host) -> values.Host:
         retry_count=status.retry_count,
         os_name=status.os_name,
         revision=message.revision,
+        etag=message.etag,
     )
 
 

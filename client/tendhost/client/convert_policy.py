@@ -53,7 +53,7 @@ def _freeze(message: pb.FreezePeriod) -> policy_values.FreezePeriod:
     )
 
 
-def _freeze_message(freeze: policy_values.FreezePeriod) -> pb.FreezePeriod:
+def freeze_message(freeze: policy_values.FreezePeriod) -> pb.FreezePeriod:
     message = pb.FreezePeriod(name=freeze.name, reason=freeze.reason, time_zone=freeze.time_zone)
     message.starts_at.FromDatetime(freeze.starts_at)
     message.ends_at.FromDatetime(freeze.ends_at)
@@ -71,6 +71,7 @@ def defaults(message: pb.Defaults) -> policy_values.Defaults:
         changed_by=message.changed_by,
         changed_at=instant(message, "changed_at"),
         revision=message.revision,
+        etag=message.etag,
     )
 
 
@@ -79,9 +80,10 @@ def defaults_message(value: policy_values.Defaults) -> pb.Defaults:
     return pb.Defaults(
         group=value.group,
         windows=map(window_message, value.windows),
-        freezes=map(_freeze_message, value.freezes),
+        freezes=map(freeze_message, value.freezes),
         hooks=convert_health.hooks_message(value.hooks),
         health_checks=convert_health.health_checks_message(value.health_checks),
+        etag=value.etag,
     )
 
 

@@ -67,6 +67,7 @@ def schedule(message: pb.Schedule) -> values.Schedule:
         created_by=message.created_by,
         created_at=instant(message, "created_at"),
         revision=message.revision,
+        etag=message.etag,
     )
 
 

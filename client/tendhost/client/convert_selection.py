@@ -100,6 +100,7 @@ def selection(message: selection_service_pb2.Selection) -> values.Selection:
         saved_at=instant(message, "saved_at"),
         saved_by=message.saved_by,
         revision=message.revision,
+        etag=message.etag,
     )
 
 

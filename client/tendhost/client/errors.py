@@ -60,6 +60,10 @@ class Conflict(TendhostError):
     """Somebody else changed the same thing at the same moment; ask again."""
 
 
+class EtagMismatch(Conflict):
+    """What the change was decided upon has changed since: read it again. `metadata["current"]` is its etag."""
+
+
 class NotAllowedNow(TendhostError):
     """The state of the host, operation, rollout, schedule or selection does not allow it."""
 
@@ -130,6 +134,7 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "SCHEDULE_ALREADY_EXISTS": AlreadyExists,
     "HOST_BUSY": HostBusy,
     "CONFLICT": Conflict,
+    "ETAG_MISMATCH": EtagMismatch,
     "HOST_FAILED": NotAllowedNow,
     "INVALID_TRANSITION": NotAllowedNow,
     "OPERATION_ENDED": NotAllowedNow,

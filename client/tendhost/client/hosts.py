@@ -158,8 +158,15 @@ class HostCalls(Connected):
         pull_before_update: bool | None = None,
         compose_health_timeout: timedelta | None = None,
         compose_prune: bool | None = None,
+        add_tags: Sequence[str] = (),
+        remove_tags: Sequence[str] = (),
+        add_groups: Sequence[str] = (),
+        remove_groups: Sequence[str] = (),
+        add_windows: Sequence[MaintenanceWindow] = (),
+        remove_windows: Sequence[MaintenanceWindow] = (),
         repin_host_key: bool = False,
         expected_host_key: str = "",
+        etag: str = "",
     ) -> Host:
         """Change a host's configuration; what is None stays as it is, tags and the like are replaced.
 
@@ -168,7 +175,12 @@ class HostCalls(Connected):
         `health_checks` replaces the checks, and the settling time where it has one; `settle` replaces
         that alone.
 
+        What is added and removed is so on the server, at the moment of the change: of two clients that add a
+        tag each, both win. A window is removed by one that is equal to it.
+
         With `repin_host_key` the key that the host shows now is pinned, for one that was reinstalled.
+        With `etag`, that of the host as it was read, nothing is changed where it has been reconfigured
+        since: raises EtagMismatch. See `retry_on_conflict`.
         """
         config, mask = _config(
             name,
@@ -200,8 +212,15 @@ class HostCalls(Connected):
             name=name,
             config=config,
             update_mask=FieldMask(paths=mask),
+            add_tags=add_tags,
+            remove_tags=remove_tags,
+            add_groups=add_groups,
+            remove_groups=remove_groups,
+            add_windows=map(convert_policy.window_message, add_windows),
+            remove_windows=map(convert_policy.window_message, remove_windows),
             repin_host_key=repin_host_key,
             expected_host_key=expected_host_key,
+            etag=etag,
             request_id=new_request_id(),
         )
         response = await self._transport.call(
@@ -209,9 +228,9 @@ class HostCalls(Connected):
         )
         return convert.host(response.host)
 
-    async def remove_host(self, name: str) -> None:
-        """Forget a host; what was done on it stays on record."""
-        request = pb.UnregisterHostRequest(name=name, request_id=new_request_id())
+    async def remove_host(self, name: str, *, etag: str = "") -> None:
+        """Forget a host; what was done on it stays on record. Raises EtagMismatch: see reconfigure_host."""
+        request = pb.UnregisterHostRequest(name=name, etag=etag, request_id=new_request_id())
         await self._transport.call(self._hosts.UnregisterHost, request)
 
     async def groups(self) -> Mapping[str, int]:

@@ -1,12 +1,20 @@
 """Policies: what groups and the fleet say for their hosts, and what of it holds for one."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from datetime import timedelta
+from typing import Literal
+
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from tendhost.client import convert_policy
-from tendhost.client.policy_values import Defaults, EffectivePolicy
+from tendhost.client.health import HealthCheck, HealthChecks, Hook, Hooks
+from tendhost.client.policy_values import Defaults, EffectivePolicy, FreezePeriod
 from tendhost.client.transport import Connected, new_request_id
+from tendhost.client.values import MaintenanceWindow
 from tendhost.v1 import policy_service_pb2 as pb
 from tendhost.v1.policy_service_pb2_grpc import PolicyServiceStub
+
+NoHook = Literal["none"]
 
 
 class PolicyCalls(Connected):
@@ -25,10 +33,68 @@ class PolicyCalls(Connected):
     async def set_defaults(self, defaults: Defaults) -> Defaults:
         """Say all of this, and nothing else any more, of a group or of the fleet; it holds at once.
 
-        `changed_by`, `changed_at` and `revision` are not read.
+        `changed_by`, `changed_at` and `revision` are not read. Where it has an `etag`, because it was read
+        before, and something else is said by now, nothing is changed: raises EtagMismatch. See
+        `change_defaults` for what needs no reading, and `retry_on_conflict`.
         """
         request = pb.SetDefaultsRequest(
             defaults=convert_policy.defaults_message(defaults), request_id=new_request_id()
+        )
+        response = await self._transport.call(self._policies.SetDefaults, request)
+        return convert_policy.defaults(response.defaults)
+
+    async def change_defaults(
+        self,
+        group: str = "",
+        *,
+        windows: Sequence[MaintenanceWindow] | None = None,
+        freezes: Sequence[FreezePeriod] | None = None,
+        pre_hook: Hook | NoHook | None = None,
+        post_hook: Hook | NoHook | None = None,
+        health_checks: Sequence[HealthCheck] | None = None,
+        settle: timedelta | None = None,
+        add_windows: Sequence[MaintenanceWindow] = (),
+        remove_windows: Sequence[MaintenanceWindow] = (),
+        add_freezes: Sequence[FreezePeriod] = (),
+        remove_freezes: Sequence[str] = (),
+        etag: str = "",
+    ) -> Defaults:
+        """Change what is given of what is said of a group, or of the fleet; the rest stays as it is.
+
+        `windows`, `freezes` and `health_checks` replace those of before; what is added and removed is so on
+        the server, at the moment of the change: of two clients that add a freeze each, both win. A freeze
+        takes the place of one of its name and is removed by its name, a window by one that is equal to it.
+        "none" takes a hook away. Raises InvalidRequest (also where what is to be removed is not there),
+        EtagMismatch.
+        """
+        hooks = Hooks(
+            pre=None if pre_hook == "none" else pre_hook,
+            post=None if post_hook == "none" else post_hook,
+        )
+        given = Defaults(
+            group=group,
+            windows=tuple(windows or ()),
+            freezes=tuple(freezes or ()),
+            hooks=hooks,
+            health_checks=HealthChecks(checks=tuple(health_checks or ()), settle=settle),
+            etag=etag,
+        )
+        fields = {
+            "windows": windows,
+            "freezes": freezes,
+            "hooks.pre": pre_hook,
+            "hooks.post": post_hook,
+            "health_checks.checks": health_checks,
+            "health_checks.settle": settle,
+        }
+        request = pb.SetDefaultsRequest(
+            defaults=convert_policy.defaults_message(given),
+            update_mask=FieldMask(paths=[path for path, v in fields.items() if v is not None]),
+            add_windows=map(convert_policy.window_message, add_windows),
+            remove_windows=map(convert_policy.window_message, remove_windows),
+            add_freezes=map(convert_policy.freeze_message, add_freezes),
+            remove_freezes=remove_freezes,
+            request_id=new_request_id(),
         )
         response = await self._transport.call(self._policies.SetDefaults, request)
         return convert_policy.defaults(response.defaults)
@@ -40,9 +106,12 @@ class PolicyCalls(Connected):
             for defaults in page.defaults:
                 yield convert_policy.defaults(defaults)
 
-    async def delete_defaults(self, group: str = "") -> None:
-        """Say nothing any more of a group, or of the fleet. Raises NotFound where nothing is said."""
-        request = pb.DeleteDefaultsRequest(group=group, request_id=new_request_id())
+    async def delete_defaults(self, group: str = "", *, etag: str = "") -> None:
+        """Say nothing any more of a group, or of the fleet.
+
+        Raises NotFound where nothing is said, EtagMismatch.
+        """
+        request = pb.DeleteDefaultsRequest(group=group, etag=etag, request_id=new_request_id())
         await self._transport.call(self._policies.DeleteDefaults, request)
 
     async def effective_policy(self, host: str) -> EffectivePolicy:

@@ -35,6 +35,8 @@ class Defaults:
     changed_at: datetime | None = None
     """None: nothing was ever said for it."""
     revision: int = 0
+    etag: str = ""
+    """Of what is said. Given back with a change: nothing is changed where it is another one by now."""
 
 
 class PolicySourceKind(StrEnum):

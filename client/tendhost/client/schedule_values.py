@@ -92,6 +92,8 @@ class Schedule:
     created_by: str
     created_at: datetime | None
     revision: int
+    etag: str
+    """Of what was asked and whether it is paused, not of its runs."""
 
     @property
     def name(self) -> str:

@@ -52,10 +52,12 @@ class ScheduleCalls(Connected):
         missed: MissedRuns | None = None,
         grace: timedelta | None = None,
         rollout: RolloutSpec | None = None,
+        etag: str = "",
     ) -> Schedule:
         """Change what is given; the rest, and a rollout that has begun, stay as they are.
 
-        A `cron` takes the place of an rrule, and the other way round.
+        A `cron` takes the place of an rrule, and the other way round. With `etag`, that of the schedule as it
+        was read, nothing is changed where it was changed since: raises EtagMismatch.
         """
         given = {
             "cron": cron,
@@ -71,24 +73,25 @@ class ScheduleCalls(Connected):
             name=name,
             spec=convert_schedule.spec_message(ScheduleSpec(name=name, **changed)),  # type: ignore[arg-type]
             update_mask=FieldMask(paths=changed),
+            etag=etag,
             request_id=new_request_id(),
         )
         response = await self._transport.call(self._schedules.UpdateSchedule, request)
         return convert_schedule.schedule(response.schedule)
 
-    async def pause_schedule(self, name: str) -> Schedule:
+    async def pause_schedule(self, name: str, *, etag: str = "") -> Schedule:
         """Begin no run any more; a rollout that has begun goes on."""
-        request = pb.PauseScheduleRequest(name=name, request_id=new_request_id())
+        request = pb.PauseScheduleRequest(name=name, etag=etag, request_id=new_request_id())
         response = await self._transport.call(self._schedules.PauseSchedule, request)
         return convert_schedule.schedule(response.schedule)
 
-    async def resume_schedule(self, name: str) -> Schedule:
+    async def resume_schedule(self, name: str, *, etag: str = "") -> Schedule:
         """Begin its runs again; those that were due meanwhile are not made up for."""
-        request = pb.ResumeScheduleRequest(name=name, request_id=new_request_id())
+        request = pb.ResumeScheduleRequest(name=name, etag=etag, request_id=new_request_id())
         response = await self._transport.call(self._schedules.ResumeSchedule, request)
         return convert_schedule.schedule(response.schedule)
 
-    async def delete_schedule(self, name: str) -> None:
+    async def delete_schedule(self, name: str, *, etag: str = "") -> None:
         """Forget a schedule; its rollouts stay on record."""
-        request = pb.DeleteScheduleRequest(name=name, request_id=new_request_id())
+        request = pb.DeleteScheduleRequest(name=name, etag=etag, request_id=new_request_id())
         await self._transport.call(self._schedules.DeleteSchedule, request)

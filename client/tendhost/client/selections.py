@@ -16,11 +16,17 @@ class SelectionCalls(Connected):
     def _selections(self) -> SelectionServiceStub:
         return SelectionServiceStub(self._transport.calls)
 
-    async def save_selection(self, name: str, selection: HostFilter) -> Selection:
-        """Keep a selection under a name, in place of the one that had it. Raises InvalidRequest."""
+    async def save_selection(
+        self, name: str, selection: HostFilter, *, etag: str = ""
+    ) -> Selection:
+        """Keep a selection under a name, in place of the one that had it, of this `etag` where one is given.
+
+        Raises InvalidRequest, EtagMismatch.
+        """
         request = pb.SaveSelectionRequest(
             name=name,
             filter=convert_selection.filter_message(selection),
+            etag=etag,
             request_id=new_request_id(),
         )
         response = await self._transport.call(self._selections.SaveSelection, request)
@@ -39,7 +45,7 @@ class SelectionCalls(Connected):
             for found in page.selections:
                 yield convert_selection.selection(found)
 
-    async def delete_selection(self, name: str) -> None:
-        """Forget a saved selection. Raises NotAllowedNow where a schedule names it."""
-        request = pb.DeleteSelectionRequest(name=name, request_id=new_request_id())
+    async def delete_selection(self, name: str, *, etag: str = "") -> None:
+        """Forget a saved selection. Raises NotAllowedNow where a schedule names it, EtagMismatch."""
+        request = pb.DeleteSelectionRequest(name=name, etag=etag, request_id=new_request_id())
         await self._transport.call(self._selections.DeleteSelection, request)

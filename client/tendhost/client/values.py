@@ -230,6 +230,8 @@ class Host:
     retry_count: int
     os_name: str
     revision: int
+    etag: str
+    """Of its configuration and pinned key: what is known of it does not change it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,6 +363,8 @@ class Selection:
     saved_at: datetime | None
     saved_by: str
     revision: int
+    etag: str
+    """Of its filter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -396,10 +396,15 @@ class Host(_message.Message):
     HOST_KEY_FINGERPRINT_FIELD_NUMBER: _builtins.int
     REGISTERED_AT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     host_key_fingerprint: _builtins.str
     """The pinned host key as a fingerprint, as `ssh-keygen -l` prints it: "SHA256:…"."""
     revision: _builtins.int
     """The fleet's revision at which it last changed."""
+    etag: _builtins.str
+    """Stands for its configuration and its pinned key, and changes with them; what is known of it (status,
+    revision) does not matter to it. See ReconfigureHostRequest.etag.
+    """
     @_builtins.property
     def config(self) -> Global___HostConfig:
         """What a user says of it."""
@@ -420,10 +425,11 @@ class Host(_message.Message):
         host_key_fingerprint: _builtins.str = ...,
         registered_at: _timestamp_pb2.Timestamp | None = ...,
         revision: _builtins.int = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "registered_at", b"registered_at", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "host_key_fingerprint", b"host_key_fingerprint", "registered_at", b"registered_at", "revision", b"revision", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "etag", b"etag", "host_key_fingerprint", b"host_key_fingerprint", "registered_at", b"registered_at", "revision", b"revision", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

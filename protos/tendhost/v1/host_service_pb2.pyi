@@ -301,7 +301,11 @@ Global___ListHostsResponse: _TypeAlias = ListHostsResponse  # noqa: Y015
 
 @_typing.final
 class ReconfigureHostRequest(_message.Message):
-    """What to change of a host's configuration."""
+    """What to change of a host's configuration.
+
+    What is added and removed is added to and removed from what is stored at that moment, after the fields
+    of the mask were changed: two clients that add a tag each end with both.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -311,6 +315,13 @@ class ReconfigureHostRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     REPIN_HOST_KEY_FIELD_NUMBER: _builtins.int
     EXPECTED_HOST_KEY_FIELD_NUMBER: _builtins.int
+    ADD_TAGS_FIELD_NUMBER: _builtins.int
+    REMOVE_TAGS_FIELD_NUMBER: _builtins.int
+    ADD_GROUPS_FIELD_NUMBER: _builtins.int
+    REMOVE_GROUPS_FIELD_NUMBER: _builtins.int
+    ADD_WINDOWS_FIELD_NUMBER: _builtins.int
+    REMOVE_WINDOWS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The host."""
     request_id: _builtins.str
@@ -321,6 +332,11 @@ class ReconfigureHostRequest(_message.Message):
     """
     expected_host_key: _builtins.str
     """With repin_host_key: the key that it must show. Empty: any."""
+    etag: _builtins.str
+    """The etag of the host that the change was decided upon. Where it is another one by now, somebody else has
+    changed it since: nothing is changed, and the call ends with ABORTED (ETAG_MISMATCH). Read it again, decide
+    again, and ask again. Empty: no precondition.
+    """
     @_builtins.property
     def config(self) -> _host_pb2.HostConfig:
         """The new values. Fields that the mask does not name are not read, those that it names are held to
@@ -329,7 +345,33 @@ class ReconfigureHostRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to change, such as "tags" or "policy.auto_reboot". "name" cannot be changed."""
+        """The fields to change, such as "tags" or "policy.auto_reboot". "name" cannot be changed. Absent: none;
+        then something has to be added, removed or pinned.
+        """
+
+    @_builtins.property
+    def add_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tags to add; those that it has already stay."""
+
+    @_builtins.property
+    def remove_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tags to take away; those that it does not have do not matter."""
+
+    @_builtins.property
+    def add_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Groups to add; those that it has already stay."""
+
+    @_builtins.property
+    def remove_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Groups to take away; those that it does not have do not matter."""
+
+    @_builtins.property
+    def add_windows(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.MaintenanceWindow]:
+        """Windows of its own to add; one that is there already stays once."""
+
+    @_builtins.property
+    def remove_windows(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.MaintenanceWindow]:
+        """Windows of its own to take away: equal in every field. INVALID_ARGUMENT where there is no such window."""
 
     def __init__(
         self,
@@ -340,10 +382,17 @@ class ReconfigureHostRequest(_message.Message):
         request_id: _builtins.str = ...,
         repin_host_key: _builtins.bool = ...,
         expected_host_key: _builtins.str = ...,
+        add_tags: _abc.Iterable[_builtins.str] | None = ...,
+        remove_tags: _abc.Iterable[_builtins.str] | None = ...,
+        add_groups: _abc.Iterable[_builtins.str] | None = ...,
+        remove_groups: _abc.Iterable[_builtins.str] | None = ...,
+        add_windows: _abc.Iterable[_host_pb2.MaintenanceWindow] | None = ...,
+        remove_windows: _abc.Iterable[_host_pb2.MaintenanceWindow] | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "expected_host_key", b"expected_host_key", "name", b"name", "repin_host_key", b"repin_host_key", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_groups", b"add_groups", "add_tags", b"add_tags", "add_windows", b"add_windows", "config", b"config", "etag", b"etag", "expected_host_key", b"expected_host_key", "name", b"name", "remove_groups", b"remove_groups", "remove_tags", b"remove_tags", "remove_windows", b"remove_windows", "repin_host_key", b"repin_host_key", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -385,19 +434,23 @@ class UnregisterHostRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     request_id: _builtins.str
     """See RegisterHostRequest."""
+    etag: _builtins.str
+    """See ReconfigureHostRequest."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -155,14 +155,15 @@ class HostServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ReconfigureHost(self, request, context):
-        """Change named fields of a host's configuration. NOT_FOUND, INVALID_ARGUMENT, ABORTED (busy).
+        """Change named fields of a host's configuration, add to its lists and take away from them. NOT_FOUND,
+        INVALID_ARGUMENT, ABORTED (busy; another etag).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnregisterHost(self, request, context):
-        """Forget a host. Its past operations stay. NOT_FOUND, ABORTED (busy).
+        """Forget a host. Its past operations stay. NOT_FOUND, ABORTED (busy; another etag).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

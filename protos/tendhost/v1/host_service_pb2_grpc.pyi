@@ -26,9 +26,11 @@ class HostServiceStub:
     ListHosts: _aio.UnaryUnaryMultiCallable[_host_service_pb2.ListHostsRequest, _host_service_pb2.ListHostsResponse]
     """Hosts by name, a page at a time."""
     ReconfigureHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.ReconfigureHostRequest, _host_service_pb2.ReconfigureHostResponse]
-    """Change named fields of a host's configuration. NOT_FOUND, INVALID_ARGUMENT, ABORTED (busy)."""
+    """Change named fields of a host's configuration, add to its lists and take away from them. NOT_FOUND,
+    INVALID_ARGUMENT, ABORTED (busy; another etag).
+    """
     UnregisterHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.UnregisterHostRequest, _host_service_pb2.UnregisterHostResponse]
-    """Forget a host. Its past operations stay. NOT_FOUND, ABORTED (busy)."""
+    """Forget a host. Its past operations stay. NOT_FOUND, ABORTED (busy; another etag)."""
     ListGroups: _aio.UnaryUnaryMultiCallable[_host_service_pb2.ListGroupsRequest, _host_service_pb2.ListGroupsResponse]
     """Every group with the number of its hosts."""
     ListTags: _aio.UnaryUnaryMultiCallable[_host_service_pb2.ListTagsRequest, _host_service_pb2.ListTagsResponse]
@@ -112,7 +114,9 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.ReconfigureHostRequest,
         context: _aio.ServicerContext[_host_service_pb2.ReconfigureHostRequest, _abc.Awaitable[_host_service_pb2.ReconfigureHostResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.ReconfigureHostResponse]:
-        """Change named fields of a host's configuration. NOT_FOUND, INVALID_ARGUMENT, ABORTED (busy)."""
+        """Change named fields of a host's configuration, add to its lists and take away from them. NOT_FOUND,
+        INVALID_ARGUMENT, ABORTED (busy; another etag).
+        """
 
     @_abc_1.abstractmethod
     def UnregisterHost(
@@ -120,7 +124,7 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.UnregisterHostRequest,
         context: _aio.ServicerContext[_host_service_pb2.UnregisterHostRequest, _abc.Awaitable[_host_service_pb2.UnregisterHostResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.UnregisterHostResponse]:
-        """Forget a host. Its past operations stay. NOT_FOUND, ABORTED (busy)."""
+        """Forget a host. Its past operations stay. NOT_FOUND, ABORTED (busy; another etag)."""
 
     @_abc_1.abstractmethod
     def ListGroups(

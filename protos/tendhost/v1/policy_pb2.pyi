@@ -124,12 +124,17 @@ class Defaults(_message.Message):
     CHANGED_BY_FIELD_NUMBER: _builtins.int
     CHANGED_AT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     group: _builtins.str
     """The group: the characters of HostConfig.groups. Empty: the fleet, which is every host."""
     changed_by: _builtins.str
     """Who changed it last. Set by the server."""
     revision: _builtins.int
     """The fleet's revision at which it last changed. 0: it was not. Set by the server."""
+    etag: _builtins.str
+    """Stands for all of the above but who changed it and when. Set by the server, also where nothing is said.
+    In SetDefaults: the etag that the stored defaults must have, see ReconfigureHostRequest.etag.
+    """
     @_builtins.property
     def windows(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.MaintenanceWindow]:
         """Its hosts may be changed in any of these. Empty: nothing is said of it here."""
@@ -161,10 +166,11 @@ class Defaults(_message.Message):
         changed_by: _builtins.str = ...,
         changed_at: _timestamp_pb2.Timestamp | None = ...,
         revision: _builtins.int = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "health_checks", b"health_checks", "hooks", b"hooks"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "changed_by", b"changed_by", "freezes", b"freezes", "group", b"group", "health_checks", b"health_checks", "hooks", b"hooks", "revision", b"revision", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "changed_by", b"changed_by", "etag", b"etag", "freezes", b"freezes", "group", b"group", "health_checks", b"health_checks", "hooks", b"hooks", "revision", b"revision", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,8 +5,10 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from tendhost.v1 import host_pb2 as _host_pb2
 from tendhost.v1 import policy_pb2 as _policy_pb2
 import builtins as _builtins
 import sys
@@ -67,29 +69,66 @@ Global___GetDefaultsResponse: _TypeAlias = GetDefaultsResponse  # noqa: Y015
 
 @_typing.final
 class SetDefaultsRequest(_message.Message):
-    """What to say of a group, or of the fleet."""
+    """What to say of a group, or of the fleet.
+
+    What is added and removed is added to and removed from what is stored at that moment, after the fields
+    of the mask were changed: two clients that add a freeze each end with both.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DEFAULTS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    ADD_WINDOWS_FIELD_NUMBER: _builtins.int
+    REMOVE_WINDOWS_FIELD_NUMBER: _builtins.int
+    ADD_FREEZES_FIELD_NUMBER: _builtins.int
+    REMOVE_FREEZES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """See RegisterHostRequest."""
     @_builtins.property
     def defaults(self) -> _policy_pb2.Defaults:
-        """All of it; what it does not have is not said any more. `changed_by`, `changed_at` and `revision` are
-        not read.
+        """The group, what to say of it, and the etag that its defaults must have (empty: any). `changed_by`,
+        `changed_at` and `revision` are not read.
         """
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """The fields to change: "windows", "freezes", "hooks", "hooks.pre", "hooks.post", "health_checks",
+        "health_checks.checks" and "health_checks.settle". Absent: all of them, so that what `defaults` does not
+        have is not said any more; but none of them where something is added or removed.
+        """
+
+    @_builtins.property
+    def add_windows(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.MaintenanceWindow]:
+        """Windows to add; one that is there already stays once."""
+
+    @_builtins.property
+    def remove_windows(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.MaintenanceWindow]:
+        """Windows to take away: equal in every field. INVALID_ARGUMENT where there is no such window."""
+
+    @_builtins.property
+    def add_freezes(self) -> _containers.RepeatedCompositeFieldContainer[_policy_pb2.FreezePeriod]:
+        """Freezes to add; each takes the place of one of its name. Freezes that have passed are dropped."""
+
+    @_builtins.property
+    def remove_freezes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of freezes to lift. INVALID_ARGUMENT where there is no such freeze."""
 
     def __init__(
         self,
         *,
         defaults: _policy_pb2.Defaults | None = ...,
         request_id: _builtins.str = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        add_windows: _abc.Iterable[_host_pb2.MaintenanceWindow] | None = ...,
+        remove_windows: _abc.Iterable[_host_pb2.MaintenanceWindow] | None = ...,
+        add_freezes: _abc.Iterable[_policy_pb2.FreezePeriod] | None = ...,
+        remove_freezes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["defaults", b"defaults"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["defaults", b"defaults", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["defaults", b"defaults", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_freezes", b"add_freezes", "add_windows", b"add_windows", "defaults", b"defaults", "remove_freezes", b"remove_freezes", "remove_windows", b"remove_windows", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -181,19 +220,23 @@ class DeleteDefaultsRequest(_message.Message):
 
     GROUP_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     group: _builtins.str
     """The group. Empty: the fleet."""
     request_id: _builtins.str
     """See RegisterHostRequest."""
+    etag: _builtins.str
+    """See ReconfigureHostRequest."""
     def __init__(
         self,
         *,
         group: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "group", b"group", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -74,8 +74,9 @@ class PolicyServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SetDefaults(self, request, context):
-        """Say all of this, and nothing else any more, of a group or of the fleet. It holds at once: for
-        rollouts that wait, and for operations under way whose change has not begun. INVALID_ARGUMENT.
+        """Change what is said of a group, or of the fleet: all of it, or named parts. It holds at once: for
+        rollouts that wait, and for operations under way whose change has not begun. INVALID_ARGUMENT,
+        ABORTED (another etag).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,7 +90,7 @@ class PolicyServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteDefaults(self, request, context):
-        """Say nothing any more of a group, or of the fleet. NOT_FOUND.
+        """Say nothing any more of a group, or of the fleet. NOT_FOUND, ABORTED (another etag).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -19,13 +19,14 @@ class PolicyServiceStub:
     GetDefaults: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetDefaultsRequest, _policy_service_pb2.GetDefaultsResponse]
     """What is said of a group, or of the fleet. That nothing is said is an answer, too."""
     SetDefaults: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.SetDefaultsRequest, _policy_service_pb2.SetDefaultsResponse]
-    """Say all of this, and nothing else any more, of a group or of the fleet. It holds at once: for
-    rollouts that wait, and for operations under way whose change has not begun. INVALID_ARGUMENT.
+    """Change what is said of a group, or of the fleet: all of it, or named parts. It holds at once: for
+    rollouts that wait, and for operations under way whose change has not begun. INVALID_ARGUMENT,
+    ABORTED (another etag).
     """
     ListDefaults: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListDefaultsRequest, _policy_service_pb2.ListDefaultsResponse]
     """What is said of the fleet and of groups, by group, a page at a time."""
     DeleteDefaults: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.DeleteDefaultsRequest, _policy_service_pb2.DeleteDefaultsResponse]
-    """Say nothing any more of a group, or of the fleet. NOT_FOUND."""
+    """Say nothing any more of a group, or of the fleet. NOT_FOUND, ABORTED (another etag)."""
     GetEffectivePolicy: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetEffectivePolicyRequest, _policy_service_pb2.GetEffectivePolicyResponse]
     """What holds for a host, where each part of it comes from, and when it may be updated. NOT_FOUND."""
 
@@ -46,8 +47,9 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.SetDefaultsRequest,
         context: _aio.ServicerContext[_policy_service_pb2.SetDefaultsRequest, _abc.Awaitable[_policy_service_pb2.SetDefaultsResponse]],
     ) -> _abc.Awaitable[_policy_service_pb2.SetDefaultsResponse]:
-        """Say all of this, and nothing else any more, of a group or of the fleet. It holds at once: for
-        rollouts that wait, and for operations under way whose change has not begun. INVALID_ARGUMENT.
+        """Change what is said of a group, or of the fleet: all of it, or named parts. It holds at once: for
+        rollouts that wait, and for operations under way whose change has not begun. INVALID_ARGUMENT,
+        ABORTED (another etag).
         """
 
     @_abc_1.abstractmethod
@@ -64,7 +66,7 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.DeleteDefaultsRequest,
         context: _aio.ServicerContext[_policy_service_pb2.DeleteDefaultsRequest, _abc.Awaitable[_policy_service_pb2.DeleteDefaultsResponse]],
     ) -> _abc.Awaitable[_policy_service_pb2.DeleteDefaultsResponse]:
-        """Say nothing any more of a group, or of the fleet. NOT_FOUND."""
+        """Say nothing any more of a group, or of the fleet. NOT_FOUND, ABORTED (another etag)."""
 
     @_abc_1.abstractmethod
     def GetEffectivePolicy(

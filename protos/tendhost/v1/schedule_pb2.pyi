@@ -198,12 +198,17 @@ class Schedule(_message.Message):
     CREATED_BY_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     status: Global___ScheduleStatus.ValueType
     """Whether runs are before it."""
     created_by: _builtins.str
     """Who made it."""
     revision: _builtins.int
     """The fleet's revision at which it last changed."""
+    etag: _builtins.str
+    """Stands for `spec` and whether it is paused; its runs do not matter to it. See
+    ReconfigureHostRequest.etag.
+    """
     @_builtins.property
     def spec(self) -> Global___ScheduleSpec:
         """What was asked."""
@@ -235,10 +240,11 @@ class Schedule(_message.Message):
         created_by: _builtins.str = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         revision: _builtins.int = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "last_rollout", b"last_rollout", "last_run", b"last_run", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "last_rollout", b"last_rollout", "last_run", b"last_run", "next_runs", b"next_runs", "revision", b"revision", "spec", b"spec", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "etag", b"etag", "last_rollout", b"last_rollout", "last_run", b"last_run", "next_runs", b"next_runs", "revision", b"revision", "spec", b"spec", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

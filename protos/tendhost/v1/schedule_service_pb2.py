@@ -27,7 +27,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from tendhost.v1 import schedule_pb2 as tendhost_dot_v1_dot_schedule__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tendhost/v1/schedule_service.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x1atendhost/v1/schedule.proto\"i\n\x15\x43reateScheduleRequest\x12/\n\x04spec\x18\x01 \x01(\x0b\x32\x19.tendhost.v1.ScheduleSpecB\x06\xbaH\x03\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"A\n\x16\x43reateScheduleResponse\x12\'\n\x08schedule\x18\x01 \x01(\x0b\x32\x15.tendhost.v1.Schedule\"-\n\x12GetScheduleRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\">\n\x13GetScheduleResponse\x12\'\n\x08schedule\x18\x01 \x01(\x0b\x32\x15.tendhost.v1.Schedule\"P\n\x14ListSchedulesRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \"Z\n\x15ListSchedulesResponse\x12(\n\tschedules\x18\x01 \x03(\x0b\x32\x15.tendhost.v1.Schedule\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbb\x01\n\x15UpdateScheduleRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\x12/\n\x04spec\x18\x02 \x01(\x0b\x32\x19.tendhost.v1.ScheduleSpecB\x06\xbaH\x03\xd8\x01\x03\x12\x37\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"A\n\x16UpdateScheduleResponse\x12\'\n\x08schedule\x18\x01 \x01(\x0b\x32\x15.tendhost.v1.Schedule\"P\n\x14PauseScheduleRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"@\n\x15PauseScheduleResponse\x12\'\n\x08schedule\x18\x01 \x01(\x0b\x32\x15.tendhost.v1.Schedule\"Q\n\x15ResumeScheduleRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"A\n\x16ResumeScheduleResponse\x12\'\n\x08schedule\x18\x01 \x01(\x0b\x32\x15.tendhost.v1.Schedule\"Q\n\x15\x44\x65leteScheduleRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"*\n\x16\x44\x65leteScheduleResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x32\xff\x04\n\x0fScheduleService\x12Y\n\x0e\x43reateSchedule\x12\".tendhost.v1.CreateScheduleRequest\x1a#.tendhost.v1.CreateScheduleResponse\x12P\n\x0bGetSchedule\x12\x1f.tendhost.v1.GetScheduleRequest\x1a .tendhost.v1.GetScheduleResponse\x12V\n\rListSchedules\x12!.tendhost.v1.ListSchedulesRequest\x1a\".tendhost.v1.ListSchedulesResponse\x12Y\n\x0eUpdateSchedule\x12\".tendhost.v1.UpdateScheduleRequest\x1a#.tendhost.v1.UpdateScheduleResponse\x12V\n\rPauseSchedule\x12!.tendhost.v1.PauseScheduleRequest\x1a\".tendhost.v1.PauseScheduleResponse\x12Y\n\x0eResumeSchedule\x12\".tendhost.v1.ResumeScheduleRequest\x1a#.tendhost.v1.ResumeScheduleResponse\x12Y\n\x0e\x44\x65leteSchedule\x12\".tendhost.v1.DeleteScheduleRequest\x1a#.tendhost.v1.DeleteScheduleResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tendhost/v1/schedule_service.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x1atendhost/v1/schedule.proto\"i\n\x15\x43reateScheduleRequest\x12/\n\x04spec\x18\x01 \x01(\x0b\x32\x19.tendhost.v1.ScheduleSpecB\x06\xbaH\x03\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"A\n\x16\x43reateScheduleResponse\x12\'\n\x08schedule\x18\x01 \x01(\x0b\x32\x15.tendhost.v1.Schedule\"-\n\x12GetScheduleRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\">\n\x13GetScheduleResponse\x12\'\n\x08schedule\x18\x01 \x01(\x0b\x32\x15.tendhost.v1.Schedule\"P\n\x14ListSchedulesRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \"Z\n\x15ListSchedulesResponse\x12(\n\tschedules\x18\x01 \x03(\x0b\x32\x15.tendhost.v1.Schedule\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd2\x01\n\x15UpdateScheduleRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\x12/\n\x04spec\x18\x02 \x01(\x0b\x32\x19.tendhost.v1.ScheduleSpecB\x06\xbaH\x03\xd8\x01\x03\x12\x37\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\x04\x65tag\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@\"A\n\x16UpdateScheduleResponse\x12\'\n\x08schedule\x18\x01 \x01(\x0b\x32\x15.tendhost.v1.Schedule\"g\n\x14PauseScheduleRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"@\n\x15PauseScheduleResponse\x12\'\n\x08schedule\x18\x01 \x01(\x0b\x32\x15.tendhost.v1.Schedule\"h\n\x15ResumeScheduleRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"A\n\x16ResumeScheduleResponse\x12\'\n\x08schedule\x18\x01 \x01(\x0b\x32\x15.tendhost.v1.Schedule\"h\n\x15\x44\x65leteScheduleRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"*\n\x16\x44\x65leteScheduleResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x32\xff\x04\n\x0fScheduleService\x12Y\n\x0e\x43reateSchedule\x12\".tendhost.v1.CreateScheduleRequest\x1a#.tendhost.v1.CreateScheduleResponse\x12P\n\x0bGetSchedule\x12\x1f.tendhost.v1.GetScheduleRequest\x1a .tendhost.v1.GetScheduleResponse\x12V\n\rListSchedules\x12!.tendhost.v1.ListSchedulesRequest\x1a\".tendhost.v1.ListSchedulesResponse\x12Y\n\x0eUpdateSchedule\x12\".tendhost.v1.UpdateScheduleRequest\x1a#.tendhost.v1.UpdateScheduleResponse\x12V\n\rPauseSchedule\x12!.tendhost.v1.PauseScheduleRequest\x1a\".tendhost.v1.PauseScheduleResponse\x12Y\n\x0eResumeSchedule\x12\".tendhost.v1.ResumeScheduleRequest\x1a#.tendhost.v1.ResumeScheduleResponse\x12Y\n\x0e\x44\x65leteSchedule\x12\".tendhost.v1.DeleteScheduleRequest\x1a#.tendhost.v1.DeleteScheduleResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,18 +52,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATESCHEDULEREQUEST'].fields_by_name['update_mask']._serialized_options = b'\272H\003\310\001\001'
   _globals['_UPDATESCHEDULEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_UPDATESCHEDULEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_UPDATESCHEDULEREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_UPDATESCHEDULEREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_PAUSESCHEDULEREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_PAUSESCHEDULEREQUEST'].fields_by_name['name']._serialized_options = b'\272H\006r\004\020\001\030?'
   _globals['_PAUSESCHEDULEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_PAUSESCHEDULEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_PAUSESCHEDULEREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_PAUSESCHEDULEREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_RESUMESCHEDULEREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_RESUMESCHEDULEREQUEST'].fields_by_name['name']._serialized_options = b'\272H\006r\004\020\001\030?'
   _globals['_RESUMESCHEDULEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_RESUMESCHEDULEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_RESUMESCHEDULEREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_RESUMESCHEDULEREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_DELETESCHEDULEREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_DELETESCHEDULEREQUEST'].fields_by_name['name']._serialized_options = b'\272H\006r\004\020\001\030?'
   _globals['_DELETESCHEDULEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_DELETESCHEDULEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_DELETESCHEDULEREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_DELETESCHEDULEREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_CREATESCHEDULEREQUEST']._serialized_start=142
   _globals['_CREATESCHEDULEREQUEST']._serialized_end=247
   _globals['_CREATESCHEDULERESPONSE']._serialized_start=249
@@ -77,21 +85,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTSCHEDULESRESPONSE']._serialized_start=509
   _globals['_LISTSCHEDULESRESPONSE']._serialized_end=599
   _globals['_UPDATESCHEDULEREQUEST']._serialized_start=602
-  _globals['_UPDATESCHEDULEREQUEST']._serialized_end=789
-  _globals['_UPDATESCHEDULERESPONSE']._serialized_start=791
-  _globals['_UPDATESCHEDULERESPONSE']._serialized_end=856
-  _globals['_PAUSESCHEDULEREQUEST']._serialized_start=858
-  _globals['_PAUSESCHEDULEREQUEST']._serialized_end=938
-  _globals['_PAUSESCHEDULERESPONSE']._serialized_start=940
-  _globals['_PAUSESCHEDULERESPONSE']._serialized_end=1004
-  _globals['_RESUMESCHEDULEREQUEST']._serialized_start=1006
-  _globals['_RESUMESCHEDULEREQUEST']._serialized_end=1087
-  _globals['_RESUMESCHEDULERESPONSE']._serialized_start=1089
-  _globals['_RESUMESCHEDULERESPONSE']._serialized_end=1154
-  _globals['_DELETESCHEDULEREQUEST']._serialized_start=1156
-  _globals['_DELETESCHEDULEREQUEST']._serialized_end=1237
-  _globals['_DELETESCHEDULERESPONSE']._serialized_start=1239
-  _globals['_DELETESCHEDULERESPONSE']._serialized_end=1281
-  _globals['_SCHEDULESERVICE']._serialized_start=1284
-  _globals['_SCHEDULESERVICE']._serialized_end=1923
+  _globals['_UPDATESCHEDULEREQUEST']._serialized_end=812
+  _globals['_UPDATESCHEDULERESPONSE']._serialized_start=814
+  _globals['_UPDATESCHEDULERESPONSE']._serialized_end=879
+  _globals['_PAUSESCHEDULEREQUEST']._serialized_start=881
+  _globals['_PAUSESCHEDULEREQUEST']._serialized_end=984
+  _globals['_PAUSESCHEDULERESPONSE']._serialized_start=986
+  _globals['_PAUSESCHEDULERESPONSE']._serialized_end=1050
+  _globals['_RESUMESCHEDULEREQUEST']._serialized_start=1052
+  _globals['_RESUMESCHEDULEREQUEST']._serialized_end=1156
+  _globals['_RESUMESCHEDULERESPONSE']._serialized_start=1158
+  _globals['_RESUMESCHEDULERESPONSE']._serialized_end=1223
+  _globals['_DELETESCHEDULEREQUEST']._serialized_start=1225
+  _globals['_DELETESCHEDULEREQUEST']._serialized_end=1329
+  _globals['_DELETESCHEDULERESPONSE']._serialized_start=1331
+  _globals['_DELETESCHEDULERESPONSE']._serialized_end=1373
+  _globals['_SCHEDULESERVICE']._serialized_start=1376
+  _globals['_SCHEDULESERVICE']._serialized_end=2015
 # @@protoc_insertion_point(module_scope)

@@ -99,7 +99,7 @@ class ScheduleServiceServicer(object):
 
     def UpdateSchedule(self, request, context):
         """Change named fields of a schedule; a rollout that it has started goes on as it is. NOT_FOUND,
-        INVALID_ARGUMENT.
+        INVALID_ARGUMENT, ABORTED (another etag).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -24,7 +24,7 @@ class ScheduleServiceStub:
     """Schedules by name, a page at a time."""
     UpdateSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.UpdateScheduleRequest, _schedule_service_pb2.UpdateScheduleResponse]
     """Change named fields of a schedule; a rollout that it has started goes on as it is. NOT_FOUND,
-    INVALID_ARGUMENT.
+    INVALID_ARGUMENT, ABORTED (another etag).
     """
     PauseSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.PauseScheduleRequest, _schedule_service_pb2.PauseScheduleResponse]
     """Begin no run any more; a rollout that it has started goes on. NOT_FOUND, FAILED_PRECONDITION (it is
@@ -71,7 +71,7 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_schedule_service_pb2.UpdateScheduleRequest, _abc.Awaitable[_schedule_service_pb2.UpdateScheduleResponse]],
     ) -> _abc.Awaitable[_schedule_service_pb2.UpdateScheduleResponse]:
         """Change named fields of a schedule; a rollout that it has started goes on as it is. NOT_FOUND,
-        INVALID_ARGUMENT.
+        INVALID_ARGUMENT, ABORTED (another etag).
         """
 
     @_abc_1.abstractmethod

@@ -31,12 +31,15 @@ class Selection(_message.Message):
     SAVED_AT_FIELD_NUMBER: _builtins.int
     SAVED_BY_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     saved_by: _builtins.str
     """By whom."""
     revision: _builtins.int
     """The fleet's revision at which it was saved."""
+    etag: _builtins.str
+    """Stands for `filter`. See ReconfigureHostRequest.etag."""
     @_builtins.property
     def filter(self) -> _host_pb2.HostFilter:
         """What it stands for."""
@@ -53,10 +56,11 @@ class Selection(_message.Message):
         saved_at: _timestamp_pb2.Timestamp | None = ...,
         saved_by: _builtins.str = ...,
         revision: _builtins.int = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "saved_at", b"saved_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "name", b"name", "revision", b"revision", "saved_at", b"saved_at", "saved_by", b"saved_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "filter", b"filter", "name", b"name", "revision", b"revision", "saved_at", b"saved_at", "saved_by", b"saved_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -71,10 +75,13 @@ class SaveSelectionRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     request_id: _builtins.str
     """See RegisterHostRequest."""
+    etag: _builtins.str
+    """The etag of the selection that it takes the place of. See ReconfigureHostRequest.etag."""
     @_builtins.property
     def filter(self) -> _host_pb2.HostFilter:
         """What it stands for; it names no other saved selection. Absent: every host."""
@@ -85,10 +92,11 @@ class SaveSelectionRequest(_message.Message):
         name: _builtins.str = ...,
         filter: _host_pb2.HostFilter | None = ...,
         request_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "filter", b"filter", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -226,19 +234,23 @@ class DeleteSelectionRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     request_id: _builtins.str
     """See RegisterHostRequest."""
+    etag: _builtins.str
+    """See ReconfigureHostRequest."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

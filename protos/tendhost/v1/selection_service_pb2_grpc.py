@@ -63,7 +63,8 @@ class SelectionServiceServicer(object):
 
     def SaveSelection(self, request, context):
         """Keep a selection under a name, in place of the one that had it. Requests that name it from now on, and
-        the runs of schedules, get the new one; rollouts that have begun keep their hosts. INVALID_ARGUMENT.
+        the runs of schedules, get the new one; rollouts that have begun keep their hosts. INVALID_ARGUMENT,
+        ABORTED (another etag).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,7 +85,7 @@ class SelectionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSelection(self, request, context):
-        """Forget a saved selection. NOT_FOUND, FAILED_PRECONDITION (a schedule names it).
+        """Forget a saved selection. NOT_FOUND, FAILED_PRECONDITION (a schedule names it), ABORTED (another etag).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

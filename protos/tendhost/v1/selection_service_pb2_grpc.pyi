@@ -18,14 +18,15 @@ class SelectionServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     SaveSelection: _aio.UnaryUnaryMultiCallable[_selection_service_pb2.SaveSelectionRequest, _selection_service_pb2.SaveSelectionResponse]
     """Keep a selection under a name, in place of the one that had it. Requests that name it from now on, and
-    the runs of schedules, get the new one; rollouts that have begun keep their hosts. INVALID_ARGUMENT.
+    the runs of schedules, get the new one; rollouts that have begun keep their hosts. INVALID_ARGUMENT,
+    ABORTED (another etag).
     """
     GetSelection: _aio.UnaryUnaryMultiCallable[_selection_service_pb2.GetSelectionRequest, _selection_service_pb2.GetSelectionResponse]
     """One saved selection. NOT_FOUND."""
     ListSelections: _aio.UnaryUnaryMultiCallable[_selection_service_pb2.ListSelectionsRequest, _selection_service_pb2.ListSelectionsResponse]
     """Saved selections by name, a page at a time."""
     DeleteSelection: _aio.UnaryUnaryMultiCallable[_selection_service_pb2.DeleteSelectionRequest, _selection_service_pb2.DeleteSelectionResponse]
-    """Forget a saved selection. NOT_FOUND, FAILED_PRECONDITION (a schedule names it)."""
+    """Forget a saved selection. NOT_FOUND, FAILED_PRECONDITION (a schedule names it), ABORTED (another etag)."""
 
 class SelectionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Selections of hosts that requests can name: HostFilter.saved."""
@@ -37,7 +38,8 @@ class SelectionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_selection_service_pb2.SaveSelectionRequest, _abc.Awaitable[_selection_service_pb2.SaveSelectionResponse]],
     ) -> _abc.Awaitable[_selection_service_pb2.SaveSelectionResponse]:
         """Keep a selection under a name, in place of the one that had it. Requests that name it from now on, and
-        the runs of schedules, get the new one; rollouts that have begun keep their hosts. INVALID_ARGUMENT.
+        the runs of schedules, get the new one; rollouts that have begun keep their hosts. INVALID_ARGUMENT,
+        ABORTED (another etag).
         """
 
     @_abc_1.abstractmethod
@@ -62,6 +64,6 @@ class SelectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _selection_service_pb2.DeleteSelectionRequest,
         context: _aio.ServicerContext[_selection_service_pb2.DeleteSelectionRequest, _abc.Awaitable[_selection_service_pb2.DeleteSelectionResponse]],
     ) -> _abc.Awaitable[_selection_service_pb2.DeleteSelectionResponse]:
-        """Forget a saved selection. NOT_FOUND, FAILED_PRECONDITION (a schedule names it)."""
+        """Forget a saved selection. NOT_FOUND, FAILED_PRECONDITION (a schedule names it), ABORTED (another etag)."""
 
 def add_SelectionServiceServicer_to_server(servicer: SelectionServiceServicer, server: _aio.Server) -> None: ...

@@ -44,6 +44,7 @@ HOST_KEYS = [
     "retry_count",
     "os_name",
     "revision",
+    "etag",
 ]
 """Programs read them: none is ever removed or renamed."""
 

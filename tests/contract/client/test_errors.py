@@ -31,6 +31,7 @@ FAMILIES = {
     sdk.AlreadyExists: {"HOST_ALREADY_EXISTS", "SCHEDULE_ALREADY_EXISTS"},
     sdk.HostBusy: {"HOST_BUSY"},
     sdk.Conflict: {"CONFLICT"},
+    sdk.EtagMismatch: {"ETAG_MISMATCH"},
     sdk.NotAllowedNow: {
         "HOST_FAILED",
         "INVALID_TRANSITION",

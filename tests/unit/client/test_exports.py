@@ -28,6 +28,7 @@ EXPORTS = {
     "Conflict",
     "Container",
     "CursorLost",
+    "EtagMismatch",
     "Event",
     "EventBody",
     "EventStream",
@@ -151,6 +152,7 @@ EXPORTS = {
     "FreezePeriod",
     "PolicySource",
     "PolicySourceKind",
+    "retry_on_conflict",
 }
 METHODS = {
     "add_host",
@@ -166,6 +168,7 @@ METHODS = {
     "query",
     "update",
     "reboot",
+    "change_defaults",
     "check",
     "retry",
     "acknowledge",
@@ -230,7 +233,7 @@ def test_records_are_frozen_and_say_what_they_are(kind):
 
 def test_every_error_is_a_tendhost_error():
     kinds = [kind for kind in EXPORTED if inspect.isclass(kind) and issubclass(kind, Exception)]
-    assert len(kinds) == 19
+    assert len(kinds) == 20
     assert all(issubclass(kind, client.TendhostError) for kind in kinds)
 
 

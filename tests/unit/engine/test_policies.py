@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from tendhost.server.domain.defaults import Defaults
+from tendhost.server.domain.defaults_change import DefaultsChange
 from tendhost.server.domain.errors import DefaultsNotFound, InvalidArgument
 from tendhost.server.domain.events import DefaultsChanged, UpdateCompleted
 from tendhost.server.domain.freeze import FreezePeriod
@@ -15,6 +16,7 @@ from tendhost.server.domain.health import HealthCheck, HealthChecks, TcpProbe
 from tendhost.server.domain.hooks import Hook, Hooks
 from tendhost.server.domain.host import HostConfig, Policy
 from tendhost.server.domain.operation import OperationKind, OperationStatus
+from tendhost.server.domain.reconfiguration import Reconfiguration
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, WaitingFor
 from tendhost.server.domain.rollout_plan import Expectation, LeftOut
 from tendhost.server.domain.selection import HostFilter
@@ -24,7 +26,6 @@ from tendhost.server.domain.window import MaintenanceWindow
 from tendhost.server.engine import accounts, carrying
 from tendhost.server.engine.admission import Turn
 from tendhost.server.engine.awaiting import look_at_windows
-from tendhost.server.engine.registry import Reconfiguration
 from tests.unit.engine.fake_clock import START
 from tests.unit.engine.fake_command import Command, Hold
 from tests.unit.engine.fake_host import FakeHost, Pending
@@ -47,7 +48,7 @@ def frozen(world: World, duration: timedelta = 3 * HOUR, name: str = "year end")
 
 
 async def say(world: World, **defaults) -> Defaults:
-    return await world.engine.policies.set(Defaults(**defaults), call())
+    return await world.engine.policies.change(DefaultsChange(given=Defaults(**defaults)), call())
 
 
 # --- rollouts -------------------------------------------------------------------------------------
@@ -409,7 +410,9 @@ async def test_what_is_said_is_replaced_as_a_whole_and_told_with_who_said_it(wor
     async with world.running() as engine:
         first = await say(world, group="db", windows=(LATER,))
         assert (first.changed_by, first.changed_at) == ("alex", world.clock.now())
-        second = await engine.policies.set(Defaults(group="db", hooks=Hooks()), call("kim"))
+        second = await engine.policies.change(
+            DefaultsChange(given=Defaults(group="db", hooks=Hooks())), call("kim")
+        )
         assert (second.windows, second.changed_by) == ((), "kim")
         assert second.revision > first.revision
         assert engine.policies.defaults("db") == second

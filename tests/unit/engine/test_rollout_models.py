@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tendhost.server.domain.defaults import Defaults
+from tendhost.server.domain.defaults_change import DefaultsChange
 from tendhost.server.domain.errors import RequestError
 from tendhost.server.domain.freeze import FreezePeriod
 from tendhost.server.domain.rollout import (
@@ -111,7 +112,7 @@ class Course:
             name="x", starts_at=now, ends_at=now + timedelta(days=30), reason="y", time_zone="UTC"
         )
         wish = Defaults(group="", freezes=(period,) if frozen else ())
-        await self.world.engine.policies.set(wish, call())
+        await self.world.engine.policies.change(DefaultsChange(given=wish), call())
         self.frozen = frozen
         # Those under way may have had their permission a moment before the freeze.
         self.most_begun = self.begun + len(await self.world.store.busy_hosts())

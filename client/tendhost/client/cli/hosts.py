@@ -14,11 +14,13 @@ from tendhost.client import (
     ComposeVersion,
     HealthChecks,
     Hooks,
+    Host,
     HostFilter,
     HostState,
     RestartServices,
     Rollback,
     Snapshots,
+    retry_on_conflict,
 )
 from tendhost.client.cli.health import (
     Checks,
@@ -43,7 +45,7 @@ from tendhost.client.cli.scope import (
 )
 from tendhost.client.cli.selections import Saved
 from tendhost.client.cli.session import Session, refuse
-from tendhost.client.cli.words import duration, windows
+from tendhost.client.cli.words import AddWindow, RemoveWindow, duration, windows
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -56,6 +58,22 @@ Tags = Annotated[
 ]
 Groups = Annotated[
     list[str] | None, typer.Option("--group", metavar="GROUP", help="A group. May be repeated.")
+]
+AddTags = Annotated[
+    list[str] | None,
+    typer.Option("--add-tag", metavar="TAG", help="A tag besides those that it has."),
+]
+RemoveTags = Annotated[
+    list[str] | None,
+    typer.Option("--remove-tag", metavar="TAG", help="A tag that it has no more."),
+]
+AddGroups = Annotated[
+    list[str] | None,
+    typer.Option("--add-group", metavar="GROUP", help="A group besides those that it is in."),
+]
+RemoveGroups = Annotated[
+    list[str] | None,
+    typer.Option("--remove-group", metavar="GROUP", help="A group that it is in no more."),
 ]
 Paths = Annotated[
     list[str] | None,
@@ -334,6 +352,12 @@ def set_(
     pull: Pull = None,
     compose_health_timeout: HealthTimeout = None,
     compose_prune: Prune = None,
+    add_tag: AddTags = None,
+    remove_tag: RemoveTags = None,
+    add_group: AddGroups = None,
+    remove_group: RemoveGroups = None,
+    add_window: AddWindow = None,
+    remove_window: RemoveWindow = None,
     repin: Annotated[
         bool, typer.Option("--repin", help="Pin the key that it shows now, after a reinstallation.")
     ] = False,
@@ -343,6 +367,7 @@ def set_(
 
     \b
       tendhost host set web1 --tag web --tag canary --no-auto-reboot
+      tendhost host set web1 --add-tag canary --remove-group legacy
       tendhost host set web1 --group '' --window ''
       tendhost host set web1 --security --exclude-package 'linux-*' --rollback unhealthy
       tendhost host set web1 --no-security
@@ -351,7 +376,8 @@ def set_(
       tendhost host set web1 --repin
 
     Tags, groups, windows, compose paths and checks are replaced by those that are given; '' alone means
-    none. Of what updates change, what is not given stays as it is.
+    none. --add-tag, --remove-tag and their like leave the others as they are. Of what updates change, what
+    is not given stays as it is.
     """
     session: Session = context.obj
     require_hook(pre_hook, post_hook, hook_timeout, hook_exit_code)
@@ -377,6 +403,12 @@ def set_(
         "pull_before_update": pull,
         "compose_health_timeout": _span(compose_health_timeout),
         "compose_prune": compose_prune,
+        "add_tags": add_tag,
+        "remove_tags": remove_tag,
+        "add_groups": add_group,
+        "remove_groups": remove_group,
+        "add_windows": windows(add_window, "--add-window"),
+        "remove_windows": windows(remove_window, "--remove-window"),
     }
     given = {field: value for field, value in fields.items() if value is not None}
     typed: dict[str, Any] = {
@@ -393,13 +425,18 @@ def set_(
     if host_key and not repin:
         refuse("--host-key: it goes with --repin only")
 
-    async def work(client: Client) -> None:
+    async def changed(client: Client) -> Host:
         if scope:
             # What was not typed stays as it is.
-            given["scope"] = replace((await client.get_host(name)).scope, **scope)
-        host = await client.reconfigure_host(
+            former = await client.get_host(name)
+            given["scope"] = replace(former.scope, **scope)
+            given["etag"] = former.etag
+        return await client.reconfigure_host(
             name, repin_host_key=repin, expected_host_key=host_key, **given
         )
+
+    async def work(client: Client) -> None:
+        host = await retry_on_conflict(lambda: changed(client))
         if session.json:
             session.print_json(host)
         else:

@@ -2,15 +2,13 @@
 
 import re
 import shlex
-from collections.abc import Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from tendhost.client import Client, Defaults, FreezePeriod, HealthChecks, Hooks
+from tendhost.client import Client, Defaults, FreezePeriod
 from tendhost.client.cli.health import (
     Checks,
     HookCodes,
@@ -24,7 +22,7 @@ from tendhost.client.cli.health import (
     settle_of,
 )
 from tendhost.client.cli.session import Session, refuse
-from tendhost.client.cli.words import windows
+from tendhost.client.cli.words import AddWindow, RemoveWindow, windows
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -79,9 +77,13 @@ def set_(
     no_windows: Annotated[
         bool, typer.Option("--no-windows", help="Say nothing of windows any more.")
     ] = False,
+    add_window: AddWindow = None,
+    remove_window: RemoveWindow = None,
     freeze: Annotated[
         list[str] | None,
         typer.Option(
+            "--freeze",
+            "--add-freeze",
             metavar="'NAME FROM UNTIL REASON'",
             help="When nothing is changed: 'year-end 2026-12-23T18:00[Europe/Berlin]"
             " 2027-01-04T06:00[Europe/Berlin] holidays'. May be repeated; it replaces one of its name.",
@@ -89,7 +91,12 @@ def set_(
     ] = None,
     thaw: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Lift the freeze of this name. May be repeated."),
+        typer.Option(
+            "--thaw",
+            "--remove-freeze",
+            metavar="NAME",
+            help="Lift the freeze of this name. May be repeated.",
+        ),
     ] = None,
     pre_hook: PreHook = None,
     post_hook: PostHook = None,
@@ -108,38 +115,30 @@ def set_(
 
     What is not given stays as it is. It holds at once for every host of it. A host's own windows and
     hooks take the place of those of its groups, and these of those of the fleet; freezes and checks
-    add up.
+    add up. What is added or lifted is so at once with what others add or lift at the same time.
     """
     session: Session = context.obj
     if no_windows and window:
         refuse("--no-windows: it does not go with --window")
     require_hook(pre_hook, post_hook, hook_timeout, hook_exit_code)
-    before = hook_of(pre_hook, "--pre-hook", hook_timeout, hook_exit_code)
-    after = hook_of(post_hook, "--post-hook", hook_timeout, hook_exit_code)
-    frozen = [_freeze(text) for text in freeze or ()]
-    when = () if no_windows else windows(window, "--window")
-    checks, settled = checks_of(check), settle_of(settle)
-    if not (frozen or thaw) and all(x is None for x in (when, before, after, checks, settled)):
+    checks = checks_of(check)
+    fields: dict[str, Any] = {
+        "windows": () if no_windows else windows(window, "--window"),
+        "pre_hook": hook_of(pre_hook, "--pre-hook", hook_timeout, hook_exit_code),
+        "post_hook": hook_of(post_hook, "--post-hook", hook_timeout, hook_exit_code),
+        "health_checks": None if checks is None else checks.checks,
+        "settle": settle_of(settle),
+        "add_windows": windows(add_window, "--add-window"),
+        "remove_windows": windows(remove_window, "--remove-window"),
+        "add_freezes": [_freeze(text) for text in freeze] if freeze else None,
+        "remove_freezes": thaw or None,
+    }
+    given = {field: value for field, value in fields.items() if value is not None}
+    if not given:
         refuse("nothing to change; see `tendhost policy set --help`")
 
-    def changed(former: Defaults) -> Defaults:
-        hooks, health = former.hooks, former.health_checks
-        return replace(
-            former,
-            windows=former.windows if when is None else when,
-            freezes=_refrozen(former.freezes, frozen, thaw or ()),
-            hooks=Hooks(
-                pre=hooks.pre if before is None else None if before == "none" else before,
-                post=hooks.post if after is None else None if after == "none" else after,
-            ),
-            health_checks=HealthChecks(
-                checks=health.checks if checks is None else checks.checks,
-                settle=health.settle if settled is None else settled,
-            ),
-        )
-
     async def work(client: Client) -> None:
-        _tell(session, await client.set_defaults(changed(await client.get_defaults(group))))
+        _tell(session, await client.change_defaults(group, **given))
 
     session.run(work)
 
@@ -174,19 +173,6 @@ def host(context: typer.Context, name: Name) -> None:
             render_policy.effective(found)
 
     session.run(work)
-
-
-def _refrozen(
-    former: Sequence[FreezePeriod], added: Sequence[FreezePeriod], lifted: Sequence[str]
-) -> tuple[FreezePeriod, ...]:
-    """The freezes that are left, without those that have passed."""
-    for name in lifted:
-        if name not in {freeze.name for freeze in former}:
-            refuse(f"--thaw: there is no freeze {name!r}")
-    gone = {*lifted, *(freeze.name for freeze in added)}
-    now = datetime.now(UTC)
-    kept = (freeze for freeze in former if freeze.name not in gone and freeze.ends_at > now)
-    return (*kept, *added)
 
 
 def _freeze(text: str) -> FreezePeriod:

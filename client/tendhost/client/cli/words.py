@@ -2,6 +2,9 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
 
 from tendhost.client import MaintenanceWindow
 from tendhost.client.cli.session import refuse
@@ -15,6 +18,16 @@ _WINDOW = re.compile(
     re.ASCII,
 )
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+AddWindow = Annotated[
+    list[str] | None,
+    typer.Option("--add-window", metavar="WINDOW", help="A window besides those that it has."),
+]
+RemoveWindow = Annotated[
+    list[str] | None,
+    typer.Option("--remove-window", metavar="WINDOW", help="A window that it has no more."),
+]
 
 
 def duration(text: str, option: str) -> timedelta:

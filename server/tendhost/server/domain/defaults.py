@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from tendhost.server.domain.etags import etag_of
 from tendhost.server.domain.freeze import FreezePeriod
 from tendhost.server.domain.health import HealthCheck, HealthChecks
 from tendhost.server.domain.hooks import Hook, Hooks
@@ -40,6 +41,16 @@ class Defaults:
     """None: nothing was ever said for it."""
     revision: int = 0
     """The fleet's revision at which it last changed; 0: it is not stored."""
+
+    @property
+    def said(self) -> tuple[object, ...]:
+        """What is said, without who said it and when."""
+        return self.windows, self.freezes, self.hooks, self.health_checks
+
+    @property
+    def etag(self) -> str:
+        """Changes with what is said."""
+        return etag_of(self.group, *self.said)
 
 
 class SourceKind(StrEnum):

@@ -108,6 +108,19 @@ class HostAlreadyExists(RequestError):
         super().__init__(f"host {host!r} is registered already")
 
 
+class EtagMismatch(RequestError):
+    """Somebody else has changed what the request was decided upon."""
+
+    reason = "ETAG_MISMATCH"
+
+    def __init__(self, *, resource: str, etag: str, current: str) -> None:
+        self.resource, self.etag, self.current = resource, etag, current
+        now = f"its etag is {current} now" if current else "it does not exist"
+        super().__init__(
+            f"{resource} is not as it was read: {now}, not {etag}; read it again, and change that"
+        )
+
+
 class HostBusy(RequestError):
     """Another operation is at work on the host."""
 

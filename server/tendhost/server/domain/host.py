@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from tendhost.server.domain.compose import ComposeVersion
 from tendhost.server.domain.errors import HostHasFailed, InvalidTransition, TendhostError
+from tendhost.server.domain.etags import etag_of
 from tendhost.server.domain.health import HealthChecks
 from tendhost.server.domain.hooks import Hooks
 from tendhost.server.domain.inventory import Observation, Reboot, RebootNeed
@@ -182,6 +183,11 @@ class Host:
     def name(self) -> str:
         """The name under which the host is registered."""
         return self.config.name
+
+    @property
+    def etag(self) -> str:
+        """Changes with what users say of the host and the pinned key, not with what is known of it."""
+        return etag_of(self.config, self.host_key)
 
     def after(self, trigger: Trigger) -> "Host":
         """The host once `trigger` has happened. Raises InvalidTransition."""

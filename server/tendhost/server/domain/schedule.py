@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tendhost.server.domain.errors import FieldViolation, InvalidArgument
+from tendhost.server.domain.etags import etag_of
 from tendhost.server.domain.recurrence import Recurrence, anchored, default_start, upcoming
 from tendhost.server.domain.rollout import Rollout, RolloutSpec
 from tendhost.server.domain.rollout_plan import require_sound_spec
@@ -137,6 +138,11 @@ class Schedule:
     def name(self) -> str:
         """Unique among schedules."""
         return self.spec.name
+
+    @property
+    def etag(self) -> str:
+        """Changes with what users ask of the schedule, not with its runs."""
+        return etag_of(self.spec, self.paused)
 
     @property
     def status(self) -> ScheduleStatus:

@@ -5,6 +5,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
+from tendhost.server.domain.etags import etag_of
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.inventory import RebootNeed
 from tendhost.server.domain.states import HostState
@@ -73,3 +74,8 @@ class SavedSelection:
     saved_at: datetime
     saved_by: str = ""
     revision: int = 0
+
+    @property
+    def etag(self) -> str:
+        """Changes with the filter."""
+        return etag_of(self.filter)

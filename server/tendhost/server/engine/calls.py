@@ -48,6 +48,18 @@ class Call(Generic[T]):
         )
 
 
+async def unchanged(store: Store, value: T, call: Call[T], now: datetime) -> T:
+    """Answer a mutation that had nothing to change with `value`: there is no event and no audit row of it,
+    but whoever sends the same request again gets the same answer.
+
+    Raises Replayed, and what Store.commit raises.
+    """
+    record = call.record(lambda _: value)
+    if record is None:
+        return value
+    return await carried_out(store, Change(events=(), request=record, at=now), lambda _: value)
+
+
 async def carried_out(store: Store, change: Change, value_at: Callable[[int], T]) -> T:
     """Commit `change` and return what it led to. Raises Replayed, and what Store.commit raises."""
     committed = await store.commit(change)

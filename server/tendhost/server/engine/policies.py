@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.defaults import Defaults, EffectivePolicy, effective, open_times
-from tendhost.server.domain.errors import DefaultsNotFound, FieldViolation, InvalidArgument
+from tendhost.server.domain.defaults_change import DefaultsChange
+from tendhost.server.domain.errors import DefaultsNotFound
+from tendhost.server.domain.etags import require_etag
 from tendhost.server.domain.events import DefaultsChanged, Event
-from tendhost.server.domain.freeze import unsound_freezes
-from tendhost.server.domain.health import unusable
 from tendhost.server.domain.host import HostConfig
 from tendhost.server.domain.opening import Opening, OpenTimes
-from tendhost.server.domain.window import MaintenanceWindow, unsound_windows
-from tendhost.server.engine.calls import Call, carried_out
+from tendhost.server.domain.window import MaintenanceWindow
+from tendhost.server.engine.calls import Call, carried_out, unchanged
 from tendhost.server.engine.retrying import on_conflict_again
 from tendhost.server.store.protocol import Change, Store
 
@@ -87,29 +87,34 @@ class Policies:
     # --- what users ask ---------------------------------------------------------------------------
 
     @on_conflict_again
-    async def set(self, wish: Defaults, call: Call[Defaults]) -> Defaults:
-        """Say all of this, and nothing else any more, of a group or of the fleet.
+    async def change(self, wish: DefaultsChange, call: Call[Defaults]) -> Defaults:
+        """Change what is said of a group or of the fleet.
 
-        Raises InvalidArgument, Replayed.
+        Raises InvalidArgument, EtagMismatch, Replayed.
         """
         async with self._lock:
             await self.load()
-            former = self.defaults(wish.group)
+            former = self.defaults(wish.given.group)
+            require_etag(_whose(former.group), wanted=wish.etag, current=former.etag)
             now = self._clock.now()
-            _require_sound(wish, former, self._clock)
-            changed = replace(
-                wish, changed_by=call.principal, changed_at=now, revision=former.revision
-            )
+            said = wish.of(former, now)
+            if said == former:
+                return await unchanged(self._store, former, call, now)
+            changed = replace(said, changed_by=call.principal, changed_at=now)
             return await self._saved(changed, call)
 
     @on_conflict_again
-    async def delete(self, group: str, call: Call[Defaults]) -> Defaults:
-        """Say nothing any more of a group, or of the fleet. Raises DefaultsNotFound, Replayed."""
+    async def delete(self, group: str, call: Call[Defaults], *, etag: str = "") -> Defaults:
+        """Say nothing any more of a group, or of the fleet.
+
+        Raises DefaultsNotFound, EtagMismatch, Replayed.
+        """
         async with self._lock:
             await self.load()
             former = self._defaults.get(group)
             if former is None:
                 raise DefaultsNotFound(group=group)
+            require_etag(_whose(group), wanted=etag, current=former.etag)
             return await self._saved(former, call, deleted=True)
 
     def host_changed(self, name: str) -> None:
@@ -145,15 +150,5 @@ class Policies:
             listener(host)
 
 
-def _require_sound(wish: Defaults, former: Defaults, clock: Clock) -> None:
-    """Raise InvalidArgument for what no rule of the contract can see."""
-    found = [
-        *((f"windows{field}", words) for field, words in unsound_windows(wish.windows)),
-        *(
-            (f"freezes{field}", words)
-            for field, words in unsound_freezes(wish.freezes, clock.now(), known=former.freezes)
-        ),
-        *((f"health_checks.{field}", words) for field, words in unusable(wish.health_checks)),
-    ]
-    if found:
-        raise InvalidArgument(*(FieldViolation(f"defaults.{f}", words) for f, words in found))
+def _whose(group: str) -> str:
+    return f"the policy of group {group!r}" if group else "the policy of the fleet"

@@ -1,18 +1,15 @@
 """Hosts are added, changed and removed here."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.errors import (
     ConfigurationError,
-    FieldViolation,
     HostAlreadyExists,
     HostBusy,
     HostNotFound,
-    InvalidArgument,
 )
+from tendhost.server.domain.etags import require_etag
 from tendhost.server.domain.events import (
     Event,
     EventBody,
@@ -21,47 +18,14 @@ from tendhost.server.domain.events import (
     HostRegistered,
     HostUnregistered,
 )
-from tendhost.server.domain.health import unusable
 from tendhost.server.domain.host import Host, HostConfig
-from tendhost.server.domain.window import unsound_windows
-from tendhost.server.engine.calls import Call, carried_out
+from tendhost.server.domain.reconfiguration import Reconfiguration, require_sound
+from tendhost.server.engine.calls import Call, carried_out, unchanged
 from tendhost.server.engine.policies import Policies
 from tendhost.server.engine.retrying import on_conflict_again
 from tendhost.server.remote.hostkey import matches
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocol import Change, Store
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-RECONFIGURABLE = (
-    "addr",
-    "port",
-    "user",
-    "ssh_key",
-    "compose_paths",
-    "tags",
-    "groups",
-    "policy",
-    "policy.auto_reboot",
-    "policy.maintenance_windows",
-    "policy.after_interruption",
-    "policy.scope",
-    "policy.restart_services",
-    "policy.snapshots",
-    "policy.rollback",
-    "policy.hooks",
-    "policy.hooks.pre",
-    "policy.hooks.post",
-    "policy.health_checks",
-    "policy.health_checks.checks",
-    "policy.health_checks.settle",
-    "compose_version",
-    "pull_before_update",
-    "compose_health_timeout",
-    "compose_prune",
-)
-"""The paths that an update mask may hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,17 +33,6 @@ class Removed:
     """A host that is registered no more."""
 
     revision: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reconfiguration:
-    """What to change of a host: new values for the fields that `mask` names."""
-
-    name: str
-    config: HostConfig
-    mask: tuple[str, ...]
-    repin: bool = False
-    expected_host_key: str = ""
 
 
 class Registry:
@@ -98,7 +51,7 @@ class Registry:
 
         Raises HostAlreadyExists, Unreachable, WorkTimeout, ConfigurationError, InvalidArgument.
         """
-        _check(config)
+        require_sound(config)
         await self._refuse_known(config.name)
         host_key = await self._enrolled(config, expected_key)
         now = self._clock.now()
@@ -119,18 +72,17 @@ class Registry:
     async def reconfigure(self, wanted: Reconfiguration, call: Call[Host]) -> Host:
         """Change a host's configuration, and with `repin` the key that it must show.
 
-        Raises HostNotFound, HostBusy, InvalidArgument, ConfigurationError, Unreachable.
+        Raises HostNotFound, HostBusy, EtagMismatch, InvalidArgument, ConfigurationError, Unreachable.
         """
-        unknown = unknown_paths(wanted.mask)
-        if unknown:
-            raise InvalidArgument(*unknown)
         host = await self._idle_host(wanted.name)
-        config = merged(host.config, wanted)
-        _check(config)
+        require_etag(f"host {host.name!r}", wanted=wanted.etag, current=host.etag)
+        config = wanted.of(host.config)
         changed = replace(host, config=config)
         if wanted.repin:
             key = await self._enrolled(config, wanted.expected_host_key)
             changed = replace(changed, host_key=key)
+        if changed == host:
+            return await unchanged(self._store, host, call, self._clock.now())
         fields = (*wanted.mask, "host_key") if wanted.repin else wanted.mask
         saved = await self._saved(changed, HostReconfigured(fields=fields), call)
         if (config.groups, config.policy) != (host.config.groups, host.config.policy):
@@ -138,9 +90,10 @@ class Registry:
         return saved
 
     @on_conflict_again
-    async def unregister(self, name: str, call: Call[Removed]) -> Removed:
-        """Forget a host; what was done on it stays. Raises HostNotFound, HostBusy."""
+    async def unregister(self, name: str, call: Call[Removed], *, etag: str = "") -> Removed:
+        """Forget a host; what was done on it stays. Raises HostNotFound, HostBusy, EtagMismatch."""
         host = await self._idle_host(name)
+        require_etag(f"host {name!r}", wanted=etag, current=host.etag)
         now = self._clock.now()
         change = Change(
             events=(Event(at=now, body=HostUnregistered(), host=name),),
@@ -197,50 +150,3 @@ class Registry:
                 field="expected_host_key", value=expected, expected=f"the key it shows: {shown}"
             )
         return shown
-
-
-def unknown_paths(mask: Iterable[str]) -> tuple[FieldViolation, ...]:
-    """What is wrong with an update mask: a violation for each path that cannot be changed."""
-    expected = ", ".join(RECONFIGURABLE)
-    return tuple(
-        FieldViolation("update_mask", f"{path!r} cannot be changed; expected {expected}")
-        for path in mask
-        if path not in RECONFIGURABLE
-    )
-
-
-def merged(config: HostConfig, wanted: Reconfiguration) -> HostConfig:
-    """`config` with the masked fields, all of them RECONFIGURABLE, taken from `wanted`."""
-    new = wanted.config
-    for path in wanted.mask:
-        config = _taken("address" if path == "addr" else path, config, new)
-    return config
-
-
-V = TypeVar("V", bound="DataclassInstance")
-
-
-def _taken(path: str, value: V, new: V) -> V:
-    """`value` with the field at `path` taken from `new`."""
-    field, _, rest = path.partition(".")
-    changed = getattr(new, field)
-    if rest:
-        changed = _taken(rest, getattr(value, field), changed)
-    return replace(value, **{field: changed})
-
-
-def _check(config: HostConfig) -> None:
-    """Raise InvalidArgument for what no rule of the contract can see."""
-    violations = (*_windows(config), *_health_checks(config))
-    if violations:
-        raise InvalidArgument(*violations)
-
-
-def _health_checks(config: HostConfig) -> Iterable[FieldViolation]:
-    for field, words in unusable(config.policy.health_checks):
-        yield FieldViolation(f"config.policy.health_checks.{field}", words)
-
-
-def _windows(config: HostConfig) -> Iterable[FieldViolation]:
-    for field, words in unsound_windows(config.policy.maintenance_windows):
-        yield FieldViolation(f"config.policy.maintenance_windows{field}", words)

@@ -6,8 +6,9 @@ from typing import ParamSpec, TypeVar
 
 from tendhost.server.store.protocol import Conflict
 
-ATTEMPTS = 10
-"""Far above what two writers can cause; past it something else is wrong."""
+ATTEMPTS = 100
+"""Of so many writers that begin at once, each still gets its turn: at every attempt one of them wins.
+Past it something else is wrong."""
 
 P = ParamSpec("P")
 T = TypeVar("T")

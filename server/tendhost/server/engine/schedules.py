@@ -20,6 +20,7 @@ from tendhost.server.domain.errors import (
     StoreUnavailable,
     TendhostError,
 )
+from tendhost.server.domain.etags import require_etag
 from tendhost.server.domain.events import ScheduleChange
 from tendhost.server.domain.rollout import Rollout
 from tendhost.server.domain.schedule import (
@@ -31,7 +32,7 @@ from tendhost.server.domain.schedule import (
     ScheduleWish,
     decide,
 )
-from tendhost.server.engine.calls import Call, carried_out
+from tendhost.server.engine.calls import Call, carried_out, unchanged
 from tendhost.server.engine.clock_drift import ClockDrift
 from tendhost.server.engine.retrying import on_conflict_again
 from tendhost.server.engine.rollouts import Rollouts
@@ -100,33 +101,40 @@ class Schedules:
         name: str,
         amended: Callable[[ScheduleSpec, datetime], ScheduleWish],
         call: Call[ScheduleView],
+        *,
+        etag: str = "",
     ) -> ScheduleView:
         """Change what is asked of a schedule; what it has begun goes on as it is.
 
-        Raises ScheduleNotFound, SelectionNotFound, InvalidArgument, Replayed.
+        Raises ScheduleNotFound, SelectionNotFound, InvalidArgument, EtagMismatch, Replayed.
         """
-        schedule = await self._store.schedule(name)
+        schedule = await self._read(name, etag)
         now = self._clock.now()
         changed = replace(schedule, spec=amended(schedule.spec, now).spec(now))
         await self._selections.resolved(changed.spec.rollout.filter)
+        if changed == schedule:
+            return await unchanged(self._store, await self.view(schedule), call, now)
         going = changed if schedule.paused else changed.going(now)
         return await self._saved(going, ScheduleChange.UPDATED, call)
 
     @on_conflict_again
-    async def pause(self, name: str, call: Call[ScheduleView]) -> ScheduleView:
-        """Begin no run any more. Raises ScheduleNotFound, ScheduleNotSteerable, Replayed."""
-        schedule = await self._store.schedule(name)
+    async def pause(self, name: str, call: Call[ScheduleView], *, etag: str = "") -> ScheduleView:
+        """Begin no run any more.
+
+        Raises ScheduleNotFound, ScheduleNotSteerable, EtagMismatch, Replayed.
+        """
+        schedule = await self._read(name, etag)
         if schedule.next_at is None:
             raise _not_steerable(schedule, "paused")
         return await self._saved(schedule.held(), ScheduleChange.PAUSED, call)
 
     @on_conflict_again
-    async def resume(self, name: str, call: Call[ScheduleView]) -> ScheduleView:
+    async def resume(self, name: str, call: Call[ScheduleView], *, etag: str = "") -> ScheduleView:
         """Begin its runs again; those that were due meanwhile are not made up for.
 
-        Raises ScheduleNotFound, ScheduleNotSteerable, Replayed.
+        Raises ScheduleNotFound, ScheduleNotSteerable, EtagMismatch, Replayed.
         """
-        schedule = await self._store.schedule(name)
+        schedule = await self._read(name, etag)
         if not schedule.paused:
             raise _not_steerable(schedule, "resumed")
         going = schedule.going(self._clock.now())
@@ -135,9 +143,9 @@ class Schedules:
         return await self._saved(going, ScheduleChange.RESUMED, call)
 
     @on_conflict_again
-    async def delete(self, name: str, call: Call[ScheduleView]) -> ScheduleView:
-        """Forget a schedule; its rollouts stay. Raises ScheduleNotFound, Replayed."""
-        schedule = await self._store.schedule(name)
+    async def delete(self, name: str, call: Call[ScheduleView], *, etag: str = "") -> ScheduleView:
+        """Forget a schedule; its rollouts stay. Raises ScheduleNotFound, EtagMismatch, Replayed."""
+        schedule = await self._read(name, etag)
         return await self._saved(schedule.held(), ScheduleChange.DELETED, call, removed=(schedule,))
 
     # --- what is due ------------------------------------------------------------------------------
@@ -264,6 +272,11 @@ class Schedules:
         )
 
     # --- inside -----------------------------------------------------------------------------------
+
+    async def _read(self, name: str, etag: str) -> Schedule:
+        schedule = await self._store.schedule(name)
+        require_etag(f"schedule {name!r}", wanted=etag, current=schedule.etag)
+        return schedule
 
     async def _former(self, schedule: Schedule) -> Rollout | None:
         if not schedule.last_rollout:

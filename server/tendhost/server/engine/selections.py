@@ -3,10 +3,16 @@
 from dataclasses import replace
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.errors import FieldViolation, InvalidArgument, SelectionInUse
+from tendhost.server.domain.errors import (
+    FieldViolation,
+    InvalidArgument,
+    SelectionInUse,
+    SelectionNotFound,
+)
+from tendhost.server.domain.etags import require_etag
 from tendhost.server.domain.events import Event, SelectionChange, SelectionChanged
 from tendhost.server.domain.selection import HostFilter, SavedSelection
-from tendhost.server.engine.calls import Call, carried_out
+from tendhost.server.engine.calls import Call, carried_out, unchanged
 from tendhost.server.engine.retrying import on_conflict_again
 from tendhost.server.store.protocol import Change, Store
 
@@ -29,13 +35,14 @@ class Selections:
             return replace(asked, also=None)
         return replace(asked, also=(await self._store.selection(asked.saved)).filter)
 
+    @on_conflict_again
     async def save(
-        self, name: str, selection: HostFilter, call: Call[SavedSelection]
+        self, name: str, selection: HostFilter, call: Call[SavedSelection], *, etag: str = ""
     ) -> SavedSelection:
         """Keep a selection under a name, in place of the one that had it.
 
         Whoever names it from now on gets the new one, schedules included; rollouts that have begun keep
-        their hosts. Raises InvalidArgument, Replayed.
+        their hosts. Raises InvalidArgument, EtagMismatch, Replayed.
         """
         if selection.saved:
             raise InvalidArgument(
@@ -45,18 +52,38 @@ class Selections:
                 )
             )
         now = self._clock.now()
-        saved = SavedSelection(name=name, filter=selection, saved_at=now, saved_by=call.principal)
+        former = await self._former(name)
+        current = former.etag if former is not None else ""
+        require_etag(f"selection {name!r}", wanted=etag, current=current)
+        if former is not None and former.filter == selection:
+            return await unchanged(self._store, former, call, now)
+        saved = SavedSelection(
+            name=name,
+            filter=selection,
+            saved_at=now,
+            saved_by=call.principal,
+            revision=former.revision if former is not None else 0,
+        )
         return await self._stored(saved, SelectionChange.SAVED, call)
 
     @on_conflict_again
-    async def delete(self, name: str, call: Call[SavedSelection]) -> SavedSelection:
+    async def delete(
+        self, name: str, call: Call[SavedSelection], *, etag: str = ""
+    ) -> SavedSelection:
         """Forget a selection.
 
-        Raises SelectionNotFound, SelectionInUse (a schedule names it), Replayed.
+        Raises SelectionNotFound, SelectionInUse (a schedule names it), EtagMismatch, Replayed.
         """
         saved = await self._store.selection(name)
+        require_etag(f"selection {name!r}", wanted=etag, current=saved.etag)
         await self._require_unused(name)
         return await self._stored(saved, SelectionChange.DELETED, call)
+
+    async def _former(self, name: str) -> SavedSelection | None:
+        try:
+            return await self._store.selection(name)
+        except SelectionNotFound:
+            return None
 
     async def _require_unused(self, name: str) -> None:
         after, more = "", True

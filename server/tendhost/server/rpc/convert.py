@@ -133,6 +133,7 @@ def host_message(host: Host) -> host_pb2.Host:
         host_key_fingerprint=fingerprint(host.host_key),
         registered_at=timestamp(host.registered_at),
         revision=host.revision,
+        etag=host.etag,
     )
 
 

@@ -1,6 +1,8 @@
 """Between messages and values: defaults, and what holds for a host by them."""
 
+from tendhost.server.domain.amendments import Windows
 from tendhost.server.domain.defaults import Defaults, EffectivePolicy, Source, Sourced, SourceKind
+from tendhost.server.domain.defaults_change import DefaultsChange, Freezes
 from tendhost.server.domain.health import HealthChecks
 from tendhost.server.domain.hooks import Hook, Hooks
 from tendhost.server.engine.policies import PolicyView
@@ -18,6 +20,7 @@ from tendhost.server.rpc.convert_windows import (
 )
 from tendhost.server.rpc.wire import numbers, timestamp
 from tendhost.v1 import policy_pb2 as pb
+from tendhost.v1 import policy_service_pb2
 
 _SOURCE_KIND = numbers(SourceKind, pb.PolicySourceKind)
 
@@ -33,6 +36,23 @@ def defaults_of(message: pb.Defaults) -> Defaults:
     )
 
 
+def defaults_change(request: policy_service_pb2.SetDefaultsRequest) -> DefaultsChange:
+    """What is asked to be said otherwise. Raises InvalidArgument."""
+    masked = request.HasField("update_mask")
+    return DefaultsChange(
+        given=defaults_of(request.defaults),
+        mask=tuple(request.update_mask.paths) if masked else None,
+        windows=Windows(
+            added=windows(request.add_windows), removed=windows(request.remove_windows)
+        ),
+        freezes=Freezes(
+            added=freezes(request.add_freezes, "add_freezes"),
+            removed=tuple(request.remove_freezes),
+        ),
+        etag=request.defaults.etag,
+    )
+
+
 def defaults_message(value: Defaults) -> pb.Defaults:
     """Defaults as clients see them."""
     said = value.health_checks
@@ -45,6 +65,7 @@ def defaults_message(value: Defaults) -> pb.Defaults:
         changed_by=value.changed_by,
         changed_at=timestamp(value.changed_at),
         revision=value.revision,
+        etag=value.etag,
     )
 
 

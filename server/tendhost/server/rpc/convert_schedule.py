@@ -122,6 +122,7 @@ def schedule_message(view: ScheduleView) -> pb.Schedule:
         created_by=schedule.created_by,
         created_at=timestamp(schedule.created_at),
         revision=schedule.revision,
+        etag=schedule.etag,
     )
 
 

@@ -100,6 +100,7 @@ def selection_message(saved: SavedSelection) -> selection_service_pb2.Selection:
         saved_at=timestamp(saved.saved_at),
         saved_by=saved.saved_by,
         revision=saved.revision,
+        etag=saved.etag,
     )
 
 

@@ -1,18 +1,20 @@
 """HostService."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
-from tendhost.server.domain.errors import InvalidArgument
+from tendhost.server.domain.amendments import Labels, Windows
+from tendhost.server.domain.errors import FieldViolation, InvalidArgument
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.operation import Operation, OperationKind, Order
+from tendhost.server.domain.reconfiguration import Reconfiguration, unknown_paths
 from tendhost.server.engine.engine import Engine
 from tendhost.server.engine.operations import Retried, Work
-from tendhost.server.engine.registry import Reconfiguration, Removed, unknown_paths
+from tendhost.server.engine.registry import Removed
 from tendhost.server.rpc.convert import (
     host_config,
     host_message,
@@ -21,6 +23,7 @@ from tendhost.server.rpc.convert import (
 from tendhost.server.rpc.convert_accounts import explanation_message, laggard_message
 from tendhost.server.rpc.convert_inventory import inventory_message, inventory_parts
 from tendhost.server.rpc.convert_selection import host_filter, scope_wish
+from tendhost.server.rpc.convert_windows import windows
 from tendhost.server.rpc.interceptor import call, violations_of
 from tendhost.server.rpc.paging import number, page_size, position, token
 from tendhost.server.rpc.pending import list_pending
@@ -80,7 +83,8 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
         def encode(removed: Removed) -> pb.UnregisterHostResponse:
             return pb.UnregisterHostResponse(revision=removed.revision)
 
-        return encode(await self._engine.registry.unregister(request.name, call(encode)))
+        registry = self._engine.registry
+        return encode(await registry.unregister(request.name, call(encode), etag=request.etag))
 
     async def ListGroups(
         self, request: pb.ListGroupsRequest, context: Any
@@ -212,13 +216,32 @@ def reconfiguration(request: pb.ReconfigureHostRequest) -> Reconfiguration:
     # The two that are always required, so that their absence is not what is complained about.
     probe.config.name = request.name
     probe.config.addr = probe.config.addr if "addr" in mask.paths else "unchanged"
-    violations = (*violations_of(probe), *unknown_paths(request.update_mask.paths))
+    violations = (*violations_of(probe), *unknown_paths(request.update_mask.paths), *_idle(request))
     if violations:
         raise InvalidArgument(*violations)
     return Reconfiguration(
         name=request.name,
         config=host_config(probe.config),
         mask=tuple(request.update_mask.paths),
+        tags=Labels(added=tuple(request.add_tags), removed=tuple(request.remove_tags)),
+        groups=Labels(added=tuple(request.add_groups), removed=tuple(request.remove_groups)),
+        windows=Windows(
+            added=windows(request.add_windows), removed=windows(request.remove_windows)
+        ),
         repin=request.repin_host_key,
         expected_host_key=request.expected_host_key,
+        etag=request.etag,
     )
+
+
+_CHANGES = (
+    *("update_mask", "repin_host_key", "add_tags", "remove_tags", "add_groups", "remove_groups"),
+    *("add_windows", "remove_windows"),
+)
+"""The fields of ReconfigureHostRequest that ask for something."""
+
+
+def _idle(request: pb.ReconfigureHostRequest) -> Iterator[FieldViolation]:
+    """A request that asks for nothing is a mistake."""
+    if not any(field.name in _CHANGES for field, _ in request.ListFields()):
+        yield FieldViolation("update_mask", "is absent; expected it, or something to add or remove")

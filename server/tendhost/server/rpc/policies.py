@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 
 from tendhost.server.domain.defaults import Defaults
 from tendhost.server.engine.engine import Engine
-from tendhost.server.rpc.convert_policy import defaults_message, defaults_of, policy_message
+from tendhost.server.rpc.convert_policy import defaults_change, defaults_message, policy_message
 from tendhost.server.rpc.interceptor import call
 from tendhost.server.rpc.paging import page_size, position, token
 from tendhost.v1 import policy_service_pb2 as pb
@@ -31,7 +31,7 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         self, request: pb.SetDefaultsRequest, context: Any
     ) -> pb.SetDefaultsResponse:
         encode = with_defaults(pb.SetDefaultsResponse)
-        return encode(await self._policies.set(defaults_of(request.defaults), call(encode)))
+        return encode(await self._policies.change(defaults_change(request), call(encode)))
 
     async def ListDefaults(
         self, request: pb.ListDefaultsRequest, context: Any
@@ -50,7 +50,7 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         def encode(deleted: Defaults) -> pb.DeleteDefaultsResponse:
             return pb.DeleteDefaultsResponse(revision=deleted.revision)
 
-        return encode(await self._policies.delete(request.group, call(encode)))
+        return encode(await self._policies.delete(request.group, call(encode), etag=request.etag))
 
     async def GetEffectivePolicy(
         self, request: pb.GetEffectivePolicyRequest, context: Any

@@ -60,19 +60,22 @@ class ScheduleServicer(schedule_service_pb2_grpc.ScheduleServiceServicer):
         _require_sound(request)
         encode = with_schedule(pb.UpdateScheduleResponse)
         amended = amendment(request.spec, request.update_mask.paths)
-        return encode(await self._schedules.update(request.name, amended, call(encode)))
+        name, etag = request.name, request.etag
+        return encode(await self._schedules.update(name, amended, call(encode), etag=etag))
 
     async def PauseSchedule(
         self, request: pb.PauseScheduleRequest, context: Any
     ) -> pb.PauseScheduleResponse:
         encode = with_schedule(pb.PauseScheduleResponse)
-        return encode(await self._schedules.pause(request.name, call(encode)))
+        name, etag = request.name, request.etag
+        return encode(await self._schedules.pause(name, call(encode), etag=etag))
 
     async def ResumeSchedule(
         self, request: pb.ResumeScheduleRequest, context: Any
     ) -> pb.ResumeScheduleResponse:
         encode = with_schedule(pb.ResumeScheduleResponse)
-        return encode(await self._schedules.resume(request.name, call(encode)))
+        name, etag = request.name, request.etag
+        return encode(await self._schedules.resume(name, call(encode), etag=etag))
 
     async def DeleteSchedule(
         self, request: pb.DeleteScheduleRequest, context: Any
@@ -80,7 +83,8 @@ class ScheduleServicer(schedule_service_pb2_grpc.ScheduleServiceServicer):
         def encode(view: ScheduleView) -> pb.DeleteScheduleResponse:
             return pb.DeleteScheduleResponse(revision=view.schedule.revision)
 
-        return encode(await self._schedules.delete(request.name, call(encode)))
+        name, etag = request.name, request.etag
+        return encode(await self._schedules.delete(name, call(encode), etag=etag))
 
 
 def with_schedule(response: Callable[..., R]) -> Callable[[ScheduleView], R]:

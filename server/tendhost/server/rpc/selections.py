@@ -25,7 +25,8 @@ class SelectionServicer(selection_service_pb2_grpc.SelectionServiceServicer):
             return pb.SaveSelectionResponse(selection=selection_message(saved))
 
         wanted = host_filter(request.filter)
-        return encode(await self._selections.save(request.name, wanted, call(encode)))
+        saving = self._selections.save(request.name, wanted, call(encode), etag=request.etag)
+        return encode(await saving)
 
     async def GetSelection(
         self, request: pb.GetSelectionRequest, context: Any
@@ -50,4 +51,5 @@ class SelectionServicer(selection_service_pb2_grpc.SelectionServiceServicer):
         def encode(saved: SavedSelection) -> pb.DeleteSelectionResponse:
             return pb.DeleteSelectionResponse(revision=saved.revision)
 
-        return encode(await self._selections.delete(request.name, call(encode)))
+        deleting = self._selections.delete(request.name, call(encode), etag=request.etag)
+        return encode(await deleting)

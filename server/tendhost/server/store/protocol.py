@@ -107,9 +107,10 @@ class Change:
     stored value gets the revision that the change reached.
 
     A change without events reaches no revision, and is of no interest to those who read the event log.
-    It may hold operations that are stored already, with their logs, and settle a restoration. Such an
-    operation keeps its revision, which is that of its last event, and its `quiet_writes` grow by one;
-    a change with events sets them to 0. Both numbers together are what compare-and-swap goes by.
+    It may hold operations that are stored already, with their logs, settle a restoration, and record a
+    request that changed nothing. Such an operation keeps its revision, which is that of its last event,
+    and its `quiet_writes` grow by one; a change with events sets them to 0. Both numbers together are
+    what compare-and-swap goes by.
     """
 
     events: Sequence[Event]
@@ -124,7 +125,6 @@ class Change:
     schedules: Sequence[Schedule] = ()
     removed_schedules: Sequence[Schedule] = ()
     selections: Sequence[SavedSelection] = ()
-    """Inserted or replaced, by name."""
     removed_selections: Sequence[SavedSelection] = ()
     defaults: Sequence[Defaults] = ()
     removed_defaults: Sequence[Defaults] = ()
@@ -132,6 +132,8 @@ class Change:
     log: Sequence[LogChunk] = ()
     request: RequestRecord | None = None
     audit: AuditRecord | None = None
+    at: datetime | None = None
+    """When it was made; None: when its first event was."""
     settles_restoration: bool = False
     """Whether `restored_from` is None once this is committed."""
 

@@ -139,9 +139,11 @@ READERS = "SELECT reader FROM places"
 DELETE_PLACE = "DELETE FROM places WHERE reader = ?1"
 PRUNE_PLANS = "DELETE FROM plans WHERE at < ?1"
 
-PUT_SELECTION = """
-    INSERT INTO selections (name, revision, document) VALUES (?1, ?2, ?3)
-    ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, document = excluded.document
+INSERT_SELECTION = """
+    INSERT INTO selections (name, revision, document) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING
+"""
+UPDATE_SELECTION = """
+    UPDATE selections SET revision = ?2, document = ?3 WHERE name = ?1 AND revision = ?4
 """
 DELETE_SELECTION = "DELETE FROM selections WHERE name = ?1 AND revision = ?2"
 GET_SELECTION = "SELECT document FROM selections WHERE name = ?1"

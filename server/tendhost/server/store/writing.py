@@ -19,6 +19,7 @@ from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.rollout import Rollout
 from tendhost.server.domain.rollout_plan import RolloutPlan
 from tendhost.server.domain.schedule import Schedule
+from tendhost.server.domain.selection import SavedSelection
 from tendhost.server.store import rows, sql
 from tendhost.server.store.protocol import (
     Change,
@@ -91,6 +92,8 @@ def _write_quietly(database: sqlite3.Connection, change: Change) -> Written:
         events=(),
         operations=change.operations,
         log=change.log,
+        request=change.request,
+        at=change.at,
         settles_restoration=change.settles_restoration,
     )
     if change != expected or not all(operation.revision for operation in change.operations):
@@ -133,7 +136,8 @@ def _write_records(database: sqlite3.Connection, change: Change, revision: int) 
     if change.settles_restoration:
         database.execute(sql.DELETE_META, (RESTORED,))
     if change.request is not None:
-        _write_request(database, change.request, revision, change.events[0].at)
+        made_at = change.at or change.events[0].at
+        _write_request(database, change.request, revision, made_at)
     if change.audit is not None:
         audit = change.audit
         at = rows.instant(audit.at)
@@ -248,7 +252,7 @@ def _write_named(database: sqlite3.Connection, change: Change, revision: int) ->
     for schedule in change.removed_schedules:
         _remove_schedule(database, schedule)
     for selection in change.selections:
-        database.execute(sql.PUT_SELECTION, rows.selection_row(selection, revision))
+        _write_selection(database, selection, revision)
     for selection in change.removed_selections:
         values = (selection.name, selection.revision)
         if database.execute(sql.DELETE_SELECTION, values).rowcount == 0:
@@ -273,6 +277,18 @@ def _remove_schedule(database: sqlite3.Connection, schedule: Schedule) -> None:
     values = (schedule.name, schedule.revision)
     if database.execute(sql.DELETE_SCHEDULE, values).rowcount == 0:
         raise Conflict(what=f"schedule {schedule.name}")
+
+
+def _write_selection(
+    database: sqlite3.Connection, selection: SavedSelection, revision: int
+) -> None:
+    row = rows.selection_row(selection, revision)
+    if selection.revision == 0:
+        done = database.execute(sql.INSERT_SELECTION, row)
+    else:
+        done = database.execute(sql.UPDATE_SELECTION, (*row, selection.revision))
+    if done.rowcount == 0:
+        raise Conflict(what=f"selection {selection.name}")
 
 
 def _write_defaults(database: sqlite3.Connection, defaults: Defaults, revision: int) -> None:

@@ -1,0 +1,73 @@
+"""Parts of a value are changed: the fields that a mask names, and what is added to lists or removed from them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from tendhost.server.domain.errors import FieldViolation
+from tendhost.server.domain.window import MaintenanceWindow, unsound_windows
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+V = TypeVar("V", bound="DataclassInstance")
+MOST_WINDOWS = 32
+"""As the contract allows for a list of windows."""
+
+
+def taken(path: str, value: V, new: V) -> V:
+    """`value` with the field at `path` taken from `new`."""
+    field, _, rest = path.partition(".")
+    changed = getattr(new, field)
+    if rest:
+        changed = taken(rest, getattr(value, field), changed)
+    return replace(value, **{field: changed})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """Tags or groups to add and to take away. What is there, or not there, already does not matter."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    def of(self, former: Sequence[str]) -> tuple[str, ...]:
+        """Those that are left, in order."""
+        return tuple(sorted({*former, *self.added} - {*self.removed}))
+
+    def unsound(self, what: str) -> Iterator[FieldViolation]:
+        """What is both added and removed."""
+        for number, label in enumerate(self.removed):
+            if label in self.added:
+                words = f"{label!r} is also in add_{what}; leave one of the two out"
+                yield FieldViolation(f"remove_{what}[{number}]", words)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """Windows to add and to take away."""
+
+    added: tuple[MaintenanceWindow, ...] = ()
+    removed: tuple[MaintenanceWindow, ...] = ()
+
+    def of(self, former: Iterable[MaintenanceWindow]) -> tuple[MaintenanceWindow, ...]:
+        """Those that are left, new ones last."""
+        kept = dict.fromkeys(window for window in former if window not in self.removed)
+        return tuple({**kept, **dict.fromkeys(self.added)})
+
+    def unsound(self, former: Sequence[MaintenanceWindow]) -> Iterator[FieldViolation]:
+        """What cannot be added or removed: a window that was not there may still close the wrong time."""
+        for field, words in unsound_windows(self.added):
+            yield FieldViolation(f"add_windows{field}", words)
+        for number, window in enumerate(self.removed):
+            field = f"remove_windows[{number}]"
+            if window in self.added:
+                words = f"'{window}' is also in add_windows; leave one of the two out"
+                yield FieldViolation(field, words)
+            elif window not in former:
+                known = "; ".join(map(str, former)) or "none"
+                yield FieldViolation(
+                    field, f"there is no window '{window}'; expected one of: {known}"
+                )
+        if self.added and len(self.of(former)) > MOST_WINDOWS:
+            yield FieldViolation("add_windows", f"there would be more than {MOST_WINDOWS} windows")

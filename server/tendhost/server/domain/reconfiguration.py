@@ -1,0 +1,110 @@
+"""What of a host's configuration is to be changed, and what comes of it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from tendhost.server.domain.amendments import Labels, Windows, taken
+from tendhost.server.domain.errors import FieldViolation, InvalidArgument
+from tendhost.server.domain.health import unusable
+from tendhost.server.domain.host import HostConfig
+from tendhost.server.domain.window import unsound_windows
+
+RECONFIGURABLE = (
+    "addr",
+    "port",
+    "user",
+    "ssh_key",
+    "compose_paths",
+    "tags",
+    "groups",
+    "policy",
+    "policy.auto_reboot",
+    "policy.maintenance_windows",
+    "policy.after_interruption",
+    "policy.scope",
+    "policy.restart_services",
+    "policy.snapshots",
+    "policy.rollback",
+    "policy.hooks",
+    "policy.hooks.pre",
+    "policy.hooks.post",
+    "policy.health_checks",
+    "policy.health_checks.checks",
+    "policy.health_checks.settle",
+    "compose_version",
+    "pull_before_update",
+    "compose_health_timeout",
+    "compose_prune",
+)
+"""The paths that an update mask may hold."""
+MOST_LABELS = 64
+"""As the contract allows for tags, and for groups."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconfiguration:
+    """What to change of a host: new values for the fields that `mask` names, then the lists."""
+
+    name: str
+    config: HostConfig
+    mask: tuple[str, ...] = ()
+    tags: Labels = Labels()
+    groups: Labels = Labels()
+    windows: Windows = Windows()
+    repin: bool = False
+    expected_host_key: str = ""
+    etag: str = ""
+    """The etag that the host must have; empty: any."""
+
+    def of(self, config: HostConfig) -> HostConfig:
+        """The changed configuration. Raises InvalidArgument, which names every invalid field."""
+        unknown = unknown_paths(self.mask)
+        if unknown:
+            raise InvalidArgument(*unknown)
+        for path in self.mask:
+            config = taken("address" if path == "addr" else path, config, self.config)
+        own = config.policy.maintenance_windows
+        wrong = (
+            *self.tags.unsound("tags"),
+            *self.groups.unsound("groups"),
+            *self.windows.unsound(own),
+        )
+        if wrong:
+            raise InvalidArgument(*wrong)
+        if self.tags != Labels():
+            config = replace(config, tags=self.tags.of(config.tags))
+        if self.groups != Labels():
+            config = replace(config, groups=self.groups.of(config.groups))
+        if self.windows != Windows():
+            policy = replace(config.policy, maintenance_windows=self.windows.of(own))
+            config = replace(config, policy=policy)
+        require_sound(config)
+        return config
+
+
+def unknown_paths(mask: Iterable[str]) -> tuple[FieldViolation, ...]:
+    """What is wrong with an update mask: a violation for each path that cannot be changed."""
+    expected = ", ".join(RECONFIGURABLE)
+    return tuple(
+        FieldViolation("update_mask", f"{path!r} cannot be changed; expected {expected}")
+        for path in mask
+        if path not in RECONFIGURABLE
+    )
+
+
+def require_sound(config: HostConfig) -> None:
+    """Raise InvalidArgument for what no rule of the contract can see."""
+    violations = tuple(_unsound(config))
+    if violations:
+        raise InvalidArgument(*violations)
+
+
+def _unsound(config: HostConfig) -> Iterator[FieldViolation]:
+    for field, words in unsound_windows(config.policy.maintenance_windows):
+        yield FieldViolation(f"config.policy.maintenance_windows{field}", words)
+    for field, words in unusable(config.policy.health_checks):
+        yield FieldViolation(f"config.policy.health_checks.{field}", words)
+    for what, labels in (("tags", config.tags), ("groups", config.groups)):
+        if len(labels) > MOST_LABELS:
+            words = f"there would be {len(labels)}; expected at most {MOST_LABELS}"
+            yield FieldViolation(f"config.{what}", words)
