@@ -1,4 +1,4 @@
-"""Generates the Python stubs that stand beside the .proto files, or checks them for drift.
+"""Generates what stands beside the .proto files (Python stubs, a descriptor set), or checks it for drift.
 
 Run by ``make protos``; ``--check`` writes nothing and fails with the names of the files that
 differ from what the generator makes of the contract today.
@@ -15,14 +15,19 @@ PROTOS = ROOT / "protos"
 CONTRACT = "tendhost/v1"
 # Vendored, and stubbed too: the contract's stubs import buf.validate.validate_pb2.
 VALIDATION_RULES = "buf/validate"
-STUBS = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
+DESCRIPTORS = "descriptors.binpb"
+"""The contract as a FileDescriptorSet with its comments, for reflection and for tools such as buf."""
+STUBS = (DESCRIPTORS, "*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
 
 
 def generate(into: Path) -> None:
     """Writes the stubs of every .proto below `protos/` into the tree at `into`."""
     messages = [f"--python_out={into}", f"--mypy_out=quiet:{into}"]
+    described = into / CONTRACT / DESCRIPTORS
+    described.parent.mkdir(parents=True, exist_ok=True)
+    comments = ["--include_source_info", f"--descriptor_set_out={described}"]
     services = [f"--grpc_python_out={into}", f"--mypy_grpc_out=only_async,quiet:{into}"]
-    _protoc([*messages, *services], CONTRACT)
+    _protoc([*messages, *services, *comments], CONTRACT)
     _protoc(messages, VALIDATION_RULES)
 
 

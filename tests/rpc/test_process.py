@@ -202,6 +202,19 @@ async def test_grpcurl_finds_its_way_without_any_file(tmp_path: Path):
 
 
 @pytest.mark.grpcurl
+async def test_grpcurl__describes_everything_that_it_lists(tmp_path: Path):
+    async with serving_process(tmp_path) as process:
+        listed = (await grpcurl(process.address, "list")).stdout.splitlines()
+        assert "grpc.reflection.v1.ServerReflection" in listed
+        for service in listed:
+            described = await grpcurl(process.address, f"describe {service}")
+            assert described.returncode == 0, described.stderr
+            assert f"service {service.rpartition('.')[2]} {{" in described.stdout
+        commented = await grpcurl(process.address, "describe tendhost.v1.GetHostRequest")
+        assert "// " in commented.stdout
+
+
+@pytest.mark.grpcurl
 async def test_grpcurl_registers_and_lists_hosts_and_reads_an_error(tmp_path: Path):
     async with serving_process(tmp_path) as process:
         body = json.dumps({"config": {"name": "here", "addr": "local", "tags": ["x"]}})

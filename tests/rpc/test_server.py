@@ -5,6 +5,7 @@ import logging
 
 import grpc
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -205,6 +206,56 @@ async def test_reflection_lists_the_services_and_describes_them(
         for file in described.file_descriptor_response.file_descriptor_proto
     )
     assert unknown.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+
+
+async def reflected(api: Api, **asked: str) -> list[descriptor_pb2.FileDescriptorProto]:
+    """The files that reflection answers with, the one asked for and what it imports."""
+    ask = api.channel.stream_stream(
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    call = ask(iter([reflection_pb2.ServerReflectionRequest(**asked)]))
+    (answer,) = [answer async for answer in call]
+    assert not answer.HasField("error_response"), answer
+    files = answer.file_descriptor_response.file_descriptor_proto
+    return [descriptor_pb2.FileDescriptorProto.FromString(file) for file in files]
+
+
+async def test_reflection__describes_every_service_that_it_lists(api: Api):
+    ask = api.channel.stream_stream(
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    call = ask(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
+    (listed,) = [answer async for answer in call]
+    names = [service.name for service in listed.list_services_response.service]
+    assert len(names) == len(SERVICES) + 3
+    for name in names:
+        # A client builds a pool of what it gets, in which every type that is named has to be.
+        pool = descriptor_pool.DescriptorPool()
+        files = await reflected(api, file_containing_symbol=name)
+        added: set[str] = set()
+        while len(added) < len(files):
+            ready = [f for f in files if f.name not in added and {*f.dependency} <= added]
+            assert ready, f"{name}: files that it imports are missing"
+            for file in ready:
+                pool.Add(file)
+                added.add(file.name)
+        for method in pool.FindServiceByName(name).methods:
+            assert (await reflected(api, file_containing_symbol=method.full_name))[0].name
+            assert method.input_type.full_name
+            assert method.output_type.full_name
+
+
+async def test_reflection__tells_the_comments_of_the_contract(api: Api):
+    files = await reflected(api, file_containing_symbol="tendhost.v1.HostService.GetHost")
+    comments = [location.leading_comments for location in files[0].source_code_info.location]
+    assert any("One host. NOT_FOUND." in comment for comment in comments)
+    for file in files:
+        if file.name.startswith("tendhost/"):
+            assert file.source_code_info.location, f"{file.name} has no comments"
 
 
 # --- its beginning and its end --------------------------------------------------------------------
