@@ -1,6 +1,8 @@
 """Requests that cannot be meant: each is refused with the field or the reason, and touches no host."""
 
+import asyncio
 import base64
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -321,3 +323,19 @@ async def test_refusal__arrives_however_many_fields_are_invalid(api: Api):
     names = HostFilter(names=["\x01" * 64] * 900)
     refused = await refusal(api.hosts.ListHosts(pb.ListHostsRequest(filter=names)))
     assert refused.code == INVALID
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["HostService/GetHost", "HostService/StartUpdate", "EventService/WatchEvents"],
+)
+async def test_call_without_a_message__is_refused_at_once(api: Api, method: str):
+    async def nothing() -> AsyncIterator[bytes]:
+        return
+        yield
+
+    call = api.channel.stream_unary(f"/tendhost.v1.{method}")(nothing())
+    async with asyncio.timeout(10):
+        refused = await refusal(call)
+    assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert refused.fields == ["request"]

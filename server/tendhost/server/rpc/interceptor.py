@@ -93,13 +93,14 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
         return guarded
 
     def _guard(self, method: str, handler: Any) -> Any:
-        # Requests are decoded behind the gate: grpc would tell the caller the decoder's own words.
+        # Requests are read and decoded behind the gate: grpc would tell the caller the decoder's own
+        # words, and leave a call that ends without a message open for ever.
         decode = handler.request_deserializer
         if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(
+            return grpc.stream_stream_rpc_method_handler(
                 self._stream(method, decode, handler.unary_stream), response_serializer=_serialized
             )
-        return grpc.unary_unary_rpc_method_handler(
+        return grpc.stream_unary_rpc_method_handler(
             self._unary(method, decode, handler.unary_unary), response_serializer=_serialized
         )
 
@@ -108,11 +109,11 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
         method: str,
         decode: Callable[[bytes], Message],
         handler: Callable[[Any, Any], Awaitable[Message]],
-    ) -> Callable[[bytes, Any], Awaitable[Message | bytes]]:
-        async def guarded(raw: bytes, context: Any) -> Message | bytes:
+    ) -> Callable[[Any, Any], Awaitable[Message | bytes]]:
+        async def guarded(_requests: Any, context: Any) -> Message | bytes:
             began = time.perf_counter()
             try:
-                request = _decoded(raw, decode)
+                request = _decoded(await context.read(), decode)
                 caller = _admitted(method, request, context)
                 if _REQUEST_ID in request.DESCRIPTOR.fields_by_name:
                     response = await self._mutated(lambda: handler(request, context), caller)
@@ -160,11 +161,11 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
         method: str,
         decode: Callable[[bytes], Message],
         handler: Callable[[Any, Any], Awaitable[None]],
-    ) -> Callable[[bytes, Any], Awaitable[None]]:
-        async def guarded(raw: bytes, context: Any) -> None:
+    ) -> Callable[[Any, Any], Awaitable[None]]:
+        async def guarded(_requests: Any, context: Any) -> None:
             began = time.perf_counter()
             try:
-                request = _decoded(raw, decode)
+                request = _decoded(await context.read(), decode)
                 _admitted(method, request, context)
                 await handler(request, context)
             except Exception as error:
@@ -181,6 +182,8 @@ def _serialized(message: Message | bytes) -> bytes:
 
 
 def _decoded(raw: bytes, decode: Callable[[bytes], Message]) -> Message:
+    if raw is grpc.aio.EOF:
+        raise InvalidArgument(FieldViolation("request", "the call ended without a message"))
     try:
         return decode(raw)
     except DecodeError:
