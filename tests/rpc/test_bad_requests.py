@@ -334,7 +334,7 @@ async def test_call_without_a_message__is_refused_at_once(api: Api, method: str)
         return
         yield
 
-    call = api.channel.stream_unary(f"/tendhost.v1.{method}")(nothing())
+    call = api.channel.stream_unary(f"/tendhost.v1.{method}", bytes, bytes)(nothing())
     async with asyncio.timeout(10):
         refused = await refusal(call)
     assert refused.code is grpc.StatusCode.INVALID_ARGUMENT

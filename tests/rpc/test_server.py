@@ -208,14 +208,14 @@ async def test_reflection_lists_the_services_and_describes_them(
     assert unknown.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
 
 
-async def reflected(api: Api, **asked: str) -> list[descriptor_pb2.FileDescriptorProto]:
+async def reflected(api: Api, symbol: str) -> list[descriptor_pb2.FileDescriptorProto]:
     """The files that reflection answers with, the one asked for and what it imports."""
     ask = api.channel.stream_stream(
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
         request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
         response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
     )
-    call = ask(iter([reflection_pb2.ServerReflectionRequest(**asked)]))
+    call = ask(iter([reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)]))
     (answer,) = [answer async for answer in call]
     assert not answer.HasField("error_response"), answer
     files = answer.file_descriptor_response.file_descriptor_proto
@@ -235,7 +235,7 @@ async def test_reflection__describes_every_service_that_it_lists(api: Api):
     for name in names:
         # A client builds a pool of what it gets, in which every type that is named has to be.
         pool = descriptor_pool.DescriptorPool()
-        files = await reflected(api, file_containing_symbol=name)
+        files = await reflected(api, name)
         added: set[str] = set()
         while len(added) < len(files):
             ready = [f for f in files if f.name not in added and {*f.dependency} <= added]
@@ -244,13 +244,13 @@ async def test_reflection__describes_every_service_that_it_lists(api: Api):
                 pool.Add(file)
                 added.add(file.name)
         for method in pool.FindServiceByName(name).methods:
-            assert (await reflected(api, file_containing_symbol=method.full_name))[0].name
+            assert (await reflected(api, method.full_name))[0].name
             assert method.input_type.full_name
             assert method.output_type.full_name
 
 
 async def test_reflection__tells_the_comments_of_the_contract(api: Api):
-    files = await reflected(api, file_containing_symbol="tendhost.v1.HostService.GetHost")
+    files = await reflected(api, "tendhost.v1.HostService.GetHost")
     comments = [location.leading_comments for location in files[0].source_code_info.location]
     assert any("One host. NOT_FOUND." in comment for comment in comments)
     for file in files:

@@ -181,8 +181,8 @@ def _serialized(message: Message | bytes) -> bytes:
     return message if isinstance(message, bytes) else message.SerializeToString()
 
 
-def _decoded(raw: bytes, decode: Callable[[bytes], Message]) -> Message:
-    if raw is grpc.aio.EOF:
+def _decoded(raw: bytes | object, decode: Callable[[bytes], Message]) -> Message:
+    if not isinstance(raw, bytes):  # grpc.aio.EOF
         raise InvalidArgument(FieldViolation("request", "the call ended without a message"))
     try:
         return decode(raw)
