@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tendhost.server.domain.bounds import text
 from tendhost.server.domain.compose import ComposeVersion
 from tendhost.server.domain.errors import HostHasFailed, InvalidTransition, TendhostError
 from tendhost.server.domain.etags import etag_of
@@ -118,7 +119,8 @@ class Problem:
     @classmethod
     def of(cls, error: TendhostError) -> "Problem":
         """The stored form of `error`."""
-        return cls(reason=error.reason, message=str(error), facts=dict(error.facts()))
+        facts = {name: text(fact) for name, fact in error.facts().items()}
+        return cls(reason=error.reason, message=text(str(error)), facts=facts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

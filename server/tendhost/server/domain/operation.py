@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tendhost.server.domain.bounds import text
 from tendhost.server.domain.compose import ProjectChange
 from tendhost.server.domain.hardware import InventoryPart
 from tendhost.server.domain.host import Problem, Snapshots
@@ -322,3 +323,7 @@ class Outcome:
     """What a look at the host found."""
     update: UpdateResult | None = None
     health: HealthResult | None = None
+
+    def __post_init__(self) -> None:
+        # Every step's words go through here, whatever they were put together from.
+        object.__setattr__(self, "detail", text(self.detail))

@@ -4,6 +4,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
+from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.script import framed_script, parse_parts
 
@@ -38,6 +39,7 @@ def boot_script() -> str:
     )
 
 
+@parser
 def parse_boot(output: bytes) -> Boot:
     """Understand the output of `boot_script`. Raises ParseFailed."""
     parts = parse_parts(output, expected=("boot_id", "init_started"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from tendhost.server.domain.settling import Found
+from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.script import framed_script, parse_parts
 
 KILLED_AFTER = timedelta(seconds=5)
@@ -36,6 +37,7 @@ def command_script(command: str, timeout: timedelta) -> CommandScript:
     return CommandScript(script=script, input=whole.encode())
 
 
+@parser
 def command_found(exit_status: int, output: bytes, timeout: timedelta, *, took: timedelta) -> Found:
     """What a command's end means; `output` is all that it printed, `took` how long it ran."""
     if exit_status >= 124 and took >= timeout:
@@ -58,6 +60,7 @@ def active_script(units: Sequence[str]) -> str:
     return framed_script(f"part active systemctl is-active -- {names}")
 
 
+@parser
 def parse_active(output: bytes, units: Sequence[str]) -> Found:
     """Understand the output of `active_script` for the same `units`. Raises ParseFailed."""
     part = parse_parts(output, expected=("active",))["active"]

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tendhost.server.domain.bounds import whole_number
 from tendhost.server.packages.progress import Progress
 
 MARK = "TENDHOST_JOB"
@@ -91,6 +92,10 @@ def hook_job(script: str, environment: Mapping[str, str], *, mark: str) -> HookJ
     return HookJob(command=f"{known}\n{_COMMAND.strip()}", input=whole)
 
 
+_LONGEST_LINE = 64
+"""Of "exit STATUS"."""
+
+
 @dataclass(slots=True)
 class HookTold:
     """What the command of a hook's job tells; see TellsProgress. It has one line, without an end.
@@ -113,11 +118,11 @@ class HookTold:
 
     def feed(self, data: bytes) -> list[Progress]:
         """Take more of the line; a hook has no progress to tell."""
-        self.held_bytes += data
+        self.held_bytes += data[: max(0, _LONGEST_LINE - len(self.held_bytes))]
         return []
 
     @property
     def exit_status(self) -> int | None:
         """With what the hook itself has ended; None: it was not seen to its end."""
         word, _, number = self.held_bytes.decode("ascii", "replace").partition(" ")
-        return int(number) if word == "exit" and number.isdecimal() else None
+        return whole_number(number) if word == "exit" else None

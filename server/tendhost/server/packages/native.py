@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from tendhost.server.domain.bounds import LARGEST_SIZE, whole_number
 from tendhost.server.domain.inventory import SystemFacts
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.script import Part
@@ -190,7 +191,8 @@ def _concluded(system: SystemFacts) -> tuple[str, ...]:
 
 
 def _parse_kernel_size(part: Part | None) -> int:
-    return int(part.stdout) if part is not None and part.stdout.isdecimal() else 0
+    size = whole_number(part.stdout, most=LARGEST_SIZE) if part is not None else None
+    return size or 0
 
 
 def _init_name(text: str) -> str:

@@ -8,6 +8,12 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
+from tendhost.server.domain.bounds import (
+    LARGEST_SIZE,
+    LONGEST_SPAN,
+    size_in_bytes,
+    whole_number,
+)
 from tendhost.server.domain.hardware import (
     ContainerRow,
     Cpu,
@@ -30,16 +36,20 @@ def text_of(row: Row, column: str) -> str:
 
 
 def _number(row: Row, column: str) -> int | None:
-    """A number that is not negative; None for no value, which some tables word "-1"."""
+    """A number that is not negative; None for no value, which some tables word "-1", and for one that
+    no table can mean."""
     value = row.get(column, "")
     if value in ("", "-1"):
         return None
     if not _DIGITS.match(value):
         raise ParseFailed(part="osquery", line=f"{column}: {value}")
-    return int(value)
+    return whole_number(value, most=LARGEST_SIZE)
 
 
 _DIGITS = re.compile(r"[0-9]{1,19}\Z")
+
+
+_LONGEST_UPTIME = LONGEST_SPAN.total_seconds()
 
 
 def _needed(row: Row, *columns: str) -> tuple[str, ...]:
@@ -58,7 +68,7 @@ def system_of(tables: Mapping[str, list[Row]]) -> SystemFacts | None:
     return SystemFacts(
         kernel=text_of(kernel, "version"),
         architecture=text_of(release, "arch"),
-        uptime=None if seconds is None else timedelta(seconds=seconds),
+        uptime=None if seconds is None or seconds > _LONGEST_UPTIME else timedelta(seconds=seconds),
     )
 
 
@@ -152,10 +162,11 @@ def mounts_of(rows: Iterable[Row]) -> tuple[Mount, ...] | None:
     for row in rows:
         path, device, kind = _needed(row, "path", "device", "type")
         size, blocks = _number(row, "blocks_size"), _number(row, "blocks")
-        if size and blocks:
-            free = size * (_number(row, "blocks_available") or 0)
+        whole = size_in_bytes(size * blocks) if size and blocks else None
+        if size and whole is not None:
+            free = min(whole, size * (_number(row, "blocks_available") or 0))
             found[path] = Mount(
-                path=path, device=device, type=kind, size_bytes=size * blocks, free_bytes=free
+                path=path, device=device, type=kind, size_bytes=whole, free_bytes=free
             )
     return tuple(found[path] for path in sorted(found)) or None
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from tendhost.server.domain.bounds import LONGEST_NAME, text
+
 
 class Phase(StrEnum):
     """What the package manager is at."""
@@ -31,6 +33,11 @@ class Progress:
     percent: float
     """It may step back a little: apt counts some of the work only once it comes up."""
     text: str
+
+    def __post_init__(self) -> None:
+        # Package managers tell steps by the thousand, and each of them becomes an event.
+        object.__setattr__(self, "package", text(self.package, most=LONGEST_NAME))
+        object.__setattr__(self, "text", text(self.text, most=LONGEST_NAME))
 
 
 class ProgressParser(Protocol):

@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from tendhost.server.domain.bounds import bounded
 from tendhost.server.domain.compose import ComposeVersion
 from tendhost.server.domain.hardware import InventoryPart
 from tendhost.server.domain.inventory import Inventory, Pending, Reboot, RebootNeed
+from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.collector import collector_lines, parse_collected
 from tendhost.server.packages.compose.look import ComposeLook, look_lines, parse_look
 from tendhost.server.packages.errors import NoPackageManager, PackageError
@@ -125,8 +127,18 @@ class Preflight:
 def parse_query(output: bytes, *, at: datetime, look: Look = _DEFAULT_LOOK) -> QueryResult:
     """Understand the output of `query_script` for the same `look`; `at` is when it was asked.
 
+    What is beyond the bounds of what a host may say is left out, and named in `inventory.missing`.
     Raises ParseFailed.
     """
+    left_out: list[str] = []
+    found = bounded(_parse_query(output, at, look), left_out=left_out)
+    if not left_out:
+        return found
+    missing = (*found.inventory.missing, *left_out)
+    return replace(found, inventory=replace(found.inventory, missing=missing))
+
+
+def _parse_query(output: bytes, at: datetime, look: Look) -> QueryResult:
     parts = parse_parts(output, expected=(*FACT_PARTS, "manager", "reboot_required"))
     facts, choice = _host(parts)
     manager = choice.manager
@@ -214,6 +226,7 @@ def _with_packages(inventory: Inventory, report: PackageReport, look: Look) -> I
     )
 
 
+@parser
 def parse_preflight(output: bytes) -> Preflight:
     """Understand the output of `preflight_script`. Raises ParseFailed."""
     parts = parse_parts(output, expected=(*FACT_PARTS, "manager"))

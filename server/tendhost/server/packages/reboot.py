@@ -163,15 +163,19 @@ _RPM_FLAVOUR = re.compile(r"uek|[.+]rt(?![a-z])|[+][a-z0-9]+")
 "5.14.0-1.rt21.el9.x86_64", "6.12.0-1.el10.x86_64+rt"."""
 
 
-def _version_key(version: str) -> tuple[tuple[tuple[int, ...], int], ...]:
+def _version_key(version: str) -> tuple[tuple[tuple[int, ...], tuple[int, str]], ...]:
     """A key that orders as deb-version(7) does within one part of a version."""
-    parts = [
-        ((*map(_order, text), 0), int(digits or 0)) for text, digits in _CHUNK.findall(version)
-    ]
-    return (*parts, ((0,), 0))
+    parts = [((*map(_order, text), 0), _number(digits)) for text, digits in _CHUNK.findall(version)]
+    return (*parts, ((0,), _number("")))
 
 
-_CHUNK = re.compile(r"(\D*)(\d*)")
+def _number(digits: str) -> tuple[int, str]:
+    # Numbers may be of any length, so they are compared by their length first.
+    bare = digits.lstrip("0")
+    return len(bare), bare
+
+
+_CHUNK = re.compile(r"([^0-9]*)([0-9]*)")
 
 
 def _order(character: str) -> int:

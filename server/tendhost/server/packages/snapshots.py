@@ -9,6 +9,7 @@ back takes a boot from it, which is left to a person.
 import shlex
 from dataclasses import dataclass
 
+from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.native import FACTS
 from tendhost.server.packages.script import framed_script, parse_parts
@@ -93,6 +94,7 @@ def snapshot_script(operation: str) -> str:
     return framed_script(FACTS, _SNAPSHOT, f"part snapshot make_snapshot {name} {KEPT}")
 
 
+@parser
 def parse_snapshot(output: bytes) -> SnapshotMade:
     """Understand the output of `snapshot_script`. Raises ParseFailed."""
     part = parse_parts(output, expected=("snapshot",))["snapshot"]

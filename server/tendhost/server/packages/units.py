@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.native import FACTS
 from tendhost.server.packages.script import framed_script, parse_parts
@@ -53,6 +54,7 @@ def units_script() -> str:
     )
 
 
+@parser
 def parse_units(output: bytes) -> UnitHealth:
     """Understand the output of `units_script`. Raises ParseFailed."""
     parts = parse_parts(output, expected=())
@@ -93,6 +95,7 @@ def restart_script(units: Iterable[str]) -> str:
     return framed_script(FACTS, *lines)
 
 
+@parser
 def parse_restart(output: bytes, units: Iterable[str]) -> Restarted:
     """Understand the output of `restart_script` for the same `units`. Raises ParseFailed."""
     units = tuple(units)

@@ -22,6 +22,7 @@ from tendhost.server.packages.apt.listing import (
     pending_packages,
 )
 from tendhost.server.packages.apt.progress import StatusParser
+from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import (
     ArchiveUntrusted,
     DiskFull,
@@ -150,6 +151,7 @@ class Apt:
         """See PackageManager. Needs no privilege."""
         return commands.plan_script(transaction)
 
+    @parser
     def parse_plan(self, output: bytes) -> Plan:
         """See PackageManager."""
         return commands.parse_plan(output)
@@ -172,10 +174,12 @@ class Apt:
         """See PackageManager."""
         return StatusParser()
 
+    @parser
     def failure(self, exit_status: int, output: str) -> Failure | None:
         """See PackageManager."""
         return diagnose(exit_status, output) if exit_status else None
 
+    @parser
     def kept_conffiles(self, output: str) -> tuple[str, ...]:
         """See PackageManager."""
         return commands.kept_conffiles(output)

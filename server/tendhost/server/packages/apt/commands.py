@@ -9,10 +9,12 @@ import re
 import shlex
 from datetime import timedelta
 
+from tendhost.server.domain.bounds import size_in_bytes
 from tendhost.server.domain.inventory import PackageChange
 from tendhost.server.packages.apt.dpkg import HEALTH, parse_installed
 from tendhost.server.packages.apt.failures import diagnose
 from tendhost.server.packages.apt.listing import parse_policy, parse_simulation, pending_packages
+from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.package_manager import Plan, Transaction
 from tendhost.server.packages.script import framed_script, parse_parts
@@ -158,6 +160,7 @@ def plan_script(transaction: Transaction) -> str:
     )
 
 
+@parser
 def parse_plan(output: bytes) -> Plan:
     """Understand the output of `plan_script`. Raises ParseFailed."""
     parts = parse_parts(output, expected=("simulation", "installed", "sizes"))
@@ -199,20 +202,22 @@ def parse_sizes(text: str) -> tuple[int | None, int | None]:
     download = _bytes(match["size"]) if (match := _DOWNLOAD.search(text)) else None
     disk = None
     if match := _DISK.search(text):
-        disk = _bytes(match["size"]) * (1 if match["way"].startswith("of") else -1)
+        disk = _bytes(match["size"])
+        if disk is not None and not match["way"].startswith("of"):
+            disk = -disk
     if "\n0 upgraded, 0 newly installed, 0 to remove" in text:
         return download or 0, disk or 0
     return download, disk
 
 
-def _bytes(size: str) -> int:
+def _bytes(size: str) -> int | None:
     # apt counts in powers of 1000 and rounds to three digits or so.
     match = _SIZE.match(size)
     if match is None:
         raise ParseFailed(part="sizes", line=size)
     number = float(match["number"].replace(",", ""))
     scale = float("1e" + str(3 * " kMGTPEZY".index(match["unit"] or " ")))
-    return round(number * scale)
+    return size_in_bytes(number * scale)
 
 
 # Configuration file '/etc/tb-conf.conf'

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tendhost.server.domain.compose import ComposeProject
+from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.compose.commands import reason
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.native import FACTS
@@ -54,6 +55,7 @@ def moved_script(projects: Sequence[ComposeProject]) -> str:
     return framed_script(FACTS, _ASK, *asked)
 
 
+@parser
 def parse_moved(output: bytes, projects: Sequence[ComposeProject]) -> tuple[MovedTag, ...]:
     """What the output of `moved_script` for the same projects says of each reference.
 

@@ -27,6 +27,7 @@ from tendhost.server.domain.compose import (
     ServiceChange,
 )
 from tendhost.server.domain.host import COMPOSE_HEALTH_TIMEOUT
+from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.compose.commands import (
     COMPOSE_FILE,
     decoded,
@@ -129,6 +130,7 @@ def _row(service: ComposeService) -> str:
     return " ".join(field or "-" for field in fields)
 
 
+@parser
 def parse_update(output: bytes) -> tuple[ProjectChange, ...]:
     """What became of each project, in their order.
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from tendhost.server.domain.inventory import Advisory, PackageChange, Pending
+from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.dnf.failures import LOCKED, diagnose
 from tendhost.server.packages.dnf.listing import (
     Listing,
@@ -218,6 +219,7 @@ class Dnf:
             *((f"part unneeded {unneeded}",) if transaction.autoremove else ()),
         )
 
+    @parser
     def parse_plan(self, output: bytes) -> Plan:
         """See PackageManager."""
         parts = parse_parts(output, expected=("installed", "plan"))
@@ -322,10 +324,12 @@ class Dnf:
         """See PackageManager."""
         return LogParser()
 
+    @parser
     def failure(self, exit_status: int, output: str) -> Failure | None:
         """See PackageManager."""
         return diagnose(exit_status, output)
 
+    @parser
     def kept_conffiles(self, output: str) -> tuple[str, ...]:
         """See PackageManager: rpm put the package's file beside the local one."""
         return tuple(dict.fromkeys(_RPMNEW.findall(output)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from tendhost.server.domain.bounds import size_in_bytes
 from tendhost.server.domain.inventory import (
     Advisory,
     PendingPackage,
@@ -391,7 +392,7 @@ def _bytes(match: re.Match[str] | None) -> int | None:
     if match is None:
         return None
     try:
-        return round(float(match[1]) * _UNITS[match[2].replace("K", "k")])
+        return size_in_bytes(float(match[1]) * _UNITS[match[2].replace("K", "k")])
     except ValueError:
         raise ParseFailed(part="plan", line=match[0]) from None
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from tendhost.server.domain.inventory import PackageChange, Pending
+from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import (
     ArchiveUntrusted,
     DiskFull,
@@ -167,6 +168,7 @@ class Zypper:
             *((f"part unneeded as_zypper {UNNEEDED}",) if transaction.autoremove else ()),
         )
 
+    @parser
     def parse_plan(self, output: bytes) -> Plan:
         """See PackageManager."""
         parts = parse_parts(output, expected=("installed", "plan"))
@@ -212,10 +214,12 @@ class Zypper:
         """See PackageManager."""
         return LogParser()
 
+    @parser
     def failure(self, exit_status: int, output: str) -> Failure | None:
         """See PackageManager."""
         return diagnose(exit_status, output)
 
+    @parser
     def kept_conffiles(self, output: str) -> tuple[str, ...]:
         """See PackageManager: rpm put the package's file beside the local one."""
         return tuple(dict.fromkeys(_RPMNEW.findall(output)))
