@@ -72,7 +72,7 @@ async def _rollout(engine: Engine) -> int:
 
 
 async def _one_by_one(engine: Engine) -> int:
-    hosts = [glance.name for glance in await engine.store.glances()]
+    hosts = [glance.name for glance in await engine.store.survey(list)]
     places = asyncio.Semaphore(AT_ONCE)
     ended: dict[str, asyncio.Event] = {name: asyncio.Event() for name in hosts}
     succeeded = 0

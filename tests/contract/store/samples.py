@@ -10,6 +10,7 @@ from tendhost.server.domain.host import Host, HostConfig, HostStatus
 from tendhost.server.domain.inventory import Inventory, Pending, PendingPackage
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.rollout import Member, Progress, Rollout, RolloutSpec, Wave
+from tendhost.server.domain.rollout_plan import LeftOut, LeftOutHost, RolloutPlan, WaveOutline
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.store.protocol import Change, InventoryRecord, Store
 
@@ -55,6 +56,19 @@ def a_member(
 ) -> Member:
     """One host of `rollout`."""
     return Member(rollout=rollout.id, host=host, wave=wave, position=position, **fields)
+
+
+def a_plan(id: str, **fields: Any) -> RolloutPlan:
+    """A plan that is not kept yet."""
+    given: dict[str, Any] = {
+        "made_at": NOW,
+        "spec": RolloutSpec(filter=HostFilter()),
+        "waves": (WaveOutline(stage="", hosts=1, expected=A_DAY),),
+        "left_out": (LeftOutHost(name="zz", why=LeftOut.FAILED, detail="it has failed"),),
+        "not_selected": 3,
+        "known_durations": 1,
+    }
+    return RolloutPlan(id=id, **{**given, **fields})
 
 
 def a_wave(rollout: Rollout, number: int = 0, **fields: Any) -> Wave:

@@ -6,16 +6,19 @@ from datetime import datetime
 
 import pytest
 
-from tendhost.server.domain.errors import OperationNotFound, RolloutNotFound
+from tendhost.server.domain.errors import OperationNotFound, PlanNotFound, RolloutNotFound
 from tendhost.server.domain.operation import OperationStatus
 from tendhost.server.domain.rollout import RolloutStatus
+from tendhost.server.domain.rollout_plan import PlannedHost
 from tendhost.server.store.protocol import AuditRecord, Change, LogChunk, RequestRecord, Store
 from tests.contract.store.conftest import Database
 from tests.contract.store.samples import (
     A_DAY,
     NOW,
     a_member,
+    a_plan,
     a_rollout,
+    a_wave,
     an_event,
     an_operation,
     change,
@@ -77,6 +80,40 @@ async def test_rollouts_that_ended_long_ago_go_with_their_members(store: Store) 
     assert (await store.members(old.id, limit=9)).items == ()
     assert (await store.rollouts(limit=9)).items == (running, new)
     assert (await store.members(new.id, limit=9)).items == (members[1],)
+
+
+async def test_rollout__that_ended_long_ago_goes_with_all_of_its_members_however_many(
+    store: Store,
+) -> None:
+    count = 12_000
+    old = await stored_rollout(store, a_rollout(status=RolloutStatus.COMPLETED, ended_at=OLD))
+    members = tuple(a_member(old, f"h{n}", position=n) for n in range(count))
+    waves = tuple(a_wave(old, number) for number in range(3))
+    await store.commit(change(members=members, waves=waves))
+    assert await pruned(store, before=NOW - A_DAY) == 1 + count + 3
+    assert (await store.members(old.id, limit=9)).items == ()
+    assert await store.waves(old.id, first=0, last=9) == []
+    assert await pruned(store, before=NOW - A_DAY) == 0
+
+
+async def test_plans_go_with_their_hosts_when_they_have_grown_old(store: Store) -> None:
+    for number, at in enumerate((*[OLD] * 7, NOW)):
+        hosts = tuple(PlannedHost(name=f"h{n}", wave=0) for n in range(300))
+        await store.keep_plan(a_plan(f"pl-{number}", hosts=hosts, made_at=at))
+    assert await pruned(store, before=NOW - A_DAY) == 7
+    for gone in range(7):
+        with pytest.raises(PlanNotFound):
+            await store.plan_page(f"pl-{gone}", first=0, last=9)
+    assert len((await store.plan("pl-7")).hosts) == 300
+
+
+async def test_long_logs_go_before_their_operation(store: Store) -> None:
+    status = OperationStatus.FAILED
+    old = await stored_operation(store, an_operation(status=status, ended_at=OLD))
+    chunks = tuple(LogChunk(operation=old.id, offset=n, data=b".") for n in range(2500))
+    await store.commit(change(log=chunks))
+    assert await pruned(store, before=NOW - A_DAY) == 2501
+    assert await store.log(old.id, offset=0, limit=9) == b""
 
 
 async def test_answers_to_old_requests_go_by_a_rule_of_their_own(store: Store) -> None:

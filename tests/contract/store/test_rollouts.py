@@ -9,16 +9,13 @@ from tendhost.server.domain.budgets import Usage
 from tendhost.server.domain.errors import PlanNotFound, RolloutNotFound
 from tendhost.server.domain.host import Policy, Problem
 from tendhost.server.domain.operation import OperationStatus
-from tendhost.server.domain.rollout import MemberStatus, RolloutSpec, RolloutStatus
+from tendhost.server.domain.rollout import MemberStatus, RolloutStatus
 from tendhost.server.domain.rollout_plan import (
     Expectation,
     LeftOut,
     LeftOutHost,
     PlannedHost,
-    RolloutPlan,
-    WaveOutline,
 )
-from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.states import HostState
 from tendhost.server.domain.window import MaintenanceWindow, Weekday
 from tendhost.server.store.protocol import Conflict, Store
@@ -27,6 +24,7 @@ from tests.contract.store.samples import (
     NOW,
     a_host,
     a_member,
+    a_plan,
     a_rollout,
     a_wave,
     an_operation,
@@ -184,7 +182,7 @@ async def test_glances_say_of_every_host_what_a_plan_needs(store: Store) -> None
     await store.commit(change(hosts=(replace(gone, config=config),)))
     failed = Problem(reason="PACKAGE_ERROR", message="dpkg broke")
     await stored_host(store, "a", state=HostState.FAILED, last_problem=failed)
-    a, b = await store.glances()
+    a, b = await store.survey(list)
     assert (a.name, a.state, a.failed_with, a.tags) == (
         "a",
         HostState.FAILED,
@@ -200,17 +198,32 @@ async def test_glances_say_of_every_host_what_a_plan_needs(store: Store) -> None
 
 
 async def test_plan_reads_as_it_was_kept(store: Store) -> None:
-    plan = RolloutPlan(
-        id="pl-1",
-        made_at=NOW,
-        spec=RolloutSpec(filter=HostFilter()),
-        waves=(WaveOutline(stage="", hosts=1, expected=A_DAY),),
-        hosts=(PlannedHost(name="a", wave=0, expectations=(Expectation.BUSY,)),),
-        left_out=(LeftOutHost(name="b", why=LeftOut.FAILED, detail="it has failed"),),
-        not_selected=3,
-        known_durations=1,
-    )
+    plan = a_plan("pl-1", hosts=(PlannedHost(name="a", wave=0, expectations=(Expectation.BUSY,)),))
     await store.keep_plan(plan)
     assert await store.plan("pl-1") == plan
-    with pytest.raises(PlanNotFound):
-        await store.plan("pl-2")
+    for read in (store.plan("pl-2"), store.plan_page("pl-2", first=0, last=9)):
+        with pytest.raises(PlanNotFound):
+            await read
+
+
+async def test_plan__is_read_page_by_page_across_its_stored_parts(store: Store) -> None:
+    hosts = tuple(PlannedHost(name=f"h{n:04}", wave=0) for n in range(620))
+    left = tuple(LeftOutHost(name=f"x{n:04}", why=LeftOut.FAILED, detail="-") for n in range(280))
+    plan = a_plan("pl-1", hosts=hosts, left_out=left)
+    await store.keep_plan(plan)
+    assert await store.plan("pl-1") == plan
+    everything = (*hosts, *left)
+    for first, last in (
+        (0, 50),
+        (240, 260),
+        (249, 250),
+        (250, 251),
+        (0, 1000),
+        (600, 700),
+        (890, 950),
+    ):
+        outline, part = await store.plan_page("pl-1", first=first, last=last)
+        assert outline == plan.outline
+        assert part.all == everything[first:last]
+    _, beyond = await store.plan_page("pl-1", first=900, last=950)
+    assert beyond.all == ()

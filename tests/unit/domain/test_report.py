@@ -1,6 +1,11 @@
 """What came of a rollout, and how up to date a fleet is."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest.mock import patch
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tendhost.server.domain.host import Problem
 from tendhost.server.domain.inventory import PackageChange
@@ -114,8 +119,40 @@ def test_a_fleet_is_counted_by_age_and_by_open_fixes():
         Glance(name="never", queried_at=NOW, security_count=None),
         Glance(name="new"),
     ]
-    found = compliance(fleet, NOW, 30 * DAY)
+    found = compliance(fleet, NOW, 30 * DAY, first=0, last=50)
     assert {age.days: age.hosts for age in found.ages} == {1: 1, 7: 1, 30: 0, 90: 0, None: 3}
     assert (found.without_open_fixes, found.with_open_fixes, found.fixes_unknown) == (2, 1, 2)
     assert [laggard.host for laggard in found.laggards] == ["week", "never", "new", "old"]
     assert sum(age.hosts for age in found.ages) == found.hosts == 5
+
+
+@given(
+    st.lists(
+        st.builds(
+            Glance,
+            name=st.text("abc", min_size=1, max_size=3),
+            security_count=st.none() | st.integers(0, 2),
+            queried_at=st.none() | st.just(NOW),
+            last_updated=st.none() | st.sampled_from([NOW, NOW - 40 * DAY, NOW - 50 * DAY]),
+        ),
+        unique_by=lambda host: host.name,
+    ),
+    st.integers(0, 6),
+    st.integers(0, 6),
+    st.integers(1, 4),
+)
+def test_compliance__gives_any_part_of_the_laggards_in_their_order(fleet, first, count, size):
+    def known(host) -> int | None:
+        return host.security_count if host.queried_at else None
+
+    def order(host) -> tuple[Any, ...]:
+        updated = host.last_updated
+        return (-(known(host) or 0), updated is not None, updated or NOW, host.name)
+
+    late = [h for h in fleet if known(h) or not h.last_updated or NOW - h.last_updated > 30 * DAY]
+    expected = [(h.name, known(h), h.last_updated) for h in sorted(late, key=order)]
+    with patch("tendhost.server.domain.slices.SLICE", size):
+        found = compliance(fleet, NOW, 30 * DAY, first=first, last=first + count)
+    assert found.laggard_count == len(expected)
+    shown = [(one.host, one.security, one.last_updated) for one in found.laggards]
+    assert shown == expected[first : first + count]

@@ -3,9 +3,12 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
+from typing import Any
 
 from tendhost.server.domain.inventory import Advisory, Pending, PendingPackage, Severity, Withheld
 from tendhost.server.domain.scope import matches
+from tendhost.server.domain.slices import SortedInSlices
 
 MOST_NAMES = 1000
 """So many hosts and packages an entry names at most; their number is told whatever it is."""
@@ -61,13 +64,15 @@ class PendingEntry:
     cves: tuple[str, ...]
     advisories: tuple[str, ...]
     hosts: tuple[str, ...]
+    """The first MOST_NAMES."""
+    host_count: int
     packages: tuple[str, ...]
 
     @property
     def place(self) -> tuple[int, int, int, str, str]:
         """Where it stands in the list: security first, then the worst, then the most hosts."""
         security = {True: 0, None: 1, False: 2}[self.security]
-        return (security, -_RANK[self.severity], -len(self.hosts), self.name, self.version)
+        return (security, -_RANK[self.severity], -self.host_count, self.name, self.version)
 
 
 @dataclass(slots=True)
@@ -76,11 +81,18 @@ class _Gathered:
 
     security: set[bool | None] = field(default_factory=set)
     advisories: dict[str, Advisory] = field(default_factory=dict)
-    hosts: set[str] = field(default_factory=set)
+    hosts: list[str] = field(default_factory=list)
+    """The first MOST_NAMES."""
+    host_count: int = 0
+    last_host: str = ""
     packages: set[str] = field(default_factory=set)
 
     def add(self, host: str, package: PendingPackage, advisories: Iterable[Advisory]) -> None:
-        self.hosts.add(host)
+        if host != self.last_host:  # which may have the package twice, for two architectures
+            self.last_host = host
+            self.host_count += 1
+            if self.host_count <= MOST_NAMES:
+                self.hosts.append(host)
         self.packages.add(package.name)
         self.security.add(package.security)
         for advisory in advisories:
@@ -96,7 +108,8 @@ class _Gathered:
             severity=max((a.severity for a in known), key=_RANK.__getitem__, default=_LEAST),
             cves=tuple(sorted({cve for advisory in known for cve in advisory.cves})),
             advisories=tuple(sorted(self.advisories)),
-            hosts=tuple(sorted(self.hosts)),
+            hosts=tuple(self.hosts),
+            host_count=self.host_count,
             packages=tuple(sorted(self.packages)),
         )
 
@@ -105,7 +118,7 @@ _LEAST = Severity.UNKNOWN
 
 
 class PendingView:
-    """Takes the hosts of a fleet one after the other, and then gives the entries."""
+    """Takes the hosts of a fleet one after the other, by name, and then gives the entries."""
 
     def __init__(self, query: PendingQuery) -> None:
         self._query = query
@@ -151,7 +164,11 @@ class PendingView:
                     if advisory.security or not self._query.security_only:
                         yield (advisory.id, ""), [advisory]
 
-    def entries(self) -> tuple[PendingEntry, ...]:
-        """The entries in their order."""
+    def entries(
+        self, *, after: tuple[Any, ...] | None = None, limit: int | None = None
+    ) -> tuple[PendingEntry, ...]:
+        """The entries in their order: all, or so many of those that follow the place `after`."""
         found = (gathered.entry(*key) for key, gathered in self._groups.items())
-        return tuple(sorted(found, key=lambda entry: entry.place))
+        places = ((entry.place, entry) for entry in found)
+        wanted = SortedInSlices(pair for pair in places if after is None or pair[0] > after)
+        return tuple(entry for _, entry in islice(wanted, limit))

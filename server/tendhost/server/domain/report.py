@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from tendhost.server.domain.operation import Operation, StepName, StepStatus
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, Wave
 from tendhost.server.domain.rollout_plan import Glance
+from tendhost.server.domain.slices import SortedInSlices
 
 NAMED_HOSTS = 100
 """So many hosts are named of each cause; all are counted."""
@@ -168,45 +169,55 @@ class Compliance:
     fixes_unknown: int
     """Hosts of which it is not known whether security fixes wait for them."""
     laggards: tuple[Laggard, ...]
-    """Those with open security fixes, or not updated within `overdue`: the most fixes first, then
-    those that were updated longest ago."""
+    """Of those with open security fixes, or not updated within `overdue`, the wanted ones: the most fixes
+    first, then those that were updated longest ago."""
+    laggard_count: int
+    """How many there are in all."""
 
 
-def compliance(fleet: Iterable[Glance], now: datetime, overdue: timedelta) -> Compliance:
-    """How up to date the hosts of `fleet` are. A host is overdue that was not updated for so long."""
+def compliance(
+    fleet: Iterable[Glance], now: datetime, overdue: timedelta, *, first: int, last: int
+) -> Compliance:
+    """How up to date the hosts of `fleet` are, with the laggards from the place `first` until before `last`.
+
+    A host is overdue that was not updated for so long.
+    """
     ages = dict.fromkeys((*DAYS, None), 0)
+    bounds = [(days, timedelta(days=days)) for days in DAYS]
     counts = {"without": 0, "with": 0, "unknown": 0}
-    laggards: list[Laggard] = []
+    laggards: SortedInSlices[_LaggardKey] = SortedInSlices()
     total = 0
     for host in fleet:
         total += 1
         age = None if host.last_updated is None else now - host.last_updated
-        bound = next((d for d in DAYS if age is not None and age <= timedelta(days=d)), None)
+        bound = next((days for days, most in bounds if age is not None and age <= most), None)
         ages[bound] += 1
         security = host.security_count if host.queried_at is not None else None
         counts["unknown" if security is None else "with" if security else "without"] += 1
         if security or age is None or age > overdue:
-            laggards.append(
-                Laggard(
-                    host=host.name,
-                    last_updated=host.last_updated,
-                    security=security,
-                    state=str(host.state),
-                )
-            )
-    laggards.sort(
-        key=lambda one: (
-            -(one.security or 0),
-            one.last_updated is not None,
-            one.last_updated or now,
-            one.host,
-        )
-    )
+            updated = host.last_updated
+            key = (-(security or 0), updated is not None, updated or now, host.name)
+            laggards.add((*key, security is None, str(host.state)))
     return Compliance(
         hosts=total,
         ages=tuple(Age(days=days, hosts=count) for days, count in ages.items()),
         without_open_fixes=counts["without"],
         with_open_fixes=counts["with"],
         fixes_unknown=counts["unknown"],
-        laggards=tuple(laggards),
+        laggards=tuple(_laggard(key) for key in laggards.between(first, last)),
+        laggard_count=len(laggards),
+    )
+
+
+_LaggardKey = tuple[int, bool, datetime, str, bool, str]
+"""What laggards are ordered by, and at its end what else is told of them."""
+
+
+def _laggard(key: _LaggardKey) -> Laggard:
+    fixes, was_updated, updated, name, unknown, state = key
+    return Laggard(
+        host=name,
+        last_updated=updated if was_updated else None,
+        security=None if unknown else -fixes,
+        state=state,
     )

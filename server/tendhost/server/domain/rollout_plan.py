@@ -5,7 +5,7 @@ plan that is made when it is started; `plan_changes` says how that differs from 
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -102,6 +102,48 @@ class WaveOutline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOutline:
+    """A plan without its hosts, which may be very many."""
+
+    id: str
+    made_at: datetime
+    spec: RolloutSpec
+    waves: tuple[WaveOutline, ...]
+    host_count: int
+    left_out_count: int
+    not_selected: int
+    warnings: tuple[str, ...]
+    known_durations: int
+
+    @property
+    def expected(self) -> timedelta:
+        """How long the rollout would take, the waits for windows and approvals apart."""
+        delays = self.spec.pause * max(0, len(self.waves) - 1)
+        return sum((wave.expected for wave in self.waves), delays)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanPart:
+    """Some of the hosts of a plan: those that have their place in it come before those that have none."""
+
+    hosts: tuple[PlannedHost, ...] = ()
+    left_out: tuple[LeftOutHost, ...] = ()
+
+    @property
+    def all(self) -> tuple[PlannedHost | LeftOutHost, ...]:
+        """The hosts in their order."""
+        return (*self.hosts, *self.left_out)
+
+    def cut(self, first: int, last: int) -> "PlanPart":
+        """The hosts from the place `first` until before the place `last`, counted from 0 over both."""
+        count = len(self.hosts)
+        return PlanPart(
+            hosts=self.hosts[first:last],
+            left_out=self.left_out[max(0, first - count) : max(0, last - count)],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutPlan:
     """What a rollout would do."""
 
@@ -123,8 +165,47 @@ class RolloutPlan:
     @property
     def expected(self) -> timedelta:
         """How long the rollout would take, the waits for windows and approvals apart."""
-        delays = self.spec.pause * max(0, len(self.waves) - 1)
-        return sum((wave.expected for wave in self.waves), delays)
+        return self.outline.expected
+
+    @property
+    def outline(self) -> PlanOutline:
+        """All but the hosts."""
+        return PlanOutline(
+            id=self.id,
+            made_at=self.made_at,
+            spec=self.spec,
+            waves=self.waves,
+            host_count=len(self.hosts),
+            left_out_count=len(self.left_out),
+            not_selected=self.not_selected,
+            warnings=self.warnings,
+            known_durations=self.known_durations,
+        )
+
+    @property
+    def whole(self) -> PlanPart:
+        """All of its hosts."""
+        return PlanPart(hosts=self.hosts, left_out=self.left_out)
+
+
+def plan_of(outline: PlanOutline, parts: Iterable[PlanPart]) -> RolloutPlan:
+    """The plan of which this is the outline, with its hosts."""
+    hosts: list[PlannedHost] = []
+    left_out: list[LeftOutHost] = []
+    for part in parts:
+        hosts.extend(part.hosts)
+        left_out.extend(part.left_out)
+    return RolloutPlan(
+        id=outline.id,
+        made_at=outline.made_at,
+        spec=outline.spec,
+        waves=outline.waves,
+        hosts=tuple(hosts),
+        left_out=tuple(left_out),
+        not_selected=outline.not_selected,
+        warnings=outline.warnings,
+        known_durations=outline.known_durations,
+    )
 
 
 def require_sound_spec(spec: RolloutSpec) -> None:

@@ -40,14 +40,21 @@ class HostFilter:
         exact, globs = _sorted_out(self.names)
         return name in exact or any(fnmatchcase(name, glob) for glob in globs)
 
+    def may_match(self, name: str) -> bool:
+        """Whether a host of this name may be selected, whatever else is known of it."""
+        return (
+            name.startswith(self.search)
+            and name not in self.exclude_hosts
+            and (not self.names or self.names_match(name))
+            and (self.also is None or self.also.may_match(name))
+        )
+
     def matches(self, host: Host) -> bool:
         """Whether `host` is selected."""
         config, status = host.config, host.status
         needs_reboot = status.reboot.need is RebootNeed.NEEDED
         return (
-            host.name.startswith(self.search)
-            and host.name not in self.exclude_hosts
-            and (not self.names or self.names_match(host.name))
+            self.may_match(host.name)
             and all(tag in config.tags for tag in self.all_tags)
             and (not self.any_tags or any(tag in config.tags for tag in self.any_tags))
             and (not self.groups or any(group in config.groups for group in self.groups))

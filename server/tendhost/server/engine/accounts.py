@@ -1,6 +1,6 @@
 """Accounts of what happened, gathered from the store: why a host is as it is, what came of a rollout."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ from tendhost.server.domain.report import (
     compliance,
 )
 from tendhost.server.domain.rollout import Member
-from tendhost.server.domain.rollout_plan import concerned
+from tendhost.server.domain.rollout_plan import Glance, concerned
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.engine.openings import Openings
 from tendhost.server.store.protocol import Store
@@ -86,12 +86,19 @@ class Accounts:
                 return making.report()
             before = page.items[-1].id
 
-    async def compliance(self, selection: HostFilter, overdue: timedelta) -> Compliance:
-        """How up to date the selected hosts are."""
-        fleet = await self._store.glances()
+    async def compliance(
+        self, selection: HostFilter, overdue: timedelta, *, first: int, last: int
+    ) -> Compliance:
+        """How up to date the selected hosts are, with the laggards from the place `first` until before
+        `last`."""
+        now = self._clock.now()
         excluded = frozenset(selection.exclude_hosts)
-        chosen = (h for h in fleet if concerned(selection, h) and h.name not in excluded)
-        return compliance(chosen, self._clock.now(), overdue)
+
+        def look(fleet: Iterable[Glance]) -> Compliance:
+            chosen = (h for h in fleet if concerned(selection, h) and h.name not in excluded)
+            return compliance(chosen, now, overdue, first=first, last=last)
+
+        return await self._store.survey(look)
 
     async def _members(self, id: str) -> AsyncIterator[Member]:
         after = -1

@@ -1,12 +1,12 @@
 """When hosts may be changed, by what is stored of them and of their groups."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.opening import Opening, OpenTimes, planned_time
 from tendhost.server.domain.rollout_plan import Glance
-from tendhost.server.engine.policies import Policies
+from tendhost.server.engine.policies import Key, Policies
 
 
 class Openings:
@@ -23,15 +23,25 @@ class Openings:
         times = self._policies.open_times(policy.maintenance_windows, host.config.groups)
         return self._opening(times, now, host.planned_update)
 
-    async def closed(self, fleet: Sequence[Glance], now: datetime) -> Mapping[str, Opening]:
-        """Those of a fleet that may not be updated now, by name."""
-        found = {}
-        for host in fleet:
-            times = self._policies.open_times(host.windows, host.groups)
-            opening = self._opening(times, now, planned_time(host.update_took))
-            if opening is not None:
-                found[host.name] = opening
-        return found
+    def closed_at(self, now: datetime) -> Callable[[Iterable[Glance]], Mapping[str, Opening]]:
+        """Tells those of a fleet that may not be updated at `now`, by name; may be called in a thread."""
+        open_times = self._policies.open_times_now()
+
+        def closed(fleet: Iterable[Glance]) -> Mapping[str, Opening]:
+            found: dict[str, Opening] = {}
+            # By what they depend on, which is small: to hash all windows and freezes of each host takes long.
+            known: dict[tuple[Key, timedelta], Opening | None] = {}
+            for host in fleet:
+                planned = planned_time(host.update_took)
+                key = ((host.windows, host.groups), planned)
+                if key not in known:
+                    known[key] = open_times(*key[0]).opening(now, planned)
+                opening = known[key]
+                if opening is not None:
+                    found[host.name] = opening
+            return found
+
+        return closed
 
     def _opening(self, times: OpenTimes, now: datetime, planned: timedelta) -> Opening | None:
         if now != self._at:

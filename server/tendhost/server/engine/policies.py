@@ -69,6 +69,11 @@ class Policies:
             self._open_times[key] = open_times(windows, groups, self._defaults)
         return self._open_times[key]
 
+    def open_times_now(self) -> Callable[..., OpenTimes]:
+        """`open_times` by what is said at this moment, for a thread."""
+        said = self._defaults  # never changed, only replaced
+        return lambda windows, groups: open_times(windows, groups, said)
+
     def defaults(self, group: str) -> Defaults:
         """What is said of a group, or of the fleet; it may be nothing."""
         return self._defaults.get(group, Defaults(group=group))

@@ -6,7 +6,7 @@ which that task decides anew.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
 from tendhost.server.clock import Clock
@@ -18,17 +18,14 @@ from tendhost.server.domain.errors import (
     NothingToRetry,
     NotInRollout,
     RolloutBudgetSpent,
-    RolloutEmpty,
     RolloutNotSteerable,
     WaveNotWaiting,
 )
-from tendhost.server.domain.opening import Opening
 from tendhost.server.domain.operation import Operation
 from tendhost.server.domain.rollout import (
     HaltCause,
     Member,
     MemberStatus,
-    Progress,
     Rollout,
     RolloutSpec,
     RolloutStatus,
@@ -36,20 +33,17 @@ from tendhost.server.domain.rollout import (
 )
 from tendhost.server.domain.rollout_plan import (
     Glance,
-    LeftOut,
     RolloutPlan,
     plan_changes,
-    plan_rollout,
-    require_sound_spec,
 )
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.waves import HostOrder
 from tendhost.server.engine.admission import Admission
 from tendhost.server.engine.calls import Call, carried_out
 from tendhost.server.engine.carrying import Carrier
-from tendhost.server.engine.ids import new_id
 from tendhost.server.engine.openings import Openings
 from tendhost.server.engine.operations import Operations
+from tendhost.server.engine.planner import Planner, rollout_of, with_tags
 from tendhost.server.engine.retrying import on_conflict_again
 from tendhost.server.engine.rollout_changes import change_of, tallied
 from tendhost.server.engine.selections import Selections
@@ -88,8 +82,13 @@ class Rollouts:
         self._operations = operations
         self._clock = clock
         self._tasks = tasks
-        self._openings = openings
-        self._selections = selections
+        self._planner = Planner(
+            store=store,
+            openings=openings,
+            selections=selections,
+            clock=clock,
+            at_once=operations.at_once,
+        )
         self._wave_hooks = wave_hooks
         self._admission = Admission(store=store, clock=clock, openings=openings)
         self._carriers: dict[str, Carrier] = {}
@@ -103,9 +102,7 @@ class Rollouts:
 
         Raises InvalidArgument, SelectionNotFound, RolloutEmpty.
         """
-        plan, fleet = await self._planned(_seeded(spec))
-        # In a thread, as the plan itself.
-        tags = await asyncio.to_thread(_tags_of, plan, fleet)
+        plan, tags = await self._planner.planned(_seeded(spec), with_tags)
         plan = replace(plan, warnings=tuple(await self._admission.full(plan.spec, tags)))
         await self._store.keep_plan(plan)
         return plan
@@ -118,8 +115,7 @@ class Rollouts:
         `beside` adds to the transaction that creates it. Raises InvalidArgument, SelectionNotFound,
         RolloutEmpty, Replayed, and, with `beside`, Conflict.
         """
-        plan, _ = await self._planned(_seeded(spec))
-        return await self._begun(plan, call, beside=beside)
+        return await self._begun(_seeded(spec), call, beside=beside)
 
     async def start_planned(self, id: str, call: Call[Rollout]) -> Rollout:
         """Begin the rollout of a plan.
@@ -127,11 +123,7 @@ class Rollouts:
         Raises PlanNotFound, SelectionNotFound, FleetChanged (it would be another one by now), RolloutEmpty, Replayed.
         """
         former = await self._store.plan(id)
-        current, _ = await self._planned(former.spec)
-        changes = plan_changes(former, current)
-        if changes:
-            raise FleetChanged(plan=id, changes="; ".join(changes))
-        return await self._begun(current, call)
+        return await self._begun(former.spec, call, former=former)
 
     async def pause(self, id: str, call: Call[Rollout]) -> Rollout:
         """Start nothing new. Raises RolloutNotFound, RolloutNotSteerable, Replayed."""
@@ -292,47 +284,25 @@ class Rollouts:
             del self._carriers[carrier.id]
             self._admission.release(carrier.id)
 
-    async def _planned(
-        self, spec: RolloutSpec, *, retry: bool = False
-    ) -> tuple[RolloutPlan, Sequence[Glance]]:
-        """The plan of a rollout that begins now, and the fleet that it was made for."""
-        require_sound_spec(spec)
-        spec = replace(spec, filter=await self._selections.resolved(spec.filter))
-        now = self._clock.now()
-        fleet = await self._store.glances()
-        openings = await self._closed(spec, fleet)
-        busy = await self._store.busy_hosts()
-        # In a thread: a large fleet takes a second, in which everybody else is to be served.
-        plan = await asyncio.to_thread(
-            plan_rollout,
-            spec,
-            fleet,
-            id=new_id(now),
-            now=now,
-            at_once=self._operations.at_once,
-            openings=openings,
-            busy=busy,
-            retry=retry,
-        )
-        if not plan.hosts:
-            raise RolloutEmpty(left_out=[f"{h.name}: {h.detail}" for h in plan.left_out])
-        return plan, fleet
-
-    async def _closed(self, spec: RolloutSpec, fleet: Sequence[Glance]) -> Mapping[str, Opening]:
-        """The hosts that may not be changed now."""
-        if spec.dry_run or spec.window_override:
-            return {}
-        return await self._openings.closed(fleet, self._clock.now())
-
     async def _begun(
         self,
-        plan: RolloutPlan,
+        spec: RolloutSpec,
         call: Call[Rollout],
         *,
+        former: RolloutPlan | None = None,
         retry_of: str = "",
         beside: Beside | None = None,
     ) -> Rollout:
-        rollout, change = self._of_plan(plan, call, retry_of=retry_of)
+        """Begin the rollout that is planned now; with `former` it has to be that one."""
+        now = self._clock.now()
+
+        def made(plan: RolloutPlan, _: Sequence[Glance]) -> tuple[Rollout, Change]:
+            changes = plan_changes(former, plan) if former is not None else ()
+            if former is not None and changes:
+                raise FleetChanged(plan=former.id, changes="; ".join(changes))
+            return rollout_of(plan, call, now=now, retry_of=retry_of)
+
+        rollout, change = await self._planner.planned(spec, made, retry=bool(retry_of))
         if beside is not None:
             change = beside(rollout, change)
         # From the moment at which it is on record its budgets bind every rollout.
@@ -344,65 +314,6 @@ class Rollouts:
         self._take_up(saved)
         return saved
 
-    def _of_plan(
-        self, plan: RolloutPlan, call: Call[Rollout], *, retry_of: str
-    ) -> tuple[Rollout, Change]:
-        now = self._clock.now()
-        skipped = [host for host in plan.left_out if host.why is not LeftOut.EXCLUDED]
-        total, left_out = len(plan.hosts) + len(skipped), len(skipped)
-        rollout = Rollout(
-            id=new_id(now),
-            spec=plan.spec,
-            created_at=now,
-            created_by=call.principal,
-            retry_of=retry_of,
-            progress=Progress(total_hosts=total, pending=len(plan.hosts), skipped=left_out),
-            waves=len(plan.waves),
-            expected_rest=plan.expected - plan.waves[0].expected,
-            expected_end=now + plan.expected,
-        )
-        waves = [
-            Wave(
-                rollout=rollout.id,
-                number=number,
-                stage=wave.stage,
-                progress=Progress(total_hosts=wave.hosts, pending=wave.hosts),
-                expected=wave.expected,
-            )
-            for number, wave in enumerate(plan.waves)
-        ]
-        # Who is left out is on record with the last wave, so that every count is a sum of the waves'.
-        last = waves[-1]
-        left = Progress(total_hosts=left_out, pending=0, skipped=left_out)
-        waves[-1] = replace(last, progress=last.progress + left)
-        members = [
-            Member(
-                rollout=rollout.id,
-                host=host.name,
-                wave=host.wave,
-                position=position,
-                retry=bool(retry_of),
-            )
-            for position, host in enumerate(plan.hosts)
-        ]
-        members.extend(
-            Member(
-                rollout=rollout.id,
-                host=host.name,
-                wave=last.number,
-                position=position,
-                status=MemberStatus.SKIPPED,
-                detail=host.detail,
-            )
-            for position, host in enumerate(skipped, start=len(plan.hosts))
-        )
-        change = replace(
-            change_of(rollout, now, waves=waves, members=members),
-            audit=call.audit(rollout.id, now),
-            request=call.record(lambda revision: replace(rollout, revision=revision)),
-        )
-        return rollout, change
-
     async def _retried_anew(
         self, rollout: Rollout, failed: Sequence[Member], call: Call[Rollout]
     ) -> Rollout:
@@ -412,8 +323,7 @@ class Rollouts:
             filter=HostFilter(names=tuple(member.host for member in failed)),
             division=division,
         )
-        plan, _ = await self._planned(again, retry=True)
-        return await self._begun(plan, call, retry_of=rollout.id)
+        return await self._begun(again, call, retry_of=rollout.id)
 
     @on_conflict_again
     async def _steer(
@@ -465,12 +375,6 @@ class Rollouts:
             if not page.more:
                 return
             after = page.items[-1].position
-
-
-def _tags_of(plan: RolloutPlan, fleet: Sequence[Glance]) -> Sequence[str]:
-    """The tags of the hosts that have their place in a plan, in order."""
-    taken = {host.name for host in plan.hosts}
-    return sorted({tag for host in fleet if host.name in taken for tag in host.tags})
 
 
 def _seeded(spec: RolloutSpec) -> RolloutSpec:

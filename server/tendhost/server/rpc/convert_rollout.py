@@ -24,7 +24,7 @@ from tendhost.server.domain.rollout_plan import (
     LeftOut,
     LeftOutHost,
     PlannedHost,
-    RolloutPlan,
+    PlanOutline,
 )
 from tendhost.server.domain.waves import DEFAULT_WAVES, Dependency, Division, HostOrder, Stage
 from tendhost.server.rpc.convert_selection import (
@@ -193,8 +193,8 @@ def member_message(member: Member) -> pb.RolloutHost:
     )
 
 
-def plan_message(plan: RolloutPlan) -> pb.RolloutPlan:
-    """A plan as a whole, as clients see it."""
+def plan_message(plan: PlanOutline) -> pb.RolloutPlan:
+    """A plan without its hosts, as clients see it."""
     return pb.RolloutPlan(
         id=plan.id,
         made_at=timestamp(plan.made_at),
@@ -209,8 +209,8 @@ def plan_message(plan: RolloutPlan) -> pb.RolloutPlan:
             for number, wave in enumerate(plan.waves[:SHOWN_WAVES], start=1)
         ],
         wave_count=len(plan.waves),
-        host_count=len(plan.hosts),
-        left_out_count=len(plan.left_out),
+        host_count=plan.host_count,
+        left_out_count=plan.left_out_count,
         not_selected=plan.not_selected,
         expected=_duration(plan.expected),
         known_durations=plan.known_durations,

@@ -124,17 +124,19 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
         days = request.overdue_days if request.HasField("overdue_days") else OVERDUE_DAYS
         first = number(position(request, request.page_token), default=0)
         selection = await self._engine.selections.resolved(host_filter(request.filter))
-        found = await self._engine.accounts.compliance(selection, timedelta(days=days))
         last = first + page_size(request.page_size)
-        more = last < len(found.laggards)
+        found = await self._engine.accounts.compliance(
+            selection, timedelta(days=days), first=first, last=last
+        )
+        more = last < found.laggard_count
         return pb.GetComplianceResponse(
             hosts=found.hosts,
             ages=[pb.ComplianceAge(days=age.days or 0, hosts=age.hosts) for age in found.ages],
             without_open_fixes=found.without_open_fixes,
             with_open_fixes=found.with_open_fixes,
             fixes_unknown=found.fixes_unknown,
-            laggards=[laggard_message(laggard) for laggard in found.laggards[first:last]],
-            laggard_count=len(found.laggards),
+            laggards=[laggard_message(laggard) for laggard in found.laggards],
+            laggard_count=found.laggard_count,
             next_page_token=token(request, str(last)) if more else "",
         )
 

@@ -1,7 +1,7 @@
 """The pending updates of the fleet, as clients ask for them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tendhost.server.domain.errors import PageTokenInvalid
@@ -16,10 +16,9 @@ from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert_inventory import SEVERITY
 from tendhost.server.rpc.convert_selection import host_filter
 from tendhost.server.rpc.paging import page_size, position, token
+from tendhost.server.store.protocol import HostPending
 from tendhost.v1 import host_service_pb2 as pb
 
-AT_ONCE = 200
-"""So many hosts are read in one go, so that a large fleet holds nobody else up."""
 _GROUPING: Mapping[int, PendingGrouping] = {
     pb.PENDING_GROUPING_UNSPECIFIED: PendingGrouping.PACKAGE,
     pb.PENDING_GROUPING_PACKAGE: PendingGrouping.PACKAGE,
@@ -42,18 +41,16 @@ async def list_pending(
             withheld=request.withheld,
         )
     )
-    after = _place(request)
-    name, more = "", True
-    while more:
-        page = await engine.store.pending(selection, after=name, limit=AT_ONCE)
-        for item in page.items:
+    after, size = _place(request), page_size(request.page_size)
+
+    def look(fleet: Iterable[HostPending]) -> tuple[Sequence[PendingEntry], bool]:
+        for item in fleet:
             view.add(item.host, item.pending)
-        more = page.more
-        name = page.items[-1].host if page.items else name
-    following = [entry for entry in view.entries() if after is None or entry.place > after]
-    size = page_size(request.page_size)
-    shown = following[:size]
-    rest = token(request, json.dumps(shown[-1].place)) if len(following) > size else ""
+        following = view.entries(after=after, limit=size + 1)
+        return following[:size], len(following) > size
+
+    shown, more = await engine.store.survey_pending(selection, look)
+    rest = token(request, json.dumps(shown[-1].place)) if more else ""
     return pb.ListPendingUpdatesResponse(
         entries=[_message(entry) for entry in shown],
         next_page_token=rest,
@@ -86,8 +83,8 @@ def _message(entry: PendingEntry) -> pb.PendingEntry:
         severity=SEVERITY[entry.severity],
         cves=entry.cves,
         advisories=entry.advisories,
-        hosts=entry.hosts[:MOST_NAMES],
-        host_count=len(entry.hosts),
+        hosts=entry.hosts,
+        host_count=entry.host_count,
         packages=entry.packages[:MOST_NAMES],
         package_count=len(entry.packages),
     )

@@ -1,12 +1,11 @@
 """RolloutService."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
 from tendhost.server.domain.rollout import Rollout
-from tendhost.server.domain.rollout_plan import LeftOutHost, PlannedHost
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert_accounts import report_message
 from tendhost.server.rpc.convert_rollout import (
@@ -41,18 +40,19 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
         self, request: pb.PlanRolloutRequest, context: Any
     ) -> pb.PlanRolloutResponse:
         first = number(position(request, request.page_token), default=0)
-        if request.plan_id:
-            plan = await self._store.plan(request.plan_id)
-        else:
-            plan = await self._engine.rollouts.plan(rollout_spec(request.spec))
         last = first + page_size(request.page_size)
+        if request.plan_id:
+            plan, part = await self._store.plan_page(request.plan_id, first=first, last=last)
+        else:
+            made = await self._engine.rollouts.plan(rollout_spec(request.spec))
+            plan, part = made.outline, made.whole.cut(first, last)
         # Whoever pages on names the plan, so that every page is of the same one.
         paged = pb.PlanRolloutRequest(plan_id=plan.id, page_size=request.page_size)
-        hosts: Sequence[PlannedHost | LeftOutHost] = (*plan.hosts, *plan.left_out)
+        more = last < plan.host_count + plan.left_out_count
         return pb.PlanRolloutResponse(
             plan=plan_message(plan),
-            hosts=[planned_host_message(host) for host in hosts[first:last]],
-            next_page_token=token(paged, str(last)) if last < len(hosts) else "",
+            hosts=[planned_host_message(host) for host in part.all],
+            next_page_token=token(paged, str(last)) if more else "",
         )
 
     async def StartRollout(

@@ -159,6 +159,37 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
     ),
     ("ALTER TABLE operations ADD COLUMN quiet_writes BIGINT NOT NULL DEFAULT 0",),
+    (
+        # Lists by state, by whether a reboot is needed, and by status cost the same in any fleet.
+        "CREATE INDEX hosts_by_state ON hosts (state, reboot_need, name)",
+        "CREATE INDEX hosts_by_reboot_need ON hosts (reboot_need, name)",
+        "CREATE INDEX rollouts_by_status ON rollouts (status, id)",
+        "CREATE INDEX rollouts_by_end ON rollouts (ended_at, id) WHERE ended_at IS NOT NULL",
+        "CREATE INDEX plans_by_time ON plans (at)",
+        "CREATE INDEX members_pending ON members (rollout, wave, position) WHERE status = 'pending'",
+        "DROP INDEX members_not_begun",
+        "CREATE TABLE host_counts (kind TEXT, name TEXT, hosts BIGINT NOT NULL, PRIMARY KEY (kind, name))",
+        "INSERT INTO host_counts (kind, name, hosts) SELECT 'host', '', count(*) FROM hosts",
+        """
+        INSERT INTO host_counts (kind, name, hosts)
+        SELECT 'tag', name, count(*) FROM host_tags GROUP BY name
+        """,
+        """
+        INSERT INTO host_counts (kind, name, hosts)
+        SELECT 'group', name, count(*) FROM host_groups GROUP BY name
+        """,
+        "CREATE TABLE pruned_rollouts (id TEXT PRIMARY KEY)",
+        # A plan is a proposal that whoever made it can have again: older ones are not taken apart.
+        "DELETE FROM plans",
+        """
+        CREATE TABLE plan_parts (
+            plan TEXT,
+            number INTEGER,
+            document TEXT NOT NULL,
+            PRIMARY KEY (plan, number)
+        )
+        """,
+    ),
 )
 
 SCHEMA = len(MIGRATIONS)

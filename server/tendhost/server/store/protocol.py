@@ -6,7 +6,7 @@ whole or not at all. The store numbers its events with the fleet's revision, fro
 transaction, so that whoever reads `revision > cursor` misses nothing.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
@@ -20,7 +20,7 @@ from tendhost.server.domain.inventory import Inventory, Pending
 from tendhost.server.domain.notices import Place
 from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, Wave
-from tendhost.server.domain.rollout_plan import Glance, RolloutPlan
+from tendhost.server.domain.rollout_plan import Glance, PlanOutline, PlanPart, RolloutPlan
 from tendhost.server.domain.schedule import Schedule
 from tendhost.server.domain.selection import HostFilter, SavedSelection
 
@@ -235,12 +235,6 @@ class Store(Protocol):
         """Raises HostNotFound, InventoryNotFound."""
         ...
 
-    async def pending(
-        self, selection: HostFilter, *, after: str = "", limit: int
-    ) -> Page[HostPending]:
-        """What is pending on the hosts whose name follows `after`, ordered by name."""
-        ...
-
     async def operation(self, id: str) -> Operation:
         """Raises OperationNotFound."""
         ...
@@ -343,8 +337,20 @@ class Store(Protocol):
         """The hosts on which an operation runs."""
         ...
 
-    async def glances(self) -> Sequence[Glance]:
-        """What a plan needs to know of every host, by name."""
+    async def survey(self, look: Callable[[Iterable[Glance]], T]) -> T:
+        """What `look` makes of every host, by name; raises what it raises.
+
+        Whatever needs the whole fleet goes through here, or through `survey_pending`: `look` runs in a
+        thread of its own, one after the other, so that neither the event loop nor those who read single
+        hosts wait for it. It gives back little, and makes no single call that takes long: one that holds
+        the interpreter (a sort of 100,000 values) would hold up the event loop all the same.
+        """
+        ...
+
+    async def survey_pending(
+        self, selection: HostFilter, look: Callable[[Iterable[HostPending]], T]
+    ) -> T:
+        """What `look` makes of what is pending on each selected host, by name; as `survey`."""
         ...
 
     async def keep_plan(self, plan: RolloutPlan) -> None:
@@ -353,6 +359,13 @@ class Store(Protocol):
 
     async def plan(self, id: str) -> RolloutPlan:
         """Raises PlanNotFound."""
+        ...
+
+    async def plan_page(self, id: str, *, first: int, last: int) -> tuple[PlanOutline, PlanPart]:
+        """A plan without its hosts, and those from the place `first` until before `last`.
+
+        Raises PlanNotFound.
+        """
         ...
 
     async def selection(self, name: str) -> SavedSelection:

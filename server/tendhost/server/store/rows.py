@@ -15,7 +15,7 @@ from tendhost.server.domain.inventory import Inventory, Pending
 from tendhost.server.domain.notices import Place
 from tendhost.server.domain.operation import Operation
 from tendhost.server.domain.rollout import Member, Rollout, Wave
-from tendhost.server.domain.rollout_plan import RolloutPlan
+from tendhost.server.domain.rollout_plan import PlanOutline, PlanPart
 from tendhost.server.domain.schedule import Schedule
 from tendhost.server.domain.selection import SavedSelection
 from tendhost.server.store.protocol import InventoryRecord
@@ -32,7 +32,8 @@ _wave = msgspec.json.Decoder(Wave)
 _schedule = msgspec.json.Decoder(Schedule)
 _selection = msgspec.json.Decoder(SavedSelection)
 _defaults = msgspec.json.Decoder(Defaults)
-_plan = msgspec.json.Decoder(RolloutPlan)
+_plan = msgspec.json.Decoder(PlanOutline)
+_plan_part = msgspec.json.Decoder(PlanPart)
 _place = msgspec.json.Decoder(Place)
 _inventory = msgspec.json.Decoder(Inventory)
 _pending = msgspec.json.Decoder(Pending)
@@ -66,7 +67,8 @@ Stored = (
     | Rollout
     | Wave
     | Member
-    | RolloutPlan
+    | PlanOutline
+    | PlanPart
     | Schedule
     | Defaults
     | Inventory
@@ -111,9 +113,14 @@ def wave_of(text: str) -> Wave:
     return _wave.decode(text)
 
 
-def plan_of(text: str) -> RolloutPlan:
-    """A stored plan."""
+def plan_outline_of(text: str) -> PlanOutline:
+    """A stored plan without its hosts."""
     return _plan.decode(text)
+
+
+def plan_part_of(text: str) -> PlanPart:
+    """A stored part of the hosts of a plan."""
+    return _plan_part.decode(text)
 
 
 def schedule_of(text: str) -> Schedule:

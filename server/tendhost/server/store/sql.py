@@ -3,9 +3,8 @@
 import json
 from collections.abc import Iterable
 
-from tendhost.server.domain.inventory import RebootNeed
 from tendhost.server.domain.operation import OperationStatus
-from tendhost.server.domain.selection import HostFilter
+from tendhost.server.store.where import Where
 
 NEXT_REVISION = "UPDATE counter SET revision = revision + ?1 WHERE id = 1 RETURNING revision"
 CURRENT_REVISION = "SELECT revision FROM counter WHERE id = 1"
@@ -28,8 +27,23 @@ RELABEL_HOST = "UPDATE hosts SET labels = ?2 WHERE name = ?1 AND labels <> ?2"
 DELETE_HOST = "DELETE FROM hosts WHERE name = ?1 AND revision = ?2"
 GET_HOST = "SELECT document FROM hosts WHERE name = ?1"
 ALL_HOSTS = "SELECT document FROM hosts ORDER BY name"
-COUNT_HOSTS = "SELECT count(*) FROM hosts"
 LABEL_TABLES = ("host_tags", "host_groups")
+INSERT_TAG = "INSERT INTO host_tags (name, host) VALUES (?1, ?2)"
+INSERT_GROUP = "INSERT INTO host_groups (name, host) VALUES (?1, ?2)"
+TAGS_OF_HOST = "SELECT name FROM host_tags WHERE host = ?1"
+GROUPS_OF_HOST = "SELECT name FROM host_groups WHERE host = ?1"
+DELETE_TAGS = "DELETE FROM host_tags WHERE host = ?1"
+DELETE_GROUPS = "DELETE FROM host_groups WHERE host = ?1"
+
+# How many hosts there are, in all ('host', '') and with each tag and in each group, kept with every change:
+# to count them takes as long as there are hosts.
+ADD_COUNT = """
+    INSERT INTO host_counts (kind, name, hosts) VALUES (?1, ?2, ?3)
+    ON CONFLICT (kind, name) DO UPDATE SET hosts = hosts + excluded.hosts
+"""
+DELETE_EMPTY_COUNT = "DELETE FROM host_counts WHERE kind = ?1 AND name = ?2 AND hosts = 0"
+GET_COUNT = "SELECT hosts FROM host_counts WHERE kind = ?1 AND name = ?2"
+GET_COUNTS = "SELECT name, hosts FROM host_counts WHERE kind = ?1 ORDER BY name"
 
 PUT_INVENTORY = """
     INSERT INTO inventories (host, pending, document) VALUES (?1, ?2, ?3)
@@ -106,10 +120,19 @@ CHANGED_MEMBERS = """
 PLACES_OF_HOST = """
     SELECT document, revision FROM members WHERE host = ?1 ORDER BY rollout DESC LIMIT ?2
 """
-BLOCKED_BY = """
-    SELECT DISTINCT blocked_by FROM members
-    WHERE rollout = ?1 AND wave = ?2 AND status = 'waiting' AND blocked_by <> ''
+_KEYS_OF_WAVE = """
+    WITH RECURSIVE keys (key) AS (
+        SELECT min(blocked_by) FROM members
+        WHERE rollout = ?1 AND wave = ?2 AND status = 'waiting'
+        UNION ALL
+        SELECT (
+            SELECT min(blocked_by) FROM members
+            WHERE rollout = ?1 AND wave = ?2 AND status = 'waiting' AND blocked_by > keys.key
+        ) FROM keys WHERE keys.key IS NOT NULL
+    )
 """
+"""Each `blocked_by` once, by a step in the index for each: DISTINCT would read every member that waits."""
+BLOCKED_BY = f"{_KEYS_OF_WAVE} SELECT key FROM keys WHERE key <> ''"  # noqa: S608
 NEXT_OPENING = """
     SELECT min(not_before) FROM members
     WHERE rollout = ?1 AND wave = ?2 AND status = 'waiting' AND blocked_by = ''
@@ -126,10 +149,13 @@ DOWN_WITH_TAG = """
         UNION SELECT name FROM hosts WHERE state = 'failed'
     ) AS down JOIN host_tags ON host_tags.host = down.host WHERE host_tags.name = ?1
 """
-COUNT_WITH_TAG = "SELECT count(*) FROM host_tags WHERE name = ?1"
 RUNNING_HOSTS = "SELECT host FROM operations WHERE status = 'running'"
 PUT_PLAN = "INSERT INTO plans (id, at, document) VALUES (?1, ?2, ?3)"
 GET_PLAN = "SELECT document FROM plans WHERE id = ?1"
+PUT_PLAN_PART = "INSERT INTO plan_parts (plan, number, document) VALUES (?1, ?2, ?3)"
+GET_PLAN_PARTS = """
+    SELECT document FROM plan_parts WHERE plan = ?1 AND number BETWEEN ?2 AND ?3 ORDER BY number
+"""
 PUT_PLACE = """
     INSERT INTO places (reader, document) VALUES (?1, ?2)
     ON CONFLICT (reader) DO UPDATE SET document = excluded.document
@@ -137,7 +163,6 @@ PUT_PLACE = """
 GET_PLACE = "SELECT document FROM places WHERE reader = ?1"
 READERS = "SELECT reader FROM places"
 DELETE_PLACE = "DELETE FROM places WHERE reader = ?1"
-PRUNE_PLANS = "DELETE FROM plans WHERE at < ?1"
 
 INSERT_SELECTION = """
     INSERT INTO selections (name, revision, document) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING
@@ -190,93 +215,53 @@ INSERT_AUDIT = """
     INSERT INTO audit (revision, at, principal, method, subject) VALUES (?1, ?2, ?3, ?4, ?5)
 """
 
-FIRST_EVENT_SINCE = "SELECT revision FROM events WHERE at >= ?1 ORDER BY revision LIMIT 1"
+FIRST_EVENT_SINCE = """
+    SELECT revision FROM events WHERE revision > ?1 AND revision <= ?2 AND at >= ?3
+    ORDER BY revision LIMIT 1
+"""
 PRUNE_EVENTS = "DELETE FROM events WHERE revision <= ?1"
 _OLDEST_OPERATIONS = """
     SELECT id FROM operations WHERE ended_at < ?1 ORDER BY ended_at, id LIMIT ?2
 """
-PRUNE_LOGS = f"DELETE FROM operation_logs WHERE operation IN ({_OLDEST_OPERATIONS})"  # noqa: S608
+PRUNE_LOGS = f"""
+    DELETE FROM operation_logs WHERE (operation, position) IN (
+        SELECT operation, position FROM operation_logs
+        WHERE operation IN ({_OLDEST_OPERATIONS}) LIMIT ?3
+    )
+"""  # noqa: S608
 PRUNE_OPERATIONS = f"DELETE FROM operations WHERE id IN ({_OLDEST_OPERATIONS})"  # noqa: S608
+
+# A rollout goes at once, and what belongs to it in as many commits as it takes.
+_OLDEST_ROLLOUTS = """
+    SELECT id FROM rollouts WHERE ended_at < ?1 ORDER BY ended_at, id LIMIT ?2
+"""
+NOTE_PRUNED_ROLLOUTS = f"INSERT INTO pruned_rollouts (id) {_OLDEST_ROLLOUTS}"
+PRUNE_ROLLOUTS = f"DELETE FROM rollouts WHERE id IN ({_OLDEST_ROLLOUTS})"  # noqa: S608
+NEXT_PRUNED_ROLLOUT = "SELECT id FROM pruned_rollouts ORDER BY id LIMIT 1"
+FORGET_PRUNED_ROLLOUT = "DELETE FROM pruned_rollouts WHERE id = ?1"
 PRUNE_MEMBERS = """
-    DELETE FROM members WHERE rollout IN (SELECT id FROM rollouts WHERE ended_at < ?1)
+    DELETE FROM members WHERE rollout = ?1 AND position IN (
+        SELECT position FROM members WHERE rollout = ?1 ORDER BY position LIMIT ?2
+    )
 """
 PRUNE_WAVES = """
-    DELETE FROM waves WHERE rollout IN (SELECT id FROM rollouts WHERE ended_at < ?1)
-"""
-PRUNE_ROLLOUTS = "DELETE FROM rollouts WHERE ended_at < ?1"
-PRUNE_REQUESTS = "DELETE FROM requests WHERE at < ?1"
-PRUNE_AUDIT = "DELETE FROM audit WHERE at < ?1"
-
-_GLOB = frozenset("*?[")
-_LAST = "\U0010ffff"
-
-
-class Where:
-    """Conditions with numbered parameters."""
-
-    def __init__(self) -> None:
-        self._conditions: list[str] = []
-        self.values: list[object] = []
-
-    def add(self, condition: str, *values: object) -> None:
-        """Add `condition`, in which `{}` stands for each of `values` in turn."""
-        first = len(self.values) + 1
-        numbers = (f"?{number}" for number in range(first, first + len(values)))
-        self._conditions.append(condition.format(*numbers))
-        self.values.extend(values)
-
-    def add_in(self, column: str, values: Iterable[object]) -> None:
-        """Add that `column` is one of `values`; nothing where there are none."""
-        wanted = tuple(values)
-        if wanted:
-            self.add(f"{column} IN ({', '.join('{}' for _ in wanted)})", *wanted)
-
-    def __str__(self) -> str:
-        return f"WHERE {' AND '.join(self._conditions)}" if self._conditions else ""
-
-
-def select_hosts(selection: HostFilter, *, after: str, limit: int) -> tuple[str, list[object]]:
-    """Hosts that may match: whatever is easy for an index is said here, the rest is for `matches`."""
-    where = _hosts_where(selection, after=after)
-    text = f"SELECT document FROM hosts {where} ORDER BY name LIMIT {limit}"  # noqa: S608
-    return text, where.values
-
-
-def select_pending(selection: HostFilter, *, after: str, limit: int) -> tuple[str, list[object]]:
-    """The hosts of select_hosts, each with what is pending on it."""
-    where = _hosts_where(selection, after=after)
-    text = (
-        "SELECT hosts.document, inventories.pending"  # noqa: S608
-        f" FROM hosts LEFT JOIN inventories ON host = name {where} ORDER BY name LIMIT {limit}"
+    DELETE FROM waves WHERE rollout = ?1 AND number IN (
+        SELECT number FROM waves WHERE rollout = ?1 ORDER BY number LIMIT ?2
     )
-    return text, where.values
+"""
+_OLDEST_PLANS = "SELECT id FROM plans WHERE at < ?1 ORDER BY at LIMIT ?2"
+PRUNE_PLAN_PARTS = f"DELETE FROM plan_parts WHERE plan IN ({_OLDEST_PLANS})"  # noqa: S608
+PRUNE_PLANS = f"DELETE FROM plans WHERE id IN ({_OLDEST_PLANS})"  # noqa: S608
+PRUNE_REQUESTS = """
+    DELETE FROM requests WHERE id IN (SELECT id FROM requests WHERE at < ?1 ORDER BY at LIMIT ?2)
+"""
+PRUNE_AUDIT = """
+    DELETE FROM audit WHERE revision IN (
+        SELECT revision FROM audit WHERE at < ?1 ORDER BY at LIMIT ?2
+    )
+"""
 
-
-def _hosts_where(selection: HostFilter, *, after: str) -> Where:
-    where = Where()
-    where.add("name > {}", after)
-    _add_selection(where, selection)
-    return where
-
-
-def _add_selection(where: Where, selection: HostFilter) -> None:
-    if selection.also is not None:
-        _add_selection(where, selection.also)
-    if selection.search:
-        where.add("name >= {} AND name < {}", selection.search, selection.search + _LAST)
-    if selection.names and not any(_GLOB & set(name) for name in selection.names):
-        where.add_in("name", selection.names)
-    where.add_in("state", (str(state) for state in selection.states))
-    if selection.reboot_needed is not None:
-        sign = "=" if selection.reboot_needed else "<>"
-        where.add(f"reboot_need {sign} {{}}", str(RebootNeed.NEEDED))
-    for tag in selection.all_tags:
-        where.add("name IN (SELECT host FROM host_tags WHERE name = {})", tag)
-    for table, names in (("host_tags", selection.any_tags), ("host_groups", selection.groups)):
-        if names:
-            marks = ", ".join("{}" for _ in names)
-            within = f"name IN (SELECT host FROM {table} WHERE name IN ({marks}))"  # noqa: S608
-            where.add(within, *names)
+_LAST = "\U0010ffff"
 
 
 def select_operations(
@@ -294,17 +279,7 @@ def select_operations(
         where.add("host = {}", host)
     if rollout:
         where.add("rollout = {} AND rollout <> ''", rollout)
-    newest = f"ORDER BY id DESC LIMIT {limit}"
-    wanted = [f" AND status = '{status}'" for status in dict.fromkeys(statuses)] or [""]
-    # Each status has its newest by index; with IN, all that ever had one of them would be sorted.
-    parts = [
-        f"SELECT document, id FROM operations {where}{status} {newest}"  # noqa: S608
-        for status in wanted
-    ]
-    if len(parts) == 1:
-        return parts[0], where.values
-    union = " UNION ALL ".join(f"SELECT * FROM ({part}) AS part" for part in parts)  # noqa: S608
-    return f"{union} {newest}", where.values
+    return _by_status("operations", where, map(str, statuses), order="id DESC", limit=limit)
 
 
 def select_rollouts(
@@ -312,11 +287,8 @@ def select_rollouts(
 ) -> tuple[str, list[object]]:
     """Rollouts, newest first."""
     where = Where()
-    where.add_in("status", statuses)
-    if before:
-        where.add("id < {}", before)
-    text = f"SELECT document FROM rollouts {where} ORDER BY id DESC LIMIT {limit}"  # noqa: S608
-    return text, where.values
+    where.add("id < {}", before or _LAST)
+    return _by_status("rollouts", where, statuses, order="id DESC", limit=limit)
 
 
 def select_members(
@@ -325,22 +297,54 @@ def select_members(
     """Members of these statuses, in order, from the position that follows `after` on."""
     where = Where()
     where.add("rollout = {} AND position > {}", rollout, after)
-    where.add_in("status", statuses)
     if wave is not None:
         where.add("wave = {}", wave)
-    text = f"SELECT document FROM members {where} ORDER BY position LIMIT {limit}"  # noqa: S608
-    return text, where.values
+    return _by_status("members", where, statuses, order="position", limit=limit)
+
+
+def _by_status(
+    table: str, where: Where, statuses: Iterable[str], *, order: str, limit: int
+) -> tuple[str, list[object]]:
+    """The documents of rows with one of these statuses, or any where none is named, in order.
+
+    Each status has its first rows by index; with IN, all that ever had one of them would be sorted.
+    """
+    key = order.partition(" ")[0]
+    first = f"ORDER BY {order} LIMIT {limit}"
+    wanted = [f" AND status = '{status}'" for status in dict.fromkeys(statuses)] or [""]
+    parts = [
+        f"SELECT document, {key} FROM {table} {where}{status} {first}"  # noqa: S608
+        for status in wanted
+    ]
+    if len(parts) == 1:
+        return parts[0], where.values
+    union = " UNION ALL ".join(f"SELECT * FROM ({part}) AS part" for part in parts)  # noqa: S608
+    return f"{union} {first}", where.values
 
 
 def select_startable(
     rollout: str, wave: int, *, now: int, blocked: Iterable[str], limit: int
 ) -> tuple[str, list[object]]:
-    """Members of a wave that may begin unless something turns out to hold them up."""
-    where = Where()
-    where.add("rollout = {} AND wave = {} AND not_before <= {}", rollout, wave, now)
-    where.add("status IN ('pending', 'waiting')")
+    """Members of a wave that may begin unless something turns out to hold them up.
+
+    Of those that wait only the ones are looked at whose time has come and which nothing of `blocked`
+    holds up: all others may be as many as there are hosts.
+    """
     # In one parameter: there may be as many as there are hosts.
-    keys = json.dumps(list(blocked))
-    where.add("blocked_by NOT IN (SELECT value FROM json_each({}))", keys)
-    text = f"SELECT document FROM members {where} ORDER BY position LIMIT {limit}"  # noqa: S608
-    return text, where.values
+    values: list[object] = [rollout, wave, now, json.dumps(list(blocked))]
+    first = f"ORDER BY position LIMIT {limit}"
+    of_wave = "SELECT document, position FROM members WHERE rollout = ?1 AND wave = ?2"
+    free = "SELECT key FROM keys WHERE key NOT IN (SELECT value FROM json_each(?4))"
+    text = f"""
+        {_KEYS_OF_WAVE}
+        SELECT * FROM (
+            {of_wave} AND status = 'pending' AND not_before <= ?3
+            AND blocked_by NOT IN (SELECT value FROM json_each(?4)) {first}
+        ) AS part
+        UNION ALL SELECT * FROM (
+            {of_wave} AND status = 'waiting' AND not_before <= ?3
+            AND blocked_by IN ({free}) {first}
+        ) AS part
+        {first}
+    """  # noqa: S608
+    return text, values

@@ -9,7 +9,7 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
@@ -33,10 +33,16 @@ from tendhost.server.domain.host import Host
 from tendhost.server.domain.notices import Place
 from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, Wave
-from tendhost.server.domain.rollout_plan import Glance, RolloutPlan
+from tendhost.server.domain.rollout_plan import (
+    Glance,
+    PlanOutline,
+    PlanPart,
+    RolloutPlan,
+    plan_of,
+)
 from tendhost.server.domain.schedule import Schedule
 from tendhost.server.domain.selection import HostFilter, SavedSelection
-from tendhost.server.store import glances, rows, sql, writing
+from tendhost.server.store import glances, host_sql, rows, sql, writing
 from tendhost.server.store.opening import LOG_ID, open_for_reading, open_for_writing, take_lock
 from tendhost.server.store.protocol import (
     Change,
@@ -55,6 +61,10 @@ from tendhost.server.store.writer import Writer
 T = TypeVar("T")
 
 READERS = 4
+SURVEYED_AT_ONCE = 200
+"""Hosts that a survey reads in one go."""
+ALL_PARTS = 2**31
+"""More than any plan has."""
 
 
 async def open_store(path: Path) -> "SqliteStore":
@@ -91,6 +101,7 @@ class SqliteStore:
         self._threads = threading.local()
         self._opened: list[sqlite3.Connection] = []
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
+        self._surveyor = ThreadPoolExecutor(1, thread_name_prefix="store-surveyor")
         self._writer = Writer(database, self._committed, name=str(path))
 
     # --- writing ----------------------------------------------------------------------------------
@@ -141,28 +152,34 @@ class SqliteStore:
             found: list[Host] = []
             position = after
             while True:
-                text, values = sql.select_hosts(selection, after=position, limit=limit + 1)
-                part = [rows.host_of(row[0]) for row in database.execute(text, values)]
-                found.extend(host for host in part if selection.matches(host))
+                text, values = host_sql.select_hosts(selection, after=position, limit=limit + 1)
+                part = database.execute(text, values).fetchall()
+                # By name first: where a pattern fits few hosts, only those are decoded.
+                named = (rows.host_of(row[0]) for row in part if selection.may_match(row[1]))
+                found.extend(host for host in named if selection.matches(host))
                 if len(found) > limit or len(part) <= limit:
                     return Page(items=tuple(found[:limit]), more=len(found) > limit)
-                position = part[-1].name
+                position = part[-1][1]
 
         return await self._read(work)
 
     async def count_hosts(self) -> int:
-        count: int = self._one(sql.COUNT_HOSTS)
-        return count
+        return self._count("host", "")
 
     async def groups(self) -> Sequence[tuple[str, int]]:
-        return await self._label_counts("host_groups")
+        return await self._label_counts("group")
 
     async def tags(self) -> Sequence[tuple[str, int]]:
-        return await self._label_counts("host_tags")
+        return await self._label_counts("tag")
 
-    async def _label_counts(self, table: str) -> Sequence[tuple[str, int]]:
-        text = f"SELECT name, count(*) FROM {table} GROUP BY name ORDER BY name"  # noqa: S608
-        return await self._read(lambda database: database.execute(text).fetchall())
+    async def _label_counts(self, kind: str) -> Sequence[tuple[str, int]]:
+        return await self._read(
+            lambda database: database.execute(sql.GET_COUNTS, (kind,)).fetchall()
+        )
+
+    def _count(self, kind: str, name: str) -> int:
+        count: int | None = self._one(sql.GET_COUNT, kind, name)
+        return count or 0
 
     async def inventory(self, host: str) -> InventoryRecord:
         row = self._row(sql.GET_INVENTORY, host)
@@ -170,26 +187,6 @@ class SqliteStore:
             await self.host(host)
             raise InventoryNotFound(host=host)
         return rows.inventory_of(host, row)
-
-    async def pending(
-        self, selection: HostFilter, *, after: str = "", limit: int
-    ) -> Page[HostPending]:
-        def work(database: sqlite3.Connection) -> Page[HostPending]:
-            found: list[HostPending] = []
-            position = after
-            while True:
-                text, values = sql.select_pending(selection, after=position, limit=limit + 1)
-                part = database.execute(text, values).fetchall()
-                for document, pending in part:
-                    host = rows.host_of(document)
-                    position = host.name
-                    if selection.matches(host):
-                        known = rows.pending_of(pending)
-                        found.append(HostPending(host=host.name, pending=known))
-                if len(found) > limit or len(part) <= limit:
-                    return Page(items=tuple(found[:limit]), more=len(found) > limit)
-
-        return await self._read(work)
 
     async def snapshot(self) -> Snapshot:
         def work(database: sqlite3.Connection) -> Snapshot:
@@ -339,10 +336,10 @@ class SqliteStore:
         def work(database: sqlite3.Connection) -> Usage:
             tag = (scope,) if scope else ()
             down = sql.DOWN_WITH_TAG if scope else sql.DOWN_IN_FLEET
-            hosts = sql.COUNT_WITH_TAG if scope else sql.COUNT_HOSTS
+            kind = "tag" if scope else "host"
+            hosts = database.execute(sql.GET_COUNT, (kind, scope)).fetchone()
             return Usage(
-                down=database.execute(down, tag).fetchone()[0],
-                hosts=database.execute(hosts, tag).fetchone()[0],
+                down=database.execute(down, tag).fetchone()[0], hosts=hosts[0] if hosts else 0
             )
 
         return await self._read(work)
@@ -350,17 +347,40 @@ class SqliteStore:
     async def busy_hosts(self) -> frozenset[str]:
         return frozenset(await self._all(sql.RUNNING_HOSTS, (), str))
 
-    async def glances(self) -> Sequence[Glance]:
-        return await self._all(sql.ALL_HOSTS, (), glances.glance_of)
+    async def survey(self, look: Callable[[Iterable[Glance]], T]) -> T:
+        def work(database: sqlite3.Connection) -> T:
+            fleet = (glances.glance_of(row[0]) for row in database.execute(sql.ALL_HOSTS))
+            return look(fleet)
+
+        return await self._read(work, self._surveyor)
+
+    async def survey_pending(
+        self, selection: HostFilter, look: Callable[[Iterable[HostPending]], T]
+    ) -> T:
+        return await self._read(
+            lambda database: look(_pending(database, selection)), self._surveyor
+        )
 
     async def keep_plan(self, plan: RolloutPlan) -> None:
         await self._writer.submit(lambda database: writing.keep_plan(database, plan))
 
     async def plan(self, id: str) -> RolloutPlan:
-        text = self._one(sql.GET_PLAN, id)
-        if text is None:
-            raise PlanNotFound(plan=id)
-        return rows.plan_of(text)
+        def work(database: sqlite3.Connection) -> RolloutPlan:
+            parts = database.execute(sql.GET_PLAN_PARTS, (id, 0, ALL_PARTS))
+            return plan_of(_outline(database, id), (rows.plan_part_of(text) for (text,) in parts))
+
+        return await self._read(work, self._surveyor)
+
+    async def plan_page(self, id: str, *, first: int, last: int) -> tuple[PlanOutline, PlanPart]:
+        def work(database: sqlite3.Connection) -> tuple[PlanOutline, PlanPart]:
+            numbers = (first // writing.PLAN_PART, max(first, last - 1) // writing.PLAN_PART)
+            texts = database.execute(sql.GET_PLAN_PARTS, (id, *numbers))
+            outline = _outline(database, id)
+            found = plan_of(outline, (rows.plan_part_of(text) for (text,) in texts))
+            before = numbers[0] * writing.PLAN_PART
+            return outline, found.whole.cut(first - before, last - before)
+
+        return await self._read(work)
 
     # --- saved selections -------------------------------------------------------------------------
 
@@ -440,7 +460,8 @@ class SqliteStore:
 
     async def aclose(self) -> None:
         await self._writer.aclose()
-        await asyncio.to_thread(self._readers.shutdown)
+        for threads in (self._readers, self._surveyor):
+            await asyncio.to_thread(threads.shutdown)
         for database in (self._direct, *self._opened):
             database.close()
         os.close(self._lock)
@@ -467,7 +488,9 @@ class SqliteStore:
         found = await self._all(text, values, decode)
         return Page(items=tuple(found[:limit]), more=len(found) > limit)
 
-    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _read(
+        self, work: Callable[[sqlite3.Connection], T], threads: ThreadPoolExecutor | None = None
+    ) -> T:
         def on_thread() -> T:
             database = getattr(self._threads, "database", None)
             if database is None:
@@ -476,7 +499,9 @@ class SqliteStore:
             return work(database)
 
         with self._errors_told():
-            return await asyncio.get_running_loop().run_in_executor(self._readers, on_thread)
+            return await asyncio.get_running_loop().run_in_executor(
+                threads or self._readers, on_thread
+            )
 
     @contextmanager
     def _errors_told(self) -> Iterator[None]:
@@ -484,3 +509,23 @@ class SqliteStore:
             yield
         except sqlite3.Error as error:
             raise StoreUnavailable(cause=f"{self._path}: {error}") from error
+
+
+def _outline(database: sqlite3.Connection, id: str) -> PlanOutline:
+    row = database.execute(sql.GET_PLAN, (id,)).fetchone()
+    if row is None:
+        raise PlanNotFound(plan=id)
+    return rows.plan_outline_of(row[0])
+
+
+def _pending(database: sqlite3.Connection, selection: HostFilter) -> Iterator[HostPending]:
+    position = ""
+    while True:
+        text, values = host_sql.select_pending(selection, after=position, limit=SURVEYED_AT_ONCE)
+        part = database.execute(text, values).fetchall()
+        for document, name, pending in part:
+            if selection.may_match(name) and selection.matches(rows.host_of(document)):
+                yield HostPending(host=name, pending=rows.pending_of(pending))
+        if len(part) < SURVEYED_AT_ONCE:
+            return
+        position = part[-1][1]

@@ -34,9 +34,15 @@ PRUNED_TO = "pruned_to"
 """The key in `meta` of the highest event revision that was pruned."""
 RESTORED = "restored"
 """The key in `meta` of when the copy was made that this database was restored from."""
+PLAN_PART = 250
+"""Hosts in a stored part of a plan: what is read and decoded for a page of it."""
 OPERATIONS_AT_ONCE = 200
+LOG_CHUNKS_AT_ONCE = 1_000
 EVENTS_AT_ONCE = 10_000
-"""What one commit prunes at most, so that nobody else waits long."""
+ROWS_AT_ONCE = 5_000
+PLANS_AT_ONCE = 5
+ROLLOUTS_AT_ONCE = 20
+"""What one commit prunes at most of each, so that nobody else waits long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +167,7 @@ def _write_host(database: sqlite3.Connection, host: Host, revision: int) -> None
     if host.revision == 0:
         if database.execute(sql.INSERT_HOST, (*columns, labels, revision, text)).rowcount == 0:
             raise HostAlreadyExists(host=host.name)
+        _count(database, "host", "", 1)
         _write_labels(database, host)
         return
     done = database.execute(sql.UPDATE_HOST, (*columns, revision, text, host.revision))
@@ -172,14 +179,29 @@ def _write_host(database: sqlite3.Connection, host: Host, revision: int) -> None
 
 
 def _write_labels(database: sqlite3.Connection, host: Host) -> None:
-    for table, names in zip(sql.LABEL_TABLES, (host.config.tags, host.config.groups), strict=True):
-        statement = f"INSERT INTO {table} (name, host) VALUES (?1, ?2)"  # noqa: S608
-        database.executemany(statement, [(name, host.name) for name in dict.fromkeys(names)])
+    for kind, statement, names in (
+        ("tag", sql.INSERT_TAG, host.config.tags),
+        ("group", sql.INSERT_GROUP, host.config.groups),
+    ):
+        for name in dict.fromkeys(names):
+            database.execute(statement, (name, host.name))
+            _count(database, kind, name, 1)
 
 
 def _clear_labels(database: sqlite3.Connection, host: Host) -> None:
-    for table in sql.LABEL_TABLES:
-        database.execute(f"DELETE FROM {table} WHERE host = ?1", (host.name,))  # noqa: S608
+    for kind, those, delete in (
+        ("tag", sql.TAGS_OF_HOST, sql.DELETE_TAGS),
+        ("group", sql.GROUPS_OF_HOST, sql.DELETE_GROUPS),
+    ):
+        for (name,) in database.execute(those, (host.name,)).fetchall():
+            _count(database, kind, name, -1)
+        database.execute(delete, (host.name,))
+
+
+def _count(database: sqlite3.Connection, kind: str, name: str, more: int) -> None:
+    database.execute(sql.ADD_COUNT, (kind, name, more))
+    if more < 0:
+        database.execute(sql.DELETE_EMPTY_COUNT, (kind, name))
 
 
 def _remove_host(database: sqlite3.Connection, host: Host) -> None:
@@ -188,6 +210,7 @@ def _remove_host(database: sqlite3.Connection, host: Host) -> None:
         raise HostBusy(host=host.name, operation=rows.operation_of(running[0]).id)
     if database.execute(sql.DELETE_HOST, (host.name, host.revision)).rowcount == 0:
         raise Conflict(what=f"host {host.name}")
+    _count(database, "host", "", -1)
     _clear_labels(database, host)
     database.execute(sql.DELETE_INVENTORY, (host.name,))
 
@@ -312,15 +335,6 @@ def _defaults_conflict(defaults: Defaults) -> Conflict:
     return Conflict(what=f"what is said of {whose}")
 
 
-_BY_AGE = (
-    sql.PRUNE_MEMBERS,
-    sql.PRUNE_WAVES,
-    sql.PRUNE_ROLLOUTS,
-    sql.PRUNE_PLANS,
-    sql.PRUNE_AUDIT,
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Pruned:
     """How many rows went, the highest event revision that was ever pruned, and whether more can go."""
@@ -339,28 +353,78 @@ def prune(
 ) -> Pruned:
     """Drop some of what is old, no more than a commit may hold up others for. See Store.prune."""
     cut = rows.instant(before)
-    dropped = database.execute(sql.PRUNE_LOGS, (cut, OPERATIONS_AT_ONCE)).rowcount
-    operations = database.execute(sql.PRUNE_OPERATIONS, (cut, OPERATIONS_AT_ONCE)).rowcount
-    dropped += operations
-    for statement in _BY_AGE:
-        dropped += database.execute(statement, (cut,)).rowcount
-    dropped += database.execute(sql.PRUNE_REQUESTS, (rows.instant(requests_before),)).rowcount
     former = pruned_to(database)
-    last = max(former, _last_to_prune(database, cut, keep_events))
-    up_to = min(last, former + EVENTS_AT_ONCE)
+    up_to, more_events = _last_to_prune(database, former, cut, keep_events)
+    parts = (
+        _prune_operations(database, cut),
+        _prune_rollouts(database, cut),
+        _prune_rows(database, sql.PRUNE_AUDIT, cut),
+        _prune_rows(database, sql.PRUNE_REQUESTS, rows.instant(requests_before)),
+        _prune_plans(database, cut),
+    )
+    dropped, more = sum(rows for rows, _ in parts), any(more for _, more in parts)
     if up_to > former:
         dropped += database.execute(sql.PRUNE_EVENTS, (up_to,)).rowcount
         database.execute(sql.SET_META, (PRUNED_TO, str(up_to)))
-    return Pruned(dropped, up_to, more=operations == OPERATIONS_AT_ONCE or up_to < last)
+    return Pruned(dropped, up_to, more=more or more_events)
 
 
-def _last_to_prune(database: sqlite3.Connection, cut: int, keep_events: int) -> int:
+_Dropped = tuple[int, bool]
+"""How many rows went, and whether there may be more."""
+
+
+def _prune_rows(database: sqlite3.Connection, statement: str, cut: int) -> _Dropped:
+    dropped = database.execute(statement, (cut, ROWS_AT_ONCE)).rowcount
+    return dropped, dropped == ROWS_AT_ONCE
+
+
+def _prune_operations(database: sqlite3.Connection, cut: int) -> _Dropped:
+    oldest = (cut, OPERATIONS_AT_ONCE)
+    logs = database.execute(sql.PRUNE_LOGS, (*oldest, LOG_CHUNKS_AT_ONCE)).rowcount
+    if logs == LOG_CHUNKS_AT_ONCE:
+        return logs, True  # an operation goes when its log has gone
+    operations = database.execute(sql.PRUNE_OPERATIONS, oldest).rowcount
+    return logs + operations, operations == OPERATIONS_AT_ONCE
+
+
+def _prune_rollouts(database: sqlite3.Connection, cut: int) -> _Dropped:
+    """A rollout goes at once, for whoever reads; its members follow, in as many commits as it takes."""
+    oldest = (cut, ROLLOUTS_AT_ONCE)
+    database.execute(sql.NOTE_PRUNED_ROLLOUTS, oldest)
+    dropped = database.execute(sql.PRUNE_ROLLOUTS, oldest).rowcount
+    more, room = dropped == ROLLOUTS_AT_ONCE, ROWS_AT_ONCE
+    while room > 0:
+        row = database.execute(sql.NEXT_PRUNED_ROLLOUT).fetchone()
+        if row is None:
+            return dropped, more
+        taken = sum(
+            database.execute(statement, (row[0], room)).rowcount
+            for statement in (sql.PRUNE_MEMBERS, sql.PRUNE_WAVES)
+        )
+        dropped, room = dropped + taken, room - taken
+        if room > 0:
+            database.execute(sql.FORGET_PRUNED_ROLLOUT, row)
+    return dropped, True
+
+
+def _prune_plans(database: sqlite3.Connection, cut: int) -> _Dropped:
+    oldest = (cut, PLANS_AT_ONCE)
+    database.execute(sql.PRUNE_PLAN_PARTS, oldest)
+    plans = database.execute(sql.PRUNE_PLANS, oldest).rowcount
+    return plans, plans == PLANS_AT_ONCE
+
+
+def _last_to_prune(
+    database: sqlite3.Connection, former: int, cut: int, keep_events: int
+) -> tuple[int, bool]:
+    """The last event that goes now, and whether others may follow; only so many are looked at."""
     (current,) = database.execute(sql.CURRENT_REVISION).fetchone()
+    bound = min(current, former + EVENTS_AT_ONCE)
     # The log loses its beginning and nothing else: a clock that was set back does not matter.
-    first_kept = database.execute(sql.FIRST_EVENT_SINCE, (cut,)).fetchone()
-    aged = current if first_kept is None else first_kept[0] - 1
-    last: int = max(aged, current - keep_events)
-    return last
+    first_kept = database.execute(sql.FIRST_EVENT_SINCE, (former, bound, cut)).fetchone()
+    aged = bound if first_kept is None else first_kept[0] - 1
+    up_to = max(former, min(bound, max(aged, current - keep_events)))
+    return up_to, former < up_to == bound < current
 
 
 def restored_from(database: sqlite3.Connection) -> datetime | None:
@@ -377,8 +441,18 @@ def pruned_to(database: sqlite3.Connection) -> int:
 
 def keep_plan(database: sqlite3.Connection, plan: RolloutPlan) -> None:
     """See Store.keep_plan."""
-    values = (plan.id, rows.instant(plan.made_at), rows.document(plan))
+    outline = plan.outline
+    values = (plan.id, rows.instant(plan.made_at), rows.document(outline))
     database.execute(sql.PUT_PLAN, values)
+    whole = plan.whole
+    firsts = range(0, outline.host_count + outline.left_out_count, PLAN_PART)
+    database.executemany(
+        sql.PUT_PLAN_PART,
+        (
+            (plan.id, number, rows.document(whole.cut(first, first + PLAN_PART)))
+            for number, first in enumerate(firsts)
+        ),
+    )
 
 
 def keep_place(database: sqlite3.Connection, reader: str, place: Place) -> None:

@@ -1,0 +1,158 @@
+"""What a rollout would do now: planned over the whole fleet, in the thread for surveys."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
+
+from tendhost.server.clock import Clock
+from tendhost.server.domain.errors import RolloutEmpty
+from tendhost.server.domain.opening import Opening
+from tendhost.server.domain.rollout import (
+    Member,
+    MemberStatus,
+    Progress,
+    Rollout,
+    RolloutSpec,
+    Wave,
+)
+from tendhost.server.domain.rollout_plan import (
+    Glance,
+    LeftOut,
+    RolloutPlan,
+    plan_rollout,
+    require_sound_spec,
+)
+from tendhost.server.engine.calls import Call
+from tendhost.server.engine.ids import new_id
+from tendhost.server.engine.openings import Openings
+from tendhost.server.engine.rollout_changes import change_of
+from tendhost.server.engine.selections import Selections
+from tendhost.server.store.protocol import Change, Store
+
+T = TypeVar("T")
+
+
+class Planner:
+    """Plans rollouts."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        openings: Openings,
+        selections: Selections,
+        clock: Clock,
+        at_once: int,
+    ) -> None:
+        self._store = store
+        self._openings = openings
+        self._selections = selections
+        self._clock = clock
+        self._at_once = at_once
+
+    async def planned(
+        self,
+        spec: RolloutSpec,
+        make: Callable[[RolloutPlan, Sequence[Glance]], T],
+        *,
+        retry: bool = False,
+    ) -> T:
+        """What `make` makes of the plan of a rollout that begins now and of the fleet that it is for.
+
+        `make` runs in the thread, too. With `retry` hosts in FAILED have their place. Raises
+        InvalidArgument, SelectionNotFound, RolloutEmpty, and what `make` raises.
+        """
+        require_sound_spec(spec)
+        spec = replace(spec, filter=await self._selections.resolved(spec.filter))
+        now = self._clock.now()
+        id, at_once = new_id(now), self._at_once
+        closed = self._openings.closed_at(now)
+        busy = await self._store.busy_hosts()
+
+        def look(glances: Iterable[Glance]) -> T:
+            fleet = tuple(glances)
+            openings: Mapping[str, Opening] = {}
+            if not (spec.dry_run or spec.window_override):
+                openings = closed(fleet)
+            plan = plan_rollout(
+                spec,
+                fleet,
+                id=id,
+                now=now,
+                at_once=at_once,
+                openings=openings,
+                busy=busy,
+                retry=retry,
+            )
+            if not plan.hosts:
+                raise RolloutEmpty(left_out=[f"{h.name}: {h.detail}" for h in plan.left_out])
+            return make(plan, fleet)
+
+        return await self._store.survey(look)
+
+
+def with_tags(plan: RolloutPlan, fleet: Sequence[Glance]) -> tuple[RolloutPlan, Sequence[str]]:
+    """A plan, and the tags of the hosts that have their place in it, in order."""
+    taken = {host.name for host in plan.hosts}
+    return plan, sorted({tag for host in fleet if host.name in taken for tag in host.tags})
+
+
+def rollout_of(
+    plan: RolloutPlan, call: Call[Rollout], *, now: datetime, retry_of: str
+) -> tuple[Rollout, Change]:
+    """The rollout that a plan becomes, and the change that stores it with its waves and members."""
+    skipped = [host for host in plan.left_out if host.why is not LeftOut.EXCLUDED]
+    total, left_out = len(plan.hosts) + len(skipped), len(skipped)
+    rollout = Rollout(
+        id=new_id(now),
+        spec=plan.spec,
+        created_at=now,
+        created_by=call.principal,
+        retry_of=retry_of,
+        progress=Progress(total_hosts=total, pending=len(plan.hosts), skipped=left_out),
+        waves=len(plan.waves),
+        expected_rest=plan.expected - plan.waves[0].expected,
+        expected_end=now + plan.expected,
+    )
+    waves = [
+        Wave(
+            rollout=rollout.id,
+            number=number,
+            stage=wave.stage,
+            progress=Progress(total_hosts=wave.hosts, pending=wave.hosts),
+            expected=wave.expected,
+        )
+        for number, wave in enumerate(plan.waves)
+    ]
+    # Who is left out is on record with the last wave, so that every count is a sum of the waves'.
+    last = waves[-1]
+    left = Progress(total_hosts=left_out, pending=0, skipped=left_out)
+    waves[-1] = replace(last, progress=last.progress + left)
+    members = [
+        Member(
+            rollout=rollout.id,
+            host=host.name,
+            wave=host.wave,
+            position=position,
+            retry=bool(retry_of),
+        )
+        for position, host in enumerate(plan.hosts)
+    ]
+    members.extend(
+        Member(
+            rollout=rollout.id,
+            host=host.name,
+            wave=last.number,
+            position=position,
+            status=MemberStatus.SKIPPED,
+            detail=host.detail,
+        )
+        for position, host in enumerate(skipped, start=len(plan.hosts))
+    )
+    change = replace(
+        change_of(rollout, now, waves=waves, members=members),
+        audit=call.audit(rollout.id, now),
+        request=call.record(lambda revision: replace(rollout, revision=revision)),
+    )
+    return rollout, change
