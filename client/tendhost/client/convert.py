@@ -280,6 +280,7 @@ def server_info(message: system_service_pb2.GetServerInfoResponse) -> values.Ser
         oldest_revision=message.oldest_revision,
         hosts=message.hosts,
         notifications=tuple(map(_notification_target, message.notifications)),
+        pruning_held_up=message.pruning_held_up,
     )
 
 

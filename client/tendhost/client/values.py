@@ -395,3 +395,5 @@ class ServerInfo:
     oldest_revision: int
     hosts: int
     notifications: tuple[NotificationTarget, ...]
+    pruning_held_up: str = ""
+    """Why the server does not prune history at present; empty: history is pruned."""

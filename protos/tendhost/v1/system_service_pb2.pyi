@@ -48,6 +48,7 @@ class GetServerInfoResponse(_message.Message):
     OLDEST_REVISION_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
     NOTIFICATIONS_FIELD_NUMBER: _builtins.int
+    PRUNING_HELD_UP_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The version of tendhost."""
     log_id: _builtins.str
@@ -58,6 +59,8 @@ class GetServerInfoResponse(_message.Message):
     """The oldest event revision that is kept."""
     hosts: _builtins.int
     """How many hosts are registered."""
+    pruning_held_up: _builtins.str
+    """Why the server does not prune history at present, and what to do. Empty: history is pruned."""
     @_builtins.property
     def notifications(self) -> _containers.RepeatedCompositeFieldContainer[Global___NotificationTarget]:
         """The targets of notifications that are configured, and how it goes with each."""
@@ -71,10 +74,11 @@ class GetServerInfoResponse(_message.Message):
         oldest_revision: _builtins.int = ...,
         hosts: _builtins.int = ...,
         notifications: _abc.Iterable[Global___NotificationTarget] | None = ...,
+        pruning_held_up: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "log_id", b"log_id", "notifications", b"notifications", "oldest_revision", b"oldest_revision", "revision", b"revision", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "log_id", b"log_id", "notifications", b"notifications", "oldest_revision", b"oldest_revision", "pruning_held_up", b"pruning_held_up", "revision", b"revision", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

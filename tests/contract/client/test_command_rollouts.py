@@ -331,8 +331,16 @@ def test_info_says_what_server_it_is(tendhost, server):
     ]
     document = tendhost("info", "--output", "json").json
     assert list(document) == [
-        *("version", "log_id", "revision", "oldest_revision", "hosts", "notifications")
+        *("version", "log_id", "revision", "oldest_revision", "hosts", "notifications"),
+        "pruning_held_up",
     ]
+
+
+def test_info_says_why_history_is_not_pruned(tendhost, server):
+    words = "history is not pruned: the clock says 2036-02-07 06:28 UTC"
+    info = system_service_pb2.GetServerInfoResponse(log_id="log1", pruning_held_up=words)
+    server.answer("GetServerInfo", info)
+    assert words in tendhost("info").out.splitlines()
 
 
 def test_info_says_how_notifications_go(tendhost, server):

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import pytest
 
+from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.errors import OperationNotFound, PlanNotFound, RolloutNotFound
 from tendhost.server.domain.operation import OperationStatus
 from tendhost.server.domain.rollout import RolloutStatus
@@ -65,6 +66,29 @@ async def test_operations_that_have_not_ended_stay_whatever_their_age(store: Sto
     await pruned(store, before=NOW + 1000 * A_DAY)
     assert await store.unfinished_operations() == [running, queued]
     assert await store.log(running.id, offset=0, limit=9) == b"log"
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_pruning__operations_of_a_rollout_stay_until_it_has_ended(
+    ended: bool, store: Store
+) -> None:
+    status, at = (RolloutStatus.COMPLETED, NOW) if ended else (RolloutStatus.HALTED, None)
+    rollout = await stored_rollout(store, a_rollout(status=status, ended_at=at))
+    made = an_operation(status=OperationStatus.FAILED, ended_at=OLD)
+    old = await stored_operation(store, replace(made, rollout=rollout.id))
+    await store.commit(change(log=(LogChunk(operation=old.id, offset=0, data=b"log"),)))
+    assert await pruned(store, before=NOW - A_DAY) == (2 if ended else 0)
+    assert await store.log(old.id, offset=0, limit=9) == (b"" if ended else b"log")
+
+
+async def test_clock_trust__what_is_known_of_the_date_outlives_the_store(
+    store: Store, database: Database
+) -> None:
+    assert await store.clock_trust() is None
+    trust = ClockTrust(expected=OLD, seen=NOW, doubted_for=A_DAY / 7)
+    await store.keep_clock_trust(replace(trust, doubted_for=None))
+    await store.keep_clock_trust(trust)
+    assert await store.clock_trust() == trust
 
 
 async def test_rollouts_that_ended_long_ago_go_with_their_members(store: Store) -> None:

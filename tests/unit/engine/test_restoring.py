@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tendhost.server.domain.errors import StoreUnavailable
+from tendhost.server.domain.errors import RolloutNotSteerable, StoreUnavailable
 from tendhost.server.domain.events import (
     HostConnected,
     HostDisconnected,
@@ -193,6 +193,46 @@ async def test_a_running_rollout_is_paused_and_goes_on_when_it_is_resumed(world:
         "c": MemberStatus.COMPLETED,
     }
     assert [fakes[name].count(Command.UPGRADE) for name in "abc"] == [1, 1, 1]
+
+
+async def test_restored_rollout__that_waited_for_an_approval_is_paused_and_asks_again(
+    world: World,
+):
+    async with world.running() as engine:
+        fakes = {name: await world.register(name) for name in "ab"}
+        for fake in fakes.values():
+            fake.pending = {"web": Pending()}
+        spec = RolloutSpec(
+            filter=HostFilter(),
+            division=Division(waves=("1",)),
+            approve_waves=True,
+            delay_between_waves=timedelta(),
+        )
+        rollout = await engine.rollouts.start(spec, call())
+        await world.until(lambda: is_now(world, rollout.id, RolloutStatus.AWAITING_APPROVAL))
+        copied(world)
+    await restored(world)
+    before = (await world.store.log_bounds()).current
+    async with world.running() as engine:
+        # Nobody who has not heard of the restoration lets it go on.
+        paused = await world.store.rollout(rollout.id)
+        assert (paused.status, paused.approval_until) == (RolloutStatus.PAUSED, None)
+        with pytest.raises(RolloutNotSteerable):
+            await engine.rollouts.approve(rollout.id, 1, call())
+        (told,) = await world.store.events(after=before, limit=9)
+        assert isinstance(told.body, RolloutChanged)
+        assert "resume or cancel the rollout" in told.body.message
+        world.clock.advance(timedelta(days=2))
+        await world.go_on()
+        assert await is_now(world, rollout.id, RolloutStatus.PAUSED)
+        await engine.rollouts.resume(rollout.id, call())
+        await world.until(lambda: is_now(world, rollout.id, RolloutStatus.AWAITING_APPROVAL))
+        await engine.rollouts.approve(rollout.id, 1, call())
+        assert (await world.rollout_ended(rollout.id)).progress.completed == 2
+
+
+async def is_now(world: World, rollout: str, status: RolloutStatus) -> bool:
+    return bool((await world.store.rollout(rollout)).status is status)
 
 
 async def test_rollouts_that_do_not_run_are_left_as_they_are(world: World):

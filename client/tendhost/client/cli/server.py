@@ -24,6 +24,8 @@ def info(context: typer.Context) -> None:
             print(
                 f"event log {found.log_id}, revisions {found.oldest_revision} to {found.revision}"
             )
+            if found.pruning_held_up:
+                print(found.pruning_held_up)
             for target in found.notifications:
                 print(_target(target))
 

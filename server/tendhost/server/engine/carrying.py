@@ -29,6 +29,7 @@ from tendhost.server.domain.errors import (
     HostBusy,
     HostHasFailed,
     InvalidTransition,
+    OperationNotFound,
     RebootNotAllowed,
     StoreUnavailable,
 )
@@ -73,6 +74,7 @@ _WHY_SKIPPED = {
     RolloutStatus.CANCELLED: "the rollout was cancelled",
     RolloutStatus.EXPIRED: "the rollout expired before it could begin",
 }
+_GONE = "its operation is no longer on record: what became of the host is not known"
 
 
 class Carrier:
@@ -224,12 +226,15 @@ class Carrier:
             ended = [
                 (member, operation)
                 for member in await self._under_way(heard)
-                if (operation := await self._store.operation(member.operation)).status.ended
+                if (operation := await self._operation_of(member)) is None or operation.status.ended
             ]
             if not ended:
                 return False
             tally = await tallied(self._store, rollout, [member for member, _ in ended])
             for member, operation in ended:
+                if operation is None:
+                    tally.move(member, MemberStatus.FAILED, detail=_GONE)
+                    continue
                 half_done = bool(operation.problem) and await has_failed_its_host(
                     self._store, operation
                 )
@@ -239,6 +244,13 @@ class Carrier:
             self._ended = None  # what was heard is lost: look at all of them
             raise
         return True
+
+    async def _operation_of(self, member: Member) -> Operation | None:
+        """The operation of a member that has begun; None: it is no longer on record."""
+        try:
+            return await self._store.operation(member.operation)
+        except OperationNotFound:
+            return None
 
     async def _under_way(self, heard: set[str] | None) -> Sequence[Member]:
         if heard is None:

@@ -16,7 +16,7 @@ from tendhost.server.engine.policies import Policies
 from tendhost.server.engine.questions import Questions
 from tendhost.server.engine.registry import Registry
 from tendhost.server.engine.restoring import settle_restoration
-from tendhost.server.engine.retention import Retention, prune_forever
+from tendhost.server.engine.retention import Pruner, Retention
 from tendhost.server.engine.rollouts import Rollouts
 from tendhost.server.engine.schedules import Schedules
 from tendhost.server.engine.selections import Selections
@@ -56,6 +56,7 @@ class Engine:
     accounts: Accounts
     notifier: Notifier
     policies: Policies
+    pruner: Pruner
 
 
 @asynccontextmanager
@@ -105,9 +106,8 @@ async def running_engine(
         policies.on_change(rollouts.look_anew)
         schedules = Schedules(store=store, rollouts=rollouts, selections=selections, clock=clock)
         registry = Registry(store=store, connector=connector, clock=clock, policies=policies)
-        pruning = tasks.create_task(
-            prune_forever(store=store, clock=clock, retention=settings.retention)
-        )
+        pruner = Pruner(store=store, clock=clock, retention=settings.retention)
+        pruning = tasks.create_task(pruner.run())
         resumed = await operations.take_up_unfinished()
         carried = await rollouts.take_up_unfinished()
         if resumed or carried:
@@ -129,6 +129,7 @@ async def running_engine(
                     accounts=Accounts(store=store, clock=clock, openings=openings),
                     policies=policies,
                     notifier=notifier,
+                    pruner=pruner,
                 )
         finally:
             pruning.cancel()

@@ -37,6 +37,9 @@ PAGE = 1000
 EPOCHS_PASSED_OVER = 1000
 """More than servers and jobs can have used up since the copy: a retry that goes back to a job on the host
 would else be taken for a server that has lost the operation."""
+_GOING_ON = (RolloutStatus.RUNNING, RolloutStatus.AWAITING_APPROVAL)
+"""What may begin work on hosts though nobody says so after the restoration: an approval may be on record
+already. All others are at rest, or begin nothing any more."""
 _CHANGING = frozenset({OperationKind.UPDATE, OperationKind.REBOOT})
 
 
@@ -61,16 +64,16 @@ async def settle_restoration(*, store: Store, clock: Clock) -> None:
         operations.append(course.operation)
         hosts.append(course.host)
         events.extend(course.events)
-    rollouts = [replace(r, status=RolloutStatus.PAUSED) for r in await _running_rollouts(store)]
-    events.extend(_told(rollout, now) for rollout in rollouts)
+    rollouts = [_paused(rollout) for rollout in await _rollouts_that_go_on(store)]
+    events.extend(_told(rollout, copied_at, now) for rollout in rollouts)
     schedules = await _forgone_runs(store, copied_at, now)
     events.extend(run_event(schedule, now) for schedule in schedules)
     change = Change(
-        events=events,
-        hosts=hosts,
-        operations=operations,
-        rollouts=rollouts,
-        schedules=schedules,
+        events=tuple(events),
+        hosts=tuple(hosts),
+        operations=tuple(operations),
+        rollouts=tuple(rollouts),
+        schedules=tuple(schedules),
         settles_restoration=True,
     )
     await store.commit(change)
@@ -130,11 +133,17 @@ def _problem(operation: Operation, copied_at: datetime) -> Problem:
     return Problem.of(Restored(host=operation.host, copied_at=at))
 
 
-async def _running_rollouts(store: Store) -> Sequence[Rollout]:
+def _paused(rollout: Rollout) -> Rollout:
+    """The rollout at rest until somebody resumes it. Where it waited for an approval, it asks again then."""
+    paused = RolloutStatus.PAUSED
+    return replace(rollout, status=paused, approval_until=None, expected_end=None)
+
+
+async def _rollouts_that_go_on(store: Store) -> Sequence[Rollout]:
     found: list[Rollout] = []
     while True:
         before = found[-1].id if found else ""
-        page = await store.rollouts(statuses=(RolloutStatus.RUNNING,), before=before, limit=PAGE)
+        page = await store.rollouts(statuses=_GOING_ON, before=before, limit=PAGE)
         found.extend(page.items)
         if not page.more:
             return found
@@ -152,11 +161,13 @@ async def _forgone_runs(store: Store, copied_at: datetime, now: datetime) -> Seq
     return [schedule for schedule in found if schedule is not None]
 
 
-def _told(rollout: Rollout, now: datetime) -> Event:
+def _told(rollout: Rollout, copied_at: datetime, now: datetime) -> Event:
+    at = copied_at.astimezone(UTC).isoformat(timespec="seconds")
     body = RolloutChanged(
         status=rollout.status,
         progress=rollout.progress,
         wave=rollout.wave,
         waves=rollout.waves,
+        message=f"the database was restored from a copy of {at}: resume or cancel the rollout",
     )
     return Event(at=now, body=body, rollout=rollout.id)

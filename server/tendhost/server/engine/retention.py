@@ -2,9 +2,10 @@
 
 import logging
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from tendhost.server.clock import Clock
+from tendhost.server.domain.clock_trust import ClockTrust, slack_of
 from tendhost.server.domain.errors import StoreUnavailable
 from tendhost.server.store.protocol import Store
 
@@ -25,19 +26,53 @@ class Retention:
     """Of all events at most the newest so many stay."""
 
 
-async def prune_forever(*, store: Store, clock: Clock, retention: Retention) -> None:
-    """Prune at once and then every INTERVAL, until cancelled."""
-    while True:
-        try:
-            now = clock.now()
-            dropped = await store.prune(
-                before=now - retention.history,
-                requests_before=now - REQUESTS_KEPT,
-                keep_events=retention.events,
-            )
-        except StoreUnavailable as error:
-            logger.warning("history was not pruned", extra={"cause": error.cause})
-        else:
-            if dropped:
-                logger.info("history was pruned", extra={"rows": dropped})
-        await clock.sleep(INTERVAL)
+class Pruner:
+    """Drops what is older than `retention` says, unless the date is in doubt: see domain/clock_trust."""
+
+    def __init__(self, *, store: Store, clock: Clock, retention: Retention) -> None:
+        self._store = store
+        self._clock = clock
+        self._retention = retention
+        self._looked_at: timedelta | None = None
+        self.held_up = ""
+        """Why nothing is pruned at present, in words; empty: it is."""
+
+    async def run(self) -> None:
+        """Prune at once and then every INTERVAL, until cancelled."""
+        while True:
+            try:
+                dropped = await self._prune()
+            except StoreUnavailable as error:
+                logger.warning("history was not pruned", extra={"cause": error.cause})
+            else:
+                if dropped:
+                    logger.info("history was pruned", extra={"rows": dropped})
+            await self._clock.sleep(INTERVAL)
+
+    async def _prune(self) -> int:
+        now, elapsed = self._clock.now(), self._clock.elapsed()
+        passed = timedelta() if self._looked_at is None else elapsed - self._looked_at
+        former = await self._store.clock_trust() or await self._unknown(now)
+        trust = former.looked(now, passed=passed, slack=slack_of(self._retention.history))
+        await self._store.keep_clock_trust(trust)
+        self._looked_at = elapsed
+        if trust.doubt and not self.held_up:
+            logger.warning(trust.doubt, extra={"now": str(now), "expected": str(trust.expected)})
+        self.held_up = trust.doubt
+        if trust.doubted:
+            return 0
+        # Answers are kept for so short a time that even a date that is believed could take all of them:
+        # they go by the date of the last look.
+        believed = min(now, former.expected + passed)
+        return await self._store.prune(
+            before=now - self._retention.history,
+            requests_before=believed - REQUESTS_KEPT,
+            keep_events=self._retention.events,
+        )
+
+    async def _unknown(self, now: datetime) -> ClockTrust:
+        """What a database says of the date that no server has looked at yet: when its newest event was."""
+        newest = (await self._store.log_bounds()).current
+        events = await self._store.events(after=newest - 1, limit=1)
+        at = events[-1].at if events else now
+        return ClockTrust(expected=at, seen=at)

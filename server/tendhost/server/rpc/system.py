@@ -19,6 +19,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
     def __init__(self, engine: Engine) -> None:
         self._store = engine.store
         self._notifier = engine.notifier
+        self._pruner = engine.pruner
 
     async def GetServerInfo(
         self, request: pb.GetServerInfoRequest, context: Any
@@ -31,6 +32,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
             oldest_revision=bounds.oldest,
             hosts=await self._store.count_hosts(),
             notifications=map(_target, self._notifier.standings),
+            pruning_held_up=self._pruner.held_up,
         )
 
 

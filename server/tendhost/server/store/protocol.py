@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
 from tendhost.server.domain.budgets import Usage
+from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.events import Event
@@ -440,9 +441,18 @@ class Store(Protocol):
 
         Ended operations with their logs, ended rollouts, audit rows and events go that are older than
         `before`, answers to requests that are older than `requests_before`, and all but the newest
-        `keep_events` events. What has not ended is kept whatever its age. The event log only ever
+        `keep_events` events. What has not ended is kept whatever its age, and so are the operations of
+        a rollout that has not ended. The event log only ever
         loses its beginning, up to the first event that is kept.
         """
+        ...
+
+    async def clock_trust(self) -> ClockTrust | None:
+        """What was last known of the date; None: nothing was kept yet."""
+        ...
+
+    async def keep_clock_trust(self, trust: ClockTrust) -> None:
+        """Store what is known of the date."""
         ...
 
     async def restored_from(self) -> datetime | None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tendhost.server.domain import events
+from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import Host
@@ -35,6 +36,7 @@ _defaults = msgspec.json.Decoder(Defaults)
 _plan = msgspec.json.Decoder(PlanOutline)
 _plan_part = msgspec.json.Decoder(PlanPart)
 _place = msgspec.json.Decoder(Place)
+_clock_trust = msgspec.json.Decoder(ClockTrust)
 _inventory = msgspec.json.Decoder(Inventory)
 _pending = msgspec.json.Decoder(Pending)
 
@@ -142,6 +144,11 @@ def selection_of(text: str) -> SavedSelection:
 def selection_row(selection: SavedSelection, revision: int) -> tuple[str, int, str]:
     """The columns of a saved selection."""
     return selection.name, revision, document(replace(selection, revision=revision))
+
+
+def clock_trust_of(text: str) -> ClockTrust:
+    """What is stored of the date."""
+    return _clock_trust.decode(text)
 
 
 def place_of(text: str) -> Place:

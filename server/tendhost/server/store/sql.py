@@ -221,7 +221,11 @@ FIRST_EVENT_SINCE = """
 """
 PRUNE_EVENTS = "DELETE FROM events WHERE revision <= ?1"
 _OLDEST_OPERATIONS = """
-    SELECT id FROM operations WHERE ended_at < ?1 ORDER BY ended_at, id LIMIT ?2
+    SELECT id FROM operations
+    WHERE ended_at < ?1 AND NOT EXISTS (
+        SELECT 1 FROM rollouts WHERE rollouts.id = operations.rollout AND rollouts.ended_at IS NULL
+    )
+    ORDER BY ended_at, id LIMIT ?2
 """
 PRUNE_LOGS = f"""
     DELETE FROM operation_logs WHERE (operation, position) IN (

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tendhost.server.domain.budgets import Usage
+from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.errors import (
     HostNotFound,
@@ -451,6 +452,13 @@ class SqliteStore:
     def listen(self, listener: Callable[[Touched], None]) -> Callable[[], None]:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
+
+    async def clock_trust(self) -> ClockTrust | None:
+        with self._errors_told():
+            return writing.clock_trust(self._direct)
+
+    async def keep_clock_trust(self, trust: ClockTrust) -> None:
+        await self._writer.submit(lambda database: writing.keep_clock_trust(database, trust))
 
     async def restored_from(self) -> datetime | None:
         with self._errors_told():

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.errors import (
     HostAlreadyExists,
@@ -36,6 +37,8 @@ RESTORED = "restored"
 """The key in `meta` of when the copy was made that this database was restored from."""
 PLAN_PART = 250
 """Hosts in a stored part of a plan: what is read and decoded for a page of it."""
+CLOCK_TRUST = "clock_trust"
+"""The key in `meta` of what is known of the date."""
 OPERATIONS_AT_ONCE = 200
 LOG_CHUNKS_AT_ONCE = 1_000
 EVENTS_AT_ONCE = 10_000
@@ -437,6 +440,17 @@ def pruned_to(database: sqlite3.Connection) -> int:
     """The highest event revision that was pruned."""
     row = database.execute(sql.GET_META, (PRUNED_TO,)).fetchone()
     return int(row[0]) if row else 0
+
+
+def clock_trust(database: sqlite3.Connection) -> ClockTrust | None:
+    """See Store.clock_trust."""
+    row = database.execute(sql.GET_META, (CLOCK_TRUST,)).fetchone()
+    return rows.clock_trust_of(row[0]) if row else None
+
+
+def keep_clock_trust(database: sqlite3.Connection, trust: ClockTrust) -> None:
+    """See Store.keep_clock_trust."""
+    database.execute(sql.SET_META, (CLOCK_TRUST, rows.document(trust)))
 
 
 def keep_plan(database: sqlite3.Connection, plan: RolloutPlan) -> None:
