@@ -77,6 +77,7 @@ Stored = (
     | Pending
     | SavedSelection
     | Place
+    | ClockTrust
 )
 
 
