@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tendhost.server.packages.snapshots import KEPT, parse_snapshot, snapshot_script
+from tendhost.server.packages.snapshots import KEPT, parse_snapshot, snapshot_command
 
 pytestmark = [
     pytest.mark.timeout(120),
@@ -36,7 +36,8 @@ class Root:
 
     def snapshot(self, operation: str) -> str:
         """The snapshot that the script of an operation makes, or finds made."""
-        command = ("chroot", str(self.path), "/bin/sh", "-c", snapshot_script(operation))
+        script = snapshot_command(operation).change_script
+        command = ("chroot", str(self.path), "/bin/sh", "-c", script)
         made = parse_snapshot(subprocess.run(command, check=True, capture_output=True).stdout)
         assert made.offered, made.problem
         return made.snapshot

@@ -162,7 +162,7 @@ async def test_reboot_drops_the_links_and_comes_back_as_another_boot(
     await link.does(host, UPGRADE)
     before = await link.boot(host)
     witness = await link.to(host)
-    await link.does(host, reboot_command(str(before)))
+    await link.does(host, reboot_command(str(before)).change_script)
     with pytest.raises(LinkLost):
         await witness.run("sleep 60", timeout=LONG)
     await witness.close()
@@ -200,7 +200,7 @@ async def test_recorded_host_reboots_by_itself() -> None:
             one, other = fleet.hosts
             before = await link.boot(one), await link.boot(other)
             witness = await link.to(one)
-            await link.does(one, reboot_command(str(before[0])))
+            await link.does(one, reboot_command(str(before[0])).change_script)
             with pytest.raises(LinkLost):
                 await witness.run("exec sleep 60", timeout=LONG)
             await witness.close()

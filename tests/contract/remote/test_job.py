@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tendhost.server.domain.errors import JobRefused, LinkLost, Superseded
+from tendhost.server.remote.giving import given
 from tendhost.server.remote.job import (
     OVERDUE,
     Job,
@@ -22,8 +24,9 @@ from tendhost.server.remote.job import (
     attach,
     clean,
     poll,
-    start,
+    withdraw,
 )
+from tendhost.server.remote.job import start as ordered
 from tendhost.server.remote.protocol import Completed
 from tests.tools import SHELLS
 
@@ -82,6 +85,15 @@ def job(command: str, *, name: str = "apply-1", epoch: int = 1, seconds: float =
         epoch=epoch,
         command=command,
         limit=timedelta(seconds=seconds),
+    )
+
+
+async def start(remote, wanted: Job, position: Position) -> Report:
+    """The order to start, permitted."""
+    return await ordered(
+        lambda command, timeout, input: given(remote, command, timeout=timeout, input=input),
+        wanted,
+        position,
     )
 
 
@@ -231,6 +243,69 @@ async def test_a_start_that_arrives_after_the_clean_up_is_without_effect(remote,
     with pytest.raises(Superseded):
         await start(remote, wanted, Position())
     assert (tmp_path / "runs").read_text() == "ran\n"
+
+
+async def test_withdrawn__a_job_that_has_not_begun_never_begins(remote, tmp_path):
+    wanted = job(f"echo ran >>{tmp_path}/runs")
+    await begun(remote, wanted)
+    await until(remote, wanted, JobState.ENDED)
+    second = replace(wanted, name="apply-2", epoch=2)
+    await prepared(remote, second, tmp_path)
+    assert (await withdraw(remote, second, Position())).state is JobState.ABSENT
+    assert list((tmp_path / "var/lib").iterdir()) == []
+    # An order that was held up in the link.
+    with pytest.raises(Superseded):
+        await start(remote, second, Position())
+    assert (tmp_path / "runs").read_text() == "ran\n"
+
+
+async def test_withdrawn__a_wrapper_that_is_inside_its_folder_finds_nothing_to_run(
+    remote, tmp_path
+):
+    wanted = job(f"echo ran >>{tmp_path}/runs")
+    await prepared(remote, wanted, tmp_path)
+    folder = ops(tmp_path) / wanted.operation / wanted.name
+    holding = (folder / "lock").open("a")
+    fcntl.flock(holding, fcntl.LOCK_EX)
+    wrapper = await asyncio.create_subprocess_exec(
+        "sh", str(folder / "run"), str(folder), "60", stderr=asyncio.subprocess.DEVNULL
+    )
+    assert (await withdraw(remote, wanted, Position())).state is JobState.ABSENT
+    holding.close()
+    async with asyncio.timeout(20):
+        await wrapper.wait()
+    assert not (tmp_path / "runs").exists()
+
+
+async def test_withdrawn__a_job_that_has_begun_is_left_alone(remote, tmp_path):
+    wanted = job(f"until [ -e {tmp_path}/go ]; do sleep 0.02; done; echo ran >>{tmp_path}/runs")
+    await begun(remote, wanted)
+    await until(remote, wanted, JobState.RUNNING)
+    assert (await withdraw(remote, wanted, Position())).state is JobState.RUNNING
+    (tmp_path / "go").touch()
+    await until(remote, wanted, JobState.ENDED)
+    assert (tmp_path / "runs").read_text() == "ran\n"
+
+
+async def test_withdrawn__by_a_server_that_was_superseded_is_refused(remote, tmp_path):
+    wanted = job("true", epoch=3)
+    await prepared(remote, wanted, tmp_path)
+    with pytest.raises(Superseded):
+        await withdraw(remote, replace(wanted, epoch=2), Position())
+    assert (await poll(remote, wanted, Position())).state is JobState.PREPARED
+
+
+async def prepared(remote: ShellRemote, wanted: Job, root: Path) -> None:
+    """Leave the job's folder made and its wrapper never launched."""
+    await attach(remote, wanted, Position())
+    path, fakes = remote.path, root / "fakes"
+    fakes.mkdir(exist_ok=True)
+    (fakes / "setsid").write_text("#!/bin/sh\nexit 0\n")
+    (fakes / "setsid").chmod(0o755)
+    remote.path = f"{fakes}:{path}"
+    report = await start(remote, wanted, Position())
+    remote.path = path
+    assert report.state is JobState.PREPARED
 
 
 async def test_the_clean_up_leaves_nothing(remote, tmp_path):

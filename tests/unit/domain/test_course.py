@@ -8,6 +8,8 @@ import pytest
 
 from tendhost.server.domain.course import Course, queued, refused, started, step_retried, stepped
 from tendhost.server.domain.errors import (
+    DeadlineExceeded,
+    GivenUp,
     HostHasFailed,
     HostKeyChanged,
     RebootRefused,
@@ -24,6 +26,7 @@ from tendhost.server.domain.host import Host, HostConfig, HostStatus, Problem
 from tendhost.server.domain.inventory import RebootNeed
 from tendhost.server.domain.operation import (
     Findings,
+    JobRecord,
     Operation,
     OperationKind,
     OperationStatus,
@@ -138,6 +141,20 @@ def test_a_host_that_does_not_come_back_has_failed():
     assert course.host.status.failure.previous_state is S.REBOOTING
 
 
+@pytest.mark.parametrize("why", ["window", "deadline"])
+@pytest.mark.parametrize("pending", [0, 2])
+def test_a_reboot_that_is_not_permitted_any_more_stays_due(why: str, pending: int):
+    problem = CLOSED if why == "window" else LATE
+    former = host(state=S.PENDING_UPDATES if pending else S.IDLE, pending_count=pending)
+    course = led(
+        begun(OperationKind.REBOOT, former), Outcome(), Outcome(), Outcome(problem=problem)
+    )
+    assert course.operation.status is OperationStatus.FAILED
+    assert (course.host.status.last_problem, course.host.status.failure) == (problem, None)
+    assert course.host.status.state is (S.PENDING_UPDATES if pending else S.WAITING_REBOOT)
+    assert course.host.status.reboot.need is RebootNeed.NEEDED
+
+
 def test_a_link_lost_while_verifying_fails_the_host_for_something_was_changed():
     lost = Problem(reason="LINK_LOST", message="the link was lost")
     course = led(rebooting(), Outcome(), Outcome(problem=lost))
@@ -170,12 +187,15 @@ LISTED = Outcome(
 )
 
 
-def applying(*more: Outcome) -> Course:
-    """An update with its transaction about to begin, and then what comes of it."""
-    former = host(state=S.PENDING_UPDATES, pending_count=1)
-    course = led(begun(OperationKind.UPDATE, former), Outcome(), Outcome(), LISTED)
+def applying(*more: Outcome, compose: bool = False, pending: int = 1) -> Course:
+    """An update with its first transaction about to begin, and then what comes of it."""
+    former = host(state=S.PENDING_UPDATES if pending else S.IDLE, pending_count=pending)
+    assert LISTED.findings is not None
+    findings = replace(LISTED.findings, pending_count=pending, compose_due=compose)
+    listed = replace(LISTED, findings=findings)
+    course = led(begun(OperationKind.UPDATE, former), Outcome(), Outcome(), listed)
     assert course.operation.current is not None
-    assert course.operation.current.name is StepName.APPLY
+    assert course.operation.current.name is (StepName.APPLY if pending else StepName.COMPOSE)
     return led(course, *more)
 
 
@@ -187,12 +207,12 @@ def to_its_end(course: Course, last: Outcome) -> Course:
         hook = course.operation.current.name is StepName.POST_HOOK
         course = led(course, last if hook else Outcome())
         told += bodies(course)
-    assert UpdateCompleted not in map(type, told) or course.host.status.state is S.FAILED
     return course
 
 
 def test_an_update_that_is_refused_right_before_its_transaction_leaves_its_host_as_it_was():
     course = to_its_end(applying(Outcome(problem=CLOSED)), Outcome())
+    assert UpdateCompleted not in map(type, bodies(course))
     assert course.operation.status is OperationStatus.FAILED
     assert course.host.status.state is S.PENDING_UPDATES
     assert (course.host.status.last_problem, course.host.status.failure) == (CLOSED, None)
@@ -207,16 +227,68 @@ def test_a_hook_that_then_fails_fails_the_host():
     assert course.host.status.state is S.FAILED
 
 
-@pytest.mark.parametrize("how", ["tried before", "retried", "other problem", "later step"])
+LATE = Problem.of(DeadlineExceeded(host="web1", seconds=60))
+
+
+@pytest.mark.parametrize("problem", [CLOSED, LATE], ids=["window", "deadline"])
+@pytest.mark.parametrize("how", ["first", "tried before", "compose", "only compose", "interrupted"])
+def test_not_permitted_before_a_transaction__leaves_the_host_pending(how: str, problem: Problem):
+    course = put_off(how)
+    course = to_its_end(led(course, Outcome(problem=problem)), Outcome())
+    assert course.operation.status is OperationStatus.FAILED
+    assert (course.host.status.last_problem, course.host.status.failure) == (problem, None)
+    pending = how != "only compose"
+    assert course.host.status.state is (S.PENDING_UPDATES if pending else S.IDLE)
+
+
+@pytest.mark.parametrize("how", ["compose", "only compose", "interrupted"])
+def test_cancelled_before_a_transaction__leaves_the_host_pending(how: str):
+    course = put_off(how)
+    operation = replace(course.operation, cancel_requested_by="alex")
+    course = led(
+        replace(course, operation=operation),
+        Outcome(problem=Problem.of(GivenUp(host="web1")), given_up=True),
+    )
+    course = to_its_end(course, Outcome())
+    assert course.operation.status is OperationStatus.CANCELLED
+    assert course.host.status.failure is None
+
+
+def put_off(how: str) -> Course:
+    """An update whose next transaction is about to begin, after what `how` says."""
+    if how == "tried before":
+        return step_retried(applying(), REFUSED, timedelta(), NOW)
+    if how == "compose":
+        return led(applying(compose=True), Outcome(update=UpdateResult()))
+    if how == "only compose":
+        return applying(compose=True, pending=0)
+    if how == "interrupted":
+        cut_off = Problem(reason="INTERRUPTED", message="web1: apply was interrupted")
+        outcome = Outcome(problem=cut_off, needs_person=True, interrupted=True)
+        return led(applying(), outcome, Outcome(), LISTED)
+    return applying()
+
+
+@pytest.mark.parametrize(
+    "how", ["retried", "other problem", "its end was not seen", "looked", "later"]
+)
 def test_a_transaction_that_may_have_begun_fails_the_host(how: str):
     course, problem = applying(), CLOSED
-    if how == "tried before":
-        course = step_retried(course, REFUSED, timedelta(), NOW)
-    elif how == "retried":
+    if how == "retried":
         resumed = replace(course.operation, resume_at=StepName.APPLY)
         course = replace(course, operation=resumed)
-    elif how == "later step":
+    elif how == "its end was not seen":
+        job = JobRecord(operation="op1", name="apply-1")
+        course = replace(course, operation=replace(course.operation, job=job))
+    elif how == "later":
         course = led(course, Outcome(update=UpdateResult()))
+    elif how == "looked":
+        # What came of it could not be looked at.
+        course = led(course, Outcome(problem=CLOSED), Outcome(problem=REFUSED))
+        assert course.operation.problem == CLOSED
+        course = to_its_end(course, Outcome())
+        assert course.host.status.state is S.FAILED
+        return
     else:
         problem = REFUSED
     course = to_its_end(led(course, Outcome(problem=problem)), Outcome())

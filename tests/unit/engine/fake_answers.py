@@ -74,6 +74,7 @@ def boot(host: FakeHost) -> bytes:
 def units(host: FakeHost) -> bytes:
     """The answer to `units_script`."""
     state = "degraded" if host.failed_units else "running"
+    state = "stopping" if host.stopping else state
     failed = "\n".join(f"{unit} loaded failed failed A unit" for unit in host.failed_units)
     return framed([("state", int(bool(host.failed_units)), state, ""), ("failed", 0, failed, "")])
 

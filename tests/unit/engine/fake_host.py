@@ -94,6 +94,13 @@ class FakeHost:
     """This command's answer is cut off, once."""
     boot: int = 1
     dark_until: datetime | None = None
+    boot_time: timedelta = DARK_TIME
+    """How long a reboot takes."""
+    rebooted_at: list[datetime] = field(default_factory=list)
+    swallows_reboot: timedelta | None = None
+    """The next order to reboot is lost with its link, and the host is out of reach for so long."""
+    stopping: bool = False
+    """Whether systemd says that it is on its way down."""
     hook_status: int = 0
     """With what a hook ends."""
     ran: list[Command] = field(default_factory=list)
@@ -143,7 +150,8 @@ class FakeHost:
             case Rebooting.OTHER_KEY:
                 self.key = OTHER_KEY
         self.boot += 1
-        self.dark_until = self.clock.now() + DARK_TIME
+        self.rebooted_at.append(self.clock.now())
+        self.dark_until = self.clock.now() + self.boot_time
         self.reboot_required = False
         self.failed_units = list(self.fails_after_boot)
         return 0, ""

@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tendhost.server.remote.job_scripts import ATTACH, CLEAN, POLL, START
+from tendhost.server.remote.job_scripts import ATTACH, CLEAN, POLL, START, WITHDRAW
 from tendhost.server.remote.protocol import Completed
 from tests.unit.engine.fake_command import Command, Hold
 
@@ -45,6 +45,11 @@ class FakeJobs:
         self.refuses = ""
         """Why the host cannot keep a job, if it cannot."""
         self.never_begins = False
+        self.stalls = False
+        """What is ordered to start is prepared, and its wrapper never runs."""
+        self.prepared: set[tuple[str, str]] = set()
+        self.lose_start = False
+        """The link is lost under the next order to start, before it arrives."""
         self.forget_after_attach = False
         """A power cut takes the folder that was made last, once."""
 
@@ -82,7 +87,14 @@ class FakeJobs:
                 del self.epochs[operation]
         elif command.endswith(CLEAN):
             return self._cleaned(operation), None
+        elif command.endswith(WITHDRAW):
+            if key not in self.jobs:
+                self.prepared.discard(key)
+                self.epochs.pop(operation, None)
+        elif command.endswith(START) and key not in self.jobs and self.stalls:
+            self.prepared.add(key)
         elif command.endswith(START) and key not in self.jobs and not self.never_begins:
+            self.prepared.discard(key)
             began = self._begin(key, command)
         else:
             assert command.endswith((POLL, START)), "a request that is none"
@@ -111,6 +123,8 @@ class FakeJobs:
 
     def _report(self, key: tuple[str, str], log_from: int, status_from: int) -> str:
         job = self.jobs.get(key)
+        if job is None and key in self.prepared:
+            return "tendhost-job prepared - same 0 0 all\n"
         if job is None:
             return "tendhost-job absent\n"
         self._go_on(job)

@@ -12,6 +12,7 @@ from tendhost.server.domain.errors import (
 from tendhost.server.packages.boot import boot_script
 from tendhost.server.packages.units import units_script
 from tendhost.server.remote.hostkey import fingerprint
+from tendhost.server.remote.job_scripts import START
 from tendhost.server.remote.protocol import DEFAULT_OUTPUT_LIMIT, Completed, Target
 from tests.unit.engine import fake_answers
 from tests.unit.engine.fake_clock import FakeClock
@@ -109,6 +110,11 @@ class FakeRemote:
         if kind is Command.REBOOT and self._host.boot_id not in command:
             self._require_link()
             return Completed(exit_status=0, stdout=b"", stderr=b"")
+        if kind is Command.REBOOT and self._host.swallows_reboot is not None:
+            self._host.dark_until = self._fleet.clock.now() + self._host.swallows_reboot
+            self._host.swallows_reboot = None
+            self._host.ran.append(kind)
+            self._lose()
         await self._begin(kind)
         if kind is Command.REBOOT:
             assert privileged, "only root may reboot"
@@ -131,6 +137,9 @@ class FakeRemote:
     def _about_a_job(self, command: str) -> Completed:
         self._require_link()
         self._host.job_requests += 1
+        if self._host.jobs.lose_start and command.endswith(START):
+            self._host.jobs.lose_start = False
+            self._lose()
         answer, started = self._host.jobs.answer(command)
         if started is not None:
             self._end(started)

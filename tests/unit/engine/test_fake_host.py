@@ -132,7 +132,7 @@ def test_every_command_of_the_server_is_known_to_the_fake_host() -> None:
     assert kind_of(PREFLIGHT) is Command.PREFLIGHT
     assert kind_of(DRY_RUN) is Command.DRY_RUN
     assert kind_of(REPORT) is Command.JOB
-    assert kind_of(reboot_command("a/1")) is Command.REBOOT
+    assert kind_of(reboot_command("a/1").change_script) is Command.REBOOT
     assert job_kind_of(upgrade_command(Transaction())) is Command.UPGRADE
     assert job_kind_of(repair_command()) is Command.REPAIR
     with pytest.raises(StopIteration):

@@ -8,7 +8,7 @@ import pytest
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.reboot import REBOOT, parse_outdated
 from tendhost.server.packages.script import Part
-from tendhost.server.packages.units import by_reboot_only, parse_units, restart_script
+from tendhost.server.packages.units import by_reboot_only, parse_units, restart_command
 from tendhost.server.remote.local import own_unit
 from tests.tools import SHELLS
 from tests.unit.engine.fake_answers import framed
@@ -51,13 +51,13 @@ def test_a_systemctl_that_cannot_ask_is_no_word_of_health(answer: bytes) -> None
 )
 def test_what_would_break_others_is_left_for_a_reboot(unit: str) -> None:
     assert by_reboot_only(unit)
-    assert unit not in restart_script([unit, "nginx.service"])
+    assert unit not in restart_command([unit, "nginx.service"]).change_script
 
 
 @pytest.mark.parametrize("unit", ["nginx.service", "dockerish.service", "my-dbus.service"])
 def test_what_only_sounds_alike_is_restarted(unit: str) -> None:
     assert not by_reboot_only(unit)
-    assert unit in restart_script([unit])
+    assert unit in restart_command([unit]).change_script
 
 
 MAPS = {

@@ -7,7 +7,7 @@ events in the order in which things happened.
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tendhost.server.domain.errors import RebootRefused, WindowClosed
+from tendhost.server.domain.errors import DeadlineExceeded, RebootRefused, WindowClosed
 from tendhost.server.domain.events import (
     Event,
     EventBody,
@@ -215,18 +215,30 @@ def _changed_anything(operation: Operation) -> bool:
     return operation.update is not None and (goes_on or has_changed(operation))
 
 
+_NOT_PERMITTED = frozenset({WindowClosed.reason, DeadlineExceeded.reason})
+"""With what the door refuses a change. (With a cancellation, too, which is no problem of the operation.)"""
+_TRANSACTIONS = frozenset({StepName.APPLY, StepName.COMPOSE})
+_PUT_OFF = frozenset({StepName.PREFLIGHT, *_TRANSACTIONS})
+"""Steps that the door may refuse and before which everything that had begun has come to its end: of
+PREFLIGHT that is the repair of what an interruption left."""
+
+
+def _put_off(operation: Operation) -> bool:
+    """Whether its next transaction was not permitted any more, and nothing before it was left half done."""
+    problem, job = operation.problem, operation.job
+    if problem is None or problem.reason not in _NOT_PERMITTED or operation.resume_at is not None:
+        return False
+    if operation.failed_step not in _PUT_OFF or (job is not None and not job.concluded):
+        return False
+    # A step that was tried again had changed nothing, or it would not have been (Outcome.transient).
+    failed = [step.name for step in operation.steps if step.status is StepStatus.FAILED]
+    return failed == [operation.failed_step]
+
+
 def _never_began(operation: Operation) -> bool:
-    """Whether its transaction was refused, for a window or a freeze, before it was ever begun."""
-    problem = operation.problem
-    refused = problem is not None and problem.reason == WindowClosed.reason
-    steps = [step for step in operation.steps if step.name in (StepName.APPLY, StepName.COMPOSE)]
-    return (
-        refused
-        and operation.failed_step is StepName.APPLY
-        and operation.resume_at is None
-        and len(steps) == 1
-        and steps[0].attempts == 1
-    )
+    """Whether the first of its transactions was not permitted any more, so that nothing was changed."""
+    steps = [step for step in operation.steps if step.name in _TRANSACTIONS]
+    return _put_off(operation) and [step.status for step in steps] == [StepStatus.FAILED]
 
 
 def _closed_well(course: Course, now: datetime) -> Course:
@@ -255,13 +267,16 @@ def _closed_badly(course: Course, last: StepName, outcome: Outcome, now: datetim
     assert problem is not None
     state = host.status.state
     refused = not outcome.needs_person
+    permitted = problem.reason not in _NOT_PERMITTED
     if last is StepName.POST_HOOK:
-        refused = refused and problem.reason == RebootRefused.reason
-    ended_harmlessly = last is StepName.APPLY or outcome.problem is None
-    if state is HostState.UPDATING and ended_harmlessly and _never_began(operation):
+        refused = refused and (problem.reason == RebootRefused.reason or not permitted)
+    ended_harmlessly = last in _TRANSACTIONS or outcome.problem is None
+    rebooting = state is HostState.REBOOTING and refused
+    put_off = state is HostState.UPDATING and ended_harmlessly and _put_off(operation)
+    if put_off or (rebooting and not permitted):
         troubled = host.troubled(problem)
         return replace(course, host=troubled).triggered(troubled.resting_trigger, now)
-    if state is HostState.REBOOTING and refused:
+    if rebooting:
         # Refused before it began: the host runs on as it did.
         moved = replace(course, host=host.troubled(problem))
         return moved.triggered(Trigger.REBOOT_REFUSED, now)

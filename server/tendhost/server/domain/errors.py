@@ -732,7 +732,11 @@ class RollbackFailed(WorkError):
         super().__init__(f"{host}: the changes could not be taken back: {problem}")
 
 
-class WindowClosed(WorkError):
+class NotPermitted(WorkError):
+    """What was about to change the host may not begin: nothing of it was sent to the host."""
+
+
+class WindowClosed(NotPermitted):
     """The host may not be changed now: none of its maintenance windows is open, or it is frozen."""
 
     reason = "WINDOW_CLOSED"
@@ -790,7 +794,7 @@ class Superseded(WorkError):
         super().__init__(f"{host}: epoch {epoch} may not act any more, the host knows {recorded}")
 
 
-class GivenUp(WorkError):
+class GivenUp(NotPermitted):
     """The operation was cancelled before what it was about to do had begun."""
 
     reason = "GIVEN_UP"
@@ -800,7 +804,7 @@ class GivenUp(WorkError):
         super().__init__(f"{host}: cancelled before it began")
 
 
-class DeadlineExceeded(WorkError):
+class DeadlineExceeded(NotPermitted):
     """The operation as a whole took longer than it was given; nothing more is changed."""
 
     reason = "DEADLINE_EXCEEDED"

@@ -212,7 +212,7 @@ class Findings:
     boot_id: str = ""
     """The boot that the host ran when it was last asked before any reboot was ordered."""
     reboot_ordered_at: datetime | None = None
-    """Written before the order is given, so that no successor gives it again."""
+    """Written before the order is given, so that a successor knows that it may have been."""
     failed_units: tuple[str, ...] = ()
     """systemd units that had failed before anything was touched."""
     apply_again: bool = True

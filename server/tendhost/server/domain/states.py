@@ -76,7 +76,7 @@ TRANSITIONS: Mapping[tuple[HostState, Trigger], HostState] = MappingProxyType(
         (_S.QUERYING, _T.FAIL): _S.FAILED,
         (_S.PENDING_UPDATES, _T.UPDATE): _S.UPDATING,
         (_S.UPDATING, _T.NOTHING_PENDING): _S.IDLE,
-        # Refused right before its transaction would have begun: nothing was changed.
+        # Not permitted any more right before a transaction would have begun: nothing is half done.
         (_S.UPDATING, _T.UPDATES_PENDING): _S.PENDING_UPDATES,
         (_S.UPDATING, _T.VERIFY): _S.VERIFYING,
         (_S.UPDATING, _T.REBOOT_DUE): _S.WAITING_REBOOT,
@@ -85,6 +85,9 @@ TRANSITIONS: Mapping[tuple[HostState, Trigger], HostState] = MappingProxyType(
         (_S.WAITING_REBOOT, _T.VERIFY): _S.VERIFYING,
         (_S.REBOOTING, _T.VERIFY): _S.VERIFYING,
         (_S.REBOOTING, _T.REBOOT_REFUSED): _S.IDLE,
+        # Not permitted any more before it began: the reboot is as due as it was.
+        (_S.REBOOTING, _T.UPDATES_PENDING): _S.PENDING_UPDATES,
+        (_S.REBOOTING, _T.REBOOT_DUE): _S.WAITING_REBOOT,
         (_S.REBOOTING, _T.FAIL): _S.FAILED,
         (_S.VERIFYING, _T.NOTHING_PENDING): _S.IDLE,
         # A healthy host whose reboot was not allowed still waits for it, and one that was only

@@ -6,15 +6,16 @@ from datetime import timedelta
 from tendhost.server.domain.errors import Interrupted, PackageFailed
 from tendhost.server.domain.inventory import PackageChange
 from tendhost.server.domain.operation import Operation
+from tendhost.server.domain.permission import ChangeKind
 from tendhost.server.engine.following import Ended, Following, carry_out, clean_up
 from tendhost.server.engine.translate import upgrade_error
 from tendhost.server.packages.failures import Failure
 from tendhost.server.packages.package_manager import PackageManager, Transaction
 
-UPGRADE = "apply"
-REPAIR = "repair"
-DOWNLOAD = "download"
-ROLLBACK = "rollback"
+UPGRADE = ChangeKind.APPLY
+REPAIR = ChangeKind.REPAIR
+DOWNLOAD = ChangeKind.DOWNLOAD
+ROLLBACK = ChangeKind.ROLLBACK
 """The kinds of jobs."""
 
 
@@ -35,7 +36,7 @@ async def transact(
     manager: PackageManager,
     transaction: Transaction,
     *,
-    kind: str = UPGRADE,
+    kind: ChangeKind = UPGRADE,
     limit: timedelta,
 ) -> Applied:
     """Perform a package transaction as a job of `kind`. Raises what carry_out raises.

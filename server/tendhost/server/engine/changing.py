@@ -1,6 +1,5 @@
 """The steps that change a host, and those that find out what came of it."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
@@ -11,18 +10,19 @@ from tendhost.server.domain.errors import (
     PackageFailed,
     RollbackFailed,
     ServicesFailed,
-    WorkError,
 )
 from tendhost.server.domain.host import LOCAL, Problem
 from tendhost.server.domain.inventory import Withheld, changed_since, diff_installed, not_restored
-from tendhost.server.domain.operation import Findings, Outcome, UpdateResult
+from tendhost.server.domain.operation import Outcome, UpdateResult
+from tendhost.server.domain.permission import Permission
 from tendhost.server.engine import looking
 from tendhost.server.engine.applying import ROLLBACK, restore, transact
 from tendhost.server.engine.composing import take_back
 from tendhost.server.engine.following import Following, tidy, under_way
 from tendhost.server.engine.planning import reboot_words, transaction
 from tendhost.server.engine.rebooting import reboot
-from tendhost.server.engine.stage import Stage, always
+from tendhost.server.engine.stage import Stage
+from tendhost.server.packages.units import parse_restart, restart_command
 from tendhost.server.remote.local import own_unit
 
 
@@ -73,23 +73,16 @@ async def reboot_check(stage: Stage) -> Outcome:
 async def reboot_host(stage: Stage) -> Outcome:
     """Reboot the host, and wait for another boot to answer."""
     findings = stage.operation.findings
-    ordering: Callable[[], Awaitable[None]] | None
-    may_order = True
+    recording = None
     if findings.reboot_ordered_at is None:
         findings = replace(findings, reboot_ordered_at=stage.clock.now())
-        ordering = partial(_put_order_on_record, stage, findings)
-    else:
-        ordering = None
-        try:
-            stage.require_permission()
-        except WorkError:
-            may_order = False  # it was given, or else it is not to be given any more
+        recording = partial(stage.journal.record, findings)
     detail = await reboot(
         stage.session,
         stage.host,
         boot_before=findings.boot_id,
-        ordering=ordering,
-        may_order=may_order,
+        door=stage.door,
+        recording=recording,
         timeout=stage.settings.reboot_timeout,
         clock=stage.clock,
     )
@@ -99,24 +92,20 @@ async def reboot_host(stage: Stage) -> Outcome:
     return Outcome(detail=detail, findings=findings, update=update)
 
 
-async def _put_order_on_record(stage: Stage, findings: Findings) -> None:
-    stage.require_permission()
-    await stage.journal.record(findings)
-
-
 async def restart_services(stage: Stage) -> Outcome:
     """Restart the services that run what was replaced; once more does no harm."""
     host = stage.host.name
     inventory = (await stage.store.inventory(host)).inventory
     # The server would end in the middle of it, and its successor would begin the same once more.
     own = own_unit() if stage.host.config.address == LOCAL else ""
-    stage.require_permission()
-    done = await looking.restart(
+    units = tuple(unit for unit in inventory.outdated_services or () if unit != own)
+    completed = await stage.door.give(
         await stage.remote(),
-        host,
-        tuple(unit for unit in inventory.outdated_services or () if unit != own),
+        restart_command(units),
+        Permission.CHANGE,
         timeout=stage.settings.query_timeout,
     )
+    done = looking.understood(host, completed, lambda output: parse_restart(output, units))
     former = stage.operation.update or UpdateResult()
     update = replace(former, restarted=done.restarted)
     if done.failed:
@@ -135,7 +124,7 @@ async def roll_back(stage: Stage) -> Outcome:
     update = operation.update or UpdateResult()
     limit = stage.settings.lock_timeout + stage.settings.apply_timeout
     # A host that is not healthy is put back whatever has been said since.
-    following = stage.following(permission=always)
+    following = stage.following(Permission.FINISH)
     projects, failed = update.projects, ""
     # A job that a former server began comes first; what is done by then finds nothing more to do.
     if under_way(operation, ROLLBACK) is None:

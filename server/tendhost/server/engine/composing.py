@@ -5,9 +5,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tendhost.server.domain.compose import ComposeProject, ProjectChange, ProjectOutcome
-from tendhost.server.domain.errors import ComposeFailed, ComposePutBack, Interrupted
+from tendhost.server.domain.errors import (
+    ComposeFailed,
+    ComposePutBack,
+    Interrupted,
+    NotPermitted,
+)
 from tendhost.server.domain.host import Problem
 from tendhost.server.domain.operation import Operation, Outcome, UpdateResult
+from tendhost.server.domain.permission import ChangeKind
 from tendhost.server.engine.following import Ended, Following, carry_out
 from tendhost.server.engine.stage import Stage
 from tendhost.server.packages.compose.progress import ComposeProgress
@@ -20,8 +26,8 @@ from tendhost.server.packages.compose.update import (
 )
 from tendhost.server.packages.errors import ParseFailed
 
-COMPOSE = "compose"
-UNDO = "undo"
+COMPOSE = ChangeKind.COMPOSE
+UNDO = ChangeKind.UNDO
 """The kinds of jobs."""
 BESIDE = timedelta(minutes=2)
 """For each project, beyond its pull and its waits."""
@@ -94,16 +100,21 @@ def _changes(host: str, ended: Ended) -> tuple[ProjectChange, ...]:
 
 
 async def _carried_out(
-    following: Following, operation: Operation, kind: str, script: str, limit: timedelta
+    following: Following, operation: Operation, kind: ChangeKind, script: str, limit: timedelta
 ) -> Ended:
     """The end of the job; one that was cut off is begun once more, for it finds what is to be done."""
     command = f"(\n{script}\n) 1>&2 </dev/null"
     told_by = ComposeProgress()
     try:
         return await carry_out(following, operation, kind, command, limit=limit, told_by=told_by)
-    except Interrupted:
+    except Interrupted as error:
         begun = await following.journal.begin_job(kind)
-        return await carry_out(following, begun, kind, command, limit=limit, told_by=told_by)
+        try:
+            return await carry_out(following, begun, kind, command, limit=limit, told_by=told_by)
+        except NotPermitted as refusal:
+            # The projects were left in the middle of it, which the refusal alone does not say.
+            cause = f"{error.cause}, and it was not begun again: {refusal}"
+            raise Interrupted(host=error.host, step=error.step, cause=cause) from refusal
 
 
 def _error(host: str, changes: Sequence[ProjectChange]) -> ComposeFailed | None:

@@ -13,6 +13,7 @@ from tendhost.server.domain.errors import (
     Interrupted,
     JobRefused,
     KeyUnusable,
+    NotPermitted,
     Superseded,
     WorkError,
     WorkTimeout,
@@ -20,13 +21,15 @@ from tendhost.server.domain.errors import (
 from tendhost.server.domain.events import HostConnected, HostDisconnected, UpdateProgress
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.operation import JobRecord, Operation
+from tendhost.server.domain.permission import ChangeKind, ChangingCommand, Permission
+from tendhost.server.engine.door import Door
 from tendhost.server.engine.journal import Journal
 from tendhost.server.engine.session import Session
 from tendhost.server.failpoints import reached
 from tendhost.server.packages.progress import Progress, TellsProgress
 from tendhost.server.remote import job as jobs
 from tendhost.server.remote.job import OVERDUE, UNRECORDED, Job, JobState, Position, Report
-from tendhost.server.remote.protocol import Remote
+from tendhost.server.remote.protocol import Completed, Remote
 from tendhost.server.store.protocol import Store
 
 REMEMBERED = 4 * 1024 * 1024
@@ -44,7 +47,7 @@ STOPPING = timedelta(minutes=10)
 RECONNECTING = Backoff(
     first=timedelta(seconds=1), longest=timedelta(seconds=30), attempts=1_000_000
 )
-_FINAL = (HostKeyChanged, KeyUnusable, Superseded)
+_FINAL = (HostKeyChanged, KeyUnusable, NotPermitted, Superseded)
 """What does not pass while one waits."""
 
 
@@ -70,14 +73,15 @@ class Following:
     journal: Journal
     gone_timeout: timedelta
     """How long the host may be silent before it is given up."""
-    require_permission: Callable[[], None]
-    """Raises WorkError where what has not begun may not begin any more."""
+    door: Door
+    permission: Permission
+    """What is asked for at the door each time that a job is to begin."""
 
 
 async def carry_out(
     following: Following,
     operation: Operation,
-    kind: str,
+    kind: ChangeKind,
     command: str,
     *,
     limit: timedelta,
@@ -87,8 +91,9 @@ async def carry_out(
 
     Its progress is what `told_by` makes of what it prints.
 
-    Raises Interrupted (it was killed, or the host went down under it), WorkTimeout (it took longer
-    than `limit`), HostGone, JobRefused, HostKeyChanged, KeyUnusable, Superseded.
+    Raises NotPermitted (it has not begun, and never will), Interrupted (it was killed, or the host went
+    down under it), WorkTimeout (it took longer than `limit`), HostGone, JobRefused,
+    HostKeyChanged, KeyUnusable, Superseded.
     """
     ended = await seen_to_its_end(following, operation, kind, command, limit=limit, told_by=told_by)
     if ended.overdue:
@@ -100,7 +105,7 @@ async def carry_out(
 async def seen_to_its_end(
     following: Following,
     operation: Operation,
-    kind: str,
+    kind: ChangeKind,
     command: str,
     *,
     input: bytes = b"",
@@ -127,7 +132,7 @@ async def seen_to_its_end(
     return await _Follower(following, job, record, said, told_by, fresh=fresh).to_the_end()
 
 
-def under_way(operation: Operation, kind: str) -> JobRecord | None:
+def under_way(operation: Operation, kind: ChangeKind) -> JobRecord | None:
     """The operation's job of `kind` whose end is not on record, if there is one."""
     record = operation.job
     if record is None or record.concluded or not record.name.startswith(f"{kind}-"):
@@ -198,6 +203,8 @@ class _Follower:
         self._since = following.clock.elapsed()
         self._first_start: timedelta | None = None
         self._last_start: timedelta | None = None
+        self._ordered = False
+        """Whether this server has sent an order to start it, of which nobody knows how far it got."""
 
     async def to_the_end(self) -> Ended:
         report = await self._asked(jobs.attach)
@@ -230,12 +237,6 @@ class _Follower:
     async def _begun(self, state: JobState) -> Report:
         """Have a job begin that has not, as far as is known, and see how it stands then."""
         now = self._with.clock.elapsed()
-        if self._first_start is None and state is JobState.ABSENT:
-            try:
-                self._with.require_permission()
-            except WorkError:
-                self._conclude()  # nobody has ever asked the host to begin it
-                raise
         first = self._first_start = self._first_start or now
         if now - first > BEGINNING:
             raise JobRefused(host=self._job.host, problem="the host does not begin it")
@@ -244,7 +245,9 @@ class _Follower:
             return await self._asked(jobs.poll)
         self._last_start = now
         try:
-            return await self._asked(jobs.start)
+            return await self._asked(self._start)
+        except NotPermitted as refusal:
+            return await self._withdrawn(state, refusal)
         except Superseded as error:
             if error.recorded != UNRECORDED:
                 raise
@@ -252,6 +255,27 @@ class _Follower:
             self._last_start = None
             await self._with.clock.sleep(NEWS_PAUSE)
             return await self._asked(jobs.attach)
+
+    async def _start(self, remote: Remote, job: Job, position: Position) -> Report:
+        async def give(command: ChangingCommand, timeout: timedelta, input: bytes) -> Completed:
+            door, permission = self._with.door, self._with.permission
+            door.require(permission)
+            self._ordered = True
+            return await door.give(remote, command, permission, timeout=timeout, input=input)
+
+        return await jobs.start(give, job, position)
+
+    async def _withdrawn(self, state: JobState, refusal: NotPermitted) -> Report:
+        """The job as it stands where it may not be begun any more; raises `refusal` unless it runs.
+
+        An order that was given before may have arrived and not shown yet, so it is taken back first.
+        """
+        if self._ordered or state is JobState.PREPARED:
+            report = await self._asked(jobs.withdraw)
+            if report.state is not JobState.ABSENT:
+                return report
+        self._conclude()
+        raise refusal
 
     def _take(self, report: Report) -> bool:
         """Note what the report brings; whether it brings anything."""

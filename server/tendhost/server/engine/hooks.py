@@ -6,13 +6,14 @@ from datetime import timedelta
 from tendhost.server.domain.errors import HookFailed, Interrupted, PostHookFailed, PreHookFailed
 from tendhost.server.domain.hooks import Hook, HookOutcome, hook_environment
 from tendhost.server.domain.operation import Outcome, UpdateResult
+from tendhost.server.domain.permission import ChangeKind, Permission
 from tendhost.server.domain.scope import wanted
 from tendhost.server.engine.following import Following, seen_to_its_end
-from tendhost.server.engine.stage import Stage, always
+from tendhost.server.engine.stage import Stage
 from tendhost.server.packages.hook import HookTold, hook_job
 
-PRE_HOOK = "pre_hook"
-POST_HOOK = "post_hook"
+PRE_HOOK = ChangeKind.PRE_HOOK
+POST_HOOK = ChangeKind.POST_HOOK
 """The kinds of jobs."""
 LAST_LINES = 5
 LONGEST_WORDS = 500
@@ -40,7 +41,7 @@ async def post_hook(stage: Stage) -> Outcome:
 
 async def _run(
     stage: Stage,
-    kind: str,
+    kind: ChangeKind,
     hook: Hook | None,
     packages: Sequence[str],
     failure: type[HookFailed],
@@ -83,9 +84,9 @@ async def _run(
     return Outcome(detail=f"the hook ended with exit status {status}")
 
 
-def _following(stage: Stage, kind: str) -> Following:
+def _following(stage: Stage, kind: ChangeKind) -> Following:
     # Once the host is changed, its hook runs whatever has been said since.
-    return stage.following(permission=always if kind == POST_HOOK else None)
+    return stage.following(Permission.FINISH if kind is POST_HOOK else Permission.CHANGE)
 
 
 def last_lines(output: str) -> str:

@@ -1,4 +1,6 @@
-"""Looking at a host over an open connection: run one script, understand the answer, change nothing."""
+"""Looking at a host over an open connection: run one script, understand the answer, change nothing.
+
+`understood` serves the answers of changing commands, too."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,16 +24,8 @@ from tendhost.server.packages.query import (
     preflight_script,
     query_script,
 )
-from tendhost.server.packages.snapshots import SnapshotMade, parse_snapshot, snapshot_script
-from tendhost.server.packages.units import (
-    Restarted,
-    UnitHealth,
-    parse_restart,
-    parse_units,
-    restart_script,
-    units_script,
-)
-from tendhost.server.remote.protocol import Remote
+from tendhost.server.packages.units import UnitHealth, parse_units, units_script
+from tendhost.server.remote.protocol import Completed, Remote
 
 SHORT = timedelta(seconds=60)
 """For scripts that only read a few files; a loaded single-board computer needs a few seconds."""
@@ -86,27 +80,6 @@ async def boot(remote: Remote, host: str) -> Boot:
     return await _asked(remote, host, boot_script(), parse_boot, timeout=SHORT)
 
 
-async def restart(
-    remote: Remote, host: str, services: Sequence[str], *, timeout: timedelta
-) -> Restarted:
-    """Restart services, as far as they can be. Raises WorkError."""
-    return await _asked(
-        remote,
-        host,
-        restart_script(services),
-        lambda output: parse_restart(output, services),
-        timeout=timeout,
-    )
-
-
-async def snapshot(
-    remote: Remote, host: str, operation: str, *, timeout: timedelta
-) -> SnapshotMade:
-    """Make the snapshot of an operation, or find it made. Raises WorkError."""
-    script = snapshot_script(operation)
-    return await _asked(remote, host, script, parse_snapshot, timeout=timeout)
-
-
 def observation(result: QueryResult, *, scope: UpdateScope, reboot: Reboot | None) -> Observation:
     """What a query learnt, as the domain keeps it: `scope` and `reboot` are what policy makes of it."""
     pending = replace(result.pending, packages=narrowed(result.pending.packages, scope))
@@ -121,7 +94,11 @@ async def _asked(
     *,
     timeout: timedelta,
 ) -> T:
-    completed = await remote.run(script, timeout=timeout)
+    return understood(host, await remote.run(script, timeout=timeout), parse)
+
+
+def understood(host: str, completed: Completed, parse: Callable[[bytes], T]) -> T:
+    """What `parse` makes of the answer of a script. Raises WorkError."""
     try:
         return parse(completed.stdout)
     except PackageError as error:

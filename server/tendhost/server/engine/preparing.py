@@ -8,12 +8,13 @@ from tendhost.server.domain import errors
 from tendhost.server.domain.errors import DiskFull, WorkError
 from tendhost.server.domain.host import AfterInterruption, Problem, Rollback
 from tendhost.server.domain.operation import OperationKind, Outcome
+from tendhost.server.domain.permission import Permission
 from tendhost.server.domain.sequence import has_applied
 from tendhost.server.engine import looking
 from tendhost.server.engine.applying import DOWNLOAD, REPAIR, repair, transact
 from tendhost.server.engine.following import tidy, under_way
 from tendhost.server.engine.planning import Planned, listed_words, plan_update, transaction
-from tendhost.server.engine.stage import Stage, always
+from tendhost.server.engine.stage import Stage
 from tendhost.server.engine.translate import work_error
 from tendhost.server.packages.boot import Boot
 from tendhost.server.packages.errors import (
@@ -34,11 +35,11 @@ async def preflight(stage: Stage) -> Outcome:
     wants_packages = operation.kind is OperationKind.UPDATE
     planned = host.planned_update if wants_packages else timedelta()
     if not goes_on:
-        stage.require_window(planned)
+        stage.door.require_window(planned)
     seen, detail = await _fit(stage, may_repair=wants_packages and not operation.only_prepares)
     _raise_first(host.name, seen.problems, packages=wants_packages)
     if goes_on:
-        stage.require_window()
+        stage.door.require_window()
     units = await looking.units(await stage.remote(), host.name)
     boot = Boot(id=seen.facts.system.boot_id, init_started=seen.facts.init_started)
     policy = host.config.policy
@@ -66,7 +67,8 @@ async def _fit(stage: Stage, *, may_repair: bool) -> tuple[Preflight, str]:
         # What looks interrupted may be under way, by whoever holds the lock.
         _raise_first(host, _locks(seen.problems), packages=True)
     # What the operation itself began is repaired whatever has been said since.
-    following = stage.following(permission=always if has_applied(operation) else None)
+    finishes = has_applied(operation)
+    following = stage.following(Permission.FINISH if finishes else Permission.CHANGE)
     manager = (seen.manager if seen else None) or stage.manager()
     limit = stage.settings.apply_timeout
     why_not = await repair(following, operation, manager, limit=limit)
@@ -148,7 +150,7 @@ def _require_space(host: str, result: QueryResult, planned: Planned) -> None:
 async def download(stage: Stage) -> Outcome:
     """Fetch what the update will install, and change nothing."""
     # Nothing that the host runs is changed by it, so it does not keep to the window.
-    following = stage.following(permission=stage.journal.require_permission)
+    following = stage.following(Permission.PREPARE)
     wanted = replace(transaction(stage), download_only=True)
     limit = stage.settings.lock_timeout + stage.settings.apply_timeout
     manager = stage.manager()

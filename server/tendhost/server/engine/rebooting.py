@@ -10,6 +10,7 @@ from tendhost.server.domain.errors import (
     KeyUnusable,
     LinkLost,
     NeverReturned,
+    NotPermitted,
     RebootIgnored,
     RebootRefused,
     SameBoot,
@@ -17,7 +18,9 @@ from tendhost.server.domain.errors import (
     WorkTimeout,
 )
 from tendhost.server.domain.host import Host
+from tendhost.server.domain.permission import Permission
 from tendhost.server.engine import looking
+from tendhost.server.engine.door import Door
 from tendhost.server.engine.session import Session
 from tendhost.server.failpoints import reached
 from tendhost.server.packages.boot import reboot_command
@@ -26,6 +29,11 @@ FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(seconds=10)
 ORDER_TIMEOUT = timedelta(seconds=60)
 """For the order to be taken. A host that goes down under it answers no more, which is an answer."""
+LOST = timedelta(minutes=2)
+"""After so long, a host that answers and is not stopping never got the order, or it had no effect.
+systemd gives what it stops 90 s."""
+STOPPING = "stopping"
+"""The word of `systemctl is-system-running` for a host on its way down."""
 
 
 async def reboot(
@@ -33,37 +41,44 @@ async def reboot(
     host: Host,
     *,
     boot_before: str,
-    ordering: Callable[[], Awaitable[None]] | None,
-    may_order: bool,
+    door: Door,
+    recording: Callable[[], Awaitable[None]] | None,
     timeout: timedelta,
     clock: Clock,
 ) -> str:
     """Reboot the host and return once it runs another boot; one line that says how long it took.
 
-    `ordering` puts the order on record and is called right before it is given; None: it is on
+    `recording` puts the order on record and is called right before it is first given; None: it is on
     record already. Whoever finds it there gives it again, for nobody knows how far the former one
-    got, and the host takes it only while it runs `boot_before`; unless `may_order` is false, which
-    leaves it at waiting.
+    got, and the host takes it only while it runs `boot_before`. Each time it is asked for at the door.
+    An order that may not be given again is waited for all the same, until it is known to be lost.
 
-    Raises RebootRefused, RebootIgnored (its link never dropped), SameBoot (it was away, and is back
-    as it was), NeverReturned, HostKeyChanged.
+    Raises NotPermitted (the host runs on as it did), RebootRefused, RebootIgnored (its link never
+    dropped), SameBoot (it was away, and is back as it was), NeverReturned, HostKeyChanged.
     """
     began = clock.elapsed()
-    dropped = may_order and await _order(session, host, boot_before, ordering)
-    cut_off = dropped
-    wait = _Wait(session=session, host=host, boot_before=boot_before, clock=clock, dropped=dropped)
+    order = _Order(session=session, host=host, boot_before=boot_before, door=door)
+    await order.give(recording)
+    wait = _Wait(
+        session=session, host=host, boot_before=boot_before, clock=clock, dropped=order.cut_off
+    )
     pause = FIRST_PAUSE
     while clock.elapsed() - began < timeout:
         await clock.sleep(pause)
         if await wait.is_over():
             reached("reboot.returned")
             return f"back after {(clock.elapsed() - began).total_seconds():.0f} s"
-        if cut_off and wait.away is None:
+        if order.cut_off and wait.away is None:
             # It answers again and was not rebooted: the order may have been lost with the link.
-            cut_off = False
-            await _order(session, host, boot_before, None)
+            # Once more, and then no more: each time a host comes back as it was may be a reboot.
+            await order.give(None)
+            order.cut_off = False
+        if order.refusal is not None and wait.answered_for >= LOST and not await wait.goes_down():
+            raise order.refusal
         if wait.away:
             pause = min(pause * 2, LONGEST_PAUSE)
+    if order.refusal is not None and wait.away is None:
+        raise order.refusal
     raise wait.failure(minutes=timeout.total_seconds() / 60)
 
 
@@ -83,6 +98,8 @@ class _Wait:
     """Whether it was away at any time."""
     away: WorkError | None = None
     """Why it does not answer at present."""
+    answers_since: timedelta | None = None
+    """At which reading of the clock it began to answer, as the boot that it was."""
 
     async def is_over(self) -> bool:
         try:
@@ -93,10 +110,27 @@ class _Wait:
             # Not there yet: also a login that is refused, for sshd answers before the boot is done,
             # and an answer that the shutdown has cut off.
             await self.session.close()
-            self.away, self.dropped = error, True
+            self.away, self.dropped, self.answers_since = error, True, None
             return False
         self.away = None
+        if self.answers_since is None:
+            self.answers_since = self.clock.elapsed()
         return str(now) != self.boot_before
+
+    @property
+    def answered_for(self) -> timedelta:
+        """How long it has answered without a break, still as the boot that it was."""
+        if self.answers_since is None:
+            return timedelta()
+        return self.clock.elapsed() - self.answers_since
+
+    async def goes_down(self) -> bool:
+        """Whether the host is stopping what runs on it, or cannot be asked that."""
+        try:
+            units = await looking.units(await self.session.remote(self.host), self.host.name)
+        except WorkError:
+            return True
+        return units.state == STOPPING
 
     def failure(self, *, minutes: float) -> WorkError:
         name, order = self.host.name, f"the order to reboot, {minutes:g} min ago"
@@ -112,30 +146,53 @@ class _Wait:
         return RebootIgnored(host=name, problem=problem)
 
 
-async def _order(
-    session: Session, host: Host, boot_before: str, ordering: Callable[[], Awaitable[None]] | None
-) -> bool:
-    """Give the order; whether the link dropped under it."""
-    try:
-        remote = await session.remote(host)
-    except WorkError as error:
-        if ordering is None:
-            return True  # on its way down, it seems
-        problem = f"the order to reboot could not be given: {error}"
-        raise RebootRefused(host=host.name, problem=problem) from error
-    if ordering is not None:
-        await ordering()
-    reached("reboot.recorded")
-    try:
-        done = await remote.run(reboot_command(boot_before), timeout=ORDER_TIMEOUT, privileged=True)
-    except (LinkLost, WorkTimeout):
+@dataclass(slots=True, kw_only=True)
+class _Order:
+    """The order to reboot, as far as it was given."""
+
+    session: Session
+    host: Host
+    boot_before: str
+    door: Door
+    cut_off: bool = False
+    """Whether the link dropped under it, or was not there any more, so that it may be lost."""
+    refusal: NotPermitted | None = None
+    """Why it was not given (again)."""
+
+    async def give(self, recording: Callable[[], Awaitable[None]] | None) -> None:
+        """Give the order, the first time with `recording` before it. Raises as `reboot`."""
+        try:
+            remote = await self.session.remote(self.host)
+        except WorkError as error:
+            if recording is None:
+                self.cut_off = True  # on its way down, it seems
+                return
+            problem = f"the order to reboot could not be given: {error}"
+            raise RebootRefused(host=self.host.name, problem=problem) from error
+        if recording is not None:
+            self.door.require(Permission.CHANGE)
+            await recording()
+        reached("reboot.recorded")
+        try:
+            done = await self.door.give(
+                remote,
+                reboot_command(self.boot_before),
+                Permission.CHANGE,
+                timeout=ORDER_TIMEOUT,
+            )
+        except NotPermitted as refusal:
+            if recording is not None:
+                raise  # it was never given
+            self.refusal = refusal
+            return
+        except (LinkLost, WorkTimeout):
+            reached("reboot.ordered")
+            await self.session.close()
+            self.cut_off = True
+            return
         reached("reboot.ordered")
-        await session.close()
-        return True
-    reached("reboot.ordered")
-    # 255 is what ssh itself, and a shell that is killed on the way down, end with.
-    if done.exit_status not in (0, 255) and done.exit_status < 128:
-        said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        problem = f"refused to reboot (exit {done.exit_status}): {said}"
-        raise RebootRefused(host=host.name, problem=problem)
-    return False
+        # 255 is what ssh itself, and a shell that is killed on the way down, end with.
+        if done.exit_status not in (0, 255) and done.exit_status < 128:
+            said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+            problem = f"refused to reboot (exit {done.exit_status}): {said}"
+            raise RebootRefused(host=self.host.name, problem=problem)

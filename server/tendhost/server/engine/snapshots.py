@@ -5,16 +5,19 @@ from dataclasses import replace
 from tendhost.server.domain.errors import SnapshotFailed
 from tendhost.server.domain.host import Snapshots
 from tendhost.server.domain.operation import Outcome, UpdateResult
-from tendhost.server.engine import looking
+from tendhost.server.domain.permission import Permission
+from tendhost.server.engine.looking import understood
 from tendhost.server.engine.stage import Stage
+from tendhost.server.packages.snapshots import parse_snapshot, snapshot_command
 
 
 async def snapshot(stage: Stage) -> Outcome:
     """Make a snapshot. Raises SnapshotFailed where one is required and cannot be made."""
     operation, host = stage.operation, stage.host.name
-    stage.require_permission()
+    command = snapshot_command(operation.id)
     timeout = stage.settings.query_timeout
-    made = await looking.snapshot(await stage.remote(), host, operation.id, timeout=timeout)
+    done = await stage.door.give(await stage.remote(), command, Permission.CHANGE, timeout=timeout)
+    made = understood(host, done, parse_snapshot)
     if not made.snapshot:
         if operation.findings.snapshots is Snapshots.REQUIRED:
             raise SnapshotFailed(host=host, problem=made.problem)

@@ -1,17 +1,18 @@
 """One step under way: its operation and its host, and what it is performed with."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.defaults import EffectivePolicy
-from tendhost.server.domain.errors import InventoryNotFound, PackageManagerMissing, WindowClosed
+from tendhost.server.domain.errors import InventoryNotFound, PackageManagerMissing
 from tendhost.server.domain.hardware import InventoryPart
 from tendhost.server.domain.host import Host, RestartServices
 from tendhost.server.domain.inventory import Observation, Reboot, RebootNeed
 from tendhost.server.domain.operation import Findings, Operation, OperationKind
+from tendhost.server.domain.permission import Permission
 from tendhost.server.engine import looking
+from tendhost.server.engine.door import Door
 from tendhost.server.engine.following import Following
 from tendhost.server.engine.journal import Journal
 from tendhost.server.engine.policies import Policies
@@ -154,26 +155,19 @@ class Stage:
             in_time or bool(self.operation.order.window_override)
         )
 
-    def require_window(self, planned: timedelta = timedelta()) -> None:
-        """Raise WindowClosed unless a change that may take so long may begin at this moment."""
-        if self.operation.only_prepares or self.operation.order.window_override:
-            return
-        opening = self.policy.open_times.opening(self.clock.now(), planned)
-        if opening is None:
-            return
-        opens = opening.until.isoformat() if opening.until else ""
-        raise WindowClosed(host=self.host.name, problem=opening.words, opens=opens)
+    @property
+    def door(self) -> Door:
+        """By which every command that changes the host is given."""
+        return Door(
+            operation=self.operation,
+            host=self.host,
+            journal=self.journal,
+            policies=self.policies,
+            clock=self.clock,
+        )
 
-    def require_permission(self) -> None:
-        """Raise why the host may not be changed now, where it was allowed when that was decided.
-
-        Much time may have passed since, and more than one server.
-        """
-        self.journal.require_permission()
-        self.require_window()
-
-    def following(self, *, permission: Callable[[], None] | None = None) -> Following:
-        """What a job is carried out with; `permission` in place of `require_permission`."""
+    def following(self, permission: Permission = Permission.CHANGE) -> Following:
+        """What a job is carried out with that asks for `permission` each time it is to begin."""
         return Following(
             store=self.store,
             clock=self.clock,
@@ -181,9 +175,6 @@ class Stage:
             host=self.host,
             journal=self.journal,
             gone_timeout=self.settings.gone_timeout,
-            require_permission=permission or self.require_permission,
+            door=self.door,
+            permission=permission,
         )
-
-
-def always() -> None:
-    """The permission of what is carried out whatever has been said since."""

@@ -4,6 +4,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
+from tendhost.server.domain.permission import ChangeKind, ChangingCommand
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.script import framed_script, parse_parts
@@ -49,17 +50,16 @@ def parse_boot(output: bytes) -> Boot:
     return Boot(id=boot_id, init_started=parts["init_started"].stdout.strip())
 
 
-def reboot_command(boot: str) -> str:
+def reboot_command(boot: str) -> ChangingCommand:
     """The order to reboot a host that still runs `boot`; one that runs another does nothing.
 
     So it can be given any number of times, and the host reboots once. It returns before the host goes
     down, or the link drops under it.
     """
-    return "\n".join(
-        (
-            _INIT_STARTED,
-            f'[ "$(cat /proc/sys/kernel/random/boot_id)/$(init_started)" = {shlex.quote(boot)} ]'
-            " || exit 0",
-            "systemctl reboot || shutdown -r now || reboot",
-        )
+    lines = (
+        _INIT_STARTED,
+        f'[ "$(cat /proc/sys/kernel/random/boot_id)/$(init_started)" = {shlex.quote(boot)} ]'
+        " || exit 0",
+        "systemctl reboot || shutdown -r now || reboot",
     )
+    return ChangingCommand(kind=ChangeKind.REBOOT, change_script="\n".join(lines), privileged=True)

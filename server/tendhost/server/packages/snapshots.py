@@ -9,6 +9,7 @@ back takes a boot from it, which is left to a person.
 import shlex
 from dataclasses import dataclass
 
+from tendhost.server.domain.permission import ChangeKind, ChangingCommand
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.native import FACTS
@@ -88,15 +89,16 @@ class SnapshotMade:
     """Why there is none."""
 
 
-def snapshot_script(operation: str) -> str:
-    """The script that makes the snapshot of an operation, or finds it made."""
+def snapshot_command(operation: str) -> ChangingCommand:
+    """The command that makes the snapshot of an operation, or finds it made."""
     name = shlex.quote(f"tendhost-{operation.lower()}")
-    return framed_script(FACTS, _SNAPSHOT, f"part snapshot make_snapshot {name} {KEPT}")
+    script = framed_script(FACTS, _SNAPSHOT, f"part snapshot make_snapshot {name} {KEPT}")
+    return ChangingCommand(kind=ChangeKind.SNAPSHOT, change_script=script)
 
 
 @parser
 def parse_snapshot(output: bytes) -> SnapshotMade:
-    """Understand the output of `snapshot_script`. Raises ParseFailed."""
+    """Understand the output of `snapshot_command`. Raises ParseFailed."""
     part = parse_parts(output, expected=("snapshot",))["snapshot"]
     if part.status != 0:
         problem = part.words or f"it ended with {part.status}"

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tendhost.server.domain.permission import ChangeKind, ChangingCommand
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.native import FACTS
@@ -86,18 +87,19 @@ def by_reboot_only(unit: str) -> bool:
     return _ONLY_BY_REBOOT.fullmatch(unit.removesuffix(".service")) is not None
 
 
-def restart_script(units: Iterable[str]) -> str:
-    """The script that restarts these units, each by itself; what does not run is not started."""
+def restart_command(units: Iterable[str]) -> ChangingCommand:
+    """The command that restarts these units, each by itself; what does not run is not started."""
     lines = [
         f"part unit{number} as_root systemctl try-restart -- {shlex.quote(unit)}"
         for number, unit in enumerate(_restartable(units))
     ]
-    return framed_script(FACTS, *lines)
+    script = framed_script(FACTS, *lines)
+    return ChangingCommand(kind=ChangeKind.RESTART_SERVICES, change_script=script)
 
 
 @parser
 def parse_restart(output: bytes, units: Iterable[str]) -> Restarted:
-    """Understand the output of `restart_script` for the same `units`. Raises ParseFailed."""
+    """Understand the output of `restart_command` for the same `units`. Raises ParseFailed."""
     units = tuple(units)
     asked = _restartable(units)
     parts = parse_parts(output, expected=tuple(f"unit{n}" for n in range(len(asked))))

@@ -13,7 +13,8 @@ only root may enter and which a reboot leaves alone:
 command starts, so the kernel tells everybody when the last of it is gone: a claimed job without `rc`
 whose lock is free has died. Beside the jobs stands `epoch`, the number of whoever may act on them.
 
-To begin takes two requests, on purpose: `attach` makes the operation's folder and raises the epoch,
+To begin is an order that changes the host, so it is not given here but by whoever may (`Give`). To begin
+takes two requests, on purpose: `attach` makes the operation's folder and raises the epoch,
 `start` needs to find exactly that epoch. So a request that lay about in a broken link is without effect
 when it arrives late, whether the job still runs, has been cleaned away, or belongs to somebody else.
 """
@@ -21,14 +22,24 @@ when it arrives late, whether the job still runs, has been cleaned away, or belo
 import math
 import re
 import shlex
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
 from tendhost.server.domain.errors import JobRefused, LinkLost, Superseded
+from tendhost.server.domain.permission import ChangeKind, ChangingCommand
 from tendhost.server.failpoints import reached
-from tendhost.server.remote.job_scripts import ATTACH, CLEAN, POLL, REPORT, START, WRAPPER
-from tendhost.server.remote.protocol import Remote
+from tendhost.server.remote.job_scripts import (
+    ATTACH,
+    CLEAN,
+    POLL,
+    REPORT,
+    START,
+    WITHDRAW,
+    WRAPPER,
+)
+from tendhost.server.remote.protocol import Completed, Remote
 
 REQUEST_TIMEOUT = timedelta(seconds=60)
 """For one request about a job: a loaded single-board computer needs a few seconds for it."""
@@ -70,6 +81,11 @@ class Job:
     """What the command finds as the file `input` beside it: on its way there it stands in no list of
     processes, and no bound on the length of an argument holds for it."""
 
+    @property
+    def kind(self) -> ChangeKind:
+        """What it does: the name without its number."""
+        return ChangeKind(self.name.rpartition("-")[0])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
@@ -94,6 +110,10 @@ class Report:
     """Whether there was more to read than one request brings."""
 
 
+Give = Callable[[ChangingCommand, timedelta, bytes], Awaitable[Completed]]
+"""Gives a command to the host within a time, with what it reads, if that is permitted."""
+
+
 async def attach(remote: Remote, job: Job, position: Position) -> Report:
     """Take the job's operation over on its host, and see how the job stands.
 
@@ -102,10 +122,12 @@ async def attach(remote: Remote, job: Job, position: Position) -> Report:
     return await _asked(remote, job, position, ATTACH)
 
 
-async def start(remote: Remote, job: Job, position: Position) -> Report:
-    """Begin the job unless it has begun. Raises as `attach` does, and Superseded without an `attach`."""
-    report = await _asked(
-        remote,
+async def start(give: Give, job: Job, position: Position) -> Report:
+    """Begin the job unless it has begun.
+
+    Raises what `give` raises, as `attach` does, and Superseded without an `attach`.
+    """
+    script = _request(
         job,
         position,
         START,
@@ -114,8 +136,18 @@ async def start(remote: Remote, job: Job, position: Position) -> Report:
         limit=str(max(1, math.ceil(job.limit.total_seconds()))),
         input_size=str(len(job.input)),
     )
+    command = ChangingCommand(kind=job.kind, change_script=script, privileged=True)
+    report = _answer(job, await give(command, REQUEST_TIMEOUT, job.input))
     reached("job.launched")
     return report
+
+
+async def withdraw(remote: Remote, job: Job, position: Position) -> Report:
+    """Make sure that a job which has not begun never will, whatever was ordered: it is ABSENT then.
+
+    One that has begun is left alone, and reported as it stands. Raises as `attach` does.
+    """
+    return await _asked(remote, job, position, WITHDRAW)
 
 
 async def poll(remote: Remote, job: Job, position: Position) -> Report:
@@ -128,9 +160,12 @@ async def clean(remote: Remote, job: Job) -> None:
     await _asked(remote, job, Position(), CLEAN)
 
 
-async def _asked(
-    remote: Remote, job: Job, position: Position, script: str, **further: str
-) -> Report:
+async def _asked(remote: Remote, job: Job, position: Position, script: str) -> Report:
+    request = _request(job, position, script)
+    return _answer(job, await remote.run(request, timeout=REQUEST_TIMEOUT, privileged=True))
+
+
+def _request(job: Job, position: Position, script: str, **further: str) -> str:
     values = {
         "operation": job.operation,
         "job": job.name,
@@ -141,12 +176,10 @@ async def _asked(
         **further,
     }
     words = (f"{name}={shlex.quote(value)}" for name, value in values.items())
-    done = await remote.run(
-        "\n".join((*words, REPORT, script)),
-        timeout=REQUEST_TIMEOUT,
-        privileged=True,
-        input=job.input if script is START else b"",
-    )
+    return "\n".join((*words, REPORT, script))
+
+
+def _answer(job: Job, done: Completed) -> Report:
     if done.exit_status >= 128:
         # Its shell was killed, on the way down for example: no answer.
         raise LinkLost(host=job.host, address=job.host, problem=f"exit {done.exit_status}")

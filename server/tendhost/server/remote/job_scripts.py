@@ -112,6 +112,23 @@ rmdir "$ops" "${ops%/*}" 2>/dev/null
 echo 'tendhost-job absent'
 """
 
+WITHDRAW = r"""
+[ -d "$home/$job" ] || { echo 'tendhost-job absent'; exit 0; }
+exec 8>>"$home/guard" && flock 8 || fail "$home/guard cannot be locked"
+newer && stale
+# Who has the claim decides: a wrapper that is on its way finds it taken, and nothing to run. Where
+# none can be made (a disk that is full), what it would run goes all the same.
+if ! mkdir "$home/$job/claim" 2>/dev/null && [ -d "$home/$job/claim" ]; then
+  exec 8>&-
+  report
+  exit 0
+fi
+# The folder of the operation goes with it, so that an order to start that comes late is refused.
+rm -f "$home/$job/cmd" && rm -rf "$home" || exit 1
+rmdir "$ops" "${ops%/*}" 2>/dev/null
+echo 'tendhost-job absent'
+"""
+
 WRAPPER = r"""
 # Runs ./cmd once, whoever asks how often. Arguments: this folder, and the seconds that it may take.
 job=$1 limit=$2

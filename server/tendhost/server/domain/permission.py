@@ -1,0 +1,70 @@
+"""What changes a host, as commands of their own type, and what each kind is asked for before it is given.
+
+A command that changes a host is no string, so nothing that runs scripts takes it: only the door
+(`engine/door.py`) does, and asks each time. A script that only looks stays a string.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Permission(StrEnum):
+    """What is asked for right before a changing command is given."""
+
+    CHANGE = "change"
+    """Window, freeze, cancellation and deadline."""
+    PREPARE = "prepare"
+    """Cancellation and deadline: what the host runs stays as it is, so no window has to be open."""
+    FINISH = "finish"
+    """Nothing: the command completes or takes back a change that has begun, and a host that is left in
+    the middle of it is worse than one that is changed outside its window."""
+
+
+class ChangeKind(StrEnum):
+    """What a changing command does. That of a job is the first part of the job's name."""
+
+    REBOOT = "reboot"
+    RESTART_SERVICES = "restart_services"
+    SNAPSHOT = "snapshot"
+    DOWNLOAD = "download"
+    APPLY = "apply"
+    REPAIR = "repair"
+    COMPOSE = "compose"
+    PRE_HOOK = "pre_hook"
+    POST_HOOK = "post_hook"
+    ROLLBACK = "rollback"
+    UNDO = "undo"
+    """The former images of compose projects are put back."""
+
+
+_CHANGE = frozenset({Permission.CHANGE})
+_FINISH = frozenset({Permission.FINISH})
+PERMISSIONS: Mapping[ChangeKind, frozenset[Permission]] = MappingProxyType(
+    {
+        ChangeKind.REBOOT: _CHANGE,
+        ChangeKind.RESTART_SERVICES: _CHANGE,
+        ChangeKind.SNAPSHOT: _CHANGE,
+        ChangeKind.DOWNLOAD: frozenset({Permission.PREPARE}),
+        ChangeKind.APPLY: _CHANGE,
+        # What the operation's own transaction left is repaired at any time, what was found so is not.
+        ChangeKind.REPAIR: frozenset({Permission.CHANGE, Permission.FINISH}),
+        ChangeKind.COMPOSE: _CHANGE,
+        ChangeKind.PRE_HOOK: _CHANGE,
+        ChangeKind.POST_HOOK: _FINISH,
+        ChangeKind.ROLLBACK: _FINISH,
+        ChangeKind.UNDO: _FINISH,
+    }
+)
+"""With which permissions each kind may be given; the door takes no others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangingCommand:
+    """A command for sh that changes a host. Only `remote/giving.py` reads `change_script`."""
+
+    kind: ChangeKind
+    change_script: str
+    privileged: bool = False
+    """Whether it runs as root, through sudo for anybody else."""
