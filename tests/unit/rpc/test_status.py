@@ -17,7 +17,7 @@ from tendhost.server.domain.errors import FieldViolation, TendhostError
 from tendhost.server.rpc.status import CODES, DOMAIN, MOST_BYTES, internal_status, status_of
 from tendhost.server.store.protocol import Conflict
 
-ROOTS = {TendhostError, errors.RequestError, errors.WorkError}
+ROOTS = {TendhostError, errors.RequestError, errors.WorkError, errors.NotPermitted}
 """Never raised themselves."""
 VALUES: dict[str, Any] = {
     "exit_status": 100,
