@@ -72,6 +72,7 @@ def defaults(message: pb.Defaults) -> policy_values.Defaults:
         changed_at=instant(message, "changed_at"),
         revision=message.revision,
         etag=message.etag,
+        warnings=tuple(message.warnings),
     )
 
 

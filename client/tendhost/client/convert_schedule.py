@@ -68,6 +68,7 @@ def schedule(message: pb.Schedule) -> values.Schedule:
         created_at=instant(message, "created_at"),
         revision=message.revision,
         etag=message.etag,
+        warnings=tuple(message.warnings),
     )
 
 

@@ -101,6 +101,7 @@ def selection(message: selection_service_pb2.Selection) -> values.Selection:
         saved_by=message.saved_by,
         revision=message.revision,
         etag=message.etag,
+        warnings=tuple(message.warnings),
     )
 
 

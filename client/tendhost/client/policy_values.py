@@ -37,6 +37,8 @@ class Defaults:
     revision: int = 0
     etag: str = ""
     """Of what is said. Given back with a change: nothing is changed where it is another one by now."""
+    warnings: tuple[str, ...] = ()
+    """What may be a mistake: that no host is in the group; not told in lists."""
 
 
 class PolicySourceKind(StrEnum):

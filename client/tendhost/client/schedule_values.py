@@ -94,6 +94,8 @@ class Schedule:
     revision: int
     etag: str
     """Of what was asked and whether it is paused, not of its runs."""
+    warnings: tuple[str, ...] = ()
+    """What its rollouts name and no host has; not told in lists."""
 
     @property
     def name(self) -> str:

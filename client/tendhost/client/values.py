@@ -340,7 +340,10 @@ class LogChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFilter:
-    """A selection of hosts: every part that is not empty must match. `names` may hold globs."""
+    """A selection of hosts: every part that is not empty must match.
+
+    `names` and `exclude_hosts` may hold globs. In a rollout, what no host matches is an error.
+    """
 
     names: tuple[str, ...] = ()
     all_tags: tuple[str, ...] = ()
@@ -365,6 +368,8 @@ class Selection:
     revision: int
     etag: str
     """Of its filter."""
+    warnings: tuple[str, ...] = ()
+    """What it names and no host has; not told in lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -975,7 +975,12 @@ Global___Problem: _TypeAlias = Problem  # noqa: Y015
 
 @_typing.final
 class HostFilter(_message.Message):
-    """A selection of hosts. Every part that is not empty must match; an empty filter selects all."""
+    """A selection of hosts. Every part that is not empty must match; an empty filter selects all.
+
+    An entry of `names`, `exclude_hosts`, the tags or `groups` that no host matches is an error where a rollout
+    is planned or started (INVALID_ARGUMENT names it), and a warning in schedules and saved selections, for the
+    fleet may change until they are used. Lists and watches answer with what is there.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1018,7 +1023,7 @@ class HostFilter(_message.Message):
 
     @_builtins.property
     def exclude_hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names that are left out."""
+        """Names that are left out, with the globs *, ? and […]."""
 
     def __init__(
         self,

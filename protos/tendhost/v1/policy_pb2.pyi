@@ -125,6 +125,7 @@ class Defaults(_message.Message):
     CHANGED_AT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     group: _builtins.str
     """The group: the characters of HostConfig.groups. Empty: the fleet, which is every host."""
     changed_by: _builtins.str
@@ -155,6 +156,10 @@ class Defaults(_message.Message):
     def changed_at(self) -> _timestamp_pb2.Timestamp:
         """When that was. Absent: nothing was ever said for it. Set by the server."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What may be a mistake: that no host is in the group. Set by the server. Not told in ListDefaults."""
+
     def __init__(
         self,
         *,
@@ -167,10 +172,11 @@ class Defaults(_message.Message):
         changed_at: _timestamp_pb2.Timestamp | None = ...,
         revision: _builtins.int = ...,
         etag: _builtins.str = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "health_checks", b"health_checks", "hooks", b"hooks"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "changed_by", b"changed_by", "etag", b"etag", "freezes", b"freezes", "group", b"group", "health_checks", b"health_checks", "hooks", b"hooks", "revision", b"revision", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "changed_by", b"changed_by", "etag", b"etag", "freezes", b"freezes", "group", b"group", "health_checks", b"health_checks", "hooks", b"hooks", "revision", b"revision", "warnings", b"warnings", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -199,6 +199,7 @@ class Schedule(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     status: Global___ScheduleStatus.ValueType
     """Whether runs are before it."""
     created_by: _builtins.str
@@ -229,6 +230,12 @@ class Schedule(_message.Message):
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What its rollouts name and no host has now: hosts, tags, groups, a sentence each. Its runs begin all the
+        same, and tell it in their detail. Not told in ListSchedules.
+        """
+
     def __init__(
         self,
         *,
@@ -241,10 +248,11 @@ class Schedule(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         revision: _builtins.int = ...,
         etag: _builtins.str = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "last_rollout", b"last_rollout", "last_run", b"last_run", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "etag", b"etag", "last_rollout", b"last_rollout", "last_run", b"last_run", "next_runs", b"next_runs", "revision", b"revision", "spec", b"spec", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "etag", b"etag", "last_rollout", b"last_rollout", "last_run", b"last_run", "next_runs", b"next_runs", "revision", b"revision", "spec", b"spec", "status", b"status", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -266,7 +274,7 @@ class ScheduledRun(_message.Message):
     rollout_id: _builtins.str
     """Its rollout. Empty: it was skipped."""
     detail: _builtins.str
-    """Why it was skipped, or why it was late. Empty: it began in time."""
+    """Why it was skipped, or why it was late, and what it named that no host has. Empty: nothing to say."""
     @_builtins.property
     def due_at(self) -> _timestamp_pb2.Timestamp:
         """When it was due."""

@@ -32,6 +32,7 @@ class Selection(_message.Message):
     SAVED_BY_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     saved_by: _builtins.str
@@ -48,6 +49,10 @@ class Selection(_message.Message):
     def saved_at(self) -> _timestamp_pb2.Timestamp:
         """When it was saved."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it names and no host has now: hosts, tags, groups, a sentence each. Not told in ListSelections."""
+
     def __init__(
         self,
         *,
@@ -57,10 +62,11 @@ class Selection(_message.Message):
         saved_by: _builtins.str = ...,
         revision: _builtins.int = ...,
         etag: _builtins.str = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "saved_at", b"saved_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "filter", b"filter", "name", b"name", "revision", b"revision", "saved_at", b"saved_at", "saved_by", b"saved_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "filter", b"filter", "name", b"name", "revision", b"revision", "saved_at", b"saved_at", "saved_by", b"saved_by", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

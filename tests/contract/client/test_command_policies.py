@@ -27,7 +27,7 @@ from tests.contract.client.mock_server import Refused
 
 DEFAULTS_KEYS = [
     *("group", "windows", "freezes", "hooks", "health_checks"),
-    *("changed_by", "changed_at", "revision", "etag"),
+    *("changed_by", "changed_at", "revision", "etag", "warnings"),
 ]
 FREEZE_KEYS = ["name", "starts_at", "ends_at", "reason", "time_zone"]
 EFFECTIVE_KEYS = [

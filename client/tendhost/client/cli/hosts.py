@@ -257,7 +257,7 @@ def list_(
         list[str] | None, typer.Option(metavar="STATE", help="In one of these states.")
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Without this one.")
+        list[str] | None, typer.Option(metavar="NAME", help="Without this one; a glob is fine.")
     ] = None,
     reboot_needed: Annotated[
         bool | None,

@@ -38,7 +38,7 @@ def pending(
         list[str] | None, typer.Option(metavar="GROUP", help="On hosts in one of these groups.")
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Without this host.")
+        list[str] | None, typer.Option(metavar="NAME", help="Without this host; a glob is fine.")
     ] = None,
     saved: Saved = "",
 ) -> None:

@@ -21,7 +21,7 @@ from tendhost.client.cli.health import (
     require_hook,
     settle_of,
 )
-from tendhost.client.cli.session import Session, refuse
+from tendhost.client.cli.session import Session, refuse, warn
 from tendhost.client.cli.words import AddWindow, RemoveWindow, windows
 
 app = typer.Typer(no_args_is_help=True)
@@ -214,6 +214,7 @@ def _time(text: str) -> tuple[datetime, str]:
 def _tell(session: Session, found: Defaults) -> None:
     from tendhost.client.cli import render_policy
 
+    warn(found.warnings)
     if session.json:
         session.print_json(found)
     else:

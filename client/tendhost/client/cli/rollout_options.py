@@ -54,7 +54,8 @@ def spec_of(
         typer.Option(metavar="GROUP", help="A group that hosts may be in; one of them suffices."),
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A host to leave out.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A host to leave out, or a glob of names."),
     ] = None,
     state: Annotated[
         list[HostState] | None,

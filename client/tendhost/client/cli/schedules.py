@@ -8,7 +8,7 @@ import typer
 
 from tendhost.client import Client, MissedRuns, RolloutSpec, Schedule, ScheduleSpec
 from tendhost.client.cli.rollout_options import with_spec
-from tendhost.client.cli.session import Session, refuse
+from tendhost.client.cli.session import Session, refuse, warn
 from tendhost.client.cli.words import at_time, duration
 
 app = typer.Typer(no_args_is_help=True)
@@ -168,6 +168,7 @@ def show(context: typer.Context, name: Name) -> None:
         from tendhost.client.cli import render_schedule
 
         found = await client.get_schedule(name)
+        warn(found.warnings)
         if session.json:
             session.print_json(found)
         else:
@@ -206,6 +207,7 @@ def delete(context: typer.Context, name: Name) -> None:
 def _tell(session: Session, ask: Callable[[Client], Awaitable[Schedule]]) -> None:
     async def work(client: Client) -> None:
         found = await ask(client)
+        warn(found.warnings)
         if session.json:
             session.print_json(found)
             return

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tendhost.client import Client, HostFilter, HostState
-from tendhost.client.cli.session import Session
+from tendhost.client.cli.session import Session, warn
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -35,7 +35,8 @@ def save(
         typer.Option(metavar="GROUP", help="A group that hosts may be in; one of them suffices."),
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A host to leave out.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A host to leave out, or a glob of names."),
     ] = None,
     state: Annotated[
         list[HostState] | None,
@@ -70,6 +71,7 @@ def save(
         from tendhost.client.cli import render_selection
 
         found = await client.save_selection(name, selection)
+        warn(found.warnings)
         if session.json:
             session.print_json(found)
         else:
@@ -105,6 +107,7 @@ def show(context: typer.Context, name: Name) -> None:
         from tendhost.client.cli.session import plain
 
         found = await client.get_selection(name)
+        warn(found.warnings)
         hosts = [host async for host in client.hosts(HostFilter(saved=name), page_size=1000)]
         if session.json:
             shown = plain(found)

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -73,6 +73,12 @@ def refuse(text: str) -> NoReturn:
     """Say what is wrong with the command line, and exit."""
     print(f"error: {text}", file=sys.stderr)
     raise typer.Exit(REFUSED)
+
+
+def warn(warnings: Sequence[str]) -> None:
+    """Say what may be a mistake, beside the answer."""
+    for words in warnings:
+        print(f"warning: {clean(words)}", file=sys.stderr)
 
 
 def tell(error: TendhostError) -> int:

@@ -233,7 +233,6 @@ def plan_rollout(
     require_sound_spec(spec)
     left_out: list[LeftOutHost] = []
     taken: dict[str, Glance] = {}
-    excluded = frozenset(spec.filter.exclude_hosts)
     tags: set[str] = set()
     not_selected = 0
     for host in fleet:
@@ -241,7 +240,7 @@ def plan_rollout(
             not_selected += 1
             continue
         tags.update(host.tags)
-        reason = _left_out(host, excluded, openings)
+        reason = _left_out(host, spec.filter, openings)
         if reason is None or (retry and reason.why is LeftOut.FAILED):
             taken[host.name] = host
         else:
@@ -317,13 +316,13 @@ def concerned(selection: HostFilter, host: Glance) -> bool:
 
 
 def _within(saved: HostFilter, host: Glance) -> bool:
-    return host.name not in saved.exclude_hosts and concerned(saved, host)
+    return not saved.excludes(host.name) and concerned(saved, host)
 
 
 def _left_out(
-    host: Glance, excluded: frozenset[str], openings: Mapping[str, Opening]
+    host: Glance, selection: HostFilter, openings: Mapping[str, Opening]
 ) -> LeftOutHost | None:
-    if host.name in excluded:
+    if selection.excludes(host.name):
         words = "the filter excludes it by name"
         return LeftOutHost(name=host.name, why=LeftOut.EXCLUDED, detail=words)
     if host.state is HostState.FAILED:

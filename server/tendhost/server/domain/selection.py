@@ -17,7 +17,7 @@ _GLOB = frozenset("*?[")
 class HostFilter:
     """A selection of hosts. Every part that is not empty must match; an empty filter selects all.
 
-    `names` may hold the globs `*`, `?` and `[…]`, as fnmatch(3) without special treatment of dots.
+    `names` and `exclude_hosts` may hold the globs `*`, `?` and `[…]`, as fnmatch(3) without special treatment of dots.
     """
 
     names: tuple[str, ...] = ()
@@ -35,6 +35,11 @@ class HostFilter:
     also: "HostFilter | None" = None
     """What `saved` stood for when it was looked up."""
 
+    def excludes(self, name: str) -> bool:
+        """Whether one of `exclude_hosts` is or matches `name`."""
+        exact, globs = _sorted_out(self.exclude_hosts)
+        return name in exact or any(fnmatchcase(name, glob) for glob in globs)
+
     def names_match(self, name: str) -> bool:
         """Whether one of `names` is or matches `name`."""
         exact, globs = _sorted_out(self.names)
@@ -44,7 +49,7 @@ class HostFilter:
         """Whether a host of this name may be selected, whatever else is known of it."""
         return (
             name.startswith(self.search)
-            and name not in self.exclude_hosts
+            and not self.excludes(name)
             and (not self.names or self.names_match(name))
             and (self.also is None or self.also.may_match(name))
         )
@@ -64,10 +69,15 @@ class HostFilter:
         )
 
 
-@lru_cache(maxsize=16)
+def is_glob(entry: str) -> bool:
+    """Whether an entry of `names` or `exclude_hosts` is a glob, and no name."""
+    return not _GLOB.isdisjoint(entry)
+
+
+@lru_cache(maxsize=64)
 def _sorted_out(names: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
     """The names, and the globs among them. A retry of a large rollout names thousands of hosts."""
-    globs = tuple(name for name in names if _GLOB & set(name))
+    globs = tuple(filter(is_glob, names))
     return frozenset(names).difference(globs), globs
 
 

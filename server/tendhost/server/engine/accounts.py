@@ -92,10 +92,11 @@ class Accounts:
         """How up to date the selected hosts are, with the laggards from the place `first` until before
         `last`."""
         now = self._clock.now()
-        excluded = frozenset(selection.exclude_hosts)
 
         def look(fleet: Iterable[Glance]) -> Compliance:
-            chosen = (h for h in fleet if concerned(selection, h) and h.name not in excluded)
+            chosen = (
+                h for h in fleet if concerned(selection, h) and not selection.excludes(h.name)
+            )
             return compliance(chosen, now, overdue, first=first, last=last)
 
         return await self._store.survey(look)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.errors import RolloutEmpty
+from tendhost.server.domain.errors import FieldViolation, InvalidArgument, RolloutEmpty
 from tendhost.server.domain.opening import Opening
 from tendhost.server.domain.rollout import (
     Member,
@@ -57,13 +57,17 @@ class Planner:
         make: Callable[[RolloutPlan, Sequence[Glance]], T],
         *,
         retry: bool = False,
+        strictly: bool = True,
     ) -> T:
         """What `make` makes of the plan of a rollout that begins now and of the fleet that it is for.
 
-        `make` runs in the thread, too. With `retry` hosts in FAILED have their place. Raises
-        InvalidArgument, SelectionNotFound, RolloutEmpty, and what `make` raises.
+        `make` runs in the thread, too. With `retry` hosts in FAILED have their place; with `strictly` every
+        host, tag and group that the filter names has to be there. Raises InvalidArgument,
+        SelectionNotFound, RolloutEmpty, and what `make` raises.
         """
         require_sound_spec(spec)
+        if strictly:
+            await self._require_matched(spec)
         spec = replace(spec, filter=await self._selections.resolved(spec.filter))
         now = self._clock.now()
         id, at_once = new_id(now), self._at_once
@@ -90,6 +94,13 @@ class Planner:
             return make(plan, fleet)
 
         return await self._store.survey(look)
+
+    async def _require_matched(self, spec: RolloutSpec) -> None:
+        found = await self._selections.unmatched(spec.filter)
+        if found:
+            raise InvalidArgument(
+                *(FieldViolation(f"spec.filter.{one.field}", one.description) for one in found)
+            )
 
 
 def with_tags(plan: RolloutPlan, fleet: Sequence[Glance]) -> tuple[RolloutPlan, Sequence[str]]:

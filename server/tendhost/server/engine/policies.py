@@ -16,6 +16,8 @@ from tendhost.server.domain.etags import require_etag
 from tendhost.server.domain.events import DefaultsChanged, Event
 from tendhost.server.domain.host import HostConfig
 from tendhost.server.domain.opening import Opening, OpenTimes
+from tendhost.server.domain.selection import HostFilter
+from tendhost.server.domain.unmatched import unmatched
 from tendhost.server.domain.window import MaintenanceWindow
 from tendhost.server.engine.calls import Call, carried_out, unchanged
 from tendhost.server.engine.retrying import on_conflict_again
@@ -90,6 +92,14 @@ class Policies:
         return PolicyView(host=name, policy=policy, opening=opening)
 
     # --- what users ask ---------------------------------------------------------------------------
+
+    async def warnings(self, group: str) -> tuple[str, ...]:
+        """What is wrong with saying anything of this group; empty: nothing, also for the fleet."""
+        if not group:
+            return ()
+        named = HostFilter(groups=(group,))
+        found = unmatched(named, await self._store.known(named))
+        return tuple(one.description for one in found)
 
     @on_conflict_again
     async def change(self, wish: DefaultsChange, call: Call[Defaults]) -> Defaults:

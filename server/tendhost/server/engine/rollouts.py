@@ -302,7 +302,11 @@ class Rollouts:
                 raise FleetChanged(plan=former.id, changes="; ".join(changes))
             return rollout_of(plan, call, now=now, retry_of=retry_of)
 
-        rollout, change = await self._planner.planned(spec, made, retry=bool(retry_of))
+        # What is kept for later warns instead of this: its hosts may have come and gone since.
+        strictly = beside is None and not retry_of
+        rollout, change = await self._planner.planned(
+            spec, made, retry=bool(retry_of), strictly=strictly
+        )
         if beside is not None:
             change = beside(rollout, change)
         # From the moment at which it is on record its budgets bind every rollout.

@@ -17,6 +17,7 @@ from tendhost.server.domain.errors import (
     RolloutNotFound,
     ScheduleNotFound,
     ScheduleNotSteerable,
+    SelectionNotFound,
     StoreUnavailable,
     TendhostError,
 )
@@ -32,6 +33,7 @@ from tendhost.server.domain.schedule import (
     ScheduleWish,
     decide,
 )
+from tendhost.server.domain.unmatched import told
 from tendhost.server.engine.calls import Call, carried_out, unchanged
 from tendhost.server.engine.clock_drift import ClockDrift
 from tendhost.server.engine.retrying import on_conflict_again
@@ -63,6 +65,8 @@ class ScheduleView:
 
     schedule: Schedule
     last_rollout: Rollout | None = None
+    warnings: tuple[str, ...] = ()
+    """What its rollouts name and no host has."""
 
 
 class Schedules:
@@ -80,6 +84,11 @@ class Schedules:
     # --- what users ask ---------------------------------------------------------------------------
 
     async def view(self, schedule: Schedule) -> ScheduleView:
+        """The schedule with its last rollout and what it has to be warned of."""
+        warnings = await self._warnings(schedule)
+        return replace(await self.overview(schedule), warnings=warnings)
+
+    async def overview(self, schedule: Schedule) -> ScheduleView:
         """The schedule with its last rollout."""
         return ScheduleView(schedule=schedule, last_rollout=await self._former(schedule))
 
@@ -246,8 +255,9 @@ class Schedules:
         call: Call[Rollout] = Call(
             principal=f"schedule {schedule.name}", method=METHOD, encode=lambda _: b""
         )
-        beside = change_beside(schedule, begin, now)
         try:
+            warned = "; ".join((*filter(None, [begin.detail]), *await self._warnings(schedule)))
+            beside = change_beside(schedule, replace(begin, detail=warned), now)
             await self._rollouts.start(schedule.spec.rollout, call, beside=beside)
         except (StoreUnavailable, Conflict):
             raise
@@ -278,6 +288,12 @@ class Schedules:
         require_etag(f"schedule {name!r}", wanted=etag, current=schedule.etag)
         return schedule
 
+    async def _warnings(self, schedule: Schedule) -> tuple[str, ...]:
+        try:
+            return told(await self._selections.unmatched(schedule.spec.rollout.filter))
+        except SelectionNotFound as error:
+            return (str(error),)
+
     async def _former(self, schedule: Schedule) -> Rollout | None:
         if not schedule.last_rollout:
             return None
@@ -295,10 +311,10 @@ class Schedules:
         removed: tuple[Schedule, ...] = (),
     ) -> ScheduleView:
         now = self._clock.now()
-        former = await self._former(schedule)
+        view = await self.view(schedule)
 
         def view_at(revision: int) -> ScheduleView:
-            return ScheduleView(schedule=replace(schedule, revision=revision), last_rollout=former)
+            return replace(view, schedule=replace(schedule, revision=revision))
 
         told = schedule_event(schedule, what, now, message=f"by {call.principal}")
         change = Change(

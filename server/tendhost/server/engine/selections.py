@@ -1,5 +1,6 @@
 """Saved selections: kept, forgotten, and looked up for the requests that name one."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tendhost.server.clock import Clock
@@ -12,6 +13,7 @@ from tendhost.server.domain.errors import (
 from tendhost.server.domain.etags import require_etag
 from tendhost.server.domain.events import Event, SelectionChange, SelectionChanged
 from tendhost.server.domain.selection import HostFilter, SavedSelection
+from tendhost.server.domain.unmatched import unmatched
 from tendhost.server.engine.calls import Call, carried_out, unchanged
 from tendhost.server.engine.retrying import on_conflict_again
 from tendhost.server.store.protocol import Change, Store
@@ -34,6 +36,21 @@ class Selections:
         if not asked.saved:
             return replace(asked, also=None)
         return replace(asked, also=(await self._store.selection(asked.saved)).filter)
+
+    async def unmatched(self, asked: HostFilter) -> Sequence[FieldViolation]:
+        """What `asked`, or the saved selection that it names, names and no host has.
+
+        Raises SelectionNotFound.
+        """
+        found = list(unmatched(asked, await self._store.known(asked)))
+        saved = (await self.resolved(asked)).also
+        if saved is not None:
+            within = unmatched(saved, await self._store.known(saved))
+            found += [
+                FieldViolation("saved", f"{asked.saved!r} has {one.field}: {one.description}")
+                for one in within
+            ]
+        return found
 
     @on_conflict_again
     async def save(

@@ -1,5 +1,7 @@
 """Between messages and values: defaults, and what holds for a host by them."""
 
+from collections.abc import Sequence
+
 from tendhost.server.domain.amendments import Windows
 from tendhost.server.domain.defaults import Defaults, EffectivePolicy, Source, Sourced, SourceKind
 from tendhost.server.domain.defaults_change import DefaultsChange, Freezes
@@ -53,7 +55,7 @@ def defaults_change(request: policy_service_pb2.SetDefaultsRequest) -> DefaultsC
     )
 
 
-def defaults_message(value: Defaults) -> pb.Defaults:
+def defaults_message(value: Defaults, warnings: Sequence[str] = ()) -> pb.Defaults:
     """Defaults as clients see them."""
     said = value.health_checks
     return pb.Defaults(
@@ -66,6 +68,7 @@ def defaults_message(value: Defaults) -> pb.Defaults:
         changed_at=timestamp(value.changed_at),
         revision=value.revision,
         etag=value.etag,
+        warnings=warnings,
     )
 
 

@@ -123,6 +123,7 @@ def schedule_message(view: ScheduleView) -> pb.Schedule:
         created_at=timestamp(schedule.created_at),
         revision=schedule.revision,
         etag=schedule.etag,
+        warnings=view.warnings,
     )
 
 

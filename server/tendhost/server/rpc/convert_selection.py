@@ -1,5 +1,7 @@
 """Which hosts, and what of them to update, between messages and values."""
 
+from collections.abc import Sequence
+
 from tendhost.server.domain.events import SelectionChange, SelectionChanged
 from tendhost.server.domain.scope import ScopeWish, UpdateScope
 from tendhost.server.domain.selection import HostFilter, SavedSelection
@@ -92,7 +94,9 @@ def filter_message(selection: HostFilter) -> host_pb2.HostFilter:
     )
 
 
-def selection_message(saved: SavedSelection) -> selection_service_pb2.Selection:
+def selection_message(
+    saved: SavedSelection, warnings: Sequence[str] = ()
+) -> selection_service_pb2.Selection:
     """A saved selection as clients see it."""
     return selection_service_pb2.Selection(
         name=saved.name,
@@ -101,6 +105,7 @@ def selection_message(saved: SavedSelection) -> selection_service_pb2.Selection:
         saved_by=saved.saved_by,
         revision=saved.revision,
         etag=saved.etag,
+        warnings=warnings,
     )
 
 

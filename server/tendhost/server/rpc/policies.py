@@ -1,6 +1,6 @@
 """PolicyService."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -25,12 +25,15 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
     async def GetDefaults(
         self, request: pb.GetDefaultsRequest, context: Any
     ) -> pb.GetDefaultsResponse:
-        return with_defaults(pb.GetDefaultsResponse)(self._policies.defaults(request.group))
+        found = self._policies.defaults(request.group)
+        warnings = await self._policies.warnings(request.group)
+        return with_defaults(pb.GetDefaultsResponse, warnings)(found)
 
     async def SetDefaults(
         self, request: pb.SetDefaultsRequest, context: Any
     ) -> pb.SetDefaultsResponse:
-        encode = with_defaults(pb.SetDefaultsResponse)
+        warnings = await self._policies.warnings(request.defaults.group)
+        encode = with_defaults(pb.SetDefaultsResponse, warnings)
         return encode(await self._policies.change(defaults_change(request), call(encode)))
 
     async def ListDefaults(
@@ -59,6 +62,8 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         return pb.GetEffectivePolicyResponse(policy=policy_message(view))
 
 
-def with_defaults(response: Callable[..., R]) -> Callable[[Defaults], R]:
+def with_defaults(
+    response: Callable[..., R], warnings: Sequence[str] = ()
+) -> Callable[[Defaults], R]:
     """Makes the response that carries defaults."""
-    return lambda defaults: response(defaults=defaults_message(defaults))
+    return lambda defaults: response(defaults=defaults_message(defaults, warnings))

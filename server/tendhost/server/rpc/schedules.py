@@ -48,7 +48,7 @@ class ScheduleServicer(schedule_service_pb2_grpc.ScheduleServiceServicer):
         page = await self._store.schedules(
             after=position(request, request.page_token), limit=page_size(request.page_size)
         )
-        views = [await self._schedules.view(schedule) for schedule in page.items]
+        views = [await self._schedules.overview(schedule) for schedule in page.items]
         return pb.ListSchedulesResponse(
             schedules=map(schedule_message, views),
             next_page_token=token(request, page.items[-1].name) if page.more else "",

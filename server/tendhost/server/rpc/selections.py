@@ -1,8 +1,10 @@
 """SelectionService."""
 
+from dataclasses import replace
 from typing import Any
 
 from tendhost.server.domain.selection import SavedSelection
+from tendhost.server.domain.unmatched import told
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert_selection import host_filter, selection_message
 from tendhost.server.rpc.interceptor import call
@@ -21,10 +23,13 @@ class SelectionServicer(selection_service_pb2_grpc.SelectionServiceServicer):
     async def SaveSelection(
         self, request: pb.SaveSelectionRequest, context: Any
     ) -> pb.SaveSelectionResponse:
-        def encode(saved: SavedSelection) -> pb.SaveSelectionResponse:
-            return pb.SaveSelectionResponse(selection=selection_message(saved))
-
         wanted = host_filter(request.filter)
+        # A filter that names another selection is refused where it is saved.
+        warnings = told(await self._selections.unmatched(replace(wanted, saved="")))
+
+        def encode(saved: SavedSelection) -> pb.SaveSelectionResponse:
+            return pb.SaveSelectionResponse(selection=selection_message(saved, warnings))
+
         saving = self._selections.save(request.name, wanted, call(encode), etag=request.etag)
         return encode(await saving)
 
@@ -32,7 +37,8 @@ class SelectionServicer(selection_service_pb2_grpc.SelectionServiceServicer):
         self, request: pb.GetSelectionRequest, context: Any
     ) -> pb.GetSelectionResponse:
         saved = await self._store.selection(request.name)
-        return pb.GetSelectionResponse(selection=selection_message(saved))
+        warnings = told(await self._selections.unmatched(saved.filter))
+        return pb.GetSelectionResponse(selection=selection_message(saved, warnings))
 
     async def ListSelections(
         self, request: pb.ListSelectionsRequest, context: Any

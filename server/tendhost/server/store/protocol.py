@@ -24,6 +24,7 @@ from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, Rollou
 from tendhost.server.domain.rollout_plan import Glance, PlanOutline, PlanPart, RolloutPlan
 from tendhost.server.domain.schedule import Schedule
 from tendhost.server.domain.selection import HostFilter, SavedSelection
+from tendhost.server.domain.unmatched import Known
 
 T = TypeVar("T")
 
@@ -230,6 +231,10 @@ class Store(Protocol):
 
     async def tags(self) -> Sequence[tuple[str, int]]:
         """Every tag with the number of its hosts, by name."""
+        ...
+
+    async def known(self, selection: HostFilter) -> Known:
+        """Which of the hosts, tags and groups that a filter names there are; see Known."""
         ...
 
     async def inventory(self, host: str) -> InventoryRecord:

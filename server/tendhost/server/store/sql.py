@@ -44,6 +44,10 @@ ADD_COUNT = """
 DELETE_EMPTY_COUNT = "DELETE FROM host_counts WHERE kind = ?1 AND name = ?2 AND hosts = 0"
 GET_COUNT = "SELECT hosts FROM host_counts WHERE kind = ?1 AND name = ?2"
 GET_COUNTS = "SELECT name, hosts FROM host_counts WHERE kind = ?1 ORDER BY name"
+HOST_NAMES = "SELECT name FROM hosts"
+HAS_HOST = "SELECT name FROM hosts WHERE name = ?1"
+HAS_TAG = "SELECT name FROM host_counts WHERE kind = 'tag' AND name = ?1"
+HAS_GROUP = "SELECT name FROM host_counts WHERE kind = 'group' AND name = ?1"
 
 PUT_INVENTORY = """
     INSERT INTO inventories (host, pending, document) VALUES (?1, ?2, ?3)

@@ -42,7 +42,8 @@ from tendhost.server.domain.rollout_plan import (
     plan_of,
 )
 from tendhost.server.domain.schedule import Schedule
-from tendhost.server.domain.selection import HostFilter, SavedSelection
+from tendhost.server.domain.selection import HostFilter, SavedSelection, is_glob
+from tendhost.server.domain.unmatched import Known
 from tendhost.server.store import glances, host_sql, rows, sql, writing
 from tendhost.server.store.opening import LOG_ID, open_for_reading, open_for_writing, take_lock
 from tendhost.server.store.protocol import (
@@ -181,6 +182,27 @@ class SqliteStore:
     def _count(self, kind: str, name: str) -> int:
         count: int | None = self._one(sql.GET_COUNT, kind, name)
         return count or 0
+
+    async def known(self, selection: HostFilter) -> Known:
+        names = (*selection.names, *selection.exclude_hosts)
+        tags = (*selection.all_tags, *selection.any_tags)
+
+        def work(database: sqlite3.Connection) -> Known:
+            def found(text: str, wanted: Sequence[str]) -> frozenset[str]:
+                rows = (database.execute(text, (name,)).fetchone() for name in wanted)
+                return frozenset(row[0] for row in rows if row is not None)
+
+            if any(map(is_glob, names)):
+                hosts = frozenset(name for (name,) in database.execute(sql.HOST_NAMES))
+            else:
+                hosts = found(sql.HAS_HOST, names)
+            return Known(
+                names=hosts,
+                tags=found(sql.HAS_TAG, tags),
+                groups=found(sql.HAS_GROUP, selection.groups),
+            )
+
+        return await self._read(work)
 
     async def inventory(self, host: str) -> InventoryRecord:
         row = self._row(sql.GET_INVENTORY, host)
