@@ -141,6 +141,13 @@ def operation(message: operation_pb2.Operation) -> values.Operation:
         log_size=message.log_size,
         resumes_operation_id=message.resumes_operation_id,
         revision=message.revision,
+        progress=_progress(message.progress) if message.HasField("progress") else None,
+    )
+
+
+def _progress(message: operation_pb2.OperationProgress) -> values.OperationProgress:
+    return values.OperationProgress(
+        package=message.package, percent=message.percent, phase=message.phase
     )
 
 

@@ -298,6 +298,15 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OperationProgress:
+    """How far the package manager is: `percent` of the phase, 0 to 100. No package: the whole transaction."""
+
+    package: str
+    percent: float
+    phase: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One piece of work on one host."""
 
@@ -318,6 +327,8 @@ class Operation:
     log_size: int
     resumes_operation_id: str
     revision: int
+    progress: OperationProgress | None = None
+    """Of the step under way, unless it has no progress or has reported none yet."""
 
     @property
     def ended(self) -> bool:

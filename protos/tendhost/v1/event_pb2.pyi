@@ -156,11 +156,15 @@ class Event(_message.Message):
 
     @_builtins.property
     def host_connected(self) -> Global___HostConnected:
-        """An operation reached the host."""
+        """An operation reached the host. A query or check reports this only if the host could not be
+        reached before, or was never queried.
+        """
 
     @_builtins.property
     def host_disconnected(self) -> Global___HostDisconnected:
-        """An operation's connection ended, or could not be made."""
+        """An operation's connection ended, or could not be made. A query or check reports this only if it
+        reported host_connected, or if the host could be reached before.
+        """
 
     @_builtins.property
     def state_changed(self) -> Global___StateChanged:
@@ -168,7 +172,7 @@ class Event(_message.Message):
 
     @_builtins.property
     def update_progress(self) -> Global___UpdateProgress:
-        """An upgrade got further."""
+        """An upgrade reached a milestone: at most 16 for each operation. Operation.progress has the latest."""
 
     @_builtins.property
     def update_completed(self) -> Global___UpdateCompleted:
@@ -176,7 +180,9 @@ class Event(_message.Message):
 
     @_builtins.property
     def operation_changed(self) -> Global___OperationChanged:
-        """An operation was created, began a step, or ended."""
+        """An operation was created, began a step, or ended. A query or check reports its begin and end, and
+        not each step.
+        """
 
     @_builtins.property
     def rollout_changed(self) -> Global___RolloutChanged:
@@ -184,7 +190,9 @@ class Event(_message.Message):
 
     @_builtins.property
     def step_retried(self) -> Global___StepRetried:
-        """A step failed with what passes by itself, and is tried again."""
+        """A step failed with what passes by itself, and is tried again. A query or check does not report
+        this of a host that could not be reached before, for the same reason.
+        """
 
     @_builtins.property
     def schedule_changed(self) -> Global___ScheduleChanged:

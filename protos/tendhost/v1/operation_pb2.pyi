@@ -249,6 +249,7 @@ class Operation(_message.Message):
     LOG_SIZE_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     RESUMES_OPERATION_ID_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Made by the server, ordered by time."""
     host: _builtins.str
@@ -264,9 +265,9 @@ class Operation(_message.Message):
     created_by: _builtins.str
     """Who asked for it."""
     log_size: _builtins.int
-    """Bytes of its log that are stored."""
+    """Bytes of output that its log stands for. Of a long log the middle is left out: see LogChunk."""
     revision: _builtins.int
-    """The fleet's revision at which it last changed."""
+    """The fleet's revision of its last event. Its log and its progress grow without an event."""
     resumes_operation_id: _builtins.str
     """The failed operation with which it goes on, from the step that failed. Empty: with none."""
     @_builtins.property
@@ -297,6 +298,12 @@ class Operation(_message.Message):
     def health(self) -> Global___HealthResult:
         """Of a CHECK."""
 
+    @_builtins.property
+    def progress(self) -> Global___OperationProgress:
+        """How far the package manager is in the step under way. Absent: the step has no progress, or has
+        reported none yet.
+        """
+
     def __init__(
         self,
         *,
@@ -317,16 +324,47 @@ class Operation(_message.Message):
         log_size: _builtins.int = ...,
         revision: _builtins.int = ...,
         resumes_operation_id: _builtins.str = ...,
+        progress: Global___OperationProgress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at", "health", b"health", "problem", b"problem", "result", b"result", "started_at", b"started_at", "update", b"update"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at", "health", b"health", "problem", b"problem", "progress", b"progress", "result", b"result", "started_at", b"started_at", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "dry_run", b"dry_run", "ended_at", b"ended_at", "health", b"health", "host", b"host", "id", b"id", "kind", b"kind", "log_size", b"log_size", "problem", b"problem", "result", b"result", "resumes_operation_id", b"resumes_operation_id", "revision", b"revision", "rollout_id", b"rollout_id", "started_at", b"started_at", "status", b"status", "steps", b"steps", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "dry_run", b"dry_run", "ended_at", b"ended_at", "health", b"health", "host", b"host", "id", b"id", "kind", b"kind", "log_size", b"log_size", "problem", b"problem", "progress", b"progress", "result", b"result", "resumes_operation_id", b"resumes_operation_id", "revision", b"revision", "rollout_id", b"rollout_id", "started_at", b"started_at", "status", b"status", "steps", b"steps", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["update", "health"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
 Global___Operation: _TypeAlias = Operation  # noqa: Y015
+
+@_typing.final
+class OperationProgress(_message.Message):
+    """How far the package manager is, by its own account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PACKAGE_FIELD_NUMBER: _builtins.int
+    PERCENT_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    package: _builtins.str
+    """The package. Empty: the transaction as a whole."""
+    percent: _builtins.float
+    """0 to 100, of the phase."""
+    phase: _builtins.str
+    """"download", "unpack", "configure" or another word of the package manager."""
+    def __init__(
+        self,
+        *,
+        package: _builtins.str = ...,
+        percent: _builtins.float = ...,
+        phase: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["package", b"package", "percent", b"percent", "phase", b"phase"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OperationProgress: _TypeAlias = OperationProgress  # noqa: Y015
 
 @_typing.final
 class Step(_message.Message):

@@ -65,6 +65,7 @@ EXPORTS = {
     "OperationChanged",
     "OperationHandle",
     "OperationKind",
+    "OperationProgress",
     "OperationStatus",
     "Package",
     "PackageChange",

@@ -21,6 +21,7 @@ class FakeJob:
     hold: Hold | None
     killed: bool = False
     said: str = ""
+    told: str = ""
     ended: tuple[int, str, str] | None = None
 
 
@@ -68,6 +69,11 @@ class FakeJobs:
         """Have what runs print this before anything else."""
         for job in self.jobs.values():
             job.said = words
+
+    def tell(self, lines: str) -> None:
+        """Have what runs tell these lines of status before anything else."""
+        for job in self.jobs.values():
+            job.told = lines
 
     def answer(self, command: str) -> tuple[Completed, Command | None]:
         """The answer to a request, and what it began."""
@@ -131,11 +137,11 @@ class FakeJobs:
         here = "same" if job.boot == self._host.boot else "other"
         if job.ended is None:
             dead = job.killed or here == "other"
-            words = job.said[log_from:]
+            words, lines = job.said[log_from:], job.told[status_from:]
             state = "dead" if dead else "running"
-            return f"tendhost-job {state} - {here} {len(words)} 0 all\n{words}"
+            return f"tendhost-job {state} - {here} {len(words)} {len(lines)} all\n{words}{lines}"
         status, lines, words = job.ended
-        lines, words = lines[status_from:], (job.said + words)[log_from:]
+        lines, words = (job.told + lines)[status_from:], (job.said + words)[log_from:]
         return f"tendhost-job ended {status} {here} {len(words)} {len(lines)} all\n{words}{lines}"
 
     def _cleaned(self, operation: str) -> Completed:

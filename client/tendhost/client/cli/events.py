@@ -124,13 +124,18 @@ def _line(item: Event | Snapshot) -> str:
     return f"{item.revision:>8}  {at}  {item.host:<16} {kind:<18} {summary(item)}".rstrip()
 
 
+def progress_text(phase: str, package: str, percent: float) -> str:
+    """How far a package manager is, in a few words."""
+    return f"{phase} {package} {percent:.0f} %" if package else f"{phase} {percent:.0f} %"
+
+
 def summary(event: Event) -> str:
     """What an event says, in a few words."""
     match event.body:
         case StateChanged(from_state=origin, to_state=to, cause=cause):
             words = f"{origin} → {to}  ({cause})"
         case UpdateProgress(package=package, percent=percent, phase=phase):
-            words = f"{phase} {package} {percent:.0f} %"
+            words = progress_text(phase, package, percent)
         case OperationChanged(kind=kind, status=status, step=step, message=message):
             words = f"{kind} {status} {step} {message}"
         case StepRetried(step=step, attempt=attempt, pause=pause, problem=problem):

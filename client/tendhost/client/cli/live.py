@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,6 @@ from rich.live import Live
 from tendhost.client import (
     Client,
     Event,
-    HostFilter,
     Operation,
     OperationChanged,
     OperationHandle,
@@ -24,7 +23,7 @@ from tendhost.client import (
 )
 from tendhost.client.cli import render_rollout
 from tendhost.client.cli.console import coloured, console, say, table
-from tendhost.client.cli.events import summary
+from tendhost.client.cli.events import progress_text, summary
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,14 +31,12 @@ if TYPE_CHECKING:
 
 
 REDRAW_SECONDS = 0.125
-MANY_HOSTS = 1000
-"""A filter holds no more names than this."""
 _ORDER = {"in_progress": 0, "failed": 1, "pending": 2, "skipped": 3, "completed": 4}
 """What a person looks for first, where not all of it fits."""
 
 
 class Progress:
-    """What the events say of the hosts that are being worked on."""
+    """What the events say of the hosts of a rollout that are being worked on."""
 
     def __init__(self) -> None:
         self._words: dict[str, str] = {}
@@ -74,15 +71,14 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _progress(client: Client, hosts: Collection[str]) -> AsyncIterator[Progress]:
-    """What happens on these hosts from now on, or on all where none is named."""
+async def _progress(client: Client) -> AsyncIterator[Progress]:
+    """What happens on all hosts from now on."""
 
-    selection = HostFilter(names=tuple(hosts)) if 0 < len(hosts) <= MANY_HOSTS else None
     progress = Progress()
 
     async def listen() -> None:
         try:
-            async for item in client.events(selection=selection):
+            async for item in client.events():
                 if isinstance(item, Event):
                     progress.hear(item)
         except TendhostError:
@@ -116,11 +112,23 @@ async def operations(
         return await _all(_told(handle) for handle in handles)
 
     def view() -> "Table":
-        rows = [(h.host, coloured(str(h.latest.status)), progress.of(h.host)) for h in handles]
+        rows = [(h.host, coloured(str(h.latest.status)), doing(h.latest)) for h in handles]
         return table(("HOST", "STATUS", ""), rows[: console.height - 2])
 
-    async with _progress(client, {handle.host for handle in handles}) as progress, _drawn(view):
+    async with _drawn(view):
         return await _all(_watched(handle) for handle in handles)
+
+
+def doing(operation: Operation) -> str:
+    """What an operation is doing at this moment, in a few words."""
+    step = operation.steps[-1] if operation.steps else None
+    if step is None or step.ended_at is not None:
+        return ""
+    if operation.progress is not None:
+        progress = operation.progress
+        return progress_text(progress.phase, progress.package, progress.percent)
+    name = step.name.replace("_", " ")
+    return f"{name}, attempt {step.attempts}: {step.detail}" if step.attempts > 1 else name
 
 
 async def _all(works: Iterable[Coroutine[Any, Any, Operation]]) -> list[Operation]:
@@ -169,7 +177,7 @@ async def rollout(client: Client, id: str) -> Rollout:
         return _rollout_view(latest, members.values(), progress)
 
     async with (
-        _progress(client, ()) as progress,
+        _progress(client) as progress,
         _drawn(view),
         aclosing(client.watch_rollout(id)) as updates,
     ):

@@ -51,6 +51,11 @@ class Course:
         )
         return replace(self, events=(*self.events, event))
 
+    @property
+    def only_looks(self) -> bool:
+        """Whether the operation changes nothing on its host, and is one of many like it."""
+        return self.operation.kind in (OperationKind.QUERY, OperationKind.CHECK)
+
     def at(self, revision: int, *, former: Host) -> "Course":
         """The course once it was stored at `revision`, where its host had been `former`."""
         host = self.host
@@ -123,32 +128,51 @@ def step_retried(course: Course, problem: Problem, pause: timedelta, now: dateti
     """The course when the step under way failed with what passes by itself, and is tried again."""
     current = course.operation.current
     assert current is not None, "no step is under way"
+    course = replace(course, operation=tried_again(course.operation, problem))
+    if course.only_looks and course.host.is_away(problem.reason):
+        return course
     retried = StepRetried(step=current.name, attempt=current.attempts, pause=pause, problem=problem)
-    return replace(course, operation=tried_again(course.operation, problem)).told(retried, now)
+    return course.told(retried, now)
 
 
 def stepped(course: Course, outcome: Outcome, now: datetime) -> Course:
-    """The course after the step under way has ended with `outcome`, and the next one, if any, begun."""
+    """The course after the step under way has ended with `outcome`, and the next one, if any, begun.
+
+    Of what only looks at its host the beginning and the end are told, and not the step between them.
+    """
     current = course.operation.current
     assert current is not None, "no step is under way"
+    former = course.host
     course = _connection_told(course, current.name, outcome, now)
     course = _facts_learnt(course, outcome, now)
     course = replace(course, operation=ended(course.operation, outcome, now))
     following = next_step(course.operation)
     if following is None:
-        return _closed(course, current.name, outcome, now)
+        return _closed(course, former, current.name, outcome, now)
     course = replace(course, operation=begun(course.operation, following, now))
-    return _entered(course, following, now).step_told(now)
+    course = _entered(course, following, now)
+    told_at_the_end = course.only_looks and course.host == former
+    return course if told_at_the_end else course.step_told(now)
 
 
 def _connection_told(course: Course, step: StepName, outcome: Outcome, now: datetime) -> Course:
     if step not in _CONNECTING or (step is StepName.REBOOT and outcome.given_up):
         return course
-    if outcome.problem is not None:
-        return course.told(HostDisconnected(reason=outcome.problem.message), now)
+    problem = outcome.problem
+    if problem is not None:
+        known = course.only_looks and course.host.is_away(problem.reason)
+        return course if known else course.told(HostDisconnected(reason=problem.message), now)
     if step is StepName.REBOOT:
         course = course.told(HostDisconnected(reason="reboot"), now)
-    return course.told(HostConnected(), now)
+    return course.told(HostConnected(), now) if tells_connection(course, course.host) else course
+
+
+def tells_connection(course: Course, former: Host) -> bool:
+    """Whether the operation tells that it is connected to its host, which had been `former`.
+
+    That a look at a host reached it is news only where the host was not reached before.
+    """
+    return not course.only_looks or former.unheard_of
 
 
 def _facts_learnt(course: Course, outcome: Outcome, now: datetime) -> Course:
@@ -188,7 +212,9 @@ def _taken_for_update(course: Course, now: datetime) -> Course:
     return course.triggered(Trigger.UPDATES_PENDING, now).triggered(Trigger.UPDATE, now)
 
 
-def _closed(course: Course, last: StepName, outcome: Outcome, now: datetime) -> Course:
+def _closed(
+    course: Course, former: Host, last: StepName, outcome: Outcome, now: datetime
+) -> Course:
     operation = course.operation
     if operation.kind is OperationKind.UPDATE and _changed_anything(operation):
         assert operation.update is not None
@@ -197,9 +223,9 @@ def _closed(course: Course, last: StepName, outcome: Outcome, now: datetime) -> 
     gone_already = last in _CONNECTING and outcome.problem is not None
     if last is StepName.POST_HOOK:
         # Of a host that did not reboot as it should, that it runs the hook is not told by itself.
-        former = operation.steps[-2]
-        gone_already = former.name in _CONNECTING and former.status is StepStatus.FAILED
-    if not gone_already:
+        before = operation.steps[-2]
+        gone_already = before.name in _CONNECTING and before.status is StepStatus.FAILED
+    if not gone_already and tells_connection(course, former):
         course = course.told(HostDisconnected(reason="the operation ended"), now)
     if operation.problem is None:
         return _closed_well(course, now)

@@ -7,7 +7,14 @@ from enum import StrEnum
 
 from tendhost.server.domain.bounds import text
 from tendhost.server.domain.compose import ComposeVersion
-from tendhost.server.domain.errors import HostHasFailed, InvalidTransition, TendhostError
+from tendhost.server.domain.errors import (
+    AuthenticationRefused,
+    HostHasFailed,
+    InvalidTransition,
+    LinkLost,
+    TendhostError,
+    Unreachable,
+)
 from tendhost.server.domain.etags import etag_of
 from tendhost.server.domain.health import HealthChecks
 from tendhost.server.domain.hooks import Hooks
@@ -16,6 +23,9 @@ from tendhost.server.domain.opening import planned_time
 from tendhost.server.domain.scope import UpdateScope
 from tendhost.server.domain.states import HostState, Trigger, after, allowed_from
 from tendhost.server.domain.window import MaintenanceWindow
+
+_UNREACHED = frozenset({Unreachable.reason, LinkLost.reason, AuthenticationRefused.reason})
+"""Problems of a host that could not be worked on at all."""
 
 
 class AfterInterruption(StrEnum):
@@ -243,6 +253,16 @@ class Host:
         if self.status.reboot.need is RebootNeed.NEEDED:
             return self
         return self._with(reboot=Reboot(need=RebootNeed.NEEDED, reason=reason, since=now))
+
+    @property
+    def unheard_of(self) -> bool:
+        """Whether the host could not be reached the last time, or was never looked at."""
+        return self.status.queried_at is None or self.is_away(*_UNREACHED)
+
+    def is_away(self, *reasons: str) -> bool:
+        """Whether the host could not be reached the last time, for one of `reasons`."""
+        problem = self.status.last_problem
+        return problem is not None and problem.reason in _UNREACHED and problem.reason in reasons
 
     def succeeded(
         self, *, updated_at: datetime | None, update_took: timedelta | None = None

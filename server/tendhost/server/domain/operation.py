@@ -121,6 +121,17 @@ class JobRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobProgress:
+    """How far the package manager says that it is."""
+
+    package: str
+    """Empty: the transaction as a whole."""
+    percent: float
+    """0 to 100, of the present phase's whole transaction."""
+    phase: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateResult:
     """What an UPDATE did, or, for a dry run, what it would do."""
 
@@ -247,6 +258,8 @@ class Operation:
     cancel_requested_by: str = ""
     log_size: int = 0
     """Bytes of its log that are stored."""
+    progress: JobProgress | None = None
+    """The latest of the step under way; None: it tells of none."""
     time_limit: timedelta | None = None
     """From its first step on; after that nothing more of the host is changed."""
     epoch: int = 1

@@ -335,6 +335,7 @@ def ended(operation: Operation, outcome: Outcome, now: datetime) -> Operation:
         failed_step=operation.failed_step or (current.name if problem else None),
         update=outcome.update or operation.update,
         health=outcome.health or operation.health,
+        progress=None,
     )
     following = next_step(moved)
     if outcome.overdue and (following in CHANGING or following is StepName.PRE_HOOK):

@@ -23,7 +23,15 @@ from tendhost.server.domain.errors import (
 )
 from tendhost.server.domain.events import EventBody, UpdateProgress
 from tendhost.server.domain.host import Problem
-from tendhost.server.domain.operation import Findings, JobRecord, Operation, Outcome, StepName
+from tendhost.server.domain.milestones import Milestones
+from tendhost.server.domain.operation import (
+    Findings,
+    JobProgress,
+    JobRecord,
+    Operation,
+    Outcome,
+    StepName,
+)
 from tendhost.server.domain.sequence import BEFORE_A_CHANGE, has_changed, next_step
 from tendhost.server.engine.applying import ROLLBACK
 from tendhost.server.engine.calls import Call, Replayed
@@ -93,6 +101,9 @@ class Driver:
         self._gone_timeout = gone_timeout
         self._away_since: timedelta | None = None
         self._gathered = _Gathered()
+        self._milestones = Milestones()
+        self._behind = False
+        """Whether the stored operation is not the one in memory."""
 
     @property
     def operation(self) -> Operation:
@@ -170,7 +181,7 @@ class Driver:
         """See Journal."""
         async with self._saving:
             operation = replace(self.operation, findings=findings)
-            await self._save(_told(self._course, operation, self._clock.now()))
+            await self._save(replace(self._course, operation=operation))
 
     async def begin_job(self, kind: str) -> Operation:
         """See Journal."""
@@ -182,12 +193,18 @@ class Driver:
                 operation=operation.id, name=f"{kind}-{number}", log_start=operation.log_size
             )
             begun = replace(operation, job=job, jobs_begun=number, epoch=operation.epoch + 1)
-            told = _told(course, begun, self._clock.now(), f"job {job.name} begins")
-            await self._save(told, log=log)
+            await self._save(replace(course, operation=begun), log=log)
             return self.operation
 
-    def followed(self, job: JobRecord, *, words: bytes, progress: Sequence[UpdateProgress]) -> None:
+    def followed(self, job: JobRecord, *, words: bytes, progress: Sequence[JobProgress]) -> None:
         """See Journal."""
+        for step in progress:
+            told = self._milestones.after(step)
+            if told is not None:
+                self._milestones = told
+                self.told(
+                    UpdateProgress(package=step.package, percent=step.percent, phase=step.phase)
+                )
         self._gathered = self._gathered.grown(job, words, progress)
 
     def require_permission(self) -> None:
@@ -319,8 +336,8 @@ class Driver:
             current = course.operation.current
             if current is not None and current.name in LOOKING and not log:
                 # What follows changes nothing on the host, so nothing has to be on record before it:
-                # told with the next flush, or, where that comes first, with the step's own end.
-                self._course = course
+                # stored with the next flush, or, where that comes first, with the step's own end.
+                self._course, self._behind = course, True
             else:
                 await self._save(course, inventories=inventories, log=log)
 
@@ -331,12 +348,10 @@ class Driver:
 
     async def _flush(self) -> None:
         async with self._saving:
-            if not self._gathered and not self._course.events:
+            if not self._gathered and not self._behind:
                 return
             ended = self._gathered.job
             course, log = self._with_gathered()
-            if not course.events:
-                course = course.step_told(self._clock.now())
             if ended is not None and ended.concluded:
                 # That its end was seen is stored with what becomes of it, or whoever takes the operation up
                 # in between would begin it once more.
@@ -352,7 +367,11 @@ class Driver:
         course = self._course
         for body in gathered.events:
             course = course.told(body, now)
-        operation = replace(course.operation, job=gathered.job or course.operation.job)
+        operation = replace(
+            course.operation,
+            job=gathered.job or course.operation.job,
+            progress=gathered.progress or course.operation.progress,
+        )
         if not gathered.words:
             return replace(course, operation=operation), ()
         output = b"".join(gathered.words)
@@ -382,6 +401,7 @@ class Driver:
         committed = await self._patiently(lambda: self._store.commit(change))
         if committed.replayed is not None:
             return committed.replayed
+        self._behind = False
         if course.events:
             self._course = course.at(committed.revision, former=self._saved_host)
         else:
@@ -413,17 +433,17 @@ class _Gathered:
 
     events: tuple[EventBody, ...] = ()
     words: tuple[bytes, ...] = ()
+    progress: JobProgress | None = None
     job: JobRecord | None = None
 
     def __bool__(self) -> bool:
         # How far a job is read is not worth a commit of its own: it can be read again.
-        return bool(self.events or self.words)
+        return bool(self.events or self.words or self.progress)
 
-    def grown(
-        self, job: JobRecord, words: bytes, progress: Sequence[UpdateProgress]
-    ) -> "_Gathered":
+    def grown(self, job: JobRecord, words: bytes, progress: Sequence[JobProgress]) -> "_Gathered":
         more = (words,) if words else ()
-        return _Gathered(events=(*self.events, *progress), words=(*self.words, *more), job=job)
+        latest = progress[-1] if progress else self.progress
+        return replace(self, words=(*self.words, *more), progress=latest, job=job)
 
 
 def _told(course: Course, operation: Operation, now: datetime, message: str = "") -> Course:

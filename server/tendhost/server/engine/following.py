@@ -18,9 +18,9 @@ from tendhost.server.domain.errors import (
     WorkError,
     WorkTimeout,
 )
-from tendhost.server.domain.events import HostConnected, HostDisconnected, UpdateProgress
+from tendhost.server.domain.events import HostConnected, HostDisconnected
 from tendhost.server.domain.host import Host
-from tendhost.server.domain.operation import JobRecord, Operation
+from tendhost.server.domain.operation import JobProgress, JobRecord, Operation
 from tendhost.server.domain.permission import ChangeKind, ChangingCommand, Permission
 from tendhost.server.engine.door import Door
 from tendhost.server.engine.journal import Journal
@@ -34,6 +34,8 @@ from tendhost.server.store.protocol import Store
 
 REMEMBERED = 4 * 1024 * 1024
 """Bytes of output in which reasons and kept files are looked for; the log holds all of it."""
+LONGEST_NAME = 1000
+"""Of what progress names, in characters: a path is shorter, and a longer name is none."""
 SHORTEST_PAUSE = timedelta(milliseconds=250)
 NEWS_PAUSE = timedelta(milliseconds=500)
 LONGEST_PAUSE = timedelta(seconds=2)
@@ -301,7 +303,8 @@ class _Follower:
             self._record, log_read=self._position.log, status_read=self._position.status - held
         )
         progress = [
-            UpdateProgress(package=s.package, percent=s.percent, phase=str(s.phase)) for s in steps
+            JobProgress(package=s.package[:LONGEST_NAME], percent=s.percent, phase=str(s.phase))
+            for s in steps
         ]
         self._with.journal.followed(self._record, words=report.log, progress=progress)
         return True

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from tendhost.server.domain.events import EventBody, UpdateProgress
-from tendhost.server.domain.operation import Findings, JobRecord, Operation
+from tendhost.server.domain.events import EventBody
+from tendhost.server.domain.operation import Findings, JobProgress, JobRecord, Operation
 
 
 class Journal(Protocol):
@@ -18,8 +18,11 @@ class Journal(Protocol):
         """Put a new job on record now, before it begins; the operation with that job."""
         ...
 
-    def followed(self, job: JobRecord, *, words: bytes, progress: Sequence[UpdateProgress]) -> None:
-        """Note how far a job's output is read, and what it said; stored soon, and together."""
+    def followed(self, job: JobRecord, *, words: bytes, progress: Sequence[JobProgress]) -> None:
+        """Note how far a job's output is read, and what it said; stored soon, and together.
+
+        Of the progress the latest is stored in the operation, and the milestones become events.
+        """
         ...
 
     @property

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.course import Course, refused
+from tendhost.server.domain.course import Course, refused, tells_connection
 from tendhost.server.domain.errors import Restored
 from tendhost.server.domain.events import (
     Event,
@@ -106,7 +106,7 @@ def broken_off(operation: Operation, host: Host, problem: Problem, now: datetime
     course = course.told(
         OperationChanged(kind=failed.kind, status=failed.status, message=problem.message), now
     )
-    if current.name is not StepName.CONNECT:
+    if current.name is not StepName.CONNECT and tells_connection(course, host):
         course = course.told(HostDisconnected(reason="the operation ended"), now)
     if operation.kind in _CHANGING and not operation.dry_run:
         return _moved(

@@ -29,6 +29,7 @@ from tendhost.server.domain.inventory import (
 )
 from tendhost.server.domain.operation import (
     HealthResult,
+    JobProgress,
     Operation,
     OperationKind,
     OperationStatus,
@@ -239,6 +240,15 @@ def operation_message(operation: Operation) -> operation_pb2.Operation:
         log_size=operation.log_size,
         resumes_operation_id=operation.resumes,
         revision=operation.revision,
+        progress=_operation_progress(operation.progress),
+    )
+
+
+def _operation_progress(progress: JobProgress | None) -> operation_pb2.OperationProgress | None:
+    if progress is None:
+        return None
+    return operation_pb2.OperationProgress(
+        package=progress.package, percent=progress.percent, phase=progress.phase
     )
 
 
