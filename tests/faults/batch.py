@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from tendhost.v1 import host_service_pb2, operation_pb2, operation_service_pb2
+from tendhost.v1 import host_pb2, host_service_pb2, operation_pb2, operation_service_pb2
 from tests.e2e.daemon import ENDED
 from tests.faults import hosts
 from tests.faults.ground import Ground
@@ -39,6 +39,7 @@ class Run:
     status: operation_pb2.OperationStatus.ValueType = SUCCEEDED
     reason: str = ""
     former: operation_pb2.Operation | None = None
+    state: host_pb2.HostState.ValueType | None = None
 
     @property
     def expected(self) -> Expected:
@@ -48,6 +49,7 @@ class Run:
             status=self.status,
             reason=self.reason,
             former=self.former,
+            state=self.state,
             downs=self.downs,
         )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from tests.faults import scenarios, shortages
+from tests.faults import permission, scenarios, shortages
 from tests.faults.ground import AT_ONCE, Terrain
 from tests.faults.scenarios import Scenario
 from tests.tools import faketime_library
@@ -20,6 +20,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             batch=shortages.server_disk_full,
             terrain=Terrain(state_size="12m"),
         ),
+        Scenario(name="window_end", batch=permission.window_end),
         Scenario(name="clock_jump", batch=shortages.clock_jump, terrain=Terrain(clock=True)),
     )
 }

@@ -11,6 +11,7 @@ from tests.faults.hosts import NEW, REBOOTING, Truth
 SUCCEEDED = operation_pb2.OPERATION_STATUS_SUCCEEDED
 FAILED = operation_pb2.OPERATION_STATUS_FAILED
 INTERRUPTED = operation_pb2.STEP_STATUS_INTERRUPTED
+WAITING_REBOOT = host_pb2.HOST_STATE_WAITING_REBOOT
 AT_REST = {
     SUCCEEDED: {host_pb2.HOST_STATE_IDLE},
     FAILED: {
@@ -55,6 +56,8 @@ class Expected:
     """Of the problem that an operation must end with; empty: no problem."""
     former: operation_pb2.Operation | None = None
     """The failed one, where this one is a retry that brings to its end what that one began."""
+    state: host_pb2.HostState.ValueType | None = None
+    """The only one in which the host may be afterwards; None: see AT_REST."""
     downs: int = 0
     """How often the host went down under tb-slow's post-install."""
 
@@ -80,7 +83,8 @@ def judge(expected: Expected, told: Told, seen: Truth, boots_before: int) -> Ite
         words = f"the host booted {boots} times instead of {due}"
         yield Finding(kind=Kind.WRONG_END, words=words)
     state = told.host.status.state
-    if state not in AT_REST.get(told.operation.status, set()):
+    at_rest = AT_REST.get(told.operation.status, set())
+    if state not in (at_rest if expected.state is None else {expected.state}):
         words = f"the host is {host_pb2.HostState.Name(state)} after {describe(told.operation)}"
         yield Finding(kind=Kind.HOST_STUCK, words=words)
     yield from _log(told, seen)

@@ -19,6 +19,7 @@ from tendhost.server.failpoints import VARIABLE
 from tendhost.v1.event_service_pb2_grpc import EventServiceStub
 from tendhost.v1.host_service_pb2_grpc import HostServiceStub
 from tendhost.v1.operation_service_pb2_grpc import OperationServiceStub
+from tendhost.v1.policy_service_pb2_grpc import PolicyServiceStub
 from tendhost.v1.rollout_service_pb2_grpc import RolloutServiceStub
 from tests.e2e.daemon import Daemon
 
@@ -97,6 +98,11 @@ class Server:
             rollouts=RolloutServiceStub(self._channel),
             events=EventServiceStub(self._channel),
         )
+
+    @property
+    def policies(self) -> PolicyServiceStub:
+        """Likewise, of what is said of the fleet."""
+        return PolicyServiceStub(self._channel)
 
     async def start(self, failpoints: str = "") -> None:
         """Begin a life; one that ends at its failpoint before it serves is a life, too."""

@@ -29,9 +29,8 @@ FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(seconds=10)
 ORDER_TIMEOUT = timedelta(seconds=60)
 """For the order to be taken. A host that goes down under it answers no more, which is an answer."""
-LOST = timedelta(minutes=2)
-"""After so long, a host that answers and is not stopping never got the order, or it had no effect.
-systemd gives what it stops 90 s."""
+LOST = timedelta(seconds=30)
+"""After so long, a host that answers and is not stopping never got the order, or it had no effect."""
 STOPPING = "stopping"
 """The word of `systemctl is-system-running` for a host on its way down."""
 
