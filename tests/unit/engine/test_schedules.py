@@ -250,7 +250,7 @@ async def test_run_within_the_grace_is_in_time_whatever_was_missed_before(world:
 
 # --- a server that is killed ----------------------------------------------------------------------
 
-READS = ("due_schedules", "schedule", "glances", "busy_hosts", "next_due")
+READS = ("due_schedules", "schedule", "survey", "busy_hosts", "next_due")
 
 
 @pytest.mark.parametrize("read", READS)
@@ -306,7 +306,7 @@ async def test_run_and_rollout_are_stored_in_one_transaction(world: World) -> No
         assert [pair for pair in seen if pair[1]] == [(1, 1)]
 
 
-@pytest.mark.parametrize("method", ["commit", "glances", "schedule", "due_schedules"])
+@pytest.mark.parametrize("method", ["commit", "survey", "schedule", "due_schedules"])
 async def test_store_that_cannot_be_used_for_a_while_costs_no_run(
     method: str, world: World
 ) -> None:
@@ -336,7 +336,7 @@ async def test_schedule_that_is_paused_while_its_run_is_planned_does_not_begin_i
     async with world.running():
         await world.register("web1")
         await nightly(world)
-        hold = world.store.hold_after_read("glances")
+        hold = world.store.hold_after_read("survey")
         to(world, DUE)
         await world.reached(hold)
         await world.engine.schedules.pause("nightly", call())
@@ -352,7 +352,7 @@ async def test_schedule_that_is_deleted_while_its_run_is_planned_does_not_begin_
     async with world.running():
         await world.register("web1")
         await nightly(world)
-        hold = world.store.hold_after_read("glances")
+        hold = world.store.hold_after_read("survey")
         to(world, DUE)
         await world.reached(hold)
         await world.engine.schedules.delete("nightly", call())

@@ -18,6 +18,7 @@ from tendhost.server.domain.rollout import (
     RolloutStatus,
     Wave,
 )
+from tendhost.server.domain.rollout_clock import bounded
 from tendhost.server.domain.wave_settling import settling_from
 
 
@@ -81,6 +82,10 @@ def advance(rollout: Rollout, wave: Wave, now: datetime, *, at_once: int) -> Dec
     """
     if rollout.over:
         return Wait()
+    in_bounds = bounded(rollout, now)
+    if in_bounds != rollout:
+        # The clock was put back: nobody waits for longer than was asked.
+        return Save(rollout=in_bounds)
     if rollout.status in _WINDING_UP:
         return _wind_up(rollout, now)
     if rollout.expires_at is not None and now >= rollout.expires_at and _waits(rollout):
@@ -151,10 +156,6 @@ def _awaited(rollout: Rollout, now: datetime) -> Decision:
 
 def _between_waves(rollout: Rollout, wave: Wave, now: datetime) -> Decision:
     assert rollout.next_wave_at is not None
-    latest = now + rollout.spec.delay_between_waves
-    if latest < rollout.next_wave_at:
-        # The clock was put back: nobody waits for longer than was asked.
-        return Save(rollout=replace(rollout, next_wave_at=latest))
     if now < rollout.next_wave_at:
         return Wait(until=_earlier(rollout.next_wave_at, rollout))
     if rollout.spec.settles and wave.progress.completed and wave.settled_at is None:

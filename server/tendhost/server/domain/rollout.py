@@ -278,6 +278,8 @@ class Rollout:
     """The first that failed, at most NAMED_FAILURES, to be named when the budget is spent."""
     expected_rest: timedelta = timedelta()
     """How long the waves after the current one will take, with the delays between them."""
+    expiry_shift: timedelta = timedelta()
+    """By how much the clock was set since the rollout was created, as far as a server has seen it."""
     expected_end: datetime | None = None
     """When it will end, by what its hosts took before; None: it rests or has ended."""
     ended_at: datetime | None = None
@@ -292,7 +294,7 @@ class Rollout:
     def expires_at(self) -> datetime | None:
         """When hosts that have not begun are skipped."""
         limit = self.spec.expires_after
-        return None if limit is None else self.created_at + limit
+        return None if limit is None else self.created_at + limit + self.expiry_shift
 
 
 NAMED_FAILURES = 20

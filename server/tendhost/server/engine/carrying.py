@@ -44,10 +44,12 @@ from tendhost.server.domain.rollout import (
     RolloutStatus,
     Wave,
 )
+from tendhost.server.domain.rollout_clock import shifted
 from tendhost.server.domain.tally import Tally, entered
 from tendhost.server.domain.wave_hooks import WaveMoment, key_of
 from tendhost.server.engine.admission import Admission, Begin, HoldUp, LeaveOut, Turn
 from tendhost.server.engine.awaiting import look_at_windows
+from tendhost.server.engine.clock_drift import ClockDrift
 from tendhost.server.engine.operations import Operations, Work
 from tendhost.server.engine.rollout_changes import (
     RECHECK,
@@ -103,7 +105,9 @@ class Carrier:
         self._ended: set[str] | None = None
         """Hosts whose operation has ended since; None: not known, so every one under way is looked at."""
         self._held_up = False
-        self._decided_at: datetime | None = None
+        self._drift = ClockDrift(clock)
+        self._clock_set = timedelta()
+        """By how much the clock was set, until that is on record."""
         self._look_from: int | None = -1
         """The position after which members that wait for their windows are looked at; None: none is."""
         self._changed: set[str] = set()
@@ -164,10 +168,9 @@ class Carrier:
         return False
 
     async def _decide(self, rollout: Rollout, wave: Wave) -> None:
+        if await self._clock_was_set(rollout, wave):
+            return
         now = self._clock.now()
-        if self._decided_at is not None and now < self._decided_at:
-            self._look_from = -1  # the clock was put back: what is waited for may be far off now
-        self._decided_at = now
         decision = advance(rollout, wave, now, at_once=self._operations.at_once)
         match decision:
             case Start(room=room):
@@ -194,6 +197,18 @@ class Carrier:
                 await self._skip_rest(rollout)
             case Wait(until=until):
                 await self._wait(until)
+
+    async def _clock_was_set(self, rollout: Rollout, wave: Wave) -> bool:
+        """Move what is counted in durations with a clock that was set; whether anything was stored."""
+        jump = self._drift.jump()
+        if jump < timedelta():
+            self._look_from = -1  # what is waited for may be far off now
+        self._clock_set += jump
+        moved = shifted(rollout, self._clock_set)
+        if moved != rollout:
+            await self._save(Tally(moved, (wave,)), "the clock of the server was set")
+        self._clock_set = timedelta()
+        return moved != rollout
 
     async def _hooks_hold(self, when: WaveMoment, rollout: Rollout) -> bool:
         """Run what the server runs between waves; where that fails, halt the rollout.

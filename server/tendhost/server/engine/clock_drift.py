@@ -1,12 +1,12 @@
-"""Whether somebody has put the date of this machine back, which no sleep notices."""
+"""By how much somebody has set the clock of this machine, which no sleep notices."""
 
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
 
-NOTICED = timedelta(seconds=10)
-"""What a date may differ from the time that has passed before it counts as put back: less is the work of
-a time server that puts a clock right in small steps."""
+NOTICED = timedelta(seconds=1)
+"""What a date may part from the time that has passed before the clock counts as set: less is the work of a
+time server that puts a clock right in small steps. They are added up."""
 
 
 class ClockDrift:
@@ -16,8 +16,12 @@ class ClockDrift:
         self._clock = clock
         self._offset = clock.now() - clock.elapsed()
 
-    def was_put_back(self) -> bool:
-        """Whether the date has been put back since this was last asked."""
+    def jump(self) -> timedelta:
+        """By how much the clock was set since this was last asked: negative where it was put back, zero
+        where it was not set."""
         offset = self._clock.now() - self._clock.elapsed()
-        former, self._offset = self._offset, offset
-        return offset < former - NOTICED
+        jump = offset - self._offset
+        if abs(jump) < NOTICED:
+            return timedelta()
+        self._offset = offset
+        return jump

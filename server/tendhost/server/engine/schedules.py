@@ -167,7 +167,8 @@ class Schedules:
             self._woken.clear()
             try:
                 elapsed = self._clock.elapsed()
-                if drift.was_put_back() or reviewed_at is None or elapsed - reviewed_at >= REVIEW:
+                put_back = drift.jump() < timedelta()
+                if put_back or reviewed_at is None or elapsed - reviewed_at >= REVIEW:
                     reviewed_at = None  # until every schedule was reviewed
                     await self._review()
                     reviewed_at = elapsed
