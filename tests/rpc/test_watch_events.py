@@ -82,9 +82,12 @@ async def test_a_large_snapshot_comes_in_parts(api: Api):
         await api.register(name)
     async with watching(api, snapshot=True) as stream:
         await hello(stream)
-        parts = [await stream.read() for _ in range(3)]
+        parts = []
+        while (part := await stream.read()).phase == pb.WATCH_PHASE_SNAPSHOT:
+            parts.append(part)
         assert [h.config.name for part in parts for h in part.hosts] == names
-        assert (await stream.read()).phase == pb.WATCH_PHASE_SNAPSHOT_END
+        assert part.phase == pb.WATCH_PHASE_SNAPSHOT_END
+        assert len(parts) >= 3
 
 
 async def test_a_stream_begins_either_with_a_snapshot_or_with_a_cursor(api: Api):

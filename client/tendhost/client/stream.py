@@ -38,7 +38,7 @@ class EventStream:
         self._wants_snapshot = snapshot
         self._until = until
         self._items = self._follow()
-        self._hosts: list[Host] = []
+        self._hosts: dict[str, Host] = {}
         self._snapshot_log_id = ""
         self.log_id = log_id
         """The event log that `revision` belongs to; empty until the server has said it."""
@@ -88,11 +88,16 @@ class EventStream:
             if self.revision is None:
                 self.revision = message.current_revision
         elif message.phase == pb.WATCH_PHASE_SNAPSHOT:
-            self._hosts.extend(convert.host(host) for host in message.hosts)
+            for name in message.gone_hosts:
+                self._hosts.pop(name, None)
+            for host in map(convert.host, message.hosts):
+                self._hosts[host.name] = host
         elif message.phase == pb.WATCH_PHASE_SNAPSHOT_END:
             self._wants_snapshot = False
             self.revision, self.log_id = message.revision, self._snapshot_log_id
-            yield Snapshot(revision=message.revision, hosts=tuple(self._hosts))
+            hosts = tuple(host for _, host in sorted(self._hosts.items()))
+            self._hosts.clear()
+            yield Snapshot(revision=message.revision, hosts=hosts)
         else:
             for event in message.events:
                 # Before it is given out: whoever saves the cursor while handling the item means to

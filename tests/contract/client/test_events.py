@@ -15,6 +15,7 @@ from tendhost.client import (
     ServerUnreachable,
     Snapshot,
 )
+from tendhost.v1 import event_service_pb2
 from tests.contract.client import messages
 from tests.contract.client.messages import batch, bookmark, hello, snapshot
 from tests.contract.client.mock_server import LOST, STOPPING, Hold, Refused
@@ -243,4 +244,22 @@ async def test_events_are_typed(server, client):
         assert isinstance(item, Event)
         assert (item.kind, item.host) == ("host_registered", "web1")
         assert item.at == messages.AT.ToDatetime(tzinfo=UTC)
+        break
+
+
+async def test_snapshot__is_what_each_host_came_as_last_without_those_that_are_gone(server, client):
+    again = messages.host("b")
+    again.revision = 7
+    *parts, end = snapshot(9, "a", "b", "c")
+    changed = event_service_pb2.WatchEventsResponse(
+        phase=event_service_pb2.WATCH_PHASE_SNAPSHOT,
+        hosts=[again, messages.host("aa")],
+        gone_hosts=["c", "never-there"],
+    )
+    server.stream("WatchEvents", [hello(5), *parts, changed, end, Hold()])
+    async for item in client.events(snapshot=True):
+        assert isinstance(item, Snapshot)
+        assert [host.name for host in item.hosts] == ["a", "aa", "b"]
+        assert [host.revision for host in item.hosts if host.name == "b"] == [7]
+        assert item.revision == 9
         break

@@ -114,3 +114,8 @@ async def stored_rollout(store: Store, rollout: Rollout) -> Rollout:
     """A rollout, stored, as it reads from the store."""
     committed = await store.commit(change(rollouts=(rollout,)))
     return replace(rollout, revision=committed.revision)
+
+
+async def every_host(store: Store) -> tuple[Host, ...]:
+    """Every host, by name."""
+    return (await store.hosts(HostFilter(), limit=1_000_000)).items

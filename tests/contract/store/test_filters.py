@@ -11,7 +11,7 @@ from tendhost.server.domain.inventory import Reboot, RebootNeed
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.states import HostState
 from tendhost.server.store.protocol import Store
-from tests.contract.store.samples import a_host, change, stored_host
+from tests.contract.store.samples import a_host, change, every_host, stored_host
 
 NAMES = ("a", "ab", "abc", "b", "b-1", "b-2", "b.c", "ü", "z[1]", "Z")
 LABELS = ("web", "db", "ö")
@@ -82,7 +82,7 @@ async def test_list_holds_what_the_filter_selects(
 
 async def _replaced_by(store: Store, fleet: list[Host]) -> list[Host]:
     """Has the store hold `fleet` and no other host; the hosts as they are stored, by name."""
-    await store.commit(change(removed_hosts=(await store.snapshot()).hosts))
+    await store.commit(change(removed_hosts=await every_host(store)))
     committed = await store.commit(change(hosts=tuple(fleet)))
     stored = [replace(host, revision=committed.revision) for host in fleet]
     return sorted(stored, key=lambda host: host.name)

@@ -13,7 +13,7 @@ from tendhost.server.domain.errors import (
 from tendhost.server.domain.operation import OperationStatus
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.states import HostState
-from tendhost.server.store.protocol import Conflict, Snapshot, Store
+from tendhost.server.store.protocol import Conflict, Store
 from tests.contract.store.samples import (
     a_host,
     an_inventory,
@@ -168,11 +168,3 @@ async def test_inventory_is_the_latest_of_its_host(store: Store) -> None:
     assert await store.inventory("web1") == an_inventory(version="1.1")
     with pytest.raises(HostNotFound):
         await store.inventory("web2")
-
-
-async def test_snapshot_holds_every_host_as_of_one_revision(store: Store) -> None:
-    assert await store.snapshot() == Snapshot(hosts=(), revision=0)
-    hosts = [await stored_host(store, name) for name in ("b", "a", "c")]
-    snapshot = await store.snapshot()
-    assert snapshot.hosts == tuple(sorted(hosts, key=lambda host: host.name))
-    assert snapshot.revision == (await store.log_bounds()).current

@@ -9,7 +9,7 @@ import pytest
 
 from tendhost.server.store.protocol import Store
 from tests.contract.store.conftest import Database
-from tests.contract.store.samples import a_host, change
+from tests.contract.store.samples import a_host, change, every_host
 
 
 async def test_change_whose_caller_went_away_is_stored_as_a_whole(store: Store) -> None:
@@ -19,8 +19,8 @@ async def test_change_whose_caller_went_away_is_stored_as_a_whole(store: Store) 
     with pytest.raises(asyncio.CancelledError):
         await caller
     await store.commit(change(hosts=(a_host("c"),)))
-    snapshot = await store.snapshot()
-    assert [host.name for host in snapshot.hosts] == ["a", "b", "c"]
+    hosts = await every_host(store)
+    assert [host.name for host in hosts] == ["a", "b", "c"]
     assert [event.revision for event in await store.events(after=0, limit=9)] == [1, 2]
 
 
@@ -62,6 +62,6 @@ async def _assert_consistent(store: Store, acknowledged: list[tuple[int, str, in
     assert all(host_of[revision] == name for revision, name, _ in acknowledged)
     # A writer's change number n is its host's pending_count n, and its event.
     written = Counter(event.host for event in events)
-    for host in (await store.snapshot()).hosts:
+    for host in await every_host(store):
         assert host.status.pending_count == written[host.name]
         assert host_of[host.revision] == host.name

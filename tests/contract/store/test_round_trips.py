@@ -17,7 +17,7 @@ from tendhost.server.domain.schedule import Schedule
 from tendhost.server.domain.selection import SavedSelection
 from tendhost.server.store.protocol import Change, InventoryRecord, LogChunk, RequestRecord, Store
 from tests.contract.store.conftest import Database
-from tests.contract.store.samples import change
+from tests.contract.store.samples import change, every_host
 from tests.contract.store.values import values_of
 
 # One store serves all examples: each stores under a key of its own.
@@ -42,7 +42,7 @@ async def test_any_host_comes_back_equal(store: Store, host: Host) -> None:
     committed = await store.commit(change(hosts=(host,)))
     stored = replace(host, revision=committed.revision)
     assert await store.host(name) == stored
-    assert stored in (await store.snapshot()).hosts
+    assert stored in await every_host(store)
 
 
 @given(operation=values_of(Operation))

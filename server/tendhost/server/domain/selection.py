@@ -54,6 +54,16 @@ class HostFilter:
             and (self.also is None or self.also.may_match(name))
         )
 
+    @property
+    def is_of_names(self) -> bool:
+        """Whether a host's name alone decides."""
+        others = self.all_tags or self.any_tags or self.groups or self.states
+        return (
+            not others
+            and self.reboot_needed is None
+            and (self.also is None or self.also.is_of_names)
+        )
+
     def matches(self, host: Host) -> bool:
         """Whether `host` is selected."""
         config, status = host.config, host.status
@@ -74,7 +84,7 @@ def is_glob(entry: str) -> bool:
     return not _GLOB.isdisjoint(entry)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _sorted_out(names: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
     """The names, and the globs among them. A retry of a large rollout names thousands of hosts."""
     globs = tuple(filter(is_glob, names))

@@ -14,7 +14,7 @@ from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import Host, HostConfig
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.engine.engine import Engine
-from tendhost.server.rpc.convert import event_message, host_message
+from tendhost.server.rpc.convert import event_message
 from tendhost.server.rpc.convert_selection import host_filter
 from tendhost.server.rpc.feed import Feed, fitting
 from tendhost.server.rpc.sending import send
@@ -22,7 +22,6 @@ from tendhost.server.store.protocol import LogBounds
 from tendhost.v1 import event_service_pb2 as pb
 from tendhost.v1 import event_service_pb2_grpc
 
-HOSTS_PER_MESSAGE = 100
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -43,21 +42,11 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
         cursor = starting_point(request, bounds)
         await send(context, _hello(bounds))
         if request.snapshot:
-            cursor = await self._send_snapshot(selection, context)
+            cursor = await self._feed.snapshots.send(selection, context)
         if selection == HostFilter():
             await self._follow_all(cursor, context)
         else:
             await self._follow_selected(cursor, selection, context)
-
-    async def _send_snapshot(self, selection: HostFilter, context: Any) -> int:
-        snapshot = await self._store.snapshot()
-        hosts = [host for host in snapshot.hosts if selection.matches(host)]
-        for start in range(0, len(hosts), HOSTS_PER_MESSAGE):
-            part = [host_message(host) for host in hosts[start : start + HOSTS_PER_MESSAGE]]
-            await send(context, pb.WatchEventsResponse(phase=pb.WATCH_PHASE_SNAPSHOT, hosts=part))
-        end = pb.WatchEventsResponse(phase=pb.WATCH_PHASE_SNAPSHOT_END, revision=snapshot.revision)
-        await send(context, end)
-        return snapshot.revision
 
     async def _follow_all(self, cursor: int, context: Any) -> None:
         while True:

@@ -11,6 +11,7 @@ from tendhost.server.domain.errors import CursorCompacted, ServerStopping
 from tendhost.server.domain.events import Event
 from tendhost.server.rpc.convert import event_message
 from tendhost.server.rpc.signals import Signal, Signals
+from tendhost.server.rpc.snapshots import Snapshots
 from tendhost.server.store.protocol import Store, Touched
 from tendhost.v1 import event_pb2, event_service_pb2
 
@@ -44,13 +45,14 @@ class Feed:
         self._batches: OrderedDict[int, Batch] = OrderedDict()
         self._closed = asyncio.Event()
         self._followers = Signals()
+        self.snapshots = Snapshots(store)
         self.quiet = False
         """Whether the last wake-up was for want of news: then streams say where they are."""
 
     async def run(self) -> None:
         """Keep waking the streams, at every commit and every BOOKMARK_INTERVAL, until cancelled."""
         self._revision = (await self._store.log_bounds()).current
-        stop_listening = self._store.listen(self._tell_followers)
+        stop_listening = self._store.listen(self._hear)
         try:
             while True:
                 await self._wake_once()
@@ -136,7 +138,8 @@ class Feed:
         if self.closing:
             raise ServerStopping
 
-    def _tell_followers(self, touched: Touched) -> None:
+    def _hear(self, touched: Touched) -> None:
+        self.snapshots.hear(touched)
         self._followers.call((*touched.operations, *touched.rollouts))
 
 

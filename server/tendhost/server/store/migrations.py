@@ -190,6 +190,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    (
+        "CREATE INDEX hosts_by_revision ON hosts (revision, name)",
+        "CREATE TABLE removed_hosts (name TEXT PRIMARY KEY, revision BIGINT NOT NULL)",
+        "CREATE INDEX removed_hosts_by_revision ON removed_hosts (revision, name)",
+    ),
 )
 
 SCHEMA = len(MIGRATIONS)

@@ -182,12 +182,28 @@ class LogBounds:
     current: int
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class HostPlace:
+    """A place in the order in which hosts were stored: by revision, then by name."""
+
+    revision: int
+    name: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """Hosts as of `revision`, from one read transaction."""
+class HostsPart:
+    """A part of the hosts as of `revision`, from one read transaction.
+
+    A part may be empty and more may follow: a read looks through a bounded number of hosts.
+    """
 
     hosts: tuple[Host, ...]
+    gone: tuple[str, ...] = ()
+    """Names that the selection does not have any more, or never had: removed, or not selected."""
     revision: int
+    last: HostPlace
+    """What the next part follows."""
+    more: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -414,8 +430,22 @@ class Store(Protocol):
         """Events with a revision above `after`, in order."""
         ...
 
-    async def snapshot(self) -> Snapshot:
-        """Every host, as of one revision."""
+    async def hosts_part(
+        self, selection: HostFilter, *, after: str, limit: int, size: int
+    ) -> HostsPart:
+        """The selected hosts whose name follows `after`, by name.
+
+        At most `limit` of them, and no more than about `size` bytes, but at least one.
+        """
+        ...
+
+    async def changed_hosts(
+        self, selection: HostFilter, *, after: HostPlace, limit: int, size: int
+    ) -> HostsPart:
+        """What became of hosts that were stored or removed behind `after`, in that order.
+
+        Bounded as `hosts_part` is. Raises CursorCompacted where removals behind `after` are forgotten.
+        """
         ...
 
     async def place(self, reader: str) -> Place | None:

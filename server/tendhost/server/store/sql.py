@@ -26,6 +26,19 @@ UPDATE_HOST = """
 RELABEL_HOST = "UPDATE hosts SET labels = ?2 WHERE name = ?1 AND labels <> ?2"
 DELETE_HOST = "DELETE FROM hosts WHERE name = ?1 AND revision = ?2"
 GET_HOST = "SELECT document FROM hosts WHERE name = ?1"
+FORGET_REMOVAL = "DELETE FROM removed_hosts WHERE name = ?1"
+NOTE_REMOVAL = """
+    INSERT INTO removed_hosts (name, revision) VALUES (?1, ?2)
+    ON CONFLICT (name) DO UPDATE SET revision = excluded.revision
+"""
+HOSTS_STORED_BEHIND = """
+    SELECT revision, name, document FROM hosts
+    WHERE (revision, name) > (?1, ?2) ORDER BY revision, name LIMIT ?3
+"""
+HOSTS_REMOVED_BEHIND = """
+    SELECT revision, name, NULL FROM removed_hosts
+    WHERE (revision, name) > (?1, ?2) ORDER BY revision, name LIMIT ?3
+"""
 ALL_HOSTS = "SELECT document FROM hosts ORDER BY name"
 LABEL_TABLES = ("host_tags", "host_groups")
 INSERT_TAG = "INSERT INTO host_tags (name, host) VALUES (?1, ?2)"
@@ -223,6 +236,7 @@ FIRST_EVENT_SINCE = """
     SELECT revision FROM events WHERE revision > ?1 AND revision <= ?2 AND at >= ?3
     ORDER BY revision LIMIT 1
 """
+PRUNE_REMOVALS = "DELETE FROM removed_hosts WHERE revision <= ?1"
 PRUNE_EVENTS = "DELETE FROM events WHERE revision <= ?1"
 _OLDEST_OPERATIONS = """
     SELECT id FROM operations

@@ -44,17 +44,18 @@ from tendhost.server.domain.rollout_plan import (
 from tendhost.server.domain.schedule import Schedule
 from tendhost.server.domain.selection import HostFilter, SavedSelection, is_glob
 from tendhost.server.domain.unmatched import Known
-from tendhost.server.store import glances, host_sql, rows, sql, writing
+from tendhost.server.store import glances, host_sql, parts, rows, sql, writing
 from tendhost.server.store.opening import LOG_ID, open_for_reading, open_for_writing, take_lock
 from tendhost.server.store.protocol import (
     Change,
     Committed,
     HostPending,
+    HostPlace,
+    HostsPart,
     InventoryRecord,
     LogBounds,
     Page,
     RolloutView,
-    Snapshot,
     Touched,
 )
 from tendhost.server.store.tail import Tail
@@ -211,17 +212,23 @@ class SqliteStore:
             raise InventoryNotFound(host=host)
         return rows.inventory_of(host, row)
 
-    async def snapshot(self) -> Snapshot:
-        def work(database: sqlite3.Connection) -> Snapshot:
-            database.execute("BEGIN")
-            try:
-                (revision,) = database.execute(sql.CURRENT_REVISION).fetchone()
-                hosts = tuple(rows.host_of(row[0]) for row in database.execute(sql.ALL_HOSTS))
-            finally:
-                database.execute("COMMIT")
-            return Snapshot(hosts=hosts, revision=revision)
+    async def hosts_part(
+        self, selection: HostFilter, *, after: str, limit: int, size: int
+    ) -> HostsPart:
+        return await self._read(
+            lambda database: parts.hosts_part(
+                database, selection, after=after, limit=limit, size=size
+            )
+        )
 
-        return await self._read(work)
+    async def changed_hosts(
+        self, selection: HostFilter, *, after: HostPlace, limit: int, size: int
+    ) -> HostsPart:
+        return await self._read(
+            lambda database: parts.changed_hosts(
+                database, selection, after=after, limit=limit, size=size
+            )
+        )
 
     # --- operations -------------------------------------------------------------------------------
 

@@ -70,7 +70,7 @@ def write(database: sqlite3.Connection, change: Change) -> Written:
     for host in change.hosts:
         _write_host(database, host, revision)
     for host in change.removed_hosts:
-        _remove_host(database, host)
+        _remove_host(database, host, revision)
     for operation in change.operations:
         _write_operation(database, operation, revision)
     for rollout in change.rollouts:
@@ -167,6 +167,7 @@ def _write_host(database: sqlite3.Connection, host: Host, revision: int) -> None
         if database.execute(sql.INSERT_HOST, (*columns, labels, revision, text)).rowcount == 0:
             raise HostAlreadyExists(host=host.name)
         _count(database, "host", "", 1)
+        database.execute(sql.FORGET_REMOVAL, (host.name,))
         _write_labels(database, host)
         return
     done = database.execute(sql.UPDATE_HOST, (*columns, revision, text, host.revision))
@@ -203,7 +204,7 @@ def _count(database: sqlite3.Connection, kind: str, name: str, more: int) -> Non
         database.execute(sql.DELETE_EMPTY_COUNT, (kind, name))
 
 
-def _remove_host(database: sqlite3.Connection, host: Host) -> None:
+def _remove_host(database: sqlite3.Connection, host: Host, revision: int) -> None:
     running = database.execute(sql.RUNNING_OPERATION, (host.name,)).fetchone()
     if running is not None:
         raise HostBusy(host=host.name, operation=rows.operation_of(running[0]).id)
@@ -212,6 +213,7 @@ def _remove_host(database: sqlite3.Connection, host: Host) -> None:
     _count(database, "host", "", -1)
     _clear_labels(database, host)
     database.execute(sql.DELETE_INVENTORY, (host.name,))
+    database.execute(sql.NOTE_REMOVAL, (host.name, revision))
 
 
 def _write_operation(database: sqlite3.Connection, operation: Operation, revision: int) -> None:
@@ -364,6 +366,7 @@ def prune(
     dropped, more = sum(rows for rows, _ in parts), any(more for _, more in parts)
     if up_to > former:
         dropped += database.execute(sql.PRUNE_EVENTS, (up_to,)).rowcount
+        database.execute(sql.PRUNE_REMOVALS, (up_to,))
         database.execute(sql.SET_META, (PRUNED_TO, str(up_to)))
     return Pruned(dropped, up_to, more=more or more_events)
 

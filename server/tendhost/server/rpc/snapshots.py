@@ -1,0 +1,105 @@
+"""The fleet as of one revision, a part at a time: no stream holds more than one part, and streams share them.
+
+The parts of a snapshot are read one by one, as their client takes them, each as of a revision of its own. What
+was changed or removed behind the first of them is sent once more, until a read finds nothing further: then the
+client has the hosts as of the revision of that read.
+"""
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from tendhost.server.domain.selection import HostFilter
+from tendhost.server.rpc.convert import host_message
+from tendhost.server.rpc.sending import send
+from tendhost.server.store.protocol import HostPlace, HostsPart, Store, Touched
+from tendhost.v1 import event_service_pb2 as pb
+
+HOSTS_PER_MESSAGE = 100
+PART_BYTES = 64 * 1024
+"""A part holds about this much at most, unless a single host is larger."""
+SHARED_PARTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part as one message. `encoded` is empty where it says nothing."""
+
+    encoded: bytes
+    revision: int
+    last: HostPlace
+    more: bool
+
+
+_Key = tuple[HostFilter, str | HostPlace]
+
+
+class Snapshots:
+    """What every snapshot of this server is read with."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._parts: OrderedDict[_Key, _Part] = OrderedDict()
+        self._host_changes = 0
+        # Snapshots take one of the store's readers at most: rollouts and lists need the others.
+        self._reading = asyncio.Lock()
+
+    def hear(self, touched: Touched) -> None:
+        """Forget what is not true any more. To be called after every commit."""
+        if touched.hosts:
+            self._host_changes += 1
+            self._parts.clear()
+
+    async def send(self, selection: HostFilter, context: Any) -> int:
+        """Send the selected hosts; the revision as of which the client has them. Raises CursorCompacted."""
+        part = await self._part(selection, "", at_least=0)
+        first = newest = part.revision
+        await _send(part, context)
+        while part.more:
+            part = await self._part(selection, part.last.name, at_least=0)
+            first, newest = min(first, part.revision), max(newest, part.revision)
+            await _send(part, context)
+        position, more = HostPlace(first + 1), True
+        while more:
+            part = await self._part(selection, position, at_least=newest)
+            position, more, newest = part.last, part.more, max(newest, part.revision)
+            await _send(part, context)
+        end = pb.WatchEventsResponse(phase=pb.WATCH_PHASE_SNAPSHOT_END, revision=part.revision)
+        await send(context, end)
+        return part.revision
+
+    async def _part(self, selection: HostFilter, after: str | HostPlace, *, at_least: int) -> _Part:
+        """What follows `after`, as of a revision that is not below `at_least`."""
+        key = (selection, after)
+        async with self._reading:
+            known = self._parts.get(key)
+            if known is not None and known.revision >= at_least:
+                return known
+            changes = self._host_changes
+            bounds = {"limit": HOSTS_PER_MESSAGE, "size": PART_BYTES}
+            if isinstance(after, HostPlace):
+                read = await self._store.changed_hosts(selection, after=after, **bounds)
+            else:
+                read = await self._store.hosts_part(selection, after=after, **bounds)
+            part = _Part(_encoded(read), read.revision, read.last, read.more)
+            if changes == self._host_changes:
+                self._parts[key] = part
+                if len(self._parts) > SHARED_PARTS:
+                    self._parts.popitem(last=False)
+            return part
+
+
+async def _send(part: _Part, context: Any) -> None:
+    if part.encoded:
+        await send(context, part.encoded)
+
+
+def _encoded(read: HostsPart) -> bytes:
+    if not read.hosts and not read.gone:
+        return b""
+    return pb.WatchEventsResponse(
+        phase=pb.WATCH_PHASE_SNAPSHOT,
+        hosts=[host_message(host) for host in read.hosts],
+        gone_hosts=read.gone,
+    ).SerializeToString()

@@ -1,0 +1,100 @@
+"""Reads a whole fleet a part at a time, each part from a transaction of its own."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from heapq import merge
+from itertools import islice
+
+from tendhost.server.domain.errors import CursorCompacted
+from tendhost.server.domain.host import Host
+from tendhost.server.domain.selection import HostFilter
+from tendhost.server.store import host_sql, rows, sql
+from tendhost.server.store.protocol import HostPlace, HostsPart
+from tendhost.server.store.writing import pruned_to
+
+ROWS_AT_ONCE = 1000
+"""A read looks at no more hosts than this, so that whoever else wants to read waits for milliseconds."""
+
+
+def hosts_part(
+    database: sqlite3.Connection, selection: HostFilter, *, after: str, limit: int, size: int
+) -> HostsPart:
+    """See Store.hosts_part."""
+    text, values = host_sql.select_hosts(selection, after=after, limit=ROWS_AT_ONCE)
+    found: list[Host] = []
+    seen, held, name, cut = 0, 0, after, False
+    with _one_moment(database) as revision:
+        for document, name in database.execute(text, values):
+            seen += 1
+            host = _selected(selection, name, document)
+            if host is not None:
+                found.append(host)
+                held += len(document)
+            cut = len(found) >= limit or held >= size
+            if cut:
+                break
+    return HostsPart(
+        hosts=tuple(found),
+        revision=revision,
+        last=HostPlace(revision, name),
+        more=cut or seen == ROWS_AT_ONCE,
+    )
+
+
+def changed_hosts(
+    database: sqlite3.Connection, selection: HostFilter, *, after: HostPlace, limit: int, size: int
+) -> HostsPart:
+    """See Store.changed_hosts."""
+    found: list[Host] = []
+    gone: list[str] = []
+    seen, held, last, cut = 0, 0, after, False
+    with _one_moment(database) as revision:
+        compacted = pruned_to(database)
+        if compacted >= after.revision:
+            raise CursorCompacted(cursor=after.revision, oldest=compacted + 1, current=revision)
+        values = (after.revision, after.name, ROWS_AT_ONCE)
+        stored = database.execute(sql.HOSTS_STORED_BEHIND, values)
+        removed = database.execute(sql.HOSTS_REMOVED_BEHIND, values)
+        # No name stands in both, so that documents are never compared.
+        for changed_at, name, document in islice(merge(stored, removed), ROWS_AT_ONCE):
+            seen += 1
+            last = HostPlace(changed_at, name)
+            if not selection.may_match(name):
+                continue
+            host = _selected(selection, name, document)
+            if host is None:
+                gone.append(name)
+                held += len(name)
+            else:
+                found.append(host)
+                held += len(document)
+            cut = len(found) + len(gone) >= limit or held >= size
+            if cut:
+                break
+    return HostsPart(
+        hosts=tuple(found),
+        gone=tuple(gone),
+        revision=revision,
+        last=last,
+        more=cut or seen == ROWS_AT_ONCE,
+    )
+
+
+def _selected(selection: HostFilter, name: str, document: str | None) -> Host | None:
+    # The name first: most documents of a large fleet need not be decoded.
+    if document is None or not selection.may_match(name):
+        return None
+    host = rows.host_of(document)
+    return host if selection.matches(host) else None
+
+
+@contextmanager
+def _one_moment(database: sqlite3.Connection) -> Iterator[int]:
+    """The revision as of which everything is read while the context lasts."""
+    database.execute("BEGIN")
+    try:
+        (revision,) = database.execute(sql.CURRENT_REVISION).fetchone()
+        yield revision
+    finally:
+        database.execute("COMMIT")
