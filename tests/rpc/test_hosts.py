@@ -138,7 +138,13 @@ async def test_a_key_that_is_not_the_expected_one_is_not_pinned(api: Api):
     request = registration()
     request.expected_host_key = fingerprint(OTHER_KEY)
     refused = await refusal(api.hosts.RegisterHost(request))
-    assert (refused.code, refused.fields) == (INVALID, ["expected_host_key"])
+    assert refused.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert refused.reason == "HOST_KEY_MISMATCH"
+    assert refused.facts == {
+        "host": "web1",
+        "expected": fingerprint(OTHER_KEY),
+        "shown": fingerprint(KEY),
+    }
     for expected in (fingerprint(KEY), KEY, f"{KEY} a comment"):
         request.expected_host_key = expected
         await api.hosts.RegisterHost(request)

@@ -12,6 +12,7 @@ from tendhost.client import (
     events,
     values,
 )
+from tendhost.client.convert_changes import field_changes
 from tendhost.client.convert_inventory import pending_package
 from tendhost.client.enums import instant, numbers, reading, words
 from tendhost.v1 import (
@@ -258,9 +259,13 @@ def _rollout_changed(message: event_pb2.RolloutChanged) -> events.RolloutChanged
 
 
 _BODIES: Mapping[str, Callable[[Any], events.EventBody]] = {
-    "host_registered": lambda m: events.HostRegistered(),
-    "host_unregistered": lambda m: events.HostUnregistered(),
-    "host_reconfigured": lambda m: events.HostReconfigured(fields=tuple(m.fields)),
+    "host_registered": lambda m: events.HostRegistered(
+        by=m.by, host_key_fingerprint=m.host_key_fingerprint
+    ),
+    "host_unregistered": lambda m: events.HostUnregistered(by=m.by),
+    "host_reconfigured": lambda m: events.HostReconfigured(
+        fields=tuple(m.fields), by=m.by, changes=field_changes(m.changes)
+    ),
     "host_acknowledged": lambda m: events.HostAcknowledged(by=m.by),
     "host_connected": lambda m: events.HostConnected(),
     "host_disconnected": lambda m: events.HostDisconnected(reason=m.reason),

@@ -4,6 +4,7 @@ from datetime import UTC
 from typing import Any
 
 from tendhost.client import convert_health, policy_values, values
+from tendhost.client.convert_changes import field_changes
 from tendhost.client.enums import instant, reading, words
 from tendhost.client.events import DefaultsChanged
 from tendhost.v1 import event_pb2, host_pb2
@@ -134,4 +135,9 @@ def _source(message: pb.PolicySource) -> policy_values.PolicySource:
 
 def defaults_changed(message: event_pb2.DefaultsChanged) -> DefaultsChanged:
     """Something else is said for a group, or for the fleet."""
-    return DefaultsChanged(group=message.group, by=message.by, deleted=message.deleted)
+    return DefaultsChanged(
+        group=message.group,
+        by=message.by,
+        deleted=message.deleted,
+        changes=field_changes(message.changes),
+    )

@@ -6,6 +6,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from tendhost.client import convert_rollout
 from tendhost.client import schedule_values as values
+from tendhost.client.convert_changes import field_changes
 from tendhost.client.enums import instant, numbers, reading, words
 from tendhost.client.events import ScheduleChanged
 from tendhost.v1 import event_pb2
@@ -89,4 +90,6 @@ def schedule_changed(message: event_pb2.ScheduleChanged) -> ScheduleChanged:
         change=_change(message.change),
         next_at=instant(message, "next_at"),
         message=message.message,
+        by=message.by,
+        changes=field_changes(message.changes),
     )

@@ -1,6 +1,7 @@
 """Which hosts, and what of them to update, between messages and the SDK's values."""
 
 from tendhost.client import values
+from tendhost.client.convert_changes import field_changes
 from tendhost.client.enums import instant, numbers, reading, words
 from tendhost.client.events import SelectionChange, SelectionChanged
 from tendhost.v1 import event_pb2, host_pb2, selection_service_pb2
@@ -108,5 +109,9 @@ def selection(message: selection_service_pb2.Selection) -> values.Selection:
 def selection_changed(message: event_pb2.SelectionChanged) -> SelectionChanged:
     """What became of a saved selection."""
     return SelectionChanged(
-        selection=message.selection, change=_change(message.change), message=message.message
+        selection=message.selection,
+        change=_change(message.change),
+        message=message.message,
+        by=message.by,
+        changes=field_changes(message.changes),
     )

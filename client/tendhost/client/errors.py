@@ -165,6 +165,7 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "AUTHENTICATION_REFUSED": AuthenticationRefused,
     "KEY_UNUSABLE": AuthenticationRefused,
     "HOST_KEY_CHANGED": HostKeyChanged,
+    "HOST_KEY_MISMATCH": HostKeyChanged,
     "PRIVILEGE_MISSING": HostProblem,
     "OUTPUT_TOO_LARGE": HostProblem,
     "PACKAGE_ERROR": HostProblem,

@@ -18,13 +18,27 @@ from tendhost.client.values import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FieldChange:
+    """A field that changed, with its value before and after; None: not told, being long or perhaps secret."""
+
+    path: str
+    old: str | None
+    new: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostRegistered:
-    """A host was added."""
+    """A host was added, and the key with this fingerprint pinned."""
+
+    by: str = ""
+    host_key_fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostUnregistered:
     """A host was removed."""
+
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +46,8 @@ class HostReconfigured:
     """A host's configuration changed: `fields` as in the contract, such as "policy.auto_reboot"."""
 
     fields: tuple[str, ...]
+    by: str = ""
+    changes: tuple[FieldChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +135,10 @@ class ScheduleChanged:
     next_at: datetime | None
     message: str
     """By whom, or why a run was skipped or late; empty: it began in time."""
+    by: str = ""
+    """Empty: a run was due."""
+    changes: tuple[FieldChange, ...] = ()
+    """Of its spec."""
 
 
 class SelectionChange(StrEnum):
@@ -136,6 +156,9 @@ class SelectionChanged:
     selection: str
     change: SelectionChange
     message: str
+    by: str = ""
+    changes: tuple[FieldChange, ...] = ()
+    """Of its filter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +175,7 @@ class DefaultsChanged:
     by: str
     deleted: bool
     """Nothing is said any more."""
+    changes: tuple[FieldChange, ...] = ()
 
 
 EventBody = (

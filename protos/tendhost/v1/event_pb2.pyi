@@ -246,12 +246,21 @@ class HostRegistered(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    BY_FIELD_NUMBER: _builtins.int
+    HOST_KEY_FINGERPRINT_FIELD_NUMBER: _builtins.int
+    by: _builtins.str
+    """By whom. Empty: not on record."""
+    host_key_fingerprint: _builtins.str
+    """The host key that was pinned, as a fingerprint. Empty: not on record."""
     def __init__(
         self,
+        *,
+        by: _builtins.str = ...,
+        host_key_fingerprint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "host_key_fingerprint", b"host_key_fingerprint"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -263,12 +272,17 @@ class HostUnregistered(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    BY_FIELD_NUMBER: _builtins.int
+    by: _builtins.str
+    """By whom. Empty: not on record."""
     def __init__(
         self,
+        *,
+        by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -281,22 +295,69 @@ class HostReconfigured(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FIELDS_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    by: _builtins.str
+    """By whom. Empty: not on record."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The changed fields, as in a field mask."""
+        """The changed fields, as in a field mask; "host_key" where another key was pinned."""
+
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldChange]:
+        """The same fields with their values."""
 
     def __init__(
         self,
         *,
         fields: _abc.Iterable[_builtins.str] | None = ...,
+        by: _builtins.str = ...,
+        changes: _abc.Iterable[Global___FieldChange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fields", b"fields"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "changes", b"changes", "fields", b"fields"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HostReconfigured: _TypeAlias = HostReconfigured  # noqa: Y015
+
+@_typing.final
+class FieldChange(_message.Message):
+    """A field that changed, with its value before and after."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    OLD_FIELD_NUMBER: _builtins.int
+    NEW_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Its path, as in a field mask."""
+    old: _builtins.str
+    """Its value before, in words. Absent: not told, because it is long or may hold a secret."""
+    new: _builtins.str
+    """Its value after, in words. Absent: not told, because it is long or may hold a secret."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        old: _builtins.str | None = ...,
+        new: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_new", b"_new", "_old", b"_old", "new", b"new", "old", b"old"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_new", b"_new", "_old", b"_old", "new", b"new", "old", b"old", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__new: _TypeAlias = _typing.Literal["new"]  # noqa: Y015
+    _WhichOneofArgType__new: _TypeAlias = _typing.Literal["_new", b"_new"]  # noqa: Y015
+    _WhichOneofReturnType__old: _TypeAlias = _typing.Literal["old"]  # noqa: Y015
+    _WhichOneofArgType__old: _TypeAlias = _typing.Literal["_old", b"_old"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__new) -> _WhichOneofReturnType__new | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__old) -> _WhichOneofReturnType__old | None: ...
+
+Global___FieldChange: _TypeAlias = FieldChange  # noqa: Y015
 
 @_typing.final
 class HostAcknowledged(_message.Message):
@@ -562,15 +623,23 @@ class ScheduleChanged(_message.Message):
     CHANGE_FIELD_NUMBER: _builtins.int
     NEXT_AT_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
     schedule: _builtins.str
     """Its name."""
     change: Global___ScheduleChange.ValueType
     """What became of it."""
     message: _builtins.str
     """By whom, or why a run was skipped or late. Empty: it began in time."""
+    by: _builtins.str
+    """By whom. Empty: a run was due."""
     @_builtins.property
     def next_at(self) -> _timestamp_pb2.Timestamp:
         """When the next run is due. Absent: no more comes."""
+
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldChange]:
+        """With UPDATED: which fields of its spec."""
 
     def __init__(
         self,
@@ -579,10 +648,12 @@ class ScheduleChanged(_message.Message):
         change: Global___ScheduleChange.ValueType = ...,
         next_at: _timestamp_pb2.Timestamp | None = ...,
         message: _builtins.str = ...,
+        by: _builtins.str = ...,
+        changes: _abc.Iterable[Global___FieldChange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next_at", b"next_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "message", b"message", "next_at", b"next_at", "schedule", b"schedule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "change", b"change", "changes", b"changes", "message", b"message", "next_at", b"next_at", "schedule", b"schedule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -597,22 +668,32 @@ class SelectionChanged(_message.Message):
     SELECTION_FIELD_NUMBER: _builtins.int
     CHANGE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
     selection: _builtins.str
     """Its name."""
     change: Global___SelectionChange.ValueType
     """What became of it."""
     message: _builtins.str
+    """By whom, in words."""
+    by: _builtins.str
     """By whom."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldChange]:
+        """With SAVED in place of a former one: which fields of its filter."""
+
     def __init__(
         self,
         *,
         selection: _builtins.str = ...,
         change: Global___SelectionChange.ValueType = ...,
         message: _builtins.str = ...,
+        by: _builtins.str = ...,
+        changes: _abc.Iterable[Global___FieldChange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "message", b"message", "selection", b"selection"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "change", b"change", "changes", b"changes", "message", b"message", "selection", b"selection"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -627,22 +708,28 @@ class DefaultsChanged(_message.Message):
     GROUP_FIELD_NUMBER: _builtins.int
     BY_FIELD_NUMBER: _builtins.int
     DELETED_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
     group: _builtins.str
     """The group. Empty: the fleet."""
     by: _builtins.str
     """By whom."""
     deleted: _builtins.bool
     """Nothing is said for them any more."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldChange]:
+        """Which fields, unless it was deleted."""
+
     def __init__(
         self,
         *,
         group: _builtins.str = ...,
         by: _builtins.str = ...,
         deleted: _builtins.bool = ...,
+        changes: _abc.Iterable[Global___FieldChange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "deleted", b"deleted", "group", b"group"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "changes", b"changes", "deleted", b"deleted", "group", b"group"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -55,7 +55,7 @@ FAMILIES = {
     sdk.ServerFault: {"INTERNAL", "UNEXPECTED"},
     sdk.HostUnreachable: {"SSH_ERROR", "HOST_UNREACHABLE", "LINK_LOST", "TIMEOUT"},
     sdk.AuthenticationRefused: {"AUTHENTICATION_REFUSED", "KEY_UNUSABLE"},
-    sdk.HostKeyChanged: {"HOST_KEY_CHANGED"},
+    sdk.HostKeyChanged: {"HOST_KEY_CHANGED", "HOST_KEY_MISMATCH"},
 }
 CASES = sorted((reason, kind) for kind, reasons in FAMILIES.items() for reason in reasons)
 

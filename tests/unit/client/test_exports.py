@@ -150,6 +150,7 @@ EXPORTS = {
     "EffectivePolicy",
     "EffectiveSettle",
     "EffectiveWindows",
+    "FieldChange",
     "FreezePeriod",
     "PolicySource",
     "PolicySourceKind",

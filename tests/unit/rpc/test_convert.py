@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tendhost.server.domain import events
+from tendhost.server.domain.changes import FieldChange
 from tendhost.server.domain.events import Event, EventBody
 from tendhost.server.domain.host import (
     Host,
@@ -33,8 +34,13 @@ from tendhost.server.rpc.wire import timestamp
 from tendhost.v1 import event_pb2, host_pb2, operation_pb2
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+CHANGES = (FieldChange(path="tags", old="a", new="b"),)
 BODIES: dict[type, EventBody] = {
-    events.HostReconfigured: events.HostReconfigured(fields=("tags", "policy")),
+    events.HostRegistered: events.HostRegistered(by="sam", host_key_fingerprint="SHA256:x"),
+    events.HostUnregistered: events.HostUnregistered(by="sam"),
+    events.HostReconfigured: events.HostReconfigured(
+        fields=("tags", "policy"), by="sam", changes=CHANGES
+    ),
     events.HostAcknowledged: events.HostAcknowledged(by="sam"),
     events.HostDisconnected: events.HostDisconnected(reason="reboot"),
     events.StateChanged: events.StateChanged(
@@ -62,14 +68,22 @@ BODIES: dict[type, EventBody] = {
         message="paused by alex",
     ),
     events.SelectionChanged: events.SelectionChanged(
-        selection="canaries", change=events.SelectionChange.SAVED, message="by alex"
+        selection="canaries",
+        change=events.SelectionChange.SAVED,
+        message="by alex",
+        by="alex",
+        changes=CHANGES,
     ),
-    events.DefaultsChanged: events.DefaultsChanged(group="db", by="alex", deleted=True),
+    events.DefaultsChanged: events.DefaultsChanged(
+        group="db", by="alex", deleted=True, changes=CHANGES
+    ),
     events.ScheduleChanged: events.ScheduleChanged(
         schedule="nightly",
         change=events.ScheduleChange.SKIPPED,
         next_at=NOW,
         message="the former rollout has not ended",
+        by="alex",
+        changes=CHANGES,
     ),
 }
 

@@ -1,5 +1,6 @@
 """`tendhost events`."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -8,10 +9,13 @@ from tendhost.client import (
     Client,
     DefaultsChanged,
     Event,
+    FieldChange,
     HostAcknowledged,
     HostDisconnected,
     HostFilter,
     HostReconfigured,
+    HostRegistered,
+    HostUnregistered,
     OperationChanged,
     RolloutChanged,
     ScheduleChanged,
@@ -151,8 +155,11 @@ def summary(event: Event) -> str:
             words = _settings(event.body, event.rollout_id)
         case UpdateCompleted(result=result):
             words = f"{counted(len(result.packages), 'package')} changed"
-        case HostReconfigured(fields=fields):
-            words = ", ".join(fields)
+        case HostReconfigured(fields=fields, by=by, changes=changes):
+            words = changed_words(changes) or ", ".join(fields)
+            words += f" by {by}" if by else ""
+        case HostRegistered(by=by) | HostUnregistered(by=by):
+            words = f"by {by}" if by else ""
         case HostAcknowledged(by=by):
             words = f"by {by}" if by else ""
         case HostDisconnected(reason=reason):
@@ -165,11 +172,20 @@ def summary(event: Event) -> str:
 def _settings(body: ScheduleChanged | SelectionChanged | DefaultsChanged, rollout: str) -> str:
     """What became of something that users keep for more than one host."""
     match body:
-        case ScheduleChanged(schedule=name, change=change, message=said):
-            parts = (f"{name} {change}", rollout, said)
+        case ScheduleChanged(schedule=name, change=change, message=said, changes=changes):
+            parts = (f"{name} {change}", changed_words(changes), rollout, said)
             return ", ".join(part for part in parts if part)
-        case SelectionChanged(selection=name, change=change, message=said):
-            return f"{name} {change} {said}"
-        case DefaultsChanged(group=group, by=by, deleted=deleted):
+        case SelectionChanged(selection=name, change=change, message=said, changes=changes):
+            return " ".join(filter(None, (f"{name} {change}", changed_words(changes), said)))
+        case DefaultsChanged(group=group, by=by, deleted=deleted, changes=changes):
             whose = f"group {group}" if group else "the fleet"
-            return f"{whose}{' deleted' if deleted else ''} by {by}"
+            what = " deleted" if deleted else f" {changed_words(changes)}" if changes else ""
+            return f"{whose}{what} by {by}"
+
+
+def changed_words(changes: Sequence[FieldChange]) -> str:
+    """Which fields changed, and how."""
+    return "; ".join(
+        one.path if one.new is None else f"{one.path}: {one.old or 'none'} → {one.new or 'none'}"
+        for one in changes
+    )

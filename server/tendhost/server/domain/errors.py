@@ -108,6 +108,19 @@ class HostAlreadyExists(RequestError):
         super().__init__(f"host {host!r} is registered already")
 
 
+class HostKeyMismatch(RequestError):
+    """The host shows another key than the one that whoever enrols it expects."""
+
+    reason = "HOST_KEY_MISMATCH"
+
+    def __init__(self, *, host: str, expected: str, shown: str) -> None:
+        self.host, self.expected, self.shown = host, expected, shown
+        super().__init__(
+            f"{host} shows the host key {shown}, not the expected {expected}: another machine may answer in"
+            " its place. Compare with `ssh-keygen -lf` on the host itself; nothing was pinned"
+        )
+
+
 class EtagMismatch(RequestError):
     """Somebody else has changed what the request was decided upon."""
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tendhost.server.domain.changes import FieldChange
 from tendhost.server.domain.host import Problem
 from tendhost.server.domain.operation import OperationKind, OperationStatus, StepName, UpdateResult
 from tendhost.server.domain.rollout import Progress, RolloutStatus
@@ -14,10 +15,15 @@ from tendhost.server.domain.states import HostState
 class HostRegistered:
     """A host was added."""
 
+    by: str = ""
+    host_key_fingerprint: str = ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostUnregistered:
     """A host was removed."""
+
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +31,8 @@ class HostReconfigured:
     """A host's configuration changed."""
 
     fields: tuple[str, ...]
+    by: str = ""
+    changes: tuple[FieldChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +141,8 @@ class ScheduleChanged:
     """When the next run is due; None: no more comes."""
     message: str = ""
     """By whom, or why a run was skipped or late."""
+    by: str = ""
+    changes: tuple[FieldChange, ...] = ()
 
 
 class SelectionChange(StrEnum):
@@ -149,7 +159,9 @@ class SelectionChanged:
     selection: str
     change: SelectionChange
     message: str = ""
-    """By whom."""
+    """By whom, in words."""
+    by: str = ""
+    changes: tuple[FieldChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +173,7 @@ class DefaultsChanged:
     by: str
     deleted: bool = False
     """Nothing is said any more."""
+    changes: tuple[FieldChange, ...] = ()
 
 
 EventBody = (

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tendhost.server.clock import Clock
+from tendhost.server.domain.changes import FieldChange, changes_of
 from tendhost.server.domain.defaults import Defaults, EffectivePolicy, effective, open_times
 from tendhost.server.domain.defaults_change import DefaultsChange
 from tendhost.server.domain.errors import DefaultsNotFound
@@ -116,7 +117,7 @@ class Policies:
             if said == former:
                 return await unchanged(self._store, former, call, now)
             changed = replace(said, changed_by=call.principal, changed_at=now)
-            return await self._saved(changed, call)
+            return await self._saved(changed, call, changes=changes_of(former, said))
 
     @on_conflict_again
     async def delete(self, group: str, call: Call[Defaults], *, etag: str = "") -> Defaults:
@@ -137,14 +138,21 @@ class Policies:
         self._tell(name)
 
     async def _saved(
-        self, defaults: Defaults, call: Call[Defaults], *, deleted: bool = False
+        self,
+        defaults: Defaults,
+        call: Call[Defaults],
+        *,
+        deleted: bool = False,
+        changes: tuple[FieldChange, ...] = (),
     ) -> Defaults:
         now = self._clock.now()
 
         def value_at(revision: int) -> Defaults:
             return replace(defaults, revision=revision)
 
-        told = DefaultsChanged(group=defaults.group, by=call.principal, deleted=deleted)
+        told = DefaultsChanged(
+            group=defaults.group, by=call.principal, deleted=deleted, changes=changes
+        )
         change = Change(
             events=(Event(at=now, body=told),),
             defaults=() if deleted else (defaults,),

@@ -3,10 +3,11 @@
 from dataclasses import dataclass, replace
 
 from tendhost.server.clock import Clock
+from tendhost.server.domain.changes import FieldChange, changes_of
 from tendhost.server.domain.errors import (
-    ConfigurationError,
     HostAlreadyExists,
     HostBusy,
+    HostKeyMismatch,
     HostNotFound,
 )
 from tendhost.server.domain.etags import require_etag
@@ -23,7 +24,7 @@ from tendhost.server.domain.reconfiguration import Reconfiguration, require_soun
 from tendhost.server.engine.calls import Call, carried_out, unchanged
 from tendhost.server.engine.policies import Policies
 from tendhost.server.engine.retrying import on_conflict_again
-from tendhost.server.remote.hostkey import matches
+from tendhost.server.remote.hostkey import fingerprint, matches
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocol import Change, Store
 
@@ -49,15 +50,16 @@ class Registry:
     async def register(self, config: HostConfig, expected_key: str, call: Call[Host]) -> Host:
         """Add a host and pin the key that it shows.
 
-        Raises HostAlreadyExists, Unreachable, WorkTimeout, ConfigurationError, InvalidArgument.
+        Raises HostAlreadyExists, Unreachable, WorkTimeout, HostKeyMismatch, InvalidArgument.
         """
         require_sound(config)
         await self._refuse_known(config.name)
         host_key = await self._enrolled(config, expected_key)
         now = self._clock.now()
         host = Host(config=config, host_key=host_key, registered_at=now)
+        told = HostRegistered(by=call.principal, host_key_fingerprint=fingerprint(host_key))
         change = Change(
-            events=(Event(at=now, body=HostRegistered(), host=host.name),),
+            events=(Event(at=now, body=told, host=host.name),),
             hosts=(host,),
             audit=call.audit(host.name, now),
             request=call.record(lambda revision: replace(host, revision=revision)),
@@ -72,7 +74,7 @@ class Registry:
     async def reconfigure(self, wanted: Reconfiguration, call: Call[Host]) -> Host:
         """Change a host's configuration, and with `repin` the key that it must show.
 
-        Raises HostNotFound, HostBusy, EtagMismatch, InvalidArgument, ConfigurationError, Unreachable.
+        Raises HostNotFound, HostBusy, EtagMismatch, InvalidArgument, HostKeyMismatch, Unreachable.
         """
         host = await self._idle_host(wanted.name)
         require_etag(f"host {host.name!r}", wanted=wanted.etag, current=host.etag)
@@ -83,8 +85,11 @@ class Registry:
             changed = replace(changed, host_key=key)
         if changed == host:
             return await unchanged(self._store, host, call, self._clock.now())
-        fields = (*wanted.mask, "host_key") if wanted.repin else wanted.mask
-        saved = await self._saved(changed, HostReconfigured(fields=fields), call)
+        changes = _changes(host, changed)
+        told = HostReconfigured(
+            fields=tuple(change.path for change in changes), by=call.principal, changes=changes
+        )
+        saved = await self._saved(changed, told, call)
         if (config.groups, config.policy) != (host.config.groups, host.config.policy):
             self._policies.host_changed(host.name)
         return saved
@@ -96,7 +101,7 @@ class Registry:
         require_etag(f"host {name!r}", wanted=etag, current=host.etag)
         now = self._clock.now()
         change = Change(
-            events=(Event(at=now, body=HostUnregistered(), host=name),),
+            events=(Event(at=now, body=HostUnregistered(by=call.principal), host=name),),
             removed_hosts=(host,),
             audit=call.audit(name, now),
             request=call.record(lambda revision: Removed(revision=revision)),
@@ -146,7 +151,16 @@ class Registry:
             host=config.name, address=config.address, port=config.port
         )
         if expected and not matches(shown, expected):
-            raise ConfigurationError(
-                field="expected_host_key", value=expected, expected=f"the key it shows: {shown}"
+            raise HostKeyMismatch(
+                host=config.name, expected=fingerprint(expected), shown=fingerprint(shown)
             )
         return shown
+
+
+def _changes(old: Host, new: Host) -> tuple[FieldChange, ...]:
+    """What of a host's configuration and pinned key changed."""
+    found = changes_of(old.config, new.config, renamed={"address": "addr"})
+    if old.host_key == new.host_key:
+        return found
+    before, after = fingerprint(old.host_key), fingerprint(new.host_key)
+    return (*found, FieldChange(path="host_key", old=before, new=after))

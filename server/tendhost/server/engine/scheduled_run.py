@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
+from tendhost.server.domain.changes import FieldChange
 from tendhost.server.domain.events import Event, ScheduleChange, ScheduleChanged
 from tendhost.server.domain.rollout import Rollout
 from tendhost.server.domain.schedule import Begin, RunOutcome, Schedule, ScheduledRun
@@ -32,11 +33,22 @@ def change_beside(schedule: Schedule, begin: Begin, now: datetime) -> Beside:
 
 
 def schedule_event(
-    schedule: Schedule, change: ScheduleChange, now: datetime, *, message: str = ""
+    schedule: Schedule,
+    change: ScheduleChange,
+    now: datetime,
+    *,
+    message: str = "",
+    by: str = "",
+    changes: tuple[FieldChange, ...] = (),
 ) -> Event:
     """What is told of a schedule."""
     body = ScheduleChanged(
-        schedule=schedule.name, change=change, next_at=schedule.next_at, message=message
+        schedule=schedule.name,
+        change=change,
+        next_at=schedule.next_at,
+        message=message,
+        by=by,
+        changes=changes,
     )
     return Event(at=now, body=body)
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from tendhost.server.clock import Clock
+from tendhost.server.domain.changes import FieldChange, changes_of
 from tendhost.server.domain.errors import (
     RolloutNotFound,
     ScheduleNotFound,
@@ -50,6 +51,13 @@ from tendhost.server.store.protocol import Change, Conflict, Store
 
 logger = logging.getLogger(__name__)
 
+_CONTRACT = {
+    "recurrence.cron": "cron",
+    "recurrence.rrule": "rrule",
+    "recurrence.time_zone": "time_zone",
+    "recurrence.start": "starts_at",
+}
+"""Paths of a schedule's spec as the contract names them."""
 AT_A_TIME = 100
 STORE_PAUSE = timedelta(seconds=5)
 """Before a store that could not be used is tried again."""
@@ -124,7 +132,8 @@ class Schedules:
         if changed == schedule:
             return await unchanged(self._store, await self.view(schedule), call, now)
         going = changed if schedule.paused else changed.going(now)
-        return await self._saved(going, ScheduleChange.UPDATED, call)
+        changes = changes_of(schedule.spec, changed.spec, renamed=_CONTRACT)
+        return await self._saved(going, ScheduleChange.UPDATED, call, changes=changes)
 
     @on_conflict_again
     async def pause(self, name: str, call: Call[ScheduleView], *, etag: str = "") -> ScheduleView:
@@ -310,6 +319,7 @@ class Schedules:
         call: Call[ScheduleView],
         *,
         removed: tuple[Schedule, ...] = (),
+        changes: tuple[FieldChange, ...] = (),
     ) -> ScheduleView:
         now = self._clock.now()
         view = await self.view(schedule)
@@ -317,9 +327,10 @@ class Schedules:
         def view_at(revision: int) -> ScheduleView:
             return replace(view, schedule=replace(schedule, revision=revision))
 
-        told = schedule_event(schedule, what, now, message=f"by {call.principal}")
+        by = call.principal
+        event = schedule_event(schedule, what, now, message=f"by {by}", by=by, changes=changes)
         change = Change(
-            events=(told,),
+            events=(event,),
             schedules=() if removed else (schedule,),
             removed_schedules=removed,
             audit=call.audit(schedule.name, now),

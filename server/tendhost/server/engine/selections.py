@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tendhost.server.clock import Clock
+from tendhost.server.domain.changes import FieldChange, changes_of
 from tendhost.server.domain.errors import (
     FieldViolation,
     InvalidArgument,
@@ -81,7 +82,8 @@ class Selections:
             saved_by=call.principal,
             revision=former.revision if former is not None else 0,
         )
-        return await self._stored(saved, SelectionChange.SAVED, call)
+        changes = changes_of(former.filter, selection) if former is not None else ()
+        return await self._stored(saved, SelectionChange.SAVED, call, changes=changes)
 
     @on_conflict_again
     async def delete(
@@ -113,11 +115,19 @@ class Selections:
             after = page.items[-1].name if page.items else after
 
     async def _stored(
-        self, saved: SavedSelection, what: SelectionChange, call: Call[SavedSelection]
+        self,
+        saved: SavedSelection,
+        what: SelectionChange,
+        call: Call[SavedSelection],
+        *,
+        changes: tuple[FieldChange, ...] = (),
     ) -> SavedSelection:
         now = self._clock.now()
         deleted = what is SelectionChange.DELETED
-        body = SelectionChanged(selection=saved.name, change=what, message=f"by {call.principal}")
+        by = call.principal
+        body = SelectionChanged(
+            selection=saved.name, change=what, message=f"by {by}", by=by, changes=changes
+        )
         change = Change(
             events=(Event(at=now, body=body),),
             selections=() if deleted else (saved,),

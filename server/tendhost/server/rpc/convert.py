@@ -41,6 +41,7 @@ from tendhost.server.domain.operation import (
 from tendhost.server.domain.scope import UpdateScope, wanted
 from tendhost.server.remote.hostkey import fingerprint
 from tendhost.server.rpc import convert_rollout, convert_schedule, convert_selection
+from tendhost.server.rpc.convert_changes import change_messages
 from tendhost.server.rpc.convert_health import (
     health_checks,
     health_checks_message,
@@ -366,11 +367,21 @@ def _rollout_changed(body: domain_events.RolloutChanged) -> event_pb2.RolloutCha
 
 
 _BODIES: Mapping[type, tuple[str, Callable[[Any], Any]]] = {
-    domain_events.HostRegistered: ("host_registered", lambda _: event_pb2.HostRegistered()),
-    domain_events.HostUnregistered: ("host_unregistered", lambda _: event_pb2.HostUnregistered()),
+    domain_events.HostRegistered: (
+        "host_registered",
+        lambda body: event_pb2.HostRegistered(
+            by=body.by, host_key_fingerprint=body.host_key_fingerprint
+        ),
+    ),
+    domain_events.HostUnregistered: (
+        "host_unregistered",
+        lambda body: event_pb2.HostUnregistered(by=body.by),
+    ),
     domain_events.HostReconfigured: (
         "host_reconfigured",
-        lambda body: event_pb2.HostReconfigured(fields=body.fields),
+        lambda body: event_pb2.HostReconfigured(
+            fields=body.fields, by=body.by, changes=change_messages(body.changes)
+        ),
     ),
     domain_events.HostAcknowledged: (
         "host_acknowledged",
@@ -399,6 +410,11 @@ _BODIES: Mapping[type, tuple[str, Callable[[Any], Any]]] = {
     domain_events.SelectionChanged: ("selection_changed", convert_selection.selection_changed),
     domain_events.DefaultsChanged: (
         "defaults_changed",
-        lambda body: event_pb2.DefaultsChanged(group=body.group, by=body.by, deleted=body.deleted),
+        lambda body: event_pb2.DefaultsChanged(
+            group=body.group,
+            by=body.by,
+            deleted=body.deleted,
+            changes=change_messages(body.changes),
+        ),
     ),
 }

@@ -18,6 +18,7 @@ from tendhost.server.domain.schedule import (
     ScheduleWish,
 )
 from tendhost.server.engine.schedules import ScheduleView
+from tendhost.server.rpc.convert_changes import change_messages
 from tendhost.server.rpc.convert_rollout import rollout_message, rollout_spec, spec_message
 from tendhost.server.rpc.wire import numbers, timestamp
 from tendhost.v1 import event_pb2
@@ -144,4 +145,6 @@ def schedule_changed(body: ScheduleChanged) -> event_pb2.ScheduleChanged:
         change=_CHANGE[body.change],
         next_at=timestamp(body.next_at),
         message=body.message,
+        by=body.by,
+        changes=change_messages(body.changes),
     )

@@ -6,6 +6,7 @@ from tendhost.server.domain.events import SelectionChange, SelectionChanged
 from tendhost.server.domain.scope import ScopeWish, UpdateScope
 from tendhost.server.domain.selection import HostFilter, SavedSelection
 from tendhost.server.domain.states import HostState
+from tendhost.server.rpc.convert_changes import change_messages
 from tendhost.server.rpc.wire import numbers, timestamp
 from tendhost.v1 import event_pb2, host_pb2, selection_service_pb2
 
@@ -112,5 +113,9 @@ def selection_message(
 def selection_changed(body: SelectionChanged) -> event_pb2.SelectionChanged:
     """What became of a saved selection."""
     return event_pb2.SelectionChanged(
-        selection=body.selection, change=_CHANGE[body.change], message=body.message
+        selection=body.selection,
+        change=_CHANGE[body.change],
+        message=body.message,
+        by=body.by,
+        changes=change_messages(body.changes),
     )
