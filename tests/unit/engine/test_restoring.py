@@ -73,17 +73,17 @@ async def test_a_host_that_was_being_changed_wants_a_person_and_is_not_changed_a
     world: World, kind: OperationKind, held: Command, step: str
 ):
     fake, operation = await copied_during(world, kind, held)
-    done = list(fake.ran)
+    done, now = list(fake.ran), world.clock.now()
     async with world.running():
         ended = await world.store.operation(operation.id)
         await world.go_on()
     assert fake.ran == done
-    assert (ended.status, ended.ended_at) == (S.FAILED, world.clock.now())
+    assert (ended.status, ended.ended_at) == (S.FAILED, now)
     assert ended.problem.reason == "DATABASE_RESTORED"
     assert ended.problem.facts["host"] == "web1"
     assert ended.problem.facts["copied_at"] in ended.problem.message
     assert (str(ended.steps[-1].name), ended.steps[-1].status) == (step, StepStatus.FAILED)
-    assert ended.steps[-1].ended_at == world.clock.now()
+    assert ended.steps[-1].ended_at == now
     host = await world.host()
     assert host.status.state is HostState.FAILED
     assert host.status.failure is not None

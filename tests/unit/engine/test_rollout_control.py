@@ -32,6 +32,7 @@ from tendhost.server.domain.rollout_plan import Expectation, LeftOut
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.waves import Dependency, Stage
 from tendhost.server.domain.window import MaintenanceWindow
+from tendhost.server.engine.operations import SWEEP
 from tendhost.server.store.protocol import Change
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import Pending
@@ -442,7 +443,7 @@ async def test_a_clock_that_is_put_forward_is_noticed_while_a_window_is_waited_f
             await world.go_on()
         # Sleeps go by another clock: each is short, however far off the window is.
         assert asked
-        assert max(asked) <= timedelta(minutes=1)
+        assert max(pause for pause in asked if pause != SWEEP) <= timedelta(minutes=1)
 
 
 async def test_a_clock_that_is_put_back_keeps_nobody_waiting_for_a_window_that_is_open(

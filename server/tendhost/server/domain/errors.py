@@ -899,3 +899,17 @@ class Unexpected(WorkError):
     def __init__(self, *, host: str, step: str) -> None:
         self.host, self.step = host, step
         super().__init__(f"{host}: an unexpected fault in {step!r}; see the server's log")
+
+
+class BookkeepingFailed(WorkError):
+    """What an operation came to could not be put on record, however often it was taken up again."""
+
+    reason = "BOOKKEEPING_FAILED"
+    needs_person = True
+
+    def __init__(self, *, host: str, step: str, attempts: int) -> None:
+        self.host, self.step, self.attempts = host, step, attempts
+        super().__init__(
+            f"{host}: the server failed {attempts} times to put step {step!r} on record (its log says"
+            f" why); look at the host, then retry it: tendhost retry {host}"
+        )

@@ -261,7 +261,10 @@ class Operation:
     progress: JobProgress | None = None
     """The latest of the step under way; None: it tells of none."""
     time_limit: timedelta | None = None
-    """From its first step on; after that nothing more of the host is changed."""
+    """From `placed_at` on; after that nothing more of the host is changed."""
+    placed_at: datetime | None = None
+    """When it got its place among those that run side by side; the wait for it is not counted. None: it
+    has none yet."""
     epoch: int = 1
     """The number under which its jobs are acted on; each server that takes it up, and each job, has
     a higher one than those before."""
@@ -282,6 +285,14 @@ class Operation:
         """The step that is under way."""
         last = self.steps[-1] if self.steps else None
         return last if last is not None and last.status is StepStatus.RUNNING else None
+
+    @property
+    def waits_for_place(self) -> bool:
+        """Whether nothing of it has begun on its host, so that it waits for its turn like a new one.
+
+        What looked at its host alone may be on record as in its first step still, and looks once more.
+        """
+        return len(self.steps) <= 1 and self.job is None
 
     @property
     def only_prepares(self) -> bool:

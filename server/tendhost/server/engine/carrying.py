@@ -58,7 +58,7 @@ from tendhost.server.engine.rollout_changes import (
     note_end,
     tallied,
 )
-from tendhost.server.engine.waiting import sleep_until_called
+from tendhost.server.engine.waiting import CEILING, sleep_until_called
 from tendhost.server.engine.wave_hooks import WaveHooks
 from tendhost.server.engine.wave_looks import Begun, WaveLooks
 from tendhost.server.store.protocol import Change, Conflict, Store
@@ -229,7 +229,7 @@ class Carrier:
 
     async def _wait(self, until: datetime | None) -> None:
         # Sleeps know nothing of a clock that is put forward: it is looked at again before long.
-        pause = None if until is None else min(until - self._clock.now(), RECHECK)
+        pause = CEILING if until is None else min(until - self._clock.now(), CEILING)
         await sleep_until_called(self._clock, pause, self._wake)
 
     # --- hosts that have come to their end --------------------------------------------------------

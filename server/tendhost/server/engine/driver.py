@@ -46,6 +46,7 @@ from tendhost.server.failpoints import reached
 from tendhost.server.store.protocol import (
     AuditRecord,
     Change,
+    Conflict,
     InventoryRecord,
     LogChunk,
     RequestRecord,
@@ -84,8 +85,9 @@ class Driver:
         slot: Slot,
         retry: Backoff,
         gone_timeout: timedelta,
-        resumed: bool,
+        resumed_after: str = "",
     ) -> None:
+        """`resumed_after`: what it is taken up again after, in words; empty: it is driven from its start."""
         self._course = course
         self._saved_host = course.host
         self._store = store
@@ -94,7 +96,7 @@ class Driver:
         self._clock = clock
         self._slot = slot
         self._retry = retry
-        self._resumed = resumed
+        self._resumed_after = resumed_after
         self._saving = asyncio.Lock()
         self._cancelled = asyncio.Event()
         self._overdue_at: timedelta | None = None
@@ -112,17 +114,22 @@ class Driver:
 
     async def run(self) -> None:
         """Perform steps until none is left. Cancelling this leaves the operation as it is stored."""
+        if self.operation.waits_for_place:
+            # Its time counts from here on, and this is stored with the first thing that is.
+            operation = replace(self.operation, placed_at=self._clock.now())
+            self._course = replace(self._course, operation=operation)
         self._overdue_at = self._time_left()
         try:
-            if self._resumed:
+            if self._resumed_after:
                 await self._take_over()
             await self._perform_steps()
         finally:
             await self._session.close()
 
     async def _perform_steps(self) -> None:
-        flushing = asyncio.create_task(self._flush_forever())
-        try:
+        # A flush that fails is a fault as any other: the operation does not go on unrecorded.
+        async with asyncio.TaskGroup() as tasks:
+            flushing = tasks.create_task(self._flush_forever())
             while (step := next_step(self.operation)) is not None:
                 reached("step.begun")
                 outcome = await self._outcome_of(step)
@@ -136,9 +143,7 @@ class Driver:
                     await self._try_again(step, outcome, pause)
             reached("operation.stored")
             await self._tidy_at_the_end()
-        finally:
             flushing.cancel()
-            await asyncio.gather(flushing, return_exceptions=True)
 
     async def _tidy_at_the_end(self) -> None:
         """Remove from the host what the last job left, where no step followed that does so."""
@@ -153,6 +158,13 @@ class Driver:
                 "a job's folder was left on its host",
                 extra={"host": self._course.host.name, "cause": str(error)},
             )
+
+    async def require_current(self) -> None:
+        """Raise Conflict where the operation was changed by anybody else than this driver."""
+        async with self._saving:
+            stored = await self._store.operation(self.operation.id)
+            if stored.revision != self.operation.revision:
+                raise Conflict(what=f"operation {stored.id}")
 
     async def cancel(self, call: Call[Operation]) -> Operation:
         """Ask the operation to stop where that is sound.
@@ -228,20 +240,17 @@ class Driver:
         known by the date only.
         """
         operation = self.operation
-        if operation.time_limit is None or operation.started_at is None:
+        began = operation.placed_at or operation.started_at
+        if operation.time_limit is None or began is None:
             return None
-        if not self._resumed:
-            return (
-                self._clock.elapsed() + operation.time_limit
-            )  # the wait for a place is not counted
-        spent = max(timedelta(), self._clock.now() - operation.started_at)
+        spent = max(timedelta(), self._clock.now() - began)
         return self._clock.elapsed() + max(timedelta(), operation.time_limit - spent)
 
     async def _take_over(self) -> None:
         """Put on record that another server acts from now on, before it does."""
         async with self._saving:
             operation = replace(self.operation, epoch=self.operation.epoch + 1)
-            words = "taken up again after a restart of the server"
+            words = f"taken up again after {self._resumed_after}"
             await self._save(_told(self._course, operation, self._clock.now(), words))
 
     async def _outcome_of(self, step: StepName) -> Outcome:

@@ -114,7 +114,7 @@ async def running_engine(
             logger.info(
                 "unfinished work was taken up", extra={"operations": resumed, "rollouts": carried}
             )
-        keeping = tasks.create_task(schedules.keep())
+        keeping = [tasks.create_task(schedules.keep()), tasks.create_task(operations.keep())]
         notifier = Notifier(targets, store=store, clock=clock)
         try:
             async with notifier.telling():
@@ -125,7 +125,7 @@ async def running_engine(
                     rollouts=rollouts,
                     schedules=schedules,
                     selections=selections,
-                    questions=Questions(store=store, connector=connector),
+                    questions=Questions(store=store, connector=connector, clock=clock),
                     accounts=Accounts(store=store, clock=clock, openings=openings),
                     policies=policies,
                     notifier=notifier,
@@ -133,6 +133,7 @@ async def running_engine(
                 )
         finally:
             pruning.cancel()
-            keeping.cancel()
+            for task in keeping:
+                task.cancel()
             await rollouts.stop()
             await operations.stop()

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -11,6 +12,7 @@ from tendhost.server.domain.agreement import agreed_with, agreed_with_pending
 from tendhost.server.domain.backoff import Backoff
 from tendhost.server.domain.course import Course, queued, refused, started
 from tendhost.server.domain.errors import (
+    BookkeepingFailed,
     HostBusy,
     HostHasFailed,
     HostNotFound,
@@ -19,13 +21,19 @@ from tendhost.server.domain.errors import (
     OperationNotCancellable,
     PlanUnusable,
     RebootNotAllowed,
-    RequestError,
     StoreUnavailable,
+    TendhostError,
     Unreachable,
 )
 from tendhost.server.domain.hardware import InventoryPart
 from tendhost.server.domain.host import LOCAL, Host, Problem
-from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus, Order
+from tendhost.server.domain.operation import (
+    Operation,
+    OperationKind,
+    OperationStatus,
+    Order,
+    StepName,
+)
 from tendhost.server.domain.resumption import resuming
 from tendhost.server.engine.calls import Call, carried_out
 from tendhost.server.engine.driver import Driver
@@ -34,6 +42,13 @@ from tendhost.server.engine.retrying import on_conflict_again
 from tendhost.server.engine.session import Session
 from tendhost.server.engine.slots import Places, Slot
 from tendhost.server.engine.steps import Performer
+from tendhost.server.engine.supervising import (
+    FAULT,
+    LONG_PAUSE,
+    RETRY,
+    STORE_PAUSE,
+    Supervisor,
+)
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocol import Change, Conflict, Store
 
@@ -44,8 +59,11 @@ RECENT = 1000
 """Among so many failed operations of a host, the one that failed it is looked for."""
 
 
-STORE_PAUSE = timedelta(seconds=5)
-"""Before a queue that met an unusable store tries again."""
+RESTART = "a restart of the server"
+"""What operations are taken up again after, in words."""
+SWEEP = timedelta(minutes=5)
+"""How often it is looked for operations that nobody drives. It has never to find one, and reads all that are
+unfinished."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +95,8 @@ class OperationSettings:
     """What an operator may set of operations as a whole."""
 
     at_once: int = 64
-    """How many run side by side; those that a former server left are not counted."""
+    """How many run side by side. Only those that a former server left in the middle of their work go on
+    even where no place is free."""
     time_limit: timedelta = timedelta(hours=6)
     """For a whole operation, from its first step on; see Operation.time_limit."""
     retry: Backoff = Backoff(first=timedelta(seconds=2), longest=timedelta(minutes=1), attempts=4)
@@ -106,7 +125,10 @@ class Operations:
         self._tasks = tasks
         self._settings = settings
         self._places = Places(settings.at_once)
-        self._drivers: dict[str, Driver] = {}
+        self._drivers: dict[str, tuple[Driver, Slot]] = {}
+        self._supervisor = Supervisor(store=store, clock=clock, driven=self._driven)
+        self._stumbling: set[str] = set()
+        """Hosts whose queue is tried again after a fault."""
         self._running: set[asyncio.Task[None]] = set()
         self._when_ended: Callable[[Operation], None] = lambda _: None
 
@@ -176,13 +198,10 @@ class Operations:
         operation = await self._store.operation(id)
         if operation.status.ended:
             raise OperationNotCancellable(operation=id, status=str(operation.status))
-        driver = self._drivers.get(id)
-        if driver is not None:
-            return await driver.cancel(call)
+        if id in self._drivers:
+            return await self._drivers[id][0].cancel(call)
         if operation.status is OperationStatus.RUNNING:
-            # Its driver is about to come or has just gone: to end it from here would leave its host
-            # busy for ever.
-            raise Conflict(what=f"operation {id}")
+            return await self._cancel_undriven(operation, call)
         now = self._clock.now()
         ended = replace(
             operation,
@@ -269,25 +288,13 @@ class Operations:
         changed = (course.host,) if course.host != host else ()
         return Change(events=course.events, hosts=changed, operations=(course.operation,))
 
-    def take_up(self, course: Course, *, resumed: bool = False) -> None:
+    def take_up(self, course: Course) -> None:
         """Drive a stored operation; one that is queued, once its host is free."""
         operation = course.operation
         if operation.status is OperationStatus.RUNNING:
-            doubtful = _unreachable(course.host)
-            slot = Slot(None if resumed else self._places, doubtful=doubtful)
-            driver = Driver(
-                Course(operation=operation, host=course.host),
-                store=self._store,
-                session=Session(self._connector),
-                performer=self._performer,
-                clock=self._clock,
-                slot=slot,
-                retry=self._settings.retry,
-                gone_timeout=self._settings.gone_timeout,
-                resumed=resumed,
-            )
-            self._drivers[operation.id] = driver
-            self._spawn(self._drive(driver, slot))
+            # At once, so that whoever cancels it finds its driver.
+            self._drivers[operation.id] = self._driver(course, "")
+            self._spawn(self._drive(operation.id, operation.host, course))
         elif operation.status is OperationStatus.QUEUED:
             # The operation that it was queued behind may have ended in the meantime.
             self._spawn(self._start_next(operation.host))
@@ -295,13 +302,49 @@ class Operations:
     async def take_up_unfinished(self) -> int:
         """Drive again whatever a former server left; how many operations that is."""
         unfinished = await self._store.unfinished_operations()
-        for operation in unfinished:
+        # Those that were at work on their hosts come before those that wait for a place.
+        for operation in sorted(unfinished, key=lambda operation: operation.waits_for_place):
             if operation.status is OperationStatus.QUEUED:
                 self._spawn(self._start_next(operation.host))
-                continue
-            host = await self._store.host(operation.host)
-            self.take_up(Course(operation=operation, host=host), resumed=True)
+            else:
+                self._spawn(self._drive(operation.id, operation.host, None, RESTART))
         return len(unfinished)
+
+    async def keep(self) -> None:
+        """Look every SWEEP for what nobody drives although it is on record, until cancelled.
+
+        What is found twice in a row is taken up: in between whoever began it had the time to.
+        """
+        suspects: frozenset[str] = frozenset()
+        while True:
+            await self._clock.sleep(SWEEP)
+            try:
+                suspects = await self._swept(suspects)
+            except StoreUnavailable as error:
+                logger.warning("operations were not looked through", extra={"cause": error.cause})
+            except Exception:
+                logger.exception("operations were not looked through")
+
+    async def _swept(self, suspects: frozenset[str]) -> frozenset[str]:
+        """What nobody drives; those that were among `suspects` are taken up."""
+        unfinished = await self._store.unfinished_operations()
+        busy = {o.host for o in unfinished if o.status is OperationStatus.RUNNING}
+        found = [
+            operation
+            for operation in unfinished
+            if (operation.id not in self._supervisor)
+            and (operation.status is OperationStatus.RUNNING or operation.host not in busy)
+        ]
+        for operation in found:
+            if operation.id not in suspects:
+                continue
+            fields = {"host": operation.host, "run": operation.id}
+            logger.warning("an operation that nobody drove is taken up", extra=fields)
+            if operation.status is OperationStatus.QUEUED:
+                self._spawn(self._start_next(operation.host))
+            else:
+                self._spawn(self._drive(operation.id, operation.host, None, FAULT))
+        return frozenset(operation.id for operation in found)
 
     async def stop(self) -> None:
         """Let go of every running operation; each stays as it is stored."""
@@ -344,21 +387,73 @@ class Operations:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _drive(self, driver: Driver, slot: Slot) -> None:
-        id, host = driver.operation.id, driver.operation.host
+    async def _drive(
+        self, id: str, host: str, course: Course | None, resumed_after: str = ""
+    ) -> None:
+        ended = await self._supervisor.see_to_its_end(id, course, resumed_after)
+        if ended is not None:
+            self._when_ended(ended)
+        self._spawn(self._start_next(host))
+
+    async def _driven(self, course: Course, resumed_after: str) -> Operation:
+        """Drive an operation to its end. See Supervisor."""
+        id = course.operation.id
+        if id not in self._drivers:
+            self._drivers[id] = self._driver(course, resumed_after)
+        driver, slot = self._drivers[id]
         try:
             async with slot:
                 await driver.run()
-        except Exception:
-            # One operation's fault must not take the others down; at the next start it is taken up.
-            logger.exception("an operation was let go of", extra={"host": host, "run": id})
         finally:
             del self._drivers[id]
-        if driver.operation.status.ended:
-            self._when_ended(driver.operation)
-            self._spawn(self._start_next(host))
+        return driver.operation
+
+    def _driver(self, course: Course, resumed_after: str) -> tuple[Driver, Slot]:
+        slot = Slot(
+            self._places,
+            clock=self._clock,
+            waits=course.operation.waits_for_place,
+            doubtful=_unreachable(course.host),
+        )
+        driver = Driver(
+            course,
+            store=self._store,
+            session=Session(self._connector),
+            performer=self._performer,
+            clock=self._clock,
+            slot=slot,
+            retry=self._settings.retry,
+            gone_timeout=self._settings.gone_timeout,
+            resumed_after=resumed_after,
+        )
+        slot.on_look(driver.require_current)
+        return driver, slot
+
+    async def _cancel_undriven(self, operation: Operation, call: Call[Operation]) -> Operation:
+        """Put the cancellation of a running operation on record that rests after a fault.
+
+        Raises Conflict for one whose driver has just gone, or that nobody has taken up yet: to end it from
+        here would leave its host busy for ever.
+        """
+        if operation.id not in self._supervisor:
+            raise Conflict(what=f"operation {operation.id}")
+        now = self._clock.now()
+        marked = replace(operation, cancel_requested_by=call.principal)
+        course = Course(operation=marked, host=await self._store.host(operation.host))
+        change = replace(
+            self.change_of(course.step_told(now), course.host),
+            audit=call.audit(operation.id, now),
+            request=call.record(lambda revision: replace(marked, revision=revision)),
+        )
+        saved = await carried_out(
+            self._store, change, lambda revision: replace(marked, revision=revision)
+        )
+        self._supervisor.wake(operation.id)
+        return saved
 
     async def _start_next(self, name: str) -> None:
+        """Begin what the host's queue begins with, however often the bookkeeping about it fails."""
+        faults = 0
         while True:
             try:
                 await self._start_first_queued(name)
@@ -368,11 +463,32 @@ class Operations:
                 )
                 await self._clock.sleep(STORE_PAUSE)
             except Exception:
-                # The next operation that ends on the host tries again, and so does the next start.
-                logger.exception("a queue was let go of", extra={"host": name})
-                return
+                faults += 1
+                logger.exception("a queue stumbled", extra={"host": name, "faults": faults})
+                if name in self._stumbling and faults == 1:
+                    return  # it is tried again already
+                self._stumbling.add(name)
+                await self._clock.sleep(await self._after_stumbling(name, faults))
             else:
-                return
+                break
+        if faults:
+            self._stumbling.discard(name)
+
+    async def _after_stumbling(self, name: str, faults: int) -> timedelta:
+        """How long a queue rests after so many faults; after too many its first operation is ended."""
+        pause = RETRY.pause(faults, random.random())  # noqa: S311 (no secret)
+        if pause is not None:
+            return pause
+        try:
+            operation = await self._store.next_queued(name)
+            if operation is not None:
+                error = BookkeepingFailed(host=name, step=str(StepName.CONNECT), attempts=faults)
+                await self._refuse_queued(operation, error)
+        except Exception as error:
+            fields = {"host": name, "cause": str(error)}
+            logger.exception("the end of a queued operation could not be stored", extra=fields)
+            return LONG_PAUSE
+        return timedelta()
 
     async def _start_first_queued(self, name: str) -> None:
         while (operation := await self._store.next_queued(name)) is not None:
@@ -391,7 +507,7 @@ class Operations:
             self.take_up(course.at(committed.revision, former=host))
             return
 
-    async def _refuse_queued(self, operation: Operation, error: RequestError) -> None:
+    async def _refuse_queued(self, operation: Operation, error: TendhostError) -> None:
         failed, event = refused(operation, Problem.of(error), self._clock.now())
         try:
             await self._store.commit(Change(events=(event,), operations=(failed,)))

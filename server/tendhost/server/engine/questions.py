@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 
+from tendhost.server.clock import Clock
 from tendhost.server.domain.errors import (
     FieldViolation,
     InvalidArgument,
@@ -24,8 +25,9 @@ AT_ONCE = 16
 class Questions:
     """Asks hosts. Those that are asked have places of their own, beside those of operations."""
 
-    def __init__(self, *, store: Store, connector: Connector) -> None:
+    def __init__(self, *, store: Store, connector: Connector, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
         self._connector = connector
         self._places = Places(AT_ONCE)
 
@@ -39,7 +41,7 @@ class Questions:
         except SqlRefused as error:
             raise InvalidArgument(FieldViolation("sql", error.words)) from error
         host = await self._store.host(name)
-        async with Slot(self._places):
+        async with Slot(self._places, clock=self._clock):
             remote = await self._connector.connect(target_of(host))
             try:
                 completed = await remote.run(command, timeout=TIMEOUT)

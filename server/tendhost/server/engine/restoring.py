@@ -9,23 +9,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.course import Course, refused, tells_connection
+from tendhost.server.domain.breaking_off import broken_off
+from tendhost.server.domain.course import Course, refused
 from tendhost.server.domain.errors import Restored
-from tendhost.server.domain.events import (
-    Event,
-    HostDisconnected,
-    OperationChanged,
-    RolloutChanged,
-    StateChanged,
-)
+from tendhost.server.domain.events import Event, RolloutChanged
 from tendhost.server.domain.host import Host, Problem
-from tendhost.server.domain.operation import (
-    Operation,
-    OperationKind,
-    OperationStatus,
-    StepName,
-    StepStatus,
-)
+from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.rollout import Rollout, RolloutStatus
 from tendhost.server.domain.schedule import Schedule, forgone
 from tendhost.server.engine.scheduled_run import run_event
@@ -60,7 +49,7 @@ async def settle_restoration(*, store: Store, clock: Clock) -> None:
             operations.append(failed)
             events.append(event)
             continue
-        course = broken_off(operation, await store.host(operation.host), problem, now)
+        course = _ended(operation, await store.host(operation.host), problem, now)
         operations.append(course.operation)
         hosts.append(course.host)
         events.extend(course.events)
@@ -88,44 +77,11 @@ async def settle_restoration(*, store: Store, clock: Clock) -> None:
     )
 
 
-def broken_off(operation: Operation, host: Host, problem: Problem, now: datetime) -> Course:
-    """A running operation that ends where it stands, and its host: failed if it was to be changed."""
-    current = operation.current
-    assert current is not None, "a running operation has a step under way"
-    step = replace(current, status=StepStatus.FAILED, ended_at=now, detail=problem.message)
-    failed = replace(
-        operation,
-        status=OperationStatus.FAILED,
-        ended_at=now,
-        problem=problem,
-        failed_step=step.name,
-        steps=(*operation.steps[:-1], step),
-        epoch=operation.epoch + EPOCHS_PASSED_OVER,
-    )
-    course = Course(operation=failed, host=host)
-    course = course.told(
-        OperationChanged(kind=failed.kind, status=failed.status, message=problem.message), now
-    )
-    if current.name is not StepName.CONNECT and tells_connection(course, host):
-        course = course.told(HostDisconnected(reason="the operation ended"), now)
-    if operation.kind in _CHANGING and not operation.dry_run:
-        return _moved(
-            course,
-            host.failed(step=str(step.name), problem=problem, now=now, operation=operation.id),
-            now,
-        )
-    troubled = host.troubled(problem)
-    return replace(course, host=troubled).triggered(troubled.resting_trigger, now)
-
-
-def _moved(course: Course, host: Host, now: datetime) -> Course:
-    assert host.status.failure is not None, "the host has failed"
-    changed = StateChanged(
-        origin=course.host.status.state,
-        to=host.status.state,
-        cause=host.status.failure.problem.message,
-    )
-    return replace(course, host=host).told(changed, now)
+def _ended(operation: Operation, host: Host, problem: Problem, now: datetime) -> Course:
+    """A running operation that is over, and its host: failed if it was to be changed."""
+    passed = replace(operation, problem=None, epoch=operation.epoch + EPOCHS_PASSED_OVER)
+    changing = operation.kind in _CHANGING and not operation.dry_run
+    return broken_off(passed, host, problem, now, fails_host=changing)
 
 
 def _problem(operation: Operation, copied_at: datetime) -> Problem:

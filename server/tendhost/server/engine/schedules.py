@@ -46,7 +46,7 @@ from tendhost.server.engine.scheduled_run import (
     schedule_event,
 )
 from tendhost.server.engine.selections import Selections
-from tendhost.server.engine.waiting import sleep_until_called
+from tendhost.server.engine.waiting import CEILING, sleep_until_called
 from tendhost.server.store.protocol import Change, Conflict, Store
 
 logger = logging.getLogger(__name__)
@@ -61,8 +61,8 @@ _CONTRACT = {
 AT_A_TIME = 100
 STORE_PAUSE = timedelta(seconds=5)
 """Before a store that could not be used is tried again."""
-RECHECK = timedelta(minutes=1)
-"""Sleeps know nothing of a clock that is put forward: it is looked at again after so long."""
+FAULT_PAUSE = timedelta(minutes=1)
+"""Before what stumbled is tried again."""
 REVIEW = timedelta(hours=1)
 """Between two reviews of every stored next run, unless the clock is put right before."""
 
@@ -183,16 +183,16 @@ class Schedules:
                     reviewed_at = elapsed
                 well = await self._begin_due()
                 due_at = await self._store.next_due()
-                # Without a next run too: a clock that was ahead may have ended a schedule.
-                pause = REVIEW if due_at is None else min(due_at - self._clock.now(), RECHECK)
+                # Sleeps know nothing of a clock that is put forward.
+                pause = CEILING if due_at is None else min(due_at - self._clock.now(), CEILING)
                 if not well:
-                    pause = RECHECK  # what stumbled is still due
+                    pause = FAULT_PAUSE  # what stumbled is still due
             except StoreUnavailable as error:
                 logger.warning("schedules wait", extra={"cause": error.cause})
                 pause = STORE_PAUSE
             except Exception:
                 logger.exception("schedules wait after an unexpected fault")
-                pause = RECHECK
+                pause = FAULT_PAUSE
             await sleep_until_called(self._clock, pause, self._woken)
 
     async def _review(self) -> None:

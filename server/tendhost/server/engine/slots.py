@@ -1,9 +1,12 @@
 """How many operations run side by side, and who gives way to whom."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
+
+from tendhost.server.clock import Clock
+from tendhost.server.engine.waiting import CEILING
 
 
 class Places:
@@ -21,11 +24,26 @@ class Places:
 class Slot:
     """One operation's place among those that may run, held as long as the context lasts."""
 
-    def __init__(self, places: Places | None, *, doubtful: bool = False) -> None:
-        """`places` None: it needs none, for it has been running long before this server did."""
+    def __init__(
+        self,
+        places: Places,
+        *,
+        clock: Clock,
+        waits: bool = True,
+        doubtful: bool = False,
+    ) -> None:
+        """`waits` False: it takes a place that is free and goes on without one where none is, for its
+        operation has been at work on its host long before this server was."""
         self._places = places
+        self._clock = clock
+        self._look: Callable[[], Awaitable[None]] | None = None
+        self._waits = waits
         self._doubtful = doubtful
         self._held: asyncio.Semaphore | None = None
+
+    def on_look(self, look: Callable[[], Awaitable[None]]) -> None:
+        """Call `look` every CEILING while it waits; it ends the wait by raising."""
+        self._look = look
 
     async def __aenter__(self) -> Self:
         await self._take()
@@ -50,10 +68,33 @@ class Slot:
         await self._take()
 
     async def _take(self) -> None:
-        if self._places is not None:
-            wanted = self._places.doubtful if self._doubtful else self._places.answering
+        wanted = self._places.doubtful if self._doubtful else self._places.answering
+        if wanted.locked():
+            if not self._waits:
+                return
+            await self._wait_for(wanted)
+        else:
             await wanted.acquire()
-            self._held = wanted
+        self._held = wanted
+
+    async def _wait_for(self, wanted: asyncio.Semaphore) -> None:
+        # One and the same wait throughout, for a new one would begin at the end of the line.
+        acquiring = asyncio.ensure_future(wanted.acquire())
+        try:
+            while not acquiring.done():
+                sleeping = asyncio.ensure_future(self._clock.sleep(CEILING))
+                try:
+                    await asyncio.wait((acquiring, sleeping), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    sleeping.cancel()
+                if self._look is not None and not acquiring.done():
+                    await self._look()
+        except BaseException:
+            acquiring.cancel()
+            await asyncio.gather(acquiring, return_exceptions=True)
+            if not acquiring.cancelled():
+                wanted.release()
+            raise
 
     def _give(self) -> None:
         held, self._held = self._held, None

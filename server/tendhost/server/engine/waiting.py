@@ -5,15 +5,17 @@ from datetime import timedelta
 
 from tendhost.server.clock import Clock
 
+CEILING = timedelta(minutes=1)
+"""The longest wait for a call alone: then what is stored is looked at, whatever was heard. A call that got
+lost, or that another process should have made, costs no more than this, and a look is a read of a few rows."""
 
-async def sleep_until_called(clock: Clock, duration: timedelta | None, call: asyncio.Event) -> None:
-    """Return after `duration`, or as soon as `call` is set; None: only then.
 
-    A time that is over already, or negative, gives way to other tasks once.
+async def sleep_until_called(clock: Clock, duration: timedelta, call: asyncio.Event) -> None:
+    """Return after `duration`, or as soon as `call` is set.
+
+    Nothing is waited for by its call alone: that is what CEILING is for. A time that is over already, or
+    negative, gives way to other tasks once.
     """
-    if duration is None:
-        await call.wait()
-        return
     sleeping = asyncio.ensure_future(clock.sleep(max(timedelta(), duration)))
     calling = asyncio.ensure_future(call.wait())
     try:

@@ -103,6 +103,7 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     errors.Unhealthy: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Restored: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Unexpected: grpc.StatusCode.INTERNAL,
+    errors.BookkeepingFailed: grpc.StatusCode.INTERNAL,
 }
 
 _RETRY_SECONDS: Mapping[type[TendhostError], int] = {
