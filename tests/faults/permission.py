@@ -4,7 +4,6 @@ import asyncio
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 from tendhost.v1 import host_pb2, host_service_pb2, policy_pb2, policy_service_pb2
 from tests.faults.batch import (
@@ -80,7 +79,13 @@ async def window_end(
     finally:
         await _windows(ground, opened=True)
         await asyncio.gather(*(asyncio.to_thread(host.run, END) for host in ground.hosts))
-    again = await asyncio.gather(*map(partial(_in_the_next_window, ground), outcomes, boots))
+    again = await asyncio.gather(
+        *(
+            _in_the_next_window(ground, outcome, before)
+            for outcome, before in zip(outcomes, boots, strict=True)
+            if not outcome.findings
+        )
+    )
     return [*outcomes, *again]
 
 

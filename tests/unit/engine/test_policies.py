@@ -313,7 +313,8 @@ async def is_cut_off_in_a_freeze(world: World) -> tuple[FakeHost, Rollout]:
     fake.interrupted = True
     fake.jobs.kill()
     await is_in(world, rollout.id, "w")
-    assert (await world.host("a")).status.state is HostState.FAILED
+    host = await world.host("a")
+    assert (host.status.state, host.status.failure) == (HostState.PENDING_UPDATES, None)
     assert "frozen until" in (await members(world, rollout.id))["a"].detail
     return fake, rollout
 
@@ -334,6 +335,8 @@ async def test_an_update_that_was_cut_off_and_may_never_go_on_has_failed(world: 
         ended = await world.rollout_ended(rollout.id)
         assert (ended.progress.failed, ended.progress.skipped) == (1, 0)
         assert ended.failed_hosts == ("a",)
+        words = "the rollout expired before it could go on"
+        assert (await members(world, rollout.id))["a"].detail == words
 
 
 async def test_a_host_that_was_to_be_tried_again_and_was_not_has_failed(world: World):

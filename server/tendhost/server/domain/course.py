@@ -216,7 +216,7 @@ def _closed(
     course: Course, former: Host, last: StepName, outcome: Outcome, now: datetime
 ) -> Course:
     operation = course.operation
-    if operation.kind is OperationKind.UPDATE and _changed_anything(operation):
+    if operation.kind is OperationKind.UPDATE and changed_anything(operation):
         assert operation.update is not None
         course = course.told(UpdateCompleted(result=operation.update), now)
     course = course.step_told(now)
@@ -232,7 +232,8 @@ def _closed(
     return _closed_badly(course, last, outcome, now)
 
 
-def _changed_anything(operation: Operation) -> bool:
+def changed_anything(operation: Operation) -> bool:
+    """Whether an UPDATE that has ended has changed its host, as far as that was seen."""
     if _never_began(operation):
         return False
     if operation.job is not None and not operation.job.concluded:

@@ -24,7 +24,7 @@ from tendhost.server.domain.advance import (
     halted,
     looked,
 )
-from tendhost.server.domain.course import Course, started
+from tendhost.server.domain.course import Course, changed_anything, started
 from tendhost.server.domain.errors import (
     HostBusy,
     HostHasFailed,
@@ -75,6 +75,10 @@ MOMENT = timedelta(seconds=1)
 _WHY_SKIPPED = {
     RolloutStatus.CANCELLED: "the rollout was cancelled",
     RolloutStatus.EXPIRED: "the rollout expired before it could begin",
+}
+_WHY_ENDED = {
+    RolloutStatus.CANCELLED: "the rollout was cancelled before it could go on",
+    RolloutStatus.EXPIRED: "the rollout expired before it could go on",
 }
 _GONE = "its operation is no longer on record: what became of the host is not known"
 
@@ -422,10 +426,21 @@ class Carrier:
         )
         tally = await tallied(self._store, rollout, page.items)
         for member in page.items:
-            # Of a host that was to be tried again the last attempt counts.
-            to = MemberStatus.FAILED if member.tried else MemberStatus.SKIPPED
-            tally.move(member, to, detail=_WHY_SKIPPED[rollout.status])
+            # Of a host that was to be tried again, or was to go on, the last attempt counts.
+            failed = member.tried or await self._has_changed(member)
+            to = MemberStatus.FAILED if failed else MemberStatus.SKIPPED
+            why = _WHY_ENDED if failed else _WHY_SKIPPED
+            tally.move(member, to, detail=why[rollout.status])
         await self._save(tally)
+
+    async def _has_changed(self, member: Member) -> bool:
+        """Whether the former operation of a member that waits has changed its host, as far as is known."""
+        if not member.operation:
+            return False
+        try:
+            return changed_anything(await self._store.operation(member.operation))
+        except OperationNotFound:
+            return True
 
     async def _save_begun(self, tally: Tally, courses: Begun) -> None:
         """Store `tally` with the operations that begin in it, and drive these."""
