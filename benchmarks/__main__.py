@@ -5,7 +5,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from benchmarks import events, jobs, parsing, rollouts, scale, sweep
+from benchmarks import events, jobs, parsing, reads, rollouts, scale, sweep
 from benchmarks.figures import Report, Unmeasured, show
 
 Benchmark = Callable[[], Awaitable[Report]]
@@ -17,6 +17,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "jobs": jobs.measure,
     "parsing": parsing.measure,
     "rollouts": rollouts.measure,
+    "reads": reads.measure,
 }
 
 

@@ -11,10 +11,13 @@ import pytest
 from hypothesis import settings
 
 from tests.tools import why_missing
+from tests.turns import measured_turns
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools" / "bin"
 CI = os.environ.get("CI") == "true"
+LONGEST_TURN_SECONDS = 0.5
+"""CPU time of a thread, so that a busy machine makes no difference."""
 
 # `make tools` builds programs there; tests find them by name.
 os.environ["PATH"] = os.pathsep.join([str(TOOLS), os.environ.get("PATH", os.defpath)])
@@ -57,6 +60,19 @@ def why_no_fleet() -> str | None:
 def why_no_grpcurl() -> str | None:
     """Why grpcurl cannot be run; None where it can."""
     return None if shutil.which("grpcurl") else "no grpcurl: `make tools` builds it"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Fails a test in which one turn of an event loop took very long: nobody was served during it.
+
+    A server is meant to need 50 ms at most. What a test does itself between two awaits counts as well.
+    """
+    with measured_turns() as longest:
+        yield
+    if longest.seconds > LONGEST_TURN_SECONDS and not item.get_closest_marker("long_turns"):
+        words = f"one turn of the event loop took {longest.seconds:.2f} s of CPU: {longest.what}"
+        pytest.fail(f"{words}; it may take {LONGEST_TURN_SECONDS} s", pytrace=False)
 
 
 @pytest.hookimpl(wrapper=True)

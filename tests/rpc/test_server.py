@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import pytest
@@ -10,7 +12,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
 from tendhost.server.domain.errors import ConfigurationError, HostNotFound
+from tendhost.server.engine.loop_monitor import LoopMonitor
 from tendhost.server.rpc.server import SERVICES, serving
+from tendhost.server.rpc.system import SystemServicer
 from tendhost.v1 import (
     event_service_pb2,
     host_service_pb2,
@@ -92,6 +96,24 @@ async def test_a_client_that_gives_up_a_rollout_has_started_it_all_the_same(api:
     (stored,) = (await api.world.store.rollouts(limit=1)).items
     begun.released.set()
     assert (await api.world.rollout_ended(stored.id)).progress.completed == 1
+
+
+async def test_event_loop_lag__is_told_by_a_server_that_measures_it(api: Api, world: World):
+    absent = await api.system.GetServerInfo(system_service_pb2.GetServerInfoRequest())
+    assert not absent.HasField("event_loop_lag")
+    monitor = LoopMonitor(now=iter((0.0, 0.15, 0.2)).__next__, cpu=lambda: 0.0)
+    monitor.beat()
+    watched: Any = SimpleNamespace(
+        store=world.store,
+        notifier=SimpleNamespace(standings=()),
+        pruner=SimpleNamespace(held_up=""),
+        loop_monitor=monitor,
+    )
+    info = await SystemServicer(watched).GetServerInfo(
+        system_service_pb2.GetServerInfoRequest(), None
+    )
+    assert info.event_loop_lag.max.ToMilliseconds() == 100
+    assert info.event_loop_lag.p99.ToMilliseconds() == 100
 
 
 # --- faults ---------------------------------------------------------------------------------------

@@ -146,6 +146,7 @@ from tendhost.client.stream import (
 from tendhost.client.values import (
     AfterInterruption,
     ComposeVersion,
+    EventLoopLag,
     Failure,
     Host,
     HostFilter,
@@ -203,6 +204,7 @@ __all__ = [
     "EtagMismatch",
     "Event",
     "EventBody",
+    "EventLoopLag",
     "EventStream",
     "Expectation",
     "Explanation",

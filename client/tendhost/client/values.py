@@ -402,6 +402,15 @@ class NotificationTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventLoopLag:
+    """How late the server's event loop came to what was due, in the last minute."""
+
+    max: timedelta
+    p99: timedelta
+    """Of a hundred measurements 99 were no longer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerInfo:
     """What server this is."""
 
@@ -413,3 +422,5 @@ class ServerInfo:
     notifications: tuple[NotificationTarget, ...]
     pruning_held_up: str = ""
     """Why the server does not prune history at present; empty: history is pruned."""
+    event_loop_lag: EventLoopLag | None = None
+    """None: it is not measured."""

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -49,6 +50,7 @@ class GetServerInfoResponse(_message.Message):
     HOSTS_FIELD_NUMBER: _builtins.int
     NOTIFICATIONS_FIELD_NUMBER: _builtins.int
     PRUNING_HELD_UP_FIELD_NUMBER: _builtins.int
+    EVENT_LOOP_LAG_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The version of tendhost."""
     log_id: _builtins.str
@@ -65,6 +67,10 @@ class GetServerInfoResponse(_message.Message):
     def notifications(self) -> _containers.RepeatedCompositeFieldContainer[Global___NotificationTarget]:
         """The targets of notifications that are configured, and how it goes with each."""
 
+    @_builtins.property
+    def event_loop_lag(self) -> Global___EventLoopLag:
+        """How late the server's event loop was in the last minute. Absent: it is not measured."""
+
     def __init__(
         self,
         *,
@@ -75,14 +81,47 @@ class GetServerInfoResponse(_message.Message):
         hosts: _builtins.int = ...,
         notifications: _abc.Iterable[Global___NotificationTarget] | None = ...,
         pruning_held_up: _builtins.str = ...,
+        event_loop_lag: Global___EventLoopLag | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event_loop_lag", b"event_loop_lag"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "log_id", b"log_id", "notifications", b"notifications", "oldest_revision", b"oldest_revision", "pruning_held_up", b"pruning_held_up", "revision", b"revision", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_loop_lag", b"event_loop_lag", "hosts", b"hosts", "log_id", b"log_id", "notifications", b"notifications", "oldest_revision", b"oldest_revision", "pruning_held_up", b"pruning_held_up", "revision", b"revision", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetServerInfoResponse: _TypeAlias = GetServerInfoResponse  # noqa: Y015
+
+@_typing.final
+class EventLoopLag(_message.Message):
+    """How late the event loop, which serves every call and drives every operation, came to what was due. It is
+    measured 20 times a second. More than 200 ms is logged as a warning, with what the loop was busy with.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_FIELD_NUMBER: _builtins.int
+    P99_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def max(self) -> _duration_pb2.Duration:
+        """The longest."""
+
+    @_builtins.property
+    def p99(self) -> _duration_pb2.Duration:
+        """Of a hundred measurements 99 were no longer."""
+
+    def __init__(
+        self,
+        *,
+        max: _duration_pb2.Duration | None = ...,
+        p99: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["max", b"max", "p99", b"p99"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max", b"max", "p99", b"p99"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventLoopLag: _TypeAlias = EventLoopLag  # noqa: Y015
 
 @_typing.final
 class NotificationTarget(_message.Message):

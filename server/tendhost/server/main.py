@@ -26,6 +26,7 @@ from tendhost.server.domain.notices import CHOOSABLE, NoticeKind
 from tendhost.server.domain.notify_target import NotifyTarget
 from tendhost.server.domain.wave_hooks import WaveHook, WaveMoment
 from tendhost.server.engine.engine import EngineSettings, running_engine
+from tendhost.server.engine.loop_monitor import LoopMonitor
 from tendhost.server.engine.operations import OperationSettings
 from tendhost.server.engine.retention import Retention
 from tendhost.server.engine.stage import StepSettings
@@ -140,6 +141,7 @@ async def _serve(settings: Settings, targets: Targets, hooks: WaveHooks) -> None
     store = await open_store(settings.state_dir / DATABASE)
     connector = RoutingConnector(ssh=_ssh_settings(settings))
     prober = NetworkProber()
+    monitor = LoopMonitor()
     try:
         async with (
             running_engine(
@@ -150,14 +152,16 @@ async def _serve(settings: Settings, targets: Targets, hooks: WaveHooks) -> None
                 settings=_engine_settings(settings),
                 targets=targets,
                 wave_hooks=hooks,
+                loop_monitor=monitor,
             ) as engine,
             serving(engine, settings.listen) as address,
         ):
             _calm_the_collector()
-            # For whoever started it with port 0, and for people: a line that says it is ready.
-            print(f"tendhostd {version('tendhost')} serves at {address}", flush=True)
-            await told_to_stop.wait()
-            logger.info("stopping")
+            with monitor.watching():
+                # For whoever started it with port 0, and for people: a line that says it is ready.
+                print(f"tendhostd {version('tendhost')} serves at {address}", flush=True)
+                await told_to_stop.wait()
+                logger.info("stopping")
     finally:
         prober.close()
         await connector.aclose()

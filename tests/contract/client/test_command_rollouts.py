@@ -333,6 +333,7 @@ def test_info_says_what_server_it_is(tendhost, server):
     assert list(document) == [
         *("version", "log_id", "revision", "oldest_revision", "hosts", "notifications"),
         "pruning_held_up",
+        "event_loop_lag",
     ]
 
 
@@ -341,6 +342,17 @@ def test_info_says_why_history_is_not_pruned(tendhost, server):
     info = system_service_pb2.GetServerInfoResponse(log_id="log1", pruning_held_up=words)
     server.answer("GetServerInfo", info)
     assert words in tendhost("info").out.splitlines()
+
+
+def test_info_says_how_late_the_event_loop_is(tendhost, server):
+    info = system_service_pb2.GetServerInfoResponse(version="0.1.0", log_id="log1")
+    info.event_loop_lag.max.FromMilliseconds(230)
+    info.event_loop_lag.p99.FromMilliseconds(3)
+    server.answer("GetServerInfo", info)
+    words = "event loop: at most 230 ms late in the last minute, 99 % within 3 ms"
+    assert tendhost("info").out.splitlines()[2] == words
+    lag = tendhost("info", "--output", "json").json["event_loop_lag"]
+    assert lag == {"max": 0.23, "p99": 0.003}
 
 
 def test_info_says_how_notifications_go(tendhost, server):

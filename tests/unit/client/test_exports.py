@@ -89,6 +89,7 @@ EXPORTS = {
     "RolloutUpdate",
     "ServerFailed",
     "ServerFault",
+    "EventLoopLag",
     "ServerInfo",
     "ServerUnavailable",
     "ServerUnreachable",

@@ -26,6 +26,12 @@ def info(context: typer.Context) -> None:
             )
             if found.pruning_held_up:
                 print(found.pruning_held_up)
+            if found.event_loop_lag is not None:
+                longest, p99 = (
+                    f"{lag.total_seconds() * 1000:.0f} ms"
+                    for lag in (found.event_loop_lag.max, found.event_loop_lag.p99)
+                )
+                print(f"event loop: at most {longest} late in the last minute, 99 % within {p99}")
             for target in found.notifications:
                 print(_target(target))
 

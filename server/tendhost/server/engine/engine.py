@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tendhost.server.clock import Clock
 from tendhost.server.domain.notify_target import NotifyTarget
 from tendhost.server.engine.accounts import Accounts
+from tendhost.server.engine.loop_monitor import LoopMonitor
 from tendhost.server.engine.notifying import Notifier
 from tendhost.server.engine.openings import Openings
 from tendhost.server.engine.operations import Operations, OperationSettings
@@ -57,6 +58,8 @@ class Engine:
     notifier: Notifier
     policies: Policies
     pruner: Pruner
+    loop_monitor: LoopMonitor | None = None
+    """None: nobody watches the event loop."""
 
 
 @asynccontextmanager
@@ -69,6 +72,7 @@ async def running_engine(
     settings: EngineSettings,
     targets: Sequence[tuple[NotifyTarget, Announcer]] = (),
     wave_hooks: WaveHooks = NO_WAVE_HOOKS,
+    loop_monitor: LoopMonitor | None = None,
 ) -> AsyncIterator[Engine]:
     """An engine that has taken up everything unfinished, and lets go of it when the context ends.
 
@@ -130,6 +134,7 @@ async def running_engine(
                     policies=policies,
                     notifier=notifier,
                     pruner=pruner,
+                    loop_monitor=loop_monitor,
                 )
         finally:
             pruning.cancel()

@@ -4,6 +4,7 @@ from importlib.metadata import version
 from typing import Any
 
 from tendhost.server.engine.engine import Engine
+from tendhost.server.engine.loop_monitor import LoopLag
 from tendhost.server.engine.notifying import Standing
 from tendhost.server.rpc.wire import timestamp
 from tendhost.v1 import system_service_pb2 as pb
@@ -20,6 +21,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
         self._store = engine.store
         self._notifier = engine.notifier
         self._pruner = engine.pruner
+        self._monitor = engine.loop_monitor
 
     async def GetServerInfo(
         self, request: pb.GetServerInfoRequest, context: Any
@@ -33,7 +35,15 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
             hosts=await self._store.count_hosts(),
             notifications=map(_target, self._notifier.standings),
             pruning_held_up=self._pruner.held_up,
+            event_loop_lag=None if self._monitor is None else _lag(self._monitor.lag()),
         )
+
+
+def _lag(lag: LoopLag) -> pb.EventLoopLag:
+    message = pb.EventLoopLag()
+    message.max.FromTimedelta(lag.longest)
+    message.p99.FromTimedelta(lag.p99)
+    return message
 
 
 def _target(standing: Standing) -> pb.NotificationTarget:
