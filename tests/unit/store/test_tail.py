@@ -125,3 +125,28 @@ async def test_pruning_below_the_memory_leaves_it_whole(tmp_path: Path) -> None:
     assert revisions(await store.events(after=10, limit=99)) == list(range(11, 21))
     assert revisions(await store.events(after=17, limit=99)) == [18, 19, 20]
     await store.aclose()
+
+
+def test_tail__that_missed_a_commit_leaves_no_gap() -> None:
+    newest = filled(3)
+    newest.reach(5)
+    assert newest.revision == 5
+    assert newest.after(3, 99) is None
+    assert newest.after(5, 99) == ()
+    # What the commit tells late is known already, and what follows stands alone.
+    newest.extend(numbered(4, 6))
+    assert (newest.revision, revisions(newest.after(5, 99))) == (6, [6])
+    newest.extend(numbered(9, 9))
+    assert newest.after(6, 99) is None
+    assert revisions(newest.after(8, 99)) == [9]
+
+
+async def test_wait__notices_what_is_stored_when_no_signal_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await open_store(tmp_path / "tendhost.db")
+    monkeypatch.setattr(Tail, "extend", lambda *_: None)
+    await store.commit(Change(events=(an_event(),) * 2))
+    assert await store.wait_beyond(0, timeout=timedelta(0)) == 2
+    assert revisions(await store.events(after=0, limit=9)) == [1, 2]
+    await store.aclose()

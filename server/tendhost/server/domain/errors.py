@@ -439,15 +439,25 @@ class CursorCompacted(RequestError):
 
 
 class CursorUnknown(RequestError):
-    """The cursor lies in the future, or belongs to another event log."""
+    """The cursor lies ahead of the event log, or belongs to another one: take a snapshot."""
 
     reason = "CURSOR_UNKNOWN"
 
-    def __init__(self, *, cursor: int, oldest: int, current: int) -> None:
+    def __init__(
+        self, *, cursor: int, oldest: int, current: int, log_id: str, current_log_id: str
+    ) -> None:
+        """`log_id` is the log that the cursor is said to belong to; empty: that is not said."""
         self.cursor, self.oldest, self.current = cursor, oldest, current
+        self.log_id, self.current_log_id = log_id, current_log_id
+        problem = f"this server's event log has no revision {cursor}"
+        if log_id not in ("", current_log_id):
+            problem = (
+                f"revision {cursor} belongs to the event log {log_id}, and this server's event log is"
+                f" {current_log_id}"
+            )
         super().__init__(
-            f"resume_after: this server's event log has no revision {cursor};"
-            f" the oldest kept is {oldest}, the current revision {current}"
+            f"resume_after: {problem}; the oldest kept is {oldest}, the current revision {current};"
+            " take a snapshot and go on from there"
         )
 
 

@@ -55,6 +55,12 @@ class HostFilter:
         )
 
     @property
+    def exact_names(self) -> frozenset[str] | None:
+        """The only names that may match; None: they are not told one by one."""
+        exact, globs = _sorted_out(self.names)
+        return exact if exact and not globs else None
+
+    @property
     def is_of_names(self) -> bool:
         """Whether a host's name alone decides."""
         others = self.all_tags or self.any_tags or self.groups or self.states

@@ -1,28 +1,21 @@
 """EventService: the fleet's events as a stream that can be resumed."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from tendhost.server.domain.errors import (
     CursorCompacted,
     CursorUnknown,
-    HostNotFound,
     ServerStopping,
 )
-from tendhost.server.domain.events import Event
-from tendhost.server.domain.host import Host, HostConfig
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.engine.engine import Engine
-from tendhost.server.rpc.convert import event_message
 from tendhost.server.rpc.convert_selection import host_filter
-from tendhost.server.rpc.feed import Feed, fitting
+from tendhost.server.rpc.feed import Feed
+from tendhost.server.rpc.pages import bookmark
 from tendhost.server.rpc.sending import send
 from tendhost.server.store.protocol import LogBounds
 from tendhost.v1 import event_service_pb2 as pb
 from tendhost.v1 import event_service_pb2_grpc
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class EventServicer(event_service_pb2_grpc.EventServiceServicer):
@@ -43,65 +36,30 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
         await send(context, _hello(bounds))
         if request.snapshot:
             cursor = await self._feed.snapshots.send(selection, context)
-        if selection == HostFilter():
-            await self._follow_all(cursor, context)
-        else:
-            await self._follow_selected(cursor, selection, context)
+        await self._follow(cursor, selection, context)
 
-    async def _follow_all(self, cursor: int, context: Any) -> None:
+    async def _follow(self, cursor: int, selection: HostFilter, context: Any) -> None:
+        told = cursor
         while True:
-            batch = await self._feed.batch(cursor)
+            batch = await self._feed.batch(cursor, selection)
             if batch.encoded:
                 await send(context, batch.encoded)
+                cursor = told = batch.revision
+            elif batch.revision > cursor:
                 cursor = batch.revision
+            elif cursor > told:
+                # What was passed over is told as soon as there is nothing more to pass over.
+                await send(context, bookmark(cursor))
+                told = cursor
             elif self._feed.closing:
                 raise ServerStopping
             else:
                 await self._pause(cursor, context)
 
-    async def _follow_selected(self, cursor: int, selection: HostFilter, context: Any) -> None:
-        told = cursor
-        while True:
-            events = await self._feed.following(cursor)
-            if events:
-                cursor = await self._send_selected(events, selection, context)
-                continue
-            if cursor > told:
-                # What was passed over is told as soon as there is nothing more to pass over.
-                await send(context, pb.WatchEventsResponse(revision=cursor))
-                told = cursor
-            if self._feed.closing:
-                raise ServerStopping
-            await self._pause(cursor, context)
-
-    async def _send_selected(
-        self, events: Sequence[Event], selection: HostFilter, context: Any
-    ) -> int:
-        names = {event.host for event in events if event.host}
-        selected = {name for name in names if await self._is_selected(name, selection)}
-        wanted = [event_message(event) for event in events if event.host in selected]
-        reached = events[-1].revision
-        if not wanted:
-            return reached
-        fit = fitting(wanted)
-        if len(fit) < len(wanted):
-            reached = fit[-1].revision
-        await send(context, pb.WatchEventsResponse(events=fit, revision=reached))
-        return reached
-
-    async def _is_selected(self, name: str, selection: HostFilter) -> bool:
-        try:
-            host = await self._store.host(name)
-        except HostNotFound:
-            # It is gone; whoever watches it by name still wants to hear so.
-            gone = Host(config=HostConfig(name=name, address=""), host_key="", registered_at=_NEVER)
-            return selection.matches(gone)
-        return selection.matches(host)
-
     async def _pause(self, cursor: int, context: Any) -> None:
         await self._feed.news(cursor)
         if (self._feed.quiet or self._feed.closing) and not self._feed.beyond(cursor):
-            await send(context, pb.WatchEventsResponse(revision=cursor))
+            await send(context, bookmark(cursor))
 
 
 def starting_point(request: pb.WatchEventsRequest, bounds: LogBounds) -> int:
@@ -111,7 +69,13 @@ def starting_point(request: pb.WatchEventsRequest, bounds: LogBounds) -> int:
     cursor = request.resume_after
     of_other_log = bool(request.log_id) and request.log_id != bounds.log_id
     if of_other_log or cursor > bounds.current:
-        raise CursorUnknown(cursor=cursor, oldest=bounds.oldest, current=bounds.current)
+        raise CursorUnknown(
+            cursor=cursor,
+            oldest=bounds.oldest,
+            current=bounds.current,
+            log_id=request.log_id,
+            current_log_id=bounds.log_id,
+        )
     if cursor < bounds.oldest - 1:
         raise CursorCompacted(cursor=cursor, oldest=bounds.oldest, current=bounds.current)
     return cursor

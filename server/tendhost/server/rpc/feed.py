@@ -1,38 +1,30 @@
 """The event log as streams read it: news for all of them from one place, batches made once and shared."""
 
 import asyncio
+import logging
 from collections import OrderedDict
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 
-from tendhost.server.domain.errors import CursorCompacted, ServerStopping
-from tendhost.server.domain.events import Event
-from tendhost.server.rpc.convert import event_message
+from tendhost.server.domain.errors import CursorCompacted, ServerStopping, StoreUnavailable
+from tendhost.server.domain.selection import HostFilter
+from tendhost.server.rpc.membership import Membership
+from tendhost.server.rpc.pages import Batch, EventPage
 from tendhost.server.rpc.signals import Signal, Signals
 from tendhost.server.rpc.snapshots import Snapshots
 from tendhost.server.store.protocol import Store, Touched
-from tendhost.v1 import event_pb2, event_service_pb2
 
-GATHERING_SECONDS = 0.005
+logger = logging.getLogger(__name__)
+
+GATHERING = timedelta(milliseconds=5)
 """Under load streams are woken no more often than this: a message costs as much as many events."""
 BOOKMARK_INTERVAL = timedelta(seconds=5)
 """A quiet stream hears of the revision it has reached at least this often."""
 LONGEST_WAIT = timedelta(seconds=10)
 """Whoever waits for a change looks at what is stored at least this often, whatever became of the signal."""
 PAGE = 512
-BATCH_BYTES = 64 * 1024
-"""A message holds no more than this, unless a single event is larger."""
-SHARED_BATCHES = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Events from one revision on, as one message. `encoded` is empty where there are none."""
-
-    encoded: bytes
-    revision: int
+SHARED_PAGES = 64
+EVERYTHING = HostFilter()
 
 
 class Feed:
@@ -42,20 +34,25 @@ class Feed:
         self._store = store
         self._news = asyncio.Event()
         self._revision = 0
-        self._batches: OrderedDict[int, Batch] = OrderedDict()
+        self._pages: OrderedDict[int, EventPage] = OrderedDict()
         self._closed = asyncio.Event()
         self._followers = Signals()
+        self._membership = Membership(store)
         self.snapshots = Snapshots(store)
         self.quiet = False
         """Whether the last wake-up was for want of news: then streams say where they are."""
 
     async def run(self) -> None:
         """Keep waking the streams, at every commit and every BOOKMARK_INTERVAL, until cancelled."""
-        self._revision = (await self._store.log_bounds()).current
         stop_listening = self._store.listen(self._hear)
         try:
+            self._revision = (await self._store.log_bounds()).current
             while True:
-                await self._wake_once()
+                try:
+                    await self._wake_once()
+                except StoreUnavailable as error:
+                    logger.warning("streams wait for the store", extra={"cause": error.cause})
+                    await self._pause(LONGEST_WAIT)
         finally:
             stop_listening()
 
@@ -65,8 +62,11 @@ class Feed:
         self._revision = reached
         self._announce()
         # An event that comes alone is told at once; those that follow on its heels, together.
+        await self._pause(GATHERING)
+
+    async def _pause(self, time: timedelta) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(GATHERING_SECONDS):
+            async with asyncio.timeout(time.total_seconds()):
                 await self._closed.wait()
 
     def close(self) -> None:
@@ -80,9 +80,14 @@ class Feed:
         news.set()
 
     async def news(self, revision: int) -> None:
-        """Return once there is anything beyond `revision`, or it is time for a bookmark."""
+        """Return once there is anything beyond `revision`, or it is time for a bookmark.
+
+        After LONGEST_WAIT in any case: then there is something to read, or there is not.
+        """
         if self._revision <= revision and not self.closing:
-            await self._news.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LONGEST_WAIT.total_seconds()):
+                    await self._news.wait()
 
     @property
     def closing(self) -> bool:
@@ -93,34 +98,41 @@ class Feed:
         """Whether there is anything beyond `revision`."""
         return self._revision > revision
 
-    async def following(self, after: int) -> Sequence[Event]:
-        """The next events after `after`. Raises CursorCompacted where some of them are pruned."""
-        events = await self._store.events(after=after, limit=PAGE)
-        if events and events[0].revision > after + 1:
+    async def batch(self, after: int, selection: HostFilter = EVERYTHING) -> Batch:
+        """The next events after `after` that concern the selected hosts, encoded once for all streams.
+
+        Its revision is `after` where nothing follows. Raises CursorCompacted.
+        """
+        page = await self._page(after)
+        if page is None:
+            return Batch(b"", after)
+        version = 0 if selection.is_of_names else self._membership.version
+        known = page.batches.get(selection)
+        if known is not None and known[1] == version:
+            return known[0]
+        if selection == EVERYTHING:
+            batch = page.whole()
+        else:
+            batch = page.of_hosts(await self._membership.selected(page.hosts, selection))
+        page.batches[selection] = batch, version
+        return batch
+
+    async def _page(self, after: int) -> EventPage | None:
+        known = self._pages.get(after)
+        if known is not None:
+            return known
+        # Pages end at the same revisions wherever they begin, so that streams come to share them.
+        events = await self._store.events(after=after, limit=PAGE - after % PAGE)
+        if not events:
+            return None
+        if events[0].revision > after + 1:
             # Revisions have no gaps: a stream that fell behind would miss something silently.
             bounds = await self._store.log_bounds()
             raise CursorCompacted(cursor=after, oldest=bounds.oldest, current=bounds.current)
-        return events
-
-    async def batch(self, after: int) -> Batch:
-        """The next events after `after`, of all hosts, encoded once for all streams.
-
-        Raises CursorCompacted.
-        """
-        known = self._batches.get(after)
-        if known is not None:
-            return known
-        events = await self.following(after)
-        if not events:
-            return Batch(b"", after)
-        messages = fitting([event_message(event) for event in events])
-        revision = messages[-1].revision
-        response = event_service_pb2.WatchEventsResponse(events=messages, revision=revision)
-        batch = Batch(response.SerializeToString(), revision)
-        self._batches[after] = batch
-        if len(self._batches) > SHARED_BATCHES:
-            self._batches.popitem(last=False)
-        return batch
+        self._pages[after] = page = EventPage(events)
+        if len(self._pages) > SHARED_PAGES:
+            self._pages.popitem(last=False)
+        return page
 
     def changes_of(self, id: str) -> AbstractContextManager[Signal]:
         """A signal that is called when the operation or the rollout of this id was stored anew."""
@@ -139,15 +151,6 @@ class Feed:
             raise ServerStopping
 
     def _hear(self, touched: Touched) -> None:
+        self._membership.hear(touched)
         self.snapshots.hear(touched)
         self._followers.call((*touched.operations, *touched.rollouts))
-
-
-def fitting(messages: list[event_pb2.Event]) -> list[event_pb2.Event]:
-    """As many of the first events as one message may hold; at least one."""
-    size = 0
-    for count, message in enumerate(messages):
-        size += message.ByteSize()
-        if size > BATCH_BYTES:
-            return messages[: max(1, count)]
-    return messages

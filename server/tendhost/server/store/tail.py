@@ -19,10 +19,21 @@ class Tail:
 
     def extend(self, events: Sequence[Event]) -> None:
         """Add events that were committed, and wake whoever waits."""
-        self._events.extend(events)
-        self.revision = events[-1].revision
+        if events[0].revision > self.revision + 1:
+            self._events.clear()  # there is a gap before them
+        self._events.extend(event for event in events if event.revision > self.revision)
+        self._reached(max(self.revision, events[-1].revision))
         if len(self._events) > 2 * KEPT:
             del self._events[:-KEPT]
+
+    def reach(self, revision: int) -> None:
+        """Note what the database has reached; events that were not added are read from there."""
+        if revision > self.revision:
+            self._events.clear()
+            self._reached(revision)
+
+    def _reached(self, revision: int) -> None:
+        self.revision = revision
         news, self._news = self._news, asyncio.Event()
         news.set()
 
