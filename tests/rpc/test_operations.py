@@ -1,12 +1,14 @@
 """OperationService: one operation, many of them, waiting for one, following one, stopping one."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from tendhost.server.store.protocol import Change, LogChunk
 from tendhost.v1 import operation_service_pb2 as pb
 from tendhost.v1.operation_pb2 import (
     OPERATION_KIND_CHECK,
@@ -140,6 +142,60 @@ async def test_the_log_of_an_operation_that_has_ended_can_be_read_from_any_byte(
         assert seen == [operation]
     for offset in (len(whole), len(whole) + 1000):
         assert (await watched(api, operation.id, offset=offset))[1] == []
+
+
+async def test_log__whose_middle_was_left_out_says_so_in_one_line_wherever_it_is_resumed(api: Api):
+    await api.register("web1")
+    id = (await api.run("CheckHealth")).id
+    stored = await api.world.store.operation(id)
+    begin, end = b"begin", b"the end"
+    gap = (len(begin), 1_000_000)
+    chunks = [
+        LogChunk(operation=id, offset=0, data=begin),
+        LogChunk(operation=id, offset=gap[1], data=end),
+    ]
+    grown = replace(stored, log_size=gap[1] + len(end))
+    await api.world.store.commit(Change(events=(), operations=(grown,), log=chunks))
+    _, parts = await watched(api, id)
+    line = "\n[… 999,995 bytes left out …]\n".encode()
+    assert [(part.offset, part.data) for part in parts] == [
+        (0, begin),
+        (gap[1] - len(line), line),
+        (gap[1], end),
+    ]
+    for former in parts:
+        _, rest = await watched(api, id, offset=former.offset + len(former.data))
+        assert rest == parts[parts.index(former) + 1 :]
+    for offset in (gap[0] + 1, gap[1] - 3):
+        _, (told, last) = await watched(api, id, offset=offset)
+        assert offset <= told.offset
+        assert told.offset + len(told.data) == last.offset == gap[1]
+
+
+async def test_watch__is_sent_the_log_and_the_progress_without_an_event(api: Api):
+    fake = await api.register("web1")
+    fake.pending = {"web": Pending()}
+    id, hold = await running(api, "StartUpdate", Command.UPGRADE)
+    call = api.operations.WatchOperation(pb.WatchOperationRequest(id=id))
+    first = await call.read()
+    fake.jobs.say("a word\n")
+    fake.jobs.tell("pmstatus:web:12.5:Unpacking web\n")
+
+    async def stored() -> bool:
+        return (await api.world.store.operation(id)).progress is not None
+
+    await api.world.until(stored)
+    log, progress = b"", None
+    async with asyncio.timeout(20):
+        while log != b"a word\n" or progress is None:
+            message = await call.read()
+            log += message.log.data
+            if message.operation.HasField("progress"):
+                progress = message.operation.progress
+    assert (progress.package, progress.phase) == ("web", "unpack")
+    assert first.operation.id == id
+    hold.released.set()
+    assert not (await api.ended(id)).HasField("progress")
 
 
 async def test_a_negative_offset_is_an_invalid_field(api: Api):

@@ -302,7 +302,11 @@ Global___WatchOperationResponse: _TypeAlias = WatchOperationResponse  # noqa: Y0
 
 @_typing.final
 class LogChunk(_message.Message):
-    """A part of an operation's log."""
+    """A part of an operation's log. Of a log that is longer than the server's operation_log_limit the
+    beginning and the end are kept. One chunk stands for what was left out between them: a line such as
+    "[… 184,549,376 bytes left out …]". Offsets count everything that the host printed, and never go back; to
+    resume, send the offset of the last chunk plus the length of its data.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -311,7 +315,9 @@ class LogChunk(_message.Message):
     offset: _builtins.int
     """Where in the log it begins, in bytes."""
     data: _builtins.bytes
-    """The bytes, just as the host printed them."""
+    """The bytes, just as the host printed them, or the line for what was left out, which ends where that
+    ended.
+    """
     def __init__(
         self,
         *,

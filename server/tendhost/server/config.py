@@ -91,6 +91,9 @@ class Settings:
     """For a host to answer again that went silent while an upgrade ran on it, 1 to 86400."""
     operation_timeout: float = 21600.0
     """For a whole operation; after it nothing more of the host is changed. 1 to 604800."""
+    operation_log_limit: int = 16 * 1024 * 1024
+    """Bytes of one operation's log that are kept, half of its beginning and half of its end, 65536 to
+    1073741824. The middle is left out, with a line that says how much it was."""
     attempts: int = 4
     """How often a step is tried that fails with what passes by itself, such as a lock or a host that
     refuses the connection, 1 to 100. The pauses grow from 2 s to a minute."""
@@ -117,6 +120,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "verify_timeout": (1, 86_400),
     "gone_timeout": (1, 86_400),
     "operation_timeout": (1, 604_800),
+    "operation_log_limit": (65_536, 1_073_741_824),
     "attempts": (1, 100),
     "history_days": (1, 36_500),
     "history_events": (1_000, 1_000_000_000),

@@ -21,6 +21,7 @@ from typing import TypeAlias
 from tendhost.server.clock import SystemClock
 from tendhost.server.config import NotifySettings, SettingError, Settings, load_settings
 from tendhost.server.domain.errors import ConfigurationError, TendhostError
+from tendhost.server.domain.log_limit import LogLimit
 from tendhost.server.domain.notice_texts import Message, Urgency, template
 from tendhost.server.domain.notices import CHOOSABLE, NoticeKind
 from tendhost.server.domain.notify_target import NotifyTarget
@@ -183,6 +184,7 @@ def _engine_settings(settings: Settings) -> EngineSettings:
     return EngineSettings(
         operations=OperationSettings(
             at_once=settings.operations_at_once,
+            log_limit=LogLimit(size=settings.operation_log_limit),
             time_limit=timedelta(seconds=settings.operation_timeout),
             retry=replace(OperationSettings().retry, attempts=settings.attempts),
             gone_timeout=timedelta(seconds=settings.gone_timeout),

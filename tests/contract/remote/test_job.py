@@ -17,8 +17,10 @@ from tendhost.server.domain.errors import JobRefused, LinkLost, Superseded
 from tendhost.server.remote.giving import given
 from tendhost.server.remote.job import (
     OVERDUE,
+    STATUS_TAIL,
     Job,
     JobState,
+    Kept,
     Position,
     Report,
     attach,
@@ -183,6 +185,62 @@ async def test_much_output_comes_in_parts_and_every_byte_of_it(remote):
         if not report.more:
             break
     assert (taken, parts) == (700_000, 3)
+
+
+async def test_output__between_the_wanted_beginning_and_end_is_passed_over(remote):
+    numbers = "seq 1000000 1200000"
+    wanted = replace(job(f"{numbers} >&2; {numbers}"), kept=Kept(head=1_000, tail=5_000))
+    await begun(remote, wanted)
+    first = await until(remote, wanted, JobState.ENDED)
+    size = 8 * 200_001
+    assert (first.log_at, first.log[:8], first.more) == (0, b"1000000\n", True)
+    assert first.status_at == size - STATUS_TAIL
+    rest = await poll(remote, wanted, Position(log=len(first.log), status=size))
+    assert (rest.log_at, len(rest.log), rest.more) == (size - 5_000, 5_000, False)
+    assert rest.log.endswith(b"1199999\n1200000\n")
+    assert (rest.status_at, rest.status) == (size, b"")
+    # Whatever another server wants: what lies between may be gone.
+    other = replace(wanted, kept=Kept(head=500_000, tail=500_000))
+    again = await poll(remote, other, Position(log=len(first.log), status=size))
+    assert (again.log_at, again.log) == (rest.log_at, rest.log)
+
+
+@pytest.mark.parametrize("running", [False, True], ids=["ended", "running"])
+async def test_output__that_is_passed_over_is_taken_off_the_disk(remote, tmp_path, running):
+    _require_holes(tmp_path)
+    size = (32 << 20) + 4
+    much = f"head -c {size - 4} /dev/zero | tr '\\0' x"
+    last = f"until [ -f {tmp_path}/stop ]; do sleep 0.1; done" if running else "true"
+    command = f"{much} >&2; {much}; echo end >&2; echo end; {last}"
+    wanted = replace(job(command), kept=Kept(head=1_000, tail=65_536))
+    await begun(remote, wanted)
+    files = [ops(tmp_path) / "0190/apply-1" / name for name in ("log", "status")]
+    state = JobState.RUNNING if running else JobState.ENDED
+
+    def is_punched(report: Report) -> bool:
+        stats = [file.stat() for file in files]
+        on_disk = sum(stat.st_blocks * 512 for stat in stats)
+        written = all(stat.st_size == size for stat in stats)
+        return report.state is state and written and on_disk < 4 << 20
+
+    report = await until_it(remote, wanted, is_punched)
+    assert report.log[:1_000] == b"x" * 1_000
+    tail = await poll(remote, wanted, Position(log=1_000))
+    assert tail.log == b"x" * 65_532 + b"end\n"
+    assert tail.status == b"x" * (STATUS_TAIL - 4) + b"end\n"
+    (tmp_path / "stop").touch()
+    await until(remote, wanted, JobState.ENDED)
+
+
+def _require_holes(folder: Path) -> None:
+    """Skip where files cannot have holes made in them."""
+    tried = folder / "tried"
+    tried.write_bytes(bytes(65_536))
+    made = shutil.which("fallocate") and not os.spawnlp(
+        os.P_WAIT, "fallocate", "fallocate", "-p", "-o", "0", "-l", "65536", str(tried)
+    )
+    if not made:
+        pytest.skip("no fallocate, or a file system that cannot have holes made in its files")
 
 
 async def test_a_job_whose_processes_were_killed_is_dead(remote, tmp_path):

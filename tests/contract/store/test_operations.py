@@ -152,12 +152,12 @@ async def test_log_is_read_across_its_chunks_from_any_offset(store: Store) -> No
         position += size
     for offset in range(len(whole) + 2):
         for limit in range(1, len(whole) + 2):
-            read = await store.log(operation.id, offset=offset, limit=limit)
+            read = (await store.log(operation.id, offset=offset, limit=limit)).data
             assert read == whole[offset : offset + limit]
 
 
 async def test_log_of_an_operation_that_has_none_is_empty(store: Store) -> None:
-    assert await store.log("op-unheard-of", offset=0, limit=10) == b""
+    assert (await store.log("op-unheard-of", offset=0, limit=10)).data == b""
 
 
 async def test_log_is_written_once_at_each_offset(store: Store) -> None:
@@ -165,7 +165,7 @@ async def test_log_is_written_once_at_each_offset(store: Store) -> None:
     await store.commit(change(log=(LogChunk(operation=operation.id, offset=0, data=b"first"),)))
     with pytest.raises(Conflict):
         await store.commit(change(log=(LogChunk(operation=operation.id, offset=0, data=b"other"),)))
-    assert await store.log(operation.id, offset=0, limit=99) == b"first"
+    assert (await store.log(operation.id, offset=0, limit=99)).data == b"first"
 
 
 # --- without an event -----------------------------------------------------------------------------
@@ -206,3 +206,30 @@ async def test_change_without_an_event__holds_nothing_that_readers_of_the_log_wo
         with pytest.raises(Unstorable, match="without events"):
             await store.commit(change(events=0, **parts))
     assert await store.operation(read.id) == read
+
+
+# --- with the middle left out ---------------------------------------------------------------------
+
+
+async def test_log__whose_middle_was_left_out_is_read_up_to_the_gap_and_from_its_end_on(
+    store: Store,
+) -> None:
+    operation = await stored_operation(store, an_operation())
+    chunks = [LogChunk(operation=operation.id, offset=n * 4, data=b"abcd") for n in range(5)]
+    await store.commit(change(log=chunks))
+    last = LogChunk(operation=operation.id, offset=30, data=b"last", cut=(4, 15))
+    await store.commit(change(log=(last,)))
+    read = [await store.log(operation.id, offset=offset, limit=99) for offset in range(36)]
+    for offset, part in enumerate(read):
+        match offset:
+            case offset if offset < 4:
+                expected = (offset, b"abcd"[offset:])
+            case offset if offset < 12:
+                expected = (12, b"abcdabcd")
+            case offset if offset < 20:
+                expected = (offset, b"abcdabcd"[offset - 12 :])
+            case _:
+                expected = (max(30, offset), b"last"[max(0, offset - 30) :])
+        assert (part.offset, part.data) == expected
+    short = await store.log(operation.id, offset=6, limit=3)
+    assert (short.offset, short.data) == (12, b"abc")

@@ -117,7 +117,7 @@ async def test_any_bytes_come_back_equal(
     request = RequestRecord(id=key, digest=digest, respond=lambda _: answer)
     chunk = LogChunk(operation=key, offset=0, data=data)
     await store.commit(change(log=(chunk,), request=request))
-    assert await store.log(key, offset=0, limit=999) == data
+    assert (await store.log(key, offset=0, limit=999)).data == data
     assert await store.replay(key, digest) == answer
 
 

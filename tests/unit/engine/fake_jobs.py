@@ -43,6 +43,8 @@ class FakeJobs:
         self.epochs: dict[str, int] = {}
         """The operations that have a folder on the host."""
         self.jobs: dict[tuple[str, str], FakeJob] = {}
+        self.transferred = 0
+        """Bytes of output that were asked for."""
         self.refuses = ""
         """Why the host cannot keep a job, if it cannot."""
         self.never_begins = False
@@ -104,7 +106,7 @@ class FakeJobs:
             began = self._begin(key, command)
         else:
             assert command.endswith((POLL, START)), "a request that is none"
-        return _said(self._report(key, int(values["log_from"]), int(values["status_from"]))), began
+        return _said(self._report(key, values)), began
 
     def _begin(self, key: tuple[str, str], command: str) -> Command:
         kind = job_kind_of(command)
@@ -127,22 +129,32 @@ class FakeJobs:
             }
             job.ended = does[job.kind]()
 
-    def _report(self, key: tuple[str, str], log_from: int, status_from: int) -> str:
+    def _report(self, key: tuple[str, str], values: dict[str, str]) -> bytes:
         job = self.jobs.get(key)
         if job is None and key in self.prepared:
-            return "tendhost-job prepared - same 0 0 all\n"
+            return b"tendhost-job prepared - same 0 0 0 0 all\n"
         if job is None:
-            return "tendhost-job absent\n"
+            return b"tendhost-job absent\n"
         self._go_on(job)
         here = "same" if job.boot == self._host.boot else "other"
         if job.ended is None:
             dead = job.killed or here == "other"
-            words, lines = job.said[log_from:], job.told[status_from:]
-            state = "dead" if dead else "running"
-            return f"tendhost-job {state} - {here} {len(words)} {len(lines)} all\n{words}{lines}"
-        status, lines, words = job.ended
-        lines, words = (job.told + lines)[status_from:], (job.said + words)[log_from:]
-        return f"tendhost-job ended {status} {here} {len(words)} {len(lines)} all\n{words}{lines}"
+            state, words, lines = "dead -" if dead else "running -", job.said, job.told
+        else:
+            status, lines, words = job.ended
+            state, lines, words = f"ended {status}", job.told + lines, job.said + words
+        most, from_ = int(values["most"]), (int(values["log_from"]), int(values["status_from"]))
+        keep = (int(values["log_head"]), int(values["log_tail"])), (0, int(values["status_tail"]))
+        parts, sizes, more = b"", "", "all"
+        for text, begin, (head, tail) in zip((words, lines), from_, keep, strict=True):
+            whole = text.encode()
+            at = max(begin, len(whole) - tail) if begin >= head else begin
+            part = whole[at : at + most]
+            more = "more" if len(whole) > at + most else more
+            sizes += f" {at} {len(part)}"
+            parts += part
+            self.transferred += len(part)
+        return f"tendhost-job {state} {here}{sizes} {more}\n".encode() + parts
 
     def _cleaned(self, operation: str) -> Completed:
         mine = [key for key in self.jobs if key[0] == operation]
@@ -157,5 +169,6 @@ class FakeJobs:
         return job.ended is not None or job.killed or job.boot != self._host.boot
 
 
-def _said(text: str) -> Completed:
-    return Completed(exit_status=0, stdout=text.encode(), stderr=b"")
+def _said(text: str | bytes) -> Completed:
+    answer = text.encode() if isinstance(text, str) else text
+    return Completed(exit_status=0, stdout=answer, stderr=b"")

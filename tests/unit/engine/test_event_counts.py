@@ -59,7 +59,7 @@ async def test_update__of_fifty_packages_that_prints_for_ten_minutes_leaves_few_
         hold.released.set()
         ended = await world.ended(operation.id)
         told = await told_of(world, operation.id)
-        log = await world.store.log(operation.id, offset=0, limit=ended.log_size)
+        log = (await world.store.log(operation.id, offset=0, limit=ended.log_size)).data
     assert ended.status is S.SUCCEEDED, ended.problem
     assert f"Get:{number} ".encode() in log
     assert 4 <= told.count(UpdateProgress) <= 16

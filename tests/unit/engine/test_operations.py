@@ -81,7 +81,7 @@ async def test_an_update_tells_its_progress_and_keeps_its_log(world: World):
         assert [(p.package, p.phase) for p in told] == [
             *(("", "download"), ("web", "unpack"), ("web", "configure"))
         ]
-        log = await world.store.log(operation.id, offset=0, limit=10_000)
+        log = (await world.store.log(operation.id, offset=0, limit=10_000)).data
         assert b"Setting up web (2.0-1)" in log
         assert len(log) == operation.log_size
 

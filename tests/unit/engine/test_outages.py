@@ -46,7 +46,7 @@ async def test_what_happened_on_a_host_is_written_down_once_that_is_possible(
         ended = await world.ended(operation.id)
         assert ended.status is S.SUCCEEDED
         assert (fake.count(Command.UPGRADE), fake.count(Command.REBOOT)) == (1, 1)
-        log = await world.store.log(operation.id, offset=0, limit=100_000)
+        log = (await world.store.log(operation.id, offset=0, limit=100_000)).data
         assert log.count(b"Setting up web") == 1
         assert len(log) == ended.log_size
 

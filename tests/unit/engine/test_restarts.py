@@ -94,7 +94,7 @@ async def test_an_upgrade_goes_on_without_the_server_and_the_next_one_brings_it_
     world.clock.advance(timedelta(hours=3))
     async with world.running():
         ended = await world.ended(operation.id)
-        log = await world.store.log(ended.id, offset=0, limit=1000)
+        log = (await world.store.log(ended.id, offset=0, limit=1000)).data
     assert ended.status is S.SUCCEEDED, ended.problem
     assert ended.update is not None
     assert [c.name for c in ended.update.changes] == ["web"]

@@ -1,5 +1,6 @@
 """apt's status stream: every line becomes progress, however it is cut."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tendhost.server.packages.apt.progress import StatusParser
-from tendhost.server.packages.progress import Phase, Progress
+from tendhost.server.packages.compose.progress import StepParser
+from tendhost.server.packages.dnf.progress import LogParser as DnfParser
+from tendhost.server.packages.progress import Phase, Progress, ProgressParser
+from tendhost.server.packages.zypper.progress import LogParser as ZypperParser
 from tests.unit.packages.recordings import RECORDED, progress
 
 FAILING = (RECORDED / "debian12/upgrade-failing.status").read_bytes()
@@ -90,3 +94,24 @@ def test_a_line_without_end_does_not_grow_without_bound() -> None:
         assert parser.feed(b"x" * 10_000) == []
     (found,) = parser.feed(b"\npmstatus:libc6:amd64:1.0:Configuring libc6:amd64 (amd64)\n")
     assert (found.package, found.phase) == ("libc6:amd64", Phase.CONFIGURE)
+
+
+@pytest.mark.parametrize(
+    ("parser", "line"),
+    [
+        (StatusParser, b"pmstatus:%s:1.0:Unpacking"),
+        (StatusParser, b"pmstatus:web:1.0:Unpacking %s"),
+        (DnfParser, b"  Upgrading        : %s  6/15"),
+        (DnfParser, b"(3/12): %s.rpm   5.9 MB/s"),
+        (ZypperParser, b"( 3/12) Installing: %s [........done]"),
+        (StepParser, b"compose1\tstep\t%s\tpull"),
+    ],
+)
+def test_line__of_any_length_leaves_little_in_memory(
+    parser: Callable[[], ProgressParser], line: bytes
+) -> None:
+    fresh = parser()
+    for found in fresh.feed(line % (b"x" * 1_000_000) + b"\n"):
+        assert len(found.package) + len(found.text) <= 64 * 1024
+    fresh.feed(line % (b"x" * 1_000_000))
+    assert fresh.held <= 64 * 1024

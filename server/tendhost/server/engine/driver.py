@@ -21,8 +21,14 @@ from tendhost.server.domain.errors import (
     Unreachable,
     WorkError,
 )
-from tendhost.server.domain.events import EventBody, UpdateProgress
+from tendhost.server.domain.events import (
+    EventBody,
+    HostConnected,
+    HostDisconnected,
+    UpdateProgress,
+)
 from tendhost.server.domain.host import Problem
+from tendhost.server.domain.log_limit import LogLimit
 from tendhost.server.domain.milestones import Milestones
 from tendhost.server.domain.operation import (
     Findings,
@@ -38,6 +44,7 @@ from tendhost.server.engine.calls import Call, Replayed
 from tendhost.server.engine.composing import UNDO
 from tendhost.server.engine.following import tidy
 from tendhost.server.engine.hooks import POST_HOOK, PRE_HOOK
+from tendhost.server.engine.journal import NOTHING, Output
 from tendhost.server.engine.session import Session
 from tendhost.server.engine.slots import Slot
 from tendhost.server.engine.steps import Performer
@@ -59,6 +66,11 @@ T = TypeVar("T")
 
 FLUSH_INTERVAL = timedelta(milliseconds=500)
 """How long progress and log output gather before they are stored together."""
+
+MOST_GATHERED = 256 * 1024
+"""Bytes of output with which nothing more is read until they are stored."""
+MOST_CONNECTIONS = 32
+"""Events of one operation about a link that was lost and came back. Even, so that the last one is good."""
 
 LOOKING = frozenset({StepName.LIST})
 """Steps before which nothing is saved: they only look, and a look can be repeated."""
@@ -85,6 +97,7 @@ class Driver:
         slot: Slot,
         retry: Backoff,
         gone_timeout: timedelta,
+        log_limit: LogLimit,
         resumed_after: str = "",
     ) -> None:
         """`resumed_after`: what it is taken up again after, in words; empty: it is driven from its start."""
@@ -103,6 +116,11 @@ class Driver:
         self._gone_timeout = gone_timeout
         self._away_since: timedelta | None = None
         self._gathered = _Gathered()
+        self._log_limit = log_limit
+        self._crowded = asyncio.Event()
+        """Set by whoever waits for room: what has gathered is stored at once."""
+        self._roomy = asyncio.Event()
+        self._connections = 0
         self._milestones = Milestones()
         self._behind = False
         """Whether the stored operation is not the one in memory."""
@@ -163,7 +181,8 @@ class Driver:
         """Raise Conflict where the operation was changed by anybody else than this driver."""
         async with self._saving:
             stored = await self._store.operation(self.operation.id)
-            if stored.revision != self.operation.revision:
+            mine = self.operation
+            if (stored.revision, stored.quiet_writes) != (mine.revision, mine.quiet_writes):
                 raise Conflict(what=f"operation {stored.id}")
 
     async def cancel(self, call: Call[Operation]) -> Operation:
@@ -208,7 +227,21 @@ class Driver:
             await self._save(replace(course, operation=begun), log=log)
             return self.operation
 
-    def followed(self, job: JobRecord, *, words: bytes, progress: Sequence[JobProgress]) -> None:
+    @property
+    def log_limit(self) -> LogLimit:
+        """See Journal."""
+        return self._log_limit
+
+    async def room(self) -> None:
+        """See Journal."""
+        while self._gathered.size > MOST_GATHERED:
+            self._roomy.clear()
+            self._crowded.set()
+            await self._roomy.wait()
+
+    def followed(
+        self, job: JobRecord, *, output: Output = NOTHING, progress: Sequence[JobProgress] = ()
+    ) -> None:
         """See Journal."""
         for step in progress:
             told = self._milestones.after(step)
@@ -217,7 +250,7 @@ class Driver:
                 self.told(
                     UpdateProgress(package=step.package, percent=step.percent, phase=step.phase)
                 )
-        self._gathered = self._gathered.grown(job, words, progress)
+        self._gathered = self._gathered.grown(job, output, progress)
 
     def require_permission(self) -> None:
         """See Journal."""
@@ -229,6 +262,11 @@ class Driver:
 
     def told(self, body: EventBody) -> None:
         """See Journal."""
+        if isinstance(body, HostDisconnected | HostConnected):
+            self._connections += 1
+            # A link that comes and goes for hours is told of for a while; by turns, so it ends connected.
+            if self._connections > MOST_CONNECTIONS:
+                return
         self._gathered = replace(self._gathered, events=(*self._gathered.events, body))
 
     # --- inside -----------------------------------------------------------------------------------
@@ -352,7 +390,8 @@ class Driver:
 
     async def _flush_forever(self) -> None:
         while True:
-            await self._clock.sleep(FLUSH_INTERVAL)
+            await sleep_until_called(self._clock, FLUSH_INTERVAL, self._crowded)
+            self._crowded.clear()
             await self._flush()
 
     async def _flush(self) -> None:
@@ -381,12 +420,12 @@ class Driver:
             job=gathered.job or course.operation.job,
             progress=gathered.progress or course.operation.progress,
         )
-        if not gathered.words:
-            return replace(course, operation=operation), ()
-        output = b"".join(gathered.words)
-        chunk = LogChunk(operation=operation.id, offset=operation.log_size, data=output)
-        operation = replace(operation, log_size=operation.log_size + len(output))
-        return replace(course, operation=operation), (chunk,)
+        chunks = gathered.chunks(operation.id, operation.log_size)
+        if chunks:
+            size = chunks[-1].offset + len(chunks[-1].data)
+            chunks[-1] = replace(chunks[-1], cut=self._log_limit.cut(size))
+            operation = replace(operation, log_size=size)
+        return replace(course, operation=operation), tuple(chunks)
 
     async def _save(
         self,
@@ -411,6 +450,7 @@ class Driver:
         if committed.replayed is not None:
             return committed.replayed
         self._behind = False
+        self._roomy.set()
         if course.events:
             self._course = course.at(committed.revision, former=self._saved_host)
         else:
@@ -441,18 +481,36 @@ class _Gathered:
     """What a step told since the last flush, to be stored together."""
 
     events: tuple[EventBody, ...] = ()
-    words: tuple[bytes, ...] = ()
+    output: tuple[Output, ...] = ()
     progress: JobProgress | None = None
     job: JobRecord | None = None
 
     def __bool__(self) -> bool:
         # How far a job is read is not worth a commit of its own: it can be read again.
-        return bool(self.events or self.words or self.progress)
+        return bool(self.events or self.output or self.progress)
 
-    def grown(self, job: JobRecord, words: bytes, progress: Sequence[JobProgress]) -> "_Gathered":
-        more = (words,) if words else ()
+    @property
+    def size(self) -> int:
+        """Bytes of output."""
+        return sum(len(part.data) for part in self.output)
+
+    def chunks(self, operation: str, offset: int) -> list[LogChunk]:
+        """The output as it is stored in a log that ends at `offset`: one chunk, unless some was left out."""
+        found: list[LogChunk] = []
+        parts: list[bytes] = []
+        for part in (*self.output, Output(skipped=1)):
+            if part.skipped and parts:
+                data = b"".join(parts)
+                found.append(LogChunk(operation=operation, offset=offset, data=data))
+                offset, parts = offset + len(data), []
+            offset += part.skipped
+            parts.append(part.data)
+        return found
+
+    def grown(self, job: JobRecord, output: Output, progress: Sequence[JobProgress]) -> "_Gathered":
+        more = (output,) if output.data else ()
         latest = progress[-1] if progress else self.progress
-        return replace(self, words=(*self.words, *more), progress=latest, job=job)
+        return replace(self, output=(*self.output, *more), progress=latest, job=job)
 
 
 def _told(course: Course, operation: Operation, now: datetime, message: str = "") -> Course:

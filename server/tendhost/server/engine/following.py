@@ -20,20 +20,22 @@ from tendhost.server.domain.errors import (
 )
 from tendhost.server.domain.events import HostConnected, HostDisconnected
 from tendhost.server.domain.host import Host
+from tendhost.server.domain.log_limit import left_out_line
 from tendhost.server.domain.operation import JobProgress, JobRecord, Operation
 from tendhost.server.domain.permission import ChangeKind, ChangingCommand, Permission
 from tendhost.server.engine.door import Door
-from tendhost.server.engine.journal import Journal
+from tendhost.server.engine.journal import Journal, Output
 from tendhost.server.engine.session import Session
 from tendhost.server.failpoints import reached
 from tendhost.server.packages.progress import Progress, TellsProgress
 from tendhost.server.remote import job as jobs
-from tendhost.server.remote.job import OVERDUE, UNRECORDED, Job, JobState, Position, Report
+from tendhost.server.remote.job import OVERDUE, UNRECORDED, Job, JobState, Kept, Position, Report
 from tendhost.server.remote.protocol import Completed, Remote
 from tendhost.server.store.protocol import Store
 
-REMEMBERED = 4 * 1024 * 1024
-"""Bytes of output in which reasons and kept files are looked for; the log holds all of it."""
+REMEMBERED = 1024 * 1024
+"""Bytes of output in which reasons and kept files are looked for: what 3,000 packages print. Each job that
+is followed holds so much in memory; the log holds more of it."""
 LONGEST_NAME = 1000
 """Of what progress names, in characters: a path is shorter, and a longer name is none."""
 SHORTEST_PAUSE = timedelta(milliseconds=250)
@@ -124,14 +126,24 @@ async def seen_to_its_end(
         reached("job.recorded")
     record = operation.job
     assert record is not None, "a job is on record before it begins"
-    said = b""
-    if record.log_read:
-        skipped = max(0, record.log_read - REMEMBERED)
-        said = await following.store.log(
-            operation.id, offset=record.log_start + skipped, limit=REMEMBERED
-        )
-    job = replace(_job(following.host, operation, record, command, limit), input=input)
+    said = await _said(following.store, operation, record)
+    log_limit = following.journal.log_limit
+    kept = Kept(head=max(0, log_limit.head - record.log_start), tail=log_limit.tail)
+    job = replace(_job(following.host, operation, record, command, limit), input=input, kept=kept)
     return await _Follower(following, job, record, said, told_by, fresh=fresh).to_the_end()
+
+
+async def _said(store: Store, operation: Operation, record: JobRecord) -> bytes:
+    """The end of what a job is known to have printed."""
+    end = record.log_start + record.log_read
+    offset, found = max(record.log_start, end - REMEMBERED), bytearray()
+    while offset < end:
+        part = await store.log(operation.id, offset=offset, limit=end - offset)
+        if not part.data:
+            break
+        found += part.data
+        offset = part.offset + len(part.data)
+    return bytes(found)
 
 
 def under_way(operation: Operation, kind: ChangeKind) -> JobRecord | None:
@@ -196,6 +208,7 @@ class _Follower:
         self._record = record
         self._never_seen = fresh
         self._output = bytearray(said)
+        self._told_by = told_by
         self._parser = told_by.progress_parser()
         self._progress_in_log = told_by.progress_in_log
         self._last_step = ("", "")
@@ -221,7 +234,8 @@ class _Follower:
             if report.state is JobState.DEAD and not report.more:
                 self._conclude()
                 raise self._interrupted(report)
-            if report.more:
+            await self._with.journal.room()
+            if report.more and not self._floods(report):
                 report = await self._asked(jobs.poll)
                 continue
             if report.state in (JobState.ABSENT, JobState.PREPARED):
@@ -279,6 +293,11 @@ class _Follower:
         self._conclude()
         raise refusal
 
+    def _floods(self, report: Report) -> bool:
+        """Whether the job runs and has printed more than is kept of its beginning: then it is not read as
+        fast as it prints, for most of that would be left out again."""
+        return report.state is JobState.RUNNING and self._position.log >= self._job.kept.head
+
     def _take(self, report: Report) -> bool:
         """Note what the report brings; whether it brings anything."""
         if report.state is JobState.ABSENT and self._position != Position():
@@ -289,10 +308,16 @@ class _Follower:
             self._never_seen = False
         if not report.log and not report.status:
             return False
+        log_skipped = max(0, report.log_at - self._position.log)
+        status_skipped = max(0, report.status_at - self._position.status)
+        if log_skipped if self._progress_in_log else status_skipped:
+            self._parser = self._told_by.progress_parser()  # what it held has no end any more
         self._position = Position(
-            log=self._position.log + len(report.log),
-            status=self._position.status + len(report.status),
+            log=self._position.log + log_skipped + len(report.log),
+            status=self._position.status + status_skipped + len(report.status),
         )
+        if log_skipped:
+            self._output += left_out_line(log_skipped)
         self._output += report.log
         del self._output[:-REMEMBERED]
         told = report.log if self._progress_in_log else report.status
@@ -306,12 +331,13 @@ class _Follower:
             JobProgress(package=s.package[:LONGEST_NAME], percent=s.percent, phase=str(s.phase))
             for s in steps
         ]
-        self._with.journal.followed(self._record, words=report.log, progress=progress)
+        output = Output(data=report.log, skipped=log_skipped)
+        self._with.journal.followed(self._record, output=output, progress=progress)
         return True
 
     def _conclude(self) -> None:
         self._record = replace(self._record, concluded=True)
-        self._with.journal.followed(self._record, words=b"", progress=())
+        self._with.journal.followed(self._record)
 
     def _is_news(self, step: Progress) -> bool:
         # Several lines tell of one package in one phase; the first is enough, but a download has

@@ -1,10 +1,23 @@
 """What a step may tell of itself while it is under way."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from tendhost.server.domain.events import EventBody
+from tendhost.server.domain.log_limit import LogLimit
 from tendhost.server.domain.operation import Findings, JobProgress, JobRecord, Operation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What a job printed, after so many bytes that were passed over."""
+
+    data: bytes = b""
+    skipped: int = 0
+
+
+NOTHING = Output()
 
 
 class Journal(Protocol):
@@ -18,7 +31,19 @@ class Journal(Protocol):
         """Put a new job on record now, before it begins; the operation with that job."""
         ...
 
-    def followed(self, job: JobRecord, *, words: bytes, progress: Sequence[JobProgress]) -> None:
+    @property
+    def log_limit(self) -> LogLimit:
+        """How much of the operation's log is kept."""
+        ...
+
+    async def room(self) -> None:
+        """Return once there is room for more output: while the store is out of reach nothing is read that
+        would have to be kept in memory."""
+        ...
+
+    def followed(
+        self, job: JobRecord, *, output: Output = NOTHING, progress: Sequence[JobProgress] = ()
+    ) -> None:
         """Note how far a job's output is read, and what it said; stored soon, and together.
 
         Of the progress the latest is stored in the operation, and the milestones become events.

@@ -27,6 +27,7 @@ from tendhost.server.domain.errors import (
 )
 from tendhost.server.domain.hardware import InventoryPart
 from tendhost.server.domain.host import LOCAL, Host, Problem
+from tendhost.server.domain.log_limit import LogLimit
 from tendhost.server.domain.operation import (
     Operation,
     OperationKind,
@@ -103,6 +104,8 @@ class OperationSettings:
     """For a step that failed with what passes by itself."""
     gone_timeout: timedelta = timedelta(minutes=30)
     """For a host to answer again that went out of sight after it was changed."""
+    log_limit: LogLimit = LogLimit()
+    """For the log of one operation."""
 
 
 class Operations:
@@ -424,6 +427,7 @@ class Operations:
             slot=slot,
             retry=self._settings.retry,
             gone_timeout=self._settings.gone_timeout,
+            log_limit=self._settings.log_limit,
             resumed_after=resumed_after,
         )
         slot.on_look(driver.require_current)

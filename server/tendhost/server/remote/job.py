@@ -6,7 +6,8 @@ only root may enter and which a reboot leaves alone:
     cmd     what is run, with sh                  log     what it printed for people (its stderr)
     input   what cmd finds there, if anything
     run     the wrapper that runs it              status  what it printed for programs (its stdout)
-    claim/  made by the wrapper that began        boot    the boot in which it began
+    keep    how much of log is wanted             boot    the boot in which it began
+    claim/  made by the wrapper that began
     lock    flocked while it runs                 rc      its exit status, there once it has ended
 
 `mkdir claim` is atomic, so of any number of wrappers one begins. The lock is inherited by all that the
@@ -45,6 +46,8 @@ REQUEST_TIMEOUT = timedelta(seconds=60)
 """For one request about a job: a loaded single-board computer needs a few seconds for it."""
 LARGEST_PART = 256 * 1024
 """Bytes of the log, and of the status, that one request brings at most."""
+STATUS_TAIL = LARGEST_PART
+"""Of a status that was not read for long, only so much of its end is: it tells of progress."""
 UNRECORDED = "none"
 """What Superseded names where the host knows of no epoch at all."""
 OVERDUE = 124
@@ -65,6 +68,14 @@ class JobState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """How much of a job's log is wanted, in bytes of its beginning and of its end."""
+
+    head: int = 8 * 1024 * 1024
+    tail: int = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A job as it is asked for. `operation` and `name` are words of letters, digits and dashes."""
 
@@ -80,6 +91,9 @@ class Job:
     input: bytes = b""
     """What the command finds as the file `input` beside it: on its way there it stands in no list of
     processes, and no bound on the length of an argument holds for it."""
+    kept: Kept = Kept()
+    """What lies between is passed over as soon as more than the end is there to be read. A job that has begun
+    keeps what it was begun with."""
 
     @property
     def kind(self) -> ChangeKind:
@@ -105,7 +119,10 @@ class Report:
     same_boot: bool = True
     """Whether the host still runs the boot in which the job began."""
     log: bytes = b""
+    log_at: int = 0
+    """Where these bytes stand in the log: beyond the position where something was passed over."""
     status: bytes = b""
+    status_at: int = 0
     more: bool = False
     """Whether there was more to read than one request brings."""
 
@@ -173,6 +190,9 @@ def _request(job: Job, position: Position, script: str, **further: str) -> str:
         "log_from": str(position.log),
         "status_from": str(position.status),
         "most": str(LARGEST_PART),
+        "log_head": str(job.kept.head),
+        "log_tail": str(job.kept.tail),
+        "status_tail": str(STATUS_TAIL),
         **further,
     }
     words = (f"{name}={shlex.quote(value)}" for name, value in values.items())
@@ -192,7 +212,8 @@ def _answer(job: Job, done: Completed) -> Report:
 _HEAD = re.compile(
     rb"tendhost-job (?:stale (?P<epoch>\d{1,18}|none)|(?P<absent>absent)"
     rb"|(?P<state>prepared|running|ended|dead) (?P<rc>\d{1,3}|-) (?P<boot>same|other)"
-    rb" (?P<log>\d{1,9}) (?P<status>\d{1,9}) (?P<more>more|all))\n"
+    rb" (?P<log_at>\d{1,18}) (?P<log>\d{1,9}) (?P<status_at>\d{1,18}) (?P<status>\d{1,9})"
+    rb" (?P<more>more|all))\n"
 )
 
 
@@ -216,6 +237,8 @@ def _report(job: Job, output: bytes) -> Report:
         exit_status=int(head["rc"]) if state is JobState.ENDED else None,
         same_boot=head["boot"] == b"same",
         log=rest[:log_size],
+        log_at=int(head["log_at"]),
         status=rest[log_size:],
+        status_at=int(head["status_at"]),
         more=head["more"] == b"more",
     )

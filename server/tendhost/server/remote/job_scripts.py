@@ -1,7 +1,8 @@
 """The shell scripts of the detached job, for any POSIX sh: dash, bash, and busybox's ash.
 
-Each is sent behind assignments of `operation`, `job`, `epoch`, `log_from`, `status_from` and `most`, and
-behind REPORT. They need mkdir, mv, cat, tail, head, wc, and flock, of util-linux or busybox.
+Each is sent behind assignments of `operation`, `job`, `epoch`, `log_from`, `status_from`, `most`, `log_head`,
+`log_tail` and `status_tail`, and behind REPORT. They need mkdir, mv, cat, tail, head, wc, and flock, of
+util-linux or busybox. With fallocate of util-linux the middle of a long output is taken off the disk.
 """
 
 REPORT = r"""
@@ -14,7 +15,11 @@ recorded() { r=none; [ ! -f "$home/epoch" ] || read -r r <"$home/epoch"; echo "$
 stale() { echo "tendhost-job stale $(recorded)"; exit 0; }
 newer() { r=$(recorded); [ "$r" != none ] && [ "$r" -gt "$epoch" ]; }
 part() {
-  size=$(wc -c <"$1") && left=$((size - $2)) || left=0
+  size=$(wc -c <"$1") || size=0
+  at=$2
+  # What lies between the wanted beginning and the wanted end is passed over, and may be gone from the disk.
+  [ "$at" -lt "$3" ] || [ $((size - at)) -le "$4" ] || at=$((size - $4))
+  left=$((size - at))
   [ "$left" -gt 0 ] || left=0
   [ "$left" -le "$most" ] || { left=$most; more=more; }
 }
@@ -36,11 +41,13 @@ report() {
     read -r rc <rc
     case $rc in '' | *[!0-9]*) rc=255 ;; esac
   fi
-  part log "$log_from"; log_left=$left
-  part status "$status_from"; status_left=$left
-  echo "tendhost-job $state $rc $here $log_left $status_left $more"
-  [ "$log_left" = 0 ] || tail -c "+$((log_from + 1))" log | head -c "$log_left"
-  [ "$status_left" = 0 ] || tail -c "+$((status_from + 1))" status | head -c "$status_left"
+  # As it was begun with: another server may want another part of what is gone by now.
+  [ ! -f keep ] || read -r log_head log_tail <keep
+  part log "$log_from" "$log_head" "$log_tail"; log_at=$at log_left=$left
+  part status "$status_from" 0 "$status_tail"; status_at=$at status_left=$left
+  echo "tendhost-job $state $rc $here $log_at $log_left $status_at $status_left $more"
+  [ "$log_left" = 0 ] || tail -c "+$((log_at + 1))" log | head -c "$log_left"
+  [ "$status_left" = 0 ] || tail -c "+$((status_at + 1))" status | head -c "$status_left"
 }
 """
 
@@ -68,6 +75,7 @@ if [ ! -d "$home/$job" ]; then
   new=$home/$job.new
   rm -rf "$new" && mkdir "$new" && cd "$new" && : >log && : >status && : >lock || exit 1
   printf '%s\n' "$command" >cmd && printf '%s\n' "$wrapper" >run || exit 1
+  printf '%s %s\n' "$log_head" "$log_tail" >keep || exit 1
   if [ "$input_size" -gt 0 ]; then
     # What a link that broke has cut off is not begun with.
     cat >input && [ "$(wc -c <input)" -eq "$input_size" ] || fail "the job's input is not whole"
@@ -142,12 +150,37 @@ sync claim . 2>/dev/null || sync
 umask 022
 PATH=${PATH:+$PATH:}/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin HOME=${HOME:-/root}
 export PATH HOME
+# What is neither of the beginning nor of the end of the output is taken off the disk in place, while the
+# command runs and once at its end. The files keep their size and stay as they are for whoever writes to
+# them: nothing waits, and there is no pipe that could break under a package manager. The lock is not held
+# by this, so it says as before whether the command lives.
+read -r head tail <keep || head=8388608 tail=8388608
+punch() {
+  size=$(wc -c <"$1") && length=$((size - 2 * $3 - $2)) || length=0
+  [ "$length" -le 0 ] || fallocate -p -o "$2" -l "$length" "$1"
+}
+punch_all() { punch log $((head + 1048576)) "$tail"; punch status 0 262144; }
+punching=
+if command -v fallocate >/dev/null 2>&1; then
+  (
+    nap=
+    trap 'kill $nap 2>/dev/null; exit 0' TERM
+    while sleep 2 & nap=$!; wait $nap && [ -d claim ] && [ ! -f rc ] && ! flock -s -n lock true; do
+      punch_all
+    done
+  ) 9>&- </dev/null >/dev/null 2>&1 &
+  punching=$!
+fi
 began=$(date +%s) bounded=
 ! command -v timeout >/dev/null 2>&1 || bounded="timeout -k 60 $limit"
 (cd / && exec $bounded sh "$job/cmd") </dev/null >>status 2>>log
 rc=$?
 # Each timeout(1) tells in its own way that it had to end the command.
 [ "$rc" -lt 124 ] || [ $(($(date +%s) - began)) -lt "$limit" ] || rc=124
+if [ -n "$punching" ]; then
+  kill "$punching" 2>/dev/null
+  punch_all >/dev/null 2>&1
+fi
 printf '%-7s\n' "$rc" 1<>rc.new
 sync rc.new 2>/dev/null || sync
 mv rc.new rc

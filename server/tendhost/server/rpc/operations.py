@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+from tendhost.server.domain.log_limit import left_out_line
 from tendhost.server.domain.operation import Operation
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert import operation_message, operation_statuses
@@ -95,13 +96,23 @@ class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
 
     async def _send_log(self, operation: Operation, offset: int, context: Any) -> int:
         while offset < operation.log_size:
-            data = await self._store.log(operation.id, offset=offset, limit=LOG_PAGE)
-            if not data:
+            found = await self._store.log(operation.id, offset=offset, limit=LOG_PAGE)
+            if not found.data:
                 break
-            chunk = pb.LogChunk(offset=offset, data=data)
+            if found.offset > offset:
+                gap = _left_out(offset, found.offset)
+                await send(context, pb.WatchOperationResponse(log=gap))
+            chunk = pb.LogChunk(offset=found.offset, data=found.data)
             await send(context, pb.WatchOperationResponse(log=chunk))
-            offset += len(data)
+            offset = found.offset + len(found.data)
         return offset
+
+
+def _left_out(begin: int, end: int) -> pb.LogChunk:
+    """What stands in place of the bytes from `begin` to `end`. It ends where they do, and never overlaps
+    what was before them: whoever resumes after it goes on behind the gap."""
+    line = left_out_line(end - begin)[-(end - begin) :]
+    return pb.LogChunk(offset=end - len(line), data=line)
 
 
 def _news(operation: Operation) -> Operation:

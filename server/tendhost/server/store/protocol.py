@@ -53,11 +53,16 @@ class Unstorable(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogChunk:
-    """Bytes of an operation's log that begin at `offset`."""
+    """Bytes of an operation's log that begin at `offset`.
+
+    Offsets count all that was printed. Between two chunks bytes may have been left out.
+    """
 
     operation: str
     offset: int
     data: bytes
+    cut: tuple[int, int] = (0, 0)
+    """Chunks that lie between these offsets are dropped when this one is stored; equal: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,8 +290,11 @@ class Store(Protocol):
         """Every running or queued operation, oldest first."""
         ...
 
-    async def log(self, operation: str, *, offset: int, limit: int) -> bytes:
-        """At most `limit` bytes of the operation's log from `offset` on."""
+    async def log(self, operation: str, *, offset: int, limit: int) -> LogChunk:
+        """At most `limit` bytes of the operation's log from `offset` on, without a gap between them.
+
+        It begins later than `offset` where the bytes there were left out, and is empty at the end.
+        """
         ...
 
     async def rollout(self, id: str) -> Rollout:

@@ -90,9 +90,13 @@ INSERT_LOG = """
     INSERT INTO operation_logs (operation, position, data) VALUES (?1, ?2, ?3)
     ON CONFLICT DO NOTHING
 """
+CUT_LOG = """
+    DELETE FROM operation_logs WHERE operation = ?1
+    AND position >= ?2 AND position < ?3 AND position + length(data) <= ?3
+"""
 GET_LOG = """
     SELECT position, data FROM operation_logs
-    WHERE operation = ?1 AND position < ?3 AND position >= (
+    WHERE operation = ?1 AND position >= (
         SELECT coalesce(max(position), 0) FROM operation_logs
         WHERE operation = ?1 AND position <= ?2
     ) ORDER BY position

@@ -54,6 +54,7 @@ from tendhost.server.store.protocol import (
     HostsPart,
     InventoryRecord,
     LogBounds,
+    LogChunk,
     Page,
     RolloutView,
     Touched,
@@ -267,14 +268,19 @@ class SqliteStore:
     async def unfinished_operations(self) -> Sequence[Operation]:
         return await self._all(sql.UNFINISHED_OPERATIONS, (), rows.operation_of)
 
-    async def log(self, operation: str, *, offset: int, limit: int) -> bytes:
-        def work(database: sqlite3.Connection) -> bytes:
-            found = bytearray()
-            for position, data in database.execute(
-                sql.GET_LOG, (operation, offset, offset + limit)
-            ):
-                found += data[max(0, offset - position) :]
-            return bytes(found[:limit])
+    async def log(self, operation: str, *, offset: int, limit: int) -> LogChunk:
+        def work(database: sqlite3.Connection) -> LogChunk:
+            begin, found = offset, bytearray()
+            for position, data in database.execute(sql.GET_LOG, (operation, offset)):
+                wanted = data[max(0, offset - position) :]
+                if found and position > begin + len(found):
+                    break  # what lies between was left out
+                if wanted and not found:
+                    begin = max(position, offset)
+                found += wanted
+                if len(found) >= limit:
+                    break
+            return LogChunk(operation=operation, offset=begin, data=bytes(found[:limit]))
 
         return await self._read(work)
 

@@ -255,6 +255,9 @@ def _write_log(database: sqlite3.Connection, chunk: LogChunk) -> None:
     values = (chunk.operation, chunk.offset, chunk.data)
     if database.execute(sql.INSERT_LOG, values).rowcount == 0:
         raise Conflict(what=f"the log of operation {chunk.operation}")
+    begin, end = chunk.cut
+    if begin < end:
+        database.execute(sql.CUT_LOG, (chunk.operation, begin, end))
 
 
 def _write_rollout(database: sqlite3.Connection, rollout: Rollout, revision: int) -> None:

@@ -19,6 +19,8 @@ _PHASES = (
     (("Installing", "Preparing", "Unpacking"), Phase.UNPACK),
 )  # fmt: skip
 _LONGEST = 64 * 1024
+_LONGEST_LINE = 4096
+"""Of what is taken for a status line: a path and a few words."""
 
 
 class StatusParser:
@@ -41,7 +43,7 @@ class StatusParser:
 
 
 def _parse_line(line: bytes) -> Progress | None:
-    match = _LINE.match(line.decode("utf-8", "replace").rstrip("\r"))
+    match = _LINE.match(line[:_LONGEST_LINE].decode("utf-8", "replace").rstrip("\r"))
     if match is None:
         return None
     kind, package, percent, text = match.groups()

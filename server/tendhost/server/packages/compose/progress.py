@@ -21,7 +21,7 @@ class StepParser:
         self._rest = rest[:_LONGEST]
         found = []
         for line in lines:
-            match line.decode("utf-8", "replace").split("\t"):
+            match line[:_LONGEST].decode("utf-8", "replace").split("\t", 4):
                 case ["compose1", "step", project, step]:
                     path = decoded(project)
                     percent = _PERCENT.get(step, 0.0)
