@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from tendhost.client import convert_rollout
 from tendhost.client.convert_selection import state
-from tendhost.client.enums import instant, reading, words
+from tendhost.client.enums import instant, reading, span, words
 from tendhost.client.rollout_values import Rollout, RolloutWave
 from tendhost.client.values import HostState
 from tendhost.v1 import host_service_pb2, rollout_service_pb2
@@ -142,7 +142,7 @@ def report(message: rollout_service_pb2.GetRolloutReportResponse) -> RolloutRepo
     return RolloutReport(
         rollout=convert_rollout.rollout(message.rollout),
         waves=tuple(convert_rollout.wave(wave) for wave in message.waves),
-        duration=message.duration.ToTimedelta() if has_ended else None,
+        duration=span(message.duration) if has_ended else None,
         packages=tuple(
             ReportPackage(name=line.name, to_version=line.to_version, hosts=line.hosts)
             for line in message.packages
@@ -151,7 +151,7 @@ def report(message: rollout_service_pb2.GetRolloutReportResponse) -> RolloutRepo
         rebooted_hosts=tuple(message.rebooted_hosts),
         failures=tuple(_cause(line) for line in message.failures),
         skipped=tuple(_cause(line) for line in message.skipped),
-        longest=message.longest.ToTimedelta(),
+        longest=span(message.longest),
         longest_host=message.longest_host,
     )
 

@@ -14,7 +14,7 @@ from tendhost.client import (
 )
 from tendhost.client.convert_changes import field_changes
 from tendhost.client.convert_inventory import pending_package
-from tendhost.client.enums import instant, numbers, reading, words
+from tendhost.client.enums import instant, numbers, reading, span, words
 from tendhost.v1 import (
     event_pb2,
     host_pb2,
@@ -73,7 +73,7 @@ def host(message: host_pb2.Host) -> values.Host:
         compose_paths=tuple(config.compose_paths),
         compose_version=_compose_version(config.compose_version),
         pull_before_update=config.pull_before_update,
-        compose_health_timeout=config.compose_health_timeout.ToTimedelta(),
+        compose_health_timeout=span(config.compose_health_timeout),
         compose_prune=config.compose_prune,
         tags=tuple(config.tags),
         groups=tuple(config.groups),
@@ -106,6 +106,7 @@ def host(message: host_pb2.Host) -> values.Host:
         retry_count=status.retry_count,
         os_name=status.os_name,
         revision=message.revision,
+        incomplete=message.incomplete,
         etag=message.etag,
     )
 
@@ -143,6 +144,7 @@ def operation(message: operation_pb2.Operation) -> values.Operation:
         resumes_operation_id=message.resumes_operation_id,
         revision=message.revision,
         progress=_progress(message.progress) if message.HasField("progress") else None,
+        incomplete=message.incomplete,
     )
 
 
@@ -217,6 +219,7 @@ def event(message: event_pb2.Event) -> events.Event:
         operation_id=message.operation_id,
         rollout_id=message.rollout_id,
         body=_BODIES[kind](getattr(message, kind)) if kind else events.Unrecognized(),
+        incomplete=message.incomplete,
     )
 
 
@@ -243,7 +246,7 @@ def _step_retried(message: event_pb2.StepRetried) -> events.StepRetried:
     return events.StepRetried(
         step=_step_name(message.step),
         attempt=message.attempt,
-        pause=message.pause.ToTimedelta(),
+        pause=span(message.pause),
         problem=problem(message.problem),
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 from google.protobuf.duration_pb2 import Duration
 
 from tendhost.client import health as values
+from tendhost.client.enums import span
 from tendhost.v1 import health_pb2, hook_pb2, host_pb2, operation_pb2
 
 
@@ -21,7 +22,7 @@ def hook(message: hook_pb2.Hook) -> values.Hook:
     """A hook."""
     return values.Hook(
         script=message.script,
-        timeout=message.timeout.ToTimedelta(),
+        timeout=span(message.timeout),
         allowed_exit_codes=tuple(message.allowed_exit_codes),
     )
 
@@ -45,7 +46,7 @@ def hooks_message(value: values.Hooks) -> hook_pb2.Hooks:
 
 def health_checks(message: health_pb2.HealthChecks) -> values.HealthChecks:
     """Health checks."""
-    settle = message.settle.ToTimedelta() if message.HasField("settle") else None
+    settle = span(message.settle) if message.HasField("settle") else None
     return values.HealthChecks(checks=tuple(map(health_check, message.checks)), settle=settle)
 
 
@@ -59,9 +60,9 @@ def health_check(message: health_pb2.HealthCheck) -> values.HealthCheck:
         if message.HasField("http")
         else None,
         units=tuple(message.units.units),
-        timeout=message.timeout.ToTimedelta(),
+        timeout=span(message.timeout),
         attempts=message.attempts,
-        interval=message.interval.ToTimedelta(),
+        interval=span(message.interval),
     )
 
 

@@ -1,7 +1,7 @@
 """Between messages and the SDK's values of what is known of a host's software and hardware."""
 
 from tendhost.client import inventory as values
-from tendhost.client.enums import instant, numbers, reading, words
+from tendhost.client.enums import instant, numbers, reading, span, words
 from tendhost.v1 import host_pb2
 from tendhost.v1 import host_service_pb2 as service_pb
 
@@ -34,7 +34,7 @@ def inventory(message: host_pb2.Inventory) -> values.Inventory:
         kernel=system.kernel,
         architecture=system.architecture,
         boot_id=system.boot_id,
-        uptime=system.uptime.ToTimedelta() if system.HasField("uptime") else None,
+        uptime=span(system.uptime) if system.HasField("uptime") else None,
         package_manager=system.package_manager,
         container=system.container,
         init=system.init,
@@ -51,7 +51,7 @@ def inventory(message: host_pb2.Inventory) -> values.Inventory:
         interfaces=tuple(_interface(interface) for interface in message.interfaces),
         outdated_services=tuple(message.outdated_services) if message.services_known else None,
         sources=dict(message.sources),
-        missing=tuple(message.missing),
+        missing=(*message.missing, *filter(None, (message.incomplete,))),
     )
 
 

@@ -1,11 +1,10 @@
 """Between messages and the SDK's values: windows, freeze periods, defaults and effective policies."""
 
-from datetime import UTC
 from typing import Any
 
 from tendhost.client import convert_health, policy_values, values
 from tendhost.client.convert_changes import field_changes
-from tendhost.client.enums import instant, reading, words
+from tendhost.client.enums import instant, moment, reading, span, words
 from tendhost.client.events import DefaultsChanged
 from tendhost.v1 import event_pb2, host_pb2
 from tendhost.v1 import policy_pb2 as pb
@@ -23,9 +22,9 @@ def window(message: host_pb2.MaintenanceWindow) -> values.MaintenanceWindow:
     return values.MaintenanceWindow(
         start=message.start,
         end=message.end,
-        days=tuple(_DAYS[day - 1] for day in message.days),
+        days=tuple(_DAYS[day - 1] if 0 < day <= len(_DAYS) else str(day) for day in message.days),
         time_zone=message.time_zone,
-        cutoff=message.cutoff.ToTimedelta(),
+        cutoff=span(message.cutoff),
     )
 
 
@@ -47,8 +46,8 @@ def window_message(window: values.MaintenanceWindow) -> host_pb2.MaintenanceWind
 def _freeze(message: pb.FreezePeriod) -> policy_values.FreezePeriod:
     return policy_values.FreezePeriod(
         name=message.name,
-        starts_at=message.starts_at.ToDatetime(tzinfo=UTC),
-        ends_at=message.ends_at.ToDatetime(tzinfo=UTC),
+        starts_at=moment(message.starts_at),
+        ends_at=moment(message.ends_at),
         reason=message.reason,
         time_zone=message.time_zone,
     )
@@ -113,7 +112,7 @@ def effective_policy(message: pb.EffectivePolicy) -> policy_values.EffectivePoli
             for part in message.checks
         ),
         settle=policy_values.EffectiveSettle(
-            settle=settle.settle.ToTimedelta(), source=_source(settle.source)
+            settle=span(settle.settle), source=_source(settle.source)
         )
         if message.HasField("settle")
         else None,

@@ -6,7 +6,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from tendhost.client import convert_selection
 from tendhost.client import rollout_values as values
-from tendhost.client.enums import instant, numbers, reading, words
+from tendhost.client.enums import instant, numbers, reading, span, words
 from tendhost.v1 import rollout_pb2 as pb
 
 _ORDERS = words(values.HostOrder, pb.HostOrder)
@@ -65,7 +65,7 @@ def spec(message: pb.RolloutSpec) -> values.RolloutSpec:
         ),
         order=_order(message.order),
         seed=message.seed,
-        delay_between_waves=message.delay_between_waves.ToTimedelta(),
+        delay_between_waves=span(message.delay_between_waves),
         settle=_lasting(message, "settle"),
         max_failures=message.max_failures,
         max_unavailable=tuple(
@@ -102,6 +102,7 @@ def rollout(message: pb.Rollout) -> values.Rollout:
         expected_end=instant(message, "expected_end"),
         retry_of=message.retry_of,
         settling_since=instant(message, "settling_since"),
+        incomplete=message.incomplete,
     )
 
 
@@ -134,7 +135,7 @@ def wave(message: pb.RolloutWave) -> values.RolloutWave:
         number=message.number,
         stage=message.stage,
         progress=progress(message.progress),
-        expected=message.expected.ToTimedelta(),
+        expected=span(message.expected),
         started_at=instant(message, "started_at"),
         ended_at=instant(message, "ended_at"),
         approved_by=message.approved_by,
@@ -167,7 +168,7 @@ def plan(message: pb.RolloutPlan) -> values.RolloutPlan:
         host_count=message.host_count,
         left_out_count=message.left_out_count,
         not_selected=message.not_selected,
-        expected=message.expected.ToTimedelta(),
+        expected=span(message.expected),
         known_durations=message.known_durations,
         warnings=tuple(message.warnings),
     )
@@ -197,4 +198,4 @@ def _lasting(message: pb.RolloutSpec, field: str) -> timedelta | None:
     if not message.HasField(field):  # type: ignore[arg-type]
         return None
     duration: Duration = getattr(message, field)
-    return duration.ToTimedelta()
+    return span(duration)

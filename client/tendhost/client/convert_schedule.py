@@ -1,13 +1,11 @@
 """Between schedules' messages and the SDK's values."""
 
-from datetime import UTC
-
 from google.protobuf.duration_pb2 import Duration
 
 from tendhost.client import convert_rollout
 from tendhost.client import schedule_values as values
 from tendhost.client.convert_changes import field_changes
-from tendhost.client.enums import instant, numbers, reading, words
+from tendhost.client.enums import instant, moment, numbers, reading, span, words
 from tendhost.client.events import ScheduleChanged
 from tendhost.v1 import event_pb2
 from tendhost.v1 import schedule_pb2 as pb
@@ -51,7 +49,7 @@ def spec(message: pb.ScheduleSpec) -> values.ScheduleSpec:
         time_zone=message.time_zone,
         starts_at=instant(message, "starts_at"),
         missed=_missed(message.missed),
-        grace=message.grace.ToTimedelta(),
+        grace=span(message.grace),
         rollout=convert_rollout.spec(message.rollout),
     )
 
@@ -62,7 +60,7 @@ def schedule(message: pb.Schedule) -> values.Schedule:
     return values.Schedule(
         spec=spec(message.spec),
         status=_status(message.status),
-        next_runs=tuple(at.ToDatetime(tzinfo=UTC) for at in message.next_runs),
+        next_runs=tuple(moment(at) for at in message.next_runs),
         last_run=_run(message.last_run) if message.HasField("last_run") else None,
         last_rollout=convert_rollout.rollout(last) if last is not None else None,
         created_by=message.created_by,

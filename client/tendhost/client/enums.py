@@ -1,10 +1,11 @@
 """Between the contract's numbers and the SDK's words, and its timestamps and datetimes."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 E = TypeVar("E", bound=StrEnum)
@@ -32,5 +33,23 @@ def instant(message: Any, field: str) -> datetime | None:
     """An aware datetime, or None where the field is absent."""
     if not message.HasField(field):
         return None
-    at: Timestamp = getattr(message, field)
-    return at.ToDatetime(tzinfo=UTC)
+    return moment(getattr(message, field))
+
+
+def moment(at: Timestamp) -> datetime:
+    """An aware datetime; one beyond the years 1 to 9999 is the first or the last of them."""
+    try:
+        return at.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return _FIRST if at.seconds < 0 else _LAST
+
+
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+def span(duration: Duration) -> timedelta:
+    """A timedelta; one that is longer than Python's is the longest of those."""
+    try:
+        return duration.ToTimedelta()
+    except (ValueError, OverflowError):
+        return timedelta.min if duration.seconds < 0 else timedelta.max

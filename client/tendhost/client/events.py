@@ -208,6 +208,8 @@ class Event:
     operation_id: str
     rollout_id: str
     body: EventBody
+    incomplete: str = ""
+    """Why it does not show everything that the server stores of it; empty: it does."""
 
     @property
     def kind(self) -> str:

@@ -235,13 +235,25 @@ class HostCalls(Connected):
 
     async def groups(self) -> Mapping[str, int]:
         """Every group with the number of its hosts."""
-        response = await self._transport.call(self._hosts.ListGroups, pb.ListGroupsRequest())
-        return {group.name: group.hosts for group in response.groups}
+        counts: dict[str, int] = {}
+        request = pb.ListGroupsRequest()
+        while True:
+            response = await self._transport.call(self._hosts.ListGroups, request)
+            counts |= {group.name: group.hosts for group in response.groups}
+            request.page_token = response.next_page_token
+            if not request.page_token:
+                return counts
 
     async def tags(self) -> Mapping[str, int]:
         """Every tag with the number of its hosts."""
-        response = await self._transport.call(self._hosts.ListTags, pb.ListTagsRequest())
-        return {tag.name: tag.hosts for tag in response.tags}
+        counts: dict[str, int] = {}
+        request = pb.ListTagsRequest()
+        while True:
+            response = await self._transport.call(self._hosts.ListTags, request)
+            counts |= {tag.name: tag.hosts for tag in response.tags}
+            request.page_token = response.next_page_token
+            if not request.page_token:
+                return counts
 
     async def inventory(self, name: str) -> Inventory:
         """What the last query learnt of a host; the host is not asked."""

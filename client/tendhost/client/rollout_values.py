@@ -181,6 +181,8 @@ class Rollout:
     expected_end: datetime | None
     retry_of: str
     settling_since: datetime | None
+    incomplete: str = ""
+    """Why it does not show everything that the server stores of it; empty: it does."""
 
     @property
     def ended(self) -> bool:

@@ -232,6 +232,8 @@ class Host:
     revision: int
     etag: str
     """Of its configuration and pinned key: what is known of it does not change it."""
+    incomplete: str = ""
+    """Why it does not show everything that the server stores of it; empty: it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,6 +331,8 @@ class Operation:
     revision: int
     progress: OperationProgress | None = None
     """Of the step under way, unless it has no progress or has reported none yet."""
+    incomplete: str = ""
+    """Why it does not show everything that the server stores of it; empty: it does."""
 
     @property
     def ended(self) -> bool:

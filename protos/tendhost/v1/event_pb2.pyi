@@ -126,6 +126,7 @@ class Event(_message.Message):
     SCHEDULE_CHANGED_FIELD_NUMBER: _builtins.int
     SELECTION_CHANGED_FIELD_NUMBER: _builtins.int
     DEFAULTS_CHANGED_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Its number, unique in the fleet and ascending without gaps."""
     host: _builtins.str
@@ -134,6 +135,10 @@ class Event(_message.Message):
     """The operation that it belongs to. Empty: none."""
     rollout_id: _builtins.str
     """The rollout that it belongs to. Empty: none."""
+    incomplete: _builtins.str
+    """Why the server does not show all that it stores of the event: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
         """When it happened."""
@@ -229,10 +234,11 @@ class Event(_message.Message):
         schedule_changed: Global___ScheduleChanged | None = ...,
         selection_changed: Global___SelectionChanged | None = ...,
         defaults_changed: Global___DefaultsChanged | None = ...,
+        incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "defaults_changed", b"defaults_changed", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "operation_changed", b"operation_changed", "rollout_changed", b"rollout_changed", "schedule_changed", b"schedule_changed", "selection_changed", b"selection_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "defaults_changed", b"defaults_changed", "host", b"host", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "operation_changed", b"operation_changed", "operation_id", b"operation_id", "revision", b"revision", "rollout_changed", b"rollout_changed", "rollout_id", b"rollout_id", "schedule_changed", b"schedule_changed", "selection_changed", b"selection_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "defaults_changed", b"defaults_changed", "host", b"host", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "incomplete", b"incomplete", "operation_changed", b"operation_changed", "operation_id", b"operation_id", "revision", b"revision", "rollout_changed", b"rollout_changed", "rollout_id", b"rollout_id", "schedule_changed", b"schedule_changed", "selection_changed", b"selection_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_registered", "host_unregistered", "host_reconfigured", "host_acknowledged", "host_connected", "host_disconnected", "state_changed", "update_progress", "update_completed", "operation_changed", "rollout_changed", "step_retried", "schedule_changed", "selection_changed", "defaults_changed"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015

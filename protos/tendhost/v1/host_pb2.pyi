@@ -397,6 +397,7 @@ class Host(_message.Message):
     REGISTERED_AT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     host_key_fingerprint: _builtins.str
     """The pinned host key as a fingerprint, as `ssh-keygen -l` prints it: "SHA256:…"."""
     revision: _builtins.int
@@ -404,6 +405,10 @@ class Host(_message.Message):
     etag: _builtins.str
     """Stands for its configuration and its pinned key, and changes with them; what is known of it (status,
     revision) does not matter to it. See ReconfigureHostRequest.etag.
+    """
+    incomplete: _builtins.str
+    """Why the server does not show all that it stores of the host: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: it shows everything.
     """
     @_builtins.property
     def config(self) -> Global___HostConfig:
@@ -426,10 +431,11 @@ class Host(_message.Message):
         registered_at: _timestamp_pb2.Timestamp | None = ...,
         revision: _builtins.int = ...,
         etag: _builtins.str = ...,
+        incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "registered_at", b"registered_at", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "etag", b"etag", "host_key_fingerprint", b"host_key_fingerprint", "registered_at", b"registered_at", "revision", b"revision", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "etag", b"etag", "host_key_fingerprint", b"host_key_fingerprint", "incomplete", b"incomplete", "registered_at", b"registered_at", "revision", b"revision", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1089,10 +1095,15 @@ class Inventory(_message.Message):
     SERVICES_KNOWN_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
     MISSING_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     host: _builtins.str
     """The host."""
     services_known: _builtins.bool
     """Whether outdated_services could be found out."""
+    incomplete: _builtins.str
+    """Why the server does not show all that it stores of the inventory: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """
     @_builtins.property
     def system(self) -> Global___SystemFacts:
         """The operating system."""
@@ -1163,10 +1174,11 @@ class Inventory(_message.Message):
         services_known: _builtins.bool = ...,
         sources: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         missing: _abc.Iterable[_builtins.str] | None = ...,
+        incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["collected_at", b"collected_at", "hardware", b"hardware", "system", b"system"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collected_at", b"collected_at", "compose_projects", b"compose_projects", "containers", b"containers", "hardware", b"hardware", "host", b"host", "images", b"images", "interfaces", b"interfaces", "missing", b"missing", "mounts", b"mounts", "outdated_services", b"outdated_services", "packages", b"packages", "pending_updates", b"pending_updates", "services_known", b"services_known", "sources", b"sources", "system", b"system"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collected_at", b"collected_at", "compose_projects", b"compose_projects", "containers", b"containers", "hardware", b"hardware", "host", b"host", "images", b"images", "incomplete", b"incomplete", "interfaces", b"interfaces", "missing", b"missing", "mounts", b"mounts", "outdated_services", b"outdated_services", "packages", b"packages", "pending_updates", b"pending_updates", "services_known", b"services_known", "sources", b"sources", "system", b"system"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

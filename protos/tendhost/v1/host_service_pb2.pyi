@@ -484,12 +484,21 @@ class ListGroupsRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many to return at most. 0, or more than 1000: 1000."""
+    page_token: _builtins.str
+    """From the response with the former page. Empty: the first page."""
     def __init__(
         self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -528,6 +537,9 @@ class ListGroupsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     GROUPS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page. Empty: this was the last one."""
     @_builtins.property
     def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___NameCount]:
         """By name."""
@@ -536,10 +548,11 @@ class ListGroupsResponse(_message.Message):
         self,
         *,
         groups: _abc.Iterable[Global___NameCount] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -551,12 +564,21 @@ class ListTagsRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many to return at most. 0, or more than 1000: 1000."""
+    page_token: _builtins.str
+    """From the response with the former page. Empty: the first page."""
     def __init__(
         self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -569,6 +591,9 @@ class ListTagsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TAGS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page. Empty: this was the last one."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___NameCount]:
         """By name."""
@@ -577,10 +602,11 @@ class ListTagsResponse(_message.Message):
         self,
         *,
         tags: _abc.Iterable[Global___NameCount] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -740,6 +766,7 @@ class PendingEntry(_message.Message):
     HOST_COUNT_FIELD_NUMBER: _builtins.int
     PACKAGES_FIELD_NUMBER: _builtins.int
     PACKAGE_COUNT_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The package's, advisory's or host's name."""
     version: _builtins.str
@@ -752,6 +779,10 @@ class PendingEntry(_message.Message):
     """How many hosts lack it."""
     package_count: _builtins.int
     """How many packages."""
+    incomplete: _builtins.str
+    """Why the server does not show all that it stores of the entry: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """
     @_builtins.property
     def cves(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The CVE ids of what it fixes, in order."""
@@ -781,10 +812,11 @@ class PendingEntry(_message.Message):
         host_count: _builtins.int = ...,
         packages: _abc.Iterable[_builtins.str] | None = ...,
         package_count: _builtins.int = ...,
+        incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_security", b"_security", "security", b"security"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_security", b"_security", "advisories", b"advisories", "cves", b"cves", "host_count", b"host_count", "hosts", b"hosts", "name", b"name", "package_count", b"package_count", "packages", b"packages", "security", b"security", "severity", b"severity", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_security", b"_security", "advisories", b"advisories", "cves", b"cves", "host_count", b"host_count", "hosts", b"hosts", "incomplete", b"incomplete", "name", b"name", "package_count", b"package_count", "packages", b"packages", "security", b"security", "severity", b"severity", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__security: _TypeAlias = _typing.Literal["security"]  # noqa: Y015
     _WhichOneofArgType__security: _TypeAlias = _typing.Literal["_security", b"_security"]  # noqa: Y015
@@ -911,6 +943,9 @@ class RunOsqueryResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ROWS_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
+    left_out: _builtins.int
+    """How many more rows there are than fit into one response. 0: these are all of them."""
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___OsqueryRow]:
         """The rows."""
@@ -919,10 +954,11 @@ class RunOsqueryResponse(_message.Message):
         self,
         *,
         rows: _abc.Iterable[Global___OsqueryRow] | None = ...,
+        left_out: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["left_out", b"left_out", "rows", b"rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1279,10 +1315,15 @@ class ExplainHostResponse(_message.Message):
     UPDATE_FIELD_NUMBER: _builtins.int
     REBOOT_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     update: _builtins.str
     """Why it was, or was not, updated, in a sentence."""
     reboot: _builtins.str
     """Why it was, or was not, rebooted, in a sentence."""
+    incomplete: _builtins.str
+    """Why the server does not show all that it stores of the answer: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
         """What both rest on, oldest first: from the newest 50 operations on it and the newest 20 rollouts."""
@@ -1293,10 +1334,11 @@ class ExplainHostResponse(_message.Message):
         update: _builtins.str = ...,
         reboot: _builtins.str = ...,
         reasons: _abc.Iterable[Global___Reason] | None = ...,
+        incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reasons", b"reasons", "reboot", b"reboot", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incomplete", b"incomplete", "reasons", b"reasons", "reboot", b"reboot", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

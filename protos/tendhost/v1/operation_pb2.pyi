@@ -250,6 +250,7 @@ class Operation(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     RESUMES_OPERATION_ID_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Made by the server, ordered by time."""
     host: _builtins.str
@@ -270,6 +271,10 @@ class Operation(_message.Message):
     """The fleet's revision of its last event. Its log and its progress grow without an event."""
     resumes_operation_id: _builtins.str
     """The failed operation with which it goes on, from the step that failed. Empty: with none."""
+    incomplete: _builtins.str
+    """Why the server does not show all that it stores of the operation: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was asked for."""
@@ -325,10 +330,11 @@ class Operation(_message.Message):
         revision: _builtins.int = ...,
         resumes_operation_id: _builtins.str = ...,
         progress: Global___OperationProgress | None = ...,
+        incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at", "health", b"health", "problem", b"problem", "progress", b"progress", "result", b"result", "started_at", b"started_at", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "dry_run", b"dry_run", "ended_at", b"ended_at", "health", b"health", "host", b"host", "id", b"id", "kind", b"kind", "log_size", b"log_size", "problem", b"problem", "progress", b"progress", "result", b"result", "resumes_operation_id", b"resumes_operation_id", "revision", b"revision", "rollout_id", b"rollout_id", "started_at", b"started_at", "status", b"status", "steps", b"steps", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "dry_run", b"dry_run", "ended_at", b"ended_at", "health", b"health", "host", b"host", "id", b"id", "incomplete", b"incomplete", "kind", b"kind", "log_size", b"log_size", "problem", b"problem", "progress", b"progress", "result", b"result", "resumes_operation_id", b"resumes_operation_id", "revision", b"revision", "rollout_id", b"rollout_id", "started_at", b"started_at", "status", b"status", "steps", b"steps", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["update", "health"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015

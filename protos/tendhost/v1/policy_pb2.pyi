@@ -126,6 +126,7 @@ class Defaults(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     group: _builtins.str
     """The group: the characters of HostConfig.groups. Empty: the fleet, which is every host."""
     changed_by: _builtins.str
@@ -135,6 +136,10 @@ class Defaults(_message.Message):
     etag: _builtins.str
     """Stands for all of the above but who changed it and when. Set by the server, also where nothing is said.
     In SetDefaults: the etag that the stored defaults must have, see ReconfigureHostRequest.etag.
+    """
+    incomplete: _builtins.str
+    """Why the server does not show all that it stores of the policy: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: it shows everything.
     """
     @_builtins.property
     def windows(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.MaintenanceWindow]:
@@ -173,10 +178,11 @@ class Defaults(_message.Message):
         revision: _builtins.int = ...,
         etag: _builtins.str = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "health_checks", b"health_checks", "hooks", b"hooks"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "changed_by", b"changed_by", "etag", b"etag", "freezes", b"freezes", "group", b"group", "health_checks", b"health_checks", "hooks", b"hooks", "revision", b"revision", "warnings", b"warnings", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "changed_by", b"changed_by", "etag", b"etag", "freezes", b"freezes", "group", b"group", "health_checks", b"health_checks", "hooks", b"hooks", "incomplete", b"incomplete", "revision", b"revision", "warnings", b"warnings", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -374,12 +380,17 @@ class EffectivePolicy(_message.Message):
     MAY_BEGIN_FIELD_NUMBER: _builtins.int
     OPENS_AT_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     host: _builtins.str
     """The host's name."""
     may_begin: _builtins.bool
     """Whether an update may begin now, that takes as long as the last one."""
     detail: _builtins.str
     """If not: why, in words."""
+    incomplete: _builtins.str
+    """Why the server does not show all that it stores of the policy: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """
     @_builtins.property
     def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___EffectiveWindows]:
         """Of each of these sets a window has to be open. Empty: it has no windows."""
@@ -421,10 +432,11 @@ class EffectivePolicy(_message.Message):
         may_begin: _builtins.bool = ...,
         opens_at: _timestamp_pb2.Timestamp | None = ...,
         detail: _builtins.str = ...,
+        incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["opens_at", b"opens_at", "post_hook", b"post_hook", "pre_hook", b"pre_hook", "settle", b"settle"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "detail", b"detail", "freezes", b"freezes", "host", b"host", "may_begin", b"may_begin", "opens_at", b"opens_at", "post_hook", b"post_hook", "pre_hook", b"pre_hook", "settle", b"settle", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "detail", b"detail", "freezes", b"freezes", "host", b"host", "incomplete", b"incomplete", "may_begin", b"may_begin", "opens_at", b"opens_at", "post_hook", b"post_hook", "pre_hook", b"pre_hook", "settle", b"settle", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -511,6 +511,7 @@ class Rollout(_message.Message):
     EXPECTED_END_FIELD_NUMBER: _builtins.int
     RETRY_OF_FIELD_NUMBER: _builtins.int
     SETTLING_SINCE_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Made by the server, ordered by time."""
     status: Global___RolloutStatus.ValueType
@@ -525,6 +526,10 @@ class Rollout(_message.Message):
     """The fleet's revision at which it last changed."""
     retry_of: _builtins.str
     """The ended rollout whose failed hosts it tries again. Empty: none."""
+    incomplete: _builtins.str
+    """Why the server does not show all that it stores of the rollout: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """
     @_builtins.property
     def spec(self) -> Global___RolloutSpec:
         """What was asked."""
@@ -585,10 +590,11 @@ class Rollout(_message.Message):
         expected_end: _timestamp_pb2.Timestamp | None = ...,
         retry_of: _builtins.str = ...,
         settling_since: _timestamp_pb2.Timestamp | None = ...,
+        incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approval_until", b"approval_until", "created_at", b"created_at", "ended_at", b"ended_at", "expected_end", b"expected_end", "expires_at", b"expires_at", "halt", b"halt", "next_wave_at", b"next_wave_at", "progress", b"progress", "settling_since", b"settling_since", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_until", b"approval_until", "created_at", b"created_at", "created_by", b"created_by", "ended_at", b"ended_at", "expected_end", b"expected_end", "expires_at", b"expires_at", "halt", b"halt", "id", b"id", "next_wave_at", b"next_wave_at", "progress", b"progress", "retry_of", b"retry_of", "revision", b"revision", "settling_since", b"settling_since", "spec", b"spec", "status", b"status", "wave", b"wave", "waves", b"waves"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_until", b"approval_until", "created_at", b"created_at", "created_by", b"created_by", "ended_at", b"ended_at", "expected_end", b"expected_end", "expires_at", b"expires_at", "halt", b"halt", "id", b"id", "incomplete", b"incomplete", "next_wave_at", b"next_wave_at", "progress", b"progress", "retry_of", b"retry_of", "revision", b"revision", "settling_since", b"settling_since", "spec", b"spec", "status", b"status", "wave", b"wave", "waves", b"waves"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -697,12 +703,17 @@ class RolloutWave(_message.Message):
     APPROVED_BY_FIELD_NUMBER: _builtins.int
     APPROVED_AT_FIELD_NUMBER: _builtins.int
     SETTLED_AT_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """From 1."""
     stage: _builtins.str
     """The tag of its stage. Empty: none."""
     approved_by: _builtins.str
     """Who approved of it. Empty: nobody had to, or nobody did."""
+    incomplete: _builtins.str
+    """Why the server does not show all that it stores of the wave: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """
     @_builtins.property
     def progress(self) -> Global___RolloutProgress:
         """How many of its hosts are where."""
@@ -739,10 +750,11 @@ class RolloutWave(_message.Message):
         approved_by: _builtins.str = ...,
         approved_at: _timestamp_pb2.Timestamp | None = ...,
         settled_at: _timestamp_pb2.Timestamp | None = ...,
+        incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approved_at", b"approved_at", "ended_at", b"ended_at", "expected", b"expected", "progress", b"progress", "settled_at", b"settled_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_at", b"approved_at", "approved_by", b"approved_by", "ended_at", b"ended_at", "expected", b"expected", "number", b"number", "progress", b"progress", "settled_at", b"settled_at", "stage", b"stage", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_at", b"approved_at", "approved_by", b"approved_by", "ended_at", b"ended_at", "expected", b"expected", "incomplete", b"incomplete", "number", b"number", "progress", b"progress", "settled_at", b"settled_at", "stage", b"stage", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -761,6 +773,7 @@ class RolloutHost(_message.Message):
     DETAIL_FIELD_NUMBER: _builtins.int
     WAITING_FOR_FIELD_NUMBER: _builtins.int
     NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     host: _builtins.str
     """Its name."""
     wave: _builtins.int
@@ -773,6 +786,10 @@ class RolloutHost(_message.Message):
     """What it waits for, why it was skipped, or what it failed with. Empty: none of these."""
     waiting_for: Global___WaitingFor.ValueType
     """In WAITING: for what."""
+    incomplete: _builtins.str
+    """Why the server does not show all that it stores of the host: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """
     @_builtins.property
     def not_before(self) -> _timestamp_pb2.Timestamp:
         """In WAITING for its window: when that opens, as far as it is known."""
@@ -787,10 +804,11 @@ class RolloutHost(_message.Message):
         detail: _builtins.str = ...,
         waiting_for: Global___WaitingFor.ValueType = ...,
         not_before: _timestamp_pb2.Timestamp | None = ...,
+        incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["not_before", b"not_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "host", b"host", "not_before", b"not_before", "operation_id", b"operation_id", "status", b"status", "waiting_for", b"waiting_for", "wave", b"wave"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "host", b"host", "incomplete", b"incomplete", "not_before", b"not_before", "operation_id", b"operation_id", "status", b"status", "waiting_for", b"waiting_for", "wave", b"wave"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -813,6 +831,7 @@ class RolloutPlan(_message.Message):
     EXPECTED_FIELD_NUMBER: _builtins.int
     KNOWN_DURATIONS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """With which StartRollout takes it."""
     wave_count: _builtins.int
@@ -826,6 +845,10 @@ class RolloutPlan(_message.Message):
     known_durations: _builtins.int
     """For how many hosts it is known how long an update takes. The others are taken as their median, or,
     where none is known, as 3 minutes.
+    """
+    incomplete: _builtins.str
+    """Why the server does not show all that it stores of the plan: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: it shows everything.
     """
     @_builtins.property
     def made_at(self) -> _timestamp_pb2.Timestamp:
@@ -863,10 +886,11 @@ class RolloutPlan(_message.Message):
         expected: _duration_pb2.Duration | None = ...,
         known_durations: _builtins.int = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "made_at", b"made_at", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "host_count", b"host_count", "id", b"id", "known_durations", b"known_durations", "left_out_count", b"left_out_count", "made_at", b"made_at", "not_selected", b"not_selected", "spec", b"spec", "warnings", b"warnings", "wave_count", b"wave_count", "waves", b"waves"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "host_count", b"host_count", "id", b"id", "incomplete", b"incomplete", "known_durations", b"known_durations", "left_out_count", b"left_out_count", "made_at", b"made_at", "not_selected", b"not_selected", "spec", b"spec", "warnings", b"warnings", "wave_count", b"wave_count", "waves", b"waves"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

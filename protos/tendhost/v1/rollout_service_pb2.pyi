@@ -691,10 +691,15 @@ class GetRolloutReportResponse(_message.Message):
     SKIPPED_FIELD_NUMBER: _builtins.int
     LONGEST_FIELD_NUMBER: _builtins.int
     LONGEST_HOST_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     reboots: _builtins.int
     """How many hosts were rebooted."""
     longest_host: _builtins.str
     """Which host that was. Empty: none has ended."""
+    incomplete: _builtins.str
+    """Why the server does not show all that it stores of the report: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """
     @_builtins.property
     def rollout(self) -> _rollout_pb2.Rollout:
         """The rollout, with how many hosts are where."""
@@ -740,10 +745,11 @@ class GetRolloutReportResponse(_message.Message):
         skipped: _abc.Iterable[Global___ReportCause] | None = ...,
         longest: _duration_pb2.Duration | None = ...,
         longest_host: _builtins.str = ...,
+        incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "longest", b"longest", "rollout", b"rollout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "failures", b"failures", "longest", b"longest", "longest_host", b"longest_host", "packages", b"packages", "rebooted_hosts", b"rebooted_hosts", "reboots", b"reboots", "rollout", b"rollout", "skipped", b"skipped", "waves", b"waves"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "failures", b"failures", "incomplete", b"incomplete", "longest", b"longest", "longest_host", b"longest_host", "packages", b"packages", "rebooted_hosts", b"rebooted_hosts", "reboots", b"reboots", "rollout", b"rollout", "skipped", b"skipped", "waves", b"waves"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

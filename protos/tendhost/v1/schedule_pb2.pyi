@@ -200,6 +200,7 @@ class Schedule(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     status: Global___ScheduleStatus.ValueType
     """Whether runs are before it."""
     created_by: _builtins.str
@@ -209,6 +210,10 @@ class Schedule(_message.Message):
     etag: _builtins.str
     """Stands for `spec` and whether it is paused; its runs do not matter to it. See
     ReconfigureHostRequest.etag.
+    """
+    incomplete: _builtins.str
+    """Why the server does not show all that it stores of the schedule: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: it shows everything.
     """
     @_builtins.property
     def spec(self) -> Global___ScheduleSpec:
@@ -249,10 +254,11 @@ class Schedule(_message.Message):
         revision: _builtins.int = ...,
         etag: _builtins.str = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "last_rollout", b"last_rollout", "last_run", b"last_run", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "etag", b"etag", "last_rollout", b"last_rollout", "last_run", b"last_run", "next_runs", b"next_runs", "revision", b"revision", "spec", b"spec", "status", b"status", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "etag", b"etag", "incomplete", b"incomplete", "last_rollout", b"last_rollout", "last_run", b"last_run", "next_runs", b"next_runs", "revision", b"revision", "spec", b"spec", "status", b"status", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

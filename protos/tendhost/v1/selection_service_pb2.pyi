@@ -33,6 +33,7 @@ class Selection(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     saved_by: _builtins.str
@@ -41,6 +42,10 @@ class Selection(_message.Message):
     """The fleet's revision at which it was saved."""
     etag: _builtins.str
     """Stands for `filter`. See ReconfigureHostRequest.etag."""
+    incomplete: _builtins.str
+    """Why the server does not show all that it stores of the selection: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """
     @_builtins.property
     def filter(self) -> _host_pb2.HostFilter:
         """What it stands for."""
@@ -63,10 +68,11 @@ class Selection(_message.Message):
         revision: _builtins.int = ...,
         etag: _builtins.str = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "saved_at", b"saved_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "filter", b"filter", "name", b"name", "revision", b"revision", "saved_at", b"saved_at", "saved_by", b"saved_by", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "filter", b"filter", "incomplete", b"incomplete", "name", b"name", "revision", b"revision", "saved_at", b"saved_at", "saved_by", b"saved_by", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

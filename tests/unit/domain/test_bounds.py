@@ -32,8 +32,8 @@ MOUNT = Mount(path="/", device="/dev/vda1", type="ext4", size_bytes=10, free_byt
     ("digits", "number"),
     [
         ("0", 0),
-        ("2147483647", LARGEST_COUNT),
-        ("2147483648", None),
+        ("2000000000", LARGEST_COUNT),
+        ("2000000001", None),
         ("007", 7),
         ("", None),
         ("-1", None),

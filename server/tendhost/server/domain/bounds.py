@@ -21,8 +21,8 @@ T = TypeVar("T")
 
 LARGEST_SIZE = 2**63 - 1
 """Of sizes in bytes and of positions: int64 of the contract, and INTEGER of the databases."""
-LARGEST_COUNT = 2**31 - 1
-"""Of everything that is counted: int32 of the contract, which uint32 holds as well."""
+LARGEST_COUNT = 2_000_000_000
+"""Of everything that is counted: below int32 of the contract, so that it may still be counted on from there."""
 LONGEST_SPAN = timedelta(days=100 * 365)
 """Of an uptime, a pause, a time limit: no machine has been up for longer, and google.protobuf.Duration
 holds a hundred times as much."""

@@ -176,6 +176,14 @@ class DefaultsChanged:
     changes: tuple[FieldChange, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undecodable:
+    """An event that is stored and cannot be read: it is damaged, or of a newer program. Never stored."""
+
+    kind: str
+    problem: str
+
+
 EventBody = (
     HostRegistered
     | HostUnregistered
@@ -200,7 +208,7 @@ class Event:
     """A numbered fact. `revision` is 0 until the store has numbered it."""
 
     at: datetime
-    body: EventBody
+    body: EventBody | Undecodable
     host: str = ""
     operation: str = ""
     rollout: str = ""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tendhost.server.domain import events as domain_events
+from tendhost.server.domain.bounds import text
 from tendhost.server.domain.compose import ComposeVersion, ProjectChange, ProjectOutcome
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.health import HealthChecks
@@ -51,6 +52,7 @@ from tendhost.server.rpc.convert_hooks import hooks, hooks_message
 from tendhost.server.rpc.convert_inventory import pending_message
 from tendhost.server.rpc.convert_selection import HOST_STATE, scope_message, update_scope
 from tendhost.server.rpc.convert_windows import window_message, windows
+from tendhost.server.rpc.whole import whole
 from tendhost.server.rpc.wire import duration, numbers, timestamp
 from tendhost.v1 import event_pb2, host_pb2, operation_pb2
 
@@ -127,6 +129,12 @@ def operation_statuses(numbers: Iterable[int]) -> tuple[OperationStatus, ...]:
 # --- hosts ----------------------------------------------------------------------------------------
 
 
+def _unread_host(host: Host | str, why: str) -> host_pb2.Host:
+    named = host_pb2.HostConfig(name=text(host if isinstance(host, str) else host.name))
+    return host_pb2.Host(config=named, incomplete=why)
+
+
+@whole(_unread_host)
 def host_message(host: Host) -> host_pb2.Host:
     """A host as clients see it."""
     return host_pb2.Host(
@@ -219,6 +227,14 @@ def _problem_message(problem: Problem | None) -> host_pb2.Problem | None:
 # --- operations -----------------------------------------------------------------------------------
 
 
+def _unread_operation(operation: Operation | str, why: str) -> operation_pb2.Operation:
+    if isinstance(operation, str):
+        return operation_pb2.Operation(id=text(operation), incomplete=why)
+    named = text(operation.id), text(operation.host)
+    return operation_pb2.Operation(id=named[0], host=named[1], incomplete=why)
+
+
+@whole(_unread_operation)
 def operation_message(operation: Operation) -> operation_pb2.Operation:
     """An operation as clients see it."""
     return operation_pb2.Operation(
@@ -319,8 +335,22 @@ def _project_message(project: ProjectChange) -> operation_pb2.ProjectChange:
 # --- events ---------------------------------------------------------------------------------------
 
 
+def _unread_event(event: Event, why: str) -> event_pb2.Event:
+    return event_pb2.Event(
+        revision=event.revision,
+        at=timestamp(event.at),
+        host=text(event.host),
+        operation_id=text(event.operation),
+        rollout_id=text(event.rollout),
+        incomplete=why,
+    )
+
+
+@whole(_unread_event)
 def event_message(event: Event) -> event_pb2.Event:
     """An event as clients see it."""
+    if isinstance(event.body, domain_events.Undecodable):
+        return _unread_event(event, event.body.problem)
     field, body = _BODIES[type(event.body)]
     return event_pb2.Event(
         revision=event.revision,

@@ -1,19 +1,24 @@
 """Explanations and reports, as clients see them."""
 
-from google.protobuf.duration_pb2 import Duration
-
+from tendhost.server.domain.bounds import text
 from tendhost.server.domain.explain import Explanation, ReasonKind
 from tendhost.server.domain.report import CauseLine, Laggard, RolloutReport
 from tendhost.server.domain.states import HostState
 from tendhost.server.rpc.convert_rollout import rollout_message, wave_message
 from tendhost.server.rpc.convert_selection import HOST_STATE
-from tendhost.server.rpc.wire import numbers, timestamp
+from tendhost.server.rpc.whole import ITEM_BYTES, whole
+from tendhost.server.rpc.wire import duration, numbers, timestamp
 from tendhost.v1 import host_service_pb2, rollout_service_pb2
 
 SHOWN_PACKAGES = 10_000
 _REASON_KIND = numbers(ReasonKind, host_service_pb2.ReasonKind)
 
 
+def _unread_explanation(_: Explanation | str, why: str) -> host_service_pb2.ExplainHostResponse:
+    return host_service_pb2.ExplainHostResponse(incomplete=why)
+
+
+@whole(_unread_explanation)
 def explanation_message(found: Explanation) -> host_service_pb2.ExplainHostResponse:
     """Why a host is as it is."""
     return host_service_pb2.ExplainHostResponse(
@@ -33,6 +38,13 @@ def explanation_message(found: Explanation) -> host_service_pb2.ExplainHostRespo
     )
 
 
+def _unread_laggard(laggard: Laggard | str, _: str) -> host_service_pb2.Laggard:
+    return host_service_pb2.Laggard(
+        host=text(laggard if isinstance(laggard, str) else laggard.host)
+    )
+
+
+@whole(_unread_laggard)
 def laggard_message(laggard: Laggard) -> host_service_pb2.Laggard:
     """A host that is not as it should be."""
     return host_service_pb2.Laggard(
@@ -43,9 +55,16 @@ def laggard_message(laggard: Laggard) -> host_service_pb2.Laggard:
     )
 
 
+def _unread_report(
+    _: RolloutReport | str, why: str
+) -> rollout_service_pb2.GetRolloutReportResponse:
+    return rollout_service_pb2.GetRolloutReportResponse(incomplete=why)
+
+
+@whole(_unread_report, most=3 * ITEM_BYTES)
 def report_message(found: RolloutReport) -> rollout_service_pb2.GetRolloutReportResponse:
     """What came of a rollout."""
-    message = rollout_service_pb2.GetRolloutReportResponse(
+    return rollout_service_pb2.GetRolloutReportResponse(
         rollout=rollout_message(found.rollout),
         waves=[wave_message(wave) for wave in found.waves],
         packages=[
@@ -58,13 +77,10 @@ def report_message(found: RolloutReport) -> rollout_service_pb2.GetRolloutReport
         rebooted_hosts=found.rebooted,
         failures=[_cause(line) for line in found.failures],
         skipped=[_cause(line) for line in found.skipped],
-        longest=Duration(),
+        longest=duration(found.longest),
+        duration=None if found.duration is None else duration(found.duration),
         longest_host=found.longest_host,
     )
-    message.longest.FromTimedelta(found.longest)
-    if found.duration is not None:
-        message.duration.FromTimedelta(found.duration)
-    return message
 
 
 def _cause(line: CauseLine) -> rollout_service_pb2.ReportCause:

@@ -1,8 +1,7 @@
 """Between messages and values: hooks."""
 
-from google.protobuf.duration_pb2 import Duration
-
 from tendhost.server.domain.hooks import HOOK_TIMEOUT, Hook, Hooks
+from tendhost.server.rpc.wire import duration
 from tendhost.v1 import hook_pb2
 
 
@@ -34,7 +33,7 @@ def hooks_message(value: Hooks) -> hook_pb2.Hooks:
 
 def hook_message(value: Hook) -> hook_pb2.Hook:
     """A hook as clients see it."""
-    timeout = Duration()
-    timeout.FromTimedelta(value.timeout)
     codes = value.allowed_exit_codes
-    return hook_pb2.Hook(script=value.script, timeout=timeout, allowed_exit_codes=codes)
+    return hook_pb2.Hook(
+        script=value.script, timeout=duration(value.timeout), allowed_exit_codes=codes
+    )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tendhost.server.domain.bounds import text
 from tendhost.server.domain.compose import ComposeProject
 from tendhost.server.domain.hardware import Interface, InventoryPart, Mount
 from tendhost.server.domain.inventory import (
@@ -12,7 +13,8 @@ from tendhost.server.domain.inventory import (
     SystemFacts,
     Withheld,
 )
-from tendhost.server.rpc.wire import timestamp
+from tendhost.server.rpc.whole import ITEM_BYTES, whole
+from tendhost.server.rpc.wire import duration, timestamp
 from tendhost.server.store.protocol import InventoryRecord
 from tendhost.v1 import host_pb2
 
@@ -42,6 +44,12 @@ def inventory_parts(numbers: Iterable[int]) -> tuple[InventoryPart, ...]:
     return tuple(_PARTS[number] for number in numbers)
 
 
+def _unread_inventory(record: InventoryRecord | str, why: str) -> host_pb2.Inventory:
+    host = record if isinstance(record, str) else record.host
+    return host_pb2.Inventory(host=text(host), incomplete=why)
+
+
+@whole(_unread_inventory, most=3 * ITEM_BYTES)
 def inventory_message(record: InventoryRecord) -> host_pb2.Inventory:
     """A stored inventory as clients see it."""
     inventory = record.inventory
@@ -142,7 +150,7 @@ def _system_message(system: SystemFacts) -> host_pb2.SystemFacts:
         concluded=system.concluded,
     )
     if system.uptime is not None:
-        message.uptime.FromTimedelta(system.uptime)
+        message.uptime.CopyFrom(duration(system.uptime))
     return message
 
 

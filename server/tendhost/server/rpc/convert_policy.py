@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from tendhost.server.domain.amendments import Windows
+from tendhost.server.domain.bounds import text
 from tendhost.server.domain.defaults import Defaults, EffectivePolicy, Source, Sourced, SourceKind
 from tendhost.server.domain.defaults_change import DefaultsChange, Freezes
 from tendhost.server.domain.health import HealthChecks
@@ -20,7 +21,8 @@ from tendhost.server.rpc.convert_windows import (
     window_message,
     windows,
 )
-from tendhost.server.rpc.wire import numbers, timestamp
+from tendhost.server.rpc.whole import whole
+from tendhost.server.rpc.wire import duration, numbers, timestamp
 from tendhost.v1 import policy_pb2 as pb
 from tendhost.v1 import policy_service_pb2
 
@@ -55,6 +57,11 @@ def defaults_change(request: policy_service_pb2.SetDefaultsRequest) -> DefaultsC
     )
 
 
+def _unread_defaults(value: Defaults | str, why: str) -> pb.Defaults:
+    return pb.Defaults(group=text(value if isinstance(value, str) else value.group), incomplete=why)
+
+
+@whole(_unread_defaults)
 def defaults_message(value: Defaults, warnings: Sequence[str] = ()) -> pb.Defaults:
     """Defaults as clients see them."""
     said = value.health_checks
@@ -72,6 +79,12 @@ def defaults_message(value: Defaults, warnings: Sequence[str] = ()) -> pb.Defaul
     )
 
 
+def _unread_policy(view: PolicyView | str, why: str) -> pb.EffectivePolicy:
+    host = view if isinstance(view, str) else view.host
+    return pb.EffectivePolicy(host=text(host), incomplete=why)
+
+
+@whole(_unread_policy)
 def policy_message(view: PolicyView) -> pb.EffectivePolicy:
     """What holds for a host, as clients see it."""
     message = _effective_message(view.policy)
@@ -94,7 +107,7 @@ def _effective_message(policy: EffectivePolicy) -> pb.EffectivePolicy:
     for check in policy.checks:
         message.checks.add(check=check_message(check.value), source=_source(check.source))
     if policy.settle is not None:
-        message.settle.settle.FromTimedelta(policy.settle.value)
+        message.settle.settle.CopyFrom(duration(policy.settle.value))
         message.settle.source.CopyFrom(_source(policy.settle.source))
     return message
 

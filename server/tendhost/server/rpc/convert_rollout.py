@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
 
+from tendhost.server.domain.bounds import LARGEST_COUNT, text
 from tendhost.server.domain.rollout import (
     DisruptionBudget,
     Halt,
@@ -33,7 +34,8 @@ from tendhost.server.rpc.convert_selection import (
     scope_wish,
     wish_message,
 )
-from tendhost.server.rpc.wire import numbers, timestamp
+from tendhost.server.rpc.whole import whole
+from tendhost.server.rpc.wire import duration, numbers, timestamp
 from tendhost.v1 import rollout_pb2 as pb
 
 SHOWN_WAVES = 1000
@@ -118,6 +120,12 @@ def rollout_statuses(numbers: Iterable[int]) -> tuple[RolloutStatus, ...]:
     return tuple(_STATUS_OF[number] for number in numbers)
 
 
+def _unread_rollout(rollout: Rollout | str, why: str) -> pb.Rollout:
+    id = rollout if isinstance(rollout, str) else rollout.id
+    return pb.Rollout(id=text(id), incomplete=why)
+
+
+@whole(_unread_rollout)
 def rollout_message(rollout: Rollout) -> pb.Rollout:
     """A rollout as clients see it."""
     return pb.Rollout(
@@ -164,6 +172,12 @@ def progress_message(progress: Progress) -> pb.RolloutProgress:
     )
 
 
+def _unread_wave(wave: Wave | str, why: str) -> pb.RolloutWave:
+    number = int(wave) if isinstance(wave, str) else wave.number
+    return pb.RolloutWave(number=min(max(number, 0), LARGEST_COUNT) + 1, incomplete=why)
+
+
+@whole(_unread_wave)
 def wave_message(wave: Wave) -> pb.RolloutWave:
     """One wave of a rollout as clients see it."""
     return pb.RolloutWave(
@@ -179,6 +193,12 @@ def wave_message(wave: Wave) -> pb.RolloutWave:
     )
 
 
+def _unread_member(member: Member | str, why: str) -> pb.RolloutHost:
+    host = member if isinstance(member, str) else member.host
+    return pb.RolloutHost(host=text(host), incomplete=why)
+
+
+@whole(_unread_member)
 def member_message(member: Member) -> pb.RolloutHost:
     """One host of a rollout as clients see it."""
     waiting = member.waiting
@@ -193,6 +213,11 @@ def member_message(member: Member) -> pb.RolloutHost:
     )
 
 
+def _unread_plan(plan: PlanOutline | str, why: str) -> pb.RolloutPlan:
+    return pb.RolloutPlan(id=text(plan if isinstance(plan, str) else plan.id), incomplete=why)
+
+
+@whole(_unread_plan)
 def plan_message(plan: PlanOutline) -> pb.RolloutPlan:
     """A plan without its hosts, as clients see it."""
     return pb.RolloutPlan(
@@ -218,6 +243,11 @@ def plan_message(plan: PlanOutline) -> pb.RolloutPlan:
     )
 
 
+def _unread_planned(host: PlannedHost | LeftOutHost | str, why: str) -> pb.PlannedHost:
+    return pb.PlannedHost(host=text(host if isinstance(host, str) else host.name), detail=why)
+
+
+@whole(_unread_planned)
 def planned_host_message(host: PlannedHost | LeftOutHost) -> pb.PlannedHost:
     """One host of a plan as clients see it."""
     if isinstance(host, LeftOutHost):
@@ -231,9 +261,5 @@ def planned_host_message(host: PlannedHost | LeftOutHost) -> pb.PlannedHost:
     )
 
 
-def _duration(duration: timedelta | None) -> Duration | None:
-    if duration is None:
-        return None
-    message = Duration()
-    message.FromTimedelta(duration)
-    return message
+def _duration(span: timedelta | None) -> Duration | None:
+    return None if span is None else duration(span)

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from tendhost.server.domain.bounds import text
 from tendhost.server.domain.errors import FieldViolation, InvalidArgument
 from tendhost.server.domain.events import ScheduleChange, ScheduleChanged
 from tendhost.server.domain.schedule import (
@@ -20,7 +20,8 @@ from tendhost.server.domain.schedule import (
 from tendhost.server.engine.schedules import ScheduleView
 from tendhost.server.rpc.convert_changes import change_messages
 from tendhost.server.rpc.convert_rollout import rollout_message, rollout_spec, spec_message
-from tendhost.server.rpc.wire import numbers, timestamp
+from tendhost.server.rpc.whole import whole
+from tendhost.server.rpc.wire import duration, numbers, timestamp
 from tendhost.v1 import event_pb2
 from tendhost.v1 import schedule_pb2 as pb
 
@@ -97,8 +98,6 @@ def unknown_paths(paths: Iterable[str]) -> tuple[FieldViolation, ...]:
 
 def schedule_spec_message(spec: ScheduleSpec) -> pb.ScheduleSpec:
     """What was asked, as clients see it."""
-    grace = Duration()
-    grace.FromTimedelta(spec.grace)
     return pb.ScheduleSpec(
         name=spec.name,
         cron=spec.recurrence.cron,
@@ -106,11 +105,17 @@ def schedule_spec_message(spec: ScheduleSpec) -> pb.ScheduleSpec:
         time_zone=spec.recurrence.time_zone,
         starts_at=timestamp(spec.recurrence.start),
         missed=_MISSED[spec.missed],
-        grace=grace,
+        grace=duration(spec.grace),
         rollout=spec_message(spec.rollout),
     )
 
 
+def _unread_schedule(view: ScheduleView | str, why: str) -> pb.Schedule:
+    name = view if isinstance(view, str) else view.schedule.name
+    return pb.Schedule(spec=pb.ScheduleSpec(name=text(name)), incomplete=why)
+
+
+@whole(_unread_schedule)
 def schedule_message(view: ScheduleView) -> pb.Schedule:
     """A schedule as clients see it."""
     schedule, last = view.schedule, view.last_rollout

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+from tendhost.server.domain.bounds import text
 from tendhost.server.domain.events import SelectionChange, SelectionChanged
 from tendhost.server.domain.scope import ScopeWish, UpdateScope
 from tendhost.server.domain.selection import HostFilter, SavedSelection
 from tendhost.server.domain.states import HostState
 from tendhost.server.rpc.convert_changes import change_messages
+from tendhost.server.rpc.whole import whole
 from tendhost.server.rpc.wire import numbers, timestamp
 from tendhost.v1 import event_pb2, host_pb2, selection_service_pb2
 
@@ -95,6 +97,12 @@ def filter_message(selection: HostFilter) -> host_pb2.HostFilter:
     )
 
 
+def _unread_selection(saved: SavedSelection | str, why: str) -> selection_service_pb2.Selection:
+    name = saved if isinstance(saved, str) else saved.name
+    return selection_service_pb2.Selection(name=text(name), incomplete=why)
+
+
+@whole(_unread_selection)
 def selection_message(
     saved: SavedSelection, warnings: Sequence[str] = ()
 ) -> selection_service_pb2.Selection:

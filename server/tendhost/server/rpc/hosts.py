@@ -1,6 +1,6 @@
 """HostService."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -25,7 +25,15 @@ from tendhost.server.rpc.convert_inventory import inventory_message, inventory_p
 from tendhost.server.rpc.convert_selection import host_filter, scope_wish
 from tendhost.server.rpc.convert_windows import windows
 from tendhost.server.rpc.interceptor import call, violations_of
-from tendhost.server.rpc.paging import number, page_size, position, token
+from tendhost.server.rpc.paging import (
+    LARGEST_PAGE,
+    fill,
+    first_part,
+    number,
+    page_size,
+    position,
+    token,
+)
 from tendhost.server.rpc.pending import list_pending
 from tendhost.v1 import host_service_pb2 as pb
 from tendhost.v1 import host_service_pb2_grpc
@@ -65,8 +73,9 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
             after=position(request, request.page_token),
             limit=page_size(request.page_size),
         )
-        following = token(request, page.items[-1].name) if page.more else ""
-        hosts = [host_message(host) for host in page.items]
+        hosts, following = fill(
+            request, page.rows, host_message, lambda host: host.name, more=page.more
+        )
         return pb.ListHostsResponse(hosts=hosts, next_page_token=following)
 
     async def ReconfigureHost(
@@ -89,12 +98,12 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
     async def ListGroups(
         self, request: pb.ListGroupsRequest, context: Any
     ) -> pb.ListGroupsResponse:
-        groups = await self._store.groups()
-        return pb.ListGroupsResponse(groups=[pb.NameCount(name=n, hosts=c) for n, c in groups])
+        counts, following = _counts(request, await self._store.groups())
+        return pb.ListGroupsResponse(groups=counts, next_page_token=following)
 
     async def ListTags(self, request: pb.ListTagsRequest, context: Any) -> pb.ListTagsResponse:
-        tags = await self._store.tags()
-        return pb.ListTagsResponse(tags=[pb.NameCount(name=n, hosts=c) for n, c in tags])
+        counts, following = _counts(request, await self._store.tags())
+        return pb.ListTagsResponse(tags=counts, next_page_token=following)
 
     async def GetInventory(
         self, request: pb.GetInventoryRequest, context: Any
@@ -111,7 +120,8 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
         self, request: pb.RunOsqueryRequest, context: Any
     ) -> pb.RunOsqueryResponse:
         rows = await self._engine.questions.osquery(request.name, request.sql)
-        return pb.RunOsqueryResponse(rows=[pb.OsqueryRow(values=row) for row in rows])
+        shown = first_part((pb.OsqueryRow(values=row) for row in rows), most=len(rows))
+        return pb.RunOsqueryResponse(rows=shown, left_out=len(rows) - len(shown))
 
     async def ExplainHost(
         self, request: pb.ExplainHostRequest, context: Any
@@ -128,16 +138,18 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
         found = await self._engine.accounts.compliance(
             selection, timedelta(days=days), first=first, last=last
         )
-        more = last < found.laggard_count
+        laggards = first_part(map(laggard_message, found.laggards))
+        reached = first + len(laggards)
+        more = reached < found.laggard_count
         return pb.GetComplianceResponse(
             hosts=found.hosts,
             ages=[pb.ComplianceAge(days=age.days or 0, hosts=age.hosts) for age in found.ages],
             without_open_fixes=found.without_open_fixes,
             with_open_fixes=found.with_open_fixes,
             fixes_unknown=found.fixes_unknown,
-            laggards=[laggard_message(laggard) for laggard in found.laggards],
+            laggards=laggards,
             laggard_count=found.laggard_count,
-            next_page_token=token(request, str(last)) if more else "",
+            next_page_token=token(request, str(reached)) if more else "",
         )
 
     async def QueryInventory(
@@ -197,6 +209,19 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
     ) -> pb.AcknowledgeHostResponse:
         encode = with_host(pb.AcknowledgeHostResponse)
         return encode(await self._engine.registry.acknowledge(request.name, call(encode)))
+
+
+def _counts(
+    request: pb.ListGroupsRequest | pb.ListTagsRequest, found: Sequence[tuple[str, int]]
+) -> tuple[list[pb.NameCount], str]:
+    """A page of names with their counts, by name."""
+    after, size = (
+        position(request, request.page_token),
+        page_size(request.page_size or LARGEST_PAGE),
+    )
+    following = [pair for pair in found if pair[0] > after]
+    shown = [pb.NameCount(name=name, hosts=count) for name, count in following[:size]]
+    return shown, token(request, shown[-1].name) if len(following) > size else ""
 
 
 def with_host(response: Callable[..., R]) -> Callable[[Host], R]:

@@ -10,7 +10,7 @@ from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert import operation_message, operation_statuses
 from tendhost.server.rpc.feed import Feed
 from tendhost.server.rpc.interceptor import call
-from tendhost.server.rpc.paging import page_size, position, token
+from tendhost.server.rpc.paging import fill, page_size, position
 from tendhost.server.rpc.sending import send
 from tendhost.v1 import operation_service_pb2 as pb
 from tendhost.v1 import operation_service_pb2_grpc
@@ -43,8 +43,9 @@ class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
             before=position(request, request.page_token),
             limit=page_size(request.page_size),
         )
-        following = token(request, page.items[-1].id) if page.more else ""
-        operations = [operation_message(operation) for operation in page.items]
+        operations, following = fill(
+            request, page.rows, operation_message, lambda operation: operation.id, more=page.more
+        )
         return pb.ListOperationsResponse(operations=operations, next_page_token=following)
 
     async def WaitOperation(

@@ -3,13 +3,24 @@
 import base64
 import binascii
 import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from google.protobuf.message import Message
 
 from tendhost.server.domain.errors import PageTokenInvalid
+from tendhost.server.store.protocol import Unreadable
 
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 1000
+PAGE_BYTES = 1 << 20
+"""A page ends before it takes more than this, unless its first item does: gRPC clients take 4 MiB, and what
+stands beside the items takes room as well."""
+_FRAME = 8
+"""Of each message in a list: its tag and its length."""
+
+T = TypeVar("T")
+M = TypeVar("M", bound=Message)
 
 
 def page_size(asked: int) -> int:
@@ -34,6 +45,45 @@ def position(request: Message, page_token: str) -> str:
     if identity != _identity(request) or not last:
         raise PageTokenInvalid
     return last
+
+
+def fill(
+    request: Message,
+    rows: Sequence[T | Unreadable],
+    tell: Callable[[T | Unreadable], M],
+    place: Callable[[T], str],
+    *,
+    more: bool,
+) -> tuple[list[M], str]:
+    """The messages of as many of `rows` as PAGE_BYTES hold, at least one, and the token of what follows.
+
+    `place` is where a row stands in its list; `more` says whether anything follows the last of `rows`.
+    """
+    messages = first_part(map(tell, rows))
+    if not messages or (len(messages) == len(rows) and not more):
+        return messages, ""
+    last = rows[len(messages) - 1]
+    return messages, token(request, last.position if isinstance(last, Unreadable) else place(last))
+
+
+def first_part(messages: Iterable[M], *, most: int = LARGEST_PAGE) -> list[M]:
+    """As many of the messages as a page holds, at least one where there is one."""
+    return next(parts(messages, most=most), [])
+
+
+def parts(messages: Iterable[M], *, most: int = LARGEST_PAGE) -> Iterator[list[M]]:
+    """All of the messages, in lists of at most `most` and, unless there is but one, PAGE_BYTES."""
+    part: list[M] = []
+    size = 0
+    for message in messages:
+        taken = message.ByteSize() + _FRAME
+        if part and (size + taken > PAGE_BYTES or len(part) == most):
+            yield part
+            part, size = [], 0
+        part.append(message)
+        size += taken
+    if part:
+        yield part
 
 
 def number(text: str, *, default: int) -> int:

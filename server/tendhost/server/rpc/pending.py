@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tendhost.server.domain.bounds import text
 from tendhost.server.domain.errors import PageTokenInvalid
 from tendhost.server.domain.pending_view import (
     MOST_NAMES,
@@ -15,7 +16,8 @@ from tendhost.server.domain.pending_view import (
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert_inventory import SEVERITY
 from tendhost.server.rpc.convert_selection import host_filter
-from tendhost.server.rpc.paging import page_size, position, token
+from tendhost.server.rpc.paging import fill, page_size, position
+from tendhost.server.rpc.whole import whole
 from tendhost.server.store.protocol import HostPending
 from tendhost.v1 import host_service_pb2 as pb
 
@@ -50,9 +52,11 @@ async def list_pending(
         return following[:size], len(following) > size
 
     shown, more = await engine.store.survey_pending(selection, look)
-    rest = token(request, json.dumps(shown[-1].place)) if more else ""
+    entries, rest = fill(
+        request, shown, entry_message, lambda entry: json.dumps(entry.place), more=more
+    )
     return pb.ListPendingUpdatesResponse(
-        entries=[_message(entry) for entry in shown],
+        entries=entries,
         next_page_token=rest,
         hosts_unknown=view.hosts_unknown,
         hosts_security_unknown=view.hosts_security_unknown,
@@ -61,11 +65,11 @@ async def list_pending(
 
 
 def _place(request: pb.ListPendingUpdatesRequest) -> tuple[Any, ...] | None:
-    text = position(request, request.page_token)
-    if not text:
+    told = position(request, request.page_token)
+    if not told:
         return None
     try:
-        place = json.loads(text)
+        place = json.loads(told)
     except (ValueError, RecursionError):
         raise PageTokenInvalid from None
     match place:
@@ -75,7 +79,14 @@ def _place(request: pb.ListPendingUpdatesRequest) -> tuple[Any, ...] | None:
     raise PageTokenInvalid
 
 
-def _message(entry: PendingEntry) -> pb.PendingEntry:
+def _unread_entry(entry: PendingEntry | str, why: str) -> pb.PendingEntry:
+    named = text(entry if isinstance(entry, str) else entry.name)
+    return pb.PendingEntry(name=named, incomplete=why)
+
+
+@whole(_unread_entry)
+def entry_message(entry: PendingEntry) -> pb.PendingEntry:
+    """One entry of the pending updates as clients see it."""
     return pb.PendingEntry(
         name=entry.name,
         version=entry.version,

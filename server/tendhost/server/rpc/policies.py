@@ -9,7 +9,7 @@ from tendhost.server.domain.defaults import Defaults
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert_policy import defaults_change, defaults_message, policy_message
 from tendhost.server.rpc.interceptor import call
-from tendhost.server.rpc.paging import page_size, position, token
+from tendhost.server.rpc.paging import fill, page_size, position
 from tendhost.v1 import policy_service_pb2 as pb
 from tendhost.v1 import policy_service_pb2_grpc
 
@@ -42,10 +42,14 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         after, size = position(request, request.page_token), page_size(request.page_size)
         # The fleet's have no name, and a position is never empty.
         found = [d for d in self._policies.all_defaults() if f"={d.group}" > after]
-        return pb.ListDefaultsResponse(
-            defaults=map(defaults_message, found[:size]),
-            next_page_token=token(request, f"={found[size - 1].group}") if found[size:] else "",
+        defaults, following = fill(
+            request,
+            found[:size],
+            defaults_message,
+            lambda known: f"={known.group}",
+            more=len(found) > size,
         )
+        return pb.ListDefaultsResponse(defaults=defaults, next_page_token=following)
 
     async def DeleteDefaults(
         self, request: pb.DeleteDefaultsRequest, context: Any

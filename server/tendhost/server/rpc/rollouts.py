@@ -1,11 +1,12 @@
 """RolloutService."""
 
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from tendhost.server.domain.rollout import Rollout
+from tendhost.server.domain.rollout import Member, Rollout
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert_accounts import report_message
 from tendhost.server.rpc.convert_rollout import (
@@ -19,7 +20,15 @@ from tendhost.server.rpc.convert_rollout import (
 )
 from tendhost.server.rpc.feed import Feed
 from tendhost.server.rpc.interceptor import call
-from tendhost.server.rpc.paging import LARGEST_PAGE, number, page_size, position, token
+from tendhost.server.rpc.paging import (
+    fill,
+    first_part,
+    number,
+    page_size,
+    parts,
+    position,
+    token,
+)
 from tendhost.server.rpc.sending import send
 from tendhost.server.store.protocol import RolloutView
 from tendhost.v1 import rollout_service_pb2 as pb
@@ -48,11 +57,13 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
             plan, part = made.outline, made.whole.cut(first, last)
         # Whoever pages on names the plan, so that every page is of the same one.
         paged = pb.PlanRolloutRequest(plan_id=plan.id, page_size=request.page_size)
-        more = last < plan.host_count + plan.left_out_count
+        shown = first_part(map(planned_host_message, part.all))
+        reached = first + len(shown)
+        more = reached < plan.host_count + plan.left_out_count
         return pb.PlanRolloutResponse(
             plan=plan_message(plan),
-            hosts=[planned_host_message(host) for host in part.all],
-            next_page_token=token(paged, str(last)) if more else "",
+            hosts=shown,
+            next_page_token=token(paged, str(reached)) if more else "",
         )
 
     async def StartRollout(
@@ -73,12 +84,20 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
             after=number(position(request, request.page_token), default=-1),
             limit=page_size(request.page_size),
         )
-        numbers = [member.wave for member in page.items] or [0]
+        hosts, following = fill(
+            request,
+            page.rows,
+            member_message,
+            lambda member: str(member.position),
+            more=page.more,
+        )
+        numbers = [row.wave for row in page.rows[: len(hosts)] if isinstance(row, Member)] or [0]
         waves = await self._store.waves(request.id, first=min(numbers), last=max(numbers))
         return pb.GetRolloutResponse(
             rollout=rollout_message(rollout),
-            hosts=[member_message(member) for member in page.items],
-            next_page_token=token(request, str(page.items[-1].position)) if page.more else "",
+            hosts=hosts,
+            next_page_token=following,
+            # A member is at least as large as a wave, so these are no more than the hosts allow.
             waves=[wave_message(wave) for wave in waves],
         )
 
@@ -90,8 +109,9 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
             before=position(request, request.page_token),
             limit=page_size(request.page_size),
         )
-        following = token(request, page.items[-1].id) if page.more else ""
-        rollouts = [rollout_message(rollout) for rollout in page.items]
+        rollouts, following = fill(
+            request, page.rows, rollout_message, lambda rollout: rollout.id, more=page.more
+        )
         return pb.ListRolloutsResponse(rollouts=rollouts, next_page_token=following)
 
     async def PauseRollout(
@@ -158,18 +178,14 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
 def _messages(view: RolloutView) -> list[pb.WatchRolloutResponse]:
     """What was changed of a rollout, in messages of a bounded size."""
     rollout = rollout_message(view.rollout)
-    parts = max(1, -(-max(len(view.members), len(view.waves)) // LARGEST_PAGE))
-    messages = []
-    for part in range(parts):
-        cut = slice(part * LARGEST_PAGE, (part + 1) * LARGEST_PAGE)
-        messages.append(
-            pb.WatchRolloutResponse(
-                rollout=rollout,
-                hosts=[member_message(member) for member in view.members[cut]],
-                waves=[wave_message(wave) for wave in view.waves[cut]],
-                more=part + 1 < parts,
-            )
-        )
+    hosts = list(parts(map(member_message, view.members)))
+    waves = list(parts(map(wave_message, view.waves)))
+    # Each of the three takes at most a quarter of what a client takes.
+    messages = [
+        pb.WatchRolloutResponse(rollout=rollout, hosts=some_hosts, waves=some_waves, more=True)
+        for some_hosts, some_waves in zip_longest(hosts, waves, fillvalue=())
+    ] or [pb.WatchRolloutResponse(rollout=rollout)]
+    messages[-1].more = False
     return messages
 
 

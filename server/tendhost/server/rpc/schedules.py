@@ -16,7 +16,8 @@ from tendhost.server.rpc.convert_schedule import (
     unknown_paths,
 )
 from tendhost.server.rpc.interceptor import call, violations_of
-from tendhost.server.rpc.paging import page_size, position, token
+from tendhost.server.rpc.paging import fill, page_size, position
+from tendhost.server.store.protocol import Unreadable
 from tendhost.v1 import schedule_service_pb2 as pb
 from tendhost.v1 import schedule_service_pb2_grpc
 
@@ -48,11 +49,14 @@ class ScheduleServicer(schedule_service_pb2_grpc.ScheduleServiceServicer):
         page = await self._store.schedules(
             after=position(request, request.page_token), limit=page_size(request.page_size)
         )
-        views = [await self._schedules.overview(schedule) for schedule in page.items]
-        return pb.ListSchedulesResponse(
-            schedules=map(schedule_message, views),
-            next_page_token=token(request, page.items[-1].name) if page.more else "",
+        views = [
+            row if isinstance(row, Unreadable) else await self._schedules.overview(row)
+            for row in page.rows
+        ]
+        schedules, following = fill(
+            request, views, schedule_message, lambda view: view.schedule.name, more=page.more
         )
+        return pb.ListSchedulesResponse(schedules=schedules, next_page_token=following)
 
     async def UpdateSchedule(
         self, request: pb.UpdateScheduleRequest, context: Any

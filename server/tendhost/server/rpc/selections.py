@@ -8,7 +8,7 @@ from tendhost.server.domain.unmatched import told
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert_selection import host_filter, selection_message
 from tendhost.server.rpc.interceptor import call
-from tendhost.server.rpc.paging import page_size, position, token
+from tendhost.server.rpc.paging import fill, page_size, position
 from tendhost.v1 import selection_service_pb2 as pb
 from tendhost.v1 import selection_service_pb2_grpc
 
@@ -46,10 +46,10 @@ class SelectionServicer(selection_service_pb2_grpc.SelectionServiceServicer):
         page = await self._store.selections(
             after=position(request, request.page_token), limit=page_size(request.page_size)
         )
-        return pb.ListSelectionsResponse(
-            selections=map(selection_message, page.items),
-            next_page_token=token(request, page.items[-1].name) if page.more else "",
+        selections, following = fill(
+            request, page.rows, selection_message, lambda saved: saved.name, more=page.more
         )
+        return pb.ListSelectionsResponse(selections=selections, next_page_token=following)
 
     async def DeleteSelection(
         self, request: pb.DeleteSelectionRequest, context: Any

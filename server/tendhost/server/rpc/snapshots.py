@@ -10,10 +10,11 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+from tendhost.server.domain.host import Host
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.rpc.convert import host_message
 from tendhost.server.rpc.sending import send
-from tendhost.server.store.protocol import HostPlace, HostsPart, Store, Touched
+from tendhost.server.store.protocol import HostPlace, HostsPart, Store, Touched, Unreadable
 from tendhost.v1 import event_service_pb2 as pb
 
 HOSTS_PER_MESSAGE = 100
@@ -96,10 +97,11 @@ async def _send(part: _Part, context: Any) -> None:
 
 
 def _encoded(read: HostsPart) -> bytes:
-    if not read.hosts and not read.gone:
+    hosts: tuple[Host | Unreadable, ...] = (*read.hosts, *read.unreadable)
+    if not hosts and not read.gone:
         return b""
     return pb.WatchEventsResponse(
         phase=pb.WATCH_PHASE_SNAPSHOT,
-        hosts=[host_message(host) for host in read.hosts],
+        hosts=[host_message(host) for host in hosts],
         gone_hosts=read.gone,
     ).SerializeToString()

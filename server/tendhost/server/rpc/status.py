@@ -15,7 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from tendhost.server.domain import errors
 from tendhost.server.domain.errors import TendhostError
-from tendhost.server.store.protocol import Conflict
+from tendhost.server.store.protocol import Conflict, DocumentUnreadable
 
 DOMAIN = "tendhost"
 
@@ -60,6 +60,7 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     errors.ServerStopping: grpc.StatusCode.UNAVAILABLE,
     errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
     Conflict: grpc.StatusCode.ABORTED,
+    DocumentUnreadable: grpc.StatusCode.DATA_LOSS,
     # What goes wrong on a host reaches a caller only while it enrols one.
     errors.SshError: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Unreachable: grpc.StatusCode.FAILED_PRECONDITION,

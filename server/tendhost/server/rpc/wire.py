@@ -23,14 +23,20 @@ def timestamp(at: datetime | None) -> Timestamp | None:
         return None
     # By hand: Timestamp.FromDatetime costs five times as much, and every event carries one.
     since = at - _EPOCH
-    return Timestamp(seconds=since.days * 86400 + since.seconds, nanos=since.microseconds * 1000)
+    seconds = since.days * 86400 + since.seconds
+    if not _FIRST_SECOND <= seconds <= _LAST_SECOND:
+        # The year 0 or 10000 of UTC, which another zone can reach and no Timestamp holds.
+        seconds = min(max(seconds, _FIRST_SECOND), _LAST_SECOND)
+    return Timestamp(seconds=seconds, nanos=since.microseconds * 1000)
 
 
 def duration(span: timedelta) -> Duration:
-    """A timedelta as a Duration."""
+    """A timedelta as a Duration, which holds 10,000 years either way."""
     message = Duration()
-    message.FromTimedelta(span)
+    message.FromTimedelta(min(max(span, -_LONGEST), _LONGEST))
     return message
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
+_LONGEST = timedelta(seconds=315_576_000_000)

@@ -10,7 +10,7 @@ from tendhost.server.domain.errors import CursorCompacted
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.store import host_sql, rows, sql
-from tendhost.server.store.protocol import HostPlace, HostsPart
+from tendhost.server.store.protocol import HostPlace, HostsPart, Unreadable
 from tendhost.server.store.writing import pruned_to
 
 ROWS_AT_ONCE = 1000
@@ -22,7 +22,7 @@ def hosts_part(
 ) -> HostsPart:
     """See Store.hosts_part."""
     text, values = host_sql.select_hosts(selection, after=after, limit=ROWS_AT_ONCE)
-    found: list[Host] = []
+    found: list[Host | Unreadable] = []
     seen, held, name, cut = 0, 0, after, False
     with _one_moment(database) as revision:
         for document, name in database.execute(text, values):
@@ -35,7 +35,8 @@ def hosts_part(
             if cut:
                 break
     return HostsPart(
-        hosts=tuple(found),
+        hosts=tuple(row for row in found if not isinstance(row, Unreadable)),
+        unreadable=tuple(row for row in found if isinstance(row, Unreadable)),
         revision=revision,
         last=HostPlace(revision, name),
         more=cut or seen == ROWS_AT_ONCE,
@@ -46,7 +47,7 @@ def changed_hosts(
     database: sqlite3.Connection, selection: HostFilter, *, after: HostPlace, limit: int, size: int
 ) -> HostsPart:
     """See Store.changed_hosts."""
-    found: list[Host] = []
+    found: list[Host | Unreadable] = []
     gone: list[str] = []
     seen, held, last, cut = 0, 0, after, False
     with _one_moment(database) as revision:
@@ -73,7 +74,8 @@ def changed_hosts(
             if cut:
                 break
     return HostsPart(
-        hosts=tuple(found),
+        hosts=tuple(row for row in found if not isinstance(row, Unreadable)),
+        unreadable=tuple(row for row in found if isinstance(row, Unreadable)),
         gone=tuple(gone),
         revision=revision,
         last=last,
@@ -81,12 +83,13 @@ def changed_hosts(
     )
 
 
-def _selected(selection: HostFilter, name: str, document: str | None) -> Host | None:
+def _selected(selection: HostFilter, name: str, document: str | None) -> Host | Unreadable | None:
     # The name first: most documents of a large fleet need not be decoded.
     if document is None or not selection.may_match(name):
         return None
-    host = rows.host_of(document)
-    return host if selection.matches(host) else None
+    host = rows.row_of(rows.host_of, document, name)
+    # Whether it is selected is not known of one that cannot be read: it is told of.
+    return host if isinstance(host, Unreadable) or selection.matches(host) else None
 
 
 @contextmanager

@@ -9,7 +9,7 @@ transaction, so that whoever reads `revision > cursor` misses nothing.
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, cast
 
 from tendhost.server.domain.budgets import Usage
 from tendhost.server.domain.clock_trust import ClockTrust
@@ -170,12 +170,46 @@ class Touched:
     rollouts: frozenset[str] = frozenset()
 
 
+class DocumentUnreadable(TendhostError):
+    """What is stored cannot be read: it is damaged, or a newer program stored it."""
+
+    reason = "DOCUMENT_UNREADABLE"
+
+    def __init__(self, *, kind: str, key: str, problem: str) -> None:
+        self.kind, self.key, self.problem = kind, key, problem
+        super().__init__(
+            f"the stored {kind} {key!r} cannot be read ({problem}); a newer tendhostd may have stored"
+            " it: use that version, or restore a backup"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A stored value that cannot be read, in the place of the value."""
+
+    kind: str
+    key: str
+    """The name, the id or the number by which it is stored."""
+    problem: str
+    position: str
+    """Where it stands in its list, for the page that follows it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Generic[T]):
     """A part of a list in its stable order; `more` says whether anything follows."""
 
-    items: tuple[T, ...]
+    rows: tuple[T | Unreadable, ...]
+    """For whoever only shows them."""
     more: bool
+
+    @property
+    def items(self) -> tuple[T, ...]:
+        """For whoever acts on them. Raises DocumentUnreadable where one of them cannot be read."""
+        for row in self.rows:
+            if isinstance(row, Unreadable):
+                raise DocumentUnreadable(kind=row.kind, key=row.key, problem=row.problem)
+        return cast(tuple[T, ...], self.rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +243,8 @@ class HostsPart:
     last: HostPlace
     """What the next part follows."""
     more: bool
+    unreadable: tuple[Unreadable, ...] = ()
+    """Further hosts of this part, which cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,9 +252,9 @@ class RolloutView:
     """A rollout, and what of it was changed since some revision, from one read transaction."""
 
     rollout: Rollout
-    waves: tuple[Wave, ...]
+    waves: tuple[Wave | Unreadable, ...]
     """By number."""
-    members: tuple[Member, ...]
+    members: tuple[Member | Unreadable, ...]
     """In the order of the rollout."""
 
 

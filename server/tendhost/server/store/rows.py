@@ -1,9 +1,9 @@
 """Between rows and values: documents by msgspec, beside the few columns that statements need."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,7 +19,9 @@ from tendhost.server.domain.rollout import Member, Rollout, Wave
 from tendhost.server.domain.rollout_plan import PlanOutline, PlanPart
 from tendhost.server.domain.schedule import Schedule
 from tendhost.server.domain.selection import SavedSelection
-from tendhost.server.store.protocol import InventoryRecord
+from tendhost.server.store.protocol import DocumentUnreadable, InventoryRecord, Unreadable
+
+T = TypeVar("T")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -91,44 +93,75 @@ def labels(host: Host) -> str:
     return _encoder.encode((host.config.tags, host.config.groups)).decode()
 
 
+def _decoded(decoder: msgspec.json.Decoder[T], kind: str, text: str, key: str = "") -> T:
+    """The value of a document. Raises DocumentUnreadable."""
+    try:
+        return decoder.decode(text)
+    except (msgspec.MsgspecError, ValueError, OverflowError) as error:
+        raise DocumentUnreadable(kind=kind, key=key or _key_in(text), problem=str(error)) from error
+
+
+def _key_in(text: str) -> str:
+    """What a document that cannot be read calls itself."""
+    try:
+        found = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, ValueError):
+        return ""
+    for part in (found, found.get("config")) if isinstance(found, dict) else ():
+        for name in ("id", "name", "host", "group", "number"):
+            if isinstance(part, dict) and isinstance(part.get(name), str | int):
+                return str(part[name])
+    return ""
+
+
+def row_of(decode: Callable[[str], T], text: str, key: str, position: str = "") -> T | Unreadable:
+    """The value of a document, or that it cannot be read, for a list."""
+    try:
+        return decode(text)
+    except DocumentUnreadable as error:
+        return Unreadable(
+            kind=error.kind, key=error.key or key, problem=error.problem, position=position or key
+        )
+
+
 def host_of(text: str) -> Host:
     """A stored host."""
-    return _host.decode(text)
+    return _decoded(_host, "host", text)
 
 
 def operation_of(text: str) -> Operation:
     """A stored operation."""
-    return _operation.decode(text)
+    return _decoded(_operation, "operation", text)
 
 
 def rollout_of(text: str) -> Rollout:
     """A stored rollout."""
-    return _rollout.decode(text)
+    return _decoded(_rollout, "rollout", text)
 
 
 def member_of(text: str) -> Member:
     """A stored member of a rollout."""
-    return _member.decode(text)
+    return _decoded(_member, "rollout host", text)
 
 
 def wave_of(text: str) -> Wave:
     """A stored wave of a rollout."""
-    return _wave.decode(text)
+    return _decoded(_wave, "wave", text)
 
 
 def plan_outline_of(text: str) -> PlanOutline:
     """A stored plan without its hosts."""
-    return _plan.decode(text)
+    return _decoded(_plan, "plan", text)
 
 
 def plan_part_of(text: str) -> PlanPart:
     """A stored part of the hosts of a plan."""
-    return _plan_part.decode(text)
+    return _decoded(_plan_part, "plan", text)
 
 
 def schedule_of(text: str) -> Schedule:
     """A stored schedule."""
-    return _schedule.decode(text)
+    return _decoded(_schedule, "schedule", text)
 
 
 def schedule_row(schedule: Schedule, revision: int) -> tuple[str, int | None, int, str]:
@@ -139,7 +172,7 @@ def schedule_row(schedule: Schedule, revision: int) -> tuple[str, int | None, in
 
 def selection_of(text: str) -> SavedSelection:
     """A stored selection."""
-    return _selection.decode(text)
+    return _decoded(_selection, "selection", text)
 
 
 def selection_row(selection: SavedSelection, revision: int) -> tuple[str, int, str]:
@@ -149,17 +182,17 @@ def selection_row(selection: SavedSelection, revision: int) -> tuple[str, int, s
 
 def clock_trust_of(text: str) -> ClockTrust:
     """What is stored of the date."""
-    return _clock_trust.decode(text)
+    return _decoded(_clock_trust, "clock record", text)
 
 
 def place_of(text: str) -> Place:
     """A stored place of a reader of the event log."""
-    return _place.decode(text)
+    return _decoded(_place, "place", text)
 
 
 def defaults_of(text: str) -> Defaults:
     """Stored defaults."""
-    return _defaults.decode(text)
+    return _decoded(_defaults, "defaults", text)
 
 
 def defaults_row(defaults: Defaults, revision: int) -> tuple[str, int, str]:
@@ -196,13 +229,15 @@ def inventory_of(host: str, row: tuple[str, str]) -> InventoryRecord:
     """A stored inventory from its documents."""
     pending, inventory = row
     return InventoryRecord(
-        host=host, inventory=_inventory.decode(inventory), pending=_pending.decode(pending)
+        host=host,
+        inventory=_decoded(_inventory, "inventory", inventory, key=host),
+        pending=_decoded(_pending, "pending updates", pending, key=host),
     )
 
 
 def pending_of(text: str | None) -> Pending | None:
     """What is stored as pending; None where nothing is."""
-    return None if text is None else _pending.decode(text)
+    return None if text is None else _decoded(_pending, "pending updates", text)
 
 
 def event_row(event: Event) -> tuple[int, int, str, str, str, str, str]:
@@ -215,14 +250,20 @@ def event_row(event: Event) -> tuple[int, int, str, str, str, str, str]:
 
 def event_of(row: tuple[Any, ...]) -> Event:
     """An event from its columns."""
-    revision, at, kind, host, operation, rollout, body = row
+    revision, at, kind, host, operation, rollout, text = row
+    body: events.EventBody | events.Undecodable
+    try:
+        body = _bodies[kind].decode(text)
+    except (msgspec.MsgspecError, ValueError, KeyError, OverflowError) as error:
+        problem = "a newer program stored it" if kind not in _bodies else str(error)
+        body = events.Undecodable(kind=kind, problem=f"{kind} cannot be read: {problem}")
     return Event(
         revision=revision,
         at=at_instant(at),
         host=host,
         operation=operation,
         rollout=rollout,
-        body=_bodies[kind].decode(body),
+        body=body,
     )
 
 

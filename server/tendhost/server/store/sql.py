@@ -39,7 +39,7 @@ HOSTS_REMOVED_BEHIND = """
     SELECT revision, name, NULL FROM removed_hosts
     WHERE (revision, name) > (?1, ?2) ORDER BY revision, name LIMIT ?3
 """
-ALL_HOSTS = "SELECT document FROM hosts ORDER BY name"
+ALL_HOSTS = "SELECT document, name FROM hosts ORDER BY name"
 LABEL_TABLES = ("host_tags", "host_groups")
 INSERT_TAG = "INSERT INTO host_tags (name, host) VALUES (?1, ?2)"
 INSERT_GROUP = "INSERT INTO host_groups (name, host) VALUES (?1, ?2)"
@@ -120,7 +120,7 @@ GET_WAVES = """
     SELECT document FROM waves WHERE rollout = ?1 AND number BETWEEN ?2 AND ?3 ORDER BY number
 """
 CHANGED_WAVES = """
-    SELECT document FROM waves WHERE rollout = ?1 AND revision > ?2 ORDER BY number
+    SELECT document, number FROM waves WHERE rollout = ?1 AND revision > ?2 ORDER BY number
 """
 PUT_MEMBER = """
     INSERT INTO members (
@@ -136,7 +136,7 @@ GET_MEMBERS = """
     SELECT document FROM members WHERE rollout = ?1 AND position > ?2 ORDER BY position LIMIT ?3
 """
 CHANGED_MEMBERS = """
-    SELECT document FROM members WHERE rollout = ?1 AND revision > ?2 ORDER BY position
+    SELECT document, host FROM members WHERE rollout = ?1 AND revision > ?2 ORDER BY position
 """
 PLACES_OF_HOST = """
     SELECT document, revision FROM members WHERE host = ?1 ORDER BY rollout DESC LIMIT ?2
@@ -193,7 +193,7 @@ UPDATE_SELECTION = """
 """
 DELETE_SELECTION = "DELETE FROM selections WHERE name = ?1 AND revision = ?2"
 GET_SELECTION = "SELECT document FROM selections WHERE name = ?1"
-GET_SELECTIONS = "SELECT document FROM selections WHERE name > ?1 ORDER BY name LIMIT ?2"
+GET_SELECTIONS = "SELECT document, name FROM selections WHERE name > ?1 ORDER BY name LIMIT ?2"
 
 INSERT_SCHEDULE = """
     INSERT INTO schedules (name, next_at, revision, document) VALUES (?1, ?2, ?3, ?4)
@@ -205,7 +205,7 @@ UPDATE_SCHEDULE = """
 """
 DELETE_SCHEDULE = "DELETE FROM schedules WHERE name = ?1 AND revision = ?2"
 GET_SCHEDULE = "SELECT document FROM schedules WHERE name = ?1"
-GET_SCHEDULES = "SELECT document FROM schedules WHERE name > ?1 ORDER BY name LIMIT ?2"
+GET_SCHEDULES = "SELECT document, name FROM schedules WHERE name > ?1 ORDER BY name LIMIT ?2"
 DUE_SCHEDULES = """
     SELECT document FROM schedules WHERE next_at <= ?1 ORDER BY next_at, name LIMIT ?2
 """

@@ -58,6 +58,7 @@ from tendhost.server.store.protocol import (
     Page,
     RolloutView,
     Touched,
+    Unreadable,
 )
 from tendhost.server.store.tail import Tail
 from tendhost.server.store.writer import Writer
@@ -153,16 +154,25 @@ class SqliteStore:
 
     async def hosts(self, selection: HostFilter, *, after: str = "", limit: int) -> Page[Host]:
         def work(database: sqlite3.Connection) -> Page[Host]:
-            found: list[Host] = []
+            found: list[Host | Unreadable] = []
             position = after
             while True:
                 text, values = host_sql.select_hosts(selection, after=position, limit=limit + 1)
                 part = database.execute(text, values).fetchall()
                 # By name first: where a pattern fits few hosts, only those are decoded.
-                named = (rows.host_of(row[0]) for row in part if selection.may_match(row[1]))
-                found.extend(host for host in named if selection.matches(host))
+                named = (
+                    rows.row_of(rows.host_of, document, name)
+                    for document, name in part
+                    if selection.may_match(name)
+                )
+                # Whether it is one of them is not known of one that cannot be read: it is told of.
+                found.extend(
+                    host
+                    for host in named
+                    if isinstance(host, Unreadable) or selection.matches(host)
+                )
                 if len(found) > limit or len(part) <= limit:
-                    return Page(items=tuple(found[:limit]), more=len(found) > limit)
+                    return Page(rows=tuple(found[:limit]), more=len(found) > limit)
                 position = part[-1][1]
 
         return await self._read(work)
@@ -311,8 +321,8 @@ class SqliteStore:
                 members = database.execute(sql.CHANGED_MEMBERS, (id, after))
                 return RolloutView(
                     rollout=rows.rollout_of(row[0]),
-                    waves=tuple(rows.wave_of(text) for (text,) in waves),
-                    members=tuple(rows.member_of(text) for (text,) in members),
+                    waves=tuple(rows.row_of(rows.wave_of, text, str(key)) for text, key in waves),
+                    members=tuple(rows.row_of(rows.member_of, text, key) for text, key in members),
                 )
             finally:
                 database.execute("COMMIT")
@@ -532,8 +542,14 @@ class SqliteStore:
     async def _page(
         self, text: str, values: Sequence[object], decode: Callable[[str], T], limit: int
     ) -> Page[T]:
-        found = await self._all(text, values, decode)
-        return Page(items=tuple(found[:limit]), more=len(found) > limit)
+        def work(database: sqlite3.Connection) -> Page[T]:
+            found = [
+                rows.row_of(decode, document, str(key[0]), str(key[-1]))
+                for document, *key in database.execute(text, tuple(values))
+            ]
+            return Page(rows=tuple(found[:limit]), more=len(found) > limit)
+
+        return await self._read(work)
 
     async def _read(
         self, work: Callable[[sqlite3.Connection], T], threads: ThreadPoolExecutor | None = None
@@ -571,8 +587,14 @@ def _pending(database: sqlite3.Connection, selection: HostFilter) -> Iterator[Ho
         text, values = host_sql.select_pending(selection, after=position, limit=SURVEYED_AT_ONCE)
         part = database.execute(text, values).fetchall()
         for document, name, pending in part:
-            if selection.may_match(name) and selection.matches(rows.host_of(document)):
-                yield HostPending(host=name, pending=rows.pending_of(pending))
+            if not selection.may_match(name):
+                continue
+            host = rows.row_of(rows.host_of, document, name)
+            if isinstance(host, Unreadable) or selection.matches(host):
+                # What cannot be read is not known, like what was never asked.
+                known = rows.row_of(rows.pending_of, pending, name)
+                known = None if isinstance(known, Unreadable) else known
+                yield HostPending(host=name, pending=known)
         if len(part) < SURVEYED_AT_ONCE:
             return
         position = part[-1][1]
