@@ -258,6 +258,7 @@ def _rollout_changed(message: event_pb2.RolloutChanged) -> events.RolloutChanged
         wave=message.wave,
         waves=message.waves,
         message=message.message,
+        held_up=message.held_up,
     )
 
 

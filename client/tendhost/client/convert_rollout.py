@@ -41,6 +41,7 @@ def spec_message(spec: values.RolloutSpec) -> pb.RolloutSpec:
             pb.DisruptionBudget(limit=budget.limit, per_tag=budget.per_tag)
             for budget in spec.max_unavailable
         ],
+        ignore_earlier_failures=spec.ignore_earlier_failures,
         approve_waves=spec.approve_waves,
         approvers=spec.approvers,
         approval_timeout=_duration(spec.approval_timeout),
@@ -72,6 +73,7 @@ def spec(message: pb.RolloutSpec) -> values.RolloutSpec:
             values.DisruptionBudget(limit=budget.limit, per_tag=budget.per_tag)
             for budget in message.max_unavailable
         ),
+        ignore_earlier_failures=message.ignore_earlier_failures,
         approve_waves=message.approve_waves,
         approvers=tuple(message.approvers),
         approval_timeout=_lasting(message, "approval_timeout"),

@@ -124,6 +124,8 @@ class RolloutChanged:
     waves: int
     message: str
     """What was done, by whom, or why it halted; empty: it advanced."""
+    held_up: str = ""
+    """Which disruption budget has held it up for long, and who spends it; empty: none, or it was told before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

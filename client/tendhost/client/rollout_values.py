@@ -122,6 +122,8 @@ class RolloutSpec:
     max_failures: str = ""
     """More failed hosts than this halt the rollout: "3" or "10%"; empty: no failure does."""
     max_unavailable: tuple[DisruptionBudget, ...] = ()
+    ignore_earlier_failures: bool = False
+    """Hosts that had failed before the rollout was started do not count for its `max_unavailable`."""
     approve_waves: bool = False
     approvers: tuple[str, ...] = ()
     """Who may approve, by the names that clients give of their users; empty: everybody."""

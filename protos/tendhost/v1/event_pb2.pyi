@@ -590,6 +590,7 @@ class RolloutChanged(_message.Message):
     WAVE_FIELD_NUMBER: _builtins.int
     WAVES_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    HELD_UP_FIELD_NUMBER: _builtins.int
     status: _rollout_pb2.RolloutStatus.ValueType
     """How far it is."""
     wave: _builtins.int
@@ -598,6 +599,10 @@ class RolloutChanged(_message.Message):
     """How many waves there are."""
     message: _builtins.str
     """What was done, by whom, or why it halted. Empty: it advanced."""
+    held_up: _builtins.str
+    """Set once a disruption budget has let nothing of the rollout begin for the server's held_up_after: which budget,
+    and which failed hosts spend it. Empty: it is not held up, or not for so long, or this was told before.
+    """
     @_builtins.property
     def progress(self) -> _rollout_pb2.RolloutProgress:
         """How many hosts are where."""
@@ -610,10 +615,11 @@ class RolloutChanged(_message.Message):
         wave: _builtins.int = ...,
         waves: _builtins.int = ...,
         message: _builtins.str = ...,
+        held_up: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "progress", b"progress", "status", b"status", "wave", b"wave", "waves", b"waves"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_up", b"held_up", "message", b"message", "progress", b"progress", "status", b"status", "wave", b"wave", "waves", b"waves"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -273,6 +273,7 @@ class RolloutSpec(_message.Message):
     DELAY_BETWEEN_WAVES_FIELD_NUMBER: _builtins.int
     MAX_FAILURES_FIELD_NUMBER: _builtins.int
     MAX_UNAVAILABLE_FIELD_NUMBER: _builtins.int
+    IGNORE_EARLIER_FAILURES_FIELD_NUMBER: _builtins.int
     APPROVE_WAVES_FIELD_NUMBER: _builtins.int
     APPROVAL_TIMEOUT_FIELD_NUMBER: _builtins.int
     EXPIRES_AFTER_FIELD_NUMBER: _builtins.int
@@ -299,6 +300,10 @@ class RolloutSpec(_message.Message):
     the rollout is HALTED at this moment, and names b and c. d is not cut off, and ends as it ends. e
     and f stay PENDING until somebody retries the rollout, resumes it with a greater budget, or
     cancels it.
+    """
+    ignore_earlier_failures: _builtins.bool
+    """Hosts that had failed before the rollout was started do not count for its max_unavailable budgets. False: every
+    failed host counts, until somebody retries it. The budgets of other rollouts count as those rollouts say.
     """
     approve_waves: _builtins.bool
     """Each wave but the first needs an ApproveWave."""
@@ -380,6 +385,7 @@ class RolloutSpec(_message.Message):
         delay_between_waves: _duration_pb2.Duration | None = ...,
         max_failures: _builtins.str = ...,
         max_unavailable: _abc.Iterable[Global___DisruptionBudget] | None = ...,
+        ignore_earlier_failures: _builtins.bool = ...,
         approve_waves: _builtins.bool = ...,
         approval_timeout: _duration_pb2.Duration | None = ...,
         expires_after: _duration_pb2.Duration | None = ...,
@@ -391,7 +397,7 @@ class RolloutSpec(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "delay_between_waves", b"delay_between_waves", "expires_after", b"expires_after", "filter", b"filter", "scope", b"scope", "settle", b"settle"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "approve_waves", b"approve_waves", "approvers", b"approvers", "delay_between_waves", b"delay_between_waves", "dependencies", b"dependencies", "dry_run", b"dry_run", "expires_after", b"expires_after", "filter", b"filter", "max_failures", b"max_failures", "max_unavailable", b"max_unavailable", "order", b"order", "scope", b"scope", "seed", b"seed", "settle", b"settle", "stages", b"stages", "waves", b"waves", "window_override", b"window_override"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "approve_waves", b"approve_waves", "approvers", b"approvers", "delay_between_waves", b"delay_between_waves", "dependencies", b"dependencies", "dry_run", b"dry_run", "expires_after", b"expires_after", "filter", b"filter", "ignore_earlier_failures", b"ignore_earlier_failures", "max_failures", b"max_failures", "max_unavailable", b"max_unavailable", "order", b"order", "scope", b"scope", "seed", b"seed", "settle", b"settle", "stages", b"stages", "waves", b"waves", "window_override", b"window_override"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -101,6 +101,8 @@ class Settings:
     """How long ended operations, logs and events are kept, 1 to 36500."""
     history_events: int = 1_000_000
     """How many events are kept at most, 1000 to 1000000000."""
+    held_up_after: float = 3600.0
+    """People are told of a rollout that a disruption budget has held up for so long, 60 to 604800."""
     notify: tuple[NotifySettings, ...] = ()
     """Whom to tell of what happens. In the file only."""
     wave_hook: tuple[WaveHookSettings, ...] = ()
@@ -124,6 +126,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "attempts": (1, 100),
     "history_days": (1, 36_500),
     "history_events": (1_000, 1_000_000_000),
+    "held_up_after": (60, 604_800),
     "per_minute": (1, 600),
     "timeout": (0.1, 86_400),
 }

@@ -197,6 +197,7 @@ def _engine_settings(settings: Settings) -> EngineSettings:
             verify_timeout=timedelta(seconds=settings.verify_timeout),
             gone_timeout=timedelta(seconds=settings.gone_timeout),
         ),
+        held_up_after=timedelta(seconds=settings.held_up_after),
         retention=Retention(
             history=timedelta(days=settings.history_days), events=settings.history_events
         ),

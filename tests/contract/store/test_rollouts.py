@@ -1,7 +1,7 @@
 """Rollouts and their members."""
 
 from dataclasses import replace
-from datetime import time
+from datetime import time, timedelta
 
 import pytest
 
@@ -166,11 +166,28 @@ async def test_usage_counts_running_changes_and_failed_hosts_once_each(store: St
     await stored_operation(store, an_operation("a2", dry_run=True))
     await stored_operation(store, an_operation("b1"))
     await stored_operation(store, an_operation("c1", OperationStatus.QUEUED))
-    assert await store.usage("") == Usage(down=2, hosts=4)
+    assert await store.usage("") == Usage(down=2, hosts=4, failed=("b1",), failed_count=1)
     assert await store.usage("zone=a") == Usage(down=1, hosts=2)
-    assert await store.usage("zone=b") == Usage(down=1, hosts=1)
+    assert await store.usage("zone=b") == Usage(down=1, hosts=1, failed=("b1",), failed_count=1)
     assert await store.usage("zone=c") == Usage(down=0, hosts=1)
     assert await store.usage("zone=unheard-of") == Usage(down=0, hosts=0)
+
+
+@pytest.mark.parametrize("fraction", [timedelta(), timedelta(milliseconds=500)])
+async def test_usage__hosts_that_failed_before_do_not_count(
+    fraction: timedelta, store: Store
+) -> None:
+    problem = Problem(reason="UPDATE_FAILED", message="dpkg returned 100")
+    for name, at in (("a1", NOW), ("a2", NOW + timedelta(seconds=1) + fraction)):
+        failed = a_host(name).failed(step="apply", problem=problem, now=at, operation="")
+        await store.commit(change(hosts=(failed,)))
+    late = NOW + timedelta(seconds=1) + fraction
+    assert (await store.usage("")).failed == ("a1", "a2")
+    assert await store.usage("", failed_since=late) == Usage(
+        down=1, hosts=2, failed=("a2",), failed_count=1
+    )
+    await stored_operation(store, an_operation("a1"))
+    assert (await store.usage("", failed_since=late)).down == 2
     assert await store.busy_hosts() == {"a1", "a2", "b1"}
 
 

@@ -449,7 +449,7 @@ async def test_fault_that_nobody_foresaw_is_told_and_the_next_run_comes(
             raise ZeroDivisionError
 
         with monkeypatch.context() as patch:
-            patch.setattr(world.engine.rollouts, "_planned", broken)
+            patch.setattr(world.engine.rollouts, "start", broken)
             to(world, DUE)
             run = await last_run(world)
         assert run.outcome is RunOutcome.REFUSED

@@ -119,6 +119,13 @@ def spec_of(
             " KEY=VALUE: '10%' or '1 per zone'. May be repeated.",
         ),
     ] = None,
+    ignore_earlier_failures: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-earlier-failures",
+            help="Do not count hosts that had failed before the start for --max-unavailable.",
+        ),
+    ] = False,
     approve_waves: Annotated[
         bool, typer.Option("--approve-waves", help="Wait for an approval before each further wave.")
     ] = False,
@@ -175,6 +182,7 @@ def spec_of(
         settle=duration(settle, "--settle") if settle else None,
         max_failures=max_failures,
         max_unavailable=tuple(_budget(text) for text in max_unavailable or ()),
+        ignore_earlier_failures=ignore_earlier_failures,
         approve_waves=approve_waves or bool(approver),
         approvers=tuple(approver or ()),
         approval_timeout=(

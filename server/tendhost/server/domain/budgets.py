@@ -8,19 +8,23 @@ the rollout, skipped ones included, rounded down, so 10% of 19 hosts is one.
 
 **A disruption budget** limits how many hosts are down at once. Down is a host on which an update or a
 reboot runs, whoever asked for it (one that only looks or downloads does not count), and a host in
-FAILED. `per_tag="zone"` counts the hosts of each tag zone=VALUE by themselves; without it the whole
-fleet is counted. A percentage is of the registered hosts that are counted together, rounded down, but
-at least one. The budgets of all unfinished rollouts hold for the hosts of each of them. What a person
-begins without a rollout counts, but is not held up.
+FAILED, unless the rollout ignores those that had failed before it was started. `per_tag="zone"` counts
+the hosts of each tag zone=VALUE by themselves; without it the whole fleet is counted. A percentage is of
+the registered hosts that are counted together, rounded down, but at least one. The budgets of all
+unfinished rollouts hold for the hosts of each of them. What a person begins without a rollout counts,
+but is not held up.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from tendhost.server.domain.errors import FieldViolation, InvalidArgument
-from tendhost.server.domain.rollout import DisruptionBudget, Progress
+from tendhost.server.domain.rollout import DisruptionBudget, Progress, RolloutSpec
 from tendhost.server.domain.share import Share
 
+NAMED = 5
+"""Failed hosts that are named of those that spend a budget."""
 FLEET = ""
 """The scope of a budget that counts the whole fleet."""
 
@@ -90,6 +94,24 @@ class Usage:
     down: int
     hosts: int
     """All that are counted."""
+    failed: tuple[str, ...] = ()
+    """The first of those that are down because they have failed, at most NAMED, by name."""
+    failed_count: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundBudget:
+    """A budget of an unfinished rollout."""
+
+    budget: DisruptionBudget
+    failed_since: datetime | None = None
+    """Hosts that have failed before do not count; None: all that have failed do."""
+
+
+def bound(spec: RolloutSpec, started_at: datetime) -> tuple[BoundBudget, ...]:
+    """The budgets of a rollout that was started then."""
+    since = started_at if spec.ignore_earlier_failures else None
+    return tuple(BoundBudget(budget=budget, failed_since=since) for budget in spec.budgets)
 
 
 def room(budget: DisruptionBudget, usage: Usage) -> int:
@@ -98,9 +120,16 @@ def room(budget: DisruptionBudget, usage: Usage) -> int:
 
 
 def spent_words(scope: str, usage: Usage, budget: DisruptionBudget) -> str:
-    """What `spent` has found, in words."""
+    """What `spent` has found, in words, with the failed hosts that a person can help."""
     of = f"{usage.hosts} hosts with {scope}" if scope else f"all {usage.hosts} hosts"
-    return f"{usage.down} of {of} are down, and at most {budget.limit} may be"
+    words = f"{usage.down} of {of} are down, and at most {budget.limit} may be"
+    if not usage.failed_count:
+        return words
+    more = usage.failed_count - len(usage.failed)
+    named = ", ".join(usage.failed) + (f" and {more} more" if more else "")
+    one = usage.failed_count == 1
+    until = "counts until somebody retries it" if one else "count until somebody retries them"
+    return f"{words}: {named} {'has' if one else 'have'} failed, and {until}"
 
 
 def spent(budgets: Iterable[DisruptionBudget], scope: str, usage: Usage) -> DisruptionBudget | None:

@@ -112,6 +112,8 @@ class RolloutChanged:
     waves: int
     message: str = ""
     """What was done, or why it halted; empty: it advanced."""
+    held_up: str = ""
+    """Which budget has let nothing begin for so long that people are told, and who spends it; empty: none."""
 
 
 class ScheduleChange(StrEnum):

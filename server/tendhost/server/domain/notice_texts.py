@@ -29,6 +29,7 @@ _URGENCY: Mapping[NoticeKind, Urgency] = {
     NoticeKind.ROLLOUT_STARTED: Urgency.INFO,
     NoticeKind.WAVE_DONE: Urgency.INFO,
     NoticeKind.ROLLOUT_HALTED: Urgency.FAILURE,
+    NoticeKind.ROLLOUT_HELD_UP: Urgency.WARNING,
     NoticeKind.APPROVAL_WANTED: Urgency.WARNING,
     NoticeKind.ROLLOUT_ENDED: Urgency.SUCCESS,
     NoticeKind.HOST_FAILED: Urgency.FAILURE,
@@ -40,6 +41,7 @@ _TITLES: Mapping[NoticeKind, str] = {
     NoticeKind.ROLLOUT_STARTED: "Rollout {rollout} started",
     NoticeKind.WAVE_DONE: "Rollout {rollout}: wave {wave} of {waves} done",
     NoticeKind.ROLLOUT_HALTED: "Rollout {rollout} halted",
+    NoticeKind.ROLLOUT_HELD_UP: "Rollout {rollout} is held up",
     NoticeKind.APPROVAL_WANTED: "Rollout {rollout}: wave {next_wave} wants approval",
     NoticeKind.ROLLOUT_ENDED: "Rollout {rollout} {status}",
     NoticeKind.HOST_FAILED: "{host} failed",
@@ -53,6 +55,7 @@ _BODIES: Mapping[NoticeKind, str] = {
     NoticeKind.ROLLOUT_STARTED: "{total} hosts in {waves} waves.",
     NoticeKind.WAVE_DONE: _COUNTS + ".",
     NoticeKind.ROLLOUT_HALTED: "In wave {wave} of {waves}: {message}\n" + _COUNTS + ".",
+    NoticeKind.ROLLOUT_HELD_UP: "{message}\n" + _COUNTS + ".",
     NoticeKind.APPROVAL_WANTED: "Approve of it with: tendhost rollout approve {rollout} {next_wave}\n"
     + _COUNTS
     + ".",

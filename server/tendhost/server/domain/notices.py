@@ -23,6 +23,8 @@ class NoticeKind(StrEnum):
     WAVE_DONE = "wave_done"
     """A wave has ended and the next one is the current one. The end of the last is the rollout's."""
     ROLLOUT_HALTED = "rollout_halted"
+    ROLLOUT_HELD_UP = "rollout_held_up"
+    """A disruption budget has let nothing of a rollout begin for a long time."""
     APPROVAL_WANTED = "approval_wanted"
     ROLLOUT_ENDED = "rollout_ended"
     HOST_FAILED = "host_failed"
@@ -139,6 +141,8 @@ def _of_rollout(
         kinds.append(NoticeKind.ROLLOUT_STARTED)
     if former is not None and body.wave > former.wave:
         kinds.append(NoticeKind.WAVE_DONE)
+    if body.held_up:
+        kinds.append(NoticeKind.ROLLOUT_HELD_UP)
     kind = KIND_OF_STATUS[body.status]
     ending = kind is NoticeKind.ROLLOUT_ENDED
     over = ending and body.progress.ended == body.progress.total_hosts

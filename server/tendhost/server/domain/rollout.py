@@ -100,6 +100,8 @@ class RolloutSpec:
     """More failed hosts than this halt the rollout: a number, or a percentage of all its hosts,
     rounded down. Empty: no number of failures does."""
     budgets: tuple[DisruptionBudget, ...] = ()
+    ignore_earlier_failures: bool = False
+    """Whether hosts that had failed before the rollout was started do not count for its budgets."""
     approve_waves: bool = False
     """Whether each wave after the first one needs somebody's approval."""
     approvers: tuple[str, ...] = ()
@@ -278,6 +280,11 @@ class Rollout:
     """The first that failed, at most NAMED_FAILURES, to be named when the budget is spent."""
     expected_rest: timedelta = timedelta()
     """How long the waves after the current one will take, with the delays between them."""
+    held_up: str = ""
+    """While a disruption budget lets nothing of it begin and nothing of it runs: which, and who spends it."""
+    held_up_since: datetime | None = None
+    held_up_told: bool = False
+    """Whether people were told."""
     expiry_shift: timedelta = timedelta()
     """By how much the clock was set since the rollout was created, as far as a server has seen it."""
     expected_end: datetime | None = None

@@ -28,6 +28,7 @@ def shifted(rollout: Rollout, by: timedelta) -> Rollout:
         approval_until=None if rollout.approval_until is None else rollout.approval_until + by,
         expiry_shift=rollout.expiry_shift + (by if rollout.spec.expires_after else timedelta()),
         settling=settling,
+        held_up_since=None if rollout.held_up_since is None else rollout.held_up_since + by,
     )
 
 

@@ -244,6 +244,8 @@ def decide(
         late = f"made up for: {late}"
     if former is not None and not former.over:
         words = f"rollout {former.id} of the former run has not ended: it is {former.status}"
+        if former.held_up:
+            words += f" and held up: {former.held_up}"
         return ScheduledRun(due_at=due_at, at=now, outcome=RunOutcome.OVERLAPPED, detail=words)
     return Begin(due_at=due_at, detail=late)
 

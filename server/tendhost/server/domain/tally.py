@@ -41,6 +41,14 @@ class Tally:
         joined = self._waves[moved.wave]
         self.change(replace(joined, progress=joined.progress.joined(to)))
 
+    def change_detail(self, member: Member, detail: str) -> None:
+        """Note that `member` stays where it is, and why in other words."""
+        self._members[member.host] = replace(member, detail=detail)
+
+    def goes_on(self) -> None:
+        """Note that nothing holds the rollout up any more."""
+        self.rollout = replace(self.rollout, held_up="", held_up_since=None, held_up_told=False)
+
     def change(self, wave: Wave) -> None:
         """Note that a wave is another one from now on."""
         self._waves[wave.number] = wave

@@ -5,16 +5,23 @@ until what was decided by them is stored, so that two rollouts never spend the s
 """
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.budgets import FLEET, Usage, scopes, spent, spent_words
+from tendhost.server.domain.budgets import (
+    FLEET,
+    BoundBudget,
+    Usage,
+    bound,
+    scopes,
+    spent,
+    spent_words,
+)
 from tendhost.server.domain.errors import HostHasFailed, HostNotFound
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.rollout import (
-    DisruptionBudget,
     Member,
     Rollout,
     RolloutSpec,
@@ -61,12 +68,12 @@ class Admission:
         self._store = store
         self._clock = clock
         self._openings = openings
-        self._budgets: dict[str, tuple[DisruptionBudget, ...]] = {}
+        self._budgets: dict[str, tuple[BoundBudget, ...]] = {}
         self.lock = asyncio.Lock()
 
     def hold(self, rollout: Rollout) -> None:
         """Let the rollout's budgets bind every rollout from now on."""
-        self._budgets[rollout.id] = rollout.spec.budgets
+        self._budgets[rollout.id] = bound(rollout.spec, rollout.created_at)
 
     def release(self, rollout: str) -> None:
         """Forget the budgets of a rollout that is over."""
@@ -76,17 +83,17 @@ class Admission:
         """Why hosts with these tags could not begin now under `spec`, in words, once for each scope."""
         if spec.dry_run:
             return ()
-        budgets = tuple(dict.fromkeys((*spec.budgets, *self._binding)))
+        budgets = (*bound(spec, self._clock.now()), *self._binding)
+        usages = Usages(self._store, tuple(dict.fromkeys(budgets)))
         found = []
-        for scope in dict.fromkeys(s for b in budgets for s in scopes(b, tags)):
-            used = await self._store.usage(scope)
-            budget = spent(budgets, scope, used)
-            if budget is not None:
-                found.append(spent_words(scope, used, budget))
+        for scope in dict.fromkeys(s for b in budgets for s in scopes(b.budget, tags)):
+            words = await usages.full(scope)
+            if words is not None:
+                found.append(words)
         return found
 
     @property
-    def _binding(self) -> Sequence[DisruptionBudget]:
+    def _binding(self) -> Sequence[BoundBudget]:
         return tuple(dict.fromkeys(b for held in self._budgets.values() for b in held))
 
     async def turn(self, rollout: Rollout) -> "Turn":
@@ -101,6 +108,34 @@ class Admission:
         )
 
 
+class Usages:
+    """What is in use of some budgets, each scope looked at once."""
+
+    def __init__(self, store: Store, budgets: Sequence[BoundBudget]) -> None:
+        self._store = store
+        self.budgets = budgets
+        self._usages: dict[tuple[str, datetime | None], Usage] = {}
+
+    async def full(self, scope: str) -> str | None:
+        """Why no host of a scope may go down, in words; None: one may."""
+        for since in dict.fromkeys(held.failed_since for held in self.budgets):
+            if (scope, since) not in self._usages:
+                used = await self._store.usage(scope, failed_since=since)
+                self._usages[scope, since] = used
+            used = self._usages[scope, since]
+            alike = (held.budget for held in self.budgets if held.failed_since == since)
+            budget = spent(alike, scope, used)
+            if budget is not None:
+                return spent_words(scope, used, budget)
+        return None
+
+    def begun(self, host: Host) -> None:
+        """Count a host that was just begun and was not down before."""
+        for key, used in self._usages.items():
+            if key[0] in (FLEET, *host.config.tags):
+                self._usages[key] = replace(used, down=used.down + 1)
+
+
 class Turn:
     """One round in which a rollout begins members."""
 
@@ -111,15 +146,14 @@ class Turn:
         store: Store,
         openings: Openings,
         now: datetime,
-        budgets: Sequence[DisruptionBudget],
+        budgets: Sequence[BoundBudget],
         busy: frozenset[str],
     ) -> None:
         self._rollout = rollout
         self._store = store
         self._openings = openings
-        self._budgets = budgets
+        self._usages = Usages(store, budgets)
         self._busy = busy
-        self._usage: dict[str, Usage] = {}
         self.now = now
 
     async def still_blocked(self, keys: tuple[str, ...]) -> tuple[str, ...]:
@@ -129,9 +163,19 @@ class Turn:
             if key.startswith(_HOST):
                 if key.removeprefix(_HOST) in self._busy:
                     found.append(key)
-            elif await self._full(key.removeprefix(_DOWN)) is not None:
+            elif await self._usages.full(key.removeprefix(_DOWN)) is not None:
                 found.append(key)
         return tuple(found)
+
+    async def budget_words(self, keys: Iterable[str]) -> Mapping[str, str]:
+        """Why the budgets of `Member.blocked_by` are spent, in words, by key; busy hosts are not in it."""
+        found = {}
+        for key in keys:
+            if key.startswith(_DOWN):
+                words = await self._usages.full(key.removeprefix(_DOWN))
+                if words is not None:
+                    found[key] = words
+        return found
 
     async def verdict(self, member: Member) -> Verdict:
         """Whether `member` may begin."""
@@ -160,10 +204,7 @@ class Turn:
         self._busy = self._busy | {host.name}
         if host.status.failure is not None:
             return  # it was down already
-        for scope in (FLEET, *host.config.tags):
-            used = self._usage.get(scope)
-            if used is not None:
-                self._usage[scope] = Usage(down=used.down + 1, hosts=used.hosts)
+        self._usages.begun(host)
 
     async def _closed(self, host: Host) -> HoldUp | LeaveOut | None:
         spec = self._rollout.spec
@@ -179,20 +220,10 @@ class Turn:
     async def _over_budget(self, host: Host) -> HoldUp | None:
         if host.status.failure is not None:
             return None  # it is down: to work on it takes no other host down
-        for budget in self._budgets:
-            for scope in scopes(budget, host.config.tags):
-                words = await self._full(scope)
+        for bound_budget in self._usages.budgets:
+            for scope in scopes(bound_budget.budget, host.config.tags):
+                words = await self._usages.full(scope)
                 if words is not None:
                     key = f"{_DOWN}{scope}"
                     return HoldUp(waiting=WaitingFor.BUDGET, detail=words, blocked_by=key)
         return None
-
-    async def _full(self, scope: str) -> str | None:
-        """Why no host of a scope may go down, in words; None: one may."""
-        if scope not in self._usage:
-            self._usage[scope] = await self._store.usage(scope)
-        used = self._usage[scope]
-        budget = spent(self._budgets, scope, used)
-        if budget is None:
-            return None
-        return spent_words(scope, used, budget)

@@ -7,7 +7,7 @@ operation. What is done costs in proportion to the hosts that began or ended sin
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -95,6 +95,7 @@ class Carrier:
         admission: Admission,
         wave_hooks: WaveHooks,
         clock: Clock,
+        held_up_after: timedelta,
     ) -> None:
         self.id = id
         self._store = store
@@ -109,6 +110,11 @@ class Carrier:
         self._ended: set[str] | None = None
         """Hosts whose operation has ended since; None: not known, so every one under way is looked at."""
         self._held_up = False
+        self._held_up_after = held_up_after
+        self._held_up_from: timedelta | None = None
+        """Since when a budget has let nothing begin while nothing ran, by the clock that nobody sets."""
+        self._spent: Mapping[str, str] = {}
+        """Why budgets hold members up, as the members say."""
         self._drift = ClockDrift(clock)
         self._clock_set = timedelta()
         """By how much the clock was set, until that is on record."""
@@ -313,10 +319,64 @@ class Carrier:
                     await self._begin(rollout, wave, candidates, turn)
                     return
             self._held_up = bool(blocked)
+            if await self._note_held_up(rollout, wave, await turn.budget_words(blocked)):
+                return
             until = await self._next_look(rollout, wave, turn.now, held_up=bool(blocked))
             await self._wait(until)
         finally:
             self._held_up = False
+
+    async def _note_held_up(self, rollout: Rollout, wave: Wave, spent: Mapping[str, str]) -> bool:
+        """Note which budgets hold members up, and tell people of it in time; whether anything was stored."""
+        if spent != self._spent:
+            self._spent = spent
+            if await self._retell(rollout, wave, spent):
+                return True
+        words = "; ".join(spent.values())
+        if not words or rollout.progress.in_progress:
+            return False
+        now, elapsed = self._clock.now(), self._clock.elapsed()
+        if self._held_up_from is None:
+            # What a former server has waited is known by the date only, and counts for no more than asked.
+            since = rollout.held_up_since or now
+            waited = min(max(now - since, timedelta()), self._held_up_after)
+            self._held_up_from = elapsed - waited
+        told = elapsed - self._held_up_from >= self._held_up_after
+        noted = replace(
+            rollout,
+            held_up=words,
+            held_up_since=rollout.held_up_since or now,
+            held_up_told=rollout.held_up_told or told,
+        )
+        if noted == rollout:
+            return False
+        tell = noted.held_up_told and not rollout.held_up_told
+        await self._save(Tally(noted, (wave,)), words, held_up=words if tell else "")
+        return True
+
+    async def _retell(self, rollout: Rollout, wave: Wave, spent: Mapping[str, str]) -> bool:
+        """Say of members that wait for a budget who spends it now; whether any was told otherwise."""
+        after, told = -1, False
+        while True:
+            page = await self._store.members(
+                self.id,
+                wave=wave.number,
+                statuses=(MemberStatus.WAITING,),
+                after=after,
+                limit=AT_A_TIME,
+            )
+            tally = Tally(rollout, (wave,))
+            for member in page.items:
+                detail = spent.get(member.blocked_by, member.detail)
+                if detail != member.detail:
+                    tally.change_detail(member, detail)
+            if tally.members:
+                await self._save(tally)
+                rollout = await self._store.rollout(self.id)
+                told = True
+            if not page.more:
+                return told
+            after = page.items[-1].position
 
     async def _look_at_changed(self, rollout: Rollout, wave: Wave, turn: Turn) -> bool:
         """Look at those of which it was heard; whether any of them is to wait no more, or otherwise."""
@@ -389,6 +449,9 @@ class Carrier:
                     )
                 case LeaveOut(detail=detail):
                     tally.move(member, MemberStatus.SKIPPED, detail=detail)
+        if courses:
+            tally.goes_on()
+            self._held_up_from = None
         await self._save_begun(tally, courses)
 
     async def _course(self, rollout: Rollout, member: Member, host: Host) -> Course:
@@ -452,10 +515,22 @@ class Carrier:
         for course, host in courses:
             self._operations.take_up(course.at(revision, former=host))
 
-    async def _save(self, tally: Tally, message: str = "", *, with_: Iterable[Change] = ()) -> int:
+    async def _save(
+        self,
+        tally: Tally,
+        message: str = "",
+        *,
+        held_up: str = "",
+        with_: Iterable[Change] = (),
+    ) -> int:
         now = self._clock.now()
         change = change_of(
-            tally.estimated(now), now, message=message, waves=tally.waves, members=tally.members
+            tally.estimated(now),
+            now,
+            message=message,
+            held_up=held_up,
+            waves=tally.waves,
+            members=tally.members,
         )
         others = tuple(with_)
         change = replace(

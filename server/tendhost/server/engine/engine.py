@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.notify_target import NotifyTarget
@@ -31,6 +32,7 @@ from tendhost.server.store.protocol import Store
 
 logger = logging.getLogger(__name__)
 
+HELD_UP_AFTER = timedelta(hours=1)
 NO_WAVE_HOOKS = WaveHooks((), environment={})
 
 
@@ -41,6 +43,8 @@ class EngineSettings:
     operations: OperationSettings = OperationSettings()
     steps: StepSettings = StepSettings()
     retention: Retention = Retention()
+    held_up_after: timedelta = HELD_UP_AFTER
+    """People are told of a rollout that a disruption budget has held up for so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +110,7 @@ async def running_engine(
             wave_hooks=wave_hooks,
             clock=clock,
             tasks=tasks,
+            held_up_after=settings.held_up_after,
         )
         policies.on_change(rollouts.look_anew)
         schedules = Schedules(store=store, rollouts=rollouts, selections=selections, clock=clock)

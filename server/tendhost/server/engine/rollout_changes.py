@@ -68,6 +68,7 @@ def change_of(
     now: datetime,
     *,
     message: str = "",
+    held_up: str = "",
     waves: Sequence[Wave] = (),
     members: Sequence[Member] = (),
 ) -> Change:
@@ -78,6 +79,7 @@ def change_of(
         wave=rollout.wave,
         waves=rollout.waves,
         message=message,
+        held_up=held_up,
     )
     event = Event(at=now, body=told, rollout=rollout.id)
     return Change(events=(event,), rollouts=(rollout,), waves=waves, members=members)

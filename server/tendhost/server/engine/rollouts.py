@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.budgets import overspent, require_sound_failures
@@ -77,8 +78,10 @@ class Rollouts:
         wave_hooks: WaveHooks,
         clock: Clock,
         tasks: asyncio.TaskGroup,
+        held_up_after: timedelta,
     ) -> None:
         self._store = store
+        self._held_up_after = held_up_after
         self._operations = operations
         self._clock = clock
         self._tasks = tasks
@@ -271,6 +274,7 @@ class Rollouts:
             admission=self._admission,
             wave_hooks=self._wave_hooks,
             clock=self._clock,
+            held_up_after=self._held_up_after,
         )
         self._carriers[rollout.id] = carrier
         task = self._tasks.create_task(self._carry(carrier))

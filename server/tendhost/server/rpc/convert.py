@@ -393,6 +393,7 @@ def _rollout_changed(body: domain_events.RolloutChanged) -> event_pb2.RolloutCha
         wave=body.wave + 1,
         waves=body.waves,
         message=body.message,
+        held_up=body.held_up,
     )
 
 

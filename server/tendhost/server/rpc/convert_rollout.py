@@ -70,6 +70,7 @@ def rollout_spec(message: pb.RolloutSpec) -> RolloutSpec:
         budgets=tuple(
             DisruptionBudget(limit=b.limit, per_tag=b.per_tag) for b in message.max_unavailable
         ),
+        ignore_earlier_failures=message.ignore_earlier_failures,
         approve_waves=message.approve_waves,
         approvers=tuple(message.approvers),
         window_override=message.window_override.strip(),
@@ -105,6 +106,7 @@ def spec_message(spec: RolloutSpec) -> pb.RolloutSpec:
         max_unavailable=[
             pb.DisruptionBudget(limit=b.limit, per_tag=b.per_tag) for b in spec.budgets
         ],
+        ignore_earlier_failures=spec.ignore_earlier_failures,
         approve_waves=spec.approve_waves,
         approvers=spec.approvers,
         approval_timeout=_duration(spec.approval_timeout) if spec.approve_waves else None,

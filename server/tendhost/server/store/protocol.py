@@ -392,8 +392,10 @@ class Store(Protocol):
         """When the first window opens that a member of a wave waits for; None: none does."""
         ...
 
-    async def usage(self, scope: str) -> Usage:
+    async def usage(self, scope: str, *, failed_since: datetime | None = None) -> Usage:
         """How many hosts with the tag `scope` there are, and how many of them are down; empty: of all.
+
+        Hosts that had failed before `failed_since` do not count as down; None: all that have failed do.
 
         Down is a host with a running operation that is disruptive, or in FAILED.
         """

@@ -158,18 +158,22 @@ NEXT_OPENING = """
     SELECT min(not_before) FROM members
     WHERE rollout = ?1 AND wave = ?2 AND status = 'waiting' AND blocked_by = ''
 """
-DOWN_IN_FLEET = """
-    SELECT count(*) FROM (
-        SELECT host FROM operations WHERE status = 'running' AND disruptive = 1
-        UNION SELECT name FROM hosts WHERE state = 'failed'
-    ) AS down
+_FAILED = """
+    SELECT name AS host FROM hosts WHERE state = 'failed' AND (?2 = '' OR
+        julianday(json_extract(document, '$.status.failure.failed_at')) >= julianday(?2))
 """
-DOWN_WITH_TAG = """
-    SELECT count(*) FROM (
-        SELECT host FROM operations WHERE status = 'running' AND disruptive = 1
-        UNION SELECT name FROM hosts WHERE state = 'failed'
-    ) AS down JOIN host_tags ON host_tags.host = down.host WHERE host_tags.name = ?1
+_OF_SCOPE = """
+    (?1 = '' OR EXISTS (SELECT 1 FROM host_tags WHERE host_tags.host = down.host AND name = ?1))
 """
+DOWN = f"""
+    SELECT count(*) FROM (
+        SELECT host FROM operations WHERE status = 'running' AND disruptive = 1 UNION {_FAILED}
+    ) AS down WHERE {_OF_SCOPE}
+"""  # noqa: S608
+FAILED_OF_SCOPE = f"SELECT count(*) FROM ({_FAILED}) AS down WHERE {_OF_SCOPE}"  # noqa: S608
+FAILED_NAMES = f"""
+    SELECT down.host FROM ({_FAILED}) AS down WHERE {_OF_SCOPE} ORDER BY down.host LIMIT ?3
+"""  # noqa: S608
 RUNNING_HOSTS = "SELECT host FROM operations WHERE status = 'running'"
 PUT_PLAN = "INSERT INTO plans (id, at, document) VALUES (?1, ?2, ?3)"
 GET_PLAN = "SELECT document FROM plans WHERE id = ?1"

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tendhost.server.domain.budgets import Usage
+from tendhost.server.domain.budgets import NAMED, Usage
 from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.errors import (
@@ -378,14 +378,17 @@ class SqliteStore:
         at = self._one(sql.NEXT_OPENING, rollout, wave)
         return None if at is None else rows.at_instant(at)
 
-    async def usage(self, scope: str) -> Usage:
+    async def usage(self, scope: str, *, failed_since: datetime | None = None) -> Usage:
         def work(database: sqlite3.Connection) -> Usage:
-            tag = (scope,) if scope else ()
-            down = sql.DOWN_WITH_TAG if scope else sql.DOWN_IN_FLEET
             kind = "tag" if scope else "host"
             hosts = database.execute(sql.GET_COUNT, (kind, scope)).fetchone()
+            values = (scope, "" if failed_since is None else failed_since.isoformat())
+            named = database.execute(sql.FAILED_NAMES, (*values, NAMED)).fetchall()
             return Usage(
-                down=database.execute(down, tag).fetchone()[0], hosts=hosts[0] if hosts else 0
+                down=database.execute(sql.DOWN, values).fetchone()[0],
+                hosts=hosts[0] if hosts else 0,
+                failed=tuple(name for (name,) in named),
+                failed_count=database.execute(sql.FAILED_OF_SCOPE, values).fetchone()[0],
             )
 
         return await self._read(work)
