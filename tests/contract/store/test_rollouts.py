@@ -179,7 +179,8 @@ async def test_usage__hosts_that_failed_before_do_not_count(
 ) -> None:
     problem = Problem(reason="UPDATE_FAILED", message="dpkg returned 100")
     for name, at in (("a1", NOW), ("a2", NOW + timedelta(seconds=1) + fraction)):
-        failed = a_host(name).failed(step="apply", problem=problem, now=at, operation="")
+        querying = a_host(name, state=HostState.QUERYING)
+        failed = querying.failed(step="apply", problem=problem, now=at)
         await store.commit(change(hosts=(failed,)))
     late = NOW + timedelta(seconds=1) + fraction
     assert (await store.usage("")).failed == ("a1", "a2")

@@ -66,6 +66,7 @@ BODIES: dict[type, EventBody] = {
         wave=0,
         waves=3,
         message="paused by alex",
+        held_up="1 of all 2 hosts are down, and at most 1 may be",
     ),
     events.SelectionChanged: events.SelectionChanged(
         selection="canaries",
