@@ -34,6 +34,12 @@ from tests.unit.remote.web_receiver import free_port, receiving
 R = RolloutStatus
 
 
+@pytest.fixture(autouse=True, scope="module")
+def loaded_library() -> None:
+    """Apprise takes half a second to load; like the server, do that before there is an event loop."""
+    AppriseAnnouncer("loaded", ["json://127.0.0.1"])
+
+
 class FakeAnnouncer:
     """Keeps what it is given, fails as often as a test wants, or waits until it may go on."""
 

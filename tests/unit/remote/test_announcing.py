@@ -20,6 +20,12 @@ MESSAGE = Message(
 SECRET = "s3cr3t-t0k3n"
 
 
+@pytest.fixture(autouse=True, scope="module")
+def loaded_library() -> None:
+    """Apprise takes half a second to load; like the server, do that before there is an event loop."""
+    AppriseAnnouncer("loaded", ["json://127.0.0.1"])
+
+
 def announcer(*ports: int, patience: float = 20) -> AppriseAnnouncer:
     urls = [f"json://user:{SECRET}@127.0.0.1:{port}/{SECRET}" for port in ports]
     return AppriseAnnouncer("ops", urls, patience=timedelta(seconds=patience))

@@ -145,7 +145,10 @@ def familiar(reference: str) -> str:
 
 _SERVICE = re.compile(r"  ([A-Za-z0-9._-]+):\Z")
 _IMAGE_LINE = re.compile(r"    image: ([^\s\x00-\x1f]+)\Z")
-_QUOTED = re.compile(r"(?P<indent> +(?:image: )?)(?P<quote>['\"])(?P<text>[^'\"\\]*)(?P=quote)")
+# Only where a run of spaces begins: tried at each of them, a long run takes time quadratic in its length.
+_QUOTED = re.compile(
+    r"(?P<indent>(?<! ) +(?:image: )?)(?P<quote>['\"])(?P<text>[^'\"\\]*)(?P=quote)"
+)
 _ID = re.compile(r"[0-9a-f]{64}\Z")
 
 

@@ -82,7 +82,8 @@ _CHATTER = ("Last metadata expiration check:", "Security: ", "Upgrades")
 
 # FLEET-2024-2001 Important/Sec. tb-secure-1.0-2.noarch
 _LISTED = re.compile(r"(\S+) +(\S+) +(\S+)-([^-\s]+)-([^-\s]+)\.([^.\s]+)\Z")
-_FIELD = re.compile(r" *(Update ID|Type|CVEs|Severity)? *: ?(.*)\Z")
+# With two runs of spaces side by side a line of nothing else would take time quadratic in its length.
+_FIELD = re.compile(r" *(?:(Update ID|Type|CVEs|Severity) *)?: ?(.*)\Z")
 _CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,}")
 _SEVERITIES = {word: Severity(word) for word in ("low", "moderate", "important", "critical")}
 
