@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from tendhost.server.domain.errors import TendhostError, WorkError
-from tendhost.server.rpc.status import CODES
+from tendhost.server.rpc.status import CODES, OUTCOME_UNKNOWN
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "errors.md"
 
@@ -23,8 +23,12 @@ nothing of its inside: the server's log does.
 
 ## Of a request
 
-| reason | status | meaning |
-| --- | --- | --- |
+A call that is refused has changed nothing, but for those that say otherwise; besides these, one whose deadline
+passed, whose link broke, or that ended with `INTERNAL` may have been carried out. Sent again with its `request_id`,
+it is carried out at most once.
+
+| reason | status | may have changed something | meaning |
+| --- | --- | --- | --- |
 """
 
 _WORK = """
@@ -46,7 +50,8 @@ def listing() -> str:
             person = "yes" if error.needs_person else ""
             work.append(f"| `{error.reason}` | {code.name} | {person} | {_meaning(error)} |")
         else:
-            request.append(f"| `{error.reason}` | {code.name} | {_meaning(error)} |")
+            perhaps = "yes: repeat it with the same request_id" if error in OUTCOME_UNKNOWN else ""
+            request.append(f"| `{error.reason}` | {code.name} | {perhaps} | {_meaning(error)} |")
     return _HEAD + "\n".join(request) + "\n" + _WORK + "\n".join(work) + "\n"
 
 

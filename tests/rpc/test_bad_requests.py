@@ -20,6 +20,8 @@ from tendhost.v1.host_pb2 import (
     UpdateScope,
 )
 from tendhost.v1.operation_pb2 import OPERATION_STATUS_FAILED, OPERATION_STATUS_SUCCEEDED
+from tendhost.v1.schedule_pb2 import ScheduleSpec
+from tendhost.v1.schedule_service_pb2 import CreateScheduleRequest
 from tests.rpc.api import Api, Refusal, refusal
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost, Pending, Rebooting
@@ -339,3 +341,34 @@ async def test_call_without_a_message__is_refused_at_once(api: Api, method: str)
         refused = await refusal(call)
     assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
     assert refused.fields == ["request"]
+
+
+async def test_invalid_fields__are_named_all_at_once_whatever_kind_of_rule_they_break(api: Api):
+    config = HostConfig(name="web1", addr="web1.example.org", port=70000)
+    config.policy.maintenance_windows.add(start="22:00", end="04:00", time_zone="Mars/Olympus")
+    config.policy.maintenance_windows.add(start="25:00", end="04:00", time_zone="Mars/Olympus")
+    config.policy.health_checks.checks.add().http.url = "http://web1/"
+    config.policy.health_checks.checks[0].http.body = "(a"
+    refused = await refusal(api.hosts.RegisterHost(pb.RegisterHostRequest(config=config)))
+    assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert set(refused.fields) == {
+        "config.port",
+        "config.policy.maintenance_windows[0].time_zone",
+        "config.policy.maintenance_windows[1].start",
+        "config.policy.maintenance_windows[1].time_zone",
+        "config.policy.health_checks.checks[0].http.body",
+    }
+
+
+async def test_invalid_fields__of_a_schedule_and_its_rollout_are_named_together(api: Api):
+    spec = ScheduleSpec(name="Nightly", cron="61 * * * *", time_zone="Mars/Olympus")
+    spec.rollout.waves.append("none")
+    spec.rollout.max_failures = "few"
+    refused = await refusal(api.schedules.CreateSchedule(CreateScheduleRequest(spec=spec)))
+    assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert {"spec.cron", "spec.time_zone", "spec.rollout.waves[0]"} <= set(refused.fields)
+
+
+async def test_page_token__is_named_as_the_invalid_field(api: Api):
+    refused = await refusal(api.hosts.ListHosts(pb.ListHostsRequest(page_token="garbage")))
+    assert (refused.reason, refused.fields) == ("PAGE_TOKEN_INVALID", ["page_token"])

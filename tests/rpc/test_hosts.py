@@ -93,6 +93,7 @@ async def test_every_invalid_field_of_a_registration_is_named_at_once(api: Api):
         "config.compose_paths[0]",
         "config.policy.maintenance_windows[0].start",
         "config.policy.maintenance_windows[0].end",
+        "config.policy.maintenance_windows[0].time_zone",
     }
 
 
@@ -369,6 +370,8 @@ async def test_a_failed_host_is_shown_acknowledged_and_retried(api: Api):
         assert refused.reason == "INVALID_TRANSITION"
         assert refused.kinds == ["ErrorInfo", "PreconditionFailure"]
         assert (refused.facts["from"], refused.facts["allowed"]) == ("idle", "querying")
+        assert refused.facts["to"] in ("idle", "failed")
+        assert refused.text.endswith("web1: it is idle, not failed")
     fake.accepts_key = False
     await api.run("QueryInventory")
     failure = (await api.host()).status.failure

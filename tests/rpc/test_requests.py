@@ -191,6 +191,16 @@ async def test_an_id_that_is_no_uuid_is_an_invalid_field(api: Api):
     assert refused.fields == ["request_id"]
 
 
+async def test_id__is_the_same_in_upper_and_lower_case(api: Api):
+    request = pb.RegisterHostRequest(
+        config=HostConfig(name="web1", addr=api.world.fleet.add("web1.example.org").address),
+        request_id="5F9D9F6E-2B1C-4C5E-9A52-0D6F3F6F1A11",
+    )
+    first = await api.hosts.RegisterHost(request)
+    request.request_id = request.request_id.lower()
+    assert await api.hosts.RegisterHost(request) == first
+
+
 async def test_without_an_id_each_request_is_one_of_its_own(api: Api):
     await api.register("web1")
     first, second = await api.run("CheckHealth"), await api.run("CheckHealth")

@@ -141,7 +141,11 @@ class RegisterHostRequest(_message.Message):
     Empty: trust the key that it shows now.
     """
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: the same id gives the same answer. Empty: none."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     @_builtins.property
     def config(self) -> _host_pb2.HostConfig:
         """Its configuration."""
@@ -325,7 +329,11 @@ class ReconfigureHostRequest(_message.Message):
     name: _builtins.str
     """The host."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     repin_host_key: _builtins.bool
     """Pin the key that the host shows now, for one that was reinstalled. Its fingerprint is in the
     response; see RegisterHostRequest.expected_host_key for naming it beforehand.
@@ -438,7 +446,11 @@ class UnregisterHostRequest(_message.Message):
     name: _builtins.str
     """Its name."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     etag: _builtins.str
     """See ReconfigureHostRequest."""
     def __init__(
@@ -673,7 +685,11 @@ class QueryInventoryRequest(_message.Message):
     queue: _builtins.bool
     """Wait for the operation that the host is busy with, instead of being refused."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     @_builtins.property
     def parts(self) -> _containers.RepeatedScalarFieldContainer[_host_pb2.InventoryPart.ValueType]:
         """What to ask for; the rest stays as it was known. Empty: everything."""
@@ -1009,7 +1025,11 @@ class StartUpdateRequest(_message.Message):
     queue: _builtins.bool
     """Wait for the operation that the host is busy with, instead of being refused."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     plan_operation_id: _builtins.str
     """The dry run whose plan is to be carried out. Where what is pending differs from it by then, the
     result says how. Empty: none; with `exact`, what was pending when the host was last queried.
@@ -1080,7 +1100,11 @@ class RebootHostRequest(_message.Message):
     queue: _builtins.bool
     """Wait for the operation that the host is busy with, instead of being refused."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     def __init__(
         self,
         *,
@@ -1134,7 +1158,11 @@ class CheckHealthRequest(_message.Message):
     queue: _builtins.bool
     """Wait for the operation that the host is busy with, instead of being refused."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     def __init__(
         self,
         *,
@@ -1185,7 +1213,11 @@ class RetryHostRequest(_message.Message):
     name: _builtins.str
     """Its name."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     def __init__(
         self,
         *,
@@ -1241,7 +1273,11 @@ class AcknowledgeHostRequest(_message.Message):
     name: _builtins.str
     """Its name."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     def __init__(
         self,
         *,

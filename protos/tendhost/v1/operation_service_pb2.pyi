@@ -197,7 +197,11 @@ class CancelOperationRequest(_message.Message):
     id: _builtins.str
     """Its id."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     def __init__(
         self,
         *,

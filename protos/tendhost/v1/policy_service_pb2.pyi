@@ -85,7 +85,11 @@ class SetDefaultsRequest(_message.Message):
     ADD_FREEZES_FIELD_NUMBER: _builtins.int
     REMOVE_FREEZES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     @_builtins.property
     def defaults(self) -> _policy_pb2.Defaults:
         """The group, what to say of it, and the etag that its defaults must have (empty: any). `changed_by`,
@@ -224,7 +228,11 @@ class DeleteDefaultsRequest(_message.Message):
     group: _builtins.str
     """The group. Empty: the fleet."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     etag: _builtins.str
     """See ReconfigureHostRequest."""
     def __init__(

@@ -100,7 +100,11 @@ class StartRolloutRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     PLAN_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     plan_id: _builtins.str
     """The plan to carry out. Empty: whatever is selected now."""
     @_builtins.property
@@ -287,7 +291,11 @@ class PauseRolloutRequest(_message.Message):
     id: _builtins.str
     """Its id."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     def __init__(
         self,
         *,
@@ -338,7 +346,11 @@ class ResumeRolloutRequest(_message.Message):
     id: _builtins.str
     """Its id."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     max_failures: _builtins.str
     """Another failure budget from now on, see RolloutSpec. Empty: the same."""
     def __init__(
@@ -391,7 +403,11 @@ class CancelRolloutRequest(_message.Message):
     id: _builtins.str
     """Its id."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     def __init__(
         self,
         *,
@@ -442,7 +458,11 @@ class ApproveWaveRequest(_message.Message):
     id: _builtins.str
     """Its id."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     wave: _builtins.int
     """The number of the wave, from 1, so that it is that wave and no other one."""
     def __init__(
@@ -498,7 +518,11 @@ class SkipRolloutHostRequest(_message.Message):
     host: _builtins.str
     """The host's name."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     def __init__(
         self,
         *,
@@ -549,7 +573,11 @@ class RetryRolloutRequest(_message.Message):
     id: _builtins.str
     """Its id."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     def __init__(
         self,
         *,

@@ -29,7 +29,11 @@ class CreateScheduleRequest(_message.Message):
     SPEC_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     @_builtins.property
     def spec(self) -> _schedule_pb2.ScheduleSpec:
         """What is asked."""
@@ -186,7 +190,11 @@ class UpdateScheduleRequest(_message.Message):
     name: _builtins.str
     """Its name."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     etag: _builtins.str
     """See ReconfigureHostRequest."""
     @_builtins.property
@@ -254,7 +262,11 @@ class PauseScheduleRequest(_message.Message):
     name: _builtins.str
     """Its name."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     etag: _builtins.str
     """See ReconfigureHostRequest."""
     def __init__(
@@ -308,7 +320,11 @@ class ResumeScheduleRequest(_message.Message):
     name: _builtins.str
     """Its name."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     etag: _builtins.str
     """See ReconfigureHostRequest."""
     def __init__(
@@ -362,7 +378,11 @@ class DeleteScheduleRequest(_message.Message):
     name: _builtins.str
     """Its name."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     etag: _builtins.str
     """See ReconfigureHostRequest."""
     def __init__(

@@ -91,7 +91,11 @@ class SaveSelectionRequest(_message.Message):
     name: _builtins.str
     """Its name."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     etag: _builtins.str
     """The etag of the selection that it takes the place of. See ReconfigureHostRequest.etag."""
     @_builtins.property
@@ -250,7 +254,11 @@ class DeleteSelectionRequest(_message.Message):
     name: _builtins.str
     """Its name."""
     request_id: _builtins.str
-    """See RegisterHostRequest."""
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
     etag: _builtins.str
     """See ReconfigureHostRequest."""
     def __init__(

@@ -37,9 +37,19 @@ def test_every_pair_either_moves_or_is_refused_with_what_is_allowed(state, trigg
         after(state, trigger, host="web1")
     facts = caught.value.facts()
     assert facts["from"] == str(state)
-    assert facts["to"] == str(trigger)
+    assert facts["action"] == str(trigger)
+    assert HostState(facts["to"]) in {
+        to for (_, taken), to in TRANSITIONS.items() if taken is trigger
+    }
+    required = {origin for origin, taken in TRANSITIONS if taken is trigger}
+    assert {HostState(s) for s in facts["required"].split(",")} == required
     assert facts["allowed"].split(",") == [str(s) for s in allowed_from(state)]
     assert "web1" in str(caught.value)
+
+
+@pytest.mark.parametrize("trigger", Trigger)
+def test_trigger__leads_to_one_state_wherever_it_is_taken(trigger):
+    assert len({to for (_, taken), to in TRANSITIONS.items() if taken is trigger}) == 1
 
 
 def test_a_state_is_its_word():

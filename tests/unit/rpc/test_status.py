@@ -27,6 +27,7 @@ VALUES: dict[str, Any] = {
     "oldest": 5,
     "current": 9,
     "allowed": ("idle", "failed"),
+    "required": ("failed",),
 }
 
 

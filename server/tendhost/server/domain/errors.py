@@ -161,20 +161,31 @@ class InvalidTransition(RequestError):
 
     reason = "INVALID_TRANSITION"
 
-    def __init__(self, *, host: str, state: str, trigger: str, allowed: tuple[str, ...]) -> None:
-        self.host, self.state, self.trigger, self.allowed = host, state, trigger, allowed
-        name = f"host {host!r}" if host else "a host"
-        super().__init__(
-            f"{name} in state {state} cannot take {trigger!r}; from {state} it can go to"
-            f" {', '.join(allowed) or 'nothing'}"
-        )
+    def __init__(
+        self,
+        *,
+        host: str,
+        state: str,
+        action: str,
+        to: str,
+        allowed: tuple[str, ...],
+        required: tuple[str, ...],
+    ) -> None:
+        """`to` is the state that `action` leads to from the states `required`; `allowed` are those that
+        can be reached from `state`."""
+        self.host, self.state, self.action, self.to = host, state, action, to
+        self.allowed, self.required = allowed, required
+        name = host or "a host"
+        super().__init__(f"cannot {action} {name}: it is {state}, not {' or '.join(required)}")
 
     def facts(self) -> Mapping[str, str]:
         return {
             "host": self.host,
             "from": self.state,
-            "to": self.trigger,
+            "to": self.to,
+            "action": self.action,
             "allowed": ",".join(self.allowed),
+            "required": ",".join(self.required),
         }
 
 

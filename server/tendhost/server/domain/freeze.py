@@ -42,13 +42,8 @@ class FreezePeriod:
         return f"{at.astimezone(ZoneInfo(self.time_zone)):%Y-%m-%d %H:%M} {self.time_zone}"
 
 
-def unsound_freezes(
-    freezes: Sequence[FreezePeriod], now: datetime, *, known: Collection[FreezePeriod]
-) -> Iterator[tuple[str, str]]:
-    """What is wrong with freeze periods: the field, and what it must be.
-
-    One of those that are `known` may have passed since it was set.
-    """
+def inconsistent_freezes(freezes: Sequence[FreezePeriod]) -> Iterator[tuple[str, str]]:
+    """What is wrong with freeze periods at any time: the field, and what it must be."""
     names: set[str] = set()
     for number, freeze in enumerate(freezes):
         if freeze.name in names:
@@ -60,7 +55,20 @@ def unsound_freezes(
             yield f"[{number}].time_zone", str(error)
         if freeze.ends_at <= freeze.starts_at:
             yield f"[{number}].ends_at", "must be after starts_at"
-        elif freeze.ends_at <= now and freeze not in known:
+
+
+def unsound_freezes(
+    freezes: Sequence[FreezePeriod], now: datetime, *, known: Collection[FreezePeriod]
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with freeze periods: the field, and what it must be.
+
+    One of those that are `known` may have passed since it was set.
+    """
+    yield from inconsistent_freezes(freezes)
+    for number, freeze in enumerate(freezes):
+        if freeze.ends_at <= freeze.starts_at:
+            continue
+        if freeze.ends_at <= now and freeze not in known:
             yield f"[{number}].ends_at", "must not have passed already"
         elif freeze.ends_at > now + LONGEST_AHEAD:
             yield f"[{number}].ends_at", "must be within ten years"

@@ -304,8 +304,10 @@ class Host:
             raise InvalidTransition(
                 host=self.name,
                 state=str(state),
-                trigger="acknowledge",
+                action="acknowledge",
+                to=str(HostState.FAILED),
                 allowed=tuple(str(s) for s in allowed_from(state)),
+                required=(str(HostState.FAILED),),
             )
         seen = replace(self.status.failure, acknowledged_by=by, acknowledged_at=now)
         return self._with(failure=seen)

@@ -1,7 +1,7 @@
 """When something recurs: a cron expression or an iCalendar rule in a time zone, and its moments in UTC."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from itertools import groupby, islice
@@ -126,6 +126,9 @@ class Recurrence:
         return f"{self.cron or self.rrule} {self.time_zone}"
 
 
+_EITHER = "expected a cron expression or an rrule, and not both"
+
+
 def anchored(
     *, cron: str, rrule: str, time_zone: str, start: datetime | None, now: datetime
 ) -> Recurrence:
@@ -150,6 +153,25 @@ def default_start(rrule: str, zone: ZoneInfo, now: datetime) -> datetime:
     return datetime.combine(now.astimezone(zone).date(), time(), tzinfo=zone).astimezone(UTC)
 
 
+def unsound_recurrence(*, cron: str, rrule: str, time_zone: str) -> Sequence[tuple[str, str]]:
+    """What is wrong with a recurrence whenever it begins, as fields of a schedule and what each must be."""
+    found: list[FieldViolation] = []
+    if cron and rrule:
+        found.append(FieldViolation("cron", _EITHER))
+    checks: list[tuple[Callable[[str], object], str]] = [
+        (_zone_of, time_zone),
+        (_require_cron, cron),
+        (_require_rule, rrule),
+    ]
+    for check, text in checks:
+        try:
+            if text:
+                check(text)
+        except InvalidArgument as error:
+            found.extend(error.violations)
+    return [(each.field.removeprefix("spec."), each.description) for each in found]
+
+
 def _require_sound(recurrence: Recurrence, now: datetime) -> None:
     _zone_of(recurrence.time_zone)
     if abs(recurrence.start - now) > FARTHEST_START:
@@ -157,9 +179,9 @@ def _require_sound(recurrence: Recurrence, now: datetime) -> None:
         raise _violation("starts_at", f"must be within {days} days of the present")
     field, text = ("cron", recurrence.cron) if recurrence.cron else ("rrule", recurrence.rrule)
     if bool(recurrence.cron) == bool(recurrence.rrule):
-        raise _violation("cron", "expected a cron expression or an rrule, and not both")
+        raise _violation("cron", _EITHER)
     if recurrence.rrule:
-        _require_rule(recurrence)
+        _require_rule(text)
     else:
         _require_cron(text)
     try:
@@ -185,8 +207,7 @@ def _require_cron(text: str) -> None:
         raise _violation("cron", f"{text!r} never comes or is none: {reason}") from error
 
 
-def _require_rule(recurrence: Recurrence) -> None:
-    text = recurrence.rrule
+def _require_rule(text: str) -> None:
     try:
         parts = _parts_of(text)
         _until(parts.pop("UNTIL", ""), UTC)

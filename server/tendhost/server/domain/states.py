@@ -114,9 +114,13 @@ def after(state: HostState, trigger: Trigger, *, host: str = "") -> HostState:
     try:
         return TRANSITIONS[state, trigger]
     except KeyError:
-        raise InvalidTransition(
-            host=host,
-            state=str(state),
-            trigger=str(trigger),
-            allowed=tuple(str(s) for s in allowed_from(state)),
-        ) from None
+        pass
+    moves = {origin: to for (origin, taken), to in TRANSITIONS.items() if taken is trigger}
+    raise InvalidTransition(
+        host=host,
+        state=str(state),
+        action=str(trigger),
+        to=str(next(iter(moves.values()))),  # what a trigger leads to is the same from everywhere
+        allowed=tuple(str(s) for s in allowed_from(state)),
+        required=tuple(str(s) for s in moves),
+    )

@@ -24,7 +24,7 @@ from tendhost.server.rpc.convert_accounts import explanation_message, laggard_me
 from tendhost.server.rpc.convert_inventory import inventory_message, inventory_parts
 from tendhost.server.rpc.convert_selection import host_filter, scope_wish
 from tendhost.server.rpc.convert_windows import windows
-from tendhost.server.rpc.interceptor import call, violations_of
+from tendhost.server.rpc.interceptor import call
 from tendhost.server.rpc.paging import (
     LARGEST_PAGE,
     fill,
@@ -35,6 +35,7 @@ from tendhost.server.rpc.paging import (
     token,
 )
 from tendhost.server.rpc.pending import list_pending
+from tendhost.server.rpc.rules import violations_of
 from tendhost.v1 import host_service_pb2 as pb
 from tendhost.v1 import host_service_pb2_grpc
 from tendhost.v1.host_pb2 import HostConfig

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import grpc
-import protovalidate
 from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
 from tendhost.server.domain.errors import FieldViolation, InvalidArgument, TendhostError
 from tendhost.server.engine.calls import Call, Replayed
+from tendhost.server.rpc.rules import violations_of
 from tendhost.server.rpc.status import internal_status, status_of
 from tendhost.server.store.protocol import Store
 
@@ -193,9 +193,12 @@ def _decoded(raw: bytes | object, decode: Callable[[bytes], Message]) -> Message
 
 def _admitted(method: str, request: Message, context: Any) -> Caller:
     validate(request)
-    request_id = getattr(request, _REQUEST_ID, "")
+    request_id = getattr(
+        request, _REQUEST_ID, ""
+    ).lower()  # RFC 9562, section 4: case means nothing
     digest = b""
     if request_id:
+        request.request_id = request_id  # type: ignore[attr-defined]  # every mutation has one
         body = request.SerializeToString(deterministic=True)
         digest = hashlib.sha256(method.encode() + b"\0" + body).digest()
     caller = Caller(
@@ -210,25 +213,6 @@ def validate(request: Message) -> None:
     violations = violations_of(request)
     if violations:
         raise InvalidArgument(*violations)
-
-
-def violations_of(request: Message) -> tuple[FieldViolation, ...]:
-    """Every field of `request` that breaks a rule of the contract."""
-    return tuple(_violation(found) for found in protovalidate.collect_violations(request))
-
-
-def _violation(violation: protovalidate.Violation) -> FieldViolation:
-    proto = violation.proto
-    path = ""
-    for element in proto.field.elements if proto.field else ():
-        path += f".{element.field_name}" if path else str(element.field_name)
-        if element.subscript is not None:
-            path += f"[{element.subscript.value}]"
-    value = violation.field_value
-    shown = f"{value!r}: " if isinstance(value, str | int | float | bool) else ""
-    if isinstance(value, str) and len(value) > 100:
-        shown = f"{value[:100]!r}…: "
-    return FieldViolation(path or "request", f"{shown}{proto.message or 'is invalid'}")
 
 
 def _principal(context: Any) -> str:

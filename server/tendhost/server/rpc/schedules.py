@@ -15,8 +15,9 @@ from tendhost.server.rpc.convert_schedule import (
     schedule_wish,
     unknown_paths,
 )
-from tendhost.server.rpc.interceptor import call, violations_of
+from tendhost.server.rpc.interceptor import call
 from tendhost.server.rpc.paging import fill, page_size, position
+from tendhost.server.rpc.rules import violations_of
 from tendhost.server.store.protocol import Unreadable
 from tendhost.v1 import schedule_service_pb2 as pb
 from tendhost.v1 import schedule_service_pb2_grpc

@@ -107,6 +107,10 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     errors.BookkeepingFailed: grpc.StatusCode.INTERNAL,
 }
 
+OUTCOME_UNKNOWN = (errors.StoreUnavailable, errors.Unexpected)
+"""With these, and where the call's deadline passed or its link broke, a mutation may have taken place; with
+every other error it changed nothing."""
+
 _RETRY_SECONDS: Mapping[type[TendhostError], int] = {
     errors.HostBusy: 5,
     errors.StoreUnavailable: 5,
@@ -141,6 +145,9 @@ def status_of(error: TendhostError) -> status_pb2.Status:
     room = _DETAILS_BYTES - _size(_status(CODES[type(error)], text, details)) - _PART_BYTES
     if isinstance(error, errors.InvalidArgument):
         details.insert(1, _bad_request(error.violations, room))
+    if isinstance(error, errors.PageTokenInvalid):
+        violation = errors.FieldViolation("page_token", str(error))
+        details.insert(1, _bad_request((violation,), room))
     if isinstance(error, errors.ConfigurationError):
         details.insert(1, _bad_request((errors.FieldViolation(error.field, str(error)),), room))
     if isinstance(error, errors.InvalidTransition | errors.HostHasFailed):
