@@ -5,10 +5,24 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from benchmarks import events, jobs, parsing, reads, rollouts, scale, sweep
+from benchmarks import events, jobs, parsing, reads, rollouts, scale, sweep, watch_reads
 from benchmarks.figures import Report, Unmeasured, show
 
 Benchmark = Callable[[], Awaitable[Report]]
+
+
+def joined(*parts: Benchmark) -> Benchmark:
+    """One benchmark of several, one after the other."""
+
+    async def measure() -> Report:
+        reports = [await part() for part in parts]
+        return Report(
+            figures=[figure for report in reports for figure in report.figures],
+            notes=[note for report in reports for note in report.notes],
+        )
+
+    return measure
+
 
 BENCHMARKS: Mapping[str, Benchmark] = {
     "sweep": sweep.measure,
@@ -17,7 +31,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "jobs": jobs.measure,
     "parsing": parsing.measure,
     "rollouts": rollouts.measure,
-    "reads": reads.measure,
+    "reads": joined(reads.measure, watch_reads.measure),
 }
 
 
