@@ -25,6 +25,7 @@ from tendhost.v1 import (
     selection_service_pb2,
 )
 from tendhost.v1.host_pb2 import HostConfig as Config
+from tendhost.v1.rollout_pb2 import RolloutSpec as RolloutMessage
 from tests.rpc.api import Api, refusal
 from tests.rpc.test_paging import paged
 from tests.unit.engine import fake_answers
@@ -258,6 +259,26 @@ async def test_pages__of_large_items_stay_below_what_a_client_takes(api: Api):
             if len(seen) == len(FLEET):
                 break
     assert seen == FLEET
+
+
+async def test_pages__of_plans_overdue_hosts_and_updates_give_each_host_once(api: Api):
+    names = [f"web{number:02}" for number in range(30)]
+    await stored(api, hosts=[host(name) for name in names])
+    first = rollout_service_pb2.PlanRolloutRequest(spec=RolloutMessage(waves=("rest",)))
+    plan = (await api.rollouts.PlanRollout(first)).plan.id
+
+    async def planned(**how: Any) -> Any:
+        asked = rollout_service_pb2.PlanRolloutRequest(plan_id=plan, **how)
+        return await api.rollouts.PlanRollout(asked)
+
+    async def overdue(**how: Any) -> Any:
+        return await api.hosts.GetCompliance(host_service_pb2.GetComplianceRequest(**how))
+
+    for size in (1, 7, 30):
+        pages = await paged(planned, lambda r: [one.host for one in r.hosts], size)
+        assert sorted(name for page in pages for name in page) == names
+        pages = await paged(overdue, lambda r: [one.host for one in r.laggards], size)
+        assert sorted(name for page in pages for name in page) == names
 
 
 async def test_names__of_tags_and_groups_are_paged(api: Api):

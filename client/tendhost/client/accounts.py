@@ -53,6 +53,8 @@ class Explanation:
     update: str
     reboot: str
     reasons: tuple[Reason, ...]
+    incomplete: str = ""
+    """Why it does not show everything that the server stores of it; empty: it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,8 @@ class RolloutReport:
     skipped: tuple[ReportCause, ...]
     longest: timedelta
     longest_host: str
+    incomplete: str = ""
+    """Why it does not show everything that the server stores of it; empty: it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +137,7 @@ def explanation(message: host_service_pb2.ExplainHostResponse) -> Explanation:
             )
             for reason in message.reasons
         ),
+        incomplete=message.incomplete,
     )
 
 
@@ -153,6 +158,7 @@ def report(message: rollout_service_pb2.GetRolloutReportResponse) -> RolloutRepo
         skipped=tuple(_cause(line) for line in message.skipped),
         longest=span(message.longest),
         longest_host=message.longest_host,
+        incomplete=message.incomplete,
     )
 
 

@@ -51,7 +51,8 @@ def inventory(message: host_pb2.Inventory) -> values.Inventory:
         interfaces=tuple(_interface(interface) for interface in message.interfaces),
         outdated_services=tuple(message.outdated_services) if message.services_known else None,
         sources=dict(message.sources),
-        missing=(*message.missing, *filter(None, (message.incomplete,))),
+        missing=tuple(message.missing),
+        incomplete=message.incomplete,
     )
 
 
@@ -158,4 +159,5 @@ def pending_entry(message: service_pb.PendingEntry) -> values.PendingEntry:
         host_count=message.host_count,
         packages=tuple(message.packages),
         package_count=message.package_count,
+        incomplete=message.incomplete,
     )

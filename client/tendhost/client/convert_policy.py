@@ -73,6 +73,7 @@ def defaults(message: pb.Defaults) -> policy_values.Defaults:
         revision=message.revision,
         etag=message.etag,
         warnings=tuple(message.warnings),
+        incomplete=message.incomplete,
     )
 
 
@@ -119,6 +120,7 @@ def effective_policy(message: pb.EffectivePolicy) -> policy_values.EffectivePoli
         may_begin=message.may_begin,
         opens_at=instant(message, "opens_at"),
         detail=message.detail,
+        incomplete=message.incomplete,
     )
 
 

@@ -143,6 +143,7 @@ def wave(message: pb.RolloutWave) -> values.RolloutWave:
         approved_by=message.approved_by,
         approved_at=instant(message, "approved_at"),
         settled_at=instant(message, "settled_at"),
+        incomplete=message.incomplete,
     )
 
 
@@ -156,6 +157,7 @@ def rollout_host(message: pb.RolloutHost) -> values.RolloutHost:
         detail=message.detail,
         waiting_for=_waiting_for(message.waiting_for) if message.waiting_for else None,
         not_before=instant(message, "not_before"),
+        incomplete=message.incomplete,
     )
 
 
@@ -173,6 +175,7 @@ def plan(message: pb.RolloutPlan) -> values.RolloutPlan:
         expected=span(message.expected),
         known_durations=message.known_durations,
         warnings=tuple(message.warnings),
+        incomplete=message.incomplete,
     )
 
 

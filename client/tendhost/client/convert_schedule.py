@@ -68,6 +68,7 @@ def schedule(message: pb.Schedule) -> values.Schedule:
         revision=message.revision,
         etag=message.etag,
         warnings=tuple(message.warnings),
+        incomplete=message.incomplete,
     )
 
 

@@ -103,6 +103,7 @@ def selection(message: selection_service_pb2.Selection) -> values.Selection:
         revision=message.revision,
         etag=message.etag,
         warnings=tuple(message.warnings),
+        incomplete=message.incomplete,
     )
 
 

@@ -194,6 +194,8 @@ class Inventory:
     """Which collector each part came from."""
     missing: tuple[str, ...]
     """What could not be learnt, and why."""
+    incomplete: str = ""
+    """Why it does not show everything that the server stores of it; empty: it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +214,8 @@ class PendingEntry:
     packages: tuple[str, ...]
     """At most 1,000; `package_count` is their number."""
     package_count: int
+    incomplete: str = ""
+    """Why it does not show everything that the server stores of it; empty: it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

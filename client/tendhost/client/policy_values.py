@@ -39,6 +39,8 @@ class Defaults:
     """Of what is said. Given back with a change: nothing is changed where it is another one by now."""
     warnings: tuple[str, ...] = ()
     """What may be a mistake: that no host is in the group; not told in lists."""
+    incomplete: str = ""
+    """Why it does not show everything that the server stores of it; empty: it does."""
 
 
 class PolicySourceKind(StrEnum):
@@ -117,3 +119,5 @@ class EffectivePolicy:
     """If not: when; None: never."""
     detail: str
     """If not: why."""
+    incomplete: str = ""
+    """Why it does not show everything that the server stores of it; empty: it does."""

@@ -205,6 +205,8 @@ class RolloutWave:
     approved_by: str
     approved_at: datetime | None
     settled_at: datetime | None
+    incomplete: str = ""
+    """Why it does not show everything that the server stores of it; empty: it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +220,8 @@ class RolloutHost:
     detail: str
     waiting_for: WaitingFor | None
     not_before: datetime | None
+    incomplete: str = ""
+    """Why it does not show everything that the server stores of it; empty: it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +251,8 @@ class RolloutPlan:
     known_durations: int
     warnings: tuple[str, ...]
     """What would hold it up if it began now, windows and busy hosts apart."""
+    incomplete: str = ""
+    """Why it does not show everything that the server stores of it; empty: it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

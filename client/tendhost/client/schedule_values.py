@@ -96,6 +96,8 @@ class Schedule:
     """Of what was asked and whether it is paused, not of its runs."""
     warnings: tuple[str, ...] = ()
     """What its rollouts name and no host has; not told in lists."""
+    incomplete: str = ""
+    """Why it does not show everything that the server stores of it; empty: it does."""
 
     @property
     def name(self) -> str:

@@ -385,6 +385,8 @@ class Selection:
     """Of its filter."""
     warnings: tuple[str, ...] = ()
     """What it names and no host has; not told in lists."""
+    incomplete: str = ""
+    """Why it does not show everything that the server stores of it; empty: it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
