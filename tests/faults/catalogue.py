@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from tests.faults import permission, scenarios, shortages
+from tests.faults import floods, permission, scenarios, shortages
 from tests.faults.ground import AT_ONCE, Terrain
 from tests.faults.scenarios import Scenario
 from tests.tools import faketime_library
@@ -21,6 +21,12 @@ SCENARIOS: Mapping[str, Scenario] = {
             terrain=Terrain(state_size="12m"),
         ),
         Scenario(name="window_end", batch=permission.window_end),
+        Scenario(name="prints_much", batch=floods.prints_much),
+        Scenario(
+            name="server_disk_full_printing",
+            batch=floods.server_disk_full_printing,
+            terrain=Terrain(state_size="192m"),
+        ),
         Scenario(name="clock_jump", batch=shortages.clock_jump, terrain=Terrain(clock=True)),
     )
 }

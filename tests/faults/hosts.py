@@ -44,6 +44,15 @@ done
 """
 
 # A changed conffile is what a package manager would ask about.
+END = 32_768
+BOTH_ENDS = f"""
+  size=$(stat -c %s "$log") left=0
+  [ "$size" -lt {32 << 20} ] || left=$((size - {2 * END}))
+  echo "$log $left $(
+    if [ $left = 0 ]; then cat "$log"; else head -c {END} "$log"; tail -c {END} "$log"; fi | base64 -w0
+  )"
+"""
+
 PUT_BACK = """
 rm -rf /var/lib/tendhost /root/kept /run/reboot-required /run/reboot-required.pkgs
 rm -f /var/cache/apt/archives/*.deb /run/tb-slow-running /run/held
@@ -62,6 +71,8 @@ class KeptLog:
     job: str
     """Its name and, where it was there more than once, which of them: apply-1.1."""
     text: bytes
+    left_out: int = 0
+    """Of a very long one, so many bytes between two ENDs."""
 
     @property
     def kind(self) -> str:
@@ -119,14 +130,12 @@ def put_back(host: Host, *, rebooting: bool, slow_seconds: int) -> None:
 def truth(host: Host) -> Truth:
     """Ask the host."""
     logs: dict[str, list[KeptLog]] = {}
-    kept = host.output(
-        "cd /root/kept 2>/dev/null || exit 0;"
-        ' for log in */*; do echo "$log $(base64 -w0 "$log")"; done'
-    )
+    kept = host.output(f"cd /root/kept 2>/dev/null || exit 0; for log in */*; do {BOTH_ENDS} done")
     for line in kept.splitlines():
-        name, _, text = line.partition(" ")
+        name, left_out, text = line.split(" ")
         operation, _, job = name.partition("/")
-        logs.setdefault(operation, []).append(KeptLog(job=job, text=base64.b64decode(text)))
+        kept_log = KeptLog(job=job, text=base64.b64decode(text), left_out=int(left_out))
+        logs.setdefault(operation, []).append(kept_log)
     installed = host.output(
         "sed -n 's/.* status installed \\([^:]*\\):[^ ]* /\\1 /p' /var/log/dpkg.log"
     )

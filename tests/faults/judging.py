@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tendhost.v1 import host_pb2, operation_pb2
-from tests.faults.hosts import NEW, REBOOTING, Truth
+from tests.faults.hosts import END, NEW, REBOOTING, KeptLog, Truth
 
 SUCCEEDED = operation_pb2.OPERATION_STATUS_SUCCEEDED
 FAILED = operation_pb2.OPERATION_STATUS_FAILED
@@ -23,6 +23,10 @@ AT_REST = {
 """The states that the end of an update leaves a host in; all others say that it is busy."""
 
 
+LOG_BOUND = 18 << 20
+"""Bytes of a log at most: operation_log_limit, and a little for where it is cut."""
+
+
 class Kind(StrEnum):
     """What can be wrong; each is counted by itself, and each count must be 0."""
 
@@ -32,6 +36,8 @@ class Kind(StrEnum):
     EVENT_GAP = "event_gaps"
     LOG_MISMATCH = "log_mismatches"
     INVENTORY_MISMATCH = "inventory_mismatches"
+    UNBOUNDED = "unbounded_growth"
+    """More memory or disk than the server may take, whatever hosts print."""
     BROKEN_BATCH = "broken_batches"
     """The batch could not be carried out: the server ended by itself, say, or refused what is sound."""
     WRONG_END = "wrong_ends"
@@ -151,7 +157,11 @@ def _boots(expected: Expected, seen: Truth) -> int:
 
 
 def _log(told: Told, seen: Truth) -> Iterator[Finding]:
-    printed = b"".join(log.text for log in seen.logs.get(told.operation.id, ()))
+    logs = seen.logs.get(told.operation.id, ())
+    if any(log.left_out for log in logs):
+        yield from _long_log(told, logs)
+        return
+    printed = b"".join(log.text for log in logs)
     if told.log != printed:
         same = next(
             (i for i, (a, b) in enumerate(zip(told.log, printed, strict=False)) if a != b),
@@ -164,6 +174,20 @@ def _log(told: Told, seen: Truth) -> Iterator[Finding]:
             f" and {printed[same : same + 60]!r}"
         )
         yield Finding(kind=Kind.LOG_MISMATCH, words=words)
+
+
+def _long_log(told: Told, logs: Sequence[KeptLog]) -> Iterator[Finding]:
+    """Of what is more than a log holds, its beginning and its end are there, and all is counted."""
+    whole = sum(len(log.text) + log.left_out for log in logs)
+    begins = told.log.startswith(logs[0].text[:END])
+    ends = told.log.endswith(logs[-1].text[-END:])
+    if begins and ends and len(told.log) <= LOG_BOUND and told.operation.log_size == whole:
+        return
+    words = (
+        f"log: {len(told.log)} bytes stored of {told.operation.log_size} told, {whole} printed;"
+        f" begins alike: {begins}, ends alike: {ends}"
+    )
+    yield Finding(kind=Kind.LOG_MISMATCH, words=words)
 
 
 def describe(operation: operation_pb2.Operation) -> str:

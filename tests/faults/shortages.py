@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -87,13 +89,20 @@ async def server_disk_full(
     async def trouble(updates: Updates) -> None:
         await asyncio.sleep(instant)
         account.strike(updates)
-        # By way of the server's own view: nobody else sees its file system.
-        filling = Path(f"/proc/{ground.server.process.pid}/root{ground.folder}/state/full")
-        await asyncio.to_thread(_fill, filling)
-        await asyncio.sleep(length)
-        await asyncio.to_thread(filling.unlink)
+        async with full_disk(ground):
+            await asyncio.sleep(length)
 
     return await carry_out(ground, runs, trouble, rng)
+
+
+@asynccontextmanager
+async def full_disk(ground: Ground) -> AsyncIterator[None]:
+    """The server's disk is full while the context lasts."""
+    # By way of the server's own view: nobody else sees its file system.
+    filling = Path(f"/proc/{ground.server.process.pid}/root{ground.folder}/state/full")
+    await asyncio.to_thread(_fill, filling)
+    yield
+    await asyncio.to_thread(filling.unlink)
 
 
 def _fill(file: Path) -> None:

@@ -122,6 +122,37 @@ async def test_output__that_cannot_be_stored_is_not_read(world: World):
     assert parts == [(0, (words + "Setting up web (2.0-1) ...\n").encode())]
 
 
+async def test_output__of_64_jobs_waits_on_their_hosts_while_the_store_is_full_for_a_minute(
+    world: World,
+):
+    async with world.running():
+        names = [f"web{number}" for number in range(64)]
+        fakes = [await world.register(name) for name in names]
+        for fake in fakes:
+            fake.pending = {"web": Pending()}
+        holds = [fake.hold(Command.UPGRADE) for fake in fakes]
+        operations = [await world.start(K.UPDATE, name) for name in names]
+        for hold in holds:
+            await world.reached(hold)
+        world.store.outage_of = {"commit"}
+        began, words = world.clock.elapsed(), ""
+        while world.clock.elapsed() - began < timedelta(minutes=1):
+            words += "v" * 400_000 + "\n"
+            for fake in fakes:
+                fake.jobs.say(words)
+            await world.go_on()
+        held = sum(fake.jobs.transferred for fake in fakes)
+        assert held <= len(fakes) * 4 * LARGEST_PART
+        assert len(words) > 8 * LARGEST_PART
+        world.store.outage_of = set()
+        for hold in holds:
+            hold.released.set()
+        for operation in operations:
+            ended = await world.ended(operation.id)
+            assert ended.status is S.SUCCEEDED, ended.problem
+            assert ended.log_size == len(words + "Setting up web (2.0-1) ...\n")
+
+
 async def test_link__that_comes_and_goes_for_long_is_told_of_for_a_while(world: World):
     async with world.running():
         fake, operation, hold = await printing(world)
