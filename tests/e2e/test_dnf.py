@@ -89,7 +89,7 @@ async def test_update_upgrades_reboots_for_its_core_libraries_and_keeps_the_conf
     assert list(done.update.kept_conffiles) == ["/etc/tb-conf.conf"]
     assert b"dnf history: transaction 2" in log
     progress = [e.update_progress for e in events if e.HasField("update_progress")]
-    assert any(p.package == "tb-simple" and p.phase == "unpack" for p in progress)
+    assert "unpack" in {p.phase for p in progress}
     assert status.state == host_pb2.HOST_STATE_IDLE
     assert status.reboot.need == host_pb2.REBOOT_NEED_NOT_NEEDED
     assert host.transactions().count("tb-simple 2.0-1") == 1
