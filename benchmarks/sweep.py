@@ -188,5 +188,7 @@ async def _register(fleet: Sequence[Endpoint], channel: grpc.aio.Channel) -> Non
             name=host.name, addr=host.address, port=host.port, user=host.user
         )
         await hosts.RegisterHost(
-            host_service_pb2.RegisterHostRequest(config=config, expected_host_key=host.host_key)
+            host_service_pb2.RegisterHostRequest(
+                config=config, expected_host_key=host.host_key, allow_duplicate=True
+            )
         )

@@ -1,5 +1,6 @@
 """HostService over a real channel: the registry, and the work on one host."""
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -25,7 +26,7 @@ from tendhost.v1.operation_pb2 import (
     OPERATION_STATUS_SUCCEEDED,
     STEP_NAME_LIST,
 )
-from tests.rpc.api import Api, refusal
+from tests.rpc.api import Api, refusal, refusal_of
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import KEY, OTHER_KEY, Pending
 
@@ -400,3 +401,66 @@ async def test_a_name_that_is_none_is_not_taken_for_who_asked(api: Api, user: st
     response = await api.hosts.CheckHealth(pb.CheckHealthRequest(name="web1"), metadata=metadata)
     assert response.operation.created_by == "ipv4:127.0.0.1"
     await api.ended(response.operation.id)
+
+
+# --- one machine, one name ------------------------------------------------------------------------
+
+
+def named(name: str, **config: Any) -> pb.RegisterHostRequest:
+    return pb.RegisterHostRequest(config=HostConfig(name=name, **config))
+
+
+async def test_duplicate__the_same_key_or_address_under_another_name_is_refused(api: Api):
+    first = await api.register("web1")
+    twin = api.world.fleet.add("twin.example.org")
+    twin.key = first.key
+    for request, same in (
+        (named("web2", addr="WEB1.example.org"), "host key"),
+        (named("web2", addr=twin.address), "host key"),
+    ):
+        api.world.fleet.hosts["WEB1.example.org"] = first
+        refused = await refusal(api.hosts.RegisterHost(request))
+        assert (refused.code, refused.reason) == (
+            *(grpc.StatusCode.ALREADY_EXISTS, "HOST_DUPLICATE"),
+        )
+        assert refused.facts == {"host": "web2", "other": "web1", "same": same}
+        assert await listed(api) == ["web1"]
+    first.key = OTHER_KEY  # reinstalled, and somebody registers it anew instead of pinning its key
+    refused = await refusal(api.hosts.RegisterHost(named("web2", addr=first.address)))
+    assert refused.facts == {"host": "web2", "other": "web1", "same": "address"}
+    request = named("web2", addr=twin.address)
+    request.allow_duplicate = True
+    await api.hosts.RegisterHost(request)
+    assert await listed(api) == ["web1", "web2"]
+
+
+async def test_duplicate__of_registrations_at_once_one_wins(api: Api):
+    fake = api.world.fleet.add("web.example.org")
+    calls = (api.hosts.RegisterHost(named(f"w{n}", addr=fake.address)) for n in range(5))
+
+    async def outcome(call: Any) -> str:
+        try:
+            await call
+        except grpc.aio.AioRpcError as error:
+            return refusal_of(error).reason
+        return "registered"
+
+    found = await asyncio.gather(*map(outcome, calls))
+    assert sorted(found) == ["HOST_DUPLICATE"] * 4 + ["registered"]
+    assert len(await listed(api)) == 1
+
+
+async def test_duplicate__another_address_or_key_is_held_to_it_and_nothing_else_is(api: Api):
+    first, second = await api.register("web1"), await api.register("web2")
+    move = pb.ReconfigureHostRequest(
+        name="web2", config=HostConfig(addr=first.address), update_mask=FieldMask(paths=["addr"])
+    )
+    assert (await refusal(api.hosts.ReconfigureHost(move))).facts["other"] == "web1"
+    second.key = first.key
+    repin = pb.ReconfigureHostRequest(name="web2", repin_host_key=True)
+    assert (await refusal(api.hosts.ReconfigureHost(repin))).reason == "HOST_DUPLICATE"
+    repin.allow_duplicate = True
+    await api.hosts.ReconfigureHost(repin)
+    # It is a duplicate with permission now, and may be changed in whatever else.
+    await api.hosts.ReconfigureHost(pb.ReconfigureHostRequest(name="web2", add_tags=["a"]))
+    await api.run("CheckHealth", "web2")

@@ -49,7 +49,7 @@ class NotFound(TendhostError):
 
 
 class AlreadyExists(TendhostError):
-    """A host or a schedule of that name is there already."""
+    """A host or a schedule of that name is there already, or the machine under another name."""
 
 
 class HostBusy(TendhostError):
@@ -131,6 +131,7 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "DEFAULTS_NOT_FOUND": NotFound,
     "INVENTORY_NOT_FOUND": NotFound,
     "HOST_ALREADY_EXISTS": AlreadyExists,
+    "HOST_DUPLICATE": AlreadyExists,
     "SCHEDULE_ALREADY_EXISTS": AlreadyExists,
     "HOST_BUSY": HostBusy,
     "CONFLICT": Conflict,

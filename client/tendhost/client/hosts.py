@@ -80,10 +80,12 @@ class HostCalls(Connected):
         compose_health_timeout: timedelta | None = None,
         compose_prune: bool | None = None,
         expected_host_key: str = "",
+        allow_duplicate: bool = False,
     ) -> Host:
         """Register a host and pin the key that it shows, or that `expected_host_key` names.
 
-        What is None has the server's default; see HostConfig and Policy in the contract.
+        What is None has the server's default; see HostConfig and Policy in the contract. Raises AlreadyExists
+        also where another host has the same host key or address (HOST_DUPLICATE), unless `allow_duplicate`.
         """
         config, _ = _config(
             name,
@@ -109,7 +111,10 @@ class HostCalls(Connected):
             compose_prune=compose_prune,
         )
         request = pb.RegisterHostRequest(
-            config=config, expected_host_key=expected_host_key, request_id=new_request_id()
+            config=config,
+            expected_host_key=expected_host_key,
+            allow_duplicate=allow_duplicate,
+            request_id=new_request_id(),
         )
         response = await self._transport.call(
             self._hosts.RegisterHost, request, seconds=REGISTER_SECONDS
@@ -166,6 +171,7 @@ class HostCalls(Connected):
         remove_windows: Sequence[MaintenanceWindow] = (),
         repin_host_key: bool = False,
         expected_host_key: str = "",
+        allow_duplicate: bool = False,
         etag: str = "",
     ) -> Host:
         """Change a host's configuration; what is None stays as it is, tags and the like are replaced.
@@ -220,6 +226,7 @@ class HostCalls(Connected):
             remove_windows=map(convert_policy.window_message, remove_windows),
             repin_host_key=repin_host_key,
             expected_host_key=expected_host_key,
+            allow_duplicate=allow_duplicate,
             etag=etag,
             request_id=new_request_id(),
         )

@@ -136,6 +136,7 @@ class RegisterHostRequest(_message.Message):
     CONFIG_FIELD_NUMBER: _builtins.int
     EXPECTED_HOST_KEY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ALLOW_DUPLICATE_FIELD_NUMBER: _builtins.int
     expected_host_key: _builtins.str
     """The key that it must show: as a fingerprint ("SHA256:…") or a public key ("ssh-ed25519 AAAA…").
     Empty: trust the key that it shows now.
@@ -145,6 +146,11 @@ class RegisterHostRequest(_message.Message):
     response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
     Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
     a repeated call is a new one.
+    """
+    allow_duplicate: _builtins.bool
+    """Register it although another host has the same host key, or the same address and port. Else such a host
+    is refused with HOST_DUPLICATE, which names the other one: two names of one machine would be updated side
+    by side.
     """
     @_builtins.property
     def config(self) -> _host_pb2.HostConfig:
@@ -156,10 +162,11 @@ class RegisterHostRequest(_message.Message):
         config: _host_pb2.HostConfig | None = ...,
         expected_host_key: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        allow_duplicate: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "expected_host_key", b"expected_host_key", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_duplicate", b"allow_duplicate", "config", b"config", "expected_host_key", b"expected_host_key", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -326,6 +333,7 @@ class ReconfigureHostRequest(_message.Message):
     ADD_WINDOWS_FIELD_NUMBER: _builtins.int
     REMOVE_WINDOWS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    ALLOW_DUPLICATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The host."""
     request_id: _builtins.str
@@ -345,6 +353,8 @@ class ReconfigureHostRequest(_message.Message):
     changed it since: nothing is changed, and the call ends with ABORTED (ETAG_MISMATCH). Read it again, decide
     again, and ask again. Empty: no precondition.
     """
+    allow_duplicate: _builtins.bool
+    """See RegisterHostRequest. Of interest where the address, the port or the pinned key changes."""
     @_builtins.property
     def config(self) -> _host_pb2.HostConfig:
         """The new values. Fields that the mask does not name are not read, those that it names are held to
@@ -397,10 +407,11 @@ class ReconfigureHostRequest(_message.Message):
         add_windows: _abc.Iterable[_host_pb2.MaintenanceWindow] | None = ...,
         remove_windows: _abc.Iterable[_host_pb2.MaintenanceWindow] | None = ...,
         etag: _builtins.str = ...,
+        allow_duplicate: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_groups", b"add_groups", "add_tags", b"add_tags", "add_windows", b"add_windows", "config", b"config", "etag", b"etag", "expected_host_key", b"expected_host_key", "name", b"name", "remove_groups", b"remove_groups", "remove_tags", b"remove_tags", "remove_windows", b"remove_windows", "repin_host_key", b"repin_host_key", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_groups", b"add_groups", "add_tags", b"add_tags", "add_windows", b"add_windows", "allow_duplicate", b"allow_duplicate", "config", b"config", "etag", b"etag", "expected_host_key", b"expected_host_key", "name", b"name", "remove_groups", b"remove_groups", "remove_tags", b"remove_tags", "remove_windows", b"remove_windows", "repin_host_key", b"repin_host_key", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,5 +1,7 @@
 """A fake way to fake hosts: the protocol of remote/ without SSH, and with its errors."""
 
+import base64
+import hashlib
 from datetime import timedelta
 from typing import NoReturn
 
@@ -17,7 +19,7 @@ from tendhost.server.remote.protocol import DEFAULT_OUTPUT_LIMIT, Completed, Tar
 from tests.unit.engine import fake_answers
 from tests.unit.engine.fake_clock import FakeClock
 from tests.unit.engine.fake_command import Command
-from tests.unit.engine.fake_host import FakeHost
+from tests.unit.engine.fake_host import KEY, FakeHost
 
 
 def kind_of(command: str) -> Command:
@@ -47,8 +49,12 @@ class FakeFleet:
         self.open_connections = 0
 
     def add(self, address: str) -> FakeHost:
-        """A new host."""
-        self.hosts[address] = FakeHost(address=address, clock=self.clock)
+        """A new host, with a key of its own: the first one's is KEY."""
+        others = [name for name in self.hosts if name != address]
+        digest = hashlib.sha256(address.encode()).digest()
+        own = f"ssh-ed25519 {base64.b64encode(digest).decode()}"
+        key = own if others else KEY
+        self.hosts[address] = FakeHost(address=address, clock=self.clock, key=key)
         return self.hosts[address]
 
     async def connect(self, target: Target) -> "FakeRemote":

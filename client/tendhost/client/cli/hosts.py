@@ -87,6 +87,12 @@ Key = Annotated[
 HostKey = Annotated[
     str, typer.Option(metavar="KEY", help="The key that it must show: SHA256:… or a public key.")
 ]
+Duplicate = Annotated[
+    bool,
+    typer.Option(
+        "--allow-duplicate", help="Although another host has the same host key or address."
+    ),
+]
 WhenInterrupted = Annotated[
     Literal["upgrade", "repair"] | None,
     typer.Option(
@@ -184,6 +190,7 @@ def add(
     compose_health_timeout: HealthTimeout = None,
     compose_prune: Prune = None,
     host_key: HostKey = "",
+    allow_duplicate: Duplicate = False,
 ) -> None:
     """Register a host and pin the key that it shows.
 
@@ -229,6 +236,7 @@ def add(
             compose_health_timeout=patience,
             compose_prune=compose_prune,
             expected_host_key=host_key,
+            allow_duplicate=allow_duplicate,
         )
         if session.json:
             session.print_json(host)
@@ -362,6 +370,7 @@ def set_(
         bool, typer.Option("--repin", help="Pin the key that it shows now, after a reinstallation.")
     ] = False,
     host_key: HostKey = "",
+    allow_duplicate: Duplicate = False,
 ) -> None:
     """Change a host's configuration; the rest stays as it is.
 
@@ -432,7 +441,11 @@ def set_(
             given["scope"] = replace(former.scope, **scope)
             given["etag"] = former.etag
         return await client.reconfigure_host(
-            name, repin_host_key=repin, expected_host_key=host_key, **given
+            name,
+            repin_host_key=repin,
+            expected_host_key=host_key,
+            allow_duplicate=allow_duplicate,
+            **given,
         )
 
     async def work(client: Client) -> None:

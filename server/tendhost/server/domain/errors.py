@@ -108,6 +108,20 @@ class HostAlreadyExists(RequestError):
         super().__init__(f"host {host!r} is registered already")
 
 
+class HostDuplicate(RequestError):
+    """The machine is registered under another name already."""
+
+    reason = "HOST_DUPLICATE"
+
+    def __init__(self, *, host: str, other: str, same: str) -> None:
+        self.host, self.other, self.same = host, other, same
+        super().__init__(
+            f"{host} has the same {same} as the registered host {other}: two names of one machine would be"
+            f" updated side by side. Use {other}, or allow the duplicate (--allow-duplicate) if it is"
+            " another machine"
+        )
+
+
 class HostKeyMismatch(RequestError):
     """The host shows another key than the one that whoever enrols it expects."""
 

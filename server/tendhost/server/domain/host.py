@@ -112,6 +112,11 @@ class HostConfig:
     policy: Policy = Policy()
 
     @property
+    def endpoint(self) -> str:
+        """Where it answers: two hosts with one endpoint are one machine."""
+        return LOCAL if self.address == LOCAL else f"{self.address.lower()} {self.port}"
+
+    @property
     def may_reboot(self) -> bool:
         """Whether the policy lets the host be rebooted; the machine of the server has to be named."""
         named = self.policy.auto_reboot

@@ -53,6 +53,8 @@ class Reconfiguration:
     windows: Windows = Windows()
     repin: bool = False
     expected_host_key: str = ""
+    allow_duplicate: bool = False
+    """Whether another host may have the same address or key."""
     etag: str = ""
     """The etag that the host must have; empty: any."""
 

@@ -47,10 +47,18 @@ class Registry:
         self._clock = clock
         self._policies = policies
 
-    async def register(self, config: HostConfig, expected_key: str, call: Call[Host]) -> Host:
+    async def register(
+        self,
+        config: HostConfig,
+        expected_key: str,
+        call: Call[Host],
+        *,
+        allow_duplicate: bool = False,
+    ) -> Host:
         """Add a host and pin the key that it shows.
 
-        Raises HostAlreadyExists, Unreachable, WorkTimeout, HostKeyMismatch, InvalidArgument.
+        Raises HostAlreadyExists, HostDuplicate (unless that is allowed), Unreachable, WorkTimeout,
+        HostKeyMismatch, InvalidArgument.
         """
         require_sound(config)
         await self._refuse_known(config.name)
@@ -61,6 +69,7 @@ class Registry:
         change = Change(
             events=(Event(at=now, body=told, host=host.name),),
             hosts=(host,),
+            distinct_hosts=() if allow_duplicate else (host.name,),
             audit=call.audit(host.name, now),
             request=call.record(lambda revision: replace(host, revision=revision)),
         )
@@ -74,7 +83,7 @@ class Registry:
     async def reconfigure(self, wanted: Reconfiguration, call: Call[Host]) -> Host:
         """Change a host's configuration, and with `repin` the key that it must show.
 
-        Raises HostNotFound, HostBusy, EtagMismatch, InvalidArgument, HostKeyMismatch, Unreachable.
+        Raises HostNotFound, HostBusy, HostDuplicate, EtagMismatch, InvalidArgument, HostKeyMismatch, Unreachable.
         """
         host = await self._idle_host(wanted.name)
         require_etag(f"host {host.name!r}", wanted=wanted.etag, current=host.etag)
@@ -89,7 +98,9 @@ class Registry:
         told = HostReconfigured(
             fields=tuple(change.path for change in changes), by=call.principal, changes=changes
         )
-        saved = await self._saved(changed, told, call)
+        moved = (config.endpoint, changed.host_key) != (host.config.endpoint, host.host_key)
+        distinct = moved and not wanted.allow_duplicate
+        saved = await self._saved(changed, told, call, distinct=distinct)
         if (config.groups, config.policy) != (host.config.groups, host.config.policy):
             self._policies.host_changed(host.name)
         return saved
@@ -119,11 +130,14 @@ class Registry:
         seen = host.acknowledged(by=call.principal, now=self._clock.now())
         return await self._saved(seen, HostAcknowledged(by=call.principal), call)
 
-    async def _saved(self, host: Host, told: EventBody, call: Call[Host]) -> Host:
+    async def _saved(
+        self, host: Host, told: EventBody, call: Call[Host], *, distinct: bool = False
+    ) -> Host:
         now = self._clock.now()
         change = Change(
             events=(Event(at=now, body=told, host=host.name),),
             hosts=(host,),
+            distinct_hosts=(host.name,) if distinct else (),
             audit=call.audit(host.name, now),
             request=call.record(lambda revision: replace(host, revision=revision)),
         )

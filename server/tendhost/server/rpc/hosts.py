@@ -59,7 +59,13 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
         encode = with_host(pb.RegisterHostResponse)
         config = host_config(request.config)
         registry = self._engine.registry
-        return encode(await registry.register(config, request.expected_host_key, call(encode)))
+        registering = registry.register(
+            config,
+            request.expected_host_key,
+            call(encode),
+            allow_duplicate=request.allow_duplicate,
+        )
+        return encode(await registering)
 
     async def GetHost(self, request: pb.GetHostRequest, context: Any) -> pb.GetHostResponse:
         host = await self._store.host(request.name)
@@ -258,6 +264,7 @@ def reconfiguration(request: pb.ReconfigureHostRequest) -> Reconfiguration:
         ),
         repin=request.repin_host_key,
         expected_host_key=request.expected_host_key,
+        allow_duplicate=request.allow_duplicate,
         etag=request.etag,
     )
 

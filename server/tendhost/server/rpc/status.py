@@ -30,6 +30,7 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     errors.InventoryNotFound: grpc.StatusCode.NOT_FOUND,
     errors.HostAlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.HostBusy: grpc.StatusCode.ABORTED,
+    errors.HostDuplicate: grpc.StatusCode.ALREADY_EXISTS,
     errors.HostKeyMismatch: grpc.StatusCode.FAILED_PRECONDITION,
     errors.EtagMismatch: grpc.StatusCode.ABORTED,
     errors.HostHasFailed: grpc.StatusCode.FAILED_PRECONDITION,

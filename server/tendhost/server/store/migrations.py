@@ -195,6 +195,22 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE removed_hosts (name TEXT PRIMARY KEY, revision BIGINT NOT NULL)",
         "CREATE INDEX removed_hosts_by_revision ON removed_hosts (revision, name)",
     ),
+    (
+        # By which a machine is found that is registered under another name already.
+        "ALTER TABLE hosts ADD COLUMN host_key TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE hosts ADD COLUMN endpoint TEXT NOT NULL DEFAULT ''",
+        """
+        UPDATE hosts SET
+            host_key = json_extract(document, '$.host_key'),
+            endpoint = CASE json_extract(document, '$.config.address')
+                WHEN 'local' THEN 'local'
+                ELSE lower(json_extract(document, '$.config.address')) || ' '
+                    || json_extract(document, '$.config.port')
+            END
+        """,
+        "CREATE INDEX hosts_by_host_key ON hosts (host_key)",
+        "CREATE INDEX hosts_by_endpoint ON hosts (endpoint)",
+    ),
 )
 
 SCHEMA = len(MIGRATIONS)

@@ -122,6 +122,8 @@ class Change:
 
     events: Sequence[Event]
     hosts: Sequence[Host] = ()
+    distinct_hosts: Collection[str] = ()
+    """Those of `hosts` whose host key and endpoint no other host may have."""
     removed_hosts: Sequence[Host] = ()
     operations: Sequence[Operation] = ()
     rollouts: Sequence[Rollout] = ()
@@ -264,7 +266,7 @@ class Store(Protocol):
     async def commit(self, change: Change) -> Committed:
         """Store `change` as a whole.
 
-        Raises HostAlreadyExists, HostBusy (the host has a running operation), ScheduleAlreadyExists,
+        Raises HostAlreadyExists, HostDuplicate, HostBusy (the host has a running operation), ScheduleAlreadyExists,
         Conflict (a revision was not the stored one, the row is gone, or a new one is there already),
         RequestIdReused, and Unstorable, which is about this change and nobody else's.
         """

@@ -16,13 +16,16 @@ SET_META = """
 DELETE_META = "DELETE FROM meta WHERE key = ?1"
 
 INSERT_HOST = """
-    INSERT INTO hosts (name, state, reboot_need, labels, revision, document)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING
+    INSERT INTO hosts (name, state, reboot_need, host_key, endpoint, labels, revision, document)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING
 """
 UPDATE_HOST = """
-    UPDATE hosts SET state = ?2, reboot_need = ?3, revision = ?4, document = ?5
-    WHERE name = ?1 AND revision = ?6
+    UPDATE hosts SET
+        state = ?2, reboot_need = ?3, host_key = ?4, endpoint = ?5, revision = ?6, document = ?7
+    WHERE name = ?1 AND revision = ?8
 """
+SAME_HOST_KEY = "SELECT name FROM hosts WHERE host_key = ?1 AND name <> ?2 ORDER BY name LIMIT 1"
+SAME_ENDPOINT = "SELECT name FROM hosts WHERE endpoint = ?1 AND name <> ?2 ORDER BY name LIMIT 1"
 RELABEL_HOST = "UPDATE hosts SET labels = ?2 WHERE name = ?1 AND labels <> ?2"
 DELETE_HOST = "DELETE FROM hosts WHERE name = ?1 AND revision = ?2"
 GET_HOST = "SELECT document FROM hosts WHERE name = ?1"

@@ -10,6 +10,7 @@ from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.errors import (
     HostAlreadyExists,
     HostBusy,
+    HostDuplicate,
     RequestIdReused,
     ScheduleAlreadyExists,
 )
@@ -68,6 +69,8 @@ def write(database: sqlite3.Connection, change: Change) -> Written:
         return _write_quietly(database, change)
     (revision,) = database.execute(sql.NEXT_REVISION, (len(change.events),)).fetchone()
     for host in change.hosts:
+        if host.name in change.distinct_hosts:
+            _require_distinct(database, host)
         _write_host(database, host, revision)
     for host in change.removed_hosts:
         _remove_host(database, host, revision)
@@ -162,7 +165,8 @@ def _write_host(database: sqlite3.Connection, host: Host, revision: int) -> None
     status = host.status
     text = rows.document(replace(host, revision=revision))
     labels = rows.labels(host)
-    columns = (host.name, str(status.state), str(status.reboot.need))
+    identity = (host.host_key, host.config.endpoint)
+    columns = (host.name, str(status.state), str(status.reboot.need), *identity)
     if host.revision == 0:
         if database.execute(sql.INSERT_HOST, (*columns, labels, revision, text)).rowcount == 0:
             raise HostAlreadyExists(host=host.name)
@@ -176,6 +180,16 @@ def _write_host(database: sqlite3.Connection, host: Host, revision: int) -> None
     if database.execute(sql.RELABEL_HOST, (host.name, labels)).rowcount:
         _clear_labels(database, host)
         _write_labels(database, host)
+
+
+def _require_distinct(database: sqlite3.Connection, host: Host) -> None:
+    for what, statement, value in (
+        ("host key", sql.SAME_HOST_KEY, host.host_key),
+        ("address", sql.SAME_ENDPOINT, host.config.endpoint),
+    ):
+        row = database.execute(statement, (value, host.name)).fetchone()
+        if row is not None:
+            raise HostDuplicate(host=host.name, other=row[0], same=what)
 
 
 def _write_labels(database: sqlite3.Connection, host: Host) -> None:
