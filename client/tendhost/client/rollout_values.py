@@ -58,6 +58,7 @@ class HaltCause(StrEnum):
     APPROVAL = "approval"
     WAVE_HOOK = "wave_hook"
     UNHEALTHY = "unhealthy"
+    FAULT = "fault"
     UNRECOGNIZED = "unrecognized"
 
 

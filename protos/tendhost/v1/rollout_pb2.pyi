@@ -182,6 +182,8 @@ class _HaltCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HaltCause.V
     """A hook before or after a wave failed."""
     HALT_CAUSE_UNHEALTHY: _HaltCause.ValueType  # 4
     """An updated host did not stay healthy while its wave settled."""
+    HALT_CAUSE_FAULT: _HaltCause.ValueType  # 5
+    """The server failed again and again to carry it forward; its log says why."""
 
 class HaltCause(_HaltCause, metaclass=_HaltCauseEnumTypeWrapper):
     """Why a rollout halted by itself."""
@@ -196,6 +198,8 @@ HALT_CAUSE_WAVE_HOOK: HaltCause.ValueType  # 3
 """A hook before or after a wave failed."""
 HALT_CAUSE_UNHEALTHY: HaltCause.ValueType  # 4
 """An updated host did not stay healthy while its wave settled."""
+HALT_CAUSE_FAULT: HaltCause.ValueType  # 5
+"""The server failed again and again to carry it forward; its log says why."""
 Global___HaltCause: _TypeAlias = HaltCause  # noqa: Y015
 
 class _LeftOut:

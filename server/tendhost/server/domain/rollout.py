@@ -238,6 +238,8 @@ class HaltCause(StrEnum):
     """A hook before or after a wave failed."""
     UNHEALTHY = "unhealthy"
     """An updated host did not stay healthy while its wave settled."""
+    FAULT = "fault"
+    """The server failed again and again to carry it forward."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ operation. What is done costs in proportion to the hosts that began or ended sin
 
 import asyncio
 import logging
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -51,6 +52,7 @@ from tendhost.server.engine.admission import Admission, Begin, HoldUp, LeaveOut,
 from tendhost.server.engine.awaiting import look_at_windows
 from tendhost.server.engine.clock_drift import ClockDrift
 from tendhost.server.engine.operations import Operations, Work
+from tendhost.server.engine.retrying import ATTEMPTS
 from tendhost.server.engine.rollout_changes import (
     RECHECK,
     change_of,
@@ -58,6 +60,7 @@ from tendhost.server.engine.rollout_changes import (
     note_end,
     tallied,
 )
+from tendhost.server.engine.supervising import LONG_PAUSE, RETRY
 from tendhost.server.engine.waiting import CEILING, sleep_until_called
 from tendhost.server.engine.wave_hooks import WaveHooks
 from tendhost.server.engine.wave_looks import Begun, WaveLooks
@@ -107,6 +110,9 @@ class Carrier:
         self._clock = clock
         self._looks = WaveLooks(id, store=store, operations=operations, clock=clock)
         self._wake = asyncio.Event()
+        self._steered = asyncio.Event()
+        self._conflicts = 0
+        """In a row: somebody who steers causes one or two."""
         self._ended: set[str] | None = None
         """Hosts whose operation has ended since; None: not known, so every one under way is looked at."""
         self._held_up = False
@@ -134,6 +140,7 @@ class Carrier:
 
     def wake(self) -> None:
         """Decide anew: somebody has changed the rollout."""
+        self._steered.set()
         self._wake.set()
 
     def operation_ended(self, operation: Operation) -> None:
@@ -146,17 +153,46 @@ class Carrier:
             self._wake.set()
 
     async def run(self) -> None:
-        """Take turns until the rollout is over. Cancelling this leaves it as it is stored."""
-        over = False
+        """Take turns until the rollout is over. Cancelling this leaves it as it is stored.
+
+        A fault in a turn takes no other rollout down, and does not end this one: it is tried again after a
+        pause. After so many in a row the rollout halts and says so, and is tried with long pauses from then on.
+        """
+        over, faults = False, 0
         while not over:
             try:
                 over = await self._turn()
+                faults = 0
             except Exception:
-                # One rollout's fault takes no other down, and does not end this one either.
-                logger.exception(
-                    "a rollout waits after an unexpected fault", extra={"rollout": self.id}
-                )
-                await self._clock.sleep(RECHECK)
+                faults += 1
+                fields = {"rollout": self.id, "faults": faults}
+                logger.exception("a rollout waits after an unexpected fault", extra=fields)
+                await self._rest_after(faults)
+
+    async def _rest_after(self, faults: int) -> None:
+        pause = RETRY.pause(faults, random.random())  # noqa: S311 (no secret)
+        if pause is None:
+            await self._halt(faults)
+            pause = LONG_PAUSE
+        # Only whoever steers it cuts this short: operations end all the time.
+        await sleep_until_called(self._clock, pause, self._steered)
+        self._steered.clear()
+
+    async def _halt(self, faults: int) -> None:
+        """Halt the rollout for a fault of the server's own; what cannot be halted is as it was."""
+        now = self._clock.now()
+        message = (
+            f"the server failed {faults} times to carry the rollout forward (its log says why);"
+            " resume it once that is mended"
+        )
+        halt = Halt(cause=HaltCause.FAULT, message=message, at=now)
+        try:
+            rollout = await self._store.rollout(self.id)
+            if rollout.status in (RolloutStatus.RUNNING, RolloutStatus.AWAITING_APPROVAL):
+                # Neither waves nor members, for they may be what cannot be read or stored.
+                await self._store.commit(change_of(halted(rollout, halt), now, message=message))
+        except Exception:
+            logger.exception("a rollout could not be halted", extra={"rollout": self.id})
 
     async def _turn(self) -> bool:
         """One turn; whether the rollout is over."""
@@ -169,12 +205,16 @@ class Carrier:
             if not await self._collect(rollout):
                 await self._decide(rollout, wave)
         except Conflict:
+            self._conflicts += 1
+            if self._conflicts > ATTEMPTS:
+                raise
             return False  # steered in between: read again, decide again
         except InvalidTransition:
             await self._clock.sleep(MOMENT)  # a host is between two operations
         except StoreUnavailable as error:
             logger.warning("a rollout waits", extra={"rollout": self.id, "cause": error.cause})
             await self._clock.sleep(STORE_PAUSE)
+        self._conflicts = 0
         return False
 
     async def _decide(self, rollout: Rollout, wave: Wave) -> None:

@@ -123,7 +123,8 @@ async def running_engine(
             logger.info(
                 "unfinished work was taken up", extra={"operations": resumed, "rollouts": carried}
             )
-        keeping = [tasks.create_task(schedules.keep()), tasks.create_task(operations.keep())]
+        keepers = (schedules.keep(), operations.keep(), policies.keep())
+        keeping = [tasks.create_task(keeper) for keeper in keepers]
         notifier = Notifier(targets, store=store, clock=clock)
         try:
             async with notifier.telling():

@@ -31,6 +31,8 @@ UNSTORED = 5000
 """A place is stored at the latest after so many events without anything told."""
 STORE_PAUSE = timedelta(seconds=5)
 FAULT_PAUSE = timedelta(minutes=1)
+RETRY_FAULTS = 6
+"""So often an event is tried that cannot be told for a fault of the server's own."""
 RETRY = Backoff(first=timedelta(seconds=5), longest=timedelta(minutes=10), attempts=10)
 """A message is given up after about half an hour."""
 MATCHES_KEPT = 256
@@ -71,6 +73,10 @@ class Teller:
         self._gathered = Gathered()
         self._stored = 0
         self._matches: dict[str, bool] = {}
+        self._at = 0
+        """The event that is being told; 0: none is."""
+        self._faults: dict[int, int] = {}
+        """How often an event could not be told for a fault of the server's own, by its revision."""
         self.standing = Standing(name=target.name)
 
     async def run(self) -> None:
@@ -85,12 +91,24 @@ class Teller:
             except Exception:
                 logger.exception("notifications stumbled", extra={"target": self._target.name})
                 self._note(problem="an unexpected fault; see the server's log")
+                self._count_fault()
                 await self._clock.sleep(FAULT_PAUSE)
+
+    def _count_fault(self) -> None:
+        """Count a fault; an event that has caused so many is passed over, until the next start."""
+        if self._at == 0:
+            return
+        self._faults[self._at] = self._faults.get(self._at, 0) + 1
+        if self._faults[self._at] == RETRY_FAULTS:
+            fields = {"target": self._target.name, "revision": self._at}
+            logger.error("an event is passed over that cannot be told", extra=fields)
+            self._note(given_up=self.standing.given_up + 1)
 
     # --- the log ----------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
         """Read on from the stored place."""
+        self._at = 0
         place = await self._begin()
         self._gathered = Gathered()
         self._note(gathered=0, revision=place.revision)
@@ -100,12 +118,17 @@ class Teller:
             if first > place.revision + 1:
                 place = await self._skip(place, first)
             for event in events:
+                if self._faults.get(event.revision, 0) >= RETRY_FAULTS:
+                    place = replace(place, revision=event.revision)
+                    continue
+                self._at = event.revision
                 before = place
                 following, notices = noticed(place.following, event)
                 place = Place(revision=event.revision, following=following)
                 for notice in notices:
                     # Of an event with several it is passed only with the last.
                     await self._take(notice, place if notice is notices[-1] else before)
+            self._at = 0
             await self._flush(place)
             if place.revision - self._stored >= UNSTORED:
                 await self._keep(place)

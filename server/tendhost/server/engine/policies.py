@@ -5,6 +5,7 @@ anew once they have changed is told.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,7 @@ from tendhost.server.clock import Clock
 from tendhost.server.domain.changes import FieldChange, changes_of
 from tendhost.server.domain.defaults import Defaults, EffectivePolicy, effective, open_times
 from tendhost.server.domain.defaults_change import DefaultsChange
-from tendhost.server.domain.errors import DefaultsNotFound
+from tendhost.server.domain.errors import DefaultsNotFound, StoreUnavailable
 from tendhost.server.domain.etags import require_etag
 from tendhost.server.domain.events import DefaultsChanged, Event
 from tendhost.server.domain.host import HostConfig
@@ -22,7 +23,10 @@ from tendhost.server.domain.unmatched import unmatched
 from tendhost.server.domain.window import MaintenanceWindow
 from tendhost.server.engine.calls import Call, carried_out, unchanged
 from tendhost.server.engine.retrying import on_conflict_again
+from tendhost.server.engine.waiting import CEILING
 from tendhost.server.store.protocol import Change, Store
+
+logger = logging.getLogger(__name__)
 
 Key = tuple[tuple[MaintenanceWindow, ...], tuple[str, ...]]
 """What the times depend on at which a host may be changed: its own windows, and its groups."""
@@ -58,6 +62,24 @@ class Policies:
         """Read what is stored. Nothing else is asked before. Raises StoreUnavailable."""
         self._defaults = {found.group: found for found in await self._store.defaults()}
         self._open_times.clear()
+
+    async def keep(self) -> None:
+        """Look at what is stored every CEILING, until cancelled: another process may have changed it."""
+        while True:
+            await self._clock.sleep(CEILING)
+            try:
+                async with self._lock:
+                    former = self._defaults
+                    stored = {found.group: found for found in await self._store.defaults()}
+                    if stored == former:
+                        continue
+                    self._defaults = stored
+                    self._open_times.clear()
+                self._tell("")
+            except StoreUnavailable as error:
+                logger.warning("policies were not looked at", extra={"cause": error.cause})
+            except Exception:
+                logger.exception("policies were not looked at")
 
     def of(self, config: HostConfig) -> EffectivePolicy:
         """What holds for a host at this moment."""

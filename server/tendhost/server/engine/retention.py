@@ -44,6 +44,9 @@ class Pruner:
                 dropped = await self._prune()
             except StoreUnavailable as error:
                 logger.warning("history was not pruned", extra={"cause": error.cause})
+            except Exception:
+                # The next look tries again; that history grows meanwhile takes nothing else down.
+                logger.exception("history was not pruned")
             else:
                 if dropped:
                     logger.info("history was pruned", extra={"rows": dropped})

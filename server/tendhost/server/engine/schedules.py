@@ -46,6 +46,7 @@ from tendhost.server.engine.scheduled_run import (
     schedule_event,
 )
 from tendhost.server.engine.selections import Selections
+from tendhost.server.engine.supervising import RETRY
 from tendhost.server.engine.waiting import CEILING, sleep_until_called
 from tendhost.server.store.protocol import Change, Conflict, Store
 
@@ -63,6 +64,7 @@ STORE_PAUSE = timedelta(seconds=5)
 """Before a store that could not be used is tried again."""
 FAULT_PAUSE = timedelta(minutes=1)
 """Before what stumbled is tried again."""
+FAULT_WORDS = "an unexpected fault; see the server's log"
 REVIEW = timedelta(hours=1)
 """Between two reviews of every stored next run, unless the clock is put right before."""
 
@@ -88,6 +90,8 @@ class Schedules:
         self._selections = selections
         self._clock = clock
         self._woken = asyncio.Event()
+        self._faults: dict[str, int] = {}
+        """How often a due run has stumbled, by its schedule."""
 
     # --- what users ask ---------------------------------------------------------------------------
 
@@ -240,12 +244,48 @@ class Schedules:
         for schedule in await self._store.due_schedules(self._clock.now(), limit=AT_A_TIME):
             try:
                 await self._take(schedule.name)
+                self._faults.pop(schedule.name, None)
             except StoreUnavailable:
                 raise
             except Exception:
                 well = False
-                logger.exception("a schedule stumbled", extra={"schedule": schedule.name})
+                faults = self._faults[schedule.name] = self._faults.get(schedule.name, 0) + 1
+                fields = {"schedule": schedule.name, "faults": faults}
+                logger.exception("a schedule stumbled", extra=fields)
+                if faults >= RETRY.attempts:
+                    await self._give_up(schedule.name)
         return well
+
+    async def _give_up(self, name: str) -> None:
+        """Let a run pass by that stumbled so often; where even that fails, pause its schedule."""
+        for give_up in (self._passed_by_for_faults, self._paused_for_faults):
+            try:
+                await give_up(name)
+            except StoreUnavailable:
+                raise
+            except Exception:
+                logger.exception("a schedule could not be given up", extra={"schedule": name})
+            else:
+                del self._faults[name]
+                return
+
+    @on_conflict_again
+    async def _passed_by_for_faults(self, name: str) -> None:
+        schedule = await self._store.schedule(name)
+        now = self._clock.now()
+        if schedule.next_at is not None and schedule.next_at <= now:
+            refused = RunOutcome.REFUSED
+            due_at = schedule.next_at
+            run = ScheduledRun(due_at=due_at, at=now, outcome=refused, detail=FAULT_WORDS)
+            await self._pass_by(schedule, run, now)
+
+    @on_conflict_again
+    async def _paused_for_faults(self, name: str) -> None:
+        schedule = (await self._store.schedule(name)).held()
+        told = schedule_event(
+            schedule, ScheduleChange.PAUSED, self._clock.now(), message=f"paused for {FAULT_WORDS}"
+        )
+        await self._store.commit(Change(events=(told,), schedules=(schedule,)))
 
     @on_conflict_again
     async def _take(self, name: str) -> None:
@@ -272,7 +312,7 @@ class Schedules:
         except (StoreUnavailable, Conflict):
             raise
         except Exception as error:
-            detail = "an unexpected fault; see the server's log"
+            detail = FAULT_WORDS
             if isinstance(error, TendhostError):
                 detail = str(error)
             else:

@@ -9,6 +9,7 @@ from tendhost.server.domain.inventory import RebootNeed
 from tendhost.server.domain.rollout_plan import Glance
 from tendhost.server.domain.states import HostState
 from tendhost.server.domain.window import MaintenanceWindow
+from tendhost.server.store.documents import Form
 
 
 class _Policy(msgspec.Struct, frozen=True):
@@ -47,7 +48,7 @@ class _Host(msgspec.Struct, frozen=True):
     status: _Status
 
 
-_host = msgspec.json.Decoder(_Host)
+_host = Form(_Host, "host")
 
 
 def glance_of(text: str) -> Glance:

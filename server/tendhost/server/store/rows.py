@@ -19,6 +19,7 @@ from tendhost.server.domain.rollout import Member, Rollout, Wave
 from tendhost.server.domain.rollout_plan import PlanOutline, PlanPart
 from tendhost.server.domain.schedule import Schedule
 from tendhost.server.domain.selection import SavedSelection
+from tendhost.server.store.documents import Form
 from tendhost.server.store.protocol import DocumentUnreadable, InventoryRecord, Unreadable
 
 T = TypeVar("T")
@@ -27,20 +28,20 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 _encoder = msgspec.json.Encoder()
-_host = msgspec.json.Decoder(Host)
-_operation = msgspec.json.Decoder(Operation)
-_rollout = msgspec.json.Decoder(Rollout)
-_member = msgspec.json.Decoder(Member)
-_wave = msgspec.json.Decoder(Wave)
-_schedule = msgspec.json.Decoder(Schedule)
-_selection = msgspec.json.Decoder(SavedSelection)
-_defaults = msgspec.json.Decoder(Defaults)
-_plan = msgspec.json.Decoder(PlanOutline)
-_plan_part = msgspec.json.Decoder(PlanPart)
-_place = msgspec.json.Decoder(Place)
-_clock_trust = msgspec.json.Decoder(ClockTrust)
-_inventory = msgspec.json.Decoder(Inventory)
-_pending = msgspec.json.Decoder(Pending)
+_host = Form(Host, "host")
+_operation = Form(Operation, "operation")
+_rollout = Form(Rollout, "rollout")
+_member = Form(Member, "host of a rollout")
+_wave = Form(Wave, "wave")
+_schedule = Form(Schedule, "schedule")
+_selection = Form(SavedSelection, "saved selection")
+_defaults = Form(Defaults, "policy")
+_plan = Form(PlanOutline, "plan")
+_plan_part = Form(PlanPart, "part of a plan")
+_place = Form(Place, "place in the event log")
+_clock_trust = Form(ClockTrust, "clock")
+_inventory = Form(Inventory, "inventory")
+_pending = Form(Pending, "pending updates")
 
 _KINDS: Mapping[str, type] = {
     "host_registered": events.HostRegistered,
@@ -60,8 +61,24 @@ _KINDS: Mapping[str, type] = {
     "defaults_changed": events.DefaultsChanged,
 }
 _KIND_OF = {body: kind for kind, body in _KINDS.items()}
-_bodies: Mapping[str, msgspec.json.Decoder[Any]] = {
-    kind: msgspec.json.Decoder(body) for kind, body in _KINDS.items()
+_bodies: Mapping[str, Form[Any]] = {
+    kind: Form(body, f"event {kind}") for kind, body in _KINDS.items()
+}
+_FORMS: Mapping[type, Form[Any]] = {
+    Host: _host,
+    Operation: _operation,
+    Rollout: _rollout,
+    Member: _member,
+    Wave: _wave,
+    Schedule: _schedule,
+    SavedSelection: _selection,
+    Defaults: _defaults,
+    PlanOutline: _plan,
+    PlanPart: _plan_part,
+    Place: _place,
+    ClockTrust: _clock_trust,
+    Inventory: _inventory,
+    Pending: _pending,
 }
 
 
@@ -85,7 +102,7 @@ Stored = (
 
 def document(value: Stored) -> str:
     """The stored form of a value."""
-    return _encoder.encode(value).decode()
+    return _FORMS[type(value)].encode(value)
 
 
 def labels(host: Host) -> str:
@@ -93,7 +110,7 @@ def labels(host: Host) -> str:
     return _encoder.encode((host.config.tags, host.config.groups)).decode()
 
 
-def _decoded(decoder: msgspec.json.Decoder[T], kind: str, text: str, key: str = "") -> T:
+def _decoded(decoder: Form[T], kind: str, text: str, key: str = "") -> T:
     """The value of a document. Raises DocumentUnreadable."""
     try:
         return decoder.decode(text)
@@ -243,7 +260,7 @@ def pending_of(text: str | None) -> Pending | None:
 def event_row(event: Event) -> tuple[int, int, str, str, str, str, str]:
     """The columns of an event."""
     kind = _KIND_OF[type(event.body)]
-    body = _encoder.encode(event.body).decode()
+    body = _bodies[kind].encode(event.body)
     at = instant(event.at)
     return event.revision, at, kind, event.host, event.operation, event.rollout, body
 
