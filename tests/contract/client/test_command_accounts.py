@@ -37,7 +37,7 @@ def test_why_gives_both_answers_and_the_reasons_with_their_proof(tendhost, serve
 def test_why_is_a_document_for_programs(tendhost, server):
     explained(server)
     document = tendhost("why", "web1", "--output", "json").json
-    assert list(document) == ["update", "reboot", "reasons"]
+    assert list(document) == ["update", "reboot", "reasons", "incomplete"]
     assert [reason["revision"] for reason in document["reasons"]] == [7, 0]
 
 

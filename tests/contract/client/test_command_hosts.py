@@ -45,6 +45,7 @@ HOST_KEYS = [
     "os_name",
     "revision",
     "etag",
+    "incomplete",
 ]
 """Programs read them: none is ever removed or renamed."""
 

@@ -28,11 +28,13 @@ from tests.contract.client.mock_server import Refused
 DEFAULTS_KEYS = [
     *("group", "windows", "freezes", "hooks", "health_checks"),
     *("changed_by", "changed_at", "revision", "etag", "warnings"),
+    "incomplete",
 ]
 FREEZE_KEYS = ["name", "starts_at", "ends_at", "reason", "time_zone"]
 EFFECTIVE_KEYS = [
     *("host", "windows", "freezes", "pre_hook", "post_hook", "checks", "settle"),
     *("may_begin", "opens_at", "detail"),
+    "incomplete",
 ]
 """Programs read them: none is ever removed or renamed."""
 

@@ -29,6 +29,7 @@ ROLLOUT_KEYS = [
     "expected_end",
     "retry_of",
     "settling_since",
+    "incomplete",
 ]
 """Programs read them: none is ever removed or renamed."""
 

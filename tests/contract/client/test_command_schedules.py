@@ -14,6 +14,7 @@ from tests.contract.client.mock_server import Refused
 SCHEDULE_KEYS = [
     *("spec", "status", "next_runs", "last_run", "last_rollout"),
     *("created_by", "created_at", "revision", "etag", "warnings"),
+    "incomplete",
 ]
 SPEC_KEYS = [
     *("name", "cron", "rrule", "time_zone", "starts_at", "missed", "grace", "rollout"),

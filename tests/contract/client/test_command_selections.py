@@ -6,7 +6,16 @@ from tendhost.v1 import host_pb2, host_service_pb2, rollout_service_pb2
 from tendhost.v1 import selection_service_pb2 as pb
 from tests.contract.client.messages import host, rollout, selection
 
-SELECTION_KEYS = ["name", "filter", "saved_at", "saved_by", "revision", "etag", "warnings"]
+SELECTION_KEYS = [
+    "name",
+    "filter",
+    "saved_at",
+    "saved_by",
+    "revision",
+    "etag",
+    "warnings",
+    "incomplete",
+]
 """Programs read them: none is ever removed or renamed."""
 
 

@@ -32,6 +32,7 @@ OPERATION_KEYS = [
     "resumes_operation_id",
     "revision",
     "progress",
+    "incomplete",
 ]
 """Programs read them: none is ever removed or renamed."""
 
