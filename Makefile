@@ -41,6 +41,7 @@ lint: dev ## check style, imports, the contract and the freshness of its stubs
 	$(PY) scripts/draw_states.py --check
 	$(PY) scripts/list_errors.py --check
 	scripts/buf.sh lint
+	scripts/breaking.sh
 
 .PHONY: types
 types: dev ## check the types (mypy --strict)
