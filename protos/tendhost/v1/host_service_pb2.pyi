@@ -357,8 +357,8 @@ class ReconfigureHostRequest(_message.Message):
     """See RegisterHostRequest. Of interest where the address, the port or the pinned key changes."""
     @_builtins.property
     def config(self) -> _host_pb2.HostConfig:
-        """The new values. Fields that the mask does not name are not read, those that it names are held to
-        the same rules as in RegisterHost.
+        """The new values. Absent: empty ones. Fields that the mask does not name are not read, those that it names
+        are held to the same rules as in RegisterHost.
         """
 
     @_builtins.property
@@ -369,27 +369,27 @@ class ReconfigureHostRequest(_message.Message):
 
     @_builtins.property
     def add_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Tags to add; those that it has already stay."""
+        """Tags to add; those that it has already stay. Empty: none."""
 
     @_builtins.property
     def remove_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Tags to take away; those that it does not have do not matter."""
+        """Tags to take away; those that it does not have do not matter. Empty: none."""
 
     @_builtins.property
     def add_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Groups to add; those that it has already stay."""
+        """Groups to add; those that it has already stay. Empty: none."""
 
     @_builtins.property
     def remove_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Groups to take away; those that it does not have do not matter."""
+        """Groups to take away; those that it does not have do not matter. Empty: none."""
 
     @_builtins.property
     def add_windows(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.MaintenanceWindow]:
-        """Windows of its own to add; one that is there already stays once."""
+        """Windows of its own to add; one that is there already stays once. Empty: none."""
 
     @_builtins.property
     def remove_windows(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.MaintenanceWindow]:
-        """Windows of its own to take away: equal in every field. INVALID_ARGUMENT where there is no such window."""
+        """Windows of its own to take away: equal in every field. Empty: none. INVALID_ARGUMENT where there is no such window."""
 
     def __init__(
         self,
@@ -736,7 +736,7 @@ class ListPendingUpdatesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     group_by: Global___PendingGrouping.ValueType
-    """What each entry is about. Unspecified means PACKAGE."""
+    """What each entry is about. UNSPECIFIED means PACKAGE."""
     security_only: _builtins.bool
     """Only what is known to be a security update."""
     withheld: _builtins.bool

@@ -105,19 +105,19 @@ class SetDefaultsRequest(_message.Message):
 
     @_builtins.property
     def add_windows(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.MaintenanceWindow]:
-        """Windows to add; one that is there already stays once."""
+        """Windows to add; one that is there already stays once. Empty: none."""
 
     @_builtins.property
     def remove_windows(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.MaintenanceWindow]:
-        """Windows to take away: equal in every field. INVALID_ARGUMENT where there is no such window."""
+        """Windows to take away: equal in every field. Empty: none. INVALID_ARGUMENT where there is no such window."""
 
     @_builtins.property
     def add_freezes(self) -> _containers.RepeatedCompositeFieldContainer[_policy_pb2.FreezePeriod]:
-        """Freezes to add; each takes the place of one of its name. Freezes that have passed are dropped."""
+        """Freezes to add; each takes the place of one of its name. Empty: none. Freezes that have passed are dropped."""
 
     @_builtins.property
     def remove_freezes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of freezes to lift. INVALID_ARGUMENT where there is no such freeze."""
+        """Names of freezes to lift. Empty: none. INVALID_ARGUMENT where there is no such freeze."""
 
     def __init__(
         self,

@@ -199,8 +199,8 @@ class UpdateScheduleRequest(_message.Message):
     """See ReconfigureHostRequest."""
     @_builtins.property
     def spec(self) -> _schedule_pb2.ScheduleSpec:
-        """The new values. Fields that the mask does not name are not read, those that it names are held to
-        the same rules as in CreateSchedule.
+        """The new values. Absent: empty ones. Fields that the mask does not name are not read, those that it names
+        are held to the same rules as in CreateSchedule.
         """
 
     @_builtins.property

@@ -35,7 +35,7 @@ class Selection(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Its name. Required."""
     saved_by: _builtins.str
     """By whom."""
     revision: _builtins.int
@@ -89,7 +89,7 @@ class SaveSelectionRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Its name. Required."""
     request_id: _builtins.str
     """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
     response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
@@ -150,7 +150,7 @@ class GetSelectionRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Its name. Required."""
     def __init__(
         self,
         *,
@@ -252,7 +252,7 @@ class DeleteSelectionRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Its name. Required."""
     request_id: _builtins.str
     """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
     response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
