@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterator
 from importlib import resources
 
-from buf.validate import validate_pb2
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     FieldDescriptorProto,
     FileDescriptorSet,
 )
+
+from buf.validate import validate_pb2
 
 LEFT_OUT = re.compile(
     r"\b(empty|absent|unset|unspecified|default|else|required|false)\b|\b0\b|See ", re.I
