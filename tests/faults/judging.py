@@ -42,6 +42,10 @@ class Kind(StrEnum):
     """The batch could not be carried out: the server ended by itself, say, or refused what is sound."""
     WRONG_END = "wrong_ends"
     """Another end than the scenario calls for, or not all upgraded, or reboots nobody asked for."""
+    HISTORY_LOST = "histories_lost"
+    """Audit rows, operations or events were pruned that are not old."""
+    SCHEDULE_ASTRAY = "schedules_astray"
+    """The next run of a schedule is on a date that a wrong clock has said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from tendhost.v1.host_service_pb2_grpc import HostServiceStub
 from tendhost.v1.operation_service_pb2_grpc import OperationServiceStub
 from tendhost.v1.policy_service_pb2_grpc import PolicyServiceStub
 from tendhost.v1.rollout_service_pb2_grpc import RolloutServiceStub
+from tendhost.v1.schedule_service_pb2_grpc import ScheduleServiceStub
 from tests.e2e.daemon import Daemon
 
 T = TypeVar("T")
@@ -103,6 +104,11 @@ class Server:
     def policies(self) -> PolicyServiceStub:
         """Likewise, of what is said of the fleet."""
         return PolicyServiceStub(self._channel)
+
+    @property
+    def schedules(self) -> ScheduleServiceStub:
+        """Likewise, of schedules."""
+        return ScheduleServiceStub(self._channel)
 
     async def start(self, failpoints: str = "") -> None:
         """Begin a life; one that ends at its failpoint before it serves is a life, too."""
