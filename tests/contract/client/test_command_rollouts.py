@@ -138,6 +138,7 @@ def test_watched_rollout_is_a_document_a_line_for_programs(tendhost, server):
         "detail": "disk full",
         "waiting_for": None,
         "not_before": None,
+        "incomplete": "",
     }
 
 
