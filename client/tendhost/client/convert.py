@@ -35,6 +35,9 @@ _operation_kind = reading(
     words(values.OperationKind, operation_pb2.OperationKind), values.OperationKind.UNRECOGNIZED
 )
 _operation_status = reading(_OPERATION_STATUSES, values.OperationStatus.UNRECOGNIZED)
+_reboot_outcome = reading(
+    words(values.RebootOutcome, operation_pb2.RebootOutcome), values.RebootOutcome.UNRECOGNIZED
+)
 _step_status = reading(
     words(values.StepStatus, operation_pb2.StepStatus), values.StepStatus.UNRECOGNIZED
 )
@@ -142,6 +145,7 @@ def operation(message: operation_pb2.Operation) -> values.Operation:
         health=convert_health.health(message.health) if message.HasField("health") else None,
         log_size=message.log_size,
         resumes_operation_id=message.resumes_operation_id,
+        reboot_outcome=_reboot_outcome(message.reboot_outcome) if message.reboot_outcome else None,
         revision=message.revision,
         progress=_progress(message.progress) if message.HasField("progress") else None,
         incomplete=message.incomplete,

@@ -386,9 +386,20 @@ class HostCalls(Connected):
         )
         return self._begun(await self._transport.call(self._hosts.StartUpdate, request))
 
-    async def reboot(self, name: str, *, queue: bool = False) -> OperationHandle:
-        """Begin to reboot a host, whether it needs it or not."""
-        request = pb.RebootHostRequest(name=name, queue=queue, request_id=new_request_id())
+    async def reboot(
+        self, name: str, *, only_if_required: bool = False, queue: bool = False
+    ) -> OperationHandle:
+        """Begin to reboot a host, whether it needs it or not.
+
+        With `only_if_required` a look at it decides: where it needs none, and where that is not known, the
+        operation succeeds without a reboot, and its `reboot_outcome` says which.
+        """
+        request = pb.RebootHostRequest(
+            name=name,
+            only_if_required=only_if_required,
+            queue=queue,
+            request_id=new_request_id(),
+        )
         return self._begun(await self._transport.call(self._hosts.RebootHost, request))
 
     async def check(self, name: str, *, queue: bool = False) -> OperationHandle:

@@ -108,6 +108,15 @@ class OperationStatus(StrEnum):
     UNRECOGNIZED = "unrecognized"
 
 
+class RebootOutcome(StrEnum):
+    """What became of a reboot that succeeded; the last two were wanted only if required."""
+
+    REBOOTED = "rebooted"
+    NOT_NEEDED = "not_needed"
+    NOT_KNOWN = "not_known"
+    UNRECOGNIZED = "unrecognized"
+
+
 class StepStatus(StrEnum):
     """How a step went."""
 
@@ -329,6 +338,8 @@ class Operation:
     log_size: int
     resumes_operation_id: str
     revision: int
+    reboot_outcome: RebootOutcome | None = None
+    """What became of a reboot that succeeded; None: it is none, or has not."""
     progress: OperationProgress | None = None
     """Of the step under way, unless it has no progress or has reported none yet."""
     incomplete: str = ""

@@ -1106,6 +1106,7 @@ class RebootHostRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     QUEUE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ONLY_IF_REQUIRED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     queue: _builtins.bool
@@ -1116,16 +1117,21 @@ class RebootHostRequest(_message.Message):
     Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
     a repeated call is a new one.
     """
+    only_if_required: _builtins.bool
+    """Reboot it only if it needs that: the operation looks at the host first. Where it needs no reboot, and
+    where that is not known, it ends SUCCEEDED without one, and Operation.reboot_outcome says which.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         queue: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        only_if_required: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "queue", b"queue", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "only_if_required", b"only_if_required", "queue", b"queue", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

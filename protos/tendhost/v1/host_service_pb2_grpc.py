@@ -224,7 +224,7 @@ class HostServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RebootHost(self, request, context):
-        """Begin a REBOOT, needed or not, and wait for the host to come back.
+        """Begin a REBOOT, needed or not, or only if required, and wait for the host to come back.
         NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

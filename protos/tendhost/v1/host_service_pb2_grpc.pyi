@@ -55,7 +55,7 @@ class HostServiceStub:
     NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
     """
     RebootHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.RebootHostRequest, _host_service_pb2.RebootHostResponse]
-    """Begin a REBOOT, needed or not, and wait for the host to come back.
+    """Begin a REBOOT, needed or not, or only if required, and wait for the host to come back.
     NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
     """
     CheckHealth: _aio.UnaryUnaryMultiCallable[_host_service_pb2.CheckHealthRequest, _host_service_pb2.CheckHealthResponse]
@@ -197,7 +197,7 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.RebootHostRequest,
         context: _aio.ServicerContext[_host_service_pb2.RebootHostRequest, _abc.Awaitable[_host_service_pb2.RebootHostResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.RebootHostResponse]:
-        """Begin a REBOOT, needed or not, and wait for the host to come back.
+        """Begin a REBOOT, needed or not, or only if required, and wait for the host to come back.
         NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
         """
 

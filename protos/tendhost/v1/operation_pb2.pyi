@@ -226,6 +226,34 @@ PROJECT_OUTCOME_FAILED: ProjectOutcome.ValueType  # 4
 """It could not be updated; the problem says why and how it was left."""
 Global___ProjectOutcome: _TypeAlias = ProjectOutcome  # noqa: Y015
 
+class _RebootOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RebootOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RebootOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REBOOT_OUTCOME_UNSPECIFIED: _RebootOutcome.ValueType  # 0
+    """It is no REBOOT, or it has not ended well."""
+    REBOOT_OUTCOME_REBOOTED: _RebootOutcome.ValueType  # 1
+    """Another boot answered."""
+    REBOOT_OUTCOME_NOT_NEEDED: _RebootOutcome.ValueType  # 2
+    """It was wanted only if required, and is not."""
+    REBOOT_OUTCOME_NOT_KNOWN: _RebootOutcome.ValueType  # 3
+    """It was wanted only if required, and whether it is could not be found out: nothing was rebooted."""
+
+class RebootOutcome(_RebootOutcome, metaclass=_RebootOutcomeEnumTypeWrapper):
+    """What became of a REBOOT that ended well."""
+
+REBOOT_OUTCOME_UNSPECIFIED: RebootOutcome.ValueType  # 0
+"""It is no REBOOT, or it has not ended well."""
+REBOOT_OUTCOME_REBOOTED: RebootOutcome.ValueType  # 1
+"""Another boot answered."""
+REBOOT_OUTCOME_NOT_NEEDED: RebootOutcome.ValueType  # 2
+"""It was wanted only if required, and is not."""
+REBOOT_OUTCOME_NOT_KNOWN: RebootOutcome.ValueType  # 3
+"""It was wanted only if required, and whether it is could not be found out: nothing was rebooted."""
+Global___RebootOutcome: _TypeAlias = RebootOutcome  # noqa: Y015
+
 @_typing.final
 class Operation(_message.Message):
     """One piece of work on one host. It is durable: it goes on whether or not anybody watches."""
@@ -251,6 +279,7 @@ class Operation(_message.Message):
     RESUMES_OPERATION_ID_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
+    REBOOT_OUTCOME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Made by the server, ordered by time."""
     host: _builtins.str
@@ -274,6 +303,10 @@ class Operation(_message.Message):
     incomplete: _builtins.str
     """Why the server does not show all that it stores of the operation: a stored value is out of range or
     cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """
+    reboot_outcome: Global___RebootOutcome.ValueType
+    """What became of a REBOOT that SUCCEEDED. Unspecified: it is none, or it has not. Why is in the detail of
+    its step LIST.
     """
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
@@ -331,10 +364,11 @@ class Operation(_message.Message):
         resumes_operation_id: _builtins.str = ...,
         progress: Global___OperationProgress | None = ...,
         incomplete: _builtins.str = ...,
+        reboot_outcome: Global___RebootOutcome.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at", "health", b"health", "problem", b"problem", "progress", b"progress", "result", b"result", "started_at", b"started_at", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "dry_run", b"dry_run", "ended_at", b"ended_at", "health", b"health", "host", b"host", "id", b"id", "incomplete", b"incomplete", "kind", b"kind", "log_size", b"log_size", "problem", b"problem", "progress", b"progress", "result", b"result", "resumes_operation_id", b"resumes_operation_id", "revision", b"revision", "rollout_id", b"rollout_id", "started_at", b"started_at", "status", b"status", "steps", b"steps", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "dry_run", b"dry_run", "ended_at", b"ended_at", "health", b"health", "host", b"host", "id", b"id", "incomplete", b"incomplete", "kind", b"kind", "log_size", b"log_size", "problem", b"problem", "progress", b"progress", "reboot_outcome", b"reboot_outcome", "result", b"result", "resumes_operation_id", b"resumes_operation_id", "revision", b"revision", "rollout_id", b"rollout_id", "started_at", b"started_at", "status", b"status", "steps", b"steps", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["update", "health"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015

@@ -321,6 +321,16 @@ async def test_work_begins_with_a_handle_of_its_operation(method, begin, server,
     )
 
 
+async def test_reboot__may_be_wanted_only_if_required(server, client):
+    operation = messages.operation("SUCCEEDED", reboot_outcome=2)
+    response = host_service_pb2.RebootHostResponse(operation=operation)
+    server.answer("RebootHost", response)
+    handle = await client.reboot("web1", only_if_required=True)
+    (request,) = server.requests("RebootHost")
+    assert request.only_if_required
+    assert handle.latest.reboot_outcome == "not_needed"
+
+
 # --- rollouts -------------------------------------------------------------------------------------
 
 

@@ -31,6 +31,7 @@ OPERATION_KEYS = [
     "log_size",
     "resumes_operation_id",
     "revision",
+    "reboot_outcome",
     "progress",
     "incomplete",
 ]

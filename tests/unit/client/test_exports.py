@@ -79,6 +79,7 @@ EXPORTS = {
     "ProjectOutcome",
     "Reboot",
     "RebootNeed",
+    "RebootOutcome",
     "RestartServices",
     "Rollback",
     "Rollout",

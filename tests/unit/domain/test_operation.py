@@ -37,6 +37,7 @@ from tendhost.server.domain.operation import (
     OperationStatus,
     Order,
     Outcome,
+    Step,
     StepName,
     StepStatus,
     UpdateResult,
@@ -884,3 +885,23 @@ def test_a_failed_restart_of_services_is_followed_by_a_look_at_the_host():
         OperationStatus.FAILED,
         StepName.RESTART_SERVICES,
     )
+
+
+@pytest.mark.parametrize("need", RebootNeed)
+@pytest.mark.parametrize("cancelled", ["", "alex"])
+def test_reboot__only_if_required_reboots_only_where_it_is_known_to_be(need, cancelled):
+    operation = Operation(
+        id="o",
+        host="web1",
+        kind=OperationKind.REBOOT,
+        created_at=NOW,
+        order=Order(only_if_required=True),
+        status=OperationStatus.RUNNING,
+        cancel_requested_by=cancelled,
+    )
+    for name in (StepName.CONNECT, StepName.PREFLIGHT, StepName.LIST):
+        done = Step(name=name, status=StepStatus.SUCCEEDED, started_at=NOW, ended_at=NOW)
+        operation = replace(operation, steps=(*operation.steps, done))
+    operation = replace(operation, findings=Findings(reboot_need=need))
+    wanted = need is RebootNeed.NEEDED and not cancelled
+    assert next_step(operation) == (StepName.REBOOT if wanted else None)

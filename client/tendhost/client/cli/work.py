@@ -127,9 +127,26 @@ def update(
     )
 
 
-def reboot(context: typer.Context, names: Names, wait: Wait = True, queue: Queue = False) -> None:
+def reboot(
+    context: typer.Context,
+    names: Names,
+    wait: Wait = True,
+    queue: Queue = False,
+    if_required: Annotated[
+        bool,
+        typer.Option(
+            "--if-required",
+            help="Look at each host first, and reboot it only if it is known to need that.",
+        ),
+    ] = False,
+) -> None:
     """Reboot hosts, needed or not, and wait for them to come back."""
-    _work(context.obj, names, wait, lambda client, name: client.reboot(name, queue=queue))
+    _work(
+        context.obj,
+        names,
+        wait,
+        lambda client, name: client.reboot(name, only_if_required=if_required, queue=queue),
+    )
 
 
 def check(context: typer.Context, names: Names, wait: Wait = True, queue: Queue = False) -> None:

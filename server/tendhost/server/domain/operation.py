@@ -162,9 +162,19 @@ class UpdateResult:
     rebooted: bool = False
 
 
+class RebootOutcome(StrEnum):
+    """What became of a REBOOT that ended well."""
+
+    REBOOTED = "rebooted"
+    NOT_NEEDED = "not_needed"
+    """It was wanted only if required, and a look at the host found that it is not."""
+    NOT_KNOWN = "not_known"
+    """It was wanted only if required, and whether it is could not be found out."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What was asked of an UPDATE, beyond the host's own policy."""
+    """What was asked of an UPDATE or a REBOOT, beyond the host's own policy."""
 
     scope: ScopeWish | None = None
     """None: what the host's policy says when its packages are listed."""
@@ -173,6 +183,8 @@ class Order:
     exact: bool = False
     """Whether nothing but the agreed plan may be done."""
     download_only: bool = False
+    only_if_required: bool = False
+    """Of a REBOOT: whether a look at the host decides, which reboots it if it is known to need that."""
     window_override: str = ""
     """Why its host is changed outside its window as well; empty: it is not."""
 
@@ -298,6 +310,16 @@ class Operation:
     def only_prepares(self) -> bool:
         """Whether nothing of what the host runs is to be changed."""
         return self.dry_run or self.order.download_only
+
+    @property
+    def reboot_outcome(self) -> RebootOutcome | None:
+        """What became of a REBOOT that ended well; None: it is none, or it has not."""
+        if self.kind is not OperationKind.REBOOT or self.status is not OperationStatus.SUCCEEDED:
+            return None
+        if not self.order.only_if_required or any(s.name is StepName.REBOOT for s in self.steps):
+            return RebootOutcome.REBOOTED
+        known = self.findings.reboot_need is RebootNeed.NOT_NEEDED
+        return RebootOutcome.NOT_NEEDED if known else RebootOutcome.NOT_KNOWN
 
     @property
     def disruptive(self) -> bool:

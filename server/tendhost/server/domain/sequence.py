@@ -6,8 +6,11 @@ Pure: the engine asks `next_step`, begins that step with `begun`, performs it, h
     QUERY    connect → list
     UPDATE   connect → preflight → list → [pre_hook] → [download] → [snapshot] → [apply] → [compose]
              → reboot_check → [reboot | restart_services] → verify → [post_hook] → [rollback]
-    REBOOT   connect → preflight → reboot → verify
+    REBOOT   connect → preflight → [list] → [reboot → verify]
     CHECK    connect → verify
+
+A REBOOT that is wanted only if required ends after `list` unless that finds the host to need it: unknown
+reboots nothing.
 
 An UPDATE ends after `list` when it is a dry run, or when nothing is pending, the host has no compose
 projects and no reboot is due; after `download` when no more was asked for. A failed `apply` or
@@ -199,16 +202,30 @@ def _following(operation: Operation, last: StepName) -> StepName | None:
         return operation.resume_at
     if operation.kind is OperationKind.UPDATE:
         return _following_in_update(operation, last)
+    if operation.kind is OperationKind.REBOOT:
+        return _following_in_reboot(operation, last)
     return _FOLLOWING.get((operation.kind, last))
 
 
 _FOLLOWING = {
     (OperationKind.QUERY, StepName.CONNECT): StepName.LIST,
     (OperationKind.CHECK, StepName.CONNECT): StepName.VERIFY,
-    (OperationKind.REBOOT, StepName.CONNECT): StepName.PREFLIGHT,
-    (OperationKind.REBOOT, StepName.PREFLIGHT): StepName.REBOOT,
-    (OperationKind.REBOOT, StepName.REBOOT): StepName.VERIFY,
 }
+
+
+def _following_in_reboot(operation: Operation, last: StepName) -> StepName | None:
+    match last:
+        case StepName.CONNECT:
+            return StepName.PREFLIGHT
+        case StepName.PREFLIGHT:
+            return StepName.LIST if operation.order.only_if_required else StepName.REBOOT
+        case StepName.LIST:
+            needed = operation.findings.reboot_need is RebootNeed.NEEDED
+            return StepName.REBOOT if needed else None
+        case StepName.REBOOT:
+            return StepName.VERIFY
+        case _:
+            return None
 
 
 def _following_in_update(operation: Operation, last: StepName) -> StepName | None:

@@ -13,7 +13,13 @@ from tendhost.server.domain.sequence import has_applied
 from tendhost.server.engine import looking
 from tendhost.server.engine.applying import DOWNLOAD, REPAIR, repair, transact
 from tendhost.server.engine.following import tidy, under_way
-from tendhost.server.engine.planning import Planned, listed_words, plan_update, transaction
+from tendhost.server.engine.planning import (
+    Planned,
+    listed_words,
+    plan_update,
+    reboot_words,
+    transaction,
+)
 from tendhost.server.engine.stage import Stage
 from tendhost.server.engine.translate import work_error
 from tendhost.server.packages.boot import Boot
@@ -97,14 +103,17 @@ async def list_packages(stage: Stage) -> Outcome:
     operation, host = stage.operation, stage.host
     await tidy(stage.session, host, operation)
     remote = await stage.remote()
-    result = await stage.query(remote, refresh=True)
-    outcome = Outcome(detail=listed_words(result), findings=stage.found(result))
+    # Whether a reboot is needed does not hang on archives and package managers.
+    reboots = operation.kind is OperationKind.REBOOT
+    result = await stage.query(remote, refresh=not reboots)
+    words = reboot_words(result) if reboots else listed_words(result)
+    outcome = Outcome(detail=words, findings=stage.found(result))
     if not has_applied(operation):
         # Else the stored inventory stays what it was before the upgrade that goes on, for the
         # comparison at its end.
         outcome = replace(outcome, observed=await stage.observed(result))
     try:
-        _raise_first(host.name, result.problems, packages=True)
+        _raise_first(host.name, result.problems, packages=not reboots)
         if operation.kind is not OperationKind.UPDATE:
             return outcome
         planned = await plan_update(stage, remote, result)

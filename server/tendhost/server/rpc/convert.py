@@ -34,6 +34,7 @@ from tendhost.server.domain.operation import (
     Operation,
     OperationKind,
     OperationStatus,
+    RebootOutcome,
     Step,
     StepName,
     StepStatus,
@@ -69,6 +70,7 @@ _ROLLBACK_OF = {number: word for word, number in _ROLLBACK.items()}
 _PROJECT_OUTCOME = numbers(ProjectOutcome, operation_pb2.ProjectOutcome)
 _REBOOT_NEED = numbers(RebootNeed, host_pb2.RebootNeed)
 _OPERATION_KIND = numbers(OperationKind, operation_pb2.OperationKind)
+_REBOOT_OUTCOME = numbers(RebootOutcome, operation_pb2.RebootOutcome)
 _OPERATION_STATUS = numbers(OperationStatus, operation_pb2.OperationStatus)
 _STEP_NAME = numbers(StepName, operation_pb2.StepName)
 _STEP_STATUS = numbers(StepStatus, operation_pb2.StepStatus)
@@ -237,6 +239,7 @@ def _unread_operation(operation: Operation | str, why: str) -> operation_pb2.Ope
 @whole(_unread_operation)
 def operation_message(operation: Operation) -> operation_pb2.Operation:
     """An operation as clients see it."""
+    outcome = operation.reboot_outcome
     return operation_pb2.Operation(
         id=operation.id,
         host=operation.host,
@@ -256,6 +259,11 @@ def operation_message(operation: Operation) -> operation_pb2.Operation:
         health=health_message(operation.health) if operation.update is None else None,
         log_size=operation.log_size,
         resumes_operation_id=operation.resumes,
+        reboot_outcome=(
+            _REBOOT_OUTCOME[outcome]
+            if outcome is not None
+            else operation_pb2.REBOOT_OUTCOME_UNSPECIFIED
+        ),
         revision=operation.revision,
         progress=_operation_progress(operation.progress),
     )

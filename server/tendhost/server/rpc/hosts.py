@@ -192,7 +192,12 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
     async def RebootHost(
         self, request: pb.RebootHostRequest, context: Any
     ) -> pb.RebootHostResponse:
-        work = Work(host=request.name, kind=OperationKind.REBOOT, queue=request.queue)
+        work = Work(
+            host=request.name,
+            kind=OperationKind.REBOOT,
+            order=Order(only_if_required=request.only_if_required),
+            queue=request.queue,
+        )
         encode = with_operation(pb.RebootHostResponse)
         return encode(await self._engine.operations.start(work, call(encode)))
 
