@@ -1,12 +1,14 @@
 """Streams of events that go wrong or are left: nobody misses anything unawares, nobody disturbs another."""
 
+import asyncio
 import logging
+import struct
 from typing import Any
 
 import grpc
 import pytest
 
-from tendhost.server.rpc import sending
+from tendhost.server.rpc import sending, server
 from tendhost.server.rpc.server import serving
 from tendhost.v1 import event_service_pb2 as pb
 from tendhost.v1.host_pb2 import HostFilter
@@ -135,3 +137,80 @@ async def test_a_stream_resumes_on_the_next_server_with_the_same_log(world: Worl
         ):
             assert (await hello(stream)).log_id == log
             assert [e.revision for e in await until(stream, last)] == [cursor + 1, last]
+
+
+# --- clients that take nothing at all -------------------------------------------------------------
+
+
+def frame(kind: int, flags: int, payload: bytes, stream: int = 0) -> bytes:
+    """One frame of HTTP/2."""
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def header(name: bytes, value: bytes) -> bytes:
+    """A header as HPACK writes it in full."""
+    return b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
+
+async def watching_without_room(
+    address: str,
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A call of WatchEvents whose client lets the server send headers, and no byte of a message."""
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    headers = {
+        b":method": b"POST",
+        b":scheme": b"http",
+        b":authority": b"tendhostd",
+        b":path": b"/tendhost.v1.EventService/WatchEvents",
+        b"te": b"trailers",
+        b"content-type": b"application/grpc",
+    }
+    no_room = struct.pack(">HI", 4, 0)
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, no_room))
+    writer.write(frame(1, 4, b"".join(header(*pair) for pair in headers.items()), 1))
+    writer.write(frame(0, 1, b"\0" * 5, 1))
+    return reader, writer
+
+
+async def test_watcher__that_takes_not_even_the_first_message_is_let_go_of(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(sending, "WRITE_TIMEOUT_SECONDS", 0.3)
+    async with world.running() as engine, serving(engine, "127.0.0.1:0") as address:
+        reader, writer = await watching_without_room(address)
+        async with asyncio.timeout(20):
+            while "a call was refused" not in caplog.text:
+                await idle_for(world, seconds=0.05)
+            # Now there is room: for the message that is under way, and for how the stream ended.
+            writer.write(frame(8, 0, struct.pack(">I", 1 << 20), 1))
+            ended = b""
+            while not ended:
+                length, kind, flags, stream = struct.unpack(
+                    ">IBBI", b"\0" + await reader.readexactly(9)
+                )
+                payload = await reader.readexactly(length)
+                if kind == 4 and not flags & 1:
+                    writer.write(frame(4, 1, b""))
+                if (kind, stream) == (1, 1) and flags & 1:
+                    ended = payload
+        assert b"the client read nothing" in ended
+        writer.close()
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
+
+
+async def test_watcher__that_never_takes_anything_leaves_no_error_when_the_server_stops(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(sending, "WRITE_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(server, "GRACE_SECONDS", 0.1)
+    async with world.running() as engine:
+        async with serving(engine, "127.0.0.1:0") as address:
+            _, writer = await watching_without_room(address)
+            async with asyncio.timeout(20):
+                while "a call was refused" not in caplog.text:
+                    await idle_for(world, seconds=0.05)
+        writer.close()
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []

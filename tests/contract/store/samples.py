@@ -1,7 +1,7 @@
 """Plain values to store, and what is stored of them."""
 
 import itertools
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from tendhost.server.domain.operation import Operation, OperationKind, Operation
 from tendhost.server.domain.rollout import Member, Progress, Rollout, RolloutSpec, Wave
 from tendhost.server.domain.rollout_plan import LeftOut, LeftOutHost, RolloutPlan, WaveOutline
 from tendhost.server.domain.selection import HostFilter
-from tendhost.server.store.protocol import Change, InventoryRecord, Store
+from tendhost.server.store.protocol import Change, InventoryRecord, RolloutPlace, Store
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 A_DAY = timedelta(days=1)
@@ -119,3 +119,23 @@ async def stored_rollout(store: Store, rollout: Rollout) -> Rollout:
 async def every_host(store: Store) -> tuple[Host, ...]:
     """Every host, by name."""
     return (await store.hosts(HostFilter(), limit=1_000_000)).items
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeView:
+    """A rollout with its waves and members, all of which can be read."""
+
+    rollout: Rollout
+    waves: tuple[Wave, ...]
+    members: tuple[Member, ...]
+
+
+async def whole_view(store: Store, rollout: str, *, after: RolloutPlace | None = None) -> WholeView:
+    """All that was stored of a rollout behind a place."""
+    after = after or RolloutPlace()
+    view = await store.rollout_view(rollout, after=after, limit=100_000, size=1 << 30)
+    return WholeView(
+        rollout=view.rollout,
+        waves=tuple(wave for wave in view.waves if isinstance(wave, Wave)),
+        members=tuple(member for member in view.members if isinstance(member, Member)),
+    )

@@ -9,7 +9,7 @@ from tendhost.server.domain.budgets import Usage
 from tendhost.server.domain.errors import PlanNotFound, RolloutNotFound
 from tendhost.server.domain.host import Policy, Problem
 from tendhost.server.domain.operation import OperationStatus
-from tendhost.server.domain.rollout import MemberStatus, RolloutStatus
+from tendhost.server.domain.rollout import Member, MemberStatus, RolloutStatus, Wave
 from tendhost.server.domain.rollout_plan import (
     Expectation,
     LeftOut,
@@ -18,7 +18,7 @@ from tendhost.server.domain.rollout_plan import (
 )
 from tendhost.server.domain.states import HostState
 from tendhost.server.domain.window import MaintenanceWindow, Weekday
-from tendhost.server.store.protocol import Conflict, Store
+from tendhost.server.store.protocol import Conflict, RolloutPlace, Store
 from tests.contract.store.samples import (
     A_DAY,
     NOW,
@@ -32,6 +32,7 @@ from tests.contract.store.samples import (
     stored_host,
     stored_operation,
     stored_rollout,
+    whole_view,
 )
 
 
@@ -115,15 +116,42 @@ async def test_view_has_what_was_changed_since_a_revision(store: Store) -> None:
     members = tuple(a_member(rollout, f"h{n}", 0, n) for n in range(3))
     waves = (a_wave(rollout), a_wave(rollout, 1))
     first = await store.commit(change(members=members, waves=waves))
-    whole = await store.rollout_view(rollout.id, after=-1)
+    whole = await whole_view(store, rollout.id)
     assert (whole.rollout, whole.waves, whole.members) == (rollout, waves, members)
     moved = replace(members[1], status=MemberStatus.COMPLETED)
     begun = replace(waves[0], started_at=NOW)
     await store.commit(change(members=(moved,), waves=(begun,)))
-    since = await store.rollout_view(rollout.id, after=first.revision)
+    since = await whole_view(store, rollout.id, after=RolloutPlace.behind(first.revision))
     assert (since.waves, since.members) == ((begun,), (moved,))
     with pytest.raises(RolloutNotFound):
-        await store.rollout_view("ro-unheard-of", after=-1)
+        await whole_view(store, "ro-unheard-of")
+
+
+async def test_view__comes_in_parts_that_end_with_the_rollout_as_of_one_revision(
+    store: Store,
+) -> None:
+    rollout = await stored_rollout(store, a_rollout())
+    members = [a_member(rollout, f"h{n}", 0, n) for n in range(7)]
+    waves = tuple(a_wave(rollout, n) for n in range(3))
+    await store.commit(change(members=tuple(members), waves=waves))
+    place, seen, counted, rounds = RolloutPlace(), dict[str, MemberStatus](), set[int](), 0
+    while True:
+        view = await store.rollout_view(rollout.id, after=place, limit=2, size=1 << 20)
+        assert len(view.members) <= 2
+        assert len(view.waves) <= 2
+        seen.update((m.host, m.status) for m in view.members if isinstance(m, Member))
+        counted.update(wave.number for wave in view.waves if isinstance(wave, Wave))
+        if not view.more:
+            break
+        place, rounds = view.last, rounds + 1
+        if rounds <= 3:
+            # Of those that were read already, and of those that were not.
+            members[rounds] = replace(members[rounds], status=MemberStatus.COMPLETED)
+            await store.commit(change(members=(members[rounds],)))
+    assert seen == {member.host: member.status for member in members}
+    assert counted == {0, 1, 2}
+    small = await store.rollout_view(rollout.id, after=RolloutPlace(), limit=99, size=1)
+    assert (len(small.members), len(small.waves), small.more) == (1, 1, True)
 
 
 async def test_startable_are_those_that_nothing_holds_up(store: Store) -> None:

@@ -34,6 +34,7 @@ from tendhost.server.domain.waves import Dependency, Stage
 from tendhost.server.domain.window import MaintenanceWindow
 from tendhost.server.engine.operations import SWEEP
 from tendhost.server.store.protocol import Change
+from tests.contract.store.samples import whole_view
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import Pending
 from tests.unit.engine.test_rollouts import begin, fleet, members, spec, statuses
@@ -641,7 +642,7 @@ async def test_every_count_of_a_rollout_is_the_sum_of_its_waves(world: World):
         rollout = await begin(world, waves=("1", "2"), delay_between_waves=NO_DELAY)
         revision = -1
         while True:
-            view = await world.store.rollout_view(rollout.id, after=-1)
+            view = await whole_view(world.store, rollout.id)
             totals = [wave.progress for wave in view.waves]
             summed = sum(totals[1:], totals[0])
             assert summed == view.rollout.progress

@@ -21,6 +21,7 @@ from tendhost.server.domain.rollout import (
 )
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.waves import Division
+from tests.contract.store.samples import whole_view
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import Pending
 from tests.unit.engine.world import World, call
@@ -139,7 +140,7 @@ class Course:
                     allowed = max(limit, before.get(scope, len(NAMES)))
                     assert self.down[scope] <= allowed, (scope, self.down, budget)
         for id in self.ids:
-            view = await store.rollout_view(id, after=-1)
+            view = await whole_view(store, id)
             statuses = [member.status for member in view.members]
             for status in MemberStatus:
                 assert statuses.count(status) == getattr(view.rollout.progress, status.value)

@@ -18,6 +18,7 @@ from grpc_status import rpc_status
 from tendhost.server.domain.errors import FieldViolation, InvalidArgument, TendhostError
 from tendhost.server.engine.calls import Call, Replayed
 from tendhost.server.rpc.rules import violations_of
+from tendhost.server.rpc.sending import Stream
 from tendhost.server.rpc.status import internal_status, status_of
 from tendhost.server.store.protocol import Store
 
@@ -167,7 +168,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
             try:
                 request = _decoded(await context.read(), decode)
                 _admitted(method, request, context)
-                await handler(request, context)
+                await handler(request, Stream(context))
             except Exception as error:
                 await _abort(method, error, context)
                 raise
@@ -237,7 +238,14 @@ async def _abort(method: str, error: Exception, context: Any) -> None:
 
 async def _abort_with(status: status_pb2.Status, context: Any) -> None:
     rich = rpc_status.to_status(status)
-    await context.abort(rich.code, rich.details, rich.trailing_metadata)
+    try:
+        await context.abort(rich.code, rich.details, rich.trailing_metadata)
+    except grpc.aio.AbortError:
+        raise
+    except Exception as failed:
+        # The connection takes nothing any more, or the server has stopped: nobody is left to be told.
+        logger.info("a client did not take its refusal", extra={"cause": str(failed)})
+        raise asyncio.CancelledError from failed
 
 
 def _log(method: str, outcome: str, began: float) -> None:

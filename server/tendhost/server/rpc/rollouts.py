@@ -1,7 +1,6 @@
 """RolloutService."""
 
 from collections.abc import Callable
-from itertools import zip_longest
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -25,16 +24,19 @@ from tendhost.server.rpc.paging import (
     first_part,
     number,
     page_size,
-    parts,
     position,
     token,
 )
 from tendhost.server.rpc.sending import send
-from tendhost.server.store.protocol import RolloutView
+from tendhost.server.store.protocol import RolloutPlace, RolloutView
 from tendhost.v1 import rollout_service_pb2 as pb
 from tendhost.v1 import rollout_service_pb2_grpc
 
 R = TypeVar("R", bound=Message)
+
+VIEW_ROWS = 1000
+VIEW_BYTES = 256 * 1024
+"""A stream holds no more than about this of a rollout's waves, and of its hosts."""
 
 
 class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
@@ -162,31 +164,29 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
     async def WatchRollout(  # type: ignore[override]
         self, request: pb.WatchRolloutRequest, context: Any
     ) -> None:
-        revision = -1
+        place, told, more = RolloutPlace(), -1, False
         with self._feed.changes_of(request.id) as signal:
             while True:
-                view = await self._store.rollout_view(request.id, after=revision)
-                if view.rollout.revision > revision:
-                    for message in _messages(view):
-                        await send(context, message)
-                    revision = view.rollout.revision
+                view = await self._store.rollout_view(
+                    request.id, after=place, limit=VIEW_ROWS, size=VIEW_BYTES
+                )
+                if more or view.rollout.revision > told:
+                    await send(context, _message(view))
+                    place, told, more = view.last, view.rollout.revision, view.more
+                if more:
+                    continue
                 if view.rollout.over:
                     return
                 await self._feed.called(signal)
 
 
-def _messages(view: RolloutView) -> list[pb.WatchRolloutResponse]:
-    """What was changed of a rollout, in messages of a bounded size."""
-    rollout = rollout_message(view.rollout)
-    hosts = list(parts(map(member_message, view.members)))
-    waves = list(parts(map(wave_message, view.waves)))
-    # Each of the three takes at most a quarter of what a client takes.
-    messages = [
-        pb.WatchRolloutResponse(rollout=rollout, hosts=some_hosts, waves=some_waves, more=True)
-        for some_hosts, some_waves in zip_longest(hosts, waves, fillvalue=())
-    ] or [pb.WatchRolloutResponse(rollout=rollout)]
-    messages[-1].more = False
-    return messages
+def _message(view: RolloutView) -> pb.WatchRolloutResponse:
+    return pb.WatchRolloutResponse(
+        rollout=rollout_message(view.rollout),
+        hosts=[member_message(member) for member in view.members],
+        waves=[wave_message(wave) for wave in view.waves],
+        more=view.more,
+    )
 
 
 def with_rollout(response: Callable[..., R]) -> Callable[[Rollout], R]:

@@ -10,6 +10,23 @@ from tendhost.server.domain.errors import WatcherTooSlow
 WRITE_TIMEOUT_SECONDS = 30.0
 
 
+class Stream:
+    """The context of a call with a stream, for handlers: its messages go through `send`."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self._begun = False
+
+    async def write(self, message: Message | bytes) -> None:
+        """Write one message."""
+        if not self._begun:
+            # Apart from the first message: grpc can end no call whose initial metadata is still under way, and
+            # a message that the client does not take would hold it up.
+            self._begun = True
+            await self._context.send_initial_metadata(())
+        await self._context.write(message)
+
+
 async def send(context: Any, message: Message | bytes) -> None:
     """Write one message. Raises WatcherTooSlow when it is not taken within WRITE_TIMEOUT_SECONDS."""
     deadline = asyncio.timeout(WRITE_TIMEOUT_SECONDS)

@@ -211,6 +211,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX hosts_by_host_key ON hosts (host_key)",
         "CREATE INDEX hosts_by_endpoint ON hosts (endpoint)",
     ),
+    (
+        "DROP INDEX members_by_revision",
+        "CREATE INDEX members_by_revision ON members (rollout, revision, position)",
+        "CREATE INDEX waves_by_revision ON waves (rollout, revision, number)",
+    ),
 )
 
 SCHEMA = len(MIGRATIONS)

@@ -1,16 +1,22 @@
-"""Reads a whole fleet a part at a time, each part from a transaction of its own."""
+"""Reads a whole fleet or rollout a part at a time, each part from a transaction of its own."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from heapq import merge
 from itertools import islice
 
-from tendhost.server.domain.errors import CursorCompacted
+from tendhost.server.domain.errors import CursorCompacted, RolloutNotFound
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.store import host_sql, rows, sql
-from tendhost.server.store.protocol import HostPlace, HostsPart, Unreadable
+from tendhost.server.store.protocol import (
+    HostPlace,
+    HostsPart,
+    RolloutPlace,
+    RolloutView,
+    Unreadable,
+)
 from tendhost.server.store.writing import pruned_to
 
 ROWS_AT_ONCE = 1000
@@ -81,6 +87,44 @@ def changed_hosts(
         last=last,
         more=cut or seen == ROWS_AT_ONCE,
     )
+
+
+def rollout_view(
+    database: sqlite3.Connection, id: str, *, after: RolloutPlace, limit: int, size: int
+) -> RolloutView:
+    """See Store.rollout_view."""
+    with _one_moment(database):
+        row = database.execute(sql.GET_ROLLOUT, (id,)).fetchone()
+        if row is None:
+            raise RolloutNotFound(rollout=id)
+        waves, wave, more_waves = _behind(
+            database.execute(sql.CHANGED_WAVES, (id, *after.wave, limit + 1)), limit, size
+        )
+        members, member, more_members = _behind(
+            database.execute(sql.CHANGED_MEMBERS, (id, *after.member, limit + 1)), limit, size
+        )
+    return RolloutView(
+        rollout=rows.rollout_of(row[0]),
+        waves=tuple(rows.row_of(rows.wave_of, text, key) for _, key, text in sorted(waves)),
+        members=tuple(rows.row_of(rows.member_of, text, key) for _, key, text in sorted(members)),
+        last=RolloutPlace(wave=wave or after.wave, member=member or after.member),
+        more=more_waves or more_members,
+    )
+
+
+def _behind(
+    found: Iterable[tuple[int, int, object, str]], limit: int, size: int
+) -> tuple[list[tuple[int, str, str]], tuple[int, int] | None, bool]:
+    """The first rows, each with its number and key, the place of the last of them, and whether there are more."""
+    taken: list[tuple[int, str, str]] = []
+    held, last = 0, None
+    for revision, number, key, document in found:
+        if len(taken) == limit or held >= size:
+            return taken, last, True
+        taken.append((number, str(key), document))
+        held += len(document)
+        last = revision, number
+    return taken, last, False
 
 
 def _selected(selection: HostFilter, name: str, document: str | None) -> Host | Unreadable | None:

@@ -250,14 +250,34 @@ class HostsPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutPlace:
+    """A place in the order in which the waves and the members of a rollout were stored.
+
+    Each is a revision with the wave's number or the member's position.
+    """
+
+    wave: tuple[int, int] = (-1, -1)
+    member: tuple[int, int] = (-1, -1)
+
+    @classmethod
+    def behind(cls, revision: int) -> "RolloutPlace":
+        """The place that whatever was stored after `revision` follows."""
+        return cls(wave=(revision + 1, -1), member=(revision + 1, -1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutView:
-    """A rollout, and what of it was changed since some revision, from one read transaction."""
+    """A rollout, and a part of what was stored of it behind some place, from one read transaction."""
 
     rollout: Rollout
     waves: tuple[Wave | Unreadable, ...]
     """By number."""
     members: tuple[Member | Unreadable, ...]
     """In the order of the rollout."""
+    last: RolloutPlace
+    """What the next part follows."""
+    more: bool
+    """Whether this is not all of it."""
 
 
 class Store(Protocol):
@@ -345,8 +365,13 @@ class Store(Protocol):
         """Rollouts, newest first, from the one that follows `before` on."""
         ...
 
-    async def rollout_view(self, id: str, *, after: int) -> RolloutView:
-        """A rollout with what was changed of it above the revision `after`. Raises RolloutNotFound."""
+    async def rollout_view(
+        self, id: str, *, after: RolloutPlace, limit: int, size: int
+    ) -> RolloutView:
+        """A rollout with what was stored of it behind `after`. Raises RolloutNotFound.
+
+        At most `limit` waves and as many members, and no more than about `size` bytes of each.
+        """
         ...
 
     async def wave(self, rollout: str, number: int) -> Wave:

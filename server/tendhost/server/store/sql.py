@@ -123,7 +123,8 @@ GET_WAVES = """
     SELECT document FROM waves WHERE rollout = ?1 AND number BETWEEN ?2 AND ?3 ORDER BY number
 """
 CHANGED_WAVES = """
-    SELECT document, number FROM waves WHERE rollout = ?1 AND revision > ?2 ORDER BY number
+    SELECT revision, number, number, document FROM waves
+    WHERE rollout = ?1 AND (revision, number) > (?2, ?3) ORDER BY revision, number LIMIT ?4
 """
 PUT_MEMBER = """
     INSERT INTO members (
@@ -139,7 +140,8 @@ GET_MEMBERS = """
     SELECT document FROM members WHERE rollout = ?1 AND position > ?2 ORDER BY position LIMIT ?3
 """
 CHANGED_MEMBERS = """
-    SELECT document, host FROM members WHERE rollout = ?1 AND revision > ?2 ORDER BY position
+    SELECT revision, position, host, document FROM members
+    WHERE rollout = ?1 AND (revision, position) > (?2, ?3) ORDER BY revision, position LIMIT ?4
 """
 PLACES_OF_HOST = """
     SELECT document, revision FROM members WHERE host = ?1 ORDER BY rollout DESC LIMIT ?2

@@ -56,6 +56,7 @@ from tendhost.server.store.protocol import (
     LogBounds,
     LogChunk,
     Page,
+    RolloutPlace,
     RolloutView,
     Touched,
     Unreadable,
@@ -310,24 +311,12 @@ class SqliteStore:
         )
         return await self._page(text, values, rows.rollout_of, limit)
 
-    async def rollout_view(self, id: str, *, after: int) -> RolloutView:
-        def work(database: sqlite3.Connection) -> RolloutView:
-            database.execute("BEGIN")
-            try:
-                row = database.execute(sql.GET_ROLLOUT, (id,)).fetchone()
-                if row is None:
-                    raise RolloutNotFound(rollout=id)
-                waves = database.execute(sql.CHANGED_WAVES, (id, after))
-                members = database.execute(sql.CHANGED_MEMBERS, (id, after))
-                return RolloutView(
-                    rollout=rows.rollout_of(row[0]),
-                    waves=tuple(rows.row_of(rows.wave_of, text, str(key)) for text, key in waves),
-                    members=tuple(rows.row_of(rows.member_of, text, key) for text, key in members),
-                )
-            finally:
-                database.execute("COMMIT")
-
-        return await self._read(work)
+    async def rollout_view(
+        self, id: str, *, after: RolloutPlace, limit: int, size: int
+    ) -> RolloutView:
+        return await self._read(
+            lambda database: parts.rollout_view(database, id, after=after, limit=limit, size=size)
+        )
 
     async def wave(self, rollout: str, number: int) -> Wave:
         text = self._one(sql.GET_WAVES, rollout, number, number)
