@@ -642,7 +642,8 @@ Global___WatchRolloutRequest: _TypeAlias = WatchRolloutRequest  # noqa: Y015
 class WatchRolloutResponse(_message.Message):
     """The rollout, whenever it has changed. The first messages are the rollout as it stands with all of its
     hosts and waves; the last one is the rollout as it ended. Everything in a message is as of one revision:
-    that of the rollout.
+    that of the rollout. Large rollouts are sent in parts: with the first message without `more`, everything that
+    came before it, each host and wave as it came last, is as of the revision of that message.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -652,7 +653,9 @@ class WatchRolloutResponse(_message.Message):
     WAVES_FIELD_NUMBER: _builtins.int
     MORE_FIELD_NUMBER: _builtins.int
     more: _builtins.bool
-    """Whether more messages of this revision follow: large rollouts are sent in parts."""
+    """Whether this is a part, and the following message belongs to it. A host or a wave that changed meanwhile
+    comes once more.
+    """
     @_builtins.property
     def rollout(self) -> _rollout_pb2.Rollout:
         """The rollout as it stands."""
