@@ -14,7 +14,6 @@ from typing import Any
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tendhost.v1 import (
     event_service_pb2,
@@ -89,9 +88,6 @@ async def info(channel: grpc.aio.Channel) -> system_service_pb2.GetServerInfoRes
 async def answers(server: Daemon, channel: grpc.aio.Channel, *, hosts: int) -> None:
     """Hold a server that cannot write to what it can do all the same."""
     assert (await info(channel)).hosts == hosts
-    health: Any = health_pb2_grpc.HealthStub(channel)
-    checked = await health.Check(health_pb2.HealthCheckRequest(), timeout=2)
-    assert checked.status == health_pb2.HealthCheckResponse.SERVING
     assert (await server.host("before")).config.name == "before"
     listed = await server.hosts.ListHosts(host_service_pb2.ListHostsRequest(), timeout=2)
     assert len(listed.hosts) == hosts

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -13,8 +14,11 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from tendhost.server.domain.errors import ConfigurationError, HostNotFound
 from tendhost.server.engine.loop_monitor import LoopMonitor
+from tendhost.server.engine.store_watch import PROBE_PAUSE
 from tendhost.server.rpc.server import SERVICES, serving
 from tendhost.server.rpc.system import SystemServicer
+from tendhost.server.store.protocol import Unstorable
+from tendhost.server.store.sqlite import SqliteStore
 from tendhost.v1 import (
     event_service_pb2,
     host_service_pb2,
@@ -108,6 +112,7 @@ async def test_event_loop_lag__is_told_by_a_server_that_measures_it(api: Api, wo
         notifier=SimpleNamespace(standings=()),
         pruner=SimpleNamespace(held_up=""),
         loop_monitor=monitor,
+        store_watch=SimpleNamespace(problem=""),
     )
     info = await SystemServicer(watched).GetServerInfo(
         system_service_pb2.GetServerInfoRequest(), None
@@ -192,6 +197,45 @@ async def test_the_server_says_what_it_is_and_how_much_it_knows(api: Api):
 async def test_every_service_is_healthy_while_it_serves(api: Api, service: str):
     stub = health_pb2_grpc.HealthStub(api.channel)
     answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_health__is_not_serving_while_the_store_cannot_be_used(api: Api, world: World):
+    def switch(*, on: bool) -> None:
+        """Have every write to the database refused, as on a disk that was mounted read-only."""
+        writer = cast(SqliteStore, world.store.behind)._writer
+        writer._database.execute(f"PRAGMA query_only = {on:d}")
+
+    async def info() -> Any:
+        return await api.system.GetServerInfo(system_service_pb2.GetServerInfoRequest())
+
+    await api.register("web1")
+    stub: Any = health_pb2_grpc.HealthStub(api.channel)
+    for service in ("", SERVICES[0]):
+        watch = stub.Watch(health_pb2.HealthCheckRequest(service=service))
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        assert (await info()).store_problem == ""
+        switch(on=True)
+        request = host_service_pb2.CheckHealthRequest(name="web1")
+        assert (await refusal(api.hosts.CheckHealth(request))).reason == "STORE_UNAVAILABLE"
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
+        assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert "readonly" in (await info()).store_problem
+        assert (await info()).hosts == 1, "what can be read is told"
+        switch(on=False)
+        world.clock.advance(PROBE_PAUSE)
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        watch.cancel()
+
+
+async def test_health__does_not_turn_for_one_change_that_cannot_be_stored(api: Api, world: World):
+    store = cast(SqliteStore, world.store.behind)
+    with pytest.raises(Unstorable):
+        await store._writer.submit(lambda database: 1 // 0)
+    assert not await store.until_unusable(timeout=timedelta())
+    stub: Any = health_pb2_grpc.HealthStub(api.channel)
+    answer = await stub.Check(health_pb2.HealthCheckRequest())
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 

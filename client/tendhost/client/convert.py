@@ -301,6 +301,7 @@ def server_info(message: system_service_pb2.GetServerInfoResponse) -> values.Ser
         hosts=message.hosts,
         notifications=tuple(map(_notification_target, message.notifications)),
         pruning_held_up=message.pruning_held_up,
+        store_problem=message.store_problem,
         event_loop_lag=values.EventLoopLag(
             max=message.event_loop_lag.max.ToTimedelta(),
             p99=message.event_loop_lag.p99.ToTimedelta(),

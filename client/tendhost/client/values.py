@@ -439,5 +439,7 @@ class ServerInfo:
     notifications: tuple[NotificationTarget, ...]
     pruning_held_up: str = ""
     """Why the server does not prune history at present; empty: history is pruned."""
+    store_problem: str = ""
+    """Why the database cannot be used at present; empty: it can. `hosts` may be 0 then without meaning it."""
     event_loop_lag: EventLoopLag | None = None
     """None: it is not measured."""

@@ -51,6 +51,7 @@ class GetServerInfoResponse(_message.Message):
     NOTIFICATIONS_FIELD_NUMBER: _builtins.int
     PRUNING_HELD_UP_FIELD_NUMBER: _builtins.int
     EVENT_LOOP_LAG_FIELD_NUMBER: _builtins.int
+    STORE_PROBLEM_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The version of tendhost."""
     log_id: _builtins.str
@@ -60,9 +61,11 @@ class GetServerInfoResponse(_message.Message):
     oldest_revision: _builtins.int
     """The oldest event revision that is kept."""
     hosts: _builtins.int
-    """How many hosts are registered."""
+    """How many hosts are registered. 0 also where store_problem is set and they cannot be counted."""
     pruning_held_up: _builtins.str
     """Why the server does not prune history at present, and what to do. Empty: history is pruned."""
+    store_problem: _builtins.str
+    """Why the database cannot be used at present, while the server's health is NOT_SERVING. Empty: it can."""
     @_builtins.property
     def notifications(self) -> _containers.RepeatedCompositeFieldContainer[Global___NotificationTarget]:
         """The targets of notifications that are configured, and how it goes with each."""
@@ -82,10 +85,11 @@ class GetServerInfoResponse(_message.Message):
         notifications: _abc.Iterable[Global___NotificationTarget] | None = ...,
         pruning_held_up: _builtins.str = ...,
         event_loop_lag: Global___EventLoopLag | None = ...,
+        store_problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_loop_lag", b"event_loop_lag"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_loop_lag", b"event_loop_lag", "hosts", b"hosts", "log_id", b"log_id", "notifications", b"notifications", "oldest_revision", b"oldest_revision", "pruning_held_up", b"pruning_held_up", "revision", b"revision", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_loop_lag", b"event_loop_lag", "hosts", b"hosts", "log_id", b"log_id", "notifications", b"notifications", "oldest_revision", b"oldest_revision", "pruning_held_up", b"pruning_held_up", "revision", b"revision", "store_problem", b"store_problem", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,7 +10,7 @@ from tendhost.server.domain.errors import StoreUnavailable
 from tendhost.server.store.protocol import Change, Store
 from tests.unit.engine.fake_command import Hold
 
-_NOT_WORK = ("wait_beyond", "listen", "aclose")
+_NOT_WORK = ("wait_beyond", "listen", "until_unusable", "aclose")
 
 
 class FaultyStore:

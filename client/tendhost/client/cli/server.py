@@ -20,6 +20,8 @@ def info(context: typer.Context) -> None:
             session.print_json(found)
         else:
             hosts = counted(found.hosts, "host")
+            if found.store_problem:
+                hosts = f"the database cannot be used: {found.store_problem}"
             print(f"tendhostd {found.version} at {session.server}: {hosts}")
             print(
                 f"event log {found.log_id}, revisions {found.oldest_revision} to {found.revision}"

@@ -24,6 +24,7 @@ from tendhost.server.engine.schedules import Schedules
 from tendhost.server.engine.selections import Selections
 from tendhost.server.engine.stage import StepSettings
 from tendhost.server.engine.steps import Performer
+from tendhost.server.engine.store_watch import StoreWatch
 from tendhost.server.engine.wave_hooks import WaveHooks
 from tendhost.server.remote.announcing import Announcer
 from tendhost.server.remote.probing import Prober
@@ -62,6 +63,7 @@ class Engine:
     notifier: Notifier
     policies: Policies
     pruner: Pruner
+    store_watch: StoreWatch
     loop_monitor: LoopMonitor | None = None
     """None: nobody watches the event loop."""
 
@@ -123,7 +125,8 @@ async def running_engine(
             logger.info(
                 "unfinished work was taken up", extra={"operations": resumed, "rollouts": carried}
             )
-        keepers = (schedules.keep(), operations.keep(), policies.keep())
+        store_watch = StoreWatch(store=store, clock=clock)
+        keepers = (schedules.keep(), operations.keep(), policies.keep(), store_watch.keep())
         keeping = [tasks.create_task(keeper) for keeper in keepers]
         notifier = Notifier(targets, store=store, clock=clock)
         try:
@@ -138,6 +141,7 @@ async def running_engine(
                     questions=Questions(store=store, connector=connector, clock=clock),
                     accounts=Accounts(store=store, clock=clock, openings=openings),
                     policies=policies,
+                    store_watch=store_watch,
                     notifier=notifier,
                     pruner=pruner,
                     loop_monitor=loop_monitor,

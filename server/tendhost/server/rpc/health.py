@@ -20,12 +20,18 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # it
     def __init__(self, services: Collection[str]) -> None:
         self._services = frozenset(("", *services))
         self._serving = False
+        self._usable = True
         self._ended = False
         self._changed = asyncio.Event()
 
     def serve(self) -> None:
         """From now on calls are served."""
         self._serving = True
+        self._announce()
+
+    def use_store(self, *, usable: bool) -> None:
+        """Tell whether the store can be used: without it next to no call is served."""
+        self._usable = usable
         self._announce()
 
     def end(self) -> None:
@@ -56,7 +62,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # it
         if service not in self._services:
             unknown: int = words.SERVICE_UNKNOWN
             return unknown
-        status: int = words.SERVING if self._serving else words.NOT_SERVING
+        status: int = words.SERVING if self._serving and self._usable else words.NOT_SERVING
         return status
 
     def _announce(self) -> None:

@@ -106,6 +106,9 @@ async def serving(engine: Engine, address: str) -> AsyncIterator[str]:
     validate(host_service_pb2.ListHostsRequest())
     following = asyncio.create_task(feed.run())
     await server.start()
+    watch = engine.store_watch
+    watch.on_change(lambda: readiness.use_store(usable=not watch.problem))
+    readiness.use_store(usable=not watch.problem)
     readiness.serve()
     try:
         yield bound

@@ -3,6 +3,7 @@
 from importlib.metadata import version
 from typing import Any
 
+from tendhost.server.domain.errors import StoreUnavailable
 from tendhost.server.engine.engine import Engine
 from tendhost.server.engine.loop_monitor import LoopLag
 from tendhost.server.engine.notifying import Standing
@@ -22,6 +23,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
         self._notifier = engine.notifier
         self._pruner = engine.pruner
         self._monitor = engine.loop_monitor
+        self._store_watch = engine.store_watch
 
     async def GetServerInfo(
         self, request: pb.GetServerInfoRequest, context: Any
@@ -32,11 +34,20 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
             log_id=bounds.log_id,
             revision=bounds.current,
             oldest_revision=bounds.oldest,
-            hosts=await self._store.count_hosts(),
+            hosts=await self._count_hosts(),
+            store_problem=self._store_watch.problem,
             notifications=map(_target, self._notifier.standings),
             pruning_held_up=self._pruner.held_up,
             event_loop_lag=None if self._monitor is None else _lag(self._monitor.lag()),
         )
+
+    async def _count_hosts(self) -> int:
+        try:
+            return await self._store.count_hosts()
+        except StoreUnavailable:
+            if not self._store_watch.problem:
+                raise
+            return 0  # what the problem is for: it is not known
 
 
 def _lag(lag: LoopLag) -> pb.EventLoopLag:

@@ -544,6 +544,17 @@ class Store(Protocol):
         """
         ...
 
+    async def until_unusable(self, *, timeout: timedelta) -> bool:
+        """Whether a write or a read has failed because the database cannot be used, since the last probe.
+
+        Returns as soon as one has, or once `timeout` has passed. Never raises StoreUnavailable.
+        """
+        ...
+
+    async def probe(self) -> None:
+        """Write and read next to nothing; StoreUnavailable: the database still cannot be used."""
+        ...
+
     async def prune(self, *, before: datetime, requests_before: datetime, keep_events: int) -> int:
         """Drop old history; how many rows went.
 

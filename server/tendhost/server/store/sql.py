@@ -7,6 +7,8 @@ from tendhost.server.domain.operation import OperationStatus
 from tendhost.server.store.where import Where
 
 NEXT_REVISION = "UPDATE counter SET revision = revision + ?1 WHERE id = 1 RETURNING revision"
+TOUCH_COUNTER = "UPDATE counter SET revision = revision"
+"""Writes a page and changes nothing."""
 CURRENT_REVISION = "SELECT revision FROM counter WHERE id = 1"
 GET_META = "SELECT value FROM meta WHERE key = ?1"
 SET_META = """

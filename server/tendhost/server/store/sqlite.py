@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -108,7 +108,10 @@ class SqliteStore:
         self._opened: list[sqlite3.Connection] = []
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._surveyor = ThreadPoolExecutor(1, thread_name_prefix="store-surveyor")
-        self._writer = Writer(database, self._committed, name=str(path))
+        self._unusable = asyncio.Event()
+        self._writer = Writer(
+            database, self._committed, name=str(path), when_unusable=self._unusable.set
+        )
 
     # --- writing ----------------------------------------------------------------------------------
 
@@ -501,6 +504,17 @@ class SqliteStore:
     async def keep_clock_trust(self, trust: ClockTrust) -> None:
         await self._writer.submit(lambda database: writing.keep_clock_trust(database, trust))
 
+    async def until_unusable(self, *, timeout: timedelta) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout.total_seconds()):
+                await self._unusable.wait()
+        return self._unusable.is_set()
+
+    async def probe(self) -> None:
+        self._unusable.clear()
+        await self._writer.submit(lambda database: database.execute(sql.TOUCH_COUNTER).rowcount)
+        await self._read(lambda database: database.execute(sql.CURRENT_REVISION).fetchone())
+
     async def restored_from(self) -> datetime | None:
         with self._errors_told():
             return writing.restored_from(self._direct)
@@ -563,6 +577,7 @@ class SqliteStore:
         try:
             yield
         except sqlite3.Error as error:
+            self._unusable.set()
             raise StoreUnavailable(cause=f"{self._path}: {error}") from error
 
 
