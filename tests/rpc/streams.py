@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import grpc
+
 from tendhost.server.domain.events import Event, HostAcknowledged
 from tendhost.server.store.protocol import Change
 from tendhost.v1 import event_service_pb2 as pb
@@ -56,6 +58,13 @@ async def prune(world: World, *, keep: int) -> None:
     """Drop all but so many events."""
     long_ago = world.clock.now() - timedelta(days=1)
     await world.store.prune(before=long_ago, requests_before=long_ago, keep_events=keep)
+
+
+async def read_to_the_end(stream: Any) -> None:
+    """Read until the stream raises what it ended with; one that ends well fails the test."""
+    while await stream.read() != grpc.aio.EOF:  # type: ignore[attr-defined]
+        pass
+    raise AssertionError("the stream ended well")
 
 
 async def idle_for(world: World, *, seconds: float) -> None:

@@ -23,7 +23,9 @@ from tendhost.v1 import (
     system_service_pb2,
     system_service_pb2_grpc,
 )
+from tests.rpc.api import refusal
 from tests.rpc.process import Ended, channel_to, ended, serving_process
+from tests.rpc.streams import read_to_the_end
 
 CANNOT_SERVE, BAD_SETTINGS = 1, 2
 
@@ -135,9 +137,11 @@ async def test_a_server_that_is_told_to_stop_ends_well_in_spite_of_watchers(
         assert "Traceback" not in end.stderr
         for stream in streams:
             # What was sent is read first: only then does a stream tell how it ended.
-            while await stream.read() != grpc.aio.EOF:  # type: ignore[attr-defined]
-                pass
-            assert await stream.code() is grpc.StatusCode.OK
+            refused = await refusal(read_to_the_end(stream))
+            assert (refused.code, refused.reason) == (
+                grpc.StatusCode.UNAVAILABLE,
+                "SERVER_STOPPING",
+            )
 
 
 async def test_a_server_that_is_killed_forgets_nothing(tmp_path: Path):

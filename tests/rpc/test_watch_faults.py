@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import struct
-from typing import Any
 
 import grpc
 import pytest
@@ -13,7 +12,15 @@ from tendhost.server.rpc.server import serving
 from tendhost.v1 import event_service_pb2 as pb
 from tendhost.v1.host_pb2 import HostFilter
 from tests.rpc.api import Api, client, refusal
-from tests.rpc.streams import happen, hello, idle_for, prune, until, watching
+from tests.rpc.streams import (
+    happen,
+    hello,
+    idle_for,
+    prune,
+    read_to_the_end,
+    until,
+    watching,
+)
 from tests.unit.engine.world import World
 
 # --- streams that go wrong ------------------------------------------------------------------------
@@ -45,11 +52,6 @@ async def test_a_watcher_that_reads_nothing_is_let_go_of_and_nobody_else_feels_i
             "WATCHER_TOO_SLOW",
         )
         assert refused.kinds == ["ErrorInfo", "RetryInfo"]
-
-
-async def read_to_the_end(stream: Any) -> None:
-    while True:
-        await stream.read()
 
 
 async def test_a_stream_that_falls_behind_the_pruning_hears_that_it_missed_something(api: Api):
