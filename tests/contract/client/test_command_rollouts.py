@@ -478,12 +478,14 @@ BODIES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
             "change": "skipped",
             "next_at": "2027-01-15T08:00:00Z",
             "message": "no server ran",
+            "by": "",
+            "changes": [],
         },
     ),
     "defaults_changed": (
         {"defaults_changed": event_pb2.DefaultsChanged(by="alex", deleted=True)},
         "the fleet deleted by alex",
-        {"group": "", "by": "alex", "deleted": True},
+        {"group": "", "by": "alex", "deleted": True, "changes": []},
     ),
     "host_disconnected": (
         {"host_disconnected": event_pb2.HostDisconnected(reason="the end")},
@@ -496,9 +498,25 @@ BODIES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         {"by": "eve"},
     ),
     "host_reconfigured": (
-        {"host_reconfigured": event_pb2.HostReconfigured(fields=["tags", "addr"])},
-        "tags, addr",
-        {"fields": ["tags", "addr"]},
+        {
+            "host_reconfigured": event_pb2.HostReconfigured(
+                fields=["tags", "policy.hooks.pre"],
+                by="eve",
+                changes=[
+                    event_pb2.FieldChange(path="tags", old="", new="a"),
+                    event_pb2.FieldChange(path="policy.hooks.pre"),
+                ],
+            )
+        },
+        "tags: none → a; policy.hooks.pre by eve",
+        {
+            "fields": ["tags", "policy.hooks.pre"],
+            "by": "eve",
+            "changes": [
+                {"path": "tags", "old": "", "new": "a"},
+                {"path": "policy.hooks.pre", "old": None, "new": None},
+            ],
+        },
     ),
 }
 
