@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from tests.faults import floods, permission, scenarios, shortages, wrong_clock
+from tests.faults import floods, permission, scenarios, shortages, stampede, wrong_clock
 from tests.faults.ground import AT_ONCE, Terrain
 from tests.faults.scenarios import Scenario
 from tests.tools import faketime_library
@@ -28,6 +28,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             terrain=Terrain(state_size="192m"),
         ),
         Scenario(name="clock_jump", batch=shortages.clock_jump, terrain=Terrain(clock=True)),
+        Scenario(name="stampede", batch=stampede.stampede, terrain=Terrain(places=stampede.PLACES)),
         Scenario(name="clock_ahead", batch=wrong_clock.clock_ahead, terrain=Terrain(clock=True)),
     )
 }

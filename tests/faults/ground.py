@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,8 @@ class Terrain:
     """A server whose date can be set."""
     state_size: str = ""
     """See Conditions."""
+    places: int = 0
+    """How many operations the server runs at once; 0: as many as by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,11 @@ class Ground:
         return self.fleet.hosts
 
 
+def _environment(terrain: Terrain, folder: Path) -> Mapping[str, str]:
+    places = {"TENDHOST_OPERATIONS_AT_ONCE": str(terrain.places)} if terrain.places else {}
+    return {**(clock.environment(folder) if terrain.clock else {}), **places}
+
+
 @asynccontextmanager
 async def ground(terrain: Terrain, rng: random.Random) -> AsyncIterator[Ground]:
     """New hosts, a server with an empty database, and a watcher from its first event on."""
@@ -62,7 +69,7 @@ async def ground(terrain: Terrain, rng: random.Random) -> AsyncIterator[Ground]:
             conditions = Conditions(
                 state=Path(folder) / "state",
                 key=fleet.private_key,
-                environment=clock.environment(Path(folder)) if terrain.clock else {},
+                environment=_environment(terrain, Path(folder)),
                 state_size=terrain.state_size,
             )
             async with Server(conditions) as server, asyncio.TaskGroup() as tasks:

@@ -42,6 +42,8 @@ class Kind(StrEnum):
     """The batch could not be carried out: the server ended by itself, say, or refused what is sound."""
     WRONG_END = "wrong_ends"
     """Another end than the scenario calls for, or not all upgraded, or reboots nobody asked for."""
+    PLACES_EXCEEDED = "places_exceeded"
+    """More operations were at work at once than the server has places for."""
     HISTORY_LOST = "histories_lost"
     """Audit rows, operations or events were pruned that are not old."""
     SCHEDULE_ASTRAY = "schedules_astray"

@@ -8,6 +8,7 @@ import pytest
 from tendhost.v1 import host_pb2, operation_pb2
 from tests.faults.hosts import ALWAYS, NEW, KeptLog, Truth
 from tests.faults.judging import SUCCEEDED, Expected, Kind, Told, judge
+from tests.faults.stampede import most_at_once
 
 WORDS = b"Setting up tb-slow (2.0-1) ...\n"
 LINES = [f"{name} {NEW}" for name in ALWAYS]
@@ -128,3 +129,17 @@ def test_jobs_are_put_in_the_order_of_their_numbers() -> None:
     names = ["apply-10.1", "repair-2.1", "apply-1.1", "apply-1.2"]
     logs = sorted((KeptLog(job=name, text=b"") for name in names), key=lambda log: log.order)
     assert [log.job for log in logs] == ["apply-1.1", "apply-1.2", "repair-2.1", "apply-10.1"]
+
+
+@pytest.mark.parametrize(
+    ("spans", "most"),
+    [
+        ([], 0),
+        ([(0, 5)], 1),
+        ([(0, 5), (5, 9)], 1),
+        ([(0, 6), (5, 9), (8, 9)], 2),
+        ([(0, 9), (1, 3), (2, 4), (3, 4)], 3),
+    ],
+)
+def test_places__are_counted_at_any_one_time(spans: list[tuple[int, int]], most: int) -> None:
+    assert most_at_once(spans) == most

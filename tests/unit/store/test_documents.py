@@ -86,6 +86,8 @@ async def test_host_that_a_newer_server_stored__is_neither_read_nor_written_over
         assert await store.host("web1") == host
     with pytest.raises(DocumentUnreadable, match=r"host 'web1' .*version 2 of its form"):
         await store.host("web1")
+    with pytest.raises(DocumentUnreadable, match="host 'web1'"):
+        await store.survey(list)
     assert await store.host("web2") == other
     await store.commit(change(hosts=(a_host("web3"),)))
     with monkeypatch.context() as newer:

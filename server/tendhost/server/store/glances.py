@@ -10,6 +10,7 @@ from tendhost.server.domain.rollout_plan import Glance
 from tendhost.server.domain.states import HostState
 from tendhost.server.domain.window import MaintenanceWindow
 from tendhost.server.store.documents import Form
+from tendhost.server.store.rows import decoded
 
 
 class _Policy(msgspec.Struct, frozen=True):
@@ -52,8 +53,8 @@ _host = Form(_Host, "host")
 
 
 def glance_of(text: str) -> Glance:
-    """What a plan needs to know of a stored host."""
-    host = _host.decode(text)
+    """What a plan needs to know of a stored host. Raises DocumentUnreadable."""
+    host = decoded(_host, "host", text)
     config, status = host.config, host.status
     problem = status.last_problem
     return Glance(

@@ -110,7 +110,7 @@ def labels(host: Host) -> str:
     return _encoder.encode((host.config.tags, host.config.groups)).decode()
 
 
-def _decoded(decoder: Form[T], kind: str, text: str, key: str = "") -> T:
+def decoded(decoder: Form[T], kind: str, text: str, key: str = "") -> T:
     """The value of a document. Raises DocumentUnreadable."""
     try:
         return decoder.decode(text)
@@ -143,42 +143,42 @@ def row_of(decode: Callable[[str], T], text: str, key: str, position: str = "") 
 
 def host_of(text: str) -> Host:
     """A stored host."""
-    return _decoded(_host, "host", text)
+    return decoded(_host, "host", text)
 
 
 def operation_of(text: str) -> Operation:
     """A stored operation."""
-    return _decoded(_operation, "operation", text)
+    return decoded(_operation, "operation", text)
 
 
 def rollout_of(text: str) -> Rollout:
     """A stored rollout."""
-    return _decoded(_rollout, "rollout", text)
+    return decoded(_rollout, "rollout", text)
 
 
 def member_of(text: str) -> Member:
     """A stored member of a rollout."""
-    return _decoded(_member, "rollout host", text)
+    return decoded(_member, "rollout host", text)
 
 
 def wave_of(text: str) -> Wave:
     """A stored wave of a rollout."""
-    return _decoded(_wave, "wave", text)
+    return decoded(_wave, "wave", text)
 
 
 def plan_outline_of(text: str) -> PlanOutline:
     """A stored plan without its hosts."""
-    return _decoded(_plan, "plan", text)
+    return decoded(_plan, "plan", text)
 
 
 def plan_part_of(text: str) -> PlanPart:
     """A stored part of the hosts of a plan."""
-    return _decoded(_plan_part, "plan", text)
+    return decoded(_plan_part, "plan", text)
 
 
 def schedule_of(text: str) -> Schedule:
     """A stored schedule."""
-    return _decoded(_schedule, "schedule", text)
+    return decoded(_schedule, "schedule", text)
 
 
 def schedule_row(schedule: Schedule, revision: int) -> tuple[str, int | None, int, str]:
@@ -189,7 +189,7 @@ def schedule_row(schedule: Schedule, revision: int) -> tuple[str, int | None, in
 
 def selection_of(text: str) -> SavedSelection:
     """A stored selection."""
-    return _decoded(_selection, "selection", text)
+    return decoded(_selection, "selection", text)
 
 
 def selection_row(selection: SavedSelection, revision: int) -> tuple[str, int, str]:
@@ -199,17 +199,17 @@ def selection_row(selection: SavedSelection, revision: int) -> tuple[str, int, s
 
 def clock_trust_of(text: str) -> ClockTrust:
     """What is stored of the date."""
-    return _decoded(_clock_trust, "clock record", text)
+    return decoded(_clock_trust, "clock record", text)
 
 
 def place_of(text: str) -> Place:
     """A stored place of a reader of the event log."""
-    return _decoded(_place, "place", text)
+    return decoded(_place, "place", text)
 
 
 def defaults_of(text: str) -> Defaults:
     """Stored defaults."""
-    return _decoded(_defaults, "defaults", text)
+    return decoded(_defaults, "defaults", text)
 
 
 def defaults_row(defaults: Defaults, revision: int) -> tuple[str, int, str]:
@@ -247,14 +247,14 @@ def inventory_of(host: str, row: tuple[str, str]) -> InventoryRecord:
     pending, inventory = row
     return InventoryRecord(
         host=host,
-        inventory=_decoded(_inventory, "inventory", inventory, key=host),
-        pending=_decoded(_pending, "pending updates", pending, key=host),
+        inventory=decoded(_inventory, "inventory", inventory, key=host),
+        pending=decoded(_pending, "pending updates", pending, key=host),
     )
 
 
 def pending_of(text: str | None) -> Pending | None:
     """What is stored as pending; None where nothing is."""
-    return None if text is None else _decoded(_pending, "pending updates", text)
+    return None if text is None else decoded(_pending, "pending updates", text)
 
 
 def event_row(event: Event) -> tuple[int, int, str, str, str, str, str]:
