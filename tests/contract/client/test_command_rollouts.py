@@ -334,8 +334,7 @@ def test_info_says_what_server_it_is(tendhost, server):
     document = tendhost("info", "--output", "json").json
     assert list(document) == [
         *("version", "log_id", "revision", "oldest_revision", "hosts", "notifications"),
-        "pruning_held_up",
-        "event_loop_lag",
+        *("pruning_held_up", "store_problem", "event_loop_lag"),
     ]
 
 

@@ -356,7 +356,10 @@ async def test_budgets_hold_over_concurrent_rollouts_and_failed_hosts_count(worl
         second = await begin(world, filter=HostFilter(names=("b", "c")), waves=("rest",))
         await is_in(world, second.id, "ww")
         held_up = (await members(world, second.id))["b"]
-        assert held_up.detail == "2 of all 4 hosts are down, and at most 2 may be"
+        assert held_up.detail == (
+            "2 of all 4 hosts are down, and at most 2 may be: "
+            "d has failed, and counts until somebody retries it"
+        )
         hold.released.set()
         assert (await world.rollout_ended(first.id)).progress.completed == 1
         assert (await world.rollout_ended(second.id)).progress.completed == 2
@@ -541,7 +544,10 @@ async def test_a_plan_warns_of_budgets_that_have_no_room(world: World):
         fakes["a"].accepts_key = False
         await world.run(K.QUERY, "a")
         zone = (await world.host("a")).config.tags[0]
-        expected = (f"1 of 2 hosts with {zone} are down, and at most 1 may be",)
+        expected = (
+            f"1 of 2 hosts with {zone} are down, and at most 1 may be: "
+            "a has failed, and counts until somebody retries it",
+        )
         assert (await engine.rollouts.plan(asked)).warnings == expected
         assert (await engine.rollouts.plan(replace(asked, dry_run=True))).warnings == ()
         others = replace(asked, filter=HostFilter(names=("b",)))
@@ -558,7 +564,10 @@ async def test_a_plan_warns_of_every_budget_that_has_no_room(world: World):
         keys = ("zone", "rack")
         budgets = tuple(DisruptionBudget(limit="1", per_tag=key) for key in keys)
         plan = await engine.rollouts.plan(spec(budgets=budgets))
-        words = "1 of 2 hosts with {} are down, and at most 1 may be"
+        words = (
+            "1 of 2 hosts with {} are down, and at most 1 may be: "
+            "a has failed, and counts until somebody retries it"
+        )
         assert plan.warnings == (words.format("zone=x"), words.format("rack=r1"))
 
 

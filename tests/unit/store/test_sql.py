@@ -29,8 +29,8 @@ ALLOWED: Mapping[str, str] = {
     "READERS": "one row for each target of notifications",
     "UNFINISHED_OPERATIONS": "by an index of what is unfinished alone; read once at the start",
     "NEXT_PRUNED_ROLLOUT": "the first of an index, of rollouts whose members are being dropped",
-    "DOWN_IN_FLEET": "by indexes of hosts that are down alone",
-    "DOWN_WITH_TAG": "by indexes of hosts that are down alone",
+    "DOWN": "counts hosts that are down, found by indexes; one that is down twice counts once",
+    "FAILED_NAMES": "by an index of failed hosts alone",
     "DUE_SCHEDULES": "sorts schedules that are due at the same microsecond",
     "BLOCKED_BY": "the keys of its own recursion, each found by index",
     "select_startable": "the keys of its own recursion, each found by index",
@@ -164,6 +164,14 @@ def test_what_is_unfinished_is_found_without_reading_what_has_ended(
 ) -> None:
     plan = plan_of(database, sql.UNFINISHED_OPERATIONS)
     assert plan == ["SCAN operations USING INDEX operations_unfinished"]
+
+
+def test_names_of_failed_hosts__are_read_in_order_without_reading_other_hosts(
+    database: sqlite3.Connection,
+) -> None:
+    plan = plan_of(database, sql.FAILED_NAMES)
+    assert plan[0] == "SCAN hosts USING INDEX hosts_failed"
+    assert not [step for step in plan if "TEMP B-TREE" in step]
 
 
 @pytest.mark.parametrize(

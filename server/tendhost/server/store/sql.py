@@ -7,7 +7,7 @@ from tendhost.server.domain.operation import OperationStatus
 from tendhost.server.store.where import Where
 
 NEXT_REVISION = "UPDATE counter SET revision = revision + ?1 WHERE id = 1 RETURNING revision"
-TOUCH_COUNTER = "UPDATE counter SET revision = revision"
+TOUCH_COUNTER = "UPDATE counter SET revision = revision WHERE id = 1"
 """Writes a page and changes nothing."""
 CURRENT_REVISION = "SELECT revision FROM counter WHERE id = 1"
 GET_META = "SELECT value FROM meta WHERE key = ?1"
@@ -178,8 +178,11 @@ DOWN = f"""
     ) AS down WHERE {_OF_SCOPE}
 """  # noqa: S608
 FAILED_OF_SCOPE = f"SELECT count(*) FROM ({_FAILED}) AS down WHERE {_OF_SCOPE}"  # noqa: S608
+_FAILED_IN_ORDER = _FAILED.replace("FROM hosts", "FROM hosts INDEXED BY hosts_failed")
+"""In the order of names: the planner cannot know that hosts_by_state would have to be sorted."""
 FAILED_NAMES = f"""
-    SELECT down.host FROM ({_FAILED}) AS down WHERE {_OF_SCOPE} ORDER BY down.host LIMIT ?3
+    SELECT down.host FROM ({_FAILED_IN_ORDER}) AS down WHERE {_OF_SCOPE}
+    ORDER BY down.host LIMIT ?3
 """  # noqa: S608
 RUNNING_HOSTS = "SELECT host FROM operations WHERE status = 'running'"
 PUT_PLAN = "INSERT INTO plans (id, at, document) VALUES (?1, ?2, ?3)"
