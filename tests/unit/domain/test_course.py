@@ -26,6 +26,7 @@ from tendhost.server.domain.host import Host, HostConfig, HostStatus, Problem
 from tendhost.server.domain.inventory import RebootNeed
 from tendhost.server.domain.operation import (
     Findings,
+    HealthResult,
     JobRecord,
     Operation,
     OperationKind,
@@ -254,6 +255,95 @@ def test_cancelled_before_a_transaction__leaves_the_host_pending(how: str):
     assert course.host.status.failure is None
 
 
+ILL = Outcome(
+    problem=Problem(reason="UNHEALTHY", message="web1: failed units: web.service"),
+    needs_person=True,
+    health=HealthResult(healthy=False, message="failed units: web.service"),
+)
+REBOOT_DUE = Findings(
+    pending_count=1, reboot_need=RebootNeed.NEEDED, reboot_allowed=True, post_hook_due=True
+)
+SERVICES_DUE = Findings(
+    pending_count=1,
+    reboot_need=RebootNeed.NOT_NEEDED,
+    services_due=True,
+    post_hook_due=True,
+)
+
+
+def refused_after_a_change(what: str, how: str) -> Course:
+    """An update whose packages were upgraded, and whose next change is refused."""
+    course = applying(compose=what == "compose")
+    limited = replace(course.operation, time_limit=timedelta(seconds=60))
+    course = replace(course, operation=limited)
+    between = how == "between"
+    changed = Outcome(update=UpdateResult(), overdue=between)
+    if what != "compose":
+        course = led(course, Outcome(update=UpdateResult()))
+        findings = REBOOT_DUE if what == "reboot" else SERVICES_DUE
+        changed = Outcome(findings=findings, overdue=between)
+    course = led(course, changed)
+    if between:
+        assert course.operation.problem is not None
+        return course
+    return led(course, Outcome(problem=CLOSED if how == "window" else LATE))
+
+
+@pytest.mark.parametrize("how", ["window", "door", "between"])
+@pytest.mark.parametrize("what", ["compose", "reboot", "restart_services"])
+def test_put_off_after_a_change__the_host_is_verified_its_hook_runs_and_it_rests(
+    what: str, how: str
+):
+    course = refused_after_a_change(what, how)
+    assert course.operation.failed_step == what
+    course = to_its_end(course, Outcome())
+    steps = [step.name for step in course.operation.steps]
+    assert steps[-2:] == [StepName.VERIFY, StepName.POST_HOOK]
+    problem = course.operation.problem
+    assert problem is not None
+    assert problem.reason == ("WINDOW_CLOSED" if how == "window" else "DEADLINE_EXCEEDED")
+    assert course.host.status.failure is None
+    assert course.host.status.state.resting
+
+
+@pytest.mark.parametrize("what", ["compose", "reboot", "restart_services"])
+def test_put_off_after_a_change__a_host_that_is_not_healthy_has_failed_with_that(what: str):
+    course = refused_after_a_change(what, "window")
+    while course.operation.current is not None:
+        verifies = course.operation.current.name is StepName.VERIFY
+        course = led(course, ILL if verifies else Outcome())
+    assert (course.operation.problem, course.operation.failed_step) == (
+        ILL.problem,
+        StepName.VERIFY,
+    )
+    failure = course.host.status.failure
+    assert failure is not None
+    assert (failure.problem, failure.step) == (ILL.problem, "verify")
+
+
+@pytest.mark.parametrize("problem", [CLOSED, LATE], ids=["window", "deadline"])
+def test_services_alone_that_may_not_be_restarted__leave_the_host_at_rest(problem: Problem):
+    listed = replace(LISTED, findings=replace(SERVICES_DUE, pending_count=0))
+    course = led(begun(OperationKind.UPDATE), Outcome(), Outcome(), listed)
+    assert course.operation.current is not None
+    assert course.operation.current.name is StepName.RESTART_SERVICES
+    assert course.host.status.state is S.UPDATING
+    course = to_its_end(led(course, Outcome(problem=problem)), Outcome())
+    assert StepName.VERIFY not in [step.name for step in course.operation.steps]
+    assert (course.host.status.state, course.host.status.failure) == (S.IDLE, None)
+    assert course.host.status.last_problem == problem
+
+
+def test_a_reboot_that_is_cancelled_before_its_order__leaves_what_was_known():
+    course = rebooting()
+    former = course.host.status.reboot
+    operation = replace(course.operation, cancel_requested_by="alex")
+    given_up = Outcome(problem=Problem.of(GivenUp(host="web1")), given_up=True)
+    course = to_its_end(led(replace(course, operation=operation), given_up), Outcome())
+    assert course.operation.status is OperationStatus.CANCELLED
+    assert (course.host.status.state, course.host.status.reboot) == (S.IDLE, former)
+
+
 def put_off(how: str) -> Course:
     """An update whose next transaction is about to begin, after what `how` says."""
     if how == "tried before":
@@ -285,7 +375,7 @@ def test_a_transaction_that_may_have_begun_fails_the_host(how: str):
     elif how == "looked":
         # What came of it could not be looked at.
         course = led(course, Outcome(problem=CLOSED), Outcome(problem=REFUSED))
-        assert course.operation.problem == CLOSED
+        assert course.operation.problem == REFUSED
         course = to_its_end(course, Outcome())
         assert course.host.status.state is S.FAILED
         return

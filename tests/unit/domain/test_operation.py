@@ -74,6 +74,8 @@ class Said:
     rollback: bool = False
     pre_hook: bool = False
     post_hook: bool = False
+    refused: bool = False
+    """Where the step fails, and would change the host, its window has closed."""
     gone: bool = False
     """Where the step fails, it is because the host is out of reach."""
 
@@ -98,6 +100,7 @@ SAID = st.builds(
     pre_hook=st.booleans(),
     post_hook=st.booleans(),
     gone=st.integers(0, 3).map(lambda n: n == 3),
+    refused=st.booleans(),
 )
 KINDS = st.sampled_from(OperationKind)
 RESTING = st.sampled_from([s for s in HostState if s.resting])
@@ -150,6 +153,9 @@ def performed(step: StepName, said: Said, operation: Operation, number: int) -> 
     findings = operation.findings
     if step is StepName.REBOOT:
         findings = replace(findings, reboot_ordered_at=NOW)
+    if said.fails and said.refused and step in CHANGING:
+        problem = Problem(reason="WINDOW_CLOSED", message=f"{step} not permitted in turn {number}")
+        return Outcome(problem=problem, findings=operation.findings)
     if said.fails:
         reason = "HOST_UNREACHABLE" if said.gone else "BROKE"
         problem = Problem(reason=reason, message=f"{step} broke in turn {number}")
@@ -326,6 +332,21 @@ def test_nothing_is_changed_once_the_time_is_over(kind, state, script, dry_run):
 
 
 @any_course
+def test_what_is_not_permitted_any_more__leaves_its_host_at_rest_and_verified(
+    kind, state, script, dry_run
+):
+    last = courses(kind, state, script, dry_run=dry_run)[-1]
+    operation = last.operation
+    problem = operation.problem
+    if problem is None or problem.reason not in ("WINDOW_CLOSED", "DEADLINE_EXCEEDED"):
+        return
+    assert last.host.status.state.resting
+    done = [s.name for s in operation.steps if s.status is not StepStatus.FAILED]
+    if {*done} & CHANGING:
+        assert N.VERIFY in done
+
+
+@any_course
 def test_an_update_reboots_only_what_needs_it_and_may(kind, state, script, dry_run):
     history = courses(OperationKind.UPDATE, state, script, dry_run=dry_run)
     for former, course in pairwise(history):
@@ -372,6 +393,9 @@ def test_the_first_problem_is_the_operations_problem(kind, state, script, dry_ru
     if last.problem.reason == "DEADLINE_EXCEEDED":
         return
     bad = [step for step in last.steps if step.status is not StepStatus.SUCCEEDED]
+    if len(bad) > 1:
+        # That a change was put off is no failure, and hides none.
+        bad = [step for step in bad if "not permitted" not in step.detail]
     made_good = bad[0].status is StepStatus.INTERRUPTED and bad[0].detail != last.problem.message
     source = bad[1] if made_good else bad[0]
     assert (source.name, source.detail) == (last.failed_step, last.problem.message)
@@ -384,6 +408,12 @@ def test_a_failed_upgrade_is_looked_at_and_not_rebooted(kind, state, script, dry
         if step.name is StepName.APPLY and step.status is StepStatus.FAILED:
             at = last.steps.index(step)
             after = names(last)[at + 1 :]
+            assert N.REBOOT not in after
+            if N.VERIFY in after:
+                # What had been done before an interruption, when the rest was not permitted any more.
+                assert "not permitted" in step.detail
+                assert N.APPLY in names(last)[:at]
+                continue
             assert after in ([N.REBOOT_CHECK], [N.REBOOT_CHECK, N.POST_HOOK])
 
 
@@ -517,7 +547,8 @@ def test_services_are_restarted_instead_of_the_host_and_never_beside_it(
     steps = names(last)
     for former, step in pairwise(steps):
         if step is StepName.RESTART_SERVICES:
-            assert former is StepName.REBOOT_CHECK
+            nothing_else = former in (StepName.LIST, StepName.PRE_HOOK)
+            assert former is StepName.REBOOT_CHECK or nothing_else
     assert not {StepName.REBOOT, StepName.RESTART_SERVICES} <= set(steps)
 
 
@@ -875,6 +906,12 @@ def test_a_host_that_could_not_be_looked_at_is_not_rolled_back():
     course = course_of(OperationKind.UPDATE, *[replace(FINE, rollback=True)] * 6, lost)
     assert names(course)[-1] is StepName.VERIFY
     assert course.status is OperationStatus.FAILED
+
+
+def test_an_update_with_nothing_pending_restarts_the_services_that_are_left():
+    due = replace(FINE, pending=0, services=True, reboot=RebootNeed.NOT_NEEDED)
+    operation = course_of(OperationKind.UPDATE, due, due, due)
+    assert names(operation) == ["connect", "preflight", "list", "restart_services", "verify"]
 
 
 def test_a_failed_restart_of_services_is_followed_by_a_look_at_the_host():

@@ -37,7 +37,15 @@ def query(host: FakeHost, *, refresh: bool) -> bytes:
     else:
         answer = "yes\nlinux-image-amd64" if host.reboot_required else "no"
         parts.append(("reboot_required", 0, answer, ""))
+    parts.append(("outdated", 0, "\n".join(host.outdated), ""))
     return framed(parts)
+
+
+def restart(host: FakeHost, command: str) -> bytes:
+    """The answer to `restart_command`, with those services renewed."""
+    asked = [unit for unit in host.outdated if f"try-restart -- {unit}" in command]
+    host.outdated = [unit for unit in host.outdated if unit not in asked]
+    return framed((f"unit{number}", 0, "", "") for number in range(len(asked)))
 
 
 def preflight(host: FakeHost) -> bytes:

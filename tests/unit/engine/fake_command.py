@@ -17,6 +17,7 @@ class Command(StrEnum):
     REPAIR = "repair"
     HOOK = "hook"
     REBOOT = "reboot"
+    RESTART = "restart"
     JOB = "job"
     """A question about a job, or the order to begin one; what it begins is counted as itself."""
 

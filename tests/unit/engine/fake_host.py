@@ -81,6 +81,8 @@ class FakeHost:
     reboot_required: bool = False
     reboot_unreadable: bool = False
     failed_units: list[str] = field(default_factory=list)
+    outdated: list[str] = field(default_factory=list)
+    """Services that run what was replaced; a restart renews them."""
     fails_after_boot: list[str] = field(default_factory=list)
     free_kib: int = 10_000_000
     privileged: bool = True

@@ -33,6 +33,7 @@ def kind_of(command: str) -> Command:
     signs = {
         "tendhost-job": Command.JOB,
         "systemctl reboot": Command.REBOOT,
+        "systemctl try-restart": Command.RESTART,
         "part unsound": Command.PREFLIGHT,
         "--print-uris": Command.DRY_RUN,
         "part reboot_required": Command.QUERY,
@@ -160,6 +161,8 @@ class FakeRemote:
                 return fake_answers.preflight(host)
             case Command.DRY_RUN:
                 return fake_answers.dry_run(host)
+            case Command.RESTART:
+                return fake_answers.restart(host, command)
             case Command.BOOT:
                 return fake_answers.boot(host)
             case _:

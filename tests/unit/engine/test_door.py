@@ -1,10 +1,11 @@
 """No change without permission: what was ordered once is asked for again each time that it is ordered."""
 
+from collections.abc import Awaitable
 from datetime import time, timedelta
 
 import pytest
 
-from tendhost.server.domain.host import Policy
+from tendhost.server.domain.host import Policy, RestartServices
 from tendhost.server.domain.inventory import RebootNeed
 from tendhost.server.domain.operation import OperationKind, OperationStatus
 from tendhost.server.domain.rollout import MemberStatus
@@ -253,3 +254,102 @@ async def test_not_permitted_any_more__a_rollout_goes_on_with_its_host_in_the_ne
     assert ended.progress.completed == 1
     assert fake.count(Command.UPGRADE) == 1
     assert [at.time() >= time(11) for at in fake.rebooted_at] == [True]
+
+
+RESTARTS = Policy(
+    maintenance_windows=UNTIL_FIVE_PAST_NOON.maintenance_windows,
+    restart_services=RestartServices.LISTED,
+)
+
+
+async def with_an_outdated_service(world: World) -> FakeHost:
+    """A host with nothing pending, one service to restart and one that only a reboot renews."""
+    fake = await world.register("web1", policy=RESTARTS)
+    fake.outdated = ["dbus.service", "web.service"]
+    return fake
+
+
+async def test_nothing_pending__an_update_restarts_the_services_that_are_outdated(world: World):
+    async with world.running():
+        fake = await with_an_outdated_service(world)
+        dry = await world.run(OperationKind.UPDATE, dry_run=True)
+        ended = await world.run(OperationKind.UPDATE)
+        again = await world.run(OperationKind.UPDATE)
+    assert dry.steps[-1].detail.endswith("; would restart web.service")
+    assert ended.status is S.SUCCEEDED, ended.problem
+    assert ended.update is not None
+    assert (ended.update.restarted, fake.outdated) == (("web.service",), ["dbus.service"])
+    assert [step.name for step in ended.steps][-2:] == ["restart_services", "verify"]
+    assert again.steps[-1].name == "list", "what only a reboot renews is no reason to begin"
+    assert fake.count(Command.RESTART) == 1
+
+
+async def refused_restart(world: World, fake: FakeHost, begins: Awaitable[str]) -> str:
+    """An update, by its rollout or its own ID, whose window closes before it restarts services."""
+    hold = fake.hold(Command.QUERY)
+    id = await begins
+    await world.reached(hold)
+    world.clock.advance(timedelta(minutes=10))
+    hold.released.set()
+    return id
+
+
+async def test_services_that_may_not_be_restarted_any_more__are_restarted_by_the_next_update(
+    world: World,
+):
+    async def update() -> str:
+        return (await world.start(OperationKind.UPDATE)).id
+
+    async with world.running():
+        fake = await with_an_outdated_service(world)
+        ended = await world.ended(await refused_restart(world, fake, update()))
+        host = await world.host()
+        assert (reason(ended), fake.count(Command.RESTART)) == ("WINDOW_CLOSED", 0)
+        assert (host.status.state, host.status.failure) == (HostState.IDLE, None)
+        world.clock.advance(timedelta(hours=23))
+        ended = await world.run(OperationKind.UPDATE)
+    assert ended.status is S.SUCCEEDED, ended.problem
+    assert fake.outdated == ["dbus.service"]
+
+
+async def test_services_that_may_not_be_restarted_any_more__a_rollout_waits_with_them(
+    world: World,
+):
+    async def rollout() -> str:
+        return (await begin(world)).id
+
+    async with world.running():
+        fake = await with_an_outdated_service(world)
+        id = await refused_restart(world, fake, rollout())
+
+        async def waits() -> bool:
+            page = await world.store.members(id, limit=10)
+            return bool(page.items[0].status is MemberStatus.WAITING)
+
+        await world.until(waits)
+        assert (await world.host()).status.failure is None
+        world.clock.advance(timedelta(hours=22, minutes=50))
+        ended = await world.rollout_ended(id)
+    assert (ended.progress.completed, fake.outdated) == (1, ["dbus.service"])
+
+
+async def test_not_healthy_where_its_reboot_was_put_off__a_host_of_a_rollout_has_failed(
+    world: World,
+):
+    async with world.running():
+        fake = await world.register("web1", policy=UNTIL_FIVE_PAST_NOON)
+        fake.pending = {"web": Pending(wants_reboot=True)}
+        fake.swallows_reboot = AWAY
+        rollout = await begin(world)
+
+        async def lost() -> bool:
+            return fake.swallows_reboot is None
+
+        await world.until(lost)
+        fake.failed_units = ["web.service"]
+        ended = await world.rollout_ended(rollout.id)
+        host = await world.host()
+    assert (ended.progress.failed, ended.progress.waiting) == (1, 0)
+    assert (host.status.state, host.status.healthy) == (HostState.FAILED, False)
+    assert host.status.failure is not None
+    assert host.status.failure.problem.reason == "UNHEALTHY"

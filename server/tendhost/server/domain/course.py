@@ -7,7 +7,7 @@ events in the order in which things happened.
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tendhost.server.domain.errors import DeadlineExceeded, RebootRefused, WindowClosed
+from tendhost.server.domain.errors import RebootRefused
 from tendhost.server.domain.events import (
     Event,
     EventBody,
@@ -27,7 +27,15 @@ from tendhost.server.domain.operation import (
     StepName,
     StepStatus,
 )
-from tendhost.server.domain.sequence import begun, ended, has_changed, next_step, tried_again
+from tendhost.server.domain.sequence import (
+    begun,
+    ended,
+    has_changed,
+    never_began,
+    next_step,
+    put_off,
+    tried_again,
+)
 from tendhost.server.domain.states import HostState, Trigger
 
 
@@ -190,9 +198,6 @@ def _entered(course: Course, step: StepName, now: datetime) -> Course:
         case step if step in _TAKING and state is HostState.QUERYING:
             return _taken_for_update(course, now)
         case StepName.REBOOT:
-            if course.operation.kind is OperationKind.REBOOT:
-                host = course.host.reboot_ordered(reason="a reboot was asked for", now=now)
-                course = replace(course, host=host)
             return course.triggered(Trigger.REBOOT_DUE, now).triggered(Trigger.REBOOT, now)
         case StepName.VERIFY if state is not HostState.QUERYING:
             return course.triggered(Trigger.VERIFY, now)
@@ -204,7 +209,15 @@ def _entered(course: Course, step: StepName, now: datetime) -> Course:
             return course
 
 
-_TAKING = frozenset({StepName.APPLY, StepName.COMPOSE, StepName.REBOOT_CHECK, StepName.ROLLBACK})
+_TAKING = frozenset(
+    {
+        StepName.APPLY,
+        StepName.COMPOSE,
+        StepName.REBOOT_CHECK,
+        StepName.RESTART_SERVICES,
+        StepName.ROLLBACK,
+    }
+)
 """Steps with which a host that was only looked at comes to be updated."""
 
 
@@ -234,38 +247,12 @@ def _closed(
 
 def changed_anything(operation: Operation) -> bool:
     """Whether an UPDATE that has ended has changed its host, as far as that was seen."""
-    if _never_began(operation):
+    if never_began(operation):
         return False
     if operation.job is not None and not operation.job.concluded:
         return False  # it may be at work still: an end that nobody has seen is not told of
     goes_on = operation.resume_at is not None
     return operation.update is not None and (goes_on or has_changed(operation))
-
-
-_NOT_PERMITTED = frozenset({WindowClosed.reason, DeadlineExceeded.reason})
-"""With what the door refuses a change. (With a cancellation, too, which is no problem of the operation.)"""
-_TRANSACTIONS = frozenset({StepName.APPLY, StepName.COMPOSE})
-_PUT_OFF = frozenset({StepName.PREFLIGHT, *_TRANSACTIONS})
-"""Steps that the door may refuse and before which everything that had begun has come to its end: of
-PREFLIGHT that is the repair of what an interruption left."""
-
-
-def _put_off(operation: Operation) -> bool:
-    """Whether its next transaction was not permitted any more, and nothing before it was left half done."""
-    problem, job = operation.problem, operation.job
-    if problem is None or problem.reason not in _NOT_PERMITTED or operation.resume_at is not None:
-        return False
-    if operation.failed_step not in _PUT_OFF or (job is not None and not job.concluded):
-        return False
-    # A step that was tried again had changed nothing, or it would not have been (Outcome.transient).
-    failed = [step.name for step in operation.steps if step.status is StepStatus.FAILED]
-    return failed == [operation.failed_step]
-
-
-def _never_began(operation: Operation) -> bool:
-    """Whether the first of its transactions was not permitted any more, so that nothing was changed."""
-    steps = [step for step in operation.steps if step.name in _TRANSACTIONS]
-    return _put_off(operation) and [step.status for step in steps] == [StepStatus.FAILED]
 
 
 def _closed_well(course: Course, now: datetime) -> Course:
@@ -292,18 +279,17 @@ def _closed_badly(course: Course, last: StepName, outcome: Outcome, now: datetim
     operation, host = course.operation, course.host
     problem = operation.problem
     assert problem is not None
+    if operation.kind is OperationKind.REBOOT and operation.failed_step is StepName.REBOOT:
+        # One that was called off is not due any more; one that did not come about is.
+        host = host.reboot_ordered(reason="a reboot was asked for", now=now)
     state = host.status.state
-    refused = not outcome.needs_person
-    permitted = problem.reason not in _NOT_PERMITTED
-    if last is StepName.POST_HOOK:
-        refused = refused and (problem.reason == RebootRefused.reason or not permitted)
-    ended_harmlessly = last in _TRANSACTIONS or outcome.problem is None
-    rebooting = state is HostState.REBOOTING and refused
-    put_off = state is HostState.UPDATING and ended_harmlessly and _put_off(operation)
-    if put_off or (rebooting and not permitted):
+    if put_off(operation):
         troubled = host.troubled(problem)
         return replace(course, host=troubled).triggered(troubled.resting_trigger, now)
-    if rebooting:
+    refused = not outcome.needs_person
+    if last is StepName.POST_HOOK:
+        refused = refused and problem.reason == RebootRefused.reason
+    if state is HostState.REBOOTING and refused:
         # Refused before it began: the host runs on as it did.
         moved = replace(course, host=host.troubled(problem))
         return moved.triggered(Trigger.REBOOT_REFUSED, now)

@@ -18,6 +18,7 @@ from tendhost.server.domain.operation import (
     OperationStatus,
     StepName,
     StepStatus,
+    UpdateResult,
 )
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, WaitingFor
 
@@ -239,7 +240,7 @@ def _of_operation(operation: Operation) -> Iterator[Reason]:
             words = "1 package was changed" if count == 1 else f"{count} packages were changed"
             yield reason(ReasonKind.UPDATED, words)
         elif not operation.only_prepares:
-            yield reason(ReasonKind.NOTHING_PENDING, "an update found nothing to do")
+            yield reason(ReasonKind.NOTHING_PENDING, _unchanged_words(update))
     if update is not None and update.rolled_back:
         yield reason(ReasonKind.ROLLED_BACK, "what it had changed was taken back")
     if _rebooted(operation):
@@ -249,6 +250,12 @@ def _of_operation(operation: Operation) -> Iterator[Reason]:
             ReasonKind.REBOOT_NOT_ALLOWED,
             "a reboot was due after it, and neither the policy nor the window allowed one then",
         )
+
+
+def _unchanged_words(update: UpdateResult) -> str:
+    if update.restarted:
+        return f"an update found nothing pending and restarted {', '.join(update.restarted)}"
+    return "an update found nothing to do"
 
 
 def _reboot_words(operation: Operation) -> str:

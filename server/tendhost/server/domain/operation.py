@@ -225,7 +225,8 @@ class Findings:
     snapshots: Snapshots = Snapshots.NEVER
     compose_due: bool = False
     services_due: bool = False
-    """Whether services are to be restarted that run what was replaced."""
+    """Whether services are to be restarted that run what was replaced. Before a change: those alone that a
+    restart renews."""
     rollback: bool = False
     """Whether the changes are to be taken back where the host is not healthy after them."""
     reboot_need: RebootNeed = RebootNeed.UNKNOWN

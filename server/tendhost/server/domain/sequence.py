@@ -13,13 +13,16 @@ A REBOOT that is wanted only if required ends after `list` unless that finds the
 reboots nothing.
 
 An UPDATE ends after `list` when it is a dry run, or when nothing is pending, the host has no compose
-projects and no reboot is due; after `download` when no more was asked for. A failed `apply` or
-`compose` is still followed by `reboot_check`, for half an upgrade can leave a reboot due; it is never
-followed by the reboot itself. A `verify` that finds the host unhealthy, and a `post_hook` that fails
-after it, is followed by `rollback` where the host's policy wants that; the operation has failed whatever
-becomes of it. A failed `restart_services` is followed by `verify`. Cancelling means that nothing more is changed:
-before the change the operation ends, after it the host is still looked at and verified, but not
-rebooted. A deadline that has passed means the same, and is the operation's problem.
+projects, no reboot is due and no service is to be restarted; after `download` when no more was asked
+for. A failed `apply` or `compose` is still followed by `reboot_check`, for half an upgrade can leave a
+reboot due; it is never followed by the reboot itself. A `verify` that finds the host unhealthy, and a
+`post_hook` that fails after it, is followed by `rollback` where the host's policy wants that; the
+operation has failed whatever becomes of it. A failed `restart_services` is followed by `verify`.
+Cancelling means that nothing more is changed: before the change the operation ends, after it the host
+is still looked at and verified, but not rebooted. A deadline that has passed means the same, and is
+the operation's problem. So does a window that has closed before a change: what was changed before that
+is verified, unless that is nothing. A later step that fails is then the operation's problem, for a
+change that was put off is no failure.
 
 The hooks: `pre_hook` runs once, before the first step that fetches or changes anything, and where it
 fails nothing is. `post_hook` runs once where a change was begun: after `verify`, whatever that found, or
@@ -45,6 +48,7 @@ from tendhost.server.domain.errors import (
     NeverReturned,
     Unhealthy,
     Unreachable,
+    WindowClosed,
 )
 from tendhost.server.domain.host import Problem, Snapshots
 from tendhost.server.domain.inventory import RebootNeed
@@ -102,7 +106,8 @@ def _conclusion(operation: Operation, last: StepName) -> StepName | None:
     if has_changed(operation) and (last in _CHANGED or last in BEFORE_A_CHANGE):
         # The truth about the host is wanted even of a failed upgrade.
         return StepName.REBOOT_CHECK
-    if last is StepName.RESTART_SERVICES:
+    ended_early = last in (StepName.REBOOT_CHECK, StepName.REBOOT) and put_off(operation)
+    if (last is StepName.RESTART_SERVICES or ended_early) and not never_began(operation):
         return StepName.VERIFY
     if _post_hook_follows(operation, last):
         return StepName.POST_HOOK
@@ -124,6 +129,35 @@ def has_changed(operation: Operation) -> bool:
 
 
 _CHANGED = frozenset({StepName.APPLY, StepName.COMPOSE})
+_NOT_PERMITTED = frozenset({WindowClosed.reason, DeadlineExceeded.reason})
+"""With what the door refuses a change. (With a cancellation, too, which is no problem of the operation.)"""
+_PUT_OFF = frozenset({StepName.PREFLIGHT, *CHANGING})
+"""Steps that the door may refuse and before which everything that had begun has come to its end: of
+PREFLIGHT that is the repair of what an interruption left."""
+
+
+def put_off(operation: Operation) -> bool:
+    """Whether its next change was not permitted any more, and nothing else went wrong.
+
+    Its host then waits for the next window with what is left to do.
+    """
+    problem, job = operation.problem, operation.job
+    if problem is None or problem.reason not in _NOT_PERMITTED:
+        return False
+    if operation.failed_step not in _PUT_OFF or (job is not None and not job.concluded):
+        return False
+    if operation.resume_at is not None and operation.failed_step is not StepName.REBOOT:
+        return False  # what the former operation failed with is not made good
+    # A step that was tried again had changed nothing, or it would not have been (Outcome.transient).
+    failed = [step.name for step in operation.steps if step.status is StepStatus.FAILED]
+    return failed in ([], [operation.failed_step])
+
+
+def never_began(operation: Operation) -> bool:
+    """Whether the first of its changes was not permitted any more, so that nothing was changed."""
+    statuses = [step.status for step in operation.steps if step.name in CHANGING]
+    first = operation.resume_at is None and statuses in ([], [StepStatus.FAILED])
+    return first and put_off(operation)
 
 
 def _post_hook_follows(operation: Operation, last: StepName) -> bool:
@@ -145,7 +179,7 @@ def _post_hook_follows(operation: Operation, last: StepName) -> bool:
     )
 
 
-_BEFORE_VERIFY = frozenset({StepName.REBOOT_CHECK, StepName.REBOOT})
+_BEFORE_VERIFY = frozenset({StepName.REBOOT_CHECK, StepName.REBOOT, StepName.RESTART_SERVICES})
 _CHANGED_BEFORE = frozenset(
     {
         StepName.APPLY,
@@ -281,7 +315,10 @@ def _the_work(operation: Operation) -> StepName | None:
         return _before_the_change(operation)
     if has_applied(operation):
         return StepName.REBOOT_CHECK  # the repair has finished what was interrupted
-    return StepName.REBOOT if _reboot_now(operation) else None
+    if _reboot_now(operation):
+        return StepName.REBOOT
+    # Those that an earlier update could not restart in its window.
+    return StepName.RESTART_SERVICES if findings.services_due else None
 
 
 def _before_the_change(operation: Operation) -> StepName:
@@ -336,7 +373,7 @@ def ended(operation: Operation, outcome: Outcome, now: datetime) -> Operation:
     """The operation once the step under way has ended with `outcome`.
 
     Its status is the final one when no step follows. The first problem is the operation's problem:
-    what a later step finds out does not hide it.
+    what a later step finds out does not hide it, unless that problem is that a change was put off.
     """
     current = operation.current
     assert current is not None, "no step is under way"
@@ -344,6 +381,8 @@ def ended(operation: Operation, outcome: Outcome, now: datetime) -> Operation:
     done = replace(current, status=_status_of(outcome), ended_at=now, detail=detail)
     dropped = outcome.given_up or _made_good(operation, outcome)
     problem = None if dropped else outcome.problem
+    if problem is not None and put_off(operation):
+        operation = replace(operation, problem=None, failed_step=None)
     moved = replace(
         operation,
         steps=(*operation.steps[:-1], done),
@@ -356,7 +395,8 @@ def ended(operation: Operation, outcome: Outcome, now: datetime) -> Operation:
     )
     following = next_step(moved)
     if outcome.overdue and (following in CHANGING or following is StepName.PRE_HOOK):
-        moved = replace(moved, problem=_deadline_problem(moved), failed_step=current.name)
+        # As if it had been refused once it had begun.
+        moved = replace(moved, problem=_deadline_problem(moved), failed_step=following)
         following = next_step(moved)
     return moved if following is not None else _finished(moved, now)
 

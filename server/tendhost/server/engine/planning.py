@@ -10,8 +10,8 @@ from tendhost.server.domain.errors import (
     PlanConflict,
     WorkError,
 )
-from tendhost.server.domain.inventory import PackageChange, PendingPackage, Withheld
-from tendhost.server.domain.operation import Findings, UpdateResult
+from tendhost.server.domain.inventory import PackageChange, PendingPackage, RebootNeed, Withheld
+from tendhost.server.domain.operation import Findings, Operation, UpdateResult
 from tendhost.server.domain.scope import (
     UpdateScope,
     differences,
@@ -78,8 +78,10 @@ async def plan_update(stage: Stage, remote: Remote, result: QueryResult) -> Plan
         differences=differ,
         projects=projects,
     )
+    services = stage.restartable(result)
     findings = replace(
         stage.found(result),
+        services_due=bool(services),
         pending_count=count,
         scope=scope,
         pre_hook_due=hooks.pre is not None,
@@ -95,7 +97,16 @@ async def plan_update(stage: Stage, remote: Remote, result: QueryResult) -> Plan
         findings=findings,
         plan=plan,
         boot_bytes=result.facts.kernel_bytes if _has_kernel(pending) else 0,
-        words="; ".join(filter(None, (_words(result, pending, scope, differ), moved_words))),
+        words="; ".join(
+            filter(
+                None,
+                (
+                    _words(result, pending, scope, differ),
+                    moved_words,
+                    _services_words(operation, findings, services),
+                ),
+            )
+        ),
         problem=_objection(stage, pending, plan, scope, differ),
     )
 
@@ -235,6 +246,13 @@ def _words(
     if differ:
         words.append(f"differs from the plan: {', '.join(differ)}")
     return "; ".join(words)
+
+
+def _services_words(operation: Operation, findings: Findings, services: tuple[str, ...]) -> str:
+    reboots = findings.reboot_need is RebootNeed.NEEDED and findings.reboot_allowed
+    if not services or reboots or not operation.dry_run:
+        return ""
+    return f"would restart {', '.join(services)}"
 
 
 def listed_words(result: QueryResult) -> str:

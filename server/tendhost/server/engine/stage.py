@@ -7,7 +7,7 @@ from tendhost.server.clock import Clock
 from tendhost.server.domain.defaults import EffectivePolicy
 from tendhost.server.domain.errors import InventoryNotFound, PackageManagerMissing
 from tendhost.server.domain.hardware import InventoryPart
-from tendhost.server.domain.host import Host, RestartServices
+from tendhost.server.domain.host import LOCAL, Host, RestartServices
 from tendhost.server.domain.inventory import Observation, Reboot, RebootNeed
 from tendhost.server.domain.operation import Findings, Operation, OperationKind
 from tendhost.server.domain.permission import Permission
@@ -22,6 +22,8 @@ from tendhost.server.packages.errors import LockHeld, RefreshFailed
 from tendhost.server.packages.families import package_manager
 from tendhost.server.packages.package_manager import PackageManager
 from tendhost.server.packages.query import AROUND_A_CHANGE, EVERYTHING, Look, QueryResult
+from tendhost.server.packages.units import by_reboot_only
+from tendhost.server.remote.local import own_unit
 from tendhost.server.remote.probing import Prober
 from tendhost.server.remote.protocol import Remote
 from tendhost.server.store.protocol import Store
@@ -112,6 +114,17 @@ class Stage:
             reboot_allowed=self.may_reboot(),
             services_due=outdated and wish is RestartServices.LISTED,
         )
+
+    def restartable(self, result: QueryResult) -> tuple[str, ...]:
+        """The services that an update restarts because they run what was replaced, if nothing else is due.
+
+        Those that a restart does not renew are left out, or each update would begin with them again.
+        """
+        if self.host.config.policy.restart_services is not RestartServices.LISTED:
+            return ()
+        own = own_unit() if self.host.config.address == LOCAL else ""
+        services = result.inventory.outdated_services or ()
+        return tuple(unit for unit in services if unit != own and not by_reboot_only(unit))
 
     async def observed(self, result: QueryResult) -> Observation:
         """What the domain keeps of a look at the host: what it did not learn stays as it is known."""
