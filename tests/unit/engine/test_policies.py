@@ -307,9 +307,9 @@ async def is_cut_off_in_a_freeze(world: World) -> tuple[FakeHost, Rollout]:
     """A host whose upgrade was killed, and may not be begun once more before a freeze has passed."""
     fake = (await fleet(world, "a"))["a"]
     hold = fake.hold(Command.UPGRADE)
-    rollout = await begin(world, max_failures="0", expires_after=2 * HOUR)
+    rollout = await begin(world, max_failures="0", expires_after=24 * HOUR)
     await world.reached(hold)
-    await say(world, freezes=(frozen(world),))
+    await say(world, freezes=(frozen(world, 100 * HOUR),))
     fake.interrupted = True
     fake.jobs.kill()
     await is_in(world, rollout.id, "w")
@@ -331,7 +331,7 @@ async def test_an_update_that_was_cut_off_goes_on_when_it_may(world: World):
 async def test_an_update_that_was_cut_off_and_may_never_go_on_has_failed(world: World):
     async with world.running():
         _, rollout = await is_cut_off_in_a_freeze(world)
-        await passes(world, 2 * HOUR)
+        await passes(world, 24 * HOUR)
         ended = await world.rollout_ended(rollout.id)
         assert (ended.progress.failed, ended.progress.skipped) == (1, 0)
         assert ended.failed_hosts == ("a",)

@@ -151,7 +151,7 @@ async def test_a_check_waits_for_a_busy_host_and_a_host_that_is_gone_holds_nobod
         await no_check_runs(world, rollout.id)
         before = len(await checks(world, rollout.id))
         hold = fakes["b"].hold(Command.QUERY)
-        query = await world.start(OperationKind.QUERY, "b")
+        query = await world.start(OperationKind.QUERY, "b", queue=True)  # a look may be under way
         await world.reached(hold)
         await engine.registry.unregister("a", call())
         await engine.rollouts.resume(rollout.id, call())
@@ -176,7 +176,7 @@ async def test_a_check_that_is_cancelled_says_of_no_host_that_it_is_healthy(worl
         await looked(world, rollout.id, 2)
         await no_check_runs(world, rollout.id)
         hold = fakes["b"].hold(Command.QUERY)
-        query = await world.start(OperationKind.QUERY, "b")
+        query = await world.start(OperationKind.QUERY, "b", queue=True)  # a look may be under way
         await world.reached(hold)
 
         async def stands_still() -> bool:

@@ -38,7 +38,7 @@ from tendhost.server.domain.operation import (
 from tendhost.server.domain.resumption import resuming
 from tendhost.server.engine.calls import Call, carried_out
 from tendhost.server.engine.driver import Driver
-from tendhost.server.engine.ids import new_id
+from tendhost.server.engine.ids import Ids
 from tendhost.server.engine.retrying import on_conflict_again
 from tendhost.server.engine.session import Session
 from tendhost.server.engine.slots import Places, Slot
@@ -127,6 +127,8 @@ class Operations:
         self._clock = clock
         self._tasks = tasks
         self._settings = settings
+        self.ids = Ids(clock)
+        """Of operations, and of rollouts and plans as well."""
         self._places = Places(settings.at_once)
         self._drivers: dict[str, tuple[Driver, Slot]] = {}
         self._supervisor = Supervisor(store=store, clock=clock, driven=self._driven)
@@ -231,7 +233,7 @@ class Operations:
         """An operation that is not stored yet."""
         now = self._clock.now()
         return Operation(
-            id=new_id(now),
+            id=self.ids.next(),
             host=work.host,
             kind=work.kind,
             created_at=now,
@@ -304,6 +306,8 @@ class Operations:
 
     async def take_up_unfinished(self) -> int:
         """Drive again whatever a former server left; how many operations that is."""
+        self.ids.follow(one.id for one in (await self._store.operations(limit=1)).items)
+        self.ids.follow(one.id for one in (await self._store.rollouts(limit=1)).items)
         unfinished = await self._store.unfinished_operations()
         # Those that were at work on their hosts come before those that wait for a place.
         for operation in sorted(unfinished, key=lambda operation: operation.waits_for_place):

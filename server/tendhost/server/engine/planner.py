@@ -24,7 +24,7 @@ from tendhost.server.domain.rollout_plan import (
     require_sound_spec,
 )
 from tendhost.server.engine.calls import Call
-from tendhost.server.engine.ids import new_id
+from tendhost.server.engine.ids import Ids
 from tendhost.server.engine.openings import Openings
 from tendhost.server.engine.rollout_changes import change_of
 from tendhost.server.engine.selections import Selections
@@ -43,12 +43,14 @@ class Planner:
         openings: Openings,
         selections: Selections,
         clock: Clock,
+        ids: Ids,
         at_once: int,
     ) -> None:
         self._store = store
         self._openings = openings
         self._selections = selections
         self._clock = clock
+        self._ids = ids
         self._at_once = at_once
 
     async def planned(
@@ -70,7 +72,7 @@ class Planner:
             await self._require_matched(spec)
         spec = replace(spec, filter=await self._selections.resolved(spec.filter))
         now = self._clock.now()
-        id, at_once = new_id(now), self._at_once
+        id, at_once = self._ids.next(), self._at_once
         closed = self._openings.closed_at(now)
         busy = await self._store.busy_hosts()
 
@@ -110,13 +112,13 @@ def with_tags(plan: RolloutPlan, fleet: Sequence[Glance]) -> tuple[RolloutPlan, 
 
 
 def rollout_of(
-    plan: RolloutPlan, call: Call[Rollout], *, now: datetime, retry_of: str
+    plan: RolloutPlan, call: Call[Rollout], *, id: str, now: datetime, retry_of: str
 ) -> tuple[Rollout, Change]:
     """The rollout that a plan becomes, and the change that stores it with its waves and members."""
     skipped = [host for host in plan.left_out if host.why is not LeftOut.EXCLUDED]
     total, left_out = len(plan.hosts) + len(skipped), len(skipped)
     rollout = Rollout(
-        id=new_id(now),
+        id=id,
         spec=plan.spec,
         created_at=now,
         created_by=call.principal,

@@ -90,6 +90,7 @@ class Rollouts:
             openings=openings,
             selections=selections,
             clock=clock,
+            ids=operations.ids,
             at_once=operations.at_once,
         )
         self._wave_hooks = wave_hooks
@@ -298,13 +299,13 @@ class Rollouts:
         beside: Beside | None = None,
     ) -> Rollout:
         """Begin the rollout that is planned now; with `former` it has to be that one."""
-        now = self._clock.now()
+        now, id = self._clock.now(), self._operations.ids.next()
 
         def made(plan: RolloutPlan, _: Sequence[Glance]) -> tuple[Rollout, Change]:
             changes = plan_changes(former, plan) if former is not None else ()
             if former is not None and changes:
                 raise FleetChanged(plan=former.id, changes="; ".join(changes))
-            return rollout_of(plan, call, now=now, retry_of=retry_of)
+            return rollout_of(plan, call, id=id, now=now, retry_of=retry_of)
 
         # What is kept for later warns instead of this: its hosts may have come and gone since.
         strictly = beside is None and not retry_of
