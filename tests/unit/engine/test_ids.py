@@ -37,7 +37,7 @@ def test_ids__follow_those_of_an_earlier_server() -> None:
     clock.set_off(BACK)
     ids = Ids(clock)
     ids.follow(made)
-    ids.follow(())
+    ids.follow(["op-1"])
     assert max(made) < ids.next()
 
 

@@ -7,18 +7,23 @@ from datetime import timedelta
 
 import pytest
 
+from tendhost.server.domain.course import Course
+from tendhost.server.domain.events import HostConnected, HostDisconnected
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.rollout import RolloutSpec
 from tendhost.server.domain.schedule import ScheduleWish
 from tendhost.server.domain.selection import HostFilter
+from tendhost.server.domain.states import HostState
 from tendhost.server.engine.engine import EngineSettings
 from tendhost.server.engine.operations import OperationSettings
 from tendhost.server.engine.slots import Places, Slot
 from tendhost.server.engine.waiting import CEILING
-from tendhost.server.store.protocol import Conflict
+from tendhost.server.remote.protocol import Target
+from tendhost.server.store.protocol import Change, Conflict
 from tests.unit.engine.fake_clock import FakeClock
 from tests.unit.engine.fake_command import Command, Hold
 from tests.unit.engine.fake_host import Pending
+from tests.unit.engine.fake_remote import FakeRemote
 from tests.unit.engine.world import World, call
 
 K, S = OperationKind, OperationStatus
@@ -173,6 +178,135 @@ async def test_time_at_work__is_counted_over_a_restart(world: World) -> None:
     assert ended.problem is not None
     assert ended.problem.reason == "DEADLINE_EXCEEDED"
     assert fake.count(Command.UPGRADE) == 0
+
+
+# --- cancelled while it waits ---------------------------------------------------------------------
+
+
+class Asked:
+    """Which hosts are connected to, in order; `slow` ones answer neither yes nor no."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.addresses: list[str] = []
+        self.slow: set[str] = set()
+        self._connect = world.fleet.connect
+        monkeypatch.setattr(world.fleet, "connect", self._asked)
+
+    async def _asked(self, target: Target) -> FakeRemote:
+        self.addresses.append(target.address)
+        if target.address in self.slow:
+            await asyncio.Event().wait()
+        return await self._connect(target)
+
+
+async def ends(world: World, id: str) -> Operation:
+    """The operation, that ends before any time passes."""
+    for _ in range(2000):
+        await asyncio.sleep(0.001)
+        operation: Operation = await world.store.operation(id)
+        if operation.status.ended:
+            return operation
+    raise AssertionError("it has not ended")
+
+
+@pytest.mark.parametrize("kind", list(K))
+async def test_operation_that_waits_for_its_place__ends_at_once_when_it_is_cancelled(
+    kind: OperationKind, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.running(at_once(1)) as engine:
+        hold = (await world.register("web1")).hold(Command.QUERY)
+        address = (await world.register("web2")).address
+        await world.start(K.QUERY, "web1")
+        await world.reached(hold)
+        asked = Asked(world, monkeypatch)
+        waiting = await world.start(kind, "web2")
+        await engine.operations.cancel(waiting.id, call("kim"))
+        ended = await ends(world, waiting.id)
+        assert (ended.status, ended.cancel_requested_by) == (S.CANCELLED, "kim")
+        assert ended.problem is None
+        assert [str(step.name) for step in ended.steps] == ["connect"]
+        assert address not in asked.addresses, "its host was touched"
+        status = (await world.host("web2")).status
+        assert (status.state, status.last_problem) == (HostState.IDLE, None)
+        told = [event.body for event in await world.events() if event.operation == waiting.id]
+        assert not any(isinstance(body, HostConnected | HostDisconnected) for body in told)
+        hold.released.set()
+        # The place that it did not take is there for others.
+        assert (await world.run(K.QUERY, "web2")).status is S.SUCCEEDED
+
+
+async def test_operation_that_waits_for_its_place__was_cancelled_before_a_restart(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.running(at_once(1)):
+        fake = await world.register("web1")
+        hold = (await world.register("web2")).hold(Command.QUERY)
+        await world.start(K.QUERY, "web2")
+        await world.reached(hold)
+        waiting = await world.start(K.UPDATE)
+        await a_while(world, 5)
+    stored = await world.store.operation(waiting.id)
+    host = await world.host()
+    marked = Course(operation=replace(stored, cancel_requested_by="kim"), host=host)
+    told = marked.step_told(world.clock.now())
+    await world.store.commit(Change(events=told.events, operations=(told.operation,)))
+    asked = Asked(world, monkeypatch)
+    async with world.running(at_once(1)):
+        assert (await world.ended(waiting.id)).status is S.CANCELLED
+    assert fake.address not in asked.addresses
+
+
+async def test_operation_that_waits_to_try_again__needs_no_place_to_be_cancelled(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.running(at_once(1)) as engine:
+        first = await world.register("dark1")
+        second = await world.register("dark2")
+        first.reachable = second.reachable = False
+        for name in ("dark1", "dark2"):
+            await world.run(K.QUERY, name)  # so that they wait for the places of such hosts
+        asked = Asked(world, monkeypatch)
+        asked.slow.add(second.address)
+        operation = await world.start(K.UPDATE, "dark1")
+
+        async def tried_once() -> bool:
+            current = (await world.store.operation(operation.id)).current
+            return current is not None and current.attempts > 1
+
+        await world.until(tried_once)
+        await world.start(K.UPDATE, "dark2")
+
+        async def taken() -> bool:
+            return second.address in asked.addresses
+
+        await world.until(taken)
+        await a_while(world)
+        await engine.operations.cancel(operation.id, call())
+        assert (await ends(world, operation.id)).status is S.CANCELLED
+
+
+async def test_retry_that_waits_for_its_place__leaves_its_host_failed_when_it_is_cancelled(
+    world: World,
+) -> None:
+    async with world.running(at_once(1)) as engine:
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending()}
+        upgrading = fake.hold(Command.UPGRADE)
+        update = await world.start(K.UPDATE)
+        await world.reached(upgrading)
+        fake.failed_units = ["web.service"]
+        upgrading.released.set()
+        await world.ended(update.id)
+        assert (await world.host()).status.state is HostState.FAILED
+        hold = (await world.register("web2")).hold(Command.QUERY)
+        await world.start(K.QUERY, "web2")
+        await world.reached(hold)
+        retried = await engine.operations.retry("web1", call())
+        await engine.operations.cancel(retried.operation.id, call())
+        hold.released.set()
+        assert (await world.ended(retried.operation.id)).status is S.CANCELLED
+        assert (await world.host()).status.state is HostState.FAILED
+        assert fake.count(Command.UPGRADE) == 1
 
 
 # --- the wait itself ------------------------------------------------------------------------------

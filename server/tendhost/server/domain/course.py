@@ -7,7 +7,7 @@ events in the order in which things happened.
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tendhost.server.domain.errors import RebootRefused
+from tendhost.server.domain.errors import GivenUp, RebootRefused
 from tendhost.server.domain.events import (
     Event,
     EventBody,
@@ -164,9 +164,10 @@ def stepped(course: Course, outcome: Outcome, now: datetime) -> Course:
 
 
 def _connection_told(course: Course, step: StepName, outcome: Outcome, now: datetime) -> Course:
-    if step not in _CONNECTING or (step is StepName.REBOOT and outcome.given_up):
-        return course
     problem = outcome.problem
+    never_tried = problem is not None and problem.reason == GivenUp.reason
+    if step not in _CONNECTING or never_tried or (step is StepName.REBOOT and outcome.given_up):
+        return course
     if problem is not None:
         known = course.only_looks and course.host.is_away(problem.reason)
         return course if known else course.told(HostDisconnected(reason=problem.message), now)

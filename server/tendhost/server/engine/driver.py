@@ -31,6 +31,7 @@ from tendhost.server.domain.host import Problem
 from tendhost.server.domain.log_limit import LogLimit
 from tendhost.server.domain.milestones import Milestones
 from tendhost.server.domain.operation import (
+    NEVER_INTERRUPTED,
     Findings,
     JobProgress,
     JobRecord,
@@ -111,7 +112,10 @@ class Driver:
         self._retry = retry
         self._resumed_after = resumed_after
         self._saving = asyncio.Lock()
-        self._cancelled = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        """Set once it is asked to stop."""
+        if course.operation.cancel_requested_by:
+            self.cancelled.set()
         self._overdue_at: timedelta | None = None
         self._gone_timeout = gone_timeout
         self._away_since: timedelta | None = None
@@ -203,7 +207,7 @@ class Driver:
             )
             if replayed is not None:
                 raise Replayed(replayed)
-            self._cancelled.set()
+            self.cancelled.set()
             return self.operation
 
     # --- what a step tells of itself: Journal -----------------------------------------------------
@@ -291,8 +295,21 @@ class Driver:
             words = f"taken up again after {self._resumed_after}"
             await self._save(_told(self._course, operation, self._clock.now(), words))
 
+    def _may_be_given_up(self, step: StepName) -> bool:
+        """Whether nothing has happened yet of which the end is wanted."""
+        operation = self.operation
+        untouched = step in BEFORE_A_CHANGE and not has_changed(operation)
+        return untouched and operation.resume_at not in NEVER_INTERRUPTED
+
     async def _outcome_of(self, step: StepName) -> Outcome:
         host = self._course.host.name
+        if (
+            step is StepName.CONNECT
+            and self.operation.cancel_requested_by
+            and self._may_be_given_up(step)
+        ):
+            # It may have been called off while it waited for its place, and has none.
+            return replace(_failure(GivenUp(host=host)), given_up=True)
         try:
             async with asyncio.timeout(self._seconds_left(step)):
                 outcome = await self._patiently(
@@ -361,11 +378,11 @@ class Driver:
         # Nothing of it is trusted any more, and nobody else waits for this operation's place.
         await self._session.close()
         await self._slot.lent(
-            sleep_until_called(self._clock, pause, self._cancelled),
+            sleep_until_called(self._clock, pause, self.cancelled),
             doubtful=step is StepName.CONNECT,
+            call=self.cancelled if self._may_be_given_up(step) else None,
         )
-        untouched = step in BEFORE_A_CHANGE and not has_changed(self.operation)
-        if self.operation.cancel_requested_by and untouched:
+        if self.operation.cancel_requested_by and self._may_be_given_up(step):
             await self._end_step(replace(outcome, given_up=True))
 
     async def _end_step(self, outcome: Outcome) -> None:

@@ -50,6 +50,9 @@ def _uuid(number: int) -> UUID:
 
 
 def _number(id: str) -> int:
-    value = UUID(id).int
+    try:
+        value = UUID(id).int
+    except ValueError:
+        return 0  # no server made it: better out of order than no start
     high, low = value >> 64 & 0xFFF, value & (1 << _LOW) - 1
     return value >> 80 << CHANCE | high << _LOW | low

@@ -435,6 +435,7 @@ class Operations:
             resumed_after=resumed_after,
         )
         slot.on_look(driver.require_current)
+        slot.until(driver.cancelled)
         return driver, slot
 
     async def _cancel_undriven(self, operation: Operation, call: Call[Operation]) -> Operation:

@@ -37,6 +37,7 @@ class Slot:
         self._places = places
         self._clock = clock
         self._look: Callable[[], Awaitable[None]] | None = None
+        self._call: asyncio.Event | None = None
         self._waits = waits
         self._doubtful = doubtful
         self._held: asyncio.Semaphore | None = None
@@ -45,8 +46,12 @@ class Slot:
         """Call `look` every CEILING while it waits; it ends the wait by raising."""
         self._look = look
 
+    def until(self, call: asyncio.Event) -> None:
+        """Wait for the first place until `call` at most, and go on without one then."""
+        self._call = call
+
     async def __aenter__(self) -> Self:
-        await self._take()
+        await self._take(self._call)
         return self
 
     async def __aexit__(
@@ -57,37 +62,51 @@ class Slot:
     ) -> None:
         self._give()
 
-    async def lent(self, waiting: Awaitable[None], *, doubtful: bool) -> None:
+    async def lent(
+        self, waiting: Awaitable[None], *, doubtful: bool, call: asyncio.Event | None
+    ) -> None:
         """Leave the place to another operation as long as `waiting` takes.
 
-        `doubtful`: the host did not answer, so the next place is one of those for such hosts.
+        `doubtful`: the host did not answer, so the next place is one of those for such hosts. It is waited
+        for until `call` at most; None: without end.
         """
         self._give()
         self._doubtful = doubtful
         await waiting
-        await self._take()
+        await self._take(call)
 
-    async def _take(self) -> None:
+    async def _take(self, call: asyncio.Event | None) -> None:
+        if call is not None and call.is_set():
+            return
         wanted = self._places.doubtful if self._doubtful else self._places.answering
         if wanted.locked():
             if not self._waits:
                 return
-            await self._wait_for(wanted)
+            if not await self._waited_for(wanted, call or asyncio.Event()):
+                return
         else:
             await wanted.acquire()
         self._held = wanted
 
-    async def _wait_for(self, wanted: asyncio.Semaphore) -> None:
+    async def _waited_for(self, wanted: asyncio.Semaphore, call: asyncio.Event) -> bool:
+        """Whether it got the place before it was called."""
         # One and the same wait throughout, for a new one would begin at the end of the line.
         acquiring = asyncio.ensure_future(wanted.acquire())
+        called = asyncio.ensure_future(call.wait())
         try:
             while not acquiring.done():
+                if called.done():
+                    acquiring.cancel()
+                    await asyncio.gather(acquiring, return_exceptions=True)
+                    return not acquiring.cancelled()
                 sleeping = asyncio.ensure_future(self._clock.sleep(CEILING))
                 try:
-                    await asyncio.wait((acquiring, sleeping), return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait(
+                        (acquiring, called, sleeping), return_when=asyncio.FIRST_COMPLETED
+                    )
                 finally:
                     sleeping.cancel()
-                if self._look is not None and not acquiring.done():
+                if self._look is not None and not (acquiring.done() or called.done()):
                     await self._look()
         except BaseException:
             acquiring.cancel()
@@ -95,6 +114,9 @@ class Slot:
             if not acquiring.cancelled():
                 wanted.release()
             raise
+        finally:
+            called.cancel()
+        return True
 
     def _give(self) -> None:
         held, self._held = self._held, None
