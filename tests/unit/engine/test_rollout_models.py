@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -207,6 +208,8 @@ async def carried_out(
                 assert fake.count(Command.UPGRADE) <= 1
 
 
+# Forty worlds take longer than the limit for one test where the machine is busy.
+@pytest.mark.timeout(600)
 @settings(
     max_examples=40,
     deadline=None,
