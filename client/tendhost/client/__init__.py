@@ -45,6 +45,7 @@ from tendhost.client.errors import (
 )
 from tendhost.client.events import (
     DefaultsChanged,
+    DuplicatesChanged,
     Event,
     EventBody,
     FieldChange,
@@ -146,6 +147,7 @@ from tendhost.client.stream import (
 from tendhost.client.values import (
     AfterInterruption,
     ComposeVersion,
+    Duplicate,
     EventLoopLag,
     Failure,
     Host,
@@ -196,6 +198,8 @@ __all__ = [
     "Defaults",
     "DefaultsChanged",
     "DisruptionBudget",
+    "Duplicate",
+    "DuplicatesChanged",
     "EffectiveCheck",
     "EffectiveFreeze",
     "EffectiveHook",

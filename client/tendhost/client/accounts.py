@@ -31,6 +31,7 @@ class ReasonKind(StrEnum):
     NOT_SELECTED = "not_selected"
     REBOOT_NOT_ALLOWED = "reboot_not_allowed"
     REBOOT_UNKNOWN = "reboot_unknown"
+    DUPLICATE = "duplicate"
     UNRECOGNIZED = "unrecognized"
 
 

@@ -108,9 +108,20 @@ def host(message: host_pb2.Host) -> values.Host:
         failure=_failure(status.failure) if status.HasField("failure") else None,
         retry_count=status.retry_count,
         os_name=status.os_name,
+        machine_id=status.machine_id,
+        duplicate_of=tuple(map(_duplicate, status.duplicate_of)),
         revision=message.revision,
         incomplete=message.incomplete,
         etag=message.etag,
+    )
+
+
+def _duplicate(message: host_pb2.Duplicate) -> values.Duplicate:
+    return values.Duplicate(
+        host=message.host,
+        same_host_key=message.same_host_key,
+        same_address=message.same_address,
+        same_machine_id=message.same_machine_id,
     )
 
 
@@ -271,6 +282,9 @@ _BODIES: Mapping[str, Callable[[Any], events.EventBody]] = {
         by=m.by, host_key_fingerprint=m.host_key_fingerprint
     ),
     "host_unregistered": lambda m: events.HostUnregistered(by=m.by),
+    "duplicates_changed": lambda m: events.DuplicatesChanged(
+        duplicate_of=tuple(map(_duplicate, m.duplicate_of))
+    ),
     "host_reconfigured": lambda m: events.HostReconfigured(
         fields=tuple(m.fields), by=m.by, changes=field_changes(m.changes)
     ),

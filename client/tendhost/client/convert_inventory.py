@@ -34,6 +34,7 @@ def inventory(message: host_pb2.Inventory) -> values.Inventory:
         kernel=system.kernel,
         architecture=system.architecture,
         boot_id=system.boot_id,
+        machine_id=system.machine_id,
         uptime=span(system.uptime) if system.HasField("uptime") else None,
         package_manager=system.package_manager,
         container=system.container,

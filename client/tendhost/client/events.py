@@ -8,6 +8,7 @@ from enum import StrEnum
 from tendhost.client.rollout_values import Progress, RolloutStatus
 from tendhost.client.schedule_values import ScheduleChange
 from tendhost.client.values import (
+    Duplicate,
     Host,
     HostState,
     OperationKind,
@@ -48,6 +49,14 @@ class HostReconfigured:
     fields: tuple[str, ...]
     by: str = ""
     changes: tuple[FieldChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicatesChanged:
+    """A look at a host found other hosts to be, or to be no more, the same machine."""
+
+    duplicate_of: tuple[Duplicate, ...]
+    """As they are now; empty: none is any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +194,7 @@ EventBody = (
     | HostUnregistered
     | HostReconfigured
     | HostAcknowledged
+    | DuplicatesChanged
     | HostConnected
     | HostDisconnected
     | StateChanged

@@ -172,6 +172,8 @@ class Inventory:
     kernel: str
     architecture: str
     boot_id: str
+    machine_id: str
+    """As /etc/machine-id says; empty: it says nothing."""
     uptime: timedelta | None
     package_manager: str
     container: bool

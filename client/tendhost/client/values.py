@@ -199,6 +199,17 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicate:
+    """Another registered host that is, or may be, the same machine, and what both have in common."""
+
+    host: str
+    same_host_key: bool
+    same_address: bool
+    same_machine_id: bool
+    """Alone, it may as well mean two copies of one image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """A registered machine: how it is reached, what may be done to it, and what is known of it."""
 
@@ -239,6 +250,10 @@ class Host:
     retry_count: int
     os_name: str
     revision: int
+    machine_id: str
+    """Empty: it never told one."""
+    duplicate_of: tuple[Duplicate, ...]
+    """Other registered hosts that are, or may be, the same machine."""
     etag: str
     """Of its configuration and pinned key: what is known of it does not change it."""
     incomplete: str = ""

@@ -126,6 +126,7 @@ class Event(_message.Message):
     SCHEDULE_CHANGED_FIELD_NUMBER: _builtins.int
     SELECTION_CHANGED_FIELD_NUMBER: _builtins.int
     DEFAULTS_CHANGED_FIELD_NUMBER: _builtins.int
+    DUPLICATES_CHANGED_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Its number, unique in the fleet and ascending without gaps."""
@@ -211,6 +212,12 @@ class Event(_message.Message):
     def defaults_changed(self) -> Global___DefaultsChanged:
         """Something else is said for the hosts of a group, or of the fleet."""
 
+    @_builtins.property
+    def duplicates_changed(self) -> Global___DuplicatesChanged:
+        """A look at the host found other hosts to be, or to be no more, the same machine. Reported when this
+        changes, and not at each look.
+        """
+
     def __init__(
         self,
         *,
@@ -234,13 +241,14 @@ class Event(_message.Message):
         schedule_changed: Global___ScheduleChanged | None = ...,
         selection_changed: Global___SelectionChanged | None = ...,
         defaults_changed: Global___DefaultsChanged | None = ...,
+        duplicates_changed: Global___DuplicatesChanged | None = ...,
         incomplete: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "defaults_changed", b"defaults_changed", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "operation_changed", b"operation_changed", "rollout_changed", b"rollout_changed", "schedule_changed", b"schedule_changed", "selection_changed", b"selection_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "defaults_changed", b"defaults_changed", "duplicates_changed", b"duplicates_changed", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "operation_changed", b"operation_changed", "rollout_changed", b"rollout_changed", "schedule_changed", b"schedule_changed", "selection_changed", b"selection_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "defaults_changed", b"defaults_changed", "host", b"host", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "incomplete", b"incomplete", "operation_changed", b"operation_changed", "operation_id", b"operation_id", "revision", b"revision", "rollout_changed", b"rollout_changed", "rollout_id", b"rollout_id", "schedule_changed", b"schedule_changed", "selection_changed", b"selection_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "defaults_changed", b"defaults_changed", "duplicates_changed", b"duplicates_changed", "host", b"host", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "incomplete", b"incomplete", "operation_changed", b"operation_changed", "operation_id", b"operation_id", "revision", b"revision", "rollout_changed", b"rollout_changed", "rollout_id", b"rollout_id", "schedule_changed", b"schedule_changed", "selection_changed", b"selection_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_registered", "host_unregistered", "host_reconfigured", "host_acknowledged", "host_connected", "host_disconnected", "state_changed", "update_progress", "update_completed", "operation_changed", "rollout_changed", "step_retried", "schedule_changed", "selection_changed", "defaults_changed"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_registered", "host_unregistered", "host_reconfigured", "host_acknowledged", "host_connected", "host_disconnected", "state_changed", "update_progress", "update_completed", "operation_changed", "rollout_changed", "step_retried", "schedule_changed", "selection_changed", "defaults_changed", "duplicates_changed"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -386,6 +394,30 @@ class HostAcknowledged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HostAcknowledged: _TypeAlias = HostAcknowledged  # noqa: Y015
+
+@_typing.final
+class DuplicatesChanged(_message.Message):
+    """A look at a host found other hosts to be, or to be no more, the same machine."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DUPLICATE_OF_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def duplicate_of(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.Duplicate]:
+        """These hosts as they are now; see HostStatus.duplicate_of. Empty: none is any more."""
+
+    def __init__(
+        self,
+        *,
+        duplicate_of: _abc.Iterable[_host_pb2.Duplicate] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate_of", b"duplicate_of"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DuplicatesChanged: _TypeAlias = DuplicatesChanged  # noqa: Y015
 
 @_typing.final
 class HostConnected(_message.Message):

@@ -775,6 +775,8 @@ class HostStatus(_message.Message):
     FAILURE_FIELD_NUMBER: _builtins.int
     RETRY_COUNT_FIELD_NUMBER: _builtins.int
     OS_NAME_FIELD_NUMBER: _builtins.int
+    MACHINE_ID_FIELD_NUMBER: _builtins.int
+    DUPLICATE_OF_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The host's name, so that a status can stand alone."""
     state: Global___HostState.ValueType
@@ -791,6 +793,8 @@ class HostStatus(_message.Message):
     """Retries since the last success."""
     os_name: _builtins.str
     """The operating system as it names itself. Empty: never queried."""
+    machine_id: _builtins.str
+    """The machine-id(5) that the host last reported. Empty: the host has not reported one."""
     @_builtins.property
     def last_updated(self) -> _timestamp_pb2.Timestamp:
         """When an update last succeeded; a dry run does not count. Absent: never."""
@@ -811,6 +815,12 @@ class HostStatus(_message.Message):
     def failure(self) -> Global___Failure:
         """Why it is in FAILED. Absent in every other state."""
 
+    @_builtins.property
+    def duplicate_of(self) -> _containers.RepeatedCompositeFieldContainer[Global___Duplicate]:
+        """Other registered hosts that are, or may be, the same machine, as the last look at the host found them:
+        at most 16, those with the same host key or address first. Empty: none.
+        """
+
     def __init__(
         self,
         *,
@@ -827,10 +837,12 @@ class HostStatus(_message.Message):
         failure: Global___Failure | None = ...,
         retry_count: _builtins.int = ...,
         os_name: _builtins.str = ...,
+        machine_id: _builtins.str = ...,
+        duplicate_of: _abc.Iterable[Global___Duplicate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_healthy", b"_healthy", "_pending_security_updates", b"_pending_security_updates", "failure", b"failure", "healthy", b"healthy", "last_updated", b"last_updated", "pending_security_updates", b"pending_security_updates", "queried_at", b"queried_at", "reboot", b"reboot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_healthy", b"_healthy", "_pending_security_updates", b"_pending_security_updates", "error", b"error", "failure", b"failure", "healthy", b"healthy", "last_updated", b"last_updated", "name", b"name", "os_name", b"os_name", "pending_security_updates", b"pending_security_updates", "pending_updates", b"pending_updates", "queried_at", b"queried_at", "reboot", b"reboot", "retry_count", b"retry_count", "state", b"state", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_healthy", b"_healthy", "_pending_security_updates", b"_pending_security_updates", "duplicate_of", b"duplicate_of", "error", b"error", "failure", b"failure", "healthy", b"healthy", "last_updated", b"last_updated", "machine_id", b"machine_id", "name", b"name", "os_name", b"os_name", "pending_security_updates", b"pending_security_updates", "pending_updates", b"pending_updates", "queried_at", b"queried_at", "reboot", b"reboot", "retry_count", b"retry_count", "state", b"state", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__healthy: _TypeAlias = _typing.Literal["healthy"]  # noqa: Y015
     _WhichOneofArgType__healthy: _TypeAlias = _typing.Literal["_healthy", b"_healthy"]  # noqa: Y015
@@ -842,6 +854,40 @@ class HostStatus(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__pending_security_updates) -> _WhichOneofReturnType__pending_security_updates | None: ...
 
 Global___HostStatus: _TypeAlias = HostStatus  # noqa: Y015
+
+@_typing.final
+class Duplicate(_message.Message):
+    """Another registered host that is, or may be, the same machine."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    SAME_HOST_KEY_FIELD_NUMBER: _builtins.int
+    SAME_ADDRESS_FIELD_NUMBER: _builtins.int
+    SAME_MACHINE_ID_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    """Its name."""
+    same_host_key: _builtins.bool
+    """Whether both have the same pinned host key."""
+    same_address: _builtins.bool
+    """Whether both have the same address and port."""
+    same_machine_id: _builtins.bool
+    """Whether both have the same machine-id. Alone, this may as well mean two copies of one image."""
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        same_host_key: _builtins.bool = ...,
+        same_address: _builtins.bool = ...,
+        same_machine_id: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "same_address", b"same_address", "same_host_key", b"same_host_key", "same_machine_id", b"same_machine_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Duplicate: _TypeAlias = Duplicate  # noqa: Y015
 
 @_typing.final
 class Reboot(_message.Message):
@@ -1484,6 +1530,7 @@ class SystemFacts(_message.Message):
     INIT_FIELD_NUMBER: _builtins.int
     VIRTUALIZATION_FIELD_NUMBER: _builtins.int
     CONCLUDED_FIELD_NUMBER: _builtins.int
+    MACHINE_ID_FIELD_NUMBER: _builtins.int
     os_id: _builtins.str
     """ID of os-release(5), such as "debian"."""
     os_version: _builtins.str
@@ -1504,6 +1551,8 @@ class SystemFacts(_message.Message):
     """The name of its first process, such as "systemd"."""
     virtualization: _builtins.str
     """As systemd-detect-virt(1) names it: "lxc", "docker", "kvm"; "none" on bare metal."""
+    machine_id: _builtins.str
+    """The content of /etc/machine-id, 32 hexadecimal digits; see machine-id(5)."""
     @_builtins.property
     def uptime(self) -> _duration_pb2.Duration:
         """The time since the boot. Absent: not learnt."""
@@ -1527,10 +1576,11 @@ class SystemFacts(_message.Message):
         init: _builtins.str = ...,
         virtualization: _builtins.str = ...,
         concluded: _abc.Iterable[_builtins.str] | None = ...,
+        machine_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["uptime", b"uptime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_id", b"boot_id", "concluded", b"concluded", "container", b"container", "init", b"init", "kernel", b"kernel", "os_id", b"os_id", "os_name", b"os_name", "os_version", b"os_version", "package_manager", b"package_manager", "uptime", b"uptime", "virtualization", b"virtualization"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "boot_id", b"boot_id", "concluded", b"concluded", "container", b"container", "init", b"init", "kernel", b"kernel", "machine_id", b"machine_id", "os_id", b"os_id", "os_name", b"os_name", "os_version", b"os_version", "package_manager", b"package_manager", "uptime", b"uptime", "virtualization", b"virtualization"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

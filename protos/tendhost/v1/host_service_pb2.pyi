@@ -89,6 +89,8 @@ class _ReasonKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReasonKind
     """A reboot is or was due, and not allowed."""
     REASON_KIND_REBOOT_UNKNOWN: _ReasonKind.ValueType  # 15
     """It is not known whether a reboot is needed."""
+    REASON_KIND_DUPLICATE: _ReasonKind.ValueType  # 16
+    """Another registered host is, or may be, the same machine."""
 
 class ReasonKind(_ReasonKind, metaclass=_ReasonKindEnumTypeWrapper):
     """What a reason is about."""
@@ -125,6 +127,8 @@ REASON_KIND_REBOOT_NOT_ALLOWED: ReasonKind.ValueType  # 14
 """A reboot is or was due, and not allowed."""
 REASON_KIND_REBOOT_UNKNOWN: ReasonKind.ValueType  # 15
 """It is not known whether a reboot is needed."""
+REASON_KIND_DUPLICATE: ReasonKind.ValueType  # 16
+"""Another registered host is, or may be, the same machine."""
 Global___ReasonKind: _TypeAlias = ReasonKind  # noqa: Y015
 
 @_typing.final

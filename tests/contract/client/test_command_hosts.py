@@ -44,6 +44,8 @@ HOST_KEYS = [
     "retry_count",
     "os_name",
     "revision",
+    "machine_id",
+    "duplicate_of",
     "etag",
     "incomplete",
 ]
@@ -219,6 +221,24 @@ def test_failed_host_is_shown_with_what_to_do_about_it(tendhost, server):
     assert "seen by eve; once it is mended, `tendhost retry web1` goes on with it" in out
     failed = tendhost("host", "show", "web1", "--output", "json").json
     assert failed["failure"]["problem"]["reason"] == "PACKAGE_ERROR"
+
+
+def test_host_show__names_the_hosts_that_may_be_the_same_machine(tendhost, server):
+    other = host_pb2.Duplicate(host="web2", same_host_key=True, same_machine_id=True)
+    host = messages.host(machine_id="0123", duplicate_of=[other])
+    server.answer("GetHost", pb.GetHostResponse(host=host))
+    lines = [" ".join(line.split()) for line in tendhost("host", "show", "web1").out.splitlines()]
+    assert "duplicate of web2 (same host key, machine-id)" in lines
+    shown = tendhost("host", "show", "web1", "--output", "json").json
+    assert shown["machine_id"] == "0123"
+    assert shown["duplicate_of"] == [
+        {
+            "host": "web2",
+            "same_host_key": True,
+            "same_address": False,
+            "same_machine_id": True,
+        }
+    ]
 
 
 def test_what_a_host_says_is_neither_markup_nor_a_command_for_the_terminal(tendhost, server):

@@ -486,6 +486,26 @@ BODIES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         "the fleet deleted by alex",
         {"group": "", "by": "alex", "deleted": True, "changes": []},
     ),
+    "duplicates_changed": (
+        {
+            "duplicates_changed": event_pb2.DuplicatesChanged(
+                duplicate_of=[
+                    host_pb2.Duplicate(host="web2", same_host_key=True, same_machine_id=True)
+                ]
+            )
+        },
+        "web2 (same host key, machine-id)",
+        {
+            "duplicate_of": [
+                {
+                    "host": "web2",
+                    "same_host_key": True,
+                    "same_address": False,
+                    "same_machine_id": True,
+                }
+            ]
+        },
+    ),
     "host_disconnected": (
         {"host_disconnected": event_pb2.HostDisconnected(reason="the end")},
         "the end",

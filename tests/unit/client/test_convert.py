@@ -50,6 +50,7 @@ BODIES = {
     "host_unregistered": client.HostUnregistered,
     "host_reconfigured": client.HostReconfigured,
     "host_acknowledged": client.HostAcknowledged,
+    "duplicates_changed": client.DuplicatesChanged,
     "host_connected": client.HostConnected,
     "host_disconnected": client.HostDisconnected,
     "state_changed": client.StateChanged,

@@ -36,6 +36,8 @@ EXPORTS = {
     "Hardware",
     "HealthResult",
     "Host",
+    "Duplicate",
+    "DuplicatesChanged",
     "HostAcknowledged",
     "HostBusy",
     "HostConnected",

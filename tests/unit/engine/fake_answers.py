@@ -99,6 +99,7 @@ def facts(host: FakeHost) -> list[tuple[str, int, str, str]]:
         ("os_release", 0, release, ""),
         ("uname", 0, f"{KERNEL} #1 SMP Debian 6.1.69-1 (2023-12-30) x86_64", ""),
         ("boot", 0, f"{host.boot_id}\n100.00 50.00\n1 (systemd) {process_1}", ""),
+        ("machine_id", 0, host.machine_id, ""),
         ("privilege", 0 if host.privileged else 1, privilege, words),
         ("container", 0, "none", ""),
         ("virtualization", 0, "kvm", ""),

@@ -70,6 +70,8 @@ class FakeHost:
     address: str
     clock: Clock
     key: str = KEY
+    machine_id: str = ""
+    """Its own, unless it is given one."""
     installed: dict[str, str] = field(
         default_factory=lambda: {"dpkg": "1.21", "web": "1.0-1", "db": "1.0-1"}
     )
@@ -112,6 +114,7 @@ class FakeHost:
 
     def __post_init__(self) -> None:
         self.jobs = FakeJobs(self)
+        self.machine_id = self.machine_id or uuid.uuid5(uuid.NAMESPACE_DNS, self.address).hex
 
     def cut(self) -> None:
         """Break every open connection; new ones can be made."""

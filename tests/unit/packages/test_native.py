@@ -9,6 +9,8 @@ from tests.unit.packages.recordings import recorded
 
 PARTS = dict(parse_parts(recorded("debian12/preflight"), expected=()))
 
+ID = "0123456789abcdef0123456789abcdef"
+
 
 def facts(**outputs: str) -> NativeFacts:
     return parse_facts(PARTS | {name: Part(0, text, "") for name, text in outputs.items()})
@@ -44,6 +46,30 @@ def test_a_host_that_hides_its_files_leaves_their_facts_empty() -> None:
     assert bare.init_started == ""
     assert not bare.system.container
     assert bare.ids == ("",)
+
+
+@pytest.mark.parametrize(
+    ("output", "machine_id"),
+    [
+        (ID, ID),
+        (f"{ID}\n{ID[::-1]}", ID),
+        (f"uninitialized\n{ID}", ID),
+        ("uninitialized", ""),
+        ("", ""),
+        ("0" * 32, ""),
+        (ID.upper(), ""),
+        (f"{ID}0", ""),
+        (f" {ID}", ""),
+        ("x" * 10_000_000, ""),
+    ],
+)
+def test_machine_id__is_32_hexadecimal_digits_or_not_known(output: str, machine_id: str) -> None:
+    assert facts(machine_id=output).system.machine_id == machine_id
+
+
+def test_machine_id__of_a_host_that_was_not_asked_is_not_known() -> None:
+    assert "machine_id" not in PARTS
+    assert facts().system.machine_id == ""
 
 
 def test_the_first_process_may_have_any_name() -> None:

@@ -12,6 +12,7 @@ from tendhost.server.domain import events
 from tendhost.server.domain.changes import FieldChange
 from tendhost.server.domain.events import Event, EventBody
 from tendhost.server.domain.host import (
+    Duplicate,
     Host,
     HostConfig,
     HostStatus,
@@ -42,6 +43,9 @@ BODIES: dict[type, EventBody] = {
         fields=("tags", "policy"), by="sam", changes=CHANGES
     ),
     events.HostAcknowledged: events.HostAcknowledged(by="sam"),
+    events.DuplicatesChanged: events.DuplicatesChanged(
+        duplicate_of=(Duplicate(host="web2", host_key=True, address=True, machine_id=True),)
+    ),
     events.HostDisconnected: events.HostDisconnected(reason="reboot"),
     events.StateChanged: events.StateChanged(
         origin=HostState.IDLE, to=HostState.QUERYING, cause="query"

@@ -8,6 +8,7 @@ import typer
 from tendhost.client import (
     Client,
     DefaultsChanged,
+    DuplicatesChanged,
     Event,
     FieldChange,
     HostAcknowledged,
@@ -28,7 +29,7 @@ from tendhost.client import (
 )
 from tendhost.client.cli.selections import Saved
 from tendhost.client.cli.session import Session, clean, plain, refuse
-from tendhost.client.cli.words import counted
+from tendhost.client.cli.words import counted, duplicate_words
 
 LATEST = 50
 LARGEST_REVISION = 2**63 - 1
@@ -158,10 +159,10 @@ def summary(event: Event) -> str:
         case HostReconfigured(fields=fields, by=by, changes=changes):
             words = changed_words(changes) or ", ".join(fields)
             words += f" by {by}" if by else ""
-        case HostRegistered(by=by) | HostUnregistered(by=by):
+        case HostRegistered(by=by) | HostUnregistered(by=by) | HostAcknowledged(by=by):
             words = f"by {by}" if by else ""
-        case HostAcknowledged(by=by):
-            words = f"by {by}" if by else ""
+        case DuplicatesChanged(duplicate_of=duplicates):
+            words = "; ".join(map(duplicate_words, duplicates)) or "none any more"
         case HostDisconnected(reason=reason):
             words = reason
         case _:

@@ -29,7 +29,7 @@ from tendhost.client.cli.console import (
 )
 from tendhost.client.cli.health import checks_words, hooks_words
 from tendhost.client.cli.session import clean
-from tendhost.client.cli.words import ago, counted, lasting, window_words
+from tendhost.client.cli.words import ago, counted, duplicate_words, lasting, window_words
 
 
 def hosts(found: Sequence[Host]) -> None:
@@ -105,6 +105,9 @@ def host(found: Host) -> None:
         "healthy": {None: "never checked", True: "yes", False: "no"}[found.healthy],
         "updated": ago(found.last_updated),
     }
+    if found.duplicate_of:
+        others = "; ".join(map(duplicate_words, found.duplicate_of))
+        lines["duplicate of"] = Text(others, "yellow")
     if found.error:
         lines["last problem"] = found.error
     show(lines)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tendhost.client import MaintenanceWindow
+from tendhost.client import Duplicate, MaintenanceWindow
 from tendhost.client.cli.session import refuse
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
@@ -122,3 +122,13 @@ def at_time(at: datetime) -> str:
 def counted(count: int, noun: str) -> str:
     """A number with its noun."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def duplicate_words(duplicate: Duplicate) -> str:
+    """Another name of the same machine, and what both have in common."""
+    same = (
+        ("host key", duplicate.same_host_key),
+        ("address", duplicate.same_address),
+        ("machine-id", duplicate.same_machine_id),
+    )
+    return f"{duplicate.host} (same {', '.join(words for words, holds in same if holds)})"

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from tendhost.server.domain.errors import GivenUp, RebootRefused
 from tendhost.server.domain.events import (
+    DuplicatesChanged,
     Event,
     EventBody,
     HostConnected,
@@ -188,6 +189,9 @@ def _facts_learnt(course: Course, outcome: Outcome, now: datetime) -> Course:
     host = course.host
     if outcome.observed is not None:
         host = host.observed(outcome.observed, now)
+    if outcome.duplicates is not None and outcome.duplicates != host.status.duplicate_of:
+        host = host.resembling(outcome.duplicates)
+        course = course.told(DuplicatesChanged(duplicate_of=outcome.duplicates), now)
     if outcome.health is not None:
         host = host.checked(healthy=outcome.health.healthy)
     return replace(course, host=host)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tendhost.server.domain.changes import FieldChange
-from tendhost.server.domain.host import Problem
+from tendhost.server.domain.host import Duplicate, Problem
 from tendhost.server.domain.operation import OperationKind, OperationStatus, StepName, UpdateResult
 from tendhost.server.domain.rollout import Progress, RolloutStatus
 from tendhost.server.domain.states import HostState
@@ -40,6 +40,14 @@ class HostAcknowledged:
     """Somebody has seen a host's failure."""
 
     by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicatesChanged:
+    """A look at a host found other hosts to be, or to be no more, the same machine."""
+
+    duplicate_of: tuple[Duplicate, ...] = ()
+    """As they are now; empty: none is any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +199,7 @@ EventBody = (
     | HostUnregistered
     | HostReconfigured
     | HostAcknowledged
+    | DuplicatesChanged
     | HostConnected
     | HostDisconnected
     | StateChanged

@@ -45,6 +45,8 @@ class ReasonKind(StrEnum):
     """A rollout was not about it."""
     REBOOT_NOT_ALLOWED = "reboot_not_allowed"
     REBOOT_UNKNOWN = "reboot_unknown"
+    DUPLICATE = "duplicate"
+    """Another registered host is, or may be, the same machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,6 +347,12 @@ def _of_now(
                     kind=ReasonKind.WITHHELD,
                     message=f"{str(why).replace('_', ' ')}: {', '.join(names[:10])}{more}",
                 )
+    for other in host.status.duplicate_of:
+        yield Reason(
+            at=now,
+            kind=ReasonKind.DUPLICATE,
+            message=f"host {other.host} has the same {other.words}: it may be the same machine",
+        )
     if closed is not None:
         yield Reason(at=now, kind=ReasonKind.WINDOW, message=closed.words)
     reboot = host.status.reboot

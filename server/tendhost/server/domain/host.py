@@ -1,6 +1,6 @@
 """A host: how it is configured, what is known of it, and how its state moves."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -155,6 +155,39 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicate:
+    """Another registered host that is, or may be, the same machine, and what both have in common."""
+
+    host: str
+    host_key: bool
+    address: bool
+    """The same address and port."""
+    machine_id: bool
+    """The same machine-id: either one machine, or copies of one."""
+
+    @property
+    def words(self) -> str:
+        """What both have in common, in words."""
+        same = (
+            ("host key", self.host_key),
+            ("address", self.address),
+            ("machine-id", self.machine_id),
+        )
+        return " and ".join(words for words, holds in same if holds)
+
+
+MOST_DUPLICATES = 16
+"""Of which a host's status tells. A fleet of copies of one image may have thousands."""
+
+
+def most_alike(found: Iterable[Duplicate]) -> tuple[Duplicate, ...]:
+    """The MOST_DUPLICATES that are most surely the same machine, each once, ordered by that and by name."""
+    by_name = {duplicate.host: duplicate for duplicate in found}
+    alike = sorted(by_name.values(), key=lambda one: (not (one.host_key or one.address), one.host))
+    return tuple(alike[:MOST_DUPLICATES])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostStatus:
     """What tendhost knows of a host."""
 
@@ -178,6 +211,10 @@ class HostStatus:
     """Present in FAILED only."""
     retry_count: int = 0
     """Retries since the last success."""
+    machine_id: str = ""
+    """The latest that the host told; empty: it never told one."""
+    duplicate_of: tuple[Duplicate, ...] = ()
+    """Other names of the same machine, as the last look at the host found them; see `most_alike`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +277,7 @@ class Host:
             reboot=reboot,
             boot_id=boot_id,
             os_name=seen.inventory.system.os_name,
+            machine_id=seen.inventory.system.machine_id or self.status.machine_id,
         )
         if seen.pending.queried_at is None:
             return looked  # what is pending could not be listed, which is not the same as nothing
@@ -248,6 +286,10 @@ class Host:
             pending_security_count=seen.pending.security_count,
             queried_at=seen.pending.queried_at,
         )
+
+    def resembling(self, duplicates: tuple[Duplicate, ...]) -> "Host":
+        """The host with those that are, or may be, the same machine."""
+        return self._with(duplicate_of=duplicates)
 
     def checked(self, *, healthy: bool) -> "Host":
         """The host with the outcome of a check."""

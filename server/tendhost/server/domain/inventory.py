@@ -204,6 +204,9 @@ class SystemFacts:
     """The machine as uname(1) prints it, such as "x86_64"."""
     boot_id: str = ""
     """/proc/sys/kernel/random/boot_id: another value means another boot."""
+    machine_id: str = ""
+    """/etc/machine-id, 32 hexadecimal digits: another value means another installation. Copies of a machine
+    may have the same one."""
     uptime: timedelta | None = None
     package_manager: str = ""
     """The name of the one that is used there ("apt", "dnf"), or empty where none that tendhost knows

@@ -7,7 +7,7 @@ from enum import StrEnum
 from tendhost.server.domain.bounds import text
 from tendhost.server.domain.compose import ProjectChange
 from tendhost.server.domain.hardware import InventoryPart
-from tendhost.server.domain.host import Problem, Snapshots
+from tendhost.server.domain.host import Duplicate, Problem, Snapshots
 from tendhost.server.domain.inventory import Observation, PackageChange, PendingPackage, RebootNeed
 from tendhost.server.domain.scope import ScopeWish, UpdateScope
 
@@ -368,6 +368,8 @@ class Outcome:
     """What is known now; None leaves it as it was."""
     observed: Observation | None = None
     """What a look at the host found."""
+    duplicates: tuple[Duplicate, ...] | None = None
+    """Other hosts that are, or may be, the same machine; None: it was not looked for them."""
     update: UpdateResult | None = None
     health: HealthResult | None = None
 

@@ -27,7 +27,8 @@ from tendhost.server.domain.events import (
     HostDisconnected,
     UpdateProgress,
 )
-from tendhost.server.domain.host import Problem
+from tendhost.server.domain.host import Duplicate, Problem
+from tendhost.server.domain.inventory import Observation
 from tendhost.server.domain.log_limit import LogLimit
 from tendhost.server.domain.milestones import Milestones
 from tendhost.server.domain.operation import (
@@ -387,9 +388,12 @@ class Driver:
 
     async def _end_step(self, outcome: Outcome) -> None:
         async with self._saving:
+            seen = outcome.observed
+            if seen is not None:
+                alike = await self._duplicates(seen)
+                outcome = replace(outcome, duplicates=alike)
             course, log = self._with_gathered()
             course = stepped(course, outcome, self._clock.now())
-            seen = outcome.observed
             inventories: tuple[InventoryRecord, ...] = ()
             if seen is not None:
                 inventories = (
@@ -404,6 +408,11 @@ class Driver:
                 self._course, self._behind = course, True
             else:
                 await self._save(course, inventories=inventories, log=log)
+
+    async def _duplicates(self, seen: Observation) -> tuple[Duplicate, ...]:
+        """Other hosts that are, or may be, the machine that was looked at."""
+        host = self._course.host.observed(seen, self._clock.now())
+        return await self._patiently(lambda: self._store.duplicates(host))
 
     async def _flush_forever(self) -> None:
         while True:

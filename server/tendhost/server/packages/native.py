@@ -42,6 +42,7 @@ kernel_size() {
 part os_release os_release; release=$out
 part uname uname -rvm
 part boot boot
+part machine_id grep -sh '' /etc/machine-id /var/lib/dbus/machine-id
 part privilege privilege; privileged=$rc
 part container container; contained=$out
 part virtualization virtualization
@@ -134,6 +135,7 @@ def parse_facts(parts: Mapping[str, Part]) -> NativeFacts:
         kernel=kernel,
         architecture=machine,
         boot_id=boot_id,
+        machine_id=_parse_machine_id(parts.get("machine_id")),
         uptime=uptime,
         init=_init_name(parts["boot"].stdout),
         virtualization=container if container not in ("", "none") else virtual,
@@ -175,6 +177,15 @@ def _parse_boot(text: str) -> tuple[str, timedelta | None, str]:
             fields = line.rpartition(")")[2].split()
             init_started = fields[19] if len(fields) > 19 else ""
     return boot_id, uptime, init_started
+
+
+def _parse_machine_id(part: Part | None) -> str:
+    # machine-id(5): 32 hexadecimal digits. An image that was never booted holds nothing or "uninitialized".
+    lines = part.stdout.split("\n") if part is not None else []
+    return next((line for line in lines if _MACHINE_ID.match(line) and line.strip("0")), "")
+
+
+_MACHINE_ID = re.compile(r"[0-9a-f]{32}\Z")
 
 
 def _concluded(system: SystemFacts) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from tendhost.server.domain.hooks import Hooks
 from tendhost.server.domain.host import (
     COMPOSE_HEALTH_TIMEOUT,
     AfterInterruption,
+    Duplicate,
     Failure,
     Host,
     HostConfig,
@@ -197,6 +198,17 @@ def _status_message(host: Host) -> host_pb2.HostStatus:
         failure=_failure_message(status.failure),
         retry_count=status.retry_count,
         os_name=status.os_name,
+        machine_id=status.machine_id,
+        duplicate_of=map(_duplicate_message, status.duplicate_of),
+    )
+
+
+def _duplicate_message(duplicate: Duplicate) -> host_pb2.Duplicate:
+    return host_pb2.Duplicate(
+        host=duplicate.host,
+        same_host_key=duplicate.host_key,
+        same_address=duplicate.address,
+        same_machine_id=duplicate.machine_id,
     )
 
 
@@ -425,6 +437,12 @@ _BODIES: Mapping[type, tuple[str, Callable[[Any], Any]]] = {
     domain_events.HostAcknowledged: (
         "host_acknowledged",
         lambda body: event_pb2.HostAcknowledged(by=body.by),
+    ),
+    domain_events.DuplicatesChanged: (
+        "duplicates_changed",
+        lambda body: event_pb2.DuplicatesChanged(
+            duplicate_of=map(_duplicate_message, body.duplicate_of)
+        ),
     ),
     domain_events.HostConnected: ("host_connected", lambda _: event_pb2.HostConnected()),
     domain_events.HostDisconnected: (

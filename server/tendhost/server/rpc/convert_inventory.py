@@ -143,6 +143,7 @@ def _system_message(system: SystemFacts) -> host_pb2.SystemFacts:
         kernel=system.kernel,
         architecture=system.architecture,
         boot_id=system.boot_id,
+        machine_id=system.machine_id,
         package_manager=system.package_manager,
         container=system.container,
         init=system.init,

@@ -216,6 +216,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX members_by_revision ON members (rollout, revision, position)",
         "CREATE INDEX waves_by_revision ON waves (rollout, revision, number)",
     ),
+    (
+        # Machines of which a query finds that they are registered under another name, too. In the order of
+        # names: copies of one image may have the same machine-id by the thousand.
+        "ALTER TABLE hosts ADD COLUMN machine_id TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX hosts_by_machine_id ON hosts (machine_id, name)",
+        "DROP INDEX hosts_by_host_key",
+        "CREATE INDEX hosts_by_host_key ON hosts (host_key, name)",
+        "DROP INDEX hosts_by_endpoint",
+        "CREATE INDEX hosts_by_endpoint ON hosts (endpoint, name)",
+    ),
 )
 
 SCHEMA = len(MIGRATIONS)

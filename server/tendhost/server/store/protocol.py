@@ -16,7 +16,7 @@ from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.events import Event
-from tendhost.server.domain.host import Host
+from tendhost.server.domain.host import Duplicate, Host
 from tendhost.server.domain.inventory import Inventory, Pending
 from tendhost.server.domain.notices import Place
 from tendhost.server.domain.operation import Operation, OperationStatus
@@ -426,6 +426,10 @@ class Store(Protocol):
 
         Down is a host with a running operation that is disruptive, or in FAILED.
         """
+        ...
+
+    async def duplicates(self, host: Host) -> tuple[Duplicate, ...]:
+        """Other hosts with the same host key, endpoint or machine-id, as `domain.host.most_alike` puts them."""
         ...
 
     async def busy_hosts(self) -> frozenset[str]:

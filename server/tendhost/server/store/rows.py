@@ -48,6 +48,7 @@ _KINDS: Mapping[str, type] = {
     "host_unregistered": events.HostUnregistered,
     "host_reconfigured": events.HostReconfigured,
     "host_acknowledged": events.HostAcknowledged,
+    "duplicates_changed": events.DuplicatesChanged,
     "host_connected": events.HostConnected,
     "host_disconnected": events.HostDisconnected,
     "state_changed": events.StateChanged,

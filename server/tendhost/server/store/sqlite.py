@@ -30,7 +30,7 @@ from tendhost.server.domain.errors import (
     StoreUnavailable,
 )
 from tendhost.server.domain.events import Event
-from tendhost.server.domain.host import Host
+from tendhost.server.domain.host import MOST_DUPLICATES, Duplicate, Host, most_alike
 from tendhost.server.domain.notices import Place
 from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, Wave
@@ -381,6 +381,29 @@ class SqliteStore:
                 hosts=hosts[0] if hosts else 0,
                 failed=tuple(name for (name,) in named),
                 failed_count=database.execute(sql.FAILED_OF_SCOPE, values).fetchone()[0],
+            )
+
+        return await self._read(work)
+
+    async def duplicates(self, host: Host) -> tuple[Duplicate, ...]:
+        mine = (host.host_key, host.config.endpoint, host.status.machine_id)
+        statements = (sql.ALIKE_BY_HOST_KEY, sql.ALIKE_BY_ENDPOINT, sql.ALIKE_BY_MACHINE_ID)
+
+        def work(database: sqlite3.Connection) -> tuple[Duplicate, ...]:
+            found = [
+                row
+                for statement, value in zip(statements, mine, strict=True)
+                if value
+                for row in database.execute(statement, (value, host.name, MOST_DUPLICATES))
+            ]
+            return most_alike(
+                Duplicate(
+                    host=name,
+                    host_key=key == mine[0],
+                    address=endpoint == mine[1],
+                    machine_id=machine_id == mine[2] != "",
+                )
+                for name, key, endpoint, machine_id in found
             )
 
         return await self._read(work)

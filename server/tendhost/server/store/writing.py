@@ -165,7 +165,7 @@ def _write_host(database: sqlite3.Connection, host: Host, revision: int) -> None
     status = host.status
     text = rows.document(replace(host, revision=revision))
     labels = rows.labels(host)
-    identity = (host.host_key, host.config.endpoint)
+    identity = (host.host_key, host.config.endpoint, status.machine_id)
     columns = (host.name, str(status.state), str(status.reboot.need), *identity)
     if host.revision == 0:
         if database.execute(sql.INSERT_HOST, (*columns, labels, revision, text)).rowcount == 0:
