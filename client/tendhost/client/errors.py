@@ -159,6 +159,8 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "STORE_UNAVAILABLE": ServerUnavailable,
     "INTERNAL": ServerFault,
     "UNEXPECTED": ServerFault,
+    "BOOKKEEPING_FAILED": ServerFault,
+    "DOCUMENT_UNREADABLE": ServerFault,
     "SSH_ERROR": HostUnreachable,
     "HOST_UNREACHABLE": HostUnreachable,
     "LINK_LOST": HostUnreachable,

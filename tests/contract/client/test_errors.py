@@ -52,7 +52,7 @@ FAMILIES = {
     sdk.CursorLost: {"CURSOR_COMPACTED", "CURSOR_UNKNOWN"},
     sdk.TooSlow: {"WATCHER_TOO_SLOW"},
     sdk.ServerUnavailable: {"STORE_UNAVAILABLE", "SERVER_STOPPING"},
-    sdk.ServerFault: {"INTERNAL", "UNEXPECTED"},
+    sdk.ServerFault: {"INTERNAL", "UNEXPECTED", "BOOKKEEPING_FAILED", "DOCUMENT_UNREADABLE"},
     sdk.HostUnreachable: {"SSH_ERROR", "HOST_UNREACHABLE", "LINK_LOST", "TIMEOUT"},
     sdk.AuthenticationRefused: {"AUTHENTICATION_REFUSED", "KEY_UNUSABLE"},
     sdk.HostKeyChanged: {"HOST_KEY_CHANGED", "HOST_KEY_MISMATCH"},

@@ -25,6 +25,7 @@ from tendhost.server.domain.freeze import FreezePeriod
 from tendhost.server.domain.hooks import Hook
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.inventory import PackageChange
+from tendhost.server.domain.log_limit import LogLimit
 from tendhost.server.domain.operation import (
     Findings,
     JobRecord,
@@ -149,6 +150,13 @@ class Rules:
             self.operation, job=job, jobs_begun=number, epoch=self.operation.epoch + 1
         )
         return self.operation
+
+    @property
+    def log_limit(self) -> LogLimit:
+        return LogLimit()
+
+    async def room(self) -> None:
+        pass
 
     def followed(self, job: JobRecord, **_: object) -> None:
         self.operation = replace(self.operation, job=job)
