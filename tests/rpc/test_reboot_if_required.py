@@ -2,8 +2,11 @@
 
 import pytest
 
+from tendhost.server.domain.budgets import FLEET
 from tendhost.v1 import operation_pb2 as pb
+from tendhost.v1.host_pb2 import HOST_STATE_WAITING_REBOOT, MaintenanceWindow, Policy
 from tests.rpc.api import Api
+from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost
 
 STEPS = ["CONNECT", "PREFLIGHT", "LIST"]
@@ -57,3 +60,58 @@ async def test_reboot__without_the_condition_reboots_all_the_same(api: Api):
     assert operation.reboot_outcome == pb.REBOOT_OUTCOME_REBOOTED
     assert "LIST" not in steps(operation)
     assert len(fake.rebooted_at) == 1
+
+
+LATER = MaintenanceWindow(start="01:00", end="02:00")
+"""Closed at noon, when the world begins."""
+
+
+@pytest.mark.parametrize(
+    ("needed", "outcome"),
+    [(False, pb.REBOOT_OUTCOME_NOT_NEEDED), (None, pb.REBOOT_OUTCOME_NOT_KNOWN)],
+)
+async def test_reboot__that_is_not_done_does_not_ask_for_the_window(
+    api: Api, needed: bool | None, outcome: int
+):
+    fake = await api.register("web1", policy=Policy(maintenance_windows=[LATER]))
+    reboot_need(fake, needed)
+    operation = await api.run("RebootHost", only_if_required=True)
+    assert operation.status == pb.OPERATION_STATUS_SUCCEEDED
+    assert (operation.reboot_outcome, steps(operation)) == (outcome, STEPS)
+
+
+async def test_reboot__that_is_needed_outside_the_window_is_refused_and_the_host_waits_for_it(
+    api: Api,
+):
+    fake = await api.register("web1", policy=Policy(maintenance_windows=[LATER]))
+    reboot_need(fake, needed=True)
+    operation = await api.run("RebootHost", only_if_required=True)
+    assert (operation.problem.reason, steps(operation)) == ("WINDOW_CLOSED", STEPS)
+    assert operation.reboot_outcome == pb.REBOOT_OUTCOME_UNSPECIFIED
+    assert not fake.rebooted_at
+    assert (await api.host()).status.state == HOST_STATE_WAITING_REBOOT
+
+
+@pytest.mark.parametrize("needed", [True, None])
+async def test_reboot__says_why_it_was_done_or_not(api: Api, needed: bool | None):
+    fake = await api.register("web1")
+    reboot_need(fake, needed)
+    operation = await api.run("RebootHost", only_if_required=True)
+    assert operation.reboot_reason
+    assert operation.reboot_reason in operation.steps[2].detail
+
+
+async def test_reboot__counts_as_down_once_it_is_to_be_done(api: Api):
+    fake = await api.register("web1")
+    reboot_need(fake, needed=True)
+    looking = fake.hold(Command.QUERY)
+    id = await api.started("RebootHost", only_if_required=True)
+    await looking.reached.wait()
+    assert (await api.world.store.usage(FLEET)).down == 0
+    ordering = fake.hold(Command.REBOOT)
+    looking.released.set()
+    await ordering.reached.wait()
+    assert (await api.world.store.usage(FLEET)).down == 1
+    ordering.released.set()
+    operation = await api.ended(id)
+    assert operation.reboot_outcome == pb.REBOOT_OUTCOME_REBOOTED

@@ -157,6 +157,7 @@ def operation(message: operation_pb2.Operation) -> values.Operation:
         log_size=message.log_size,
         resumes_operation_id=message.resumes_operation_id,
         reboot_outcome=_reboot_outcome(message.reboot_outcome) if message.reboot_outcome else None,
+        reboot_reason=message.reboot_reason,
         revision=message.revision,
         progress=_progress(message.progress) if message.HasField("progress") else None,
         incomplete=message.incomplete,

@@ -355,6 +355,8 @@ class Operation:
     revision: int
     reboot_outcome: RebootOutcome | None = None
     """What became of a reboot that succeeded; None: it is none, or has not."""
+    reboot_reason: str = ""
+    """Of one that was wanted only if required: why it is needed or not, or why that is not known."""
     progress: OperationProgress | None = None
     """Of the step under way, unless it has no progress or has reported none yet."""
     incomplete: str = ""

@@ -1123,7 +1123,8 @@ class RebootHostRequest(_message.Message):
     """
     only_if_required: _builtins.bool
     """Reboot it only if it needs that: the operation looks at the host first. Where it needs no reboot, and
-    where that is not known, it ends SUCCEEDED without one, and Operation.reboot_outcome says which.
+    where that is not known, it ends SUCCEEDED without one, and Operation.reboot_outcome says which. Only
+    where it needs one must its maintenance window be open (else WINDOW_CLOSED).
     """
     def __init__(
         self,

@@ -280,6 +280,7 @@ class Operation(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     REBOOT_OUTCOME_FIELD_NUMBER: _builtins.int
+    REBOOT_REASON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Made by the server, ordered by time."""
     host: _builtins.str
@@ -305,8 +306,10 @@ class Operation(_message.Message):
     cannot be read, or a list is too long for one message. Empty: it shows everything.
     """
     reboot_outcome: Global___RebootOutcome.ValueType
-    """What became of a REBOOT that SUCCEEDED. Unspecified: it is none, or it has not. Why is in the detail of
-    its step LIST.
+    """What became of a REBOOT that SUCCEEDED. Unspecified: it is none, or it has not."""
+    reboot_reason: _builtins.str
+    """Of a REBOOT with only_if_required: why the host needs one or not, or why that is not known, as its look
+    at the host found. Empty: there is nothing to say, or the host was not looked at.
     """
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
@@ -365,10 +368,11 @@ class Operation(_message.Message):
         progress: Global___OperationProgress | None = ...,
         incomplete: _builtins.str = ...,
         reboot_outcome: Global___RebootOutcome.ValueType = ...,
+        reboot_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at", "health", b"health", "problem", b"problem", "progress", b"progress", "result", b"result", "started_at", b"started_at", "update", b"update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "dry_run", b"dry_run", "ended_at", b"ended_at", "health", b"health", "host", b"host", "id", b"id", "incomplete", b"incomplete", "kind", b"kind", "log_size", b"log_size", "problem", b"problem", "progress", b"progress", "reboot_outcome", b"reboot_outcome", "result", b"result", "resumes_operation_id", b"resumes_operation_id", "revision", b"revision", "rollout_id", b"rollout_id", "started_at", b"started_at", "status", b"status", "steps", b"steps", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "created_by", b"created_by", "dry_run", b"dry_run", "ended_at", b"ended_at", "health", b"health", "host", b"host", "id", b"id", "incomplete", b"incomplete", "kind", b"kind", "log_size", b"log_size", "problem", b"problem", "progress", b"progress", "reboot_outcome", b"reboot_outcome", "reboot_reason", b"reboot_reason", "result", b"result", "resumes_operation_id", b"resumes_operation_id", "revision", b"revision", "rollout_id", b"rollout_id", "started_at", b"started_at", "status", b"status", "steps", b"steps", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["update", "health"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015

@@ -32,6 +32,7 @@ OPERATION_KEYS = [
     "resumes_operation_id",
     "revision",
     "reboot_outcome",
+    "reboot_reason",
     "progress",
     "incomplete",
 ]
@@ -182,6 +183,38 @@ def test_id_is_all_that_is_printed_where_nobody_waits(tendhost, server):
     done = tendhost("reboot", "web1", "--no-wait", "--queue")
     assert (done.status, done.out) == (0, "op1\n")
     assert [request.queue for request in server.requests("RebootHost")] == [True]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "line", "status"),
+    [
+        ("REBOOTED", "linux-image asks for it", "web1: rebooted (linux-image asks for it)", 0),
+        ("NOT_NEEDED", "", "web1: no reboot needed", 0),
+        (
+            "NOT_KNOWN",
+            "dpkg is locked",
+            "web1: not known whether a reboot is needed: dpkg is locked; nothing was done",
+            1,
+        ),
+    ],
+)
+def test_reboot_if_required__prints_what_became_of_it(
+    tendhost, server, outcome, reason, line, status
+):
+    ended = operation(
+        "SUCCEEDED",
+        kind=operation_pb2.OPERATION_KIND_REBOOT,
+        reboot_outcome=operation_pb2.RebootOutcome.Value(f"REBOOT_OUTCOME_{outcome}"),
+        reboot_reason=reason,
+        health=operation_pb2.HealthResult(healthy=True, message="well"),
+    )
+    server.answer("RebootHost", *[pb.RebootHostResponse(operation=ended)] * 2)
+    server.stream("WatchOperation", *[[watched(ended)]] * 2)
+    done = tendhost("reboot", "web1", "--if-required")
+    assert (done.out.splitlines(), done.status) == ([line], status)
+    document = tendhost("reboot", "web1", "--if-required", "--output", "json").json
+    assert document["reboot_outcome"] == outcome.lower()
+    assert document["reboot_reason"] == reason
 
 
 def test_host_that_is_refused_does_not_keep_the_others_from_their_work(tendhost, server):

@@ -14,6 +14,7 @@ from tendhost.client import (
     PackageChange,
     PendingPackage,
     ProjectChange,
+    RebootOutcome,
     RestartServices,
     UpdateResult,
     UpdateScope,
@@ -232,6 +233,8 @@ def result(found: Operation) -> None:
         say(name, coloured("failed"), at, found.problem.message)
     elif str(found.status) == "cancelled":
         say(name, "cancelled")
+    elif found.reboot_outcome is not None and _reboot_sentence(found):
+        say(name, _reboot_sentence(found))
     elif found.health is not None:
         say(
             name,
@@ -244,6 +247,19 @@ def result(found: Operation) -> None:
         say(name, found.steps[-1].detail if found.steps else str(found.status))
     if found.update is not None:
         _update_details(found.update, dry_run=found.dry_run)
+
+
+def _reboot_sentence(found: Operation) -> str:
+    """What became of a reboot that was wanted only if required; empty: of any other one."""
+    why = found.reboot_reason
+    match found.reboot_outcome:
+        case RebootOutcome.NOT_NEEDED:
+            return "no reboot needed"
+        case RebootOutcome.NOT_KNOWN:
+            why = f": {why}" if why else ""
+            return f"not known whether a reboot is needed{why}; nothing was done"
+        case _:
+            return f"rebooted ({why})" if why else ""
 
 
 def update_sentence(update: UpdateResult, *, dry_run: bool) -> str:

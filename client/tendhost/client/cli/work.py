@@ -11,6 +11,7 @@ from tendhost.client import (
     InventoryPart,
     Operation,
     OperationHandle,
+    RebootOutcome,
     ServerFailed,
     TendhostError,
 )
@@ -140,7 +141,11 @@ def reboot(
         ),
     ] = False,
 ) -> None:
-    """Reboot hosts, needed or not, and wait for them to come back."""
+    """Reboot hosts, needed or not, and wait for them to come back.
+
+    With --if-required, a host is rebooted only if it is known to need that. A host of which that is not
+    known makes the exit status 1; one that needs no reboot does not.
+    """
     _work(
         context.obj,
         names,
@@ -257,4 +262,5 @@ def goes_on(begun: list[str]) -> str:
 
 def _went_badly(operation: Operation) -> bool:
     unhealthy = operation.health is not None and not operation.health.healthy
-    return not operation.succeeded or unhealthy
+    undecided = operation.reboot_outcome is RebootOutcome.NOT_KNOWN
+    return not operation.succeeded or unhealthy or undecided

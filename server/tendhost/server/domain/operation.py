@@ -230,6 +230,8 @@ class Findings:
     rollback: bool = False
     """Whether the changes are to be taken back where the host is not healthy after them."""
     reboot_need: RebootNeed = RebootNeed.UNKNOWN
+    reboot_reason: str = ""
+    """Why it is needed or not, or why that is not known, before any reboot was ordered."""
     reboot_allowed: bool = False
     package_manager: str = ""
     """The one that the host uses; empty: none that tendhost knows, or nobody has asked yet."""
@@ -323,10 +325,25 @@ class Operation:
         return RebootOutcome.NOT_NEEDED if known else RebootOutcome.NOT_KNOWN
 
     @property
-    def disruptive(self) -> bool:
-        """Whether its host counts as down while it runs."""
+    def reboot_reason(self) -> str:
+        """Why a REBOOT that was wanted only if required was done, or was not; empty: nothing was found."""
+        return self.findings.reboot_reason if self.order.only_if_required else ""
+
+    @property
+    def may_change(self) -> bool:
+        """Whether it is there to change what its host runs."""
         changing = self.kind in (OperationKind.UPDATE, OperationKind.REBOOT)
         return changing and not self.only_prepares
+
+    @property
+    def disruptive(self) -> bool:
+        """Whether its host counts as down while it runs: while it only looks whether to reboot, it does not."""
+        only_looks = (
+            self.order.only_if_required
+            and self.resume_at is None
+            and not any(step.name is StepName.REBOOT for step in self.steps)
+        )
+        return self.may_change and not only_looks
 
     @property
     def cancellation(self) -> str:

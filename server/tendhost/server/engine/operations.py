@@ -263,7 +263,7 @@ class Operations:
         cause = failed.status.failure.operation if failed.status.failure else ""
         began = [operation for operation in last.items if operation.steps]
         former = next((operation for operation in began if operation.id == cause), None)
-        if update is not None and update.dry_run and former is not None and former.disruptive:
+        if update is not None and update.dry_run and former is not None and former.may_change:
             failed.require_not_failed()
         if update is not None and not _is_of_the_kind(former, update):
             former, work = None, update

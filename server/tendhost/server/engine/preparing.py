@@ -7,6 +7,7 @@ from datetime import timedelta
 from tendhost.server.domain import errors
 from tendhost.server.domain.errors import DiskFull, WorkError
 from tendhost.server.domain.host import AfterInterruption, Problem, Rollback
+from tendhost.server.domain.inventory import RebootNeed
 from tendhost.server.domain.operation import OperationKind, Outcome
 from tendhost.server.domain.permission import Permission
 from tendhost.server.domain.sequence import has_applied
@@ -40,7 +41,8 @@ async def preflight(stage: Stage) -> Outcome:
     goes_on = has_applied(operation) or under_way(operation, REPAIR) is not None
     wants_packages = operation.kind is OperationKind.UPDATE
     planned = host.planned_update if wants_packages else timedelta()
-    if not goes_on:
+    # Of a reboot that is wanted only if required, the look decides whether there is anything to ask for.
+    if not goes_on and not operation.order.only_if_required:
         stage.door.require_window(planned)
     seen, detail = await _fit(stage, may_repair=wants_packages and not operation.only_prepares)
     _raise_first(host.name, seen.problems, packages=wants_packages)
@@ -114,6 +116,8 @@ async def list_packages(stage: Stage) -> Outcome:
         outcome = replace(outcome, observed=await stage.observed(result))
     try:
         _raise_first(host.name, result.problems, packages=not reboots)
+        if reboots and stage.reboot(result).need is RebootNeed.NEEDED:
+            stage.door.require_window()
         if operation.kind is not OperationKind.UPDATE:
             return outcome
         planned = await plan_update(stage, remote, result)

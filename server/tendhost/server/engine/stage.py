@@ -106,6 +106,8 @@ class Stage:
             findings = replace(findings, boot_id=str(boot))
         wish = self.host.config.policy.restart_services
         outdated = bool(result.inventory.outdated_services)
+        if findings.reboot_ordered_at is None:
+            findings = replace(findings, reboot_reason=self.reboot(result).reason)
         return replace(
             findings,
             package_manager=facts.system.package_manager or findings.package_manager,

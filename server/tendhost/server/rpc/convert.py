@@ -276,6 +276,7 @@ def operation_message(operation: Operation) -> operation_pb2.Operation:
             if outcome is not None
             else operation_pb2.REBOOT_OUTCOME_UNSPECIFIED
         ),
+        reboot_reason=operation.reboot_reason,
         revision=operation.revision,
         progress=_operation_progress(operation.progress),
     )

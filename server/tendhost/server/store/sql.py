@@ -93,8 +93,8 @@ INSERT_OPERATION = """
 """
 UPDATE_OPERATION = """
     UPDATE operations
-    SET status = ?2, ended_at = ?3, revision = ?4, quiet_writes = ?5, document = ?6
-    WHERE id = ?1 AND revision = ?7 AND quiet_writes = ?8
+    SET status = ?2, disruptive = ?3, ended_at = ?4, revision = ?5, quiet_writes = ?6, document = ?7
+    WHERE id = ?1 AND revision = ?8 AND quiet_writes = ?9
 """
 GET_OPERATION = "SELECT document FROM operations WHERE id = ?1"
 RUNNING_OPERATION = "SELECT document FROM operations WHERE host = ?1 AND status = 'running'"

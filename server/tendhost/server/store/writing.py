@@ -245,7 +245,8 @@ def _write_operation(database: sqlite3.Connection, operation: Operation, revisio
 def _replace_operation(database: sqlite3.Connection, former: Operation, new: Operation) -> None:
     """Store `new` where `former` is what is stored."""
     status, end = str(new.status), rows.moment(new.ended_at)
-    written = (new.id, status, end, new.revision, new.quiet_writes, rows.document(new))
+    state = (new.id, status, new.disruptive, end)
+    written = (*state, new.revision, new.quiet_writes, rows.document(new))
     values = (*written, former.revision, former.quiet_writes)
     try:
         done = database.execute(sql.UPDATE_OPERATION, values)
