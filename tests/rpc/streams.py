@@ -57,7 +57,7 @@ async def happen(world: World, count: int, *, host: str = "web1", size: int = 4)
 async def prune(world: World, *, keep: int) -> None:
     """Drop all but so many events."""
     long_ago = world.clock.now() - timedelta(days=1)
-    await world.store.prune(before=long_ago, requests_before=long_ago, keep_events=keep)
+    await world.store.prune(before=long_ago, now=long_ago, requests_before=0, keep_events=keep)
 
 
 async def read_to_the_end(stream: Any) -> None:

@@ -92,9 +92,9 @@ def an_event(host: str = "web1", *, body: EventBody | None = None, at: datetime 
     return Event(at=at, body=body or HostConnected(), host=host)
 
 
-def change(*, events: int = 1, **parts: Any) -> Change:
+def change(*, events: int = 1, at: datetime = NOW, **parts: Any) -> Change:
     """A change of these parts, with so many events."""
-    return Change(events=tuple(an_event() for _ in range(events)), **parts)
+    return Change(events=tuple(an_event(at=at) for _ in range(events)), **parts)
 
 
 async def stored_host(store: Store, name: str = "web1", **status: Any) -> Host:
@@ -105,14 +105,16 @@ async def stored_host(store: Store, name: str = "web1", **status: Any) -> Host:
 
 
 async def stored_operation(store: Store, operation: Operation) -> Operation:
-    """An operation, stored, as it reads from the store."""
-    committed = await store.commit(change(operations=(operation,)))
+    """An operation, stored when it ended if it has, as it reads from the store."""
+    at = operation.ended_at or NOW
+    committed = await store.commit(change(operations=(operation,), at=at))
     return replace(operation, revision=committed.revision)
 
 
 async def stored_rollout(store: Store, rollout: Rollout) -> Rollout:
-    """A rollout, stored, as it reads from the store."""
-    committed = await store.commit(change(rollouts=(rollout,)))
+    """A rollout, stored when it ended if it has, as it reads from the store."""
+    at = rollout.ended_at or NOW
+    committed = await store.commit(change(rollouts=(rollout,), at=at))
     return replace(rollout, revision=committed.revision)
 
 

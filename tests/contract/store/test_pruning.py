@@ -36,12 +36,13 @@ async def pruned(
     store: Store,
     *,
     before: datetime = EVER,
-    requests_before: datetime = EVER,
+    now: datetime = NOW,
+    requests_before: int = 0,
     keep_events: int = 10**6,
 ) -> int:
     """Prune by one rule, the others being such that they take nothing."""
     return await store.prune(
-        before=before, requests_before=requests_before, keep_events=keep_events
+        before=before, now=now, requests_before=requests_before, keep_events=keep_events
     )
 
 
@@ -51,7 +52,7 @@ async def test_operations_that_ended_long_ago_go_with_their_logs(store: Store) -
     new = await stored_operation(store, an_operation(status=status, ended_at=NOW))
     chunks = tuple(LogChunk(operation=each.id, offset=0, data=b"log") for each in (old, new))
     await store.commit(change(log=chunks))
-    assert await pruned(store, before=NOW - A_DAY) == 2
+    assert await pruned(store, before=NOW - A_DAY) == 3
     with pytest.raises(OperationNotFound):
         await store.operation(old.id)
     assert (await store.log(old.id, offset=0, limit=9)).data == b""
@@ -73,11 +74,12 @@ async def test_pruning__operations_of_a_rollout_stay_until_it_has_ended(
     ended: bool, store: Store
 ) -> None:
     status, at = (RolloutStatus.COMPLETED, NOW) if ended else (RolloutStatus.HALTED, None)
-    rollout = await stored_rollout(store, a_rollout(status=status, ended_at=at))
+    rollout = a_rollout(status=status, ended_at=at)
+    await store.commit(change(rollouts=(rollout,), at=OLD))
     made = an_operation(status=OperationStatus.FAILED, ended_at=OLD)
     old = await stored_operation(store, replace(made, rollout=rollout.id))
     await store.commit(change(log=(LogChunk(operation=old.id, offset=0, data=b"log"),)))
-    assert await pruned(store, before=NOW - A_DAY) == (2 if ended else 0)
+    assert await pruned(store, before=NOW - A_DAY) == (4 if ended else 2)
     assert (await store.log(old.id, offset=0, limit=9)).data == (b"" if ended else b"log")
 
 
@@ -98,7 +100,7 @@ async def test_rollouts_that_ended_long_ago_go_with_their_members(store: Store) 
     running = await stored_rollout(store, a_rollout())
     members = tuple(a_member(each, "web1") for each in (old, new, running))
     await store.commit(change(members=members))
-    assert await pruned(store, before=NOW - A_DAY) == 2
+    assert await pruned(store, before=NOW - A_DAY) == 3
     with pytest.raises(RolloutNotFound):
         await store.rollout(old.id)
     assert (await store.members(old.id, limit=9)).items == ()
@@ -114,7 +116,7 @@ async def test_rollout__that_ended_long_ago_goes_with_all_of_its_members_however
     members = tuple(a_member(old, f"h{n}", position=n) for n in range(count))
     waves = tuple(a_wave(old, number) for number in range(3))
     await store.commit(change(members=members, waves=waves))
-    assert await pruned(store, before=NOW - A_DAY) == 1 + count + 3
+    assert await pruned(store, before=NOW - A_DAY) == 1 + 1 + count + 3
     assert (await store.members(old.id, limit=9)).items == ()
     assert await store.waves(old.id, first=0, last=9) == []
     assert await pruned(store, before=NOW - A_DAY) == 0
@@ -136,15 +138,16 @@ async def test_long_logs_go_before_their_operation(store: Store) -> None:
     old = await stored_operation(store, an_operation(status=status, ended_at=OLD))
     chunks = tuple(LogChunk(operation=old.id, offset=n, data=b".") for n in range(2500))
     await store.commit(change(log=chunks))
-    assert await pruned(store, before=NOW - A_DAY) == 2501
+    assert await pruned(store, before=NOW - A_DAY) == 2502
     assert (await store.log(old.id, offset=0, limit=9)).data == b""
 
 
-async def test_answers_to_old_requests_go_by_a_rule_of_their_own(store: Store) -> None:
-    for id, at in (("old", OLD), ("new", NOW)):
+async def test_answers_to_requests__go_by_their_revision_and_no_date(store: Store) -> None:
+    for id, at in (("old", NOW + 9 * A_DAY), ("new", EVER)):
         request = RequestRecord(id=id, digest=b"digest", respond=lambda revision: b"answer")
         await store.commit(Change(events=(an_event(at=at),), request=request))
-    assert await pruned(store, requests_before=NOW - A_DAY) == 1
+    newest = (await store.log_bounds()).current
+    assert await pruned(store, requests_before=newest) == 1
     assert await store.replay("old", b"digest") is None
     assert await store.replay("new", b"digest") == b"answer"
 
@@ -152,8 +155,8 @@ async def test_answers_to_old_requests_go_by_a_rule_of_their_own(store: Store) -
 async def test_old_audit_rows_go(store: Store) -> None:
     for at in (OLD, NOW):
         audit = AuditRecord(at=at, principal="ann", method="RegisterHost", subject="web1")
-        await store.commit(change(audit=audit))
-    assert await pruned(store, before=NOW - A_DAY) == 1
+        await store.commit(change(audit=audit, at=at))
+    assert await pruned(store, before=NOW - A_DAY) == 2
     assert await pruned(store, before=NOW - A_DAY) == 0
 
 
@@ -193,7 +196,7 @@ async def test_log_that_was_pruned_empty_goes_on_where_it_was(database: Database
 async def test_pruning_with_nothing_to_take_changes_nothing(store: Store) -> None:
     host = await stored_host(store)
     before = await store.log_bounds()
-    assert await pruned(store, before=NOW - A_DAY, requests_before=NOW - A_DAY) == 0
+    assert await pruned(store, before=NOW - A_DAY) == 0
     assert await store.log_bounds() == before
     assert await store.host("web1") == replace(host, revision=before.current)
 
@@ -211,8 +214,8 @@ async def test_all_old_operations_go_however_many_they_are(store: Store) -> None
     status, count = OperationStatus.SUCCEEDED, 450
     operations = tuple(an_operation(status=status, ended_at=OLD) for _ in range(count))
     logs = tuple(LogChunk(operation=each.id, offset=0, data=b"log") for each in operations)
-    await store.commit(change(operations=operations, log=logs))
-    assert await pruned(store, before=NOW - A_DAY) == 2 * count
+    await store.commit(change(operations=operations, log=logs, at=OLD))
+    assert await pruned(store, before=NOW - A_DAY) == 2 * count + 1
     assert (await store.operations(limit=9)).items == ()
     assert (await store.log(operations[-1].id, offset=0, limit=9)).data == b""
 
@@ -242,3 +245,44 @@ async def test_pruning_comes_to_an_end_while_others_go_on_writing(store: Store) 
     bounds = await store.log_bounds()
     events = await store.events(after=0, limit=10**6)
     assert [event.revision for event in events] == list(range(bounds.oldest, bounds.current + 1))
+
+
+async def _recorded(store: Store, at: datetime) -> tuple[str, str]:
+    """An operation and a rollout that ended then, with an audit row and an event of then."""
+    operation = an_operation(status=OperationStatus.SUCCEEDED, ended_at=at)
+    rollout = a_rollout(status=RolloutStatus.COMPLETED, ended_at=at)
+    audit = AuditRecord(at=at, principal="ann", method="RegisterHost", subject="web1")
+    await store.commit(
+        change(operations=(operation,), rollouts=(rollout,), audit=audit, at=at),
+    )
+    return operation.id, rollout.id
+
+
+async def _kept(store: Store) -> list[str]:
+    return sorted(operation.id for operation in (await store.operations(limit=99)).items)
+
+
+async def test_pruning__what_a_clock_far_behind_has_dated_stays_as_long_as_its_neighbours(
+    store: Store,
+) -> None:
+    """A machine without a battery for its clock: after a power cut it is 1970 for a while."""
+    await _recorded(store, OLD)
+    kept = [(await _recorded(store, at))[0] for at in (NOW, EVER, EVER, NOW)]
+    assert await pruned(store, before=NOW - A_DAY) == 4
+    assert await _kept(store) == kept
+    assert len((await store.rollouts(limit=9)).items) == 4
+    assert await pruned(store, before=NOW + A_DAY, now=NOW + 2 * A_DAY) == 16
+    assert await _kept(store) == []
+
+
+async def test_pruning__what_a_clock_far_ahead_has_dated_goes_with_its_neighbours(
+    store: Store,
+) -> None:
+    """Else one event of 2099 keeps every later one, and what belongs to it, for ever."""
+    ahead = NOW + 10_000 * A_DAY
+    for at in (OLD, ahead, OLD):
+        await _recorded(store, at)
+    kept = [(await _recorded(store, at))[0] for at in (ahead, NOW)]
+    assert await pruned(store, before=NOW - A_DAY) == 12
+    assert await _kept(store) == kept
+    assert await pruned(store, before=NOW + A_DAY, now=NOW + 2 * A_DAY) == 8

@@ -109,5 +109,5 @@ async def test_due_are_those_whose_time_has_come_the_longest_due_first(store: St
 async def test_schedules_are_kept_whatever_their_age(store: Store) -> None:
     made = await stored(store, a_schedule(next_at=None))
     later = NOW + 1000 * A_DAY
-    await store.prune(before=later, requests_before=later, keep_events=0)
+    await store.prune(before=later, now=later, requests_before=0, keep_events=0)
     assert await store.schedule("nightly") == made

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.clock_trust import PATIENCE, ClockTrust, slack_of
+from tendhost.server.domain.clock_trust import PATIENCE, Aging, ClockTrust, slack_of
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -36,8 +36,8 @@ def test_slack__is_a_tenth_of_what_is_kept_at_most_a_week(
     assert slack_of(history) == slack
 
 
-@pytest.mark.parametrize("off", [timedelta(), HOUR, 7 * DAY, -HOUR, -400 * DAY])
-def test_date_that_is_near_or_was_put_back_is_believed(off: timedelta) -> None:
+@pytest.mark.parametrize("off", [timedelta(), HOUR, 7 * DAY, -HOUR, -7 * DAY])
+def test_date_that_is_near_is_believed(off: timedelta) -> None:
     assert known().looked(NOW + off, passed=timedelta(), slack=SLACK) == known(NOW + off)
 
 
@@ -53,6 +53,26 @@ def test_date_that_was_put_right_is_believed_at_once() -> None:
     trust = after(known(), 5, first=NOW + AHEAD)
     right = NOW + 6 * HOUR
     assert trust.looked(right, passed=HOUR, slack=SLACK) == known(right)
+
+
+def test_date_far_behind__is_not_what_later_dates_are_measured_against() -> None:
+    """It is 1970 after each start until the network is there: the right date is believed at once then."""
+    trust = after(known(), 2, first=NOW - 20_000 * DAY)
+    assert trust.doubted
+    assert trust.looked(NOW + 3 * HOUR, passed=HOUR, slack=SLACK) == known(NOW + 3 * HOUR)
+
+
+def test_date_that_was_put_back_for_good_is_believed_after_a_day() -> None:
+    assert after(known(), 24, first=NOW - 400 * DAY) == known(NOW - 400 * DAY + DAY)
+
+
+def test_aging__knows_what_was_current_when_servers_had_run_for_so_much_less() -> None:
+    aging = Aging()
+    assert aging.older_than(timedelta()) == 0
+    for hour in range(100):
+        aging = aging.looked(hour * 10, passed=HOUR, kept=DAY)
+        assert aging.older_than(DAY) == max(0, hour - 24) * 10
+        assert len(aging.marks) <= 26
 
 
 def test_date_that_jumps_on_is_doubted_from_the_beginning() -> None:

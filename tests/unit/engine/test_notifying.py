@@ -341,7 +341,7 @@ async def test_events_that_were_pruned_unread_are_told_as_such(world: World):
         await happen(world, changed(), rollout="ro1")
     await happen(world, *[HostConnected()] * 10, host="web1")
     await happen(world, failed(), host="web2", operation="op2")
-    await world.store.prune(before=START, requests_before=START, keep_events=1)
+    await world.store.prune(before=START, now=START, requests_before=0, keep_events=1)
     announcer = FakeAnnouncer()
     async with telling(world, announcer, kinds=(NoticeKind.HOST_FAILED,)):
         await until(world, lambda: len(announcer.messages) == 2)
@@ -354,7 +354,7 @@ async def test_events_that_were_all_pruned_unread_are_told_as_such(world: World)
         pass
     await happen(world, *[HostConnected()] * 10, host="web1")
     later = START + timedelta(days=1)
-    await world.store.prune(before=later, requests_before=START, keep_events=100)
+    await world.store.prune(before=later, now=later, requests_before=0, keep_events=100)
     announcer = FakeAnnouncer()
     async with telling(world, announcer):
         await until(world, lambda: bool(announcer.messages))
@@ -368,7 +368,7 @@ async def test_events_that_are_pruned_after_they_were_told_are_not_missed(world:
         revision = await happen(world, failed(), host="web1", operation="op1")
         await until(world, lambda: at(world, "t0", revision))
         later = START + timedelta(days=1)
-        await world.store.prune(before=later, requests_before=START, keep_events=100)
+        await world.store.prune(before=later, now=later, requests_before=0, keep_events=100)
         await happen(world, failed(), host="web2", operation="op2")
         await until(world, lambda: len(announcer.messages) == 2)
     assert announcer.titles == ["web1 failed", "web2 failed"]
@@ -499,7 +499,9 @@ async def test_an_ended_rollout_whose_end_was_pruned_is_forgotten(world: World):
     over = replace(rollout, status=R.COMPLETED, ended_at=START)
     event = Event(at=START, body=changed(R.COMPLETED), rollout="ro1")
     await world.store.commit(Change(events=(event,), rollouts=(over,)))
-    await world.store.prune(before=START - timedelta(days=1), requests_before=START, keep_events=0)
+    await world.store.prune(
+        before=START - timedelta(days=1), now=START, requests_before=0, keep_events=0
+    )
     announcer = FakeAnnouncer()
     async with telling(world, announcer, names=["t0"]):
         await until(world, lambda: bool(announcer.messages))

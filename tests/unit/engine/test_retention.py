@@ -11,8 +11,9 @@ import pytest
 from tendhost.server.domain.operation import OperationKind
 from tendhost.server.domain.rollout import Rollout, RolloutSpec, RolloutStatus
 from tendhost.server.domain.selection import HostFilter
+from tendhost.server.engine.operations import Work
 from tendhost.server.engine.rollout_changes import change_of
-from tests.unit.engine.world import World, call
+from tests.unit.engine.world import World, call, call_with_id
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 AHEAD = 91 * DAY
@@ -53,6 +54,12 @@ async def hours(world: World, count: int) -> None:
         await idle(world)
 
 
+async def runs_for(world: World, duration: timedelta) -> None:
+    """Let so much time pass since the start of the world, in steps in which the server prunes."""
+    while world.clock.elapsed() < duration:
+        await hours(world, 1)
+
+
 async def test_pruning__clock_that_is_ahead_at_a_start_takes_nothing(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -87,10 +94,11 @@ async def test_pruning__clock_that_jumps_ahead_while_the_server_runs_takes_nothi
 async def test_pruning__server_that_was_off_for_long_prunes_after_a_day(world: World) -> None:
     before = await with_history(world)
     world.clock.advance(AHEAD)
+    began = world.clock.elapsed()
     async with world.running() as engine:
-        await hours(world, 23)
+        await runs_for(world, began + 21 * HOUR)
         assert history(world) == before
-        await hours(world, 2)
+        await runs_for(world, began + 27 * HOUR)
         assert engine.pruner.held_up == ""
         assert history(world) == (0, 0, 0)
 
@@ -117,6 +125,57 @@ async def test_pruning__goes_on_as_time_passes(world: World) -> None:
     assert history(world) == (0, 0, 0)
 
 
+async def asked_again(world: World) -> bool:
+    """Whether a request that is sent again still gets its first answer."""
+    return await world.store.replay(call_with_id(lambda _: b"").request_id, b"body") is not None
+
+
+async def asks(world: World) -> None:
+    request = call_with_id(lambda _: b"answer")
+    await world.engine.operations.start(Work(host="web1", kind=OperationKind.QUERY), request)
+    await idle(world)
+
+
+@pytest.mark.parametrize("off", [6 * DAY, 20 * DAY, -20_000 * DAY, -2 * DAY])
+@pytest.mark.parametrize("made_then", [False, True])
+async def test_requests__are_kept_for_a_day_whatever_becomes_of_the_clock(
+    made_then: bool, off: timedelta, world: World
+) -> None:
+    async with world.running():
+        await world.register("web1")
+        await runs_for(world, 2 * HOUR)
+        if made_then:
+            world.clock.set_off(off)
+        asked_at = world.clock.elapsed()
+        await asks(world)
+        await runs_for(world, asked_at + 3 * HOUR)
+        world.clock.set_off(off)
+        await runs_for(world, asked_at + 8 * HOUR)
+        assert await asked_again(world)
+        world.clock.set_off(timedelta())
+        await runs_for(world, asked_at + 12 * HOUR)
+    async with world.running():
+        await runs_for(world, asked_at + 20 * HOUR)
+        assert await asked_again(world)
+        await world.run(OperationKind.QUERY)
+        await runs_for(world, asked_at + 52 * HOUR)
+        assert not await asked_again(world)
+
+
+async def test_pruning__history_that_is_made_while_it_is_1970_is_kept(world: World) -> None:
+    await with_history(world)
+    world.clock.set_off(-20_000 * DAY)
+    async with world.running():
+        await world.run(OperationKind.QUERY)
+        await hours(world, 2)
+    made = history(world)
+    world.clock.set_off(timedelta())
+    async with world.running() as engine:
+        await hours(world, 30)
+        assert engine.pruner.held_up == ""
+    assert history(world) == made
+
+
 # --- rollouts whose operations are old, or gone ---------------------------------------------------
 
 
@@ -133,7 +192,7 @@ async def rollout_that_was_not_counted(world: World) -> Rollout:
 async def test_pruning__spares_what_an_unfinished_rollout_needs(world: World) -> None:
     rollout = await rollout_that_was_not_counted(world)
     later = world.clock.now() + AHEAD
-    await world.store.prune(before=later, requests_before=later, keep_events=0)
+    await world.store.prune(before=later, now=later, requests_before=0, keep_events=0)
     async with world.running():
         ended = await world.rollout_ended(rollout.id)
     assert ended.progress.completed == 1

@@ -241,6 +241,6 @@ async def test_a_rollout_that_rested_until_its_operations_were_forgotten_settles
         await no_check_runs(world, rollout.id)
         world.clock.advance(timedelta(days=100))
         now = world.clock.now()
-        await world.store.prune(before=now, requests_before=now, keep_events=1000)
+        await world.store.prune(before=now, now=now, requests_before=0, keep_events=1000)
         await engine.rollouts.resume(rollout.id, call())
         assert (await over(world, rollout.id)).progress.completed == 2

@@ -41,6 +41,11 @@ ALLOWED: Mapping[str, str] = {
     "select_operations: several": "takes the first of as many sorted pages as there are statuses",
     "select_rollouts: several": "takes the first of as many sorted pages as there are statuses",
     "select_members: several": "takes the first of as many sorted pages as there are statuses",
+    "PRUNE_LOGS": "the first of two pages, each found by index",
+    "PRUNE_OPERATIONS": "the first of two pages, each found by index",
+    "NOTE_PRUNED_ROLLOUTS": "the first of two pages, each found by index",
+    "PRUNE_ROLLOUTS": "the first of two pages, each found by index",
+    "PRUNE_AUDIT": "the first of two pages, each found by index",
 }
 """The statements that scan or sort, and why they may."""
 

@@ -88,12 +88,13 @@ async def test_one_commit_prunes_no_more_than_a_bounded_part(
     later = NOW + A_DAY
     with closing(open_for_writing(path)) as database:
         parts = [
-            writing.prune(database, before=later, requests_before=later, keep_events=100)
+            writing.prune(database, before=later, now=later, requests_before=0, keep_events=100)
             for _ in range(4)
         ]
     assert parts == [
-        writing.Pruned(13, 10, more=True),
-        writing.Pruned(13, 20, more=True),
-        writing.Pruned(6, 25, more=False),
-        writing.Pruned(0, 25, more=False),
+        # Operations are as new as the last of their events.
+        writing.Pruned(10, 10, more=True),
+        writing.Pruned(10, 20, more=True),
+        writing.Pruned(8, 25, more=True),
+        writing.Pruned(3, 25, more=True),
     ]

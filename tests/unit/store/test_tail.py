@@ -120,7 +120,7 @@ async def test_reader_that_fell_behind_the_memory_catches_up_while_events_come(
 async def test_pruning_below_the_memory_leaves_it_whole(tmp_path: Path) -> None:
     store = await open_store(tmp_path / "tendhost.db")
     await store.commit(Change(events=(an_event(),) * 20))
-    await store.prune(before=NOW, requests_before=NOW, keep_events=10)
+    await store.prune(before=NOW, now=NOW, requests_before=0, keep_events=10)
     assert (await store.log_bounds()).oldest == 11
     assert revisions(await store.events(after=10, limit=99)) == list(range(11, 21))
     assert revisions(await store.events(after=17, limit=99)) == [18, 19, 20]

@@ -1,8 +1,8 @@
 """How long history is kept, and the loop that drops what is older."""
 
 import logging
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.clock_trust import ClockTrust, slack_of
@@ -13,7 +13,9 @@ logger = logging.getLogger(__name__)
 
 INTERVAL = timedelta(hours=1)
 REQUESTS_KEPT = timedelta(hours=24)
-"""How long a request that is sent again gets the answer that it got before."""
+"""How long a request that is sent again gets the answer that it got before, at least: time in which no server
+runs is not counted."""
+BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,19 +59,17 @@ class Pruner:
         passed = timedelta() if self._looked_at is None else elapsed - self._looked_at
         former = await self._store.clock_trust() or await self._unknown(now)
         trust = former.looked(now, passed=passed, slack=slack_of(self._retention.history))
-        await self._store.keep_clock_trust(trust)
+        current = (await self._store.log_bounds()).current
+        aging = former.aging.looked(current, passed=passed, kept=REQUESTS_KEPT)
+        await self._store.keep_clock_trust(replace(trust, aging=aging))
         self._looked_at = elapsed
         if trust.doubt and not self.held_up:
             logger.warning(trust.doubt, extra={"now": str(now), "expected": str(trust.expected)})
         self.held_up = trust.doubt
-        if trust.doubted:
-            return 0
-        # Answers are kept for so short a time that even a date that is believed could take all of them:
-        # they go by the date of the last look.
-        believed = min(now, former.expected + passed)
         return await self._store.prune(
-            before=now - self._retention.history,
-            requests_before=believed - REQUESTS_KEPT,
+            before=BEFORE_ALL if trust.doubted else now - self._retention.history,
+            now=now,
+            requests_before=aging.older_than(REQUESTS_KEPT),
             keep_events=self._retention.events,
         )
 

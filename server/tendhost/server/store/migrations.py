@@ -226,6 +226,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "DROP INDEX hosts_by_endpoint",
         "CREATE INDEX hosts_by_endpoint ON hosts (endpoint, name)",
     ),
+    (
+        # Answers to requests age by the time that servers have run for, whatever the clock says.
+        "ALTER TABLE requests ADD COLUMN revision BIGINT NOT NULL DEFAULT 0",
+        "UPDATE requests SET revision = (SELECT revision FROM counter)",
+        "DROP INDEX requests_by_time",
+        "CREATE INDEX requests_by_revision ON requests (revision)",
+    ),
 )
 
 SCHEMA = len(MIGRATIONS)

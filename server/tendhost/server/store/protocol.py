@@ -559,14 +559,19 @@ class Store(Protocol):
         """Write and read next to nothing; StoreUnavailable: the database still cannot be used."""
         ...
 
-    async def prune(self, *, before: datetime, requests_before: datetime, keep_events: int) -> int:
+    async def prune(
+        self, *, before: datetime, now: datetime, requests_before: int, keep_events: int
+    ) -> int:
         """Drop old history; how many rows went.
 
         Ended operations with their logs, ended rollouts, audit rows and events go that are older than
-        `before`, answers to requests that are older than `requests_before`, and all but the newest
-        `keep_events` events. What has not ended is kept whatever its age, and so are the operations of
-        a rollout that has not ended. The event log only ever
-        loses its beginning, up to the first event that is kept.
+        `before`, answers to requests that were stored before the revision `requests_before`, and all but
+        the newest `keep_events` events. What has not ended is kept whatever its age, and so are the operations
+        of a rollout that has not ended. The event log only ever loses its beginning, up to the first event
+        that is kept.
+
+        A date alone makes nothing old, for clocks go wrong: a record goes once the events before it
+        have gone. One whose date lies well behind `now` in the future goes with those around it.
         """
         ...
 

@@ -258,36 +258,56 @@ GET_EVENTS = """
 """
 
 GET_REQUEST = "SELECT digest, response FROM requests WHERE id = ?1"
-INSERT_REQUEST = "INSERT INTO requests (id, digest, response, at) VALUES (?1, ?2, ?3, ?4)"
+INSERT_REQUEST = """
+    INSERT INTO requests (id, digest, response, at, revision) VALUES (?1, ?2, ?3, ?4, ?5)
+"""
 INSERT_AUDIT = """
     INSERT INTO audit (revision, at, principal, method, subject) VALUES (?1, ?2, ?3, ?4, ?5)
 """
 
 FIRST_EVENT_SINCE = """
-    SELECT revision FROM events WHERE revision > ?1 AND revision <= ?2 AND at >= ?3
+    SELECT revision FROM events WHERE revision > ?1 AND at >= ?2 AND at <= ?3
     ORDER BY revision LIMIT 1
 """
+LAST_EVENT_BEFORE = """
+    SELECT revision FROM events WHERE revision > ?1 AND revision < ?2 AND at < ?3
+    ORDER BY revision DESC LIMIT 1
+"""
+# What is old by a date: ?1 is the date before which it is, ?2 the highest revision of what has aged, and
+# after ?3 a date is none.
 PRUNE_REMOVALS = "DELETE FROM removed_hosts WHERE revision <= ?1"
 PRUNE_EVENTS = "DELETE FROM events WHERE revision <= ?1"
-_OLDEST_OPERATIONS = """
-    SELECT id FROM operations
-    WHERE ended_at < ?1 AND NOT EXISTS (
+
+
+def _oldest(table: str, key: str, at: str, beside: str = "") -> str:
+    """Which rows are old, the first ?4 of those before ?1 and of those after ?3."""
+    return " UNION ALL ".join(
+        f"SELECT {key} FROM (SELECT {key} FROM {table} WHERE {dated} AND revision <= ?2 {beside}"  # noqa: S608
+        f" ORDER BY {at} LIMIT ?4)"
+        for dated in (f"{at} < ?1", f"{at} > ?3")
+    )
+
+
+_OLDEST_OPERATIONS = _oldest(
+    "operations",
+    "id",
+    "ended_at",
+    """
+    AND NOT EXISTS (
         SELECT 1 FROM rollouts WHERE rollouts.id = operations.rollout AND rollouts.ended_at IS NULL
     )
-    ORDER BY ended_at, id LIMIT ?2
-"""
+    """,
+)
 PRUNE_LOGS = f"""
     DELETE FROM operation_logs WHERE (operation, position) IN (
         SELECT operation, position FROM operation_logs
-        WHERE operation IN ({_OLDEST_OPERATIONS}) LIMIT ?3
+        WHERE operation IN ({_OLDEST_OPERATIONS}) LIMIT ?5
     )
 """  # noqa: S608
 PRUNE_OPERATIONS = f"DELETE FROM operations WHERE id IN ({_OLDEST_OPERATIONS})"  # noqa: S608
 
 # A rollout goes at once, and what belongs to it in as many commits as it takes.
-_OLDEST_ROLLOUTS = """
-    SELECT id FROM rollouts WHERE ended_at < ?1 ORDER BY ended_at, id LIMIT ?2
-"""
+_OLDEST_ROLLOUTS = _oldest("rollouts", "id", "ended_at")
 NOTE_PRUNED_ROLLOUTS = f"INSERT INTO pruned_rollouts (id) {_OLDEST_ROLLOUTS}"
 PRUNE_ROLLOUTS = f"DELETE FROM rollouts WHERE id IN ({_OLDEST_ROLLOUTS})"  # noqa: S608
 NEXT_PRUNED_ROLLOUT = "SELECT id FROM pruned_rollouts ORDER BY id LIMIT 1"
@@ -306,13 +326,11 @@ _OLDEST_PLANS = "SELECT id FROM plans WHERE at < ?1 ORDER BY at LIMIT ?2"
 PRUNE_PLAN_PARTS = f"DELETE FROM plan_parts WHERE plan IN ({_OLDEST_PLANS})"  # noqa: S608
 PRUNE_PLANS = f"DELETE FROM plans WHERE id IN ({_OLDEST_PLANS})"  # noqa: S608
 PRUNE_REQUESTS = """
-    DELETE FROM requests WHERE id IN (SELECT id FROM requests WHERE at < ?1 ORDER BY at LIMIT ?2)
-"""
-PRUNE_AUDIT = """
-    DELETE FROM audit WHERE revision IN (
-        SELECT revision FROM audit WHERE at < ?1 ORDER BY at LIMIT ?2
+    DELETE FROM requests WHERE id IN (
+        SELECT id FROM requests WHERE revision < ?1 ORDER BY revision LIMIT ?2
     )
 """
+PRUNE_AUDIT = f"DELETE FROM audit WHERE revision IN ({_oldest('audit', 'revision', 'at')})"  # noqa: S608
 
 _LAST = "\U0010ffff"
 

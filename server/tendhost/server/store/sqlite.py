@@ -119,11 +119,14 @@ class SqliteStore:
         written = await self._writer.submit(lambda database: writing.write(database, change))
         return written.committed
 
-    async def prune(self, *, before: datetime, requests_before: datetime, keep_events: int) -> int:
+    async def prune(
+        self, *, before: datetime, now: datetime, requests_before: int, keep_events: int
+    ) -> int:
         def work(database: sqlite3.Connection) -> writing.Pruned:
             return writing.prune(
                 database,
                 before=before,
+                now=now,
                 requests_before=requests_before,
                 keep_events=keep_events,
             )

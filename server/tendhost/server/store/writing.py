@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.defaults import Defaults
@@ -47,6 +47,8 @@ ROWS_AT_ONCE = 5_000
 PLANS_AT_ONCE = 5
 ROLLOUTS_AT_ONCE = 20
 """What one commit prunes at most of each, so that nobody else waits long."""
+MOST_AHEAD = timedelta(days=1)
+"""A record whose date lies further ahead was dated by a clock that was wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,8 @@ def _write_records(database: sqlite3.Connection, change: Change, revision: int) 
 def _write_request(
     database: sqlite3.Connection, request: RequestRecord, revision: int, at: datetime
 ) -> None:
-    values = (request.id, request.digest, request.respond(revision), rows.instant(at))
+    answer = request.respond(revision)
+    values = (request.id, request.digest, answer, rows.instant(at), revision)
     database.execute(sql.INSERT_REQUEST, values)
 
 
@@ -367,18 +370,20 @@ def prune(
     database: sqlite3.Connection,
     *,
     before: datetime,
-    requests_before: datetime,
+    now: datetime,
+    requests_before: int,
     keep_events: int,
 ) -> Pruned:
     """Drop some of what is old, no more than a commit may hold up others for. See Store.prune."""
-    cut = rows.instant(before)
+    cut, undated = rows.instant(before), rows.instant(now + MOST_AHEAD)
     former = pruned_to(database)
-    up_to, more_events = _last_to_prune(database, former, cut, keep_events)
+    up_to, more_events = _last_to_prune(database, former, (cut, undated), keep_events)
+    old = (cut, up_to, undated)
     parts = (
-        _prune_operations(database, cut),
-        _prune_rollouts(database, cut),
-        _prune_rows(database, sql.PRUNE_AUDIT, cut),
-        _prune_rows(database, sql.PRUNE_REQUESTS, rows.instant(requests_before)),
+        _prune_operations(database, old),
+        _prune_rollouts(database, old),
+        _prune_rows(database, sql.PRUNE_AUDIT, old),
+        _prune_rows(database, sql.PRUNE_REQUESTS, (requests_before,)),
         _prune_plans(database, cut),
     )
     dropped, more = sum(rows for rows, _ in parts), any(more for _, more in parts)
@@ -393,26 +398,30 @@ _Dropped = tuple[int, bool]
 """How many rows went, and whether there may be more."""
 
 
-def _prune_rows(database: sqlite3.Connection, statement: str, cut: int) -> _Dropped:
-    dropped = database.execute(statement, (cut, ROWS_AT_ONCE)).rowcount
-    return dropped, dropped == ROWS_AT_ONCE
+_Old = tuple[int, int, int]
+"""Before which date and up to which revision a record is old, and after which date a date is none."""
 
 
-def _prune_operations(database: sqlite3.Connection, cut: int) -> _Dropped:
-    oldest = (cut, OPERATIONS_AT_ONCE)
+def _prune_rows(database: sqlite3.Connection, statement: str, old: tuple[int, ...]) -> _Dropped:
+    dropped = database.execute(statement, (*old, ROWS_AT_ONCE)).rowcount
+    return dropped, dropped >= ROWS_AT_ONCE
+
+
+def _prune_operations(database: sqlite3.Connection, old: _Old) -> _Dropped:
+    oldest = (*old, OPERATIONS_AT_ONCE)
     logs = database.execute(sql.PRUNE_LOGS, (*oldest, LOG_CHUNKS_AT_ONCE)).rowcount
     if logs == LOG_CHUNKS_AT_ONCE:
         return logs, True  # an operation goes when its log has gone
     operations = database.execute(sql.PRUNE_OPERATIONS, oldest).rowcount
-    return logs + operations, operations == OPERATIONS_AT_ONCE
+    return logs + operations, operations >= OPERATIONS_AT_ONCE
 
 
-def _prune_rollouts(database: sqlite3.Connection, cut: int) -> _Dropped:
+def _prune_rollouts(database: sqlite3.Connection, old: _Old) -> _Dropped:
     """A rollout goes at once, for whoever reads; its members follow, in as many commits as it takes."""
-    oldest = (cut, ROLLOUTS_AT_ONCE)
+    oldest = (*old, ROLLOUTS_AT_ONCE)
     database.execute(sql.NOTE_PRUNED_ROLLOUTS, oldest)
     dropped = database.execute(sql.PRUNE_ROLLOUTS, oldest).rowcount
-    more, room = dropped == ROLLOUTS_AT_ONCE, ROWS_AT_ONCE
+    more, room = dropped >= ROLLOUTS_AT_ONCE, ROWS_AT_ONCE
     while room > 0:
         row = database.execute(sql.NEXT_PRUNED_ROLLOUT).fetchone()
         if row is None:
@@ -435,14 +444,20 @@ def _prune_plans(database: sqlite3.Connection, cut: int) -> _Dropped:
 
 
 def _last_to_prune(
-    database: sqlite3.Connection, former: int, cut: int, keep_events: int
+    database: sqlite3.Connection, former: int, dates: tuple[int, int], keep_events: int
 ) -> tuple[int, bool]:
-    """The last event that goes now, and whether others may follow; only so many are looked at."""
+    """The last event that goes now, and whether others may follow; only so many go at once.
+
+    The log loses its beginning and nothing else: what a clock that was put back has dated stays where a newer
+    event stands before it. An event whose date is none is as old as the next one that has a date.
+    """
+    cut, undated = dates
     (current,) = database.execute(sql.CURRENT_REVISION).fetchone()
     bound = min(current, former + EVENTS_AT_ONCE)
-    # The log loses its beginning and nothing else: a clock that was set back does not matter.
-    first_kept = database.execute(sql.FIRST_EVENT_SINCE, (former, bound, cut)).fetchone()
-    aged = bound if first_kept is None else first_kept[0] - 1
+    kept = database.execute(sql.FIRST_EVENT_SINCE, (former, cut, undated)).fetchone()
+    before = (former, current + 1 if kept is None else kept[0], cut)
+    last = database.execute(sql.LAST_EVENT_BEFORE, before).fetchone()
+    aged = former if last is None else last[0]
     up_to = max(former, min(bound, max(aged, current - keep_events)))
     return up_to, former < up_to == bound < current
 
