@@ -144,7 +144,13 @@ class Refusal:
     @property
     def fields(self) -> list[str]:
         """The invalid fields of a BadRequest."""
-        return [v.field for v in self.detail(error_details_pb2.BadRequest).field_violations]
+        return [field for field, _ in self.violations]
+
+    @property
+    def violations(self) -> list[tuple[str, str]]:
+        """The invalid fields of a BadRequest, and what is wrong with each."""
+        found = self.detail(error_details_pb2.BadRequest).field_violations
+        return [(each.field, each.description) for each in found]
 
 
 async def refusal(call: Awaitable[Any]) -> Refusal:

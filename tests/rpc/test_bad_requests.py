@@ -372,3 +372,17 @@ async def test_invalid_fields__of_a_schedule_and_its_rollout_are_named_together(
 async def test_page_token__is_named_as_the_invalid_field(api: Api):
     refused = await refusal(api.hosts.ListHosts(pb.ListHostsRequest(page_token="garbage")))
     assert (refused.reason, refused.fields) == ("PAGE_TOKEN_INVALID", ["page_token"])
+    assert refused.text == "page_token: not a token of this list; start again without one"
+    assert refused.violations == [
+        ("page_token", "not a token of this list; start again without one")
+    ]
+
+
+async def test_invalid_field__is_told_in_words_that_a_person_understands(api: Api):
+    request = pb.ListHostsRequest(filter=HostFilter(states=[0, NO_STATE], names=[""]))
+    refused = await refusal(api.hosts.ListHosts(request))
+    assert refused.violations == [
+        ("filter.names[0]", "must not be empty"),
+        ("filter.states[0]", "0: must not be unspecified"),
+        ("filter.states[1]", "99: is none of the values of this enum"),
+    ]

@@ -30,7 +30,7 @@ def mismatch(refused: Refusal) -> bool:
 
 async def reconfigure(api: Api, *paths: str, name: str = "web1", **fields: Any) -> Any:
     config = fields.pop("config", None)
-    mask = FieldMask(paths=paths) if paths else None
+    mask = FieldMask(paths=paths) if paths else fields.pop("update_mask", None)
     request = hosts.ReconfigureHostRequest(name=name, config=config, update_mask=mask, **fields)
     return (await api.hosts.ReconfigureHost(request)).host
 
@@ -115,6 +115,7 @@ async def test_host__lists_are_added_to_and_removed_from_after_the_mask(api: Api
             ["add_windows[0].time_zone"],
         ),
         ({"add_tags": [f"t{n}" for n in range(64)]}, ["config.tags"]),
+        ({"update_mask": FieldMask(), "config": HostConfig(tags=["a"])}, ["update_mask"]),
         ({"add_groups": [f"t{n}" for n in range(64)]}, ["config.groups"]),
     ],
 )
@@ -166,6 +167,16 @@ async def test_policy__what_is_said_again_makes_no_event(api: Api):
     assert await say(api, group="db", windows=[NIGHTS], freezes=[freeze()]) == first
     assert await say(api, group="db", add_windows=[NIGHTS]) == first
     assert await revision(api) == told
+
+
+async def test_policy__a_mask_that_names_no_field_is_refused_unless_something_is_added(api: Api):
+    request = policies.SetDefaultsRequest(
+        defaults=policy_pb2.Defaults(windows=[NIGHTS]), update_mask=FieldMask()
+    )
+    refused = await refusal(api.policies.SetDefaults(request))
+    assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["update_mask"])
+    request.add_windows.append(NIGHTS)
+    assert len((await api.policies.SetDefaults(request)).defaults.windows) == 1
 
 
 async def test_policy__twelve_freezes_at_once_are_all_kept(api: Api):
@@ -232,6 +243,14 @@ async def test_selection__another_etag_saves_and_deletes_nothing(api: Api):
     request = delete(name="canaries", etag=read.etag)
     assert mismatch(await refusal(api.selections.DeleteSelection(request)))
     await api.selections.DeleteSelection(delete(name="canaries", etag=latest.etag))
+
+
+async def test_selection__that_is_gone_is_told_as_that(api: Api):
+    refused = await refusal(save(api, "a", etag="never"))
+    assert refused.text == (
+        "selection 'canaries' is not as it was read: it does not exist now, and the request has the etag"
+        " never; read it again, and change that"
+    )
 
 
 async def test_selection__many_savings_at_once_all_succeed(api: Api):

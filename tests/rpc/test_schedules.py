@@ -146,6 +146,24 @@ async def test_a_rule_counts_anew_in_another_time_zone_and_on_when_something_els
     assert moments(moved)[0] == "2026-03-03T21:30:00Z"
 
 
+@pytest.mark.parametrize("paths", [("rrule",), ("time_zone",), ("cron", "rrule", "time_zone")])
+async def test_schedule__its_rule_said_again_counts_on_and_makes_no_event(
+    api: Api, paths: tuple[str, ...]
+):
+    rule = "FREQ=DAILY;INTERVAL=2;BYHOUR=3"
+    made = await create(api, cron="", rrule=rule)
+    api.world.clock.advance(timedelta(hours=24))
+    kept = await update(api, *paths, rrule=f" {rule}", time_zone="Europe/Berlin")
+    assert kept.spec.starts_at == made.spec.starts_at
+    assert (kept.revision, kept.etag) == (made.revision, made.etag)
+
+
+async def test_schedule__a_mask_that_names_no_field_is_refused(api: Api):
+    await create(api)
+    refused = await refusal(update(api, cron="0 4 * * *"))
+    assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["update_mask"])
+
+
 async def test_a_beginning_in_the_future_stays_when_the_rule_is_changed(api: Api):
     begins = Timestamp(seconds=int(datetime(2026, 4, 1, tzinfo=UTC).timestamp()))
     await create(api, starts_at=begins)

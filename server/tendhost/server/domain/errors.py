@@ -142,9 +142,10 @@ class EtagMismatch(RequestError):
 
     def __init__(self, *, resource: str, etag: str, current: str) -> None:
         self.resource, self.etag, self.current = resource, etag, current
-        now = f"its etag is {current} now" if current else "it does not exist"
+        now = f"its etag is {current} now" if current else "it does not exist now"
         super().__init__(
-            f"{resource} is not as it was read: {now}, not {etag}; read it again, and change that"
+            f"{resource} is not as it was read: {now}, and the request has the etag {etag};"
+            " read it again, and change that"
         )
 
 

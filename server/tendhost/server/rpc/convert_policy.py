@@ -6,6 +6,7 @@ from tendhost.server.domain.amendments import Windows
 from tendhost.server.domain.bounds import text
 from tendhost.server.domain.defaults import Defaults, EffectivePolicy, Source, Sourced, SourceKind
 from tendhost.server.domain.defaults_change import DefaultsChange, Freezes
+from tendhost.server.domain.errors import FieldViolation, InvalidArgument
 from tendhost.server.domain.health import HealthChecks
 from tendhost.server.domain.hooks import Hook, Hooks
 from tendhost.server.engine.policies import PolicyView
@@ -43,6 +44,13 @@ def defaults_of(message: pb.Defaults) -> Defaults:
 def defaults_change(request: policy_service_pb2.SetDefaultsRequest) -> DefaultsChange:
     """What is asked to be said otherwise. Raises InvalidArgument."""
     masked = request.HasField("update_mask")
+    lists = (
+        *(request.add_windows, request.remove_windows),
+        *(request.add_freezes, request.remove_freezes),
+    )
+    if masked and not request.update_mask.paths and not any(lists):
+        words = "names no field; expected one, or something to add or remove"
+        raise InvalidArgument(FieldViolation("update_mask", words))
     return DefaultsChange(
         given=defaults_of(request.defaults),
         mask=tuple(request.update_mask.paths) if masked else None,

@@ -1,6 +1,7 @@
 """Between schedules and their messages."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -31,7 +32,6 @@ _STATUS = numbers(ScheduleStatus, pb.ScheduleStatus)
 _OUTCOME = numbers(RunOutcome, pb.RunOutcome)
 _CHANGE = numbers(ScheduleChange, event_pb2.ScheduleChange)
 _FIELDS = frozenset(pb.ScheduleSpec.DESCRIPTOR.fields_by_name)
-_WHEN = frozenset({"cron", "rrule", "time_zone"})
 
 
 def schedule_wish(message: pb.ScheduleSpec) -> ScheduleWish:
@@ -69,13 +69,18 @@ def amendment(
         replaced = set(mask)
         if mask & {"cron", "rrule"}:
             replaced |= {"cron", "rrule"}
-        if mask & _WHEN and spec.recurrence.start <= now:
-            replaced.add("starts_at")
         message = named_by(schedule_spec_message(spec), _FIELDS - replaced)
         message.MergeFrom(named_by(given, mask))
-        return schedule_wish(message)
+        wish = schedule_wish(message)
+        begun = spec.recurrence.start <= now and "starts_at" not in mask
+        return replace(wish, starts_at=None) if begun and _recurs_otherwise(wish, spec) else wish
 
     return amended
+
+
+def _recurs_otherwise(wish: ScheduleWish, spec: ScheduleSpec) -> bool:
+    former = spec.recurrence
+    return (wish.cron, wish.rrule, wish.time_zone) != (former.cron, former.rrule, former.time_zone)
 
 
 def named_by(message: pb.ScheduleSpec, paths: Iterable[str]) -> pb.ScheduleSpec:

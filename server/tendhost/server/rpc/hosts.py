@@ -274,14 +274,19 @@ def reconfiguration(request: pb.ReconfigureHostRequest) -> Reconfiguration:
     )
 
 
-_CHANGES = (
-    *("update_mask", "repin_host_key", "add_tags", "remove_tags", "add_groups", "remove_groups"),
-    *("add_windows", "remove_windows"),
+_CHANGES = frozenset(
+    {
+        *("repin_host_key", "add_tags", "remove_tags", "add_groups", "remove_groups"),
+        *("add_windows", "remove_windows"),
+    }
 )
-"""The fields of ReconfigureHostRequest that ask for something."""
+"""The fields of ReconfigureHostRequest that ask for something, besides its mask."""
 
 
 def _idle(request: pb.ReconfigureHostRequest) -> Iterator[FieldViolation]:
     """A request that asks for nothing is a mistake."""
-    if not any(field.name in _CHANGES for field, _ in request.ListFields()):
-        yield FieldViolation("update_mask", "is absent; expected it, or something to add or remove")
+    asked = {field.name for field, _ in request.ListFields()} - {"update_mask"}
+    if not request.update_mask.paths and not asked & _CHANGES:
+        yield FieldViolation(
+            "update_mask", "names no field; expected one, or something to add or remove"
+        )

@@ -28,6 +28,12 @@ from tendhost.v1 import health_pb2, host_pb2, policy_pb2, rollout_pb2, schedule_
 SHOWN_VALUE = 100
 """Characters of an invalid value that are shown."""
 
+_PLAIN: Mapping[str, str] = {
+    "enum.defined_only": "is none of the values of this enum",
+    "enum.not_in": "must not be unspecified",
+}
+"""What rules of the contract are called here, by their id; the words of the library name no value."""
+
 Rule = Callable[[Any], Iterable[FieldViolation]]
 
 
@@ -105,7 +111,10 @@ def _violation(violation: protovalidate.Violation) -> FieldViolation:
     shown = f"{value!r}: " if isinstance(value, str | int | float | bool) else ""
     if isinstance(value, str) and len(value) > SHOWN_VALUE:
         shown = f"{value[:SHOWN_VALUE]!r}…: "
-    return FieldViolation(path or "request", f"{shown}{proto.message or 'is invalid'}")
+    if (proto.rule_id, violation.rule_value) == ("string.min_len", 1):
+        return FieldViolation(path, "must not be empty")
+    words = _PLAIN.get(proto.rule_id, proto.message or "is invalid")
+    return FieldViolation(path or "request", f"{shown}{words}")
 
 
 # --- rules by type --------------------------------------------------------------------------------

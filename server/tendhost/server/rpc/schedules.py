@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from tendhost.server.domain.errors import InvalidArgument
+from tendhost.server.domain.errors import FieldViolation, InvalidArgument
 from tendhost.server.engine.engine import Engine
 from tendhost.server.engine.schedules import ScheduleView
 from tendhost.server.rpc.convert_schedule import (
@@ -102,6 +102,8 @@ def _require_sound(request: pb.UpdateScheduleRequest) -> None:
     probe = pb.CreateScheduleRequest()
     probe.spec.CopyFrom(named_by(request.spec, request.update_mask.paths))
     probe.spec.name = request.name
-    violations = (*violations_of(probe), *unknown_paths(request.update_mask.paths))
+    violations = [*violations_of(probe), *unknown_paths(request.update_mask.paths)]
+    if not request.update_mask.paths:
+        violations.append(FieldViolation("update_mask", "names no field; expected one to change"))
     if violations:
         raise InvalidArgument(*violations)

@@ -147,13 +147,17 @@ def status_of(error: TendhostError) -> status_pb2.Status:
     if isinstance(error, errors.InvalidArgument):
         details.insert(1, _bad_request(error.violations, room))
     if isinstance(error, errors.PageTokenInvalid):
-        violation = errors.FieldViolation("page_token", str(error))
-        details.insert(1, _bad_request((violation,), room))
+        details.insert(1, _bad_request((_violation("page_token", error),), room))
     if isinstance(error, errors.ConfigurationError):
-        details.insert(1, _bad_request((errors.FieldViolation(error.field, str(error)),), room))
+        details.insert(1, _bad_request((_violation(error.field, error),), room))
     if isinstance(error, errors.InvalidTransition | errors.HostHasFailed):
         details.insert(1, _precondition("HOST_STATE", f"hosts/{error.host}", str(error)))
     return _status(CODES[type(error)], text, details)
+
+
+def _violation(field: str, error: TendhostError) -> errors.FieldViolation:
+    """The field that an error is about, and its text, which names the field too, without the name."""
+    return errors.FieldViolation(field, str(error).removeprefix(f"{field}: "))
 
 
 def internal_status() -> status_pb2.Status:
