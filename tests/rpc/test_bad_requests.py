@@ -27,6 +27,7 @@ from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost, Pending, Rebooting
 
 NO_STATE: Any = 99
+UNSPECIFIED: Any = 0
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
@@ -379,7 +380,7 @@ async def test_page_token__is_named_as_the_invalid_field(api: Api):
 
 
 async def test_invalid_field__is_told_in_words_that_a_person_understands(api: Api):
-    request = pb.ListHostsRequest(filter=HostFilter(states=[0, NO_STATE], names=[""]))
+    request = pb.ListHostsRequest(filter=HostFilter(states=[UNSPECIFIED, NO_STATE], names=[""]))
     refused = await refusal(api.hosts.ListHosts(request))
     assert refused.violations == [
         ("filter.names[0]", "must not be empty"),

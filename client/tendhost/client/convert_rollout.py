@@ -104,6 +104,7 @@ def rollout(message: pb.Rollout) -> values.Rollout:
         expected_end=instant(message, "expected_end"),
         retry_of=message.retry_of,
         settling_since=instant(message, "settling_since"),
+        held_up=message.held_up,
         incomplete=message.incomplete,
     )
 

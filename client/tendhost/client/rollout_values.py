@@ -184,6 +184,8 @@ class Rollout:
     expected_end: datetime | None
     retry_of: str
     settling_since: datetime | None
+    held_up: str = ""
+    """Which disruption budget lets nothing more begin, and who spends it; empty: none does."""
     incomplete: str = ""
     """Why it does not show everything that the server stores of it; empty: it does."""
 

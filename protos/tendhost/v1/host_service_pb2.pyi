@@ -367,7 +367,7 @@ class ReconfigureHostRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to change, such as "tags" or "policy.auto_reboot". "name" cannot be changed. Absent: none;
+        """The fields to change, such as "tags" or "policy.auto_reboot". "name" cannot be changed. Absent or empty: none;
         then something has to be added, removed or pinned.
         """
 

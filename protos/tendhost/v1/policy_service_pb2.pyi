@@ -100,7 +100,8 @@ class SetDefaultsRequest(_message.Message):
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """The fields to change: "windows", "freezes", "hooks", "hooks.pre", "hooks.post", "health_checks",
         "health_checks.checks" and "health_checks.settle". Absent: all of them, so that what `defaults` does not
-        have is not said any more; but none of them where something is added or removed.
+        have is not said any more; but none of them where something is added or removed. A mask that names no field is
+        refused (INVALID_ARGUMENT) unless something is added or removed.
         """
 
     @_builtins.property

@@ -521,6 +521,7 @@ class Rollout(_message.Message):
     EXPECTED_END_FIELD_NUMBER: _builtins.int
     RETRY_OF_FIELD_NUMBER: _builtins.int
     SETTLING_SINCE_FIELD_NUMBER: _builtins.int
+    HELD_UP_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Made by the server, ordered by time."""
@@ -536,6 +537,10 @@ class Rollout(_message.Message):
     """The fleet's revision at which it last changed."""
     retry_of: _builtins.str
     """The ended rollout whose failed hosts it tries again. Empty: none."""
+    held_up: _builtins.str
+    """The disruption budget that lets no further host begin while none of the rollout's hosts runs, and the failed
+    hosts that spend it. Empty: no budget holds the rollout up.
+    """
     incomplete: _builtins.str
     """Why the server does not show all that it stores of the rollout: a stored value is out of range or
     cannot be read, or a list is too long for one message. Empty: it shows everything.
@@ -600,11 +605,12 @@ class Rollout(_message.Message):
         expected_end: _timestamp_pb2.Timestamp | None = ...,
         retry_of: _builtins.str = ...,
         settling_since: _timestamp_pb2.Timestamp | None = ...,
+        held_up: _builtins.str = ...,
         incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approval_until", b"approval_until", "created_at", b"created_at", "ended_at", b"ended_at", "expected_end", b"expected_end", "expires_at", b"expires_at", "halt", b"halt", "next_wave_at", b"next_wave_at", "progress", b"progress", "settling_since", b"settling_since", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_until", b"approval_until", "created_at", b"created_at", "created_by", b"created_by", "ended_at", b"ended_at", "expected_end", b"expected_end", "expires_at", b"expires_at", "halt", b"halt", "id", b"id", "incomplete", b"incomplete", "next_wave_at", b"next_wave_at", "progress", b"progress", "retry_of", b"retry_of", "revision", b"revision", "settling_since", b"settling_since", "spec", b"spec", "status", b"status", "wave", b"wave", "waves", b"waves"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_until", b"approval_until", "created_at", b"created_at", "created_by", b"created_by", "ended_at", b"ended_at", "expected_end", b"expected_end", "expires_at", b"expires_at", "halt", b"halt", "held_up", b"held_up", "id", b"id", "incomplete", b"incomplete", "next_wave_at", b"next_wave_at", "progress", b"progress", "retry_of", b"retry_of", "revision", b"revision", "settling_since", b"settling_since", "spec", b"spec", "status", b"status", "wave", b"wave", "waves", b"waves"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -29,6 +29,7 @@ ROLLOUT_KEYS = [
     "expected_end",
     "retry_of",
     "settling_since",
+    "held_up",
     "incomplete",
 ]
 """Programs read them: none is ever removed or renamed."""
@@ -553,6 +554,7 @@ def test_event_is_told_in_words_and_as_a_document(kind, tendhost, server):
     (document,) = tendhost("events", "--since", "0", "--output", "json").lines
     assert list(document) == [
         *("revision", "at", "host", "operation_id", "rollout_id", "kind", "details"),
+        "incomplete",
     ]
     assert (document["kind"], document["details"]) == (kind, details)
 

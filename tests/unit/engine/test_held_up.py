@@ -11,6 +11,7 @@ from tendhost.server.domain.notices import Following, NoticeKind, noticed
 from tendhost.server.domain.operation import OperationKind
 from tendhost.server.domain.rollout import DisruptionBudget
 from tendhost.server.domain.schedule import RunOutcome
+from tendhost.server.rpc.convert_rollout import rollout_message
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost, Pending
 from tests.unit.engine.test_rollouts import begin, fleet, members, spec
@@ -62,6 +63,7 @@ async def test_held_up__member_and_plan_name_the_host_that_spends_the_budget(wor
         assert "1 of all 2 hosts are down, and at most 1 may be: a has failed" in waiting.detail
         stored = await world.store.rollout(rollout.id)
         assert "a has failed" in stored.held_up
+        assert rollout_message(stored).held_up == stored.held_up
 
 
 async def test_held_up__host_that_fails_while_others_wait_is_named_too(world: World) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tendhost.client import Client, Compliance, Explanation, HostFilter, ReportCause, RolloutReport
-from tendhost.client.cli.console import coloured, draw, say, table
+from tendhost.client.cli.console import coloured, draw, say, say_incomplete, table
 from tendhost.client.cli.render_rollout import counts
 from tendhost.client.cli.selections import Saved
 from tendhost.client.cli.session import Session
@@ -100,6 +100,7 @@ def _explanation(name: str, found: Explanation) -> None:
     )
     if found.reasons:
         draw(table(("WHEN (UTC)", "WHAT", "WHY", "PROOF"), rows))
+    say_incomplete((name, found.incomplete))
 
 
 def _compliance(found: Compliance) -> None:
@@ -135,6 +136,7 @@ def _report(found: RolloutReport) -> None:
     for title, causes in (("FAILED", found.failures), ("LEFT OUT", found.skipped)):
         if causes:
             draw(table((title, "HOSTS", "", ""), (_cause_row(cause) for cause in causes)))
+    say_incomplete((found.rollout.id, found.incomplete))
 
 
 def _cause_row(cause: ReportCause) -> tuple[str, str, str, str]:
@@ -180,6 +182,8 @@ def as_markdown(found: RolloutReport) -> str:
             lines += [f"## {title}", ""]
             rows = [(c.reason, str(c.count), ", ".join(c.hosts), c.example) for c in causes]
             lines += _markdown_table(("cause", "hosts", "which", "example"), rows)
+    if found.incomplete:
+        lines += [f"Incomplete: {found.incomplete}"]
     return "\n".join(lines).rstrip()
 
 

@@ -51,6 +51,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
     return made
 
 
+def say_incomplete(*found: tuple[str, str]) -> None:
+    """Say of which of the things above not everything is shown: the name of each, and why."""
+    for name, why in found:
+        if why:
+            say(Text("incomplete", style="yellow"), f": {name}: {why}")
+
+
 def say(*parts: Cell) -> None:
     """One line; what does not fit into the terminal's is wrapped by the terminal itself."""
     line = Text.assemble(*(part if isinstance(part, Text) else clean(part) for part in parts))

@@ -117,6 +117,7 @@ def document(item: Event | Snapshot) -> dict[str, object]:
         "rollout_id": item.rollout_id,
         "kind": item.kind,
         "details": plain(item.body),
+        "incomplete": item.incomplete,
     }
 
 
@@ -126,7 +127,8 @@ def _line(item: Event | Snapshot) -> str:
         return f"{item.revision:>8}  the fleet as it is: {counted(len(item.hosts), 'host')}"
     at = item.at.astimezone().strftime("%H:%M:%S") if item.at else ""
     kind = item.kind.replace("_", " ")
-    return f"{item.revision:>8}  {at}  {item.host:<16} {kind:<18} {summary(item)}".rstrip()
+    line = f"{item.revision:>8}  {at}  {item.host:<16} {kind:<18} {summary(item)}".rstrip()
+    return f"{line}  (incomplete: {clean(item.incomplete)})" if item.incomplete else line
 
 
 def progress_text(phase: str, package: str, percent: float) -> str:

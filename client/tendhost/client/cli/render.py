@@ -24,6 +24,7 @@ from tendhost.client.cli.console import (
     coloured,
     draw,
     say,
+    say_incomplete,
     shortened,
     show,
     table,
@@ -40,6 +41,7 @@ def hosts(found: Sequence[Host]) -> None:
         return
     columns = ("NAME", "STATE", "PENDING", "SECURITY", "REBOOT", "UPDATED", "TAGS", "PROBLEM")
     draw(table(columns, (_host_row(host) for host in found)))
+    say_incomplete(*((host.name, host.incomplete) for host in found))
 
 
 def _host_row(host: Host) -> tuple[Cell, ...]:
@@ -112,6 +114,7 @@ def host(found: Host) -> None:
     if found.error:
         lines["last problem"] = found.error
     show(lines)
+    say_incomplete((found.name, found.incomplete))
     if found.failure is None:
         return
     failure = found.failure
@@ -165,6 +168,7 @@ def inventory(found: Inventory) -> None:
         draw(table(("PENDING", "FROM", "TO", "", "WITHHELD"), rows))
     say("")
     draw(table(("INSTALLED", "VERSION"), ((p.name, p.version) for p in found.packages)))
+    say_incomplete((found.host, found.incomplete))
 
 
 def operations(found: Sequence[Operation]) -> None:
@@ -186,6 +190,7 @@ def operations(found: Sequence[Operation]) -> None:
     )
     columns = ("ID", "HOST", "KIND", "STATUS", "BEGUN", "TOOK", "PROBLEM")
     draw(table(columns, rows))
+    say_incomplete(*((o.id, o.incomplete) for o in found))
 
 
 def _kind(found: Operation) -> str:
@@ -207,6 +212,8 @@ def operation(found: Operation) -> None:
     checks(found.health or (found.update.health if found.update else None))
     if found.ended:
         result(found)
+    else:
+        say_incomplete((found.id, found.incomplete))
 
 
 def checks(found: HealthResult | None) -> None:
@@ -247,6 +254,7 @@ def result(found: Operation) -> None:
         say(name, found.steps[-1].detail if found.steps else str(found.status))
     if found.update is not None:
         _update_details(found.update, dry_run=found.dry_run)
+    say_incomplete((found.id, found.incomplete))
 
 
 def _reboot_sentence(found: Operation) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from tendhost.client import ComposeProject, Inventory, PendingEntry, PendingGrouping, PendingUpdates
-from tendhost.client.cli.console import draw, say, shortened, show, table
+from tendhost.client.cli.console import draw, say, say_incomplete, shortened, show, table
 from tendhost.client.cli.words import ago, counted
 
 MOST = 4
@@ -19,6 +19,7 @@ def pending(
         rows = (_pending_row(entry, by) for entry in found.entries)
         other = "PACKAGES" if by is PendingGrouping.HOST else "HOSTS"
         draw(table((title, "VERSION", "SECURITY", "FIXES", other), rows))
+        say_incomplete(*((entry.name, entry.incomplete) for entry in found.entries))
     else:
         say("no security updates wait" if security_only else "no updates wait")
     if found.hosts_unknown:
@@ -96,6 +97,7 @@ def inventory(found: Inventory) -> None:
     if found.sources:
         say("")
         say("from: " + ", ".join(f"{part} {source}" for part, source in found.sources.items()))
+    say_incomplete((found.host, found.incomplete))
 
 
 def _project_rows(project: ComposeProject) -> Iterable[tuple[str, ...]]:

@@ -12,7 +12,7 @@ from tendhost.client import (
     PolicySource,
     PolicySourceKind,
 )
-from tendhost.client.cli.console import draw, say, show, table
+from tendhost.client.cli.console import draw, say, say_incomplete, show, table
 from tendhost.client.cli.health import checks_words, hooks_words
 from tendhost.client.cli.words import ago, at_time, counted, span, window_words
 
@@ -25,7 +25,7 @@ def overview(found: Sequence[Defaults]) -> None:
     columns = ("OF", "WINDOWS", "FREEZES", "HOOKS", "CHECKS", "CHANGED")
     rows = (
         (
-            f"group {one.group}" if one.group else "the fleet",
+            _whose(one),
             " or ".join(map(window_words, one.windows)),
             ", ".join(freeze.name for freeze in one.freezes),
             hooks_words(one.hooks) if one.hooks != Hooks() else "",
@@ -35,12 +35,17 @@ def overview(found: Sequence[Defaults]) -> None:
         for one in found
     )
     draw(table(columns, rows))
+    say_incomplete(*((_whose(one), one.incomplete) for one in found))
+
+
+def _whose(found: Defaults) -> str:
+    return f"group {found.group}" if found.group else "the fleet"
 
 
 def defaults(found: Defaults) -> None:
     """What is said of the fleet, or of a group."""
     lines = {
-        "of": f"group {found.group}" if found.group else "the fleet",
+        "of": _whose(found),
         "may be changed": " or ".join(map(window_words, found.windows)) or "nothing is said",
         "frozen": "; ".join(map(freeze_words, found.freezes)) or "never",
         "hooks": hooks_words(found.hooks) if found.hooks != Hooks() else "nothing is said",
@@ -49,6 +54,7 @@ def defaults(found: Defaults) -> None:
     if found.changed_at is not None:
         lines["changed"] = f"{ago(found.changed_at)} by {found.changed_by}"
     show(lines)
+    say_incomplete((_whose(found), found.incomplete))
 
 
 def effective(found: EffectivePolicy) -> None:
@@ -74,6 +80,7 @@ def effective(found: EffectivePolicy) -> None:
     if rows:
         say("")
         draw(table(("WHAT", "", "FROM"), rows))
+    say_incomplete((found.host, found.incomplete))
 
 
 def source(found: PolicySource) -> str:

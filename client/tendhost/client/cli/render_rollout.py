@@ -1,6 +1,6 @@
 """Rollouts and their plans, as people read them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tendhost.client import (
     HaltCause,
@@ -9,8 +9,9 @@ from tendhost.client import (
     Rollout,
     RolloutHost,
     RolloutPlan,
+    RolloutWave,
 )
-from tendhost.client.cli.console import coloured, draw, say, table
+from tendhost.client.cli.console import coloured, draw, say, say_incomplete, table
 from tendhost.client.cli.words import ago, at_time, counted, span
 
 
@@ -34,6 +35,7 @@ def rollouts(found: Sequence[Rollout]) -> None:
         for r in found
     )
     draw(table(columns, rows))
+    say_incomplete(*((r.id, r.incomplete) for r in found))
 
 
 def rollout(found: Rollout, members: Sequence[RolloutHost]) -> None:
@@ -45,6 +47,7 @@ def rollout(found: Rollout, members: Sequence[RolloutHost]) -> None:
         (m.host, str(m.wave), coloured(str(m.status)), m.operation_id, m.detail) for m in members
     )
     draw(table(("HOST", "WAVE", "STATUS", "OPERATION", ""), rows))
+    say_incomplete((found.id, found.incomplete), *((m.host, m.incomplete) for m in members))
 
 
 def sentence(found: Rollout) -> str:
@@ -83,6 +86,8 @@ def situation(found: Rollout) -> str:
             f"wave {found.wave + 1} waits for an approval until {at_time(found.approval_until)}:"
             f" tendhost rollout approve {found.id} {found.wave + 1}"
         )
+    if found.held_up:
+        return f"held up: {found.held_up}"
     if found.settling_since is not None and not found.ended and found.spec.settle is not None:
         healthy_until = found.settling_since + found.spec.settle
         return (
@@ -99,6 +104,10 @@ def tell_situation(found: Rollout) -> None:
     """Print what a rollout waits for, if it waits for anything."""
     for line in situation(found).splitlines():
         say(line)
+
+
+def _waves(found: Sequence[RolloutWave]) -> Iterator[tuple[str, str]]:
+    return ((f"wave {wave.number}", wave.incomplete) for wave in found)
 
 
 def plan(made: RolloutPlan, hosts: Sequence[PlannedHost]) -> None:
@@ -119,6 +128,7 @@ def plan(made: RolloutPlan, hosts: Sequence[PlannedHost]) -> None:
     draw(table(("WAVE", "STAGE", "HOST", "EXPECTED"), rows))
     if left_out:
         draw(table(("LEFT OUT", "WHY"), ((host.host, host.detail) for host in left_out)))
+    say_incomplete((made.id, made.incomplete), *_waves(made.waves))
     for warning in made.warnings:
         say(f"it would be held up now: {warning}")
     say(f"begin it with: tendhost rollout start --plan {made.id}")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tendhost.client import Schedule, ScheduledRun
 from tendhost.client.cli import render_rollout
-from tendhost.client.cli.console import Cell, coloured, draw, say, show, table
+from tendhost.client.cli.console import Cell, coloured, draw, say, say_incomplete, show, table
 from tendhost.client.cli.words import ago, at_time, span
 
 
@@ -26,6 +26,7 @@ def schedules(found: Sequence[Schedule]) -> None:
         for s in found
     )
     draw(table(columns, rows))
+    say_incomplete(*((s.name, s.incomplete) for s in found))
 
 
 def schedule(found: Schedule) -> None:
@@ -45,6 +46,9 @@ def schedule(found: Schedule) -> None:
     show(lines)
     if found.next_runs:
         draw(table(("NEXT RUNS",), ((f"{at:%a} {at_time(at)}",) for at in found.next_runs)))
+    say_incomplete((found.name, found.incomplete))
+    if rollout is not None:
+        say_incomplete((rollout.id, rollout.incomplete))
 
 
 def when(found: Schedule) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tendhost.client import HostFilter, Selection
-from tendhost.client.cli.console import draw, say, table
+from tendhost.client.cli.console import draw, say, say_incomplete, table
 from tendhost.client.cli.words import ago
 
 
@@ -14,11 +14,13 @@ def selections(found: Sequence[Selection]) -> None:
         return
     rows = ((s.name, words(s.filter), ago(s.saved_at), s.saved_by) for s in found)
     draw(table(("NAME", "HOSTS", "SAVED", "BY"), rows))
+    say_incomplete(*((s.name, s.incomplete) for s in found))
 
 
 def saved(found: Selection) -> None:
     """One saved selection."""
     say(f"selection {found.name}: {words(found.filter)}")
+    say_incomplete((found.name, found.incomplete))
 
 
 def words(selection: HostFilter) -> str:

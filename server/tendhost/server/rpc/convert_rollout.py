@@ -148,6 +148,7 @@ def rollout_message(rollout: Rollout) -> pb.Rollout:
         expected_end=timestamp(rollout.expected_end),
         retry_of=rollout.retry_of,
         settling_since=timestamp(rollout.settling.since) if rollout.settling else None,
+        held_up=rollout.held_up,
     )
 
 
