@@ -2,6 +2,8 @@
 # Python 3.11, git and make. `make` alone lists the targets.
 
 PYTEST_ARGS ?=
+# Tests mostly wait for hosts; each worker has a fleet of its own, and a file's tests stay together.
+WORKERS ?= 2
 BENCH ?=
 FLEET ?=
 export FLEET
@@ -50,7 +52,7 @@ types: dev ## check the types (mypy --strict)
 .PHONY: test
 test: dev packages ## run every test; FLEET=simulated does without real hosts
 	@! command -v go >/dev/null || scripts/grpcurl.sh || echo "grpcurl cannot be built: what needs it is skipped"
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: test-long
 test-long: dev packages ## run the tests that take many minutes, in further circumstances
