@@ -285,19 +285,22 @@ async def test_operation_that_waits_to_try_again__needs_no_place_to_be_cancelled
         assert (await ends(world, operation.id)).status is S.CANCELLED
 
 
+@pytest.mark.parametrize("breaks", [False, True])
 async def test_retry_that_waits_for_its_place__leaves_its_host_failed_when_it_is_cancelled(
-    world: World,
+    breaks: bool, world: World
 ) -> None:
+    """Whether it was to go on in the middle, or would have begun anew: nobody has seen the host since."""
     async with world.running(at_once(1)) as engine:
         fake = await world.register("web1")
-        fake.pending = {"web": Pending()}
+        fake.pending = {"web": Pending(breaks=breaks)}
         upgrading = fake.hold(Command.UPGRADE)
         update = await world.start(K.UPDATE)
         await world.reached(upgrading)
         fake.failed_units = ["web.service"]
         upgrading.released.set()
         await world.ended(update.id)
-        assert (await world.host()).status.state is HostState.FAILED
+        failure = (await world.host()).status.failure
+        assert failure is not None
         hold = (await world.register("web2")).hold(Command.QUERY)
         await world.start(K.QUERY, "web2")
         await world.reached(hold)
@@ -305,8 +308,13 @@ async def test_retry_that_waits_for_its_place__leaves_its_host_failed_when_it_is
         await engine.operations.cancel(retried.operation.id, call())
         hold.released.set()
         assert (await world.ended(retried.operation.id)).status is S.CANCELLED
-        assert (await world.host()).status.state is HostState.FAILED
+        status = (await world.host()).status
+        assert status.state is HostState.FAILED
+        assert status.failure is not None
+        assert (status.failure.step, status.failure.problem) == (failure.step, failure.problem)
         assert fake.count(Command.UPGRADE) == 1
+        # The next retry goes on with what failed, too.
+        assert (await engine.operations.retry("web1", call())).operation.kind is K.UPDATE
 
 
 # --- the wait itself ------------------------------------------------------------------------------

@@ -264,12 +264,12 @@ def _closed_well(course: Course, now: datetime) -> Course:
     operation, host = course.operation, course.host
     cancelled = operation.status is OperationStatus.CANCELLED
     looked_at = operation.steps[-1].name is not StepName.CONNECT
-    if cancelled and operation.resume_at is not None and not looked_at:
+    former = operation.retried
+    if cancelled and former is not None and not looked_at:
         # A retry that was called off before it saw the host: nothing is known to be better.
-        former = host.status.last_problem or Problem(reason="CANCELLED", message="cancelled")
-        step = str(operation.resume_at)
-        failed = host.failed(step=step, problem=former, now=now, operation=operation.resumes)
-        return course._moved(failed, former.message, now)
+        problem, of = former.problem, former.operation
+        failed = host.failed(step=former.step, problem=problem, now=now, operation=of)
+        return course._moved(failed, problem.message, now)
     if operation.status is OperationStatus.SUCCEEDED:
         taken_back = operation.update is not None and operation.update.rolled_back
         updated = operation.kind is OperationKind.UPDATE and not operation.only_prepares

@@ -7,7 +7,7 @@ from enum import StrEnum
 from tendhost.server.domain.bounds import text
 from tendhost.server.domain.compose import ProjectChange
 from tendhost.server.domain.hardware import InventoryPart
-from tendhost.server.domain.host import Duplicate, Problem, Snapshots
+from tendhost.server.domain.host import Duplicate, Failure, Problem, Snapshots
 from tendhost.server.domain.inventory import Observation, PackageChange, PendingPackage, RebootNeed
 from tendhost.server.domain.scope import ScopeWish, UpdateScope
 
@@ -290,6 +290,8 @@ class Operation:
     """The failed operation that it goes on with; empty for one of its own."""
     resume_at: StepName | None = None
     """Which step follows `connect` then."""
+    retried: Failure | None = None
+    """What its host had failed with, out of which it was taken for this; None: it is no retry."""
     revision: int = 0
     """The fleet's revision of its last event; 0: it is not stored yet."""
     quiet_writes: int = 0

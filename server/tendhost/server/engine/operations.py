@@ -278,6 +278,7 @@ class Operations:
         operation = self.new(work, by=by, rollout=rollout)
         if former is not None:
             operation = resuming(former, operation)
+        operation = replace(operation, retried=failed.status.failure)
         if update is not None:
             # Who had asked for what failed may have been told something else of windows.
             order = replace(operation.order, window_override=update.order.window_override)
