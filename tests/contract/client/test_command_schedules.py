@@ -177,7 +177,7 @@ def test_nothing_to_change_is_refused(tendhost, server):
     done = tendhost("schedule", "set", "weekly")
     assert (done.status, done.err) == (
         2,
-        "error: nothing to change; see tendhost schedule set --help\n",
+        "error: nothing to change; see `tendhost schedule set --help`\n",
     )
     assert not server.calls
 

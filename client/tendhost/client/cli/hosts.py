@@ -61,19 +61,21 @@ Groups = Annotated[
 ]
 AddTags = Annotated[
     list[str] | None,
-    typer.Option("--add-tag", metavar="TAG", help="A tag besides those that it has."),
+    typer.Option("--add-tag", metavar="TAG", help="Add a tag. May be repeated."),
 ]
 RemoveTags = Annotated[
     list[str] | None,
-    typer.Option("--remove-tag", metavar="TAG", help="A tag that it has no more."),
+    typer.Option("--remove-tag", metavar="TAG", help="Remove a tag. May be repeated."),
 ]
 AddGroups = Annotated[
     list[str] | None,
-    typer.Option("--add-group", metavar="GROUP", help="A group besides those that it is in."),
+    typer.Option("--add-group", metavar="GROUP", help="Add it to a group. May be repeated."),
 ]
 RemoveGroups = Annotated[
     list[str] | None,
-    typer.Option("--remove-group", metavar="GROUP", help="A group that it is in no more."),
+    typer.Option(
+        "--remove-group", metavar="GROUP", help="Remove it from a group. May be repeated."
+    ),
 ]
 Paths = Annotated[
     list[str] | None,
@@ -90,7 +92,7 @@ HostKey = Annotated[
 Duplicate = Annotated[
     bool,
     typer.Option(
-        "--allow-duplicate", help="Although another host has the same host key or address."
+        "--allow-duplicate", help="Accept a host key or an address that another host has."
     ),
 ]
 WhenInterrupted = Annotated[

@@ -85,8 +85,8 @@ def set_(
             "--freeze",
             "--add-freeze",
             metavar="'NAME FROM UNTIL REASON'",
-            help="When nothing is changed: 'year-end 2026-12-23T18:00[Europe/Berlin]"
-            " 2027-01-04T06:00[Europe/Berlin] holidays'. May be repeated; it replaces one of its name.",
+            help="Add a time in which nothing is changed: 'year-end 2026-12-23T18:00[Europe/Berlin]"
+            " 2027-01-04T06:00[Europe/Berlin] holidays'. Replaces the freeze of the same name. May be repeated.",
         ),
     ] = None,
     thaw: Annotated[

@@ -55,7 +55,7 @@ def spec_of(
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A host to leave out, or a glob of names."),
+        typer.Option(metavar="NAME", help="Leave out a host, or a glob of names. May be repeated."),
     ] = None,
     state: Annotated[
         list[HostState] | None,

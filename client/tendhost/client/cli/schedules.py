@@ -107,6 +107,10 @@ def set_(
 ) -> None:
     """Change when a schedule's rollouts begin; what is not given stays as it is.
 
+    \b
+      tendhost schedule set nightly --cron '0 4 * * *'
+      tendhost schedule set nightly --missed run-once --grace 1h
+
     A rule or a time zone that is changed counts anew, unless its beginning still lies ahead.
     """
     session: Session = context.obj
@@ -119,7 +123,7 @@ def set_(
         "grace": duration(grace, "--grace") if grace is not None else None,
     }
     if all(value is None for value in asked.values()):
-        refuse("nothing to change; see tendhost schedule set --help")
+        refuse("nothing to change; see `tendhost schedule set --help`")
     _tell(session, lambda client: client.update_schedule(name, **asked))  # type: ignore[arg-type]
 
 

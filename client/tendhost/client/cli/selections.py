@@ -36,7 +36,7 @@ def save(
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A host to leave out, or a glob of names."),
+        typer.Option(metavar="NAME", help="Leave out a host, or a glob of names. May be repeated."),
     ] = None,
     state: Annotated[
         list[HostState] | None,

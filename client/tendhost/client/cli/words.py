@@ -22,11 +22,15 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 AddWindow = Annotated[
     list[str] | None,
-    typer.Option("--add-window", metavar="WINDOW", help="A window besides those that it has."),
+    typer.Option("--add-window", metavar="WINDOW", help="Add a window. May be repeated."),
 ]
 RemoveWindow = Annotated[
     list[str] | None,
-    typer.Option("--remove-window", metavar="WINDOW", help="A window that it has no more."),
+    typer.Option(
+        "--remove-window",
+        metavar="WINDOW",
+        help="Remove a window: the same in every part. May be repeated.",
+    ),
 ]
 
 
