@@ -179,6 +179,14 @@ async def test_policy__a_mask_that_names_no_field_is_refused_unless_something_is
     assert len((await api.policies.SetDefaults(request)).defaults.windows) == 1
 
 
+async def test_policy__that_has_nothing_to_remove_says_so(api: Api):
+    refused = await refusal(say(api, remove_windows=[NIGHTS], remove_freezes=["easter"]))
+    assert [words.partition("; ")[2] for _, words in refused.violations] == [
+        "there are no windows",
+        "there are no freezes",
+    ]
+
+
 async def test_policy__twelve_freezes_at_once_are_all_kept(api: Api):
     names = [f"f{number:02}" for number in range(12)]
     await asyncio.gather(*(say(api, add_freezes=[freeze(name)]) for name in names))

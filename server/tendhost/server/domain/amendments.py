@@ -65,9 +65,8 @@ class Windows:
                 words = f"'{window}' is also in add_windows; leave one of the two out"
                 yield FieldViolation(field, words)
             elif window not in former:
-                known = "; ".join(map(str, former)) or "none"
-                yield FieldViolation(
-                    field, f"there is no window '{window}'; expected one of: {known}"
-                )
+                known = "; ".join(map(str, former))
+                rest = f"expected one of: {known}" if known else "there are no windows"
+                yield FieldViolation(field, f"there is no window '{window}'; {rest}")
         if self.added and len(self.of(former)) > MOST_WINDOWS:
             yield FieldViolation("add_windows", f"there would be more than {MOST_WINDOWS} windows")

@@ -51,10 +51,9 @@ class Freezes:
                 words = f"{name!r} is also in add_freezes; leave one of the two out"
                 yield FieldViolation(field, words)
             elif name not in names:
-                known = ", ".join(map(repr, names)) or "none"
-                yield FieldViolation(
-                    field, f"there is no freeze {name!r}; expected one of: {known}"
-                )
+                known = ", ".join(map(repr, names))
+                rest = f"expected one of: {known}" if known else "there are no freezes"
+                yield FieldViolation(field, f"there is no freeze {name!r}; {rest}")
         if self.added and len(self.of(former, now)) > MOST_FREEZES:
             yield FieldViolation("add_freezes", f"there would be more than {MOST_FREEZES} freezes")
 
