@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from tendhost.server.rpc.paging import token
 from tendhost.v1 import host_service_pb2 as pb
@@ -20,6 +21,7 @@ from tendhost.v1.host_pb2 import (
     UpdateScope,
 )
 from tendhost.v1.operation_pb2 import OPERATION_STATUS_FAILED, OPERATION_STATUS_SUCCEEDED
+from tendhost.v1.operation_service_pb2 import WaitOperationRequest
 from tendhost.v1.schedule_pb2 import ScheduleSpec
 from tendhost.v1.schedule_service_pb2 import CreateScheduleRequest
 from tests.rpc.api import Api, Refusal, refusal
@@ -387,3 +389,12 @@ async def test_invalid_field__is_told_in_words_that_a_person_understands(api: Ap
         ("filter.states[0]", "0: must not be unspecified"),
         ("filter.states[1]", "99: is none of the values of this enum"),
     ]
+
+
+async def test_invalid_field__shows_a_duration_and_says_what_stands_twice(api: Api):
+    wait = WaitOperationRequest(id="op", timeout=Duration(seconds=-5, nanos=-500_000_000))
+    ((field, words),) = (await refusal(api.operations.WaitOperation(wait))).violations
+    assert (field, words.partition(": ")[0]) == ("timeout", "-5.5s")
+    twice = pb.ReconfigureHostRequest(name="web1", add_tags=["a", "a"])
+    refused = await refusal(api.hosts.ReconfigureHost(twice))
+    assert refused.violations == [("add_tags", "must not name anything twice")]

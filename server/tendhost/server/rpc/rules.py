@@ -12,6 +12,7 @@ from typing import Any
 
 import protovalidate
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from tendhost.server.domain.errors import FieldViolation, InvalidArgument
@@ -31,6 +32,7 @@ SHOWN_VALUE = 100
 _PLAIN: Mapping[str, str] = {
     "enum.defined_only": "is none of the values of this enum",
     "enum.not_in": "must not be unspecified",
+    "repeated.unique": "must not name anything twice",
 }
 """What rules of the contract are called here, by their id; the words of the library name no value."""
 
@@ -111,6 +113,8 @@ def _violation(violation: protovalidate.Violation) -> FieldViolation:
     shown = f"{value!r}: " if isinstance(value, str | int | float | bool) else ""
     if isinstance(value, str) and len(value) > SHOWN_VALUE:
         shown = f"{value[:SHOWN_VALUE]!r}…: "
+    elif isinstance(value, Duration):
+        shown = f"{value.seconds + value.nanos / 1e9:g}s: "
     if (proto.rule_id, violation.rule_value) == ("string.min_len", 1):
         return FieldViolation(path, "must not be empty")
     words = _PLAIN.get(proto.rule_id, proto.message or "is invalid")
