@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from tendhost.server.domain.errors import TendhostError, WorkError
+from tendhost.server.domain.errors import TendhostError
+from tendhost.server.domain.host_errors import WorkError
 from tendhost.server.rpc.status import CODES, OUTCOME_UNKNOWN
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "errors.md"

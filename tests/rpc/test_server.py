@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
-from tendhost.server.domain.errors import ConfigurationError, HostNotFound
+from tendhost.server.domain.request_errors import ConfigurationError, HostNotFound
 from tendhost.server.engine.loop_monitor import LoopMonitor
 from tendhost.server.engine.store_watch import PROBE_PAUSE
 from tendhost.server.rpc.server import SERVICES, serving

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tendhost.server.domain.errors import LinkLost, Unreachable
+from tendhost.server.domain.host_errors import LinkLost, Unreachable
 from tendhost.server.domain.inventory import RebootNeed, Withheld
 from tendhost.server.packages.apt.commands import kept_conffiles, upgrade_command
 from tendhost.server.packages.boot import Boot, boot_script, parse_boot, reboot_command

@@ -5,7 +5,7 @@ import pytest
 
 from tendhost import client as sdk
 from tendhost.client.errors import REASONS
-from tendhost.server.domain import errors as domain
+from tendhost.server.domain import errors
 from tendhost.server.rpc.status import CODES
 from tests.contract.client.mock_server import Refused
 
@@ -74,13 +74,13 @@ async def test_reason_is_told_by_the_kind_of_error(reason, kind, server, client)
     assert caught.value.metadata == {"host": "web1"}
 
 
-def reasons_of(kind: type[domain.TendhostError]) -> set[str]:
+def reasons_of(kind: type[errors.TendhostError]) -> set[str]:
     return {kind.reason}.union(*(reasons_of(sub) for sub in kind.__subclasses__()))
 
 
 def test_every_reason_of_the_server_has_its_kind():
-    said = reasons_of(domain.TendhostError) | {error.reason for error in CODES}
-    said |= {domain.TendhostError.reason}
+    said = reasons_of(errors.TendhostError) | {error.reason for error in CODES}
+    said |= {errors.TendhostError.reason}
     assert said == set(REASONS)
 
 

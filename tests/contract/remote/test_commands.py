@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from tendhost.server.domain.errors import LinkLost, OutputTooLarge, PrivilegeMissing, WorkTimeout
+from tendhost.server.domain.host_errors import (
+    LinkLost,
+    OutputTooLarge,
+    PrivilegeMissing,
+    WorkTimeout,
+)
 from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.protocol import Completed
 from tests.contract.remote.conftest import LINKS

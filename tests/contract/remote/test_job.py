@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tendhost.server.domain.errors import JobRefused, LinkLost, Superseded
+from tendhost.server.domain.host_errors import JobRefused, LinkLost, Superseded
 from tendhost.server.remote.giving import given
 from tendhost.server.remote.job import (
     OVERDUE,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tendhost.server.domain.errors import HostAlreadyExists
+from tendhost.server.domain.request_errors import HostAlreadyExists
 from tendhost.server.store.protocol import (
     AuditRecord,
     Change,

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from tendhost.server.domain.errors import (
+from tendhost.server.domain.operation import OperationStatus
+from tendhost.server.domain.request_errors import (
     HostAlreadyExists,
     HostBusy,
     HostNotFound,
     InventoryNotFound,
 )
-from tendhost.server.domain.operation import OperationStatus
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.states import HostState
 from tendhost.server.store.protocol import Conflict, Store

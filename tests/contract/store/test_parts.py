@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tendhost.server.domain.errors import CursorCompacted
+from tendhost.server.domain.request_errors import CursorCompacted
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.store import parts
 from tendhost.server.store.protocol import HostPlace, HostsPart, Store

@@ -7,8 +7,8 @@ from datetime import datetime
 import pytest
 
 from tendhost.server.domain.clock_trust import ClockTrust
-from tendhost.server.domain.errors import OperationNotFound, PlanNotFound, RolloutNotFound
 from tendhost.server.domain.operation import OperationStatus
+from tendhost.server.domain.request_errors import OperationNotFound, PlanNotFound, RolloutNotFound
 from tendhost.server.domain.rollout import RolloutStatus
 from tendhost.server.domain.rollout_plan import PlannedHost
 from tendhost.server.store.protocol import AuditRecord, Change, LogChunk, RequestRecord, Store

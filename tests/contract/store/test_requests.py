@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tendhost.server.domain.errors import HostNotFound, RequestIdReused
+from tendhost.server.domain.request_errors import HostNotFound, RequestIdReused
 from tendhost.server.store.protocol import AuditRecord, Conflict, RequestRecord, Store
 from tests.contract.store.samples import NOW, a_host, change, stored_host
 

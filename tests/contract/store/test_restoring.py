@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tendhost.server.domain.errors import StoreUnavailable
+from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.store.backup import CopyFailed, Restoration, back_up, restore
 from tendhost.server.store.migrations import SCHEMA
 from tendhost.server.store.protocol import Change, Conflict

@@ -6,9 +6,9 @@ from datetime import time, timedelta
 import pytest
 
 from tendhost.server.domain.budgets import Usage
-from tendhost.server.domain.errors import PlanNotFound, RolloutNotFound
 from tendhost.server.domain.host import Policy, Problem
 from tendhost.server.domain.operation import OperationStatus
+from tendhost.server.domain.request_errors import PlanNotFound, RolloutNotFound
 from tendhost.server.domain.rollout import Member, MemberStatus, RolloutStatus, Wave
 from tendhost.server.domain.rollout_plan import (
     Expectation,

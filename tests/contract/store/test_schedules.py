@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tendhost.server.domain.errors import ScheduleAlreadyExists, ScheduleNotFound
 from tendhost.server.domain.recurrence import Recurrence
+from tendhost.server.domain.request_errors import ScheduleAlreadyExists, ScheduleNotFound
 from tendhost.server.domain.rollout import RolloutSpec
 from tendhost.server.domain.schedule import Schedule, ScheduleSpec
 from tendhost.server.domain.selection import HostFilter

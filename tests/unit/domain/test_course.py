@@ -7,15 +7,6 @@ from typing import Any
 import pytest
 
 from tendhost.server.domain.course import Course, queued, refused, started, step_retried, stepped
-from tendhost.server.domain.errors import (
-    DeadlineExceeded,
-    GivenUp,
-    HostHasFailed,
-    HostKeyChanged,
-    RebootRefused,
-    Unreachable,
-    WindowClosed,
-)
 from tendhost.server.domain.events import (
     HostDisconnected,
     OperationChanged,
@@ -23,6 +14,14 @@ from tendhost.server.domain.events import (
     UpdateCompleted,
 )
 from tendhost.server.domain.host import Host, HostConfig, HostStatus, Problem
+from tendhost.server.domain.host_errors import (
+    DeadlineExceeded,
+    GivenUp,
+    HostKeyChanged,
+    RebootRefused,
+    Unreachable,
+    WindowClosed,
+)
 from tendhost.server.domain.inventory import RebootNeed
 from tendhost.server.domain.operation import (
     Findings,
@@ -35,6 +34,7 @@ from tendhost.server.domain.operation import (
     StepName,
     UpdateResult,
 )
+from tendhost.server.domain.request_errors import HostHasFailed
 from tendhost.server.domain.states import HostState as S
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

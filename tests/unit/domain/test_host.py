@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tendhost.server.domain.errors import HostHasFailed, InvalidTransition, Unhealthy
 from tendhost.server.domain.host import Host, HostConfig, HostStatus, Problem
+from tendhost.server.domain.host_errors import Unhealthy
 from tendhost.server.domain.inventory import (
     Inventory,
     Observation,
@@ -17,6 +17,7 @@ from tendhost.server.domain.inventory import (
     SystemFacts,
     Withheld,
 )
+from tendhost.server.domain.request_errors import HostHasFailed, InvalidTransition
 from tendhost.server.domain.states import HostState, Trigger
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

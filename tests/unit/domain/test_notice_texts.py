@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.errors import ConfigurationError
 from tendhost.server.domain.notice_texts import (
     FIELDS,
     LONGEST_MESSAGE,
@@ -19,6 +18,7 @@ from tendhost.server.domain.notice_texts import (
 from tendhost.server.domain.notices import Notice, NoticeKind
 from tendhost.server.domain.notify_target import NotifyTarget
 from tendhost.server.domain.rate import MINUTE, RateLimit
+from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.domain.rollout import Progress
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

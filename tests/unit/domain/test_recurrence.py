@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tendhost.server.domain import short_rules
-from tendhost.server.domain.errors import InvalidArgument
 from tendhost.server.domain.recurrence import Recurrence, anchored, upcoming
+from tendhost.server.domain.request_errors import InvalidArgument
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -18,8 +18,8 @@ from tendhost.server.domain.budgets import (
     spent,
     tolerated,
 )
-from tendhost.server.domain.errors import InvalidArgument
 from tendhost.server.domain.opening import Opening
+from tendhost.server.domain.request_errors import InvalidArgument
 from tendhost.server.domain.rollout import DisruptionBudget, Progress, RolloutSpec
 from tendhost.server.domain.rollout_plan import (
     TYPICAL_UPDATE,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.errors import InvalidArgument
+from tendhost.server.domain.request_errors import InvalidArgument
 from tendhost.server.domain.rollout import Progress, Rollout, RolloutSpec, RolloutStatus
 from tendhost.server.domain.schedule import (
     Begin,

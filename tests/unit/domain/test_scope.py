@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tendhost.server.domain.agreement import agreed_with, agreed_with_pending
-from tendhost.server.domain.errors import PlanUnusable
 from tendhost.server.domain.inventory import PackageChange, Pending, PendingPackage, Withheld
 from tendhost.server.domain.operation import (
     Findings,
@@ -18,6 +17,7 @@ from tendhost.server.domain.operation import (
     Order,
     UpdateResult,
 )
+from tendhost.server.domain.request_errors import PlanUnusable
 from tendhost.server.domain.scope import (
     ScopeWish,
     UpdateScope,

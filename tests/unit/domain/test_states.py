@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from tendhost.server.domain.errors import InvalidTransition
+from tendhost.server.domain.request_errors import InvalidTransition
 from tendhost.server.domain.states import TRANSITIONS, HostState, Trigger, after, allowed_from
 
 S, T = HostState, Trigger

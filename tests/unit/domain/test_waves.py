@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.errors import InvalidArgument
+from tendhost.server.domain.request_errors import InvalidArgument
 from tendhost.server.domain.share import Share
 from tendhost.server.domain.waves import (
     Candidate,

@@ -5,7 +5,7 @@ import hashlib
 from datetime import timedelta
 from typing import NoReturn
 
-from tendhost.server.domain.errors import (
+from tendhost.server.domain.host_errors import (
     AuthenticationRefused,
     HostKeyChanged,
     LinkLost,

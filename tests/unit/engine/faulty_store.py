@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from tendhost.server.domain.errors import StoreUnavailable
+from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.store.protocol import Change, Store
 from tests.unit.engine.fake_command import Hold
 

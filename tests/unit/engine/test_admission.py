@@ -5,10 +5,15 @@ from itertools import pairwise
 
 import pytest
 
-from tendhost.server.domain.errors import HostBusy, HostHasFailed, HostNotFound, InvalidTransition
 from tendhost.server.domain.host import Policy
 from tendhost.server.domain.inventory import RebootNeed
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
+from tendhost.server.domain.request_errors import (
+    HostBusy,
+    HostHasFailed,
+    HostNotFound,
+    InvalidTransition,
+)
 from tendhost.server.domain.states import HostState
 from tendhost.server.domain.window import MaintenanceWindow
 from tests.unit.engine.fake_clock import START

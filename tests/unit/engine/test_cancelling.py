@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from tendhost.server.domain.errors import OperationNotCancellable, OperationNotFound
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
+from tendhost.server.domain.request_errors import OperationNotCancellable, OperationNotFound
 from tendhost.server.domain.states import HostState
 from tendhost.server.engine.calls import Replayed
 from tendhost.server.store.protocol import Change, Conflict

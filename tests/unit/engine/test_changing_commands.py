@@ -13,7 +13,10 @@ import pytest
 import tendhost.server.engine
 from tendhost.server.domain.compose import ProjectChange, ProjectOutcome
 from tendhost.server.domain.defaults import EffectivePolicy, Source, Sourced, SourceKind
-from tendhost.server.domain.errors import (
+from tendhost.server.domain.freeze import FreezePeriod
+from tendhost.server.domain.hooks import Hook
+from tendhost.server.domain.host import Host
+from tendhost.server.domain.host_errors import (
     DeadlineExceeded,
     GivenUp,
     Interrupted,
@@ -21,9 +24,6 @@ from tendhost.server.domain.errors import (
     NotPermitted,
     WindowClosed,
 )
-from tendhost.server.domain.freeze import FreezePeriod
-from tendhost.server.domain.hooks import Hook
-from tendhost.server.domain.host import Host
 from tendhost.server.domain.inventory import PackageChange
 from tendhost.server.domain.log_limit import LogLimit
 from tendhost.server.domain.operation import (

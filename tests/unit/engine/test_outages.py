@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from tendhost.server.domain.errors import StoreUnavailable
 from tendhost.server.domain.operation import OperationKind, OperationStatus
+from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.domain.rollout import RolloutSpec, RolloutStatus
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.waves import Division

@@ -9,7 +9,6 @@ import pytest
 
 from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.defaults_change import DefaultsChange
-from tendhost.server.domain.errors import DefaultsNotFound, InvalidArgument
 from tendhost.server.domain.events import DefaultsChanged, UpdateCompleted
 from tendhost.server.domain.freeze import FreezePeriod
 from tendhost.server.domain.health import HealthCheck, HealthChecks, TcpProbe
@@ -17,6 +16,7 @@ from tendhost.server.domain.hooks import Hook, Hooks
 from tendhost.server.domain.host import HostConfig, Policy
 from tendhost.server.domain.operation import OperationKind, OperationStatus
 from tendhost.server.domain.reconfiguration import Reconfiguration
+from tendhost.server.domain.request_errors import DefaultsNotFound, InvalidArgument
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, WaitingFor
 from tendhost.server.domain.rollout_plan import Expectation, LeftOut
 from tendhost.server.domain.selection import HostFilter

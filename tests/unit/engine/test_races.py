@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from tendhost.server.domain.errors import HostBusy
 from tendhost.server.domain.operation import OperationKind, OperationStatus
+from tendhost.server.domain.request_errors import HostBusy
 from tendhost.server.domain.rollout import RolloutSpec
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.engine.engine import EngineSettings

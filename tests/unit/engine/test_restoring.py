@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from tendhost.server.domain.errors import RolloutNotSteerable, StoreUnavailable
 from tendhost.server.domain.events import (
     HostConnected,
     HostDisconnected,
@@ -14,6 +13,7 @@ from tendhost.server.domain.events import (
     StateChanged,
 )
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus, StepStatus
+from tendhost.server.domain.request_errors import RolloutNotSteerable, StoreUnavailable
 from tendhost.server.domain.rollout import MemberStatus, RolloutSpec, RolloutStatus
 from tendhost.server.domain.schedule import MissedRuns, RunOutcome, ScheduleWish
 from tendhost.server.domain.selection import HostFilter

@@ -5,7 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from tendhost.server.domain.errors import (
+from tendhost.server.domain.events import Event, HostReconfigured, RolloutChanged, StateChanged
+from tendhost.server.domain.host import Policy
+from tendhost.server.domain.operation import OperationKind
+from tendhost.server.domain.request_errors import (
     FleetChanged,
     HostNotSkippable,
     InvalidArgument,
@@ -18,9 +21,6 @@ from tendhost.server.domain.errors import (
     RolloutNotSteerable,
     WaveNotWaiting,
 )
-from tendhost.server.domain.events import Event, HostReconfigured, RolloutChanged, StateChanged
-from tendhost.server.domain.host import Policy
-from tendhost.server.domain.operation import OperationKind
 from tendhost.server.domain.rollout import (
     DisruptionBudget,
     HaltCause,

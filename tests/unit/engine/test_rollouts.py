@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tendhost.server.domain.advance import advance
-from tendhost.server.domain.errors import RolloutEmpty, RolloutNotFound, RolloutNotSteerable
 from tendhost.server.domain.events import RolloutChanged
 from tendhost.server.domain.operation import OperationKind, OperationStatus
+from tendhost.server.domain.request_errors import RolloutEmpty, RolloutNotFound, RolloutNotSteerable
 from tendhost.server.domain.rollout import (
     Member,
     MemberStatus,

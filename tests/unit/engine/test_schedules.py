@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from tendhost.server.domain.errors import InvalidArgument, ScheduleNotFound
 from tendhost.server.domain.events import ScheduleChange, ScheduleChanged
 from tendhost.server.domain.recurrence import Recurrence
+from tendhost.server.domain.request_errors import InvalidArgument, ScheduleNotFound
 from tendhost.server.domain.rollout import Rollout, RolloutSpec
 from tendhost.server.domain.schedule import (
     MissedRuns,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tendhost.server.domain.errors import ConfigurationError
+from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.domain.rollout import (
     HaltCause,
     Progress,

@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import pytest
 
-from tendhost.server.domain.errors import ConfigurationError
 from tendhost.server.domain.notice_texts import Message, Urgency
+from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.remote.announcing import AppriseAnnouncer, NotDelivered
 from tests.unit.remote.web_receiver import free_port, receiving
 

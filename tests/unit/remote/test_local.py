@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tendhost.server.domain.errors import LinkLost, OutputTooLarge, WorkTimeout
+from tendhost.server.domain.host_errors import LinkLost, OutputTooLarge, WorkTimeout
 from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.local import ADDRESS, LocalConnector
 from tendhost.server.remote.protocol import Remote, Target

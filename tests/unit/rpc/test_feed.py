@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.errors import StoreUnavailable
 from tendhost.server.domain.events import Event, HostAcknowledged
+from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.states import HostState
 from tendhost.server.rpc import convert, feed, pages

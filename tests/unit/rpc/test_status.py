@@ -12,12 +12,18 @@ from google.rpc import error_details_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain import errors
-from tendhost.server.domain.errors import FieldViolation, TendhostError
+from tendhost.server.domain import host_errors, request_errors
+from tendhost.server.domain.errors import TendhostError
+from tendhost.server.domain.request_errors import FieldViolation
 from tendhost.server.rpc.status import CODES, DOMAIN, MOST_BYTES, internal_status, status_of
 from tendhost.server.store.protocol import Conflict
 
-ROOTS = {TendhostError, errors.RequestError, errors.WorkError, errors.NotPermitted}
+ROOTS = {
+    TendhostError,
+    request_errors.RequestError,
+    host_errors.WorkError,
+    host_errors.NotPermitted,
+}
 """Never raised themselves."""
 VALUES: dict[str, Any] = {
     "exit_status": 100,
@@ -39,8 +45,10 @@ def every_error(root: type[TendhostError] = TendhostError) -> Iterator[type[Tend
 
 def made(kind: type[TendhostError]) -> TendhostError:
     """An error of this kind with something in each of its facts."""
-    if kind is errors.InvalidArgument:
-        return errors.InvalidArgument(FieldViolation("a", "is bad"), FieldViolation("b", "too"))
+    if kind is request_errors.InvalidArgument:
+        return request_errors.InvalidArgument(
+            FieldViolation("a", "is bad"), FieldViolation("b", "too")
+        )
     names = inspect.signature(kind.__init__).parameters.keys() - {"self", "args", "kwargs"}
     return kind(**{name: VALUES.get(name, f"some {name}") for name in names})
 
@@ -57,7 +65,7 @@ def details(error: TendhostError) -> list[Any]:
 
 
 def test_every_error_is_in_the_table_and_nothing_else():
-    assert {Conflict, errors.HostBusy, errors.SameBoot} <= set(ERRORS)
+    assert {Conflict, request_errors.HostBusy, host_errors.SameBoot} <= set(ERRORS)
     assert set(CODES) == set(ERRORS)
 
 
@@ -92,14 +100,14 @@ def test_no_two_errors_share_a_reason_unless_one_is_the_other():
 
 
 def test_every_invalid_field_is_named():
-    (_, bad) = details(made(errors.InvalidArgument))
+    (_, bad) = details(made(request_errors.InvalidArgument))
     assert [(v.field, v.description) for v in bad.field_violations] == [
         ("a", "is bad"),
         ("b", "too"),
     ]
 
 
-@pytest.mark.parametrize("kind", [errors.InvalidTransition, errors.HostHasFailed])
+@pytest.mark.parametrize("kind", [request_errors.InvalidTransition, request_errors.HostHasFailed])
 def test_a_state_that_forbids_what_was_asked_is_a_failed_precondition(kind: type[TendhostError]):
     (_, failure) = details(made(kind))
     (violation,) = failure.violations
@@ -110,7 +118,7 @@ def test_a_state_that_forbids_what_was_asked_is_a_failed_precondition(kind: type
 MAY_TRY_AGAIN = [
     kind
     for kind, code in CODES.items()
-    if code.name in ("ABORTED", "UNAVAILABLE") and kind is not errors.EtagMismatch
+    if code.name in ("ABORTED", "UNAVAILABLE") and kind is not request_errors.EtagMismatch
 ]
 
 
@@ -137,10 +145,10 @@ LONG = st.builds(
 @given(st.data())
 def test_status__arrives_whatever_its_error_is_about(data: st.DataObject):
     kind = data.draw(st.sampled_from(ERRORS))
-    if kind is errors.InvalidArgument:
+    if kind is request_errors.InvalidArgument:
         violations = st.lists(st.builds(FieldViolation, LONG, LONG), min_size=1, max_size=3)
         times = data.draw(st.sampled_from((1, 50, 400)))
-        error: TendhostError = errors.InvalidArgument(*data.draw(violations) * times)
+        error: TendhostError = request_errors.InvalidArgument(*data.draw(violations) * times)
     else:
         names = inspect.signature(kind.__init__).parameters.keys() - {"self", "args", "kwargs"}
         error = kind(
@@ -157,7 +165,7 @@ _UNQUOTED = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
 def test_status__says_how_many_invalid_fields_it_does_not_name():
-    error = errors.InvalidArgument(
+    error = request_errors.InvalidArgument(
         *(FieldViolation(f"config.tags[{n}]", "é" * 70) for n in range(128))
     )
     (_, bad) = details(error)
@@ -169,7 +177,7 @@ def test_status__says_how_many_invalid_fields_it_does_not_name():
 
 
 def test_status__cuts_a_long_fact_and_keeps_the_others():
-    error = errors.FleetChanged(plan="p1", changes="x" * 20_000)
+    error = request_errors.FleetChanged(plan="p1", changes="x" * 20_000)
     (info,) = details(error)
     assert info.metadata["plan"] == "p1"
     assert info.metadata["changes"].endswith("x…")

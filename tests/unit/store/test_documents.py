@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tendhost.server.domain.errors import StoreUnavailable
 from tendhost.server.domain.events import Undecodable
+from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.store import documents, rows
 from tendhost.server.store.documents import Form, NewerForm
 from tendhost.server.store.migrations import MIGRATIONS, SCHEMA

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tendhost.server.domain.errors import StoreUnavailable
 from tendhost.server.domain.operation import OperationStatus
+from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.store import writing
 from tendhost.server.store.opening import open_for_writing

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from tendhost.server.domain.errors import PlanUnusable
 from tendhost.server.domain.inventory import PackageChange, Pending
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus, Order
+from tendhost.server.domain.request_errors import PlanUnusable
 from tendhost.server.domain.scope import ScopeWish, UpdateScope, narrowed, wanted
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from tendhost.server.domain.errors import FieldViolation
+from tendhost.server.domain.request_errors import FieldViolation
 from tendhost.server.domain.window import MaintenanceWindow, unsound_windows
 
 if TYPE_CHECKING:

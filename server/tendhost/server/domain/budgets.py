@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from tendhost.server.domain.errors import FieldViolation, InvalidArgument
+from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.domain.rollout import DisruptionBudget, Progress, RolloutSpec
 from tendhost.server.domain.share import Share
 

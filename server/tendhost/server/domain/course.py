@@ -7,7 +7,6 @@ events in the order in which things happened.
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tendhost.server.domain.errors import GivenUp, RebootRefused
 from tendhost.server.domain.events import (
     DuplicatesChanged,
     Event,
@@ -20,6 +19,7 @@ from tendhost.server.domain.events import (
     UpdateCompleted,
 )
 from tendhost.server.domain.host import Host, Problem
+from tendhost.server.domain.host_errors import GivenUp, RebootRefused
 from tendhost.server.domain.operation import (
     Operation,
     OperationKind,

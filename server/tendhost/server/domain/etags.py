@@ -4,7 +4,7 @@ import hashlib
 
 import msgspec
 
-from tendhost.server.domain.errors import EtagMismatch
+from tendhost.server.domain.request_errors import EtagMismatch
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 _LENGTH = 32

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from string import Formatter
 
-from tendhost.server.domain.errors import ConfigurationError
 from tendhost.server.domain.notices import Notice, NoticeKind
+from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.domain.rollout import Progress
 
 NAMED = 10

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 from dateutil.rrule import rrulestr
 
-from tendhost.server.domain.errors import FieldViolation, InvalidArgument
+from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.domain.short_rules import SHORT, local_times
 
 FARTHEST_START = timedelta(days=3660)

@@ -19,7 +19,7 @@ It is sound where what came before the failed step is known to have been done, a
 
 from dataclasses import replace
 
-from tendhost.server.domain.errors import NeverReturned
+from tendhost.server.domain.host_errors import NeverReturned
 from tendhost.server.domain.operation import Operation, OperationKind, StepName
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from tendhost.server.domain.errors import FieldViolation, InvalidArgument
 from tendhost.server.domain.etags import etag_of
 from tendhost.server.domain.recurrence import Recurrence, anchored, default_start, upcoming
+from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.domain.rollout import Rollout, RolloutSpec
 from tendhost.server.domain.rollout_plan import require_sound_spec
 

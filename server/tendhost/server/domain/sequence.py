@@ -38,7 +38,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from tendhost.server.domain.compose import ProjectOutcome
-from tendhost.server.domain.errors import (
+from tendhost.server.domain.host import Problem, Snapshots
+from tendhost.server.domain.host_errors import (
     AuthenticationRefused,
     DeadlineExceeded,
     HostGone,
@@ -50,7 +51,6 @@ from tendhost.server.domain.errors import (
     Unreachable,
     WindowClosed,
 )
-from tendhost.server.domain.host import Problem, Snapshots
 from tendhost.server.domain.inventory import RebootNeed
 from tendhost.server.domain.operation import (
     NEVER_INTERRUPTED,

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from tendhost.server.domain.errors import InvalidTransition
+from tendhost.server.domain.request_errors import InvalidTransition
 
 
 class HostState(StrEnum):

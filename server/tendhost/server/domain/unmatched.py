@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from tendhost.server.domain.errors import FieldViolation
+from tendhost.server.domain.request_errors import FieldViolation
 from tendhost.server.domain.selection import HostFilter, is_glob
 
 MOST_TOLD = 20

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from tendhost.server.domain.errors import FieldViolation, InvalidArgument
+from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.domain.share import REST, Share
 
 DEFAULT_WAVES = ("2",)

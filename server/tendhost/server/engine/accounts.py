@@ -5,7 +5,6 @@ from contextlib import suppress
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.errors import InventoryNotFound, RolloutNotFound
 from tendhost.server.domain.explain import Explanation, Membership, explain
 from tendhost.server.domain.report import (
     Compliance,
@@ -13,6 +12,7 @@ from tendhost.server.domain.report import (
     RolloutReport,
     compliance,
 )
+from tendhost.server.domain.request_errors import InventoryNotFound, RolloutNotFound
 from tendhost.server.domain.rollout import Member
 from tendhost.server.domain.rollout_plan import Glance, concerned
 from tendhost.server.domain.selection import HostFilter

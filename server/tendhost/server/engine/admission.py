@@ -19,8 +19,8 @@ from tendhost.server.domain.budgets import (
     spent,
     spent_words,
 )
-from tendhost.server.domain.errors import HostHasFailed, HostNotFound
 from tendhost.server.domain.host import Host
+from tendhost.server.domain.request_errors import HostHasFailed, HostNotFound
 from tendhost.server.domain.rollout import (
     Member,
     Rollout,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tendhost.server.domain.errors import Interrupted, PackageFailed
+from tendhost.server.domain.host_errors import Interrupted, PackageFailed
 from tendhost.server.domain.inventory import PackageChange
 from tendhost.server.domain.operation import Operation
 from tendhost.server.domain.permission import ChangeKind

@@ -26,7 +26,9 @@ from tendhost.server.domain.advance import (
     looked,
 )
 from tendhost.server.domain.course import Course, changed_anything, started
-from tendhost.server.domain.errors import (
+from tendhost.server.domain.host import Host
+from tendhost.server.domain.operation import Operation, OperationKind, Order
+from tendhost.server.domain.request_errors import (
     HostBusy,
     HostHasFailed,
     InvalidTransition,
@@ -34,8 +36,6 @@ from tendhost.server.domain.errors import (
     RebootNotAllowed,
     StoreUnavailable,
 )
-from tendhost.server.domain.host import Host
-from tendhost.server.domain.operation import Operation, OperationKind, Order
 from tendhost.server.domain.rollout import (
     Halt,
     HaltCause,

@@ -4,14 +4,14 @@ from dataclasses import replace
 from functools import partial
 
 from tendhost.server.domain.compose import ProjectChange
-from tendhost.server.domain.errors import (
+from tendhost.server.domain.host import LOCAL, Problem
+from tendhost.server.domain.host_errors import (
     ComposeFailed,
     Interrupted,
     PackageFailed,
     RollbackFailed,
     ServicesFailed,
 )
-from tendhost.server.domain.host import LOCAL, Problem
 from tendhost.server.domain.inventory import Withheld, changed_since, diff_installed, not_restored
 from tendhost.server.domain.operation import Outcome, UpdateResult
 from tendhost.server.domain.permission import Permission

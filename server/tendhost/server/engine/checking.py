@@ -5,9 +5,9 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from tendhost.server.domain.errors import Unhealthy, WorkTimeout
 from tendhost.server.domain.health import CHECK_INTERVAL, HealthCheck
 from tendhost.server.domain.host import LOCAL, Problem
+from tendhost.server.domain.host_errors import Unhealthy, WorkTimeout
 from tendhost.server.domain.operation import CheckResult, HealthResult, OperationKind, Outcome
 from tendhost.server.domain.settling import Found, Settling, Tried
 from tendhost.server.engine import looking

@@ -5,13 +5,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tendhost.server.domain.compose import ComposeProject, ProjectChange, ProjectOutcome
-from tendhost.server.domain.errors import (
+from tendhost.server.domain.host import Problem
+from tendhost.server.domain.host_errors import (
     ComposeFailed,
     ComposePutBack,
     Interrupted,
     NotPermitted,
 )
-from tendhost.server.domain.host import Problem
 from tendhost.server.domain.operation import Operation, Outcome, UpdateResult
 from tendhost.server.domain.permission import ChangeKind
 from tendhost.server.engine.following import Ended, Following, carry_out

@@ -11,16 +11,6 @@ from typing import TypeVar
 from tendhost.server.clock import Clock
 from tendhost.server.domain.backoff import Backoff
 from tendhost.server.domain.course import Course, step_retried, stepped
-from tendhost.server.domain.errors import (
-    DeadlineExceeded,
-    GivenUp,
-    LinkLost,
-    OperationNotCancellable,
-    StoreUnavailable,
-    Unexpected,
-    Unreachable,
-    WorkError,
-)
 from tendhost.server.domain.events import (
     EventBody,
     HostConnected,
@@ -28,6 +18,14 @@ from tendhost.server.domain.events import (
     UpdateProgress,
 )
 from tendhost.server.domain.host import Duplicate, Problem
+from tendhost.server.domain.host_errors import (
+    DeadlineExceeded,
+    GivenUp,
+    LinkLost,
+    Unexpected,
+    Unreachable,
+    WorkError,
+)
 from tendhost.server.domain.inventory import Observation
 from tendhost.server.domain.log_limit import LogLimit
 from tendhost.server.domain.milestones import Milestones
@@ -40,6 +38,7 @@ from tendhost.server.domain.operation import (
     Outcome,
     StepName,
 )
+from tendhost.server.domain.request_errors import OperationNotCancellable, StoreUnavailable
 from tendhost.server.domain.sequence import BEFORE_A_CHANGE, has_changed, next_step
 from tendhost.server.engine.applying import ROLLBACK
 from tendhost.server.engine.calls import Call, Replayed

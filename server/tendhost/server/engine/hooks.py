@@ -3,8 +3,13 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from tendhost.server.domain.errors import HookFailed, Interrupted, PostHookFailed, PreHookFailed
 from tendhost.server.domain.hooks import Hook, HookOutcome, hook_environment
+from tendhost.server.domain.host_errors import (
+    HookFailed,
+    Interrupted,
+    PostHookFailed,
+    PreHookFailed,
+)
 from tendhost.server.domain.operation import Outcome, UpdateResult
 from tendhost.server.domain.permission import ChangeKind, Permission
 from tendhost.server.domain.scope import wanted

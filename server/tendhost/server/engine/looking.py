@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from tendhost.server.domain.errors import InventoryFailed
+from tendhost.server.domain.host_errors import InventoryFailed
 from tendhost.server.domain.inventory import Observation, Reboot
 from tendhost.server.domain.scope import UpdateScope, narrowed
 from tendhost.server.domain.settling import Found

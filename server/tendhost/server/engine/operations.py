@@ -11,8 +11,19 @@ from tendhost.server.clock import Clock
 from tendhost.server.domain.agreement import agreed_with, agreed_with_pending
 from tendhost.server.domain.backoff import Backoff
 from tendhost.server.domain.course import Course, queued, refused, started
-from tendhost.server.domain.errors import (
-    BookkeepingFailed,
+from tendhost.server.domain.errors import TendhostError
+from tendhost.server.domain.hardware import InventoryPart
+from tendhost.server.domain.host import LOCAL, Host, Problem
+from tendhost.server.domain.host_errors import BookkeepingFailed, Unreachable
+from tendhost.server.domain.log_limit import LogLimit
+from tendhost.server.domain.operation import (
+    Operation,
+    OperationKind,
+    OperationStatus,
+    Order,
+    StepName,
+)
+from tendhost.server.domain.request_errors import (
     HostBusy,
     HostHasFailed,
     HostNotFound,
@@ -22,18 +33,6 @@ from tendhost.server.domain.errors import (
     PlanUnusable,
     RebootNotAllowed,
     StoreUnavailable,
-    TendhostError,
-    Unreachable,
-)
-from tendhost.server.domain.hardware import InventoryPart
-from tendhost.server.domain.host import LOCAL, Host, Problem
-from tendhost.server.domain.log_limit import LogLimit
-from tendhost.server.domain.operation import (
-    Operation,
-    OperationKind,
-    OperationStatus,
-    Order,
-    StepName,
 )
 from tendhost.server.domain.resumption import resuming
 from tendhost.server.engine.calls import Call, carried_out

@@ -4,12 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from tendhost.server.domain.compose import ProjectChange, ProjectOutcome
-from tendhost.server.domain.errors import (
-    PackageFailed,
-    PlanChanged,
-    PlanConflict,
-    WorkError,
-)
+from tendhost.server.domain.host_errors import PackageFailed, PlanChanged, PlanConflict, WorkError
 from tendhost.server.domain.inventory import PackageChange, PendingPackage, RebootNeed, Withheld
 from tendhost.server.domain.operation import Findings, Operation, UpdateResult
 from tendhost.server.domain.scope import (

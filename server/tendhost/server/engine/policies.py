@@ -13,11 +13,11 @@ from tendhost.server.clock import Clock
 from tendhost.server.domain.changes import FieldChange, changes_of
 from tendhost.server.domain.defaults import Defaults, EffectivePolicy, effective, open_times
 from tendhost.server.domain.defaults_change import DefaultsChange
-from tendhost.server.domain.errors import DefaultsNotFound, StoreUnavailable
 from tendhost.server.domain.etags import require_etag
 from tendhost.server.domain.events import DefaultsChanged, Event
 from tendhost.server.domain.host import HostConfig
 from tendhost.server.domain.opening import Opening, OpenTimes
+from tendhost.server.domain.request_errors import DefaultsNotFound, StoreUnavailable
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.unmatched import unmatched
 from tendhost.server.domain.window import MaintenanceWindow

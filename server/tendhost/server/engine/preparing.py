@@ -4,9 +4,9 @@ import math
 from dataclasses import replace
 from datetime import timedelta
 
-from tendhost.server.domain import errors
-from tendhost.server.domain.errors import DiskFull, WorkError
+from tendhost.server.domain import host_errors
 from tendhost.server.domain.host import AfterInterruption, Problem, Rollback
+from tendhost.server.domain.host_errors import DiskFull, WorkError
 from tendhost.server.domain.inventory import RebootNeed
 from tendhost.server.domain.operation import OperationKind, Outcome
 from tendhost.server.domain.permission import Permission
@@ -83,10 +83,10 @@ async def _fit(stage: Stage, *, may_repair: bool) -> tuple[Preflight, str]:
     seen = await _fitness(stage)
     still = _repairable(seen)
     if still is not None and why_not is not None and why_not.kind is FailureKind.LOCK_HELD:
-        raise errors.PackageManagerLocked(host=host, problem=why_not.reason)
+        raise host_errors.PackageManagerLocked(host=host, problem=why_not.reason)
     if still is not None:
         problem = f"{still}; the repair failed: {why_not.reason if why_not else still}"
-        raise errors.PackageDatabaseBroken(host=host, problem=problem)
+        raise host_errors.PackageDatabaseBroken(host=host, problem=problem)
     return seen, f"repaired ({broken or 'an interrupted repair'}), fit for a change"
 
 

@@ -4,11 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.errors import (
-    FieldViolation,
-    InvalidArgument,
-    OsqueryRefused,
-)
+from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument, OsqueryRefused
 from tendhost.server.engine.session import target_of
 from tendhost.server.engine.slots import Places, Slot
 from tendhost.server.packages.errors import PackageError

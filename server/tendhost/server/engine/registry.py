@@ -4,12 +4,6 @@ from dataclasses import dataclass, replace
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.changes import FieldChange, changes_of
-from tendhost.server.domain.errors import (
-    HostAlreadyExists,
-    HostBusy,
-    HostKeyMismatch,
-    HostNotFound,
-)
 from tendhost.server.domain.etags import require_etag
 from tendhost.server.domain.events import (
     Event,
@@ -21,6 +15,12 @@ from tendhost.server.domain.events import (
 )
 from tendhost.server.domain.host import Host, HostConfig
 from tendhost.server.domain.reconfiguration import Reconfiguration, require_sound
+from tendhost.server.domain.request_errors import (
+    HostAlreadyExists,
+    HostBusy,
+    HostKeyMismatch,
+    HostNotFound,
+)
 from tendhost.server.engine.calls import Call, carried_out, unchanged
 from tendhost.server.engine.policies import Policies
 from tendhost.server.engine.retrying import on_conflict_again

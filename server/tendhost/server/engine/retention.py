@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.clock_trust import ClockTrust, slack_of
-from tendhost.server.domain.errors import StoreUnavailable
+from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.store.protocol import Store
 
 logger = logging.getLogger(__name__)

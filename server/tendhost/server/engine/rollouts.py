@@ -12,7 +12,8 @@ from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.budgets import overspent, require_sound_failures
-from tendhost.server.domain.errors import (
+from tendhost.server.domain.operation import Operation
+from tendhost.server.domain.request_errors import (
     FleetChanged,
     HostNotSkippable,
     NotAnApprover,
@@ -22,7 +23,6 @@ from tendhost.server.domain.errors import (
     RolloutNotSteerable,
     WaveNotWaiting,
 )
-from tendhost.server.domain.operation import Operation
 from tendhost.server.domain.rollout import (
     HaltCause,
     Member,

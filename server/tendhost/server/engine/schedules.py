@@ -14,16 +14,16 @@ from zoneinfo import ZoneInfo
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.changes import FieldChange, changes_of
-from tendhost.server.domain.errors import (
+from tendhost.server.domain.errors import TendhostError
+from tendhost.server.domain.etags import require_etag
+from tendhost.server.domain.events import ScheduleChange
+from tendhost.server.domain.request_errors import (
     RolloutNotFound,
     ScheduleNotFound,
     ScheduleNotSteerable,
     SelectionNotFound,
     StoreUnavailable,
-    TendhostError,
 )
-from tendhost.server.domain.etags import require_etag
-from tendhost.server.domain.events import ScheduleChange
 from tendhost.server.domain.rollout import Rollout
 from tendhost.server.domain.schedule import (
     Begin,

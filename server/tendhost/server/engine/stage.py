@@ -5,12 +5,13 @@ from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.defaults import EffectivePolicy
-from tendhost.server.domain.errors import InventoryNotFound, PackageManagerMissing
 from tendhost.server.domain.hardware import InventoryPart
 from tendhost.server.domain.host import LOCAL, Host, RestartServices
+from tendhost.server.domain.host_errors import PackageManagerMissing
 from tendhost.server.domain.inventory import Observation, Reboot, RebootNeed
 from tendhost.server.domain.operation import Findings, Operation, OperationKind
 from tendhost.server.domain.permission import Permission
+from tendhost.server.domain.request_errors import InventoryNotFound
 from tendhost.server.engine import looking
 from tendhost.server.engine.door import Door
 from tendhost.server.engine.following import Following

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.errors import StoreUnavailable
+from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.engine.waiting import CEILING
 from tendhost.server.store.protocol import Store
 

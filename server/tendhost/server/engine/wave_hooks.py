@@ -4,7 +4,7 @@ import logging
 import shutil
 from collections.abc import Mapping, Sequence
 
-from tendhost.server.domain.errors import ConfigurationError
+from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.domain.rollout import Rollout
 from tendhost.server.domain.wave_hooks import (
     HookOutcome,

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Protocol
 
-from tendhost.server.domain.errors import ConfigurationError
 from tendhost.server.domain.notice_texts import Message
+from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.remote.daemon_threads import DaemonThreads
 
 THREADS = 4

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import timedelta
 
-from tendhost.server.domain.errors import OutputTooLarge, PrivilegeMissing
+from tendhost.server.domain.host_errors import OutputTooLarge, PrivilegeMissing
 from tendhost.server.remote.protocol import DEFAULT_OUTPUT_LIMIT, Completed
 
 SUDO_TIMEOUT = timedelta(seconds=30)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from tendhost.server.domain.errors import Unreachable
+from tendhost.server.domain.host_errors import Unreachable
 
 RESOLVER_THREADS = 64
 """Of their own: the loop's default executor has a handful, and names that do not resolve fill it."""

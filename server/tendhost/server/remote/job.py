@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from tendhost.server.domain.errors import JobRefused, LinkLost, Superseded
+from tendhost.server.domain.host_errors import JobRefused, LinkLost, Superseded
 from tendhost.server.domain.permission import ChangeKind, ChangingCommand
 from tendhost.server.failpoints import reached
 from tendhost.server.remote.job_scripts import (

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import asyncssh
 
-from tendhost.server.domain.errors import KeyUnusable
+from tendhost.server.domain.host_errors import KeyUnusable
 from tendhost.server.remote.key_files import KeyFiles, KeyFileUnusable, parsed_key
 from tendhost.server.remote.protocol import Target
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncssh
 
-from tendhost.server.domain.errors import (
+from tendhost.server.domain.host_errors import (
     AuthenticationRefused,
     HostKeyChanged,
     LinkLost,

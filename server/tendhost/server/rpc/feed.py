@@ -6,7 +6,7 @@ from collections import OrderedDict
 from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 
-from tendhost.server.domain.errors import CursorCompacted, ServerStopping, StoreUnavailable
+from tendhost.server.domain.request_errors import CursorCompacted, ServerStopping, StoreUnavailable
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.rpc.membership import Membership
 from tendhost.server.rpc.pages import Batch, EventPage

@@ -15,7 +15,8 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
-from tendhost.server.domain.errors import FieldViolation, InvalidArgument, TendhostError
+from tendhost.server.domain.errors import TendhostError
+from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.engine.calls import Call, Replayed
 from tendhost.server.rpc.rules import violations_of
 from tendhost.server.rpc.sending import Stream

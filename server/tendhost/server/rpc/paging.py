@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from tendhost.server.domain.errors import PageTokenInvalid
+from tendhost.server.domain.request_errors import PageTokenInvalid
 from tendhost.server.store.protocol import Unreadable
 
 DEFAULT_PAGE = 50

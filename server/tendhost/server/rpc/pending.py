@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tendhost.server.domain.bounds import text
-from tendhost.server.domain.errors import PageTokenInvalid
 from tendhost.server.domain.pending_view import (
     MOST_NAMES,
     PendingEntry,
@@ -13,6 +12,7 @@ from tendhost.server.domain.pending_view import (
     PendingQuery,
     PendingView,
 )
+from tendhost.server.domain.request_errors import PageTokenInvalid
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert_inventory import SEVERITY
 from tendhost.server.rpc.convert_selection import host_filter

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from tendhost.server.domain.errors import FieldViolation, InvalidArgument
+from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.engine.engine import Engine
 from tendhost.server.engine.schedules import ScheduleView
 from tendhost.server.rpc.convert_schedule import (

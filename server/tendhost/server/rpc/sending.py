@@ -5,7 +5,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from tendhost.server.domain.errors import WatcherTooSlow
+from tendhost.server.domain.request_errors import WatcherTooSlow
 
 WRITE_TIMEOUT_SECONDS = 30.0
 

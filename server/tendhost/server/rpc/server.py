@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 
-from tendhost.server.domain.errors import ConfigurationError
+from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.events import EventServicer
 from tendhost.server.rpc.feed import Feed

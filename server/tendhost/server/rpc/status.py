@@ -13,110 +13,110 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from tendhost.server.domain import errors
+from tendhost.server.domain import host_errors, request_errors
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.store.protocol import Conflict, DocumentUnreadable
 
 DOMAIN = "tendhost"
 
 CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
-    errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
-    errors.ConfigurationError: grpc.StatusCode.INVALID_ARGUMENT,
-    errors.RequestIdReused: grpc.StatusCode.INVALID_ARGUMENT,
-    errors.PageTokenInvalid: grpc.StatusCode.INVALID_ARGUMENT,
-    errors.HostNotFound: grpc.StatusCode.NOT_FOUND,
-    errors.OperationNotFound: grpc.StatusCode.NOT_FOUND,
-    errors.RolloutNotFound: grpc.StatusCode.NOT_FOUND,
-    errors.InventoryNotFound: grpc.StatusCode.NOT_FOUND,
-    errors.HostAlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
-    errors.HostBusy: grpc.StatusCode.ABORTED,
-    errors.HostDuplicate: grpc.StatusCode.ALREADY_EXISTS,
-    errors.HostKeyMismatch: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.EtagMismatch: grpc.StatusCode.ABORTED,
-    errors.HostHasFailed: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.InvalidTransition: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.OperationNotCancellable: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.RolloutNotSteerable: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.RolloutBudgetSpent: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.WaveNotWaiting: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.NotInRollout: grpc.StatusCode.NOT_FOUND,
-    errors.HostNotSkippable: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.NothingToRetry: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.PlanNotFound: grpc.StatusCode.NOT_FOUND,
-    errors.FleetChanged: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.RolloutEmpty: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.NotAnApprover: grpc.StatusCode.PERMISSION_DENIED,
-    errors.SelectionNotFound: grpc.StatusCode.NOT_FOUND,
-    errors.SelectionInUse: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.ScheduleNotFound: grpc.StatusCode.NOT_FOUND,
-    errors.DefaultsNotFound: grpc.StatusCode.NOT_FOUND,
-    errors.ScheduleAlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
-    errors.ScheduleNotSteerable: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.RebootNotAllowed: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.PlanUnusable: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.OsqueryRefused: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.CursorCompacted: grpc.StatusCode.OUT_OF_RANGE,
-    errors.CursorUnknown: grpc.StatusCode.OUT_OF_RANGE,
-    errors.WatcherTooSlow: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    errors.ServerStopping: grpc.StatusCode.UNAVAILABLE,
-    errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
+    request_errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
+    request_errors.ConfigurationError: grpc.StatusCode.INVALID_ARGUMENT,
+    request_errors.RequestIdReused: grpc.StatusCode.INVALID_ARGUMENT,
+    request_errors.PageTokenInvalid: grpc.StatusCode.INVALID_ARGUMENT,
+    request_errors.HostNotFound: grpc.StatusCode.NOT_FOUND,
+    request_errors.OperationNotFound: grpc.StatusCode.NOT_FOUND,
+    request_errors.RolloutNotFound: grpc.StatusCode.NOT_FOUND,
+    request_errors.InventoryNotFound: grpc.StatusCode.NOT_FOUND,
+    request_errors.HostAlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+    request_errors.HostBusy: grpc.StatusCode.ABORTED,
+    request_errors.HostDuplicate: grpc.StatusCode.ALREADY_EXISTS,
+    request_errors.HostKeyMismatch: grpc.StatusCode.FAILED_PRECONDITION,
+    request_errors.EtagMismatch: grpc.StatusCode.ABORTED,
+    request_errors.HostHasFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    request_errors.InvalidTransition: grpc.StatusCode.FAILED_PRECONDITION,
+    request_errors.OperationNotCancellable: grpc.StatusCode.FAILED_PRECONDITION,
+    request_errors.RolloutNotSteerable: grpc.StatusCode.FAILED_PRECONDITION,
+    request_errors.RolloutBudgetSpent: grpc.StatusCode.FAILED_PRECONDITION,
+    request_errors.WaveNotWaiting: grpc.StatusCode.FAILED_PRECONDITION,
+    request_errors.NotInRollout: grpc.StatusCode.NOT_FOUND,
+    request_errors.HostNotSkippable: grpc.StatusCode.FAILED_PRECONDITION,
+    request_errors.NothingToRetry: grpc.StatusCode.FAILED_PRECONDITION,
+    request_errors.PlanNotFound: grpc.StatusCode.NOT_FOUND,
+    request_errors.FleetChanged: grpc.StatusCode.FAILED_PRECONDITION,
+    request_errors.RolloutEmpty: grpc.StatusCode.FAILED_PRECONDITION,
+    request_errors.NotAnApprover: grpc.StatusCode.PERMISSION_DENIED,
+    request_errors.SelectionNotFound: grpc.StatusCode.NOT_FOUND,
+    request_errors.SelectionInUse: grpc.StatusCode.FAILED_PRECONDITION,
+    request_errors.ScheduleNotFound: grpc.StatusCode.NOT_FOUND,
+    request_errors.DefaultsNotFound: grpc.StatusCode.NOT_FOUND,
+    request_errors.ScheduleAlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+    request_errors.ScheduleNotSteerable: grpc.StatusCode.FAILED_PRECONDITION,
+    request_errors.RebootNotAllowed: grpc.StatusCode.FAILED_PRECONDITION,
+    request_errors.PlanUnusable: grpc.StatusCode.FAILED_PRECONDITION,
+    request_errors.OsqueryRefused: grpc.StatusCode.FAILED_PRECONDITION,
+    request_errors.CursorCompacted: grpc.StatusCode.OUT_OF_RANGE,
+    request_errors.CursorUnknown: grpc.StatusCode.OUT_OF_RANGE,
+    request_errors.WatcherTooSlow: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    request_errors.ServerStopping: grpc.StatusCode.UNAVAILABLE,
+    request_errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
     Conflict: grpc.StatusCode.ABORTED,
     DocumentUnreadable: grpc.StatusCode.DATA_LOSS,
     # What goes wrong on a host reaches a caller only while it enrols one.
-    errors.SshError: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.Unreachable: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.LinkLost: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.AuthenticationRefused: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.KeyUnusable: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.HostKeyChanged: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.PrivilegeMissing: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.WorkTimeout: grpc.StatusCode.DEADLINE_EXCEEDED,
-    errors.OutputTooLarge: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.PackageFailed: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.PackageDatabaseBroken: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.PackageManagerMissing: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.PackageManagerLocked: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.RefreshFailed: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.ArchiveUntrusted: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.DiskFull: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.InventoryFailed: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.WindowClosed: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.PlanChanged: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.PlanConflict: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.SnapshotFailed: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.ComposeFailed: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.ComposePutBack: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.HookFailed: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.PreHookFailed: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.PostHookFailed: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.ServicesFailed: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.RollbackFailed: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.GivenUp: grpc.StatusCode.CANCELLED,
-    errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
-    errors.HostGone: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.JobRefused: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.Superseded: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.Interrupted: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.RebootFailed: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.RebootRefused: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.NeverReturned: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.RebootIgnored: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.SameBoot: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.Unhealthy: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.Restored: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.Unexpected: grpc.StatusCode.INTERNAL,
-    errors.BookkeepingFailed: grpc.StatusCode.INTERNAL,
+    host_errors.SshError: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.Unreachable: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.LinkLost: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.AuthenticationRefused: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.KeyUnusable: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.HostKeyChanged: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.PrivilegeMissing: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.WorkTimeout: grpc.StatusCode.DEADLINE_EXCEEDED,
+    host_errors.OutputTooLarge: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.PackageFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.PackageDatabaseBroken: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.PackageManagerMissing: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.PackageManagerLocked: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.RefreshFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.ArchiveUntrusted: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.DiskFull: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.InventoryFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.WindowClosed: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.PlanChanged: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.PlanConflict: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.SnapshotFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.ComposeFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.ComposePutBack: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.HookFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.PreHookFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.PostHookFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.ServicesFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.RollbackFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.GivenUp: grpc.StatusCode.CANCELLED,
+    host_errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    host_errors.HostGone: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.JobRefused: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.Superseded: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.Interrupted: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.RebootFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.RebootRefused: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.NeverReturned: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.RebootIgnored: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.SameBoot: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.Unhealthy: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.Restored: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.Unexpected: grpc.StatusCode.INTERNAL,
+    host_errors.BookkeepingFailed: grpc.StatusCode.INTERNAL,
 }
 
-OUTCOME_UNKNOWN = (errors.StoreUnavailable, errors.Unexpected)
+OUTCOME_UNKNOWN = (request_errors.StoreUnavailable, host_errors.Unexpected)
 """With these, and where the call's deadline passed or its link broke, a mutation may have taken place; with
 every other error it changed nothing."""
 
 _RETRY_SECONDS: Mapping[type[TendhostError], int] = {
-    errors.HostBusy: 5,
-    errors.StoreUnavailable: 5,
-    errors.WatcherTooSlow: 1,
-    errors.ServerStopping: 1,
+    request_errors.HostBusy: 5,
+    request_errors.StoreUnavailable: 5,
+    request_errors.WatcherTooSlow: 1,
+    request_errors.ServerStopping: 1,
     Conflict: 1,
 }
 
@@ -144,20 +144,20 @@ def status_of(error: TendhostError) -> status_pb2.Status:
         delay = Duration(seconds=_RETRY_SECONDS[type(error)])
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     room = _DETAILS_BYTES - _size(_status(CODES[type(error)], text, details)) - _PART_BYTES
-    if isinstance(error, errors.InvalidArgument):
+    if isinstance(error, request_errors.InvalidArgument):
         details.insert(1, _bad_request(error.violations, room))
-    if isinstance(error, errors.PageTokenInvalid):
+    if isinstance(error, request_errors.PageTokenInvalid):
         details.insert(1, _bad_request((_violation("page_token", error),), room))
-    if isinstance(error, errors.ConfigurationError):
+    if isinstance(error, request_errors.ConfigurationError):
         details.insert(1, _bad_request((_violation(error.field, error),), room))
-    if isinstance(error, errors.InvalidTransition | errors.HostHasFailed):
+    if isinstance(error, request_errors.InvalidTransition | request_errors.HostHasFailed):
         details.insert(1, _precondition("HOST_STATE", f"hosts/{error.host}", str(error)))
     return _status(CODES[type(error)], text, details)
 
 
-def _violation(field: str, error: TendhostError) -> errors.FieldViolation:
+def _violation(field: str, error: TendhostError) -> request_errors.FieldViolation:
     """The field that an error is about, and its text, which names the field too, without the name."""
-    return errors.FieldViolation(field, str(error).removeprefix(f"{field}: "))
+    return request_errors.FieldViolation(field, str(error).removeprefix(f"{field}: "))
 
 
 def internal_status() -> status_pb2.Status:
@@ -211,7 +211,7 @@ def _error_info(reason: str, facts: Mapping[str, str]) -> error_details_pb2.Erro
 
 
 def _bad_request(
-    violations: Sequence[errors.FieldViolation], room: int
+    violations: Sequence[request_errors.FieldViolation], room: int
 ) -> error_details_pb2.BadRequest:
     """The violations that `room` bytes hold, and how many more there are."""
     told = error_details_pb2.BadRequest()

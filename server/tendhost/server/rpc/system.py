@@ -3,7 +3,7 @@
 from importlib.metadata import version
 from typing import Any
 
-from tendhost.server.domain.errors import StoreUnavailable
+from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.engine.engine import Engine
 from tendhost.server.engine.loop_monitor import LoopLag
 from tendhost.server.engine.notifying import Standing

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from tendhost.server.domain.errors import Unreachable
+from tendhost.server.domain.host_errors import Unreachable
 from tendhost.server.domain.inventory import RebootNeed
 from tendhost.server.domain.rollout_plan import Glance
 from tendhost.server.domain.states import HostState

@@ -7,7 +7,7 @@ import sqlite3
 import uuid
 from pathlib import Path
 
-from tendhost.server.domain.errors import ConfigurationError, StoreUnavailable
+from tendhost.server.domain.request_errors import ConfigurationError, StoreUnavailable
 from tendhost.server.store import sql
 from tendhost.server.store.migrations import MIGRATIONS, SCHEMA
 

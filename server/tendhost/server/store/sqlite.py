@@ -19,7 +19,11 @@ from typing import Any, TypeVar
 from tendhost.server.domain.budgets import NAMED, Usage
 from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.defaults import Defaults
-from tendhost.server.domain.errors import (
+from tendhost.server.domain.events import Event
+from tendhost.server.domain.host import MOST_DUPLICATES, Duplicate, Host, most_alike
+from tendhost.server.domain.notices import Place
+from tendhost.server.domain.operation import Operation, OperationStatus
+from tendhost.server.domain.request_errors import (
     HostNotFound,
     InventoryNotFound,
     OperationNotFound,
@@ -29,10 +33,6 @@ from tendhost.server.domain.errors import (
     SelectionNotFound,
     StoreUnavailable,
 )
-from tendhost.server.domain.events import Event
-from tendhost.server.domain.host import MOST_DUPLICATES, Duplicate, Host, most_alike
-from tendhost.server.domain.notices import Place
-from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, Wave
 from tendhost.server.domain.rollout_plan import (
     Glance,

@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tendhost.server.domain.errors import StoreUnavailable, TendhostError
+from tendhost.server.domain.errors import TendhostError
+from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.failpoints import reached
 from tendhost.server.store.protocol import Unstorable
 

@@ -7,17 +7,17 @@ from datetime import datetime, timedelta
 
 from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.defaults import Defaults
-from tendhost.server.domain.errors import (
+from tendhost.server.domain.events import Event
+from tendhost.server.domain.host import Host
+from tendhost.server.domain.notices import Place
+from tendhost.server.domain.operation import Operation, OperationStatus
+from tendhost.server.domain.request_errors import (
     HostAlreadyExists,
     HostBusy,
     HostDuplicate,
     RequestIdReused,
     ScheduleAlreadyExists,
 )
-from tendhost.server.domain.events import Event
-from tendhost.server.domain.host import Host
-from tendhost.server.domain.notices import Place
-from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.rollout import Rollout
 from tendhost.server.domain.rollout_plan import RolloutPlan
 from tendhost.server.domain.schedule import Schedule

@@ -7,7 +7,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from tendhost.server.domain.errors import HostKeyChanged
+from tendhost.server.domain.host_errors import HostKeyChanged
 from tendhost.server.remote.hostkey import fingerprint, matches
 from tendhost.server.remote.protocol import Target
 from tendhost.server.remote.ssh import SshConnector

@@ -13,7 +13,7 @@ from typing import Any
 import asyncssh
 import pytest
 
-from tendhost.server.domain.errors import AuthenticationRefused, KeyUnusable
+from tendhost.server.domain.host_errors import AuthenticationRefused, KeyUnusable
 from tendhost.server.remote import key_files
 from tendhost.server.remote.keys import KeyRing
 from tendhost.server.remote.protocol import Target

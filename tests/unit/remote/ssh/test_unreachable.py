@@ -12,7 +12,7 @@ from typing import Any
 import asyncssh
 import pytest
 
-from tendhost.server.domain.errors import LinkLost, SshError, Unreachable
+from tendhost.server.domain.host_errors import LinkLost, SshError, Unreachable
 from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.protocol import Target
 from tendhost.server.remote.ssh import SshConnector
