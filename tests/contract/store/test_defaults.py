@@ -6,8 +6,8 @@ from datetime import time, timedelta
 import pytest
 
 from tendhost.server.domain.defaults import FLEET, Defaults
-from tendhost.server.domain.freeze import FreezePeriod
-from tendhost.server.domain.window import MaintenanceWindow
+from tendhost.server.domain.policy.freezes import FreezePeriod
+from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.store.protocol import Conflict, Store
 from tests.contract.store.samples import A_DAY, NOW, change
 

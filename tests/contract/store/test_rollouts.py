@@ -8,6 +8,7 @@ import pytest
 from tendhost.server.domain.budgets import Usage
 from tendhost.server.domain.host import Policy, Problem
 from tendhost.server.domain.operation import OperationStatus
+from tendhost.server.domain.policy.windows import MaintenanceWindow, Weekday
 from tendhost.server.domain.request_errors import PlanNotFound, RolloutNotFound
 from tendhost.server.domain.rollout import Member, MemberStatus, RolloutStatus, Wave
 from tendhost.server.domain.rollout_plan import (
@@ -17,7 +18,6 @@ from tendhost.server.domain.rollout_plan import (
     PlannedHost,
 )
 from tendhost.server.domain.states import HostState
-from tendhost.server.domain.window import MaintenanceWindow, Weekday
 from tendhost.server.store.protocol import Conflict, RolloutPlace, Store
 from tests.contract.store.samples import (
     A_DAY,

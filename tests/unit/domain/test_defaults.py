@@ -14,11 +14,11 @@ from tendhost.server.domain.defaults import (
     effective,
     open_times,
 )
-from tendhost.server.domain.freeze import FreezePeriod
-from tendhost.server.domain.health import HealthCheck, HealthChecks, TcpProbe
-from tendhost.server.domain.hooks import Hook, Hooks
 from tendhost.server.domain.host import HostConfig, Policy
-from tendhost.server.domain.window import MaintenanceWindow
+from tendhost.server.domain.policy.freezes import FreezePeriod
+from tendhost.server.domain.policy.health_checks import HealthCheck, HealthChecks, TcpProbe
+from tendhost.server.domain.policy.hooks import Hook, Hooks
+from tendhost.server.domain.policy.windows import MaintenanceWindow
 
 HOST = Source(kind=SourceKind.HOST)
 DB = Source(kind=SourceKind.GROUP, group="db")

@@ -11,9 +11,9 @@ from tendhost.server.domain.amendments import Labels
 from tendhost.server.domain.etags import etag_of, require_etag
 from tendhost.server.domain.host import Host, HostConfig, Policy
 from tendhost.server.domain.inventory import Reboot, RebootNeed
+from tendhost.server.domain.policy.windows import MaintenanceWindow, Weekday
 from tendhost.server.domain.reconfiguration import Reconfiguration
 from tendhost.server.domain.request_errors import EtagMismatch
-from tendhost.server.domain.window import MaintenanceWindow, Weekday
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 CONFIG = HostConfig(name="web1", address="web1.example.org")

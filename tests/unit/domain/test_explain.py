@@ -15,7 +15,6 @@ from tendhost.server.domain.inventory import (
     RebootNeed,
     Withheld,
 )
-from tendhost.server.domain.opening import Opening
 from tendhost.server.domain.operation import (
     Findings,
     Operation,
@@ -26,6 +25,7 @@ from tendhost.server.domain.operation import (
     StepStatus,
     UpdateResult,
 )
+from tendhost.server.domain.policy.availability import Opening
 from tendhost.server.domain.rollout import (
     Halt,
     HaltCause,

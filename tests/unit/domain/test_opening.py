@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.freeze import LONGEST_AHEAD, FreezePeriod, unsound_freezes
-from tendhost.server.domain.opening import REACH, OpenTimes, planned_time
-from tendhost.server.domain.window import MaintenanceWindow, Weekday, unsound_windows
+from tendhost.server.domain.policy.availability import REACH, OpenTimes, planned_time
+from tendhost.server.domain.policy.freezes import LONGEST_AHEAD, FreezePeriod, unsound_freezes
+from tendhost.server.domain.policy.windows import MaintenanceWindow, Weekday, unsound_windows
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 ZONES = [

@@ -2,8 +2,13 @@
 
 import pytest
 
-from tendhost.server.domain.health import HealthCheck, HealthChecks, HttpProbe, unusable
-from tendhost.server.domain.patterns import (
+from tendhost.server.domain.policy.health_checks import (
+    HealthCheck,
+    HealthChecks,
+    HttpProbe,
+    unusable,
+)
+from tendhost.server.domain.policy.patterns import (
     LONGEST_PATTERN,
     PatternUnusable,
     found_in,

@@ -18,7 +18,7 @@ from tendhost.server.domain.budgets import (
     spent,
     tolerated,
 )
-from tendhost.server.domain.opening import Opening
+from tendhost.server.domain.policy.availability import Opening
 from tendhost.server.domain.request_errors import InvalidArgument
 from tendhost.server.domain.rollout import DisruptionBudget, Progress, RolloutSpec
 from tendhost.server.domain.rollout_plan import (

@@ -5,7 +5,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.settling import Found, Settling, Tried
+from tendhost.server.domain.policy.health_evaluation import Found, Settling, Tried
 
 WELL, ILL = Found(holds=True, words="well"), Found(holds=False, words="ill")
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.window import MaintenanceWindow, Weekday, first_start
+from tendhost.server.domain.policy.windows import MaintenanceWindow, Weekday, first_start
 
 
 def utc(text: str) -> datetime:

@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from tendhost.server.domain.health import HttpProbe
-from tendhost.server.domain.settling import Found
+from tendhost.server.domain.policy.health_checks import HttpProbe
+from tendhost.server.domain.policy.health_evaluation import Found
 
 WELL = Found(holds=True, words="well")
 

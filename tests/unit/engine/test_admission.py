@@ -8,6 +8,7 @@ import pytest
 from tendhost.server.domain.host import Policy
 from tendhost.server.domain.inventory import RebootNeed
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
+from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import (
     HostBusy,
     HostHasFailed,
@@ -15,7 +16,6 @@ from tendhost.server.domain.request_errors import (
     InvalidTransition,
 )
 from tendhost.server.domain.states import HostState
-from tendhost.server.domain.window import MaintenanceWindow
 from tests.unit.engine.fake_clock import START
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import Pending

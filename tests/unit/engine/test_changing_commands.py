@@ -13,8 +13,6 @@ import pytest
 import tendhost.server.engine
 from tendhost.server.domain.compose import ProjectChange, ProjectOutcome
 from tendhost.server.domain.defaults import EffectivePolicy, Source, Sourced, SourceKind
-from tendhost.server.domain.freeze import FreezePeriod
-from tendhost.server.domain.hooks import Hook
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.host_errors import (
     DeadlineExceeded,
@@ -44,7 +42,9 @@ from tendhost.server.domain.permission import (
     ChangingCommand,
     Permission,
 )
-from tendhost.server.domain.window import MaintenanceWindow
+from tendhost.server.domain.policy.freezes import FreezePeriod
+from tendhost.server.domain.policy.hooks import Hook
+from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.engine import door
 from tendhost.server.engine.changing import apply, reboot_host, restart_services, roll_back
 from tendhost.server.engine.composing import compose

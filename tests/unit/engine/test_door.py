@@ -8,9 +8,9 @@ import pytest
 from tendhost.server.domain.host import Policy, RestartServices
 from tendhost.server.domain.inventory import RebootNeed
 from tendhost.server.domain.operation import OperationKind, OperationStatus
+from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.rollout import MemberStatus
 from tendhost.server.domain.states import HostState
-from tendhost.server.domain.window import MaintenanceWindow
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost, Pending
 from tests.unit.engine.test_belated import UNBOUNDED

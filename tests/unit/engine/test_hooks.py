@@ -4,11 +4,16 @@ from datetime import timedelta
 
 import pytest
 
-from tendhost.server.domain.health import HealthCheck, HealthChecks, HttpProbe, TcpProbe
-from tendhost.server.domain.hooks import Hook, Hooks
 from tendhost.server.domain.host import Policy
 from tendhost.server.domain.operation import OperationKind, OperationStatus, StepName
-from tendhost.server.domain.settling import Found
+from tendhost.server.domain.policy.health_checks import (
+    HealthCheck,
+    HealthChecks,
+    HttpProbe,
+    TcpProbe,
+)
+from tendhost.server.domain.policy.health_evaluation import Found
+from tendhost.server.domain.policy.hooks import Hook, Hooks
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost, Pending
 from tests.unit.engine.world import World, call

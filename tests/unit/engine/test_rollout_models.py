@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.defaults_change import DefaultsChange
-from tendhost.server.domain.freeze import FreezePeriod
+from tendhost.server.domain.policy.freezes import FreezePeriod
 from tendhost.server.domain.request_errors import RequestError
 from tendhost.server.domain.rollout import (
     DisruptionBudget,

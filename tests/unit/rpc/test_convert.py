@@ -27,9 +27,9 @@ from tendhost.server.domain.operation import (
     StepName,
     UpdateResult,
 )
+from tendhost.server.domain.policy.windows import MaintenanceWindow, Weekday
 from tendhost.server.domain.rollout import Progress, RolloutStatus
 from tendhost.server.domain.states import HostState
-from tendhost.server.domain.window import MaintenanceWindow, Weekday
 from tendhost.server.rpc import convert
 from tendhost.server.rpc.wire import timestamp
 from tendhost.v1 import event_pb2, host_pb2, operation_pb2

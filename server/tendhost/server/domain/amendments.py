@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
+from tendhost.server.domain.policy.windows import MaintenanceWindow, unsound_windows
 from tendhost.server.domain.request_errors import FieldViolation
-from tendhost.server.domain.window import MaintenanceWindow, unsound_windows
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

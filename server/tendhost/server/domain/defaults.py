@@ -13,12 +13,12 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 from tendhost.server.domain.etags import etag_of
-from tendhost.server.domain.freeze import FreezePeriod
-from tendhost.server.domain.health import HealthCheck, HealthChecks
-from tendhost.server.domain.hooks import Hook, Hooks
 from tendhost.server.domain.host import HostConfig
-from tendhost.server.domain.opening import OpenTimes
-from tendhost.server.domain.window import MaintenanceWindow
+from tendhost.server.domain.policy.availability import OpenTimes
+from tendhost.server.domain.policy.freezes import FreezePeriod
+from tendhost.server.domain.policy.health_checks import HealthCheck, HealthChecks
+from tendhost.server.domain.policy.hooks import Hook, Hooks
+from tendhost.server.domain.policy.windows import MaintenanceWindow
 
 T = TypeVar("T")
 

@@ -6,10 +6,10 @@ from datetime import datetime
 
 from tendhost.server.domain.amendments import Windows, taken
 from tendhost.server.domain.defaults import Defaults
-from tendhost.server.domain.freeze import FreezePeriod, unsound_freezes
-from tendhost.server.domain.health import unusable
+from tendhost.server.domain.policy.freezes import FreezePeriod, unsound_freezes
+from tendhost.server.domain.policy.health_checks import unusable
+from tendhost.server.domain.policy.windows import unsound_windows
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
-from tendhost.server.domain.window import unsound_windows
 
 FIELDS = ("windows", "freezes", "hooks", "health_checks")
 CHANGEABLE = (

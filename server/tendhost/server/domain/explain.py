@@ -11,7 +11,6 @@ from enum import StrEnum
 
 from tendhost.server.domain.host import Host
 from tendhost.server.domain.inventory import Pending, RebootNeed, Withheld
-from tendhost.server.domain.opening import Opening
 from tendhost.server.domain.operation import (
     Operation,
     OperationKind,
@@ -20,6 +19,7 @@ from tendhost.server.domain.operation import (
     StepStatus,
     UpdateResult,
 )
+from tendhost.server.domain.policy.availability import Opening
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, WaitingFor
 
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from tendhost.server.domain.amendments import Labels, Windows, taken
-from tendhost.server.domain.health import unusable
 from tendhost.server.domain.host import HostConfig
+from tendhost.server.domain.policy.health_checks import unusable
+from tendhost.server.domain.policy.windows import unsound_windows
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
-from tendhost.server.domain.window import unsound_windows
 
 RECONFIGURABLE = (
     "addr",

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from tendhost.server.domain.hooks import Hook, HookOutcome, hook_environment
 from tendhost.server.domain.host_errors import (
     HookFailed,
     Interrupted,
@@ -12,6 +11,7 @@ from tendhost.server.domain.host_errors import (
 )
 from tendhost.server.domain.operation import Outcome, UpdateResult
 from tendhost.server.domain.permission import ChangeKind, Permission
+from tendhost.server.domain.policy.hooks import Hook, HookOutcome, hook_environment
 from tendhost.server.domain.scope import wanted
 from tendhost.server.engine.following import Following, seen_to_its_end
 from tendhost.server.engine.stage import Stage

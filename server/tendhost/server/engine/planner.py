@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.opening import Opening
+from tendhost.server.domain.policy.availability import Opening
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument, RolloutEmpty
 from tendhost.server.domain.rollout import (
     Member,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tendhost.server.domain.settling import Found
+from tendhost.server.domain.policy.health_evaluation import Found
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.script import framed_script, parse_parts
 

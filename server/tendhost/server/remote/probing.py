@@ -11,10 +11,10 @@ from datetime import timedelta
 from typing import Protocol
 from urllib.parse import SplitResult
 
-from tendhost.server.domain.health import DEFAULT_PORTS, SHOWN_PATTERN, HttpProbe
 from tendhost.server.domain.host_errors import Unreachable
-from tendhost.server.domain.patterns import PatternUnusable, found_in
-from tendhost.server.domain.settling import Found
+from tendhost.server.domain.policy.health_checks import DEFAULT_PORTS, SHOWN_PATTERN, HttpProbe
+from tendhost.server.domain.policy.health_evaluation import Found
+from tendhost.server.domain.policy.patterns import PatternUnusable, found_in
 from tendhost.server.remote.dialing import Dialer
 
 THREADS = 32

@@ -7,8 +7,6 @@ from tendhost.server.domain import events as domain_events
 from tendhost.server.domain.bounds import text
 from tendhost.server.domain.compose import ComposeVersion, ProjectChange, ProjectOutcome
 from tendhost.server.domain.events import Event
-from tendhost.server.domain.health import HealthChecks
-from tendhost.server.domain.hooks import Hooks
 from tendhost.server.domain.host import (
     COMPOSE_HEALTH_TIMEOUT,
     AfterInterruption,
@@ -41,6 +39,8 @@ from tendhost.server.domain.operation import (
     StepStatus,
     UpdateResult,
 )
+from tendhost.server.domain.policy.health_checks import HealthChecks
+from tendhost.server.domain.policy.hooks import Hooks
 from tendhost.server.domain.scope import UpdateScope, wanted
 from tendhost.server.remote.hostkey import fingerprint
 from tendhost.server.rpc import convert_rollout, convert_schedule, convert_selection

@@ -3,7 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
-from tendhost.server.domain.health import (
+from tendhost.server.domain.operation import CheckResult, HealthResult
+from tendhost.server.domain.policy.health_checks import (
     CHECK_ATTEMPTS,
     CHECK_INTERVAL,
     CHECK_TIMEOUT,
@@ -12,7 +13,6 @@ from tendhost.server.domain.health import (
     HttpProbe,
     TcpProbe,
 )
-from tendhost.server.domain.operation import CheckResult, HealthResult
 from tendhost.server.rpc.wire import duration
 from tendhost.v1 import health_pb2, operation_pb2
 

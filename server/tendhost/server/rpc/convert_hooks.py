@@ -1,6 +1,6 @@
 """Between messages and values: hooks."""
 
-from tendhost.server.domain.hooks import HOOK_TIMEOUT, Hook, Hooks
+from tendhost.server.domain.policy.hooks import HOOK_TIMEOUT, Hook, Hooks
 from tendhost.server.rpc.wire import duration
 from tendhost.v1 import hook_pb2
 

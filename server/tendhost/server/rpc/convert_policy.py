@@ -6,8 +6,8 @@ from tendhost.server.domain.amendments import Windows
 from tendhost.server.domain.bounds import text
 from tendhost.server.domain.defaults import Defaults, EffectivePolicy, Source, Sourced, SourceKind
 from tendhost.server.domain.defaults_change import DefaultsChange, Freezes
-from tendhost.server.domain.health import HealthChecks
-from tendhost.server.domain.hooks import Hook, Hooks
+from tendhost.server.domain.policy.health_checks import HealthChecks
+from tendhost.server.domain.policy.hooks import Hook, Hooks
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.engine.policies import PolicyView
 from tendhost.server.rpc.convert_health import (

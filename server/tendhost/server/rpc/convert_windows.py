@@ -5,9 +5,9 @@ from datetime import UTC, datetime, time
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from tendhost.server.domain.freeze import FreezePeriod
+from tendhost.server.domain.policy.freezes import FreezePeriod
+from tendhost.server.domain.policy.windows import MaintenanceWindow, Weekday
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
-from tendhost.server.domain.window import MaintenanceWindow, Weekday
 from tendhost.server.rpc.wire import duration, timestamp
 from tendhost.v1 import host_pb2, policy_pb2
 

@@ -15,12 +15,12 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
-from tendhost.server.domain.freeze import inconsistent_freezes
-from tendhost.server.domain.health import unusable
+from tendhost.server.domain.policy.freezes import inconsistent_freezes
+from tendhost.server.domain.policy.health_checks import unusable
+from tendhost.server.domain.policy.windows import require_zone, unsound_windows
 from tendhost.server.domain.recurrence import unsound_recurrence
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.domain.rollout_plan import require_sound_spec
-from tendhost.server.domain.window import require_zone, unsound_windows
 from tendhost.server.rpc.convert_health import health_checks
 from tendhost.server.rpc.convert_rollout import rollout_spec
 from tendhost.server.rpc.convert_windows import freezes, windows

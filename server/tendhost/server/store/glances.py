@@ -6,9 +6,9 @@ import msgspec
 
 from tendhost.server.domain.host_errors import Unreachable
 from tendhost.server.domain.inventory import RebootNeed
+from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.rollout_plan import Glance
 from tendhost.server.domain.states import HostState
-from tendhost.server.domain.window import MaintenanceWindow
 from tendhost.server.store.documents import Form
 from tendhost.server.store.rows import decoded
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from tendhost.server.domain.window import require_zone
+from tendhost.server.domain.policy.windows import require_zone
 
 LONGEST_AHEAD = timedelta(days=3653)
 """A freeze ends within ten years: one for good is a mistake, or a host to be removed."""

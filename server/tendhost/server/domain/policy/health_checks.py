@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import SplitResult, urlsplit
 
-from tendhost.server.domain.patterns import PatternUnusable, require_usable
+from tendhost.server.domain.policy.patterns import PatternUnusable, require_usable
 
 CHECK_TIMEOUT = timedelta(seconds=10)
 CHECK_INTERVAL = timedelta(seconds=5)

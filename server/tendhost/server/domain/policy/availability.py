@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from tendhost.server.domain.freeze import FreezePeriod
-from tendhost.server.domain.window import MaintenanceWindow, first_start
+from tendhost.server.domain.policy.freezes import FreezePeriod
+from tendhost.server.domain.policy.windows import MaintenanceWindow, first_start
 
 REACH = timedelta(days=366)
 """How far is looked for a moment at which windows of several groups are open, freezes apart: a year

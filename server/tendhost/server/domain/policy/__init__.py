@@ -1,0 +1,1 @@
+"""What owners say of their hosts: windows, freezes, health checks and hooks."""
