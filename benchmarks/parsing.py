@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from benchmarks.endpoints import ANSWER
 from benchmarks.figures import Figure, Report, Unmeasured
-from tendhost.server.domain.hardware import InventoryPart
+from tendhost.server.domain.inventory.hardware import InventoryPart
 from tendhost.server.packages.osquery import parse_answer
 from tendhost.server.packages.query import QueryResult, parse_query
 from tendhost.server.packages.script import parse_parts

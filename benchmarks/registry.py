@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.endpoints import ANSWER
 from tendhost.server.domain.events import Event, HostRegistered
 from tendhost.server.domain.host import Host, HostConfig
-from tendhost.server.domain.inventory import Observation
+from tendhost.server.domain.inventory.inventory import Observation
 from tendhost.server.domain.states import Trigger
 from tendhost.server.main import DATABASE
 from tendhost.server.packages.query import parse_query

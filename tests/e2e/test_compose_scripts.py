@@ -6,7 +6,7 @@ from shlex import quote
 
 import pytest
 
-from tendhost.server.domain.compose import (
+from tendhost.server.domain.inventory.compose import (
     ComposeService,
     ComposeVersion,
     ProjectChange,

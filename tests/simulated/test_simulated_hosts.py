@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tendhost.server.domain.host_errors import LinkLost, Unreachable
-from tendhost.server.domain.inventory import RebootNeed, Withheld
+from tendhost.server.domain.inventory.inventory import RebootNeed, Withheld
 from tendhost.server.packages.apt.commands import kept_conffiles, upgrade_command
 from tendhost.server.packages.boot import Boot, boot_script, parse_boot, reboot_command
 from tendhost.server.packages.package_manager import Transaction

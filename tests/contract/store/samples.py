@@ -7,7 +7,7 @@ from typing import Any
 
 from tendhost.server.domain.events import Event, EventBody, HostConnected
 from tendhost.server.domain.host import Host, HostConfig, HostStatus
-from tendhost.server.domain.inventory import Inventory, Pending, PendingPackage
+from tendhost.server.domain.inventory.inventory import Inventory, Pending, PendingPackage
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.rollout import Member, Progress, Rollout, RolloutSpec, Wave
 from tendhost.server.domain.rollout_plan import LeftOut, LeftOutHost, RolloutPlan, WaveOutline

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tendhost.server.domain.host import Host
-from tendhost.server.domain.inventory import Reboot, RebootNeed
+from tendhost.server.domain.inventory.inventory import Reboot, RebootNeed
 from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.states import HostState
 from tendhost.server.store.protocol import Store

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from benchmarks.endpoints import ANSWER
-from tendhost.server.domain.inventory import RebootNeed
+from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.packages.query import parse_query
 
 

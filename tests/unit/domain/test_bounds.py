@@ -21,8 +21,8 @@ from tendhost.server.domain.bounds import (
     text,
     whole_number,
 )
-from tendhost.server.domain.hardware import Cpu, Interface, Memory, Mount
-from tendhost.server.domain.inventory import Inventory, SystemFacts
+from tendhost.server.domain.inventory.hardware import Cpu, Interface, Memory, Mount
+from tendhost.server.domain.inventory.inventory import Inventory, SystemFacts
 from tendhost.server.domain.operation import HealthResult
 
 MOUNT = Mount(path="/", device="/dev/vda1", type="ext4", size_bytes=10, free_bytes=5)

@@ -22,7 +22,7 @@ from tendhost.server.domain.host_errors import (
     Unreachable,
     WindowClosed,
 )
-from tendhost.server.domain.inventory import RebootNeed
+from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.operation import (
     Findings,
     HealthResult,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tendhost.server.domain.amendments import Labels
 from tendhost.server.domain.etags import etag_of, require_etag
 from tendhost.server.domain.host import Host, HostConfig, Policy
-from tendhost.server.domain.inventory import Reboot, RebootNeed
+from tendhost.server.domain.inventory.inventory import Reboot, RebootNeed
 from tendhost.server.domain.policy.windows import MaintenanceWindow, Weekday
 from tendhost.server.domain.reconfiguration import Reconfiguration
 from tendhost.server.domain.request_errors import EtagMismatch

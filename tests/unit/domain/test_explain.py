@@ -7,7 +7,7 @@ import pytest
 
 from tendhost.server.domain.explain import Membership, ReasonKind, explain
 from tendhost.server.domain.host import Host, HostConfig, HostStatus, Policy, Problem
-from tendhost.server.domain.inventory import (
+from tendhost.server.domain.inventory.inventory import (
     PackageChange,
     Pending,
     PendingPackage,

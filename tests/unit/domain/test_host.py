@@ -7,7 +7,7 @@ import pytest
 
 from tendhost.server.domain.host import Host, HostConfig, HostStatus, Problem
 from tendhost.server.domain.host_errors import Unhealthy
-from tendhost.server.domain.inventory import (
+from tendhost.server.domain.inventory.inventory import (
     Inventory,
     Observation,
     Pending,

@@ -19,7 +19,7 @@ from tendhost.server.domain.events import (
     UpdateCompleted,
 )
 from tendhost.server.domain.host import Host, HostConfig, HostStatus, Problem, Snapshots
-from tendhost.server.domain.inventory import (
+from tendhost.server.domain.inventory.inventory import (
     Inventory,
     Observation,
     PackageChange,

@@ -5,14 +5,18 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.inventory import (
+from tendhost.server.domain.inventory.inventory import (
     Advisory,
     Pending,
     PendingPackage,
     Severity,
     Withheld,
 )
-from tendhost.server.domain.pending_view import PendingGrouping, PendingQuery, PendingView
+from tendhost.server.domain.inventory.pending_updates import (
+    PendingGrouping,
+    PendingQuery,
+    PendingView,
+)
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 WORST = Advisory(id="A-1", security=True, severity=Severity.CRITICAL, cves=("CVE-2026-0001",))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tendhost.server.domain.host import Problem
-from tendhost.server.domain.inventory import PackageChange
+from tendhost.server.domain.inventory.inventory import PackageChange
 from tendhost.server.domain.operation import (
     Operation,
     OperationKind,

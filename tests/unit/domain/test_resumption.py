@@ -7,7 +7,7 @@ import pytest
 
 from tendhost.server.domain.course import started, stepped
 from tendhost.server.domain.host import Host, HostConfig, HostStatus, Problem
-from tendhost.server.domain.inventory import PackageChange, RebootNeed
+from tendhost.server.domain.inventory.inventory import PackageChange, RebootNeed
 from tendhost.server.domain.operation import (
     Findings,
     HealthResult,

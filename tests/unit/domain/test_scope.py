@@ -8,17 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tendhost.server.domain.agreement import agreed_with, agreed_with_pending
-from tendhost.server.domain.inventory import PackageChange, Pending, PendingPackage, Withheld
-from tendhost.server.domain.operation import (
-    Findings,
-    Operation,
-    OperationKind,
-    OperationStatus,
-    Order,
-    UpdateResult,
+from tendhost.server.domain.inventory.inventory import (
+    PackageChange,
+    Pending,
+    PendingPackage,
+    Withheld,
 )
-from tendhost.server.domain.request_errors import PlanUnusable
-from tendhost.server.domain.scope import (
+from tendhost.server.domain.inventory.scope import (
     ScopeWish,
     UpdateScope,
     differences,
@@ -28,6 +24,15 @@ from tendhost.server.domain.scope import (
     unwanted,
     wanted,
 )
+from tendhost.server.domain.operation import (
+    Findings,
+    Operation,
+    OperationKind,
+    OperationStatus,
+    Order,
+    UpdateResult,
+)
+from tendhost.server.domain.request_errors import PlanUnusable
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 NAMES = ["openssl", "openssh", "linux-image-6", "bash", "libc6"]

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from tendhost.server.domain.host import Policy
-from tendhost.server.domain.inventory import RebootNeed
+from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import (

@@ -6,7 +6,7 @@ from datetime import time, timedelta
 import pytest
 
 from tendhost.server.domain.host import Policy, RestartServices
-from tendhost.server.domain.inventory import RebootNeed
+from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.operation import OperationKind, OperationStatus
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.rollout import MemberStatus

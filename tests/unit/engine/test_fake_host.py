@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tendhost.server.domain.inventory import RebootNeed, Withheld
+from tendhost.server.domain.inventory.inventory import RebootNeed, Withheld
 from tendhost.server.packages.apt.commands import (
     kept_conffiles,
     parse_plan,

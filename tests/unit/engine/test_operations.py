@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tendhost.server.domain.events import HostConnected, HostDisconnected, UpdateProgress
-from tendhost.server.domain.inventory import RebootNeed
+from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.states import HostState
 from tests.unit.engine.fake_command import Command

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tendhost.server.domain.inventory import PackageChange, PendingPackage, Withheld
+from tendhost.server.domain.inventory.inventory import PackageChange, PendingPackage, Withheld
 from tendhost.server.packages.apt.commands import (
     kept_conffiles,
     parse_plan,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.inventory import (
+from tendhost.server.domain.inventory.inventory import (
     PackageChange,
     changed_since,
     diff_installed,

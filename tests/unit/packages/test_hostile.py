@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tendhost.server import packages
 from tendhost.server.domain.bounds import bounded
-from tendhost.server.domain.hardware import InventoryPart
+from tendhost.server.domain.inventory.hardware import InventoryPart
 from tendhost.server.packages import osquery_rows
 from tendhost.server.packages.apt.commands import parse_sizes
 from tendhost.server.packages.dnf import listing

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tendhost.server.domain.inventory import PendingPackage, Reboot, RebootNeed, Withheld
+from tendhost.server.domain.inventory.inventory import PendingPackage, Reboot, RebootNeed, Withheld
 from tendhost.server.packages.errors import (
     ArchiveUntrusted,
     LockHeld,

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from tendhost.server.domain.inventory import Reboot, RebootNeed
+from tendhost.server.domain.inventory.inventory import Reboot, RebootNeed
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.reboot import (
     KernelStatus,

@@ -19,7 +19,7 @@ from tendhost.server.domain.host import (
     Policy,
     Problem,
 )
-from tendhost.server.domain.inventory import PendingPackage, RebootNeed, Withheld
+from tendhost.server.domain.inventory.inventory import PendingPackage, RebootNeed, Withheld
 from tendhost.server.domain.operation import (
     Operation,
     OperationKind,

@@ -22,9 +22,9 @@ from tendhost.client import (
 from tendhost.server.domain import events
 from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.events import Event, EventBody
-from tendhost.server.domain.hardware import Mount
 from tendhost.server.domain.host import Host, HostConfig
-from tendhost.server.domain.inventory import Inventory, PackageChange, Pending
+from tendhost.server.domain.inventory.hardware import Mount
+from tendhost.server.domain.inventory.inventory import Inventory, PackageChange, Pending
 from tendhost.server.domain.operation import Operation, OperationKind, UpdateResult
 from tendhost.server.domain.rollout import Member, Rollout, Wave
 from tendhost.server.domain.rollout_plan import PlannedHost, PlanOutline

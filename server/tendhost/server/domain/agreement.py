@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from tendhost.server.domain.inventory import PackageChange, Pending
+from tendhost.server.domain.inventory.inventory import PackageChange, Pending
+from tendhost.server.domain.inventory.scope import ScopeWish, UpdateScope, narrowed, wanted
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus, Order
 from tendhost.server.domain.request_errors import PlanUnusable
-from tendhost.server.domain.scope import ScopeWish, UpdateScope, narrowed, wanted
 
 
 def agreed_with(plan: Operation, order: Order, *, host: str) -> Order:

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from tendhost.server.domain.host import Host
-from tendhost.server.domain.inventory import Pending, RebootNeed, Withheld
+from tendhost.server.domain.inventory.inventory import Pending, RebootNeed, Withheld
 from tendhost.server.domain.operation import (
     Operation,
     OperationKind,

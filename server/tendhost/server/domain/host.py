@@ -6,17 +6,17 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tendhost.server.domain.bounds import text
-from tendhost.server.domain.compose import ComposeVersion
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.etags import etag_of
 from tendhost.server.domain.host_errors import AuthenticationRefused, LinkLost, Unreachable
-from tendhost.server.domain.inventory import Observation, Reboot, RebootNeed
+from tendhost.server.domain.inventory.compose import ComposeVersion
+from tendhost.server.domain.inventory.inventory import Observation, Reboot, RebootNeed
+from tendhost.server.domain.inventory.scope import UpdateScope
 from tendhost.server.domain.policy.availability import planned_time
 from tendhost.server.domain.policy.health_checks import HealthChecks
 from tendhost.server.domain.policy.hooks import Hooks
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import HostHasFailed, InvalidTransition
-from tendhost.server.domain.scope import UpdateScope
 from tendhost.server.domain.states import HostState, Trigger, after, allowed_from
 
 _UNREACHED = frozenset({Unreachable.reason, LinkLost.reason, AuthenticationRefused.reason})

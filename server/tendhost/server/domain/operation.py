@@ -5,11 +5,16 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tendhost.server.domain.bounds import text
-from tendhost.server.domain.compose import ProjectChange
-from tendhost.server.domain.hardware import InventoryPart
 from tendhost.server.domain.host import Duplicate, Failure, Problem, Snapshots
-from tendhost.server.domain.inventory import Observation, PackageChange, PendingPackage, RebootNeed
-from tendhost.server.domain.scope import ScopeWish, UpdateScope
+from tendhost.server.domain.inventory.compose import ProjectChange
+from tendhost.server.domain.inventory.hardware import InventoryPart
+from tendhost.server.domain.inventory.inventory import (
+    Observation,
+    PackageChange,
+    PendingPackage,
+    RebootNeed,
+)
+from tendhost.server.domain.inventory.scope import ScopeWish, UpdateScope
 
 
 class OperationKind(StrEnum):

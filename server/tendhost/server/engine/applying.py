@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from tendhost.server.domain.host_errors import Interrupted, PackageFailed
-from tendhost.server.domain.inventory import PackageChange
+from tendhost.server.domain.inventory.inventory import PackageChange
 from tendhost.server.domain.operation import Operation
 from tendhost.server.domain.permission import ChangeKind
 from tendhost.server.engine.following import Ended, Following, carry_out, clean_up

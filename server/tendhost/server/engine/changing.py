@@ -3,7 +3,6 @@
 from dataclasses import replace
 from functools import partial
 
-from tendhost.server.domain.compose import ProjectChange
 from tendhost.server.domain.host import LOCAL, Problem
 from tendhost.server.domain.host_errors import (
     ComposeFailed,
@@ -12,7 +11,13 @@ from tendhost.server.domain.host_errors import (
     RollbackFailed,
     ServicesFailed,
 )
-from tendhost.server.domain.inventory import Withheld, changed_since, diff_installed, not_restored
+from tendhost.server.domain.inventory.compose import ProjectChange
+from tendhost.server.domain.inventory.inventory import (
+    Withheld,
+    changed_since,
+    diff_installed,
+    not_restored,
+)
 from tendhost.server.domain.operation import Outcome, UpdateResult
 from tendhost.server.domain.permission import Permission
 from tendhost.server.engine import looking

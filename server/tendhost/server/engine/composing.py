@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from tendhost.server.domain.compose import ComposeProject, ProjectChange, ProjectOutcome
 from tendhost.server.domain.host import Problem
 from tendhost.server.domain.host_errors import (
     ComposeFailed,
@@ -12,6 +11,7 @@ from tendhost.server.domain.host_errors import (
     Interrupted,
     NotPermitted,
 )
+from tendhost.server.domain.inventory.compose import ComposeProject, ProjectChange, ProjectOutcome
 from tendhost.server.domain.operation import Operation, Outcome, UpdateResult
 from tendhost.server.domain.permission import ChangeKind
 from tendhost.server.engine.following import Ended, Following, carry_out

@@ -26,7 +26,7 @@ from tendhost.server.domain.host_errors import (
     Unreachable,
     WorkError,
 )
-from tendhost.server.domain.inventory import Observation
+from tendhost.server.domain.inventory.inventory import Observation
 from tendhost.server.domain.log_limit import LogLimit
 from tendhost.server.domain.milestones import Milestones
 from tendhost.server.domain.operation import (

@@ -3,11 +3,15 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from tendhost.server.domain.compose import ProjectChange, ProjectOutcome
 from tendhost.server.domain.host_errors import PackageFailed, PlanChanged, PlanConflict, WorkError
-from tendhost.server.domain.inventory import PackageChange, PendingPackage, RebootNeed, Withheld
-from tendhost.server.domain.operation import Findings, Operation, UpdateResult
-from tendhost.server.domain.scope import (
+from tendhost.server.domain.inventory.compose import ProjectChange, ProjectOutcome
+from tendhost.server.domain.inventory.inventory import (
+    PackageChange,
+    PendingPackage,
+    RebootNeed,
+    Withheld,
+)
+from tendhost.server.domain.inventory.scope import (
     UpdateScope,
     differences,
     narrowed,
@@ -15,6 +19,7 @@ from tendhost.server.domain.scope import (
     unwanted,
     wanted,
 )
+from tendhost.server.domain.operation import Findings, Operation, UpdateResult
 from tendhost.server.domain.sequence import has_applied
 from tendhost.server.engine.stage import Stage
 from tendhost.server.engine.translate import upgrade_error, work_error

@@ -5,10 +5,10 @@ from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.defaults import EffectivePolicy
-from tendhost.server.domain.hardware import InventoryPart
 from tendhost.server.domain.host import LOCAL, Host, RestartServices
 from tendhost.server.domain.host_errors import PackageManagerMissing
-from tendhost.server.domain.inventory import Observation, Reboot, RebootNeed
+from tendhost.server.domain.inventory.hardware import InventoryPart
+from tendhost.server.domain.inventory.inventory import Observation, Reboot, RebootNeed
 from tendhost.server.domain.operation import Findings, Operation, OperationKind
 from tendhost.server.domain.permission import Permission
 from tendhost.server.domain.request_errors import InventoryNotFound

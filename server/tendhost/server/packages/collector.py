@@ -5,7 +5,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, ip_address
 
-from tendhost.server.domain.hardware import Cpu, Interface, InventoryPart, Machine, Memory, Mount
+from tendhost.server.domain.inventory.hardware import (
+    Cpu,
+    Interface,
+    InventoryPart,
+    Machine,
+    Memory,
+    Mount,
+)
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.script import Part, require
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from tendhost.server.domain.bounds import LARGEST_SIZE, whole_number
-from tendhost.server.domain.inventory import SystemFacts
+from tendhost.server.domain.inventory.inventory import SystemFacts
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.script import Part
 

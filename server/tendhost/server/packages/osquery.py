@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from tendhost.server.domain.hardware import (
+from tendhost.server.domain.inventory.hardware import (
     NATIVE,
     ContainerRow,
     Cpu,
@@ -30,7 +30,7 @@ from tendhost.server.domain.hardware import (
     Mount,
     Source,
 )
-from tendhost.server.domain.inventory import SystemFacts
+from tendhost.server.domain.inventory.inventory import SystemFacts
 from tendhost.server.packages import osquery_rows
 from tendhost.server.packages.collector import Collected
 from tendhost.server.packages.errors import PackageCommandFailed, ParseFailed

@@ -14,7 +14,7 @@ from tendhost.server.domain.bounds import (
     size_in_bytes,
     whole_number,
 )
-from tendhost.server.domain.hardware import (
+from tendhost.server.domain.inventory.hardware import (
     ContainerRow,
     Cpu,
     ImageRow,
@@ -23,7 +23,7 @@ from tendhost.server.domain.hardware import (
     Memory,
     Mount,
 )
-from tendhost.server.domain.inventory import SystemFacts
+from tendhost.server.domain.inventory.inventory import SystemFacts
 from tendhost.server.packages.collector import known_mac, ordered
 from tendhost.server.packages.errors import ParseFailed
 

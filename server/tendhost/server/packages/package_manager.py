@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from tendhost.server.domain.inventory import PackageChange, Pending, PendingPackage, Reboot
+from tendhost.server.domain.inventory.inventory import (
+    PackageChange,
+    Pending,
+    PendingPackage,
+    Reboot,
+)
 from tendhost.server.packages.errors import PackageError
 from tendhost.server.packages.failures import Failure
 from tendhost.server.packages.native import NativeFacts

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tendhost.server.domain.bounds import bounded
-from tendhost.server.domain.compose import ComposeVersion
-from tendhost.server.domain.hardware import InventoryPart
-from tendhost.server.domain.inventory import Inventory, Pending, Reboot, RebootNeed
+from tendhost.server.domain.inventory.compose import ComposeVersion
+from tendhost.server.domain.inventory.hardware import InventoryPart
+from tendhost.server.domain.inventory.inventory import Inventory, Pending, Reboot, RebootNeed
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.collector import collector_lines, parse_collected
 from tendhost.server.packages.compose.look import ComposeLook, look_lines, parse_look

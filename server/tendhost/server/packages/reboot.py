@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from tendhost.server.domain.inventory import Reboot, RebootNeed
+from tendhost.server.domain.inventory.inventory import Reboot, RebootNeed
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.script import Part
 

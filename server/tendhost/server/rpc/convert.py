@@ -5,7 +5,6 @@ from typing import Any
 
 from tendhost.server.domain import events as domain_events
 from tendhost.server.domain.bounds import text
-from tendhost.server.domain.compose import ComposeVersion, ProjectChange, ProjectOutcome
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import (
     COMPOSE_HEALTH_TIMEOUT,
@@ -21,12 +20,9 @@ from tendhost.server.domain.host import (
     Rollback,
     Snapshots,
 )
-from tendhost.server.domain.inventory import (
-    PackageChange,
-    Reboot,
-    RebootNeed,
-    Withheld,
-)
+from tendhost.server.domain.inventory.compose import ComposeVersion, ProjectChange, ProjectOutcome
+from tendhost.server.domain.inventory.inventory import PackageChange, Reboot, RebootNeed, Withheld
+from tendhost.server.domain.inventory.scope import UpdateScope, wanted
 from tendhost.server.domain.operation import (
     HealthResult,
     JobProgress,
@@ -41,7 +37,6 @@ from tendhost.server.domain.operation import (
 )
 from tendhost.server.domain.policy.health_checks import HealthChecks
 from tendhost.server.domain.policy.hooks import Hooks
-from tendhost.server.domain.scope import UpdateScope, wanted
 from tendhost.server.remote.hostkey import fingerprint
 from tendhost.server.rpc import convert_rollout, convert_schedule, convert_selection
 from tendhost.server.rpc.convert_changes import change_messages

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tendhost.server.domain.bounds import text
-from tendhost.server.domain.compose import ComposeProject
-from tendhost.server.domain.hardware import Interface, InventoryPart, Mount
-from tendhost.server.domain.inventory import (
+from tendhost.server.domain.inventory.compose import ComposeProject
+from tendhost.server.domain.inventory.hardware import Interface, InventoryPart, Mount
+from tendhost.server.domain.inventory.inventory import (
     Inventory,
     PendingPackage,
     Severity,

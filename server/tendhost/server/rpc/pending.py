@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tendhost.server.domain.bounds import text
-from tendhost.server.domain.pending_view import (
+from tendhost.server.domain.inventory.pending_updates import (
     MOST_NAMES,
     PendingEntry,
     PendingGrouping,

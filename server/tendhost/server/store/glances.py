@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from tendhost.server.domain.host_errors import Unreachable
-from tendhost.server.domain.inventory import RebootNeed
+from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.rollout_plan import Glance
 from tendhost.server.domain.states import HostState

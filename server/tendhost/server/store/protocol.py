@@ -17,7 +17,7 @@ from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import Duplicate, Host
-from tendhost.server.domain.inventory import Inventory, Pending
+from tendhost.server.domain.inventory.inventory import Inventory, Pending
 from tendhost.server.domain.notices import Place
 from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, Wave

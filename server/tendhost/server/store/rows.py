@@ -12,7 +12,7 @@ from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.host import Host
-from tendhost.server.domain.inventory import Inventory, Pending
+from tendhost.server.domain.inventory.inventory import Inventory, Pending
 from tendhost.server.domain.notices import Place
 from tendhost.server.domain.operation import Operation
 from tendhost.server.domain.rollout import Member, Rollout, Wave

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tendhost.server.domain.hardware import InventoryPart
+from tendhost.server.domain.inventory.hardware import InventoryPart
 from tendhost.server.packages.collector import Collected, parse_collected
 from tendhost.server.packages.script import parse_parts
 

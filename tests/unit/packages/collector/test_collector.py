@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from tendhost.server.domain.hardware import Cpu, Interface, InventoryPart, Machine, Memory, Mount
+from tendhost.server.domain.inventory.hardware import (
+    Cpu,
+    Interface,
+    InventoryPart,
+    Machine,
+    Memory,
+    Mount,
+)
 from tendhost.server.packages.collector import Collected, collector_lines, parse_collected
 from tendhost.server.packages.errors import ParseFailed, PartMissing
 from tendhost.server.packages.script import Part, parse_parts

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tendhost.server.domain.compose import ComposeVersion
+from tendhost.server.domain.inventory.compose import ComposeVersion
 from tendhost.server.packages.compose.look import ComposeLook, familiar, look_lines, parse_look
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.script import Part, parse_parts

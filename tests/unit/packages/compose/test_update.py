@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tendhost.server.domain.compose import ComposeProject, ComposeService, ProjectOutcome
+from tendhost.server.domain.inventory.compose import ComposeProject, ComposeService, ProjectOutcome
 from tendhost.server.packages.compose.update import UpdateOptions, parse_update, update_script
 from tendhost.server.packages.errors import ParseFailed, PartMissing
 from tests.unit.packages.compose.recordings import (

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tendhost.server.domain.inventory import (
+from tendhost.server.domain.inventory.inventory import (
     PackageChange,
     PendingPackage,
     RebootNeed,

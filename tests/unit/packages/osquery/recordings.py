@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tendhost.server.domain.hardware import InventoryPart
+from tendhost.server.domain.inventory.hardware import InventoryPart
 from tendhost.server.packages.osquery import Answer, parse_answer
 from tendhost.server.packages.script import Part, parse_parts
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tendhost.server.domain.hardware import (
+from tendhost.server.domain.inventory.hardware import (
     NATIVE,
     ContainerRow,
     Cpu,
@@ -15,7 +15,7 @@ from tendhost.server.domain.hardware import (
     Memory,
     Mount,
 )
-from tendhost.server.domain.inventory import SystemFacts
+from tendhost.server.domain.inventory.inventory import SystemFacts
 from tendhost.server.packages.collector import Collected
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.osquery import Answer, combine, osquery_lines, parse_answer

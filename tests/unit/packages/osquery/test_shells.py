@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tendhost.server.domain.hardware import InventoryPart, Mount
+from tendhost.server.domain.inventory.hardware import InventoryPart, Mount
 from tendhost.server.packages.errors import PackageCommandFailed
 from tendhost.server.packages.osquery import (
     MAX_SECONDS,

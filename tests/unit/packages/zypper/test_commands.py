@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tendhost.server.domain.inventory import PackageChange, PendingPackage
+from tendhost.server.domain.inventory.inventory import PackageChange, PendingPackage
 from tendhost.server.packages.package_manager import Transaction
 from tests.unit.packages.zypper.recordings import ZYPPER
 

@@ -4,7 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from tendhost.server.domain.inventory import Advisory, Pending, RebootNeed, Severity, Withheld
+from tendhost.server.domain.inventory.inventory import (
+    Advisory,
+    Pending,
+    RebootNeed,
+    Severity,
+    Withheld,
+)
 from tendhost.server.packages.errors import (
     ArchiveUntrusted,
     LockHeld,

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from tendhost.server.domain.inventory import PackageChange, Pending
+from tendhost.server.domain.inventory.inventory import PackageChange, Pending
 from tendhost.server.packages.apt import commands
 from tendhost.server.packages.apt.dpkg import (
     HEALTH,

@@ -10,7 +10,7 @@ import shlex
 from datetime import timedelta
 
 from tendhost.server.domain.bounds import size_in_bytes
-from tendhost.server.domain.inventory import PackageChange
+from tendhost.server.domain.inventory.inventory import PackageChange
 from tendhost.server.packages.apt.dpkg import HEALTH, parse_installed
 from tendhost.server.packages.apt.failures import diagnose
 from tendhost.server.packages.apt.listing import parse_policy, parse_simulation, pending_packages

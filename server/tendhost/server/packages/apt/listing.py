@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from tendhost.server.domain.inventory import PendingPackage, Withheld
+from tendhost.server.domain.inventory.inventory import PendingPackage, Withheld
 from tendhost.server.packages.errors import ParseFailed
 
 KEPT_BACK = "The following packages have been kept back:"

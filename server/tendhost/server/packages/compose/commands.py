@@ -3,7 +3,7 @@
 import shlex
 from urllib.parse import quote, unquote
 
-from tendhost.server.domain.compose import ComposeVersion
+from tendhost.server.domain.inventory.compose import ComposeVersion
 
 _CANDIDATES = {
     ComposeVersion.AUTO: ("docker compose", "docker-compose"),

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from tendhost.server.domain.compose import Container, Image
+from tendhost.server.domain.inventory.compose import Container, Image
 from tendhost.server.packages.errors import ParseFailed
 
 # By the names of docker's own structures: its second try, by those of the JSON, fails where a value

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tendhost.server.domain.compose import (
+from tendhost.server.domain.inventory.compose import (
     ComposeProject,
     ComposeService,
     ComposeVersion,

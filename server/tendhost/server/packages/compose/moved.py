@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tendhost.server.domain.compose import ComposeProject
+from tendhost.server.domain.inventory.compose import ComposeProject
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.compose.commands import reason
 from tendhost.server.packages.errors import ParseFailed

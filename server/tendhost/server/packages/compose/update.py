@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tendhost.server.domain.compose import (
+from tendhost.server.domain.host import COMPOSE_HEALTH_TIMEOUT
+from tendhost.server.domain.inventory.compose import (
     ComposeProject,
     ComposeService,
     ComposeVersion,
@@ -26,7 +27,6 @@ from tendhost.server.domain.compose import (
     ProjectOutcome,
     ServiceChange,
 )
-from tendhost.server.domain.host import COMPOSE_HEALTH_TIMEOUT
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.compose.commands import (
     COMPOSE_FILE,

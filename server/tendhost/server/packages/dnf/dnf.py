@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from tendhost.server.domain.inventory import Advisory, PackageChange, Pending
+from tendhost.server.domain.inventory.inventory import Advisory, PackageChange, Pending
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.dnf.failures import LOCKED, diagnose
 from tendhost.server.packages.dnf.listing import (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from tendhost.server.domain.bounds import size_in_bytes
-from tendhost.server.domain.inventory import (
+from tendhost.server.domain.inventory.inventory import (
     Advisory,
     PendingPackage,
     Reboot,

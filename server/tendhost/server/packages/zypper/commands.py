@@ -8,7 +8,7 @@ dependencies is not solved by a guess.
 import re
 import shlex
 
-from tendhost.server.domain.inventory import PackageChange
+from tendhost.server.domain.inventory.inventory import PackageChange
 from tendhost.server.packages.package_manager import Transaction
 from tendhost.server.packages.rpm import RPM
 from tendhost.server.packages.zypper.failures import LOCKED, RESTARTED

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from xml.etree import ElementTree
 
-from tendhost.server.domain.inventory import (
+from tendhost.server.domain.inventory.inventory import (
     Advisory,
     PendingPackage,
     Reboot,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from tendhost.server.domain.inventory import PackageChange, Pending
+from tendhost.server.domain.inventory.inventory import PackageChange, Pending
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import (
     ArchiveUntrusted,

@@ -6,8 +6,14 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any
 
-from tendhost.server.domain.inventory import Advisory, Pending, PendingPackage, Severity, Withheld
-from tendhost.server.domain.scope import matches
+from tendhost.server.domain.inventory.inventory import (
+    Advisory,
+    Pending,
+    PendingPackage,
+    Severity,
+    Withheld,
+)
+from tendhost.server.domain.inventory.scope import matches
 from tendhost.server.domain.slices import SortedInSlices
 
 MOST_NAMES = 1000

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from tendhost.server.domain.compose import ComposeProject, Container, Image
-from tendhost.server.domain.hardware import Cpu, Interface, Machine, Memory, Mount
+from tendhost.server.domain.inventory.compose import ComposeProject, Container, Image
+from tendhost.server.domain.inventory.hardware import Cpu, Interface, Machine, Memory, Mount
 
 
 class RebootNeed(StrEnum):

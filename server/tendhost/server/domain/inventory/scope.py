@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 
-from tendhost.server.domain.inventory import PackageChange, PendingPackage, Withheld
+from tendhost.server.domain.inventory.inventory import PackageChange, PendingPackage, Withheld
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""What is on a host and pending for it, and what of that an update takes."""
