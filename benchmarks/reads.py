@@ -15,8 +15,8 @@ from benchmarks.figures import Figure, Report, Unmeasured
 from benchmarks.programs import Program, program, python
 from benchmarks.registry import fill
 from tendhost.server.domain.events import Event, HostAcknowledged
-from tendhost.server.domain.selection import HostFilter
-from tendhost.server.domain.states import HostState
+from tendhost.server.domain.hosts.selection import HostFilter
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.main import DATABASE
 from tendhost.server.store.protocol import Change
 from tendhost.server.store.sqlite import open_store

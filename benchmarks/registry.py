@@ -5,9 +5,9 @@ from pathlib import Path
 
 from benchmarks.endpoints import ANSWER
 from tendhost.server.domain.events import Event, HostRegistered
-from tendhost.server.domain.host import Host, HostConfig
+from tendhost.server.domain.hosts.host import Host, HostConfig
+from tendhost.server.domain.hosts.states import Trigger
 from tendhost.server.domain.inventory.inventory import Observation
-from tendhost.server.domain.states import Trigger
 from tendhost.server.main import DATABASE
 from tendhost.server.packages.query import parse_query
 from tendhost.server.store.protocol import Change, InventoryRecord

@@ -17,7 +17,7 @@ from benchmarks.programs import program, python, tendhostd
 from benchmarks.registry import fill
 from benchmarks.rollout_engine import KEY, WAVES
 from tendhost.server.domain.events import Event, HostRegistered
-from tendhost.server.domain.host import Host, HostConfig
+from tendhost.server.domain.hosts.host import Host, HostConfig
 from tendhost.server.main import DATABASE
 from tendhost.server.store.protocol import Change
 from tendhost.server.store.sqlite import open_store

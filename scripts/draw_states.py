@@ -3,14 +3,14 @@
 import sys
 from pathlib import Path
 
-from tendhost.server.domain.states import TRANSITIONS, HostState
+from tendhost.server.domain.hosts.states import TRANSITIONS, HostState
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "states.md"
 
 _HEAD = """\
 # The states of a host
 
-Drawn from `server/tendhost/server/domain/states.py` by `make protos`; the checks fail when it differs.
+Drawn from `server/tendhost/server/domain/hosts/states.py` by `make protos`; the checks fail when it differs.
 
 ```mermaid
 stateDiagram-v2

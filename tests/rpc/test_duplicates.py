@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from tendhost.server.domain.events import DuplicatesChanged
-from tendhost.server.domain.host import MOST_DUPLICATES
+from tendhost.server.domain.hosts.host import MOST_DUPLICATES
 from tendhost.v1 import host_service_pb2 as pb
 from tendhost.v1.host_pb2 import Duplicate, HostConfig
 from tests.rpc.api import Api

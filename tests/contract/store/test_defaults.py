@@ -5,7 +5,7 @@ from datetime import time, timedelta
 
 import pytest
 
-from tendhost.server.domain.defaults import FLEET, Defaults
+from tendhost.server.domain.hosts.defaults import FLEET, Defaults
 from tendhost.server.domain.policy.freezes import FreezePeriod
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.store.protocol import Conflict, Store

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tendhost.server.domain.host import Host
+from tendhost.server.domain.hosts.host import Host
+from tendhost.server.domain.hosts.selection import HostFilter
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import Reboot, RebootNeed
-from tendhost.server.domain.selection import HostFilter
-from tendhost.server.domain.states import HostState
 from tendhost.server.store.protocol import Store
 from tests.contract.store.samples import a_host, change, every_host, stored_host
 

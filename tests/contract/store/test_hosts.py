@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from tendhost.server.domain.hosts.selection import HostFilter
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operation import OperationStatus
 from tendhost.server.domain.request_errors import (
     HostAlreadyExists,
@@ -11,8 +13,6 @@ from tendhost.server.domain.request_errors import (
     HostNotFound,
     InventoryNotFound,
 )
-from tendhost.server.domain.selection import HostFilter
-from tendhost.server.domain.states import HostState
 from tendhost.server.store.protocol import Conflict, Store
 from tests.contract.store.samples import (
     a_host,

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import CursorCompacted
-from tendhost.server.domain.selection import HostFilter
 from tendhost.server.store import parts
 from tendhost.server.store.protocol import HostPlace, HostsPart, Store
 from tests.contract.store.samples import NOW, a_host, change, stored_host

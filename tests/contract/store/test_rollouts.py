@@ -6,7 +6,8 @@ from datetime import time, timedelta
 import pytest
 
 from tendhost.server.domain.budgets import Usage
-from tendhost.server.domain.host import Policy, Problem
+from tendhost.server.domain.hosts.host import Policy, Problem
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operation import OperationStatus
 from tendhost.server.domain.policy.windows import MaintenanceWindow, Weekday
 from tendhost.server.domain.request_errors import PlanNotFound, RolloutNotFound
@@ -17,7 +18,6 @@ from tendhost.server.domain.rollout_plan import (
     LeftOutHost,
     PlannedHost,
 )
-from tendhost.server.domain.states import HostState
 from tendhost.server.store.protocol import Conflict, RolloutPlace, Store
 from tests.contract.store.samples import (
     A_DAY,

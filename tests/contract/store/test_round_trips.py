@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.events import Event, EventBody
-from tendhost.server.domain.host import Host
+from tendhost.server.domain.hosts.defaults import Defaults
+from tendhost.server.domain.hosts.host import Host
+from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.operation import Operation
 from tendhost.server.domain.rollout import Member, Rollout
 from tendhost.server.domain.schedule import Schedule
-from tendhost.server.domain.selection import SavedSelection
 from tendhost.server.store.protocol import Change, InventoryRecord, LogChunk, RequestRecord, Store
 from tests.contract.store.conftest import Database
 from tests.contract.store.samples import change, every_host

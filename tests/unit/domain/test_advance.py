@@ -29,6 +29,7 @@ from tendhost.server.domain.advance import (
     looked,
 )
 from tendhost.server.domain.budgets import overspent
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.rollout import (
     HaltCause,
     Member,
@@ -40,7 +41,6 @@ from tendhost.server.domain.rollout import (
     WaitingFor,
     Wave,
 )
-from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.tally import Tally, entered
 from tendhost.server.domain.waves import Candidate, Division, wave_plan
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tendhost.server.domain.changes import LONGEST, FieldChange, changes_of
-from tendhost.server.domain.host import HostConfig, Policy
+from tendhost.server.domain.hosts.host import HostConfig, Policy
 from tendhost.server.domain.policy.hooks import Hook, Hooks
 
 CONFIG = HostConfig(name="web1", address="a")

@@ -13,7 +13,6 @@ from tendhost.server.domain.events import (
     StateChanged,
     UpdateCompleted,
 )
-from tendhost.server.domain.host import Host, HostConfig, HostStatus, Problem
 from tendhost.server.domain.host_errors import (
     DeadlineExceeded,
     GivenUp,
@@ -22,6 +21,8 @@ from tendhost.server.domain.host_errors import (
     Unreachable,
     WindowClosed,
 )
+from tendhost.server.domain.hosts.host import Host, HostConfig, HostStatus, Problem
+from tendhost.server.domain.hosts.states import HostState as S
 from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.operation import (
     Findings,
@@ -35,7 +36,6 @@ from tendhost.server.domain.operation import (
     UpdateResult,
 )
 from tendhost.server.domain.request_errors import HostHasFailed
-from tendhost.server.domain.states import HostState as S
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 REFUSED = Problem.of(RebootRefused(host="web1", problem="refused to reboot (exit 1): no"))

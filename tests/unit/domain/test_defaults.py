@@ -5,7 +5,7 @@ from datetime import UTC, datetime, time, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.defaults import (
+from tendhost.server.domain.hosts.defaults import (
     FLEET,
     Defaults,
     Source,
@@ -14,7 +14,7 @@ from tendhost.server.domain.defaults import (
     effective,
     open_times,
 )
-from tendhost.server.domain.host import HostConfig, Policy
+from tendhost.server.domain.hosts.host import HostConfig, Policy
 from tendhost.server.domain.policy.freezes import FreezePeriod
 from tendhost.server.domain.policy.health_checks import HealthCheck, HealthChecks, TcpProbe
 from tendhost.server.domain.policy.hooks import Hook, Hooks

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.amendments import Labels
 from tendhost.server.domain.etags import etag_of, require_etag
-from tendhost.server.domain.host import Host, HostConfig, Policy
+from tendhost.server.domain.hosts.amendments import Labels
+from tendhost.server.domain.hosts.host import Host, HostConfig, Policy
+from tendhost.server.domain.hosts.reconfiguration import Reconfiguration
 from tendhost.server.domain.inventory.inventory import Reboot, RebootNeed
 from tendhost.server.domain.policy.windows import MaintenanceWindow, Weekday
-from tendhost.server.domain.reconfiguration import Reconfiguration
 from tendhost.server.domain.request_errors import EtagMismatch
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)

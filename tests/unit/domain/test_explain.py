@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tendhost.server.domain.explain import Membership, ReasonKind, explain
-from tendhost.server.domain.host import Host, HostConfig, HostStatus, Policy, Problem
+from tendhost.server.domain.hosts.host import Host, HostConfig, HostStatus, Policy, Problem
+from tendhost.server.domain.hosts.selection import HostFilter
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import (
     PackageChange,
     Pending,
@@ -37,8 +39,6 @@ from tendhost.server.domain.rollout import (
     RolloutStatus,
     WaitingFor,
 )
-from tendhost.server.domain.selection import HostFilter
-from tendhost.server.domain.states import HostState
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

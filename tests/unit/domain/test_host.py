@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tendhost.server.domain.host import Host, HostConfig, HostStatus, Problem
 from tendhost.server.domain.host_errors import Unhealthy
+from tendhost.server.domain.hosts.host import Host, HostConfig, HostStatus, Problem
+from tendhost.server.domain.hosts.states import HostState, Trigger
 from tendhost.server.domain.inventory.inventory import (
     Inventory,
     Observation,
@@ -18,7 +19,6 @@ from tendhost.server.domain.inventory.inventory import (
     Withheld,
 )
 from tendhost.server.domain.request_errors import HostHasFailed, InvalidTransition
-from tendhost.server.domain.states import HostState, Trigger
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)

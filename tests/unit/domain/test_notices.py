@@ -16,6 +16,7 @@ from tendhost.server.domain.events import (
     StateChanged,
     UpdateProgress,
 )
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.notices import (
     ENDED_KEPT,
     KIND_OF_STATUS,
@@ -28,7 +29,6 @@ from tendhost.server.domain.notices import (
 )
 from tendhost.server.domain.operation import OperationKind, OperationStatus
 from tendhost.server.domain.rollout import Progress, RolloutStatus
-from tendhost.server.domain.states import HostState
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 K, R, S = NoticeKind, RolloutStatus, OperationStatus

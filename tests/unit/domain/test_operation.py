@@ -18,7 +18,8 @@ from tendhost.server.domain.events import (
     StateChanged,
     UpdateCompleted,
 )
-from tendhost.server.domain.host import Host, HostConfig, HostStatus, Problem, Snapshots
+from tendhost.server.domain.hosts.host import Host, HostConfig, HostStatus, Problem, Snapshots
+from tendhost.server.domain.hosts.states import TRANSITIONS, HostState
 from tendhost.server.domain.inventory.inventory import (
     Inventory,
     Observation,
@@ -43,7 +44,6 @@ from tendhost.server.domain.operation import (
     UpdateResult,
 )
 from tendhost.server.domain.sequence import CHANGING, next_step
-from tendhost.server.domain.states import TRANSITIONS, HostState
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 N = StepName

@@ -7,7 +7,8 @@ from unittest.mock import patch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.host import Problem
+from tendhost.server.domain.hosts.host import Problem
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.inventory.inventory import PackageChange
 from tendhost.server.domain.operation import (
     Operation,
@@ -21,7 +22,6 @@ from tendhost.server.domain.operation import (
 from tendhost.server.domain.report import ReportInMaking, compliance
 from tendhost.server.domain.rollout import Member, MemberStatus, Progress, Rollout, RolloutSpec
 from tendhost.server.domain.rollout_plan import Glance
-from tendhost.server.domain.selection import HostFilter
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)

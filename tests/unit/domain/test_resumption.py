@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tendhost.server.domain.course import started, stepped
-from tendhost.server.domain.host import Host, HostConfig, HostStatus, Problem
+from tendhost.server.domain.hosts.host import Host, HostConfig, HostStatus, Problem
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import PackageChange, RebootNeed
 from tendhost.server.domain.operation import (
     Findings,
@@ -21,7 +22,6 @@ from tendhost.server.domain.operation import (
 )
 from tendhost.server.domain.resumption import resuming
 from tendhost.server.domain.sequence import next_step
-from tendhost.server.domain.states import HostState
 
 K, N = OperationKind, StepName
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -18,6 +18,8 @@ from tendhost.server.domain.budgets import (
     spent,
     tolerated,
 )
+from tendhost.server.domain.hosts.selection import HostFilter
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.policy.availability import Opening
 from tendhost.server.domain.request_errors import InvalidArgument
 from tendhost.server.domain.rollout import DisruptionBudget, Progress, RolloutSpec
@@ -31,8 +33,6 @@ from tendhost.server.domain.rollout_plan import (
     plan_changes,
     plan_rollout,
 )
-from tendhost.server.domain.selection import HostFilter
-from tendhost.server.domain.states import HostState
 from tendhost.server.domain.waves import Division
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import InvalidArgument
 from tendhost.server.domain.rollout import Progress, Rollout, RolloutSpec, RolloutStatus
 from tendhost.server.domain.schedule import (
@@ -21,7 +22,6 @@ from tendhost.server.domain.schedule import (
     decide,
     forgone,
 )
-from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.waves import Division
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -6,8 +6,8 @@ from itertools import product
 
 import pytest
 
+from tendhost.server.domain.hosts.states import TRANSITIONS, HostState, Trigger, after, allowed_from
 from tendhost.server.domain.request_errors import InvalidTransition
-from tendhost.server.domain.states import TRANSITIONS, HostState, Trigger, after, allowed_from
 
 S, T = HostState, Trigger
 

@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from tendhost.server.domain.host import Policy
+from tendhost.server.domain.hosts.host import Policy
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.policy.windows import MaintenanceWindow
@@ -15,7 +16,6 @@ from tendhost.server.domain.request_errors import (
     HostNotFound,
     InvalidTransition,
 )
-from tendhost.server.domain.states import HostState
 from tests.unit.engine.fake_clock import START
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import Pending

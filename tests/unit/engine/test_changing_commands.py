@@ -11,8 +11,6 @@ from typing import Any, cast
 import pytest
 
 import tendhost.server.engine
-from tendhost.server.domain.defaults import EffectivePolicy, Source, Sourced, SourceKind
-from tendhost.server.domain.host import Host
 from tendhost.server.domain.host_errors import (
     DeadlineExceeded,
     GivenUp,
@@ -21,6 +19,8 @@ from tendhost.server.domain.host_errors import (
     NotPermitted,
     WindowClosed,
 )
+from tendhost.server.domain.hosts.defaults import EffectivePolicy, Source, Sourced, SourceKind
+from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.inventory.compose import ProjectChange, ProjectOutcome
 from tendhost.server.domain.inventory.inventory import PackageChange
 from tendhost.server.domain.log_limit import LogLimit

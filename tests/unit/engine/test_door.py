@@ -5,12 +5,12 @@ from datetime import time, timedelta
 
 import pytest
 
-from tendhost.server.domain.host import Policy, RestartServices
+from tendhost.server.domain.hosts.host import Policy, RestartServices
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.operation import OperationKind, OperationStatus
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.rollout import MemberStatus
-from tendhost.server.domain.states import HostState
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost, Pending
 from tests.unit.engine.test_belated import UNBOUNDED

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.events import DefaultsChanged, Event, RolloutChanged
+from tendhost.server.domain.hosts.defaults import Defaults
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.notify_target import NotifyTarget
 from tendhost.server.domain.operation import OperationKind, OperationStatus
 from tendhost.server.domain.rollout import HaltCause, Rollout, RolloutSpec, RolloutStatus
 from tendhost.server.domain.schedule import RunOutcome, Schedule, ScheduleWish
-from tendhost.server.domain.selection import HostFilter
 from tendhost.server.engine.carrying import Carrier
 from tendhost.server.engine.notifying import RETRY_FAULTS, Teller
 from tendhost.server.engine.retention import Pruner

@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 
 from tendhost.server.domain.events import HostConnected, HostDisconnected, StepRetried
-from tendhost.server.domain.host import AfterInterruption, Policy
+from tendhost.server.domain.hosts.host import AfterInterruption, Policy
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus, StepStatus
-from tendhost.server.domain.states import HostState
 from tendhost.server.engine.engine import EngineSettings
 from tendhost.server.engine.operations import OperationSettings
 from tests.unit.engine.fake_command import Command

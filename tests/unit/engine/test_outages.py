@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.operation import OperationKind, OperationStatus
 from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.domain.rollout import RolloutSpec, RolloutStatus
-from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.waves import Division
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import Pending

@@ -9,11 +9,11 @@ import pytest
 
 from tendhost.server.domain.course import Course
 from tendhost.server.domain.events import HostConnected, HostDisconnected
+from tendhost.server.domain.hosts.selection import HostFilter
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.rollout import RolloutSpec
 from tendhost.server.domain.schedule import ScheduleWish
-from tendhost.server.domain.selection import HostFilter
-from tendhost.server.domain.states import HostState
 from tendhost.server.engine.engine import EngineSettings
 from tendhost.server.engine.operations import OperationSettings
 from tendhost.server.engine.slots import Places, Slot

@@ -7,21 +7,21 @@ from typing import cast
 
 import pytest
 
-from tendhost.server.domain.defaults import Defaults
-from tendhost.server.domain.defaults_change import DefaultsChange
 from tendhost.server.domain.events import DefaultsChanged, UpdateCompleted
-from tendhost.server.domain.host import HostConfig, Policy
+from tendhost.server.domain.hosts.defaults import Defaults
+from tendhost.server.domain.hosts.defaults_change import DefaultsChange
+from tendhost.server.domain.hosts.host import HostConfig, Policy
+from tendhost.server.domain.hosts.reconfiguration import Reconfiguration
+from tendhost.server.domain.hosts.selection import HostFilter
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operation import OperationKind, OperationStatus
 from tendhost.server.domain.policy.freezes import FreezePeriod
 from tendhost.server.domain.policy.health_checks import HealthCheck, HealthChecks, TcpProbe
 from tendhost.server.domain.policy.hooks import Hook, Hooks
 from tendhost.server.domain.policy.windows import MaintenanceWindow
-from tendhost.server.domain.reconfiguration import Reconfiguration
 from tendhost.server.domain.request_errors import DefaultsNotFound, InvalidArgument
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, WaitingFor
 from tendhost.server.domain.rollout_plan import Expectation, LeftOut
-from tendhost.server.domain.selection import HostFilter
-from tendhost.server.domain.states import HostState
 from tendhost.server.domain.tally import Tally
 from tendhost.server.engine import accounts, carrying
 from tendhost.server.engine.admission import Turn

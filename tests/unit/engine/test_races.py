@@ -5,10 +5,10 @@ from collections import Counter
 
 import pytest
 
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.operation import OperationKind, OperationStatus
 from tendhost.server.domain.request_errors import HostBusy
 from tendhost.server.domain.rollout import RolloutSpec
-from tendhost.server.domain.selection import HostFilter
 from tendhost.server.engine.engine import EngineSettings
 from tendhost.server.engine.operations import OperationSettings
 from tests.unit.engine.fake_command import Command

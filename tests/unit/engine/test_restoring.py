@@ -12,12 +12,12 @@ from tendhost.server.domain.events import (
     RolloutChanged,
     StateChanged,
 )
+from tendhost.server.domain.hosts.selection import HostFilter
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus, StepStatus
 from tendhost.server.domain.request_errors import RolloutNotSteerable, StoreUnavailable
 from tendhost.server.domain.rollout import MemberStatus, RolloutSpec, RolloutStatus
 from tendhost.server.domain.schedule import MissedRuns, RunOutcome, ScheduleWish
-from tendhost.server.domain.selection import HostFilter
-from tendhost.server.domain.states import HostState
 from tendhost.server.domain.waves import Division
 from tendhost.server.store.backup import back_up, restore
 from tendhost.server.store.sqlite import open_store

@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from tendhost.server.domain.events import Event, HostReconfigured, RolloutChanged, StateChanged
-from tendhost.server.domain.host import Policy
+from tendhost.server.domain.hosts.host import Policy
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.operation import OperationKind
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import (
@@ -30,7 +31,6 @@ from tendhost.server.domain.rollout import (
     WaitingFor,
 )
 from tendhost.server.domain.rollout_plan import Expectation, LeftOut
-from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.waves import Dependency, Stage
 from tendhost.server.engine.operations import SWEEP
 from tendhost.server.store.protocol import Change

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tendhost.server.domain.defaults import Defaults
-from tendhost.server.domain.defaults_change import DefaultsChange
+from tendhost.server.domain.hosts.defaults import Defaults
+from tendhost.server.domain.hosts.defaults_change import DefaultsChange
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.policy.freezes import FreezePeriod
 from tendhost.server.domain.request_errors import RequestError
 from tendhost.server.domain.rollout import (
@@ -20,7 +21,6 @@ from tendhost.server.domain.rollout import (
     Progress,
     RolloutSpec,
 )
-from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.waves import Division
 from tests.contract.store.samples import whole_view
 from tests.unit.engine.fake_command import Command

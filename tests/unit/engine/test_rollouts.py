@@ -7,6 +7,8 @@ import pytest
 
 from tendhost.server.domain.advance import advance
 from tendhost.server.domain.events import RolloutChanged
+from tendhost.server.domain.hosts.selection import HostFilter
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operation import OperationKind, OperationStatus
 from tendhost.server.domain.request_errors import RolloutEmpty, RolloutNotFound, RolloutNotSteerable
 from tendhost.server.domain.rollout import (
@@ -17,8 +19,6 @@ from tendhost.server.domain.rollout import (
     RolloutStatus,
     WaitingFor,
 )
-from tendhost.server.domain.selection import HostFilter
-from tendhost.server.domain.states import HostState
 from tendhost.server.domain.waves import Division
 from tendhost.server.engine import carrying
 from tests.unit.engine.fake_command import Command

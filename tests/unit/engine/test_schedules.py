@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from tendhost.server.domain.events import ScheduleChange, ScheduleChanged
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.recurrence import Recurrence
 from tendhost.server.domain.request_errors import InvalidArgument, ScheduleNotFound
 from tendhost.server.domain.rollout import Rollout, RolloutSpec
@@ -20,7 +21,6 @@ from tendhost.server.domain.schedule import (
     ScheduledRun,
     ScheduleWish,
 )
-from tendhost.server.domain.selection import HostFilter
 from tendhost.server.engine.operations import SWEEP
 from tendhost.server.engine.retention import INTERVAL as PRUNED_EVERY
 from tendhost.server.engine.scheduled_run import schedule_event

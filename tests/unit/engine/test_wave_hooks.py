@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.domain.rollout import (
     HaltCause,
@@ -14,7 +15,6 @@ from tendhost.server.domain.rollout import (
     RolloutSpec,
     RolloutStatus,
 )
-from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.wave_hooks import HookOutcome, WaveHook, WaveMoment, key_of
 from tendhost.server.engine.wave_hooks import WaveHooks
 from tests.unit.engine.fake_command import Hold

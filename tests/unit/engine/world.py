@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tendhost.server.domain.events import Event, StateChanged
-from tendhost.server.domain.host import Host, HostConfig
+from tendhost.server.domain.hosts.host import Host, HostConfig
 from tendhost.server.domain.operation import Operation, OperationKind
 from tendhost.server.domain.rollout import Rollout
 from tendhost.server.engine.calls import Call

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tendhost.server.domain import events
 from tendhost.server.domain.changes import FieldChange
 from tendhost.server.domain.events import Event, EventBody
-from tendhost.server.domain.host import (
+from tendhost.server.domain.hosts.host import (
     Duplicate,
     Host,
     HostConfig,
@@ -19,6 +19,7 @@ from tendhost.server.domain.host import (
     Policy,
     Problem,
 )
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import PendingPackage, RebootNeed, Withheld
 from tendhost.server.domain.operation import (
     Operation,
@@ -29,7 +30,6 @@ from tendhost.server.domain.operation import (
 )
 from tendhost.server.domain.policy.windows import MaintenanceWindow, Weekday
 from tendhost.server.domain.rollout import Progress, RolloutStatus
-from tendhost.server.domain.states import HostState
 from tendhost.server.rpc import convert
 from tendhost.server.rpc.wire import timestamp
 from tendhost.v1 import event_pb2, host_pb2, operation_pb2

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tendhost.server.domain.events import Event, HostAcknowledged
+from tendhost.server.domain.hosts.selection import HostFilter
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.request_errors import StoreUnavailable
-from tendhost.server.domain.selection import HostFilter
-from tendhost.server.domain.states import HostState
 from tendhost.server.rpc import convert, feed, pages
 from tendhost.server.rpc.feed import Feed
 from tendhost.server.rpc.pages import EventPage

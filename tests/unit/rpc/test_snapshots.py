@@ -11,9 +11,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tendhost.server.domain.host import Host
-from tendhost.server.domain.selection import HostFilter
-from tendhost.server.domain.states import HostState
+from tendhost.server.domain.hosts.host import Host
+from tendhost.server.domain.hosts.selection import HostFilter
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.rpc import snapshots
 from tendhost.server.rpc.snapshots import Snapshots
 from tendhost.server.store.protocol import Store

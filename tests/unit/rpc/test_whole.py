@@ -20,15 +20,15 @@ from tendhost.client import (
     convert_selection,
 )
 from tendhost.server.domain import events
-from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.events import Event, EventBody
-from tendhost.server.domain.host import Host, HostConfig
+from tendhost.server.domain.hosts.defaults import Defaults
+from tendhost.server.domain.hosts.host import Host, HostConfig
+from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.inventory.hardware import Mount
 from tendhost.server.domain.inventory.inventory import Inventory, PackageChange, Pending
 from tendhost.server.domain.operation import Operation, OperationKind, UpdateResult
 from tendhost.server.domain.rollout import Member, Rollout, Wave
 from tendhost.server.domain.rollout_plan import PlannedHost, PlanOutline
-from tendhost.server.domain.selection import SavedSelection
 from tendhost.server.engine.schedules import ScheduleView
 from tendhost.server.rpc import convert
 from tendhost.server.rpc.convert_inventory import inventory_message

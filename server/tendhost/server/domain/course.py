@@ -18,8 +18,9 @@ from tendhost.server.domain.events import (
     StepRetried,
     UpdateCompleted,
 )
-from tendhost.server.domain.host import Host, Problem
 from tendhost.server.domain.host_errors import GivenUp, RebootRefused
+from tendhost.server.domain.hosts.host import Host, Problem
+from tendhost.server.domain.hosts.states import HostState, Trigger
 from tendhost.server.domain.operation import (
     Operation,
     OperationKind,
@@ -37,7 +38,6 @@ from tendhost.server.domain.sequence import (
     put_off,
     tried_again,
 )
-from tendhost.server.domain.states import HostState, Trigger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

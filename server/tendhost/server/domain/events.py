@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tendhost.server.domain.changes import FieldChange
-from tendhost.server.domain.host import Duplicate, Problem
+from tendhost.server.domain.hosts.host import Duplicate, Problem
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operation import OperationKind, OperationStatus, StepName, UpdateResult
 from tendhost.server.domain.rollout import Progress, RolloutStatus
-from tendhost.server.domain.states import HostState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from tendhost.server.domain.host import Host
+from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.inventory.inventory import Pending, RebootNeed, Withheld
 from tendhost.server.domain.operation import (
     Operation,

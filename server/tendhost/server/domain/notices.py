@@ -11,9 +11,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from tendhost.server.domain.events import Event, OperationChanged, RolloutChanged, StateChanged
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operation import OperationKind, OperationStatus
 from tendhost.server.domain.rollout import Progress, RolloutStatus
-from tendhost.server.domain.states import HostState
 
 
 class NoticeKind(StrEnum):

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.notice_texts import Message, Template, message_of
 from tendhost.server.domain.notices import CHOOSABLE, Notice, NoticeKind
-from tendhost.server.domain.selection import HostFilter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tendhost.server.domain.bounds import text
-from tendhost.server.domain.host import Duplicate, Failure, Problem, Snapshots
+from tendhost.server.domain.hosts.host import Duplicate, Failure, Problem, Snapshots
 from tendhost.server.domain.inventory.compose import ProjectChange
 from tendhost.server.domain.inventory.hardware import InventoryPart
 from tendhost.server.domain.inventory.inventory import (

@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.inventory.scope import ScopeWish
-from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.wave_settling import WaveSettling
 from tendhost.server.domain.waves import Division
 

@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tendhost.server.domain.budgets import require_sound_budgets, require_sound_failures
+from tendhost.server.domain.hosts.selection import HostFilter
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.policy.availability import Opening
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.rollout import RolloutSpec
-from tendhost.server.domain.selection import HostFilter
-from tendhost.server.domain.states import HostState
 from tendhost.server.domain.waves import Candidate, require_sound, wave_plan
 
 TYPICAL_UPDATE = timedelta(minutes=3)

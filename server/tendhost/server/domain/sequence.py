@@ -37,7 +37,6 @@ An operation that resumes another one goes from `connect` to the step at which t
 from dataclasses import replace
 from datetime import datetime
 
-from tendhost.server.domain.host import Problem, Snapshots
 from tendhost.server.domain.host_errors import (
     AuthenticationRefused,
     DeadlineExceeded,
@@ -50,6 +49,7 @@ from tendhost.server.domain.host_errors import (
     Unreachable,
     WindowClosed,
 )
+from tendhost.server.domain.hosts.host import Problem, Snapshots
 from tendhost.server.domain.inventory.compose import ProjectOutcome
 from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.operation import (

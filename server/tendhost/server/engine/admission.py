@@ -19,7 +19,7 @@ from tendhost.server.domain.budgets import (
     spent,
     spent_words,
 )
-from tendhost.server.domain.host import Host
+from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.request_errors import HostHasFailed, HostNotFound
 from tendhost.server.domain.rollout import (
     Member,

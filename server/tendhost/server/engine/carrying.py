@@ -26,7 +26,7 @@ from tendhost.server.domain.advance import (
     looked,
 )
 from tendhost.server.domain.course import Course, changed_anything, started
-from tendhost.server.domain.host import Host
+from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.operation import Operation, OperationKind, Order
 from tendhost.server.domain.request_errors import (
     HostBusy,

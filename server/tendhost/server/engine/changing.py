@@ -3,7 +3,6 @@
 from dataclasses import replace
 from functools import partial
 
-from tendhost.server.domain.host import LOCAL, Problem
 from tendhost.server.domain.host_errors import (
     ComposeFailed,
     Interrupted,
@@ -11,6 +10,7 @@ from tendhost.server.domain.host_errors import (
     RollbackFailed,
     ServicesFailed,
 )
+from tendhost.server.domain.hosts.host import LOCAL, Problem
 from tendhost.server.domain.inventory.compose import ProjectChange
 from tendhost.server.domain.inventory.inventory import (
     Withheld,

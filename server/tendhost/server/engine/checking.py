@@ -5,8 +5,8 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from tendhost.server.domain.host import LOCAL, Problem
 from tendhost.server.domain.host_errors import Unhealthy, WorkTimeout
+from tendhost.server.domain.hosts.host import LOCAL, Problem
 from tendhost.server.domain.operation import CheckResult, HealthResult, OperationKind, Outcome
 from tendhost.server.domain.policy.health_checks import CHECK_INTERVAL, HealthCheck
 from tendhost.server.domain.policy.health_evaluation import Found, Settling, Tried

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from tendhost.server.domain.host import Problem
 from tendhost.server.domain.host_errors import (
     ComposeFailed,
     ComposePutBack,
     Interrupted,
     NotPermitted,
 )
+from tendhost.server.domain.hosts.host import Problem
 from tendhost.server.domain.inventory.compose import ComposeProject, ProjectChange, ProjectOutcome
 from tendhost.server.domain.operation import Operation, Outcome, UpdateResult
 from tendhost.server.domain.permission import ChangeKind

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.host import Host
 from tendhost.server.domain.host_errors import WindowClosed
+from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.operation import Operation
 from tendhost.server.domain.permission import PERMISSIONS, ChangingCommand, Permission
 from tendhost.server.engine.journal import Journal

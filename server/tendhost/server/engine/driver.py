@@ -17,7 +17,6 @@ from tendhost.server.domain.events import (
     HostDisconnected,
     UpdateProgress,
 )
-from tendhost.server.domain.host import Duplicate, Problem
 from tendhost.server.domain.host_errors import (
     DeadlineExceeded,
     GivenUp,
@@ -26,6 +25,7 @@ from tendhost.server.domain.host_errors import (
     Unreachable,
     WorkError,
 )
+from tendhost.server.domain.hosts.host import Duplicate, Problem
 from tendhost.server.domain.inventory.inventory import Observation
 from tendhost.server.domain.log_limit import LogLimit
 from tendhost.server.domain.milestones import Milestones

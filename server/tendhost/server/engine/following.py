@@ -8,7 +8,6 @@ from datetime import timedelta
 from tendhost.server.clock import Clock
 from tendhost.server.domain.backoff import Backoff
 from tendhost.server.domain.events import HostConnected, HostDisconnected
-from tendhost.server.domain.host import Host
 from tendhost.server.domain.host_errors import (
     HostGone,
     HostKeyChanged,
@@ -20,6 +19,7 @@ from tendhost.server.domain.host_errors import (
     WorkError,
     WorkTimeout,
 )
+from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.log_limit import left_out_line
 from tendhost.server.domain.operation import JobProgress, JobRecord, Operation
 from tendhost.server.domain.permission import ChangeKind, ChangingCommand, Permission

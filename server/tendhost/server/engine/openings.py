@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
-from tendhost.server.domain.host import Host
+from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.policy.availability import Opening, OpenTimes, planned_time
 from tendhost.server.domain.rollout_plan import Glance
 from tendhost.server.engine.policies import Key, Policies

@@ -12,8 +12,8 @@ from tendhost.server.domain.agreement import agreed_with, agreed_with_pending
 from tendhost.server.domain.backoff import Backoff
 from tendhost.server.domain.course import Course, queued, refused, started
 from tendhost.server.domain.errors import TendhostError
-from tendhost.server.domain.host import LOCAL, Host, Problem
 from tendhost.server.domain.host_errors import BookkeepingFailed, Unreachable
+from tendhost.server.domain.hosts.host import LOCAL, Host, Problem
 from tendhost.server.domain.inventory.hardware import InventoryPart
 from tendhost.server.domain.log_limit import LogLimit
 from tendhost.server.domain.operation import (

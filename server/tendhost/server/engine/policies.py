@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.changes import FieldChange, changes_of
-from tendhost.server.domain.defaults import Defaults, EffectivePolicy, effective, open_times
-from tendhost.server.domain.defaults_change import DefaultsChange
 from tendhost.server.domain.etags import require_etag
 from tendhost.server.domain.events import DefaultsChanged, Event
-from tendhost.server.domain.host import HostConfig
+from tendhost.server.domain.hosts.defaults import Defaults, EffectivePolicy, effective, open_times
+from tendhost.server.domain.hosts.defaults_change import DefaultsChange
+from tendhost.server.domain.hosts.host import HostConfig
+from tendhost.server.domain.hosts.selection import HostFilter
+from tendhost.server.domain.hosts.unmatched import unmatched
 from tendhost.server.domain.policy.availability import Opening, OpenTimes
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import DefaultsNotFound, StoreUnavailable
-from tendhost.server.domain.selection import HostFilter
-from tendhost.server.domain.unmatched import unmatched
 from tendhost.server.engine.calls import Call, carried_out, unchanged
 from tendhost.server.engine.retrying import on_conflict_again
 from tendhost.server.engine.waiting import CEILING

@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tendhost.server.domain import host_errors
-from tendhost.server.domain.host import AfterInterruption, Problem, Rollback
 from tendhost.server.domain.host_errors import DiskFull, WorkError
+from tendhost.server.domain.hosts.host import AfterInterruption, Problem, Rollback
 from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.operation import OperationKind, Outcome
 from tendhost.server.domain.permission import Permission

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.host import Host
 from tendhost.server.domain.host_errors import (
     HostKeyChanged,
     KeyUnusable,
@@ -18,6 +17,7 @@ from tendhost.server.domain.host_errors import (
     WorkError,
     WorkTimeout,
 )
+from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.permission import Permission
 from tendhost.server.engine import looking
 from tendhost.server.engine.door import Door

@@ -13,8 +13,8 @@ from tendhost.server.domain.events import (
     HostRegistered,
     HostUnregistered,
 )
-from tendhost.server.domain.host import Host, HostConfig
-from tendhost.server.domain.reconfiguration import Reconfiguration, require_sound
+from tendhost.server.domain.hosts.host import Host, HostConfig
+from tendhost.server.domain.hosts.reconfiguration import Reconfiguration, require_sound
 from tendhost.server.domain.request_errors import (
     HostAlreadyExists,
     HostBusy,

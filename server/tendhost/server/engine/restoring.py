@@ -12,8 +12,8 @@ from tendhost.server.clock import Clock
 from tendhost.server.domain.breaking_off import broken_off
 from tendhost.server.domain.course import Course, refused
 from tendhost.server.domain.events import Event, RolloutChanged
-from tendhost.server.domain.host import Host, Problem
 from tendhost.server.domain.host_errors import Restored
+from tendhost.server.domain.hosts.host import Host, Problem
 from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.rollout import Rollout, RolloutStatus
 from tendhost.server.domain.schedule import Schedule, forgone

@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.budgets import overspent, require_sound_failures
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.operation import Operation
 from tendhost.server.domain.request_errors import (
     FleetChanged,
@@ -37,7 +38,6 @@ from tendhost.server.domain.rollout_plan import (
     RolloutPlan,
     plan_changes,
 )
-from tendhost.server.domain.selection import HostFilter
 from tendhost.server.domain.waves import HostOrder
 from tendhost.server.engine.admission import Admission
 from tendhost.server.engine.calls import Call, carried_out

@@ -17,6 +17,7 @@ from tendhost.server.domain.changes import FieldChange, changes_of
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.etags import require_etag
 from tendhost.server.domain.events import ScheduleChange
+from tendhost.server.domain.hosts.unmatched import told
 from tendhost.server.domain.request_errors import (
     RolloutNotFound,
     ScheduleNotFound,
@@ -34,7 +35,6 @@ from tendhost.server.domain.schedule import (
     ScheduleWish,
     decide,
 )
-from tendhost.server.domain.unmatched import told
 from tendhost.server.engine.calls import Call, carried_out, unchanged
 from tendhost.server.engine.clock_drift import ClockDrift
 from tendhost.server.engine.retrying import on_conflict_again

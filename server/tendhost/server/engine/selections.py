@@ -7,14 +7,14 @@ from tendhost.server.clock import Clock
 from tendhost.server.domain.changes import FieldChange, changes_of
 from tendhost.server.domain.etags import require_etag
 from tendhost.server.domain.events import Event, SelectionChange, SelectionChanged
+from tendhost.server.domain.hosts.selection import HostFilter, SavedSelection
+from tendhost.server.domain.hosts.unmatched import unmatched
 from tendhost.server.domain.request_errors import (
     FieldViolation,
     InvalidArgument,
     SelectionInUse,
     SelectionNotFound,
 )
-from tendhost.server.domain.selection import HostFilter, SavedSelection
-from tendhost.server.domain.unmatched import unmatched
 from tendhost.server.engine.calls import Call, carried_out, unchanged
 from tendhost.server.engine.retrying import on_conflict_again
 from tendhost.server.store.protocol import Change, Store

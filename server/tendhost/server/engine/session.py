@@ -1,6 +1,6 @@
 """The connection of one operation: opened when it is first needed, kept until the operation ends."""
 
-from tendhost.server.domain.host import Host
+from tendhost.server.domain.hosts.host import Host
 from tendhost.server.failpoints import reached
 from tendhost.server.remote.protocol import Connector, Remote, Target
 

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from tendhost.server.domain.host import Snapshots
 from tendhost.server.domain.host_errors import SnapshotFailed
+from tendhost.server.domain.hosts.host import Snapshots
 from tendhost.server.domain.operation import Outcome, UpdateResult
 from tendhost.server.domain.permission import Permission
 from tendhost.server.engine.looking import understood

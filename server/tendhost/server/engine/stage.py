@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.defaults import EffectivePolicy
-from tendhost.server.domain.host import LOCAL, Host, RestartServices
 from tendhost.server.domain.host_errors import PackageManagerMissing
+from tendhost.server.domain.hosts.defaults import EffectivePolicy
+from tendhost.server.domain.hosts.host import LOCAL, Host, RestartServices
 from tendhost.server.domain.inventory.hardware import InventoryPart
 from tendhost.server.domain.inventory.inventory import Observation, Reboot, RebootNeed
 from tendhost.server.domain.operation import Findings, Operation, OperationKind

@@ -17,8 +17,8 @@ from tendhost.server.clock import Clock
 from tendhost.server.domain.backoff import Backoff
 from tendhost.server.domain.breaking_off import broken_off
 from tendhost.server.domain.course import Course
-from tendhost.server.domain.host import Problem
 from tendhost.server.domain.host_errors import BookkeepingFailed
+from tendhost.server.domain.hosts.host import Problem
 from tendhost.server.domain.operation import Operation
 from tendhost.server.domain.request_errors import OperationNotFound, StoreUnavailable
 from tendhost.server.engine.retrying import on_conflict_again

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.course import Course, queued, started
-from tendhost.server.domain.host import Host
+from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.operation import Findings, OperationKind, OperationStatus
 from tendhost.server.domain.request_errors import HostNotFound, OperationNotFound
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, Wave

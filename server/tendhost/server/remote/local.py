@@ -9,8 +9,8 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
-from tendhost.server.domain.host import LOCAL
 from tendhost.server.domain.host_errors import LinkLost, WorkTimeout
+from tendhost.server.domain.hosts.host import LOCAL
 from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.protocol import Remote, Target
 

@@ -6,7 +6,7 @@ from typing import Any
 from tendhost.server.domain import events as domain_events
 from tendhost.server.domain.bounds import text
 from tendhost.server.domain.events import Event
-from tendhost.server.domain.host import (
+from tendhost.server.domain.hosts.host import (
     COMPOSE_HEALTH_TIMEOUT,
     AfterInterruption,
     Duplicate,

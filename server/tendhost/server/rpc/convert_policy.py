@@ -2,10 +2,16 @@
 
 from collections.abc import Sequence
 
-from tendhost.server.domain.amendments import Windows
 from tendhost.server.domain.bounds import text
-from tendhost.server.domain.defaults import Defaults, EffectivePolicy, Source, Sourced, SourceKind
-from tendhost.server.domain.defaults_change import DefaultsChange, Freezes
+from tendhost.server.domain.hosts.amendments import Windows
+from tendhost.server.domain.hosts.defaults import (
+    Defaults,
+    EffectivePolicy,
+    Source,
+    Sourced,
+    SourceKind,
+)
+from tendhost.server.domain.hosts.defaults_change import DefaultsChange, Freezes
 from tendhost.server.domain.policy.health_checks import HealthChecks
 from tendhost.server.domain.policy.hooks import Hook, Hooks
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument

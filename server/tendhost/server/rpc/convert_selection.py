@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from tendhost.server.domain.bounds import text
 from tendhost.server.domain.events import SelectionChange, SelectionChanged
+from tendhost.server.domain.hosts.selection import HostFilter, SavedSelection
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.scope import ScopeWish, UpdateScope
-from tendhost.server.domain.selection import HostFilter, SavedSelection
-from tendhost.server.domain.states import HostState
 from tendhost.server.rpc.convert_changes import change_messages
 from tendhost.server.rpc.whole import whole
 from tendhost.server.rpc.wire import numbers, timestamp

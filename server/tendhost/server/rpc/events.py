@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import CursorCompacted, CursorUnknown, ServerStopping
-from tendhost.server.domain.selection import HostFilter
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert_selection import host_filter
 from tendhost.server.rpc.feed import Feed

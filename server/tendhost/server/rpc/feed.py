@@ -6,8 +6,8 @@ from collections import OrderedDict
 from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import CursorCompacted, ServerStopping, StoreUnavailable
-from tendhost.server.domain.selection import HostFilter
 from tendhost.server.rpc.membership import Membership
 from tendhost.server.rpc.pages import Batch, EventPage
 from tendhost.server.rpc.signals import Signal, Signals

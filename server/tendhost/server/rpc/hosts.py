@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
-from tendhost.server.domain.amendments import Labels, Windows
-from tendhost.server.domain.host import Host
+from tendhost.server.domain.hosts.amendments import Labels, Windows
+from tendhost.server.domain.hosts.host import Host
+from tendhost.server.domain.hosts.reconfiguration import Reconfiguration, unknown_paths
 from tendhost.server.domain.operation import Operation, OperationKind, Order
-from tendhost.server.domain.reconfiguration import Reconfiguration, unknown_paths
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.engine.engine import Engine
 from tendhost.server.engine.operations import Retried, Work

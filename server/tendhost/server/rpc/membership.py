@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
-from tendhost.server.domain.host import Host, HostConfig
-from tendhost.server.domain.selection import HostFilter
+from tendhost.server.domain.hosts.host import Host, HostConfig
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.store.protocol import Store, Touched
 
 HOSTS_KEPT = 2048

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from tendhost.server.domain.events import Event
-from tendhost.server.domain.selection import HostFilter
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.rpc.convert import event_message
 from tendhost.v1 import event_service_pb2 as pb
 

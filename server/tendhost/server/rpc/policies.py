@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from tendhost.server.domain.defaults import Defaults
+from tendhost.server.domain.hosts.defaults import Defaults
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert_policy import defaults_change, defaults_message, policy_message
 from tendhost.server.rpc.interceptor import call

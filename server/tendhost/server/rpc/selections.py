@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from tendhost.server.domain.selection import SavedSelection
-from tendhost.server.domain.unmatched import told
+from tendhost.server.domain.hosts.selection import SavedSelection
+from tendhost.server.domain.hosts.unmatched import told
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert_selection import host_filter, selection_message
 from tendhost.server.rpc.interceptor import call

@@ -10,8 +10,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
-from tendhost.server.domain.host import Host
-from tendhost.server.domain.selection import HostFilter
+from tendhost.server.domain.hosts.host import Host
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.rpc.convert import host_message
 from tendhost.server.rpc.sending import send
 from tendhost.server.store.protocol import HostPlace, HostsPart, Store, Touched, Unreadable

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 import msgspec
 
 from tendhost.server.domain.host_errors import Unreachable
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.rollout_plan import Glance
-from tendhost.server.domain.states import HostState
 from tendhost.server.store.documents import Form
 from tendhost.server.store.rows import decoded
 

@@ -10,9 +10,9 @@ meet costs as much as the smaller choice that is made here, in the database and 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from tendhost.server.domain.hosts.selection import HostFilter
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import RebootNeed
-from tendhost.server.domain.selection import HostFilter
-from tendhost.server.domain.states import HostState
 from tendhost.server.store.where import Where
 
 MOST_PARTS = 64

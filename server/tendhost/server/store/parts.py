@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from heapq import merge
 from itertools import islice
 
-from tendhost.server.domain.host import Host
+from tendhost.server.domain.hosts.host import Host
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import CursorCompacted, RolloutNotFound
-from tendhost.server.domain.selection import HostFilter
 from tendhost.server.store import host_sql, rows, sql
 from tendhost.server.store.protocol import (
     HostPlace,

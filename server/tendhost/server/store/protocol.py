@@ -13,18 +13,18 @@ from typing import Generic, Protocol, TypeVar, cast
 
 from tendhost.server.domain.budgets import Usage
 from tendhost.server.domain.clock_trust import ClockTrust
-from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.events import Event
-from tendhost.server.domain.host import Duplicate, Host
+from tendhost.server.domain.hosts.defaults import Defaults
+from tendhost.server.domain.hosts.host import Duplicate, Host
+from tendhost.server.domain.hosts.selection import HostFilter, SavedSelection
+from tendhost.server.domain.hosts.unmatched import Known
 from tendhost.server.domain.inventory.inventory import Inventory, Pending
 from tendhost.server.domain.notices import Place
 from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, Wave
 from tendhost.server.domain.rollout_plan import Glance, PlanOutline, PlanPart, RolloutPlan
 from tendhost.server.domain.schedule import Schedule
-from tendhost.server.domain.selection import HostFilter, SavedSelection
-from tendhost.server.domain.unmatched import Known
 
 T = TypeVar("T")
 

@@ -9,16 +9,16 @@ import msgspec
 
 from tendhost.server.domain import events
 from tendhost.server.domain.clock_trust import ClockTrust
-from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.events import Event
-from tendhost.server.domain.host import Host
+from tendhost.server.domain.hosts.defaults import Defaults
+from tendhost.server.domain.hosts.host import Host
+from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.inventory.inventory import Inventory, Pending
 from tendhost.server.domain.notices import Place
 from tendhost.server.domain.operation import Operation
 from tendhost.server.domain.rollout import Member, Rollout, Wave
 from tendhost.server.domain.rollout_plan import PlanOutline, PlanPart
 from tendhost.server.domain.schedule import Schedule
-from tendhost.server.domain.selection import SavedSelection
 from tendhost.server.store.documents import Form
 from tendhost.server.store.protocol import DocumentUnreadable, InventoryRecord, Unreadable
 

@@ -18,9 +18,11 @@ from typing import Any, TypeVar
 
 from tendhost.server.domain.budgets import NAMED, Usage
 from tendhost.server.domain.clock_trust import ClockTrust
-from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.events import Event
-from tendhost.server.domain.host import MOST_DUPLICATES, Duplicate, Host, most_alike
+from tendhost.server.domain.hosts.defaults import Defaults
+from tendhost.server.domain.hosts.host import MOST_DUPLICATES, Duplicate, Host, most_alike
+from tendhost.server.domain.hosts.selection import HostFilter, SavedSelection, is_glob
+from tendhost.server.domain.hosts.unmatched import Known
 from tendhost.server.domain.notices import Place
 from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.request_errors import (
@@ -42,8 +44,6 @@ from tendhost.server.domain.rollout_plan import (
     plan_of,
 )
 from tendhost.server.domain.schedule import Schedule
-from tendhost.server.domain.selection import HostFilter, SavedSelection, is_glob
-from tendhost.server.domain.unmatched import Known
 from tendhost.server.store import glances, host_sql, parts, rows, sql, writing
 from tendhost.server.store.opening import LOG_ID, open_for_reading, open_for_writing, take_lock
 from tendhost.server.store.protocol import (

@@ -6,9 +6,10 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 
 from tendhost.server.domain.clock_trust import ClockTrust
-from tendhost.server.domain.defaults import Defaults
 from tendhost.server.domain.events import Event
-from tendhost.server.domain.host import Host
+from tendhost.server.domain.hosts.defaults import Defaults
+from tendhost.server.domain.hosts.host import Host
+from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.notices import Place
 from tendhost.server.domain.operation import Operation, OperationStatus
 from tendhost.server.domain.request_errors import (
@@ -21,7 +22,6 @@ from tendhost.server.domain.request_errors import (
 from tendhost.server.domain.rollout import Rollout
 from tendhost.server.domain.rollout_plan import RolloutPlan
 from tendhost.server.domain.schedule import Schedule
-from tendhost.server.domain.selection import SavedSelection
 from tendhost.server.store import rows, sql
 from tendhost.server.store.protocol import (
     Change,

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tendhost.server.domain.host import COMPOSE_HEALTH_TIMEOUT
+from tendhost.server.domain.hosts.host import COMPOSE_HEALTH_TIMEOUT
 from tendhost.server.domain.inventory.compose import (
     ComposeProject,
     ComposeService,

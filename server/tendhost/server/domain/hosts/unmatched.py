@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from tendhost.server.domain.hosts.selection import HostFilter, is_glob
 from tendhost.server.domain.request_errors import FieldViolation
-from tendhost.server.domain.selection import HostFilter, is_glob
 
 MOST_TOLD = 20
 """So many warnings name an entry each; of more it is said how many."""

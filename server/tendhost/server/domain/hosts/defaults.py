@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 from tendhost.server.domain.etags import etag_of
-from tendhost.server.domain.host import HostConfig
+from tendhost.server.domain.hosts.host import HostConfig
 from tendhost.server.domain.policy.availability import OpenTimes
 from tendhost.server.domain.policy.freezes import FreezePeriod
 from tendhost.server.domain.policy.health_checks import HealthCheck, HealthChecks

@@ -6,9 +6,9 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 
 from tendhost.server.domain.etags import etag_of
-from tendhost.server.domain.host import Host
+from tendhost.server.domain.hosts.host import Host
+from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import RebootNeed
-from tendhost.server.domain.states import HostState
 
 _GLOB = frozenset("*?[")
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tendhost.server.domain.amendments import Windows, taken
-from tendhost.server.domain.defaults import Defaults
+from tendhost.server.domain.hosts.amendments import Windows, taken
+from tendhost.server.domain.hosts.defaults import Defaults
 from tendhost.server.domain.policy.freezes import FreezePeriod, unsound_freezes
 from tendhost.server.domain.policy.health_checks import unusable
 from tendhost.server.domain.policy.windows import unsound_windows

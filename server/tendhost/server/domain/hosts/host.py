@@ -9,6 +9,7 @@ from tendhost.server.domain.bounds import text
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.etags import etag_of
 from tendhost.server.domain.host_errors import AuthenticationRefused, LinkLost, Unreachable
+from tendhost.server.domain.hosts.states import HostState, Trigger, after, allowed_from
 from tendhost.server.domain.inventory.compose import ComposeVersion
 from tendhost.server.domain.inventory.inventory import Observation, Reboot, RebootNeed
 from tendhost.server.domain.inventory.scope import UpdateScope
@@ -17,7 +18,6 @@ from tendhost.server.domain.policy.health_checks import HealthChecks
 from tendhost.server.domain.policy.hooks import Hooks
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import HostHasFailed, InvalidTransition
-from tendhost.server.domain.states import HostState, Trigger, after, allowed_from
 
 _UNREACHED = frozenset({Unreachable.reason, LinkLost.reason, AuthenticationRefused.reason})
 """Problems of a host that could not be worked on at all."""

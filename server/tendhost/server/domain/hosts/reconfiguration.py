@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from tendhost.server.domain.amendments import Labels, Windows, taken
-from tendhost.server.domain.host import HostConfig
+from tendhost.server.domain.hosts.amendments import Labels, Windows, taken
+from tendhost.server.domain.hosts.host import HostConfig
 from tendhost.server.domain.policy.health_checks import unusable
 from tendhost.server.domain.policy.windows import unsound_windows
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
