@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from tendhost.server.domain.events import Event, OperationChanged
-from tendhost.server.domain.operation import OperationKind, OperationStatus, StepName
+from tendhost.server.domain.operations.operation import OperationKind, OperationStatus, StepName
 
 _STEPS = tuple(StepName)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.cpu_parts import CpuParts
 from tendhost.server.clock import SystemClock
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.domain.operation import OperationKind, OperationStatus
+from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.rollout import RolloutSpec
 from tendhost.server.domain.waves import Division
 from tendhost.server.engine.calls import Call

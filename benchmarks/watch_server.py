@@ -14,7 +14,7 @@ from benchmarks.events_server import Nowhere
 from tendhost.server.clock import SystemClock
 from tendhost.server.domain.events import Event, StateChanged
 from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
+from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.engine.engine import EngineSettings, running_engine
 from tendhost.server.main import DATABASE
 from tendhost.server.remote.probing import NetworkProber

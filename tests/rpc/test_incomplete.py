@@ -12,7 +12,12 @@ from tendhost.server.domain.events import Event, HostConnected
 from tendhost.server.domain.hosts.host import Host, HostConfig
 from tendhost.server.domain.hosts.selection import HostFilter as Selection
 from tendhost.server.domain.hosts.selection import SavedSelection
-from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus, UpdateResult
+from tendhost.server.domain.operations.operation import (
+    Operation,
+    OperationKind,
+    OperationStatus,
+    UpdateResult,
+)
 from tendhost.server.domain.rollout import Member, Progress, Rollout, RolloutSpec, Wave
 from tendhost.server.rpc.paging import PAGE_BYTES, parts
 from tendhost.server.store.protocol import Change

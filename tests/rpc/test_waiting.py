@@ -11,7 +11,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from tendhost.server.domain.operation import Operation, OperationStatus
+from tendhost.server.domain.operations.operation import Operation, OperationStatus
 from tendhost.server.rpc import feed
 from tendhost.server.rpc.server import serving
 from tendhost.server.rpc.signals import Signal

@@ -9,7 +9,7 @@ from tendhost.server.domain.events import Event, EventBody, HostConnected
 from tendhost.server.domain.hosts.host import Host, HostConfig, HostStatus
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.inventory.inventory import Inventory, Pending, PendingPackage
-from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
+from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.rollout import Member, Progress, Rollout, RolloutSpec, Wave
 from tendhost.server.domain.rollout_plan import LeftOut, LeftOutHost, RolloutPlan, WaveOutline
 from tendhost.server.store.protocol import Change, InventoryRecord, RolloutPlace, Store

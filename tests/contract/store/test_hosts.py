@@ -6,7 +6,7 @@ import pytest
 
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.domain.operation import OperationStatus
+from tendhost.server.domain.operations.operation import OperationStatus
 from tendhost.server.domain.request_errors import (
     HostAlreadyExists,
     HostBusy,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tendhost.server.domain.operation import Operation, OperationStatus
+from tendhost.server.domain.operations.operation import Operation, OperationStatus
 from tendhost.server.domain.request_errors import HostBusy, OperationNotFound
 from tendhost.server.store.protocol import Conflict, LogChunk, Store, Unstorable
 from tests.contract.store.samples import NOW, a_host, an_operation, change, stored_operation

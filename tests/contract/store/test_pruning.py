@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from tendhost.server.domain.clock_trust import ClockTrust
-from tendhost.server.domain.operation import OperationStatus
+from tendhost.server.domain.operations.operation import OperationStatus
 from tendhost.server.domain.request_errors import OperationNotFound, PlanNotFound, RolloutNotFound
 from tendhost.server.domain.rollout import RolloutStatus
 from tendhost.server.domain.rollout_plan import PlannedHost

@@ -8,7 +8,7 @@ import pytest
 from tendhost.server.domain.budgets import Usage
 from tendhost.server.domain.hosts.host import Policy, Problem
 from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.domain.operation import OperationStatus
+from tendhost.server.domain.operations.operation import OperationStatus
 from tendhost.server.domain.policy.windows import MaintenanceWindow, Weekday
 from tendhost.server.domain.request_errors import PlanNotFound, RolloutNotFound
 from tendhost.server.domain.rollout import Member, MemberStatus, RolloutStatus, Wave

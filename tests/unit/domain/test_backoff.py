@@ -5,7 +5,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.backoff import Backoff
+from tendhost.server.domain.operations.backoff import Backoff
 
 SECOND = timedelta(seconds=1)
 BACKOFF = Backoff(first=2 * SECOND, longest=60 * SECOND, attempts=9)

@@ -23,7 +23,7 @@ from tendhost.server.domain.bounds import (
 )
 from tendhost.server.domain.inventory.hardware import Cpu, Interface, Memory, Mount
 from tendhost.server.domain.inventory.inventory import Inventory, SystemFacts
-from tendhost.server.domain.operation import HealthResult
+from tendhost.server.domain.operations.operation import HealthResult
 
 MOUNT = Mount(path="/", device="/dev/vda1", type="ext4", size_bytes=10, free_bytes=5)
 

@@ -24,7 +24,7 @@ from tendhost.server.domain.host_errors import (
 from tendhost.server.domain.hosts.host import Host, HostConfig, HostStatus, Problem
 from tendhost.server.domain.hosts.states import HostState as S
 from tendhost.server.domain.inventory.inventory import RebootNeed
-from tendhost.server.domain.operation import (
+from tendhost.server.domain.operations.operation import (
     Findings,
     HealthResult,
     JobRecord,

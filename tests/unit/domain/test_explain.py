@@ -17,7 +17,7 @@ from tendhost.server.domain.inventory.inventory import (
     RebootNeed,
     Withheld,
 )
-from tendhost.server.domain.operation import (
+from tendhost.server.domain.operations.operation import (
     Findings,
     Operation,
     OperationKind,

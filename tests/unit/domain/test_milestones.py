@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.milestones import MOST, Milestones
-from tendhost.server.domain.operation import JobProgress
+from tendhost.server.domain.operations.milestones import MOST, Milestones
+from tendhost.server.domain.operations.operation import JobProgress
 
 ANY = st.builds(
     JobProgress,

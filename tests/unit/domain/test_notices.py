@@ -27,7 +27,7 @@ from tendhost.server.domain.notices import (
     noticed,
     pruned,
 )
-from tendhost.server.domain.operation import OperationKind, OperationStatus
+from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.rollout import Progress, RolloutStatus
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -29,7 +29,7 @@ from tendhost.server.domain.inventory.inventory import (
     Reboot,
     RebootNeed,
 )
-from tendhost.server.domain.operation import (
+from tendhost.server.domain.operations.operation import (
     Findings,
     HealthResult,
     JobRecord,
@@ -43,7 +43,7 @@ from tendhost.server.domain.operation import (
     StepStatus,
     UpdateResult,
 )
-from tendhost.server.domain.sequence import CHANGING, next_step
+from tendhost.server.domain.operations.step_sequence import CHANGING, next_step
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 N = StepName

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tendhost.server.domain.hosts.host import Problem
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.inventory.inventory import PackageChange
-from tendhost.server.domain.operation import (
+from tendhost.server.domain.operations.operation import (
     Operation,
     OperationKind,
     OperationStatus,

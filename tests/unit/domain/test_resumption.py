@@ -9,7 +9,7 @@ from tendhost.server.domain.course import started, stepped
 from tendhost.server.domain.hosts.host import Host, HostConfig, HostStatus, Problem
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import PackageChange, RebootNeed
-from tendhost.server.domain.operation import (
+from tendhost.server.domain.operations.operation import (
     Findings,
     HealthResult,
     JobRecord,
@@ -20,8 +20,8 @@ from tendhost.server.domain.operation import (
     StepName,
     UpdateResult,
 )
-from tendhost.server.domain.resumption import resuming
-from tendhost.server.domain.sequence import next_step
+from tendhost.server.domain.operations.resumption import resuming
+from tendhost.server.domain.operations.step_sequence import next_step
 
 K, N = OperationKind, StepName
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

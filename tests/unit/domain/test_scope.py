@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.agreement import agreed_with, agreed_with_pending
 from tendhost.server.domain.inventory.inventory import (
     PackageChange,
     Pending,
@@ -24,7 +23,8 @@ from tendhost.server.domain.inventory.scope import (
     unwanted,
     wanted,
 )
-from tendhost.server.domain.operation import (
+from tendhost.server.domain.operations.approved_plan import agreed_with, agreed_with_pending
+from tendhost.server.domain.operations.operation import (
     Findings,
     Operation,
     OperationKind,

@@ -7,7 +7,7 @@ import pytest
 
 from tendhost.server.domain.hosts.host import AfterInterruption, Policy
 from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.domain.operation import OperationKind, OperationStatus
+from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.engine.engine import EngineSettings
 from tendhost.server.engine.operations import OperationSettings

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
+from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.request_errors import OperationNotCancellable, OperationNotFound
 from tendhost.server.engine.calls import Replayed
 from tendhost.server.store.protocol import Change, Conflict

@@ -23,8 +23,8 @@ from tendhost.server.domain.hosts.defaults import EffectivePolicy, Source, Sourc
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.inventory.compose import ProjectChange, ProjectOutcome
 from tendhost.server.domain.inventory.inventory import PackageChange
-from tendhost.server.domain.log_limit import LogLimit
-from tendhost.server.domain.operation import (
+from tendhost.server.domain.operations.log_limit import LogLimit
+from tendhost.server.domain.operations.operation import (
     Findings,
     JobRecord,
     Operation,
@@ -36,7 +36,7 @@ from tendhost.server.domain.operation import (
     StepStatus,
     UpdateResult,
 )
-from tendhost.server.domain.permission import (
+from tendhost.server.domain.operations.permission import (
     PERMISSIONS,
     ChangeKind,
     ChangingCommand,

@@ -8,7 +8,7 @@ import pytest
 from tendhost.server.domain.hosts.host import Policy, RestartServices
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import RebootNeed
-from tendhost.server.domain.operation import OperationKind, OperationStatus
+from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.rollout import MemberStatus
 from tests.unit.engine.fake_command import Command

@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import timedelta
 
 from tendhost.server.domain.events import HostConnected, HostDisconnected, UpdateProgress
-from tendhost.server.domain.operation import OperationKind, OperationStatus
+from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost, Pending
 from tests.unit.engine.world import World

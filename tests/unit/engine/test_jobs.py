@@ -8,7 +8,12 @@ import pytest
 from tendhost.server.domain.events import HostConnected, HostDisconnected, StepRetried
 from tendhost.server.domain.hosts.host import AfterInterruption, Policy
 from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus, StepStatus
+from tendhost.server.domain.operations.operation import (
+    Operation,
+    OperationKind,
+    OperationStatus,
+    StepStatus,
+)
 from tendhost.server.engine.engine import EngineSettings
 from tendhost.server.engine.operations import OperationSettings
 from tests.unit.engine.fake_command import Command

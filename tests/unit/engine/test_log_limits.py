@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tendhost.server.domain.events import HostConnected, HostDisconnected
-from tendhost.server.domain.log_limit import LEAST_CUT, LogLimit, left_out_line
-from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
+from tendhost.server.domain.operations.log_limit import LEAST_CUT, LogLimit, left_out_line
+from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.engine.driver import MOST_CONNECTIONS
 from tendhost.server.engine.engine import EngineSettings
 from tendhost.server.engine.operations import OperationSettings

@@ -7,7 +7,7 @@ import pytest
 from tendhost.server.domain.events import HostConnected, HostDisconnected, UpdateProgress
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import RebootNeed
-from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
+from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import KEY, Pending, Rebooting
 from tests.unit.engine.world import World

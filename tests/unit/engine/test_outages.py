@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.domain.operation import OperationKind, OperationStatus
+from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.domain.rollout import RolloutSpec, RolloutStatus
 from tendhost.server.domain.waves import Division

@@ -14,7 +14,7 @@ from tendhost.server.domain.hosts.host import HostConfig, Policy
 from tendhost.server.domain.hosts.reconfiguration import Reconfiguration
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.domain.operation import OperationKind, OperationStatus
+from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.policy.freezes import FreezePeriod
 from tendhost.server.domain.policy.health_checks import HealthCheck, HealthChecks, TcpProbe
 from tendhost.server.domain.policy.hooks import Hook, Hooks

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.domain.operation import OperationKind, OperationStatus
+from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.request_errors import HostBusy
 from tendhost.server.domain.rollout import RolloutSpec
 from tendhost.server.engine.engine import EngineSettings

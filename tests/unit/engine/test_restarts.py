@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tendhost.server.domain.events import OperationChanged
-from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
+from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.engine import applying
 from tendhost.server.engine.following import Ended, carry_out
 from tendhost.server.store.protocol import Change

@@ -14,7 +14,12 @@ from tendhost.server.domain.events import (
 )
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus, StepStatus
+from tendhost.server.domain.operations.operation import (
+    Operation,
+    OperationKind,
+    OperationStatus,
+    StepStatus,
+)
 from tendhost.server.domain.request_errors import RolloutNotSteerable, StoreUnavailable
 from tendhost.server.domain.rollout import MemberStatus, RolloutSpec, RolloutStatus
 from tendhost.server.domain.schedule import MissedRuns, RunOutcome, ScheduleWish

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.domain.operation import OperationKind
+from tendhost.server.domain.operations.operation import OperationKind
 from tendhost.server.domain.rollout import Rollout, RolloutSpec, RolloutStatus
 from tendhost.server.engine.operations import Work
 from tendhost.server.engine.rollout_changes import change_of

@@ -8,7 +8,7 @@ import pytest
 from tendhost.server.domain.events import Event, HostReconfigured, RolloutChanged, StateChanged
 from tendhost.server.domain.hosts.host import Policy
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.domain.operation import OperationKind
+from tendhost.server.domain.operations.operation import OperationKind
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import (
     FleetChanged,

@@ -9,7 +9,7 @@ from tendhost.server.domain.advance import advance
 from tendhost.server.domain.events import RolloutChanged
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.domain.operation import OperationKind, OperationStatus
+from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.request_errors import RolloutEmpty, RolloutNotFound, RolloutNotSteerable
 from tendhost.server.domain.rollout import (
     Member,

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import cast
 
-from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus
+from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.rollout import HaltCause, Rollout, RolloutStatus
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import Pending

@@ -21,7 +21,7 @@ from tendhost.server.domain.hosts.host import (
 )
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import PendingPackage, RebootNeed, Withheld
-from tendhost.server.domain.operation import (
+from tendhost.server.domain.operations.operation import (
     Operation,
     OperationKind,
     OperationStatus,

@@ -26,7 +26,7 @@ from tendhost.server.domain.hosts.host import Host, HostConfig
 from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.inventory.hardware import Mount
 from tendhost.server.domain.inventory.inventory import Inventory, PackageChange, Pending
-from tendhost.server.domain.operation import Operation, OperationKind, UpdateResult
+from tendhost.server.domain.operations.operation import Operation, OperationKind, UpdateResult
 from tendhost.server.domain.rollout import Member, Rollout, Wave
 from tendhost.server.domain.rollout_plan import PlannedHost, PlanOutline
 from tendhost.server.engine.schedules import ScheduleView

@@ -16,7 +16,7 @@ import pytest
 
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.domain.operation import OperationStatus
+from tendhost.server.domain.operations.operation import OperationStatus
 from tendhost.server.store import host_sql, sql
 from tendhost.server.store.opening import open_for_writing
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.domain.operation import OperationStatus
+from tendhost.server.domain.operations.operation import OperationStatus
 from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.store import writing
 from tendhost.server.store.opening import open_for_writing

@@ -6,7 +6,12 @@ from datetime import datetime
 from tendhost.server.domain.course import Course, tells_connection
 from tendhost.server.domain.events import HostDisconnected, OperationChanged, StateChanged
 from tendhost.server.domain.hosts.host import Host, Problem
-from tendhost.server.domain.operation import Operation, OperationStatus, StepName, StepStatus
+from tendhost.server.domain.operations.operation import (
+    Operation,
+    OperationStatus,
+    StepName,
+    StepStatus,
+)
 from tendhost.server.domain.request_errors import InvalidTransition
 
 

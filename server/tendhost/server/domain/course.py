@@ -21,7 +21,7 @@ from tendhost.server.domain.events import (
 from tendhost.server.domain.host_errors import GivenUp, RebootRefused
 from tendhost.server.domain.hosts.host import Host, Problem
 from tendhost.server.domain.hosts.states import HostState, Trigger
-from tendhost.server.domain.operation import (
+from tendhost.server.domain.operations.operation import (
     Operation,
     OperationKind,
     OperationStatus,
@@ -29,7 +29,7 @@ from tendhost.server.domain.operation import (
     StepName,
     StepStatus,
 )
-from tendhost.server.domain.sequence import (
+from tendhost.server.domain.operations.step_sequence import (
     begun,
     ended,
     has_changed,

@@ -7,7 +7,12 @@ from enum import StrEnum
 from tendhost.server.domain.changes import FieldChange
 from tendhost.server.domain.hosts.host import Duplicate, Problem
 from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.domain.operation import OperationKind, OperationStatus, StepName, UpdateResult
+from tendhost.server.domain.operations.operation import (
+    OperationKind,
+    OperationStatus,
+    StepName,
+    UpdateResult,
+)
 from tendhost.server.domain.rollout import Progress, RolloutStatus
 
 

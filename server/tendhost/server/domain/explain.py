@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.inventory.inventory import Pending, RebootNeed, Withheld
-from tendhost.server.domain.operation import (
+from tendhost.server.domain.operations.operation import (
     Operation,
     OperationKind,
     OperationStatus,

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from tendhost.server.domain.events import Event, OperationChanged, RolloutChanged, StateChanged
 from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.domain.operation import OperationKind, OperationStatus
+from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.rollout import Progress, RolloutStatus
 
 

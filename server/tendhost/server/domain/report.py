@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from tendhost.server.domain.operation import Operation, StepName, StepStatus
+from tendhost.server.domain.operations.operation import Operation, StepName, StepStatus
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, Wave
 from tendhost.server.domain.rollout_plan import Glance
 from tendhost.server.domain.slices import SortedInSlices

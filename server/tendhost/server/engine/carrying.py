@@ -27,7 +27,7 @@ from tendhost.server.domain.advance import (
 )
 from tendhost.server.domain.course import Course, changed_anything, started
 from tendhost.server.domain.hosts.host import Host
-from tendhost.server.domain.operation import Operation, OperationKind, Order
+from tendhost.server.domain.operations.operation import Operation, OperationKind, Order
 from tendhost.server.domain.request_errors import (
     HostBusy,
     HostHasFailed,

@@ -18,8 +18,8 @@ from tendhost.server.domain.inventory.inventory import (
     diff_installed,
     not_restored,
 )
-from tendhost.server.domain.operation import Outcome, UpdateResult
-from tendhost.server.domain.permission import Permission
+from tendhost.server.domain.operations.operation import Outcome, UpdateResult
+from tendhost.server.domain.operations.permission import Permission
 from tendhost.server.engine import looking
 from tendhost.server.engine.applying import ROLLBACK, restore, transact
 from tendhost.server.engine.composing import take_back

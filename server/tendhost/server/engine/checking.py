@@ -7,7 +7,12 @@ from datetime import timedelta
 
 from tendhost.server.domain.host_errors import Unhealthy, WorkTimeout
 from tendhost.server.domain.hosts.host import LOCAL, Problem
-from tendhost.server.domain.operation import CheckResult, HealthResult, OperationKind, Outcome
+from tendhost.server.domain.operations.operation import (
+    CheckResult,
+    HealthResult,
+    OperationKind,
+    Outcome,
+)
 from tendhost.server.domain.policy.health_checks import CHECK_INTERVAL, HealthCheck
 from tendhost.server.domain.policy.health_evaluation import Found, Settling, Tried
 from tendhost.server.engine import looking

@@ -12,8 +12,8 @@ from tendhost.server.domain.host_errors import (
 )
 from tendhost.server.domain.hosts.host import Problem
 from tendhost.server.domain.inventory.compose import ComposeProject, ProjectChange, ProjectOutcome
-from tendhost.server.domain.operation import Operation, Outcome, UpdateResult
-from tendhost.server.domain.permission import ChangeKind
+from tendhost.server.domain.operations.operation import Operation, Outcome, UpdateResult
+from tendhost.server.domain.operations.permission import ChangeKind
 from tendhost.server.engine.following import Ended, Following, carry_out
 from tendhost.server.engine.stage import Stage
 from tendhost.server.packages.compose.progress import ComposeProgress

@@ -12,8 +12,8 @@ from datetime import timedelta
 from tendhost.server.clock import Clock
 from tendhost.server.domain.host_errors import WindowClosed
 from tendhost.server.domain.hosts.host import Host
-from tendhost.server.domain.operation import Operation
-from tendhost.server.domain.permission import PERMISSIONS, ChangingCommand, Permission
+from tendhost.server.domain.operations.operation import Operation
+from tendhost.server.domain.operations.permission import PERMISSIONS, ChangingCommand, Permission
 from tendhost.server.engine.journal import Journal
 from tendhost.server.engine.policies import Policies
 from tendhost.server.remote.giving import given

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.backoff import Backoff
 from tendhost.server.domain.course import Course, step_retried, stepped
 from tendhost.server.domain.events import (
     EventBody,
@@ -27,9 +26,10 @@ from tendhost.server.domain.host_errors import (
 )
 from tendhost.server.domain.hosts.host import Duplicate, Problem
 from tendhost.server.domain.inventory.inventory import Observation
-from tendhost.server.domain.log_limit import LogLimit
-from tendhost.server.domain.milestones import Milestones
-from tendhost.server.domain.operation import (
+from tendhost.server.domain.operations.backoff import Backoff
+from tendhost.server.domain.operations.log_limit import LogLimit
+from tendhost.server.domain.operations.milestones import Milestones
+from tendhost.server.domain.operations.operation import (
     NEVER_INTERRUPTED,
     Findings,
     JobProgress,
@@ -38,8 +38,8 @@ from tendhost.server.domain.operation import (
     Outcome,
     StepName,
 )
+from tendhost.server.domain.operations.step_sequence import BEFORE_A_CHANGE, has_changed, next_step
 from tendhost.server.domain.request_errors import OperationNotCancellable, StoreUnavailable
-from tendhost.server.domain.sequence import BEFORE_A_CHANGE, has_changed, next_step
 from tendhost.server.engine.applying import ROLLBACK
 from tendhost.server.engine.calls import Call, Replayed
 from tendhost.server.engine.composing import UNDO

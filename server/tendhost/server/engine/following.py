@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.backoff import Backoff
 from tendhost.server.domain.events import HostConnected, HostDisconnected
 from tendhost.server.domain.host_errors import (
     HostGone,
@@ -20,9 +19,10 @@ from tendhost.server.domain.host_errors import (
     WorkTimeout,
 )
 from tendhost.server.domain.hosts.host import Host
-from tendhost.server.domain.log_limit import left_out_line
-from tendhost.server.domain.operation import JobProgress, JobRecord, Operation
-from tendhost.server.domain.permission import ChangeKind, ChangingCommand, Permission
+from tendhost.server.domain.operations.backoff import Backoff
+from tendhost.server.domain.operations.log_limit import left_out_line
+from tendhost.server.domain.operations.operation import JobProgress, JobRecord, Operation
+from tendhost.server.domain.operations.permission import ChangeKind, ChangingCommand, Permission
 from tendhost.server.engine.door import Door
 from tendhost.server.engine.journal import Journal, Output
 from tendhost.server.engine.session import Session

@@ -10,8 +10,8 @@ from tendhost.server.domain.host_errors import (
     PreHookFailed,
 )
 from tendhost.server.domain.inventory.scope import wanted
-from tendhost.server.domain.operation import Outcome, UpdateResult
-from tendhost.server.domain.permission import ChangeKind, Permission
+from tendhost.server.domain.operations.operation import Outcome, UpdateResult
+from tendhost.server.domain.operations.permission import ChangeKind, Permission
 from tendhost.server.domain.policy.hooks import Hook, HookOutcome, hook_environment
 from tendhost.server.engine.following import Following, seen_to_its_end
 from tendhost.server.engine.stage import Stage

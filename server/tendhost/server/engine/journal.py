@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tendhost.server.domain.events import EventBody
-from tendhost.server.domain.log_limit import LogLimit
-from tendhost.server.domain.operation import Findings, JobProgress, JobRecord, Operation
+from tendhost.server.domain.operations.log_limit import LogLimit
+from tendhost.server.domain.operations.operation import Findings, JobProgress, JobRecord, Operation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.backoff import Backoff
 from tendhost.server.domain.notice_texts import Gathered, Message
 from tendhost.server.domain.notices import Following, Notice, NoticeKind, Place, noticed, pruned
 from tendhost.server.domain.notify_target import NotifyTarget
+from tendhost.server.domain.operations.backoff import Backoff
 from tendhost.server.domain.rate import RateLimit
 from tendhost.server.domain.request_errors import HostNotFound, RolloutNotFound, StoreUnavailable
 from tendhost.server.remote.announcing import Announcer, NotDelivered

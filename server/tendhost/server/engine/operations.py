@@ -8,21 +8,22 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.agreement import agreed_with, agreed_with_pending
-from tendhost.server.domain.backoff import Backoff
 from tendhost.server.domain.course import Course, queued, refused, started
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.host_errors import BookkeepingFailed, Unreachable
 from tendhost.server.domain.hosts.host import LOCAL, Host, Problem
 from tendhost.server.domain.inventory.hardware import InventoryPart
-from tendhost.server.domain.log_limit import LogLimit
-from tendhost.server.domain.operation import (
+from tendhost.server.domain.operations.approved_plan import agreed_with, agreed_with_pending
+from tendhost.server.domain.operations.backoff import Backoff
+from tendhost.server.domain.operations.log_limit import LogLimit
+from tendhost.server.domain.operations.operation import (
     Operation,
     OperationKind,
     OperationStatus,
     Order,
     StepName,
 )
+from tendhost.server.domain.operations.resumption import resuming
 from tendhost.server.domain.request_errors import (
     HostBusy,
     HostHasFailed,
@@ -34,7 +35,6 @@ from tendhost.server.domain.request_errors import (
     RebootNotAllowed,
     StoreUnavailable,
 )
-from tendhost.server.domain.resumption import resuming
 from tendhost.server.engine.calls import Call, carried_out
 from tendhost.server.engine.driver import Driver
 from tendhost.server.engine.ids import Ids

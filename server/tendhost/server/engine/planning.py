@@ -19,8 +19,8 @@ from tendhost.server.domain.inventory.scope import (
     unwanted,
     wanted,
 )
-from tendhost.server.domain.operation import Findings, Operation, UpdateResult
-from tendhost.server.domain.sequence import has_applied
+from tendhost.server.domain.operations.operation import Findings, Operation, UpdateResult
+from tendhost.server.domain.operations.step_sequence import has_applied
 from tendhost.server.engine.stage import Stage
 from tendhost.server.engine.translate import upgrade_error, work_error
 from tendhost.server.packages.compose.moved import moved_script, parse_moved

@@ -8,9 +8,9 @@ from tendhost.server.domain import host_errors
 from tendhost.server.domain.host_errors import DiskFull, WorkError
 from tendhost.server.domain.hosts.host import AfterInterruption, Problem, Rollback
 from tendhost.server.domain.inventory.inventory import RebootNeed
-from tendhost.server.domain.operation import OperationKind, Outcome
-from tendhost.server.domain.permission import Permission
-from tendhost.server.domain.sequence import has_applied
+from tendhost.server.domain.operations.operation import OperationKind, Outcome
+from tendhost.server.domain.operations.permission import Permission
+from tendhost.server.domain.operations.step_sequence import has_applied
 from tendhost.server.engine import looking
 from tendhost.server.engine.applying import DOWNLOAD, REPAIR, repair, transact
 from tendhost.server.engine.following import tidy, under_way

@@ -18,7 +18,7 @@ from tendhost.server.domain.host_errors import (
     WorkTimeout,
 )
 from tendhost.server.domain.hosts.host import Host
-from tendhost.server.domain.permission import Permission
+from tendhost.server.domain.operations.permission import Permission
 from tendhost.server.engine import looking
 from tendhost.server.engine.door import Door
 from tendhost.server.engine.session import Session

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from tendhost.server.domain.events import Event, RolloutChanged
 from tendhost.server.domain.host_errors import WindowClosed
-from tendhost.server.domain.operation import Operation, OperationStatus
+from tendhost.server.domain.operations.operation import Operation, OperationStatus
 from tendhost.server.domain.request_errors import HostNotFound
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, WaitingFor, Wave
 from tendhost.server.domain.tally import Tally

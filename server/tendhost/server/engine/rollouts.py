@@ -13,7 +13,7 @@ from datetime import timedelta
 from tendhost.server.clock import Clock
 from tendhost.server.domain.budgets import overspent, require_sound_failures
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.domain.operation import Operation
+from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.request_errors import (
     FleetChanged,
     HostNotSkippable,

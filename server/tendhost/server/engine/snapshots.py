@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from tendhost.server.domain.host_errors import SnapshotFailed
 from tendhost.server.domain.hosts.host import Snapshots
-from tendhost.server.domain.operation import Outcome, UpdateResult
-from tendhost.server.domain.permission import Permission
+from tendhost.server.domain.operations.operation import Outcome, UpdateResult
+from tendhost.server.domain.operations.permission import Permission
 from tendhost.server.engine.looking import understood
 from tendhost.server.engine.stage import Stage
 from tendhost.server.packages.snapshots import parse_snapshot, snapshot_command

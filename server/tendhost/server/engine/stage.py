@@ -9,8 +9,8 @@ from tendhost.server.domain.hosts.defaults import EffectivePolicy
 from tendhost.server.domain.hosts.host import LOCAL, Host, RestartServices
 from tendhost.server.domain.inventory.hardware import InventoryPart
 from tendhost.server.domain.inventory.inventory import Observation, Reboot, RebootNeed
-from tendhost.server.domain.operation import Findings, Operation, OperationKind
-from tendhost.server.domain.permission import Permission
+from tendhost.server.domain.operations.operation import Findings, Operation, OperationKind
+from tendhost.server.domain.operations.permission import Permission
 from tendhost.server.domain.request_errors import InventoryNotFound
 from tendhost.server.engine import looking
 from tendhost.server.engine.door import Door

@@ -10,7 +10,7 @@ from dataclasses import replace
 from tendhost.server.clock import Clock
 from tendhost.server.domain.course import Course, queued, started
 from tendhost.server.domain.hosts.host import Host
-from tendhost.server.domain.operation import Findings, OperationKind, OperationStatus
+from tendhost.server.domain.operations.operation import Findings, OperationKind, OperationStatus
 from tendhost.server.domain.request_errors import HostNotFound, OperationNotFound
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, Wave
 from tendhost.server.domain.tally import Tally

@@ -4,7 +4,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from tendhost.server.domain.permission import ChangeKind, ChangingCommand
+from tendhost.server.domain.operations.permission import ChangeKind, ChangingCommand
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.script import framed_script, parse_parts

@@ -9,7 +9,7 @@ back takes a boot from it, which is left to a person.
 import shlex
 from dataclasses import dataclass
 
-from tendhost.server.domain.permission import ChangeKind, ChangingCommand
+from tendhost.server.domain.operations.permission import ChangeKind, ChangingCommand
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.native import FACTS

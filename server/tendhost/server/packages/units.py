@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tendhost.server.domain.permission import ChangeKind, ChangingCommand
+from tendhost.server.domain.operations.permission import ChangeKind, ChangingCommand
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.native import FACTS

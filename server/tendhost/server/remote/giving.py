@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from tendhost.server.domain.permission import ChangingCommand
+from tendhost.server.domain.operations.permission import ChangingCommand
 from tendhost.server.remote.protocol import Completed, Remote
 
 

@@ -29,7 +29,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from tendhost.server.domain.host_errors import JobRefused, LinkLost, Superseded
-from tendhost.server.domain.permission import ChangeKind, ChangingCommand
+from tendhost.server.domain.operations.permission import ChangeKind, ChangingCommand
 from tendhost.server.failpoints import reached
 from tendhost.server.remote.job_scripts import (
     ATTACH,

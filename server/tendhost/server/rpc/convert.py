@@ -23,7 +23,7 @@ from tendhost.server.domain.hosts.host import (
 from tendhost.server.domain.inventory.compose import ComposeVersion, ProjectChange, ProjectOutcome
 from tendhost.server.domain.inventory.inventory import PackageChange, Reboot, RebootNeed, Withheld
 from tendhost.server.domain.inventory.scope import UpdateScope, wanted
-from tendhost.server.domain.operation import (
+from tendhost.server.domain.operations.operation import (
     HealthResult,
     JobProgress,
     Operation,

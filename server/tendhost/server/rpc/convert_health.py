@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from tendhost.server.domain.operation import CheckResult, HealthResult
+from tendhost.server.domain.operations.operation import CheckResult, HealthResult
 from tendhost.server.domain.policy.health_checks import (
     CHECK_ATTEMPTS,
     CHECK_INTERVAL,

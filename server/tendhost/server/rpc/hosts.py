@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from tendhost.server.domain.hosts.amendments import Labels, Windows
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.hosts.reconfiguration import Reconfiguration, unknown_paths
-from tendhost.server.domain.operation import Operation, OperationKind, Order
+from tendhost.server.domain.operations.operation import Operation, OperationKind, Order
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.engine.engine import Engine
 from tendhost.server.engine.operations import Retried, Work

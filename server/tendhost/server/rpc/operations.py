@@ -4,8 +4,8 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-from tendhost.server.domain.log_limit import left_out_line
-from tendhost.server.domain.operation import Operation
+from tendhost.server.domain.operations.log_limit import left_out_line
+from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert import operation_message, operation_statuses
 from tendhost.server.rpc.feed import Feed

@@ -21,7 +21,7 @@ from tendhost.server.domain.hosts.selection import HostFilter, SavedSelection
 from tendhost.server.domain.hosts.unmatched import Known
 from tendhost.server.domain.inventory.inventory import Inventory, Pending
 from tendhost.server.domain.notices import Place
-from tendhost.server.domain.operation import Operation, OperationStatus
+from tendhost.server.domain.operations.operation import Operation, OperationStatus
 from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, Wave
 from tendhost.server.domain.rollout_plan import Glance, PlanOutline, PlanPart, RolloutPlan
 from tendhost.server.domain.schedule import Schedule

@@ -15,7 +15,7 @@ from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.inventory.inventory import Inventory, Pending
 from tendhost.server.domain.notices import Place
-from tendhost.server.domain.operation import Operation
+from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.rollout import Member, Rollout, Wave
 from tendhost.server.domain.rollout_plan import PlanOutline, PlanPart
 from tendhost.server.domain.schedule import Schedule

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 
-from tendhost.server.domain.operation import OperationStatus
+from tendhost.server.domain.operations.operation import OperationStatus
 from tendhost.server.store.where import Where
 
 NEXT_REVISION = "UPDATE counter SET revision = revision + ?1 WHERE id = 1 RETURNING revision"

@@ -24,7 +24,7 @@ from tendhost.server.domain.hosts.host import MOST_DUPLICATES, Duplicate, Host, 
 from tendhost.server.domain.hosts.selection import HostFilter, SavedSelection, is_glob
 from tendhost.server.domain.hosts.unmatched import Known
 from tendhost.server.domain.notices import Place
-from tendhost.server.domain.operation import Operation, OperationStatus
+from tendhost.server.domain.operations.operation import Operation, OperationStatus
 from tendhost.server.domain.request_errors import (
     HostNotFound,
     InventoryNotFound,

@@ -4,7 +4,12 @@ from dataclasses import replace
 
 from tendhost.server.domain.inventory.inventory import PackageChange, Pending
 from tendhost.server.domain.inventory.scope import ScopeWish, UpdateScope, narrowed, wanted
-from tendhost.server.domain.operation import Operation, OperationKind, OperationStatus, Order
+from tendhost.server.domain.operations.operation import (
+    Operation,
+    OperationKind,
+    OperationStatus,
+    Order,
+)
 from tendhost.server.domain.request_errors import PlanUnusable
 
 

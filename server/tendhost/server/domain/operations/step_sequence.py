@@ -52,7 +52,7 @@ from tendhost.server.domain.host_errors import (
 from tendhost.server.domain.hosts.host import Problem, Snapshots
 from tendhost.server.domain.inventory.compose import ProjectOutcome
 from tendhost.server.domain.inventory.inventory import RebootNeed
-from tendhost.server.domain.operation import (
+from tendhost.server.domain.operations.operation import (
     NEVER_INTERRUPTED,
     Operation,
     OperationKind,

@@ -20,7 +20,7 @@ It is sound where what came before the failed step is known to have been done, a
 from dataclasses import replace
 
 from tendhost.server.domain.host_errors import NeverReturned
-from tendhost.server.domain.operation import Operation, OperationKind, StepName
+from tendhost.server.domain.operations.operation import Operation, OperationKind, StepName
 
 
 def resuming(failed: Operation, new: Operation) -> Operation:

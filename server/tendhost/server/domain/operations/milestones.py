@@ -5,7 +5,7 @@ How far an update is at this moment stands in its operation, and is not an event
 
 from dataclasses import dataclass, replace
 
-from tendhost.server.domain.operation import JobProgress
+from tendhost.server.domain.operations.operation import JobProgress
 
 FIRST_OF_A_PHASE = 2
 """An update of few packages is told package by package."""
