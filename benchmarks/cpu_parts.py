@@ -25,8 +25,8 @@ _OUTERMOST_FIRST = (
     ("/engine/carrying.py", ROLLOUT),
     ("/engine/admission.py", ROLLOUT),
     ("/engine/rollout", ROLLOUT),
-    ("/domain/advance.py", ROLLOUT),
-    ("/domain/tally.py", ROLLOUT),
+    ("/domain/rollouts/advance.py", ROLLOUT),
+    ("/domain/rollouts/progress_update.py", ROLLOUT),
     ("/server/engine/", ENGINE),
     ("/server/domain/", ENGINE),
 )

@@ -14,8 +14,8 @@ from benchmarks.cpu_parts import CpuParts
 from tendhost.server.clock import SystemClock
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
-from tendhost.server.domain.rollout import RolloutSpec
-from tendhost.server.domain.waves import Division
+from tendhost.server.domain.rollouts.rollout import RolloutSpec
+from tendhost.server.domain.rollouts.waves import Division
 from tendhost.server.engine.calls import Call
 from tendhost.server.engine.engine import Engine, EngineSettings, running_engine
 from tendhost.server.engine.operations import Work

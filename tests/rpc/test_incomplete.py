@@ -18,7 +18,7 @@ from tendhost.server.domain.operations.operation import (
     OperationStatus,
     UpdateResult,
 )
-from tendhost.server.domain.rollout import Member, Progress, Rollout, RolloutSpec, Wave
+from tendhost.server.domain.rollouts.rollout import Member, Progress, Rollout, RolloutSpec, Wave
 from tendhost.server.rpc.paging import PAGE_BYTES, parts
 from tendhost.server.store.protocol import Change
 from tendhost.v1 import (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tendhost.server.domain.budgets import FLEET
+from tendhost.server.domain.rollouts.budgets import FLEET
 from tendhost.v1 import operation_pb2 as pb
 from tendhost.v1.host_pb2 import HOST_STATE_WAITING_REBOOT, MaintenanceWindow, Policy
 from tests.rpc.api import Api

@@ -10,7 +10,7 @@ import pytest
 
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.recurrence import Recurrence
-from tendhost.server.domain.rollout import Rollout, RolloutSpec
+from tendhost.server.domain.rollouts.rollout import Rollout, RolloutSpec
 from tendhost.server.domain.schedule import Schedule, ScheduleSpec
 from tendhost.server.store.sqlite import open_store
 from tendhost.v1 import rollout_service_pb2, rollout_service_pb2_grpc

@@ -26,7 +26,7 @@ from tendhost.server.domain.notices import CHOOSABLE, NoticeKind
 from tendhost.server.domain.notify_target import NotifyTarget
 from tendhost.server.domain.operations.log_limit import LogLimit
 from tendhost.server.domain.request_errors import ConfigurationError
-from tendhost.server.domain.wave_hooks import WaveHook, WaveMoment
+from tendhost.server.domain.rollouts.wave_hooks import WaveHook, WaveMoment
 from tendhost.server.engine.engine import EngineSettings, running_engine
 from tendhost.server.engine.loop_monitor import LoopMonitor
 from tendhost.server.engine.operations import OperationSettings

@@ -10,8 +10,8 @@ from tendhost.server.domain.hosts.host import Host, HostConfig, HostStatus
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.inventory.inventory import Inventory, Pending, PendingPackage
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
-from tendhost.server.domain.rollout import Member, Progress, Rollout, RolloutSpec, Wave
-from tendhost.server.domain.rollout_plan import LeftOut, LeftOutHost, RolloutPlan, WaveOutline
+from tendhost.server.domain.rollouts.plan import LeftOut, LeftOutHost, RolloutPlan, WaveOutline
+from tendhost.server.domain.rollouts.rollout import Member, Progress, Rollout, RolloutSpec, Wave
 from tendhost.server.store.protocol import Change, InventoryRecord, RolloutPlace, Store
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

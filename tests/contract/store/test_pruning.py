@@ -9,8 +9,8 @@ import pytest
 from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.operations.operation import OperationStatus
 from tendhost.server.domain.request_errors import OperationNotFound, PlanNotFound, RolloutNotFound
-from tendhost.server.domain.rollout import RolloutStatus
-from tendhost.server.domain.rollout_plan import PlannedHost
+from tendhost.server.domain.rollouts.plan import PlannedHost
+from tendhost.server.domain.rollouts.rollout import RolloutStatus
 from tendhost.server.store.protocol import AuditRecord, Change, LogChunk, RequestRecord, Store
 from tests.contract.store.conftest import Database
 from tests.contract.store.samples import (

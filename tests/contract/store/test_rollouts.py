@@ -5,19 +5,14 @@ from datetime import time, timedelta
 
 import pytest
 
-from tendhost.server.domain.budgets import Usage
 from tendhost.server.domain.hosts.host import Policy, Problem
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import OperationStatus
 from tendhost.server.domain.policy.windows import MaintenanceWindow, Weekday
 from tendhost.server.domain.request_errors import PlanNotFound, RolloutNotFound
-from tendhost.server.domain.rollout import Member, MemberStatus, RolloutStatus, Wave
-from tendhost.server.domain.rollout_plan import (
-    Expectation,
-    LeftOut,
-    LeftOutHost,
-    PlannedHost,
-)
+from tendhost.server.domain.rollouts.budgets import Usage
+from tendhost.server.domain.rollouts.plan import Expectation, LeftOut, LeftOutHost, PlannedHost
+from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, RolloutStatus, Wave
 from tendhost.server.store.protocol import Conflict, RolloutPlace, Store
 from tests.contract.store.samples import (
     A_DAY,

@@ -16,7 +16,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from tendhost.server.domain.advance import (
+from tendhost.server.domain.hosts.selection import HostFilter
+from tendhost.server.domain.rollouts.advance import (
     Enter,
     Leave,
     Look,
@@ -25,12 +26,11 @@ from tendhost.server.domain.advance import (
     Start,
     Wait,
     advance,
-    estimate,
     looked,
 )
-from tendhost.server.domain.budgets import overspent
-from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.domain.rollout import (
+from tendhost.server.domain.rollouts.budgets import overspent
+from tendhost.server.domain.rollouts.progress_update import Tally, entered, estimate
+from tendhost.server.domain.rollouts.rollout import (
     HaltCause,
     Member,
     MemberStatus,
@@ -41,8 +41,7 @@ from tendhost.server.domain.rollout import (
     WaitingFor,
     Wave,
 )
-from tendhost.server.domain.tally import Tally, entered
-from tendhost.server.domain.waves import Candidate, Division, wave_plan
+from tendhost.server.domain.rollouts.waves import Candidate, Division, wave_plan
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 M, R = MemberStatus, RolloutStatus

@@ -28,7 +28,7 @@ from tendhost.server.domain.operations.operation import (
     UpdateResult,
 )
 from tendhost.server.domain.policy.availability import Opening
-from tendhost.server.domain.rollout import (
+from tendhost.server.domain.rollouts.rollout import (
     Halt,
     HaltCause,
     Member,

@@ -19,7 +19,7 @@ from tendhost.server.domain.notices import Notice, NoticeKind
 from tendhost.server.domain.notify_target import NotifyTarget
 from tendhost.server.domain.rate import MINUTE, RateLimit
 from tendhost.server.domain.request_errors import ConfigurationError
-from tendhost.server.domain.rollout import Progress
+from tendhost.server.domain.rollouts.rollout import Progress
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 K = NoticeKind

@@ -28,7 +28,7 @@ from tendhost.server.domain.notices import (
     pruned,
 )
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
-from tendhost.server.domain.rollout import Progress, RolloutStatus
+from tendhost.server.domain.rollouts.rollout import Progress, RolloutStatus
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 K, R, S = NoticeKind, RolloutStatus, OperationStatus

@@ -19,9 +19,15 @@ from tendhost.server.domain.operations.operation import (
     StepStatus,
     UpdateResult,
 )
-from tendhost.server.domain.report import ReportInMaking, compliance
-from tendhost.server.domain.rollout import Member, MemberStatus, Progress, Rollout, RolloutSpec
-from tendhost.server.domain.rollout_plan import Glance
+from tendhost.server.domain.rollouts.plan import Glance
+from tendhost.server.domain.rollouts.report import ReportInMaking, compliance
+from tendhost.server.domain.rollouts.rollout import (
+    Member,
+    MemberStatus,
+    Progress,
+    Rollout,
+    RolloutSpec,
+)
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)

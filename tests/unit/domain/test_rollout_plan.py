@@ -8,7 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.budgets import (
+from tendhost.server.domain.hosts.selection import HostFilter
+from tendhost.server.domain.hosts.states import HostState
+from tendhost.server.domain.policy.availability import Opening
+from tendhost.server.domain.request_errors import InvalidArgument
+from tendhost.server.domain.rollouts.budgets import (
     FLEET,
     Usage,
     overspent,
@@ -18,12 +22,7 @@ from tendhost.server.domain.budgets import (
     spent,
     tolerated,
 )
-from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.domain.policy.availability import Opening
-from tendhost.server.domain.request_errors import InvalidArgument
-from tendhost.server.domain.rollout import DisruptionBudget, Progress, RolloutSpec
-from tendhost.server.domain.rollout_plan import (
+from tendhost.server.domain.rollouts.plan import (
     TYPICAL_UPDATE,
     Expectation,
     Glance,
@@ -33,7 +32,8 @@ from tendhost.server.domain.rollout_plan import (
     plan_changes,
     plan_rollout,
 )
-from tendhost.server.domain.waves import Division
+from tendhost.server.domain.rollouts.rollout import DisruptionBudget, Progress, RolloutSpec
+from tendhost.server.domain.rollouts.waves import Division
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

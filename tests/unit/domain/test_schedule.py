@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import InvalidArgument
-from tendhost.server.domain.rollout import Progress, Rollout, RolloutSpec, RolloutStatus
+from tendhost.server.domain.rollouts.rollout import Progress, Rollout, RolloutSpec, RolloutStatus
+from tendhost.server.domain.rollouts.waves import Division
 from tendhost.server.domain.schedule import (
     Begin,
     MissedRuns,
@@ -22,7 +23,6 @@ from tendhost.server.domain.schedule import (
     decide,
     forgone,
 )
-from tendhost.server.domain.waves import Division
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tendhost.server.domain.request_errors import InvalidArgument
-from tendhost.server.domain.share import Share
-from tendhost.server.domain.waves import (
+from tendhost.server.domain.rollouts.share import Share
+from tendhost.server.domain.rollouts.waves import (
     Candidate,
     Dependency,
     Division,

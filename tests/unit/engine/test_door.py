@@ -10,7 +10,7 @@ from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.policy.windows import MaintenanceWindow
-from tendhost.server.domain.rollout import MemberStatus
+from tendhost.server.domain.rollouts.rollout import MemberStatus
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost, Pending
 from tests.unit.engine.test_belated import UNBOUNDED

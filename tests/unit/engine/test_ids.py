@@ -8,7 +8,7 @@ import pytest
 
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.operations.operation import OperationKind
-from tendhost.server.domain.rollout import RolloutSpec
+from tendhost.server.domain.rollouts.rollout import RolloutSpec
 from tendhost.server.engine.ids import Ids
 from tests.unit.engine.fake_clock import START, FakeClock
 from tests.unit.engine.fake_command import Command

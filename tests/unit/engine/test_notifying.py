@@ -22,7 +22,13 @@ from tendhost.server.domain.notice_texts import Message
 from tendhost.server.domain.notices import NoticeKind
 from tendhost.server.domain.notify_target import NotifyTarget
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
-from tendhost.server.domain.rollout import Member, Progress, Rollout, RolloutSpec, RolloutStatus
+from tendhost.server.domain.rollouts.rollout import (
+    Member,
+    Progress,
+    Rollout,
+    RolloutSpec,
+    RolloutStatus,
+)
 from tendhost.server.engine import notifying
 from tendhost.server.engine.notifying import RETRY, Notifier
 from tendhost.server.remote.announcing import Announcer, AppriseAnnouncer, NotDelivered

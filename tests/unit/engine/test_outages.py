@@ -7,8 +7,8 @@ import pytest
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.request_errors import StoreUnavailable
-from tendhost.server.domain.rollout import RolloutSpec, RolloutStatus
-from tendhost.server.domain.waves import Division
+from tendhost.server.domain.rollouts.rollout import RolloutSpec, RolloutStatus
+from tendhost.server.domain.rollouts.waves import Division
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import Pending
 from tests.unit.engine.world import World, call

@@ -20,9 +20,9 @@ from tendhost.server.domain.policy.health_checks import HealthCheck, HealthCheck
 from tendhost.server.domain.policy.hooks import Hook, Hooks
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import DefaultsNotFound, InvalidArgument
-from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, WaitingFor
-from tendhost.server.domain.rollout_plan import Expectation, LeftOut
-from tendhost.server.domain.tally import Tally
+from tendhost.server.domain.rollouts.plan import Expectation, LeftOut
+from tendhost.server.domain.rollouts.progress_update import Tally
+from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, WaitingFor
 from tendhost.server.engine import accounts, carrying
 from tendhost.server.engine.admission import Turn
 from tendhost.server.engine.awaiting import look_at_windows

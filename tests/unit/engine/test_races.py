@@ -8,7 +8,7 @@ import pytest
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.request_errors import HostBusy
-from tendhost.server.domain.rollout import RolloutSpec
+from tendhost.server.domain.rollouts.rollout import RolloutSpec
 from tendhost.server.engine.engine import EngineSettings
 from tendhost.server.engine.operations import OperationSettings
 from tests.unit.engine.fake_command import Command

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tendhost.server.domain.rollout import Rollout, RolloutStatus
+from tendhost.server.domain.rollouts.rollout import Rollout, RolloutStatus
 from tests.unit.engine.test_rollout_control import is_now
 from tests.unit.engine.test_rollouts import begin, fleet
 from tests.unit.engine.world import World

@@ -23,15 +23,15 @@ from tendhost.server.domain.request_errors import (
     RolloutNotSteerable,
     WaveNotWaiting,
 )
-from tendhost.server.domain.rollout import (
+from tendhost.server.domain.rollouts.plan import Expectation, LeftOut
+from tendhost.server.domain.rollouts.rollout import (
     DisruptionBudget,
     HaltCause,
     MemberStatus,
     RolloutStatus,
     WaitingFor,
 )
-from tendhost.server.domain.rollout_plan import Expectation, LeftOut
-from tendhost.server.domain.waves import Dependency, Stage
+from tendhost.server.domain.rollouts.waves import Dependency, Stage
 from tendhost.server.engine.operations import SWEEP
 from tendhost.server.store.protocol import Change
 from tests.contract.store.samples import whole_view

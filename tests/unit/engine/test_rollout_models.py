@@ -15,13 +15,13 @@ from tendhost.server.domain.hosts.defaults_change import DefaultsChange
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.policy.freezes import FreezePeriod
 from tendhost.server.domain.request_errors import RequestError
-from tendhost.server.domain.rollout import (
+from tendhost.server.domain.rollouts.rollout import (
     DisruptionBudget,
     MemberStatus,
     Progress,
     RolloutSpec,
 )
-from tendhost.server.domain.waves import Division
+from tendhost.server.domain.rollouts.waves import Division
 from tests.contract.store.samples import whole_view
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import Pending

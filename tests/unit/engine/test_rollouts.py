@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from tendhost.server.domain.advance import advance
 from tendhost.server.domain.events import RolloutChanged
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.request_errors import RolloutEmpty, RolloutNotFound, RolloutNotSteerable
-from tendhost.server.domain.rollout import (
+from tendhost.server.domain.rollouts.advance import advance
+from tendhost.server.domain.rollouts.rollout import (
     Member,
     MemberStatus,
     Rollout,
@@ -19,7 +19,7 @@ from tendhost.server.domain.rollout import (
     RolloutStatus,
     WaitingFor,
 )
-from tendhost.server.domain.waves import Division
+from tendhost.server.domain.rollouts.waves import Division
 from tendhost.server.engine import carrying
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost, Pending

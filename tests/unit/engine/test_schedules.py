@@ -13,7 +13,7 @@ from tendhost.server.domain.events import ScheduleChange, ScheduleChanged
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.recurrence import Recurrence
 from tendhost.server.domain.request_errors import InvalidArgument, ScheduleNotFound
-from tendhost.server.domain.rollout import Rollout, RolloutSpec
+from tendhost.server.domain.rollouts.rollout import Rollout, RolloutSpec
 from tendhost.server.domain.schedule import (
     MissedRuns,
     RunOutcome,

@@ -8,14 +8,14 @@ import pytest
 
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import ConfigurationError
-from tendhost.server.domain.rollout import (
+from tendhost.server.domain.rollouts.rollout import (
     HaltCause,
     Progress,
     Rollout,
     RolloutSpec,
     RolloutStatus,
 )
-from tendhost.server.domain.wave_hooks import HookOutcome, WaveHook, WaveMoment, key_of
+from tendhost.server.domain.rollouts.wave_hooks import HookOutcome, WaveHook, WaveMoment, key_of
 from tendhost.server.engine.wave_hooks import WaveHooks
 from tests.unit.engine.fake_command import Hold
 from tests.unit.engine.test_rollout_control import NO_DELAY, is_in, is_now, passes

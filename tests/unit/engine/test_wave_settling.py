@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import cast
 
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
-from tendhost.server.domain.rollout import HaltCause, Rollout, RolloutStatus
+from tendhost.server.domain.rollouts.rollout import HaltCause, Rollout, RolloutStatus
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import Pending
 from tests.unit.engine.test_rollout_control import NO_DELAY, is_now

@@ -29,7 +29,7 @@ from tendhost.server.domain.operations.operation import (
     UpdateResult,
 )
 from tendhost.server.domain.policy.windows import MaintenanceWindow, Weekday
-from tendhost.server.domain.rollout import Progress, RolloutStatus
+from tendhost.server.domain.rollouts.rollout import Progress, RolloutStatus
 from tendhost.server.rpc import convert
 from tendhost.server.rpc.wire import timestamp
 from tendhost.v1 import event_pb2, host_pb2, operation_pb2

@@ -27,8 +27,8 @@ from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.inventory.hardware import Mount
 from tendhost.server.domain.inventory.inventory import Inventory, PackageChange, Pending
 from tendhost.server.domain.operations.operation import Operation, OperationKind, UpdateResult
-from tendhost.server.domain.rollout import Member, Rollout, Wave
-from tendhost.server.domain.rollout_plan import PlannedHost, PlanOutline
+from tendhost.server.domain.rollouts.plan import PlannedHost, PlanOutline
+from tendhost.server.domain.rollouts.rollout import Member, Rollout, Wave
 from tendhost.server.engine.schedules import ScheduleView
 from tendhost.server.rpc import convert
 from tendhost.server.rpc.convert_inventory import inventory_message

@@ -13,7 +13,7 @@ from tendhost.server.domain.operations.operation import (
     StepName,
     UpdateResult,
 )
-from tendhost.server.domain.rollout import Progress, RolloutStatus
+from tendhost.server.domain.rollouts.rollout import Progress, RolloutStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

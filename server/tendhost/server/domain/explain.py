@@ -20,7 +20,13 @@ from tendhost.server.domain.operations.operation import (
     UpdateResult,
 )
 from tendhost.server.domain.policy.availability import Opening
-from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, WaitingFor
+from tendhost.server.domain.rollouts.rollout import (
+    Member,
+    MemberStatus,
+    Rollout,
+    RolloutStatus,
+    WaitingFor,
+)
 
 
 class ReasonKind(StrEnum):

@@ -8,7 +8,7 @@ from string import Formatter
 
 from tendhost.server.domain.notices import Notice, NoticeKind
 from tendhost.server.domain.request_errors import ConfigurationError
-from tendhost.server.domain.rollout import Progress
+from tendhost.server.domain.rollouts.rollout import Progress
 
 NAMED = 10
 """So many of the notices of a summary are told one by one; all of them are counted."""

@@ -13,7 +13,7 @@ from enum import StrEnum
 from tendhost.server.domain.events import Event, OperationChanged, RolloutChanged, StateChanged
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
-from tendhost.server.domain.rollout import Progress, RolloutStatus
+from tendhost.server.domain.rollouts.rollout import Progress, RolloutStatus
 
 
 class NoticeKind(StrEnum):

@@ -10,8 +10,8 @@ from enum import StrEnum
 from tendhost.server.domain.etags import etag_of
 from tendhost.server.domain.recurrence import Recurrence, anchored, default_start, upcoming
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
-from tendhost.server.domain.rollout import Rollout, RolloutSpec
-from tendhost.server.domain.rollout_plan import require_sound_spec
+from tendhost.server.domain.rollouts.plan import require_sound_spec
+from tendhost.server.domain.rollouts.rollout import Rollout, RolloutSpec
 
 GRACE = timedelta(minutes=15)
 SHOWN_RUNS = 5

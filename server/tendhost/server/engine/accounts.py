@@ -7,15 +7,15 @@ from datetime import timedelta
 from tendhost.server.clock import Clock
 from tendhost.server.domain.explain import Explanation, Membership, explain
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.domain.report import (
+from tendhost.server.domain.request_errors import InventoryNotFound, RolloutNotFound
+from tendhost.server.domain.rollouts.plan import Glance, concerned
+from tendhost.server.domain.rollouts.report import (
     Compliance,
     ReportInMaking,
     RolloutReport,
     compliance,
 )
-from tendhost.server.domain.request_errors import InventoryNotFound, RolloutNotFound
-from tendhost.server.domain.rollout import Member
-from tendhost.server.domain.rollout_plan import Glance, concerned
+from tendhost.server.domain.rollouts.rollout import Member
 from tendhost.server.engine.openings import Openings
 from tendhost.server.store.protocol import Store
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.budgets import (
+from tendhost.server.domain.hosts.host import Host
+from tendhost.server.domain.request_errors import HostHasFailed, HostNotFound
+from tendhost.server.domain.rollouts.budgets import (
     FLEET,
     BoundBudget,
     Usage,
@@ -19,14 +21,7 @@ from tendhost.server.domain.budgets import (
     spent,
     spent_words,
 )
-from tendhost.server.domain.hosts.host import Host
-from tendhost.server.domain.request_errors import HostHasFailed, HostNotFound
-from tendhost.server.domain.rollout import (
-    Member,
-    Rollout,
-    RolloutSpec,
-    WaitingFor,
-)
+from tendhost.server.domain.rollouts.rollout import Member, Rollout, RolloutSpec, WaitingFor
 from tendhost.server.engine.openings import Openings
 from tendhost.server.store.protocol import Store
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from tendhost.server.domain.rollout import Member, MemberStatus, WaitingFor
-from tendhost.server.domain.tally import Tally
+from tendhost.server.domain.rollouts.progress_update import Tally
+from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, WaitingFor
 from tendhost.server.engine.admission import HoldUp, LeaveOut, Turn
 
 

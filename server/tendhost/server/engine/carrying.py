@@ -13,18 +13,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.advance import (
-    Enter,
-    Leave,
-    Look,
-    Save,
-    SkipRest,
-    Start,
-    Wait,
-    advance,
-    halted,
-    looked,
-)
 from tendhost.server.domain.course import Course, changed_anything, started
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.operations.operation import Operation, OperationKind, Order
@@ -36,7 +24,21 @@ from tendhost.server.domain.request_errors import (
     RebootNotAllowed,
     StoreUnavailable,
 )
-from tendhost.server.domain.rollout import (
+from tendhost.server.domain.rollouts.advance import (
+    Enter,
+    Leave,
+    Look,
+    Save,
+    SkipRest,
+    Start,
+    Wait,
+    advance,
+    halted,
+    looked,
+)
+from tendhost.server.domain.rollouts.clock import shifted
+from tendhost.server.domain.rollouts.progress_update import Tally, entered
+from tendhost.server.domain.rollouts.rollout import (
     Halt,
     HaltCause,
     Member,
@@ -45,9 +47,7 @@ from tendhost.server.domain.rollout import (
     RolloutStatus,
     Wave,
 )
-from tendhost.server.domain.rollout_clock import shifted
-from tendhost.server.domain.tally import Tally, entered
-from tendhost.server.domain.wave_hooks import WaveMoment, key_of
+from tendhost.server.domain.rollouts.wave_hooks import WaveMoment, key_of
 from tendhost.server.engine.admission import Admission, Begin, HoldUp, LeaveOut, Turn
 from tendhost.server.engine.awaiting import look_at_windows
 from tendhost.server.engine.clock_drift import ClockDrift

@@ -8,20 +8,20 @@ from typing import TypeVar
 from tendhost.server.clock import Clock
 from tendhost.server.domain.policy.availability import Opening
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument, RolloutEmpty
-from tendhost.server.domain.rollout import (
+from tendhost.server.domain.rollouts.plan import (
+    Glance,
+    LeftOut,
+    RolloutPlan,
+    plan_rollout,
+    require_sound_spec,
+)
+from tendhost.server.domain.rollouts.rollout import (
     Member,
     MemberStatus,
     Progress,
     Rollout,
     RolloutSpec,
     Wave,
-)
-from tendhost.server.domain.rollout_plan import (
-    Glance,
-    LeftOut,
-    RolloutPlan,
-    plan_rollout,
-    require_sound_spec,
 )
 from tendhost.server.engine.calls import Call
 from tendhost.server.engine.ids import Ids

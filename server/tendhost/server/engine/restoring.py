@@ -15,7 +15,7 @@ from tendhost.server.domain.events import Event, RolloutChanged
 from tendhost.server.domain.host_errors import Restored
 from tendhost.server.domain.hosts.host import Host, Problem
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
-from tendhost.server.domain.rollout import Rollout, RolloutStatus
+from tendhost.server.domain.rollouts.rollout import Rollout, RolloutStatus
 from tendhost.server.domain.schedule import Schedule, forgone
 from tendhost.server.engine.scheduled_run import run_event
 from tendhost.server.store.protocol import Change, Store

@@ -7,8 +7,8 @@ from tendhost.server.domain.events import Event, RolloutChanged
 from tendhost.server.domain.host_errors import WindowClosed
 from tendhost.server.domain.operations.operation import Operation, OperationStatus
 from tendhost.server.domain.request_errors import HostNotFound
-from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, WaitingFor, Wave
-from tendhost.server.domain.tally import Tally
+from tendhost.server.domain.rollouts.progress_update import Tally
+from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, WaitingFor, Wave
 from tendhost.server.store.protocol import Change, Store
 
 RECHECK = timedelta(minutes=1)

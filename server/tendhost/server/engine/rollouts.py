@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.budgets import overspent, require_sound_failures
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.request_errors import (
@@ -24,7 +23,9 @@ from tendhost.server.domain.request_errors import (
     RolloutNotSteerable,
     WaveNotWaiting,
 )
-from tendhost.server.domain.rollout import (
+from tendhost.server.domain.rollouts.budgets import overspent, require_sound_failures
+from tendhost.server.domain.rollouts.plan import Glance, RolloutPlan, plan_changes
+from tendhost.server.domain.rollouts.rollout import (
     HaltCause,
     Member,
     MemberStatus,
@@ -33,12 +34,7 @@ from tendhost.server.domain.rollout import (
     RolloutStatus,
     Wave,
 )
-from tendhost.server.domain.rollout_plan import (
-    Glance,
-    RolloutPlan,
-    plan_changes,
-)
-from tendhost.server.domain.waves import HostOrder
+from tendhost.server.domain.rollouts.waves import HostOrder
 from tendhost.server.engine.admission import Admission
 from tendhost.server.engine.calls import Call, carried_out
 from tendhost.server.engine.carrying import Carrier

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from tendhost.server.domain.changes import FieldChange
 from tendhost.server.domain.events import Event, ScheduleChange, ScheduleChanged
-from tendhost.server.domain.rollout import Rollout
+from tendhost.server.domain.rollouts.rollout import Rollout
 from tendhost.server.domain.schedule import Begin, RunOutcome, Schedule, ScheduledRun
 from tendhost.server.engine.rollouts import Beside
 from tendhost.server.store.protocol import Change

@@ -25,7 +25,7 @@ from tendhost.server.domain.request_errors import (
     SelectionNotFound,
     StoreUnavailable,
 )
-from tendhost.server.domain.rollout import Rollout
+from tendhost.server.domain.rollouts.rollout import Rollout
 from tendhost.server.domain.schedule import (
     Begin,
     RunOutcome,

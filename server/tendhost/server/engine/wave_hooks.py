@@ -5,8 +5,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 
 from tendhost.server.domain.request_errors import ConfigurationError
-from tendhost.server.domain.rollout import Rollout
-from tendhost.server.domain.wave_hooks import (
+from tendhost.server.domain.rollouts.rollout import Rollout
+from tendhost.server.domain.rollouts.wave_hooks import (
     HookOutcome,
     WaveHook,
     WaveMoment,

@@ -3,7 +3,7 @@
 from tendhost.server.domain.bounds import text
 from tendhost.server.domain.explain import Explanation, ReasonKind
 from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.domain.report import CauseLine, Laggard, RolloutReport
+from tendhost.server.domain.rollouts.report import CauseLine, Laggard, RolloutReport
 from tendhost.server.rpc.convert_rollout import rollout_message, wave_message
 from tendhost.server.rpc.convert_selection import HOST_STATE
 from tendhost.server.rpc.whole import ITEM_BYTES, whole

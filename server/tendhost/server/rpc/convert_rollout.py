@@ -7,7 +7,14 @@ from datetime import timedelta
 from google.protobuf.duration_pb2 import Duration
 
 from tendhost.server.domain.bounds import LARGEST_COUNT, text
-from tendhost.server.domain.rollout import (
+from tendhost.server.domain.rollouts.plan import (
+    Expectation,
+    LeftOut,
+    LeftOutHost,
+    PlannedHost,
+    PlanOutline,
+)
+from tendhost.server.domain.rollouts.rollout import (
     DisruptionBudget,
     Halt,
     HaltCause,
@@ -20,14 +27,13 @@ from tendhost.server.domain.rollout import (
     WaitingFor,
     Wave,
 )
-from tendhost.server.domain.rollout_plan import (
-    Expectation,
-    LeftOut,
-    LeftOutHost,
-    PlannedHost,
-    PlanOutline,
+from tendhost.server.domain.rollouts.waves import (
+    DEFAULT_WAVES,
+    Dependency,
+    Division,
+    HostOrder,
+    Stage,
 )
-from tendhost.server.domain.waves import DEFAULT_WAVES, Dependency, Division, HostOrder, Stage
 from tendhost.server.rpc.convert_selection import (
     filter_message,
     host_filter,

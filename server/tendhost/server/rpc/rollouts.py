@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from tendhost.server.domain.rollout import Member, Rollout
+from tendhost.server.domain.rollouts.rollout import Member, Rollout
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert_accounts import report_message
 from tendhost.server.rpc.convert_rollout import (

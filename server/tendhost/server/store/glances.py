@@ -8,7 +8,7 @@ from tendhost.server.domain.host_errors import Unreachable
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.policy.windows import MaintenanceWindow
-from tendhost.server.domain.rollout_plan import Glance
+from tendhost.server.domain.rollouts.plan import Glance
 from tendhost.server.store.documents import Form
 from tendhost.server.store.rows import decoded
 

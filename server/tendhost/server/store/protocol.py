@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar, cast
 
-from tendhost.server.domain.budgets import Usage
 from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.events import Event
@@ -22,8 +21,15 @@ from tendhost.server.domain.hosts.unmatched import Known
 from tendhost.server.domain.inventory.inventory import Inventory, Pending
 from tendhost.server.domain.notices import Place
 from tendhost.server.domain.operations.operation import Operation, OperationStatus
-from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, Wave
-from tendhost.server.domain.rollout_plan import Glance, PlanOutline, PlanPart, RolloutPlan
+from tendhost.server.domain.rollouts.budgets import Usage
+from tendhost.server.domain.rollouts.plan import Glance, PlanOutline, PlanPart, RolloutPlan
+from tendhost.server.domain.rollouts.rollout import (
+    Member,
+    MemberStatus,
+    Rollout,
+    RolloutStatus,
+    Wave,
+)
 from tendhost.server.domain.schedule import Schedule
 
 T = TypeVar("T")

@@ -16,7 +16,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tendhost.server.domain.budgets import NAMED, Usage
 from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.hosts.defaults import Defaults
@@ -35,13 +34,14 @@ from tendhost.server.domain.request_errors import (
     SelectionNotFound,
     StoreUnavailable,
 )
-from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, RolloutStatus, Wave
-from tendhost.server.domain.rollout_plan import (
-    Glance,
-    PlanOutline,
-    PlanPart,
-    RolloutPlan,
-    plan_of,
+from tendhost.server.domain.rollouts.budgets import NAMED, Usage
+from tendhost.server.domain.rollouts.plan import Glance, PlanOutline, PlanPart, RolloutPlan, plan_of
+from tendhost.server.domain.rollouts.rollout import (
+    Member,
+    MemberStatus,
+    Rollout,
+    RolloutStatus,
+    Wave,
 )
 from tendhost.server.domain.schedule import Schedule
 from tendhost.server.store import glances, host_sql, parts, rows, sql, writing

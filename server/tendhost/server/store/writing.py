@@ -19,8 +19,8 @@ from tendhost.server.domain.request_errors import (
     RequestIdReused,
     ScheduleAlreadyExists,
 )
-from tendhost.server.domain.rollout import Rollout
-from tendhost.server.domain.rollout_plan import RolloutPlan
+from tendhost.server.domain.rollouts.plan import RolloutPlan
+from tendhost.server.domain.rollouts.rollout import Rollout
 from tendhost.server.domain.schedule import Schedule
 from tendhost.server.store import rows, sql
 from tendhost.server.store.protocol import (

@@ -1,8 +1,8 @@
 """An update of many hosts, in waves: what is asked of it, how far it is, and how far its hosts are.
 
-Values only. How hosts are divided into waves is in domain/waves.py, what a rollout would do in
-domain/rollout_plan.py, what it does next in domain/advance.py, and what its budgets allow in
-domain/budgets.py.
+Values only. How hosts are divided into waves is in domain/rollouts/waves.py, what a rollout would do in
+domain/rollouts/plan.py, what it does next in domain/rollouts/advance.py, and what its budgets allow in
+domain/rollouts/budgets.py.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -11,8 +11,8 @@ from enum import StrEnum
 
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.inventory.scope import ScopeWish
-from tendhost.server.domain.wave_settling import WaveSettling
-from tendhost.server.domain.waves import Division
+from tendhost.server.domain.rollouts.settling import WaveSettling
+from tendhost.server.domain.rollouts.waves import Division
 
 APPROVAL_TIMEOUT = timedelta(days=1)
 

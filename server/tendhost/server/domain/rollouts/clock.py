@@ -8,7 +8,7 @@ dates: there none may end later than if it began now, and one that has ended by 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from tendhost.server.domain.rollout import Rollout
+from tendhost.server.domain.rollouts.rollout import Rollout
 
 
 def shifted(rollout: Rollout, by: timedelta) -> Rollout:

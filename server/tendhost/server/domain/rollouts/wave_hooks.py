@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from tendhost.server.domain.rollout import Rollout
+from tendhost.server.domain.rollouts.rollout import Rollout
 
 
 class WaveMoment(StrEnum):

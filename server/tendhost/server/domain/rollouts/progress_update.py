@@ -4,8 +4,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from tendhost.server.domain.advance import estimate
-from tendhost.server.domain.rollout import NAMED_FAILURES, Member, MemberStatus, Rollout, Wave
+from tendhost.server.domain.rollouts.rollout import (
+    NAMED_FAILURES,
+    Member,
+    MemberStatus,
+    Rollout,
+    RolloutStatus,
+    Wave,
+)
 
 
 class Tally:
@@ -87,3 +93,30 @@ def entered(rollout: Rollout, wave: Wave, now: datetime) -> tuple[Rollout, Wave]
     spent = wave.expected + rollout.spec.pause
     rest = max(timedelta(), rollout.expected_rest - spent)
     return replace(rollout, expected_rest=rest), replace(wave, started_at=now)
+
+
+def estimate(rollout: Rollout, wave: Wave, now: datetime) -> datetime | None:
+    """When the rollout will end, by what its hosts took before; None: it rests or has ended.
+
+    The rest of the current wave is taken to be in proportion to the hosts that have not ended in it.
+    """
+    if rollout.over or rollout.status is not RolloutStatus.RUNNING:
+        return None
+    progress = wave.progress
+    left = progress.total_hosts - progress.ended
+    share = left / progress.total_hosts if progress.total_hosts else 0.0
+    end = now + wave.expected * share + rollout.expected_rest
+    if rollout.next_wave_at is None:
+        return end
+    # Of the pause that runs, the rest knows as of a whole one.
+    return end - rollout.spec.pause + _pause_left(rollout, wave, now)
+
+
+def _pause_left(rollout: Rollout, wave: Wave, now: datetime) -> timedelta:
+    assert rollout.next_wave_at is not None
+    left = max(timedelta(), rollout.next_wave_at - now)
+    if not rollout.spec.settles or wave.settled_at is not None:
+        return left
+    if rollout.settling is None:
+        return left + rollout.spec.settle
+    return max(timedelta(), rollout.settling.since + rollout.spec.settle - now)

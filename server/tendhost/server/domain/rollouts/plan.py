@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from tendhost.server.domain.budgets import require_sound_budgets, require_sound_failures
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.policy.availability import Opening
 from tendhost.server.domain.policy.windows import MaintenanceWindow
-from tendhost.server.domain.rollout import RolloutSpec
-from tendhost.server.domain.waves import Candidate, require_sound, wave_plan
+from tendhost.server.domain.rollouts.budgets import require_sound_budgets, require_sound_failures
+from tendhost.server.domain.rollouts.rollout import RolloutSpec
+from tendhost.server.domain.rollouts.waves import Candidate, require_sound, wave_plan
 
 TYPICAL_UPDATE = timedelta(minutes=3)
 """What the update of a host is taken to need where no host of the rollout was ever updated."""

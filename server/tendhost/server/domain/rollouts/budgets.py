@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
-from tendhost.server.domain.rollout import DisruptionBudget, Progress, RolloutSpec
-from tendhost.server.domain.share import Share
+from tendhost.server.domain.rollouts.rollout import DisruptionBudget, Progress, RolloutSpec
+from tendhost.server.domain.rollouts.share import Share
 
 NAMED = 5
 """Failed hosts that are named of those that spend a budget."""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
-from tendhost.server.domain.share import REST, Share
+from tendhost.server.domain.rollouts.share import REST, Share
 
 DEFAULT_WAVES = ("2",)
 

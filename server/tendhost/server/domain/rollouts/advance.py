@@ -7,10 +7,11 @@ was. It looks at counts alone: what it costs does not depend on how many hosts a
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from tendhost.server.domain.budgets import overspent, tolerated
-from tendhost.server.domain.rollout import (
+from tendhost.server.domain.rollouts.budgets import overspent, tolerated
+from tendhost.server.domain.rollouts.clock import bounded
+from tendhost.server.domain.rollouts.rollout import (
     NAMED_FAILURES,
     Halt,
     HaltCause,
@@ -18,8 +19,7 @@ from tendhost.server.domain.rollout import (
     RolloutStatus,
     Wave,
 )
-from tendhost.server.domain.rollout_clock import bounded
-from tendhost.server.domain.wave_settling import settling_from
+from tendhost.server.domain.rollouts.settling import settling_from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +70,7 @@ class SkipRest:
 
 
 Decision = Start | Wait | Save | Enter | Leave | Look | SkipRest
+
 
 _WINDING_UP = frozenset({RolloutStatus.CANCELLED, RolloutStatus.EXPIRED})
 _AT_REST = frozenset({RolloutStatus.PAUSED, RolloutStatus.HALTED})
@@ -219,30 +220,3 @@ def _wind_up(rollout: Rollout, now: datetime) -> Decision:
 
 def _earlier(until: datetime, rollout: Rollout) -> datetime:
     return until if rollout.expires_at is None else min(until, rollout.expires_at)
-
-
-def estimate(rollout: Rollout, wave: Wave, now: datetime) -> datetime | None:
-    """When the rollout will end, by what its hosts took before; None: it rests or has ended.
-
-    The rest of the current wave is taken to be in proportion to the hosts that have not ended in it.
-    """
-    if rollout.over or rollout.status is not RolloutStatus.RUNNING:
-        return None
-    progress = wave.progress
-    left = progress.total_hosts - progress.ended
-    share = left / progress.total_hosts if progress.total_hosts else 0.0
-    end = now + wave.expected * share + rollout.expected_rest
-    if rollout.next_wave_at is None:
-        return end
-    # Of the pause that runs, the rest knows as of a whole one.
-    return end - rollout.spec.pause + _pause_left(rollout, wave, now)
-
-
-def _pause_left(rollout: Rollout, wave: Wave, now: datetime) -> timedelta:
-    assert rollout.next_wave_at is not None
-    left = max(timedelta(), rollout.next_wave_at - now)
-    if not rollout.spec.settles or wave.settled_at is not None:
-        return left
-    if rollout.settling is None:
-        return left + rollout.spec.settle
-    return max(timedelta(), rollout.settling.since + rollout.spec.settle - now)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from tendhost.server.domain.operations.operation import Operation, StepName, StepStatus
-from tendhost.server.domain.rollout import Member, MemberStatus, Rollout, Wave
-from tendhost.server.domain.rollout_plan import Glance
+from tendhost.server.domain.rollouts.plan import Glance
+from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, Wave
 from tendhost.server.domain.slices import SortedInSlices
 
 NAMED_HOSTS = 100

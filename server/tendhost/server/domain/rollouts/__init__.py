@@ -1,0 +1,1 @@
+"""Rollouts: their plans, waves and budgets, and when each goes on."""
