@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.domain.recurrence import Recurrence
 from tendhost.server.domain.rollouts.rollout import Rollout, RolloutSpec
-from tendhost.server.domain.schedule import Schedule, ScheduleSpec
+from tendhost.server.domain.schedules.recurrence import Recurrence
+from tendhost.server.domain.schedules.schedule import Schedule, ScheduleSpec
 from tendhost.server.store.sqlite import open_store
 from tendhost.v1 import rollout_service_pb2, rollout_service_pb2_grpc
 from tests.contract.store.samples import a_host, change

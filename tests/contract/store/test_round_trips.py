@@ -14,7 +14,7 @@ from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.rollouts.rollout import Member, Rollout
-from tendhost.server.domain.schedule import Schedule
+from tendhost.server.domain.schedules.schedule import Schedule
 from tendhost.server.store.protocol import Change, InventoryRecord, LogChunk, RequestRecord, Store
 from tests.contract.store.conftest import Database
 from tests.contract.store.samples import change, every_host

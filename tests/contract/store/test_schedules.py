@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.domain.recurrence import Recurrence
 from tendhost.server.domain.request_errors import ScheduleAlreadyExists, ScheduleNotFound
 from tendhost.server.domain.rollouts.rollout import RolloutSpec
-from tendhost.server.domain.schedule import Schedule, ScheduleSpec
+from tendhost.server.domain.schedules.recurrence import Recurrence
+from tendhost.server.domain.schedules.schedule import Schedule, ScheduleSpec
 from tendhost.server.store.protocol import Conflict, Store
 from tests.contract.store.samples import A_DAY, NOW, a_rollout, change
 

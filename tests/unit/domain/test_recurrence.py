@@ -13,9 +13,9 @@ from dateutil.rrule import rrulestr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain import short_rules
-from tendhost.server.domain.recurrence import Recurrence, anchored, upcoming
 from tendhost.server.domain.request_errors import InvalidArgument
+from tendhost.server.domain.schedules import short_rules
+from tendhost.server.domain.schedules.recurrence import Recurrence, anchored, upcoming
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -12,7 +12,7 @@ from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import InvalidArgument
 from tendhost.server.domain.rollouts.rollout import Progress, Rollout, RolloutSpec, RolloutStatus
 from tendhost.server.domain.rollouts.waves import Division
-from tendhost.server.domain.schedule import (
+from tendhost.server.domain.schedules.schedule import (
     Begin,
     MissedRuns,
     RunOutcome,

@@ -13,7 +13,7 @@ from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.notify_target import NotifyTarget
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.rollouts.rollout import HaltCause, Rollout, RolloutSpec, RolloutStatus
-from tendhost.server.domain.schedule import RunOutcome, Schedule, ScheduleWish
+from tendhost.server.domain.schedules.schedule import RunOutcome, Schedule, ScheduleWish
 from tendhost.server.engine.carrying import Carrier
 from tendhost.server.engine.notifying import RETRY_FAULTS, Teller
 from tendhost.server.engine.retention import Pruner

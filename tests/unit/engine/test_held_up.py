@@ -10,7 +10,7 @@ from tendhost.server.domain.events import RolloutChanged
 from tendhost.server.domain.notices import Following, NoticeKind, noticed
 from tendhost.server.domain.operations.operation import OperationKind
 from tendhost.server.domain.rollouts.rollout import DisruptionBudget
-from tendhost.server.domain.schedule import RunOutcome
+from tendhost.server.domain.schedules.schedule import RunOutcome
 from tendhost.server.rpc.convert_rollout import rollout_message
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost, Pending

@@ -23,7 +23,7 @@ from tendhost.server.domain.operations.operation import (
 from tendhost.server.domain.request_errors import RolloutNotSteerable, StoreUnavailable
 from tendhost.server.domain.rollouts.rollout import MemberStatus, RolloutSpec, RolloutStatus
 from tendhost.server.domain.rollouts.waves import Division
-from tendhost.server.domain.schedule import MissedRuns, RunOutcome, ScheduleWish
+from tendhost.server.domain.schedules.schedule import MissedRuns, RunOutcome, ScheduleWish
 from tendhost.server.store.backup import back_up, restore
 from tendhost.server.store.sqlite import open_store
 from tests.unit.engine.fake_command import Command

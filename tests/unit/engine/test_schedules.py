@@ -11,19 +11,19 @@ import pytest
 
 from tendhost.server.domain.events import ScheduleChange, ScheduleChanged
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.domain.recurrence import Recurrence
 from tendhost.server.domain.request_errors import InvalidArgument, ScheduleNotFound
 from tendhost.server.domain.rollouts.rollout import Rollout, RolloutSpec
-from tendhost.server.domain.schedule import (
+from tendhost.server.domain.schedules.recurrence import Recurrence
+from tendhost.server.domain.schedules.schedule import (
     MissedRuns,
     RunOutcome,
     Schedule,
     ScheduledRun,
     ScheduleWish,
 )
+from tendhost.server.domain.schedules.schedule_events import schedule_event
 from tendhost.server.engine.operations import SWEEP
 from tendhost.server.engine.retention import INTERVAL as PRUNED_EVERY
-from tendhost.server.engine.scheduled_run import schedule_event
 from tendhost.server.store.protocol import Change
 from tests.unit.engine.fake_clock import START
 from tests.unit.engine.fake_command import Command

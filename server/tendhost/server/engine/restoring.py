@@ -16,8 +16,8 @@ from tendhost.server.domain.host_errors import Restored
 from tendhost.server.domain.hosts.host import Host, Problem
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.rollouts.rollout import Rollout, RolloutStatus
-from tendhost.server.domain.schedule import Schedule, forgone
-from tendhost.server.engine.scheduled_run import run_event
+from tendhost.server.domain.schedules.schedule import Schedule, forgone
+from tendhost.server.domain.schedules.schedule_events import run_event
 from tendhost.server.store.protocol import Change, Store
 
 logger = logging.getLogger(__name__)

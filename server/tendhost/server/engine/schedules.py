@@ -1,6 +1,6 @@
 """Schedules are made and changed here, and their runs begin here when they are due.
 
-What is due and whether it begins is decided in domain/schedule.py, upon what is stored. A run's rollout is
+What is due and whether it begins is decided in domain/schedules/schedule.py, upon what is stored. A run's rollout is
 created in the transaction that moves the schedule on to its next run, so that a server that is killed, or
 a second one, neither loses a run nor begins one twice.
 """
@@ -26,7 +26,7 @@ from tendhost.server.domain.request_errors import (
     StoreUnavailable,
 )
 from tendhost.server.domain.rollouts.rollout import Rollout
-from tendhost.server.domain.schedule import (
+from tendhost.server.domain.schedules.schedule import (
     Begin,
     RunOutcome,
     Schedule,
@@ -35,16 +35,12 @@ from tendhost.server.domain.schedule import (
     ScheduleWish,
     decide,
 )
+from tendhost.server.domain.schedules.schedule_events import run_event, schedule_event
 from tendhost.server.engine.calls import Call, carried_out, unchanged
 from tendhost.server.engine.clock_drift import ClockDrift
 from tendhost.server.engine.retrying import on_conflict_again
 from tendhost.server.engine.rollouts import Rollouts
-from tendhost.server.engine.scheduled_run import (
-    METHOD,
-    change_beside,
-    run_event,
-    schedule_event,
-)
+from tendhost.server.engine.scheduled_run import METHOD, change_beside
 from tendhost.server.engine.selections import Selections
 from tendhost.server.engine.supervising import RETRY
 from tendhost.server.engine.waiting import CEILING, sleep_until_called

@@ -9,7 +9,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from tendhost.server.domain.bounds import text
 from tendhost.server.domain.events import ScheduleChange, ScheduleChanged
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
-from tendhost.server.domain.schedule import (
+from tendhost.server.domain.schedules.schedule import (
     GRACE,
     MissedRuns,
     RunOutcome,

@@ -18,9 +18,9 @@ from google.protobuf.message import Message
 from tendhost.server.domain.policy.freezes import inconsistent_freezes
 from tendhost.server.domain.policy.health_checks import unusable
 from tendhost.server.domain.policy.windows import require_zone, unsound_windows
-from tendhost.server.domain.recurrence import unsound_recurrence
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.domain.rollouts.plan import require_sound_spec
+from tendhost.server.domain.schedules.recurrence import unsound_recurrence
 from tendhost.server.rpc.convert_health import health_checks
 from tendhost.server.rpc.convert_rollout import rollout_spec
 from tendhost.server.rpc.convert_windows import freezes, windows

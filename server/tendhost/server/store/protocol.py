@@ -30,7 +30,7 @@ from tendhost.server.domain.rollouts.rollout import (
     RolloutStatus,
     Wave,
 )
-from tendhost.server.domain.schedule import Schedule
+from tendhost.server.domain.schedules.schedule import Schedule
 
 T = TypeVar("T")
 

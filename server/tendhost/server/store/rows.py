@@ -18,7 +18,7 @@ from tendhost.server.domain.notices import Place
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.rollouts.plan import PlanOutline, PlanPart
 from tendhost.server.domain.rollouts.rollout import Member, Rollout, Wave
-from tendhost.server.domain.schedule import Schedule
+from tendhost.server.domain.schedules.schedule import Schedule
 from tendhost.server.store.documents import Form
 from tendhost.server.store.protocol import DocumentUnreadable, InventoryRecord, Unreadable
 

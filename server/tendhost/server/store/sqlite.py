@@ -43,7 +43,7 @@ from tendhost.server.domain.rollouts.rollout import (
     RolloutStatus,
     Wave,
 )
-from tendhost.server.domain.schedule import Schedule
+from tendhost.server.domain.schedules.schedule import Schedule
 from tendhost.server.store import glances, host_sql, parts, rows, sql, writing
 from tendhost.server.store.opening import LOG_ID, open_for_reading, open_for_writing, take_lock
 from tendhost.server.store.protocol import (

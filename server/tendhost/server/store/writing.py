@@ -21,7 +21,7 @@ from tendhost.server.domain.request_errors import (
 )
 from tendhost.server.domain.rollouts.plan import RolloutPlan
 from tendhost.server.domain.rollouts.rollout import Rollout
-from tendhost.server.domain.schedule import Schedule
+from tendhost.server.domain.schedules.schedule import Schedule
 from tendhost.server.store import rows, sql
 from tendhost.server.store.protocol import (
     Change,

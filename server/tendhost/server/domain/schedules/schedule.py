@@ -1,6 +1,6 @@
 """A rollout on a calendar: what is asked of it, when it is due, and whether it then begins or is skipped.
 
-Values and decisions only. When a schedule recurs is in domain/recurrence.py.
+Values and decisions only. When a schedule recurs is in domain/schedules/recurrence.py.
 """
 
 from dataclasses import dataclass, replace
@@ -8,10 +8,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tendhost.server.domain.etags import etag_of
-from tendhost.server.domain.recurrence import Recurrence, anchored, default_start, upcoming
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.domain.rollouts.plan import require_sound_spec
 from tendhost.server.domain.rollouts.rollout import Rollout, RolloutSpec
+from tendhost.server.domain.schedules.recurrence import (
+    Recurrence,
+    anchored,
+    default_start,
+    upcoming,
+)
 
 GRACE = timedelta(minutes=15)
 SHOWN_RUNS = 5

@@ -11,7 +11,7 @@ from cronsim import CronSim, CronSimError
 from dateutil.rrule import rrulestr
 
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
-from tendhost.server.domain.short_rules import SHORT, local_times
+from tendhost.server.domain.schedules.short_rules import SHORT, local_times
 
 FARTHEST_START = timedelta(days=3660)
 """Before or after the present."""

@@ -1,0 +1,1 @@
+"""Schedules: rollouts on a calendar, and what is told of them."""
