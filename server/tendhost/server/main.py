@@ -21,9 +21,9 @@ from typing import TypeAlias
 from tendhost.server.clock import SystemClock
 from tendhost.server.config import NotifySettings, SettingError, Settings, load_settings
 from tendhost.server.domain.errors import TendhostError
-from tendhost.server.domain.notice_texts import Message, Urgency, template
-from tendhost.server.domain.notices import CHOOSABLE, NoticeKind
-from tendhost.server.domain.notify_target import NotifyTarget
+from tendhost.server.domain.notifications.notices import CHOOSABLE, NoticeKind
+from tendhost.server.domain.notifications.target import NotifyTarget
+from tendhost.server.domain.notifications.templates import Message, Urgency, template
 from tendhost.server.domain.operations.log_limit import LogLimit
 from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.domain.rollouts.wave_hooks import WaveHook, WaveMoment

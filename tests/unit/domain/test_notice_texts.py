@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.notice_texts import (
+from tendhost.server.domain.notifications.notices import Notice, NoticeKind
+from tendhost.server.domain.notifications.rate_limit import MINUTE, RateLimit
+from tendhost.server.domain.notifications.target import NotifyTarget
+from tendhost.server.domain.notifications.templates import (
     FIELDS,
     LONGEST_MESSAGE,
     NAMED,
@@ -15,9 +18,6 @@ from tendhost.server.domain.notice_texts import (
     message_of,
     template,
 )
-from tendhost.server.domain.notices import Notice, NoticeKind
-from tendhost.server.domain.notify_target import NotifyTarget
-from tendhost.server.domain.rate import MINUTE, RateLimit
 from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.domain.rollouts.rollout import Progress
 

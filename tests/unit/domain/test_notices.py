@@ -17,7 +17,7 @@ from tendhost.server.domain.events import (
     UpdateProgress,
 )
 from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.domain.notices import (
+from tendhost.server.domain.notifications.notices import (
     ENDED_KEPT,
     KIND_OF_STATUS,
     Following,
@@ -214,7 +214,7 @@ def test_pruned_events_are_counted():
 
 
 def test_pruned_events_concern_everybody_and_cannot_be_chosen():
-    from tendhost.server.domain.notices import CHOOSABLE
+    from tendhost.server.domain.notifications.notices import CHOOSABLE
 
     assert set(CHOOSABLE) == set(NoticeKind) - {K.EVENTS_PRUNED}
 

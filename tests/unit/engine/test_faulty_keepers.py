@@ -10,7 +10,7 @@ import pytest
 from tendhost.server.domain.events import DefaultsChanged, Event, RolloutChanged
 from tendhost.server.domain.hosts.defaults import Defaults
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.domain.notify_target import NotifyTarget
+from tendhost.server.domain.notifications.target import NotifyTarget
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.rollouts.rollout import HaltCause, Rollout, RolloutSpec, RolloutStatus
 from tendhost.server.domain.schedules.schedule import RunOutcome, Schedule, ScheduleWish

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tendhost.server.domain.events import RolloutChanged
-from tendhost.server.domain.notices import Following, NoticeKind, noticed
+from tendhost.server.domain.notifications.notices import Following, NoticeKind, noticed
 from tendhost.server.domain.operations.operation import OperationKind
 from tendhost.server.domain.rollouts.rollout import DisruptionBudget
 from tendhost.server.domain.schedules.schedule import RunOutcome

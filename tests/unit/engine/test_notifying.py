@@ -18,9 +18,9 @@ from tendhost.server.domain.events import (
 )
 from tendhost.server.domain.hosts.host import Host, HostConfig
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.domain.notice_texts import Message
-from tendhost.server.domain.notices import NoticeKind
-from tendhost.server.domain.notify_target import NotifyTarget
+from tendhost.server.domain.notifications.notices import NoticeKind
+from tendhost.server.domain.notifications.target import NotifyTarget
+from tendhost.server.domain.notifications.templates import Message
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.rollouts.rollout import (
     Member,

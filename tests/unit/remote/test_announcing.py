@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from tendhost.server.domain.notice_texts import Message, Urgency
+from tendhost.server.domain.notifications.templates import Message, Urgency
 from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.remote.announcing import AppriseAnnouncer, NotDelivered
 from tests.unit.remote.web_receiver import free_port, receiving
@@ -116,7 +116,7 @@ async def test_a_service_that_hangs_does_not_hold_up_the_end_of_the_program():
         program = textwrap.dedent(f"""
             import asyncio, os
             from tendhost.server.remote.announcing import AppriseAnnouncer
-            from tendhost.server.domain.notice_texts import Message
+            from tendhost.server.domain.notifications.templates import Message
 
             async def main():
                 # Apprise is to wait for an answer far longer than this test does.

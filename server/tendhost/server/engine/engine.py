@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.notify_target import NotifyTarget
+from tendhost.server.domain.notifications.target import NotifyTarget
 from tendhost.server.engine.accounts import Accounts
 from tendhost.server.engine.loop_monitor import LoopMonitor
 from tendhost.server.engine.notifying import Notifier

@@ -13,11 +13,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.notice_texts import Gathered, Message
-from tendhost.server.domain.notices import Following, Notice, NoticeKind, Place, noticed, pruned
-from tendhost.server.domain.notify_target import NotifyTarget
+from tendhost.server.domain.notifications.notices import (
+    Following,
+    Notice,
+    NoticeKind,
+    Place,
+    noticed,
+    pruned,
+)
+from tendhost.server.domain.notifications.rate_limit import RateLimit
+from tendhost.server.domain.notifications.target import NotifyTarget
+from tendhost.server.domain.notifications.templates import Gathered, Message
 from tendhost.server.domain.operations.backoff import Backoff
-from tendhost.server.domain.rate import RateLimit
 from tendhost.server.domain.request_errors import HostNotFound, RolloutNotFound, StoreUnavailable
 from tendhost.server.remote.announcing import Announcer, NotDelivered
 from tendhost.server.store.protocol import Store

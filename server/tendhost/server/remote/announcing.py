@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Protocol
 
-from tendhost.server.domain.notice_texts import Message
+from tendhost.server.domain.notifications.templates import Message
 from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.remote.daemon_threads import DaemonThreads
 

@@ -19,7 +19,7 @@ from tendhost.server.domain.hosts.host import Duplicate, Host
 from tendhost.server.domain.hosts.selection import HostFilter, SavedSelection
 from tendhost.server.domain.hosts.unmatched import Known
 from tendhost.server.domain.inventory.inventory import Inventory, Pending
-from tendhost.server.domain.notices import Place
+from tendhost.server.domain.notifications.notices import Place
 from tendhost.server.domain.operations.operation import Operation, OperationStatus
 from tendhost.server.domain.rollouts.budgets import Usage
 from tendhost.server.domain.rollouts.plan import Glance, PlanOutline, PlanPart, RolloutPlan

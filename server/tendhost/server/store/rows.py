@@ -14,7 +14,7 @@ from tendhost.server.domain.hosts.defaults import Defaults
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.inventory.inventory import Inventory, Pending
-from tendhost.server.domain.notices import Place
+from tendhost.server.domain.notifications.notices import Place
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.rollouts.plan import PlanOutline, PlanPart
 from tendhost.server.domain.rollouts.rollout import Member, Rollout, Wave

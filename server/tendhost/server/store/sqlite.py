@@ -22,7 +22,7 @@ from tendhost.server.domain.hosts.defaults import Defaults
 from tendhost.server.domain.hosts.host import MOST_DUPLICATES, Duplicate, Host, most_alike
 from tendhost.server.domain.hosts.selection import HostFilter, SavedSelection, is_glob
 from tendhost.server.domain.hosts.unmatched import Known
-from tendhost.server.domain.notices import Place
+from tendhost.server.domain.notifications.notices import Place
 from tendhost.server.domain.operations.operation import Operation, OperationStatus
 from tendhost.server.domain.request_errors import (
     HostNotFound,

@@ -10,7 +10,7 @@ from tendhost.server.domain.events import Event
 from tendhost.server.domain.hosts.defaults import Defaults
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.hosts.selection import SavedSelection
-from tendhost.server.domain.notices import Place
+from tendhost.server.domain.notifications.notices import Place
 from tendhost.server.domain.operations.operation import Operation, OperationStatus
 from tendhost.server.domain.request_errors import (
     HostAlreadyExists,

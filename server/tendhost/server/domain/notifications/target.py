@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.domain.notice_texts import Message, Template, message_of
-from tendhost.server.domain.notices import CHOOSABLE, Notice, NoticeKind
+from tendhost.server.domain.notifications.notices import CHOOSABLE, Notice, NoticeKind
+from tendhost.server.domain.notifications.templates import Message, Template, message_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from string import Formatter
 
-from tendhost.server.domain.notices import Notice, NoticeKind
+from tendhost.server.domain.notifications.notices import Notice, NoticeKind
 from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.domain.rollouts.rollout import Progress
 
