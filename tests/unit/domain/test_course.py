@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from tendhost.server.domain.course import Course, queued, refused, started, step_retried, stepped
 from tendhost.server.domain.events import (
     HostDisconnected,
     OperationChanged,
@@ -36,6 +35,14 @@ from tendhost.server.domain.operations.operation import (
     UpdateResult,
 )
 from tendhost.server.domain.request_errors import HostHasFailed
+from tendhost.server.domain.transitions import (
+    Course,
+    queued,
+    refused,
+    started,
+    step_retried,
+    stepped,
+)
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 REFUSED = Problem.of(RebootRefused(host="web1", problem="refused to reboot (exit 1): no"))

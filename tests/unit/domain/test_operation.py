@@ -10,7 +10,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.course import Course, started, stepped
 from tendhost.server.domain.events import (
     HostConnected,
     HostDisconnected,
@@ -44,6 +43,7 @@ from tendhost.server.domain.operations.operation import (
     UpdateResult,
 )
 from tendhost.server.domain.operations.step_sequence import CHANGING, next_step
+from tendhost.server.domain.transitions import Course, started, stepped
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 N = StepName

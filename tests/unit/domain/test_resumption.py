@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tendhost.server.domain.course import started, stepped
 from tendhost.server.domain.hosts.host import Host, HostConfig, HostStatus, Problem
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import PackageChange, RebootNeed
@@ -22,6 +21,7 @@ from tendhost.server.domain.operations.operation import (
 )
 from tendhost.server.domain.operations.resumption import resuming
 from tendhost.server.domain.operations.step_sequence import next_step
+from tendhost.server.domain.transitions import started, stepped
 
 K, N = OperationKind, StepName
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

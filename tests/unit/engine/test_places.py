@@ -7,13 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from tendhost.server.domain.course import Course
 from tendhost.server.domain.events import HostConnected, HostDisconnected
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.rollouts.rollout import RolloutSpec
 from tendhost.server.domain.schedules.schedule import ScheduleWish
+from tendhost.server.domain.transitions import Course
 from tendhost.server.engine.engine import EngineSettings
 from tendhost.server.engine.operations import OperationSettings
 from tendhost.server.engine.slots import Places, Slot

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tendhost.server.domain.breaking_off import broken_off
-from tendhost.server.domain.course import Course, queued, stepped
 from tendhost.server.domain.events import OperationChanged
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.request_errors import HostBusy
+from tendhost.server.domain.transitions import Course, queued, stepped
 from tendhost.server.engine import driver as driving
 from tendhost.server.engine.operations import SWEEP, Work
 from tendhost.server.engine.supervising import RETRY

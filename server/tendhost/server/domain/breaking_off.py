@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import datetime
 
-from tendhost.server.domain.course import Course, tells_connection
 from tendhost.server.domain.events import HostDisconnected, OperationChanged, StateChanged
 from tendhost.server.domain.hosts.host import Host, Problem
 from tendhost.server.domain.operations.operation import (
@@ -13,6 +12,7 @@ from tendhost.server.domain.operations.operation import (
     StepStatus,
 )
 from tendhost.server.domain.request_errors import InvalidTransition
+from tendhost.server.domain.transitions import Course, tells_connection
 
 
 def broken_off(

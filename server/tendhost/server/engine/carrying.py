@@ -13,7 +13,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.course import Course, changed_anything, started
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.operations.operation import Operation, OperationKind, Order
 from tendhost.server.domain.request_errors import (
@@ -48,6 +47,7 @@ from tendhost.server.domain.rollouts.rollout import (
     Wave,
 )
 from tendhost.server.domain.rollouts.wave_hooks import WaveMoment, key_of
+from tendhost.server.domain.transitions import Course, changed_anything, started
 from tendhost.server.engine.admission import Admission, Begin, HoldUp, LeaveOut, Turn
 from tendhost.server.engine.awaiting import look_at_windows
 from tendhost.server.engine.clock_drift import ClockDrift

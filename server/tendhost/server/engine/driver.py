@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.course import Course, step_retried, stepped
 from tendhost.server.domain.events import (
     EventBody,
     HostConnected,
@@ -40,6 +39,7 @@ from tendhost.server.domain.operations.operation import (
 )
 from tendhost.server.domain.operations.step_sequence import BEFORE_A_CHANGE, has_changed, next_step
 from tendhost.server.domain.request_errors import OperationNotCancellable, StoreUnavailable
+from tendhost.server.domain.transitions import Course, step_retried, stepped
 from tendhost.server.engine.applying import ROLLBACK
 from tendhost.server.engine.calls import Call, Replayed
 from tendhost.server.engine.composing import UNDO

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.course import Course, queued, refused, started
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.host_errors import BookkeepingFailed, Unreachable
 from tendhost.server.domain.hosts.host import LOCAL, Host, Problem
@@ -35,6 +34,7 @@ from tendhost.server.domain.request_errors import (
     RebootNotAllowed,
     StoreUnavailable,
 )
+from tendhost.server.domain.transitions import Course, queued, refused, started
 from tendhost.server.engine.calls import Call, carried_out
 from tendhost.server.engine.driver import Driver
 from tendhost.server.engine.ids import Ids

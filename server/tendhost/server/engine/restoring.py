@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.breaking_off import broken_off
-from tendhost.server.domain.course import Course, refused
 from tendhost.server.domain.events import Event, RolloutChanged
 from tendhost.server.domain.host_errors import Restored
 from tendhost.server.domain.hosts.host import Host, Problem
@@ -18,6 +17,7 @@ from tendhost.server.domain.operations.operation import Operation, OperationKind
 from tendhost.server.domain.rollouts.rollout import Rollout, RolloutStatus
 from tendhost.server.domain.schedules.schedule import Schedule, forgone
 from tendhost.server.domain.schedules.schedule_events import run_event
+from tendhost.server.domain.transitions import Course, refused
 from tendhost.server.store.protocol import Change, Store
 
 logger = logging.getLogger(__name__)

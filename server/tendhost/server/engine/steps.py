@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.course import Course
 from tendhost.server.domain.operations.operation import Outcome, StepName
+from tendhost.server.domain.transitions import Course
 from tendhost.server.engine.changing import (
     apply,
     reboot_check,

@@ -15,12 +15,12 @@ from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.breaking_off import broken_off
-from tendhost.server.domain.course import Course
 from tendhost.server.domain.host_errors import BookkeepingFailed
 from tendhost.server.domain.hosts.host import Problem
 from tendhost.server.domain.operations.backoff import Backoff
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.request_errors import OperationNotFound, StoreUnavailable
+from tendhost.server.domain.transitions import Course
 from tendhost.server.engine.retrying import on_conflict_again
 from tendhost.server.engine.waiting import sleep_until_called
 from tendhost.server.store.protocol import Change, Store

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.course import Course, queued, started
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.operations.operation import Findings, OperationKind, OperationStatus
 from tendhost.server.domain.request_errors import HostNotFound, OperationNotFound
 from tendhost.server.domain.rollouts.progress_update import Tally
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, Wave
+from tendhost.server.domain.transitions import Course, queued, started
 from tendhost.server.engine.operations import Operations, Work
 from tendhost.server.store.protocol import Store
 
