@@ -16,9 +16,9 @@ from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.rollouts.rollout import RolloutSpec
 from tendhost.server.domain.rollouts.waves import Division
-from tendhost.server.engine.calls import Call
 from tendhost.server.engine.engine import Engine, EngineSettings, running_engine
 from tendhost.server.engine.operations import Work
+from tendhost.server.engine.requests import Call
 from tendhost.server.main import DATABASE
 from tendhost.server.remote.connect import RoutingConnector
 from tendhost.server.remote.probing import NetworkProber

@@ -7,7 +7,7 @@ import pytest
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.request_errors import OperationNotCancellable, OperationNotFound
-from tendhost.server.engine.calls import Replayed
+from tendhost.server.engine.requests import Replayed
 from tendhost.server.store.protocol import Change, Conflict
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import Pending

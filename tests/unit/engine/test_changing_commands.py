@@ -48,11 +48,11 @@ from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.engine import door
 from tendhost.server.engine.changing import apply, reboot_host, restart_services, roll_back
 from tendhost.server.engine.composing import compose
+from tendhost.server.engine.connection import Session
 from tendhost.server.engine.hooks import post_hook, pre_hook
 from tendhost.server.engine.journal import Journal
 from tendhost.server.engine.policies import Policies
 from tendhost.server.engine.preparing import download, preflight
-from tendhost.server.engine.session import Session
 from tendhost.server.engine.snapshots import snapshot
 from tendhost.server.engine.stage import Stage, StepSettings
 from tendhost.server.remote.protocol import Completed, Remote

@@ -15,10 +15,10 @@ from tendhost.server.domain.operations.operation import OperationKind, Operation
 from tendhost.server.domain.rollouts.rollout import HaltCause, Rollout, RolloutSpec, RolloutStatus
 from tendhost.server.domain.schedules.schedule import RunOutcome, Schedule, ScheduleWish
 from tendhost.server.engine.carrying import Carrier
-from tendhost.server.engine.notifying import RETRY_FAULTS, Teller
+from tendhost.server.engine.notifications import RETRY_FAULTS, Teller
 from tendhost.server.engine.retention import Pruner
 from tendhost.server.engine.schedules import Schedules
-from tendhost.server.engine.supervising import RETRY
+from tendhost.server.engine.supervision import RETRY
 from tendhost.server.engine.waiting import CEILING
 from tendhost.server.store.protocol import Change, Conflict
 from tests.unit.engine.fake_host import Pending

@@ -29,8 +29,8 @@ from tendhost.server.domain.rollouts.rollout import (
     RolloutSpec,
     RolloutStatus,
 )
-from tendhost.server.engine import notifying
-from tendhost.server.engine.notifying import RETRY, Notifier
+from tendhost.server.engine import notifications
+from tendhost.server.engine.notifications import RETRY, Notifier
 from tendhost.server.remote.announcing import Announcer, AppriseAnnouncer, NotDelivered
 from tendhost.server.store.protocol import Change
 from tests.unit.engine.fake_clock import START
@@ -381,7 +381,7 @@ async def test_events_that_are_pruned_after_they_were_told_are_not_missed(world:
 
 
 async def test_a_place_moves_over_what_is_not_told(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(notifying, "LONGEST_QUIET", timedelta(milliseconds=5))
+    monkeypatch.setattr(notifications, "LONGEST_QUIET", timedelta(milliseconds=5))
     announcer = FakeAnnouncer()
     async with telling(world, announcer):
         revision = await happen(world, *[HostConnected()] * 10, host="web1")
@@ -392,7 +392,7 @@ async def test_a_place_moves_over_what_is_not_told(world: World, monkeypatch: py
 async def test_a_place_is_stored_after_many_events_though_there_is_no_quiet(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(notifying, "UNSTORED", 10)
+    monkeypatch.setattr(notifications, "UNSTORED", 10)
     async with telling(world, FakeAnnouncer()):
         await happen(world, *[HostConnected()] * 25, host="web1")
         await until(world, lambda: at(world, "t0", 25))

@@ -14,9 +14,9 @@ from tendhost.server.domain.operations.operation import Operation, OperationKind
 from tendhost.server.domain.rollouts.rollout import RolloutSpec
 from tendhost.server.domain.schedules.schedule import ScheduleWish
 from tendhost.server.domain.transitions import Course
+from tendhost.server.engine.concurrency import Places, Slot
 from tendhost.server.engine.engine import EngineSettings
 from tendhost.server.engine.operations import OperationSettings
-from tendhost.server.engine.slots import Places, Slot
 from tendhost.server.engine.waiting import CEILING
 from tendhost.server.remote.protocol import Target
 from tendhost.server.store.protocol import Change, Conflict

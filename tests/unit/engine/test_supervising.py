@@ -14,7 +14,7 @@ from tendhost.server.domain.request_errors import HostBusy
 from tendhost.server.domain.transitions import Course, queued, stepped
 from tendhost.server.engine import driver as driving
 from tendhost.server.engine.operations import SWEEP, Work
-from tendhost.server.engine.supervising import RETRY
+from tendhost.server.engine.supervision import RETRY
 from tendhost.server.store.protocol import Change
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost, Pending
@@ -152,7 +152,7 @@ async def test_fault__in_storing_the_end_leaves_nobody_without_one_for_ever(
             raise AssertionError("and another one")
         return real(*args, **kwargs)
 
-    monkeypatch.setattr("tendhost.server.engine.supervising.broken_off", faulty)
+    monkeypatch.setattr("tendhost.server.engine.supervision.broken_off", faulty)
     async with world.running():
         await with_update(world)
         ended = await world.run(K.UPDATE)

@@ -11,9 +11,9 @@ from tendhost.server.domain.events import Event, StateChanged
 from tendhost.server.domain.hosts.host import Host, HostConfig
 from tendhost.server.domain.operations.operation import Operation, OperationKind
 from tendhost.server.domain.rollouts.rollout import Rollout
-from tendhost.server.engine.calls import Call
 from tendhost.server.engine.engine import NO_WAVE_HOOKS, Engine, EngineSettings, running_engine
 from tendhost.server.engine.operations import Work
+from tendhost.server.engine.requests import Call
 from tendhost.server.engine.wave_hooks import WaveHooks
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.sqlite import open_store

@@ -52,7 +52,7 @@ from tendhost.server.engine.admission import Admission, Begin, HoldUp, LeaveOut,
 from tendhost.server.engine.awaiting import look_at_windows
 from tendhost.server.engine.clock_drift import ClockDrift
 from tendhost.server.engine.operations import Operations, Work
-from tendhost.server.engine.retrying import ATTEMPTS
+from tendhost.server.engine.requests import ATTEMPTS
 from tendhost.server.engine.rollout_changes import (
     RECHECK,
     change_of,
@@ -60,7 +60,7 @@ from tendhost.server.engine.rollout_changes import (
     note_end,
     tallied,
 )
-from tendhost.server.engine.supervising import LONG_PAUSE, RETRY
+from tendhost.server.engine.supervision import LONG_PAUSE, RETRY
 from tendhost.server.engine.waiting import CEILING, sleep_until_called
 from tendhost.server.engine.wave_hooks import WaveHooks
 from tendhost.server.engine.wave_looks import Begun, WaveLooks

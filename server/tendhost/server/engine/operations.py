@@ -35,20 +35,13 @@ from tendhost.server.domain.request_errors import (
     StoreUnavailable,
 )
 from tendhost.server.domain.transitions import Course, queued, refused, started
-from tendhost.server.engine.calls import Call, carried_out
+from tendhost.server.engine.concurrency import Places, Slot
+from tendhost.server.engine.connection import Session
 from tendhost.server.engine.driver import Driver
 from tendhost.server.engine.ids import Ids
-from tendhost.server.engine.retrying import on_conflict_again
-from tendhost.server.engine.session import Session
-from tendhost.server.engine.slots import Places, Slot
+from tendhost.server.engine.requests import Call, carried_out, on_conflict_again
 from tendhost.server.engine.steps import Performer
-from tendhost.server.engine.supervising import (
-    FAULT,
-    LONG_PAUSE,
-    RETRY,
-    STORE_PAUSE,
-    Supervisor,
-)
+from tendhost.server.engine.supervision import FAULT, LONG_PAUSE, RETRY, STORE_PAUSE, Supervisor
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocol import Change, Conflict, Store
 

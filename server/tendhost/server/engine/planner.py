@@ -23,9 +23,9 @@ from tendhost.server.domain.rollouts.rollout import (
     RolloutSpec,
     Wave,
 )
-from tendhost.server.engine.calls import Call
 from tendhost.server.engine.ids import Ids
 from tendhost.server.engine.openings import Openings
+from tendhost.server.engine.requests import Call
 from tendhost.server.engine.rollout_changes import change_of
 from tendhost.server.engine.selections import Selections
 from tendhost.server.store.protocol import Change, Store

@@ -21,8 +21,7 @@ from tendhost.server.domain.hosts.unmatched import unmatched
 from tendhost.server.domain.policy.availability import Opening, OpenTimes
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import DefaultsNotFound, StoreUnavailable
-from tendhost.server.engine.calls import Call, carried_out, unchanged
-from tendhost.server.engine.retrying import on_conflict_again
+from tendhost.server.engine.requests import Call, carried_out, on_conflict_again, unchanged
 from tendhost.server.engine.waiting import CEILING
 from tendhost.server.store.protocol import Change, Store
 

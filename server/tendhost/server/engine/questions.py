@@ -5,8 +5,8 @@ from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument, OsqueryRefused
-from tendhost.server.engine.session import target_of
-from tendhost.server.engine.slots import Places, Slot
+from tendhost.server.engine.concurrency import Places, Slot
+from tendhost.server.engine.connection import target_of
 from tendhost.server.packages.errors import PackageError
 from tendhost.server.packages.osquery import MAX_SECONDS, parse_rows, run_command
 from tendhost.server.packages.osquery_sql import SqlRefused

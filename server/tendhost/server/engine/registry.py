@@ -21,9 +21,8 @@ from tendhost.server.domain.request_errors import (
     HostKeyMismatch,
     HostNotFound,
 )
-from tendhost.server.engine.calls import Call, carried_out, unchanged
 from tendhost.server.engine.policies import Policies
-from tendhost.server.engine.retrying import on_conflict_again
+from tendhost.server.engine.requests import Call, carried_out, on_conflict_again, unchanged
 from tendhost.server.remote.hostkey import fingerprint, matches
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocol import Change, Store

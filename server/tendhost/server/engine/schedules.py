@@ -36,17 +36,16 @@ from tendhost.server.domain.schedules.schedule import (
     decide,
 )
 from tendhost.server.domain.schedules.schedule_events import run_event, schedule_event
-from tendhost.server.engine.calls import Call, carried_out, unchanged
 from tendhost.server.engine.clock_drift import ClockDrift
-from tendhost.server.engine.retrying import on_conflict_again
-from tendhost.server.engine.rollouts import Rollouts
-from tendhost.server.engine.scheduled_run import METHOD, change_beside
+from tendhost.server.engine.requests import Call, carried_out, on_conflict_again, unchanged
+from tendhost.server.engine.rollouts import Beside, Rollouts
 from tendhost.server.engine.selections import Selections
-from tendhost.server.engine.supervising import RETRY
+from tendhost.server.engine.supervision import RETRY
 from tendhost.server.engine.waiting import CEILING, sleep_until_called
 from tendhost.server.store.protocol import Change, Conflict, Store
 
 logger = logging.getLogger(__name__)
+
 
 _CONTRACT = {
     "recurrence.cron": "cron",
@@ -379,3 +378,25 @@ class Schedules:
 
 def _not_steerable(schedule: Schedule, wanted: str) -> ScheduleNotSteerable:
     return ScheduleNotSteerable(schedule=schedule.name, status=str(schedule.status), wanted=wanted)
+
+
+METHOD = "schedule"
+"""In the audit, where the method of a caller stands."""
+
+
+def change_beside(schedule: Schedule, begin: Begin, now: datetime) -> Beside:
+    """Adds to the change that creates a rollout that this run of the schedule has begun."""
+
+    def beside(rollout: Rollout, change: Change) -> Change:
+        run = ScheduledRun(
+            due_at=begin.due_at,
+            at=now,
+            outcome=RunOutcome.STARTED,
+            rollout=rollout.id,
+            detail=begin.detail,
+        )
+        advanced = schedule.after(run, now)
+        events = (*change.events, run_event(advanced, now))
+        return replace(change, events=events, schedules=(advanced,))
+
+    return beside

@@ -15,8 +15,7 @@ from tendhost.server.domain.request_errors import (
     SelectionInUse,
     SelectionNotFound,
 )
-from tendhost.server.engine.calls import Call, carried_out, unchanged
-from tendhost.server.engine.retrying import on_conflict_again
+from tendhost.server.engine.requests import Call, carried_out, on_conflict_again, unchanged
 from tendhost.server.store.protocol import Change, Store
 
 PAGE = 1000

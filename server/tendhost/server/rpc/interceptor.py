@@ -17,7 +17,7 @@ from grpc_status import rpc_status
 
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
-from tendhost.server.engine.calls import Call, Replayed
+from tendhost.server.engine.requests import Call, Replayed
 from tendhost.server.rpc.rules import violations_of
 from tendhost.server.rpc.sending import Stream
 from tendhost.server.rpc.status import internal_status, status_of

@@ -1,11 +1,12 @@
-"""Who asks for a mutation, and the answer that is kept for whoever asks the same again."""
+"""Who asks for a mutation, what is answered when it is repeated, and that it is decided anew on a conflict."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Generic, ParamSpec, TypeVar
 
-from tendhost.server.store.protocol import AuditRecord, Change, RequestRecord, Store
+from tendhost.server.store.protocol import AuditRecord, Change, Conflict, RequestRecord, Store
 
 T = TypeVar("T")
 
@@ -66,3 +67,26 @@ async def carried_out(store: Store, change: Change, value_at: Callable[[int], T]
     if committed.replayed is not None:
         raise Replayed(committed.replayed)
     return value_at(committed.revision)
+
+
+ATTEMPTS = 100
+"""Of so many writers that begin at once, each still gets its turn: at every attempt one of them wins.
+Past it something else is wrong."""
+
+
+P = ParamSpec("P")
+
+
+def on_conflict_again(work: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """Call `work` anew, from its reading on, while it ends in Conflict; at most ATTEMPTS times."""
+
+    @functools.wraps(work)
+    async def attempts(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return await work(*args, **kwargs)
+            except Conflict:
+                continue
+        return await work(*args, **kwargs)
+
+    return attempts

@@ -21,7 +21,7 @@ from tendhost.server.domain.operations.backoff import Backoff
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.request_errors import OperationNotFound, StoreUnavailable
 from tendhost.server.domain.transitions import Course
-from tendhost.server.engine.retrying import on_conflict_again
+from tendhost.server.engine.requests import on_conflict_again
 from tendhost.server.engine.waiting import sleep_until_called
 from tendhost.server.store.protocol import Change, Store
 
