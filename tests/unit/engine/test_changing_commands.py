@@ -49,9 +49,9 @@ from tendhost.server.engine import door
 from tendhost.server.engine.changing import apply, reboot_host, restart_services, roll_back
 from tendhost.server.engine.composing import compose
 from tendhost.server.engine.connection import Session
+from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.hooks import post_hook, pre_hook
 from tendhost.server.engine.journal import Journal
-from tendhost.server.engine.policies import Policies
 from tendhost.server.engine.preparing import download, preflight
 from tendhost.server.engine.snapshots import snapshot
 from tendhost.server.engine.stage import Stage, StepSettings
@@ -333,7 +333,7 @@ LOOKS = {
     "engine/checking.py",
     "engine/looking.py",
     "engine/planning.py",
-    "engine/questions.py",
+    "engine/fleet/osquery.py",
     "remote/job.py",
 }
 """Where scripts are run that only look, and those about a job's folder."""

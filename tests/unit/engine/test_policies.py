@@ -23,9 +23,10 @@ from tendhost.server.domain.request_errors import DefaultsNotFound, InvalidArgum
 from tendhost.server.domain.rollouts.plan import Expectation, LeftOut
 from tendhost.server.domain.rollouts.progress_update import Tally
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, WaitingFor
-from tendhost.server.engine import accounts, carrying
+from tendhost.server.engine import carrying
 from tendhost.server.engine.admission import Turn
 from tendhost.server.engine.awaiting import look_at_windows
+from tendhost.server.engine.fleet import reports
 from tests.unit.engine.fake_clock import START
 from tests.unit.engine.fake_command import Command, Hold
 from tests.unit.engine.fake_host import FakeHost, Pending
@@ -80,7 +81,7 @@ async def test_a_frozen_fleet_waits_and_says_so_and_goes_on_when_the_freeze_is_l
 async def test_what_a_host_waits_for_is_told_however_many_rollouts_of_others_came_since(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(accounts, "ROLLOUTS", 1)
+    monkeypatch.setattr(reports, "ROLLOUTS", 1)
     async with world.running() as engine:
         await fleet(world, "ab")
         await say(world, freezes=(frozen(world),))

@@ -22,7 +22,7 @@ from tendhost.server.domain.rollouts.budgets import (
     spent_words,
 )
 from tendhost.server.domain.rollouts.rollout import Member, Rollout, RolloutSpec, WaitingFor
-from tendhost.server.engine.openings import Openings
+from tendhost.server.engine.fleet.availability import Openings
 from tendhost.server.store.protocol import Store
 
 _DOWN = "down:"

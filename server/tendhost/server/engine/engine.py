@@ -9,19 +9,19 @@ from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.notifications.target import NotifyTarget
-from tendhost.server.engine.accounts import Accounts
+from tendhost.server.engine.fleet.availability import Openings
+from tendhost.server.engine.fleet.osquery import Questions
+from tendhost.server.engine.fleet.policies import Policies
+from tendhost.server.engine.fleet.registry import Registry
+from tendhost.server.engine.fleet.reports import Accounts
+from tendhost.server.engine.fleet.selections import Selections
 from tendhost.server.engine.loop_monitor import LoopMonitor
 from tendhost.server.engine.notifications import Notifier
-from tendhost.server.engine.openings import Openings
 from tendhost.server.engine.operations import Operations, OperationSettings
-from tendhost.server.engine.policies import Policies
-from tendhost.server.engine.questions import Questions
-from tendhost.server.engine.registry import Registry
 from tendhost.server.engine.restore import settle_restoration
 from tendhost.server.engine.retention import Pruner, Retention
 from tendhost.server.engine.rollouts import Rollouts
 from tendhost.server.engine.schedules import Schedules
-from tendhost.server.engine.selections import Selections
 from tendhost.server.engine.stage import StepSettings
 from tendhost.server.engine.steps import Performer
 from tendhost.server.engine.store_watch import StoreWatch

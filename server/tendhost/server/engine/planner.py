@@ -23,11 +23,11 @@ from tendhost.server.domain.rollouts.rollout import (
     RolloutSpec,
     Wave,
 )
+from tendhost.server.engine.fleet.availability import Openings
+from tendhost.server.engine.fleet.selections import Selections
 from tendhost.server.engine.ids import Ids
-from tendhost.server.engine.openings import Openings
 from tendhost.server.engine.requests import Call
 from tendhost.server.engine.rollout_changes import change_of
-from tendhost.server.engine.selections import Selections
 from tendhost.server.store.protocol import Change, Store
 
 T = TypeVar("T")

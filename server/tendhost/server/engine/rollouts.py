@@ -37,12 +37,12 @@ from tendhost.server.domain.rollouts.rollout import (
 from tendhost.server.domain.rollouts.waves import HostOrder
 from tendhost.server.engine.admission import Admission
 from tendhost.server.engine.carrying import Carrier
-from tendhost.server.engine.openings import Openings
+from tendhost.server.engine.fleet.availability import Openings
+from tendhost.server.engine.fleet.selections import Selections
 from tendhost.server.engine.operations import Operations
 from tendhost.server.engine.planner import Planner, rollout_of, with_tags
 from tendhost.server.engine.requests import Call, carried_out, on_conflict_again
 from tendhost.server.engine.rollout_changes import change_of, tallied
-from tendhost.server.engine.selections import Selections
 from tendhost.server.engine.wave_hooks import WaveHooks
 from tendhost.server.store.protocol import Change, Store
 

@@ -15,9 +15,9 @@ from tendhost.server.engine.changing import (
 from tendhost.server.engine.checking import verify
 from tendhost.server.engine.composing import compose
 from tendhost.server.engine.connection import Session
+from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.hooks import post_hook, pre_hook
 from tendhost.server.engine.journal import Journal
-from tendhost.server.engine.policies import Policies
 from tendhost.server.engine.preparing import download, list_packages, preflight
 from tendhost.server.engine.snapshots import snapshot
 from tendhost.server.engine.stage import Stage, StepSettings

@@ -15,7 +15,7 @@ from tendhost.server.domain.hosts.defaults_change import DefaultsChange, Freezes
 from tendhost.server.domain.policy.health_checks import HealthChecks
 from tendhost.server.domain.policy.hooks import Hook, Hooks
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
-from tendhost.server.engine.policies import PolicyView
+from tendhost.server.engine.fleet.policies import PolicyView
 from tendhost.server.rpc.convert_health import (
     check_message,
     health_checks,

@@ -13,8 +13,8 @@ from tendhost.server.domain.hosts.reconfiguration import Reconfiguration, unknow
 from tendhost.server.domain.operations.operation import Operation, OperationKind, Order
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.engine.engine import Engine
+from tendhost.server.engine.fleet.registry import Removed
 from tendhost.server.engine.operations import Retried, Work
-from tendhost.server.engine.registry import Removed
 from tendhost.server.rpc.convert import (
     host_config,
     host_message,

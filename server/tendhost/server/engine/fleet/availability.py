@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.policy.availability import Opening, OpenTimes, planned_time
 from tendhost.server.domain.rollouts.plan import Glance
-from tendhost.server.engine.policies import Key, Policies
+from tendhost.server.engine.fleet.policies import Key, Policies
 
 
 class Openings:

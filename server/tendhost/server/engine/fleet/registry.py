@@ -21,7 +21,7 @@ from tendhost.server.domain.request_errors import (
     HostKeyMismatch,
     HostNotFound,
 )
-from tendhost.server.engine.policies import Policies
+from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.requests import Call, carried_out, on_conflict_again, unchanged
 from tendhost.server.remote.hostkey import fingerprint, matches
 from tendhost.server.remote.protocol import Connector

@@ -16,7 +16,7 @@ from tendhost.server.domain.rollouts.report import (
     compliance,
 )
 from tendhost.server.domain.rollouts.rollout import Member
-from tendhost.server.engine.openings import Openings
+from tendhost.server.engine.fleet.availability import Openings
 from tendhost.server.store.protocol import Store
 
 OPERATIONS = 50
