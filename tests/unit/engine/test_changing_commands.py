@@ -45,13 +45,13 @@ from tendhost.server.domain.operations.permission import (
 from tendhost.server.domain.policy.freezes import FreezePeriod
 from tendhost.server.domain.policy.hooks import Hook
 from tendhost.server.domain.policy.windows import MaintenanceWindow
-from tendhost.server.engine import door
 from tendhost.server.engine.changing import apply, reboot_host, restart_services, roll_back
 from tendhost.server.engine.composing import compose
 from tendhost.server.engine.connection import Session
 from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.hooks import post_hook, pre_hook
-from tendhost.server.engine.journal import Journal
+from tendhost.server.engine.jobs import door
+from tendhost.server.engine.jobs.reporter import Journal
 from tendhost.server.engine.preparing import download, preflight
 from tendhost.server.engine.snapshots import snapshot
 from tendhost.server.engine.stage import Stage, StepSettings
@@ -343,7 +343,7 @@ def test_nothing_but_the_door_gives_a_changing_command():
     """A new line here is a new way to a host: one that changes it goes through the door."""
     ran = {name for name, call in _calls() if call == "run" and "remote" in name[1]}
     assert {file for file, _ in ran} == LOOKS | {"remote/giving.py"}
-    assert {file for (file, _), call in _calls() if call == "given"} == {"engine/door.py"}
+    assert {file for (file, _), call in _calls() if call == "given"} == {"engine/jobs/door.py"}
     read = {
         path.relative_to(SERVER).as_posix()
         for path in SERVER.rglob("*.py")

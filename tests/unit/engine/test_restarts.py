@@ -9,7 +9,7 @@ import pytest
 from tendhost.server.domain.events import OperationChanged
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.engine import applying
-from tendhost.server.engine.following import Ended, carry_out
+from tendhost.server.engine.jobs.runner import Ended, carry_out
 from tendhost.server.store.protocol import Change
 from tests.unit.engine.fake_command import Command, Hold
 from tests.unit.engine.fake_host import FakeHost, Pending, Rebooting

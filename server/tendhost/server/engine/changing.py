@@ -23,7 +23,7 @@ from tendhost.server.domain.operations.permission import Permission
 from tendhost.server.engine import looking
 from tendhost.server.engine.applying import ROLLBACK, restore, transact
 from tendhost.server.engine.composing import take_back
-from tendhost.server.engine.following import Following, tidy, under_way
+from tendhost.server.engine.jobs.runner import Following, tidy, under_way
 from tendhost.server.engine.planning import reboot_words, transaction
 from tendhost.server.engine.rebooting import reboot
 from tendhost.server.engine.stage import Stage

@@ -44,9 +44,9 @@ from tendhost.server.engine.applying import ROLLBACK
 from tendhost.server.engine.composing import UNDO
 from tendhost.server.engine.concurrency import Slot
 from tendhost.server.engine.connection import Session
-from tendhost.server.engine.following import tidy
 from tendhost.server.engine.hooks import POST_HOOK, PRE_HOOK
-from tendhost.server.engine.journal import NOTHING, Output
+from tendhost.server.engine.jobs.reporter import NOTHING, Output
+from tendhost.server.engine.jobs.runner import tidy
 from tendhost.server.engine.requests import Call, Replayed
 from tendhost.server.engine.steps import Performer
 from tendhost.server.engine.waiting import sleep_until_called

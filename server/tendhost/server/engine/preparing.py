@@ -13,7 +13,7 @@ from tendhost.server.domain.operations.permission import Permission
 from tendhost.server.domain.operations.step_sequence import has_applied
 from tendhost.server.engine import looking
 from tendhost.server.engine.applying import DOWNLOAD, REPAIR, repair, transact
-from tendhost.server.engine.following import tidy, under_way
+from tendhost.server.engine.jobs.runner import tidy, under_way
 from tendhost.server.engine.planning import (
     Planned,
     listed_words,

@@ -21,7 +21,7 @@ from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.operations.permission import Permission
 from tendhost.server.engine import looking
 from tendhost.server.engine.connection import Session
-from tendhost.server.engine.door import Door
+from tendhost.server.engine.jobs.door import Door
 from tendhost.server.failpoints import reached
 from tendhost.server.packages.boot import reboot_command
 

@@ -14,10 +14,10 @@ from tendhost.server.domain.operations.permission import Permission
 from tendhost.server.domain.request_errors import InventoryNotFound
 from tendhost.server.engine import looking
 from tendhost.server.engine.connection import Session
-from tendhost.server.engine.door import Door
 from tendhost.server.engine.fleet.policies import Policies
-from tendhost.server.engine.following import Following
-from tendhost.server.engine.journal import Journal
+from tendhost.server.engine.jobs.door import Door
+from tendhost.server.engine.jobs.reporter import Journal
+from tendhost.server.engine.jobs.runner import Following
 from tendhost.server.packages.boot import Boot
 from tendhost.server.packages.errors import LockHeld, RefreshFailed
 from tendhost.server.packages.families import package_manager

@@ -17,7 +17,7 @@ from tendhost.server.engine.composing import compose
 from tendhost.server.engine.connection import Session
 from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.hooks import post_hook, pre_hook
-from tendhost.server.engine.journal import Journal
+from tendhost.server.engine.jobs.reporter import Journal
 from tendhost.server.engine.preparing import download, list_packages, preflight
 from tendhost.server.engine.snapshots import snapshot
 from tendhost.server.engine.stage import Stage, StepSettings

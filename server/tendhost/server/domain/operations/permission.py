@@ -1,7 +1,7 @@
 """What changes a host, as commands of their own type, and what each kind is asked for before it is given.
 
 A command that changes a host is no string, so nothing that runs scripts takes it: only the door
-(`engine/door.py`) does, and asks each time. A script that only looks stays a string.
+(`engine/jobs/door.py`) does, and asks each time. A script that only looks stays a string.
 """
 
 from collections.abc import Mapping

@@ -15,7 +15,7 @@ from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.operations.permission import PERMISSIONS, ChangingCommand, Permission
 from tendhost.server.engine.fleet.policies import Policies
-from tendhost.server.engine.journal import Journal
+from tendhost.server.engine.jobs.reporter import Journal
 from tendhost.server.remote.giving import given
 from tendhost.server.remote.protocol import Completed, Remote
 

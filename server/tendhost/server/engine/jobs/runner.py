@@ -24,8 +24,8 @@ from tendhost.server.domain.operations.log_limit import left_out_line
 from tendhost.server.domain.operations.operation import JobProgress, JobRecord, Operation
 from tendhost.server.domain.operations.permission import ChangeKind, ChangingCommand, Permission
 from tendhost.server.engine.connection import Session
-from tendhost.server.engine.door import Door
-from tendhost.server.engine.journal import Journal, Output
+from tendhost.server.engine.jobs.door import Door
+from tendhost.server.engine.jobs.reporter import Journal, Output
 from tendhost.server.failpoints import reached
 from tendhost.server.packages.progress import Progress, TellsProgress
 from tendhost.server.remote import job as jobs

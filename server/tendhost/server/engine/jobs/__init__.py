@@ -1,0 +1,1 @@
+"""Jobs on hosts: begun once, by permission, and followed to their end."""
