@@ -45,16 +45,20 @@ from tendhost.server.domain.operations.permission import (
 from tendhost.server.domain.policy.freezes import FreezePeriod
 from tendhost.server.domain.policy.hooks import Hook
 from tendhost.server.domain.policy.windows import MaintenanceWindow
-from tendhost.server.engine.changing import apply, reboot_host, restart_services, roll_back
-from tendhost.server.engine.composing import compose
 from tendhost.server.engine.connection import Session
 from tendhost.server.engine.fleet.policies import Policies
-from tendhost.server.engine.hooks import post_hook, pre_hook
 from tendhost.server.engine.jobs import door
 from tendhost.server.engine.jobs.reporter import Journal
-from tendhost.server.engine.preparing import download, preflight
-from tendhost.server.engine.snapshots import snapshot
-from tendhost.server.engine.stage import Stage, StepSettings
+from tendhost.server.engine.steps.apply import apply
+from tendhost.server.engine.steps.compose import compose
+from tendhost.server.engine.steps.context import Stage, StepSettings
+from tendhost.server.engine.steps.download import download
+from tendhost.server.engine.steps.hooks import post_hook, pre_hook
+from tendhost.server.engine.steps.preflight import preflight
+from tendhost.server.engine.steps.reboot import reboot_host
+from tendhost.server.engine.steps.restart_services import restart_services
+from tendhost.server.engine.steps.rollback import roll_back
+from tendhost.server.engine.steps.snapshot import snapshot
 from tendhost.server.remote.protocol import Completed, Remote
 from tendhost.server.store.protocol import InventoryRecord, Store
 from tests.unit.engine.fake_host import FakeHost
@@ -330,9 +334,9 @@ async def test_a_reboot_is_not_given_with_the_permission_of_something_else(
 
 SERVER = Path(tendhost.server.engine.__file__).parent.parent
 LOOKS = {
-    "engine/checking.py",
-    "engine/looking.py",
-    "engine/planning.py",
+    "engine/steps/verify.py",
+    "engine/steps/queries.py",
+    "engine/steps/plan.py",
     "engine/fleet/osquery.py",
     "remote/job.py",
 }

@@ -8,8 +8,8 @@ import pytest
 
 from tendhost.server.domain.events import OperationChanged
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
-from tendhost.server.engine import applying
 from tendhost.server.engine.jobs.runner import Ended, carry_out
+from tendhost.server.engine.steps import transactions
 from tendhost.server.store.protocol import Change
 from tests.unit.engine.fake_command import Command, Hold
 from tests.unit.engine.fake_host import FakeHost, Pending, Rebooting
@@ -285,7 +285,7 @@ async def test_a_transaction_whose_end_was_seen_and_not_stored_is_not_begun_agai
         await seen.wait()
         return ended
 
-    monkeypatch.setattr(applying, "carry_out", carried_out)
+    monkeypatch.setattr(transactions, "carry_out", carried_out)
     async with world.running():
         fake = await world.register("web1")
         fake.pending = {"web": Pending()}

@@ -40,15 +40,15 @@ from tendhost.server.domain.operations.operation import (
 from tendhost.server.domain.operations.step_sequence import BEFORE_A_CHANGE, has_changed, next_step
 from tendhost.server.domain.request_errors import OperationNotCancellable, StoreUnavailable
 from tendhost.server.domain.transitions import Course, step_retried, stepped
-from tendhost.server.engine.applying import ROLLBACK
-from tendhost.server.engine.composing import UNDO
 from tendhost.server.engine.concurrency import Slot
 from tendhost.server.engine.connection import Session
-from tendhost.server.engine.hooks import POST_HOOK, PRE_HOOK
 from tendhost.server.engine.jobs.reporter import NOTHING, Output
 from tendhost.server.engine.jobs.runner import tidy
 from tendhost.server.engine.requests import Call, Replayed
-from tendhost.server.engine.steps import Performer
+from tendhost.server.engine.steps.compose import UNDO
+from tendhost.server.engine.steps.executor import Performer
+from tendhost.server.engine.steps.hooks import POST_HOOK, PRE_HOOK
+from tendhost.server.engine.steps.transactions import ROLLBACK
 from tendhost.server.engine.waiting import sleep_until_called
 from tendhost.server.failpoints import reached
 from tendhost.server.store.protocol import (

@@ -40,7 +40,7 @@ from tendhost.server.engine.connection import Session
 from tendhost.server.engine.driver import Driver
 from tendhost.server.engine.ids import Ids
 from tendhost.server.engine.requests import Call, carried_out, on_conflict_again
-from tendhost.server.engine.steps import Performer
+from tendhost.server.engine.steps.executor import Performer
 from tendhost.server.engine.supervision import FAULT, LONG_PAUSE, RETRY, STORE_PAUSE, Supervisor
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocol import Change, Conflict, Store

@@ -8,7 +8,7 @@ from tendhost.server.domain.inventory.inventory import PackageChange
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.operations.permission import ChangeKind
 from tendhost.server.engine.jobs.runner import Ended, Following, carry_out, clean_up
-from tendhost.server.engine.translate import upgrade_error
+from tendhost.server.engine.steps.package_errors import upgrade_error
 from tendhost.server.packages.failures import Failure
 from tendhost.server.packages.package_manager import PackageManager, Transaction
 

@@ -21,8 +21,8 @@ from tendhost.server.domain.inventory.scope import (
 )
 from tendhost.server.domain.operations.operation import Findings, Operation, UpdateResult
 from tendhost.server.domain.operations.step_sequence import has_applied
-from tendhost.server.engine.stage import Stage
-from tendhost.server.engine.translate import upgrade_error, work_error
+from tendhost.server.engine.steps.context import Stage
+from tendhost.server.engine.steps.package_errors import upgrade_error, work_error
 from tendhost.server.packages.compose.moved import moved_script, parse_moved
 from tendhost.server.packages.errors import PackageError
 from tendhost.server.packages.failures import FailureKind
@@ -253,28 +253,3 @@ def _services_words(operation: Operation, findings: Findings, services: tuple[st
     if not services or reboots or not operation.dry_run:
         return ""
     return f"would restart {', '.join(services)}"
-
-
-def listed_words(result: QueryResult) -> str:
-    """What a look at a host found, in one line."""
-    if not result.asked_packages:
-        return "its packages were not asked for"
-    pending = result.pending
-    withheld = len(pending.packages) - pending.count
-    words = ["1 update pending" if pending.count == 1 else f"{pending.count} updates pending"]
-    security = pending.security_count
-    if security is None:
-        words.append("how many of them security is not known")
-    elif security:
-        words.append(f"{security} of them security")
-    if withheld:
-        words.append(f"{withheld} withheld")
-    return f"{', '.join(words)}; {reboot_words(result)}"
-
-
-def reboot_words(result: QueryResult) -> str:
-    """Whether a reboot is needed, in one line."""
-    reboot = result.reboot
-    words = {"needed": "reboot needed", "not_needed": "no reboot needed"}
-    known = words.get(str(reboot.need), "whether a reboot is needed is not known")
-    return f"{known} ({reboot.reason})" if reboot.reason else known

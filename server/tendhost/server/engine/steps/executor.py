@@ -5,31 +5,25 @@ from collections.abc import Awaitable, Callable, Mapping
 from tendhost.server.clock import Clock
 from tendhost.server.domain.operations.operation import Outcome, StepName
 from tendhost.server.domain.transitions import Course
-from tendhost.server.engine.changing import (
-    apply,
-    reboot_check,
-    reboot_host,
-    restart_services,
-    roll_back,
-)
-from tendhost.server.engine.checking import verify
-from tendhost.server.engine.composing import compose
 from tendhost.server.engine.connection import Session
 from tendhost.server.engine.fleet.policies import Policies
-from tendhost.server.engine.hooks import post_hook, pre_hook
 from tendhost.server.engine.jobs.reporter import Journal
-from tendhost.server.engine.preparing import download, list_packages, preflight
-from tendhost.server.engine.snapshots import snapshot
-from tendhost.server.engine.stage import Stage, StepSettings
+from tendhost.server.engine.steps.apply import apply
+from tendhost.server.engine.steps.compose import compose
+from tendhost.server.engine.steps.connect import connect
+from tendhost.server.engine.steps.context import Stage, StepSettings
+from tendhost.server.engine.steps.download import download
+from tendhost.server.engine.steps.hooks import post_hook, pre_hook
+from tendhost.server.engine.steps.list_packages import list_packages
+from tendhost.server.engine.steps.preflight import preflight
+from tendhost.server.engine.steps.reboot import reboot_host
+from tendhost.server.engine.steps.reboot_check import reboot_check
+from tendhost.server.engine.steps.restart_services import restart_services
+from tendhost.server.engine.steps.rollback import roll_back
+from tendhost.server.engine.steps.snapshot import snapshot
+from tendhost.server.engine.steps.verify import verify
 from tendhost.server.remote.probing import Prober
 from tendhost.server.store.protocol import Store
-
-
-async def connect(stage: Stage) -> Outcome:
-    """Open a connection, and so verify the host's key."""
-    await stage.session.renewed(stage.host)
-    return Outcome(detail=f"logged in as {stage.host.config.user}")
-
 
 _STEPS: Mapping[StepName, Callable[[Stage], Awaitable[Outcome]]] = {
     StepName.CONNECT: connect,

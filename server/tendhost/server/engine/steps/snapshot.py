@@ -6,8 +6,8 @@ from tendhost.server.domain.host_errors import SnapshotFailed
 from tendhost.server.domain.hosts.host import Snapshots
 from tendhost.server.domain.operations.operation import Outcome, UpdateResult
 from tendhost.server.domain.operations.permission import Permission
-from tendhost.server.engine.looking import understood
-from tendhost.server.engine.stage import Stage
+from tendhost.server.engine.steps.context import Stage
+from tendhost.server.engine.steps.queries import understood
 from tendhost.server.packages.snapshots import parse_snapshot, snapshot_command
 
 

@@ -15,7 +15,7 @@ from tendhost.server.domain.inventory.compose import ComposeProject, ProjectChan
 from tendhost.server.domain.operations.operation import Operation, Outcome, UpdateResult
 from tendhost.server.domain.operations.permission import ChangeKind
 from tendhost.server.engine.jobs.runner import Ended, Following, carry_out
-from tendhost.server.engine.stage import Stage
+from tendhost.server.engine.steps.context import Stage
 from tendhost.server.packages.compose.progress import ComposeProgress
 from tendhost.server.packages.compose.update import (
     PULL_TIMEOUT,

@@ -15,8 +15,8 @@ from tendhost.server.domain.operations.operation import (
 )
 from tendhost.server.domain.policy.health_checks import CHECK_INTERVAL, HealthCheck
 from tendhost.server.domain.policy.health_evaluation import Found, Settling, Tried
-from tendhost.server.engine import looking
-from tendhost.server.engine.stage import Stage
+from tendhost.server.engine.steps import queries
+from tendhost.server.engine.steps.context import Stage
 from tendhost.server.packages.checks import (
     KILLED_AFTER,
     command_found,
@@ -102,7 +102,7 @@ class _Making:
     places: asyncio.Semaphore
 
     async def systemd(self) -> Found:
-        units = await looking.units(self.remote, self.stage.host.name)
+        units = await queries.units(self.remote, self.stage.host.name)
         return _judged(units, known=self.stage.operation.findings.failed_units)
 
     def probe(self, check: HealthCheck) -> Callable[[], Coroutine[None, None, Found]]:
@@ -122,7 +122,7 @@ class _Making:
 
     async def _units(self, check: HealthCheck) -> Found:
         try:
-            return await looking.active(
+            return await queries.active(
                 self.remote, self.stage.host.name, check.units, timeout=check.timeout
             )
         except WorkTimeout:

@@ -11,7 +11,7 @@ from tendhost.server.domain.host_errors import InventoryFailed
 from tendhost.server.domain.inventory.inventory import Observation, Reboot
 from tendhost.server.domain.inventory.scope import UpdateScope, narrowed
 from tendhost.server.domain.policy.health_evaluation import Found
-from tendhost.server.engine.translate import work_error
+from tendhost.server.engine.steps.package_errors import work_error
 from tendhost.server.packages.boot import Boot, boot_script, parse_boot
 from tendhost.server.packages.checks import active_script, parse_active
 from tendhost.server.packages.errors import PackageError

@@ -3,6 +3,7 @@
 from tendhost.server.domain import host_errors
 from tendhost.server.domain.host_errors import WorkError
 from tendhost.server.packages import errors as found
+from tendhost.server.packages.errors import NotPrivileged, PackageError
 from tendhost.server.packages.failures import Failure, FailureKind
 
 _KINDS: dict[FailureKind, type[host_errors.PackageFailed]] = {
@@ -51,3 +52,10 @@ def upgrade_error(host: str, failure: Failure, exit_status: int) -> host_errors.
     """The error that ends an operation whose package transaction failed."""
     kind = _KINDS.get(failure.kind, host_errors.PackageFailed)
     return kind(host=host, problem=failure.reason, exit_status=exit_status)
+
+
+def raise_first(host: str, problems: tuple[PackageError, ...], *, packages: bool) -> None:
+    """Raise the first problem that matters: without a change of packages only the privilege does."""
+    for problem in problems:
+        if packages or isinstance(problem, NotPrivileged):
+            raise work_error(host, problem) from problem

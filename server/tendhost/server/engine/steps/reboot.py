@@ -1,8 +1,9 @@
-"""A reboot: ordered at most once, and believed only when another boot answers."""
+"""The step that reboots a host: ordered at most once, and believed only when another boot answers."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.host_errors import (
@@ -18,10 +19,12 @@ from tendhost.server.domain.host_errors import (
     WorkTimeout,
 )
 from tendhost.server.domain.hosts.host import Host
+from tendhost.server.domain.operations.operation import Outcome
 from tendhost.server.domain.operations.permission import Permission
-from tendhost.server.engine import looking
 from tendhost.server.engine.connection import Session
 from tendhost.server.engine.jobs.door import Door
+from tendhost.server.engine.steps import queries
+from tendhost.server.engine.steps.context import Stage
 from tendhost.server.failpoints import reached
 from tendhost.server.packages.boot import reboot_command
 
@@ -102,7 +105,7 @@ class _Wait:
 
     async def is_over(self) -> bool:
         try:
-            now = await looking.boot(await self.session.remote(self.host), self.host.name)
+            now = await queries.boot(await self.session.remote(self.host), self.host.name)
         except (HostKeyChanged, KeyUnusable):
             raise
         except WorkError as error:
@@ -126,7 +129,7 @@ class _Wait:
     async def goes_down(self) -> bool:
         """Whether the host is stopping what runs on it, or cannot be asked that."""
         try:
-            units = await looking.units(await self.session.remote(self.host), self.host.name)
+            units = await queries.units(await self.session.remote(self.host), self.host.name)
         except WorkError:
             return True
         return units.state == STOPPING
@@ -195,3 +198,25 @@ class _Order:
             said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
             problem = f"refused to reboot (exit {done.exit_status}): {said}"
             raise RebootRefused(host=self.host.name, problem=problem)
+
+
+async def reboot_host(stage: Stage) -> Outcome:
+    """Reboot the host, and wait for another boot to answer."""
+    findings = stage.operation.findings
+    recording = None
+    if findings.reboot_ordered_at is None:
+        findings = replace(findings, reboot_ordered_at=stage.clock.now())
+        recording = partial(stage.journal.record, findings)
+    detail = await reboot(
+        stage.session,
+        stage.host,
+        boot_before=findings.boot_id,
+        door=stage.door,
+        recording=recording,
+        timeout=stage.settings.reboot_timeout,
+        clock=stage.clock,
+    )
+    update = stage.operation.update
+    if update is not None:
+        update = replace(update, rebooted=True)
+    return Outcome(detail=detail, findings=findings, update=update)

@@ -12,12 +12,12 @@ from tendhost.server.domain.inventory.inventory import Observation, Reboot, Rebo
 from tendhost.server.domain.operations.operation import Findings, Operation, OperationKind
 from tendhost.server.domain.operations.permission import Permission
 from tendhost.server.domain.request_errors import InventoryNotFound
-from tendhost.server.engine import looking
 from tendhost.server.engine.connection import Session
 from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.jobs.door import Door
 from tendhost.server.engine.jobs.reporter import Journal
 from tendhost.server.engine.jobs.runner import Following
+from tendhost.server.engine.steps import queries
 from tendhost.server.packages.boot import Boot
 from tendhost.server.packages.errors import LockHeld, RefreshFailed
 from tendhost.server.packages.families import package_manager
@@ -86,7 +86,7 @@ class Stage:
             osquery=of_inventory,
         )
         timeout = self.settings.lock_timeout + self.settings.query_timeout
-        return await looking.query(
+        return await queries.query(
             remote, self.host.name, look=look, timeout=timeout, at=self.clock.now()
         )
 
@@ -134,7 +134,7 @@ class Stage:
         scope = self.host.config.policy.scope
         told = self.reboot(result)
         asked = result.asked_packages or told.need is RebootNeed.NEEDED
-        seen = looking.observation(result, scope=scope, reboot=told if asked else None)
+        seen = queries.observation(result, scope=scope, reboot=told if asked else None)
         whole = self.operation.kind is OperationKind.QUERY and not self.operation.parts
         listed = seen.pending.queried_at is not None
         stale = any(isinstance(p, RefreshFailed | LockHeld) for p in result.problems)

@@ -1,0 +1,32 @@
+"""The step that changes the packages of a host."""
+
+from dataclasses import replace
+
+from tendhost.server.domain.host_errors import Interrupted
+from tendhost.server.domain.hosts.host import Problem
+from tendhost.server.domain.operations.operation import Outcome, UpdateResult
+from tendhost.server.engine.steps.context import Stage
+from tendhost.server.engine.steps.plan import transaction
+from tendhost.server.engine.steps.transactions import transact
+
+
+async def apply(stage: Stage) -> Outcome:
+    """Upgrade the host's packages."""
+    operation = stage.operation
+    limit = stage.settings.lock_timeout + stage.settings.apply_timeout
+    following, manager = stage.following(), stage.manager()
+    try:
+        done = await transact(following, operation, manager, transaction(stage), limit=limit)
+    except Interrupted as error:
+        return Outcome(problem=Problem.of(error), needs_person=True, interrupted=True)
+    former = operation.update or UpdateResult()
+    kept = dict.fromkeys((*former.kept_conffiles, *done.kept_conffiles))
+    update = replace(former, kept_conffiles=tuple(kept))
+    if done.error is not None:
+        return Outcome(
+            problem=Problem.of(done.error),
+            needs_person=True,
+            transient=done.transient,
+            update=update,
+        )
+    return Outcome(detail=done.detail, update=update)

@@ -1,0 +1,50 @@
+"""The step that finds out what was changed, and whether a reboot is due."""
+
+from dataclasses import replace
+
+from tendhost.server.domain.host_errors import PackageFailed
+from tendhost.server.domain.hosts.host import Problem
+from tendhost.server.domain.inventory.inventory import Withheld, changed_since, diff_installed
+from tendhost.server.domain.operations.operation import Outcome, UpdateResult
+from tendhost.server.engine.jobs.runner import tidy
+from tendhost.server.engine.steps.context import Stage
+from tendhost.server.engine.steps.wording import counted_packages, reboot_words
+
+
+async def reboot_check(stage: Stage) -> Outcome:
+    """Find out what was changed, and whether a reboot is due."""
+    # A new connection: what carried the transaction may be gone, or have been upgraded itself.
+    remote = await stage.session.renewed(stage.host)
+    await tidy(stage.session, stage.host, stage.operation)
+    result = await stage.query(remote, refresh=False)
+    before = (await stage.store.inventory(stage.host.name)).inventory
+    after = result.inventory
+    # No host is without packages: what could not be read is not known to have changed.
+    changes = diff_installed(before.installed, after.installed) if after.installed else ()
+    former = stage.operation.update or UpdateResult()
+    changes = changed_since(former.changes, changes)
+    undone = _undone(stage, after.installed) if stage.operation.order.exact else ""
+    return Outcome(
+        problem=Problem.of(PackageFailed(host=stage.host.name, problem=undone)) if undone else None,
+        detail=f"{counted_packages(len(changes))} changed; {reboot_words(result)}",
+        observed=await stage.observed(result),
+        findings=stage.found(result),
+        update=replace(former, changes=changes),
+    )
+
+
+def _undone(stage: Stage, installed: tuple[tuple[str, str], ...]) -> str:
+    """What of the plan was not done although nothing else was to be, in words; empty: nothing.
+
+    A package manager that is given exact versions may pass over those that are not to be had.
+    """
+    planned = stage.operation.update.planned if stage.operation.update else ()
+    there = set(installed)
+    missing = [
+        f"{package.name} {package.to_version} was not installed"
+        for package in planned
+        if package.withheld is Withheld.NO and (package.name, package.to_version) not in there
+    ]
+    if not missing or not installed:
+        return ""
+    return f"a part of the plan was not done: {'; '.join(missing)}"

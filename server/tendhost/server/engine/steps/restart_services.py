@@ -1,0 +1,38 @@
+"""The step that restarts the services which run what was replaced."""
+
+from dataclasses import replace
+
+from tendhost.server.domain.host_errors import ServicesFailed
+from tendhost.server.domain.hosts.host import LOCAL, Problem
+from tendhost.server.domain.operations.operation import Outcome, UpdateResult
+from tendhost.server.domain.operations.permission import Permission
+from tendhost.server.engine.steps import queries
+from tendhost.server.engine.steps.context import Stage
+from tendhost.server.packages.units import parse_restart, restart_command
+from tendhost.server.remote.local import own_unit
+
+
+async def restart_services(stage: Stage) -> Outcome:
+    """Restart the services that run what was replaced; once more does no harm."""
+    host = stage.host.name
+    inventory = (await stage.store.inventory(host)).inventory
+    # The server would end in the middle of it, and its successor would begin the same once more.
+    own = own_unit() if stage.host.config.address == LOCAL else ""
+    units = tuple(unit for unit in inventory.outdated_services or () if unit != own)
+    completed = await stage.door.give(
+        await stage.remote(),
+        restart_command(units),
+        Permission.CHANGE,
+        timeout=stage.settings.query_timeout,
+    )
+    done = queries.understood(host, completed, lambda output: parse_restart(output, units))
+    former = stage.operation.update or UpdateResult()
+    update = replace(former, restarted=done.restarted)
+    if done.failed:
+        error = ServicesFailed(host=host, problem="; ".join(done.failed))
+        return Outcome(problem=Problem.of(error), needs_person=True, update=update)
+    words = [f"restarted {', '.join(done.restarted)}" if done.restarted else "nothing restarted"]
+    left = (*done.left, *((own,) if own in (inventory.outdated_services or ()) else ()))
+    if left:
+        words.append(f"only a reboot renews {', '.join(left)}")
+    return Outcome(detail="; ".join(words), update=update)

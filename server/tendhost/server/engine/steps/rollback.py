@@ -1,0 +1,75 @@
+"""The step that takes back what an update changed."""
+
+from dataclasses import replace
+
+from tendhost.server.domain.host_errors import ComposeFailed, RollbackFailed
+from tendhost.server.domain.inventory.compose import ProjectChange
+from tendhost.server.domain.inventory.inventory import not_restored
+from tendhost.server.domain.operations.operation import Outcome, UpdateResult
+from tendhost.server.domain.operations.permission import Permission
+from tendhost.server.engine.jobs.runner import Following, under_way
+from tendhost.server.engine.steps import queries
+from tendhost.server.engine.steps.compose import take_back
+from tendhost.server.engine.steps.context import Stage
+from tendhost.server.engine.steps.transactions import ROLLBACK, restore
+from tendhost.server.engine.steps.wording import counted_packages
+
+
+async def roll_back(stage: Stage) -> Outcome:
+    """Take back what the update changed."""
+    operation, host = stage.operation, stage.host.name
+    update = operation.update or UpdateResult()
+    limit = stage.settings.lock_timeout + stage.settings.apply_timeout
+    # A host that is not healthy is put back whatever has been said since.
+    following = stage.following(Permission.FINISH)
+    projects, failed = update.projects, ""
+    # A job that a former server began comes first; what is done by then finds nothing more to do.
+    if under_way(operation, ROLLBACK) is None:
+        projects, failed = await _projects_taken_back(stage, following, update)
+    if update.changes:
+        failure = await restore(
+            following,
+            stage.journal.operation,
+            stage.manager(),
+            update.changes,
+            limit=limit,
+            lock_timeout=stage.settings.lock_timeout,
+        )
+        if failure is not None:
+            where = f"; the snapshot {update.snapshot} is there" if update.snapshot else ""
+            also = f"; {failed}" if failed else ""
+            raise RollbackFailed(host=host, problem=f"{failure.reason}{where}{also}")
+    if under_way(operation, ROLLBACK) is not None:
+        projects, failed = await _projects_taken_back(stage, following, update)
+    remote = await stage.session.renewed(stage.host)
+    result = await stage.query(remote, refresh=False)
+    missing = not_restored(update.changes, result.inventory.installed)
+    if missing or failed:
+        left = f"not as they were: {', '.join(missing)}" if missing else ""
+        raise RollbackFailed(host=host, problem="; ".join(filter(None, (left, failed))))
+    units = await queries.units(remote, host)
+    newly = [unit for unit in units.failed if unit not in operation.findings.failed_units]
+    health = f"still failed: {', '.join(newly)}" if newly else "healthy again"
+    words = [f"{counted_packages(len(update.changes))} back as before"]
+    back = sum(1 for old, new in zip(update.projects, projects, strict=True) if old != new)
+    if back:
+        words.append(f"{back} compose projects are back on their former images")
+    return Outcome(
+        detail=f"{', '.join(words)}; {health}",
+        observed=await stage.observed(result),
+        findings=stage.found(result),
+        update=replace(update, projects=projects, rolled_back=True),
+    )
+
+
+async def _projects_taken_back(
+    stage: Stage, following: Following, update: UpdateResult
+) -> tuple[tuple[ProjectChange, ...], str]:
+    """What became of the compose projects, and, if one was not put back, why.
+
+    The packages are to be put back all the same.
+    """
+    try:
+        return await take_back(stage, following, update.projects), ""
+    except ComposeFailed as error:
+        return update.projects, str(error)

@@ -1,0 +1,32 @@
+"""What steps found, in words for the details of operations."""
+
+from tendhost.server.packages.query import QueryResult
+
+
+def counted_packages(count: int) -> str:
+    return "1 package" if count == 1 else f"{count} packages"
+
+
+def listed_words(result: QueryResult) -> str:
+    """What a look at a host found, in one line."""
+    if not result.asked_packages:
+        return "its packages were not asked for"
+    pending = result.pending
+    withheld = len(pending.packages) - pending.count
+    words = ["1 update pending" if pending.count == 1 else f"{pending.count} updates pending"]
+    security = pending.security_count
+    if security is None:
+        words.append("how many of them security is not known")
+    elif security:
+        words.append(f"{security} of them security")
+    if withheld:
+        words.append(f"{withheld} withheld")
+    return f"{', '.join(words)}; {reboot_words(result)}"
+
+
+def reboot_words(result: QueryResult) -> str:
+    """Whether a reboot is needed, in one line."""
+    reboot = result.reboot
+    words = {"needed": "reboot needed", "not_needed": "no reboot needed"}
+    known = words.get(str(reboot.need), "whether a reboot is needed is not known")
+    return f"{known} ({reboot.reason})" if reboot.reason else known
