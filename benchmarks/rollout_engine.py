@@ -17,7 +17,7 @@ from tendhost.server.domain.operations.operation import OperationKind, Operation
 from tendhost.server.domain.rollouts.rollout import RolloutSpec
 from tendhost.server.domain.rollouts.waves import Division
 from tendhost.server.engine.engine import Engine, EngineSettings, running_engine
-from tendhost.server.engine.operations import Work
+from tendhost.server.engine.operations.manager import Work
 from tendhost.server.engine.requests import Call
 from tendhost.server.main import DATABASE
 from tendhost.server.remote.connect import RoutingConnector

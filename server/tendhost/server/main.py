@@ -29,7 +29,7 @@ from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.domain.rollouts.wave_hooks import WaveHook, WaveMoment
 from tendhost.server.engine.engine import EngineSettings, running_engine
 from tendhost.server.engine.loop_monitor import LoopMonitor
-from tendhost.server.engine.operations import OperationSettings
+from tendhost.server.engine.operations.manager import OperationSettings
 from tendhost.server.engine.retention import Retention
 from tendhost.server.engine.steps.context import StepSettings
 from tendhost.server.engine.wave_hooks import WaveHooks

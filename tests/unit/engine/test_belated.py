@@ -10,7 +10,7 @@ from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.engine.engine import EngineSettings
-from tendhost.server.engine.operations import OperationSettings
+from tendhost.server.engine.operations.manager import OperationSettings
 from tendhost.server.remote.protocol import Target
 from tendhost.server.store.protocol import Change
 from tests.unit.engine.fake_command import Command, Hold

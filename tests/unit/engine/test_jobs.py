@@ -15,7 +15,7 @@ from tendhost.server.domain.operations.operation import (
     StepStatus,
 )
 from tendhost.server.engine.engine import EngineSettings
-from tendhost.server.engine.operations import OperationSettings
+from tendhost.server.engine.operations.manager import OperationSettings
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import OTHER_KEY, FakeHost, Pending
 from tests.unit.engine.world import World, call

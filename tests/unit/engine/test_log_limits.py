@@ -6,9 +6,9 @@ from datetime import timedelta
 from tendhost.server.domain.events import HostConnected, HostDisconnected
 from tendhost.server.domain.operations.log_limit import LEAST_CUT, LogLimit, left_out_line
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
-from tendhost.server.engine.driver import MOST_CONNECTIONS
 from tendhost.server.engine.engine import EngineSettings
-from tendhost.server.engine.operations import OperationSettings
+from tendhost.server.engine.operations.manager import OperationSettings
+from tendhost.server.engine.operations.runner import MOST_CONNECTIONS
 from tendhost.server.remote.job import LARGEST_PART
 from tests.unit.engine.fake_command import Command, Hold
 from tests.unit.engine.fake_host import FakeHost, Pending

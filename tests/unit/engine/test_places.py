@@ -16,7 +16,7 @@ from tendhost.server.domain.schedules.schedule import ScheduleWish
 from tendhost.server.domain.transitions import Course
 from tendhost.server.engine.concurrency import Places, Slot
 from tendhost.server.engine.engine import EngineSettings
-from tendhost.server.engine.operations import OperationSettings
+from tendhost.server.engine.operations.manager import OperationSettings
 from tendhost.server.engine.waiting import CEILING
 from tendhost.server.remote.protocol import Target
 from tendhost.server.store.protocol import Change, Conflict

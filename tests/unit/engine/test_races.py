@@ -10,7 +10,7 @@ from tendhost.server.domain.operations.operation import OperationKind, Operation
 from tendhost.server.domain.request_errors import HostBusy
 from tendhost.server.domain.rollouts.rollout import RolloutSpec
 from tendhost.server.engine.engine import EngineSettings
-from tendhost.server.engine.operations import OperationSettings
+from tendhost.server.engine.operations.manager import OperationSettings
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.world import World, call
 

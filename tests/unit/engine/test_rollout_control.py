@@ -32,7 +32,7 @@ from tendhost.server.domain.rollouts.rollout import (
     WaitingFor,
 )
 from tendhost.server.domain.rollouts.waves import Dependency, Stage
-from tendhost.server.engine.operations import SWEEP
+from tendhost.server.engine.operations.manager import SWEEP
 from tendhost.server.store.protocol import Change
 from tests.contract.store.samples import whole_view
 from tests.unit.engine.fake_command import Command

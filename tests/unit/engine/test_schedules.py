@@ -22,7 +22,7 @@ from tendhost.server.domain.schedules.schedule import (
     ScheduleWish,
 )
 from tendhost.server.domain.schedules.schedule_events import schedule_event
-from tendhost.server.engine.operations import SWEEP
+from tendhost.server.engine.operations.manager import SWEEP
 from tendhost.server.engine.retention import INTERVAL as PRUNED_EVERY
 from tendhost.server.store.protocol import Change
 from tests.unit.engine.fake_clock import START

@@ -12,8 +12,8 @@ from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.request_errors import HostBusy
 from tendhost.server.domain.transitions import Course, queued, stepped
-from tendhost.server.engine import driver as driving
-from tendhost.server.engine.operations import SWEEP, Work
+from tendhost.server.engine.operations import runner as driving
+from tendhost.server.engine.operations.manager import SWEEP, Work
 from tendhost.server.engine.supervision import RETRY
 from tendhost.server.store.protocol import Change
 from tests.unit.engine.fake_command import Command
@@ -38,7 +38,7 @@ class Fault:
                 raise AssertionError("a fault that nobody foresaw")
             return real(course, *args)
 
-        monkeypatch.setattr("tendhost.server.engine.driver.stepped", faulty)
+        monkeypatch.setattr("tendhost.server.engine.operations.runner.stepped", faulty)
 
     def mend(self) -> None:
         self.left = 0
@@ -196,7 +196,7 @@ async def test_change_that_cannot_be_stored__is_not_tried_for_ever(
     def told_badly(course: Course, *args: Any) -> Course:
         return real(course, *args).step_told(world.clock.now(), "\ud800")
 
-    monkeypatch.setattr("tendhost.server.engine.driver.stepped", told_badly)
+    monkeypatch.setattr("tendhost.server.engine.operations.runner.stepped", told_badly)
     async with world.running():
         await with_update(world)
         ended = await world.run(K.UPDATE)

@@ -12,7 +12,7 @@ from tendhost.server.domain.hosts.host import Host, HostConfig
 from tendhost.server.domain.operations.operation import Operation, OperationKind
 from tendhost.server.domain.rollouts.rollout import Rollout
 from tendhost.server.engine.engine import NO_WAVE_HOOKS, Engine, EngineSettings, running_engine
-from tendhost.server.engine.operations import Work
+from tendhost.server.engine.operations.manager import Work
 from tendhost.server.engine.requests import Call
 from tendhost.server.engine.wave_hooks import WaveHooks
 from tendhost.server.store.protocol import Store

@@ -51,7 +51,7 @@ from tendhost.server.domain.transitions import Course, changed_anything, started
 from tendhost.server.engine.admission import Admission, Begin, HoldUp, LeaveOut, Turn
 from tendhost.server.engine.awaiting import look_at_windows
 from tendhost.server.engine.clock_drift import ClockDrift
-from tendhost.server.engine.operations import Operations, Work
+from tendhost.server.engine.operations.manager import Operations, Work
 from tendhost.server.engine.requests import ATTEMPTS
 from tendhost.server.engine.rollout_changes import (
     RECHECK,

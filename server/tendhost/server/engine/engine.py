@@ -17,7 +17,7 @@ from tendhost.server.engine.fleet.reports import Accounts
 from tendhost.server.engine.fleet.selections import Selections
 from tendhost.server.engine.loop_monitor import LoopMonitor
 from tendhost.server.engine.notifications import Notifier
-from tendhost.server.engine.operations import Operations, OperationSettings
+from tendhost.server.engine.operations.manager import Operations, OperationSettings
 from tendhost.server.engine.restore import settle_restoration
 from tendhost.server.engine.retention import Pruner, Retention
 from tendhost.server.engine.rollouts import Rollouts

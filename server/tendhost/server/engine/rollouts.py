@@ -39,7 +39,7 @@ from tendhost.server.engine.admission import Admission
 from tendhost.server.engine.carrying import Carrier
 from tendhost.server.engine.fleet.availability import Openings
 from tendhost.server.engine.fleet.selections import Selections
-from tendhost.server.engine.operations import Operations
+from tendhost.server.engine.operations.manager import Operations
 from tendhost.server.engine.planner import Planner, rollout_of, with_tags
 from tendhost.server.engine.requests import Call, carried_out, on_conflict_again
 from tendhost.server.engine.rollout_changes import change_of, tallied

@@ -14,7 +14,7 @@ from tendhost.server.domain.request_errors import HostNotFound, OperationNotFoun
 from tendhost.server.domain.rollouts.progress_update import Tally
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, Wave
 from tendhost.server.domain.transitions import Course, queued, started
-from tendhost.server.engine.operations import Operations, Work
+from tendhost.server.engine.operations.manager import Operations, Work
 from tendhost.server.store.protocol import Store
 
 AT_A_TIME = 200

@@ -14,7 +14,7 @@ from tendhost.server.domain.operations.operation import Operation, OperationKind
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.engine.engine import Engine
 from tendhost.server.engine.fleet.registry import Removed
-from tendhost.server.engine.operations import Retried, Work
+from tendhost.server.engine.operations.manager import Retried, Work
 from tendhost.server.rpc.convert import (
     host_config,
     host_message,

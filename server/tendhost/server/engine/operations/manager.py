@@ -37,8 +37,8 @@ from tendhost.server.domain.request_errors import (
 from tendhost.server.domain.transitions import Course, queued, refused, started
 from tendhost.server.engine.concurrency import Places, Slot
 from tendhost.server.engine.connection import Session
-from tendhost.server.engine.driver import Driver
 from tendhost.server.engine.ids import Ids
+from tendhost.server.engine.operations.runner import Driver
 from tendhost.server.engine.requests import Call, carried_out, on_conflict_again
 from tendhost.server.engine.steps.executor import Performer
 from tendhost.server.engine.supervision import FAULT, LONG_PAUSE, RETRY, STORE_PAUSE, Supervisor

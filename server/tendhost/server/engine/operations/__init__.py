@@ -1,0 +1,1 @@
+"""Operations: begun, queued, cancelled, and driven through their steps."""
