@@ -31,8 +31,8 @@ from tendhost.server.engine.engine import EngineSettings, running_engine
 from tendhost.server.engine.loop_monitor import LoopMonitor
 from tendhost.server.engine.operations.manager import OperationSettings
 from tendhost.server.engine.retention import Retention
+from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tendhost.server.engine.steps.context import StepSettings
-from tendhost.server.engine.wave_hooks import WaveHooks
 from tendhost.server.failpoints import UnknownFailpoint, arm
 from tendhost.server.log import configure_logging
 from tendhost.server.remote.announcing import Announcer, AppriseAnnouncer, NotDelivered

@@ -14,9 +14,9 @@ from tendhost.server.domain.notifications.target import NotifyTarget
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.rollouts.rollout import HaltCause, Rollout, RolloutSpec, RolloutStatus
 from tendhost.server.domain.schedules.schedule import RunOutcome, Schedule, ScheduleWish
-from tendhost.server.engine.carrying import Carrier
 from tendhost.server.engine.notifications import RETRY_FAULTS, Teller
 from tendhost.server.engine.retention import Pruner
+from tendhost.server.engine.rollouts.controller import Carrier
 from tendhost.server.engine.schedules import Schedules
 from tendhost.server.engine.supervision import RETRY
 from tendhost.server.engine.waiting import CEILING
@@ -97,7 +97,7 @@ async def test_rollout__that_cannot_be_halted_either_is_tried_on_and_can_be_canc
     async with world.running() as engine:
         rollout = await begun(world)
         left = faulty(monkeypatch, Carrier, "_turn", lambda: AssertionError("unforeseen"))
-        monkeypatch.setattr("tendhost.server.engine.carrying.halted", lambda *_: 1 / 0)
+        monkeypatch.setattr("tendhost.server.engine.rollouts.controller.halted", lambda *_: 1 / 0)
         for _ in range(60):
             await world.go_on()
         assert 10**6 - left[0] > RETRY.attempts

@@ -23,10 +23,9 @@ from tendhost.server.domain.request_errors import DefaultsNotFound, InvalidArgum
 from tendhost.server.domain.rollouts.plan import Expectation, LeftOut
 from tendhost.server.domain.rollouts.progress_update import Tally
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, WaitingFor
-from tendhost.server.engine import carrying
-from tendhost.server.engine.admission import Turn
-from tendhost.server.engine.awaiting import look_at_windows
 from tendhost.server.engine.fleet import reports
+from tendhost.server.engine.rollouts import controller
+from tendhost.server.engine.rollouts.admission import Turn, look_at_windows
 from tests.unit.engine.fake_clock import START
 from tests.unit.engine.fake_command import Command, Hold
 from tests.unit.engine.fake_host import FakeHost, Pending
@@ -199,7 +198,7 @@ async def test_only_those_that_wait_for_their_windows_are_looked_at_anew():
 
 
 async def test_all_that_wait_are_looked_at_anew_however_many_they_are(world: World, monkeypatch):
-    monkeypatch.setattr(carrying, "AT_A_TIME", 2)
+    monkeypatch.setattr(controller, "AT_A_TIME", 2)
     async with world.running():
         await fleet(world, "abcdefg")
         await say(world, freezes=(frozen(world),))

@@ -12,7 +12,7 @@ from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.operations.operation import OperationKind
 from tendhost.server.domain.rollouts.rollout import Rollout, RolloutSpec, RolloutStatus
 from tendhost.server.engine.operations.manager import Work
-from tendhost.server.engine.rollout_changes import change_of
+from tendhost.server.engine.rollouts.changes import change_of
 from tests.unit.engine.world import World, call, call_with_id
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -20,7 +20,7 @@ from tendhost.server.domain.rollouts.rollout import (
     WaitingFor,
 )
 from tendhost.server.domain.rollouts.waves import Division
-from tendhost.server.engine import carrying
+from tendhost.server.engine.rollouts import controller
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost, Pending
 from tests.unit.engine.world import World, call
@@ -351,7 +351,7 @@ async def test_an_unexpected_fault_holds_a_rollout_up_and_does_not_end_it(
             raise faults.pop()
         return advance(*arguments, **how)
 
-    monkeypatch.setattr(carrying, "advance", stumbling)
+    monkeypatch.setattr(controller, "advance", stumbling)
     async with world.running():
         await fleet(world, "a")
         rollout = await begin(world)

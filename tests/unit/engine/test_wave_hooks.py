@@ -16,7 +16,7 @@ from tendhost.server.domain.rollouts.rollout import (
     RolloutStatus,
 )
 from tendhost.server.domain.rollouts.wave_hooks import HookOutcome, WaveHook, WaveMoment, key_of
-from tendhost.server.engine.wave_hooks import WaveHooks
+from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tests.unit.engine.fake_command import Hold
 from tests.unit.engine.test_rollout_control import NO_DELAY, is_in, is_now, passes
 from tests.unit.engine.test_rollouts import begin, fleet, statuses

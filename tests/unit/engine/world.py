@@ -14,7 +14,7 @@ from tendhost.server.domain.rollouts.rollout import Rollout
 from tendhost.server.engine.engine import NO_WAVE_HOOKS, Engine, EngineSettings, running_engine
 from tendhost.server.engine.operations.manager import Work
 from tendhost.server.engine.requests import Call
-from tendhost.server.engine.wave_hooks import WaveHooks
+from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.sqlite import open_store
 from tests.unit.engine.fake_clock import FakeClock

@@ -20,12 +20,12 @@ from tendhost.server.engine.notifications import Notifier
 from tendhost.server.engine.operations.manager import Operations, OperationSettings
 from tendhost.server.engine.restore import settle_restoration
 from tendhost.server.engine.retention import Pruner, Retention
-from tendhost.server.engine.rollouts import Rollouts
+from tendhost.server.engine.rollouts.manager import Rollouts
+from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tendhost.server.engine.schedules import Schedules
 from tendhost.server.engine.steps.context import StepSettings
 from tendhost.server.engine.steps.executor import Performer
 from tendhost.server.engine.store_watch import StoreWatch
-from tendhost.server.engine.wave_hooks import WaveHooks
 from tendhost.server.remote.announcing import Announcer
 from tendhost.server.remote.probing import Prober
 from tendhost.server.remote.protocol import Connector

@@ -39,7 +39,7 @@ from tendhost.server.domain.schedules.schedule_events import run_event, schedule
 from tendhost.server.engine.clock_drift import ClockDrift
 from tendhost.server.engine.fleet.selections import Selections
 from tendhost.server.engine.requests import Call, carried_out, on_conflict_again, unchanged
-from tendhost.server.engine.rollouts import Beside, Rollouts
+from tendhost.server.engine.rollouts.manager import Beside, Rollouts
 from tendhost.server.engine.supervision import RETRY
 from tendhost.server.engine.waiting import CEILING, sleep_until_called
 from tendhost.server.store.protocol import Change, Conflict, Store

@@ -21,7 +21,14 @@ from tendhost.server.domain.rollouts.budgets import (
     spent,
     spent_words,
 )
-from tendhost.server.domain.rollouts.rollout import Member, Rollout, RolloutSpec, WaitingFor
+from tendhost.server.domain.rollouts.progress_update import Tally
+from tendhost.server.domain.rollouts.rollout import (
+    Member,
+    MemberStatus,
+    Rollout,
+    RolloutSpec,
+    WaitingFor,
+)
 from tendhost.server.engine.fleet.availability import Openings
 from tendhost.server.store.protocol import Store
 
@@ -222,3 +229,24 @@ class Turn:
                     key = f"{_DOWN}{scope}"
                     return HoldUp(waiting=WaitingFor.BUDGET, detail=words, blocked_by=key)
         return None
+
+
+async def look_at_windows(members: Iterable[Member], turn: Turn, tally: Tally) -> None:
+    """Move those whose windows, or freeze periods, say something else than when they began to wait."""
+    for member in members:
+        if member.waiting is not WaitingFor.WINDOW:
+            continue
+        match await turn.window(member):
+            case None:
+                tally.move(member, MemberStatus.PENDING, detail="")
+            case LeaveOut(detail=detail):
+                tally.move(member, MemberStatus.SKIPPED, detail=detail)
+            case HoldUp(detail=detail, not_before=at):
+                if (detail, at) != (member.detail, member.not_before):
+                    tally.move(
+                        member,
+                        MemberStatus.WAITING,
+                        waiting=WaitingFor.WINDOW,
+                        not_before=at,
+                        detail=detail,
+                    )

@@ -1,6 +1,6 @@
 """Rollouts are planned, started and steered here; each unfinished one is carried forward in a task.
 
-What a rollout does by itself is in engine/carrying.py. Whatever a user asks is one transaction, upon
+What a rollout does by itself is in engine/rollouts/controller.py. Whatever a user asks is one transaction, upon
 which that task decides anew.
 """
 
@@ -35,15 +35,15 @@ from tendhost.server.domain.rollouts.rollout import (
     Wave,
 )
 from tendhost.server.domain.rollouts.waves import HostOrder
-from tendhost.server.engine.admission import Admission
-from tendhost.server.engine.carrying import Carrier
 from tendhost.server.engine.fleet.availability import Openings
 from tendhost.server.engine.fleet.selections import Selections
 from tendhost.server.engine.operations.manager import Operations
-from tendhost.server.engine.planner import Planner, rollout_of, with_tags
 from tendhost.server.engine.requests import Call, carried_out, on_conflict_again
-from tendhost.server.engine.rollout_changes import change_of, tallied
-from tendhost.server.engine.wave_hooks import WaveHooks
+from tendhost.server.engine.rollouts.admission import Admission
+from tendhost.server.engine.rollouts.changes import change_of, tallied
+from tendhost.server.engine.rollouts.controller import Carrier
+from tendhost.server.engine.rollouts.planner import Planner, rollout_of, with_tags
+from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tendhost.server.store.protocol import Change, Store
 
 PAGE = 1000

@@ -48,22 +48,28 @@ from tendhost.server.domain.rollouts.rollout import (
 )
 from tendhost.server.domain.rollouts.wave_hooks import WaveMoment, key_of
 from tendhost.server.domain.transitions import Course, changed_anything, started
-from tendhost.server.engine.admission import Admission, Begin, HoldUp, LeaveOut, Turn
-from tendhost.server.engine.awaiting import look_at_windows
 from tendhost.server.engine.clock_drift import ClockDrift
 from tendhost.server.engine.operations.manager import Operations, Work
 from tendhost.server.engine.requests import ATTEMPTS
-from tendhost.server.engine.rollout_changes import (
+from tendhost.server.engine.rollouts.admission import (
+    Admission,
+    Begin,
+    HoldUp,
+    LeaveOut,
+    Turn,
+    look_at_windows,
+)
+from tendhost.server.engine.rollouts.changes import (
     RECHECK,
     change_of,
     has_failed_its_host,
     note_end,
     tallied,
 )
+from tendhost.server.engine.rollouts.wave_checks import Begun, WaveLooks
+from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tendhost.server.engine.supervision import LONG_PAUSE, RETRY
 from tendhost.server.engine.waiting import CEILING, sleep_until_called
-from tendhost.server.engine.wave_hooks import WaveHooks
-from tendhost.server.engine.wave_looks import Begun, WaveLooks
 from tendhost.server.store.protocol import Change, Conflict, Store
 
 logger = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from tendhost.server.engine.fleet.availability import Openings
 from tendhost.server.engine.fleet.selections import Selections
 from tendhost.server.engine.ids import Ids
 from tendhost.server.engine.requests import Call
-from tendhost.server.engine.rollout_changes import change_of
+from tendhost.server.engine.rollouts.changes import change_of
 from tendhost.server.store.protocol import Change, Store
 
 T = TypeVar("T")

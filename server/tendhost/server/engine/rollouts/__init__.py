@@ -1,0 +1,1 @@
+"""Rollouts: planned, started and carried out, a wave at a time."""
