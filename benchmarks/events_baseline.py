@@ -14,7 +14,7 @@ import grpc
 
 from benchmarks.happenings import happening
 from benchmarks.watchers import METHOD
-from tendhost.server.rpc.convert import event_message
+from tendhost.server.rpc.convert.events import event_message
 from tendhost.v1 import event_service_pb2
 
 

@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from tendhost.server.rpc.convert import event_message
+from tendhost.server.rpc.convert.events import event_message
 from tendhost.v1 import host_service_pb2, rollout_service_pb2
 from tendhost.v1 import policy_pb2 as wire
 from tendhost.v1 import policy_service_pb2 as pb

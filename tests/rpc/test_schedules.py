@@ -9,7 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from tendhost.server.rpc.convert import event_message
+from tendhost.server.rpc.convert.events import event_message
 from tendhost.v1 import event_pb2
 from tendhost.v1 import schedule_pb2 as wire
 from tendhost.v1 import schedule_service_pb2 as pb

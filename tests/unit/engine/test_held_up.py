@@ -11,7 +11,7 @@ from tendhost.server.domain.notifications.notices import Following, NoticeKind, 
 from tendhost.server.domain.operations.operation import OperationKind
 from tendhost.server.domain.rollouts.rollout import DisruptionBudget
 from tendhost.server.domain.schedules.schedule import RunOutcome
-from tendhost.server.rpc.convert_rollout import rollout_message
+from tendhost.server.rpc.convert.rollouts import rollout_message
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost, Pending
 from tests.unit.engine.test_rollouts import begin, fleet, members, spec

@@ -30,8 +30,10 @@ from tendhost.server.domain.operations.operation import (
 )
 from tendhost.server.domain.policy.windows import MaintenanceWindow, Weekday
 from tendhost.server.domain.rollouts.rollout import Progress, RolloutStatus
-from tendhost.server.rpc import convert
-from tendhost.server.rpc.wire import timestamp
+from tendhost.server.rpc.convert import events as convert_events
+from tendhost.server.rpc.convert import hosts as convert_hosts
+from tendhost.server.rpc.convert import operations as convert_operations
+from tendhost.server.rpc.convert.common import timestamp
 from tendhost.v1 import event_pb2, host_pb2, operation_pb2
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -96,7 +98,7 @@ BODIES: dict[type, EventBody] = {
 @pytest.mark.parametrize("kind", typing.get_args(EventBody))
 def test_every_event_has_a_body_of_its_own_in_the_contract(kind: type):
     body = BODIES.get(kind) or kind()
-    message = convert.event_message(
+    message = convert_events.event_message(
         Event(at=NOW, body=body, host="web1", operation="o", rollout="r", revision=7)
     )
     field = message.WhichOneof("body")
@@ -152,11 +154,11 @@ def test_a_configuration_comes_back_as_it_was_sent(auto_reboot: bool):
         policy=Policy(auto_reboot=auto_reboot, maintenance_windows=(window,)),
     )
     host = Host(config=config, host_key="ssh-ed25519 AAAA", registered_at=NOW)
-    assert convert.host_config(convert.host_message(host).config) == config
+    assert convert_hosts.host_config(convert_hosts.host_message(host).config) == config
 
 
 def test_an_empty_configuration_gets_the_defaults():
-    config = convert.host_config(host_pb2.HostConfig(name="web1", addr="192.0.2.1"))
+    config = convert_hosts.host_config(host_pb2.HostConfig(name="web1", addr="192.0.2.1"))
     assert config == HostConfig(name="web1", address="192.0.2.1")
 
 
@@ -168,7 +170,7 @@ def test_a_host_that_was_never_checked_is_neither_healthy_nor_not():
             registered_at=NOW,
             status=HostStatus(healthy=healthy),
         )
-        status = convert.host_message(host).status
+        status = convert_hosts.host_message(host).status
         assert status.HasField("healthy") is (healthy is not None)
         assert status.healthy is bool(healthy)
 
@@ -186,7 +188,7 @@ def test_a_dry_run_shows_what_would_change_and_that_nothing_did():
         dry_run=True,
         update=UpdateResult(success=True, planned=planned, reboot_required=RebootNeed.UNKNOWN),
     )
-    update = convert.operation_message(operation).update
+    update = convert_operations.operation_message(operation).update
     assert [p.name for p in update.packages] == ["web"]
     assert [(p.name, p.withheld) for p in update.withheld] == [("db", host_pb2.WITHHELD_PHASED)]
     assert (update.upgraded_count, update.reboot_required) == (0, False)
@@ -194,11 +196,11 @@ def test_a_dry_run_shows_what_would_change_and_that_nothing_did():
 
 def test_every_word_of_the_domain_has_its_number():
     assert (
-        convert.operation_message(
+        convert_operations.operation_message(
             Operation(id="o", host="h", kind=OperationKind.CHECK, created_at=NOW)
         ).kind
         == operation_pb2.OPERATION_KIND_CHECK
     )
     for status in OperationStatus:
         number = operation_pb2.OperationStatus.Value(f"OPERATION_STATUS_{status.name}")
-        assert convert.operation_statuses([number]) == (status,)
+        assert convert_operations.operation_statuses([number]) == (status,)

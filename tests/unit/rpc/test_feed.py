@@ -13,7 +13,8 @@ from tendhost.server.domain.events import Event, HostAcknowledged
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.request_errors import StoreUnavailable
-from tendhost.server.rpc import convert, feed, pages
+from tendhost.server.rpc import feed, pages
+from tendhost.server.rpc.convert import events as convert_events
 from tendhost.server.rpc.feed import Feed
 from tendhost.server.rpc.pages import EventPage
 from tendhost.server.store.protocol import Change
@@ -112,7 +113,7 @@ async def test_event__is_encoded_once_whoever_asks(
     store: FaultyStore, events: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[int] = []
-    real = convert.event_message
+    real = convert_events.event_message
 
     def counted(event: Event) -> object:
         encoded.append(event.revision)

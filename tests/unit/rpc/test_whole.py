@@ -30,19 +30,21 @@ from tendhost.server.domain.operations.operation import Operation, OperationKind
 from tendhost.server.domain.rollouts.plan import PlannedHost, PlanOutline
 from tendhost.server.domain.rollouts.rollout import Member, Rollout, Wave
 from tendhost.server.engine.schedules import ScheduleView
-from tendhost.server.rpc import convert
-from tendhost.server.rpc.convert_inventory import inventory_message
-from tendhost.server.rpc.convert_policy import defaults_message
-from tendhost.server.rpc.convert_rollout import (
+from tendhost.server.rpc.convert import events as convert_events
+from tendhost.server.rpc.convert import hosts as convert_hosts
+from tendhost.server.rpc.convert import operations as convert_operations
+from tendhost.server.rpc.convert.inventory import inventory_message
+from tendhost.server.rpc.convert.policies import defaults_message
+from tendhost.server.rpc.convert.rollouts import (
     member_message,
     plan_message,
     planned_host_message,
     rollout_message,
     wave_message,
 )
-from tendhost.server.rpc.convert_schedule import schedule_message
-from tendhost.server.rpc.convert_selection import selection_message
-from tendhost.server.rpc.whole import ITEM_BYTES
+from tendhost.server.rpc.convert.schedules import schedule_message
+from tendhost.server.rpc.convert.selections import selection_message
+from tendhost.server.rpc.convert.whole import ITEM_BYTES
 from tendhost.server.store.protocol import InventoryRecord, Unreadable
 from tests.contract.store.values import hostile_of
 
@@ -50,8 +52,8 @@ M = TypeVar("M", bound=Message)
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 Reading = Callable[[Any], Any] | None
 CONVERSIONS: dict[type, tuple[Callable[[Any], Message], Reading]] = {
-    Host: (convert.host_message, client.host),
-    Operation: (convert.operation_message, client.operation),
+    Host: (convert_hosts.host_message, client.host),
+    Operation: (convert_operations.operation_message, client.operation),
     InventoryRecord: (inventory_message, convert_inventory.inventory),
     Rollout: (rollout_message, convert_rollout.rollout),
     Wave: (wave_message, convert_rollout.wave),
@@ -92,7 +94,7 @@ def test_conversion__tells_whatever_is_stored(kind: type, data: st.DataObject):
 def test_conversion__tells_every_event(kind: type, data: st.DataObject):
     body = data.draw(hostile_of(kind))
     event = Event(at=NOW, body=body, host="web1", operation="o1", rollout="r1", revision=7)
-    message = arrived(convert.event_message(event))
+    message = arrived(convert_events.event_message(event))
     told = client.event(message)
     assert (told.revision, told.host, told.operation_id, told.rollout_id) == (7, "web1", "o1", "r1")
     assert message.ByteSize() <= ITEM_BYTES
@@ -110,7 +112,9 @@ def operation(**update: Any) -> Operation:
 
 
 def test_operation__with_a_number_that_fits_nowhere_is_told_with_the_rest():
-    message = convert.operation_message(operation(download_bytes=10**19, snapshot="zfs a@b"))
+    message = convert_operations.operation_message(
+        operation(download_bytes=10**19, snapshot="zfs a@b")
+    )
     assert (message.id, message.host, message.revision) == ("o1", "web1", 3)
     assert message.update.snapshot == "zfs a@b"
     assert not message.update.HasField("download_bytes")
@@ -118,12 +122,12 @@ def test_operation__with_a_number_that_fits_nowhere_is_told_with_the_rest():
 
 
 def test_operation__as_it_should_be_is_whole():
-    assert convert.operation_message(operation(download_bytes=10**18)).incomplete == ""
+    assert convert_operations.operation_message(operation(download_bytes=10**18)).incomplete == ""
 
 
 def test_operation__too_large_for_a_message_says_what_was_cut():
     change = PackageChange(name="n" * 200, from_version="1", to_version="2")
-    message = convert.operation_message(operation(changes=(change,) * 20_000))
+    message = convert_operations.operation_message(operation(changes=(change,) * 20_000))
     assert message.ByteSize() <= ITEM_BYTES
     assert message.update.upgraded_count == 20_000
     assert 2_000 < len(message.update.packages) < 20_000
@@ -135,7 +139,7 @@ def test_operation__too_large_for_a_message_says_what_was_cut():
 
 def test_host__with_a_text_too_large_for_a_message_is_told():
     config = HostConfig(name="web1", address="a", ssh_key="k" * 3_000_000)
-    message = convert.host_message(Host(config=config, host_key="", registered_at=NOW))
+    message = convert_hosts.host_message(Host(config=config, host_key="", registered_at=NOW))
     assert message.ByteSize() <= ITEM_BYTES
     assert message.config.name == "web1"
     assert "config.ssh_key" in message.incomplete
@@ -153,7 +157,7 @@ def test_inventory__too_large_for_a_message_keeps_its_small_parts():
 
 def test_documents__that_cannot_be_read_are_told_by_their_names():
     unread = Unreadable(kind="host", key="web1", problem="no such state", position="web1")
-    host = convert.host_message(unread)
+    host = convert_hosts.host_message(unread)
     assert (host.config.name, host.incomplete) == ("web1", "no such state")
     number = Unreadable(kind="wave", key="2", problem="damaged", position="2")
     assert wave_message(number).number == 3
@@ -161,7 +165,7 @@ def test_documents__that_cannot_be_read_are_told_by_their_names():
 
 def test_event__that_cannot_be_read_has_its_number_and_no_body():
     body = events.Undecodable(kind="host_sang", problem="a newer program stored it")
-    message = convert.event_message(Event(at=NOW, body=body, host="web1", revision=9))
+    message = convert_events.event_message(Event(at=NOW, body=body, host="web1", revision=9))
     assert message.WhichOneof("body") is None
     assert (message.revision, message.host) == (9, "web1")
     assert message.incomplete == "a newer program stored it"

@@ -5,7 +5,7 @@ from typing import Any
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import CursorCompacted, CursorUnknown, ServerStopping
 from tendhost.server.engine.engine import Engine
-from tendhost.server.rpc.convert_selection import host_filter
+from tendhost.server.rpc.convert.selections import host_filter
 from tendhost.server.rpc.feed import Feed
 from tendhost.server.rpc.pages import bookmark
 from tendhost.server.rpc.sending import send

@@ -15,15 +15,12 @@ from tendhost.server.domain.request_errors import FieldViolation, InvalidArgumen
 from tendhost.server.engine.engine import Engine
 from tendhost.server.engine.fleet.registry import Removed
 from tendhost.server.engine.operations.manager import Retried, Work
-from tendhost.server.rpc.convert import (
-    host_config,
-    host_message,
-    operation_message,
-)
-from tendhost.server.rpc.convert_accounts import explanation_message, laggard_message
-from tendhost.server.rpc.convert_inventory import inventory_message, inventory_parts
-from tendhost.server.rpc.convert_selection import host_filter, scope_wish
-from tendhost.server.rpc.convert_windows import windows
+from tendhost.server.rpc.convert.hosts import host_config, host_message
+from tendhost.server.rpc.convert.inventory import inventory_message, inventory_parts
+from tendhost.server.rpc.convert.operations import operation_message
+from tendhost.server.rpc.convert.reports import explanation_message, laggard_message
+from tendhost.server.rpc.convert.selections import host_filter, scope_wish
+from tendhost.server.rpc.convert.windows import windows
 from tendhost.server.rpc.interceptor import call
 from tendhost.server.rpc.paging import (
     LARGEST_PAGE,

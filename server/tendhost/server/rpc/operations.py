@@ -7,7 +7,7 @@ from typing import Any
 from tendhost.server.domain.operations.log_limit import left_out_line
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.engine.engine import Engine
-from tendhost.server.rpc.convert import operation_message, operation_statuses
+from tendhost.server.rpc.convert.operations import operation_message, operation_statuses
 from tendhost.server.rpc.feed import Feed
 from tendhost.server.rpc.interceptor import call
 from tendhost.server.rpc.paging import fill, page_size, position

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.rpc.convert import event_message
+from tendhost.server.rpc.convert.events import event_message
 from tendhost.v1 import event_service_pb2 as pb
 
 BATCH_BYTES = 64 * 1024

@@ -14,10 +14,10 @@ from tendhost.server.domain.inventory.pending_updates import (
 )
 from tendhost.server.domain.request_errors import PageTokenInvalid
 from tendhost.server.engine.engine import Engine
-from tendhost.server.rpc.convert_inventory import SEVERITY
-from tendhost.server.rpc.convert_selection import host_filter
+from tendhost.server.rpc.convert.inventory import SEVERITY
+from tendhost.server.rpc.convert.selections import host_filter
+from tendhost.server.rpc.convert.whole import whole
 from tendhost.server.rpc.paging import fill, page_size, position
-from tendhost.server.rpc.whole import whole
 from tendhost.server.store.protocol import HostPending
 from tendhost.v1 import host_service_pb2 as pb
 

@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 
 from tendhost.server.domain.hosts.defaults import Defaults
 from tendhost.server.engine.engine import Engine
-from tendhost.server.rpc.convert_policy import defaults_change, defaults_message, policy_message
+from tendhost.server.rpc.convert.policies import defaults_change, defaults_message, policy_message
 from tendhost.server.rpc.interceptor import call
 from tendhost.server.rpc.paging import fill, page_size, position
 from tendhost.v1 import policy_service_pb2 as pb

@@ -7,8 +7,8 @@ from google.protobuf.message import Message
 
 from tendhost.server.domain.rollouts.rollout import Member, Rollout
 from tendhost.server.engine.engine import Engine
-from tendhost.server.rpc.convert_accounts import report_message
-from tendhost.server.rpc.convert_rollout import (
+from tendhost.server.rpc.convert.reports import report_message
+from tendhost.server.rpc.convert.rollouts import (
     member_message,
     plan_message,
     planned_host_message,

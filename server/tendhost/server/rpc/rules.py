@@ -21,9 +21,9 @@ from tendhost.server.domain.policy.windows import require_zone, unsound_windows
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.domain.rollouts.plan import require_sound_spec
 from tendhost.server.domain.schedules.recurrence import unsound_recurrence
-from tendhost.server.rpc.convert_health import health_checks
-from tendhost.server.rpc.convert_rollout import rollout_spec
-from tendhost.server.rpc.convert_windows import freezes, windows
+from tendhost.server.rpc.convert.health import health_checks
+from tendhost.server.rpc.convert.rollouts import rollout_spec
+from tendhost.server.rpc.convert.windows import freezes, windows
 from tendhost.v1 import health_pb2, host_pb2, policy_pb2, rollout_pb2, schedule_pb2
 
 SHOWN_VALUE = 100

@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.engine.engine import Engine
 from tendhost.server.engine.schedules import ScheduleView
-from tendhost.server.rpc.convert_schedule import (
+from tendhost.server.rpc.convert.schedules import (
     amendment,
     named_by,
     schedule_message,

@@ -6,7 +6,7 @@ from typing import Any
 from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.hosts.unmatched import told
 from tendhost.server.engine.engine import Engine
-from tendhost.server.rpc.convert_selection import host_filter, selection_message
+from tendhost.server.rpc.convert.selections import host_filter, selection_message
 from tendhost.server.rpc.interceptor import call
 from tendhost.server.rpc.paging import fill, page_size, position
 from tendhost.v1 import selection_service_pb2 as pb

@@ -7,7 +7,7 @@ from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.engine.engine import Engine
 from tendhost.server.engine.loop_monitor import LoopLag
 from tendhost.server.engine.notifications import Standing
-from tendhost.server.rpc.wire import timestamp
+from tendhost.server.rpc.convert.common import timestamp
 from tendhost.v1 import system_service_pb2 as pb
 from tendhost.v1 import system_service_pb2_grpc
 

@@ -16,20 +16,11 @@ from tendhost.server.domain.policy.health_checks import HealthChecks
 from tendhost.server.domain.policy.hooks import Hook, Hooks
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.engine.fleet.policies import PolicyView
-from tendhost.server.rpc.convert_health import (
-    check_message,
-    health_checks,
-    health_checks_message,
-)
-from tendhost.server.rpc.convert_hooks import hook_message, hooks, hooks_message
-from tendhost.server.rpc.convert_windows import (
-    freeze_message,
-    freezes,
-    window_message,
-    windows,
-)
-from tendhost.server.rpc.whole import whole
-from tendhost.server.rpc.wire import duration, numbers, timestamp
+from tendhost.server.rpc.convert.common import duration, numbers, timestamp
+from tendhost.server.rpc.convert.health import check_message, health_checks, health_checks_message
+from tendhost.server.rpc.convert.hooks import hook_message, hooks, hooks_message
+from tendhost.server.rpc.convert.whole import whole
+from tendhost.server.rpc.convert.windows import freeze_message, freezes, window_message, windows
 from tendhost.v1 import policy_pb2 as pb
 from tendhost.v1 import policy_service_pb2
 

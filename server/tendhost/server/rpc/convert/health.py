@@ -13,7 +13,7 @@ from tendhost.server.domain.policy.health_checks import (
     HttpProbe,
     TcpProbe,
 )
-from tendhost.server.rpc.wire import duration
+from tendhost.server.rpc.convert.common import duration
 from tendhost.v1 import health_pb2, operation_pb2
 
 

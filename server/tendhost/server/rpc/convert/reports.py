@@ -4,10 +4,10 @@ from tendhost.server.domain.bounds import text
 from tendhost.server.domain.explain import Explanation, ReasonKind
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.rollouts.report import CauseLine, Laggard, RolloutReport
-from tendhost.server.rpc.convert_rollout import rollout_message, wave_message
-from tendhost.server.rpc.convert_selection import HOST_STATE
-from tendhost.server.rpc.whole import ITEM_BYTES, whole
-from tendhost.server.rpc.wire import duration, numbers, timestamp
+from tendhost.server.rpc.convert.common import duration, numbers, timestamp
+from tendhost.server.rpc.convert.rollouts import rollout_message, wave_message
+from tendhost.server.rpc.convert.selections import HOST_STATE
+from tendhost.server.rpc.convert.whole import ITEM_BYTES, whole
 from tendhost.v1 import host_service_pb2, rollout_service_pb2
 
 SHOWN_PACKAGES = 10_000

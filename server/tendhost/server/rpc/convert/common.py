@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from tendhost.server.domain.hosts.host import Problem
+from tendhost.v1 import host_pb2
+
 E = TypeVar("E", bound=StrEnum)
 
 
@@ -40,3 +43,9 @@ def duration(span: timedelta) -> Duration:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 _LONGEST = timedelta(seconds=315_576_000_000)
+
+
+def problem_message(problem: Problem | None) -> host_pb2.Problem | None:
+    if problem is None:
+        return None
+    return host_pb2.Problem(reason=problem.reason, message=problem.message, facts=problem.facts)

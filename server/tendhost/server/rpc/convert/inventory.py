@@ -13,8 +13,8 @@ from tendhost.server.domain.inventory.inventory import (
     SystemFacts,
     Withheld,
 )
-from tendhost.server.rpc.whole import ITEM_BYTES, whole
-from tendhost.server.rpc.wire import duration, timestamp
+from tendhost.server.rpc.convert.common import duration, timestamp
+from tendhost.server.rpc.convert.whole import ITEM_BYTES, whole
 from tendhost.server.store.protocol import InventoryRecord
 from tendhost.v1 import host_pb2
 

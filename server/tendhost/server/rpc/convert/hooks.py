@@ -1,7 +1,7 @@
 """Between messages and values: hooks."""
 
 from tendhost.server.domain.policy.hooks import HOOK_TIMEOUT, Hook, Hooks
-from tendhost.server.rpc.wire import duration
+from tendhost.server.rpc.convert.common import duration
 from tendhost.v1 import hook_pb2
 
 

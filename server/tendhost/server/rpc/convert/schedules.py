@@ -19,10 +19,10 @@ from tendhost.server.domain.schedules.schedule import (
     ScheduleWish,
 )
 from tendhost.server.engine.schedules import ScheduleView
-from tendhost.server.rpc.convert_changes import change_messages
-from tendhost.server.rpc.convert_rollout import rollout_message, rollout_spec, spec_message
-from tendhost.server.rpc.whole import whole
-from tendhost.server.rpc.wire import duration, numbers, timestamp
+from tendhost.server.rpc.convert.changes import change_messages
+from tendhost.server.rpc.convert.common import duration, numbers, timestamp
+from tendhost.server.rpc.convert.rollouts import rollout_message, rollout_spec, spec_message
+from tendhost.server.rpc.convert.whole import whole
 from tendhost.v1 import event_pb2
 from tendhost.v1 import schedule_pb2 as pb
 

@@ -34,14 +34,14 @@ from tendhost.server.domain.rollouts.waves import (
     HostOrder,
     Stage,
 )
-from tendhost.server.rpc.convert_selection import (
+from tendhost.server.rpc.convert.common import duration, numbers, timestamp
+from tendhost.server.rpc.convert.selections import (
     filter_message,
     host_filter,
     scope_wish,
     wish_message,
 )
-from tendhost.server.rpc.whole import whole
-from tendhost.server.rpc.wire import duration, numbers, timestamp
+from tendhost.server.rpc.convert.whole import whole
 from tendhost.v1 import rollout_pb2 as pb
 
 SHOWN_WAVES = 1000

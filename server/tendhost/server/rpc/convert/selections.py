@@ -7,9 +7,9 @@ from tendhost.server.domain.events import SelectionChange, SelectionChanged
 from tendhost.server.domain.hosts.selection import HostFilter, SavedSelection
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.scope import ScopeWish, UpdateScope
-from tendhost.server.rpc.convert_changes import change_messages
-from tendhost.server.rpc.whole import whole
-from tendhost.server.rpc.wire import numbers, timestamp
+from tendhost.server.rpc.convert.changes import change_messages
+from tendhost.server.rpc.convert.common import numbers, timestamp
+from tendhost.server.rpc.convert.whole import whole
 from tendhost.v1 import event_pb2, host_pb2, selection_service_pb2
 
 HOST_STATE = numbers(HostState, host_pb2.HostState)

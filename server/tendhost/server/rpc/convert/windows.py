@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from tendhost.server.domain.policy.freezes import FreezePeriod
 from tendhost.server.domain.policy.windows import MaintenanceWindow, Weekday
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
-from tendhost.server.rpc.wire import duration, timestamp
+from tendhost.server.rpc.convert.common import duration, timestamp
 from tendhost.v1 import host_pb2, policy_pb2
 
 _WEEKDAY = {day: host_pb2.Weekday.Value(f"WEEKDAY_{day.name}") for day in Weekday}
