@@ -10,18 +10,18 @@ from grpc_health.v1 import health, health_pb2_grpc
 
 from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.engine.engine import Engine
-from tendhost.server.rpc.events import EventServicer
 from tendhost.server.rpc.feed import Feed
-from tendhost.server.rpc.health import HealthServicer
-from tendhost.server.rpc.hosts import HostServicer
 from tendhost.server.rpc.interceptor import Gate, validate
-from tendhost.server.rpc.operations import OperationServicer
-from tendhost.server.rpc.policies import PolicyServicer
-from tendhost.server.rpc.reflection import add_reflection
-from tendhost.server.rpc.rollouts import RolloutServicer
-from tendhost.server.rpc.schedules import ScheduleServicer
-from tendhost.server.rpc.selections import SelectionServicer
-from tendhost.server.rpc.system import SystemServicer
+from tendhost.server.rpc.services.events import EventServicer
+from tendhost.server.rpc.services.health import HealthServicer
+from tendhost.server.rpc.services.hosts import HostServicer
+from tendhost.server.rpc.services.operations import OperationServicer
+from tendhost.server.rpc.services.policies import PolicyServicer
+from tendhost.server.rpc.services.reflection import add_reflection
+from tendhost.server.rpc.services.rollouts import RolloutServicer
+from tendhost.server.rpc.services.schedules import ScheduleServicer
+from tendhost.server.rpc.services.selections import SelectionServicer
+from tendhost.server.rpc.services.system import SystemServicer
 from tendhost.v1 import (
     event_service_pb2,
     event_service_pb2_grpc,

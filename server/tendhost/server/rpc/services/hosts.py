@@ -31,8 +31,8 @@ from tendhost.server.rpc.paging import (
     position,
     token,
 )
-from tendhost.server.rpc.pending import list_pending
 from tendhost.server.rpc.rules import violations_of
+from tendhost.server.rpc.services.pending_updates import list_pending
 from tendhost.v1 import host_service_pb2 as pb
 from tendhost.v1 import host_service_pb2_grpc
 from tendhost.v1.host_pb2 import HostConfig
