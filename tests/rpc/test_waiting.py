@@ -12,9 +12,9 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from tendhost.server.domain.operations.operation import Operation, OperationStatus
-from tendhost.server.rpc import feed
 from tendhost.server.rpc.server import serving
-from tendhost.server.rpc.signals import Signal
+from tendhost.server.rpc.streams import event_feed
+from tendhost.server.rpc.streams.signals import Signal
 from tendhost.server.store.protocol import Change, LogChunk
 from tendhost.v1 import operation_service_pb2 as pb
 from tendhost.v1 import rollout_service_pb2
@@ -74,7 +74,7 @@ async def test_watch__hears_of_bytes_of_the_log_that_no_event_tells_of(
 async def test_wait__looks_at_what_is_stored_even_when_no_signal_comes(
     api: Api, running: Operation, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(feed, "LONGEST_WAIT", timedelta(milliseconds=20))
+    monkeypatch.setattr(event_feed, "LONGEST_WAIT", timedelta(milliseconds=20))
     monkeypatch.setattr(Signal, "call", lambda _: None)
     request = pb.WaitOperationRequest(id=running.id, timeout=TEN_MINUTES)
     waiting = asyncio.ensure_future(api.operations.WaitOperation(request))

@@ -6,8 +6,8 @@ from datetime import timedelta
 import grpc
 import pytest
 
-from tendhost.server.rpc import feed
 from tendhost.server.rpc.server import serving
+from tendhost.server.rpc.streams import event_feed
 from tendhost.v1 import event_service_pb2 as pb
 from tendhost.v1 import host_service_pb2
 from tendhost.v1.host_pb2 import HOST_STATE_IDLE, HOST_STATE_PENDING_UPDATES, HostFilter
@@ -212,7 +212,7 @@ async def test_whoever_watches_a_host_by_name_hears_that_it_is_gone(api: Api):
 
 
 async def test_a_quiet_stream_is_told_how_far_it_is(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(feed, "BOOKMARK_INTERVAL", timedelta(milliseconds=10))
+    monkeypatch.setattr(event_feed, "BOOKMARK_INTERVAL", timedelta(milliseconds=10))
     async with (
         world.running() as engine,
         serving(engine, "127.0.0.1:0") as address,
@@ -229,7 +229,7 @@ async def test_a_quiet_stream_is_told_how_far_it_is(world: World, monkeypatch: p
 async def test_a_stream_whose_filter_drops_all_of_a_busy_fleet_is_told_how_far_it_is(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(feed, "BOOKMARK_INTERVAL", timedelta(milliseconds=300))
+    monkeypatch.setattr(event_feed, "BOOKMARK_INTERVAL", timedelta(milliseconds=300))
     async with (
         world.running() as engine,
         serving(engine, "127.0.0.1:0") as address,

@@ -7,8 +7,9 @@ import struct
 import grpc
 import pytest
 
-from tendhost.server.rpc import sending, server
+from tendhost.server.rpc import server
 from tendhost.server.rpc.server import serving
+from tendhost.server.rpc.streams import stream_writer
 from tendhost.v1 import event_service_pb2 as pb
 from tendhost.v1.host_pb2 import HostFilter
 from tests.rpc.api import Api, client, refusal
@@ -29,7 +30,7 @@ from tests.unit.engine.world import World
 async def test_a_watcher_that_reads_nothing_is_let_go_of_and_nobody_else_feels_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(sending, "WRITE_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(stream_writer, "WRITE_TIMEOUT_SECONDS", 0.3)
     small = ("grpc.http2.lookahead_bytes", 1024)
     async with (
         world.running() as engine,
@@ -179,7 +180,7 @@ async def test_watcher__that_takes_not_even_the_first_message_is_let_go_of(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(sending, "WRITE_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(stream_writer, "WRITE_TIMEOUT_SECONDS", 0.3)
     async with world.running() as engine, serving(engine, "127.0.0.1:0") as address:
         reader, writer = await watching_without_room(address)
         async with asyncio.timeout(20):
@@ -206,7 +207,7 @@ async def test_watcher__that_never_takes_anything_leaves_no_error_when_the_serve
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(sending, "WRITE_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(stream_writer, "WRITE_TIMEOUT_SECONDS", 0.3)
     monkeypatch.setattr(server, "GRACE_SECONDS", 0.1)
     async with world.running() as engine:
         async with serving(engine, "127.0.0.1:0") as address:

@@ -13,10 +13,10 @@ from tendhost.server.domain.events import Event, HostAcknowledged
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.request_errors import StoreUnavailable
-from tendhost.server.rpc import feed, pages
 from tendhost.server.rpc.convert import events as convert_events
-from tendhost.server.rpc.feed import Feed
-from tendhost.server.rpc.pages import EventPage
+from tendhost.server.rpc.streams import event_feed, event_pages
+from tendhost.server.rpc.streams.event_feed import Feed
+from tendhost.server.rpc.streams.event_pages import EventPage
 from tendhost.server.store.protocol import Change
 from tendhost.server.store.sqlite import open_store
 from tendhost.v1 import event_service_pb2 as pb
@@ -70,7 +70,7 @@ def test_page__gives_each_host_its_events_in_order_and_moves_on(
         for number, (host, size) in enumerate(zip(hosts, sizes, strict=False), start=1)
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pages, "BATCH_BYTES", 120)
+        patch.setattr(event_pages, "BATCH_BYTES", 120)
         seen: list[int] = []
         after = 0
         while after < len(page_events):
@@ -119,7 +119,7 @@ async def test_event__is_encoded_once_whoever_asks(
         encoded.append(event.revision)
         return real(event)
 
-    monkeypatch.setattr(pages, "event_message", counted)
+    monkeypatch.setattr(event_pages, "event_message", counted)
     await store.commit(Change(events=[an_event(host) for host in ("a", "b", "c") * 100]))
     for names in ((), ("a",), ("a", "b"), ("c",)):
         for _ in range(3):
@@ -130,10 +130,10 @@ async def test_event__is_encoded_once_whoever_asks(
 async def test_feed__goes_on_when_the_store_could_not_be_read(
     store: FaultyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "LONGEST_WAIT", feed.GATHERING)
-    monkeypatch.setattr(feed, "BOOKMARK_INTERVAL", feed.GATHERING)
+    monkeypatch.setattr(event_feed, "LONGEST_WAIT", event_feed.GATHERING)
+    monkeypatch.setattr(event_feed, "BOOKMARK_INTERVAL", event_feed.GATHERING)
     following = Feed(store)
-    wait = feed.Feed._wake_once
+    wait = event_feed.Feed._wake_once
     failed = asyncio.Event()
 
     async def fails_once(self: Feed) -> None:
@@ -142,7 +142,7 @@ async def test_feed__goes_on_when_the_store_could_not_be_read(
             raise StoreUnavailable(cause="a disk that is gone")
         await wait(self)
 
-    monkeypatch.setattr(feed.Feed, "_wake_once", fails_once)
+    monkeypatch.setattr(event_feed.Feed, "_wake_once", fails_once)
     running = asyncio.create_task(following.run())
     await failed.wait()
     await store.commit(Change(events=[an_event()]))

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tendhost.server.rpc.signals import Signal, Signals
+from tendhost.server.rpc.streams.signals import Signal, Signals
 
 
 async def waits(signal: Signal) -> bool:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.rpc import snapshots
-from tendhost.server.rpc.snapshots import Snapshots
+from tendhost.server.rpc.streams import snapshots
+from tendhost.server.rpc.streams.snapshots import Snapshots
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.sqlite import open_store
 from tendhost.v1 import event_service_pb2 as pb

@@ -19,8 +19,8 @@ from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.engine.requests import Call, Replayed
 from tendhost.server.rpc.rules import violations_of
-from tendhost.server.rpc.sending import Stream
 from tendhost.server.rpc.status import internal_status, status_of
+from tendhost.server.rpc.streams.stream_writer import Stream
 from tendhost.server.store.protocol import Store
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,6 @@ from grpc_health.v1 import health, health_pb2_grpc
 
 from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.engine.engine import Engine
-from tendhost.server.rpc.feed import Feed
 from tendhost.server.rpc.interceptor import Gate, validate
 from tendhost.server.rpc.services.events import EventServicer
 from tendhost.server.rpc.services.health import HealthServicer
@@ -22,6 +21,7 @@ from tendhost.server.rpc.services.rollouts import RolloutServicer
 from tendhost.server.rpc.services.schedules import ScheduleServicer
 from tendhost.server.rpc.services.selections import SelectionServicer
 from tendhost.server.rpc.services.system import SystemServicer
+from tendhost.server.rpc.streams.event_feed import Feed
 from tendhost.v1 import (
     event_service_pb2,
     event_service_pb2_grpc,

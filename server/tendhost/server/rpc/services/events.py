@@ -6,9 +6,9 @@ from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import CursorCompacted, CursorUnknown, ServerStopping
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert.selections import host_filter
-from tendhost.server.rpc.feed import Feed
-from tendhost.server.rpc.pages import bookmark
-from tendhost.server.rpc.sending import send
+from tendhost.server.rpc.streams.event_feed import Feed
+from tendhost.server.rpc.streams.event_pages import bookmark
+from tendhost.server.rpc.streams.stream_writer import send
 from tendhost.server.store.protocol import LogBounds
 from tendhost.v1 import event_service_pb2 as pb
 from tendhost.v1 import event_service_pb2_grpc

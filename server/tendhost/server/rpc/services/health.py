@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tendhost.server.rpc.sending import send
+from tendhost.server.rpc.streams.stream_writer import send
 
 
 class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # it is untyped

@@ -8,10 +8,10 @@ from tendhost.server.domain.operations.log_limit import left_out_line
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert.operations import operation_message, operation_statuses
-from tendhost.server.rpc.feed import Feed
 from tendhost.server.rpc.interceptor import call
 from tendhost.server.rpc.paging import fill, page_size, position
-from tendhost.server.rpc.sending import send
+from tendhost.server.rpc.streams.event_feed import Feed
+from tendhost.server.rpc.streams.stream_writer import send
 from tendhost.v1 import operation_service_pb2 as pb
 from tendhost.v1 import operation_service_pb2_grpc
 

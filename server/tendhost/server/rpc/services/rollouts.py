@@ -17,7 +17,6 @@ from tendhost.server.rpc.convert.rollouts import (
     rollout_statuses,
     wave_message,
 )
-from tendhost.server.rpc.feed import Feed
 from tendhost.server.rpc.interceptor import call
 from tendhost.server.rpc.paging import (
     fill,
@@ -27,7 +26,8 @@ from tendhost.server.rpc.paging import (
     position,
     token,
 )
-from tendhost.server.rpc.sending import send
+from tendhost.server.rpc.streams.event_feed import Feed
+from tendhost.server.rpc.streams.stream_writer import send
 from tendhost.server.store.protocol import RolloutPlace, RolloutView
 from tendhost.v1 import rollout_service_pb2 as pb
 from tendhost.v1 import rollout_service_pb2_grpc

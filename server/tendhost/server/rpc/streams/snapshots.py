@@ -13,7 +13,7 @@ from typing import Any
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.rpc.convert.hosts import host_message
-from tendhost.server.rpc.sending import send
+from tendhost.server.rpc.streams.stream_writer import send
 from tendhost.server.store.protocol import HostPlace, HostsPart, Store, Touched, Unreadable
 from tendhost.v1 import event_service_pb2 as pb
 

@@ -8,10 +8,10 @@ from datetime import timedelta
 
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import CursorCompacted, ServerStopping, StoreUnavailable
-from tendhost.server.rpc.membership import Membership
-from tendhost.server.rpc.pages import Batch, EventPage
-from tendhost.server.rpc.signals import Signal, Signals
-from tendhost.server.rpc.snapshots import Snapshots
+from tendhost.server.rpc.streams.event_pages import Batch, EventPage
+from tendhost.server.rpc.streams.membership import Membership
+from tendhost.server.rpc.streams.signals import Signal, Signals
+from tendhost.server.rpc.streams.snapshots import Snapshots
 from tendhost.server.store.protocol import Store, Touched
 
 logger = logging.getLogger(__name__)
