@@ -5,16 +5,6 @@ async with Client("127.0.0.1:50051") as tendhost:
     result = await operation.wait()
 """
 
-from tendhost.client.accounts import (
-    Compliance,
-    Explanation,
-    Laggard,
-    Reason,
-    ReasonKind,
-    ReportCause,
-    ReportPackage,
-    RolloutReport,
-)
 from tendhost.client.client import (
     DEFAULT_TARGET,
     Client,
@@ -43,7 +33,7 @@ from tendhost.client.errors import (
     TooSlow,
     Violation,
 )
-from tendhost.client.events import (
+from tendhost.client.models.events import (
     DefaultsChanged,
     DuplicatesChanged,
     Event,
@@ -67,7 +57,7 @@ from tendhost.client.events import (
     UpdateCompleted,
     UpdateProgress,
 )
-from tendhost.client.health import (
+from tendhost.client.models.health import (
     CheckResult,
     HealthCheck,
     HealthChecks,
@@ -77,7 +67,24 @@ from tendhost.client.health import (
     HttpProbe,
     TcpProbe,
 )
-from tendhost.client.inventory import (
+from tendhost.client.models.hosts import (
+    AfterInterruption,
+    ComposeVersion,
+    Duplicate,
+    Failure,
+    Host,
+    HostState,
+    MaintenanceWindow,
+    Problem,
+    Reboot,
+    RebootNeed,
+    RestartServices,
+    Rollback,
+    ScopeWish,
+    Snapshots,
+    UpdateScope,
+)
+from tendhost.client.models.inventory import (
     Advisory,
     ComposeProject,
     ComposeService,
@@ -96,10 +103,22 @@ from tendhost.client.inventory import (
     Severity,
     Withheld,
 )
-from tendhost.client.operations import (
-    OperationHandle,
+from tendhost.client.models.operations import (
+    LogChunk,
+    Operation,
+    OperationKind,
+    OperationProgress,
+    OperationStatus,
+    PackageChange,
+    ProjectChange,
+    ProjectOutcome,
+    RebootOutcome,
+    ServiceChange,
+    Step,
+    StepStatus,
+    UpdateResult,
 )
-from tendhost.client.policy_values import (
+from tendhost.client.models.policies import (
     Defaults,
     EffectiveCheck,
     EffectiveFreeze,
@@ -111,7 +130,17 @@ from tendhost.client.policy_values import (
     PolicySource,
     PolicySourceKind,
 )
-from tendhost.client.rollout_values import (
+from tendhost.client.models.reports import (
+    Compliance,
+    Explanation,
+    Laggard,
+    Reason,
+    ReasonKind,
+    ReportCause,
+    ReportPackage,
+    RolloutReport,
+)
+from tendhost.client.models.rollouts import (
     DisruptionBudget,
     Expectation,
     Halt,
@@ -132,7 +161,7 @@ from tendhost.client.rollout_values import (
     RolloutWave,
     WaitingFor,
 )
-from tendhost.client.schedule_values import (
+from tendhost.client.models.schedules import (
     MissedRuns,
     RunOutcome,
     Schedule,
@@ -141,43 +170,13 @@ from tendhost.client.schedule_values import (
     ScheduleSpec,
     ScheduleStatus,
 )
+from tendhost.client.models.selections import HostFilter, Selection
+from tendhost.client.models.server import EventLoopLag, NotificationTarget, ServerInfo
+from tendhost.client.operations import (
+    OperationHandle,
+)
 from tendhost.client.stream import (
     EventStream,
-)
-from tendhost.client.values import (
-    AfterInterruption,
-    ComposeVersion,
-    Duplicate,
-    EventLoopLag,
-    Failure,
-    Host,
-    HostFilter,
-    HostState,
-    LogChunk,
-    MaintenanceWindow,
-    NotificationTarget,
-    Operation,
-    OperationKind,
-    OperationProgress,
-    OperationStatus,
-    PackageChange,
-    Problem,
-    ProjectChange,
-    ProjectOutcome,
-    Reboot,
-    RebootNeed,
-    RebootOutcome,
-    RestartServices,
-    Rollback,
-    ScopeWish,
-    Selection,
-    ServerInfo,
-    ServiceChange,
-    Snapshots,
-    Step,
-    StepStatus,
-    UpdateResult,
-    UpdateScope,
 )
 
 __all__ = [

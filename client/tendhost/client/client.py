@@ -5,6 +5,8 @@ from typing import Self
 
 from tendhost.client import convert
 from tendhost.client.hosts import HostCalls
+from tendhost.client.models.selections import HostFilter
+from tendhost.client.models.server import ServerInfo
 from tendhost.client.operations import OperationCalls
 from tendhost.client.policies import PolicyCalls
 from tendhost.client.rollouts import RolloutCalls
@@ -12,7 +14,6 @@ from tendhost.client.schedules import ScheduleCalls
 from tendhost.client.selections import SelectionCalls
 from tendhost.client.stream import EventStream
 from tendhost.client.transport import Transport
-from tendhost.client.values import HostFilter, ServerInfo
 from tendhost.v1 import system_service_pb2
 from tendhost.v1.system_service_pb2_grpc import SystemServiceStub
 

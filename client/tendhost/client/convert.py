@@ -9,12 +9,39 @@ from tendhost.client import (
     convert_rollout,
     convert_schedule,
     convert_selection,
-    events,
-    values,
 )
 from tendhost.client.convert_changes import field_changes
 from tendhost.client.convert_inventory import pending_package
 from tendhost.client.enums import instant, numbers, reading, span, words
+from tendhost.client.models import events
+from tendhost.client.models.hosts import (
+    AfterInterruption,
+    ComposeVersion,
+    Duplicate,
+    Failure,
+    Host,
+    Problem,
+    Reboot,
+    RebootNeed,
+    RestartServices,
+    Rollback,
+    Snapshots,
+)
+from tendhost.client.models.operations import (
+    Operation,
+    OperationKind,
+    OperationProgress,
+    OperationStatus,
+    PackageChange,
+    ProjectChange,
+    ProjectOutcome,
+    RebootOutcome,
+    ServiceChange,
+    Step,
+    StepStatus,
+    UpdateResult,
+)
+from tendhost.client.models.server import EventLoopLag, NotificationTarget, ServerInfo
 from tendhost.v1 import (
     event_pb2,
     host_pb2,
@@ -22,32 +49,30 @@ from tendhost.v1 import (
     system_service_pb2,
 )
 
-_AFTER_INTERRUPTION = words(values.AfterInterruption, host_pb2.AfterInterruption)
-_OPERATION_STATUSES = words(values.OperationStatus, operation_pb2.OperationStatus)
+_AFTER_INTERRUPTION = words(AfterInterruption, host_pb2.AfterInterruption)
+_OPERATION_STATUSES = words(OperationStatus, operation_pb2.OperationStatus)
 
-_COMPOSE_VERSION = words(values.ComposeVersion, host_pb2.ComposeVersion)
-_RESTART_SERVICES = words(values.RestartServices, host_pb2.RestartServices)
-_SNAPSHOTS = words(values.Snapshots, host_pb2.Snapshots)
-_ROLLBACK = words(values.Rollback, host_pb2.Rollback)
+_COMPOSE_VERSION = words(ComposeVersion, host_pb2.ComposeVersion)
+_RESTART_SERVICES = words(RestartServices, host_pb2.RestartServices)
+_SNAPSHOTS = words(Snapshots, host_pb2.Snapshots)
+_ROLLBACK = words(Rollback, host_pb2.Rollback)
 
-_reboot_need = reading(words(values.RebootNeed, host_pb2.RebootNeed), values.RebootNeed.UNKNOWN)
+_reboot_need = reading(words(RebootNeed, host_pb2.RebootNeed), RebootNeed.UNKNOWN)
 _operation_kind = reading(
-    words(values.OperationKind, operation_pb2.OperationKind), values.OperationKind.UNRECOGNIZED
+    words(OperationKind, operation_pb2.OperationKind), OperationKind.UNRECOGNIZED
 )
-_operation_status = reading(_OPERATION_STATUSES, values.OperationStatus.UNRECOGNIZED)
+_operation_status = reading(_OPERATION_STATUSES, OperationStatus.UNRECOGNIZED)
 _reboot_outcome = reading(
-    words(values.RebootOutcome, operation_pb2.RebootOutcome), values.RebootOutcome.UNRECOGNIZED
+    words(RebootOutcome, operation_pb2.RebootOutcome), RebootOutcome.UNRECOGNIZED
 )
-_step_status = reading(
-    words(values.StepStatus, operation_pb2.StepStatus), values.StepStatus.UNRECOGNIZED
-)
-_after_interruption = reading(_AFTER_INTERRUPTION, values.AfterInterruption.UNRECOGNIZED)
-_compose_version = reading(_COMPOSE_VERSION, values.ComposeVersion.UNRECOGNIZED)
-_restart_services = reading(_RESTART_SERVICES, values.RestartServices.UNRECOGNIZED)
-_snapshots = reading(_SNAPSHOTS, values.Snapshots.UNRECOGNIZED)
-_rollback = reading(_ROLLBACK, values.Rollback.UNRECOGNIZED)
+_step_status = reading(words(StepStatus, operation_pb2.StepStatus), StepStatus.UNRECOGNIZED)
+_after_interruption = reading(_AFTER_INTERRUPTION, AfterInterruption.UNRECOGNIZED)
+_compose_version = reading(_COMPOSE_VERSION, ComposeVersion.UNRECOGNIZED)
+_restart_services = reading(_RESTART_SERVICES, RestartServices.UNRECOGNIZED)
+_snapshots = reading(_SNAPSHOTS, Snapshots.UNRECOGNIZED)
+_rollback = reading(_ROLLBACK, Rollback.UNRECOGNIZED)
 _project_outcome = reading(
-    words(values.ProjectOutcome, operation_pb2.ProjectOutcome), values.ProjectOutcome.UNRECOGNIZED
+    words(ProjectOutcome, operation_pb2.ProjectOutcome), ProjectOutcome.UNRECOGNIZED
 )
 
 
@@ -59,15 +84,15 @@ ROLLBACK_NUMBERS = numbers(_ROLLBACK)
 OPERATION_STATUS_NUMBERS = numbers(_OPERATION_STATUSES)
 
 
-def problem(message: host_pb2.Problem) -> values.Problem:
+def problem(message: host_pb2.Problem) -> Problem:
     """A problem."""
-    return values.Problem(reason=message.reason, message=message.message, facts=dict(message.facts))
+    return Problem(reason=message.reason, message=message.message, facts=dict(message.facts))
 
 
-def host(message: host_pb2.Host) -> values.Host:
+def host(message: host_pb2.Host) -> Host:
     """A host."""
     config, status = message.config, message.status
-    return values.Host(
+    return Host(
         name=config.name,
         addr=config.addr,
         port=config.port,
@@ -98,7 +123,7 @@ def host(message: host_pb2.Host) -> values.Host:
         ),
         last_updated=instant(status, "last_updated"),
         queried_at=instant(status, "queried_at"),
-        reboot=values.Reboot(
+        reboot=Reboot(
             need=_reboot_need(status.reboot.need),
             reason=status.reboot.reason,
             since=instant(status.reboot, "since"),
@@ -116,8 +141,8 @@ def host(message: host_pb2.Host) -> values.Host:
     )
 
 
-def _duplicate(message: host_pb2.Duplicate) -> values.Duplicate:
-    return values.Duplicate(
+def _duplicate(message: host_pb2.Duplicate) -> Duplicate:
+    return Duplicate(
         host=message.host,
         same_host_key=message.same_host_key,
         same_address=message.same_address,
@@ -125,8 +150,8 @@ def _duplicate(message: host_pb2.Duplicate) -> values.Duplicate:
     )
 
 
-def _failure(message: host_pb2.Failure) -> values.Failure:
-    return values.Failure(
+def _failure(message: host_pb2.Failure) -> Failure:
+    return Failure(
         previous_state=convert_selection.state(message.previous_state),
         step=message.step,
         problem=problem(message.problem),
@@ -137,9 +162,9 @@ def _failure(message: host_pb2.Failure) -> values.Failure:
     )
 
 
-def operation(message: operation_pb2.Operation) -> values.Operation:
+def operation(message: operation_pb2.Operation) -> Operation:
     """An operation."""
-    return values.Operation(
+    return Operation(
         id=message.id,
         host=message.host,
         kind=_operation_kind(message.kind),
@@ -164,14 +189,12 @@ def operation(message: operation_pb2.Operation) -> values.Operation:
     )
 
 
-def _progress(message: operation_pb2.OperationProgress) -> values.OperationProgress:
-    return values.OperationProgress(
-        package=message.package, percent=message.percent, phase=message.phase
-    )
+def _progress(message: operation_pb2.OperationProgress) -> OperationProgress:
+    return OperationProgress(package=message.package, percent=message.percent, phase=message.phase)
 
 
-def _step(message: operation_pb2.Step) -> values.Step:
-    return values.Step(
+def _step(message: operation_pb2.Step) -> Step:
+    return Step(
         name=_step_name(message.name),
         status=_step_status(message.status),
         started_at=instant(message, "started_at"),
@@ -189,12 +212,12 @@ def _step_name(number: int) -> str:
     return value.name.removeprefix("STEP_NAME_").lower() if value else str(number)
 
 
-def _update(message: operation_pb2.UpdateResult) -> values.UpdateResult:
-    return values.UpdateResult(
+def _update(message: operation_pb2.UpdateResult) -> UpdateResult:
+    return UpdateResult(
         success=message.success,
         upgraded_count=message.upgraded_count,
         packages=tuple(
-            values.PackageChange(
+            PackageChange(
                 name=change.name, from_version=change.from_version, to_version=change.to_version
             )
             for change in message.packages
@@ -213,13 +236,13 @@ def _update(message: operation_pb2.UpdateResult) -> values.UpdateResult:
     )
 
 
-def _project(message: operation_pb2.ProjectChange) -> values.ProjectChange:
-    return values.ProjectChange(
+def _project(message: operation_pb2.ProjectChange) -> ProjectChange:
+    return ProjectChange(
         path=message.path,
         outcome=_project_outcome(message.outcome),
         problem=message.problem,
         services=tuple(
-            values.ServiceChange(service=s.service, image=s.image, before=s.before, after=s.after)
+            ServiceChange(service=s.service, image=s.image, before=s.before, after=s.after)
             for s in message.services
         ),
     )
@@ -306,9 +329,9 @@ _BODIES: Mapping[str, Callable[[Any], events.EventBody]] = {
 }
 
 
-def server_info(message: system_service_pb2.GetServerInfoResponse) -> values.ServerInfo:
+def server_info(message: system_service_pb2.GetServerInfoResponse) -> ServerInfo:
     """What server this is."""
-    return values.ServerInfo(
+    return ServerInfo(
         version=message.version,
         log_id=message.log_id,
         revision=message.revision,
@@ -317,7 +340,7 @@ def server_info(message: system_service_pb2.GetServerInfoResponse) -> values.Ser
         notifications=tuple(map(_notification_target, message.notifications)),
         pruning_held_up=message.pruning_held_up,
         store_problem=message.store_problem,
-        event_loop_lag=values.EventLoopLag(
+        event_loop_lag=EventLoopLag(
             max=message.event_loop_lag.max.ToTimedelta(),
             p99=message.event_loop_lag.p99.ToTimedelta(),
         )
@@ -328,8 +351,8 @@ def server_info(message: system_service_pb2.GetServerInfoResponse) -> values.Ser
 
 def _notification_target(
     message: system_service_pb2.NotificationTarget,
-) -> values.NotificationTarget:
-    return values.NotificationTarget(
+) -> NotificationTarget:
+    return NotificationTarget(
         name=message.name,
         delivered=message.delivered,
         retried=message.retried,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tendhost.client.events import FieldChange
+from tendhost.client.models.events import FieldChange
 from tendhost.v1 import event_pb2
 
 

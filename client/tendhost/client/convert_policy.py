@@ -2,24 +2,26 @@
 
 from typing import Any
 
-from tendhost.client import convert_health, policy_values, values
+from tendhost.client import convert_health
 from tendhost.client.convert_changes import field_changes
 from tendhost.client.enums import instant, moment, reading, span, words
-from tendhost.client.events import DefaultsChanged
+from tendhost.client.models import policies
+from tendhost.client.models.events import DefaultsChanged
+from tendhost.client.models.hosts import MaintenanceWindow
 from tendhost.v1 import event_pb2, host_pb2
 from tendhost.v1 import policy_pb2 as pb
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _source_kind = reading(
-    words(policy_values.PolicySourceKind, pb.PolicySourceKind),
-    policy_values.PolicySourceKind.UNRECOGNIZED,
+    words(policies.PolicySourceKind, pb.PolicySourceKind),
+    policies.PolicySourceKind.UNRECOGNIZED,
 )
 
 
-def window(message: host_pb2.MaintenanceWindow) -> values.MaintenanceWindow:
+def window(message: host_pb2.MaintenanceWindow) -> MaintenanceWindow:
     """A maintenance window."""
-    return values.MaintenanceWindow(
+    return MaintenanceWindow(
         start=message.start,
         end=message.end,
         days=tuple(_DAYS[day - 1] if 0 < day <= len(_DAYS) else str(day) for day in message.days),
@@ -28,7 +30,7 @@ def window(message: host_pb2.MaintenanceWindow) -> values.MaintenanceWindow:
     )
 
 
-def window_message(window: values.MaintenanceWindow) -> host_pb2.MaintenanceWindow:
+def window_message(window: MaintenanceWindow) -> host_pb2.MaintenanceWindow:
     """A maintenance window for a request. Raises ValueError for a day that there is not."""
     days: list[Any] = []
     for day in window.days:
@@ -43,8 +45,8 @@ def window_message(window: values.MaintenanceWindow) -> host_pb2.MaintenanceWind
     return message
 
 
-def _freeze(message: pb.FreezePeriod) -> policy_values.FreezePeriod:
-    return policy_values.FreezePeriod(
+def _freeze(message: pb.FreezePeriod) -> policies.FreezePeriod:
+    return policies.FreezePeriod(
         name=message.name,
         starts_at=moment(message.starts_at),
         ends_at=moment(message.ends_at),
@@ -53,16 +55,16 @@ def _freeze(message: pb.FreezePeriod) -> policy_values.FreezePeriod:
     )
 
 
-def freeze_message(freeze: policy_values.FreezePeriod) -> pb.FreezePeriod:
+def freeze_message(freeze: policies.FreezePeriod) -> pb.FreezePeriod:
     message = pb.FreezePeriod(name=freeze.name, reason=freeze.reason, time_zone=freeze.time_zone)
     message.starts_at.FromDatetime(freeze.starts_at)
     message.ends_at.FromDatetime(freeze.ends_at)
     return message
 
 
-def defaults(message: pb.Defaults) -> policy_values.Defaults:
+def defaults(message: pb.Defaults) -> policies.Defaults:
     """Defaults."""
-    return policy_values.Defaults(
+    return policies.Defaults(
         group=message.group,
         windows=tuple(map(window, message.windows)),
         freezes=tuple(map(_freeze, message.freezes)),
@@ -77,7 +79,7 @@ def defaults(message: pb.Defaults) -> policy_values.Defaults:
     )
 
 
-def defaults_message(value: policy_values.Defaults) -> pb.Defaults:
+def defaults_message(value: policies.Defaults) -> pb.Defaults:
     """Defaults for a request. Raises ValueError as window_message and health_checks_message."""
     return pb.Defaults(
         group=value.group,
@@ -89,32 +91,30 @@ def defaults_message(value: policy_values.Defaults) -> pb.Defaults:
     )
 
 
-def effective_policy(message: pb.EffectivePolicy) -> policy_values.EffectivePolicy:
+def effective_policy(message: pb.EffectivePolicy) -> policies.EffectivePolicy:
     """What holds for a host."""
     settle = message.settle
-    return policy_values.EffectivePolicy(
+    return policies.EffectivePolicy(
         host=message.host,
         windows=tuple(
-            policy_values.EffectiveWindows(
+            policies.EffectiveWindows(
                 windows=tuple(map(window, part.windows)), source=_source(part.source)
             )
             for part in message.windows
         ),
         freezes=tuple(
-            policy_values.EffectiveFreeze(freeze=_freeze(part.freeze), source=_source(part.source))
+            policies.EffectiveFreeze(freeze=_freeze(part.freeze), source=_source(part.source))
             for part in message.freezes
         ),
         pre_hook=_hook(message.pre_hook) if message.HasField("pre_hook") else None,
         post_hook=_hook(message.post_hook) if message.HasField("post_hook") else None,
         checks=tuple(
-            policy_values.EffectiveCheck(
+            policies.EffectiveCheck(
                 check=convert_health.health_check(part.check), source=_source(part.source)
             )
             for part in message.checks
         ),
-        settle=policy_values.EffectiveSettle(
-            settle=span(settle.settle), source=_source(settle.source)
-        )
+        settle=policies.EffectiveSettle(settle=span(settle.settle), source=_source(settle.source))
         if message.HasField("settle")
         else None,
         may_begin=message.may_begin,
@@ -124,14 +124,14 @@ def effective_policy(message: pb.EffectivePolicy) -> policy_values.EffectivePoli
     )
 
 
-def _hook(message: pb.EffectiveHook) -> policy_values.EffectiveHook:
-    return policy_values.EffectiveHook(
+def _hook(message: pb.EffectiveHook) -> policies.EffectiveHook:
+    return policies.EffectiveHook(
         hook=convert_health.hook(message.hook), source=_source(message.source)
     )
 
 
-def _source(message: pb.PolicySource) -> policy_values.PolicySource:
-    return policy_values.PolicySource(kind=_source_kind(message.kind), group=message.group)
+def _source(message: pb.PolicySource) -> policies.PolicySource:
+    return policies.PolicySource(kind=_source_kind(message.kind), group=message.group)
 
 
 def defaults_changed(message: event_pb2.DefaultsChanged) -> DefaultsChanged:

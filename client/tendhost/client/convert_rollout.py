@@ -5,8 +5,8 @@ from datetime import timedelta
 from google.protobuf.duration_pb2 import Duration
 
 from tendhost.client import convert_selection
-from tendhost.client import rollout_values as values
 from tendhost.client.enums import instant, numbers, reading, span, words
+from tendhost.client.models import rollouts as values
 from tendhost.v1 import rollout_pb2 as pb
 
 _ORDERS = words(values.HostOrder, pb.HostOrder)

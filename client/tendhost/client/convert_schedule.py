@@ -3,10 +3,10 @@
 from google.protobuf.duration_pb2 import Duration
 
 from tendhost.client import convert_rollout
-from tendhost.client import schedule_values as values
 from tendhost.client.convert_changes import field_changes
 from tendhost.client.enums import instant, moment, numbers, reading, span, words
-from tendhost.client.events import ScheduleChanged
+from tendhost.client.models import schedules as values
+from tendhost.client.models.events import ScheduleChanged
 from tendhost.v1 import event_pb2
 from tendhost.v1 import schedule_pb2 as pb
 

@@ -1,21 +1,22 @@
 """Which hosts, and what of them to update, between messages and the SDK's values."""
 
-from tendhost.client import values
 from tendhost.client.convert_changes import field_changes
 from tendhost.client.enums import instant, numbers, reading, words
-from tendhost.client.events import SelectionChange, SelectionChanged
+from tendhost.client.models.events import SelectionChange, SelectionChanged
+from tendhost.client.models.hosts import HostState, ScopeWish, UpdateScope
+from tendhost.client.models.selections import HostFilter, Selection
 from tendhost.v1 import event_pb2, host_pb2, selection_service_pb2
 
-_STATES = words(values.HostState, host_pb2.HostState)
+_STATES = words(HostState, host_pb2.HostState)
 STATE_NUMBERS = numbers(_STATES)
 
 _change = reading(words(SelectionChange, event_pb2.SelectionChange), SelectionChange.UNRECOGNIZED)
-state = reading(_STATES, values.HostState.UNRECOGNIZED)
+state = reading(_STATES, HostState.UNRECOGNIZED)
 
 
-def scope(message: host_pb2.UpdateScope) -> values.UpdateScope:
+def scope(message: host_pb2.UpdateScope) -> UpdateScope:
     """A scope."""
-    return values.UpdateScope(
+    return UpdateScope(
         security_only=message.security_only,
         include=tuple(message.include),
         exclude=tuple(message.exclude),
@@ -25,7 +26,7 @@ def scope(message: host_pb2.UpdateScope) -> values.UpdateScope:
     )
 
 
-def scope_message(wanted: values.UpdateScope) -> host_pb2.UpdateScope:
+def scope_message(wanted: UpdateScope) -> host_pb2.UpdateScope:
     """A scope for a request."""
     return host_pb2.UpdateScope(
         security_only=wanted.security_only,
@@ -37,7 +38,7 @@ def scope_message(wanted: values.UpdateScope) -> host_pb2.UpdateScope:
     )
 
 
-def wish_message(wish: values.ScopeWish) -> host_pb2.ScopeWish:
+def wish_message(wish: ScopeWish) -> host_pb2.ScopeWish:
     """A wish for a request."""
     return host_pb2.ScopeWish(
         security_only=wish.security_only,
@@ -50,9 +51,9 @@ def wish_message(wish: values.ScopeWish) -> host_pb2.ScopeWish:
     )
 
 
-def scope_wish(message: host_pb2.ScopeWish) -> values.ScopeWish:
+def scope_wish(message: host_pb2.ScopeWish) -> ScopeWish:
     """A wish that a server keeps."""
-    return values.ScopeWish(
+    return ScopeWish(
         security_only=message.security_only if message.HasField("security_only") else None,
         include=tuple(message.include),
         exclude=tuple(message.exclude),
@@ -63,7 +64,7 @@ def scope_wish(message: host_pb2.ScopeWish) -> values.ScopeWish:
     )
 
 
-def filter_message(selection: values.HostFilter) -> host_pb2.HostFilter:
+def filter_message(selection: HostFilter) -> host_pb2.HostFilter:
     """A filter for a request."""
     return host_pb2.HostFilter(
         names=selection.names,
@@ -78,9 +79,9 @@ def filter_message(selection: values.HostFilter) -> host_pb2.HostFilter:
     )
 
 
-def host_filter(message: host_pb2.HostFilter) -> values.HostFilter:
+def host_filter(message: host_pb2.HostFilter) -> HostFilter:
     """A filter that a server keeps."""
-    return values.HostFilter(
+    return HostFilter(
         names=tuple(message.names),
         all_tags=tuple(message.all_tags),
         any_tags=tuple(message.any_tags),
@@ -93,9 +94,9 @@ def host_filter(message: host_pb2.HostFilter) -> values.HostFilter:
     )
 
 
-def selection(message: selection_service_pb2.Selection) -> values.Selection:
+def selection(message: selection_service_pb2.Selection) -> Selection:
     """A saved selection."""
-    return values.Selection(
+    return Selection(
         name=message.name,
         filter=host_filter(message.filter),
         saved_at=instant(message, "saved_at"),

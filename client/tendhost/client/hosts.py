@@ -7,29 +7,18 @@ from typing import Any, Literal
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from tendhost.client import (
-    accounts,
     convert,
     convert_health,
     convert_inventory,
     convert_policy,
+    convert_reports,
     convert_selection,
 )
-from tendhost.client.accounts import Compliance, Explanation, Laggard
-from tendhost.client.health import HealthChecks, Hook, Hooks
-from tendhost.client.inventory import (
-    Inventory,
-    InventoryPart,
-    PendingEntry,
-    PendingGrouping,
-    PendingUpdates,
-)
-from tendhost.client.operations import OperationHandle
-from tendhost.client.transport import Connected, new_request_id
-from tendhost.client.values import (
+from tendhost.client.models.health import HealthChecks, Hook, Hooks
+from tendhost.client.models.hosts import (
     AfterInterruption,
     ComposeVersion,
     Host,
-    HostFilter,
     MaintenanceWindow,
     RestartServices,
     Rollback,
@@ -37,6 +26,17 @@ from tendhost.client.values import (
     Snapshots,
     UpdateScope,
 )
+from tendhost.client.models.inventory import (
+    Inventory,
+    InventoryPart,
+    PendingEntry,
+    PendingGrouping,
+    PendingUpdates,
+)
+from tendhost.client.models.reports import Compliance, Explanation, Laggard
+from tendhost.client.models.selections import HostFilter
+from tendhost.client.operations import OperationHandle
+from tendhost.client.transport import Connected, new_request_id
 from tendhost.v1 import host_pb2
 from tendhost.v1 import host_service_pb2 as pb
 from tendhost.v1.host_service_pb2_grpc import HostServiceStub
@@ -308,7 +308,9 @@ class HostCalls(Connected):
     async def explain(self, name: str) -> Explanation:
         """Why a host was, or was not, updated and rebooted, from what is stored."""
         request = pb.ExplainHostRequest(name=name)
-        return accounts.explanation(await self._transport.call(self._hosts.ExplainHost, request))
+        return convert_reports.explanation(
+            await self._transport.call(self._hosts.ExplainHost, request)
+        )
 
     async def compliance(
         self, selection: HostFilter | None = None, *, overdue_days: int = 30
@@ -325,7 +327,7 @@ class HostCalls(Connected):
         laggards: list[Laggard] = []
         last = pb.GetComplianceResponse()
         async for last in self._transport.pages(self._hosts.GetCompliance, request):
-            laggards += map(accounts.laggard, last.laggards)
+            laggards += map(convert_reports.laggard, last.laggards)
         return Compliance(
             hosts=last.hosts,
             ages={age.days: age.hosts for age in last.ages},

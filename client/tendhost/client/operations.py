@@ -8,8 +8,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from tendhost.client import convert, transport
 from tendhost.client.errors import TendhostError
+from tendhost.client.models.operations import LogChunk, Operation, OperationStatus
 from tendhost.client.transport import Connected, Transport, new_request_id
-from tendhost.client.values import LogChunk, Operation, OperationStatus
 from tendhost.v1 import operation_service_pb2 as pb
 from tendhost.v1.operation_service_pb2_grpc import OperationServiceStub
 

@@ -7,10 +7,10 @@ from typing import Literal
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from tendhost.client import convert_policy
-from tendhost.client.health import HealthCheck, HealthChecks, Hook, Hooks
-from tendhost.client.policy_values import Defaults, EffectivePolicy, FreezePeriod
+from tendhost.client.models.health import HealthCheck, HealthChecks, Hook, Hooks
+from tendhost.client.models.hosts import MaintenanceWindow
+from tendhost.client.models.policies import Defaults, EffectivePolicy, FreezePeriod
 from tendhost.client.transport import Connected, new_request_id
-from tendhost.client.values import MaintenanceWindow
 from tendhost.v1 import policy_service_pb2 as pb
 from tendhost.v1.policy_service_pb2_grpc import PolicyServiceStub
 

@@ -3,9 +3,9 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from tendhost.client import accounts, convert_rollout
-from tendhost.client.accounts import RolloutReport
-from tendhost.client.rollout_values import (
+from tendhost.client import convert_reports, convert_rollout
+from tendhost.client.models.reports import RolloutReport
+from tendhost.client.models.rollouts import (
     PlannedHost,
     Rollout,
     RolloutHost,
@@ -115,7 +115,9 @@ class RolloutCalls(Connected):
     async def rollout_report(self, id: str) -> RolloutReport:
         """What came of a rollout, or has come of it so far."""
         request = pb.GetRolloutReportRequest(id=id)
-        return accounts.report(await self._transport.call(self._rollouts.GetRolloutReport, request))
+        return convert_reports.report(
+            await self._transport.call(self._rollouts.GetRolloutReport, request)
+        )
 
     async def watch_rollout(self, id: str) -> AsyncGenerator[RolloutUpdate, None]:
         """The rollout whenever it has changed, until it has ended.

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from tendhost.client import convert_schedule
-from tendhost.client.rollout_values import RolloutSpec
-from tendhost.client.schedule_values import MissedRuns, Schedule, ScheduleSpec
+from tendhost.client.models.rollouts import RolloutSpec
+from tendhost.client.models.schedules import MissedRuns, Schedule, ScheduleSpec
 from tendhost.client.transport import Connected, new_request_id
 from tendhost.v1 import schedule_service_pb2 as pb
 from tendhost.v1.schedule_service_pb2_grpc import ScheduleServiceStub

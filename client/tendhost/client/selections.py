@@ -3,8 +3,8 @@
 from collections.abc import AsyncGenerator
 
 from tendhost.client import convert_selection
+from tendhost.client.models.selections import HostFilter, Selection
 from tendhost.client.transport import Connected, new_request_id
-from tendhost.client.values import HostFilter, Selection
 from tendhost.v1 import selection_service_pb2 as pb
 from tendhost.v1.selection_service_pb2_grpc import SelectionServiceStub
 

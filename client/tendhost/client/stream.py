@@ -5,9 +5,10 @@ from contextlib import aclosing
 
 from tendhost.client import convert, convert_selection
 from tendhost.client.errors import CursorLost, TooSlow
-from tendhost.client.events import Event, Snapshot
+from tendhost.client.models.events import Event, Snapshot
+from tendhost.client.models.hosts import Host
+from tendhost.client.models.selections import HostFilter
 from tendhost.client.transport import Transport
-from tendhost.client.values import Host, HostFilter
 from tendhost.v1 import event_service_pb2 as pb
 from tendhost.v1.event_service_pb2_grpc import EventServiceStub
 

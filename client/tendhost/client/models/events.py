@@ -5,17 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from tendhost.client.rollout_values import Progress, RolloutStatus
-from tendhost.client.schedule_values import ScheduleChange
-from tendhost.client.values import (
-    Duplicate,
-    Host,
-    HostState,
-    OperationKind,
-    OperationStatus,
-    Problem,
-    UpdateResult,
-)
+from tendhost.client.models.hosts import Duplicate, Host, HostState, Problem
+from tendhost.client.models.operations import OperationKind, OperationStatus, UpdateResult
+from tendhost.client.models.rollouts import Progress, RolloutStatus
+from tendhost.client.models.schedules import ScheduleChange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from tendhost.client.health import HealthCheck, HealthChecks, Hook, Hooks
-from tendhost.client.values import MaintenanceWindow
+from tendhost.client.models.health import HealthCheck, HealthChecks, Hook, Hooks
+from tendhost.client.models.hosts import MaintenanceWindow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

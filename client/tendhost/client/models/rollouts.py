@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from tendhost.client.values import HostFilter, ScopeWish
+from tendhost.client.models.hosts import ScopeWish
+from tendhost.client.models.selections import HostFilter
 
 
 class RolloutStatus(StrEnum):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from tendhost.client.rollout_values import Rollout, RolloutSpec
+from tendhost.client.models.rollouts import Rollout, RolloutSpec
 
 
 class MissedRuns(StrEnum):

@@ -1,0 +1,74 @@
+"""Explanations and reports, from messages."""
+
+from tendhost.client import convert_rollout
+from tendhost.client.convert_selection import state
+from tendhost.client.enums import instant, reading, span, words
+from tendhost.client.models.reports import (
+    Explanation,
+    Laggard,
+    Reason,
+    ReasonKind,
+    ReportCause,
+    ReportPackage,
+    RolloutReport,
+)
+from tendhost.v1 import host_service_pb2, rollout_service_pb2
+
+_reason_kind = reading(words(ReasonKind, host_service_pb2.ReasonKind), ReasonKind.UNRECOGNIZED)
+
+
+def explanation(message: host_service_pb2.ExplainHostResponse) -> Explanation:
+    """Why a host is as it is."""
+    return Explanation(
+        update=message.update,
+        reboot=message.reboot,
+        reasons=tuple(
+            Reason(
+                at=instant(reason, "at"),
+                kind=_reason_kind(reason.kind),
+                message=reason.message,
+                operation_id=reason.operation_id,
+                rollout_id=reason.rollout_id,
+                revision=reason.revision,
+            )
+            for reason in message.reasons
+        ),
+        incomplete=message.incomplete,
+    )
+
+
+def report(message: rollout_service_pb2.GetRolloutReportResponse) -> RolloutReport:
+    """What came of a rollout."""
+    has_ended = message.HasField("duration")
+    return RolloutReport(
+        rollout=convert_rollout.rollout(message.rollout),
+        waves=tuple(convert_rollout.wave(wave) for wave in message.waves),
+        duration=span(message.duration) if has_ended else None,
+        packages=tuple(
+            ReportPackage(name=line.name, to_version=line.to_version, hosts=line.hosts)
+            for line in message.packages
+        ),
+        reboots=message.reboots,
+        rebooted_hosts=tuple(message.rebooted_hosts),
+        failures=tuple(_cause(line) for line in message.failures),
+        skipped=tuple(_cause(line) for line in message.skipped),
+        longest=span(message.longest),
+        longest_host=message.longest_host,
+        incomplete=message.incomplete,
+    )
+
+
+def _cause(line: rollout_service_pb2.ReportCause) -> ReportCause:
+    return ReportCause(
+        reason=line.reason, example=line.example, count=line.count, hosts=tuple(line.hosts)
+    )
+
+
+def laggard(message: host_service_pb2.Laggard) -> Laggard:
+    """A host that is not as it should be."""
+    return Laggard(
+        host=message.host,
+        last_updated=instant(message, "last_updated"),
+        security=message.security if message.HasField("security") else None,
+        state=state(message.state),
+    )

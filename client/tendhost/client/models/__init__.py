@@ -1,0 +1,1 @@
+"""The values of the SDK, a file for each noun."""

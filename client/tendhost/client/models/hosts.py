@@ -1,0 +1,206 @@
+"""Hosts, as users of the SDK see them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from tendhost.client.models.health import HealthChecks, Hooks
+
+
+class HostState(StrEnum):
+    """Where a host stands."""
+
+    IDLE = "idle"
+    QUERYING = "querying"
+    PENDING_UPDATES = "pending_updates"
+    UPDATING = "updating"
+    WAITING_REBOOT = "waiting_reboot"
+    REBOOTING = "rebooting"
+    VERIFYING = "verifying"
+    FAILED = "failed"
+    UNRECOGNIZED = "unrecognized"
+
+
+class RebootNeed(StrEnum):
+    """Whether a host needs a reboot."""
+
+    UNKNOWN = "unknown"
+    NOT_NEEDED = "not_needed"
+    NEEDED = "needed"
+
+
+class AfterInterruption(StrEnum):
+    """What to do about an upgrade that was cut off on the host: see the contract."""
+
+    UPGRADE = "upgrade"
+    REPAIR = "repair"
+    UNRECOGNIZED = "unrecognized"
+
+
+class ComposeVersion(StrEnum):
+    """Which docker compose a host has."""
+
+    AUTO = "auto"
+    V1 = "v1"
+    V2 = "v2"
+    UNRECOGNIZED = "unrecognized"
+
+
+class RestartServices(StrEnum):
+    """What to do about services that still run what an update replaced."""
+
+    NEVER = "never"
+    LISTED = "listed"
+    REBOOT = "reboot"
+    UNRECOGNIZED = "unrecognized"
+
+
+class Snapshots(StrEnum):
+    """Whether a file system snapshot is made before a host is changed."""
+
+    NEVER = "never"
+    IF_POSSIBLE = "if_possible"
+    REQUIRED = "required"
+    UNRECOGNIZED = "unrecognized"
+
+
+class Rollback(StrEnum):
+    """Whether an update is taken back by itself."""
+
+    NEVER = "never"
+    UNHEALTHY = "unhealthy"
+    UNRECOGNIZED = "unrecognized"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What went wrong on a host: the reason is for programs, the message for people."""
+
+    reason: str
+    message: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceWindow:
+    """When a host may be changed: HH:MM to HH:MM, on `days` ("mon" … "sun", empty: every day)."""
+
+    start: str
+    end: str
+    days: tuple[str, ...] = ()
+    time_zone: str = "UTC"
+    cutoff: timedelta = timedelta()
+    """So long before its end nothing more begins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateScope:
+    """What of the pending updates is wanted; `include` and `exclude` are globs of package names."""
+
+    security_only: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    allow_removals: bool = False
+    autoremove: bool = False
+    download_first: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopeWish:
+    """What one request wants, over what each host's policy says; None and empty: what that says."""
+
+    security_only: bool | None = None
+    include: tuple[str, ...] = ()
+    """Only packages of these names, instead of those of the policy."""
+    exclude: tuple[str, ...] = ()
+    """No packages of these names, nor of those that the policy excludes."""
+    any_package: bool = False
+    """Leave the names of the policy out of account, those that it excludes as well."""
+    allow_removals: bool | None = None
+    autoremove: bool | None = None
+    download_first: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reboot:
+    """Whether a host needs a reboot, why, and since when."""
+
+    need: RebootNeed
+    reason: str
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a host is in FAILED, and who knows of it."""
+
+    previous_state: HostState
+    step: str
+    problem: Problem
+    failed_at: datetime | None
+    retry_count: int
+    acknowledged_by: str
+    acknowledged_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicate:
+    """Another registered host that is, or may be, the same machine, and what both have in common."""
+
+    host: str
+    same_host_key: bool
+    same_address: bool
+    same_machine_id: bool
+    """Alone, it may as well mean two copies of one image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """A registered machine: how it is reached, what may be done to it, and what is known of it."""
+
+    name: str
+    addr: str
+    port: int
+    user: str
+    ssh_key: str
+    compose_paths: tuple[str, ...]
+    compose_version: ComposeVersion
+    pull_before_update: bool
+    compose_health_timeout: timedelta
+    compose_prune: bool
+    tags: tuple[str, ...]
+    groups: tuple[str, ...]
+    auto_reboot: bool
+    maintenance_windows: tuple[MaintenanceWindow, ...]
+    """Its own; empty: as its groups and the fleet say."""
+    after_interruption: AfterInterruption
+    scope: UpdateScope
+    restart_services: RestartServices
+    snapshots: Snapshots
+    rollback: Rollback
+    hooks: Hooks
+    health_checks: HealthChecks
+    host_key_fingerprint: str
+    registered_at: datetime | None
+    state: HostState
+    pending_updates: int
+    pending_security_updates: int | None
+    """None: the host's archives do not tell."""
+    last_updated: datetime | None
+    queried_at: datetime | None
+    reboot: Reboot
+    healthy: bool | None
+    error: str
+    failure: Failure | None
+    retry_count: int
+    os_name: str
+    revision: int
+    machine_id: str
+    """Empty: it never told one."""
+    duplicate_of: tuple[Duplicate, ...]
+    """Other registered hosts that are, or may be, the same machine."""
+    etag: str
+    """Of its configuration and pinned key: what is known of it does not change it."""
+    incomplete: str = ""
+    """Why it does not show everything that the server stores of it; empty: it does."""
