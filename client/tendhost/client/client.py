@@ -3,7 +3,7 @@
 from types import TracebackType
 from typing import Self
 
-from tendhost.client import convert
+from tendhost.client.convert import server as convert_server
 from tendhost.client.hosts import HostCalls
 from tendhost.client.models.selections import HostFilter
 from tendhost.client.models.server import ServerInfo
@@ -78,4 +78,4 @@ class Client(HostCalls, OperationCalls, RolloutCalls, ScheduleCalls, SelectionCa
         """What server this is."""
         method = SystemServiceStub(self._transport.calls).GetServerInfo
         request = system_service_pb2.GetServerInfoRequest()
-        return convert.server_info(await self._transport.call(method, request))
+        return convert_server.server_info(await self._transport.call(method, request))

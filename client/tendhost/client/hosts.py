@@ -6,14 +6,13 @@ from typing import Any, Literal
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from tendhost.client import (
-    convert,
-    convert_health,
-    convert_inventory,
-    convert_policy,
-    convert_reports,
-    convert_selection,
-)
+from tendhost.client.convert import health as convert_health
+from tendhost.client.convert import hosts as convert_hosts
+from tendhost.client.convert import inventory as convert_inventory
+from tendhost.client.convert import operations as convert_operations
+from tendhost.client.convert import policies as convert_policies
+from tendhost.client.convert import reports as convert_reports
+from tendhost.client.convert import selections as convert_selections
 from tendhost.client.models.health import HealthChecks, Hook, Hooks
 from tendhost.client.models.hosts import (
     AfterInterruption,
@@ -119,22 +118,22 @@ class HostCalls(Connected):
         response = await self._transport.call(
             self._hosts.RegisterHost, request, seconds=REGISTER_SECONDS
         )
-        return convert.host(response.host)
+        return convert_hosts.host(response.host)
 
     async def get_host(self, name: str) -> Host:
         """One host."""
         response = await self._transport.call(self._hosts.GetHost, pb.GetHostRequest(name=name))
-        return convert.host(response.host)
+        return convert_hosts.host(response.host)
 
     async def hosts(
         self, selection: HostFilter | None = None, *, page_size: int = PAGE
     ) -> AsyncGenerator[Host, None]:
         """Every selected host, by name; a page is fetched when it is needed."""
-        message = convert_selection.filter_message(selection or HostFilter())
+        message = convert_selections.filter_message(selection or HostFilter())
         request = pb.ListHostsRequest(filter=message, page_size=page_size)
         async for page in self._transport.pages(self._hosts.ListHosts, request):
             for host in page.hosts:
-                yield convert.host(host)
+                yield convert_hosts.host(host)
 
     async def reconfigure_host(
         self,
@@ -222,8 +221,8 @@ class HostCalls(Connected):
             remove_tags=remove_tags,
             add_groups=add_groups,
             remove_groups=remove_groups,
-            add_windows=map(convert_policy.window_message, add_windows),
-            remove_windows=map(convert_policy.window_message, remove_windows),
+            add_windows=map(convert_policies.window_message, add_windows),
+            remove_windows=map(convert_policies.window_message, remove_windows),
             repin_host_key=repin_host_key,
             expected_host_key=expected_host_key,
             allow_duplicate=allow_duplicate,
@@ -233,7 +232,7 @@ class HostCalls(Connected):
         response = await self._transport.call(
             self._hosts.ReconfigureHost, request, seconds=REGISTER_SECONDS
         )
-        return convert.host(response.host)
+        return convert_hosts.host(response.host)
 
     async def remove_host(self, name: str, *, etag: str = "") -> None:
         """Forget a host; what was done on it stays on record. Raises EtagMismatch: see reconfigure_host."""
@@ -284,7 +283,7 @@ class HostCalls(Connected):
         update leaves alone.
         """
         request = pb.ListPendingUpdatesRequest(
-            filter=convert_selection.filter_message(selection or HostFilter()),
+            filter=convert_selections.filter_message(selection or HostFilter()),
             group_by=convert_inventory.GROUPING_NUMBERS[group_by],
             security_only=security_only,
             packages=packages,
@@ -320,7 +319,7 @@ class HostCalls(Connected):
         The laggards have open security fixes, or were not updated for `overdue_days`.
         """
         request = pb.GetComplianceRequest(
-            filter=convert_selection.filter_message(selection or HostFilter()),
+            filter=convert_selections.filter_message(selection or HostFilter()),
             overdue_days=overdue_days,
             page_size=PAGE,
         )
@@ -379,7 +378,7 @@ class HostCalls(Connected):
         request = pb.StartUpdateRequest(
             name=name,
             dry_run=dry_run,
-            scope=convert_selection.wish_message(scope) if scope is not None else None,
+            scope=convert_selections.wish_message(scope) if scope is not None else None,
             plan_operation_id=plan,
             exact=exact,
             download_only=download_only,
@@ -418,10 +417,10 @@ class HostCalls(Connected):
         """Record that somebody has seen a host's failure; it stays in FAILED."""
         request = pb.AcknowledgeHostRequest(name=name, request_id=new_request_id())
         response = await self._transport.call(self._hosts.AcknowledgeHost, request)
-        return convert.host(response.host)
+        return convert_hosts.host(response.host)
 
     def _begun(self, response: Any) -> OperationHandle:
-        return OperationHandle(self._transport, convert.operation(response.operation))
+        return OperationHandle(self._transport, convert_operations.operation(response.operation))
 
 
 def _config(name: str, **fields: Any) -> tuple[host_pb2.HostConfig, list[str]]:
@@ -437,7 +436,7 @@ def _config(name: str, **fields: Any) -> tuple[host_pb2.HostConfig, list[str]]:
             config.policy.MergeFrom(host_pb2.Policy(**{field: _POLICY[field](value)}))
             mask.append(f"policy.{field}")
         elif field == "compose_version":
-            config.compose_version = convert.COMPOSE_VERSION_NUMBERS[value]
+            config.compose_version = convert_hosts.COMPOSE_VERSION_NUMBERS[value]
             mask.append(field)
         elif field == "compose_health_timeout":
             config.compose_health_timeout.FromTimedelta(value)
@@ -450,12 +449,12 @@ def _config(name: str, **fields: Any) -> tuple[host_pb2.HostConfig, list[str]]:
 
 _POLICY: Mapping[str, Callable[[Any], Any]] = {
     "auto_reboot": lambda value: value,
-    "maintenance_windows": lambda value: map(convert_policy.window_message, value),
-    "after_interruption": convert.AFTER_INTERRUPTION_NUMBERS.__getitem__,
-    "scope": convert_selection.scope_message,
-    "restart_services": convert.RESTART_SERVICES_NUMBERS.__getitem__,
-    "snapshots": convert.SNAPSHOTS_NUMBERS.__getitem__,
-    "rollback": convert.ROLLBACK_NUMBERS.__getitem__,
+    "maintenance_windows": lambda value: map(convert_policies.window_message, value),
+    "after_interruption": convert_hosts.AFTER_INTERRUPTION_NUMBERS.__getitem__,
+    "scope": convert_selections.scope_message,
+    "restart_services": convert_hosts.RESTART_SERVICES_NUMBERS.__getitem__,
+    "snapshots": convert_hosts.SNAPSHOTS_NUMBERS.__getitem__,
+    "rollback": convert_hosts.ROLLBACK_NUMBERS.__getitem__,
     "hooks": convert_health.hooks_message,
 }
 """The fields that stand in the policy, and how each is put there."""

@@ -6,7 +6,8 @@ from contextlib import aclosing
 
 from google.protobuf.duration_pb2 import Duration
 
-from tendhost.client import convert, transport
+from tendhost.client import transport
+from tendhost.client.convert import operations as convert_operations
 from tendhost.client.errors import TendhostError
 from tendhost.client.models.operations import LogChunk, Operation, OperationStatus
 from tendhost.client.transport import Connected, Transport, new_request_id
@@ -44,7 +45,7 @@ class OperationHandle:
         """Ask how it stands."""
         request = pb.GetOperationRequest(id=self.id)
         response = await self._transport.call(self._calls.GetOperation, request)
-        self.latest = convert.operation(response.operation)
+        self.latest = convert_operations.operation(response.operation)
         return self.latest
 
     async def wait(self, timeout: float | None = None) -> Operation:
@@ -72,7 +73,7 @@ class OperationHandle:
                 await patience.after(error)
                 continue
             patience.restored()
-            self.latest = convert.operation(response.operation)
+            self.latest = convert_operations.operation(response.operation)
             if not self.latest.ended:
                 await transport.sleep(EARLY_SECONDS)
         return self.latest
@@ -96,7 +97,7 @@ class OperationHandle:
                     log_offset = chunk.offset + len(chunk.data)
                     yield chunk
                 else:
-                    self.latest = convert.operation(message.operation)
+                    self.latest = convert_operations.operation(message.operation)
                     yield self.latest
 
     async def log(self, *, follow: bool = False) -> AsyncGenerator[bytes, None]:
@@ -115,7 +116,7 @@ class OperationHandle:
         """Ask it to stop where that is sound; when that will be, in words."""
         request = pb.CancelOperationRequest(id=self.id, request_id=new_request_id())
         response = await self._transport.call(self._calls.CancelOperation, request)
-        self.latest = convert.operation(response.operation)
+        self.latest = convert_operations.operation(response.operation)
         return response.message
 
 
@@ -130,7 +131,7 @@ class OperationCalls(Connected):
         """One operation, to wait for it or to look at."""
         request = pb.GetOperationRequest(id=id)
         response = await self._transport.call(self._operations.GetOperation, request)
-        return OperationHandle(self._transport, convert.operation(response.operation))
+        return OperationHandle(self._transport, convert_operations.operation(response.operation))
 
     async def operations(
         self,
@@ -144,9 +145,9 @@ class OperationCalls(Connected):
         request = pb.ListOperationsRequest(
             host=host,
             rollout_id=rollout_id,
-            statuses=[convert.OPERATION_STATUS_NUMBERS[status] for status in statuses],
+            statuses=[convert_operations.OPERATION_STATUS_NUMBERS[status] for status in statuses],
             page_size=page_size,
         )
         async for page in self._transport.pages(self._operations.ListOperations, request):
             for operation in page.operations:
-                yield convert.operation(operation)
+                yield convert_operations.operation(operation)

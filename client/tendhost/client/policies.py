@@ -6,7 +6,7 @@ from typing import Literal
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from tendhost.client import convert_policy
+from tendhost.client.convert import policies as convert_policies
 from tendhost.client.models.health import HealthCheck, HealthChecks, Hook, Hooks
 from tendhost.client.models.hosts import MaintenanceWindow
 from tendhost.client.models.policies import Defaults, EffectivePolicy, FreezePeriod
@@ -28,7 +28,7 @@ class PolicyCalls(Connected):
         """What is said of a group, or of the fleet; with revision 0 it is nothing."""
         request = pb.GetDefaultsRequest(group=group)
         response = await self._transport.call(self._policies.GetDefaults, request)
-        return convert_policy.defaults(response.defaults)
+        return convert_policies.defaults(response.defaults)
 
     async def set_defaults(self, defaults: Defaults) -> Defaults:
         """Say all of this, and nothing else any more, of a group or of the fleet; it holds at once.
@@ -38,10 +38,10 @@ class PolicyCalls(Connected):
         `change_defaults` for what needs no reading, and `retry_on_conflict`.
         """
         request = pb.SetDefaultsRequest(
-            defaults=convert_policy.defaults_message(defaults), request_id=new_request_id()
+            defaults=convert_policies.defaults_message(defaults), request_id=new_request_id()
         )
         response = await self._transport.call(self._policies.SetDefaults, request)
-        return convert_policy.defaults(response.defaults)
+        return convert_policies.defaults(response.defaults)
 
     async def change_defaults(
         self,
@@ -88,23 +88,23 @@ class PolicyCalls(Connected):
             "health_checks.settle": settle,
         }
         request = pb.SetDefaultsRequest(
-            defaults=convert_policy.defaults_message(given),
+            defaults=convert_policies.defaults_message(given),
             update_mask=FieldMask(paths=[path for path, v in fields.items() if v is not None]),
-            add_windows=map(convert_policy.window_message, add_windows),
-            remove_windows=map(convert_policy.window_message, remove_windows),
-            add_freezes=map(convert_policy.freeze_message, add_freezes),
+            add_windows=map(convert_policies.window_message, add_windows),
+            remove_windows=map(convert_policies.window_message, remove_windows),
+            add_freezes=map(convert_policies.freeze_message, add_freezes),
             remove_freezes=remove_freezes,
             request_id=new_request_id(),
         )
         response = await self._transport.call(self._policies.SetDefaults, request)
-        return convert_policy.defaults(response.defaults)
+        return convert_policies.defaults(response.defaults)
 
     async def all_defaults(self, *, page_size: int = 50) -> AsyncGenerator[Defaults, None]:
         """What is said of the fleet, and then of groups by name; a page is fetched when it is needed."""
         request = pb.ListDefaultsRequest(page_size=page_size)
         async for page in self._transport.pages(self._policies.ListDefaults, request):
             for defaults in page.defaults:
-                yield convert_policy.defaults(defaults)
+                yield convert_policies.defaults(defaults)
 
     async def delete_defaults(self, group: str = "", *, etag: str = "") -> None:
         """Say nothing any more of a group, or of the fleet.
@@ -118,4 +118,4 @@ class PolicyCalls(Connected):
         """What holds for a host, where it comes from, and when the host may be updated."""
         request = pb.GetEffectivePolicyRequest(host=host)
         response = await self._transport.call(self._policies.GetEffectivePolicy, request)
-        return convert_policy.effective_policy(response.policy)
+        return convert_policies.effective_policy(response.policy)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from tendhost.client import convert_schedule
+from tendhost.client.convert import schedules as convert_schedules
 from tendhost.client.models.rollouts import RolloutSpec
 from tendhost.client.models.schedules import MissedRuns, Schedule, ScheduleSpec
 from tendhost.client.transport import Connected, new_request_id
@@ -23,23 +23,23 @@ class ScheduleCalls(Connected):
     async def create_schedule(self, spec: ScheduleSpec) -> Schedule:
         """Keep a new schedule. Raises AlreadyExists, InvalidRequest (also where it never comes)."""
         request = pb.CreateScheduleRequest(
-            spec=convert_schedule.spec_message(spec), request_id=new_request_id()
+            spec=convert_schedules.spec_message(spec), request_id=new_request_id()
         )
         response = await self._transport.call(self._schedules.CreateSchedule, request)
-        return convert_schedule.schedule(response.schedule)
+        return convert_schedules.schedule(response.schedule)
 
     async def get_schedule(self, name: str) -> Schedule:
         """One schedule."""
         request = pb.GetScheduleRequest(name=name)
         response = await self._transport.call(self._schedules.GetSchedule, request)
-        return convert_schedule.schedule(response.schedule)
+        return convert_schedules.schedule(response.schedule)
 
     async def schedules(self, *, page_size: int = 50) -> AsyncGenerator[Schedule, None]:
         """Schedules by name; a page is fetched when it is needed."""
         request = pb.ListSchedulesRequest(page_size=page_size)
         async for page in self._transport.pages(self._schedules.ListSchedules, request):
             for schedule in page.schedules:
-                yield convert_schedule.schedule(schedule)
+                yield convert_schedules.schedule(schedule)
 
     async def update_schedule(
         self,
@@ -71,25 +71,25 @@ class ScheduleCalls(Connected):
         changed = {field: value for field, value in given.items() if value is not None}
         request = pb.UpdateScheduleRequest(
             name=name,
-            spec=convert_schedule.spec_message(ScheduleSpec(name=name, **changed)),  # type: ignore[arg-type]
+            spec=convert_schedules.spec_message(ScheduleSpec(name=name, **changed)),  # type: ignore[arg-type]
             update_mask=FieldMask(paths=changed),
             etag=etag,
             request_id=new_request_id(),
         )
         response = await self._transport.call(self._schedules.UpdateSchedule, request)
-        return convert_schedule.schedule(response.schedule)
+        return convert_schedules.schedule(response.schedule)
 
     async def pause_schedule(self, name: str, *, etag: str = "") -> Schedule:
         """Begin no run any more; a rollout that has begun goes on."""
         request = pb.PauseScheduleRequest(name=name, etag=etag, request_id=new_request_id())
         response = await self._transport.call(self._schedules.PauseSchedule, request)
-        return convert_schedule.schedule(response.schedule)
+        return convert_schedules.schedule(response.schedule)
 
     async def resume_schedule(self, name: str, *, etag: str = "") -> Schedule:
         """Begin its runs again; those that were due meanwhile are not made up for."""
         request = pb.ResumeScheduleRequest(name=name, etag=etag, request_id=new_request_id())
         response = await self._transport.call(self._schedules.ResumeSchedule, request)
-        return convert_schedule.schedule(response.schedule)
+        return convert_schedules.schedule(response.schedule)
 
     async def delete_schedule(self, name: str, *, etag: str = "") -> None:
         """Forget a schedule; its rollouts stay on record."""

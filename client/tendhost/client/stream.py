@@ -3,7 +3,9 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 
-from tendhost.client import convert, convert_selection
+from tendhost.client.convert import events as convert_events
+from tendhost.client.convert import hosts as convert_hosts
+from tendhost.client.convert import selections as convert_selections
 from tendhost.client.errors import CursorLost, TooSlow
 from tendhost.client.models.events import Event, Snapshot
 from tendhost.client.models.hosts import Host
@@ -34,7 +36,7 @@ class EventStream:
             raise ValueError("snapshot and resume_after exclude each other")
         self._transport = transport
         self._filter = (
-            convert_selection.filter_message(selection) if selection is not None else None
+            convert_selections.filter_message(selection) if selection is not None else None
         )
         self._wants_snapshot = snapshot
         self._until = until
@@ -91,7 +93,7 @@ class EventStream:
         elif message.phase == pb.WATCH_PHASE_SNAPSHOT:
             for name in message.gone_hosts:
                 self._hosts.pop(name, None)
-            for host in map(convert.host, message.hosts):
+            for host in map(convert_hosts.host, message.hosts):
                 self._hosts[host.name] = host
         elif message.phase == pb.WATCH_PHASE_SNAPSHOT_END:
             self._wants_snapshot = False
@@ -104,5 +106,5 @@ class EventStream:
                 # Before it is given out: whoever saves the cursor while handling the item means to
                 # have handled it.
                 self.revision = event.revision
-                yield convert.event(event)
+                yield convert_events.event(event)
             self.revision = max(self.revision or 0, message.revision)

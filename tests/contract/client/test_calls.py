@@ -19,8 +19,8 @@ from tendhost.client import (
     ScheduleSpec,
     ServerUnavailable,
     ServerUnreachable,
-    convert_rollout,
 )
+from tendhost.client.convert import rollouts as convert_rollouts
 from tendhost.v1 import (
     host_pb2,
     host_service_pb2,
@@ -346,7 +346,7 @@ async def test_rollout_is_started_as_it_was_described(server: MockServer, client
     (request,) = server.requests("StartRollout")
     # A pause of nothing is not the same as no word about the pause.
     assert request.spec.HasField("delay_between_waves")
-    assert convert_rollout.spec(request.spec) == spec
+    assert convert_rollouts.spec(request.spec) == spec
     assert (rollout.id, rollout.spec.delay_between_waves) == ("ro1", timedelta(seconds=30))
 
 

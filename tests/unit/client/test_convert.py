@@ -6,7 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tendhost import client
-from tendhost.client import convert, convert_policy, convert_rollout
+from tendhost.client.convert import events as convert_events
+from tendhost.client.convert import hosts as convert_hosts
+from tendhost.client.convert import operations as convert_operations
+from tendhost.client.convert import policies as convert_policies
+from tendhost.client.convert import rollouts as convert_rollouts
 from tendhost.v1 import (
     event_pb2,
     health_pb2,
@@ -82,7 +86,7 @@ def test_words_are_written_as_users_know_them():
 
 def test_every_step_of_the_contract_has_its_word():
     for name, number in operation_pb2.StepName.items():
-        step = convert.operation(
+        step = convert_operations.operation(
             messages.operation(
                 steps=[operation_pb2.Step(name=number, status=operation_pb2.STEP_STATUS_RUNNING)]
             )
@@ -93,21 +97,21 @@ def test_every_step_of_the_contract_has_its_word():
 
 def test_words_of_a_newer_server_do_not_break_anything():
     reboot = host_pb2.Reboot(need=NEWER)  # type: ignore[arg-type]
-    host = convert.host(messages.host(state=NEWER, reboot=reboot))
+    host = convert_hosts.host(messages.host(state=NEWER, reboot=reboot))
     assert host.state is client.HostState.UNRECOGNIZED
     assert host.reboot.need is client.RebootNeed.UNKNOWN
     newer = operation_pb2.Operation(kind=NEWER, status=NEWER)  # type: ignore[arg-type]
     newer.steps.add(name=NEWER, status=NEWER)
-    operation = convert.operation(newer)
+    operation = convert_operations.operation(newer)
     assert operation.kind is client.OperationKind.UNRECOGNIZED
     assert operation.status is client.OperationStatus.UNRECOGNIZED
     assert not operation.ended
     assert (operation.steps[0].name, operation.steps[0].status) == ("99", "unrecognized")
-    rollout = convert_rollout.rollout(rollout_pb2.Rollout(status=NEWER))  # type: ignore[arg-type]
+    rollout = convert_rollouts.rollout(rollout_pb2.Rollout(status=NEWER))  # type: ignore[arg-type]
     assert rollout.status is client.RolloutStatus.UNRECOGNIZED
-    member = convert_rollout.rollout_host(rollout_pb2.RolloutHost(status=NEWER))  # type: ignore[arg-type]
+    member = convert_rollouts.rollout_host(rollout_pb2.RolloutHost(status=NEWER))  # type: ignore[arg-type]
     assert member.status is client.RolloutHostStatus.UNRECOGNIZED
-    event = convert.event(event_pb2.Event(revision=7))
+    event = convert_events.event(event_pb2.Event(revision=7))
     assert (event.kind, event.body) == ("unrecognized", client.Unrecognized())
 
 
@@ -120,7 +124,7 @@ def test_every_event_of_the_contract_is_typed():
 def test_event_is_of_the_class_that_its_kind_names(kind):
     message = event_pb2.Event(revision=7, host="web1", operation_id="op1", rollout_id="ro1")
     getattr(message, kind).SetInParent()
-    event = convert.event(message)
+    event = convert_events.event(message)
     assert type(event.body) is BODIES[kind]
     assert event.kind == kind
     assert (event.revision, event.host, event.operation_id, event.rollout_id) == (
@@ -131,7 +135,7 @@ def test_event_is_of_the_class_that_its_kind_names(kind):
 def test_state_change_keeps_its_direction():
     states = {"from": host_pb2.HOST_STATE_IDLE, "to": host_pb2.HOST_STATE_QUERYING}
     change = event_pb2.StateChanged(cause="query", **states)
-    body = convert.event(event_pb2.Event(state_changed=change)).body
+    body = convert_events.event(event_pb2.Event(state_changed=change)).body
     assert body == client.StateChanged(
         from_state=client.HostState.IDLE, to_state=client.HostState.QUERYING, cause="query"
     )
@@ -222,16 +226,16 @@ def test_a_host_is_its_configuration_and_its_status_in_one():
 
 
 def test_what_is_absent_is_none_and_not_the_beginning_of_time():
-    host = convert.host(messages.host())
+    host = convert_hosts.host(messages.host())
     assert (host.last_updated, host.queried_at, host.healthy, host.failure) == (None,) * 4
     assert host.maintenance_windows == ()
     assert host.registered_at == datetime(2027, 1, 15, 8, tzinfo=UTC)
-    operation = convert.operation(messages.operation())
+    operation = convert_operations.operation(messages.operation())
     assert (operation.ended_at, operation.problem, operation.update) == (None, None, None)
 
 
 def test_unhealthy_is_not_the_same_as_never_checked():
-    assert convert.host(messages.host(healthy=False)).healthy is False
+    assert convert_hosts.host(messages.host(healthy=False)).healthy is False
 
 
 def test_window_survives_the_way_there_and_back():
@@ -243,11 +247,11 @@ def test_window_survives_the_way_there_and_back():
         cutoff=timedelta(minutes=30),
     )
     message = messages.host()
-    message.config.policy.maintenance_windows.append(convert_policy.window_message(window))
-    assert convert.host(message).maintenance_windows == (window,)
+    message.config.policy.maintenance_windows.append(convert_policies.window_message(window))
+    assert convert_hosts.host(message).maintenance_windows == (window,)
 
 
 def test_day_that_there_is_not_is_refused():
     window = client.MaintenanceWindow(start="22:00", end="04:00", days=("saturday",))
     with pytest.raises(ValueError, match="'saturday' is no day: expected one of mon, tue"):
-        convert_policy.window_message(window)
+        convert_policies.window_message(window)

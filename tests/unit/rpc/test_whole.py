@@ -11,14 +11,14 @@ from google.protobuf.message import Message
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tendhost.client import convert as client
-from tendhost.client import (
-    convert_inventory,
-    convert_policy,
-    convert_rollout,
-    convert_schedule,
-    convert_selection,
-)
+from tendhost.client.convert import events as client_events
+from tendhost.client.convert import hosts as client_hosts
+from tendhost.client.convert import inventory as convert_inventory
+from tendhost.client.convert import operations as client_operations
+from tendhost.client.convert import policies as convert_policies
+from tendhost.client.convert import rollouts as convert_rollouts
+from tendhost.client.convert import schedules as convert_schedules
+from tendhost.client.convert import selections as convert_selections
 from tendhost.server.domain import events
 from tendhost.server.domain.events import Event, EventBody
 from tendhost.server.domain.hosts.defaults import Defaults
@@ -52,17 +52,17 @@ M = TypeVar("M", bound=Message)
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 Reading = Callable[[Any], Any] | None
 CONVERSIONS: dict[type, tuple[Callable[[Any], Message], Reading]] = {
-    Host: (convert_hosts.host_message, client.host),
-    Operation: (convert_operations.operation_message, client.operation),
+    Host: (convert_hosts.host_message, client_hosts.host),
+    Operation: (convert_operations.operation_message, client_operations.operation),
     InventoryRecord: (inventory_message, convert_inventory.inventory),
-    Rollout: (rollout_message, convert_rollout.rollout),
-    Wave: (wave_message, convert_rollout.wave),
-    Member: (member_message, convert_rollout.rollout_host),
+    Rollout: (rollout_message, convert_rollouts.rollout),
+    Wave: (wave_message, convert_rollouts.wave),
+    Member: (member_message, convert_rollouts.rollout_host),
     PlanOutline: (plan_message, None),
-    PlannedHost: (planned_host_message, convert_rollout.planned_host),
-    ScheduleView: (schedule_message, convert_schedule.schedule),
-    SavedSelection: (selection_message, convert_selection.selection),
-    Defaults: (defaults_message, convert_policy.defaults),
+    PlannedHost: (planned_host_message, convert_rollouts.planned_host),
+    ScheduleView: (schedule_message, convert_schedules.schedule),
+    SavedSelection: (selection_message, convert_selections.selection),
+    Defaults: (defaults_message, convert_policies.defaults),
 }
 SLOW = settings(
     max_examples=25,
@@ -95,7 +95,7 @@ def test_conversion__tells_every_event(kind: type, data: st.DataObject):
     body = data.draw(hostile_of(kind))
     event = Event(at=NOW, body=body, host="web1", operation="o1", rollout="r1", revision=7)
     message = arrived(convert_events.event_message(event))
-    told = client.event(message)
+    told = client_events.event(message)
     assert (told.revision, told.host, told.operation_id, told.rollout_id) == (7, "web1", "o1", "r1")
     assert message.ByteSize() <= ITEM_BYTES
 
@@ -169,7 +169,7 @@ def test_event__that_cannot_be_read_has_its_number_and_no_body():
     assert message.WhichOneof("body") is None
     assert (message.revision, message.host) == (9, "web1")
     assert message.incomplete == "a newer program stored it"
-    told = client.event(message)
+    told = client_events.event(message)
     assert told.incomplete == "a newer program stored it"
 
 

@@ -1,6 +1,6 @@
 """Between messages and the SDK's values of what is known of a host's software and hardware."""
 
-from tendhost.client.enums import instant, numbers, reading, span, words
+from tendhost.client.convert.enums import instant, numbers, reading, span, words
 from tendhost.client.models import inventory as values
 from tendhost.v1 import host_pb2
 from tendhost.v1 import host_service_pb2 as service_pb

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tendhost.client import convert_health
-from tendhost.client.convert_changes import field_changes
-from tendhost.client.enums import instant, moment, reading, span, words
+from tendhost.client.convert import health as convert_health
+from tendhost.client.convert.changes import field_changes
+from tendhost.client.convert.enums import instant, moment, reading, span, words
 from tendhost.client.models import policies
 from tendhost.client.models.events import DefaultsChanged
 from tendhost.client.models.hosts import MaintenanceWindow

@@ -1,7 +1,7 @@
 """Which hosts, and what of them to update, between messages and the SDK's values."""
 
-from tendhost.client.convert_changes import field_changes
-from tendhost.client.enums import instant, numbers, reading, words
+from tendhost.client.convert.changes import field_changes
+from tendhost.client.convert.enums import instant, numbers, reading, words
 from tendhost.client.models.events import SelectionChange, SelectionChanged
 from tendhost.client.models.hosts import HostState, ScopeWish, UpdateScope
 from tendhost.client.models.selections import HostFilter, Selection

@@ -1,8 +1,8 @@
 """Explanations and reports, from messages."""
 
-from tendhost.client import convert_rollout
-from tendhost.client.convert_selection import state
-from tendhost.client.enums import instant, reading, span, words
+from tendhost.client.convert import rollouts as convert_rollouts
+from tendhost.client.convert.enums import instant, reading, span, words
+from tendhost.client.convert.selections import state
 from tendhost.client.models.reports import (
     Explanation,
     Laggard,
@@ -41,8 +41,8 @@ def report(message: rollout_service_pb2.GetRolloutReportResponse) -> RolloutRepo
     """What came of a rollout."""
     has_ended = message.HasField("duration")
     return RolloutReport(
-        rollout=convert_rollout.rollout(message.rollout),
-        waves=tuple(convert_rollout.wave(wave) for wave in message.waves),
+        rollout=convert_rollouts.rollout(message.rollout),
+        waves=tuple(convert_rollouts.wave(wave) for wave in message.waves),
         duration=span(message.duration) if has_ended else None,
         packages=tuple(
             ReportPackage(name=line.name, to_version=line.to_version, hosts=line.hosts)

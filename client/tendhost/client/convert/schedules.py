@@ -2,9 +2,9 @@
 
 from google.protobuf.duration_pb2 import Duration
 
-from tendhost.client import convert_rollout
-from tendhost.client.convert_changes import field_changes
-from tendhost.client.enums import instant, moment, numbers, reading, span, words
+from tendhost.client.convert import rollouts as convert_rollouts
+from tendhost.client.convert.changes import field_changes
+from tendhost.client.convert.enums import instant, moment, numbers, reading, span, words
 from tendhost.client.models import schedules as values
 from tendhost.client.models.events import ScheduleChanged
 from tendhost.v1 import event_pb2
@@ -32,7 +32,7 @@ def spec_message(spec: values.ScheduleSpec) -> pb.ScheduleSpec:
         time_zone=spec.time_zone,
         missed=_MISSED_NUMBERS[spec.missed],
         grace=Duration(),
-        rollout=convert_rollout.spec_message(spec.rollout),
+        rollout=convert_rollouts.spec_message(spec.rollout),
     )
     message.grace.FromTimedelta(spec.grace)
     if spec.starts_at is not None:
@@ -50,7 +50,7 @@ def spec(message: pb.ScheduleSpec) -> values.ScheduleSpec:
         starts_at=instant(message, "starts_at"),
         missed=_missed(message.missed),
         grace=span(message.grace),
-        rollout=convert_rollout.spec(message.rollout),
+        rollout=convert_rollouts.spec(message.rollout),
     )
 
 
@@ -62,7 +62,7 @@ def schedule(message: pb.Schedule) -> values.Schedule:
         status=_status(message.status),
         next_runs=tuple(moment(at) for at in message.next_runs),
         last_run=_run(message.last_run) if message.HasField("last_run") else None,
-        last_rollout=convert_rollout.rollout(last) if last is not None else None,
+        last_rollout=convert_rollouts.rollout(last) if last is not None else None,
         created_by=message.created_by,
         created_at=instant(message, "created_at"),
         revision=message.revision,

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
 
-from tendhost.client import convert_selection
-from tendhost.client.enums import instant, numbers, reading, span, words
+from tendhost.client.convert import selections as convert_selections
+from tendhost.client.convert.enums import instant, numbers, reading, span, words
 from tendhost.client.models import rollouts as values
 from tendhost.v1 import rollout_pb2 as pb
 
@@ -26,7 +26,7 @@ _expectation = reading(words(values.Expectation, pb.Expectation), values.Expecta
 def spec_message(spec: values.RolloutSpec) -> pb.RolloutSpec:
     """What is asked, for a request."""
     return pb.RolloutSpec(
-        filter=convert_selection.filter_message(spec.filter),
+        filter=convert_selections.filter_message(spec.filter),
         waves=spec.waves,
         stages=[pb.RolloutStage(tag=stage.tag, waves=stage.waves) for stage in spec.stages],
         dependencies=[
@@ -48,14 +48,14 @@ def spec_message(spec: values.RolloutSpec) -> pb.RolloutSpec:
         expires_after=_duration(spec.expires_after),
         window_override=spec.window_override,
         dry_run=spec.dry_run,
-        scope=convert_selection.wish_message(spec.scope) if spec.scope is not None else None,
+        scope=convert_selections.wish_message(spec.scope) if spec.scope is not None else None,
     )
 
 
 def spec(message: pb.RolloutSpec) -> values.RolloutSpec:
     """What was asked."""
     return values.RolloutSpec(
-        filter=convert_selection.host_filter(message.filter),
+        filter=convert_selections.host_filter(message.filter),
         waves=tuple(message.waves),
         stages=tuple(
             values.RolloutStage(tag=stage.tag, waves=tuple(stage.waves)) for stage in message.stages
@@ -80,7 +80,7 @@ def spec(message: pb.RolloutSpec) -> values.RolloutSpec:
         expires_after=_lasting(message, "expires_after"),
         window_override=message.window_override,
         dry_run=message.dry_run,
-        scope=convert_selection.scope_wish(message.scope) if message.HasField("scope") else None,
+        scope=convert_selections.scope_wish(message.scope) if message.HasField("scope") else None,
     )
 
 

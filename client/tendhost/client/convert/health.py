@@ -5,7 +5,7 @@ from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 
-from tendhost.client.enums import span
+from tendhost.client.convert.enums import span
 from tendhost.client.models import health as values
 from tendhost.v1 import health_pb2, hook_pb2, host_pb2, operation_pb2
 

@@ -1,0 +1,41 @@
+"""What the server says of itself, from messages."""
+
+from tendhost.client.convert.enums import instant
+from tendhost.client.models.server import EventLoopLag, NotificationTarget, ServerInfo
+from tendhost.v1 import system_service_pb2
+
+
+def server_info(message: system_service_pb2.GetServerInfoResponse) -> ServerInfo:
+    """What server this is."""
+    return ServerInfo(
+        version=message.version,
+        log_id=message.log_id,
+        revision=message.revision,
+        oldest_revision=message.oldest_revision,
+        hosts=message.hosts,
+        notifications=tuple(map(_notification_target, message.notifications)),
+        pruning_held_up=message.pruning_held_up,
+        store_problem=message.store_problem,
+        event_loop_lag=EventLoopLag(
+            max=message.event_loop_lag.max.ToTimedelta(),
+            p99=message.event_loop_lag.p99.ToTimedelta(),
+        )
+        if message.HasField("event_loop_lag")
+        else None,
+    )
+
+
+def _notification_target(
+    message: system_service_pb2.NotificationTarget,
+) -> NotificationTarget:
+    return NotificationTarget(
+        name=message.name,
+        delivered=message.delivered,
+        retried=message.retried,
+        given_up=message.given_up,
+        gathered=message.gathered,
+        revision=message.revision,
+        problem=message.problem,
+        problem_at=instant(message, "problem_at"),
+        delivered_at=instant(message, "delivered_at"),
+    )
