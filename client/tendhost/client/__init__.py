@@ -5,6 +5,7 @@ async with Client("127.0.0.1:50051") as tendhost:
     result = await operation.wait()
 """
 
+from tendhost.client.api.operations import OperationHandle
 from tendhost.client.client import (
     DEFAULT_TARGET,
     Client,
@@ -33,6 +34,7 @@ from tendhost.client.errors import (
     TooSlow,
     Violation,
 )
+from tendhost.client.event_stream import EventStream
 from tendhost.client.models.events import (
     DefaultsChanged,
     DuplicatesChanged,
@@ -172,12 +174,6 @@ from tendhost.client.models.schedules import (
 )
 from tendhost.client.models.selections import HostFilter, Selection
 from tendhost.client.models.server import EventLoopLag, NotificationTarget, ServerInfo
-from tendhost.client.operations import (
-    OperationHandle,
-)
-from tendhost.client.stream import (
-    EventStream,
-)
 
 __all__ = [
     "DEFAULT_TARGET",

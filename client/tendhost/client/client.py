@@ -3,16 +3,16 @@
 from types import TracebackType
 from typing import Self
 
+from tendhost.client.api.hosts import HostCalls
+from tendhost.client.api.operations import OperationCalls
+from tendhost.client.api.policies import PolicyCalls
+from tendhost.client.api.rollouts import RolloutCalls
+from tendhost.client.api.schedules import ScheduleCalls
+from tendhost.client.api.selections import SelectionCalls
 from tendhost.client.convert import server as convert_server
-from tendhost.client.hosts import HostCalls
+from tendhost.client.event_stream import EventStream
 from tendhost.client.models.selections import HostFilter
 from tendhost.client.models.server import ServerInfo
-from tendhost.client.operations import OperationCalls
-from tendhost.client.policies import PolicyCalls
-from tendhost.client.rollouts import RolloutCalls
-from tendhost.client.schedules import ScheduleCalls
-from tendhost.client.selections import SelectionCalls
-from tendhost.client.stream import EventStream
 from tendhost.client.transport import Transport
 from tendhost.v1 import system_service_pb2
 from tendhost.v1.system_service_pb2_grpc import SystemServiceStub

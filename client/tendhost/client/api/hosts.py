@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from tendhost.client.api.operations import OperationHandle
 from tendhost.client.convert import health as convert_health
 from tendhost.client.convert import hosts as convert_hosts
 from tendhost.client.convert import inventory as convert_inventory
@@ -34,7 +35,6 @@ from tendhost.client.models.inventory import (
 )
 from tendhost.client.models.reports import Compliance, Explanation, Laggard
 from tendhost.client.models.selections import HostFilter
-from tendhost.client.operations import OperationHandle
 from tendhost.client.transport import Connected, new_request_id
 from tendhost.v1 import host_pb2
 from tendhost.v1 import host_service_pb2 as pb

@@ -1,0 +1,1 @@
+"""The calls of the SDK, a file for each noun."""
