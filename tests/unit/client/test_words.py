@@ -7,9 +7,9 @@ import typer
 
 from tendhost.client import MaintenanceWindow, PackageChange, UpdateResult
 from tendhost.client.cli import _global_first
+from tendhost.client.cli.formatting import counted, duration, lasting, window
 from tendhost.client.cli.render import update_sentence
 from tendhost.client.cli.session import clean, plain
-from tendhost.client.cli.words import counted, duration, lasting, window
 
 
 @pytest.mark.parametrize(

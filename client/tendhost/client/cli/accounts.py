@@ -7,10 +7,10 @@ import typer
 
 from tendhost.client import Client, Compliance, Explanation, HostFilter, ReportCause, RolloutReport
 from tendhost.client.cli.console import coloured, draw, say, say_incomplete, table
+from tendhost.client.cli.formatting import ago, counted, span
+from tendhost.client.cli.options.selection import Saved
 from tendhost.client.cli.render_rollout import counts
-from tendhost.client.cli.selections import Saved
 from tendhost.client.cli.session import Session
-from tendhost.client.cli.words import ago, counted, span
 
 
 def why(

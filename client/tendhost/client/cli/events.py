@@ -27,9 +27,9 @@ from tendhost.client import (
     UpdateCompleted,
     UpdateProgress,
 )
-from tendhost.client.cli.selections import Saved
+from tendhost.client.cli.formatting import counted, duplicate_words
+from tendhost.client.cli.options.selection import Saved
 from tendhost.client.cli.session import Session, clean, plain, refuse
-from tendhost.client.cli.words import counted, duplicate_words
 
 LATEST = 50
 LARGEST_REVISION = 2**63 - 1

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from tendhost.client import Client, HostFilter, PendingGrouping
-from tendhost.client.cli.selections import Saved
+from tendhost.client.cli.options.selection import Saved
 from tendhost.client.cli.session import Session
 
 

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 
 from tendhost.client import Client, Defaults, FreezePeriod
-from tendhost.client.cli.health import (
+from tendhost.client.cli.formatting import AddWindow, RemoveWindow, windows
+from tendhost.client.cli.options.health import (
     Checks,
     HookCodes,
     HookTimeout,
@@ -22,7 +23,6 @@ from tendhost.client.cli.health import (
     settle_of,
 )
 from tendhost.client.cli.session import Session, refuse, warn
-from tendhost.client.cli.words import AddWindow, RemoveWindow, windows
 
 app = typer.Typer(no_args_is_help=True)
 

@@ -29,9 +29,9 @@ from tendhost.client.cli.console import (
     show,
     table,
 )
-from tendhost.client.cli.health import checks_words, hooks_words
+from tendhost.client.cli.formatting import ago, counted, duplicate_words, lasting, window_words
+from tendhost.client.cli.render_health import checks_words, hooks_words
 from tendhost.client.cli.session import clean
-from tendhost.client.cli.words import ago, counted, duplicate_words, lasting, window_words
 
 
 def hosts(found: Sequence[Host]) -> None:

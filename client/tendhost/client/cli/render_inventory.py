@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tendhost.client import ComposeProject, Inventory, PendingEntry, PendingGrouping, PendingUpdates
 from tendhost.client.cli.console import draw, say, say_incomplete, shortened, show, table
-from tendhost.client.cli.words import ago, counted
+from tendhost.client.cli.formatting import ago, counted
 
 MOST = 4
 """So many names stand in a cell; the others are counted."""

@@ -13,8 +13,8 @@ from tendhost.client import (
     PolicySourceKind,
 )
 from tendhost.client.cli.console import draw, say, say_incomplete, show, table
-from tendhost.client.cli.health import checks_words, hooks_words
-from tendhost.client.cli.words import ago, at_time, counted, span, window_words
+from tendhost.client.cli.formatting import ago, at_time, counted, span, window_words
+from tendhost.client.cli.render_health import checks_words, hooks_words
 
 
 def overview(found: Sequence[Defaults]) -> None:

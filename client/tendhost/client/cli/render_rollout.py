@@ -12,7 +12,7 @@ from tendhost.client import (
     RolloutWave,
 )
 from tendhost.client.cli.console import coloured, draw, say, say_incomplete, table
-from tendhost.client.cli.words import ago, at_time, counted, span
+from tendhost.client.cli.formatting import ago, at_time, counted, span
 
 
 def rollouts(found: Sequence[Rollout]) -> None:

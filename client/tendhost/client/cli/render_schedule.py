@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tendhost.client import Schedule, ScheduledRun
 from tendhost.client.cli import render_rollout
 from tendhost.client.cli.console import Cell, coloured, draw, say, say_incomplete, show, table
-from tendhost.client.cli.words import ago, at_time, span
+from tendhost.client.cli.formatting import ago, at_time, span
 
 
 def schedules(found: Sequence[Schedule]) -> None:

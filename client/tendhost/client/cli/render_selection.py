@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tendhost.client import HostFilter, Selection
 from tendhost.client.cli.console import draw, say, say_incomplete, table
-from tendhost.client.cli.words import ago
+from tendhost.client.cli.formatting import ago
 
 
 def selections(found: Sequence[Selection]) -> None:

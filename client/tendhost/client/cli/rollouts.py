@@ -7,9 +7,9 @@ import typer
 
 from tendhost.client import Client, Rollout, RolloutSpec
 from tendhost.client.cli.accounts import report
-from tendhost.client.cli.rollout_options import spec_of, with_spec
+from tendhost.client.cli.formatting import counted
+from tendhost.client.cli.options.rollout import spec_of, with_spec
 from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session, refuse
-from tendhost.client.cli.words import counted
 
 app = typer.Typer(no_args_is_help=True)
 

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from tendhost.client import Client, MissedRuns, RolloutSpec, Schedule, ScheduleSpec
-from tendhost.client.cli.rollout_options import with_spec
+from tendhost.client.cli.formatting import at_time, duration
+from tendhost.client.cli.options.rollout import with_spec
 from tendhost.client.cli.session import Session, refuse, warn
-from tendhost.client.cli.words import at_time, duration
 
 app = typer.Typer(no_args_is_help=True)
 

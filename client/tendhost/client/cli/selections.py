@@ -9,10 +9,8 @@ from tendhost.client.cli.session import Session, warn
 
 app = typer.Typer(no_args_is_help=True)
 
+
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The selection's name.")]
-Saved = Annotated[
-    str, typer.Option("--saved", metavar="NAME", help="In this saved selection, too.")
-]
 
 
 @app.command()

@@ -13,7 +13,7 @@ def info(context: typer.Context) -> None:
     session: Session = context.obj
 
     async def work(client: Client) -> None:
-        from tendhost.client.cli.words import counted
+        from tendhost.client.cli.formatting import counted
 
         found = await client.info()
         if session.json:
@@ -41,7 +41,7 @@ def info(context: typer.Context) -> None:
 
 
 def _target(target: NotificationTarget) -> str:
-    from tendhost.client.cli.words import ago, counted
+    from tendhost.client.cli.formatting import ago, counted
 
     parts = [f"{counted(target.delivered, 'message')} delivered"]
     parts.extend(

@@ -15,7 +15,7 @@ from tendhost.client import (
     ServerFailed,
     TendhostError,
 )
-from tendhost.client.cli.scope import (
+from tendhost.client.cli.options.scope import (
     Autoremove,
     DownloadFirst,
     Only,

@@ -17,7 +17,8 @@ from tendhost.client import (
     RolloutSpec,
     RolloutStage,
 )
-from tendhost.client.cli.scope import (
+from tendhost.client.cli.formatting import duration
+from tendhost.client.cli.options.scope import (
     Autoremove,
     DownloadFirst,
     Only,
@@ -26,9 +27,8 @@ from tendhost.client.cli.scope import (
     Without,
     wish_of,
 )
-from tendhost.client.cli.selections import Saved
+from tendhost.client.cli.options.selection import Saved
 from tendhost.client.cli.session import refuse
-from tendhost.client.cli.words import duration
 
 _ORDERS = {"name": HostOrder.NAME, "random": HostOrder.RANDOM, "last-update": HostOrder.LAST_UPDATE}
 _SIZE = r"(?:\d+%?|rest)"

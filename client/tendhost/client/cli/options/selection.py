@@ -1,0 +1,9 @@
+"""The option that names a saved selection."""
+
+from typing import Annotated
+
+import typer
+
+Saved = Annotated[
+    str, typer.Option("--saved", metavar="NAME", help="In this saved selection, too.")
+]
