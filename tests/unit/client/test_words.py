@@ -8,7 +8,7 @@ import typer
 from tendhost.client import MaintenanceWindow, PackageChange, UpdateResult
 from tendhost.client.cli import _global_first
 from tendhost.client.cli.formatting import counted, duration, lasting, window
-from tendhost.client.cli.render import update_sentence
+from tendhost.client.cli.render.operations import update_sentence
 from tendhost.client.cli.session import clean, plain
 
 

@@ -9,7 +9,7 @@ from tendhost.client import Client, Compliance, Explanation, HostFilter, ReportC
 from tendhost.client.cli.console import coloured, draw, say, say_incomplete, table
 from tendhost.client.cli.formatting import ago, counted, span
 from tendhost.client.cli.options.selection import Saved
-from tendhost.client.cli.render_rollout import counts
+from tendhost.client.cli.render.rollouts import counts
 from tendhost.client.cli.session import Session
 
 

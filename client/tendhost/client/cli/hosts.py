@@ -203,7 +203,7 @@ def list_(
     session: Session = context.obj
 
     async def work(client: Client) -> None:
-        from tendhost.client.cli import render
+        from tendhost.client.cli.render import hosts as render_hosts
 
         words = [word.lower() for word in state or ()]
         known = [word for word in HostState if word is not HostState.UNRECOGNIZED]
@@ -225,7 +225,7 @@ def list_(
         if session.json:
             session.print_json(found)
         else:
-            render.hosts(found)
+            render_hosts.hosts(found)
 
     session.run(work)
 
@@ -236,13 +236,13 @@ def show(context: typer.Context, name: Name) -> None:
     session: Session = context.obj
 
     async def work(client: Client) -> None:
-        from tendhost.client.cli import render
+        from tendhost.client.cli.render import hosts as render_hosts
 
         host = await client.get_host(name)
         if session.json:
             session.print_json(host)
         else:
-            render.host(host)
+            render_hosts.host(host)
 
     session.run(work)
 
@@ -421,13 +421,13 @@ def packages(context: typer.Context, name: Name) -> None:
     session: Session = context.obj
 
     async def work(client: Client) -> None:
-        from tendhost.client.cli import render
+        from tendhost.client.cli.render import hosts as render_hosts
 
         found = await client.inventory(name)
         if session.json:
             session.print_json(found)
         else:
-            render.inventory(found)
+            render_hosts.inventory(found)
 
     session.run(work)
 
@@ -442,7 +442,7 @@ def inventory(context: typer.Context, name: Name) -> None:
     session: Session = context.obj
 
     async def work(client: Client) -> None:
-        from tendhost.client.cli import render_inventory
+        from tendhost.client.cli.render import inventory as render_inventory
 
         found = await client.inventory(name)
         if session.json:

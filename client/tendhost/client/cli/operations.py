@@ -35,7 +35,7 @@ def list_(
     session: Session = context.obj
 
     async def work(client: Client) -> None:
-        from tendhost.client.cli import render
+        from tendhost.client.cli.render import operations as render_operations
 
         known = [word for word in OperationStatus if word is not OperationStatus.UNRECOGNIZED]
         for word in status or ():
@@ -54,7 +54,7 @@ def list_(
         if session.json:
             session.print_json(found)
         else:
-            render.operations(found)
+            render_operations.operations(found)
 
     session.run(work)
 
@@ -65,13 +65,13 @@ def show(context: typer.Context, id: Id) -> None:
     session: Session = context.obj
 
     async def work(client: Client) -> None:
-        from tendhost.client.cli import render
+        from tendhost.client.cli.render import operations as render_operations
 
         handle = await client.operation(id)
         if session.json:
             session.print_json(handle.latest)
         else:
-            render.operation(handle.latest)
+            render_operations.operation(handle.latest)
 
     session.run(work)
 

@@ -62,7 +62,7 @@ def pending(
     )
 
     async def work(client: Client) -> None:
-        from tendhost.client.cli import render_inventory
+        from tendhost.client.cli.render import inventory as render_inventory
 
         found = await client.pending_updates(
             selection,
@@ -97,7 +97,7 @@ def osquery(
     session: Session = context.obj
 
     async def work(client: Client) -> None:
-        from tendhost.client.cli import render_inventory
+        from tendhost.client.cli.render import inventory as render_inventory
 
         rows = await client.osquery(name, sql)
         if session.json:

@@ -51,13 +51,13 @@ def list_(context: typer.Context) -> None:
     session: Session = context.obj
 
     async def work(client: Client) -> None:
-        from tendhost.client.cli import render_policy
+        from tendhost.client.cli.render import policies as render_policies
 
         found = [defaults async for defaults in client.all_defaults(page_size=1000)]
         if session.json:
             session.print_json(found)
         else:
-            render_policy.overview(found)
+            render_policies.overview(found)
 
     session.run(work)
 
@@ -164,13 +164,13 @@ def host(context: typer.Context, name: Name) -> None:
     session: Session = context.obj
 
     async def work(client: Client) -> None:
-        from tendhost.client.cli import render_policy
+        from tendhost.client.cli.render import policies as render_policies
 
         found = await client.effective_policy(name)
         if session.json:
             session.print_json(found)
         else:
-            render_policy.effective(found)
+            render_policies.effective(found)
 
     session.run(work)
 
@@ -212,10 +212,10 @@ def _time(text: str) -> tuple[datetime, str]:
 
 
 def _tell(session: Session, found: Defaults) -> None:
-    from tendhost.client.cli import render_policy
+    from tendhost.client.cli.render import policies as render_policies
 
     warn(found.warnings)
     if session.json:
         session.print_json(found)
     else:
-        render_policy.defaults(found)
+        render_policies.defaults(found)

@@ -30,7 +30,7 @@ def plan(context: typer.Context, spec: RolloutSpec) -> None:
     session: Session = context.obj
 
     async def work(client: Client) -> None:
-        from tendhost.client.cli import render_rollout
+        from tendhost.client.cli.render import rollouts as render_rollouts
         from tendhost.client.cli.session import plain
 
         made = await client.plan_rollout(spec)
@@ -40,7 +40,7 @@ def plan(context: typer.Context, spec: RolloutSpec) -> None:
             assert isinstance(shown, dict)
             session.print_json({**shown, "hosts": hosts})
         else:
-            render_rollout.plan(made, hosts)
+            render_rollouts.plan(made, hosts)
 
     session.run(work)
 
@@ -116,17 +116,17 @@ def _goes_on(begun: list[str]) -> str:
 
 
 async def _watched(session: Session, client: Client, id: str) -> int:
-    from tendhost.client.cli import live
+    from tendhost.client.cli.render import live as render_live
 
     if session.json:
         latest = None
         async for update in client.watch_rollout(id):
             session.print_json(update)
             latest = update.rollout
-            if live.is_at_rest(latest):
+            if render_live.is_at_rest(latest):
                 break
     else:
-        latest = await live.rollout(client, id)
+        latest = await render_live.rollout(client, id)
     return DONE if latest and _went_well(latest) else NOT_SUCCEEDED
 
 
@@ -144,7 +144,7 @@ def list_(
     session: Session = context.obj
 
     async def work(client: Client) -> None:
-        from tendhost.client.cli import render_rollout
+        from tendhost.client.cli.render import rollouts as render_rollouts
 
         found: list[Rollout] = []
         async for rollout in client.rollouts(page_size=min(limit, 1000)):
@@ -154,7 +154,7 @@ def list_(
         if session.json:
             session.print_json(found)
         else:
-            render_rollout.rollouts(found)
+            render_rollouts.rollouts(found)
 
     session.run(work)
 
@@ -165,7 +165,7 @@ def show(context: typer.Context, id: Id) -> None:
     session: Session = context.obj
 
     async def work(client: Client) -> None:
-        from tendhost.client.cli import render_rollout
+        from tendhost.client.cli.render import rollouts as render_rollouts
         from tendhost.client.cli.session import plain
 
         rollout = await client.get_rollout(id)
@@ -175,7 +175,7 @@ def show(context: typer.Context, id: Id) -> None:
             assert isinstance(shown, dict)
             session.print_json({**shown, "hosts": members})
         else:
-            render_rollout.rollout(rollout, members)
+            render_rollouts.rollout(rollout, members)
 
     session.run(work)
 

@@ -152,13 +152,13 @@ def list_(context: typer.Context) -> None:
     session: Session = context.obj
 
     async def work(client: Client) -> None:
-        from tendhost.client.cli import render_schedule
+        from tendhost.client.cli.render import schedules as render_schedules
 
         found = [schedule async for schedule in client.schedules(page_size=1000)]
         if session.json:
             session.print_json(found)
         else:
-            render_schedule.schedules(found)
+            render_schedules.schedules(found)
 
     session.run(work)
 
@@ -169,14 +169,14 @@ def show(context: typer.Context, name: Name) -> None:
     session: Session = context.obj
 
     async def work(client: Client) -> None:
-        from tendhost.client.cli import render_schedule
+        from tendhost.client.cli.render import schedules as render_schedules
 
         found = await client.get_schedule(name)
         warn(found.warnings)
         if session.json:
             session.print_json(found)
         else:
-            render_schedule.schedule(found)
+            render_schedules.schedule(found)
 
     session.run(work)
 

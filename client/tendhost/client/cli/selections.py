@@ -66,14 +66,14 @@ def save(
     )
 
     async def work(client: Client) -> None:
-        from tendhost.client.cli import render_selection
+        from tendhost.client.cli.render import selections as render_selections
 
         found = await client.save_selection(name, selection)
         warn(found.warnings)
         if session.json:
             session.print_json(found)
         else:
-            render_selection.saved(found)
+            render_selections.saved(found)
 
     session.run(work)
 
@@ -84,13 +84,13 @@ def list_(context: typer.Context) -> None:
     session: Session = context.obj
 
     async def work(client: Client) -> None:
-        from tendhost.client.cli import render_selection
+        from tendhost.client.cli.render import selections as render_selections
 
         found = [selection async for selection in client.selections(page_size=1000)]
         if session.json:
             session.print_json(found)
         else:
-            render_selection.selections(found)
+            render_selections.selections(found)
 
     session.run(work)
 
@@ -101,7 +101,8 @@ def show(context: typer.Context, name: Name) -> None:
     session: Session = context.obj
 
     async def work(client: Client) -> None:
-        from tendhost.client.cli import render, render_selection
+        from tendhost.client.cli.render import hosts as render_hosts
+        from tendhost.client.cli.render import selections as render_selections
         from tendhost.client.cli.session import plain
 
         found = await client.get_selection(name)
@@ -112,8 +113,8 @@ def show(context: typer.Context, name: Name) -> None:
             assert isinstance(shown, dict)
             session.print_json({**shown, "hosts": [host.name for host in hosts]})
         else:
-            render_selection.saved(found)
-            render.hosts(hosts)
+            render_selections.saved(found)
+            render_hosts.hosts(hosts)
 
     session.run(work)
 

@@ -237,10 +237,11 @@ async def follow(
     session: Session, client: Client, handles: list[OperationHandle], *, alone: bool
 ) -> int:
     """Wait for operations, show what comes of them, and give the exit status."""
-    from tendhost.client.cli import live, render
+    from tendhost.client.cli.render import live as render_live
+    from tendhost.client.cli.render import operations as render_operations
 
     try:
-        ended = await live.operations(client, handles, quiet=session.json)
+        ended = await render_live.operations(client, handles, quiet=session.json)
     except ServerFailed:
         print(goes_on([handle.id for handle in handles]), file=sys.stderr)
         raise
@@ -248,7 +249,7 @@ async def follow(
         session.print_json(ended[0] if alone and ended else ended)
     else:
         for operation in ended:
-            render.result(operation)
+            render_operations.result(operation)
     return NOT_SUCCEEDED if any(map(_went_badly, ended)) else DONE
 
 

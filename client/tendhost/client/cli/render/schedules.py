@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from tendhost.client import Schedule, ScheduledRun
-from tendhost.client.cli import render_rollout
 from tendhost.client.cli.console import Cell, coloured, draw, say, say_incomplete, show, table
 from tendhost.client.cli.formatting import ago, at_time, span
+from tendhost.client.cli.render import rollouts as render_rollouts
 
 
 def schedules(found: Sequence[Schedule]) -> None:
@@ -42,7 +42,9 @@ def schedule(found: Schedule) -> None:
     }
     lines["last run"] = _run(run) if run is not None else "none"
     if rollout is not None:
-        lines["last rollout"] = f"{rollout.id} {rollout.status}: {render_rollout.sentence(rollout)}"
+        lines["last rollout"] = (
+            f"{rollout.id} {rollout.status}: {render_rollouts.sentence(rollout)}"
+        )
     show(lines)
     if found.next_runs:
         draw(table(("NEXT RUNS",), ((f"{at:%a} {at_time(at)}",) for at in found.next_runs)))

@@ -21,9 +21,9 @@ from tendhost.client import (
     TendhostError,
     UpdateProgress,
 )
-from tendhost.client.cli import render_rollout
 from tendhost.client.cli.console import coloured, console, say, table
-from tendhost.client.cli.events import progress_text, summary
+from tendhost.client.cli.render import rollouts as render_rollouts
+from tendhost.client.cli.render.events import progress_text, summary
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -186,7 +186,7 @@ async def rollout(client: Client, id: str) -> Rollout:
             members.update((member.host, member) for member in update.hosts)
             if is_at_rest(latest):
                 break
-    render_rollout.rollout(latest, list(members.values()))
+    render_rollouts.rollout(latest, list(members.values()))
     return latest
 
 
@@ -205,9 +205,9 @@ async def _rollout_told(client: Client, id: str) -> Rollout:
                 told[member.host] = member
             if is_at_rest(latest):
                 break
-    say(f"{latest.status}: {render_rollout.sentence(latest)}")
+    say(f"{latest.status}: {render_rollouts.sentence(latest)}")
     if is_at_rest(latest):
-        render_rollout.tell_situation(latest)
+        render_rollouts.tell_situation(latest)
     return latest
 
 
@@ -227,8 +227,8 @@ def _rollout_view(found: Rollout, members: Iterable[RolloutHost], progress: Prog
         )
         for member in sorted(members, key=lambda member: _ORDER.get(str(member.status), 0))
     ]
-    sentence = f"{found.status}: {render_rollout.sentence(found)}"
-    remark = render_rollout.situation(found)
+    sentence = f"{found.status}: {render_rollouts.sentence(found)}"
+    remark = render_rollouts.situation(found)
     sentence = f"{sentence}\n{remark}" if remark else sentence
     more = f"… and {len(rows) - room} more\n" if len(rows) > room else ""
     return Group(table(("HOST", "WAVE", "STATUS", ""), rows[:room]), f"{more}{sentence}")

@@ -14,7 +14,7 @@ from tendhost.client import (
 )
 from tendhost.client.cli.console import draw, say, say_incomplete, show, table
 from tendhost.client.cli.formatting import ago, at_time, counted, span, window_words
-from tendhost.client.cli.render_health import checks_words, hooks_words
+from tendhost.client.cli.render.health import checks_words, hooks_words
 
 
 def overview(found: Sequence[Defaults]) -> None:

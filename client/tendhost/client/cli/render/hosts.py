@@ -1,0 +1,177 @@
+"""Hosts, for people."""
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from tendhost.client import (
+    AfterInterruption,
+    Host,
+    Inventory,
+    Operation,
+    RebootOutcome,
+    RestartServices,
+    UpdateScope,
+)
+from tendhost.client.cli.console import (
+    Cell,
+    coloured,
+    draw,
+    say,
+    say_incomplete,
+    shortened,
+    show,
+    table,
+)
+from tendhost.client.cli.formatting import ago, counted, duplicate_words, window_words
+from tendhost.client.cli.render.health import checks_words, hooks_words
+
+
+def hosts(found: Sequence[Host]) -> None:
+    """The fleet."""
+    if not found:
+        say("no hosts")
+        return
+    columns = ("NAME", "STATE", "PENDING", "SECURITY", "REBOOT", "UPDATED", "TAGS", "PROBLEM")
+    draw(table(columns, (_host_row(host) for host in found)))
+    say_incomplete(*((host.name, host.incomplete) for host in found))
+
+
+def _host_row(host: Host) -> tuple[Cell, ...]:
+    known = host.queried_at is not None
+    return (
+        host.name,
+        coloured(str(host.state)),
+        str(host.pending_updates) if known else "?",
+        _count(host.pending_security_updates) if known else "?",
+        {"needed": "needed", "not_needed": "no"}.get(str(host.reboot.need), "?"),
+        ago(host.last_updated),
+        ",".join(host.tags),
+        shortened(host.error),
+    )
+
+
+def _count(number: int | None) -> str:
+    return "?" if number is None else str(number)
+
+
+def _security_words(number: int | None) -> str:
+    if number is None:
+        return "how many of them are security updates is not known"
+    return f"{number} of them security"
+
+
+def host(found: Host) -> None:
+    """All that is known of one host."""
+    reboot = str(found.reboot.need).replace("_", " ")
+    if found.reboot.reason:
+        reboot += f" ({found.reboot.reason})"
+    pending = "never asked"
+    if found.queried_at is not None:
+        pending = f"{found.pending_updates}, {_security_words(found.pending_security_updates)}"
+        pending += f" (asked {ago(found.queried_at)})"
+    lines: dict[str, Cell] = {
+        "name": found.name,
+        "state": coloured(str(found.state)),
+        "address": found.addr if found.addr == "local" else _address(found),
+        "host key": found.host_key_fingerprint or "none",
+        "system": found.os_name or "not known yet",
+        "tags": ", ".join(found.tags) or "none",
+        "groups": ", ".join(found.groups) or "none",
+        "compose stacks": ", ".join(found.compose_paths) or "none",
+        "pending": pending,
+        "reboot": reboot,
+        "may reboot by itself": "yes" if found.auto_reboot else "no",
+        "after an interruption": {
+            AfterInterruption.UPGRADE: "repair it, and upgrade once more",
+            AfterInterruption.REPAIR: "repair it only",
+        }.get(found.after_interruption, "not known"),
+        "may be changed": " or ".join(map(window_words, found.maintenance_windows))
+        or "as its groups and the fleet say",
+        "updates change": scope_words(found.scope),
+        "outdated services": {
+            RestartServices.NEVER: "listed only",
+            RestartServices.LISTED: "restarted after an update",
+            RestartServices.REBOOT: "a reason to reboot",
+        }.get(found.restart_services, "not known"),
+        "snapshot before": str(found.snapshots).replace("_", " "),
+        "hooks": hooks_words(found.hooks),
+        "healthy when": checks_words(found.health_checks),
+        "taken back": "when unhealthy" if str(found.rollback) == "unhealthy" else "never",
+        "healthy": {None: "never checked", True: "yes", False: "no"}[found.healthy],
+        "updated": ago(found.last_updated),
+    }
+    if found.duplicate_of:
+        others = "; ".join(map(duplicate_words, found.duplicate_of))
+        lines["duplicate of"] = Text(others, "yellow")
+    if found.error:
+        lines["last problem"] = found.error
+    show(lines)
+    say_incomplete((found.name, found.incomplete))
+    if found.failure is None:
+        return
+    failure = found.failure
+    retries = f", retried {counted(failure.retry_count, 'time')}" if failure.retry_count else ""
+    when = f" in step {failure.step}, {ago(failure.failed_at)}{retries}: "
+    say("")
+    say(coloured("failed"), when, failure.problem.message)
+    seen = f"seen by {failure.acknowledged_by}" if failure.acknowledged_by else "not seen yet"
+    say(f"  {seen}; once it is mended, `tendhost retry {found.name}` goes on with it")
+
+
+def scope_words(scope: UpdateScope) -> str:
+    """What of the pending updates is wanted, in words."""
+    words = ["security updates" if scope.security_only else "everything"]
+    if scope.include:
+        words.append(f"only {', '.join(scope.include)}")
+    if scope.exclude:
+        words.append(f"not {', '.join(scope.exclude)}")
+    if scope.allow_removals:
+        words.append("removals allowed")
+    if scope.autoremove:
+        words.append("unneeded packages removed")
+    if scope.download_first:
+        words.append("fetched first")
+    return ", ".join(words)
+
+
+def _address(found: Host) -> str:
+    addr = f"[{found.addr}]" if ":" in found.addr else found.addr
+    return f"{found.user}@{addr}:{found.port}"
+
+
+def inventory(found: Inventory) -> None:
+    """What is installed and pending on a host."""
+    say(
+        f"{found.os_name}, kernel {found.kernel}, {found.architecture};"
+        f" asked {ago(found.collected_at)}"
+    )
+    if found.pending_updates:
+        say("")
+        rows = (
+            (
+                p.name,
+                p.from_version or "(new)",
+                p.to_version,
+                {True: "security", False: "", None: "?"}[p.security],
+                "" if str(p.withheld) == "no" else str(p.withheld).replace("_", " "),
+            )
+            for p in found.pending_updates
+        )
+        draw(table(("PENDING", "FROM", "TO", "", "WITHHELD"), rows))
+    say("")
+    draw(table(("INSTALLED", "VERSION"), ((p.name, p.version) for p in found.packages)))
+    say_incomplete((found.host, found.incomplete))
+
+
+def reboot_sentence(found: Operation) -> str:
+    """What became of a reboot that was wanted only if required; empty: of any other one."""
+    why = found.reboot_reason
+    match found.reboot_outcome:
+        case RebootOutcome.NOT_NEEDED:
+            return "no reboot needed"
+        case RebootOutcome.NOT_KNOWN:
+            why = f": {why}" if why else ""
+            return f"not known whether a reboot is needed{why}; nothing was done"
+        case _:
+            return f"rebooted ({why})" if why else ""
