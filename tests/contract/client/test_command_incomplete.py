@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tendhost.client.cli.events import _line, document
+from tendhost.client.cli.commands.events import _line, document
 from tendhost.client.convert.events import event
 from tendhost.v1 import event_pb2, host_pb2, policy_pb2
 from tendhost.v1 import host_service_pb2 as hosts

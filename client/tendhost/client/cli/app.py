@@ -5,18 +5,18 @@ from typing import Annotated
 import typer
 
 from tendhost.client import DEFAULT_TARGET
-from tendhost.client.cli import (
-    accounts,
+from tendhost.client.cli.commands import (
     events,
     hosts,
     operations,
     pending,
     policies,
+    reports,
     rollouts,
     schedules,
     selections,
     server,
-    work,
+    updates,
 )
 from tendhost.client.cli.session import Output, Session
 
@@ -68,14 +68,14 @@ def _session(
 
 app.add_typer(hosts.app, name="host", help="Add, show, change and remove hosts.")
 app.command()(pending.pending)
-app.command()(accounts.why)
-app.command()(accounts.compliance)
-app.command()(work.query)
-app.command()(work.update)
-app.command()(work.reboot)
-app.command()(work.check)
-app.command()(work.retry)
-app.command()(work.acknowledge)
+app.command()(reports.why)
+app.command()(reports.compliance)
+app.command()(updates.query)
+app.command()(updates.update)
+app.command()(updates.reboot)
+app.command()(updates.check)
+app.command()(updates.retry)
+app.command()(updates.acknowledge)
 app.add_typer(rollouts.app, name="rollout", help="Update many hosts, a wave at a time.")
 app.add_typer(schedules.app, name="schedule", help="Rollouts on a calendar.")
 app.add_typer(selections.app, name="selection", help="Selections of hosts that have a name.")

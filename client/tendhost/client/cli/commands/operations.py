@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tendhost.client import Client, OperationStatus
-from tendhost.client.cli import work as working
+from tendhost.client.cli.commands import updates as working
 from tendhost.client.cli.session import Session, refuse
 
 app = typer.Typer(no_args_is_help=True)

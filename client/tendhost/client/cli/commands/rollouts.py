@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tendhost.client import Client, Rollout, RolloutSpec
-from tendhost.client.cli.accounts import report
+from tendhost.client.cli.commands.reports import report
 from tendhost.client.cli.formatting import counted
 from tendhost.client.cli.options.rollout import spec_of, with_spec
 from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session, refuse
