@@ -14,7 +14,8 @@ from tendhost.server.engine.engine import EngineSettings, running_engine
 from tendhost.server.remote.probing import NetworkProber
 from tendhost.server.remote.protocol import Remote, Target
 from tendhost.server.rpc.server import serving
-from tendhost.server.store.protocol import Change, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Change
 from tendhost.server.store.sqlite import open_store
 
 WRITERS = 50

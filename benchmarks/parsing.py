@@ -13,7 +13,7 @@ from tendhost.server.domain.inventory.hardware import InventoryPart
 from tendhost.server.packages.osquery import parse_answer
 from tendhost.server.packages.query import QueryResult, parse_query
 from tendhost.server.packages.script import parse_parts
-from tendhost.server.store.protocol import InventoryRecord
+from tendhost.server.store.records import InventoryRecord
 from tendhost.server.store.rows import inventory_row
 
 PACKAGES = 5000

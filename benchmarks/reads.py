@@ -18,7 +18,7 @@ from tendhost.server.domain.events import Event, HostAcknowledged
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.main import DATABASE
-from tendhost.server.store.protocol import Change
+from tendhost.server.store.records import Change
 from tendhost.server.store.sqlite import open_store
 from tendhost.v1 import (
     host_pb2,

@@ -10,7 +10,7 @@ from tendhost.server.domain.hosts.states import Trigger
 from tendhost.server.domain.inventory.inventory import Observation
 from tendhost.server.main import DATABASE
 from tendhost.server.packages.query import parse_query
-from tendhost.server.store.protocol import Change, InventoryRecord
+from tendhost.server.store.records import Change, InventoryRecord
 from tendhost.server.store.sqlite import open_store
 
 HOSTS_PER_CHANGE = 100

@@ -19,7 +19,7 @@ from benchmarks.rollout_engine import KEY, WAVES
 from tendhost.server.domain.events import Event, HostRegistered
 from tendhost.server.domain.hosts.host import Host, HostConfig
 from tendhost.server.main import DATABASE
-from tendhost.server.store.protocol import Change
+from tendhost.server.store.records import Change
 from tendhost.server.store.sqlite import open_store
 from tendhost.v1 import rollout_pb2, rollout_service_pb2, rollout_service_pb2_grpc
 from tests.simulated.fleet import RecordedFleet

@@ -19,7 +19,8 @@ from tendhost.server.engine.engine import EngineSettings, running_engine
 from tendhost.server.main import DATABASE
 from tendhost.server.remote.probing import NetworkProber
 from tendhost.server.rpc.server import serving
-from tendhost.server.store.protocol import Change, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Change
 from tendhost.server.store.sqlite import open_store
 
 HOSTS = 2_000

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 
 from tendhost.server.domain.events import Event, HostAcknowledged
-from tendhost.server.store.protocol import Change
+from tendhost.server.store.records import Change
 from tendhost.v1 import event_service_pb2 as pb
 from tests.rpc.api import Api
 from tests.unit.engine.world import World

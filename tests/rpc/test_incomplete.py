@@ -20,7 +20,7 @@ from tendhost.server.domain.operations.operation import (
 )
 from tendhost.server.domain.rollouts.rollout import Member, Progress, Rollout, RolloutSpec, Wave
 from tendhost.server.rpc.paging import PAGE_BYTES, parts
-from tendhost.server.store.protocol import Change
+from tendhost.server.store.records import Change
 from tendhost.v1 import (
     event_service_pb2,
     host_service_pb2,

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from tendhost.server.store.protocol import Change, LogChunk
+from tendhost.server.store.records import Change, LogChunk
 from tendhost.v1 import operation_service_pb2 as pb
 from tendhost.v1.operation_pb2 import (
     OPERATION_KIND_CHECK,

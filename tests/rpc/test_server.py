@@ -17,7 +17,7 @@ from tendhost.server.engine.loop_monitor import LoopMonitor
 from tendhost.server.engine.store_watch import PROBE_PAUSE
 from tendhost.server.rpc.server import SERVICES, serving
 from tendhost.server.rpc.services.system import SystemServicer
-from tendhost.server.store.protocol import Unstorable
+from tendhost.server.store.records import Unstorable
 from tendhost.server.store.sqlite import SqliteStore
 from tendhost.v1 import (
     event_service_pb2,

@@ -15,7 +15,7 @@ from tendhost.server.domain.operations.operation import Operation, OperationStat
 from tendhost.server.rpc.server import serving
 from tendhost.server.rpc.streams import event_feed
 from tendhost.server.rpc.streams.signals import Signal
-from tendhost.server.store.protocol import Change, LogChunk
+from tendhost.server.store.records import Change, LogChunk
 from tendhost.v1 import operation_service_pb2 as pb
 from tendhost.v1 import rollout_service_pb2
 from tests.contract.store.samples import (

@@ -9,7 +9,8 @@ import asyncio
 import sys
 from dataclasses import replace
 
-from tendhost.server.store.protocol import Change, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Change
 from tests.contract.store.backends import BACKENDS
 from tests.contract.store.samples import a_host, an_event
 

@@ -12,7 +12,8 @@ from tendhost.server.domain.inventory.inventory import Inventory, Pending, Pendi
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.rollouts.plan import LeftOut, LeftOutHost, RolloutPlan, WaveOutline
 from tendhost.server.domain.rollouts.rollout import Member, Progress, Rollout, RolloutSpec, Wave
-from tendhost.server.store.protocol import Change, InventoryRecord, RolloutPlace, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Change, InventoryRecord, RolloutPlace
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 A_DAY = timedelta(days=1)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tendhost.server.store.backup import CopyFailed, back_up
-from tendhost.server.store.protocol import Change, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Change
 from tests.contract.store.conftest import Database
 from tests.contract.store.copies import (
     content,

@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tendhost.server.domain.request_errors import HostAlreadyExists
-from tendhost.server.store.protocol import (
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import (
     AuditRecord,
     Change,
     Conflict,
     LogChunk,
     RequestRecord,
-    Store,
     Unstorable,
 )
 from tests.contract.store.conftest import Database

@@ -8,7 +8,8 @@ import pytest
 from tendhost.server.domain.hosts.defaults import FLEET, Defaults
 from tendhost.server.domain.policy.freezes import FreezePeriod
 from tendhost.server.domain.policy.windows import MaintenanceWindow
-from tendhost.server.store.protocol import Conflict, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Conflict
 from tests.contract.store.samples import A_DAY, NOW, change
 
 

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from tendhost.server.domain.events import Event, HostDisconnected
-from tendhost.server.store.protocol import Change, Conflict, LogChunk, Store, Touched
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Change, Conflict, LogChunk, Touched
 from tests.contract.store.conftest import Database
 from tests.contract.store.samples import (
     a_host,

@@ -13,7 +13,8 @@ from tendhost.server.domain.request_errors import (
     HostNotFound,
     InventoryNotFound,
 )
-from tendhost.server.store.protocol import Conflict, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Conflict
 from tests.contract.store.samples import (
     a_host,
     an_inventory,

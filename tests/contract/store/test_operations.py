@@ -7,7 +7,8 @@ import pytest
 
 from tendhost.server.domain.operations.operation import Operation, OperationStatus
 from tendhost.server.domain.request_errors import HostBusy, OperationNotFound
-from tendhost.server.store.protocol import Conflict, LogChunk, Store, Unstorable
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Conflict, LogChunk, Unstorable
 from tests.contract.store.samples import NOW, a_host, an_operation, change, stored_operation
 
 QUEUED, RUNNING = OperationStatus.QUEUED, OperationStatus.RUNNING

@@ -8,7 +8,8 @@ import pytest
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import CursorCompacted
 from tendhost.server.store import parts
-from tendhost.server.store.protocol import HostPlace, HostsPart, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import HostPlace, HostsPart
 from tests.contract.store.samples import NOW, a_host, change, stored_host
 
 EVERY = HostFilter()

@@ -11,7 +11,8 @@ from tendhost.server.domain.operations.operation import OperationStatus
 from tendhost.server.domain.request_errors import OperationNotFound, PlanNotFound, RolloutNotFound
 from tendhost.server.domain.rollouts.plan import PlannedHost
 from tendhost.server.domain.rollouts.rollout import RolloutStatus
-from tendhost.server.store.protocol import AuditRecord, Change, LogChunk, RequestRecord, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import AuditRecord, Change, LogChunk, RequestRecord
 from tests.contract.store.conftest import Database
 from tests.contract.store.samples import (
     A_DAY,

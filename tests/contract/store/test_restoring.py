@@ -13,7 +13,7 @@ import pytest
 from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.store.backup import CopyFailed, Restoration, back_up, restore
 from tendhost.server.store.migrations import SCHEMA
-from tendhost.server.store.protocol import Change, Conflict
+from tendhost.server.store.records import Change, Conflict
 from tests.contract.store.conftest import Database
 from tests.contract.store.copies import (
     content,

@@ -13,7 +13,8 @@ from tendhost.server.domain.request_errors import PlanNotFound, RolloutNotFound
 from tendhost.server.domain.rollouts.budgets import Usage
 from tendhost.server.domain.rollouts.plan import Expectation, LeftOut, LeftOutHost, PlannedHost
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, RolloutStatus, Wave
-from tendhost.server.store.protocol import Conflict, RolloutPlace, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Conflict, RolloutPlace
 from tests.contract.store.samples import (
     A_DAY,
     NOW,

@@ -15,7 +15,8 @@ from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.rollouts.rollout import Member, Rollout
 from tendhost.server.domain.schedules.schedule import Schedule
-from tendhost.server.store.protocol import Change, InventoryRecord, LogChunk, RequestRecord, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Change, InventoryRecord, LogChunk, RequestRecord
 from tests.contract.store.conftest import Database
 from tests.contract.store.samples import change, every_host
 from tests.contract.store.values import values_of

@@ -11,7 +11,8 @@ from tendhost.server.domain.request_errors import ScheduleAlreadyExists, Schedul
 from tendhost.server.domain.rollouts.rollout import RolloutSpec
 from tendhost.server.domain.schedules.recurrence import Recurrence
 from tendhost.server.domain.schedules.schedule import Schedule, ScheduleSpec
-from tendhost.server.store.protocol import Conflict, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Conflict
 from tests.contract.store.samples import A_DAY, NOW, a_rollout, change
 
 HOUR = timedelta(hours=1)

@@ -7,7 +7,8 @@ from functools import wraps
 from typing import Any
 
 from tendhost.server.domain.request_errors import StoreUnavailable
-from tendhost.server.store.protocol import Change, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Change
 from tests.unit.engine.fake_command import Hold
 
 _NOT_WORK = ("wait_beyond", "listen", "until_unusable", "aclose")

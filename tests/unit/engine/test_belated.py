@@ -12,7 +12,7 @@ from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.engine.engine import EngineSettings
 from tendhost.server.engine.operations.manager import OperationSettings
 from tendhost.server.remote.protocol import Target
-from tendhost.server.store.protocol import Change
+from tendhost.server.store.records import Change
 from tests.unit.engine.fake_command import Command, Hold
 from tests.unit.engine.fake_host import Pending, Rebooting
 from tests.unit.engine.test_jobs import in_the_middle, reason, steps

@@ -8,7 +8,7 @@ from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.request_errors import OperationNotCancellable, OperationNotFound
 from tendhost.server.engine.requests import Replayed
-from tendhost.server.store.protocol import Change, Conflict
+from tendhost.server.store.records import Change, Conflict
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import Pending
 from tests.unit.engine.world import World, call, call_with_id

@@ -60,7 +60,8 @@ from tendhost.server.engine.steps.restart_services import restart_services
 from tendhost.server.engine.steps.rollback import roll_back
 from tendhost.server.engine.steps.snapshot import snapshot
 from tendhost.server.remote.protocol import Completed, Remote
-from tendhost.server.store.protocol import InventoryRecord, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import InventoryRecord
 from tests.unit.engine.fake_host import FakeHost
 from tests.unit.engine.world import World
 

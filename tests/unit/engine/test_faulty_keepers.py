@@ -20,7 +20,7 @@ from tendhost.server.engine.rollouts.controller import Carrier
 from tendhost.server.engine.schedules import Schedules
 from tendhost.server.engine.supervision import RETRY
 from tendhost.server.engine.waiting import CEILING
-from tendhost.server.store.protocol import Change, Conflict
+from tendhost.server.store.records import Change, Conflict
 from tests.unit.engine.fake_host import Pending
 from tests.unit.engine.world import World, call
 

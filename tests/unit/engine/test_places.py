@@ -19,7 +19,7 @@ from tendhost.server.engine.engine import EngineSettings
 from tendhost.server.engine.operations.manager import OperationSettings
 from tendhost.server.engine.waiting import CEILING
 from tendhost.server.remote.protocol import Target
-from tendhost.server.store.protocol import Change, Conflict
+from tendhost.server.store.records import Change, Conflict
 from tests.unit.engine.fake_clock import FakeClock
 from tests.unit.engine.fake_command import Command, Hold
 from tests.unit.engine.fake_host import Pending

@@ -10,7 +10,7 @@ from tendhost.server.domain.events import OperationChanged
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.engine.jobs.runner import Ended, carry_out
 from tendhost.server.engine.steps import transactions
-from tendhost.server.store.protocol import Change
+from tendhost.server.store.records import Change
 from tests.unit.engine.fake_command import Command, Hold
 from tests.unit.engine.fake_host import FakeHost, Pending, Rebooting
 from tests.unit.engine.world import World, call

@@ -33,7 +33,7 @@ from tendhost.server.domain.rollouts.rollout import (
 )
 from tendhost.server.domain.rollouts.waves import Dependency, Stage
 from tendhost.server.engine.operations.manager import SWEEP
-from tendhost.server.store.protocol import Change
+from tendhost.server.store.records import Change
 from tests.contract.store.samples import whole_view
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import Pending

@@ -24,7 +24,7 @@ from tendhost.server.domain.schedules.schedule import (
 from tendhost.server.domain.schedules.schedule_events import schedule_event
 from tendhost.server.engine.operations.manager import SWEEP
 from tendhost.server.engine.retention import INTERVAL as PRUNED_EVERY
-from tendhost.server.store.protocol import Change
+from tendhost.server.store.records import Change
 from tests.unit.engine.fake_clock import START
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.world import World, call

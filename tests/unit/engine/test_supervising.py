@@ -15,7 +15,7 @@ from tendhost.server.domain.transitions import Course, queued, stepped
 from tendhost.server.engine.operations import runner as driving
 from tendhost.server.engine.operations.manager import SWEEP, Work
 from tendhost.server.engine.supervision import RETRY
-from tendhost.server.store.protocol import Change
+from tendhost.server.store.records import Change
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost, Pending
 from tests.unit.engine.world import World, call

@@ -17,7 +17,7 @@ from tendhost.server.rpc.convert import events as convert_events
 from tendhost.server.rpc.streams import event_feed, event_pages
 from tendhost.server.rpc.streams.event_feed import Feed
 from tendhost.server.rpc.streams.event_pages import EventPage
-from tendhost.server.store.protocol import Change
+from tendhost.server.store.records import Change
 from tendhost.server.store.sqlite import open_store
 from tendhost.v1 import event_service_pb2 as pb
 from tests.contract.store.samples import NOW, an_event, change, stored_host

@@ -16,7 +16,7 @@ from tendhost.server.domain import host_errors, request_errors
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.request_errors import FieldViolation
 from tendhost.server.rpc.status import CODES, DOMAIN, MOST_BYTES, internal_status, status_of
-from tendhost.server.store.protocol import Conflict
+from tendhost.server.store.records import Conflict
 
 ROOTS = {
     TendhostError,

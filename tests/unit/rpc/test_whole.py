@@ -45,7 +45,7 @@ from tendhost.server.rpc.convert.rollouts import (
 from tendhost.server.rpc.convert.schedules import schedule_message
 from tendhost.server.rpc.convert.selections import selection_message
 from tendhost.server.rpc.convert.whole import ITEM_BYTES
-from tendhost.server.store.protocol import InventoryRecord, Unreadable
+from tendhost.server.store.records import InventoryRecord, Unreadable
 from tests.contract.store.values import hostile_of
 
 M = TypeVar("M", bound=Message)

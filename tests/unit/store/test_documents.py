@@ -11,11 +11,11 @@ from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.store import documents, rows
 from tendhost.server.store.documents import Form, NewerForm
 from tendhost.server.store.migrations import MIGRATIONS, SCHEMA
-from tendhost.server.store.protocol import DocumentUnreadable
+from tendhost.server.store.records import DocumentUnreadable
 from tendhost.server.store.sqlite import open_store
 from tests.contract.store.samples import a_host, an_event, change, stored_host
 
-OPENING = "tendhost.server.store.opening"
+OPENING = "tendhost.server.store.database"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tendhost.server.domain.hosts.host import Duplicate, HostConfig, HostStatus
-from tendhost.server.store import opening
+from tendhost.server.store import database as opening
 from tendhost.server.store.migrations import MIGRATIONS
 from tendhost.server.store.sqlite import open_store
 

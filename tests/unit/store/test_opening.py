@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tendhost.server.domain.request_errors import ConfigurationError, StoreUnavailable
-from tendhost.server.store import opening
+from tendhost.server.store import database as opening
 from tendhost.server.store.migrations import MIGRATIONS, SCHEMA
 from tendhost.server.store.sqlite import SqliteStore, open_store
 

@@ -18,7 +18,7 @@ from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import OperationStatus
 from tendhost.server.store import host_sql, sql
-from tendhost.server.store.opening import open_for_writing
+from tendhost.server.store.database import open_for_writing
 
 FAILED, SUCCEEDED = OperationStatus.FAILED, OperationStatus.SUCCEEDED
 STATEMENT = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH)\b")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tendhost.server.domain.events import Event
-from tendhost.server.store import tail
-from tendhost.server.store.protocol import Change
+from tendhost.server.store import event_cache
+from tendhost.server.store.event_cache import Tail
+from tendhost.server.store.records import Change
 from tendhost.server.store.sqlite import open_store
-from tendhost.server.store.tail import Tail
 from tests.contract.store.samples import NOW, an_event
 
 KEPT = 4
@@ -20,7 +20,7 @@ AN_HOUR = timedelta(hours=1)
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tail, "KEPT", KEPT)
+    monkeypatch.setattr(event_cache, "KEPT", KEPT)
 
 
 def numbered(first: int, last: int) -> list[Event]:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tendhost.server.domain.request_errors import HostNotFound, StoreUnavailable
-from tendhost.server.store.protocol import Unstorable
+from tendhost.server.store.records import Unstorable
 from tendhost.server.store.writer import LARGEST_GROUP, Writer
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, ParamSpec, TypeVar
 
-from tendhost.server.store.protocol import AuditRecord, Change, Conflict, RequestRecord, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import AuditRecord, Change, Conflict, RequestRecord
 
 T = TypeVar("T")
 

@@ -18,7 +18,8 @@ from tendhost.server.domain.rollouts.rollout import Rollout, RolloutStatus
 from tendhost.server.domain.schedules.schedule import Schedule, forgone
 from tendhost.server.domain.schedules.schedule_events import run_event
 from tendhost.server.domain.transitions import Course, refused
-from tendhost.server.store.protocol import Change, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Change
 
 logger = logging.getLogger(__name__)
 

@@ -42,7 +42,8 @@ from tendhost.server.engine.requests import Call, carried_out, on_conflict_again
 from tendhost.server.engine.rollouts.manager import Beside, Rollouts
 from tendhost.server.engine.supervision import RETRY
 from tendhost.server.engine.waiting import CEILING, sleep_until_called
-from tendhost.server.store.protocol import Change, Conflict, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Change, Conflict
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,8 @@ from tendhost.server.domain.request_errors import OperationNotFound, StoreUnavai
 from tendhost.server.domain.transitions import Course
 from tendhost.server.engine.requests import on_conflict_again
 from tendhost.server.engine.waiting import sleep_until_called
-from tendhost.server.store.protocol import Change, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Change
 
 logger = logging.getLogger(__name__)
 

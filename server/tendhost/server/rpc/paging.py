@@ -9,7 +9,7 @@ from typing import TypeVar
 from google.protobuf.message import Message
 
 from tendhost.server.domain.request_errors import PageTokenInvalid
-from tendhost.server.store.protocol import Unreadable
+from tendhost.server.store.records import Unreadable
 
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 1000

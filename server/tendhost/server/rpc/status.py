@@ -15,7 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from tendhost.server.domain import host_errors, request_errors
 from tendhost.server.domain.errors import TendhostError
-from tendhost.server.store.protocol import Conflict, DocumentUnreadable
+from tendhost.server.store.records import Conflict, DocumentUnreadable
 
 DOMAIN = "tendhost"
 

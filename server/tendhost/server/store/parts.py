@@ -10,14 +10,14 @@ from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import CursorCompacted, RolloutNotFound
 from tendhost.server.store import host_sql, rows, sql
-from tendhost.server.store.protocol import (
+from tendhost.server.store.apply_change import pruned_to
+from tendhost.server.store.records import (
     HostPlace,
     HostsPart,
     RolloutPlace,
     RolloutView,
     Unreadable,
 )
-from tendhost.server.store.writing import pruned_to
 
 ROWS_AT_ONCE = 1000
 """A read looks at no more hosts than this, so that whoever else wants to read waits for milliseconds."""

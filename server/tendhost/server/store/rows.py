@@ -20,7 +20,7 @@ from tendhost.server.domain.rollouts.plan import PlanOutline, PlanPart
 from tendhost.server.domain.rollouts.rollout import Member, Rollout, Wave
 from tendhost.server.domain.schedules.schedule import Schedule
 from tendhost.server.store.documents import Form
-from tendhost.server.store.protocol import DocumentUnreadable, InventoryRecord, Unreadable
+from tendhost.server.store.records import DocumentUnreadable, InventoryRecord, Unreadable
 
 T = TypeVar("T")
 

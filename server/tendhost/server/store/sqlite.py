@@ -44,9 +44,10 @@ from tendhost.server.domain.rollouts.rollout import (
     Wave,
 )
 from tendhost.server.domain.schedules.schedule import Schedule
-from tendhost.server.store import glances, host_sql, parts, rows, sql, writing
-from tendhost.server.store.opening import LOG_ID, open_for_reading, open_for_writing, take_lock
-from tendhost.server.store.protocol import (
+from tendhost.server.store import apply_change, fleet_index, host_sql, parts, rows, sql
+from tendhost.server.store.database import LOG_ID, open_for_reading, open_for_writing, take_lock
+from tendhost.server.store.event_cache import Tail
+from tendhost.server.store.records import (
     Change,
     Committed,
     HostPending,
@@ -61,7 +62,6 @@ from tendhost.server.store.protocol import (
     Touched,
     Unreadable,
 )
-from tendhost.server.store.tail import Tail
 from tendhost.server.store.writer import Writer
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ class SqliteStore:
         (self._log_id,) = database.execute(sql.GET_META, (LOG_ID,)).fetchone()
         (revision,) = database.execute(sql.CURRENT_REVISION).fetchone()
         self._tail = Tail(revision)
-        self._pruned_to = writing.pruned_to(database)
+        self._pruned_to = apply_change.pruned_to(database)
         self._listeners: list[Callable[[Touched], None]] = []
         self._direct = open_for_reading(path)
         self._threads = threading.local()
@@ -116,14 +116,14 @@ class SqliteStore:
     # --- writing ----------------------------------------------------------------------------------
 
     async def commit(self, change: Change) -> Committed:
-        written = await self._writer.submit(lambda database: writing.write(database, change))
+        written = await self._writer.submit(lambda database: apply_change.write(database, change))
         return written.committed
 
     async def prune(
         self, *, before: datetime, now: datetime, requests_before: int, keep_events: int
     ) -> int:
-        def work(database: sqlite3.Connection) -> writing.Pruned:
-            return writing.prune(
+        def work(database: sqlite3.Connection) -> apply_change.Pruned:
+            return apply_change.prune(
                 database,
                 before=before,
                 now=now,
@@ -142,12 +142,12 @@ class SqliteStore:
     def _committed(self, results: Sequence[Any]) -> None:
         events: list[Event] = []
         for result in results:
-            if isinstance(result, writing.Written):
+            if isinstance(result, apply_change.Written):
                 events.extend(result.events)
         if events:
             self._tail.extend(events)
         for result in results:
-            if isinstance(result, writing.Written):
+            if isinstance(result, apply_change.Written):
                 for listener in self._listeners:
                     listener(result.touched)
 
@@ -416,7 +416,7 @@ class SqliteStore:
 
     async def survey(self, look: Callable[[Iterable[Glance]], T]) -> T:
         def work(database: sqlite3.Connection) -> T:
-            fleet = (glances.glance_of(row[0]) for row in database.execute(sql.ALL_HOSTS))
+            fleet = (fleet_index.glance_of(row[0]) for row in database.execute(sql.ALL_HOSTS))
             return look(fleet)
 
         return await self._read(work, self._surveyor)
@@ -429,7 +429,7 @@ class SqliteStore:
         )
 
     async def keep_plan(self, plan: RolloutPlan) -> None:
-        await self._writer.submit(lambda database: writing.keep_plan(database, plan))
+        await self._writer.submit(lambda database: apply_change.keep_plan(database, plan))
 
     async def plan(self, id: str) -> RolloutPlan:
         def work(database: sqlite3.Connection) -> RolloutPlan:
@@ -440,11 +440,14 @@ class SqliteStore:
 
     async def plan_page(self, id: str, *, first: int, last: int) -> tuple[PlanOutline, PlanPart]:
         def work(database: sqlite3.Connection) -> tuple[PlanOutline, PlanPart]:
-            numbers = (first // writing.PLAN_PART, max(first, last - 1) // writing.PLAN_PART)
+            numbers = (
+                first // apply_change.PLAN_PART,
+                max(first, last - 1) // apply_change.PLAN_PART,
+            )
             texts = database.execute(sql.GET_PLAN_PARTS, (id, *numbers))
             outline = _outline(database, id)
             found = plan_of(outline, (rows.plan_part_of(text) for (text,) in texts))
-            before = numbers[0] * writing.PLAN_PART
+            before = numbers[0] * apply_change.PLAN_PART
             return outline, found.whole.cut(first - before, last - before)
 
         return await self._read(work)
@@ -485,7 +488,7 @@ class SqliteStore:
 
     async def replay(self, request: str, digest: bytes) -> bytes | None:
         with self._errors_told():
-            return writing.replayed(self._direct, request, digest)
+            return apply_change.replayed(self._direct, request, digest)
 
     async def log_bounds(self) -> LogBounds:
         return LogBounds(
@@ -507,10 +510,10 @@ class SqliteStore:
         return None if text is None else rows.place_of(text)
 
     async def keep_place(self, reader: str, place: Place) -> None:
-        await self._writer.submit(lambda database: writing.keep_place(database, reader, place))
+        await self._writer.submit(lambda database: apply_change.keep_place(database, reader, place))
 
     async def keep_readers(self, readers: Collection[str]) -> None:
-        await self._writer.submit(lambda database: writing.keep_readers(database, readers))
+        await self._writer.submit(lambda database: apply_change.keep_readers(database, readers))
 
     async def wait_beyond(self, revision: int, *, timeout: timedelta) -> int:
         reached = await self._tail.wait_beyond(revision, timeout)
@@ -525,10 +528,10 @@ class SqliteStore:
 
     async def clock_trust(self) -> ClockTrust | None:
         with self._errors_told():
-            return writing.clock_trust(self._direct)
+            return apply_change.clock_trust(self._direct)
 
     async def keep_clock_trust(self, trust: ClockTrust) -> None:
-        await self._writer.submit(lambda database: writing.keep_clock_trust(database, trust))
+        await self._writer.submit(lambda database: apply_change.keep_clock_trust(database, trust))
 
     async def until_unusable(self, *, timeout: timedelta) -> bool:
         with suppress(TimeoutError):
@@ -543,7 +546,7 @@ class SqliteStore:
 
     async def restored_from(self) -> datetime | None:
         with self._errors_told():
-            return writing.restored_from(self._direct)
+            return apply_change.restored_from(self._direct)
 
     # --- inside -----------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.failpoints import reached
-from tendhost.server.store.protocol import Unstorable
+from tendhost.server.store.records import Unstorable
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,8 @@ from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import DefaultsNotFound, StoreUnavailable
 from tendhost.server.engine.requests import Call, carried_out, on_conflict_again, unchanged
 from tendhost.server.engine.waiting import CEILING
-from tendhost.server.store.protocol import Change, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Change
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,8 @@ from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.requests import Call, carried_out, on_conflict_again, unchanged
 from tendhost.server.remote.hostkey import fingerprint, matches
 from tendhost.server.remote.protocol import Connector
-from tendhost.server.store.protocol import Change, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,8 @@ from tendhost.server.domain.request_errors import (
     SelectionNotFound,
 )
 from tendhost.server.engine.requests import Call, carried_out, on_conflict_again, unchanged
-from tendhost.server.store.protocol import Change, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Change
 
 PAGE = 1000
 

@@ -43,7 +43,8 @@ from tendhost.server.engine.requests import Call, carried_out, on_conflict_again
 from tendhost.server.engine.steps.executor import Performer
 from tendhost.server.engine.supervision import FAULT, LONG_PAUSE, RETRY, STORE_PAUSE, Supervisor
 from tendhost.server.remote.protocol import Connector
-from tendhost.server.store.protocol import Change, Conflict, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Change, Conflict
 
 logger = logging.getLogger(__name__)
 

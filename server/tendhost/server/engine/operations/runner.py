@@ -51,14 +51,14 @@ from tendhost.server.engine.steps.hooks import POST_HOOK, PRE_HOOK
 from tendhost.server.engine.steps.transactions import ROLLBACK
 from tendhost.server.engine.waiting import sleep_until_called
 from tendhost.server.failpoints import reached
-from tendhost.server.store.protocol import (
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import (
     AuditRecord,
     Change,
     Conflict,
     InventoryRecord,
     LogChunk,
     RequestRecord,
-    Store,
 )
 
 logger = logging.getLogger(__name__)

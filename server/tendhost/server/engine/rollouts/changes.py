@@ -9,7 +9,8 @@ from tendhost.server.domain.operations.operation import Operation, OperationStat
 from tendhost.server.domain.request_errors import HostNotFound
 from tendhost.server.domain.rollouts.progress_update import Tally
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, WaitingFor, Wave
-from tendhost.server.store.protocol import Change, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Change
 
 RECHECK = timedelta(minutes=1)
 """After which a rollout that is held up by a budget or a busy host looks again, whatever it hears."""

@@ -70,7 +70,8 @@ from tendhost.server.engine.rollouts.wave_checks import Begun, WaveLooks
 from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tendhost.server.engine.supervision import LONG_PAUSE, RETRY
 from tendhost.server.engine.waiting import CEILING, sleep_until_called
-from tendhost.server.store.protocol import Change, Conflict, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Change, Conflict
 
 logger = logging.getLogger(__name__)
 

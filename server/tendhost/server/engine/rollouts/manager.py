@@ -44,7 +44,8 @@ from tendhost.server.engine.rollouts.changes import change_of, tallied
 from tendhost.server.engine.rollouts.controller import Carrier
 from tendhost.server.engine.rollouts.planner import Planner, rollout_of, with_tags
 from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
-from tendhost.server.store.protocol import Change, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Change
 
 PAGE = 1000
 _STEERABLE = (

@@ -28,7 +28,8 @@ from tendhost.server.engine.fleet.selections import Selections
 from tendhost.server.engine.ids import Ids
 from tendhost.server.engine.requests import Call
 from tendhost.server.engine.rollouts.changes import change_of
-from tendhost.server.store.protocol import Change, Store
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Change
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from tendhost.server.domain.inventory.inventory import (
 )
 from tendhost.server.rpc.convert.common import duration, timestamp
 from tendhost.server.rpc.convert.whole import ITEM_BYTES, whole
-from tendhost.server.store.protocol import InventoryRecord
+from tendhost.server.store.records import InventoryRecord
 from tendhost.v1 import host_pb2
 
 _WITHHELD: Mapping[Withheld, Any] = {

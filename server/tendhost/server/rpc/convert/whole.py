@@ -14,7 +14,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from tendhost.server.domain.bounds import bounded, text
-from tendhost.server.store.protocol import Unreadable
+from tendhost.server.store.records import Unreadable
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from tendhost.server.rpc.convert.selections import host_filter
 from tendhost.server.rpc.streams.event_feed import Feed
 from tendhost.server.rpc.streams.event_pages import bookmark
 from tendhost.server.rpc.streams.stream_writer import send
-from tendhost.server.store.protocol import LogBounds
+from tendhost.server.store.records import LogBounds
 from tendhost.v1 import event_service_pb2 as pb
 from tendhost.v1 import event_service_pb2_grpc
 

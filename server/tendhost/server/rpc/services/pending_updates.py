@@ -18,7 +18,7 @@ from tendhost.server.rpc.convert.inventory import SEVERITY
 from tendhost.server.rpc.convert.selections import host_filter
 from tendhost.server.rpc.convert.whole import whole
 from tendhost.server.rpc.paging import fill, page_size, position
-from tendhost.server.store.protocol import HostPending
+from tendhost.server.store.records import HostPending
 from tendhost.v1 import host_service_pb2 as pb
 
 _GROUPING: Mapping[int, PendingGrouping] = {

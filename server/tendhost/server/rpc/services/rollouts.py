@@ -28,7 +28,7 @@ from tendhost.server.rpc.paging import (
 )
 from tendhost.server.rpc.streams.event_feed import Feed
 from tendhost.server.rpc.streams.stream_writer import send
-from tendhost.server.store.protocol import RolloutPlace, RolloutView
+from tendhost.server.store.records import RolloutPlace, RolloutView
 from tendhost.v1 import rollout_service_pb2 as pb
 from tendhost.v1 import rollout_service_pb2_grpc
 

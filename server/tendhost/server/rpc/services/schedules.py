@@ -18,7 +18,7 @@ from tendhost.server.rpc.convert.schedules import (
 from tendhost.server.rpc.interceptor import call
 from tendhost.server.rpc.paging import fill, page_size, position
 from tendhost.server.rpc.rules import violations_of
-from tendhost.server.store.protocol import Unreadable
+from tendhost.server.store.records import Unreadable
 from tendhost.v1 import schedule_service_pb2 as pb
 from tendhost.v1 import schedule_service_pb2_grpc
 

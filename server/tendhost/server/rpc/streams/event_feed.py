@@ -12,7 +12,8 @@ from tendhost.server.rpc.streams.event_pages import Batch, EventPage
 from tendhost.server.rpc.streams.membership import Membership
 from tendhost.server.rpc.streams.signals import Signal, Signals
 from tendhost.server.rpc.streams.snapshots import Snapshots
-from tendhost.server.store.protocol import Store, Touched
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Touched
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 from tendhost.server.domain.hosts.host import Host, HostConfig
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.store.protocol import Store, Touched
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import Touched
 
 HOSTS_KEPT = 2048
 _NEVER = datetime.min.replace(tzinfo=UTC)

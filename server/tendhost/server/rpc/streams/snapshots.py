@@ -14,7 +14,8 @@ from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.rpc.convert.hosts import host_message
 from tendhost.server.rpc.streams.stream_writer import send
-from tendhost.server.store.protocol import HostPlace, HostsPart, Store, Touched, Unreadable
+from tendhost.server.store.protocol import Store
+from tendhost.server.store.records import HostPlace, HostsPart, Touched, Unreadable
 from tendhost.v1 import event_service_pb2 as pb
 
 HOSTS_PER_MESSAGE = 100

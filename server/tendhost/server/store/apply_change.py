@@ -23,7 +23,7 @@ from tendhost.server.domain.rollouts.plan import RolloutPlan
 from tendhost.server.domain.rollouts.rollout import Rollout
 from tendhost.server.domain.schedules.schedule import Schedule
 from tendhost.server.store import rows, sql
-from tendhost.server.store.protocol import (
+from tendhost.server.store.records import (
     Change,
     Committed,
     Conflict,

@@ -1,0 +1,269 @@
+"""What a store takes and gives: changes, pages, and the records that are no values of the domain."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar, cast
+
+from tendhost.server.domain.errors import TendhostError
+from tendhost.server.domain.events import Event
+from tendhost.server.domain.hosts.defaults import Defaults
+from tendhost.server.domain.hosts.host import Host
+from tendhost.server.domain.hosts.selection import SavedSelection
+from tendhost.server.domain.inventory.inventory import Inventory, Pending
+from tendhost.server.domain.operations.operation import Operation
+from tendhost.server.domain.rollouts.rollout import Member, Rollout, Wave
+from tendhost.server.domain.schedules.schedule import Schedule
+
+T = TypeVar("T")
+
+
+class Conflict(TendhostError):
+    """A row was changed by somebody else since it was read: read again, decide again."""
+
+    reason = "CONFLICT"
+
+    def __init__(self, *, what: str) -> None:
+        self.what = what
+        super().__init__(f"{what} was changed at the same time")
+
+
+class Unstorable(Exception):
+    """A change that cannot be stored, however well the store is: a fault of tendhost's own.
+
+    A value that the database does not take (a number beyond 64 bits, a lone surrogate), a rule of its
+    that the change breaks, a fault while the change was written. To try it again is of no use.
+    """
+
+    def __init__(self, cause: Exception) -> None:
+        self.__cause__ = cause
+        super().__init__(f"it cannot be stored: {type(cause).__name__}: {cause}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogChunk:
+    """Bytes of an operation's log that begin at `offset`.
+
+    Offsets count all that was printed. Between two chunks bytes may have been left out.
+    """
+
+    operation: str
+    offset: int
+    data: bytes
+    cut: tuple[int, int] = (0, 0)
+    """Chunks that lie between these offsets are dropped when this one is stored; equal: none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InventoryRecord:
+    """What a query learnt of one host."""
+
+    host: str
+    inventory: Inventory
+    pending: Pending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPending:
+    """What is pending on one host; None: it was never queried."""
+
+    host: str
+    pending: Pending | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRecord:
+    """A mutation's `request_id`, stored in the mutation's own transaction.
+
+    `digest` is of the request's body. `respond` makes the response's bytes once the revision is
+    known; they are stored and given to whoever sends the same request again.
+    """
+
+    id: str
+    digest: bytes
+    respond: Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRecord:
+    """Who asked for a mutation."""
+
+    at: datetime
+    principal: str
+    method: str
+    subject: str
+    """The host, operation or rollout that it was about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One transaction.
+
+    Values with `revision == 0` are inserted; all others replace the row of that very revision. Every
+    stored value gets the revision that the change reached.
+
+    A change without events reaches no revision, and is of no interest to those who read the event log.
+    It may hold operations that are stored already, with their logs, settle a restoration, and record a
+    request that changed nothing. Such an operation keeps its revision, which is that of its last event,
+    and its `quiet_writes` grow by one; a change with events sets them to 0. Both numbers together are
+    what compare-and-swap goes by.
+    """
+
+    events: Sequence[Event]
+    hosts: Sequence[Host] = ()
+    distinct_hosts: Collection[str] = ()
+    """Those of `hosts` whose host key and endpoint no other host may have."""
+    removed_hosts: Sequence[Host] = ()
+    operations: Sequence[Operation] = ()
+    rollouts: Sequence[Rollout] = ()
+    waves: Sequence[Wave] = ()
+    """Inserted or replaced, by rollout and number."""
+    members: Sequence[Member] = ()
+    """Inserted or replaced, by rollout and host."""
+    schedules: Sequence[Schedule] = ()
+    removed_schedules: Sequence[Schedule] = ()
+    selections: Sequence[SavedSelection] = ()
+    removed_selections: Sequence[SavedSelection] = ()
+    defaults: Sequence[Defaults] = ()
+    removed_defaults: Sequence[Defaults] = ()
+    inventories: Sequence[InventoryRecord] = ()
+    log: Sequence[LogChunk] = ()
+    request: RequestRecord | None = None
+    audit: AuditRecord | None = None
+    at: datetime | None = None
+    """When it was made; None: when its first event was."""
+    settles_restoration: bool = False
+    """Whether `restored_from` is None once this is committed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """What became of a change.
+
+    With `replayed` nothing was written: the request had been carried out before, and these are the
+    bytes that were answered then.
+    """
+
+    revision: int
+    replayed: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """What a commit stored anew: names of hosts, ids of operations and rollouts.
+
+    An operation is touched by bytes of its log, too, and a rollout by its waves and hosts. Whether events
+    tell of it does not matter.
+    """
+
+    hosts: frozenset[str] = frozenset()
+    operations: frozenset[str] = frozenset()
+    rollouts: frozenset[str] = frozenset()
+
+
+class DocumentUnreadable(TendhostError):
+    """What is stored cannot be read: it is damaged, or a newer program stored it."""
+
+    reason = "DOCUMENT_UNREADABLE"
+
+    def __init__(self, *, kind: str, key: str, problem: str) -> None:
+        self.kind, self.key, self.problem = kind, key, problem
+        super().__init__(
+            f"the stored {kind} {key!r} cannot be read ({problem}); a newer tendhostd may have stored"
+            " it: use that version, or restore a backup"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A stored value that cannot be read, in the place of the value."""
+
+    kind: str
+    key: str
+    """The name, the id or the number by which it is stored."""
+    problem: str
+    position: str
+    """Where it stands in its list, for the page that follows it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[T]):
+    """A part of a list in its stable order; `more` says whether anything follows."""
+
+    rows: tuple[T | Unreadable, ...]
+    """For whoever only shows them."""
+    more: bool
+
+    @property
+    def items(self) -> tuple[T, ...]:
+        """For whoever acts on them. Raises DocumentUnreadable where one of them cannot be read."""
+        for row in self.rows:
+            if isinstance(row, Unreadable):
+                raise DocumentUnreadable(kind=row.kind, key=row.key, problem=row.problem)
+        return cast(tuple[T, ...], self.rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogBounds:
+    """The event log: whose it is, and what it holds. `oldest` is the first revision that is kept."""
+
+    log_id: str
+    oldest: int
+    current: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class HostPlace:
+    """A place in the order in which hosts were stored: by revision, then by name."""
+
+    revision: int
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostsPart:
+    """A part of the hosts as of `revision`, from one read transaction.
+
+    A part may be empty and more may follow: a read looks through a bounded number of hosts.
+    """
+
+    hosts: tuple[Host, ...]
+    gone: tuple[str, ...] = ()
+    """Names that the selection does not have any more, or never had: removed, or not selected."""
+    revision: int
+    last: HostPlace
+    """What the next part follows."""
+    more: bool
+    unreadable: tuple[Unreadable, ...] = ()
+    """Further hosts of this part, which cannot be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutPlace:
+    """A place in the order in which the waves and the members of a rollout were stored.
+
+    Each is a revision with the wave's number or the member's position.
+    """
+
+    wave: tuple[int, int] = (-1, -1)
+    member: tuple[int, int] = (-1, -1)
+
+    @classmethod
+    def behind(cls, revision: int) -> "RolloutPlace":
+        """The place that whatever was stored after `revision` follows."""
+        return cls(wave=(revision + 1, -1), member=(revision + 1, -1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutView:
+    """A rollout, and a part of what was stored of it behind some place, from one read transaction."""
+
+    rollout: Rollout
+    waves: tuple[Wave | Unreadable, ...]
+    """By number."""
+    members: tuple[Member | Unreadable, ...]
+    """In the order of the rollout."""
+    last: RolloutPlace
+    """What the next part follows."""
+    more: bool
+    """Whether this is not all of it."""
