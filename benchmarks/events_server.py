@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.happenings import happening
 from tendhost.server.clock import SystemClock
 from tendhost.server.engine.engine import EngineSettings, running_engine
-from tendhost.server.remote.probing import NetworkProber
+from tendhost.server.remote.probes import NetworkProber
 from tendhost.server.remote.protocol import Remote, Target
 from tendhost.server.rpc.server import serving
 from tendhost.server.store.protocol import Store

@@ -20,8 +20,8 @@ from tendhost.server.engine.engine import Engine, EngineSettings, running_engine
 from tendhost.server.engine.operations.manager import Work
 from tendhost.server.engine.requests import Call
 from tendhost.server.main import DATABASE
-from tendhost.server.remote.connect import RoutingConnector
-from tendhost.server.remote.probing import NetworkProber
+from tendhost.server.remote.connector import RoutingConnector
+from tendhost.server.remote.probes import NetworkProber
 from tendhost.server.remote.ssh import SshSettings
 from tendhost.server.store.sqlite import open_store
 

@@ -14,7 +14,7 @@ from benchmarks.events_server import Nowhere
 from tendhost.server.clock import SystemClock
 from tendhost.server.engine.engine import EngineSettings, running_engine
 from tendhost.server.main import DATABASE
-from tendhost.server.remote.probing import NetworkProber
+from tendhost.server.remote.probes import NetworkProber
 from tendhost.server.rpc.server import serving
 from tendhost.server.store.sqlite import open_store
 from tests.turns import measured_turns

@@ -17,7 +17,7 @@ from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.engine.engine import EngineSettings, running_engine
 from tendhost.server.main import DATABASE
-from tendhost.server.remote.probing import NetworkProber
+from tendhost.server.remote.probes import NetworkProber
 from tendhost.server.rpc.server import serving
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change

@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from tendhost.server.remote.hostkey import fingerprint
+from tendhost.server.remote.host_keys import fingerprint
 from tendhost.v1 import host_service_pb2 as pb
 from tendhost.v1.host_pb2 import (
     HOST_STATE_FAILED,

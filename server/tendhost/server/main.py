@@ -35,9 +35,9 @@ from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tendhost.server.engine.steps.context import StepSettings
 from tendhost.server.failpoints import UnknownFailpoint, arm
 from tendhost.server.log import configure_logging
-from tendhost.server.remote.announcing import Announcer, AppriseAnnouncer, NotDelivered
-from tendhost.server.remote.connect import RoutingConnector
-from tendhost.server.remote.probing import NetworkProber
+from tendhost.server.outbound.apprise import Announcer, AppriseAnnouncer, NotDelivered
+from tendhost.server.remote.connector import RoutingConnector
+from tendhost.server.remote.probes import NetworkProber
 from tendhost.server.remote.ssh import SshSettings
 from tendhost.server.rpc.server import serving
 from tendhost.server.store.backup import CopyFailed, back_up, restore

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tendhost.server.domain.host_errors import HostKeyChanged, LinkLost, Unreachable
-from tendhost.server.remote.hostkey import fingerprint
+from tendhost.server.remote.host_keys import fingerprint
 from tendhost.server.remote.ssh import SshSettings
 from tests.contract.remote.ways import QUICK, Way, over_sshd
 from tests.fleet import Fleet, Host

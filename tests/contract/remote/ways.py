@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from tendhost.server.remote.commands import CommandRemote
-from tendhost.server.remote.connect import RoutingConnector
+from tendhost.server.remote.connector import RoutingConnector
 from tendhost.server.remote.local import ADDRESS
 from tendhost.server.remote.protocol import Connector, Target
 from tendhost.server.remote.ssh import SshSettings

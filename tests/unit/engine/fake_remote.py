@@ -13,7 +13,7 @@ from tendhost.server.domain.host_errors import (
 )
 from tendhost.server.packages.boot import boot_script
 from tendhost.server.packages.units import units_script
-from tendhost.server.remote.hostkey import fingerprint
+from tendhost.server.remote.host_keys import fingerprint
 from tendhost.server.remote.job_scripts import START
 from tendhost.server.remote.protocol import DEFAULT_OUTPUT_LIMIT, Completed, Target
 from tests.unit.engine import fake_answers

@@ -31,7 +31,7 @@ from tendhost.server.domain.rollouts.rollout import (
 )
 from tendhost.server.engine import notifications
 from tendhost.server.engine.notifications import RETRY, Notifier
-from tendhost.server.remote.announcing import Announcer, AppriseAnnouncer, NotDelivered
+from tendhost.server.outbound.apprise import Announcer, AppriseAnnouncer, NotDelivered
 from tendhost.server.store.records import Change
 from tests.unit.engine.fake_clock import START
 from tests.unit.engine.world import World

@@ -11,7 +11,7 @@ import pytest
 
 from tendhost.server.domain.notifications.templates import Message, Urgency
 from tendhost.server.domain.request_errors import ConfigurationError
-from tendhost.server.remote.announcing import AppriseAnnouncer, NotDelivered
+from tendhost.server.outbound.apprise import AppriseAnnouncer, NotDelivered
 from tests.unit.remote.web_receiver import free_port, receiving
 
 MESSAGE = Message(
@@ -115,7 +115,7 @@ async def test_a_service_that_hangs_does_not_hold_up_the_end_of_the_program():
     async with receiving(answers=False) as hanging:
         program = textwrap.dedent(f"""
             import asyncio, os
-            from tendhost.server.remote.announcing import AppriseAnnouncer
+            from tendhost.server.outbound.apprise import AppriseAnnouncer
             from tendhost.server.domain.notifications.templates import Message
 
             async def main():

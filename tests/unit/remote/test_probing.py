@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from tendhost.server.domain.policy.health_checks import HttpProbe
-from tendhost.server.remote.probing import LONGEST_BODY, NetworkProber
+from tendhost.server.remote.probes import LONGEST_BODY, NetworkProber
 
 LONG, SOON = timedelta(seconds=20), timedelta(seconds=0.3)
 

@@ -26,8 +26,8 @@ from tendhost.server.engine.schedules import Schedules
 from tendhost.server.engine.steps.context import StepSettings
 from tendhost.server.engine.steps.executor import Performer
 from tendhost.server.engine.store_watch import StoreWatch
-from tendhost.server.remote.announcing import Announcer
-from tendhost.server.remote.probing import Prober
+from tendhost.server.outbound.apprise import Announcer
+from tendhost.server.remote.probes import Prober
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocol import Store
 

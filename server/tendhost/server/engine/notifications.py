@@ -26,7 +26,7 @@ from tendhost.server.domain.notifications.target import NotifyTarget
 from tendhost.server.domain.notifications.templates import Gathered, Message
 from tendhost.server.domain.operations.backoff import Backoff
 from tendhost.server.domain.request_errors import HostNotFound, RolloutNotFound, StoreUnavailable
-from tendhost.server.remote.announcing import Announcer, NotDelivered
+from tendhost.server.outbound.apprise import Announcer, NotDelivered
 from tendhost.server.store.protocol import Store
 
 logger = logging.getLogger(__name__)

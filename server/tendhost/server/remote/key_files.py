@@ -13,7 +13,7 @@ from functools import partial
 
 import asyncssh
 
-from tendhost.server.remote.daemon_threads import DaemonThreads
+from tendhost.server.threads import DaemonThreads
 
 LARGEST = 64 * 1024
 """Bytes of a key file; an RSA key of 16,384 bits has 13 KiB."""

@@ -19,10 +19,10 @@ from tendhost.server.domain.host_errors import (
     WorkTimeout,
 )
 from tendhost.server.remote.commands import CommandRemote
-from tendhost.server.remote.dialing import Dialer, Turnstile
-from tendhost.server.remote.hostkey import fingerprint
-from tendhost.server.remote.keys import KeyRing, PrivateKeys
+from tendhost.server.remote.host_keys import fingerprint
+from tendhost.server.remote.private_keys import KeyRing, PrivateKeys
 from tendhost.server.remote.protocol import Remote, Target
+from tendhost.server.remote.tcp import Dialer, Turnstile
 
 CLOSE_SECONDS = 5.0
 

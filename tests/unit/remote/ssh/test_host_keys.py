@@ -8,7 +8,7 @@ import asyncssh
 import pytest
 
 from tendhost.server.domain.host_errors import HostKeyChanged
-from tendhost.server.remote.hostkey import fingerprint, matches
+from tendhost.server.remote.host_keys import fingerprint, matches
 from tendhost.server.remote.protocol import Target
 from tendhost.server.remote.ssh import SshConnector
 from tests.tools import needs

@@ -15,7 +15,7 @@ import pytest
 
 from tendhost.server.domain.host_errors import AuthenticationRefused, KeyUnusable
 from tendhost.server.remote import key_files
-from tendhost.server.remote.keys import KeyRing
+from tendhost.server.remote.private_keys import KeyRing
 from tendhost.server.remote.protocol import Target
 from tendhost.server.remote.ssh import SshConnector
 from tests.tools import needs

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tendhost.server.remote.dialing import Turnstile
+from tendhost.server.remote.tcp import Turnstile
 
 
 class Crowd:

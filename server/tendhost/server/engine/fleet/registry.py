@@ -23,7 +23,7 @@ from tendhost.server.domain.request_errors import (
 )
 from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.requests import Call, carried_out, on_conflict_again, unchanged
-from tendhost.server.remote.hostkey import fingerprint, matches
+from tendhost.server.remote.host_keys import fingerprint, matches
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change

@@ -15,8 +15,8 @@ from tendhost.server.domain.rollouts.wave_hooks import (
     facts_of,
     key_of,
 )
-from tendhost.server.remote.local_command import run_command
-from tendhost.server.remote.webhook import NotPosted, Webhooks
+from tendhost.server.outbound.command import run_command
+from tendhost.server.outbound.webhook import NotPosted, Webhooks
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from tendhost.server.packages.package_manager import PackageManager
 from tendhost.server.packages.query import AROUND_A_CHANGE, EVERYTHING, Look, QueryResult
 from tendhost.server.packages.units import by_reboot_only
 from tendhost.server.remote.local import own_unit
-from tendhost.server.remote.probing import Prober
+from tendhost.server.remote.probes import Prober
 from tendhost.server.remote.protocol import Remote
 from tendhost.server.store.protocol import Store
 

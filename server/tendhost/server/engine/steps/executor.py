@@ -22,7 +22,7 @@ from tendhost.server.engine.steps.restart_services import restart_services
 from tendhost.server.engine.steps.rollback import roll_back
 from tendhost.server.engine.steps.snapshot import snapshot
 from tendhost.server.engine.steps.verify import verify
-from tendhost.server.remote.probing import Prober
+from tendhost.server.remote.probes import Prober
 from tendhost.server.store.protocol import Store
 
 _STEPS: Mapping[StepName, Callable[[Stage], Awaitable[Outcome]]] = {

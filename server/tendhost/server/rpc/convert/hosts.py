@@ -21,7 +21,7 @@ from tendhost.server.domain.inventory.inventory import Reboot, RebootNeed
 from tendhost.server.domain.inventory.scope import UpdateScope
 from tendhost.server.domain.policy.health_checks import HealthChecks
 from tendhost.server.domain.policy.hooks import Hooks
-from tendhost.server.remote.hostkey import fingerprint
+from tendhost.server.remote.host_keys import fingerprint
 from tendhost.server.rpc.convert.common import duration, numbers, problem_message, timestamp
 from tendhost.server.rpc.convert.health import health_checks, health_checks_message
 from tendhost.server.rpc.convert.hooks import hooks, hooks_message

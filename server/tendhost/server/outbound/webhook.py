@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from tendhost.server.remote.daemon_threads import DaemonThreads
+from tendhost.server.threads import DaemonThreads
 
 THREADS = 4
 """So many answers are waited for at once."""

@@ -15,7 +15,7 @@ from tendhost.server.domain.host_errors import Unreachable
 from tendhost.server.domain.policy.health_checks import DEFAULT_PORTS, SHOWN_PATTERN, HttpProbe
 from tendhost.server.domain.policy.health_evaluation import Found
 from tendhost.server.domain.policy.patterns import PatternUnusable, found_in
-from tendhost.server.remote.dialing import Dialer
+from tendhost.server.remote.tcp import Dialer
 
 THREADS = 32
 """So many answers are waited for at once."""

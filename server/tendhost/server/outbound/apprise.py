@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from tendhost.server.domain.notifications.templates import Message
 from tendhost.server.domain.request_errors import ConfigurationError
-from tendhost.server.remote.daemon_threads import DaemonThreads
+from tendhost.server.threads import DaemonThreads
 
 THREADS = 4
 """So many messages of one target are on their way at once."""
