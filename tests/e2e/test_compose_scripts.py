@@ -12,10 +12,10 @@ from tendhost.server.domain.inventory.compose import (
     ProjectChange,
     ProjectOutcome,
 )
-from tendhost.server.packages.compose.look import ComposeLook, look_lines, parse_look
-from tendhost.server.packages.compose.moved import MovedTag, moved_script, parse_moved
+from tendhost.server.packages.compose.image_updates import MovedTag, moved_script, parse_moved
+from tendhost.server.packages.compose.inspect import ComposeLook, look_lines, parse_look
 from tendhost.server.packages.compose.update import UpdateOptions, parse_update, update_script
-from tendhost.server.packages.native import FACTS
+from tendhost.server.packages.facts import FACTS
 from tendhost.server.packages.script import framed_script, parse_parts
 from tests.fleet import Fleet, Host, HostSpec
 

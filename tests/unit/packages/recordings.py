@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tendhost.server.packages.apt.progress import StatusParser
-from tendhost.server.packages.families import package_manager
+from tendhost.server.packages.detection import package_manager
 from tendhost.server.packages.package_manager import PackageManager
 from tendhost.server.packages.progress import Progress
 from tendhost.server.packages.query import QueryResult, parse_query

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tendhost.server.packages.families import choice_lines, package_manager, parse_choice
-from tendhost.server.packages.native import parse_facts
+from tendhost.server.packages.detection import choice_lines, package_manager, parse_choice
+from tendhost.server.packages.facts import parse_facts
 from tendhost.server.packages.script import framed_script, parse_parts
 from tests.unit.packages.recordings import recorded
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tendhost.server.packages.hook import HookTold, hook_job
+from tendhost.server.packages.hook_script import HookTold, hook_job
 from tests.tools import SHELLS
 
 

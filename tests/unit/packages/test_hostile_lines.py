@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from tendhost.server.domain.policy.patterns import found_in
-from tendhost.server.packages.compose.look import _references
+from tendhost.server.packages.compose.inspect import _references
 from tendhost.server.packages.dnf.listing import parse_advisories
 from tendhost.server.packages.errors import PackageError
 

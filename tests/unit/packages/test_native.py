@@ -3,7 +3,7 @@
 import pytest
 
 from tendhost.server.packages.errors import ParseFailed
-from tendhost.server.packages.native import DiskSpace, NativeFacts, parse_facts, parse_os_release
+from tendhost.server.packages.facts import DiskSpace, NativeFacts, parse_facts, parse_os_release
 from tendhost.server.packages.script import Part, parse_parts
 from tests.unit.packages.recordings import recorded
 

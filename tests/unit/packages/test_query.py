@@ -15,7 +15,7 @@ from tendhost.server.packages.errors import (
     PackageError,
     RefreshFailed,
 )
-from tendhost.server.packages.native import Privilege
+from tendhost.server.packages.facts import Privilege
 from tendhost.server.packages.query import QueryResult
 from tests.unit.packages.recordings import ASKED_AT, names, query
 

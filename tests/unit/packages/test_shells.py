@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tendhost.server.domain.inventory.inventory import PackageChange, PendingPackage
-from tendhost.server.packages.families import PACKAGE_MANAGERS, package_manager
+from tendhost.server.packages.detection import PACKAGE_MANAGERS, package_manager
 from tendhost.server.packages.package_manager import Transaction
 from tendhost.server.packages.query import (
     EVERYTHING,

@@ -18,8 +18,8 @@ from tendhost.server.domain.inventory.inventory import (
     Reboot,
 )
 from tendhost.server.packages.errors import PackageError
+from tendhost.server.packages.facts import NativeFacts
 from tendhost.server.packages.failures import Failure
-from tendhost.server.packages.native import NativeFacts
 from tendhost.server.packages.progress import TellsProgress
 from tendhost.server.packages.script import Part
 

@@ -17,15 +17,10 @@ from tendhost.server.domain.inventory.hardware import InventoryPart
 from tendhost.server.domain.inventory.inventory import Inventory, Pending, Reboot, RebootNeed
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.collector import collector_lines, parse_collected
-from tendhost.server.packages.compose.look import ComposeLook, look_lines, parse_look
+from tendhost.server.packages.compose.inspect import ComposeLook, look_lines, parse_look
+from tendhost.server.packages.detection import PACKAGE_MANAGERS, Choice, choice_lines, parse_choice
 from tendhost.server.packages.errors import NoPackageManager, PackageError
-from tendhost.server.packages.families import (
-    PACKAGE_MANAGERS,
-    Choice,
-    choice_lines,
-    parse_choice,
-)
-from tendhost.server.packages.native import FACT_PARTS, FACTS, NativeFacts, parse_facts
+from tendhost.server.packages.facts import FACT_PARTS, FACTS, NativeFacts, parse_facts
 from tendhost.server.packages.osquery import combine, osquery_lines, parse_answer
 from tendhost.server.packages.package_manager import PackageManager, PackageReport
 from tendhost.server.packages.reboot import (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tendhost.server.domain.operations.permission import ChangeKind, ChangingCommand
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import ParseFailed
-from tendhost.server.packages.native import FACTS
+from tendhost.server.packages.facts import FACTS
 from tendhost.server.packages.script import framed_script, parse_parts
 
 _STARTED = frozenset({"running", "degraded"})

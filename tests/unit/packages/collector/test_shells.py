@@ -8,7 +8,7 @@ import pytest
 
 from tendhost.server.domain.inventory.hardware import InventoryPart
 from tendhost.server.packages.collector import collector_lines, parse_collected
-from tendhost.server.packages.native import FACTS
+from tendhost.server.packages.facts import FACTS
 from tendhost.server.packages.script import framed_script, parse_parts
 from tests.tools import SHELLS
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tendhost.server.packages.compose.look import ComposeLook, parse_look
+from tendhost.server.packages.compose.inspect import ComposeLook, parse_look
 from tendhost.server.packages.script import parse_parts
 
 RECORDED = Path(__file__).parent / "recorded"

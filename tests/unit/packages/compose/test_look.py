@@ -3,7 +3,7 @@
 import pytest
 
 from tendhost.server.domain.inventory.compose import ComposeVersion
-from tendhost.server.packages.compose.look import ComposeLook, familiar, look_lines, parse_look
+from tendhost.server.packages.compose.inspect import ComposeLook, familiar, look_lines, parse_look
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.script import Part, parse_parts
 from tests.unit.packages.compose.recordings import (

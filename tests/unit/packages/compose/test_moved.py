@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tendhost.server.domain.inventory.compose import ComposeProject, ComposeService
-from tendhost.server.packages.compose.moved import MovedTag, moved_script, parse_moved
+from tendhost.server.packages.compose.image_updates import MovedTag, moved_script, parse_moved
 from tendhost.server.packages.errors import ParseFailed
 from tests.unit.packages.compose.recordings import VERSIONS, look, recorded
 

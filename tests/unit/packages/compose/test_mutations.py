@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tendhost.server.packages.compose.look import parse_look
-from tendhost.server.packages.compose.moved import parse_moved
+from tendhost.server.packages.compose.image_updates import parse_moved
+from tendhost.server.packages.compose.inspect import parse_look
 from tendhost.server.packages.compose.update import parse_update
 from tendhost.server.packages.errors import ParseFailed, PartMissing
 from tendhost.server.packages.script import parse_parts

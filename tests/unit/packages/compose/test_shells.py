@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from tendhost.server.packages.compose.look import look_lines, parse_look
-from tendhost.server.packages.compose.moved import moved_script
+from tendhost.server.packages.compose.image_updates import moved_script
+from tendhost.server.packages.compose.inspect import look_lines, parse_look
 from tendhost.server.packages.compose.update import UpdateOptions, update_script
 from tendhost.server.packages.script import framed_script, parse_parts
 from tests.tools import SHELLS

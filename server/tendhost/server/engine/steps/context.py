@@ -19,8 +19,8 @@ from tendhost.server.engine.jobs.reporter import Journal
 from tendhost.server.engine.jobs.runner import Following
 from tendhost.server.engine.steps import queries
 from tendhost.server.packages.boot import Boot
+from tendhost.server.packages.detection import package_manager
 from tendhost.server.packages.errors import LockHeld, RefreshFailed
-from tendhost.server.packages.families import package_manager
 from tendhost.server.packages.package_manager import PackageManager
 from tendhost.server.packages.query import AROUND_A_CHANGE, EVERYTHING, Look, QueryResult
 from tendhost.server.packages.units import by_reboot_only

@@ -15,7 +15,7 @@ from tendhost.server.domain.operations.permission import ChangeKind, Permission
 from tendhost.server.domain.policy.hooks import Hook, HookOutcome, hook_environment
 from tendhost.server.engine.jobs.runner import Following, seen_to_its_end
 from tendhost.server.engine.steps.context import Stage
-from tendhost.server.packages.hook import HookTold, hook_job
+from tendhost.server.packages.hook_script import HookTold, hook_job
 
 PRE_HOOK = ChangeKind.PRE_HOOK
 POST_HOOK = ChangeKind.POST_HOOK

@@ -23,7 +23,7 @@ from tendhost.server.domain.operations.operation import Findings, Operation, Upd
 from tendhost.server.domain.operations.step_sequence import has_applied
 from tendhost.server.engine.steps.context import Stage
 from tendhost.server.engine.steps.package_errors import upgrade_error, work_error
-from tendhost.server.packages.compose.moved import moved_script, parse_moved
+from tendhost.server.packages.compose.image_updates import moved_script, parse_moved
 from tendhost.server.packages.errors import PackageError
 from tendhost.server.packages.failures import FailureKind
 from tendhost.server.packages.package_manager import Plan, Transaction

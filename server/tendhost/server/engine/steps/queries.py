@@ -13,7 +13,6 @@ from tendhost.server.domain.inventory.scope import UpdateScope, narrowed
 from tendhost.server.domain.policy.health_evaluation import Found
 from tendhost.server.engine.steps.package_errors import work_error
 from tendhost.server.packages.boot import Boot, boot_script, parse_boot
-from tendhost.server.packages.checks import active_script, parse_active
 from tendhost.server.packages.errors import PackageError
 from tendhost.server.packages.query import (
     Look,
@@ -24,6 +23,7 @@ from tendhost.server.packages.query import (
     preflight_script,
     query_script,
 )
+from tendhost.server.packages.unit_checks import active_script, parse_active
 from tendhost.server.packages.units import UnitHealth, parse_units, units_script
 from tendhost.server.remote.protocol import Completed, Remote
 

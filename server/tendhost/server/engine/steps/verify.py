@@ -17,7 +17,7 @@ from tendhost.server.domain.policy.health_checks import CHECK_INTERVAL, HealthCh
 from tendhost.server.domain.policy.health_evaluation import Found, Settling, Tried
 from tendhost.server.engine.steps import queries
 from tendhost.server.engine.steps.context import Stage
-from tendhost.server.packages.checks import (
+from tendhost.server.packages.unit_checks import (
     KILLED_AFTER,
     command_found,
     command_script,

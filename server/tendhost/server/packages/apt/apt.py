@@ -33,8 +33,8 @@ from tendhost.server.packages.errors import (
     PackageError,
     RefreshFailed,
 )
+from tendhost.server.packages.facts import NativeFacts, Privilege
 from tendhost.server.packages.failures import Failure, FailureKind
-from tendhost.server.packages.native import NativeFacts, Privilege
 from tendhost.server.packages.package_manager import PackageReport, Plan, Transaction
 from tendhost.server.packages.reboot import installed_kernels
 from tendhost.server.packages.script import Part, require

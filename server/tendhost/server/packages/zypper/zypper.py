@@ -18,8 +18,8 @@ from tendhost.server.packages.errors import (
     PackageError,
     RefreshFailed,
 )
+from tendhost.server.packages.facts import FACTS, NativeFacts, Privilege
 from tendhost.server.packages.failures import Failure, FailureKind
-from tendhost.server.packages.native import FACTS, NativeFacts, Privilege
 from tendhost.server.packages.package_manager import PackageReport, Plan, Transaction
 from tendhost.server.packages.rpm import RPM, InstalledRpms, parse_lock, parse_rpms
 from tendhost.server.packages.script import Part, framed_script, parse_parts, require

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tendhost.server.packages.apt.apt import Apt
 from tendhost.server.packages.dnf.dnf import Dnf, Dnf5, Yum
-from tendhost.server.packages.native import NativeFacts
+from tendhost.server.packages.facts import NativeFacts
 from tendhost.server.packages.package_manager import PackageManager
 from tendhost.server.packages.script import Part
 from tendhost.server.packages.zypper.zypper import Zypper

@@ -14,7 +14,7 @@ from tendhost.server.domain.inventory.compose import ComposeProject
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.compose.commands import reason
 from tendhost.server.packages.errors import ParseFailed
-from tendhost.server.packages.native import FACTS
+from tendhost.server.packages.facts import FACTS
 from tendhost.server.packages.script import Part, framed_script, parse_parts
 
 _ASK = r"""
