@@ -24,10 +24,11 @@ dev: .venv/.installed ## make .venv and install tendhost into it, for developmen
 	@touch $@
 
 .PHONY: protos
-protos: dev ## generate the Python stubs from protos/, the drawing of the states and the list of errors
+protos: dev ## generate the Python stubs from protos/, the drawing of the states, the list of errors and the tree
 	$(PY) scripts/generate_protos.py
 	$(PY) scripts/draw_states.py
 	$(PY) scripts/list_errors.py
+	$(PY) scripts/draw_tree.py
 
 .PHONY: format
 format: dev ## format the code and mend what ruff can mend
@@ -42,6 +43,7 @@ lint: dev ## check style, imports, the contract and the freshness of its stubs
 	$(PY) scripts/generate_protos.py --check
 	$(PY) scripts/draw_states.py --check
 	$(PY) scripts/list_errors.py --check
+	$(PY) scripts/draw_tree.py --check
 	scripts/buf.sh lint
 	scripts/breaking.sh
 
