@@ -48,11 +48,18 @@ class Daemon:
     events: event_service_pb2_grpc.EventServiceStub
 
     async def register(
-        self, name: str, address: str, *, port: int = 22, **config: Any
+        self,
+        name: str,
+        address: str,
+        *,
+        port: int = 22,
+        allow_duplicate: bool = False,
+        **config: Any,
     ) -> host_pb2.Host:
         """Register a host."""
         request = host_service_pb2.RegisterHostRequest(
-            config=host_pb2.HostConfig(name=name, addr=address, port=port, **config)
+            config=host_pb2.HostConfig(name=name, addr=address, port=port, **config),
+            allow_duplicate=allow_duplicate,
         )
         return (await self.hosts.RegisterHost(request)).host
 

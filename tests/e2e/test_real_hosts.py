@@ -228,7 +228,7 @@ async def test_sudo_user_updates_and_one_whom_sudo_asks_is_told_so(make_fleet, t
     address = fleet["web1"].address
     async with daemon(tmp_path / "state", key=fleet.private_key) as server:
         await server.register("asked", address, user="nosudo")
-        await server.register("web1", address, user="ops")
+        await server.register("web1", address, user="ops", allow_duplicate=True)
         refused = await server.update("asked")
         host = await server.host("asked")
         done = await server.update("web1")

@@ -203,6 +203,8 @@ async def test_a_negative_offset_is_an_invalid_field(api: Api):
     assert (await refusal(call.read())).fields == ["log_offset"]
 
 
+# The host that is played in the same loop makes 6,000 packages in one turn.
+@pytest.mark.long_turns
 async def test_a_long_log_comes_in_parts_without_a_gap(api: Api):
     fake = await api.register("web1")
     fake.installed |= {f"p{number}": "1" for number in range(6000)}
