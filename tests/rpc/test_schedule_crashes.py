@@ -48,6 +48,9 @@ async def stored(state: Path) -> tuple[Schedule, tuple[Rollout, ...]]:
         await store.aclose()
 
 
+@pytest.mark.timeout(
+    900
+)  # a server is started for each commit, and each start takes a second of CPU
 @pytest.mark.parametrize("point", ["store.before_commit", "store.after_commit"])
 async def test_server_that_is_killed_at_any_commit_neither_loses_nor_doubles_a_run(
     point: str, tmp_path: Path
