@@ -48,9 +48,8 @@ async def stored(state: Path) -> tuple[Schedule, tuple[Rollout, ...]]:
         await store.aclose()
 
 
-@pytest.mark.timeout(
-    900
-)  # a server is started for each commit, and each start takes a second of CPU
+@pytest.mark.timeout(900)
+@pytest.mark.long  # eight servers, each of which waits for a host that refuses the connection
 @pytest.mark.parametrize("point", ["store.before_commit", "store.after_commit"])
 async def test_server_that_is_killed_at_any_commit_neither_loses_nor_doubles_a_run(
     point: str, tmp_path: Path
