@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from tendhost.server.domain.errors import TendhostError
-from tendhost.server.domain.host_errors import WorkError
+from tendhost.server.domain.host_errors import HostError
 from tendhost.server.rpc.status import CODES, OUTCOME_UNKNOWN
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "errors.md"
@@ -47,7 +47,7 @@ def listing() -> str:
     """The whole document."""
     request, work = [], []
     for error, code in CODES.items():
-        if issubclass(error, WorkError):
+        if issubclass(error, HostError):
             person = "yes" if error.needs_person else ""
             work.append(f"| `{error.reason}` | {code.name} | {person} | {_meaning(error)} |")
         else:

@@ -60,7 +60,7 @@ async def test_moved_tag_is_pulled_and_unhealthy_images_are_put_back(make_fleet,
         done = await server.update("k1")
         assert outcomes(done) == {GOOD: UPDATED, OTHER: PUT_BACK}, done
         assert done.status == FAILED
-        assert done.problem.reason == "COMPOSE_PUT_BACK"
+        assert done.problem.reason == "COMPOSE_ROLLED_BACK"
         assert OTHER in done.problem.message
         # The packages were upgraded all the same.
         assert [c.name for c in done.update.packages] == ["tb-simple"]
@@ -84,7 +84,7 @@ async def test_broken_file_and_a_registry_that_is_down_leave_the_others_alone(ma
         fleet.registry.push("app0", text="two")
         done = await server.update("k1")
         assert outcomes(done) == {GOOD: UPDATED, OTHER: BROKEN}, done
-        assert done.problem.reason == "COMPOSE_ERROR"
+        assert done.problem.reason == "COMPOSE_FAILED"
         await asyncio.to_thread(fleet.registry.stop)
         again = await server.retry("k1")
     assert outcomes(again) == {GOOD: BROKEN, OTHER: BROKEN}, again

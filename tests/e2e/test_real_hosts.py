@@ -327,7 +327,7 @@ async def test_lock_that_is_never_let_go_of_names_its_holder_and_is_not_the_host
             "DISK_FULL",
             "has 0 KiB free",
         ),
-        ("echo 'deb nonsense' >/etc/apt/sources.list.d/bad.list", "PACKAGE_ERROR", "bad.list"),
+        ("echo 'deb nonsense' >/etc/apt/sources.list.d/bad.list", "PACKAGE_FAILED", "bad.list"),
         (
             "mv /usr/bin/apt-get /usr/bin/apt-gone",
             "PACKAGE_MANAGER_MISSING",

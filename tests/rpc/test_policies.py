@@ -147,7 +147,7 @@ async def test_what_is_deleted_is_not_said_any_more_and_cannot_be_deleted_again(
     assert response.revision == 2
     assert not (await said(api, "db")).windows
     refused = await refusal(api.policies.DeleteDefaults(pb.DeleteDefaultsRequest(group="db")))
-    assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "DEFAULTS_NOT_FOUND")
+    assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "POLICY_NOT_FOUND")
     assert refused.text == "there are no defaults of the group db"
 
 

@@ -142,7 +142,7 @@ async def test_a_rollout_is_paused_resumed_and_cancelled_where_that_is_possible(
     resume = pb.ResumeRolloutRequest(id=rollout.id)
     refused = await refusal(api.rollouts.ResumeRollout(resume))
     assert refused.code is grpc.StatusCode.FAILED_PRECONDITION
-    assert refused.reason == "ROLLOUT_STATUS"
+    assert refused.reason == "INVALID_ROLLOUT_STATUS"
     paused = await api.rollouts.PauseRollout(pb.PauseRolloutRequest(id=rollout.id))
     assert paused.rollout.status == ROLLOUT_STATUS_PAUSED
     listed = await api.rollouts.ListRollouts(

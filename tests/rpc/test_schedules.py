@@ -188,12 +188,12 @@ async def test_a_schedule_is_paused_resumed_and_deleted_where_that_is_possible(a
     refused = await refusal(api.schedules.ResumeSchedule(resume))
     assert (refused.code, refused.reason) == (
         grpc.StatusCode.FAILED_PRECONDITION,
-        "SCHEDULE_STATUS",
+        "INVALID_SCHEDULE_STATUS",
     )
     assert refused.facts == {"schedule": "nightly", "status": "active", "wanted": "resumed"}
     paused = (await api.schedules.PauseSchedule(pause)).schedule
     assert (paused.status, moments(paused)) == (wire.SCHEDULE_STATUS_PAUSED, [])
-    assert (await refusal(api.schedules.PauseSchedule(pause))).reason == "SCHEDULE_STATUS"
+    assert (await refusal(api.schedules.PauseSchedule(pause))).reason == "INVALID_SCHEDULE_STATUS"
     api.world.clock.advance(timedelta(days=2))
     resumed = (await api.schedules.ResumeSchedule(resume)).schedule
     assert moments(resumed)[0] == "2026-03-04T02:00:00Z"

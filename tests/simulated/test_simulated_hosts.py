@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tendhost.server.domain.host_errors import LinkLost, Unreachable
+from tendhost.server.domain.host_errors import HostUnreachable, LinkLost
 from tendhost.server.domain.inventory.inventory import RebootNeed, Withheld
 from tendhost.server.packages.apt.commands import kept_conffiles, upgrade_command
 from tendhost.server.packages.boot import Boot, boot_script, parse_boot, reboot_command
@@ -178,7 +178,7 @@ async def _back(link: Link, host: SimulatedHost | RecordedHost) -> Boot:
         while True:
             try:
                 return await link.boot(host)
-            except (Unreachable, LinkLost):
+            except (HostUnreachable, LinkLost):
                 await asyncio.sleep(0.02)
 
 

@@ -1003,7 +1003,7 @@ class Problem(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """For programs: UPPER_SNAKE, never renamed, such as "PACKAGE_ERROR"."""
+    """For programs: UPPER_SNAKE, never renamed, such as "PACKAGE_FAILED"."""
     message: _builtins.str
     """For people: one or more sentences."""
     @_builtins.property

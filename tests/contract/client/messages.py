@@ -73,7 +73,7 @@ def upgraded(**fields: Any) -> operation_pb2.UpdateResult:
     return operation_pb2.UpdateResult(success=True, upgraded_count=1, packages=[change], **fields)
 
 
-def problem(message: str, reason: str = "PACKAGE_ERROR") -> host_pb2.Problem:
+def problem(message: str, reason: str = "PACKAGE_FAILED") -> host_pb2.Problem:
     """What went wrong on a host."""
     return host_pb2.Problem(reason=reason, message=message)
 

@@ -220,7 +220,7 @@ def test_failed_host_is_shown_with_what_to_do_about_it(tendhost, server):
     assert "retried 2 times: dpkg was interrupted" in out
     assert "seen by eve; once it is mended, `tendhost retry web1` goes on with it" in out
     failed = tendhost("host", "show", "web1", "--output", "json").json
-    assert failed["failure"]["problem"]["reason"] == "PACKAGE_ERROR"
+    assert failed["failure"]["problem"]["reason"] == "PACKAGE_FAILED"
 
 
 def test_host_show__names_the_hosts_that_may_be_the_same_machine(tendhost, server):

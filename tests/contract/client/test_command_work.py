@@ -342,7 +342,7 @@ def test_operation_is_shown_with_its_steps(tendhost, server):
     assert lines[2].split() == ["connect", "succeeded", "1m30s", "logged", "in"]
     assert lines[-1] == "web1: failed in step apply: no"
     document = tendhost("operation", "show", "op1", "--output", "json").json
-    assert document["problem"] == {"reason": "PACKAGE_ERROR", "message": "no", "facts": {}}
+    assert document["problem"] == {"reason": "PACKAGE_FAILED", "message": "no", "facts": {}}
 
 
 def test_operation_can_be_watched_by_anybody(tendhost, server):

@@ -25,7 +25,7 @@ FAMILIES = {
         "HOST_NOT_IN_ROLLOUT",
         "SCHEDULE_NOT_FOUND",
         "SELECTION_NOT_FOUND",
-        "DEFAULTS_NOT_FOUND",
+        "POLICY_NOT_FOUND",
         "INVENTORY_NOT_FOUND",
     },
     sdk.AlreadyExists: {"HOST_ALREADY_EXISTS", "HOST_DUPLICATE", "SCHEDULE_ALREADY_EXISTS"},
@@ -36,14 +36,14 @@ FAMILIES = {
         "HOST_FAILED",
         "INVALID_TRANSITION",
         "OPERATION_ENDED",
-        "ROLLOUT_STATUS",
+        "INVALID_ROLLOUT_STATUS",
         "ROLLOUT_EMPTY",
         "ROLLOUT_BUDGET_SPENT",
-        "ROLLOUT_HOST_STATUS",
+        "HOST_NOT_SKIPPABLE",
         "WAVE_NOT_WAITING",
         "NOTHING_TO_RETRY",
         "FLEET_CHANGED",
-        "SCHEDULE_STATUS",
+        "INVALID_SCHEDULE_STATUS",
         "SELECTION_IN_USE",
         "REBOOT_NOT_ALLOWED",
         "PLAN_UNUSABLE",
@@ -74,13 +74,8 @@ async def test_reason_is_told_by_the_kind_of_error(reason, kind, server, client)
     assert caught.value.metadata == {"host": "web1"}
 
 
-def reasons_of(kind: type[errors.TendhostError]) -> set[str]:
-    return {kind.reason}.union(*(reasons_of(sub) for sub in kind.__subclasses__()))
-
-
 def test_every_reason_of_the_server_has_its_kind():
-    said = reasons_of(errors.TendhostError) | {error.reason for error in CODES}
-    said |= {errors.TendhostError.reason}
+    said = {error.reason for error in CODES} | {errors.TendhostError.reason}
     assert said == set(REASONS)
 
 

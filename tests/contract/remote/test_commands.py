@@ -12,7 +12,7 @@ from tendhost.server.domain.host_errors import (
     LinkLost,
     OutputTooLarge,
     PrivilegeMissing,
-    WorkTimeout,
+    Timeout,
 )
 from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.protocol import Completed
@@ -103,7 +103,7 @@ async def test_bound_is_of_both_streams_together_and_what_just_fits_is_let_throu
 async def test_command_that_takes_too_long_is_a_timeout_that_names_its_bound(
     remote: CommandRemote,
 ) -> None:
-    with pytest.raises(WorkTimeout, match=r"0\.3 s"):
+    with pytest.raises(Timeout, match=r"0\.3 s"):
         await remote.run("exec sleep 60", timeout=SOON)
     assert (await done(remote, "echo still here")).stdout == b"still here\n"
 
@@ -112,7 +112,7 @@ async def test_command_that_closed_its_output_and_goes_on_is_a_timeout_too(
     remote: CommandRemote,
 ) -> None:
     async with asyncio.timeout(10):
-        with pytest.raises(WorkTimeout):
+        with pytest.raises(Timeout):
             await remote.run("exec >/dev/null 2>&1 </dev/null; exec sleep 60", timeout=SOON)
 
 
@@ -122,7 +122,7 @@ async def test_command_whose_child_out_of_reach_keeps_the_output_open_is_a_timeo
 ) -> None:
     child = bytearray()
     async with asyncio.timeout(10):
-        with pytest.raises(WorkTimeout):
+        with pytest.raises(Timeout):
             await remote.stream(
                 f"setsid sleep 60 & echo $!; {ending}",
                 timeout=timedelta(seconds=1),  # enough for a shell to start on a busy machine
@@ -280,7 +280,7 @@ async def test_way_can_be_closed_twice_and_in_the_middle_of_a_command(way: Way) 
     await asyncio.sleep(0)
     await remote.close()
     await remote.close()
-    with pytest.raises((LinkLost, WorkTimeout)):
+    with pytest.raises((LinkLost, Timeout)):
         await running
 
 

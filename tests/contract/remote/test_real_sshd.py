@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from tendhost.server.domain.host_errors import HostKeyChanged, LinkLost, Unreachable
+from tendhost.server.domain.host_errors import HostKeyChanged, HostUnreachable, LinkLost
 from tendhost.server.remote.host_keys import fingerprint
 from tendhost.server.remote.ssh import SshSettings
 from tests.contract.remote.ways import QUICK, Way, over_sshd
@@ -62,7 +62,7 @@ async def test_host_behind_a_silent_link_is_unreachable_until_the_link_is_back(
     way: Way, fleet: Fleet, host: Host
 ) -> None:
     await asyncio.to_thread(fleet.cut_link, host, "drop")
-    with pytest.raises(Unreachable, match=r"no answer at port 22 within 0\.5 s"):
+    with pytest.raises(HostUnreachable, match=r"no answer at port 22 within 0\.5 s"):
         await way.connect()
     await asyncio.to_thread(fleet.restore_link, host)
     remote = await way.connect()

@@ -222,7 +222,7 @@ async def test_glances_say_of_every_host_what_a_plan_needs(store: Store) -> None
     config = replace(a_host("b").config, policy=Policy(maintenance_windows=(window,)))
     gone = a_host("b", last_problem=problem, queried_at=NOW, update_took=A_DAY, last_updated=NOW)
     await store.commit(change(hosts=(replace(gone, config=config),)))
-    failed = Problem(reason="PACKAGE_ERROR", message="dpkg broke")
+    failed = Problem(reason="PACKAGE_FAILED", message="dpkg broke")
     await stored_host(store, "a", state=HostState.FAILED, last_problem=failed)
     a, b = await store.survey(list)
     assert (a.name, a.state, a.failed_with, a.tags) == (

@@ -13,11 +13,11 @@ from tendhost.server.domain.events import (
     UpdateCompleted,
 )
 from tendhost.server.domain.host_errors import (
+    Cancelled,
     DeadlineExceeded,
-    GivenUp,
     HostKeyChanged,
+    HostUnreachable,
     RebootRefused,
-    Unreachable,
     WindowClosed,
 )
 from tendhost.server.domain.hosts.host import Host, HostConfig, HostStatus, Problem
@@ -34,7 +34,7 @@ from tendhost.server.domain.operations.operation import (
     StepName,
     UpdateResult,
 )
-from tendhost.server.domain.request_errors import HostHasFailed
+from tendhost.server.domain.request_errors import HostFailed
 from tendhost.server.domain.transitions import (
     Course,
     queued,
@@ -89,12 +89,12 @@ def test_a_start_tells_the_state_then_the_step_of_host_operation_and_rollout():
 
 def test_a_failed_host_is_not_started_on():
     failed = host(state=S.VERIFYING).failed(step="verify", problem=REFUSED, now=NOW)
-    with pytest.raises(HostHasFailed):
+    with pytest.raises(HostFailed):
         begun(OperationKind.QUERY, failed)
 
 
 def test_a_host_that_cannot_be_reached_is_left_as_it_was():
-    error = Unreachable(host="web1", address="192.0.2.1", problem="connection refused")
+    error = HostUnreachable(host="web1", address="192.0.2.1", problem="connection refused")
     former = host(state=S.PENDING_UPDATES, pending_count=3)
     course = led(
         begun(OperationKind.UPDATE, former),
@@ -255,7 +255,7 @@ def test_cancelled_before_a_transaction__leaves_the_host_pending(how: str):
     operation = replace(course.operation, cancel_requested_by="alex")
     course = led(
         replace(course, operation=operation),
-        Outcome(problem=Problem.of(GivenUp(host="web1")), given_up=True),
+        Outcome(problem=Problem.of(Cancelled(host="web1")), given_up=True),
     )
     course = to_its_end(course, Outcome())
     assert course.operation.status is OperationStatus.CANCELLED
@@ -345,7 +345,7 @@ def test_a_reboot_that_is_cancelled_before_its_order__leaves_what_was_known():
     course = rebooting()
     former = course.host.status.reboot
     operation = replace(course.operation, cancel_requested_by="alex")
-    given_up = Outcome(problem=Problem.of(GivenUp(host="web1")), given_up=True)
+    given_up = Outcome(problem=Problem.of(Cancelled(host="web1")), given_up=True)
     course = to_its_end(led(replace(course, operation=operation), given_up), Outcome())
     assert course.operation.status is OperationStatus.CANCELLED
     assert (course.host.status.state, course.host.status.reboot) == (S.IDLE, former)

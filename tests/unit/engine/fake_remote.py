@@ -8,8 +8,8 @@ from typing import NoReturn
 from tendhost.server.domain.host_errors import (
     AuthenticationRefused,
     HostKeyChanged,
+    HostUnreachable,
     LinkLost,
-    Unreachable,
 )
 from tendhost.server.packages.boot import boot_script
 from tendhost.server.packages.units import units_script
@@ -84,7 +84,7 @@ class FakeFleet:
     def _listening(self, name: str, address: str) -> FakeHost:
         host = self.hosts.get(address)
         if host is None or not host.answers:
-            raise Unreachable(host=name, address=address, problem="connection refused")
+            raise HostUnreachable(host=name, address=address, problem="connection refused")
         return host
 
 

@@ -12,7 +12,7 @@ from tendhost.server.domain.operations.operation import Operation, OperationKind
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import (
     HostBusy,
-    HostHasFailed,
+    HostFailed,
     HostNotFound,
     InvalidTransition,
 )
@@ -149,7 +149,7 @@ async def test_a_retry_begins_once_more_what_failed(world: World):
         waiting = await world.start(K.QUERY, queue=True)
         await world.ended(failed.id)
         await world.ended(waiting.id)
-        with pytest.raises(HostHasFailed):
+        with pytest.raises(HostFailed):
             await world.start(K.QUERY)
         fake.pending = {"db": Pending()}
         retried = await world.engine.operations.retry("web1", call())

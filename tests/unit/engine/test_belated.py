@@ -184,7 +184,7 @@ async def test_a_retry_finds_what_failed_whatever_became_of_the_servers_clock(wo
     async with world.running() as engine:
         fake = await world.register("web1")
         fake.pending = {"db": Pending(breaks=True)}
-        assert reason(await world.run(K.UPDATE)) == "PACKAGE_ERROR"
+        assert reason(await world.run(K.UPDATE)) == "PACKAGE_FAILED"
         await world.ended((await engine.operations.retry("web1", call())).operation.id)
         world.clock.advance(timedelta(days=-1))
         fake.pending = {"web": Pending()}

@@ -6,7 +6,7 @@ import pytest
 
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
-from tendhost.server.domain.request_errors import OperationNotCancellable, OperationNotFound
+from tendhost.server.domain.request_errors import OperationEnded, OperationNotFound
 from tendhost.server.engine.requests import Replayed
 from tendhost.server.store.records import Change, Conflict
 from tests.unit.engine.fake_command import Command
@@ -76,7 +76,7 @@ async def test_what_has_ended_or_never_was_is_not_cancelled(world: World):
     async with world.running() as engine:
         await world.register("web1")
         operation = await world.run(K.CHECK)
-        with pytest.raises(OperationNotCancellable):
+        with pytest.raises(OperationEnded):
             await engine.operations.cancel(operation.id, call())
         with pytest.raises(OperationNotFound):
             await engine.operations.cancel("nothing", call())
@@ -97,7 +97,7 @@ async def test_an_operation_that_ends_while_its_cancellation_is_on_the_way_stays
         cancelling = asyncio.ensure_future(engine.operations.cancel(operation.id, call()))
         await world.go_on()
         ending.released.set()
-        with pytest.raises(OperationNotCancellable):
+        with pytest.raises(OperationEnded):
             await cancelling
         assert (await world.ended(operation.id)).cancel_requested_by == ""
 
@@ -117,7 +117,7 @@ async def test_a_cancellation_that_waits_for_the_last_save_comes_too_late(world:
         read.released.set()
         await world.go_on()
         ending.released.set()
-        with pytest.raises(OperationNotCancellable):
+        with pytest.raises(OperationEnded):
             await cancelling
         ended = await world.ended(operation.id)
         assert (ended.status, ended.cancel_requested_by) == (S.SUCCEEDED, "")

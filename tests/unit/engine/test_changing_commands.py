@@ -12,8 +12,8 @@ import pytest
 
 import tendhost.server.engine
 from tendhost.server.domain.host_errors import (
+    Cancelled,
     DeadlineExceeded,
-    GivenUp,
     Interrupted,
     LinkLost,
     NotPermitted,
@@ -106,7 +106,7 @@ CASES = {
 REFUSALS: dict[str, type[NotPermitted]] = {
     "closed window": WindowClosed,
     "freeze": WindowClosed,
-    "cancelled": GivenUp,
+    "cancelled": Cancelled,
     "overdue": DeadlineExceeded,
 }
 REFUSED_BY = {
@@ -141,7 +141,7 @@ class Rules:
 
     def require_permission(self) -> None:
         if self.refusal == "cancelled":
-            raise GivenUp(host="web1")
+            raise Cancelled(host="web1")
         if self.refusal == "overdue":
             raise DeadlineExceeded(host="web1", seconds=60)
 

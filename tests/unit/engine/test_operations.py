@@ -166,7 +166,7 @@ async def test_a_failed_upgrade_is_looked_at_then_fails_the_host(world: World):
         operation = await world.run(K.UPDATE)
         assert operation.status is S.FAILED
         assert steps(operation)[-2:] == ["apply", "reboot_check"]
-        assert reason(operation) == "PACKAGE_ERROR"
+        assert reason(operation) == "PACKAGE_FAILED"
         assert "web: cannot migrate" in operation.problem.message  # type: ignore[union-attr]
         host = await world.host()
         assert host.status.state is HostState.FAILED

@@ -19,7 +19,7 @@ from tendhost.server.domain.policy.freezes import FreezePeriod
 from tendhost.server.domain.policy.health_checks import HealthCheck, HealthChecks, TcpProbe
 from tendhost.server.domain.policy.hooks import Hook, Hooks
 from tendhost.server.domain.policy.windows import MaintenanceWindow
-from tendhost.server.domain.request_errors import DefaultsNotFound, InvalidArgument
+from tendhost.server.domain.request_errors import InvalidArgument, PolicyNotFound
 from tendhost.server.domain.rollouts.plan import Expectation, LeftOut
 from tendhost.server.domain.rollouts.progress_update import Tally
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, WaitingFor
@@ -430,7 +430,7 @@ async def test_what_is_said_is_replaced_as_a_whole_and_told_with_who_said_it(wor
             DefaultsChanged(group="db", by="alex", deleted=True),
         ]
         for group in ("db", ""):
-            with pytest.raises(DefaultsNotFound):
+            with pytest.raises(PolicyNotFound):
                 await engine.policies.delete(group, call())
 
 

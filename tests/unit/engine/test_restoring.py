@@ -20,7 +20,7 @@ from tendhost.server.domain.operations.operation import (
     OperationStatus,
     StepStatus,
 )
-from tendhost.server.domain.request_errors import RolloutNotSteerable, StoreUnavailable
+from tendhost.server.domain.request_errors import InvalidRolloutStatus, StoreUnavailable
 from tendhost.server.domain.rollouts.rollout import MemberStatus, RolloutSpec, RolloutStatus
 from tendhost.server.domain.rollouts.waves import Division
 from tendhost.server.domain.schedules.schedule import MissedRuns, RunOutcome, ScheduleWish
@@ -222,7 +222,7 @@ async def test_restored_rollout__that_waited_for_an_approval_is_paused_and_asks_
         # Nobody who has not heard of the restoration lets it go on.
         paused = await world.store.rollout(rollout.id)
         assert (paused.status, paused.approval_until) == (RolloutStatus.PAUSED, None)
-        with pytest.raises(RolloutNotSteerable):
+        with pytest.raises(InvalidRolloutStatus):
             await engine.rollouts.approve(rollout.id, 1, call())
         (told,) = await world.store.events(after=before, limit=9)
         assert isinstance(told.body, RolloutChanged)

@@ -12,15 +12,15 @@ from tendhost.server.domain.operations.operation import OperationKind
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import (
     FleetChanged,
+    HostNotInRollout,
     HostNotSkippable,
     InvalidArgument,
+    InvalidRolloutStatus,
     NotAnApprover,
     NothingToRetry,
-    NotInRollout,
     PlanNotFound,
     RolloutBudgetSpent,
     RolloutEmpty,
-    RolloutNotSteerable,
     WaveNotWaiting,
 )
 from tendhost.server.domain.rollouts.plan import Expectation, LeftOut
@@ -588,7 +588,7 @@ async def test_each_further_wave_waits_for_the_approval_of_that_very_wave(world:
         await is_now(world, rollout.id, R.AWAITING_APPROVAL)
         wave = await world.store.wave(rollout.id, 1)
         assert (wave.approved_by, fakes["c"].ran) == ("kim", [])
-        with pytest.raises(RolloutNotSteerable):
+        with pytest.raises(InvalidRolloutStatus):
             await engine.rollouts.resume(rollout.id, call())
         await passes(world, timedelta(days=1))
         await is_now(world, rollout.id, R.HALTED)
@@ -630,7 +630,7 @@ async def test_a_host_is_skipped_as_long_as_it_has_not_begun(world: World):
         await engine.rollouts.skip(rollout.id, "b", call("kim"))
         with pytest.raises(HostNotSkippable, match="in_progress"):
             await engine.rollouts.skip(rollout.id, "a", call())
-        with pytest.raises(NotInRollout):
+        with pytest.raises(HostNotInRollout):
             await engine.rollouts.skip(rollout.id, "z", call())
         hold.released.set()
         ended = await world.rollout_ended(rollout.id)
@@ -640,7 +640,7 @@ async def test_a_host_is_skipped_as_long_as_it_has_not_begun(world: World):
         for steer in (engine.rollouts.retry,):
             with pytest.raises(NothingToRetry):
                 await steer(rollout.id, call())
-        with pytest.raises(RolloutNotSteerable):
+        with pytest.raises(InvalidRolloutStatus):
             await engine.rollouts.skip(rollout.id, "c", call())
 
 

@@ -9,7 +9,11 @@ from tendhost.server.domain.events import RolloutChanged
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
-from tendhost.server.domain.request_errors import RolloutEmpty, RolloutNotFound, RolloutNotSteerable
+from tendhost.server.domain.request_errors import (
+    InvalidRolloutStatus,
+    RolloutEmpty,
+    RolloutNotFound,
+)
 from tendhost.server.domain.rollouts.advance import advance
 from tendhost.server.domain.rollouts.rollout import (
     Member,
@@ -248,11 +252,11 @@ async def test_a_rollout_is_steered_only_where_its_status_allows(world: World):
     async with world.running() as engine:
         await fleet(world, "a")
         rollout = await begin(world)
-        with pytest.raises(RolloutNotSteerable, match="cannot be resumed"):
+        with pytest.raises(InvalidRolloutStatus, match="cannot be resumed"):
             await engine.rollouts.resume(rollout.id, call())
         await world.rollout_ended(rollout.id)
         for steer in (engine.rollouts.pause, engine.rollouts.resume, engine.rollouts.cancel):
-            with pytest.raises(RolloutNotSteerable, match="is completed"):
+            with pytest.raises(InvalidRolloutStatus, match="is completed"):
                 await steer(rollout.id, call())
         with pytest.raises(RolloutNotFound):
             await engine.rollouts.pause("nothing", call())

@@ -111,7 +111,7 @@ async def test_fault__keeps_the_problem_that_the_operation_had_already(
         fake = await world.register("web1")
         fake.pending = {"web": Pending(breaks=True)}
         ended = await world.run(K.UPDATE)
-    assert reason(ended) == "PACKAGE_ERROR"
+    assert reason(ended) == "PACKAGE_FAILED"
     assert ended.failed_step == "apply"
     host = await world.host()
     assert host.status.failure is not None

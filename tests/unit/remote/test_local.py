@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tendhost.server.domain.host_errors import LinkLost, OutputTooLarge, WorkTimeout
+from tendhost.server.domain.host_errors import LinkLost, OutputTooLarge, Timeout
 from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.local import ADDRESS, LocalConnector
 from tendhost.server.remote.protocol import Remote, Target
@@ -59,7 +59,7 @@ def children(tmp_path: Path) -> Children:
 async def test_command_that_took_too_long_is_ended_with_its_children(
     here: Remote, children: Children
 ) -> None:
-    with pytest.raises(WorkTimeout):
+    with pytest.raises(Timeout):
         await here.run(children.command, timeout=SOON)
     await children.are_gone()
 

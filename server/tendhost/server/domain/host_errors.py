@@ -3,7 +3,7 @@
 from tendhost.server.domain.errors import TendhostError
 
 
-class WorkError(TendhostError):
+class HostError(TendhostError):
     """What ended an operation on a host.
 
     `needs_person` says that the host ends in FAILED even where nothing was changed on it, because
@@ -15,48 +15,41 @@ class WorkError(TendhostError):
     transient = False
 
 
-class SshError(WorkError):
+class SshError(HostError):
     """The way to the host does not work."""
-
-    reason = "SSH_ERROR"
 
     def __init__(self, *, host: str, address: str, problem: str) -> None:
         self.host, self.address, self.problem = host, address, problem
         super().__init__(f"{host} ({address}): {problem}")
 
 
-class Unreachable(SshError):
+class HostUnreachable(SshError):
     """Nothing answers at the address: it does not resolve, refuses, or stays silent."""
 
-    reason = "HOST_UNREACHABLE"
     transient = True
 
 
 class LinkLost(SshError):
     """The connection broke while something ran over it."""
 
-    reason = "LINK_LOST"
     transient = True
 
 
 class AuthenticationRefused(SshError):
     """The host does not accept the key."""
 
-    reason = "AUTHENTICATION_REFUSED"
     needs_person = True
 
 
 class KeyUnusable(SshError):
     """The private key that the host's configuration names cannot be read or used."""
 
-    reason = "KEY_UNUSABLE"
     needs_person = True
 
 
 class HostKeyChanged(SshError):
     """The host shows another key than the one pinned at enrolment. Never accepted silently."""
 
-    reason = "HOST_KEY_CHANGED"
     needs_person = True
 
     def __init__(self, *, host: str, address: str, pinned: str, shown: str) -> None:
@@ -68,40 +61,32 @@ class HostKeyChanged(SshError):
         )
 
 
-class PrivilegeMissing(WorkError):
+class PrivilegeMissing(HostError):
     """The user is neither root nor allowed to use `sudo -n`."""
-
-    reason = "PRIVILEGE_MISSING"
 
     def __init__(self, *, host: str, user: str, problem: str) -> None:
         self.host, self.user, self.problem = host, user, problem
         super().__init__(f"{host}: user {user!r} cannot become root with sudo -n: {problem}")
 
 
-class WorkTimeout(WorkError):
+class Timeout(HostError):
     """Something took longer than it was given."""
-
-    reason = "TIMEOUT"
 
     def __init__(self, *, host: str, what: str, seconds: float) -> None:
         self.host, self.what, self.seconds = host, what, seconds
         super().__init__(f"{host}: {what} did not end within {seconds:g} s")
 
 
-class OutputTooLarge(WorkError):
+class OutputTooLarge(HostError):
     """A command on the host printed more than it may."""
-
-    reason = "OUTPUT_TOO_LARGE"
 
     def __init__(self, *, host: str, limit: int) -> None:
         self.host, self.limit = host, limit
         super().__init__(f"{host}: a command printed more than {limit} bytes")
 
 
-class PackageFailed(WorkError):
+class PackageFailed(HostError):
     """The package manager failed; the message holds its own words."""
-
-    reason = "PACKAGE_ERROR"
 
     def __init__(self, *, host: str, problem: str, exit_status: int | None = None) -> None:
         self.host, self.problem, self.exit_status = host, problem, exit_status
@@ -111,57 +96,45 @@ class PackageFailed(WorkError):
 class PackageDatabaseBroken(PackageFailed):
     """The package database is damaged and could not be repaired."""
 
-    reason = "PACKAGE_DATABASE_BROKEN"
     needs_person = True
 
 
 class PackageManagerMissing(PackageFailed):
     """The host has no package manager that tendhost knows."""
 
-    reason = "PACKAGE_MANAGER_MISSING"
-
 
 class PackageManagerLocked(PackageFailed):
     """Another process holds the package manager's lock: transient, and not the host's fault."""
 
-    reason = "PACKAGE_MANAGER_LOCKED"
     transient = True
 
 
 class RefreshFailed(PackageFailed):
     """The package lists could not be refreshed."""
 
-    reason = "REFRESH_FAILED"
     transient = True
 
 
 class ArchiveUntrusted(RefreshFailed):
     """What an archive offers is not signed by a key that the host knows, or is out of date."""
 
-    reason = "ARCHIVE_UNTRUSTED"
     transient = False
 
 
 class DiskFull(PackageFailed):
     """Too little free space on the host."""
 
-    reason = "DISK_FULL"
 
-
-class InventoryFailed(WorkError):
+class InventoryFailed(HostError):
     """What the host printed could not be understood."""
-
-    reason = "INVENTORY_ERROR"
 
     def __init__(self, *, host: str, problem: str) -> None:
         self.host, self.problem = host, problem
         super().__init__(f"{host}: inventory failed: {problem}")
 
 
-class PlanChanged(WorkError):
+class PlanChanged(HostError):
     """What is pending is not what was agreed to, and exactly that was to be done."""
-
-    reason = "PLAN_CHANGED"
 
     def __init__(self, *, host: str, differences: str) -> None:
         self.host, self.differences = host, differences
@@ -170,10 +143,8 @@ class PlanChanged(WorkError):
         )
 
 
-class PlanConflict(WorkError):
+class PlanConflict(HostError):
     """The wanted updates cannot be had without changing what is excluded."""
-
-    reason = "PLAN_CONFLICT"
 
     def __init__(self, *, host: str, packages: str) -> None:
         self.host, self.packages = host, packages
@@ -183,20 +154,17 @@ class PlanConflict(WorkError):
         )
 
 
-class SnapshotFailed(WorkError):
+class SnapshotFailed(HostError):
     """A snapshot is required before a change, and none could be made."""
-
-    reason = "SNAPSHOT_FAILED"
 
     def __init__(self, *, host: str, problem: str) -> None:
         self.host, self.problem = host, problem
         super().__init__(f"{host}: no snapshot, so nothing was changed: {problem}")
 
 
-class ComposeFailed(WorkError):
+class ComposeFailed(HostError):
     """A compose project could not be updated."""
 
-    reason = "COMPOSE_ERROR"
     needs_person = True
 
     def __init__(self, *, host: str, problem: str) -> None:
@@ -204,19 +172,15 @@ class ComposeFailed(WorkError):
         super().__init__(f"{host}: {problem}")
 
 
-class ComposePutBack(ComposeFailed):
+class ComposeRolledBack(ComposeFailed):
     """A compose project was not healthy with its new images, and runs the former ones again."""
 
-    reason = "COMPOSE_PUT_BACK"
 
-
-class HookFailed(WorkError):
+class HookFailed(HostError):
     """A hook ended with an exit status that is not allowed, or did not end in its time.
 
     `exit_status` is empty where it has none, because it was ended; `output` is the last that it said.
     """
-
-    reason = "HOOK_FAILED"
 
     def __init__(self, *, host: str, problem: str, exit_status: int | None, output: str) -> None:
         self.host, self.problem, self.exit_status, self.output = host, problem, exit_status, output
@@ -229,22 +193,19 @@ class HookFailed(WorkError):
 class PreHookFailed(HookFailed):
     """The hook before the change failed, so nothing was changed."""
 
-    reason = "PRE_HOOK_FAILED"
     _which = "the hook before the change"
 
 
 class PostHookFailed(HookFailed):
     """The hook after the change failed."""
 
-    reason = "POST_HOOK_FAILED"
     needs_person = True
     _which = "the hook after the change"
 
 
-class ServicesFailed(WorkError):
+class RestartFailed(HostError):
     """Services could not be restarted."""
 
-    reason = "RESTART_FAILED"
     needs_person = True
 
     def __init__(self, *, host: str, problem: str) -> None:
@@ -252,10 +213,9 @@ class ServicesFailed(WorkError):
         super().__init__(f"{host}: services were not restarted: {problem}")
 
 
-class RollbackFailed(WorkError):
+class RollbackFailed(HostError):
     """The changes could not be taken back."""
 
-    reason = "ROLLBACK_FAILED"
     needs_person = True
 
     def __init__(self, *, host: str, problem: str) -> None:
@@ -263,24 +223,21 @@ class RollbackFailed(WorkError):
         super().__init__(f"{host}: the changes could not be taken back: {problem}")
 
 
-class NotPermitted(WorkError):
+class NotPermitted(HostError):
     """What was about to change the host may not begin: nothing of it was sent to the host."""
 
 
 class WindowClosed(NotPermitted):
     """The host may not be changed now: none of its maintenance windows is open, or it is frozen."""
 
-    reason = "WINDOW_CLOSED"
-
     def __init__(self, *, host: str, problem: str, opens: str) -> None:
         self.host, self.problem, self.opens = host, problem, opens
         super().__init__(f"{host}: {problem}")
 
 
-class Interrupted(WorkError):
+class Interrupted(HostError):
     """What changed the host was killed, or the host went down under it, before it had ended."""
 
-    reason = "INTERRUPTED"
     needs_person = True
 
     def __init__(self, *, host: str, step: str, cause: str) -> None:
@@ -288,13 +245,12 @@ class Interrupted(WorkError):
         super().__init__(f"{host}: {step} was interrupted: {cause}")
 
 
-class HostGone(WorkError):
+class HostGone(HostError):
     """The host has not answered for too long while a job ran on it; the job may well have ended.
 
     A retry goes back to that very job.
     """
 
-    reason = "HOST_GONE"
     needs_person = True
 
     def __init__(self, *, host: str, step: str, seconds: float, problem: str) -> None:
@@ -304,10 +260,9 @@ class HostGone(WorkError):
         )
 
 
-class JobRefused(WorkError):
+class JobRefused(HostError):
     """The host could not keep or begin a job: its own words."""
 
-    reason = "JOB_REFUSED"
     needs_person = True
 
     def __init__(self, *, host: str, problem: str) -> None:
@@ -315,20 +270,16 @@ class JobRefused(WorkError):
         super().__init__(f"{host}: the job could not be carried out: {problem}")
 
 
-class Superseded(WorkError):
+class Superseded(HostError):
     """Another server has taken the operation over on its host, so this one may not act on it."""
-
-    reason = "SUPERSEDED"
 
     def __init__(self, *, host: str, epoch: int, recorded: str) -> None:
         self.host, self.epoch, self.recorded = host, epoch, recorded
         super().__init__(f"{host}: epoch {epoch} may not act any more, the host knows {recorded}")
 
 
-class GivenUp(NotPermitted):
+class Cancelled(NotPermitted):
     """The operation was cancelled before what it was about to do had begun."""
-
-    reason = "GIVEN_UP"
 
     def __init__(self, *, host: str) -> None:
         self.host = host
@@ -338,17 +289,14 @@ class GivenUp(NotPermitted):
 class DeadlineExceeded(NotPermitted):
     """The operation as a whole took longer than it was given; nothing more is changed."""
 
-    reason = "DEADLINE_EXCEEDED"
-
     def __init__(self, *, host: str, seconds: float) -> None:
         self.host, self.seconds = host, seconds
         super().__init__(f"{host}: the operation was given {seconds:g} s, and they are over")
 
 
-class RebootFailed(WorkError):
+class RebootFailed(HostError):
     """A reboot that did not do what a reboot does. `problem` says which way it went wrong."""
 
-    reason = "REBOOT_FAILED"
     needs_person = True
 
     def __init__(self, *, host: str, problem: str) -> None:
@@ -359,32 +307,24 @@ class RebootFailed(WorkError):
 class RebootRefused(RebootFailed):
     """The host refused the order to reboot, so it still runs as it did."""
 
-    reason = "REBOOT_REFUSED"
     needs_person = False
 
 
-class NeverReturned(RebootFailed):
+class RebootNeverReturned(RebootFailed):
     """The host did not come back from its reboot within the bound."""
 
-    reason = "REBOOT_NEVER_RETURNED"
 
-
-class RebootIgnored(RebootFailed):
+class RebootNeverBegan(RebootFailed):
     """The host took the order to reboot and went on as before: its link never dropped."""
 
-    reason = "REBOOT_NEVER_BEGAN"
 
-
-class SameBoot(RebootFailed):
+class RebootSameBootId(RebootFailed):
     """The host was away and is back, with the boot id that it had before the reboot was ordered."""
 
-    reason = "REBOOT_SAME_BOOT_ID"
 
-
-class Unhealthy(WorkError):
+class Unhealthy(HostError):
     """The host does not pass its checks."""
 
-    reason = "UNHEALTHY"
     needs_person = True
 
     def __init__(self, *, host: str, problem: str) -> None:
@@ -392,13 +332,11 @@ class Unhealthy(WorkError):
         super().__init__(f"{host}: unhealthy: {problem}")
 
 
-class Restored(WorkError):
+class DatabaseRestored(HostError):
     """The operation was unfinished in the copy that the database was restored from.
 
     Whether it has ended since is not known. `copied_at` is in ISO 8601.
     """
-
-    reason = "DATABASE_RESTORED"
 
     def __init__(self, *, host: str, copied_at: str) -> None:
         self.host, self.copied_at = host, copied_at
@@ -408,10 +346,9 @@ class Restored(WorkError):
         )
 
 
-class Unexpected(WorkError):
+class Unexpected(HostError):
     """A fault of tendhost itself; the server's log has the rest."""
 
-    reason = "UNEXPECTED"
     needs_person = True
 
     def __init__(self, *, host: str, step: str) -> None:
@@ -419,10 +356,9 @@ class Unexpected(WorkError):
         super().__init__(f"{host}: an unexpected fault in {step!r}; see the server's log")
 
 
-class BookkeepingFailed(WorkError):
+class BookkeepingFailed(HostError):
     """What an operation came to could not be put on record, however often it was taken up again."""
 
-    reason = "BOOKKEEPING_FAILED"
     needs_person = True
 
     def __init__(self, *, host: str, step: str, attempts: int) -> None:

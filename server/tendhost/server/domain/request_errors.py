@@ -21,8 +21,6 @@ class FieldViolation:
 class InvalidArgument(RequestError):
     """One or more fields of the request are invalid; every one of them is named at once."""
 
-    reason = "INVALID_ARGUMENT"
-
     def __init__(self, *violations: FieldViolation) -> None:
         self.violations = violations
         words = "; ".join(f"{v.field}: {v.description}" for v in violations[:MOST_NAMED])
@@ -38,8 +36,6 @@ class InvalidArgument(RequestError):
 class ConfigurationError(RequestError):
     """A value of a host's or the server's configuration cannot be used."""
 
-    reason = "CONFIGURATION_ERROR"
-
     def __init__(self, *, field: str, value: str, expected: str) -> None:
         self.field, self.value, self.expected = field, value, expected
         super().__init__(f"{field}: {value!r} cannot be used, expected {expected}")
@@ -47,8 +43,6 @@ class ConfigurationError(RequestError):
 
 class RequestIdReused(RequestError):
     """A request_id was used before, with another body."""
-
-    reason = "REQUEST_ID_REUSED"
 
     def __init__(self, *, request_id: str) -> None:
         self.request_id = request_id
@@ -58,16 +52,12 @@ class RequestIdReused(RequestError):
 class PageTokenInvalid(RequestError):
     """A page token that this server did not hand out for this very list."""
 
-    reason = "PAGE_TOKEN_INVALID"
-
     def __init__(self) -> None:
         super().__init__("page_token: not a token of this list; start again without one")
 
 
 class HostNotFound(RequestError):
     """No host of that name is registered."""
-
-    reason = "HOST_NOT_FOUND"
 
     def __init__(self, *, host: str) -> None:
         self.host = host
@@ -77,8 +67,6 @@ class HostNotFound(RequestError):
 class HostAlreadyExists(RequestError):
     """A host of that name is registered already."""
 
-    reason = "HOST_ALREADY_EXISTS"
-
     def __init__(self, *, host: str) -> None:
         self.host = host
         super().__init__(f"host {host!r} is registered already")
@@ -86,8 +74,6 @@ class HostAlreadyExists(RequestError):
 
 class HostDuplicate(RequestError):
     """The machine is registered under another name already."""
-
-    reason = "HOST_DUPLICATE"
 
     def __init__(self, *, host: str, other: str, same: str) -> None:
         self.host, self.other, self.same = host, other, same
@@ -101,8 +87,6 @@ class HostDuplicate(RequestError):
 class HostKeyMismatch(RequestError):
     """The host shows another key than the one that whoever enrols it expects."""
 
-    reason = "HOST_KEY_MISMATCH"
-
     def __init__(self, *, host: str, expected: str, shown: str) -> None:
         self.host, self.expected, self.shown = host, expected, shown
         super().__init__(
@@ -113,8 +97,6 @@ class HostKeyMismatch(RequestError):
 
 class EtagMismatch(RequestError):
     """Somebody else has changed what the request was decided upon."""
-
-    reason = "ETAG_MISMATCH"
 
     def __init__(self, *, resource: str, etag: str, current: str) -> None:
         self.resource, self.etag, self.current = resource, etag, current
@@ -128,17 +110,13 @@ class EtagMismatch(RequestError):
 class HostBusy(RequestError):
     """Another operation is at work on the host."""
 
-    reason = "HOST_BUSY"
-
     def __init__(self, *, host: str, operation: str) -> None:
         self.host, self.operation = host, operation
         super().__init__(f"host {host!r} is busy with operation {operation}")
 
 
-class HostHasFailed(RequestError):
+class HostFailed(RequestError):
     """The host is in FAILED and wants a retry first."""
-
-    reason = "HOST_FAILED"
 
     def __init__(self, *, host: str, step: str, error: str) -> None:
         self.host, self.step, self.error = host, step, error
@@ -149,8 +127,6 @@ class HostHasFailed(RequestError):
 
 class InvalidTransition(RequestError):
     """The host's state does not allow what was asked."""
-
-    reason = "INVALID_TRANSITION"
 
     def __init__(
         self,
@@ -183,8 +159,6 @@ class InvalidTransition(RequestError):
 class RebootNotAllowed(RequestError):
     """The machine of the server itself is rebooted only where its policy names it."""
 
-    reason = "REBOOT_NOT_ALLOWED"
-
     def __init__(self, *, host: str) -> None:
         self.host = host
         super().__init__(
@@ -196,8 +170,6 @@ class RebootNotAllowed(RequestError):
 class PlanUnusable(RequestError):
     """What is to be carried out is no plan for this host."""
 
-    reason = "PLAN_UNUSABLE"
-
     def __init__(self, *, host: str, operation: str, problem: str) -> None:
         self.host, self.operation, self.problem = host, operation, problem
         named = f"operation {operation}" if operation else "what is stored"
@@ -207,8 +179,6 @@ class PlanUnusable(RequestError):
 class OsqueryRefused(RequestError):
     """The host's osquery cannot be asked, or refuses the statement."""
 
-    reason = "OSQUERY_ERROR"
-
     def __init__(self, *, host: str, problem: str) -> None:
         self.host, self.problem = host, problem
         super().__init__(f"{host}: osquery: {problem}")
@@ -217,27 +187,21 @@ class OsqueryRefused(RequestError):
 class OperationNotFound(RequestError):
     """No operation has that id."""
 
-    reason = "OPERATION_NOT_FOUND"
-
     def __init__(self, *, operation: str) -> None:
         self.operation = operation
         super().__init__(f"there is no operation {operation!r}")
 
 
-class OperationNotCancellable(RequestError):
+class OperationEnded(RequestError):
     """The operation has ended."""
-
-    reason = "OPERATION_ENDED"
 
     def __init__(self, *, operation: str, status: str) -> None:
         self.operation, self.status = operation, status
         super().__init__(f"operation {operation} has ended: {status}")
 
 
-class RolloutNotSteerable(RequestError):
+class InvalidRolloutStatus(RequestError):
     """The rollout's status does not allow what was asked."""
-
-    reason = "ROLLOUT_STATUS"
 
     def __init__(self, *, rollout: str, status: str, wanted: str) -> None:
         self.rollout, self.status, self.wanted = rollout, status, wanted
@@ -247,8 +211,6 @@ class RolloutNotSteerable(RequestError):
 class RolloutNotFound(RequestError):
     """No rollout has that id."""
 
-    reason = "ROLLOUT_NOT_FOUND"
-
     def __init__(self, *, rollout: str) -> None:
         self.rollout = rollout
         super().__init__(f"there is no rollout {rollout!r}")
@@ -256,8 +218,6 @@ class RolloutNotFound(RequestError):
 
 class RolloutBudgetSpent(RequestError):
     """A halted rollout cannot go on while more of its hosts have failed than may."""
-
-    reason = "ROLLOUT_BUDGET_SPENT"
 
     def __init__(self, *, rollout: str, failures: int, max_failures: str) -> None:
         self.rollout, self.failures, self.max_failures = rollout, failures, max_failures
@@ -270,17 +230,13 @@ class RolloutBudgetSpent(RequestError):
 class WaveNotWaiting(RequestError):
     """Another wave than the one that was approved of waits for approval."""
 
-    reason = "WAVE_NOT_WAITING"
-
     def __init__(self, *, rollout: str, wave: int, waiting: int) -> None:
         self.rollout, self.wave, self.waiting = rollout, wave, waiting
         super().__init__(f"rollout {rollout}: wave {waiting} waits for approval, not wave {wave}")
 
 
-class NotInRollout(RequestError):
+class HostNotInRollout(RequestError):
     """The host has no place in the rollout."""
-
-    reason = "HOST_NOT_IN_ROLLOUT"
 
     def __init__(self, *, rollout: str, host: str) -> None:
         self.rollout, self.host = rollout, host
@@ -289,8 +245,6 @@ class NotInRollout(RequestError):
 
 class HostNotSkippable(RequestError):
     """The rollout has begun to work on the host, or is done with it."""
-
-    reason = "ROLLOUT_HOST_STATUS"
 
     def __init__(self, *, rollout: str, host: str, status: str) -> None:
         self.rollout, self.host, self.status = rollout, host, status
@@ -302,8 +256,6 @@ class HostNotSkippable(RequestError):
 class NotAnApprover(RequestError):
     """The rollout names who may approve of its waves, and this caller is none of them."""
 
-    reason = "NOT_AN_APPROVER"
-
     def __init__(self, *, rollout: str, by: str, approvers: Sequence[str]) -> None:
         self.rollout, self.by, self.approvers = rollout, by, ", ".join(approvers)
         super().__init__(
@@ -314,8 +266,6 @@ class NotAnApprover(RequestError):
 class NothingToRetry(RequestError):
     """No host of the rollout has failed."""
 
-    reason = "NOTHING_TO_RETRY"
-
     def __init__(self, *, rollout: str) -> None:
         self.rollout = rollout
         super().__init__(f"rollout {rollout}: none of its hosts has failed")
@@ -323,8 +273,6 @@ class NothingToRetry(RequestError):
 
 class PlanNotFound(RequestError):
     """No plan of a rollout has that id, or it has grown too old to be kept."""
-
-    reason = "PLAN_NOT_FOUND"
 
     def __init__(self, *, plan: str) -> None:
         self.plan = plan
@@ -334,8 +282,6 @@ class PlanNotFound(RequestError):
 class FleetChanged(RequestError):
     """The rollout of a plan would be another one by now."""
 
-    reason = "FLEET_CHANGED"
-
     def __init__(self, *, plan: str, changes: str) -> None:
         self.plan, self.changes = plan, changes
         super().__init__(f"the fleet has changed since plan {plan} was made: {changes}")
@@ -343,8 +289,6 @@ class FleetChanged(RequestError):
 
 class RolloutEmpty(RequestError):
     """A rollout's filter selects no host."""
-
-    reason = "ROLLOUT_EMPTY"
 
     def __init__(self, *, left_out: Sequence[str] = ()) -> None:
         self.left_out = "; ".join(left_out[:MOST_NAMED])
@@ -358,8 +302,6 @@ class RolloutEmpty(RequestError):
 class ScheduleNotFound(RequestError):
     """No schedule of that name is there."""
 
-    reason = "SCHEDULE_NOT_FOUND"
-
     def __init__(self, *, schedule: str) -> None:
         self.schedule = schedule
         super().__init__(f"there is no schedule {schedule!r}")
@@ -367,8 +309,6 @@ class ScheduleNotFound(RequestError):
 
 class SelectionNotFound(RequestError):
     """No selection of that name is saved."""
-
-    reason = "SELECTION_NOT_FOUND"
 
     def __init__(self, *, selection: str) -> None:
         self.selection = selection
@@ -378,17 +318,13 @@ class SelectionNotFound(RequestError):
 class SelectionInUse(RequestError):
     """A schedule begins rollouts over the saved selection."""
 
-    reason = "SELECTION_IN_USE"
-
     def __init__(self, *, selection: str, schedule: str) -> None:
         self.selection, self.schedule = selection, schedule
         super().__init__(f"the saved selection {selection!r} is used by schedule {schedule!r}")
 
 
-class DefaultsNotFound(RequestError):
+class PolicyNotFound(RequestError):
     """Nothing is said for the hosts of that group, or of the fleet."""
-
-    reason = "DEFAULTS_NOT_FOUND"
 
     def __init__(self, *, group: str) -> None:
         self.group = group
@@ -400,17 +336,13 @@ class DefaultsNotFound(RequestError):
 class ScheduleAlreadyExists(RequestError):
     """A schedule of that name is there already."""
 
-    reason = "SCHEDULE_ALREADY_EXISTS"
-
     def __init__(self, *, schedule: str) -> None:
         self.schedule = schedule
         super().__init__(f"schedule {schedule!r} is there already")
 
 
-class ScheduleNotSteerable(RequestError):
+class InvalidScheduleStatus(RequestError):
     """The schedule is paused already, is not paused, or never comes again."""
-
-    reason = "SCHEDULE_STATUS"
 
     def __init__(self, *, schedule: str, status: str, wanted: str) -> None:
         self.schedule, self.status, self.wanted = schedule, status, wanted
@@ -420,8 +352,6 @@ class ScheduleNotSteerable(RequestError):
 class InventoryNotFound(RequestError):
     """The host was never queried, so nothing is stored of it."""
 
-    reason = "INVENTORY_NOT_FOUND"
-
     def __init__(self, *, host: str) -> None:
         self.host = host
         super().__init__(f"host {host!r} was never queried, so no inventory is stored")
@@ -429,8 +359,6 @@ class InventoryNotFound(RequestError):
 
 class CursorCompacted(RequestError):
     """The events after the cursor were pruned: take a snapshot and go on from there."""
-
-    reason = "CURSOR_COMPACTED"
 
     def __init__(self, *, cursor: int, oldest: int, current: int) -> None:
         self.cursor, self.oldest, self.current = cursor, oldest, current
@@ -442,8 +370,6 @@ class CursorCompacted(RequestError):
 
 class CursorUnknown(RequestError):
     """The cursor lies ahead of the event log, or belongs to another one: take a snapshot."""
-
-    reason = "CURSOR_UNKNOWN"
 
     def __init__(
         self, *, cursor: int, oldest: int, current: int, log_id: str, current_log_id: str
@@ -466,8 +392,6 @@ class CursorUnknown(RequestError):
 class WatcherTooSlow(RequestError):
     """A stream whose client took nothing for too long."""
 
-    reason = "WATCHER_TOO_SLOW"
-
     def __init__(self, *, seconds: float) -> None:
         self.seconds = seconds
         super().__init__(
@@ -478,16 +402,12 @@ class WatcherTooSlow(RequestError):
 class ServerStopping(RequestError):
     """The server stops before the call's natural end: ask again, and go on from there."""
 
-    reason = "SERVER_STOPPING"
-
     def __init__(self) -> None:
         super().__init__("the server is stopping; ask again once it has started")
 
 
 class StoreUnavailable(RequestError):
     """The database cannot be written at present; nothing was changed."""
-
-    reason = "STORE_UNAVAILABLE"
 
     def __init__(self, *, cause: str) -> None:
         self.cause = cause

@@ -18,7 +18,7 @@ from tendhost.server.domain.events import (
     StepRetried,
     UpdateCompleted,
 )
-from tendhost.server.domain.host_errors import GivenUp, RebootRefused
+from tendhost.server.domain.host_errors import Cancelled, RebootRefused
 from tendhost.server.domain.hosts.host import Host, Problem
 from tendhost.server.domain.hosts.states import HostState, Trigger
 from tendhost.server.domain.operations.operation import (
@@ -123,7 +123,7 @@ def refused(operation: Operation, problem: Problem, now: datetime) -> tuple[Oper
 def started(operation: Operation, host: Host, now: datetime) -> Course:
     """An operation with its first step under way, and its host taken.
 
-    Raises HostHasFailed or InvalidTransition unless the host may be worked on.
+    Raises HostFailed or InvalidTransition unless the host may be worked on.
     """
     host.require_startable()
     running = replace(operation, status=OperationStatus.RUNNING)
@@ -166,7 +166,7 @@ def stepped(course: Course, outcome: Outcome, now: datetime) -> Course:
 
 def _connection_told(course: Course, step: StepName, outcome: Outcome, now: datetime) -> Course:
     problem = outcome.problem
-    never_tried = problem is not None and problem.reason == GivenUp.reason
+    never_tried = problem is not None and problem.reason == Cancelled.reason
     if step not in _CONNECTING or never_tried or (step is StepName.REBOOT and outcome.given_up):
         return course
     if problem is not None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from tendhost.server.clock import Clock
 from tendhost.server.domain.breaking_off import broken_off
 from tendhost.server.domain.events import Event, RolloutChanged
-from tendhost.server.domain.host_errors import Restored
+from tendhost.server.domain.host_errors import DatabaseRestored
 from tendhost.server.domain.hosts.host import Host, Problem
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.rollouts.rollout import Rollout, RolloutStatus
@@ -87,7 +87,7 @@ def _ended(operation: Operation, host: Host, problem: Problem, now: datetime) ->
 
 def _problem(operation: Operation, copied_at: datetime) -> Problem:
     at = copied_at.astimezone(UTC).isoformat(timespec="seconds")
-    return Problem.of(Restored(host=operation.host, copied_at=at))
+    return Problem.of(DatabaseRestored(host=operation.host, copied_at=at))
 
 
 def _paused(rollout: Rollout) -> Rollout:

@@ -19,9 +19,9 @@ from tendhost.server.domain.etags import require_etag
 from tendhost.server.domain.events import ScheduleChange
 from tendhost.server.domain.hosts.unmatched import told
 from tendhost.server.domain.request_errors import (
+    InvalidScheduleStatus,
     RolloutNotFound,
     ScheduleNotFound,
-    ScheduleNotSteerable,
     SelectionNotFound,
     StoreUnavailable,
 )
@@ -139,7 +139,7 @@ class Schedules:
     async def pause(self, name: str, call: Call[ScheduleView], *, etag: str = "") -> ScheduleView:
         """Begin no run any more.
 
-        Raises ScheduleNotFound, ScheduleNotSteerable, EtagMismatch, Replayed.
+        Raises ScheduleNotFound, InvalidScheduleStatus, EtagMismatch, Replayed.
         """
         schedule = await self._read(name, etag)
         if schedule.next_at is None:
@@ -150,7 +150,7 @@ class Schedules:
     async def resume(self, name: str, call: Call[ScheduleView], *, etag: str = "") -> ScheduleView:
         """Begin its runs again; those that were due meanwhile are not made up for.
 
-        Raises ScheduleNotFound, ScheduleNotSteerable, EtagMismatch, Replayed.
+        Raises ScheduleNotFound, InvalidScheduleStatus, EtagMismatch, Replayed.
         """
         schedule = await self._read(name, etag)
         if not schedule.paused:
@@ -377,8 +377,8 @@ class Schedules:
         return saved
 
 
-def _not_steerable(schedule: Schedule, wanted: str) -> ScheduleNotSteerable:
-    return ScheduleNotSteerable(schedule=schedule.name, status=str(schedule.status), wanted=wanted)
+def _not_steerable(schedule: Schedule, wanted: str) -> InvalidScheduleStatus:
+    return InvalidScheduleStatus(schedule=schedule.name, status=str(schedule.status), wanted=wanted)
 
 
 METHOD = "schedule"

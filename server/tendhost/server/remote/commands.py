@@ -79,7 +79,7 @@ class CommandRemote(ABC):
     ) -> int:
         """Run `command` as `run` does, and hand on what it prints as it comes; its exit status.
 
-        Raises WorkTimeout, LinkLost, PrivilegeMissing, and what a callback raises.
+        Raises Timeout, LinkLost, PrivilegeMissing, and what a callback raises.
         """
         through_sudo = privileged and not self._is_root
         line = f"sudo -n -- sh -c {shlex.quote(command)}" if through_sudo else command

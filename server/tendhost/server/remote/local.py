@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
-from tendhost.server.domain.host_errors import LinkLost, WorkTimeout
+from tendhost.server.domain.host_errors import LinkLost, Timeout
 from tendhost.server.domain.hosts.host import LOCAL
 from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.protocol import Remote, Target
@@ -89,7 +89,7 @@ class LocalRemote(CommandRemote):
                 await process.ended
         except TimeoutError as error:
             seconds = timeout.total_seconds()
-            raise WorkTimeout(host=self._host, what="a command", seconds=seconds) from error
+            raise Timeout(host=self._host, what="a command", seconds=seconds) from error
         except OSError as error:
             problem = f"a command cannot be started: {error.strerror or error}"
             raise LinkLost(host=self._host, address=ADDRESS, problem=problem) from error

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Protocol
 from urllib.parse import SplitResult
 
-from tendhost.server.domain.host_errors import Unreachable
+from tendhost.server.domain.host_errors import HostUnreachable
 from tendhost.server.domain.policy.health_checks import DEFAULT_PORTS, SHOWN_PATTERN, HttpProbe
 from tendhost.server.domain.policy.health_evaluation import Found
 from tendhost.server.domain.policy.patterns import PatternUnusable, found_in
@@ -54,7 +54,7 @@ class NetworkProber:
                 connection = await self._dialer.dial(host=address, address=address, port=port)
         except TimeoutError:
             return _silent(timeout)
-        except Unreachable as error:
+        except HostUnreachable as error:
             return Found(holds=False, words=error.problem)
         connection.close()
         return Found(holds=True, words=f"port {port} takes connections")
@@ -72,7 +72,7 @@ class NetworkProber:
                 return await loop.run_in_executor(self._threads, exchange.carried_out)
         except TimeoutError:
             return _silent(timeout)
-        except Unreachable as error:
+        except HostUnreachable as error:
             return Found(holds=False, words=error.problem)
         finally:
             exchange.break_off()

@@ -49,7 +49,7 @@ class Remote(Protocol):
         `privileged` runs it as root: as it is for root, through `sudo -n` for anybody else. `input` is
         what it reads: unlike `command`, nobody sees it in a list of processes, and it may be of any
         length.
-        Raises WorkTimeout, OutputTooLarge, LinkLost, PrivilegeMissing.
+        Raises Timeout, OutputTooLarge, LinkLost, PrivilegeMissing.
         """
         ...
 
@@ -64,14 +64,14 @@ class Connector(Protocol):
     async def connect(self, target: Target) -> Remote:
         """Open a way to `target`.
 
-        Raises Unreachable, AuthenticationRefused, KeyUnusable, HostKeyChanged, WorkTimeout.
+        Raises HostUnreachable, AuthenticationRefused, KeyUnusable, HostKeyChanged, Timeout.
         """
         ...
 
     async def enrol(self, *, host: str, address: str, port: int) -> str:
         """The public key that the host shows now, as type and base64, without logging in.
 
-        Raises Unreachable, WorkTimeout.
+        Raises HostUnreachable, Timeout.
         """
         ...
 

@@ -13,10 +13,10 @@ import asyncssh
 from tendhost.server.domain.host_errors import (
     AuthenticationRefused,
     HostKeyChanged,
+    HostUnreachable,
     LinkLost,
     SshError,
-    Unreachable,
-    WorkTimeout,
+    Timeout,
 )
 from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.host_keys import fingerprint
@@ -128,7 +128,7 @@ class SshConnector:
                 options=asyncssh.SSHClientConnectionOptions(config=None, client_keys=None),
             )
         if shown is None:
-            raise Unreachable(host=host, address=address, problem="it shows no host key")
+            raise HostUnreachable(host=host, address=address, problem="it shows no host key")
         kind, blob = shown.export_public_key("openssh").decode().split()[:2]
         return f"{kind} {blob}"
 
@@ -185,7 +185,7 @@ def _login_error(target: Target, error: Exception, seconds: float) -> SshError:
     where = {"host": target.host, "address": target.address}
     if isinstance(error, TimeoutError):
         problem = f"it answers at port {target.port}, but no SSH login within {seconds:g} s"
-        return Unreachable(problem=problem, **where)
+        return HostUnreachable(problem=problem, **where)
     # sshd hangs up on those who show too many keys: a protocol error, to go by its code.
     out_of_patience = "too many authentication failures" in str(error).lower()
     if isinstance(error, asyncssh.PermissionDenied) or out_of_patience:
@@ -193,7 +193,7 @@ def _login_error(target: Target, error: Exception, seconds: float) -> SshError:
         return AuthenticationRefused(problem=problem, **where)
     if isinstance(error, asyncssh.ConnectionLost | ConnectionError):
         problem = f"the connection was closed during the login: {error}"
-        return Unreachable(problem=problem, **where)
+        return HostUnreachable(problem=problem, **where)
     return SshError(problem=f"no SSH login: {error}", **where)
 
 
@@ -311,7 +311,7 @@ class SshRemote(CommandRemote):
                 status = await session.ended
         except TimeoutError as error:
             seconds = timeout.total_seconds()
-            raise WorkTimeout(host=self._target.host, what="a command", seconds=seconds) from error
+            raise Timeout(host=self._target.host, what="a command", seconds=seconds) from error
         except (asyncssh.Error, OSError) as error:
             raise self._lost(str(error)) from error
         finally:

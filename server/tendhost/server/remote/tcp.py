@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from tendhost.server.domain.host_errors import Unreachable
+from tendhost.server.domain.host_errors import HostUnreachable
 
 RESOLVER_THREADS = 64
 """Of their own: the loop's default executor has a handful, and names that do not resolve fill it."""
@@ -23,7 +23,7 @@ class Dialer:
         self._resolvers = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="resolve")
 
     async def dial(self, *, host: str, address: str, port: int) -> socket.socket:
-        """A connected socket. Raises Unreachable with the reason in plain words."""
+        """A connected socket. Raises HostUnreachable with the reason in plain words."""
         candidates = await self._resolved(host, address, port)
         problem = "no address"
         seconds = self._connect_timeout.total_seconds()
@@ -38,7 +38,7 @@ class Dialer:
                 problem = f"port {port} refuses connections"
             except OSError as error:
                 problem = (error.strerror or str(error)).lower()
-        raise Unreachable(host=host, address=address, problem=problem)
+        raise HostUnreachable(host=host, address=address, problem=problem)
 
     def close(self) -> None:
         """Let go of the resolver's threads."""
@@ -67,14 +67,14 @@ class Dialer:
                 )
         except TimeoutError as error:
             problem = f"the name was not resolved within {seconds:g} s"
-            raise Unreachable(host=host, address=address, problem=problem) from error
+            raise HostUnreachable(host=host, address=address, problem=problem) from error
         except OSError as error:
             problem = f"the name does not resolve: {error.strerror or error}"
-            raise Unreachable(host=host, address=address, problem=problem) from error
+            raise HostUnreachable(host=host, address=address, problem=problem) from error
         except ValueError as error:
             # An empty or overlong label, or a character that no name has.
             problem = f"the name does not resolve: it is not a name: {error}"
-            raise Unreachable(host=host, address=address, problem=problem) from error
+            raise HostUnreachable(host=host, address=address, problem=problem) from error
         return [(family, tuple(sockaddr)) for family, _, _, _, sockaddr in found]
 
     async def _connected(

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from tendhost.server.domain.host_errors import Unreachable
+from tendhost.server.domain.host_errors import HostUnreachable
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.policy.windows import MaintenanceWindow
@@ -69,6 +69,6 @@ def glance_of(text: str) -> Glance:
         update_took=status.update_took,
         windows=config.policy.maintenance_windows,
         reboot_needed=status.reboot.need is RebootNeed.NEEDED,
-        unreachable=problem is not None and problem.reason == Unreachable.reason,
+        unreachable=problem is not None and problem.reason == HostUnreachable.reason,
         failed_with=problem.message if problem and status.state is HostState.FAILED else "",
     )

@@ -21,8 +21,6 @@ T = TypeVar("T")
 class Conflict(TendhostError):
     """A row was changed by somebody else since it was read: read again, decide again."""
 
-    reason = "CONFLICT"
-
     def __init__(self, *, what: str) -> None:
         self.what = what
         super().__init__(f"{what} was changed at the same time")
@@ -163,8 +161,6 @@ class Touched:
 
 class DocumentUnreadable(TendhostError):
     """What is stored cannot be read: it is damaged, or a newer program stored it."""
-
-    reason = "DOCUMENT_UNREADABLE"
 
     def __init__(self, *, kind: str, key: str, problem: str) -> None:
         self.kind, self.key, self.problem = kind, key, problem

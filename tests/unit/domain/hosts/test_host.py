@@ -18,7 +18,7 @@ from tendhost.server.domain.inventory.inventory import (
     SystemFacts,
     Withheld,
 )
-from tendhost.server.domain.request_errors import HostHasFailed, InvalidTransition
+from tendhost.server.domain.request_errors import HostFailed, InvalidTransition
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -107,7 +107,7 @@ def test_a_failure_keeps_what_a_person_needs_to_know():
 
 def test_a_failed_host_takes_no_work_and_says_why():
     failed = host(state=HostState.VERIFYING).failed(step="verify", problem=PROBLEM, now=NOW)
-    with pytest.raises(HostHasFailed, match=r"failed in step 'verify'.*x\.service"):
+    with pytest.raises(HostFailed, match=r"failed in step 'verify'.*x\.service"):
         failed.require_startable()
 
 

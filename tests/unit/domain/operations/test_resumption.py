@@ -57,9 +57,9 @@ def new(kind: OperationKind) -> Operation:
         (K.UPDATE, N.CONNECT, "HOST_UNREACHABLE", None),
         (K.UPDATE, N.PREFLIGHT, "PACKAGE_DATABASE_BROKEN", None),
         (K.UPDATE, N.LIST, "DISK_FULL", None),
-        (K.UPDATE, N.APPLY, "PACKAGE_ERROR", None),
+        (K.UPDATE, N.APPLY, "PACKAGE_FAILED", None),
         (K.UPDATE, N.APPLY, "INTERRUPTED", None),
-        (K.UPDATE, N.REBOOT_CHECK, "INVENTORY_ERROR", N.REBOOT_CHECK),
+        (K.UPDATE, N.REBOOT_CHECK, "INVENTORY_FAILED", N.REBOOT_CHECK),
         (K.UPDATE, N.REBOOT, "REBOOT_NEVER_RETURNED", N.REBOOT_CHECK),
         (K.UPDATE, N.REBOOT, "REBOOT_SAME_BOOT_ID", N.REBOOT_CHECK),
         (K.UPDATE, N.VERIFY, "UNHEALTHY", N.VERIFY),
@@ -102,7 +102,7 @@ def test_a_repair_whose_end_was_never_seen_is_gone_back_to_before_anything_else(
 
 def test_an_upgrade_whose_end_was_seen_is_not_gone_back_to():
     job = JobRecord(operation="old", name="apply-1", concluded=True)
-    failed = failed_at(K.UPDATE, N.APPLY, "PACKAGE_ERROR", job=job, jobs_begun=1)
+    failed = failed_at(K.UPDATE, N.APPLY, "PACKAGE_FAILED", job=job, jobs_begun=1)
     assert resuming(failed, new(K.UPDATE)) == new(K.UPDATE)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import asyncssh
 import pytest
 
-from tendhost.server.domain.host_errors import LinkLost, SshError, Unreachable
+from tendhost.server.domain.host_errors import HostUnreachable, LinkLost, SshError
 from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.protocol import Target
 from tendhost.server.remote.ssh import SshConnector
@@ -87,7 +87,7 @@ async def refusal(connector: SshConnector, target: Target) -> SshError:
 async def test_port_that_nobody_listens_at_refuses(connector: SshConnector, target: Target) -> None:
     port = unused_port()
     error = await refusal(connector, replace(target, port=port))
-    assert isinstance(error, Unreachable)
+    assert isinstance(error, HostUnreachable)
     assert error.problem == f"port {port} refuses connections"
 
 
@@ -95,7 +95,7 @@ async def test_silent_address_is_waited_for_within_the_bound(
     connector: SshConnector, target: Target, network: dict[str, OSError]
 ) -> None:
     error = await refusal(connector, replace(target, address=BLACK_HOLE, port=22))
-    assert isinstance(error, Unreachable)
+    assert isinstance(error, HostUnreachable)
     assert error.problem == "no answer at port 22 within 0.3 s"
 
 
@@ -104,7 +104,7 @@ async def test_missing_route_is_said_so(
 ) -> None:
     network["127.0.0.9"] = OSError(errno.EHOSTUNREACH, "No route to host")
     error = await refusal(connector, replace(target, address="127.0.0.9"))
-    assert isinstance(error, Unreachable)
+    assert isinstance(error, HostUnreachable)
     assert error.problem == "no route to host"
 
 
@@ -112,7 +112,7 @@ async def test_name_that_does_not_resolve_is_said_so(
     connector: SshConnector, target: Target, names: dict[str, list[str]]
 ) -> None:
     error = await refusal(connector, replace(target, address="nowhere.example"))
-    assert isinstance(error, Unreachable)
+    assert isinstance(error, HostUnreachable)
     assert error.problem == "the name does not resolve: Name or service not known"
 
 
@@ -120,7 +120,7 @@ async def test_name_that_does_not_resolve_is_said_so(
 async def test_address_that_can_be_no_name_does_not_resolve(
     connector: SshConnector, target: Target, name: str
 ) -> None:
-    with pytest.raises(Unreachable, match="does not resolve"):
+    with pytest.raises(HostUnreachable, match="does not resolve"):
         await connector.connect(replace(target, address=name))
 
 
@@ -145,7 +145,7 @@ async def test_name_with_many_silent_addresses_is_waited_for_once(
 ) -> None:
     names["web1.example"] = [BLACK_HOLE] * 40
     async with asyncio.timeout(5):
-        with pytest.raises(Unreachable, match=r"no answer at port \d+ within 0\.3 s"):
+        with pytest.raises(HostUnreachable, match=r"no answer at port \d+ within 0\.3 s"):
             await connectors(QUICK).connect(replace(target, address="web1.example"))
 
 
@@ -179,7 +179,7 @@ async def test_names_that_take_their_time_do_not_hold_up_a_good_host(
     finally:
         released.set()
     for failed in await asyncio.gather(*bad, return_exceptions=True):
-        assert isinstance(failed, Unreachable)
+        assert isinstance(failed, HostUnreachable)
 
 
 async def test_name_that_takes_too_long_to_resolve_is_given_up(
@@ -188,7 +188,7 @@ async def test_name_that_takes_too_long_to_resolve_is_given_up(
     released = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(20) and [])
     try:
-        with pytest.raises(Unreachable, match=r"not resolved within 0\.3 s"):
+        with pytest.raises(HostUnreachable, match=r"not resolved within 0\.3 s"):
             await connectors(replace(QUICK, resolve_timeout=MOMENT)).connect(
                 replace(target, address="slow.example")
             )
@@ -202,7 +202,7 @@ async def test_server_that_never_says_its_banner_is_given_up(
     connector = connectors(replace(QUICK, login_timeout=MOMENT))
     async with answering(says_nothing) as port:
         error = await refusal(connector, replace(target, port=port))
-    assert isinstance(error, Unreachable)
+    assert isinstance(error, HostUnreachable)
     assert error.problem == f"it answers at port {port}, but no SSH login within 0.3 s"
 
 
@@ -212,7 +212,7 @@ async def test_server_that_hangs_up_before_the_login_is_unreachable(
 ) -> None:
     async with answering(peer) as port:
         error = await refusal(connector, replace(target, port=port))
-    assert isinstance(error, Unreachable)
+    assert isinstance(error, HostUnreachable)
     assert error.problem.startswith("the connection was closed during the login")
 
 

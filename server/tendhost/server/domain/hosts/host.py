@@ -8,7 +8,7 @@ from enum import StrEnum
 from tendhost.server.domain.bounds import text
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.etags import etag_of
-from tendhost.server.domain.host_errors import AuthenticationRefused, LinkLost, Unreachable
+from tendhost.server.domain.host_errors import AuthenticationRefused, HostUnreachable, LinkLost
 from tendhost.server.domain.hosts.states import HostState, Trigger, after, allowed_from
 from tendhost.server.domain.inventory.compose import ComposeVersion
 from tendhost.server.domain.inventory.inventory import Observation, Reboot, RebootNeed
@@ -17,9 +17,9 @@ from tendhost.server.domain.policy.availability import planned_time
 from tendhost.server.domain.policy.health_checks import HealthChecks
 from tendhost.server.domain.policy.hooks import Hooks
 from tendhost.server.domain.policy.windows import MaintenanceWindow
-from tendhost.server.domain.request_errors import HostHasFailed, InvalidTransition
+from tendhost.server.domain.request_errors import HostFailed, InvalidTransition
 
-_UNREACHED = frozenset({Unreachable.reason, LinkLost.reason, AuthenticationRefused.reason})
+_UNREACHED = frozenset({HostUnreachable.reason, LinkLost.reason, AuthenticationRefused.reason})
 """Problems of a host that could not be worked on at all."""
 
 
@@ -355,13 +355,13 @@ class Host:
         return self._with(failure=seen)
 
     def require_not_failed(self) -> None:
-        """Raise HostHasFailed where the host is in FAILED."""
+        """Raise HostFailed where the host is in FAILED."""
         failure = self.status.failure
         if failure is not None:
-            raise HostHasFailed(host=self.name, step=failure.step, error=failure.problem.message)
+            raise HostFailed(host=self.name, step=failure.step, error=failure.problem.message)
 
     def require_startable(self) -> None:
-        """Raise HostHasFailed or InvalidTransition unless an operation may start."""
+        """Raise HostFailed or InvalidTransition unless an operation may start."""
         self.require_not_failed()
         after(self.status.state, Trigger.QUERY, host=self.name)
 

@@ -19,7 +19,7 @@ It is sound where what came before the failed step is known to have been done, a
 
 from dataclasses import replace
 
-from tendhost.server.domain.host_errors import NeverReturned
+from tendhost.server.domain.host_errors import RebootNeverReturned
 from tendhost.server.domain.operations.operation import Operation, OperationKind, StepName
 
 
@@ -42,7 +42,7 @@ def resuming(failed: Operation, new: Operation) -> Operation:
         case OperationKind.UPDATE, (StepName.REBOOT_CHECK | StepName.REBOOT):
             findings = replace(failed.findings, reboot_ordered_at=None)
             return replace(_going_on(failed, new, StepName.REBOOT_CHECK), findings=findings)
-        case OperationKind.REBOOT, StepName.REBOOT if reason == NeverReturned.reason:
+        case OperationKind.REBOOT, StepName.REBOOT if reason == RebootNeverReturned.reason:
             return _going_on(failed, new, StepName.REBOOT)
         case (
             OperationKind.UPDATE,

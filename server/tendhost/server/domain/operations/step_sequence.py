@@ -42,11 +42,11 @@ from tendhost.server.domain.host_errors import (
     DeadlineExceeded,
     HostGone,
     HostKeyChanged,
+    HostUnreachable,
     KeyUnusable,
     LinkLost,
-    NeverReturned,
+    RebootNeverReturned,
     Unhealthy,
-    Unreachable,
     WindowClosed,
 )
 from tendhost.server.domain.hosts.host import Problem, Snapshots
@@ -195,13 +195,13 @@ _CHANGED_BEFORE = frozenset(
 OUT_OF_REACH = frozenset(
     error.reason
     for error in (
-        Unreachable,
+        HostUnreachable,
         LinkLost,
         AuthenticationRefused,
         KeyUnusable,
         HostKeyChanged,
         HostGone,
-        NeverReturned,
+        RebootNeverReturned,
     )
 )
 """Reasons of problems with which a host cannot be asked to run anything."""

@@ -20,7 +20,7 @@ from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.unmatched import unmatched
 from tendhost.server.domain.policy.availability import Opening, OpenTimes
 from tendhost.server.domain.policy.windows import MaintenanceWindow
-from tendhost.server.domain.request_errors import DefaultsNotFound, StoreUnavailable
+from tendhost.server.domain.request_errors import PolicyNotFound, StoreUnavailable
 from tendhost.server.engine.requests import Call, carried_out, on_conflict_again, unchanged
 from tendhost.server.engine.waiting import CEILING
 from tendhost.server.store.protocol import Store
@@ -145,13 +145,13 @@ class Policies:
     async def delete(self, group: str, call: Call[Defaults], *, etag: str = "") -> Defaults:
         """Say nothing any more of a group, or of the fleet.
 
-        Raises DefaultsNotFound, EtagMismatch, Replayed.
+        Raises PolicyNotFound, EtagMismatch, Replayed.
         """
         async with self._lock:
             await self.load()
             former = self._defaults.get(group)
             if former is None:
-                raise DefaultsNotFound(group=group)
+                raise PolicyNotFound(group=group)
             require_etag(_whose(group), wanted=etag, current=former.etag)
             return await self._saved(former, call, deleted=True)
 

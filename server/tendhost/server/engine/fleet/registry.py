@@ -57,7 +57,7 @@ class Registry:
     ) -> Host:
         """Add a host and pin the key that it shows.
 
-        Raises HostAlreadyExists, HostDuplicate (unless that is allowed), Unreachable, WorkTimeout,
+        Raises HostAlreadyExists, HostDuplicate (unless that is allowed), HostUnreachable, Timeout,
         HostKeyMismatch, InvalidArgument.
         """
         require_sound(config)
@@ -83,7 +83,7 @@ class Registry:
     async def reconfigure(self, wanted: Reconfiguration, call: Call[Host]) -> Host:
         """Change a host's configuration, and with `repin` the key that it must show.
 
-        Raises HostNotFound, HostBusy, HostDuplicate, EtagMismatch, InvalidArgument, HostKeyMismatch, Unreachable.
+        Raises HostNotFound, HostBusy, HostDuplicate, EtagMismatch, InvalidArgument, HostKeyMismatch, HostUnreachable.
         """
         host = await self._idle_host(wanted.name)
         require_etag(f"host {host.name!r}", wanted=wanted.etag, current=host.etag)

@@ -50,7 +50,7 @@ class Door:
         return await given(remote, command, timeout=timeout, input=input)
 
     def require(self, permission: Permission) -> None:
-        """Raise NotPermitted (GivenUp, DeadlineExceeded, WindowClosed) unless `permission` holds now."""
+        """Raise NotPermitted (Cancelled, DeadlineExceeded, WindowClosed) unless `permission` holds now."""
         if permission is Permission.FINISH:
             return
         self.journal.require_permission()

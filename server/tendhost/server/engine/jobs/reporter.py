@@ -56,7 +56,7 @@ class Journal(Protocol):
         ...
 
     def require_permission(self) -> None:
-        """Raise GivenUp or DeadlineExceeded where nothing more is to be begun on the host."""
+        """Raise Cancelled or DeadlineExceeded where nothing more is to be begun on the host."""
         ...
 
     def told(self, body: EventBody) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from tendhost.server.clock import Clock
 from tendhost.server.domain.events import HostConnected, HostDisconnected
 from tendhost.server.domain.host_errors import (
+    HostError,
     HostGone,
     HostKeyChanged,
     Interrupted,
@@ -15,8 +16,7 @@ from tendhost.server.domain.host_errors import (
     KeyUnusable,
     NotPermitted,
     Superseded,
-    WorkError,
-    WorkTimeout,
+    Timeout,
 )
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.operations.backoff import Backoff
@@ -96,13 +96,13 @@ async def carry_out(
     Its progress is what `told_by` makes of what it prints.
 
     Raises NotPermitted (it has not begun, and never will), Interrupted (it was killed, or the host went
-    down under it), WorkTimeout (it took longer than `limit`), HostGone, JobRefused,
+    down under it), Timeout (it took longer than `limit`), HostGone, JobRefused,
     HostKeyChanged, KeyUnusable, Superseded.
     """
     ended = await seen_to_its_end(following, operation, kind, command, limit=limit, told_by=told_by)
     if ended.overdue:
         what, seconds = ended.job.name, limit.total_seconds()
-        raise WorkTimeout(host=following.host.name, what=what, seconds=seconds)
+        raise Timeout(host=following.host.name, what=what, seconds=seconds)
     return ended
 
 
@@ -118,7 +118,7 @@ async def seen_to_its_end(
 ) -> Ended:
     """As `carry_out`, for one that may be overdue; `input` is what the command finds beside it.
 
-    Raises WorkTimeout only where the host did not end it either.
+    Raises Timeout only where the host did not end it either.
     """
     fresh = under_way(operation, kind) is None
     if fresh:
@@ -157,7 +157,7 @@ def under_way(operation: Operation, kind: ChangeKind) -> JobRecord | None:
 async def tidy(session: Session, host: Host, operation: Operation) -> None:
     """Remove what the operation's jobs left on the host, once the end of the last is on record.
 
-    Raises WorkError where the host cannot be asked.
+    Raises HostError where the host cannot be asked.
     """
     record = operation.job
     if record is not None and record.concluded:
@@ -244,7 +244,7 @@ class _Follower:
             if self._with.clock.elapsed() - self._since > self._job.limit + STOPPING:
                 # Its end was not seen, so whoever retries goes back to it.
                 seconds = self._job.limit.total_seconds()
-                raise WorkTimeout(host=self._job.host, what=self._job.name, seconds=seconds)
+                raise Timeout(host=self._job.host, what=self._job.name, seconds=seconds)
             pause = NEWS_PAUSE if news else min(pause * 2, LONGEST_PAUSE)
             await self._with.clock.sleep(pause)
             report = await self._asked(jobs.poll)
@@ -366,7 +366,7 @@ class _Follower:
                 report = await ask(remote, self._job, self._position)
             except _FINAL:
                 raise
-            except WorkError as error:
+            except HostError as error:
                 if isinstance(error, JobRefused) and self._never_seen:
                     raise
                 await self._with.session.close()
@@ -382,7 +382,7 @@ class _Follower:
                 self._told_back()
                 return report
 
-    def _told_away(self, error: WorkError) -> None:
+    def _told_away(self, error: HostError) -> None:
         if not self._away:
             self._away = True
             self._with.journal.told(HostDisconnected(reason=str(error)))
@@ -393,7 +393,7 @@ class _Follower:
             self._away = False
             self._with.journal.told(HostConnected())
 
-    def _gone(self, error: WorkError, silent: timedelta) -> HostGone:
+    def _gone(self, error: HostError, silent: timedelta) -> HostGone:
         seconds = round(silent.total_seconds())
         return HostGone(
             host=self._job.host, step=self._job.name, seconds=seconds, problem=str(error)

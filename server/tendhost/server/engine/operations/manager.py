@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.errors import TendhostError
-from tendhost.server.domain.host_errors import BookkeepingFailed, Unreachable
+from tendhost.server.domain.host_errors import BookkeepingFailed, HostUnreachable
 from tendhost.server.domain.hosts.host import LOCAL, Host, Problem
 from tendhost.server.domain.inventory.hardware import InventoryPart
 from tendhost.server.domain.operations.approved_plan import agreed_with, agreed_with_pending
@@ -25,11 +25,11 @@ from tendhost.server.domain.operations.operation import (
 from tendhost.server.domain.operations.resumption import resuming
 from tendhost.server.domain.request_errors import (
     HostBusy,
-    HostHasFailed,
+    HostFailed,
     HostNotFound,
     InvalidTransition,
     InventoryNotFound,
-    OperationNotCancellable,
+    OperationEnded,
     PlanUnusable,
     RebootNotAllowed,
     StoreUnavailable,
@@ -145,7 +145,7 @@ class Operations:
     async def start(self, work: Work, call: Call[Operation]) -> Operation:
         """Begin `work`, or queue it.
 
-        Raises HostNotFound, HostBusy, HostHasFailed, RebootNotAllowed, PlanUnusable, Replayed.
+        Raises HostNotFound, HostBusy, HostFailed, RebootNotAllowed, PlanUnusable, Replayed.
         """
         host = await self._store.host(work.host)
         if work.kind is OperationKind.REBOOT:
@@ -191,11 +191,11 @@ class Operations:
     async def cancel(self, id: str, call: Call[Operation]) -> Operation:
         """Ask an operation to stop at the next point at which that is sound.
 
-        Raises OperationNotFound, OperationNotCancellable (it has ended), Replayed.
+        Raises OperationNotFound, OperationEnded (it has ended), Replayed.
         """
         operation = await self._store.operation(id)
         if operation.status.ended:
-            raise OperationNotCancellable(operation=id, status=str(operation.status))
+            raise OperationEnded(operation=id, status=str(operation.status))
         if id in self._drivers:
             return await self._drivers[id][0].cancel(call)
         if operation.status is OperationStatus.RUNNING:
@@ -245,7 +245,7 @@ class Operations:
 
         With `update` it is an update in any case: that one, where something else had failed the host, and
         in its windows, or out of them, as that one. Raises InvalidTransition (the host is not in FAILED),
-        RebootNotAllowed, HostHasFailed (`update` is a dry run, which makes good nothing that failed).
+        RebootNotAllowed, HostFailed (`update` is a dry run, which makes good nothing that failed).
         """
         now = self._clock.now()
         last = await self._store.operations(
@@ -498,7 +498,7 @@ class Operations:
             try:
                 host = await self._store.host(name)
                 course = started(operation, host, self._clock.now())
-            except (HostHasFailed, HostNotFound) as error:
+            except (HostFailed, HostNotFound) as error:
                 await self._refuse_queued(operation, error)
                 continue
             except InvalidTransition:
@@ -536,4 +536,4 @@ def _require_named(host: Host) -> None:
 
 def _unreachable(host: Host) -> bool:
     problem = host.status.last_problem
-    return problem is not None and problem.reason == Unreachable.reason
+    return problem is not None and problem.reason == HostUnreachable.reason

@@ -16,12 +16,12 @@ from tendhost.server.domain.events import (
     UpdateProgress,
 )
 from tendhost.server.domain.host_errors import (
+    Cancelled,
     DeadlineExceeded,
-    GivenUp,
+    HostError,
+    HostUnreachable,
     LinkLost,
     Unexpected,
-    Unreachable,
-    WorkError,
 )
 from tendhost.server.domain.hosts.host import Duplicate, Problem
 from tendhost.server.domain.inventory.inventory import Observation
@@ -38,7 +38,7 @@ from tendhost.server.domain.operations.operation import (
     StepName,
 )
 from tendhost.server.domain.operations.step_sequence import BEFORE_A_CHANGE, has_changed, next_step
-from tendhost.server.domain.request_errors import OperationNotCancellable, StoreUnavailable
+from tendhost.server.domain.request_errors import OperationEnded, StoreUnavailable
 from tendhost.server.domain.transitions import Course, step_retried, stepped
 from tendhost.server.engine.concurrency import Slot
 from tendhost.server.engine.connection import Session
@@ -174,7 +174,7 @@ class Driver:
             return
         try:
             await tidy(self._session, self._course.host, self.operation)
-        except WorkError as error:
+        except HostError as error:
             # It goes with others after a month.
             logger.info(
                 "a job's folder was left on its host",
@@ -192,12 +192,12 @@ class Driver:
     async def cancel(self, call: Call[Operation]) -> Operation:
         """Ask the operation to stop where that is sound.
 
-        Raises OperationNotCancellable (it has ended in the meantime), Replayed.
+        Raises OperationEnded (it has ended in the meantime), Replayed.
         """
         async with self._saving:
             operation = self.operation
             if operation.status.ended:
-                raise OperationNotCancellable(operation=operation.id, status=str(operation.status))
+                raise OperationEnded(operation=operation.id, status=str(operation.status))
             now = self._clock.now()
             marked = replace(operation, cancel_requested_by=call.principal)
             replayed = await self._save(
@@ -259,7 +259,7 @@ class Driver:
     def require_permission(self) -> None:
         """See Journal."""
         if self.operation.cancel_requested_by:
-            raise GivenUp(host=self._course.host.name)
+            raise Cancelled(host=self._course.host.name)
         if self._is_overdue:
             limit = self.operation.time_limit or timedelta()
             raise DeadlineExceeded(host=self._course.host.name, seconds=limit.total_seconds())
@@ -309,7 +309,7 @@ class Driver:
             and self._may_be_given_up(step)
         ):
             # It may have been called off while it waited for its place, and has none.
-            return replace(_failure(GivenUp(host=host)), given_up=True)
+            return replace(_failure(Cancelled(host=host)), given_up=True)
         try:
             async with asyncio.timeout(self._seconds_left(step)):
                 outcome = await self._patiently(
@@ -318,9 +318,9 @@ class Driver:
         except TimeoutError:
             limit = self.operation.time_limit or timedelta()
             return _failure(DeadlineExceeded(host=host, seconds=limit.total_seconds()))
-        except GivenUp as error:
+        except Cancelled as error:
             return replace(_failure(error), given_up=True)
-        except WorkError as error:
+        except HostError as error:
             return _failure(error)
         except Exception:
             logger.exception(
@@ -362,7 +362,7 @@ class Driver:
         """Whether a host that was changed went out of sight, and not for too long yet."""
         operation = self.operation
         changed = has_changed(operation) or operation.resume_at is not None
-        lost = (Unreachable.reason, LinkLost.reason)
+        lost = (HostUnreachable.reason, LinkLost.reason)
         if not changed or outcome.problem is None or outcome.problem.reason not in lost:
             return False
         if self._away_since is None:
@@ -543,7 +543,7 @@ def _told(course: Course, operation: Operation, now: datetime, message: str = ""
     return replace(course, operation=operation).step_told(now, message)
 
 
-def _failure(error: WorkError) -> Outcome:
+def _failure(error: HostError) -> Outcome:
     return Outcome(
         problem=Problem.of(error), needs_person=error.needs_person, transient=error.transient
     )

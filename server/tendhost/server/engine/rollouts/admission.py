@@ -11,7 +11,7 @@ from datetime import datetime
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.hosts.host import Host
-from tendhost.server.domain.request_errors import HostHasFailed, HostNotFound
+from tendhost.server.domain.request_errors import HostFailed, HostNotFound
 from tendhost.server.domain.rollouts.budgets import (
     FLEET,
     BoundBudget,
@@ -185,7 +185,7 @@ class Turn:
             host = await self._store.host(member.host)
             if not member.retry:
                 host.require_not_failed()
-        except (HostNotFound, HostHasFailed) as error:
+        except (HostNotFound, HostFailed) as error:
             return LeaveOut(detail=str(error))
         if host.name in self._busy:
             words = "another operation runs on it"

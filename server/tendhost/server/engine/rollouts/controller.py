@@ -17,7 +17,7 @@ from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.operations.operation import Operation, OperationKind, Order
 from tendhost.server.domain.request_errors import (
     HostBusy,
-    HostHasFailed,
+    HostFailed,
     InvalidTransition,
     OperationNotFound,
     RebootNotAllowed,
@@ -478,7 +478,7 @@ class Carrier:
                 case Begin(host=host):
                     try:
                         course = await self._course(rollout, member, host)
-                    except (RebootNotAllowed, HostHasFailed) as error:
+                    except (RebootNotAllowed, HostFailed) as error:
                         tally.move(member, MemberStatus.SKIPPED, detail=str(error))
                         continue
                     courses.append((course, host))

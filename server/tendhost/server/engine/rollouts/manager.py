@@ -15,12 +15,12 @@ from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.request_errors import (
     FleetChanged,
+    HostNotInRollout,
     HostNotSkippable,
+    InvalidRolloutStatus,
     NotAnApprover,
     NothingToRetry,
-    NotInRollout,
     RolloutBudgetSpent,
-    RolloutNotSteerable,
     WaveNotWaiting,
 )
 from tendhost.server.domain.rollouts.budgets import overspent, require_sound_failures
@@ -126,7 +126,7 @@ class Rollouts:
         return await self._begun(former.spec, call, former=former)
 
     async def pause(self, id: str, call: Call[Rollout]) -> Rollout:
-        """Start nothing new. Raises RolloutNotFound, RolloutNotSteerable, Replayed."""
+        """Start nothing new. Raises RolloutNotFound, InvalidRolloutStatus, Replayed."""
         origins = (RolloutStatus.RUNNING, RolloutStatus.AWAITING_APPROVAL)
         return await self._steer(id, origins, RolloutStatus.PAUSED, "paused", call)
 
@@ -134,7 +134,7 @@ class Rollouts:
     async def resume(self, id: str, call: Call[Rollout], *, max_failures: str = "") -> Rollout:
         """Go on with a rollout that is paused or halted, with another failure budget if one is given.
 
-        Raises RolloutNotFound, RolloutNotSteerable, RolloutBudgetSpent, InvalidArgument, Replayed.
+        Raises RolloutNotFound, InvalidRolloutStatus, RolloutBudgetSpent, InvalidArgument, Replayed.
         """
         rollout = await self._steerable(id, (RolloutStatus.PAUSED, RolloutStatus.HALTED), "resumed")
         require_sound_failures(max_failures)
@@ -149,14 +149,14 @@ class Rollouts:
         return await self._steered(going, f"resumed by {call.principal}", call)
 
     async def cancel(self, id: str, call: Call[Rollout]) -> Rollout:
-        """Start nothing new any more. Raises RolloutNotFound, RolloutNotSteerable, Replayed."""
+        """Start nothing new any more. Raises RolloutNotFound, InvalidRolloutStatus, Replayed."""
         return await self._steer(id, _STEERABLE, RolloutStatus.CANCELLED, "cancelled", call)
 
     @on_conflict_again
     async def approve(self, id: str, wave: int, call: Call[Rollout]) -> Rollout:
         """Let the wave of this number, from 0, begin.
 
-        Raises RolloutNotFound, RolloutNotSteerable (none waits), NotAnApprover, WaveNotWaiting, Replayed.
+        Raises RolloutNotFound, InvalidRolloutStatus (none waits), NotAnApprover, WaveNotWaiting, Replayed.
         """
         rollout = await self._steerable(id, (RolloutStatus.AWAITING_APPROVAL,), "approved")
         approvers = rollout.spec.approvers
@@ -180,12 +180,12 @@ class Rollouts:
     async def skip(self, id: str, host: str, call: Call[Rollout]) -> Rollout:
         """Leave out a host that has not begun.
 
-        Raises RolloutNotFound, NotInRollout, HostNotSkippable, RolloutNotSteerable, Replayed.
+        Raises RolloutNotFound, HostNotInRollout, HostNotSkippable, InvalidRolloutStatus, Replayed.
         """
         rollout = await self._steerable(id, _STEERABLE, "changed")
         member = await self._store.member(id, host)
         if member is None:
-            raise NotInRollout(rollout=id, host=host)
+            raise HostNotInRollout(rollout=id, host=host)
         if member.status.begun:
             raise HostNotSkippable(rollout=id, host=host, status=str(member.status))
         tally = await tallied(self._store, rollout, (member,))
@@ -200,7 +200,7 @@ class Rollouts:
         """Try the hosts again that failed, each from the step that failed.
 
         While the rollout has not ended, in it, as a part of its current wave; that takes it out of
-        HALTED. Else in a new one. Raises RolloutNotFound, NothingToRetry, RolloutNotSteerable (it is
+        HALTED. Else in a new one. Raises RolloutNotFound, NothingToRetry, InvalidRolloutStatus (it is
         being wound up), Replayed.
         """
         rollout = await self._store.rollout(id)
@@ -346,7 +346,7 @@ class Rollouts:
     async def _steerable(self, id: str, origins: Sequence[RolloutStatus], wanted: str) -> Rollout:
         rollout = await self._store.rollout(id)
         if rollout.over or rollout.status not in origins:
-            raise RolloutNotSteerable(rollout=id, status=str(rollout.status), wanted=wanted)
+            raise InvalidRolloutStatus(rollout=id, status=str(rollout.status), wanted=wanted)
         return rollout
 
     async def _steered(

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from tendhost.server.domain.host_errors import (
     ComposeFailed,
-    ComposePutBack,
+    ComposeRolledBack,
     Interrupted,
     NotPermitted,
 )
@@ -124,7 +124,7 @@ def _error(host: str, changes: Sequence[ProjectChange]) -> ComposeFailed | None:
     words += [f"{change.path} is back on its former images: {change.problem}" for change in back]
     if not words:
         return None
-    kind = ComposeFailed if failed else ComposePutBack
+    kind = ComposeFailed if failed else ComposeRolledBack
     return kind(host=host, problem="; ".join(words))
 
 

@@ -72,7 +72,7 @@ class Stage:
         return await self.session.remote(self.host)
 
     async def query(self, remote: Remote, *, refresh: bool) -> QueryResult:
-        """Ask for what the operation is to know. Raises WorkError."""
+        """Ask for what the operation is to know. Raises HostError."""
         of_inventory = self.operation.kind is OperationKind.QUERY
         wanted = frozenset(self.operation.parts) or EVERYTHING
         config = self.host.config

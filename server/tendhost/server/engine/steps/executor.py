@@ -64,7 +64,7 @@ class Performer:
     async def perform(
         self, step: StepName, course: Course, session: Session, journal: Journal
     ) -> Outcome:
-        """Perform `step`. Raises WorkError, which is the outcome of a step that failed."""
+        """Perform `step`. Raises HostError, which is the outcome of a step that failed."""
         stage = Stage(
             operation=course.operation,
             host=course.host,

@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 
-from tendhost.server.domain.host_errors import DiskFull, WorkError
+from tendhost.server.domain.host_errors import DiskFull, HostError
 from tendhost.server.domain.hosts.host import Problem
 from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.operations.operation import OperationKind, Outcome
@@ -41,7 +41,7 @@ async def list_packages(stage: Stage) -> Outcome:
         if planned.problem is not None:
             raise planned.problem
         _require_space(host.name, result, planned)
-    except WorkError as error:
+    except HostError as error:
         # What was learnt is true all the same.
         return replace(
             outcome,

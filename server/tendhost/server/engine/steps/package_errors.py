@@ -1,7 +1,7 @@
 """From what the parsers say went wrong to what ends an operation."""
 
 from tendhost.server.domain import host_errors
-from tendhost.server.domain.host_errors import WorkError
+from tendhost.server.domain.host_errors import HostError
 from tendhost.server.packages import errors as found
 from tendhost.server.packages.errors import NotPrivileged, PackageError
 from tendhost.server.packages.failures import Failure, FailureKind
@@ -17,7 +17,7 @@ _KINDS: dict[FailureKind, type[host_errors.PackageFailed]] = {
 }
 
 
-def work_error(host: str, error: found.PackageError) -> WorkError:
+def host_error(host: str, error: found.PackageError) -> HostError:
     """The error that ends an operation on `host` because of `error`."""
     match error:
         case found.ParseFailed():
@@ -58,4 +58,4 @@ def raise_first(host: str, problems: tuple[PackageError, ...], *, packages: bool
     """Raise the first problem that matters: without a change of packages only the privilege does."""
     for problem in problems:
         if packages or isinstance(problem, NotPrivileged):
-            raise work_error(host, problem) from problem
+            raise host_error(host, problem) from problem

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from tendhost.server.domain.host_errors import PackageFailed, PlanChanged, PlanConflict, WorkError
+from tendhost.server.domain.host_errors import HostError, PackageFailed, PlanChanged, PlanConflict
 from tendhost.server.domain.inventory.compose import ProjectChange, ProjectOutcome
 from tendhost.server.domain.inventory.inventory import (
     PackageChange,
@@ -22,7 +22,7 @@ from tendhost.server.domain.inventory.scope import (
 from tendhost.server.domain.operations.operation import Findings, Operation, UpdateResult
 from tendhost.server.domain.operations.step_sequence import has_applied
 from tendhost.server.engine.steps.context import Stage
-from tendhost.server.engine.steps.package_errors import upgrade_error, work_error
+from tendhost.server.engine.steps.package_errors import host_error, upgrade_error
 from tendhost.server.packages.compose.image_updates import moved_script, parse_moved
 from tendhost.server.packages.errors import PackageError
 from tendhost.server.packages.failures import FailureKind
@@ -41,11 +41,11 @@ class Planned:
     boot_bytes: int = 0
     """What a new kernel takes of /boot."""
     words: str = ""
-    problem: WorkError | None = None
+    problem: HostError | None = None
 
 
 async def plan_update(stage: Stage, remote: Remote, result: QueryResult) -> Planned:
-    """Plan the update that the operation is. Raises WorkError where the host cannot plan it."""
+    """Plan the update that the operation is. Raises HostError where the host cannot plan it."""
     operation, policy = stage.operation, stage.host.config.policy
     hooks = stage.policy.hooks
     wish = operation.order.scope
@@ -117,7 +117,7 @@ def _objection(
     plan: Plan,
     scope: UpdateScope,
     differ: tuple[str, ...],
-) -> WorkError | None:
+) -> HostError | None:
     if conflict := unwanted(pending, (*plan.removed, *plan.unneeded), scope):
         return PlanConflict(host=stage.host.name, packages=", ".join(conflict))
     if differ and stage.operation.order.exact:
@@ -185,7 +185,7 @@ async def _planned_by_host(
     try:
         plan = manager.parse_plan(completed.stdout)
     except PackageError as error:
-        raise work_error(host, error) from error
+        raise host_error(host, error) from error
     if plan.failure is not None and plan.failure.kind is FailureKind.UNMET_DEPENDENCIES:
         # The archives do not fit together, or not with what is wanted: nothing is broken on the host.
         raise PackageFailed(host=host, problem=plan.failure.reason)
@@ -205,7 +205,7 @@ async def _planned_projects(
     try:
         told = {one.image: one for one in parse_moved(completed.stdout, projects)}
     except PackageError as error:
-        raise work_error(stage.host.name, error) from error
+        raise host_error(stage.host.name, error) from error
     changes = []
     for project in projects:
         mine = [told[s.image] for s in project.services if s.image in told]

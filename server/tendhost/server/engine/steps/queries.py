@@ -11,7 +11,7 @@ from tendhost.server.domain.host_errors import InventoryFailed
 from tendhost.server.domain.inventory.inventory import Observation, Reboot
 from tendhost.server.domain.inventory.scope import UpdateScope, narrowed
 from tendhost.server.domain.policy.health_evaluation import Found
-from tendhost.server.engine.steps.package_errors import work_error
+from tendhost.server.engine.steps.package_errors import host_error
 from tendhost.server.packages.boot import Boot, boot_script, parse_boot
 from tendhost.server.packages.errors import PackageError
 from tendhost.server.packages.query import (
@@ -41,7 +41,7 @@ async def query(
     timeout: timedelta,
     at: datetime,
 ) -> QueryResult:
-    """Ask what `look` says. Raises WorkError."""
+    """Ask what `look` says. Raises HostError."""
     return await _asked(
         remote,
         host,
@@ -54,18 +54,18 @@ async def query(
 async def preflight(
     remote: Remote, host: str, *, lock_timeout: timedelta, timeout: timedelta
 ) -> Preflight:
-    """Ask whether the host is fit for a change. Raises WorkError."""
+    """Ask whether the host is fit for a change. Raises HostError."""
     script = preflight_script(lock_timeout=lock_timeout)
     return await _asked(remote, host, script, parse_preflight, timeout=timeout)
 
 
 async def units(remote: Remote, host: str) -> UnitHealth:
-    """Ask for failed units. Raises WorkError."""
+    """Ask for failed units. Raises HostError."""
     return await _asked(remote, host, units_script(), parse_units, timeout=SHORT)
 
 
 async def active(remote: Remote, host: str, wanted: Sequence[str], *, timeout: timedelta) -> Found:
-    """Ask whether systemd units are active. Raises WorkError."""
+    """Ask whether systemd units are active. Raises HostError."""
     return await _asked(
         remote,
         host,
@@ -76,7 +76,7 @@ async def active(remote: Remote, host: str, wanted: Sequence[str], *, timeout: t
 
 
 async def boot(remote: Remote, host: str) -> Boot:
-    """Ask which boot the host runs. Raises WorkError."""
+    """Ask which boot the host runs. Raises HostError."""
     return await _asked(remote, host, boot_script(), parse_boot, timeout=SHORT)
 
 
@@ -98,7 +98,7 @@ async def _asked(
 
 
 def understood(host: str, completed: Completed, parse: Callable[[bytes], T]) -> T:
-    """What `parse` makes of the answer of a script. Raises WorkError."""
+    """What `parse` makes of the answer of a script. Raises HostError."""
     try:
         return parse(completed.stdout)
     except PackageError as error:
@@ -106,4 +106,4 @@ def understood(host: str, completed: Completed, parse: Callable[[bytes], T]) -> 
             said = completed.stderr.decode("utf-8", "replace").strip()
             problem = f"the script ended with {completed.exit_status}: {said[:500]}"
             raise InventoryFailed(host=host, problem=problem) from error
-        raise work_error(host, error) from error
+        raise host_error(host, error) from error

@@ -7,16 +7,16 @@ from functools import partial
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.host_errors import (
+    HostError,
     HostKeyChanged,
     KeyUnusable,
     LinkLost,
-    NeverReturned,
     NotPermitted,
-    RebootIgnored,
+    RebootNeverBegan,
+    RebootNeverReturned,
     RebootRefused,
-    SameBoot,
-    WorkError,
-    WorkTimeout,
+    RebootSameBootId,
+    Timeout,
 )
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.operations.operation import Outcome
@@ -55,8 +55,8 @@ async def reboot(
     got, and the host takes it only while it runs `boot_before`. Each time it is asked for at the door.
     An order that may not be given again is waited for all the same, until it is known to be lost.
 
-    Raises NotPermitted (the host runs on as it did), RebootRefused, RebootIgnored (its link never
-    dropped), SameBoot (it was away, and is back as it was), NeverReturned, HostKeyChanged.
+    Raises NotPermitted (the host runs on as it did), RebootRefused, RebootNeverBegan (its link never
+    dropped), RebootSameBootId (it was away, and is back as it was), RebootNeverReturned, HostKeyChanged.
     """
     began = clock.elapsed()
     order = _Order(session=session, host=host, boot_before=boot_before, door=door)
@@ -98,7 +98,7 @@ class _Wait:
     clock: Clock
     dropped: bool
     """Whether it was away at any time."""
-    away: WorkError | None = None
+    away: HostError | None = None
     """Why it does not answer at present."""
     answers_since: timedelta | None = None
     """At which reading of the clock it began to answer, as the boot that it was."""
@@ -108,7 +108,7 @@ class _Wait:
             now = await queries.boot(await self.session.remote(self.host), self.host.name)
         except (HostKeyChanged, KeyUnusable):
             raise
-        except WorkError as error:
+        except HostError as error:
             # Not there yet: also a login that is refused, for sshd answers before the boot is done,
             # and an answer that the shutdown has cut off.
             await self.session.close()
@@ -130,22 +130,22 @@ class _Wait:
         """Whether the host is stopping what runs on it, or cannot be asked that."""
         try:
             units = await queries.units(await self.session.remote(self.host), self.host.name)
-        except WorkError:
+        except HostError:
             return True
         return units.state == STOPPING
 
-    def failure(self, *, minutes: float) -> WorkError:
+    def failure(self, *, minutes: float) -> HostError:
         name, order = self.host.name, f"the order to reboot, {minutes:g} min ago"
         if self.away is not None:
             problem = (
                 f"did not come back within {minutes:g} min of the order to reboot: {self.away}"
             )
-            return NeverReturned(host=name, problem=problem)
+            return RebootNeverReturned(host=name, problem=problem)
         if self.dropped:
             problem = f"was away, and still runs the boot that it ran before {order}"
-            return SameBoot(host=name, problem=problem)
+            return RebootSameBootId(host=name, problem=problem)
         problem = f"took the order and never went down: its link has not dropped since {order}"
-        return RebootIgnored(host=name, problem=problem)
+        return RebootNeverBegan(host=name, problem=problem)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -165,7 +165,7 @@ class _Order:
         """Give the order, the first time with `recording` before it. Raises as `reboot`."""
         try:
             remote = await self.session.remote(self.host)
-        except WorkError as error:
+        except HostError as error:
             if recording is None:
                 self.cut_off = True  # on its way down, it seems
                 return
@@ -187,7 +187,7 @@ class _Order:
                 raise  # it was never given
             self.refusal = refusal
             return
-        except (LinkLost, WorkTimeout):
+        except (LinkLost, Timeout):
             reached("reboot.ordered")
             await self.session.close()
             self.cut_off = True

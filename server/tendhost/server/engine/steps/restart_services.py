@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tendhost.server.domain.host_errors import ServicesFailed
+from tendhost.server.domain.host_errors import RestartFailed
 from tendhost.server.domain.hosts.host import LOCAL, Problem
 from tendhost.server.domain.operations.operation import Outcome, UpdateResult
 from tendhost.server.domain.operations.permission import Permission
@@ -29,7 +29,7 @@ async def restart_services(stage: Stage) -> Outcome:
     former = stage.operation.update or UpdateResult()
     update = replace(former, restarted=done.restarted)
     if done.failed:
-        error = ServicesFailed(host=host, problem="; ".join(done.failed))
+        error = RestartFailed(host=host, problem="; ".join(done.failed))
         return Outcome(problem=Problem.of(error), needs_person=True, update=update)
     words = [f"restarted {', '.join(done.restarted)}" if done.restarted else "nothing restarted"]
     left = (*done.left, *((own,) if own in (inventory.outdated_services or ()) else ()))

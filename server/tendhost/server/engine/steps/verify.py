@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from tendhost.server.domain.host_errors import Unhealthy, WorkTimeout
+from tendhost.server.domain.host_errors import Timeout, Unhealthy
 from tendhost.server.domain.hosts.host import LOCAL, Problem
 from tendhost.server.domain.operations.operation import (
     CheckResult,
@@ -84,7 +84,7 @@ async def _settled(stage: Stage, remote: Remote) -> HealthResult:
 async def _tried(
     probes: Mapping[int, Callable[[], Coroutine[None, None, Found]]],
 ) -> Mapping[int, Found]:
-    """Make these tries side by side. Raises WorkError where the host cannot be asked."""
+    """Make these tries side by side. Raises HostError where the host cannot be asked."""
     try:
         async with asyncio.TaskGroup() as tries:
             tasks = {number: tries.create_task(probe()) for number, probe in probes.items()}
@@ -125,7 +125,7 @@ class _Making:
             return await queries.active(
                 self.remote, self.stage.host.name, check.units, timeout=check.timeout
             )
-        except WorkTimeout:
+        except Timeout:
             return no_end_within(check.timeout)
 
     async def _command(self, check: HealthCheck) -> Found:
@@ -139,7 +139,7 @@ class _Making:
                 limit=LONGEST_OUTPUT,
                 input=made.input,
             )
-        except WorkTimeout:
+        except Timeout:
             return no_end_within(check.timeout)
         took = self.stage.clock.elapsed() - began
         return command_found(done.exit_status, done.stdout + done.stderr, check.timeout, took=took)
