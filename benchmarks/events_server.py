@@ -28,7 +28,7 @@ class Nowhere:
         """No operation is ever started."""
         raise AssertionError(target.host)
 
-    async def enrol(self, *, host: str, address: str, port: int) -> str:
+    async def get_host_key(self, *, host: str, address: str, port: int) -> str:
         """No host is ever registered."""
         raise AssertionError(host)
 

@@ -18,7 +18,7 @@ import grpc
 from benchmarks.endpoints import Endpoint, Endpoints, endpoints
 from benchmarks.figures import Figure, Report, Unmeasured
 from benchmarks.programs import Program, program, python, tendhostd
-from tendhost.server.packages.query import EVERYTHING, Look, query_script
+from tendhost.server.packages.query import EVERYTHING, QueryOptions, query_script
 from tendhost.v1 import (
     event_service_pb2,
     event_service_pb2_grpc,
@@ -98,7 +98,7 @@ def _report(
     )
 
 
-LOOK = Look(parts=EVERYTHING, refresh=True, lock_timeout=timedelta(minutes=5), osquery=True)
+LOOK = QueryOptions(parts=EVERYTHING, refresh=True, lock_timeout=timedelta(minutes=5), osquery=True)
 """What the server asks in a query."""
 
 

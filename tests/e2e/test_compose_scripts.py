@@ -12,8 +12,16 @@ from tendhost.server.domain.inventory.compose import (
     ProjectChange,
     ProjectOutcome,
 )
-from tendhost.server.packages.compose.image_updates import MovedTag, moved_script, parse_moved
-from tendhost.server.packages.compose.inspect import ComposeLook, look_lines, parse_look
+from tendhost.server.packages.compose.image_updates import (
+    ImageUpdate,
+    image_updates_script,
+    parse_image_updates,
+)
+from tendhost.server.packages.compose.inspect import (
+    ComposeInspection,
+    inspect_lines,
+    parse_inspection,
+)
 from tendhost.server.packages.compose.update import UpdateOptions, parse_update, update_script
 from tendhost.server.packages.facts import FACTS
 from tendhost.server.packages.script import framed_script, parse_parts
@@ -56,20 +64,22 @@ def write(fleet: Fleet, host: Host, path: str, *, image: str = "app:1", more: st
     )
 
 
-def look(host: Host, *paths: str, version: ComposeVersion = ComposeVersion.AUTO) -> ComposeLook:
-    script = framed_script(FACTS, look_lines(paths, version=version))
-    return parse_look(parse_parts(host.run(script).stdout.encode(), expected=()))
+def inspect(
+    host: Host, *paths: str, version: ComposeVersion = ComposeVersion.AUTO
+) -> ComposeInspection:
+    script = framed_script(FACTS, inspect_lines(paths, version=version))
+    return parse_inspection(parse_parts(host.run(script).stdout.encode(), expected=()))
 
 
 def web(host: Host) -> ComposeService:
-    (project,) = look(host, APP).projects
+    (project,) = inspect(host, APP).projects
     return next(service for service in project.services if service.name == "web")
 
 
 def script_for(host: Host, *paths: str, **options) -> str:
     """The script for the projects as they are now."""
     options = {"health_timeout": PATIENCE, "settle": timedelta(seconds=1)} | options
-    return update_script(look(host, *paths).projects, UpdateOptions(**options))
+    return update_script(inspect(host, *paths).projects, UpdateOptions(**options))
 
 
 def run(host: Host, script: str) -> tuple[tuple[ProjectChange, ...], int]:
@@ -96,9 +106,9 @@ def containers(host: Host) -> str:
     return host.output("docker ps -aq --no-trunc | sort")
 
 
-def test_a_look_tells_what_runs(fleet, host):
+def test_inspection__shows_what_runs(fleet, host):
     digest = fleet.registry.push("app", text="one")
-    seen = look(host, APP)
+    seen = inspect(host, APP)
     (project,) = seen.projects
     assert (project.path, project.problem) == (APP, "")
     assert project.version == host.compose
@@ -120,36 +130,36 @@ def test_a_look_tells_what_runs(fleet, host):
     assert image.size_bytes == int(host.output(f"docker image inspect -f {{{{.Size}}}} {image.id}"))
 
 
-def test_a_look_by_a_user_with_sudo_tells_the_same(fleet, host):
-    script = framed_script(FACTS, look_lines([APP]))
+def test_inspection__by_a_user_with_sudo_is_the_same(fleet, host):
+    script = framed_script(FACTS, inspect_lines([APP]))
     done = fleet.ssh(host, script, user="ops")
-    by_sudo = parse_look(parse_parts(done.stdout.encode(), expected=()))
-    assert by_sudo.projects[0].services[0].container == look(host).containers[0].name
+    by_sudo = parse_inspection(parse_parts(done.stdout.encode(), expected=()))
+    assert by_sudo.projects[0].services[0].container == inspect(host).containers[0].name
 
 
-def test_a_look_by_a_user_without_rights_says_why(fleet, host):
-    script = framed_script(FACTS, look_lines([APP]))
+def test_inspection__by_a_user_without_rights_says_why(fleet, host):
+    script = framed_script(FACTS, inspect_lines([APP]))
     done = fleet.ssh(host, script, user="nosudo")
-    seen = parse_look(parse_parts(done.stdout.encode(), expected=()))
+    seen = parse_inspection(parse_parts(done.stdout.encode(), expected=()))
     assert "permission denied" in seen.problem
     assert seen.projects[0].problem == seen.problem
 
 
-def test_a_look_for_the_other_version_says_that_it_is_not_there(host):
+def test_inspection__of_the_other_version_says_that_it_is_not_there(host):
     other = ComposeVersion.V1 if host.compose == "v2" else ComposeVersion.V2
-    (project,) = look(host, APP, version=other).projects
+    (project,) = inspect(host, APP, version=other).projects
     assert project.version is None
     assert project.problem.endswith("is there")
 
 
-def test_a_look_lets_no_secret_leave_the_host(fleet, host):
+def test_inspection__lets_no_secret_leave_the_host(fleet, host):
     more = (
         "    environment:\n      PASSWORD: hunter2\n      NOTE: |\n        x:\n        image: y\n"
     )
     write(fleet, host, APP, more=more)
-    script = framed_script(FACTS, look_lines([APP]))
+    script = framed_script(FACTS, inspect_lines([APP]))
     assert "hunter2" not in host.run(script).stdout
-    (project,) = look(host, APP).projects
+    (project,) = inspect(host, APP).projects
     assert [service.name for service in project.services] == ["web"]
 
 
@@ -170,7 +180,7 @@ def test_a_moved_tag_is_pulled_and_brought_up(fleet, host):
     assert service.before == old
     assert service.after == web(host).image_id != old
     assert served(host) == "two"
-    assert {image.id for image in look(host).images} == {old, service.after}
+    assert {image.id for image in inspect(host).images} == {old, service.after}
 
 
 def test_a_moved_tag_is_left_where_nothing_is_to_be_pulled(fleet, host):
@@ -247,7 +257,7 @@ def test_a_syntax_error_is_told_of_one_project_only(fleet, host):
     assert good.outcome is ProjectOutcome.UPDATED
 
 
-def test_a_file_that_broke_since_the_look_leaves_the_project_as_it_is(fleet, host):
+def test_a_file_that_broke_since_the_inspection_leaves_the_project_as_it_is(fleet, host):
     script = script_for(host, APP)
     host.write_stack(APP, "services:\n  web\n    image: x\n")
     before = containers(host)
@@ -326,15 +336,15 @@ def test_a_project_that_does_not_run_is_not_brought_up(fleet, host):
 
 
 def test_replaced_images_are_removed_where_asked_for_and_unused(fleet, host):
-    (one,) = look(host).images
+    (one,) = inspect(host).images
     fleet.registry.push("app", text="two")
     assert update(host, APP, prune=True)[0].outcome is ProjectOutcome.UPDATED
-    (two,) = look(host).images
+    (two,) = inspect(host).images
     assert two.id != one.id
     host.run(f"docker tag {two.id} keep:me", check=True)
     fleet.registry.push("app", text="three")
     assert update(host, APP, prune=True)[0].outcome is ProjectOutcome.UPDATED
-    assert {image.id for image in look(host).images} > {two.id}
+    assert {image.id for image in inspect(host).images} > {two.id}
 
 
 @pytest.mark.parametrize(("step", "after"), [("pull", 0.2), ("up", 0), ("up", 0.4), ("wait", 0.1)])
@@ -368,22 +378,22 @@ def test_a_moved_tag_is_known_without_pulling(fleet, host):
     fleet.registry.push("other", text="other")
     write(fleet, host, OTHER, image="other:1")
     host.compose_up(OTHER)
-    assert {tag.moved for tag in moved(host, APP, OTHER)} == {False}
+    assert {tag.available for tag in image_updates(host, APP, OTHER)} == {False}
     fleet.registry.push("app", text="two")
-    images = look(host).images
-    app, other = moved(host, APP, OTHER)
-    assert (app.image, app.moved) == (f"{fleet.registry.address}/app:1", True)
-    assert not other.moved
+    images = inspect(host).images
+    app, other = image_updates(host, APP, OTHER)
+    assert (app.image, app.available) == (f"{fleet.registry.address}/app:1", True)
+    assert not other.available
     fleet.registry.stop()
-    app, other = moved(host, APP, OTHER)
-    assert app.moved is other.moved is None
+    app, other = image_updates(host, APP, OTHER)
+    assert app.available is other.available is None
     assert "connection refused" in app.problem
-    assert look(host).images == images
+    assert inspect(host).images == images
 
 
-def moved(host: Host, *paths: str) -> tuple[MovedTag, ...]:
-    projects = look(host, *paths).projects
-    return parse_moved(host.run(moved_script(projects)).stdout.encode(), projects)
+def image_updates(host: Host, *paths: str) -> tuple[ImageUpdate, ...]:
+    projects = inspect(host, *paths).projects
+    return parse_image_updates(host.run(image_updates_script(projects)).stdout.encode(), projects)
 
 
 def cut_off(host: Host, script: str, step: str, after: float) -> None:

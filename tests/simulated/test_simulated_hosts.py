@@ -13,7 +13,7 @@ from tendhost.server.domain.inventory.inventory import RebootNeed, Withheld
 from tendhost.server.packages.apt.commands import kept_conffiles, upgrade_command
 from tendhost.server.packages.boot import Boot, boot_script, parse_boot, reboot_command
 from tendhost.server.packages.package_manager import Transaction
-from tendhost.server.packages.query import Look, QueryResult, parse_query, query_script
+from tendhost.server.packages.query import QueryOptions, QueryResult, parse_query, query_script
 from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.protocol import Completed, Remote, Target
 from tendhost.server.remote.ssh import SshConnector, SshSettings
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.simulated
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LONG = timedelta(seconds=60)
-QUERY = query_script(Look(refresh=True))
+QUERY = query_script(QueryOptions(refresh=True))
 UPGRADE = upgrade_command(Transaction())
 PACKAGES = ("tb-simple", "tb-secure", "tb-held", "tb-newdep", "tb-conf", "tb-kernel", "tb-slow")
 

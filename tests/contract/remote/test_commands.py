@@ -286,7 +286,7 @@ async def test_way_can_be_closed_twice_and_in_the_middle_of_a_command(way: Way) 
 
 async def test_key_that_a_host_shows_is_the_one_to_pin(way: Way) -> None:
     target = way.target
-    shown = await way.connector.enrol(host="web1", address=target.address, port=target.port)
+    shown = await way.connector.get_host_key(host="web1", address=target.address, port=target.port)
     assert shown == target.host_key
 
 

@@ -19,10 +19,10 @@ from tendhost.server.remote.job import (
     OVERDUE,
     STATUS_TAIL,
     Job,
+    JobReport,
     JobState,
-    Kept,
+    LogWindow,
     Position,
-    Report,
     attach,
     clean,
     poll,
@@ -90,7 +90,7 @@ def job(command: str, *, name: str = "apply-1", epoch: int = 1, seconds: float =
     )
 
 
-async def start(remote, wanted: Job, position: Position) -> Report:
+async def start(remote, wanted: Job, position: Position) -> JobReport:
     """The order to start, permitted."""
     return await ordered(
         lambda command, timeout, input: given(remote, command, timeout=timeout, input=input),
@@ -99,16 +99,16 @@ async def start(remote, wanted: Job, position: Position) -> Report:
     )
 
 
-async def begun(remote, wanted: Job) -> Report:
+async def begun(remote, wanted: Job) -> JobReport:
     await attach(remote, wanted, Position())
     return await start(remote, wanted, Position())
 
 
-async def until(remote, wanted: Job, state: JobState) -> Report:
+async def until(remote, wanted: Job, state: JobState) -> JobReport:
     return await until_it(remote, wanted, lambda report: report.state is state)
 
 
-async def until_it(remote, wanted: Job, condition: Callable[[Report], bool]) -> Report:
+async def until_it(remote, wanted: Job, condition: Callable[[JobReport], bool]) -> JobReport:
     async with asyncio.timeout(20):
         while True:
             report = await poll(remote, wanted, Position())
@@ -117,7 +117,7 @@ async def until_it(remote, wanted: Job, condition: Callable[[Report], bool]) -> 
             await asyncio.sleep(0.02)
 
 
-async def carried_out(remote, wanted: Job) -> Report:
+async def carried_out(remote, wanted: Job) -> JobReport:
     await begun(remote, wanted)
     return await until(remote, wanted, JobState.ENDED)
 
@@ -128,7 +128,7 @@ def ops(root: Path) -> Path:
 
 async def test_a_job_keeps_its_output_and_its_exit_status(remote):
     report = await carried_out(remote, job("echo words >&2; echo 5%; exit 7"))
-    assert report == Report(
+    assert report == JobReport(
         state=JobState.ENDED, exit_status=7, log=b"words\n", status=b"5%\n", same_boot=True
     )
 
@@ -189,7 +189,7 @@ async def test_much_output_comes_in_parts_and_every_byte_of_it(remote):
 
 async def test_output__between_the_wanted_beginning_and_end_is_passed_over(remote):
     numbers = "seq 1000000 1200000"
-    wanted = replace(job(f"{numbers} >&2; {numbers}"), kept=Kept(head=1_000, tail=5_000))
+    wanted = replace(job(f"{numbers} >&2; {numbers}"), log_window=LogWindow(head=1_000, tail=5_000))
     await begun(remote, wanted)
     first = await until(remote, wanted, JobState.ENDED)
     size = 8 * 200_001
@@ -200,7 +200,7 @@ async def test_output__between_the_wanted_beginning_and_end_is_passed_over(remot
     assert rest.log.endswith(b"1199999\n1200000\n")
     assert (rest.status_at, rest.status) == (size, b"")
     # Whatever another server wants: what lies between may be gone.
-    other = replace(wanted, kept=Kept(head=500_000, tail=500_000))
+    other = replace(wanted, log_window=LogWindow(head=500_000, tail=500_000))
     again = await poll(remote, other, Position(log=len(first.log), status=size))
     assert (again.log_at, again.log) == (rest.log_at, rest.log)
 
@@ -212,12 +212,12 @@ async def test_output__that_is_passed_over_is_taken_off_the_disk(remote, tmp_pat
     much = f"head -c {size - 4} /dev/zero | tr '\\0' x"
     last = f"until [ -f {tmp_path}/stop ]; do sleep 0.1; done" if running else "true"
     command = f"{much} >&2; {much}; echo end >&2; echo end; {last}"
-    wanted = replace(job(command), kept=Kept(head=1_000, tail=65_536))
+    wanted = replace(job(command), log_window=LogWindow(head=1_000, tail=65_536))
     await begun(remote, wanted)
     files = [ops(tmp_path) / "0190/apply-1" / name for name in ("log", "status")]
     state = JobState.RUNNING if running else JobState.ENDED
 
-    def is_punched(report: Report) -> bool:
+    def is_punched(report: JobReport) -> bool:
         stats = [file.stat() for file in files]
         on_disk = sum(stat.st_blocks * 512 for stat in stats)
         written = all(stat.st_size == size for stat in stats)

@@ -88,7 +88,7 @@ async def test_host_that_was_given_another_key_is_refused_until_it_is_pinned(
     with pytest.raises(HostKeyChanged) as caught:
         await way.connector.connect(target)
     assert (caught.value.pinned, caught.value.shown) == (fingerprint(before), fingerprint(after))
-    shown = await way.connector.enrol(host="web1", address=target.address, port=target.port)
+    shown = await way.connector.get_host_key(host="web1", address=target.address, port=target.port)
     assert shown == after
     remote = await way.connector.connect(replace(target, host_key=shown))
     await remote.close()

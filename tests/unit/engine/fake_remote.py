@@ -74,7 +74,7 @@ class FakeFleet:
             )
         return FakeRemote(self, host, target)
 
-    async def enrol(self, *, host: str, address: str, port: int) -> str:
+    async def get_host_key(self, *, host: str, address: str, port: int) -> str:
         """See Connector."""
         return self._listening(host, address).key
 

@@ -20,7 +20,7 @@ from tendhost.server.packages.failures import FailureKind
 from tendhost.server.packages.package_manager import Transaction
 from tendhost.server.packages.query import (
     EVERYTHING,
-    Look,
+    QueryOptions,
     parse_preflight,
     parse_query,
     preflight_script,
@@ -38,7 +38,7 @@ from tests.unit.engine.fake_jobs import job_kind_of
 from tests.unit.engine.fake_remote import kind_of
 
 NO_WAIT = timedelta(0)
-QUERY = query_script(Look(parts=EVERYTHING))
+QUERY = query_script(QueryOptions(parts=EVERYTHING))
 PREFLIGHT = preflight_script(lock_timeout=NO_WAIT)
 DRY_RUN = plan_script(Transaction())
 
@@ -127,7 +127,7 @@ def test_the_fake_hosts_upgrade_fails_in_the_words_of_a_real_one(host: FakeHost)
 
 
 def test_every_command_of_the_server_is_known_to_the_fake_host() -> None:
-    assert kind_of(query_script(Look(refresh=True))) is Command.QUERY
+    assert kind_of(query_script(QueryOptions(refresh=True))) is Command.QUERY
     assert kind_of(QUERY) is Command.QUERY
     assert kind_of(PREFLIGHT) is Command.PREFLIGHT
     assert kind_of(DRY_RUN) is Command.DRY_RUN

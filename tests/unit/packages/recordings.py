@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tendhost.server.packages.apt.progress import StatusParser
+from tendhost.server.packages.apt.progress import AptStatusParser
 from tendhost.server.packages.detection import package_manager
 from tendhost.server.packages.package_manager import PackageManager
-from tendhost.server.packages.progress import Progress
+from tendhost.server.packages.progress import TransactionProgress
 from tendhost.server.packages.query import QueryResult, parse_query
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -59,6 +59,6 @@ def exit_status(name: str) -> int:
     return int((RECORDED / f"{name}.rc").read_text())
 
 
-def progress(name: str) -> list[Progress]:
+def progress(name: str) -> list[TransactionProgress]:
     """The progress that a command reported."""
-    return StatusParser().feed((RECORDED / f"{name}.status").read_bytes())
+    return AptStatusParser().feed((RECORDED / f"{name}.status").read_bytes())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tendhost.server.packages.detection import choice_lines, package_manager, parse_choice
+from tendhost.server.packages.detection import detection_lines, package_manager, parse_detection
 from tendhost.server.packages.facts import parse_facts
 from tendhost.server.packages.script import framed_script, parse_parts
 from tests.unit.packages.recordings import recorded
@@ -22,7 +22,7 @@ def choose(tmp_path: Path, release: str, *commands: str) -> tuple[str, str]:
     for tool in ("sed", "tr"):
         (tmp_path / tool).symlink_to(f"/usr/bin/{tool}")
     script = framed_script(
-        "PATH=$TOOLS", "part os_release printenv RELEASE; release=$RELEASE", choice_lines()
+        "PATH=$TOOLS", "part os_release printenv RELEASE; release=$RELEASE", detection_lines()
     ).replace("printenv RELEASE", 'printf %s "$RELEASE"')
     output = subprocess.run(
         ["/bin/sh", "-c", script],
@@ -31,7 +31,7 @@ def choose(tmp_path: Path, release: str, *commands: str) -> tuple[str, str]:
         check=True,
     ).stdout
     parts = {**FACTS, **parse_parts(output, expected=("manager",))}
-    choice = parse_choice(parts, parse_facts(parts))
+    choice = parse_detection(parts, parse_facts(parts))
     return choice.manager.name if choice.manager else "", choice.why
 
 

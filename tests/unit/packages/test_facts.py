@@ -3,7 +3,7 @@
 import pytest
 
 from tendhost.server.packages.errors import ParseFailed
-from tendhost.server.packages.facts import DiskSpace, NativeFacts, parse_facts, parse_os_release
+from tendhost.server.packages.facts import DiskSpace, HostFacts, parse_facts, parse_os_release
 from tendhost.server.packages.script import Part, parse_parts
 from tests.unit.packages.recordings import recorded
 
@@ -12,7 +12,7 @@ PARTS = dict(parse_parts(recorded("debian12/preflight"), expected=()))
 ID = "0123456789abcdef0123456789abcdef"
 
 
-def facts(**outputs: str) -> NativeFacts:
+def facts(**outputs: str) -> HostFacts:
     return parse_facts(PARTS | {name: Part(0, text, "") for name, text in outputs.items()})
 
 

@@ -5,7 +5,7 @@ import pytest
 from tendhost.server.packages.apt.apt import apt_problem
 from tendhost.server.packages.apt.failures import diagnose, lock_holder
 from tendhost.server.packages.errors import DiskFull, LockHeld, PackageCommandFailed
-from tendhost.server.packages.failures import Failure, FailureKind, Holder
+from tendhost.server.packages.failures import FailureKind, LockHolder, PackageFailure
 from tests.unit.packages.recordings import exit_status, log, names
 
 REASONS = {
@@ -73,7 +73,7 @@ REASONS = {
 }
 
 
-def diagnosed(name: str) -> Failure:
+def diagnosed(name: str) -> PackageFailure:
     return diagnose(exit_status(f"debian12/{name}"), log(f"debian12/{name}"))
 
 
@@ -143,7 +143,7 @@ def test_silence_still_gives_a_reason() -> None:
 
 def test_a_lock_without_a_known_holder_is_still_named() -> None:
     output = "E: Could not get lock /var/lib/apt/lists/lock. It is held by another one"
-    assert lock_holder(output) == Holder(path="/var/lib/apt/lists/lock")
+    assert lock_holder(output) == LockHolder(path="/var/lib/apt/lists/lock")
     assert lock_holder("all is well") is None
     assert str(apt_problem("apt-get update", 100, output)) == (
         "another process holds /var/lib/apt/lists/lock"

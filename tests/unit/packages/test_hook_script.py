@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tendhost.server.packages.hook_script import HookTold, hook_job
+from tendhost.server.packages.hook_script import HookOutput, hook_job
 from tests.tools import SHELLS
 
 
@@ -53,7 +53,7 @@ def marked(mark: str) -> list[int]:
 
 
 def told(output: str) -> int | None:
-    reading = HookTold().progress_parser()
+    reading = HookOutput().progress_parser()
     reading.feed(output.encode())
     assert reading.held == len(output)
     return reading.exit_status

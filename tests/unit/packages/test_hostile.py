@@ -20,13 +20,13 @@ from tendhost.server.packages import osquery_rows
 from tendhost.server.packages.apt.commands import parse_sizes
 from tendhost.server.packages.dnf import listing
 from tendhost.server.packages.errors import PackageError
-from tendhost.server.packages.progress import Phase, Progress
-from tendhost.server.packages.query import Look, parse_preflight, parse_query
+from tendhost.server.packages.progress import Phase, TransactionProgress
+from tendhost.server.packages.query import QueryOptions, parse_preflight, parse_query
 from tendhost.server.packages.reboot import RebootEvidence, decide_reboot
 from tests.unit.packages.recordings import ASKED_AT, manager_of, names, recorded
 
 RECORDINGS = {name: recorded(name) for name in names("*/*.out")}
-EVERYTHING = Look(parts=frozenset(InventoryPart), osquery=True)
+EVERYTHING = QueryOptions(parts=frozenset(InventoryPart), osquery=True)
 NUMBERS = st.sampled_from(
     [b"0", b"-1", b"99999", b"2147483648", b"9223372036854775808", b"9" * 30, b"1" * 5000, b"1e999"]
 )
@@ -86,7 +86,7 @@ def test_parsers__are_bounded_wherever_the_output_of_a_host_comes_in():
         if takes is not None and takes.annotation in (bytes, "bytes") and name not in own:
             assert getattr(function, "bounded", False) or name.startswith("_"), name
             found.add(name)
-    assert {"parse_plan", "parse_units", "parse_moved", "parse_update"} <= found
+    assert {"parse_plan", "parse_units", "parse_image_updates", "parse_update"} <= found
 
 
 def _functions() -> list[tuple[str, Callable[..., Any]]]:
@@ -153,7 +153,9 @@ def test_kernels__are_compared_whatever_the_length_of_their_numbers():
 
 
 def test_progress__is_short_whatever_a_package_manager_says():
-    step = Progress(phase=Phase.UNPACK, package="p" * 70_000, percent=1.0, text="\x1b[2J" * 9_000)
+    step = TransactionProgress(
+        phase=Phase.UNPACK, package="p" * 70_000, percent=1.0, text="\x1b[2J" * 9_000
+    )
     assert len(step.package) <= 512
     assert len(step.text) <= 512
     assert "\x1b" not in step.text

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.packages.apt.progress import StatusParser
-from tendhost.server.packages.compose.progress import StepParser
-from tendhost.server.packages.dnf.progress import LogParser as DnfParser
-from tendhost.server.packages.progress import Phase, Progress, ProgressParser
-from tendhost.server.packages.zypper.progress import LogParser as ZypperParser
+from tendhost.server.packages.apt.progress import AptStatusParser
+from tendhost.server.packages.compose.progress import ComposeLogParser
+from tendhost.server.packages.dnf.progress import DnfLogParser
+from tendhost.server.packages.progress import Phase, ProgressParser, TransactionProgress
+from tendhost.server.packages.zypper.progress import ZypperLogParser
 from tests.unit.packages.recordings import RECORDED, progress
 
 FAILING = (RECORDED / "debian12/upgrade-failing.status").read_bytes()
@@ -32,7 +32,7 @@ def test_an_upgrade_goes_through_its_phases_in_order() -> None:
 
 def test_the_failing_package_is_an_error_with_its_reason() -> None:
     (error,) = [s for s in progress("debian12/upgrade-failing") if s.phase is Phase.ERROR]
-    assert error == Progress(
+    assert error == TransactionProgress(
         phase=Phase.ERROR,
         package="tb-failing",
         percent=83.7838,
@@ -66,21 +66,21 @@ def test_installing_moves_forward_but_for_small_steps_back() -> None:
 @pytest.mark.parametrize("path", sorted(RECORDED.glob("*/*.status")), ids=lambda p: p.stem)
 def test_every_recorded_line_is_progress(path: Path) -> None:
     data = path.read_bytes()
-    assert len(StatusParser().feed(data)) == data.count(b"\n")
+    assert len(AptStatusParser().feed(data)) == data.count(b"\n")
 
 
 @given(st.lists(st.integers(min_value=0, max_value=len(FAILING))))
 def test_it_does_not_matter_where_the_stream_is_cut(cuts: list[int]) -> None:
-    parser, found, start = StatusParser(), [], 0
+    parser, found, start = AptStatusParser(), [], 0
     for end in [*sorted(cuts), len(FAILING)]:
         found += parser.feed(FAILING[start:end])
         start = end
-    assert found == StatusParser().feed(FAILING)
+    assert found == AptStatusParser().feed(FAILING)
 
 
 @given(st.lists(st.binary()))
 def test_noise_is_passed_over(pieces: list[bytes]) -> None:
-    parser = StatusParser()
+    parser = AptStatusParser()
     for piece in pieces:
         for step in parser.feed(piece):
             assert 0 <= step.percent <= 100
@@ -89,7 +89,7 @@ def test_noise_is_passed_over(pieces: list[bytes]) -> None:
 
 
 def test_a_line_without_end_does_not_grow_without_bound() -> None:
-    parser = StatusParser()
+    parser = AptStatusParser()
     for _ in range(100):
         assert parser.feed(b"x" * 10_000) == []
     (found,) = parser.feed(b"\npmstatus:libc6:amd64:1.0:Configuring libc6:amd64 (amd64)\n")
@@ -99,12 +99,12 @@ def test_a_line_without_end_does_not_grow_without_bound() -> None:
 @pytest.mark.parametrize(
     ("parser", "line"),
     [
-        (StatusParser, b"pmstatus:%s:1.0:Unpacking"),
-        (StatusParser, b"pmstatus:web:1.0:Unpacking %s"),
-        (DnfParser, b"  Upgrading        : %s  6/15"),
-        (DnfParser, b"(3/12): %s.rpm   5.9 MB/s"),
-        (ZypperParser, b"( 3/12) Installing: %s [........done]"),
-        (StepParser, b"compose1\tstep\t%s\tpull"),
+        (AptStatusParser, b"pmstatus:%s:1.0:Unpacking"),
+        (AptStatusParser, b"pmstatus:web:1.0:Unpacking %s"),
+        (DnfLogParser, b"  Upgrading        : %s  6/15"),
+        (DnfLogParser, b"(3/12): %s.rpm   5.9 MB/s"),
+        (ZypperLogParser, b"( 3/12) Installing: %s [........done]"),
+        (ComposeLogParser, b"compose1\tstep\t%s\tpull"),
     ],
 )
 def test_line__of_any_length_leaves_little_in_memory(

@@ -10,7 +10,7 @@ from tendhost.server.packages.detection import PACKAGE_MANAGERS, package_manager
 from tendhost.server.packages.package_manager import Transaction
 from tendhost.server.packages.query import (
     EVERYTHING,
-    Look,
+    QueryOptions,
     parse_preflight,
     parse_query,
     preflight_script,
@@ -20,8 +20,10 @@ from tests.tools import SHELLS, needs
 
 WAIT = timedelta(seconds=1)
 SCRIPTS = {
-    "query": query_script(Look(parts=EVERYTHING, refresh=True, lock_timeout=WAIT, osquery=True)),
-    "after": query_script(Look()),
+    "query": query_script(
+        QueryOptions(parts=EVERYTHING, refresh=True, lock_timeout=WAIT, osquery=True)
+    ),
+    "after": query_script(QueryOptions()),
     "preflight": preflight_script(lock_timeout=WAIT),
 }
 NAMED = Transaction(

@@ -13,7 +13,7 @@ SAID = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CommandEnd:
+class CommandResult:
     """How a command ended."""
 
     status: int | None
@@ -24,7 +24,7 @@ class CommandEnd:
 
 async def run_command(
     argv: Sequence[str], *, environment: Mapping[str, str], timeout: timedelta
-) -> CommandEnd:
+) -> CommandResult:
     """Run a program without a shell, in a session of its own, with nothing on its input.
 
     After `timeout`, or when this is cancelled, its whole session's process group is killed. What it has
@@ -50,7 +50,7 @@ async def run_command(
             if process.returncode is None:
                 _kill(process.pid)
                 await process.wait()
-        return CommandEnd(status=status, said=output.end())
+        return CommandResult(status=status, said=output.end())
     finally:
         output.close()
 

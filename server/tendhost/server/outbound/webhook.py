@@ -20,7 +20,7 @@ ANSWER = 200
 Document: TypeAlias = Mapping[str, str | int]
 
 
-class NotPosted(Exception):
+class WebhookFailed(Exception):
     """A document that its receiver did not take: why. Never names the URL, which may hold secrets."""
 
 
@@ -33,20 +33,20 @@ class Webhooks:
     async def post(self, url: str, document: Document, *, key: str, timeout: timedelta) -> None:
         """Post `document`, with `key` in the header Idempotency-Key; return once it answers 2xx.
 
-        A redirection is no such answer. Raises NotPosted.
+        A redirection is no such answer. Raises WebhookFailed.
         """
         seconds = timeout.total_seconds()
-        exchange = _Exchange(urlsplit(url), json.dumps(document).encode(), key, seconds)
+        exchange = _HttpPost(urlsplit(url), json.dumps(document).encode(), key, seconds)
         try:
             async with deadline(seconds):
                 await self._threads.run(exchange.carried_out)
         except TimeoutError:
-            raise NotPosted(f"no answer within {seconds:g} s") from None
+            raise WebhookFailed(f"no answer within {seconds:g} s") from None
         finally:
             exchange.break_off()
 
 
-class _Exchange:
+class _HttpPost:
     """One request and its answer, in a thread that ends with its connection."""
 
     def __init__(self, parts: SplitResult, body: bytes, key: str, seconds: float) -> None:
@@ -71,19 +71,19 @@ class _Exchange:
             answer = self._connection.getresponse()
             text = answer.read(ANSWER).decode(errors="replace").strip()
         except ssl.SSLError as error:
-            raise NotPosted(f"no TLS: {error.reason}") from error
+            raise WebhookFailed(f"no TLS: {error.reason}") from error
         except TimeoutError as error:
-            raise NotPosted("no answer in time") from error
+            raise WebhookFailed("no answer in time") from error
         except OSError as error:
-            raise NotPosted(error.strerror or type(error).__name__) from error
+            raise WebhookFailed(error.strerror or type(error).__name__) from error
         except UnicodeError as error:
-            raise NotPosted("its URL cannot be used") from error
+            raise WebhookFailed("its URL cannot be used") from error
         except http.client.HTTPException as error:
-            raise NotPosted(f"no HTTP answer: {type(error).__name__}") from error
+            raise WebhookFailed(f"no HTTP answer: {type(error).__name__}") from error
         finally:
             self._connection.close()
         if not 200 <= answer.status <= 299:
-            raise NotPosted(f"status {answer.status}" + (f": {text}" if text else ""))
+            raise WebhookFailed(f"status {answer.status}" + (f": {text}" if text else ""))
 
     def break_off(self) -> None:
         """End the thread's wait, whatever it waits for."""

@@ -69,7 +69,7 @@ _LINES: Mapping[InventoryPart, tuple[str, tuple[str, ...]]] = {
 
 
 def collector_lines(parts: Collection[InventoryPart]) -> str:
-    """Lines of sh, after native.FACTS, for those of `parts` that this module knows; the others have
+    """Lines of sh, after facts.FACTS, for those of `parts` that this module knows; the others have
     their own modules."""
     return "\n".join(lines for part, (lines, _) in _LINES.items() if part in parts)
 

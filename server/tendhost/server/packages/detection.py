@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tendhost.server.packages.apt.apt import Apt
 from tendhost.server.packages.dnf.dnf import Dnf, Dnf5, Yum
-from tendhost.server.packages.facts import NativeFacts
+from tendhost.server.packages.facts import HostFacts
 from tendhost.server.packages.package_manager import PackageManager
 from tendhost.server.packages.script import Part
 from tendhost.server.packages.zypper.zypper import Zypper
@@ -20,7 +20,7 @@ def package_manager(name: str) -> PackageManager | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Detection:
     """The package manager that a host uses."""
 
     manager: PackageManager | None
@@ -30,7 +30,7 @@ class Choice:
     """One sentence."""
 
 
-def choice_lines() -> str:
+def detection_lines() -> str:
     """Lines of sh that choose the package manager: `$manager` is then its command, or empty.
 
     That of the system that os-release(5) names, then those of the systems that it is like, then any
@@ -61,12 +61,12 @@ part manager managers; manager=${{out%%[!a-z0-9-]*}}
 """.strip()
 
 
-def parse_choice(parts: Mapping[str, Part], facts: NativeFacts) -> Choice:
-    """Understand the part of `choice_lines`."""
+def parse_detection(parts: Mapping[str, Part], facts: HostFacts) -> Detection:
+    """Understand the part of `detection_lines`."""
     found = tuple(parts["manager"].stdout.split())
     chosen = next((m for m in PACKAGE_MANAGERS if found and m.command == found[0]), None)
     if chosen is None:
-        return Choice(
+        return Detection(
             manager=None, found=found, why="no package manager that tendhost knows is there"
         )
     system = next((name for name in facts.ids if name in chosen.systems), None)
@@ -75,4 +75,4 @@ def parse_choice(parts: Mapping[str, Part], facts: NativeFacts) -> Choice:
     else:
         named = facts.ids[0] if facts.ids and facts.ids[0] else "no system"
         why = f"os-release names {named}, and {chosen.command} is there"
-    return Choice(manager=chosen, found=found, why=f"package manager {chosen.name}: {why}")
+    return Detection(manager=chosen, found=found, why=f"package manager {chosen.name}: {why}")

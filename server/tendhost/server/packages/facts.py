@@ -73,7 +73,7 @@ class DiskSpace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NativeFacts:
+class HostFacts:
     """All that a host says of itself."""
 
     system: SystemFacts
@@ -120,7 +120,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _UPTIME = re.compile(r"(\d{1,12}\.\d{1,9}) \d+\.\d+\Z")
 
 
-def parse_facts(parts: Mapping[str, Part]) -> NativeFacts:
+def parse_facts(parts: Mapping[str, Part]) -> HostFacts:
     """Understand the parts of FACTS. Raises ParseFailed."""
     release = parse_os_release(parts["os_release"].stdout)
     kernel, build, machine = _parse_uname(parts["uname"].stdout)
@@ -141,7 +141,7 @@ def parse_facts(parts: Mapping[str, Part]) -> NativeFacts:
         virtualization=container if container not in ("", "none") else virtual,
         container=container not in ("", "none"),
     )
-    return NativeFacts(
+    return HostFacts(
         system=system,
         kernel_build=build,
         init_started=init_started,

@@ -31,7 +31,7 @@ TRANSIENT = frozenset({FailureKind.LOCK_HELD, FailureKind.HASH_MISMATCH, Failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class PackageFailure:
     """Why the package manager failed."""
 
     kind: FailureKind
@@ -52,7 +52,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class LockHolder:
     """A lock of the package manager and who holds it."""
 
     path: str

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tendhost.server.domain.bounds import whole_number
-from tendhost.server.packages.progress import Progress
+from tendhost.server.packages.progress import TransactionProgress
 
 MARK = "TENDHOST_JOB"
 """By this variable of the environment all that a hook has started is found, whatever became of its
@@ -97,8 +97,8 @@ _LONGEST_LINE = 64
 
 
 @dataclass(slots=True)
-class HookTold:
-    """What the command of a hook's job tells; see TellsProgress. It has one line, without an end.
+class HookOutput:
+    """What the command of a hook's job tells; see ProgressSource. It has one line, without an end.
 
     So it counts as incomplete, and is read again by whoever goes on with the job.
     """
@@ -106,7 +106,7 @@ class HookTold:
     progress_in_log = False
     held_bytes: bytearray = field(default_factory=bytearray)
 
-    def progress_parser(self) -> "HookTold":
+    def progress_parser(self) -> "HookOutput":
         """Itself, forgetful."""
         self.held_bytes.clear()
         return self
@@ -116,7 +116,7 @@ class HookTold:
         """Bytes of the line so far."""
         return len(self.held_bytes)
 
-    def feed(self, data: bytes) -> list[Progress]:
+    def feed(self, data: bytes) -> list[TransactionProgress]:
         """Take more of the line; a hook has no progress to tell."""
         self.held_bytes += data[: max(0, _LONGEST_LINE - len(self.held_bytes))]
         return []

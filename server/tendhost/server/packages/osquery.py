@@ -105,7 +105,7 @@ def osquery_lines(parts: Collection[InventoryPart]) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class OsqueryAnswer:
     """What osquery said. None: not asked, or not answered, and another collector has to."""
 
     version: str = ""
@@ -145,7 +145,7 @@ class Answer:
 
 def parse_answer(
     parts: Mapping[str, Part], wanted: Collection[InventoryPart], *, architecture: str
-) -> Answer | None:
+) -> OsqueryAnswer | None:
     """Understand the part of `osquery_lines`; None: osqueryi is not on the host. Raises ParseFailed.
 
     What osquery did not answer, because a table is not there, it was killed or does not even start, is
@@ -157,7 +157,7 @@ def parse_answer(
         return None
     tables, failed = _read(part, _tables(wanted))
     info = tables.get("osquery_info", [])
-    return Answer(
+    return OsqueryAnswer(
         version=osquery_rows.text_of(info[0], "version") if info else "",
         system=osquery_rows.system_of(tables),
         deb_packages=osquery_rows.deb_packages_of(tables.get("deb_packages", [])),
@@ -174,7 +174,7 @@ def parse_answer(
 
 
 def combine(
-    answer: Answer | None, native: Collected, wanted: Collection[InventoryPart]
+    answer: OsqueryAnswer | None, native: Collected, wanted: Collection[InventoryPart]
 ) -> tuple[Collected, Source]:
     """Hardware, mounts and network from osquery where it answered, and from the host's own files
     where not; and which collector each of the wanted parts came from.
@@ -183,7 +183,7 @@ def combine(
     native.parse_facts do. The UUID of the machine is always the kernel's own.
     """
     if answer is None:
-        answer = Answer()
+        answer = OsqueryAnswer()
     source: dict[InventoryPart, str] = {}
     for part in wanted:
         if part in answer.parts:

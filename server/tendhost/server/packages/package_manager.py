@@ -2,7 +2,7 @@
 
 The questions are lines for the one script that a query is (see script.py): `query_lines` and
 `preflight_lines` run only on hosts where their package manager was chosen, after the functions and
-variables of native.FACTS, and call `part NAME COMMAND…` for each answer. The changes are commands for
+variables of facts.FACTS, and call `part NAME COMMAND…` for each answer. The changes are commands for
 a detached job, whose standard error is the operation's log.
 """
 
@@ -18,9 +18,9 @@ from tendhost.server.domain.inventory.inventory import (
     Reboot,
 )
 from tendhost.server.packages.errors import PackageError
-from tendhost.server.packages.facts import NativeFacts
-from tendhost.server.packages.failures import Failure
-from tendhost.server.packages.progress import TellsProgress
+from tendhost.server.packages.facts import HostFacts
+from tendhost.server.packages.failures import PackageFailure
+from tendhost.server.packages.progress import ProgressSource
 from tendhost.server.packages.script import Part
 
 
@@ -62,7 +62,7 @@ class Plan:
     """What is still to be downloaded; None where that is not said."""
     disk_bytes: int | None = None
     """What it takes of the disk afterwards, negative where it frees; None where that is not said."""
-    failure: Failure | None = None
+    failure: PackageFailure | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ class PackageReport:
     problems: tuple[PackageError, ...] = ()
 
 
-class PackageManager(TellsProgress, Protocol):
+class PackageManager(ProgressSource, Protocol):
     """One package manager. Whatever takes output of a host raises ParseFailed, and never guesses."""
 
     @property
@@ -116,7 +116,7 @@ class PackageManager(TellsProgress, Protocol):
         ...
 
     def parse_query(
-        self, parts: Mapping[str, Part], facts: NativeFacts, at: datetime
+        self, parts: Mapping[str, Part], facts: HostFacts, at: datetime
     ) -> PackageReport:
         """Understand the parts of `query_lines`."""
         ...
@@ -126,7 +126,7 @@ class PackageManager(TellsProgress, Protocol):
         ...
 
     def parse_preflight(
-        self, parts: Mapping[str, Part], facts: NativeFacts
+        self, parts: Mapping[str, Part], facts: HostFacts
     ) -> tuple[PackageError, ...]:
         """What stands against a change of packages, by the parts of `preflight_lines`."""
         ...
@@ -157,7 +157,7 @@ class PackageManager(TellsProgress, Protocol):
         """
         ...
 
-    def failure(self, exit_status: int, output: str) -> Failure | None:
+    def failure(self, exit_status: int, output: str) -> PackageFailure | None:
         """Why a command failed, from its exit status and the end of its log; None: it did not.
 
         A transaction can fail in part and end with 0, as dnf's with a failed scriptlet.

@@ -24,7 +24,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class TransactionProgress:
     """One step forward. Download and installation count from 0 to 100 each."""
 
     phase: Phase
@@ -48,12 +48,12 @@ class ProgressParser(Protocol):
         """Bytes of a line that is not complete yet."""
         ...
 
-    def feed(self, data: bytes) -> list[Progress]:
+    def feed(self, data: bytes) -> list[TransactionProgress]:
         """The progress that `data` completes. Lines of other kinds are passed over."""
         ...
 
 
-class TellsProgress(Protocol):
+class ProgressSource(Protocol):
     """Whose command a job runs."""
 
     @property

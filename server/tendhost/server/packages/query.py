@@ -1,10 +1,10 @@
-"""The whole question to a host as one script, and what its answer means.
+"""One query of a host as a script for sh, and the parser of what the script prints.
 
-`query_script` asks for facts, health, pending updates, inventory, reboot: all of it, or the parts that
-a `Look` names. Without `refresh` it is also the look after an update. `preflight_script` asks what must be known
-before a change. Both run as the user who logged in and use `sudo -n` only where root is needed. Both
-work on any Linux host: the script itself chooses the package manager to ask, and without one there are
-the facts, and NoPackageManager among the problems.
+`query_script` asks for facts, health, pending updates, inventory and reboot: all of them, or the parts
+that `QueryOptions` name. Without `refresh` it also serves as the query after an update.
+`preflight_script` asks what must be known before a change. Both scripts run as the user who logged in
+and use `sudo -n` only where root is needed. Both work on any Linux host: the script itself detects the
+package manager; a host without one has its facts, and NoPackageManager among the problems.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,10 +17,19 @@ from tendhost.server.domain.inventory.hardware import InventoryPart
 from tendhost.server.domain.inventory.inventory import Inventory, Pending, Reboot, RebootNeed
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.collector import collector_lines, parse_collected
-from tendhost.server.packages.compose.inspect import ComposeLook, look_lines, parse_look
-from tendhost.server.packages.detection import PACKAGE_MANAGERS, Choice, choice_lines, parse_choice
+from tendhost.server.packages.compose.inspect import (
+    ComposeInspection,
+    inspect_lines,
+    parse_inspection,
+)
+from tendhost.server.packages.detection import (
+    PACKAGE_MANAGERS,
+    Detection,
+    detection_lines,
+    parse_detection,
+)
 from tendhost.server.packages.errors import NoPackageManager, PackageError
-from tendhost.server.packages.facts import FACT_PARTS, FACTS, NativeFacts, parse_facts
+from tendhost.server.packages.facts import FACT_PARTS, FACTS, HostFacts, parse_facts
 from tendhost.server.packages.osquery import combine, osquery_lines, parse_answer
 from tendhost.server.packages.package_manager import PackageManager, PackageReport
 from tendhost.server.packages.reboot import (
@@ -35,12 +44,12 @@ from tendhost.server.packages.script import Part, framed_script, parse_parts
 
 _BY_PACKAGE_MANAGER = frozenset({InventoryPart.PACKAGES, InventoryPart.PENDING})
 AROUND_A_CHANGE = _BY_PACKAGE_MANAGER
-"""The parts that an update looks at."""
+"""The parts that an update queries."""
 EVERYTHING = frozenset(InventoryPart)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class QueryOptions:
     """What is asked of a host."""
 
     parts: frozenset[InventoryPart] = AROUND_A_CHANGE
@@ -54,21 +63,21 @@ class Look:
     compose_version: ComposeVersion = ComposeVersion.AUTO
     osquery: bool = False
     """Whether osquery is asked where the host has it. Around a change it is not: what was changed is told
-    from two looks of one and the same collector."""
+    by two answers of the same collector."""
 
 
-def query_script(look: Look) -> str:
-    """The script for sh that asks for the parts of `look`, and whether a reboot is due."""
-    lines = [FACTS, choice_lines()]
-    if look.parts & _BY_PACKAGE_MANAGER:
-        refresh = look.refresh and InventoryPart.PENDING in look.parts
-        timeout = look.lock_timeout
+def query_script(options: QueryOptions) -> str:
+    """The script for sh that asks for the parts of `options`, and whether a reboot is due."""
+    lines = [FACTS, detection_lines()]
+    if options.parts & _BY_PACKAGE_MANAGER:
+        refresh = options.refresh and InventoryPart.PENDING in options.parts
+        timeout = options.lock_timeout
         lines.append(_each(lambda known: known.query_lines(refresh=refresh, lock_timeout=timeout)))
-    lines.append(collector_lines(look.parts))
-    if InventoryPart.CONTAINERS in look.parts:
-        lines.append(look_lines(look.compose_paths, version=look.compose_version))
-    if look.osquery:
-        lines.append(osquery_lines(look.parts))
+    lines.append(collector_lines(options.parts))
+    if InventoryPart.CONTAINERS in options.parts:
+        lines.append(inspect_lines(options.compose_paths, version=options.compose_version))
+    if options.osquery:
+        lines.append(osquery_lines(options.parts))
     return framed_script(*filter(None, lines), REBOOT)
 
 
@@ -76,7 +85,7 @@ def preflight_script(*, lock_timeout: timedelta) -> str:
     """The script for sh that asks whether the host is fit for a change."""
     return framed_script(
         FACTS,
-        choice_lines(),
+        detection_lines(),
         _each(lambda known: known.preflight_lines(lock_timeout=lock_timeout)),
     )
 
@@ -96,7 +105,7 @@ class QueryResult:
     None where the pending packages could not be listed.
     """
 
-    facts: NativeFacts
+    facts: HostFacts
     manager: PackageManager | None
     """None: none that tendhost knows."""
     inventory: Inventory
@@ -107,40 +116,40 @@ class QueryResult:
     problems: tuple[PackageError, ...] = ()
 
 
-_DEFAULT_LOOK = Look()
+_DEFAULT = QueryOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preflight:
     """Whether a host is fit for a change: it is where there are no problems."""
 
-    facts: NativeFacts
+    facts: HostFacts
     manager: PackageManager | None
     problems: tuple[PackageError, ...] = ()
 
 
-def parse_query(output: bytes, *, at: datetime, look: Look = _DEFAULT_LOOK) -> QueryResult:
-    """Understand the output of `query_script` for the same `look`; `at` is when it was asked.
+def parse_query(output: bytes, *, at: datetime, options: QueryOptions = _DEFAULT) -> QueryResult:
+    """Understand the output of `query_script` for the same `options`; `at` is when it was asked.
 
     What is beyond the bounds of what a host may say is left out, and named in `inventory.missing`.
     Raises ParseFailed.
     """
     left_out: list[str] = []
-    found = bounded(_parse_query(output, at, look), left_out=left_out)
+    found = bounded(_parse_query(output, at, options), left_out=left_out)
     if not left_out:
         return found
     missing = (*found.inventory.missing, *left_out)
     return replace(found, inventory=replace(found.inventory, missing=missing))
 
 
-def _parse_query(output: bytes, at: datetime, look: Look) -> QueryResult:
+def _parse_query(output: bytes, at: datetime, options: QueryOptions) -> QueryResult:
     parts = parse_parts(output, expected=(*FACT_PARTS, "manager", "reboot_required"))
-    facts, choice = _host(parts)
-    manager = choice.manager
-    inventory = _collected(parts, facts, look, at)
-    asked = look.parts & _BY_PACKAGE_MANAGER
+    facts, detection = _host(parts)
+    manager = detection.manager
+    inventory = _collected(parts, facts, options, at)
+    asked = options.parts & _BY_PACKAGE_MANAGER
     if manager is None:
-        problem = _no_manager(facts, choice)
+        problem = _no_manager(facts, detection)
         return QueryResult(
             facts=facts,
             manager=None,
@@ -154,8 +163,8 @@ def _parse_query(output: bytes, at: datetime, look: Look) -> QueryResult:
     return QueryResult(
         facts=facts,
         manager=manager,
-        inventory=_with_packages(inventory, report, look),
-        pending=report.pending if InventoryPart.PENDING in look.parts else Pending(),
+        inventory=_with_packages(inventory, report, options),
+        pending=report.pending if InventoryPart.PENDING in options.parts else Pending(),
         reboot=decide_reboot(_evidence(parts, facts, report)),
         asked_packages=bool(asked),
         problems=report.problems,
@@ -163,14 +172,14 @@ def _parse_query(output: bytes, at: datetime, look: Look) -> QueryResult:
 
 
 def _collected(
-    parts: Mapping[str, Part], facts: NativeFacts, look: Look, at: datetime
+    parts: Mapping[str, Part], facts: HostFacts, options: QueryOptions, at: datetime
 ) -> Inventory:
     """All of the inventory that no package manager is asked for."""
-    native = parse_collected(parts, look.parts)
-    answer = parse_answer(parts, look.parts, architecture=facts.system.architecture)
-    best, sources = combine(answer, native, look.parts)
-    containers = InventoryPart.CONTAINERS in look.parts
-    docker = parse_look(parts) if containers else ComposeLook()
+    native = parse_collected(parts, options.parts)
+    answer = parse_answer(parts, options.parts, architecture=facts.system.architecture)
+    best, sources = combine(answer, native, options.parts)
+    containers = InventoryPart.CONTAINERS in options.parts
+    docker = parse_inspection(parts) if containers else ComposeInspection()
     if docker.docker:
         # docker itself tells more of its containers than osquery does.
         sources = {**sources, InventoryPart.CONTAINERS: f"docker {docker.docker}"}
@@ -202,8 +211,8 @@ def _collected(
     )
 
 
-def _with_packages(inventory: Inventory, report: PackageReport, look: Look) -> Inventory:
-    if not look.parts & _BY_PACKAGE_MANAGER:
+def _with_packages(inventory: Inventory, report: PackageReport, options: QueryOptions) -> Inventory:
+    if not options.parts & _BY_PACKAGE_MANAGER:
         return inventory
     missing = list(inventory.missing)
     if report.pending.security_count is None:
@@ -225,32 +234,30 @@ def _with_packages(inventory: Inventory, report: PackageReport, look: Look) -> I
 def parse_preflight(output: bytes) -> Preflight:
     """Understand the output of `preflight_script`. Raises ParseFailed."""
     parts = parse_parts(output, expected=(*FACT_PARTS, "manager"))
-    facts, choice = _host(parts)
-    if choice.manager is None:
-        return Preflight(facts=facts, manager=None, problems=(_no_manager(facts, choice),))
-    problems = choice.manager.parse_preflight(parts, facts)
-    return Preflight(facts=facts, manager=choice.manager, problems=problems)
+    facts, detection = _host(parts)
+    if detection.manager is None:
+        return Preflight(facts=facts, manager=None, problems=(_no_manager(facts, detection),))
+    problems = detection.manager.parse_preflight(parts, facts)
+    return Preflight(facts=facts, manager=detection.manager, problems=problems)
 
 
-def _host(parts: Mapping[str, Part]) -> tuple[NativeFacts, Choice]:
+def _host(parts: Mapping[str, Part]) -> tuple[HostFacts, Detection]:
     """The facts, with what was concluded from them."""
     facts = parse_facts(parts)
-    choice = parse_choice(parts, facts)
+    detection = parse_detection(parts, facts)
     system = replace(
         facts.system,
-        package_manager=choice.manager.name if choice.manager else "",
-        concluded=(choice.why, *facts.concluded),
+        package_manager=detection.manager.name if detection.manager else "",
+        concluded=(detection.why, *facts.concluded),
     )
-    return replace(facts, system=system), choice
+    return replace(facts, system=system), detection
 
 
-def _no_manager(facts: NativeFacts, choice: Choice) -> NoPackageManager:
-    return NoPackageManager(os_name=facts.system.os_name, found=choice.found)
+def _no_manager(facts: HostFacts, detection: Detection) -> NoPackageManager:
+    return NoPackageManager(os_name=facts.system.os_name, found=detection.found)
 
 
-def _evidence(
-    parts: Mapping[str, Part], facts: NativeFacts, report: PackageReport
-) -> RebootEvidence:
+def _evidence(parts: Mapping[str, Part], facts: HostFacts, report: PackageReport) -> RebootEvidence:
     required, asking = parse_reboot_required(parts["reboot_required"])
     needrestart = parts.get("needrestart")
     status, expected = parse_needrestart(needrestart.stdout if needrestart else "")
@@ -267,7 +274,7 @@ def _evidence(
     )
 
 
-def _reboot_without_packages(parts: Mapping[str, Part], facts: NativeFacts) -> Reboot:
+def _reboot_without_packages(parts: Mapping[str, Part], facts: HostFacts) -> Reboot:
     required, asking = parse_reboot_required(parts["reboot_required"])
     if required or facts.system.container:
         return decide_reboot(

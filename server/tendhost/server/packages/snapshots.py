@@ -78,7 +78,7 @@ _NONE = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotMade:
+class SnapshotResult:
     """What came of it."""
 
     snapshot: str
@@ -97,13 +97,13 @@ def snapshot_command(operation: str) -> ChangingCommand:
 
 
 @parser
-def parse_snapshot(output: bytes) -> SnapshotMade:
+def parse_snapshot(output: bytes) -> SnapshotResult:
     """Understand the output of `snapshot_command`. Raises ParseFailed."""
     part = parse_parts(output, expected=("snapshot",))["snapshot"]
     if part.status != 0:
         problem = part.words or f"it ended with {part.status}"
-        return SnapshotMade(snapshot="", offered=part.status != _NONE, problem=problem)
+        return SnapshotResult(snapshot="", offered=part.status != _NONE, problem=problem)
     tool, _, name = part.stdout.strip().partition(" ")
     if tool not in ("snapper", "btrfs", "zfs", "lvm") or not name:
         raise ParseFailed(part="snapshot", line=part.stdout)
-    return SnapshotMade(snapshot=f"{tool} {name}", offered=True, problem="")
+    return SnapshotResult(snapshot=f"{tool} {name}", offered=True, problem="")

@@ -16,9 +16,9 @@ class RoutingConnector:
         """See Connector."""
         return await self._way_to(target.address).connect(target)
 
-    async def enrol(self, *, host: str, address: str, port: int) -> str:
+    async def get_host_key(self, *, host: str, address: str, port: int) -> str:
         """See Connector."""
-        return await self._way_to(address).enrol(host=host, address=address, port=port)
+        return await self._way_to(address).get_host_key(host=host, address=address, port=port)
 
     async def aclose(self) -> None:
         """See Connector."""

@@ -68,7 +68,7 @@ class JobState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class LogWindow:
     """How much of a job's log is wanted, in bytes of its beginning and of its end."""
 
     head: int = 8 * 1024 * 1024
@@ -91,7 +91,7 @@ class Job:
     input: bytes = b""
     """What the command finds as the file `input` beside it: on its way there it stands in no list of
     processes, and no bound on the length of an argument holds for it."""
-    kept: Kept = Kept()
+    log_window: LogWindow = LogWindow()
     """What lies between is passed over as soon as more than the end is there to be read. A job that has begun
     keeps what it was begun with."""
 
@@ -110,7 +110,7 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class JobReport:
     """A job as it stood when it was asked about, and what it printed after a position."""
 
     state: JobState
@@ -131,7 +131,7 @@ Give = Callable[[ChangingCommand, timedelta, bytes], Awaitable[Completed]]
 """Gives a command to the host within a time, with what it reads, if that is permitted."""
 
 
-async def attach(remote: Remote, job: Job, position: Position) -> Report:
+async def attach(remote: Remote, job: Job, position: Position) -> JobReport:
     """Take the job's operation over on its host, and see how the job stands.
 
     Raises Superseded (somebody with a higher epoch has), JobRefused, and what Remote.run raises.
@@ -139,7 +139,7 @@ async def attach(remote: Remote, job: Job, position: Position) -> Report:
     return await _asked(remote, job, position, ATTACH)
 
 
-async def start(give: Give, job: Job, position: Position) -> Report:
+async def start(give: Give, job: Job, position: Position) -> JobReport:
     """Begin the job unless it has begun.
 
     Raises what `give` raises, as `attach` does, and Superseded without an `attach`.
@@ -159,7 +159,7 @@ async def start(give: Give, job: Job, position: Position) -> Report:
     return report
 
 
-async def withdraw(remote: Remote, job: Job, position: Position) -> Report:
+async def withdraw(remote: Remote, job: Job, position: Position) -> JobReport:
     """Make sure that a job which has not begun never will, whatever was ordered: it is ABSENT then.
 
     One that has begun is left alone, and reported as it stands. Raises as `attach` does.
@@ -167,7 +167,7 @@ async def withdraw(remote: Remote, job: Job, position: Position) -> Report:
     return await _asked(remote, job, position, WITHDRAW)
 
 
-async def poll(remote: Remote, job: Job, position: Position) -> Report:
+async def poll(remote: Remote, job: Job, position: Position) -> JobReport:
     """See how the job stands; changes nothing on the host. Raises as `attach` does."""
     return await _asked(remote, job, position, POLL)
 
@@ -177,7 +177,7 @@ async def clean(remote: Remote, job: Job) -> None:
     await _asked(remote, job, Position(), CLEAN)
 
 
-async def _asked(remote: Remote, job: Job, position: Position, script: str) -> Report:
+async def _asked(remote: Remote, job: Job, position: Position, script: str) -> JobReport:
     request = _request(job, position, script)
     return _answer(job, await remote.run(request, timeout=REQUEST_TIMEOUT, privileged=True))
 
@@ -190,8 +190,8 @@ def _request(job: Job, position: Position, script: str, **further: str) -> str:
         "log_from": str(position.log),
         "status_from": str(position.status),
         "most": str(LARGEST_PART),
-        "log_head": str(job.kept.head),
-        "log_tail": str(job.kept.tail),
+        "log_head": str(job.log_window.head),
+        "log_tail": str(job.log_window.tail),
         "status_tail": str(STATUS_TAIL),
         **further,
     }
@@ -199,7 +199,7 @@ def _request(job: Job, position: Position, script: str, **further: str) -> str:
     return "\n".join((*words, REPORT, script))
 
 
-def _answer(job: Job, done: Completed) -> Report:
+def _answer(job: Job, done: Completed) -> JobReport:
     if done.exit_status >= 128:
         # Its shell was killed, on the way down for example: no answer.
         raise LinkLost(host=job.host, address=job.host, problem=f"exit {done.exit_status}")
@@ -217,7 +217,7 @@ _HEAD = re.compile(
 )
 
 
-def _report(job: Job, output: bytes) -> Report:
+def _report(job: Job, output: bytes) -> JobReport:
     head = _HEAD.match(output)
     if head is None:
         line = output[:200].decode("utf-8", "replace")
@@ -225,14 +225,14 @@ def _report(job: Job, output: bytes) -> Report:
     if head["epoch"]:
         raise Superseded(host=job.host, epoch=job.epoch, recorded=head["epoch"].decode())
     if head["absent"]:
-        return Report(state=JobState.ABSENT)
+        return JobReport(state=JobState.ABSENT)
     state = JobState(head["state"].decode())
     log_size, status_size = int(head["log"]), int(head["status"])
     rest = output[head.end() :]
     if len(rest) != log_size + status_size or (state is JobState.ENDED) != (head["rc"] != b"-"):
         problem = f"an answer that is cut off: {len(rest)} of {log_size + status_size} bytes"
         raise JobRefused(host=job.host, problem=problem)
-    return Report(
+    return JobReport(
         state=state,
         exit_status=int(head["rc"]) if state is JobState.ENDED else None,
         same_boot=head["boot"] == b"same",

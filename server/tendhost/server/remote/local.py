@@ -47,7 +47,7 @@ class LocalConnector:
         """See Connector."""
         return LocalRemote(target)
 
-    async def enrol(self, *, host: str, address: str, port: int) -> str:
+    async def get_host_key(self, *, host: str, address: str, port: int) -> str:
         """See Connector."""
         return ADDRESS
 

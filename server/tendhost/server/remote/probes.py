@@ -15,7 +15,7 @@ from tendhost.server.domain.host_errors import HostUnreachable
 from tendhost.server.domain.policy.health_checks import DEFAULT_PORTS, SHOWN_PATTERN, HttpProbe
 from tendhost.server.domain.policy.health_evaluation import Found
 from tendhost.server.domain.policy.patterns import PatternUnusable, found_in
-from tendhost.server.remote.tcp import Dialer
+from tendhost.server.remote.tcp import TcpConnector
 
 THREADS = 32
 """So many answers are waited for at once."""
@@ -44,14 +44,14 @@ class NetworkProber:
     """Looks at hosts through the server's own network."""
 
     def __init__(self) -> None:
-        self._dialer = Dialer(resolve_timeout=LONGEST, connect_timeout=LONGEST)
+        self._tcp = TcpConnector(resolve_timeout=LONGEST, connect_timeout=LONGEST)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="probe")
 
     async def tcp(self, address: str, port: int, *, timeout: timedelta) -> Found:
         """See Prober."""
         try:
             async with asyncio.timeout(timeout.total_seconds()):
-                connection = await self._dialer.dial(host=address, address=address, port=port)
+                connection = await self._tcp.connect(host=address, address=address, port=port)
         except TimeoutError:
             return _silent(timeout)
         except HostUnreachable as error:
@@ -63,10 +63,10 @@ class NetworkProber:
         """See Prober."""
         parts = probe.at(address)
         host, port = parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]
-        exchange = _Exchange(parts=parts, probe=probe, seconds=timeout.total_seconds())
+        exchange = _HttpCheck(parts=parts, probe=probe, seconds=timeout.total_seconds())
         try:
             async with asyncio.timeout(timeout.total_seconds()):
-                dialled = await self._dialer.dial(host=host, address=host, port=port)
+                dialled = await self._tcp.connect(host=host, address=host, port=port)
                 exchange.connection = dialled
                 loop = asyncio.get_running_loop()
                 return await loop.run_in_executor(self._threads, exchange.carried_out)
@@ -79,12 +79,12 @@ class NetworkProber:
 
     def close(self) -> None:
         """See Prober."""
-        self._dialer.close()
+        self._tcp.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass(slots=True, kw_only=True)
-class _Exchange:
+class _HttpCheck:
     """One request and its answer, in a thread that ends with its connection."""
 
     parts: SplitResult

@@ -68,7 +68,7 @@ class Connector(Protocol):
         """
         ...
 
-    async def enrol(self, *, host: str, address: str, port: int) -> str:
+    async def get_host_key(self, *, host: str, address: str, port: int) -> str:
         """The public key that the host shows now, as type and base64, without logging in.
 
         Raises HostUnreachable, Timeout.

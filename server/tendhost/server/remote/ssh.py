@@ -22,7 +22,7 @@ from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.host_keys import fingerprint
 from tendhost.server.remote.private_keys import KeyRing, PrivateKeys
 from tendhost.server.remote.protocol import Remote, Target
-from tendhost.server.remote.tcp import Dialer, Turnstile
+from tendhost.server.remote.tcp import ConnectionLimiter, TcpConnector
 
 CLOSE_SECONDS = 5.0
 
@@ -103,10 +103,10 @@ class SshConnector:
     def __init__(self, settings: SshSettings) -> None:
         self._settings = settings
         self._keys = KeyRing(settings.private_key, timeout=settings.login_timeout)
-        self._dialer = Dialer(
+        self._tcp = TcpConnector(
             resolve_timeout=settings.resolve_timeout, connect_timeout=settings.connect_timeout
         )
-        self._turnstile = Turnstile(
+        self._limiter = ConnectionLimiter(
             over_all=settings.handshakes, per_address=settings.handshakes_per_address
         )
 
@@ -115,7 +115,7 @@ class SshConnector:
         async with self._keys.opening(target) as keys:
             return await self._login(target, keys)
 
-    async def enrol(self, *, host: str, address: str, port: int) -> str:
+    async def get_host_key(self, *, host: str, address: str, port: int) -> str:
         """See Connector."""
         target = Target(host=host, address=address, port=port, user="root", ssh_key="", host_key="")
         async with self._reached(target) as connection:
@@ -134,7 +134,7 @@ class SshConnector:
 
     async def aclose(self) -> None:
         """See Connector."""
-        self._dialer.close()
+        self._tcp.close()
 
     async def _login(self, target: Target, keys: PrivateKeys) -> Remote:
         client = _PinnedClient(target.host_key)
@@ -165,8 +165,8 @@ class SshConnector:
     async def _reached(self, target: Target) -> AsyncIterator[socket.socket]:
         """A connected socket to speak SSH over; what goes wrong there becomes an error of ours."""
         seconds = self._settings.login_timeout.total_seconds()
-        async with self._turnstile.passing(target.address, target.port):
-            connection = await self._dialer.dial(
+        async with self._limiter.slot(target.address, target.port):
+            connection = await self._tcp.connect(
                 host=target.host, address=target.address, port=target.port
             )
             try:

@@ -14,7 +14,7 @@ RESOLVER_THREADS = 64
 """Of their own: the loop's default executor has a handful, and names that do not resolve fill it."""
 
 
-class Dialer:
+class TcpConnector:
     """Opens TCP connections."""
 
     def __init__(self, *, resolve_timeout: timedelta, connect_timeout: timedelta) -> None:
@@ -22,7 +22,7 @@ class Dialer:
         self._connect_timeout = connect_timeout
         self._resolvers = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="resolve")
 
-    async def dial(self, *, host: str, address: str, port: int) -> socket.socket:
+    async def connect(self, *, host: str, address: str, port: int) -> socket.socket:
         """A connected socket. Raises HostUnreachable with the reason in plain words."""
         candidates = await self._resolved(host, address, port)
         problem = "no address"
@@ -91,7 +91,7 @@ class Dialer:
         return connection
 
 
-class Turnstile:
+class ConnectionLimiter:
     """Lets so many in at once, over all and per address: sshd's MaxStartups drops bursts."""
 
     def __init__(self, *, over_all: int, per_address: int) -> None:
@@ -100,7 +100,7 @@ class Turnstile:
         self._addresses: dict[tuple[str, int], tuple[asyncio.Semaphore, int]] = {}
 
     @asynccontextmanager
-    async def passing(self, address: str, port: int) -> AsyncIterator[None]:
+    async def slot(self, address: str, port: int) -> AsyncIterator[None]:
         """Wait for a place and keep it while the context lasts."""
         place = (address, port)
         gate, users = self._addresses.get(place, (asyncio.Semaphore(self._per_address), 0))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tendhost.server.packages.compose.inspect import ComposeLook, parse_look
+from tendhost.server.packages.compose.inspect import ComposeInspection, parse_inspection
 from tendhost.server.packages.script import parse_parts
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -13,10 +13,10 @@ BROKEN, NONE, STOPPED = "/opt/broken", "/opt/none", "/opt/stopped"
 
 
 def recorded(name: str) -> bytes:
-    """The output of a script: "v2/look"."""
+    """The output of a script: "v2/inspect"."""
     return (RECORDED / f"{name}.out").read_bytes()
 
 
-def look(name: str) -> ComposeLook:
-    """What a recorded look means."""
-    return parse_look(parse_parts(recorded(name), expected=()))
+def inspect(name: str) -> ComposeInspection:
+    """What a recorded inspection means."""
+    return parse_inspection(parse_parts(recorded(name), expected=()))

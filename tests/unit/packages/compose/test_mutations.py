@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tendhost.server.packages.compose.image_updates import parse_moved
-from tendhost.server.packages.compose.inspect import parse_look
+from tendhost.server.packages.compose.image_updates import parse_image_updates
+from tendhost.server.packages.compose.inspect import parse_inspection
 from tendhost.server.packages.compose.update import parse_update
 from tendhost.server.packages.errors import ParseFailed, PartMissing
 from tendhost.server.packages.script import parse_parts
-from tests.unit.packages.compose.recordings import RECORDED, look
+from tests.unit.packages.compose.recordings import RECORDED, inspect
 
-PROJECTS = look("v2/look").projects
+PROJECTS = inspect("v2/inspect").projects
 PARSERS: dict[str, Callable[[bytes], object]] = {
-    "look": lambda output: parse_look(parse_parts(output, expected=())),
+    "inspect": lambda output: parse_inspection(parse_parts(output, expected=())),
     "update": parse_update,
-    "moved": lambda output: parse_moved(output, PROJECTS),
+    "images": lambda output: parse_image_updates(output, PROJECTS),
 }
 RECORDINGS = {path: path.read_bytes() for path in sorted(RECORDED.glob("*/*.out"))}
 PATHS = list(RECORDINGS)

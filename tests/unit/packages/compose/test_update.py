@@ -14,7 +14,7 @@ from tests.unit.packages.compose.recordings import (
     RECORDED,
     STOPPED,
     VERSIONS,
-    look,
+    inspect,
     recorded,
 )
 
@@ -26,7 +26,7 @@ def test_a_moved_tag_gives_one_service_another_image(version: str) -> None:
     app, broken, none, stopped = parse_update(recorded(f"{version}/update"))
     assert (app.path, app.outcome, app.problem) == (APP, ProjectOutcome.UPDATED, "")
     pinned, plain, web = app.services
-    before = look(f"{version}/look").projects[0].services
+    before = inspect(f"{version}/inspect").projects[0].services
     for service, was in zip(app.services, before, strict=True):
         assert (service.service, service.image) == (was.name, was.image)
         assert service.before == was.image_id

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tendhost.server.domain.inventory.hardware import InventoryPart
-from tendhost.server.packages.osquery import Answer, parse_answer
+from tendhost.server.packages.osquery import OsqueryAnswer, parse_answer
 from tendhost.server.packages.script import Part, parse_parts
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -16,7 +16,7 @@ def recorded(name: str) -> bytes:
     return (RECORDED / f"{name}.out").read_bytes()
 
 
-def understood(output: bytes) -> Answer:
+def understood(output: bytes) -> OsqueryAnswer:
     """What the output of a script that asked for all parts means."""
     answer = parse_answer(
         parse_parts(output, expected=("osquery",)), tuple(InventoryPart), architecture="x86_64"
@@ -38,7 +38,7 @@ def answered(
     status: int = 0,
     stderr: str = "",
     architecture: str = "x86_64",
-) -> Answer:
+) -> OsqueryAnswer:
     """What the answer to a question for one part means."""
     output = printed([{"version": "5.12.1"}], *tables)
     answer = parse_answer(

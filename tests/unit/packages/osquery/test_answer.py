@@ -18,7 +18,7 @@ from tendhost.server.domain.inventory.hardware import (
 from tendhost.server.domain.inventory.inventory import SystemFacts
 from tendhost.server.packages.collector import Collected
 from tendhost.server.packages.errors import ParseFailed
-from tendhost.server.packages.osquery import Answer, combine, osquery_lines, parse_answer
+from tendhost.server.packages.osquery import OsqueryAnswer, combine, osquery_lines, parse_answer
 from tendhost.server.packages.script import Part
 from tests.unit.packages.osquery.recordings import answered, printed, recorded, understood
 
@@ -165,7 +165,7 @@ def test_an_osqueryi_that_does_not_start_has_answered_nothing() -> None:
     words = "osqueryi: error while loading shared libraries"
     part = Part(127, "", words)
     answer = parse_answer({"osquery": part}, (InventoryPart.MOUNTS,), architecture="x86_64")
-    assert answer == Answer(failed={"osquery_info": words, "mounts": words})
+    assert answer == OsqueryAnswer(failed={"osquery_info": words, "mounts": words})
 
 
 def test_a_host_without_osqueryi_has_no_answer() -> None:
@@ -309,7 +309,7 @@ def test_osquery_goes_before_the_native_collector_part_by_part() -> None:
         mounts=(Mount(path="/", device="a", type="b", size_bytes=1, free_bytes=1),),
         interfaces=(Interface(name="lo"),),
     )
-    answer = Answer(
+    answer = OsqueryAnswer(
         version="5.12.1",
         machine=WHOLE.machine,
         cpu=WHOLE.cpu,

@@ -11,7 +11,7 @@ from tendhost.server.domain.inventory.hardware import InventoryPart, Mount
 from tendhost.server.packages.errors import PackageCommandFailed
 from tendhost.server.packages.osquery import (
     MAX_SECONDS,
-    Answer,
+    OsqueryAnswer,
     osquery_lines,
     parse_answer,
     parse_rows,
@@ -77,7 +77,7 @@ def run(shell: list[str], script: str, *path: Path) -> bytes:
     return ran.stdout
 
 
-def answer(output: bytes) -> Answer | None:
+def answer(output: bytes) -> OsqueryAnswer | None:
     return parse_answer(parse_parts(output, expected=()), WANTED, architecture="x86_64")
 
 
@@ -91,7 +91,7 @@ def test_one_call_answers_all_tables_but_those_that_are_not_there(
     shell: list[str], stand_in: Path
 ) -> None:
     found = answer(run(shell, SCRIPT, stand_in))
-    assert found == Answer(
+    assert found == OsqueryAnswer(
         version="5.12.1",
         mounts=(Mount(path="/", device="a", type="b", size_bytes=6, free_bytes=2),),
         containers=(),

@@ -23,8 +23,8 @@ from tendhost.server.packages.errors import (
 from tendhost.server.packages.query import QueryResult
 from tendhost.server.packages.script import Part
 from tendhost.server.packages.zypper.listing import (
-    Listing,
     Update,
+    ZypperListing,
     parse_fixes,
     parse_locks,
     parse_needs_rebooting,
@@ -44,7 +44,7 @@ PATCH = Advisory(
 UPDATE = Update(
     name="tb", version="2-1", architecture="x86_64", repository="fleet", from_version="1-1"
 )
-LISTING = Listing(
+LISTING = ZypperListing(
     updates=(UPDATE,),
     everything=(UPDATE,),
     locks=(),

@@ -28,7 +28,7 @@ async def test_key_learnt_at_enrolment_is_the_one_that_opens(
     connector: SshConnector, target: Target, login_key: asyncssh.SSHKey, kind: str
 ) -> None:
     async with listening(accepts=login_key, keys=[generated(kind)]) as server:
-        learnt = await connector.enrol(host="web1", address="127.0.0.1", port=server.port)
+        learnt = await connector.get_host_key(host="web1", address="127.0.0.1", port=server.port)
         assert learnt == public(server.key)
         remote = await connector.connect(replace(target, port=server.port, host_key=learnt))
         await remote.close()
@@ -39,12 +39,12 @@ async def test_enrolment_learns_the_best_key_that_the_host_has(
 ) -> None:
     keys = [generated(kind) for kind in ("ssh-rsa", "ecdsa-sha2-nistp256", "ssh-ed25519")]
     async with listening(accepts=login_key, keys=keys) as server:
-        learnt = await connector.enrol(host="web1", address="127.0.0.1", port=server.port)
+        learnt = await connector.get_host_key(host="web1", address="127.0.0.1", port=server.port)
     assert learnt == public(keys[2])
 
 
 async def test_enrolment_does_not_log_in(connector: SshConnector, server: Server) -> None:
-    await connector.enrol(host="web1", address="127.0.0.1", port=server.port)
+    await connector.get_host_key(host="web1", address="127.0.0.1", port=server.port)
     assert server.attempts == []
 
 
@@ -112,7 +112,7 @@ async def test_users_own_ssh_files_are_not_looked_at(
     known_hosts.write_text(f"[127.0.0.1]:{server.port} {changed}\n")
     remote = await connector.connect(target)
     await remote.close()
-    assert await connector.enrol(host="web1", address="127.0.0.1", port=server.port)
+    assert await connector.get_host_key(host="web1", address="127.0.0.1", port=server.port)
     with pytest.raises(HostKeyChanged):
         await connector.connect(replace(target, host_key=changed))
 

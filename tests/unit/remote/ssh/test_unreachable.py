@@ -78,7 +78,7 @@ async def refusal(connector: SshConnector, target: Target) -> SshError:
     with pytest.raises(SshError) as caught:
         await connector.connect(target)
     with pytest.raises(SshError) as looked:
-        await connector.enrol(host=target.host, address=target.address, port=target.port)
+        await connector.get_host_key(host=target.host, address=target.address, port=target.port)
     assert (type(looked.value), looked.value.problem) == (type(caught.value), caught.value.problem)
     assert str(caught.value).startswith(f"{target.host} ({target.address}): ")
     return caught.value

@@ -161,7 +161,7 @@ class Registry:
         return host
 
     async def _enrolled(self, config: HostConfig, expected: str) -> str:
-        shown = await self._connector.enrol(
+        shown = await self._connector.get_host_key(
             host=config.name, address=config.address, port=config.port
         )
         if expected and not matches(shown, expected):

@@ -27,9 +27,17 @@ from tendhost.server.engine.connection import Session
 from tendhost.server.engine.jobs.door import Door
 from tendhost.server.engine.jobs.reporter import Journal, Output
 from tendhost.server.failpoints import reached
-from tendhost.server.packages.progress import Progress, TellsProgress
+from tendhost.server.packages.progress import ProgressSource, TransactionProgress
 from tendhost.server.remote import job as jobs
-from tendhost.server.remote.job import OVERDUE, UNRECORDED, Job, JobState, Kept, Position, Report
+from tendhost.server.remote.job import (
+    OVERDUE,
+    UNRECORDED,
+    Job,
+    JobReport,
+    JobState,
+    LogWindow,
+    Position,
+)
 from tendhost.server.remote.protocol import Completed, Remote
 from tendhost.server.store.protocol import Store
 
@@ -89,17 +97,19 @@ async def carry_out(
     command: str,
     *,
     limit: timedelta,
-    told_by: TellsProgress,
+    progress: ProgressSource,
 ) -> Ended:
     """Run `command` on the host as a job of `kind`; go on with the one that is under way, if any.
 
-    Its progress is what `told_by` makes of what it prints.
+    Its progress is what `progress` makes of what it prints.
 
     Raises NotPermitted (it has not begun, and never will), Interrupted (it was killed, or the host went
     down under it), Timeout (it took longer than `limit`), HostGone, JobRefused,
     HostKeyChanged, KeyUnusable, Superseded.
     """
-    ended = await seen_to_its_end(following, operation, kind, command, limit=limit, told_by=told_by)
+    ended = await seen_to_its_end(
+        following, operation, kind, command, limit=limit, progress=progress
+    )
     if ended.overdue:
         what, seconds = ended.job.name, limit.total_seconds()
         raise Timeout(host=following.host.name, what=what, seconds=seconds)
@@ -114,7 +124,7 @@ async def seen_to_its_end(
     *,
     input: bytes = b"",
     limit: timedelta,
-    told_by: TellsProgress,
+    progress: ProgressSource,
 ) -> Ended:
     """As `carry_out`, for one that may be overdue; `input` is what the command finds beside it.
 
@@ -128,9 +138,11 @@ async def seen_to_its_end(
     assert record is not None, "a job is on record before it begins"
     said = await _said(following.store, operation, record)
     log_limit = following.journal.log_limit
-    kept = Kept(head=max(0, log_limit.head - record.log_start), tail=log_limit.tail)
-    job = replace(_job(following.host, operation, record, command, limit), input=input, kept=kept)
-    return await _Follower(following, job, record, said, told_by, fresh=fresh).to_the_end()
+    log_window = LogWindow(head=max(0, log_limit.head - record.log_start), tail=log_limit.tail)
+    job = replace(
+        _job(following.host, operation, record, command, limit), input=input, log_window=log_window
+    )
+    return await _Follower(following, job, record, said, progress, fresh=fresh).to_the_end()
 
 
 async def _said(store: Store, operation: Operation, record: JobRecord) -> bytes:
@@ -199,7 +211,7 @@ class _Follower:
         job: Job,
         record: JobRecord,
         said: bytes,
-        told_by: TellsProgress,
+        progress: ProgressSource,
         *,
         fresh: bool,
     ) -> None:
@@ -208,9 +220,9 @@ class _Follower:
         self._record = record
         self._never_seen = fresh
         self._output = bytearray(said)
-        self._told_by = told_by
-        self._parser = told_by.progress_parser()
-        self._progress_in_log = told_by.progress_in_log
+        self._progress_source = progress
+        self._parser = progress.progress_parser()
+        self._progress_in_log = progress.progress_in_log
         self._last_step = ("", "")
         self._position = Position(log=record.log_read, status=record.status_read)
         self._heard = following.clock.elapsed()
@@ -250,7 +262,7 @@ class _Follower:
             report = await self._asked(jobs.poll)
             reached("job.polled")
 
-    async def _begun(self, state: JobState) -> Report:
+    async def _begun(self, state: JobState) -> JobReport:
         """Have a job begin that has not, as far as is known, and see how it stands then."""
         now = self._with.clock.elapsed()
         first = self._first_start = self._first_start or now
@@ -272,7 +284,7 @@ class _Follower:
             await self._with.clock.sleep(NEWS_PAUSE)
             return await self._asked(jobs.attach)
 
-    async def _start(self, remote: Remote, job: Job, position: Position) -> Report:
+    async def _start(self, remote: Remote, job: Job, position: Position) -> JobReport:
         async def give(command: ChangingCommand, timeout: timedelta, input: bytes) -> Completed:
             door, permission = self._with.door, self._with.permission
             door.require(permission)
@@ -281,7 +293,7 @@ class _Follower:
 
         return await jobs.start(give, job, position)
 
-    async def _withdrawn(self, state: JobState, refusal: NotPermitted) -> Report:
+    async def _withdrawn(self, state: JobState, refusal: NotPermitted) -> JobReport:
         """The job as it stands where it may not be begun any more; raises `refusal` unless it runs.
 
         An order that was given before may have arrived and not shown yet, so it is taken back first.
@@ -293,12 +305,12 @@ class _Follower:
         self._conclude()
         raise refusal
 
-    def _floods(self, report: Report) -> bool:
+    def _floods(self, report: JobReport) -> bool:
         """Whether the job runs and has printed more than is kept of its beginning: then it is not read as
         fast as it prints, for most of that would be left out again."""
-        return report.state is JobState.RUNNING and self._position.log >= self._job.kept.head
+        return report.state is JobState.RUNNING and self._position.log >= self._job.log_window.head
 
-    def _take(self, report: Report) -> bool:
+    def _take(self, report: JobReport) -> bool:
         """Note what the report brings; whether it brings anything."""
         if report.state is JobState.ABSENT and self._position != Position():
             self._conclude()
@@ -311,7 +323,9 @@ class _Follower:
         log_skipped = max(0, report.log_at - self._position.log)
         status_skipped = max(0, report.status_at - self._position.status)
         if log_skipped if self._progress_in_log else status_skipped:
-            self._parser = self._told_by.progress_parser()  # what it held has no end any more
+            self._parser = (
+                self._progress_source.progress_parser()
+            )  # what it held has no end any more
         self._position = Position(
             log=self._position.log + log_skipped + len(report.log),
             status=self._position.status + status_skipped + len(report.status),
@@ -339,25 +353,27 @@ class _Follower:
         self._record = replace(self._record, concluded=True)
         self._with.journal.followed(self._record)
 
-    def _is_news(self, step: Progress) -> bool:
+    def _is_news(self, step: TransactionProgress) -> bool:
         # Several lines tell of one package in one phase; the first is enough, but a download has
         # no package, so there the percents are the news.
         seen = (step.package or f"{step.percent:.0f}", str(step.phase))
         news, self._last_step = seen != self._last_step, seen
         return news
 
-    def _ended(self, report: Report) -> Ended:
+    def _ended(self, report: JobReport) -> Ended:
         status = report.exit_status
         assert status is not None, "an ended job has an exit status"
         output = self._output.decode("utf-8", "replace").replace("\r\n", "\n")
         overdue = status == OVERDUE
         return Ended(exit_status=status, output=output, job=self._job, overdue=overdue)
 
-    def _interrupted(self, report: Report) -> Interrupted:
+    def _interrupted(self, report: JobReport) -> Interrupted:
         cause = "it was killed" if report.same_boot else "the host went down in the middle of it"
         return Interrupted(host=self._job.host, step=self._job.name, cause=cause)
 
-    async def _asked(self, ask: Callable[[Remote, Job, Position], Awaitable[Report]]) -> Report:
+    async def _asked(
+        self, ask: Callable[[Remote, Job, Position], Awaitable[JobReport]]
+    ) -> JobReport:
         """What the host answers, however long it takes to reach it, within the bound."""
         clock, attempt = self._with.clock, 0
         while True:

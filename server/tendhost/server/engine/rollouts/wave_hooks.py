@@ -16,7 +16,7 @@ from tendhost.server.domain.rollouts.wave_hooks import (
     key_of,
 )
 from tendhost.server.outbound.command import run_command
-from tendhost.server.outbound.webhook import NotPosted, Webhooks
+from tendhost.server.outbound.webhook import WebhookFailed, Webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +84,6 @@ class WaveHooks:
             await self._webhooks.post(
                 hook.url, facts_of(hook, rollout), key=key, timeout=hook.timeout
             )
-        except NotPosted as error:
+        except WebhookFailed as error:
             return str(error)
         return ""

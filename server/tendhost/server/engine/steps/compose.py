@@ -16,7 +16,7 @@ from tendhost.server.domain.operations.operation import Operation, Outcome, Upda
 from tendhost.server.domain.operations.permission import ChangeKind
 from tendhost.server.engine.jobs.runner import Ended, Following, carry_out
 from tendhost.server.engine.steps.context import Stage
-from tendhost.server.packages.compose.progress import ComposeProgress
+from tendhost.server.packages.compose.progress import ComposeProgressSource
 from tendhost.server.packages.compose.update import (
     PULL_TIMEOUT,
     UpdateOptions,
@@ -104,13 +104,13 @@ async def _carried_out(
 ) -> Ended:
     """The end of the job; one that was cut off is begun once more, for it finds what is to be done."""
     command = f"(\n{script}\n) 1>&2 </dev/null"
-    told_by = ComposeProgress()
+    progress = ComposeProgressSource()
     try:
-        return await carry_out(following, operation, kind, command, limit=limit, told_by=told_by)
+        return await carry_out(following, operation, kind, command, limit=limit, progress=progress)
     except Interrupted as error:
         begun = await following.journal.begin_job(kind)
         try:
-            return await carry_out(following, begun, kind, command, limit=limit, told_by=told_by)
+            return await carry_out(following, begun, kind, command, limit=limit, progress=progress)
         except NotPermitted as refusal:
             # The projects were left in the middle of it, which the refusal alone does not say.
             cause = f"{error.cause}, and it was not begun again: {refusal}"

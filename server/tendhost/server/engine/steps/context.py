@@ -22,7 +22,7 @@ from tendhost.server.packages.boot import Boot
 from tendhost.server.packages.detection import package_manager
 from tendhost.server.packages.errors import LockHeld, RefreshFailed
 from tendhost.server.packages.package_manager import PackageManager
-from tendhost.server.packages.query import AROUND_A_CHANGE, EVERYTHING, Look, QueryResult
+from tendhost.server.packages.query import AROUND_A_CHANGE, EVERYTHING, QueryOptions, QueryResult
 from tendhost.server.packages.units import by_reboot_only
 from tendhost.server.remote.local import own_unit
 from tendhost.server.remote.probes import Prober
@@ -77,7 +77,7 @@ class Stage:
         wanted = frozenset(self.operation.parts) or EVERYTHING
         config = self.host.config
         containers = {InventoryPart.CONTAINERS} if config.compose_paths else set()
-        look = Look(
+        options = QueryOptions(
             parts=wanted if of_inventory else AROUND_A_CHANGE | containers,
             refresh=refresh,
             lock_timeout=self.settings.lock_timeout,
@@ -87,7 +87,7 @@ class Stage:
         )
         timeout = self.settings.lock_timeout + self.settings.query_timeout
         return await queries.query(
-            remote, self.host.name, look=look, timeout=timeout, at=self.clock.now()
+            remote, self.host.name, options=options, timeout=timeout, at=self.clock.now()
         )
 
     def manager(self) -> PackageManager:

@@ -15,7 +15,7 @@ from tendhost.server.domain.operations.permission import ChangeKind, Permission
 from tendhost.server.domain.policy.hooks import Hook, HookOutcome, hook_environment
 from tendhost.server.engine.jobs.runner import Following, seen_to_its_end
 from tendhost.server.engine.steps.context import Stage
-from tendhost.server.packages.hook_script import HookTold, hook_job
+from tendhost.server.packages.hook_script import HookOutput, hook_job
 
 PRE_HOOK = ChangeKind.PRE_HOOK
 POST_HOOK = ChangeKind.POST_HOOK
@@ -64,7 +64,7 @@ async def _run(
         outcome=outcome,
     )
     job = hook_job(hook.script, environment, mark=f"{operation.id}-{kind}")
-    told = HookTold()
+    told = HookOutput()
     try:
         ended = await seen_to_its_end(
             _following(stage, kind),
@@ -73,7 +73,7 @@ async def _run(
             job.command,
             input=job.input,
             limit=hook.timeout,
-            told_by=told,
+            progress=told,
         )
     except Interrupted as error:
         # Nobody knows how far it got, so it is for a person to run it again.

@@ -4,7 +4,7 @@ from tendhost.server.domain import host_errors
 from tendhost.server.domain.host_errors import HostError
 from tendhost.server.packages import errors as found
 from tendhost.server.packages.errors import NotPrivileged, PackageError
-from tendhost.server.packages.failures import Failure, FailureKind
+from tendhost.server.packages.failures import FailureKind, PackageFailure
 
 _KINDS: dict[FailureKind, type[host_errors.PackageFailed]] = {
     FailureKind.LOCK_HELD: host_errors.PackageManagerLocked,
@@ -48,7 +48,9 @@ def host_error(host: str, error: found.PackageError) -> HostError:
             return host_errors.PackageFailed(host=host, problem=str(error))
 
 
-def upgrade_error(host: str, failure: Failure, exit_status: int) -> host_errors.PackageFailed:
+def upgrade_error(
+    host: str, failure: PackageFailure, exit_status: int
+) -> host_errors.PackageFailed:
     """The error that ends an operation whose package transaction failed."""
     kind = _KINDS.get(failure.kind, host_errors.PackageFailed)
     return kind(host=host, problem=failure.reason, exit_status=exit_status)

@@ -23,7 +23,7 @@ from tendhost.server.domain.operations.operation import Findings, Operation, Upd
 from tendhost.server.domain.operations.step_sequence import has_applied
 from tendhost.server.engine.steps.context import Stage
 from tendhost.server.engine.steps.package_errors import host_error, upgrade_error
-from tendhost.server.packages.compose.image_updates import moved_script, parse_moved
+from tendhost.server.packages.compose.image_updates import image_updates_script, parse_image_updates
 from tendhost.server.packages.errors import PackageError
 from tendhost.server.packages.failures import FailureKind
 from tendhost.server.packages.package_manager import Plan, Transaction
@@ -201,27 +201,29 @@ async def _planned_projects(
     projects = result.inventory.projects
     if not stage.operation.dry_run or not projects:
         return (), ""
-    completed = await remote.run(moved_script(projects), timeout=stage.settings.query_timeout)
+    completed = await remote.run(
+        image_updates_script(projects), timeout=stage.settings.query_timeout
+    )
     try:
-        told = {one.image: one for one in parse_moved(completed.stdout, projects)}
+        told = {one.image: one for one in parse_image_updates(completed.stdout, projects)}
     except PackageError as error:
         raise host_error(stage.host.name, error) from error
     changes = []
     for project in projects:
         mine = [told[s.image] for s in project.services if s.image in told]
-        moved = any(one.moved for one in mine)
-        unknown = [f"{one.image}: {one.problem}" for one in mine if one.moved is None]
+        available = any(one.available for one in mine)
+        unknown = [f"{one.image}: {one.problem}" for one in mine if one.available is None]
         problem = project.problem or "; ".join(unknown)
         outcome = ProjectOutcome.FAILED if project.problem else ProjectOutcome.UNCHANGED
         changes.append(
             ProjectChange(
                 path=project.path,
-                outcome=ProjectOutcome.UPDATED if moved else outcome,
+                outcome=ProjectOutcome.UPDATED if available else outcome,
                 problem=problem,
             )
         )
-    names = sorted(image for image, one in told.items() if one.moved)
-    return tuple(changes), f"images that have moved: {', '.join(names)}" if names else ""
+    names = sorted(image for image, one in told.items() if one.available)
+    return tuple(changes), f"image updates: {', '.join(names)}" if names else ""
 
 
 _KERNELS = ("linux-image-", "kernel-core", "kernel-default", "kernel-uek-core", "linux-lts")

@@ -15,8 +15,8 @@ from tendhost.server.engine.steps.package_errors import host_error
 from tendhost.server.packages.boot import Boot, boot_script, parse_boot
 from tendhost.server.packages.errors import PackageError
 from tendhost.server.packages.query import (
-    Look,
     Preflight,
+    QueryOptions,
     QueryResult,
     parse_preflight,
     parse_query,
@@ -37,16 +37,16 @@ async def query(
     remote: Remote,
     host: str,
     *,
-    look: Look,
+    options: QueryOptions,
     timeout: timedelta,
     at: datetime,
 ) -> QueryResult:
-    """Ask what `look` says. Raises HostError."""
+    """Ask the host for what `options` name. Raises HostError."""
     return await _asked(
         remote,
         host,
-        query_script(look),
-        lambda output: parse_query(output, at=at, look=look),
+        query_script(options),
+        lambda output: parse_query(output, at=at, options=options),
         timeout=timeout,
     )
 

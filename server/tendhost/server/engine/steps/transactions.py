@@ -9,7 +9,7 @@ from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.operations.permission import ChangeKind
 from tendhost.server.engine.jobs.runner import Ended, Following, carry_out, clean_up
 from tendhost.server.engine.steps.package_errors import upgrade_error
-from tendhost.server.packages.failures import Failure
+from tendhost.server.packages.failures import PackageFailure
 from tendhost.server.packages.package_manager import PackageManager, Transaction
 
 UPGRADE = ChangeKind.APPLY
@@ -44,7 +44,7 @@ async def transact(
     A package manager that was killed under the job is Interrupted, too.
     """
     command = manager.upgrade_command(transaction)
-    ended = await carry_out(following, operation, kind, command, limit=limit, told_by=manager)
+    ended = await carry_out(following, operation, kind, command, limit=limit, progress=manager)
     host = following.host.name
     kept = manager.kept_conffiles(ended.output)
     detail = "the package manager is done"
@@ -61,7 +61,7 @@ async def transact(
 
 async def repair(
     following: Following, operation: Operation, manager: PackageManager, *, limit: timedelta
-) -> Failure | None:
+) -> PackageFailure | None:
     """Finish what an interrupted package manager left; why it could not be finished, or None.
 
     A repair that is itself interrupted is begun once more. Raises what carry_out raises.
@@ -84,10 +84,10 @@ async def restore(
     *,
     limit: timedelta,
     lock_timeout: timedelta,
-) -> Failure | None:
+) -> PackageFailure | None:
     """Take changes of packages back; why that failed, or None. Raises what carry_out raises."""
     command = manager.restore_command(changes, lock_timeout=lock_timeout)
-    ended = await carry_out(following, operation, ROLLBACK, command, limit=limit, told_by=manager)
+    ended = await carry_out(following, operation, ROLLBACK, command, limit=limit, progress=manager)
     return manager.failure(ended.exit_status, ended.output)
 
 
@@ -95,4 +95,4 @@ async def _repair(
     following: Following, operation: Operation, manager: PackageManager, limit: timedelta
 ) -> Ended:
     command = manager.repair_command()
-    return await carry_out(following, operation, REPAIR, command, limit=limit, told_by=manager)
+    return await carry_out(following, operation, REPAIR, command, limit=limit, progress=manager)

@@ -21,7 +21,7 @@ from tendhost.server.packages.apt.listing import (
     parse_simulation,
     pending_packages,
 )
-from tendhost.server.packages.apt.progress import StatusParser
+from tendhost.server.packages.apt.progress import AptStatusParser
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import (
     ArchiveUntrusted,
@@ -33,8 +33,8 @@ from tendhost.server.packages.errors import (
     PackageError,
     RefreshFailed,
 )
-from tendhost.server.packages.facts import NativeFacts, Privilege
-from tendhost.server.packages.failures import Failure, FailureKind
+from tendhost.server.packages.facts import HostFacts, Privilege
+from tendhost.server.packages.failures import FailureKind, PackageFailure
 from tendhost.server.packages.package_manager import PackageReport, Plan, Transaction
 from tendhost.server.packages.reboot import installed_kernels
 from tendhost.server.packages.script import Part, require
@@ -86,7 +86,7 @@ class Apt:
         )
 
     def parse_query(
-        self, parts: Mapping[str, Part], facts: NativeFacts, at: datetime
+        self, parts: Mapping[str, Part], facts: HostFacts, at: datetime
     ) -> PackageReport:
         """See PackageManager."""
         require(parts, "interrupted", "simulation", "installed")
@@ -129,7 +129,7 @@ class Apt:
         )
 
     def parse_preflight(
-        self, parts: Mapping[str, Part], facts: NativeFacts
+        self, parts: Mapping[str, Part], facts: HostFacts
     ) -> tuple[PackageError, ...]:
         """See PackageManager."""
         require(parts, "interrupted", "unsound")
@@ -157,7 +157,7 @@ class Apt:
         return commands.parse_plan(output)
 
     def upgrade_command(self, transaction: Transaction) -> str:
-        """See PackageManager: progress for StatusParser goes to stdout, all for people to stderr."""
+        """See PackageManager: progress for AptStatusParser goes to stdout, all for people to stderr."""
         return commands.upgrade_command(transaction)
 
     def repair_command(self) -> str:
@@ -170,12 +170,12 @@ class Apt:
         """See PackageManager: the former versions where an archive or the cache still has them."""
         return commands.restore_command(changes, lock_timeout=lock_timeout)
 
-    def progress_parser(self) -> StatusParser:
+    def progress_parser(self) -> AptStatusParser:
         """See PackageManager."""
-        return StatusParser()
+        return AptStatusParser()
 
     @parser
-    def failure(self, exit_status: int, output: str) -> Failure | None:
+    def failure(self, exit_status: int, output: str) -> PackageFailure | None:
         """See PackageManager."""
         return diagnose(exit_status, output) if exit_status else None
 
@@ -208,7 +208,7 @@ def apt_problem(command: str, exit_status: int, output: str) -> PackageError:
     return PackageCommandFailed(command=command, exit_status=exit_status, words=failure.reason)
 
 
-def _not_privileged(facts: NativeFacts) -> NotPrivileged:
+def _not_privileged(facts: HostFacts) -> NotPrivileged:
     return NotPrivileged(user=facts.user, words=facts.privilege_words)
 
 

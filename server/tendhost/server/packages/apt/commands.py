@@ -24,7 +24,7 @@ _KEEP_CONFFILES = ("--force-confdef", "--force-confold")
 
 
 def upgrade_command(transaction: Transaction) -> str:
-    """The upgrade: progress for StatusParser goes to stdout, everything for people to stderr."""
+    """The upgrade: progress for AptStatusParser goes to stdout, everything for people to stderr."""
     words = (
         *_ENVIRONMENT,
         "apt-get",

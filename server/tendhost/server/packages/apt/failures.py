@@ -2,21 +2,21 @@
 
 import re
 
-from tendhost.server.packages.failures import Failure, FailureKind, Holder
+from tendhost.server.packages.failures import FailureKind, LockHolder, PackageFailure
 
 _HELD = re.compile(r"Could not get lock (\S+?)\.? It is held by process (\d+) \(([^)\n]*)\)")
 _BUSY = re.compile(r"(?:Could not get lock|Unable to lock directory) (\S+)")
 _DPKG_HELD = re.compile(r"lock was locked by another process with pid (\d{1,10})")
 
 
-def lock_holder(output: str) -> Holder | None:
+def lock_holder(output: str) -> LockHolder | None:
     """The lock that apt or dpkg could not get, or None."""
     if match := _HELD.search(output):
-        return Holder(path=match[1], pid=int(match[2][:10]), command=match[3])
+        return LockHolder(path=match[1], pid=int(match[2][:10]), command=match[3])
     if match := _BUSY.search(output):
-        return Holder(path=match[1].rstrip("."))
+        return LockHolder(path=match[1].rstrip("."))
     if match := _DPKG_HELD.search(output):
-        return Holder(path="/var/lib/dpkg/lock", pid=int(match[1]))
+        return LockHolder(path="/var/lib/dpkg/lock", pid=int(match[1]))
     return None
 
 
@@ -72,7 +72,7 @@ _SIGNS = (
 _CONFFILE = re.compile(r"end of file on stdin at conffile prompt")
 
 
-def diagnose(exit_status: int, output: str) -> Failure:
+def diagnose(exit_status: int, output: str) -> PackageFailure:
     """Why a command that ended with `exit_status` failed; `output` is its last output.
 
     It expects the C locale. Made for failures: an exit status of 0 gives kind OTHER.
@@ -81,32 +81,36 @@ def diagnose(exit_status: int, output: str) -> Failure:
     if holder is not None and "(13: Permission denied)" not in output:
         who = f"process {holder.pid}" if holder.pid else "another process"
         name = f" ({holder.command})" if holder.command else ""
-        return Failure(kind=FailureKind.LOCK_HELD, reason=f"lock {holder.path} held by {who}{name}")
+        return PackageFailure(
+            kind=FailureKind.LOCK_HELD, reason=f"lock {holder.path} held by {who}{name}"
+        )
     for kind, sign in _SIGNS:
         if lines := sign.findall(output):
             # The summary after "E:" names the file, the report while it happens may not.
             line = next((line for line in lines if line.startswith("E: ")), lines[0])
-            return Failure(kind=kind, reason=_words(line), packages=_processed(output))
+            return PackageFailure(kind=kind, reason=_words(line), packages=_processed(output))
     if failure := _package_failure(output):
         return failure
     if "Unmet dependencies" in output or "unmet dependencies" in output:
         packages = tuple(dict.fromkeys(_UNMET.findall(output)))
         named = f": {', '.join(packages)}" if packages else ""
-        return Failure(
+        return PackageFailure(
             kind=FailureKind.UNMET_DEPENDENCIES,
             reason=f"unmet dependencies{named}",
             packages=packages,
         )
     errors = _ERROR.findall(output)
     if exit_status > 128 and not errors:
-        return Failure(kind=FailureKind.KILLED, reason=f"killed by signal {exit_status - 128}")
+        return PackageFailure(
+            kind=FailureKind.KILLED, reason=f"killed by signal {exit_status - 128}"
+        )
     last = errors[0] if errors else output.rstrip().rpartition("\n")[2]
-    return Failure(
+    return PackageFailure(
         kind=FailureKind.OTHER, reason=_words(last) or f"it ended with exit status {exit_status}"
     )
 
 
-def _package_failure(output: str) -> Failure | None:
+def _package_failure(output: str) -> PackageFailure | None:
     """The first package that dpkg could not process, with the last words of its script."""
     match = _PROCESSING.search(output)
     if match is None:
@@ -116,7 +120,7 @@ def _package_failure(output: str) -> Failure | None:
     packages = _processed(output)
     if script is None:
         conffile = _CONFFILE.search(problem) is not None
-        return Failure(
+        return PackageFailure(
             kind=FailureKind.CONFFILE_PROMPT if conffile else FailureKind.OTHER,
             reason=_words(f"{package}: {problem}"),
             packages=packages,
@@ -125,7 +129,7 @@ def _package_failure(output: str) -> Failure | None:
     how = f"exit {script[3]}" if script[3] else f"killed: {script[4]}"
     said = output[: match.start()].rstrip().rpartition("\n")[2]
     words = f": {said}" if said and not said.startswith(_DPKG_CHATTER) else ""
-    return Failure(
+    return PackageFailure(
         kind=FailureKind.SCRIPT_FAILED,
         reason=_words(f"{package}: {which} script failed ({how}){words}"),
         packages=packages,

@@ -51,7 +51,7 @@ class Available:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class AptPolicy:
     """What `apt-cache policy` knows of one package."""
 
     installed: str
@@ -132,9 +132,9 @@ _VERSION = re.compile(r" (\*\*\*|   ) (\S+) -?\d+(?: \(phased (\d+)%\))?\Z")
 _SOURCE = re.compile(r"  +-?\d+ (\S.*)\Z")
 
 
-def parse_policy(text: str) -> dict[str, Policy]:
+def parse_policy(text: str) -> dict[str, AptPolicy]:
     """Understand the output of `apt-cache policy NAME…` by name. Raises ParseFailed."""
-    found: dict[str, Policy] = {}
+    found: dict[str, AptPolicy] = {}
     block: list[str] = []
     for line in text.split("\n"):
         if line and not line.startswith(" "):
@@ -145,7 +145,7 @@ def parse_policy(text: str) -> dict[str, Policy]:
     return found
 
 
-def _add_policy(found: dict[str, Policy], block: list[str]) -> None:
+def _add_policy(found: dict[str, AptPolicy], block: list[str]) -> None:
     if len(block) < 2:
         return
     name = _NAME.match(block[0])
@@ -166,11 +166,11 @@ def _add_policy(found: dict[str, Policy], block: list[str]) -> None:
                 break
         elif match := _SOURCE.match(line):
             sources.append(match[1])
-    found[name[1]] = Policy(installed=block[1][13:], candidate=candidate, newer=tuple(newer))
+    found[name[1]] = AptPolicy(installed=block[1][13:], candidate=candidate, newer=tuple(newer))
 
 
 def pending_packages(
-    simulation: Simulation, policies: Mapping[str, Policy], held: Collection[str]
+    simulation: Simulation, policies: Mapping[str, AptPolicy], held: Collection[str]
 ) -> tuple[PendingPackage, ...]:
     """Every package with an update, ordered by name: what an upgrade changes and what it leaves.
 
@@ -198,14 +198,14 @@ def pending_packages(
     return tuple(sorted(found, key=lambda package: package.name))
 
 
-def _judged(change: PendingPackage, policy: Policy | None) -> PendingPackage:
+def _judged(change: PendingPackage, policy: AptPolicy | None) -> PendingPackage:
     # A newly installed package has no version to compare with: its own origin says it all.
     if change.security or not change.from_version or policy is None or not policy.security:
         return change
     return replace(change, security=True)
 
 
-def _withheld(name: str, policy: Policy, target: Available, why: Withheld) -> PendingPackage:
+def _withheld(name: str, policy: AptPolicy, target: Available, why: Withheld) -> PendingPackage:
     # A source is ADDRESS SUITE/COMPONENT ARCHITECTURE "Packages".
     words = [source.split(" ") for source in target.sources]
     words = [w for w in words if len(w) == 4]

@@ -9,7 +9,7 @@ The lines are those of apt's README.progress-reporting:
 import re
 
 from tendhost.server.packages.apt.failures import package_name
-from tendhost.server.packages.progress import Phase, Progress
+from tendhost.server.packages.progress import Phase, TransactionProgress
 
 _LINE = re.compile(r"(dlstatus|pmstatus|pmerror|pmconffile):(.*?):(\d{1,3}(?:\.\d+)?):(.*)\Z")
 _PHASES = (
@@ -23,7 +23,7 @@ _LONGEST_LINE = 4096
 """Of what is taken for a status line: a path and a few words."""
 
 
-class StatusParser:
+class AptStatusParser:
     """Takes the status stream in pieces of any size and hands out what is complete."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class StatusParser:
         """Bytes of a line that is not complete yet."""
         return len(self._rest)
 
-    def feed(self, data: bytes) -> list[Progress]:
+    def feed(self, data: bytes) -> list[TransactionProgress]:
         """The progress that `data` completes. Lines of other kinds are passed over."""
         *lines, rest = (self._rest + data).split(b"\n")
         # A line without an end is no status line; what follows its cut is passed over as well.
@@ -42,7 +42,7 @@ class StatusParser:
         return [found for line in lines if (found := _parse_line(line)) is not None]
 
 
-def _parse_line(line: bytes) -> Progress | None:
+def _parse_line(line: bytes) -> TransactionProgress | None:
     match = _LINE.match(line[:_LONGEST_LINE].decode("utf-8", "replace").rstrip("\r"))
     if match is None:
         return None
@@ -55,4 +55,6 @@ def _parse_line(line: bytes) -> Progress | None:
         phase = Phase.CONFFILE
     else:
         phase = next((p for starts, p in _PHASES if text.startswith(starts)), Phase.OTHER)
-    return Progress(phase=phase, package=package, percent=min(float(percent), 100.0), text=text)
+    return TransactionProgress(
+        phase=phase, package=package, percent=min(float(percent), 100.0), text=text
+    )

@@ -35,18 +35,18 @@ manifest() {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MovedTag:
+class ImageUpdate:
     """What a registry says of a reference."""
 
     image: str
     """As compose files name it."""
-    moved: bool | None
+    available: bool | None
     """Whether it names another image there than on the host; None: that cannot be told."""
     problem: str = ""
     """Why it cannot be told."""
 
 
-def moved_script(projects: Sequence[ComposeProject]) -> str:
+def image_updates_script(projects: Sequence[ComposeProject]) -> str:
     """The script for sh that asks the registries; it changes nothing."""
     asked = (
         f"part manifest_{number} manifest {shlex.quote(reference)}"
@@ -56,8 +56,10 @@ def moved_script(projects: Sequence[ComposeProject]) -> str:
 
 
 @parser
-def parse_moved(output: bytes, projects: Sequence[ComposeProject]) -> tuple[MovedTag, ...]:
-    """What the output of `moved_script` for the same projects says of each reference.
+def parse_image_updates(
+    output: bytes, projects: Sequence[ComposeProject]
+) -> tuple[ImageUpdate, ...]:
+    """What the output of `image_updates_script` for the same projects says of each reference.
 
     Those named by a digest, and those of what is built on the host, are left out. Raises ParseFailed.
     """
@@ -65,7 +67,7 @@ def parse_moved(output: bytes, projects: Sequence[ComposeProject]) -> tuple[Move
     expected = tuple(f"manifest_{number}" for number in range(len(local)))
     parts = parse_parts(output, expected=expected)
     return tuple(
-        _moved(reference, image, name, parts[name])
+        _image_update(reference, image, name, parts[name])
         for name, (reference, image) in zip(expected, local, strict=True)
     )
 
@@ -92,10 +94,10 @@ def _local_images(projects: Sequence[ComposeProject]) -> list[tuple[str, _Local]
     return sorted(found.items(), key=lambda item: item[0])
 
 
-def _moved(reference: str, local: _Local, name: str, part: Part) -> MovedTag:
+def _image_update(reference: str, local: _Local, name: str, part: Part) -> ImageUpdate:
     if part.status != 0:
         problem = reason(part.stderr) or f"docker ended with status {part.status}"
-        return MovedTag(image=reference, moved=None, problem=problem)
+        return ImageUpdate(image=reference, available=None, problem=problem)
     try:
         answer = json.loads(part.stdout)
     except (ValueError, RecursionError) as error:
@@ -109,14 +111,14 @@ def _moved(reference: str, local: _Local, name: str, part: Part) -> MovedTag:
         if isinstance(entry.get(kind), dict)
     }
     if local.id in manifests | configs:
-        return MovedTag(image=reference, moved=False)
+        return ImageUpdate(image=reference, available=False)
     if local.of_manifest and isinstance(answer, list):
         problem = "docker does not tell the digest of an image for several platforms"
-        return MovedTag(image=reference, moved=None, problem=problem)
+        return ImageUpdate(image=reference, available=None, problem=problem)
     if not configs:
         problem = "its manifest names no configuration"
-        return MovedTag(image=reference, moved=None, problem=problem)
-    return MovedTag(image=reference, moved=True)
+        return ImageUpdate(image=reference, available=None, problem=problem)
+    return ImageUpdate(image=reference, available=True)
 
 
 def _digest(part: str, entry: object, key: str) -> str:

@@ -27,8 +27,8 @@ from tendhost.server.packages.compose.commands import (
 )
 from tendhost.server.packages.compose.listing import (
     LISTING,
-    Found,
-    Images,
+    ImageIndex,
+    ListedContainer,
     parse_containers,
     parse_images,
 )
@@ -50,7 +50,7 @@ echo .
 """
 )
 
-_LOOK = rf"""
+_INSPECT = rf"""
 as_docker() {{ if [ "$privileged" = 0 ]; then as_root "$@"; else "$@"; fi; }}
 {LISTING}
 if command -v docker >/dev/null; then
@@ -63,15 +63,15 @@ fi
 """.strip()
 
 
-def look_lines(paths: Sequence[str], *, version: ComposeVersion = ComposeVersion.AUTO) -> str:
+def inspect_lines(paths: Sequence[str], *, version: ComposeVersion = ComposeVersion.AUTO) -> str:
     """Lines for a script that began with FACTS: the containers, the images, and these projects.
 
     A host without docker says nothing of containers and images.
     """
     if not paths:
-        return _LOOK
+        return _INSPECT
     lines = [
-        _LOOK,
+        _INSPECT,
         find_compose(version, asked="as_docker"),
         'part compose_paths printf "%s\\n" ' + shlex.join([version, *map(encoded, paths)]),
         'if [ -n "$compose" ]; then',
@@ -84,7 +84,7 @@ def look_lines(paths: Sequence[str], *, version: ComposeVersion = ComposeVersion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ComposeLook:
+class ComposeInspection:
     """What a host said of docker."""
 
     docker: str = ""
@@ -96,15 +96,17 @@ class ComposeLook:
     projects: tuple[ComposeProject, ...] = ()
 
 
-def parse_look(parts: Mapping[str, Part]) -> ComposeLook:
-    """Understand the parts of `look_lines`. Raises ParseFailed."""
+def parse_inspection(parts: Mapping[str, Part]) -> ComposeInspection:
+    """Understand the parts of `inspect_lines`. Raises ParseFailed."""
     docker = parts.get("docker")
     if docker is None or docker.status != 0:
         problem = reason(docker.stderr) if docker else ""
         lack = problem or "there is no docker on this host"
-        return ComposeLook(problem=problem, projects=tuple(_projects(parts, {}, Images(), lack)))
+        return ComposeInspection(
+            problem=problem, projects=tuple(_projects(parts, {}, ImageIndex(), lack))
+        )
     problem = ""
-    found: dict[str, Found] = {}
+    found: dict[str, ListedContainer] = {}
     images: tuple[Image, ...] = ()
     for name in ("containers", "images"):
         if name not in parts:
@@ -118,8 +120,8 @@ def parse_look(parts: Mapping[str, Part]) -> ComposeLook:
         else:
             images = tuple(parse_images(part.stdout))
     named = {name: image.id for image in images for name in (*image.tags, *image.digests)}
-    known = Images({image.id: image for image in images}, named)
-    return ComposeLook(
+    known = ImageIndex({image.id: image for image in images}, named)
+    return ComposeInspection(
         docker=docker.stdout.strip(),
         problem=problem,
         containers=tuple(
@@ -153,7 +155,7 @@ _ID = re.compile(r"[0-9a-f]{64}\Z")
 
 
 def _projects(
-    parts: Mapping[str, Part], found: Mapping[str, Found], images: Images, lack: str
+    parts: Mapping[str, Part], found: Mapping[str, ListedContainer], images: ImageIndex, lack: str
 ) -> Iterator[ComposeProject]:
     if "compose_paths" not in parts:
         return
@@ -187,8 +189,8 @@ def _project(
     version: ComposeVersion,
     name: str,
     part: Part,
-    found: Mapping[str, Found],
-    images: Images,
+    found: Mapping[str, ListedContainer],
+    images: ImageIndex,
 ) -> ComposeProject:
     if part.status != 0:
         problem = reason(part.stderr) or f"docker compose ended with status {part.status}"
@@ -227,7 +229,7 @@ def _references(part: str, config: str) -> dict[str, str]:
 
 
 def _service(
-    name: str, reference: str, containers: list[Container], images: Images
+    name: str, reference: str, containers: list[Container], images: ImageIndex
 ) -> ComposeService:
     running = next((one for one in containers if one.state == "running"), None)
     told = min(containers, key=_how_well, default=None)

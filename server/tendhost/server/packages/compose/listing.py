@@ -38,7 +38,7 @@ images() {
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ListedContainer:
     """A container with what places it in a project."""
 
     container: Container
@@ -47,14 +47,14 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Images:
+class ImageIndex:
     """Images by their ids and by their names."""
 
     by_id: Mapping[str, Image] = field(default_factory=dict)
     by_name: Mapping[str, str] = field(default_factory=dict)
 
 
-def parse_containers(text: str) -> dict[str, Found]:
+def parse_containers(text: str) -> dict[str, ListedContainer]:
     listed, dot, inspected = text.partition("\n.")
     if not dot:
         raise ParseFailed(part="containers", line=text)
@@ -72,7 +72,7 @@ def parse_containers(text: str) -> dict[str, Found]:
             # A container that has ended keeps what was found last.
             health=health if state == "running" and health != "none" else "",
         )
-        found[id_] = Found(container, service, oneoff == "True")
+        found[id_] = ListedContainer(container, service, oneoff == "True")
     return found
 
 

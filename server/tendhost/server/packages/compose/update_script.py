@@ -30,7 +30,7 @@ try() {
 id_of() { docker image inspect --format '{{.ID}}' "$1" 2>/dev/null </dev/null || echo -; }
 
 # A line for each container of the project: service, image, status, health, restart policy, start.
-look() {
+list_containers() {
   ids=$($compose ps -a -q 2>/dev/null </dev/null); states=
   [ -z "$ids" ] || states=$(docker container inspect --format '@state@' $ids 2>/dev/null </dev/null)
 }
@@ -76,7 +76,7 @@ await() {
   step "$1" "$2"
   now; deadline=$((now + health_timeout)); steady=
   while :; do
-    look; now
+    list_containers; now
     if all_up; then
       # A program that ends as soon as it has started is up now and then: what changes is not steady.
       [ "$states" = "$steady" ] || { steady=$states; since=$now; }
@@ -120,7 +120,7 @@ EOS
 
 # What became of the services that ran: any `changed` its image, any `gone`.
 compare() {
-  look; changed=; gone=
+  list_containers; changed=; gone=
   while read -r service kind reference before local; do
     [ "$before" != - ] || continue
     service_is "$service"
@@ -146,7 +146,7 @@ EOS
 }
 
 finish() {
-  look
+  list_containers
   while read -r service kind reference before local; do
     [ -n "$service" ] || continue
     service_is "$service"

@@ -10,7 +10,7 @@ from tendhost.server.domain.inventory.inventory import Advisory, PackageChange, 
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.dnf.failures import LOCKED, diagnose
 from tendhost.server.packages.dnf.listing import (
-    Listing,
+    DnfListing,
     parse_advised,
     parse_advisories,
     parse_check_update,
@@ -23,7 +23,7 @@ from tendhost.server.packages.dnf.listing import (
     pending_packages,
     planned_changes,
 )
-from tendhost.server.packages.dnf.progress import LogParser
+from tendhost.server.packages.dnf.progress import DnfLogParser
 from tendhost.server.packages.errors import (
     ArchiveUntrusted,
     DiskFull,
@@ -34,8 +34,8 @@ from tendhost.server.packages.errors import (
     PackageError,
     RefreshFailed,
 )
-from tendhost.server.packages.facts import FACTS, NativeFacts, Privilege
-from tendhost.server.packages.failures import Failure, FailureKind
+from tendhost.server.packages.facts import FACTS, HostFacts, Privilege
+from tendhost.server.packages.failures import FailureKind, PackageFailure
 from tendhost.server.packages.package_manager import PackageReport, Plan, Transaction
 from tendhost.server.packages.rpm import RPM, InstalledRpms, parse_lock, parse_rpms
 from tendhost.server.packages.script import Part, framed_script, parse_parts, require
@@ -136,7 +136,7 @@ class Dnf:
         )
 
     def parse_query(
-        self, parts: Mapping[str, Part], facts: NativeFacts, at: datetime
+        self, parts: Mapping[str, Part], facts: HostFacts, at: datetime
     ) -> PackageReport:
         """See PackageManager."""
         require(parts, "installed", "updates", "locks", "advisories")
@@ -180,7 +180,7 @@ class Dnf:
         return self._dnf("check", "--duplicates")
 
     def parse_preflight(
-        self, parts: Mapping[str, Part], facts: NativeFacts
+        self, parts: Mapping[str, Part], facts: HostFacts
     ) -> tuple[PackageError, ...]:
         """See PackageManager."""
         require(parts, "lock", "installed", "duplicates")
@@ -227,7 +227,7 @@ class Dnf:
             installed = parse_rpms(parts["installed"])
         except PackageDatabaseBroken as error:
             kind = FailureKind.DATABASE_UNREADABLE
-            return Plan(failure=Failure(kind=kind, reason=str(error)))
+            return Plan(failure=PackageFailure(kind=kind, reason=str(error)))
         native = parts["installed"].stdout.partition("\n")[0]
         part = parts["plan"]
         said = f"{part.stdout}\n{part.stderr}"
@@ -320,12 +320,12 @@ class Dnf:
 
     # --- understanding ----------------------------------------------------------------------------
 
-    def progress_parser(self) -> LogParser:
+    def progress_parser(self) -> DnfLogParser:
         """See PackageManager."""
-        return LogParser()
+        return DnfLogParser()
 
     @parser
-    def failure(self, exit_status: int, output: str) -> Failure | None:
+    def failure(self, exit_status: int, output: str) -> PackageFailure | None:
         """See PackageManager."""
         return diagnose(exit_status, output)
 
@@ -472,7 +472,7 @@ def _pending(
         parts[name].stdout if name in parts and parts[name].status == 0 else ""
         for name in ("advisories", "advisory_info", "advised")
     )
-    listing = Listing(
+    listing = DnfListing(
         # Without repoquery there is nothing to compare with: what is held is not seen.
         upgrades=parse_upgrades(parts["upgrades"].stdout) if "upgrades" in parts else allowed,
         allowed=frozenset((upgrade.name, upgrade.architecture) for upgrade in allowed),

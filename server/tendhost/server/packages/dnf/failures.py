@@ -2,7 +2,7 @@
 
 import re
 
-from tendhost.server.packages.failures import Failure, FailureKind
+from tendhost.server.packages.failures import FailureKind, PackageFailure
 
 LOCKED = 200
 """dnf's exit status where exit_on_lock is set and somebody holds a lock."""
@@ -61,27 +61,29 @@ _SIGNS = (
 )  # fmt: skip
 
 
-def diagnose(exit_status: int, output: str) -> Failure | None:
+def diagnose(exit_status: int, output: str) -> PackageFailure | None:
     """Why a command failed; None: it did not. dnf ends with 0 although a scriptlet failed."""
     if exit_status == LOCKED:
-        return Failure(kind=FailureKind.LOCK_HELD, reason="dnf's lock is held by another process")
+        return PackageFailure(
+            kind=FailureKind.LOCK_HELD, reason="dnf's lock is held by another process"
+        )
     if failure := _scriptlet(output):
         return failure
     if exit_status == 0:
         return None
     for kind, sign in _SIGNS:
         if match := sign.search(output):
-            return Failure(kind=kind, reason=_words(match[0]))
+            return PackageFailure(kind=kind, reason=_words(match[0]))
     errors = _ERROR.findall(output)
     if exit_status > 128 and not errors:
         reason = f"killed by signal {exit_status - 128}"
-        return Failure(kind=FailureKind.KILLED, reason=reason)
+        return PackageFailure(kind=FailureKind.KILLED, reason=reason)
     last = errors[-1] if errors else output.rstrip().rpartition("\n")[2]
     reason = _words(last) or f"it ended with exit status {exit_status}"
-    return Failure(kind=FailureKind.OTHER, reason=reason, packages=_failed(output))
+    return PackageFailure(kind=FailureKind.OTHER, reason=reason, packages=_failed(output))
 
 
-def _scriptlet(output: str) -> Failure | None:
+def _scriptlet(output: str) -> PackageFailure | None:
     matches = list(_SCRIPTLET.finditer(output))
     if not matches:
         named = _IN_PACKAGE.findall(output)
@@ -89,7 +91,7 @@ def _scriptlet(output: str) -> Failure | None:
             return None
         script, package = named[0]
         which = _SCRIPTS.get(script.lower(), script.lower())
-        return Failure(
+        return PackageFailure(
             kind=FailureKind.SCRIPT_FAILED,
             reason=f"{package}: {which} script failed",
             packages=tuple(dict.fromkeys(name for _, name in named)),
@@ -99,7 +101,7 @@ def _scriptlet(output: str) -> Failure | None:
     said = output[: first.start()].rstrip().removesuffix("warning:").removesuffix("error:")
     said = said.removesuffix("[RPM]").rstrip().rpartition("\n")[2].strip()
     words = f": {said}" if said and not said.startswith(_CHATTER) else ""
-    return Failure(
+    return PackageFailure(
         kind=FailureKind.SCRIPT_FAILED,
         reason=_words(f"{first['package']}: {which} script failed ({first['how']}){words}"),
         packages=tuple(dict.fromkeys(match["package"] for match in matches)),

@@ -189,7 +189,7 @@ def parse_published(text: str) -> Mapping[tuple[str, str], tuple[Advisory, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class DnfListing:
     """What a query learnt of pending packages, before it is put together."""
 
     upgrades: tuple[Upgrade, ...]
@@ -204,7 +204,7 @@ class Listing:
 
 
 def pending_packages(
-    listing: Listing, installed: Sequence[tuple[str, str]]
+    listing: DnfListing, installed: Sequence[tuple[str, str]]
 ) -> tuple[PendingPackage, ...]:
     """Every package with an update, ordered by name."""
     versions = dict(installed)  # of several versions, the last one is the newest as it sorts

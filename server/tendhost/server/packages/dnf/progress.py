@@ -2,7 +2,7 @@
 
 import re
 
-from tendhost.server.packages.progress import Phase, Progress
+from tendhost.server.packages.progress import Phase, TransactionProgress
 
 # (3/12): tb-simple-2.0-1.noarch.rpm      5.9 MB/s | 6.0 kB     00:00
 #   Upgrading        : tb-simple-2.0-1.noarch                                6/15
@@ -25,7 +25,7 @@ _PHASES = {
 _LONGEST = 64 * 1024
 
 
-class LogParser:
+class DnfLogParser:
     """Takes the log in pieces of any size and hands out what is complete."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class LogParser:
         """Bytes of a line that is not complete yet."""
         return len(self._rest)
 
-    def feed(self, data: bytes) -> list[Progress]:
+    def feed(self, data: bytes) -> list[TransactionProgress]:
         """The progress that `data` completes. Lines of other kinds are passed over."""
         *lines, rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
         self._rest = rest[:_LONGEST]
@@ -44,7 +44,7 @@ class LogParser:
         return [found for text in texts if (found := _parse_line(text)) is not None]
 
 
-def _parse_line(line: str) -> Progress | None:
+def _parse_line(line: str) -> TransactionProgress | None:
     if match := _FETCHED.match(line):
         return _step(Phase.DOWNLOAD, "", match[1], match[2], line)
     if match := _DOING.match(line):
@@ -58,9 +58,11 @@ def _parse_line(line: str) -> Progress | None:
     return None
 
 
-def _step(phase: Phase, package: str, number: str, total: str, line: str) -> Progress:
+def _step(phase: Phase, package: str, number: str, total: str, line: str) -> TransactionProgress:
     percent = min(100.0, 100.0 * int(number) / max(1, int(total)))
-    return Progress(phase=phase, package=package, percent=percent, text=" ".join(line.split()))
+    return TransactionProgress(
+        phase=phase, package=package, percent=percent, text=" ".join(line.split())
+    )
 
 
 def _package(nevra: str) -> str:

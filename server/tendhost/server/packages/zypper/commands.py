@@ -77,7 +77,7 @@ patch_names() {
 }
 """
 ).strip()
-"""Shell functions after those of native.FACTS and rpm.RPM."""
+"""Shell functions after those of facts.FACTS and rpm.RPM."""
 
 UNNEEDED = "--no-refresh packages --unneeded"
 ZYPPER = "env LC_ALL=C zypper --non-interactive --no-refresh"

@@ -3,7 +3,7 @@
 import re
 from html import unescape
 
-from tendhost.server.packages.failures import Failure, FailureKind, Holder
+from tendhost.server.packages.failures import FailureKind, LockHolder, PackageFailure
 
 LOCKED = 7
 """ZYPPER_EXIT_ZYPP_LOCKED."""
@@ -85,43 +85,43 @@ def said(text: str) -> str:
     return unescape(_TAG.sub("", text)) if "<stream" in text or "<message" in text else text
 
 
-def lock_holder(output: str) -> Holder | None:
+def lock_holder(output: str) -> LockHolder | None:
     """Who holds zypp's lock, as zypper names it; None where it names nobody."""
     match = _HELD.search(output)
     if match is None:
         return None
-    return Holder(path="/run/zypp.pid", pid=int(match[1]), command=match[2] or "")
+    return LockHolder(path="/run/zypp.pid", pid=int(match[1]), command=match[2] or "")
 
 
-def diagnose(exit_status: int, output: str) -> Failure | None:
+def diagnose(exit_status: int, output: str) -> PackageFailure | None:
     """Why a command failed; None: it did not. A failed %post leaves zypper's exit status at 0 or 107."""
     output = said(output)
     if exit_status == LOCKED:
         holder = lock_holder(output)
         who = f"process {holder.pid} ({holder.command})" if holder else "another process"
-        return Failure(kind=FailureKind.LOCK_HELD, reason=f"{who} holds zypp's lock")
+        return PackageFailure(kind=FailureKind.LOCK_HELD, reason=f"{who} holds zypp's lock")
     if failure := _scriptlet(output):
         return failure
     if exit_status in _DONE:
         return None
     if exit_status == NO_REPOSITORIES:
-        return Failure(kind=FailureKind.OTHER, reason="no repositories are defined")
+        return PackageFailure(kind=FailureKind.OTHER, reason="no repositories are defined")
     if exit_status == _ON_SIGNAL:
-        return Failure(kind=FailureKind.KILLED, reason="zypper was told by a signal to end")
+        return PackageFailure(kind=FailureKind.KILLED, reason="zypper was told by a signal to end")
     packages = tuple(dict.fromkeys(_FAILED.findall(output)))
     for kind, sign in _SIGNS:
         if match := sign.search(output):
-            return Failure(kind=kind, reason=_words(match[0]), packages=packages)
+            return PackageFailure(kind=kind, reason=_words(match[0]), packages=packages)
     errors = _ERROR.search(output)
     if exit_status > 128 and errors is None:
         reason = f"killed by signal {exit_status - 128}"
-        return Failure(kind=FailureKind.KILLED, reason=reason)
+        return PackageFailure(kind=FailureKind.KILLED, reason=reason)
     last = errors[0] if errors else output.rstrip().rpartition("\n")[2]
     reason = _words(last) or f"it ended with exit status {exit_status}"
-    return Failure(kind=FailureKind.OTHER, reason=reason, packages=packages)
+    return PackageFailure(kind=FailureKind.OTHER, reason=reason, packages=packages)
 
 
-def _scriptlet(output: str) -> Failure | None:
+def _scriptlet(output: str) -> PackageFailure | None:
     matches = list(_SCRIPTLET.finditer(output))
     if not matches:
         return None
@@ -130,7 +130,7 @@ def _scriptlet(output: str) -> Failure | None:
     before = output[: first.start()].rpartition("\n")[0].rstrip().rpartition("\n")[2]
     words = _RPM_FAILED.sub("", before).strip()
     told = f": {words}" if words and not words.startswith(_CHATTER) else ""
-    return Failure(
+    return PackageFailure(
         kind=FailureKind.SCRIPT_FAILED,
         reason=_words(f"{first['package']}: {which} script failed ({first['how']}){told}"),
         packages=tuple(dict.fromkeys(match["package"] for match in matches)),

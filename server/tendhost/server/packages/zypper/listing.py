@@ -149,7 +149,7 @@ def parse_locks(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class ZypperListing:
     """What a query learnt of pending packages, before it is put together."""
 
     updates: tuple[Update, ...]
@@ -164,7 +164,7 @@ class Listing:
 
 
 def pending_packages(
-    listing: Listing, installed: Sequence[tuple[str, str]]
+    listing: ZypperListing, installed: Sequence[tuple[str, str]]
 ) -> tuple[PendingPackage, ...]:
     """Every package with an update, ordered by name."""
     versions = dict(installed)
@@ -196,7 +196,7 @@ def pending_packages(
     return tuple(sorted(found, key=lambda package: package.name))
 
 
-def _fixes_by_package(listing: Listing) -> Mapping[str, list[tuple[str, Advisory]]]:
+def _fixes_by_package(listing: ZypperListing) -> Mapping[str, list[tuple[str, Advisory]]]:
     found: dict[str, list[tuple[str, Advisory]]] = {}
     for patch, advisory in sorted((listing.patches or {}).items()):
         for package, version in listing.fixes.get(patch, ()):
@@ -213,7 +213,9 @@ def _advisories(
     return tuple(found[id] for id in sorted(found))
 
 
-def _security(advisories: tuple[Advisory, ...], update: Update, listing: Listing) -> bool | None:
+def _security(
+    advisories: tuple[Advisory, ...], update: Update, listing: ZypperListing
+) -> bool | None:
     if any(advisory.security for advisory in advisories):
         return True
     # libzypp names the folder of a repository by its alias, but for slashes.

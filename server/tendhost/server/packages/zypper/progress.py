@@ -2,7 +2,7 @@
 
 import re
 
-from tendhost.server.packages.progress import Phase, Progress
+from tendhost.server.packages.progress import Phase, TransactionProgress
 
 # Retrieving package tb-simple-2.0-1.noarch (6/8),   6.0 KiB (    1   B unpacked)
 # Retrieving: tb-simple-2.0-1.noarch (Fleet) (6/8),   6.0 KiB          (zypper 1.14.60 and later)
@@ -15,7 +15,7 @@ _PHASES = {"Installing": Phase.UNPACK, "Removing": Phase.REMOVE}
 _LONGEST = 64 * 1024
 
 
-class LogParser:
+class ZypperLogParser:
     """Takes the log in pieces of any size and hands out what is complete."""
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class LogParser:
         """Bytes of a line that is not complete yet."""
         return len(self._rest)
 
-    def feed(self, data: bytes) -> list[Progress]:
+    def feed(self, data: bytes) -> list[TransactionProgress]:
         """The progress that `data` completes. Lines of other kinds are passed over."""
         *lines, rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
         self._rest = rest[:_LONGEST]
@@ -34,7 +34,7 @@ class LogParser:
         return [found for text in texts if (found := _parse_line(text)) is not None]
 
 
-def _parse_line(line: str) -> Progress | None:
+def _parse_line(line: str) -> TransactionProgress | None:
     if match := _FETCHED.match(line):
         return _step(Phase.DOWNLOAD, "", match[1], match[2], line)
     if match := _DOING.match(line):
@@ -45,6 +45,8 @@ def _parse_line(line: str) -> Progress | None:
     return None
 
 
-def _step(phase: Phase, package: str, number: str, total: str, line: str) -> Progress:
+def _step(phase: Phase, package: str, number: str, total: str, line: str) -> TransactionProgress:
     percent = min(100.0, 100.0 * int(number) / max(1, int(total)))
-    return Progress(phase=phase, package=package, percent=percent, text=" ".join(line.split()))
+    return TransactionProgress(
+        phase=phase, package=package, percent=percent, text=" ".join(line.split())
+    )

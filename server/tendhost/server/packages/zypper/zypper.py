@@ -18,8 +18,8 @@ from tendhost.server.packages.errors import (
     PackageError,
     RefreshFailed,
 )
-from tendhost.server.packages.facts import FACTS, NativeFacts, Privilege
-from tendhost.server.packages.failures import Failure, FailureKind
+from tendhost.server.packages.facts import FACTS, HostFacts, Privilege
+from tendhost.server.packages.failures import FailureKind, PackageFailure
 from tendhost.server.packages.package_manager import PackageReport, Plan, Transaction
 from tendhost.server.packages.rpm import RPM, InstalledRpms, parse_lock, parse_rpms
 from tendhost.server.packages.script import Part, framed_script, parse_parts, require
@@ -40,7 +40,7 @@ from tendhost.server.packages.zypper.failures import (
     said,
 )
 from tendhost.server.packages.zypper.listing import (
-    Listing,
+    ZypperListing,
     parse_advised,
     parse_fixes,
     parse_locks,
@@ -51,7 +51,7 @@ from tendhost.server.packages.zypper.listing import (
     parse_updates,
     pending_packages,
 )
-from tendhost.server.packages.zypper.progress import LogParser
+from tendhost.server.packages.zypper.progress import ZypperLogParser
 from tendhost.server.packages.zypper.versions import installed_kernels
 
 
@@ -90,7 +90,7 @@ class Zypper:
         )
 
     def parse_query(
-        self, parts: Mapping[str, Part], facts: NativeFacts, at: datetime
+        self, parts: Mapping[str, Part], facts: HostFacts, at: datetime
     ) -> PackageReport:
         """See PackageManager."""
         require(parts, "installed", "updates", "everything", "locks", "patches")
@@ -131,7 +131,7 @@ class Zypper:
         )
 
     def parse_preflight(
-        self, parts: Mapping[str, Part], facts: NativeFacts
+        self, parts: Mapping[str, Part], facts: HostFacts
     ) -> tuple[PackageError, ...]:
         """See PackageManager: an interrupted transaction leaves packages in two versions."""
         require(parts, "lock", "installed", "several")
@@ -176,7 +176,7 @@ class Zypper:
             installed = parse_rpms(parts["installed"])
         except PackageDatabaseBroken as error:
             kind = FailureKind.DATABASE_UNREADABLE
-            return Plan(failure=Failure(kind=kind, reason=str(error)))
+            return Plan(failure=PackageFailure(kind=kind, reason=str(error)))
         part = parts["plan"]
         if failure := diagnose(part.status, f"{part.stdout}\n{part.stderr}"):
             return Plan(failure=failure)
@@ -210,12 +210,12 @@ class Zypper:
 
     # --- understanding ----------------------------------------------------------------------------
 
-    def progress_parser(self) -> LogParser:
+    def progress_parser(self) -> ZypperLogParser:
         """See PackageManager."""
-        return LogParser()
+        return ZypperLogParser()
 
     @parser
-    def failure(self, exit_status: int, output: str) -> Failure | None:
+    def failure(self, exit_status: int, output: str) -> PackageFailure | None:
         """See PackageManager."""
         return diagnose(exit_status, output)
 
@@ -306,7 +306,7 @@ def _pending(
     advised = parts["patches"].status == 0 and "advised" in parts
     fixes = parts.get("fixes")
     told = advised and (fixes is None or fixes.status == 0)
-    listing = Listing(
+    listing = ZypperListing(
         updates=updates,
         everything=everything,
         locks=parse_locks(parts["locks"].stdout) if parts["locks"].status == 0 else (),

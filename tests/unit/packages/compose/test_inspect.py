@@ -1,9 +1,14 @@
-"""What recorded looks at docker and docker compose mean."""
+"""What recorded inspections of docker and docker compose mean."""
 
 import pytest
 
 from tendhost.server.domain.inventory.compose import ComposeVersion
-from tendhost.server.packages.compose.inspect import ComposeLook, familiar, look_lines, parse_look
+from tendhost.server.packages.compose.inspect import (
+    ComposeInspection,
+    familiar,
+    inspect_lines,
+    parse_inspection,
+)
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.script import Part, parse_parts
 from tests.unit.packages.compose.recordings import (
@@ -12,7 +17,7 @@ from tests.unit.packages.compose.recordings import (
     NONE,
     STOPPED,
     VERSIONS,
-    look,
+    inspect,
     recorded,
 )
 
@@ -24,7 +29,7 @@ every_version = pytest.mark.parametrize("version", VERSIONS)
 
 @every_version
 def test_each_service_is_told_with_what_it_runs(version: str) -> None:
-    project = look(f"{version}/look").projects[0]
+    project = inspect(f"{version}/inspect").projects[0]
     assert (project.path, project.version, project.problem) == (APP, version, "")
     pinned, plain, web = project.services
     assert (pinned.name, plain.name, web.name) == ("pinned", "plain", "web")
@@ -41,7 +46,7 @@ def test_each_service_is_told_with_what_it_runs(version: str) -> None:
 
 @every_version
 def test_what_is_wrong_with_a_project_is_told_of_that_one_alone(version: str) -> None:
-    _, broken, none, _ = look(f"{version}/look").projects
+    _, broken, none, _ = inspect(f"{version}/inspect").projects
     assert (broken.path, none.path) == (BROKEN, NONE)
     assert "mapping values are not allowed" in broken.problem
     assert none.problem == "this folder cannot be entered"
@@ -50,7 +55,7 @@ def test_what_is_wrong_with_a_project_is_told_of_that_one_alone(version: str) ->
 
 @every_version
 def test_a_stopped_project_runs_nothing_and_its_images_are_there(version: str) -> None:
-    stopped = look(f"{version}/look").projects[3]
+    stopped = inspect(f"{version}/inspect").projects[3]
     assert (stopped.path, stopped.problem) == (STOPPED, "")
     for service, local_id in zip(stopped.services, (PLAIN, ONE), strict=True):
         assert (service.image_id, service.state, service.health) == ("", "exited", "")
@@ -59,7 +64,7 @@ def test_a_stopped_project_runs_nothing_and_its_images_are_there(version: str) -
 
 @every_version
 def test_the_inventory_has_every_container_and_image_once(version: str) -> None:
-    seen = look(f"{version}/look")
+    seen = inspect(f"{version}/inspect")
     assert seen.docker == "20.10.24+dfsg1"
     names = [container.name for container in seen.containers]
     assert names == sorted(names)
@@ -78,7 +83,7 @@ def test_the_inventory_has_every_container_and_image_once(version: str) -> None:
 
 @every_version
 def test_no_paths_give_containers_and_images_only(version: str) -> None:
-    seen = look(f"{version}/look-no-paths")
+    seen = inspect(f"{version}/inspect-no-paths")
     assert seen.containers
     assert seen.images
     assert seen.projects == ()
@@ -86,7 +91,7 @@ def test_no_paths_give_containers_and_images_only(version: str) -> None:
 
 @every_version
 def test_a_docker_without_anything_is_told_from_none(version: str) -> None:
-    assert look(f"{version}/look-empty") == ComposeLook(docker="20.10.24+dfsg1")
+    assert inspect(f"{version}/inspect-empty") == ComposeInspection(docker="20.10.24+dfsg1")
 
 
 @every_version
@@ -101,7 +106,7 @@ def test_a_docker_without_anything_is_told_from_none(version: str) -> None:
 def test_a_project_that_cannot_be_asked_about_says_why(
     version: str, name: str, problem: str
 ) -> None:
-    seen = look(f"{version}/look-{name}")
+    seen = inspect(f"{version}/inspect-{name}")
     (project,) = seen.projects
     assert (project.path, project.version) == (APP, None)
     assert project.problem.startswith(problem)
@@ -109,12 +114,12 @@ def test_a_project_that_cannot_be_asked_about_says_why(
     assert bool(seen.problem) == (name == "no-daemon")
 
 
-def with_config(config: str) -> ComposeLook:
-    """A look at a project with this configuration, in lines that the host let pass."""
-    parts = dict(parse_parts(recorded("v2/look"), expected=()))
+def with_config(config: str) -> ComposeInspection:
+    """A project inspected with this configuration, in lines that the host let pass."""
+    parts = dict(parse_parts(recorded("v2/inspect"), expected=()))
     parts["compose_paths"] = Part(0, "auto\n/opt/x", "")
     parts["compose_0"] = Part(0, f"{config}.", "")
-    return parse_look(parts)
+    return parse_inspection(parts)
 
 
 def test_a_service_that_is_built_on_the_host_has_no_image() -> None:
@@ -144,9 +149,9 @@ def test_names_that_yaml_quotes_are_understood() -> None:
     ],
 )
 def test_the_version_is_known_by_its_words(words: str, version: ComposeVersion) -> None:
-    parts = dict(parse_parts(recorded("v2/look"), expected=()))
+    parts = dict(parse_parts(recorded("v2/inspect"), expected=()))
     parts["compose"] = Part(0, words, "")
-    assert parse_look(parts).projects[0].version is version
+    assert parse_inspection(parts).projects[0].version is version
 
 
 def test_a_project_without_services_has_none() -> None:
@@ -177,7 +182,7 @@ def test_a_reference_is_known_by_the_name_that_docker_gives_it(reference: str, n
 
 
 def test_a_path_is_quoted_where_it_is_used_and_one_word_where_it_is_told() -> None:
-    lines = look_lines(["/opt/it's here; reboot"], version=ComposeVersion.V1)
+    lines = inspect_lines(["/opt/it's here; reboot"], version=ComposeVersion.V1)
     assert "v1 /opt/it%27s%20here%3B%20reboot\n" in lines
     assert "sh '/opt/it'\"'\"'s here; reboot' $compose" in lines
     assert "docker compose" not in lines

@@ -1,4 +1,4 @@
-"""The turnstile: so many at once and no more, per address and over all."""
+"""The limiter: so many at once and no more, per address and over all."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,16 +6,16 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tendhost.server.remote.tcp import Turnstile
+from tendhost.server.remote.tcp import ConnectionLimiter
 
 
 class Crowd:
-    """Visitors of a turnstile; who is inside stays until told to leave."""
+    """Visitors of a limiter; who is inside stays until told to leave."""
 
-    def __init__(self, turnstile: Turnstile) -> None:
+    def __init__(self, limiter: ConnectionLimiter) -> None:
         self.inside: list[str] = []
         self.visits: dict[str, asyncio.Task[None]] = {}
-        self._turnstile = turnstile
+        self._limiter = limiter
 
     async def comes(self, name: str, address: str, port: int = 22) -> None:
         self.visits[name] = asyncio.create_task(self._visit(name, address, port))
@@ -26,7 +26,7 @@ class Crowd:
         await settled()
 
     async def _visit(self, name: str, address: str, port: int) -> None:
-        async with self._turnstile.passing(address, port):
+        async with self._limiter.slot(address, port):
             self.inside.append(name)
             try:
                 await asyncio.Event().wait()
@@ -42,7 +42,7 @@ async def settled() -> None:
 
 @asynccontextmanager
 async def crowd(*, over_all: int = 100, per_address: int = 100) -> AsyncIterator[Crowd]:
-    crowd = Crowd(Turnstile(over_all=over_all, per_address=per_address))
+    crowd = Crowd(ConnectionLimiter(over_all=over_all, per_address=per_address))
     yield crowd
     for visit in crowd.visits.values():
         visit.cancel()
@@ -85,11 +85,11 @@ async def test_those_who_wait_for_an_address_take_no_place_from_others() -> None
 
 
 async def test_place_is_free_again_after_an_error_and_after_waiting_in_vain() -> None:
-    turnstile = Turnstile(over_all=1, per_address=1)
+    limiter = ConnectionLimiter(over_all=1, per_address=1)
     with pytest.raises(ZeroDivisionError):
-        async with turnstile.passing("10.0.0.1", 22):
+        async with limiter.slot("10.0.0.1", 22):
             raise ZeroDivisionError
-    visitors = Crowd(turnstile)
+    visitors = Crowd(limiter)
     await visitors.comes("a", "10.0.0.1")
     await visitors.comes("b", "10.0.0.1")
     await visitors.leaves("b")
@@ -100,11 +100,11 @@ async def test_place_is_free_again_after_an_error_and_after_waiting_in_vain() ->
 
 
 async def test_addresses_are_forgotten_when_nobody_is_there() -> None:
-    turnstile = Turnstile(over_all=100, per_address=1)
-    visitors = Crowd(turnstile)
+    limiter = ConnectionLimiter(over_all=100, per_address=1)
+    visitors = Crowd(limiter)
     for number in range(50):
         await visitors.comes(f"v{number}", f"10.0.0.{number % 10}")
-    assert len(turnstile._addresses) == 10
+    assert len(limiter._addresses) == 10
     for number in reversed(range(50)):
         await visitors.leaves(f"v{number}")
-    assert turnstile._addresses == {}
+    assert limiter._addresses == {}
