@@ -193,7 +193,7 @@ async def test_exact_without_any_plan_is_refused_before_the_host_is_asked(api: A
     refused = await refused_update(api, exact=True)
     assert refused.code is grpc.StatusCode.FAILED_PRECONDITION
     assert refused.reason == "PLAN_UNUSABLE"
-    assert "never queried" in refused.text
+    assert "never been queried" in refused.text
     assert fake.ran == []
 
 
@@ -375,9 +375,12 @@ async def test_invalid_fields__of_a_schedule_and_its_rollout_are_named_together(
 async def test_page_token__is_named_as_the_invalid_field(api: Api):
     refused = await refusal(api.hosts.ListHosts(pb.ListHostsRequest(page_token="garbage")))
     assert (refused.reason, refused.fields) == ("PAGE_TOKEN_INVALID", ["page_token"])
-    assert refused.text == "page_token: not a token of this list; start again without one"
+    assert (
+        refused.text
+        == "page_token: it does not belong to this list; start again without a page token"
+    )
     assert refused.violations == [
-        ("page_token", "not a token of this list; start again without one")
+        ("page_token", "it does not belong to this list; start again without a page token")
     ]
 
 

@@ -256,8 +256,7 @@ async def test_selection__another_etag_saves_and_deletes_nothing(api: Api):
 async def test_selection__that_is_gone_is_told_as_that(api: Api):
     refused = await refusal(save(api, "a", etag="never"))
     assert refused.text == (
-        "selection 'canaries' is not as it was read: it does not exist now, and the request has the etag"
-        " never; read it again, and change that"
+        "cannot change selection 'canaries': it no longer exists (expected etag never)"
     )
 
 

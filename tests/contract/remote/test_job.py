@@ -287,7 +287,7 @@ async def test_a_lower_epoch_may_not_act_and_changes_nothing(remote, tmp_path):
     await attach(remote, job("true", epoch=3), Position())
     stale = job(f"touch {tmp_path}/ran", epoch=2)
     for act in (attach, start, poll):
-        with pytest.raises(Superseded, match="epoch 2 may not act any more, the host knows 3"):
+        with pytest.raises(Superseded, match="its epoch is 3, this server's 2"):
             await act(remote, stale, Position())
     with pytest.raises(Superseded):
         await clean(remote, stale)
@@ -404,7 +404,7 @@ async def test_nobody_else_can_read_what_a_job_prints(remote, tmp_path):
 
 async def test_a_host_that_cannot_keep_the_folder_says_so_in_its_own_words(remote, tmp_path):
     (tmp_path / "var/lib/tendhost").write_text("in the way")
-    with pytest.raises(JobRefused, match=r"web1: the job could not be carried out: .*tendhost"):
+    with pytest.raises(JobRefused, match=r"web1: the job could not be started: .*tendhost"):
         await attach(remote, job("true"), Position())
 
 

@@ -47,7 +47,7 @@ def test_etag__does_not_depend_on_the_order_of_a_set(days):
 def test_require__no_etag_is_no_precondition():
     require_etag("host 'web1'", wanted="", current="x")
     require_etag("host 'web1'", wanted="x", current="x")
-    with pytest.raises(EtagMismatch, match="host 'web1' is not as it was read"):
+    with pytest.raises(EtagMismatch, match="cannot change host 'web1': it has changed"):
         require_etag("host 'web1'", wanted="y", current="x")
 
 

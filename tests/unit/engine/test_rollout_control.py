@@ -247,7 +247,7 @@ async def test_a_dry_run_that_is_retried_goes_on_with_no_update_that_has_failed_
         fakes["a"].pending = {"web": Pending()}
         again = await engine.rollouts.retry(rollout.id, call())
         assert (await world.rollout_ended(again.id)).progress.skipped == 1
-        assert "retry it before" in (await members(world, again.id))["a"].detail
+        assert "retry it first" in (await members(world, again.id))["a"].detail
         assert fakes["a"].count(Command.UPGRADE) == 1
         assert await has_failed(world, "a")
 

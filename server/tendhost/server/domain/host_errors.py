@@ -1,4 +1,7 @@
-"""What goes wrong on a host and ends an operation: each error with its reason, its facts and its words."""
+"""What fails on a host and ends an operation: each error with its reason, its facts and its message."""
+
+from dataclasses import field
+from typing import ClassVar
 
 from tendhost.server.domain.errors import TendhostError
 
@@ -6,31 +9,33 @@ from tendhost.server.domain.errors import TendhostError
 class HostError(TendhostError):
     """What ended an operation on a host.
 
-    `needs_person` says that the host ends in FAILED even where nothing was changed on it, because
-    every later try would end the same way until somebody has looked. `transient` says that the same
-    step may well succeed a little later without anybody touching the host.
+    `needs_person`: the host ends in FAILED even where nothing was changed on it, because every later try would
+    fail in the same way until a person acts. `transient`: the same step may succeed a little later without
+    anybody touching the host.
     """
 
-    needs_person = False
-    transient = False
+    needs_person: ClassVar[bool] = False
+    transient: ClassVar[bool] = False
+
+    host: str
 
 
 class SshError(HostError):
-    """The way to the host does not work."""
+    """The SSH connection to the host fails."""
 
-    def __init__(self, *, host: str, address: str, problem: str) -> None:
-        self.host, self.address, self.problem = host, address, problem
-        super().__init__(f"{host} ({address}): {problem}")
+    address: str
+    problem: str
+    template = "{host} ({address}): {problem}"
 
 
 class HostUnreachable(SshError):
-    """Nothing answers at the address: it does not resolve, refuses, or stays silent."""
+    """The address does not resolve, refuses the connection, or does not answer."""
 
     transient = True
 
 
 class LinkLost(SshError):
-    """The connection broke while something ran over it."""
+    """The connection broke while a command ran over it."""
 
     transient = True
 
@@ -48,49 +53,48 @@ class KeyUnusable(SshError):
 
 
 class HostKeyChanged(SshError):
-    """The host shows another key than the one pinned at enrolment. Never accepted silently."""
+    """The host shows a host key that differs from the pinned one. It is never accepted automatically."""
 
     needs_person = True
 
-    def __init__(self, *, host: str, address: str, pinned: str, shown: str) -> None:
-        self.pinned, self.shown = pinned, shown
-        super().__init__(
-            host=host,
-            address=address,
-            problem=f"host key changed: pinned {pinned}, shown {shown or 'another'}",
-        )
+    problem: str = field(init=False)
+    pinned: str
+    shown: str
+
+    def __post_init__(self) -> None:
+        self.problem = f"host key changed: pinned {self.pinned}, shown {self.shown or 'another'}"
+        super().__post_init__()
 
 
 class PrivilegeMissing(HostError):
     """The user is neither root nor allowed to use `sudo -n`."""
 
-    def __init__(self, *, host: str, user: str, problem: str) -> None:
-        self.host, self.user, self.problem = host, user, problem
-        super().__init__(f"{host}: user {user!r} cannot become root with sudo -n: {problem}")
+    user: str
+    problem: str
+    template = "{host}: user {user!r} cannot become root with sudo -n: {problem}"
 
 
 class Timeout(HostError):
-    """Something took longer than it was given."""
+    """A command or job exceeded its time limit."""
 
-    def __init__(self, *, host: str, what: str, seconds: float) -> None:
-        self.host, self.what, self.seconds = host, what, seconds
-        super().__init__(f"{host}: {what} did not end within {seconds:g} s")
+    what: str
+    seconds: float
+    template = "{host}: {what} did not end within {seconds} s"
 
 
 class OutputTooLarge(HostError):
-    """A command on the host printed more than it may."""
+    """A command on the host printed more than its limit."""
 
-    def __init__(self, *, host: str, limit: int) -> None:
-        self.host, self.limit = host, limit
-        super().__init__(f"{host}: a command printed more than {limit} bytes")
+    limit: int
+    template = "{host}: a command printed more than {limit} bytes"
 
 
 class PackageFailed(HostError):
-    """The package manager failed; the message holds its own words."""
+    """The package manager failed; the message is its own."""
 
-    def __init__(self, *, host: str, problem: str, exit_status: int | None = None) -> None:
-        self.host, self.problem, self.exit_status = host, problem, exit_status
-        super().__init__(problem)
+    problem: str
+    exit_status: int | None = None
+    template = "{problem}"
 
 
 class PackageDatabaseBroken(PackageFailed):
@@ -100,11 +104,11 @@ class PackageDatabaseBroken(PackageFailed):
 
 
 class PackageManagerMissing(PackageFailed):
-    """The host has no package manager that tendhost knows."""
+    """The host has no package manager that tendhost supports."""
 
 
 class PackageManagerLocked(PackageFailed):
-    """Another process holds the package manager's lock: transient, and not the host's fault."""
+    """Another process on the host holds the package manager's lock."""
 
     transient = True
 
@@ -116,50 +120,43 @@ class RefreshFailed(PackageFailed):
 
 
 class ArchiveUntrusted(RefreshFailed):
-    """What an archive offers is not signed by a key that the host knows, or is out of date."""
+    """The lists of an archive are not signed by a key that the host knows, or have expired."""
 
     transient = False
 
 
 class DiskFull(PackageFailed):
-    """Too little free space on the host."""
+    """The host has too little free disk space."""
 
 
 class InventoryFailed(HostError):
-    """What the host printed could not be understood."""
+    """The output of a command on the host could not be parsed."""
 
-    def __init__(self, *, host: str, problem: str) -> None:
-        self.host, self.problem = host, problem
-        super().__init__(f"{host}: inventory failed: {problem}")
+    problem: str
+    template = "{host}: inventory failed: {problem}"
 
 
 class PlanChanged(HostError):
-    """What is pending is not what was agreed to, and exactly that was to be done."""
+    """The pending updates differ from the approved plan, and only that plan may be applied."""
 
-    def __init__(self, *, host: str, differences: str) -> None:
-        self.host, self.differences = host, differences
-        super().__init__(
-            f"{host}: what is pending is not what was agreed to: {differences}; nothing was changed"
-        )
+    differences: str
+    template = "{host}: the pending updates differ from the approved plan: {differences}; nothing was changed"
 
 
 class PlanConflict(HostError):
-    """The wanted updates cannot be had without changing what is excluded."""
+    """The update would also change packages that are excluded."""
 
-    def __init__(self, *, host: str, packages: str) -> None:
-        self.host, self.packages = host, packages
-        super().__init__(
-            f"{host}: the wanted updates would also change {packages}, which is excluded; nothing was"
-            " changed"
-        )
+    packages: str
+    template = (
+        "{host}: the update would also change {packages}, which is excluded; nothing was changed"
+    )
 
 
 class SnapshotFailed(HostError):
-    """A snapshot is required before a change, and none could be made."""
+    """A snapshot is required before a change and could not be made."""
 
-    def __init__(self, *, host: str, problem: str) -> None:
-        self.host, self.problem = host, problem
-        super().__init__(f"{host}: no snapshot, so nothing was changed: {problem}")
+    problem: str
+    template = "{host}: no snapshot could be made, so nothing was changed: {problem}"
 
 
 class ComposeFailed(HostError):
@@ -167,40 +164,42 @@ class ComposeFailed(HostError):
 
     needs_person = True
 
-    def __init__(self, *, host: str, problem: str) -> None:
-        self.host, self.problem = host, problem
-        super().__init__(f"{host}: {problem}")
+    problem: str
+    template = "{host}: {problem}"
 
 
 class ComposeRolledBack(ComposeFailed):
-    """A compose project was not healthy with its new images, and runs the former ones again."""
+    """A compose project was unhealthy with its new images and runs its former images again."""
 
 
 class HookFailed(HostError):
-    """A hook ended with an exit status that is not allowed, or did not end in its time.
+    """A hook exceeded its time limit or ended with an exit status that is not allowed.
 
-    `exit_status` is empty where it has none, because it was ended; `output` is the last that it said.
+    `exit_status` is empty where the server killed the hook; `output` is the end of what it printed.
     """
 
-    def __init__(self, *, host: str, problem: str, exit_status: int | None, output: str) -> None:
-        self.host, self.problem, self.exit_status, self.output = host, problem, exit_status, output
-        said = f": {output}" if output else ""
-        super().__init__(f"{host}: {self._which} {problem}{said}")
+    which: ClassVar[str] = "the hook"
 
-    _which = "the hook"
+    problem: str
+    exit_status: int | None
+    output: str
+
+    def message(self) -> str:
+        output = f": {self.output}" if self.output else ""
+        return f"{self.host}: {self.which} {self.problem}{output}"
 
 
 class PreHookFailed(HookFailed):
     """The hook before the change failed, so nothing was changed."""
 
-    _which = "the hook before the change"
+    which = "the hook before the change"
 
 
 class PostHookFailed(HookFailed):
     """The hook after the change failed."""
 
     needs_person = True
-    _which = "the hook after the change"
+    which = "the hook after the change"
 
 
 class RestartFailed(HostError):
@@ -208,162 +207,151 @@ class RestartFailed(HostError):
 
     needs_person = True
 
-    def __init__(self, *, host: str, problem: str) -> None:
-        self.host, self.problem = host, problem
-        super().__init__(f"{host}: services were not restarted: {problem}")
+    problem: str
+    template = "{host}: services could not be restarted: {problem}"
 
 
 class RollbackFailed(HostError):
-    """The changes could not be taken back."""
+    """The changes could not be rolled back."""
 
     needs_person = True
 
-    def __init__(self, *, host: str, problem: str) -> None:
-        self.host, self.problem = host, problem
-        super().__init__(f"{host}: the changes could not be taken back: {problem}")
+    problem: str
+    template = "{host}: the changes could not be rolled back: {problem}"
 
 
 class NotPermitted(HostError):
-    """What was about to change the host may not begin: nothing of it was sent to the host."""
+    """A change that may not start. Nothing of it was sent to the host."""
 
 
 class WindowClosed(NotPermitted):
     """The host may not be changed now: none of its maintenance windows is open, or it is frozen."""
 
-    def __init__(self, *, host: str, problem: str, opens: str) -> None:
-        self.host, self.problem, self.opens = host, problem, opens
-        super().__init__(f"{host}: {problem}")
+    problem: str
+    opens: str
+    template = "{host}: {problem}"
 
 
 class Interrupted(HostError):
-    """What changed the host was killed, or the host went down under it, before it had ended."""
+    """A change was killed before it ended, or the host went down while it ran."""
 
     needs_person = True
 
-    def __init__(self, *, host: str, step: str, cause: str) -> None:
-        self.host, self.step, self.cause = host, step, cause
-        super().__init__(f"{host}: {step} was interrupted: {cause}")
+    step: str
+    cause: str
+    template = "{host}: {step} was interrupted: {cause}"
 
 
 class HostGone(HostError):
-    """The host has not answered for too long while a job ran on it; the job may well have ended.
+    """The host has not answered for too long while a job ran on it. The job may have ended.
 
-    A retry goes back to that very job.
+    A retry resumes the same job.
     """
 
     needs_person = True
 
-    def __init__(self, *, host: str, step: str, seconds: float, problem: str) -> None:
-        self.host, self.step, self.seconds, self.problem = host, step, seconds, problem
-        super().__init__(
-            f"{host}: gone for {seconds:g} s during {step}, whose end is not known: {problem}"
-        )
+    step: str
+    seconds: float
+    problem: str
+    template = "{host}: no answer for {seconds} s during {step}, which may have ended: {problem}; a retry resumes it"
 
 
 class JobRefused(HostError):
-    """The host could not keep or begin a job: its own words."""
+    """The host could not store or start a job; the message is the host's own."""
 
     needs_person = True
 
-    def __init__(self, *, host: str, problem: str) -> None:
-        self.host, self.problem = host, problem
-        super().__init__(f"{host}: the job could not be carried out: {problem}")
+    problem: str
+    template = "{host}: the job could not be started: {problem}"
 
 
 class Superseded(HostError):
-    """Another server has taken the operation over on its host, so this one may not act on it."""
+    """Another server has taken over the operation on its host, so this server may not continue it."""
 
-    def __init__(self, *, host: str, epoch: int, recorded: str) -> None:
-        self.host, self.epoch, self.recorded = host, epoch, recorded
-        super().__init__(f"{host}: epoch {epoch} may not act any more, the host knows {recorded}")
+    epoch: int
+    recorded: str
+    template = "{host}: another server has taken over the operation: its epoch is {recorded}, this server's {epoch}"
 
 
 class Cancelled(NotPermitted):
-    """The operation was cancelled before what it was about to do had begun."""
+    """The operation was cancelled before its next change started."""
 
-    def __init__(self, *, host: str) -> None:
-        self.host = host
-        super().__init__(f"{host}: cancelled before it began")
+    template = "{host}: cancelled before it started"
 
 
 class DeadlineExceeded(NotPermitted):
-    """The operation as a whole took longer than it was given; nothing more is changed."""
+    """The operation exceeded its time limit. It changes nothing more."""
 
-    def __init__(self, *, host: str, seconds: float) -> None:
-        self.host, self.seconds = host, seconds
-        super().__init__(f"{host}: the operation was given {seconds:g} s, and they are over")
+    seconds: float
+    template = "{host}: the operation exceeded its time limit of {seconds} s"
 
 
 class RebootFailed(HostError):
-    """A reboot that did not do what a reboot does. `problem` says which way it went wrong."""
+    """A reboot failed; the message says how."""
 
     needs_person = True
 
-    def __init__(self, *, host: str, problem: str) -> None:
-        self.host, self.problem = host, problem
-        super().__init__(f"{host}: {problem}")
+    problem: str
+    template = "{host}: {problem}"
 
 
 class RebootRefused(RebootFailed):
-    """The host refused the order to reboot, so it still runs as it did."""
+    """The host refused the reboot command, so it still runs as before."""
 
     needs_person = False
 
 
 class RebootNeverReturned(RebootFailed):
-    """The host did not come back from its reboot within the bound."""
+    """The host did not come back from its reboot within the time limit."""
 
 
 class RebootNeverBegan(RebootFailed):
-    """The host took the order to reboot and went on as before: its link never dropped."""
+    """The host accepted the reboot command and kept running: its connection never dropped."""
 
 
 class RebootSameBootId(RebootFailed):
-    """The host was away and is back, with the boot id that it had before the reboot was ordered."""
+    """The host went away and came back with the boot id that it had before the reboot command."""
 
 
 class Unhealthy(HostError):
-    """The host does not pass its checks."""
+    """The host fails its health checks."""
 
     needs_person = True
 
-    def __init__(self, *, host: str, problem: str) -> None:
-        self.host, self.problem = host, problem
-        super().__init__(f"{host}: unhealthy: {problem}")
+    problem: str
+    template = "{host}: unhealthy: {problem}"
 
 
 class DatabaseRestored(HostError):
     """The operation was unfinished in the copy that the database was restored from.
 
-    Whether it has ended since is not known. `copied_at` is in ISO 8601.
+    What the operation did after that copy is unknown. `copied_at` is in ISO 8601.
     """
 
-    def __init__(self, *, host: str, copied_at: str) -> None:
-        self.host, self.copied_at = host, copied_at
-        super().__init__(
-            f"the database was restored from a copy of {copied_at}; what became of this operation"
-            " since is not known, and it is not run again by itself"
-        )
+    copied_at: str
+    template = (
+        "the database was restored from a copy of {copied_at}; what this operation did after that is unknown, and"
+        " it is not run again automatically"
+    )
 
 
 class Unexpected(HostError):
-    """A fault of tendhost itself; the server's log has the rest."""
+    """An unexpected error of tendhost itself; the server's log has the details."""
 
     needs_person = True
 
-    def __init__(self, *, host: str, step: str) -> None:
-        self.host, self.step = host, step
-        super().__init__(f"{host}: an unexpected fault in {step!r}; see the server's log")
+    step: str
+    template = "{host}: unexpected error in step {step!r}; see the server's log"
 
 
 class BookkeepingFailed(HostError):
-    """What an operation came to could not be put on record, however often it was taken up again."""
+    """The server could not save the outcome of a step after several attempts."""
 
     needs_person = True
 
-    def __init__(self, *, host: str, step: str, attempts: int) -> None:
-        self.host, self.step, self.attempts = host, step, attempts
-        super().__init__(
-            f"{host}: the server failed {attempts} times to put step {step!r} on record (its log says"
-            f" why); look at the host, then retry it: tendhost retry {host}"
-        )
+    step: str
+    attempts: int
+    template = (
+        "{host}: the server failed {attempts} times to save step {step!r} (see its log); check the host, then"
+        " retry it: tendhost retry {host}"
+    )

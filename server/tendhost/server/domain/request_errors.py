@@ -1,4 +1,4 @@
-"""Why a request is refused: each error with its reason, its facts and its words."""
+"""Why a request is refused: each error with its reason, its facts and its message."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from tendhost.server.domain.errors import MOST_NAMED, TendhostError
 
 
 class RequestError(TendhostError):
-    """A request that cannot be met; it changed nothing."""
+    """A request that is refused. It changed nothing, unless the error says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -19,396 +19,404 @@ class FieldViolation:
 
 
 class InvalidArgument(RequestError):
-    """One or more fields of the request are invalid; every one of them is named at once."""
+    """One or more fields of the request are invalid. The error names all of them at once."""
+
+    violations: tuple[FieldViolation, ...]
 
     def __init__(self, *violations: FieldViolation) -> None:
         self.violations = violations
-        words = "; ".join(f"{v.field}: {v.description}" for v in violations[:MOST_NAMED])
-        if len(violations) > MOST_NAMED:
+        self.__post_init__()
+
+    def message(self) -> str:
+        text = "; ".join(f"{v.field}: {v.description}" for v in self.violations[:MOST_NAMED])
+        if len(self.violations) > MOST_NAMED:
             # The number comes first, for the end of a long text is cut off.
-            words = f"{len(violations)} fields are invalid, the first of them: {words}"
-        super().__init__(words)
+            text = f"{len(self.violations)} fields are invalid, the first of them: {text}"
+        return text
 
     def facts(self) -> Mapping[str, str]:
-        return {}  # the violations are told as such
+        return {}  # the status carries the violations in a detail of their own
 
 
 class ConfigurationError(RequestError):
-    """A value of a host's or the server's configuration cannot be used."""
+    """A value in the configuration of a host or of the server is invalid."""
 
-    def __init__(self, *, field: str, value: str, expected: str) -> None:
-        self.field, self.value, self.expected = field, value, expected
-        super().__init__(f"{field}: {value!r} cannot be used, expected {expected}")
+    field: str
+    value: str
+    expected: str
+    template = "{field}: invalid value {value!r}, expected {expected}"
 
 
 class RequestIdReused(RequestError):
-    """A request_id was used before, with another body."""
+    """The request_id was already used for a different request."""
 
-    def __init__(self, *, request_id: str) -> None:
-        self.request_id = request_id
-        super().__init__(f"request_id {request_id} was used before with another request")
+    request_id: str
+    template = "request_id {request_id} was already used for a different request; use a new one for each request"
 
 
 class PageTokenInvalid(RequestError):
-    """A page token that this server did not hand out for this very list."""
+    """The page token does not belong to this list."""
 
-    def __init__(self) -> None:
-        super().__init__("page_token: not a token of this list; start again without one")
+    template = "page_token: it does not belong to this list; start again without a page token"
 
 
 class HostNotFound(RequestError):
     """No host of that name is registered."""
 
-    def __init__(self, *, host: str) -> None:
-        self.host = host
-        super().__init__(f"host {host!r} is not registered")
+    host: str
+    template = "host {host!r} is not registered"
 
 
 class HostAlreadyExists(RequestError):
-    """A host of that name is registered already."""
+    """A host of that name is already registered."""
 
-    def __init__(self, *, host: str) -> None:
-        self.host = host
-        super().__init__(f"host {host!r} is registered already")
+    host: str
+    template = "host {host!r} is already registered"
 
 
 class HostDuplicate(RequestError):
-    """The machine is registered under another name already."""
+    """The machine is already registered under another name."""
 
-    def __init__(self, *, host: str, other: str, same: str) -> None:
-        self.host, self.other, self.same = host, other, same
-        super().__init__(
-            f"{host} has the same {same} as the registered host {other}: two names of one machine would be"
-            f" updated side by side. Use {other}, or allow the duplicate (--allow-duplicate) if it is"
-            " another machine"
-        )
+    host: str
+    other: str
+    same: str
+    template = (
+        "{host} has the same {same} as the registered host {other}, and one machine under two names would be"
+        " updated twice at the same time; use {other}, or --allow-duplicate if it is another machine"
+    )
 
 
 class HostKeyMismatch(RequestError):
-    """The host shows another key than the one that whoever enrols it expects."""
+    """The host shows a host key that differs from the expected one."""
 
-    def __init__(self, *, host: str, expected: str, shown: str) -> None:
-        self.host, self.expected, self.shown = host, expected, shown
-        super().__init__(
-            f"{host} shows the host key {shown}, not the expected {expected}: another machine may answer in"
-            " its place. Compare with `ssh-keygen -lf` on the host itself; nothing was pinned"
-        )
+    host: str
+    expected: str
+    shown: str
+    template = (
+        "{host} shows the host key {shown}, expected {expected}: another machine may be answering at its address;"
+        " nothing was pinned. Compare with `ssh-keygen -lf` on the host itself"
+    )
 
 
 class EtagMismatch(RequestError):
-    """Somebody else has changed what the request was decided upon."""
+    """The resource has changed since the caller read it."""
 
-    def __init__(self, *, resource: str, etag: str, current: str) -> None:
-        self.resource, self.etag, self.current = resource, etag, current
-        now = f"its etag is {current} now" if current else "it does not exist now"
-        super().__init__(
-            f"{resource} is not as it was read: {now}, and the request has the etag {etag};"
-            " read it again, and change that"
+    resource: str
+    etag: str
+    current: str
+
+    def message(self) -> str:
+        if not self.current:
+            return f"cannot change {self.resource}: it no longer exists (expected etag {self.etag})"
+        return (
+            f"cannot change {self.resource}: it has changed since it was read (expected etag {self.etag}, found"
+            f" {self.current}); read it again and repeat the change"
         )
 
 
 class HostBusy(RequestError):
-    """Another operation is at work on the host."""
+    """Another operation is running on the host."""
 
-    def __init__(self, *, host: str, operation: str) -> None:
-        self.host, self.operation = host, operation
-        super().__init__(f"host {host!r} is busy with operation {operation}")
+    host: str
+    operation: str
+    template = (
+        "host {host!r} is busy with operation {operation}; try again when the operation has ended"
+    )
 
 
 class HostFailed(RequestError):
-    """The host is in FAILED and wants a retry first."""
+    """The host is in FAILED; a retry comes before any other work."""
 
-    def __init__(self, *, host: str, step: str, error: str) -> None:
-        self.host, self.step, self.error = host, step, error
-        super().__init__(
-            f"host {host!r} failed in step {step!r} ({error}); retry it before it gets new work"
-        )
+    host: str
+    step: str
+    error: str
+    template = (
+        "host {host!r} failed in step {step!r} ({error}); retry it first: tendhost retry {host}"
+    )
 
 
 class InvalidTransition(RequestError):
-    """The host's state does not allow what was asked."""
+    """The host's state does not allow the action.
 
-    def __init__(
-        self,
-        *,
-        host: str,
-        state: str,
-        action: str,
-        to: str,
-        allowed: tuple[str, ...],
-        required: tuple[str, ...],
-    ) -> None:
-        """`to` is the state that `action` leads to from the states `required`; `allowed` are those that
-        can be reached from `state`."""
-        self.host, self.state, self.action, self.to = host, state, action, to
-        self.allowed, self.required = allowed, required
-        name = host or "a host"
-        super().__init__(f"cannot {action} {name}: it is {state}, not {' or '.join(required)}")
+    `to` is the state that `action` leads to from the states `required`; `allowed` are the states that can be
+    reached from `state`.
+    """
 
-    def facts(self) -> Mapping[str, str]:
-        return {
-            "host": self.host,
-            "from": self.state,
-            "to": self.to,
-            "action": self.action,
-            "allowed": ",".join(self.allowed),
-            "required": ",".join(self.required),
-        }
+    host: str
+    state: str
+    action: str
+    to: str
+    allowed: tuple[str, ...]
+    required: tuple[str, ...]
+
+    def message(self) -> str:
+        text = f"cannot {self.action} {self.host or 'a host'}: it is {self.state}"
+        advice = _ADVICE.get(self.action)
+        return f"{text}; {advice}" if advice else text
+
+
+_ADVICE: Mapping[str, str] = {
+    "acknowledge": "only failed hosts can be acknowledged",
+    "query": "try again when its operation has ended",
+    "retry": "only failed hosts can be retried",
+}
+"""What the caller of an action can do. The other actions are steps of tendhost's own operations."""
 
 
 class RebootNotAllowed(RequestError):
-    """The machine of the server itself is rebooted only where its policy names it."""
+    """The host is the server's own machine, which is rebooted only where its policy says so."""
 
-    def __init__(self, *, host: str) -> None:
-        self.host = host
-        super().__init__(
-            f"{host} is the machine of the server itself and is not rebooted unless its policy says"
-            " auto_reboot"
-        )
+    host: str
+    template = "cannot reboot {host}: it is the server's own machine; set auto_reboot in its policy to allow reboots"
 
 
 class PlanUnusable(RequestError):
-    """What is to be carried out is no plan for this host."""
+    """The operation cannot serve as the plan of an update of this host."""
 
-    def __init__(self, *, host: str, operation: str, problem: str) -> None:
-        self.host, self.operation, self.problem = host, operation, problem
-        named = f"operation {operation}" if operation else "what is stored"
-        super().__init__(f"{named} is no plan for {host}: {problem}")
+    host: str
+    operation: str
+    problem: str
+
+    def message(self) -> str:
+        plan = f"operation {self.operation}" if self.operation else "the stored pending updates"
+        return f"cannot use {plan} as the plan for {self.host}: {self.problem}"
 
 
 class OsqueryRefused(RequestError):
-    """The host's osquery cannot be asked, or refuses the statement."""
+    """The host's osquery cannot be queried, or rejects the statement."""
 
-    def __init__(self, *, host: str, problem: str) -> None:
-        self.host, self.problem = host, problem
-        super().__init__(f"{host}: osquery: {problem}")
+    host: str
+    problem: str
+    template = "{host}: osquery: {problem}"
 
 
 class OperationNotFound(RequestError):
     """No operation has that id."""
 
-    def __init__(self, *, operation: str) -> None:
-        self.operation = operation
-        super().__init__(f"there is no operation {operation!r}")
+    operation: str
+    template = "there is no operation {operation!r}"
 
 
 class OperationEnded(RequestError):
-    """The operation has ended."""
+    """The operation has already ended."""
 
-    def __init__(self, *, operation: str, status: str) -> None:
-        self.operation, self.status = operation, status
-        super().__init__(f"operation {operation} has ended: {status}")
+    operation: str
+    status: str
+    template = "cannot cancel operation {operation}: it has already ended ({status})"
 
 
 class InvalidRolloutStatus(RequestError):
-    """The rollout's status does not allow what was asked."""
+    """The rollout's status does not allow the action."""
 
-    def __init__(self, *, rollout: str, status: str, wanted: str) -> None:
-        self.rollout, self.status, self.wanted = rollout, status, wanted
-        super().__init__(f"rollout {rollout} is {status} and cannot be {wanted}")
+    rollout: str
+    status: str
+    wanted: str
+    template = "rollout {rollout} cannot be {wanted}: it is {status}"
 
 
 class RolloutNotFound(RequestError):
     """No rollout has that id."""
 
-    def __init__(self, *, rollout: str) -> None:
-        self.rollout = rollout
-        super().__init__(f"there is no rollout {rollout!r}")
+    rollout: str
+    template = "there is no rollout {rollout!r}"
 
 
 class RolloutBudgetSpent(RequestError):
-    """A halted rollout cannot go on while more of its hosts have failed than may."""
+    """More hosts of the halted rollout have failed than max_failures allows."""
 
-    def __init__(self, *, rollout: str, failures: int, max_failures: str) -> None:
-        self.rollout, self.failures, self.max_failures = rollout, failures, max_failures
-        super().__init__(
-            f"rollout {rollout}: {failures} failed, more than max_failures = {max_failures}: retry"
-            " them, or resume with a greater max_failures"
-        )
+    rollout: str
+    failures: int
+    max_failures: str
+    template = (
+        "cannot resume rollout {rollout}: {failures} failed, more than max_failures = {max_failures}; retry the"
+        " failed hosts, or resume with a greater max_failures"
+    )
 
 
 class WaveNotWaiting(RequestError):
-    """Another wave than the one that was approved of waits for approval."""
+    """A wave other than the approved one is waiting for approval."""
 
-    def __init__(self, *, rollout: str, wave: int, waiting: int) -> None:
-        self.rollout, self.wave, self.waiting = rollout, wave, waiting
-        super().__init__(f"rollout {rollout}: wave {waiting} waits for approval, not wave {wave}")
+    rollout: str
+    wave: int
+    waiting: int
+    template = "cannot approve wave {wave} of rollout {rollout}: wave {waiting} is the one that waits for approval"
 
 
 class HostNotInRollout(RequestError):
-    """The host has no place in the rollout."""
+    """The host is not part of the rollout."""
 
-    def __init__(self, *, rollout: str, host: str) -> None:
-        self.rollout, self.host = rollout, host
-        super().__init__(f"rollout {rollout} has no host {host!r}")
+    rollout: str
+    host: str
+    template = "host {host!r} is not part of rollout {rollout}"
 
 
 class HostNotSkippable(RequestError):
-    """The rollout has begun to work on the host, or is done with it."""
+    """The rollout has already started or finished the host."""
 
-    def __init__(self, *, rollout: str, host: str, status: str) -> None:
-        self.rollout, self.host, self.status = rollout, host, status
-        super().__init__(
-            f"{host} is {status} in rollout {rollout}: only what has not begun can be skipped"
-        )
+    rollout: str
+    host: str
+    status: str
+    template = (
+        "cannot skip {host} in rollout {rollout}: it is {status};"
+        " only hosts that have not started can be skipped"
+    )
 
 
 class NotAnApprover(RequestError):
-    """The rollout names who may approve of its waves, and this caller is none of them."""
+    """The rollout names its approvers, and the caller is none of them."""
 
-    def __init__(self, *, rollout: str, by: str, approvers: Sequence[str]) -> None:
-        self.rollout, self.by, self.approvers = rollout, by, ", ".join(approvers)
-        super().__init__(
-            f"{by} may not approve of waves of rollout {rollout}: {self.approvers} may"
-        )
+    rollout: str
+    by: str
+    approvers: Sequence[str]
+    template = "{by} may not approve waves of rollout {rollout}; its approvers: {approvers}"
 
 
 class NothingToRetry(RequestError):
     """No host of the rollout has failed."""
 
-    def __init__(self, *, rollout: str) -> None:
-        self.rollout = rollout
-        super().__init__(f"rollout {rollout}: none of its hosts has failed")
+    rollout: str
+    template = "cannot retry rollout {rollout}: none of its hosts has failed"
 
 
 class PlanNotFound(RequestError):
-    """No plan of a rollout has that id, or it has grown too old to be kept."""
+    """No rollout plan has that id, or the plan has expired."""
 
-    def __init__(self, *, plan: str) -> None:
-        self.plan = plan
-        super().__init__(f"there is no plan {plan!r}")
+    plan: str
+    template = "there is no plan {plan!r}, or it has expired; make a new plan"
 
 
 class FleetChanged(RequestError):
-    """The rollout of a plan would be another one by now."""
+    """The fleet has changed since the plan, so the rollout would differ from it."""
 
-    def __init__(self, *, plan: str, changes: str) -> None:
-        self.plan, self.changes = plan, changes
-        super().__init__(f"the fleet has changed since plan {plan} was made: {changes}")
+    plan: str
+    changes: str
+    template = (
+        "the fleet has changed since plan {plan} was made: {changes}; make a new plan and compare"
+    )
 
 
 class RolloutEmpty(RequestError):
-    """A rollout's filter selects no host."""
+    """The rollout's filter selects no host, or each of its hosts is excluded."""
 
-    def __init__(self, *, left_out: Sequence[str] = ()) -> None:
-        self.left_out = "; ".join(left_out[:MOST_NAMED])
-        words = "filter: it selects no host, so there is nothing to roll out"
-        if left_out:
-            words = f"filter: each of the {len(left_out)} hosts that it selects is left out"
-            words += f": {self.left_out}"
-        super().__init__(words)
+    excluded: Sequence[str] = ()
+
+    def message(self) -> str:
+        if not self.excluded:
+            return "filter: it selects no host, so there is nothing to roll out"
+        named = "; ".join(self.excluded[:MOST_NAMED])
+        return (
+            f"filter: each of the {len(self.excluded)} hosts that it selects is excluded: {named}"
+        )
 
 
 class ScheduleNotFound(RequestError):
-    """No schedule of that name is there."""
+    """No schedule has that name."""
 
-    def __init__(self, *, schedule: str) -> None:
-        self.schedule = schedule
-        super().__init__(f"there is no schedule {schedule!r}")
+    schedule: str
+    template = "there is no schedule {schedule!r}"
 
 
 class SelectionNotFound(RequestError):
-    """No selection of that name is saved."""
+    """No saved selection has that name."""
 
-    def __init__(self, *, selection: str) -> None:
-        self.selection = selection
-        super().__init__(f"there is no saved selection {selection!r}")
+    selection: str
+    template = "there is no saved selection {selection!r}"
 
 
 class SelectionInUse(RequestError):
-    """A schedule begins rollouts over the saved selection."""
+    """A schedule uses the saved selection."""
 
-    def __init__(self, *, selection: str, schedule: str) -> None:
-        self.selection, self.schedule = selection, schedule
-        super().__init__(f"the saved selection {selection!r} is used by schedule {schedule!r}")
+    selection: str
+    schedule: str
+    template = "cannot delete the saved selection {selection!r}: schedule {schedule!r} uses it"
 
 
 class PolicyNotFound(RequestError):
-    """Nothing is said for the hosts of that group, or of the fleet."""
+    """No policy is set for the group, or for the fleet."""
 
-    def __init__(self, *, group: str) -> None:
-        self.group = group
-        super().__init__(
-            f"there are no defaults of {f'the group {group}' if group else 'the fleet'}"
+    group: str
+
+    def message(self) -> str:
+        return (
+            f"no policy is set for group {self.group!r}" if self.group else "no fleet policy is set"
         )
 
 
 class ScheduleAlreadyExists(RequestError):
-    """A schedule of that name is there already."""
+    """A schedule of that name already exists."""
 
-    def __init__(self, *, schedule: str) -> None:
-        self.schedule = schedule
-        super().__init__(f"schedule {schedule!r} is there already")
+    schedule: str
+    template = "schedule {schedule!r} already exists"
 
 
 class InvalidScheduleStatus(RequestError):
-    """The schedule is paused already, is not paused, or never comes again."""
+    """The schedule's status does not allow the action."""
 
-    def __init__(self, *, schedule: str, status: str, wanted: str) -> None:
-        self.schedule, self.status, self.wanted = schedule, status, wanted
-        super().__init__(f"schedule {schedule!r} is {status} and cannot be {wanted}")
+    schedule: str
+    status: str
+    wanted: str
+    template = "schedule {schedule!r} cannot be {wanted}: it is {status}"
 
 
 class InventoryNotFound(RequestError):
-    """The host was never queried, so nothing is stored of it."""
+    """The host has never been queried, so no inventory of it is stored."""
 
-    def __init__(self, *, host: str) -> None:
-        self.host = host
-        super().__init__(f"host {host!r} was never queried, so no inventory is stored")
+    host: str
+    template = "no inventory of {host!r} is stored: it has never been queried; query it: tendhost query {host}"
 
 
 class CursorCompacted(RequestError):
-    """The events after the cursor were pruned: take a snapshot and go on from there."""
+    """The events after the cursor were pruned: take a snapshot and resume from its revision."""
 
-    def __init__(self, *, cursor: int, oldest: int, current: int) -> None:
-        self.cursor, self.oldest, self.current = cursor, oldest, current
-        super().__init__(
-            f"resume_after: events after revision {cursor} are pruned;"
-            f" the oldest kept is {oldest}, the current revision {current}"
-        )
+    cursor: int
+    oldest: int
+    current: int
+    template = (
+        "resume_after: the events after revision {cursor} were pruned; the oldest one kept is {oldest}, the current"
+        " revision {current}; take a snapshot and resume from its revision"
+    )
 
 
 class CursorUnknown(RequestError):
-    """The cursor lies ahead of the event log, or belongs to another one: take a snapshot."""
+    """The cursor lies ahead of the event log or belongs to another one: take a snapshot.
 
-    def __init__(
-        self, *, cursor: int, oldest: int, current: int, log_id: str, current_log_id: str
-    ) -> None:
-        """`log_id` is the log that the cursor is said to belong to; empty: that is not said."""
-        self.cursor, self.oldest, self.current = cursor, oldest, current
-        self.log_id, self.current_log_id = log_id, current_log_id
-        problem = f"this server's event log has no revision {cursor}"
-        if log_id not in ("", current_log_id):
+    `log_id` is the event log that the client names with the cursor; empty: the client names none.
+    """
+
+    cursor: int
+    oldest: int
+    current: int
+    log_id: str
+    current_log_id: str
+
+    def message(self) -> str:
+        problem = f"this server's event log has no revision {self.cursor}"
+        if self.log_id not in ("", self.current_log_id):
             problem = (
-                f"revision {cursor} belongs to the event log {log_id}, and this server's event log is"
-                f" {current_log_id}"
+                f"revision {self.cursor} belongs to the event log {self.log_id}, and this server's event log is"
+                f" {self.current_log_id}"
             )
-        super().__init__(
-            f"resume_after: {problem}; the oldest kept is {oldest}, the current revision {current};"
-            " take a snapshot and go on from there"
+        return (
+            f"resume_after: {problem}; the oldest one kept is {self.oldest}, the current revision {self.current};"
+            " take a snapshot and resume from its revision"
         )
 
 
 class WatcherTooSlow(RequestError):
-    """A stream whose client took nothing for too long."""
+    """The client of a stream read nothing for too long."""
 
-    def __init__(self, *, seconds: float) -> None:
-        self.seconds = seconds
-        super().__init__(
-            f"the client read nothing for {seconds:g} s; resume from the last revision"
-        )
+    seconds: float
+    template = "the client read nothing for {seconds} s; resume from the last revision"
 
 
 class ServerStopping(RequestError):
-    """The server stops before the call's natural end: ask again, and go on from there."""
+    """The server is stopping and has ended the call: send the request again, or resume the stream."""
 
-    def __init__(self) -> None:
-        super().__init__("the server is stopping; ask again once it has started")
+    template = "the server is stopping; try again when it has started"
 
 
 class StoreUnavailable(RequestError):
-    """The database cannot be written at present; nothing was changed."""
+    """The database is unavailable."""
 
-    def __init__(self, *, cause: str) -> None:
-        self.cause = cause
-        super().__init__(f"the database cannot be used at present: {cause}")
+    cause: str
+    template = "the database is unavailable: {cause}"

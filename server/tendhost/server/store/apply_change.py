@@ -353,8 +353,8 @@ def _remove_defaults(database: sqlite3.Connection, defaults: Defaults) -> None:
 
 
 def _defaults_conflict(defaults: Defaults) -> Conflict:
-    whose = f"the group {defaults.group}" if defaults.group else "the fleet"
-    return Conflict(what=f"what is said of {whose}")
+    what = f"the policy of group {defaults.group}" if defaults.group else "the fleet policy"
+    return Conflict(what=what)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,12 @@ T = TypeVar("T")
 
 
 class Conflict(TendhostError):
-    """A row was changed by somebody else since it was read: read again, decide again."""
+    """Another request changed the same row at the same time: read it again and repeat the change."""
 
-    def __init__(self, *, what: str) -> None:
-        self.what = what
-        super().__init__(f"{what} was changed at the same time")
+    what: str
+    template = (
+        "another request changed {what} at the same time; read it again and repeat the change"
+    )
 
 
 class Unstorable(Exception):
@@ -160,14 +161,15 @@ class Touched:
 
 
 class DocumentUnreadable(TendhostError):
-    """What is stored cannot be read: it is damaged, or a newer program stored it."""
+    """A stored document is damaged, or a newer tendhostd stored it."""
 
-    def __init__(self, *, kind: str, key: str, problem: str) -> None:
-        self.kind, self.key, self.problem = kind, key, problem
-        super().__init__(
-            f"the stored {kind} {key!r} cannot be read ({problem}); a newer tendhostd may have stored"
-            " it: use that version, or restore a backup"
-        )
+    kind: str
+    key: str
+    problem: str
+    template = (
+        "the stored {kind} {key!r} cannot be read ({problem}); a newer tendhostd may have stored it: use that"
+        " version, or restore a backup"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

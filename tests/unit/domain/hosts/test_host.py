@@ -140,7 +140,7 @@ def test_an_acknowledged_host_stays_failed_and_keeps_who_has_seen_it():
 def test_only_a_failed_host_is_retried_or_acknowledged(state, act):
     with pytest.raises(InvalidTransition) as caught:
         act(host(state=state))
-    assert caught.value.facts()["from"] == str(state)
+    assert caught.value.facts()["state"] == str(state)
 
 
 def test_a_refused_move_names_the_host_and_changes_nothing():

@@ -36,14 +36,14 @@ def test_every_pair_either_moves_or_is_refused_with_what_is_allowed(state, trigg
     with pytest.raises(InvalidTransition) as caught:
         after(state, trigger, host="web1")
     facts = caught.value.facts()
-    assert facts["from"] == str(state)
+    assert facts["state"] == str(state)
     assert facts["action"] == str(trigger)
     assert HostState(facts["to"]) in {
         to for (_, taken), to in TRANSITIONS.items() if taken is trigger
     }
     required = {origin for origin, taken in TRANSITIONS if taken is trigger}
-    assert {HostState(s) for s in facts["required"].split(",")} == required
-    assert facts["allowed"].split(",") == [str(s) for s in allowed_from(state)]
+    assert {HostState(s) for s in facts["required"].split(", ")} == required
+    assert facts["allowed"].split(", ") == [str(s) for s in allowed_from(state)]
     assert "web1" in str(caught.value)
 
 

@@ -171,8 +171,8 @@ def test_an_agreed_plan_has_the_scope_of_its_dry_run_and_its_removals():
     ("plan", "host", "problem"),
     [
         (dry_run(), "web2", "it is about web1"),
-        (dry_run(dry_run=False), "web1", "it is no dry run of an update"),
-        (dry_run(kind=OperationKind.QUERY), "web1", "it is no dry run of an update"),
+        (dry_run(dry_run=False), "web1", "it is not a dry run of an update"),
+        (dry_run(kind=OperationKind.QUERY), "web1", "it is not a dry run of an update"),
         (dry_run(status=OperationStatus.FAILED), "web1", "it is failed"),
     ],
 )

@@ -22,7 +22,7 @@ def agreed_with(plan: Operation, order: Order, *, host: str) -> Order:
     if plan.host != host:
         problem = f"it is about {plan.host}"
     elif plan.kind is not OperationKind.UPDATE or not plan.dry_run:
-        problem = "it is no dry run of an update"
+        problem = "it is not a dry run of an update"
     elif plan.status is not OperationStatus.SUCCEEDED or plan.update is None:
         problem = f"it is {plan.status}"
     if problem or plan.update is None:

@@ -364,7 +364,7 @@ class Operations:
             try:
                 record = await self._store.inventory(work.host)
             except InventoryNotFound:
-                problem = "it was never queried"
+                problem = "the host has never been queried"
                 raise PlanUnusable(host=work.host, operation="", problem=problem) from None
             policy = host.config.policy.scope
             return agreed_with_pending(record.pending, work.order, policy, host=work.host)

@@ -93,7 +93,7 @@ class Planner:
                 retry=retry,
             )
             if not plan.hosts:
-                raise RolloutEmpty(left_out=[f"{h.name}: {h.detail}" for h in plan.left_out])
+                raise RolloutEmpty(excluded=[f"{h.name}: {h.detail}" for h in plan.left_out])
             return make(plan, fleet)
 
         return await self._store.survey(look)
