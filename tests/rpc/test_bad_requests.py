@@ -201,8 +201,8 @@ async def test_what_is_no_plan_for_the_host_is_refused_and_says_why(api: Api):
     fake = await api.register("web1")
     await api.register("web2")
     plans = {
-        (await api.run("QueryInventory")).id: "no dry run",
-        (await api.run("StartUpdate")).id: "no dry run",
+        (await api.run("QueryInventory")).id: "not a dry run",
+        (await api.run("StartUpdate")).id: "not a dry run",
         (await api.run("StartUpdate", "web2", dry_run=True)).id: "about web2",
     }
     ran = list(fake.ran)

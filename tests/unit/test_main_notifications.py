@@ -44,7 +44,7 @@ def test_settings_that_can_be_used_are_said_to_be(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('events = ["host_died"]', "'host_died' cannot be used, expected one of rollout_started"),
+        ('events = ["host_died"]', "invalid value 'host_died', expected one of rollout_started"),
         ('title = "{hostname}"', "title: '{hostname}'"),
         ('body = "{host!r}"', "body: '{host!r}'"),
         ('body = "{host"', "expected text with fields"),

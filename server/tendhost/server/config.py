@@ -21,7 +21,7 @@ class SettingError(Exception):
 
     def __init__(self, *, setting: str, value: object, expected: str) -> None:
         self.setting, self.value, self.expected = setting, value, expected
-        super().__init__(f"{setting}: {value!r} cannot be used, expected {expected}")
+        super().__init__(f"{setting}: invalid value {value!r}, expected {expected}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -581,7 +581,7 @@ async def test_each_further_wave_waits_for_the_approval_of_that_very_wave(world:
         await is_now(world, rollout.id, R.AWAITING_APPROVAL)
         assert await statuses(world, rollout.id) == "cpp"
         for wrong in (0, 2):
-            with pytest.raises(WaveNotWaiting, match="wave 2 waits for approval"):
+            with pytest.raises(WaveNotWaiting, match="wave 2 is the one"):
                 await engine.rollouts.approve(rollout.id, wrong, call())
         await engine.rollouts.approve(rollout.id, 1, call("kim"))
         await is_in(world, rollout.id, "ccp")

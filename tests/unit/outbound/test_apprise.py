@@ -90,7 +90,7 @@ async def test_a_repetition_spares_those_who_took_it():
 )
 def test_a_url_that_cannot_be_used_is_refused_without_being_repeated(url, caplog, capfd):
     caplog.set_level(logging.DEBUG)
-    with pytest.raises(ConfigurationError, match="'number 2' cannot be used") as caught:
+    with pytest.raises(ConfigurationError, match="invalid value 'number 2'") as caught:
         AppriseAnnouncer("ops", ["json://127.0.0.1", url])
     out, err = capfd.readouterr()
     assert SECRET not in f"{caught.value!r} {caught.value.facts()} {caplog.text} {out} {err}"
