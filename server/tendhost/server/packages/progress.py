@@ -1,14 +1,16 @@
-"""How far a package manager says that it is."""
+"""Progress of a package transaction or compose update, and the parser of the lines that show it."""
 
+import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from tendhost.server.domain.bounds import LONGEST_NAME, text
 
 
 class Phase(StrEnum):
-    """What the package manager is at."""
+    """What the package manager is doing."""
 
     DOWNLOAD = "download"
     UNPACK = "unpack"
@@ -41,7 +43,7 @@ class TransactionProgress:
 
 
 class ProgressParser(Protocol):
-    """Takes what a package manager prints in pieces of any size, and hands out what is complete."""
+    """Parses what a command prints, in pieces of any size, and returns the progress in it."""
 
     @property
     def held(self) -> int:
@@ -54,13 +56,60 @@ class ProgressParser(Protocol):
 
 
 class ProgressSource(Protocol):
-    """Whose command a job runs."""
+    """A kind of job whose output shows its progress."""
 
     @property
     def progress_in_log(self) -> bool:
-        """Whether progress is read from the job's standard error; else it is its standard output."""
+        """Whether progress is in the job's standard error; else it is in its standard output."""
         ...
 
     def progress_parser(self) -> ProgressParser:
-        """A fresh parser of that."""
+        """A new parser of that output."""
         ...
+
+
+LONGEST_HELD = 64 * 1024
+"""Bytes that are held of a line without an end: no line of progress is as long, and memory is bounded."""
+
+
+class LineParser(ABC):
+    """A ProgressParser of output in which each line shows at most one step."""
+
+    longest_line: ClassVar[int] = 1000
+    """Bytes of a line that are parsed; what follows them is cut off."""
+    line_ends: ClassVar[re.Pattern[bytes]] = re.compile(rb"\n")
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    @property
+    def held(self) -> int:
+        """Bytes of a line that is not complete yet."""
+        return len(self._rest)
+
+    def feed(self, data: bytes) -> list[TransactionProgress]:
+        """The progress that `data` completes. Lines of other kinds are skipped."""
+        *lines, rest = self.line_ends.split(self._rest + data)
+        # The rest of a line that is cut here is skipped as well, as no line begins in its middle.
+        self._rest = rest[:LONGEST_HELD]
+        texts = (line[: self.longest_line].decode("utf-8", "replace") for line in lines)
+        return [step for text in texts if (step := self.parse_line(text)) is not None]
+
+    @abstractmethod
+    def parse_line(self, line: str) -> TransactionProgress | None:
+        """The step that a line without its end shows; None for a line of another kind."""
+
+
+class RedrawnLineParser(LineParser):
+    """A LineParser for commands that draw the same line again after a carriage return."""
+
+    line_ends = re.compile(rb"[\r\n]")
+
+
+def numbered_step(
+    phase: Phase, package: str, number: str, total: str, line: str
+) -> TransactionProgress:
+    """The step that a line such as "(3/12) Installing: …" shows, as `number` of `total`."""
+    percent = min(100.0, 100.0 * int(number) / max(1, int(total)))
+    text = " ".join(line.split())
+    return TransactionProgress(phase=phase, package=package, percent=percent, text=text)

@@ -1,4 +1,4 @@
-"""apt's progress as it comes through `APT::Status-Fd`, read piece by piece.
+"""Progress of apt, parsed from the lines of `APT::Status-Fd`.
 
 The lines are those of apt's README.progress-reporting:
 
@@ -9,7 +9,7 @@ The lines are those of apt's README.progress-reporting:
 import re
 
 from tendhost.server.packages.apt.failures import package_name
-from tendhost.server.packages.progress import Phase, TransactionProgress
+from tendhost.server.packages.progress import LineParser, Phase, TransactionProgress
 
 _LINE = re.compile(r"(dlstatus|pmstatus|pmerror|pmconffile):(.*?):(\d{1,3}(?:\.\d+)?):(.*)\Z")
 _PHASES = (
@@ -18,43 +18,28 @@ _PHASES = (
      Phase.REMOVE),
     (("Installing", "Preparing", "Unpacking"), Phase.UNPACK),
 )  # fmt: skip
-_LONGEST = 64 * 1024
-_LONGEST_LINE = 4096
-"""Of what is taken for a status line: a path and a few words."""
 
 
-class AptStatusParser:
-    """Takes the status stream in pieces of any size and hands out what is complete."""
+class AptStatusParser(LineParser):
+    """Parses the stream of `APT::Status-Fd`."""
 
-    def __init__(self) -> None:
-        self._rest = b""
+    longest_line = 4096
+    """A status line holds a path and a few words."""
 
-    @property
-    def held(self) -> int:
-        """Bytes of a line that is not complete yet."""
-        return len(self._rest)
-
-    def feed(self, data: bytes) -> list[TransactionProgress]:
-        """The progress that `data` completes. Lines of other kinds are passed over."""
-        *lines, rest = (self._rest + data).split(b"\n")
-        # A line without an end is no status line; what follows its cut is passed over as well.
-        self._rest = rest[:_LONGEST]
-        return [found for line in lines if (found := _parse_line(line)) is not None]
-
-
-def _parse_line(line: bytes) -> TransactionProgress | None:
-    match = _LINE.match(line[:_LONGEST_LINE].decode("utf-8", "replace").rstrip("\r"))
-    if match is None:
-        return None
-    kind, package, percent, text = match.groups()
-    if kind == "dlstatus":
-        package, phase = "", Phase.DOWNLOAD
-    elif kind == "pmerror":
-        package, phase = package_name(package), Phase.ERROR
-    elif kind == "pmconffile":
-        phase = Phase.CONFFILE
-    else:
-        phase = next((p for starts, p in _PHASES if text.startswith(starts)), Phase.OTHER)
-    return TransactionProgress(
-        phase=phase, package=package, percent=min(float(percent), 100.0), text=text
-    )
+    def parse_line(self, line: str) -> TransactionProgress | None:
+        """See LineParser."""
+        match = _LINE.match(line.rstrip("\r"))
+        if match is None:
+            return None
+        kind, package, percent, text = match.groups()
+        if kind == "dlstatus":
+            package, phase = "", Phase.DOWNLOAD
+        elif kind == "pmerror":
+            package, phase = package_name(package), Phase.ERROR
+        elif kind == "pmconffile":
+            phase = Phase.CONFFILE
+        else:
+            phase = next((p for starts, p in _PHASES if text.startswith(starts)), Phase.OTHER)
+        return TransactionProgress(
+            phase=phase, package=package, percent=min(float(percent), 100.0), text=text
+        )

@@ -1,8 +1,13 @@
-"""dnf's progress, read from the lines of its log as they come."""
+"""Progress of dnf, parsed from the lines of its log."""
 
 import re
 
-from tendhost.server.packages.progress import Phase, TransactionProgress
+from tendhost.server.packages.progress import (
+    Phase,
+    RedrawnLineParser,
+    TransactionProgress,
+    numbered_step,
+)
 
 # (3/12): tb-simple-2.0-1.noarch.rpm      5.9 MB/s | 6.0 kB     00:00
 #   Upgrading        : tb-simple-2.0-1.noarch                                6/15
@@ -22,47 +27,24 @@ _PHASES = {
     "Erasing": Phase.REMOVE,
     "Obsoleting": Phase.REMOVE,
 }
-_LONGEST = 64 * 1024
 
 
-class DnfLogParser:
-    """Takes the log in pieces of any size and hands out what is complete."""
+class DnfLogParser(RedrawnLineParser):
+    """Parses the log of `dnf`."""
 
-    def __init__(self) -> None:
-        self._rest = b""
-
-    @property
-    def held(self) -> int:
-        """Bytes of a line that is not complete yet."""
-        return len(self._rest)
-
-    def feed(self, data: bytes) -> list[TransactionProgress]:
-        """The progress that `data` completes. Lines of other kinds are passed over."""
-        *lines, rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
-        self._rest = rest[:_LONGEST]
-        texts = (line[:1000].decode("utf-8", "replace") for line in lines)
-        return [found for text in texts if (found := _parse_line(text)) is not None]
-
-
-def _parse_line(line: str) -> TransactionProgress | None:
-    if match := _FETCHED.match(line):
-        return _step(Phase.DOWNLOAD, "", match[1], match[2], line)
-    if match := _DOING.match(line):
-        phase = _PHASES.get(match[1], Phase.OTHER)
-        return _step(phase, _package(match[2]), match[3], match[4], line)
-    if match := _FIVE.match(line):
-        if match[3] is None:
-            return _step(Phase.DOWNLOAD, "", match[1], match[2], line)
-        phase = _PHASES.get(match[3], Phase.OTHER)
-        return _step(phase, _package(match[4]), match[1], match[2], line)
-    return None
-
-
-def _step(phase: Phase, package: str, number: str, total: str, line: str) -> TransactionProgress:
-    percent = min(100.0, 100.0 * int(number) / max(1, int(total)))
-    return TransactionProgress(
-        phase=phase, package=package, percent=percent, text=" ".join(line.split())
-    )
+    def parse_line(self, line: str) -> TransactionProgress | None:
+        """See LineParser."""
+        if match := _FETCHED.match(line):
+            return numbered_step(Phase.DOWNLOAD, "", match[1], match[2], line)
+        if match := _DOING.match(line):
+            phase = _PHASES.get(match[1], Phase.OTHER)
+            return numbered_step(phase, _package(match[2]), match[3], match[4], line)
+        if match := _FIVE.match(line):
+            if match[3] is None:
+                return numbered_step(Phase.DOWNLOAD, "", match[1], match[2], line)
+            phase = _PHASES.get(match[3], Phase.OTHER)
+            return numbered_step(phase, _package(match[4]), match[1], match[2], line)
+        return None
 
 
 def _package(nevra: str) -> str:
