@@ -1,5 +1,6 @@
-"""What can have gone wrong when a package manager failed, in the words that all of them share."""
+"""Why a package manager failed: kinds of failures, and what the parsers of all of them share."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -59,3 +60,19 @@ class LockHolder:
     pid: int = 0
     """0 where it could not be told."""
     command: str = ""
+
+
+LONGEST_REASON = 500
+"""Characters of a reason, which is shown as one line."""
+
+
+def line_signs(*signs: tuple[FailureKind, str]) -> tuple[tuple[FailureKind, re.Pattern[str]], ...]:
+    """A table of the kinds of failures with the patterns that tell them, each made to match its line."""
+    return tuple(
+        (kind, re.compile(rf"^.*(?:{pattern}).*$", re.MULTILINE)) for kind, pattern in signs
+    )
+
+
+def one_line(text: str) -> str:
+    """The text as one line of at most LONGEST_REASON characters."""
+    return " ".join(text.split())[:LONGEST_REASON]

@@ -45,6 +45,16 @@ class Transaction:
     lock_timeout: timedelta = timedelta(minutes=5)
     """How long another user of the package manager is waited for."""
 
+    @property
+    def named(self) -> tuple[PendingPackage, ...]:
+        """Of `packages` those to be named: what is newly installed follows from what needs it."""
+        return tuple(package for package in self.packages or () if package.from_version)
+
+    @property
+    def upgrades(self) -> bool:
+        """Whether there is anything to upgrade at all."""
+        return self.packages is None or bool(self.named)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:

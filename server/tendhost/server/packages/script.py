@@ -10,8 +10,10 @@ and `\x1etendhost end` after the last one, so that a cut-off output is told from
 The scripts keep to what dash, bash and busybox ash have in common, and no input is read.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from tendhost.server.packages.errors import PartMissing
 
@@ -77,3 +79,8 @@ def require(parts: Mapping[str, Part], *names: str) -> None:
     for name in names:
         if name not in parts:
             raise PartMissing(part=name)
+
+
+def whole_seconds(duration: timedelta) -> int:
+    """The duration for a script: whole seconds, rounded up, at least 0."""
+    return max(0, math.ceil(duration.total_seconds()))

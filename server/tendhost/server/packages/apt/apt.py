@@ -1,6 +1,5 @@
 """apt as tendhost's package manager for Debian and its descendants."""
 
-import math
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -37,7 +36,7 @@ from tendhost.server.packages.facts import HostFacts, Privilege
 from tendhost.server.packages.failures import FailureKind, PackageFailure
 from tendhost.server.packages.package_manager import PackageReport, Plan, Transaction
 from tendhost.server.packages.reboot import installed_kernels
-from tendhost.server.packages.script import Part, require
+from tendhost.server.packages.script import Part, require, whole_seconds
 
 # DPkg::Lock::Timeout covers dpkg's locks and not that of the lists, so the wait is the script's
 # own. Error-Mode=any: without it a source that cannot be reached leaves the exit status 0.
@@ -68,7 +67,7 @@ class Apt:
     def query_lines(self, *, refresh: bool, lock_timeout: timedelta) -> str:
         """See PackageManager; `lock_timeout` bounds the wait for apt's lists."""
         update = (
-            f'[ "$privileged" != 0 ] || part refresh patiently {_seconds(lock_timeout)} {_UPDATE}\n'
+            f'[ "$privileged" != 0 ] || part refresh patiently {whole_seconds(lock_timeout)} {_UPDATE}\n'
             '{ [ "$privileged" = 0 ] && [ "$rc" = 0 ]; } || part sources apt-cache policy'
             if refresh
             else ":"
@@ -117,7 +116,7 @@ class Apt:
         `apt-get check` takes dpkg's lock for a moment, so that it names who holds it, and looks for
         unmet dependencies and an interrupted dpkg.
         """
-        seconds = _seconds(lock_timeout)
+        seconds = whole_seconds(lock_timeout)
         return "\n".join(
             (
                 HEALTH,
@@ -183,10 +182,6 @@ class Apt:
     def kept_conffiles(self, output: str) -> tuple[str, ...]:
         """See PackageManager."""
         return commands.kept_conffiles(output)
-
-
-def _seconds(duration: timedelta) -> int:
-    return max(0, math.ceil(duration.total_seconds()))
 
 
 def apt_problem(command: str, exit_status: int, output: str) -> PackageError:

@@ -4,7 +4,6 @@ The options are those of apt-get(8) and apt.conf(5); dpkg's answers to conffile 
 dpkg(1): the default where there is one, else the file as the administrator left it.
 """
 
-import math
 import re
 import shlex
 from datetime import timedelta
@@ -17,7 +16,7 @@ from tendhost.server.packages.apt.listing import parse_policy, parse_simulation,
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.package_manager import Plan, Transaction
-from tendhost.server.packages.script import framed_script, parse_parts
+from tendhost.server.packages.script import framed_script, parse_parts, whole_seconds
 
 _ENVIRONMENT = ("env", "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_MODE=l", "LC_ALL=C")
 _KEEP_CONFFILES = ("--force-confdef", "--force-confold")
@@ -30,7 +29,7 @@ def upgrade_command(transaction: Transaction) -> str:
         "apt-get",
         "-y",
         "-o",
-        f"DPkg::Lock::Timeout={_seconds(transaction.lock_timeout)}",
+        f"DPkg::Lock::Timeout={whole_seconds(transaction.lock_timeout)}",
         *(word for force in _KEEP_CONFFILES for word in ("-o", f"Dpkg::Options::={force}")),
         # On a terminal of its own dpkg counts the files that it reads, a line for each percent.
         "-o",
@@ -76,8 +75,7 @@ def _action(transaction: Transaction) -> tuple[str, ...]:
         options.append("--no-remove")
     # What would be newly installed follows from those that need it. A package that an option could
     # be mistaken for is none: names begin alphanumerically.
-    named = [p for p in transaction.packages if p.from_version]
-    words = [f"{p.name}={p.to_version}" if transaction.exact else p.name for p in named]
+    words = [f"{p.name}={p.to_version}" if transaction.exact else p.name for p in transaction.named]
     return (*options, "--only-upgrade", "install", "--", *words)
 
 
@@ -110,7 +108,7 @@ def restore_command(changes: tuple[PackageChange, ...], *, lock_timeout: timedel
     wanted = [f"{c.name}={c.from_version}" for c in changes if c.from_version]
     unwanted = [f"{c.name}-" for c in changes if not c.from_version]
     forced = (word for force in _KEEP_CONFFILES for word in ("-o", f"Dpkg::Options::={force}"))
-    lock = f"DPkg::Lock::Timeout={_seconds(lock_timeout)}"
+    lock = f"DPkg::Lock::Timeout={whole_seconds(lock_timeout)}"
     options = ("-y", "--allow-downgrades", "-o", "Dpkg::Use-Pty=0", "-o", lock, *forced)
     gone = [change.name for change in changes if not change.from_version]
     return _RESTORE.format(
@@ -120,10 +118,6 @@ def restore_command(changes: tuple[PackageChange, ...], *, lock_timeout: timedel
         unwanted=shlex.join(unwanted),
         gone=shlex.quote(" ".join(gone)),
     )
-
-
-def _seconds(duration: timedelta) -> int:
-    return max(0, math.ceil(duration.total_seconds()))
 
 
 # --print-uris plans, names the sizes, and lists what it would fetch instead of going on; without

@@ -1,8 +1,14 @@
-"""Why apt or dpkg failed, told in one line from its exit status and what it printed last."""
+"""Why apt or dpkg failed, in one line: from its exit status and the end of its output."""
 
 import re
 
-from tendhost.server.packages.failures import FailureKind, LockHolder, PackageFailure
+from tendhost.server.packages.failures import (
+    FailureKind,
+    LockHolder,
+    PackageFailure,
+    line_signs,
+    one_line,
+)
 
 _HELD = re.compile(r"Could not get lock (\S+?)\.? It is held by process (\d+) \(([^)\n]*)\)")
 _BUSY = re.compile(r"(?:Could not get lock|Unable to lock directory) (\S+)")
@@ -42,32 +48,28 @@ _UNMET = re.compile(
 _ERROR = re.compile(r"^(?:E: |dpkg: error: )(.*)$", re.MULTILINE)
 
 
-def _sign(words: str) -> re.Pattern[str]:
-    return re.compile(rf"^.*(?:{words}).*$", re.MULTILINE)
-
-
 READ_ONLY = "(30: Read-only file system)"
 """What apt says of each file that it cannot write there."""
 # In the order of precedence: the cause before what follows from it.
-_SIGNS = (
+_SIGNS = line_signs(
     (
         FailureKind.NOT_PRIVILEGED,
-        _sign(r"are you root\?|requires superuser privilege|\(13: Permission denied\)"),
+        r"are you root\?|requires superuser privilege|\(13: Permission denied\)",
     ),
-    (FailureKind.INTERRUPTED, _sign("dpkg was interrupted")),
-    (FailureKind.DATABASE_UNREADABLE, _sign("Unable to parse package file /var/lib/dpkg/status")),
+    (FailureKind.INTERRUPTED, "dpkg was interrupted"),
+    (FailureKind.DATABASE_UNREADABLE, "Unable to parse package file /var/lib/dpkg/status"),
     (
         FailureKind.REINSTALL_IMPOSSIBLE,
-        _sign("needs to be reinstalled, but I can't find an archive"),
+        "needs to be reinstalled, but I can't find an archive",
     ),
-    (FailureKind.OTHER, _sign(re.escape(READ_ONLY))),
-    (FailureKind.DISK_FULL, _sign("No space left on device|don't have enough free space")),
+    (FailureKind.OTHER, re.escape(READ_ONLY)),
+    (FailureKind.DISK_FULL, "No space left on device|don't have enough free space"),
     (
         FailureKind.KILLED,
-        _sign(r"Sub-process \S*dpkg (?:received signal \d+|exited unexpectedly)"),
+        r"Sub-process \S*dpkg (?:received signal \d+|exited unexpectedly)",
     ),
-    (FailureKind.HASH_MISMATCH, _sign("Hash Sum mismatch|File has unexpected size")),
-    (FailureKind.FETCH_FAILED, _sign("E: (?:Failed to fetch|Unable to fetch|The repository)")),
+    (FailureKind.HASH_MISMATCH, "Hash Sum mismatch|File has unexpected size"),
+    (FailureKind.FETCH_FAILED, "E: (?:Failed to fetch|Unable to fetch|The repository)"),
 )
 _CONFFILE = re.compile(r"end of file on stdin at conffile prompt")
 
@@ -88,7 +90,7 @@ def diagnose(exit_status: int, output: str) -> PackageFailure:
         if lines := sign.findall(output):
             # The summary after "E:" names the file, the report while it happens may not.
             line = next((line for line in lines if line.startswith("E: ")), lines[0])
-            return PackageFailure(kind=kind, reason=_words(line), packages=_processed(output))
+            return PackageFailure(kind=kind, reason=_message(line), packages=_processed(output))
     if failure := _package_failure(output):
         return failure
     if "Unmet dependencies" in output or "unmet dependencies" in output:
@@ -106,7 +108,7 @@ def diagnose(exit_status: int, output: str) -> PackageFailure:
         )
     last = errors[0] if errors else output.rstrip().rpartition("\n")[2]
     return PackageFailure(
-        kind=FailureKind.OTHER, reason=_words(last) or f"it ended with exit status {exit_status}"
+        kind=FailureKind.OTHER, reason=_message(last) or f"it ended with exit status {exit_status}"
     )
 
 
@@ -122,7 +124,7 @@ def _package_failure(output: str) -> PackageFailure | None:
         conffile = _CONFFILE.search(problem) is not None
         return PackageFailure(
             kind=FailureKind.CONFFILE_PROMPT if conffile else FailureKind.OTHER,
-            reason=_words(f"{package}: {problem}"),
+            reason=_message(f"{package}: {problem}"),
             packages=packages,
         )
     which = _SCRIPT_NAMES.get(script[2], script[2])
@@ -131,7 +133,7 @@ def _package_failure(output: str) -> PackageFailure | None:
     words = f": {said}" if said and not said.startswith(_DPKG_CHATTER) else ""
     return PackageFailure(
         kind=FailureKind.SCRIPT_FAILED,
-        reason=_words(f"{package}: {which} script failed ({how}){words}"),
+        reason=_message(f"{package}: {which} script failed ({how}){words}"),
         packages=packages,
     )
 
@@ -148,5 +150,5 @@ def package_name(argument: str) -> str:
     return argument.rpartition("/")[2].partition("_")[0]
 
 
-def _words(text: str) -> str:
-    return " ".join(text.removeprefix("E: ").removeprefix("W: ").split())[:500]
+def _message(text: str) -> str:
+    return one_line(text.removeprefix("E: ").removeprefix("W: "))

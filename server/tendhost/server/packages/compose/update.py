@@ -12,7 +12,6 @@ docker included, is on standard error. It ends with status 0 where every project
 1 where one is not.
 """
 
-import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from tendhost.server.packages.compose.commands import (
 )
 from tendhost.server.packages.compose.update_script import SCRIPT, STATE
 from tendhost.server.packages.errors import ParseFailed, PartMissing
+from tendhost.server.packages.script import whole_seconds
 
 PULL_TIMEOUT = timedelta(minutes=30)
 """For all images of a project; docker itself gives up only when a registry refuses it."""
@@ -90,13 +90,13 @@ def undo_script(changes: Sequence[ProjectChange], options: UpdateOptions) -> str
 
 
 def _script(options: UpdateOptions, lines: Sequence[str]) -> str:
-    health_timeout = _seconds(options.health_timeout)
+    health_timeout = max(1, whole_seconds(options.health_timeout))
     settings = {
         "pull": "1" if options.pull else "",
         "prune": "1" if options.prune else "",
         "health_timeout": str(health_timeout),
-        "pull_timeout": str(_seconds(options.pull_timeout)),
-        "settle": str(min(_seconds(options.settle), health_timeout)),
+        "pull_timeout": str(max(1, whole_seconds(options.pull_timeout))),
+        "settle": str(min(max(1, whole_seconds(options.settle)), health_timeout)),
     }
     return "\n".join(
         (
@@ -110,10 +110,6 @@ def _script(options: UpdateOptions, lines: Sequence[str]) -> str:
             "say end; exit $failed",
         )
     )
-
-
-def _seconds(duration: timedelta) -> int:
-    return max(1, math.ceil(duration.total_seconds()))
 
 
 def _project(project: ComposeProject) -> str:

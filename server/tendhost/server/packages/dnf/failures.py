@@ -1,63 +1,44 @@
-"""Why dnf or rpm failed, told in one line from its exit status and what it printed last."""
+"""Why dnf or rpm failed, in one line: from its exit status and the end of its output."""
 
 import re
 
-from tendhost.server.packages.failures import FailureKind, PackageFailure
+from tendhost.server.packages.failures import FailureKind, PackageFailure, line_signs, one_line
+from tendhost.server.packages.rpm.failures import script_name, scriptlet_failure
 
 LOCKED = 200
 """dnf's exit status where exit_on_lock is set and somebody holds a lock."""
 
-# warning: %post(tb-badpost-2.0-1.noarch) scriptlet failed, exit status 1
 # Error in POSTIN scriptlet in rpm package tb-badpost
-# [RPM] %post(tb-badpost-2.0-1.noarch) scriptlet failed, exit status 1     (dnf 5)
-_SCRIPTLET = re.compile(
-    r"%(?P<script>[a-z]+)\((?P<package>[^()\s]+)-[^-()\s]+-[^-()\s]+\) scriptlet failed,"
-    r" (?P<how>exit status [0-9]+|signal [0-9]+)"
-)
 _IN_PACKAGE = re.compile(r"Error in ([A-Z]+) scriptlet in rpm package (\S+)")
-_SCRIPTS = {
-    "prein": "pre-install",
-    "pre": "pre-install",
-    "post": "post-install",
-    "postin": "post-install",
-    "preun": "pre-remove",
-    "postun": "post-remove",
-    "pretrans": "pre-transaction",
-    "posttrans": "post-transaction",
-}
 _FAILED = re.compile(r"^Failed:\n((?: +\S.*\n?)+)", re.MULTILINE)
 _ERROR = re.compile(
     r"^(?:\S*error: |Error: |Failed to |\[Errno [0-9]+\] )(.*)$", re.MULTILINE | re.IGNORECASE
 )
 
 
-def _sign(words: str) -> re.Pattern[str]:
-    return re.compile(rf"^.*(?:{words}).*$", re.MULTILINE)
-
-
 # In the order of precedence: the cause before what follows from it.
-_SIGNS = (
+_SIGNS = line_signs(
     (
         FailureKind.NOT_PRIVILEGED,
-        _sign("has to be run with superuser privileges|requires superuser|are not root"),
+        "has to be run with superuser privileges|requires superuser|are not root",
     ),
     (
         FailureKind.DISK_FULL,
-        _sign(r"No space left on device|At least \S+ more space needed|installing package .* needs"
-              r" \S+ (?:more space )?on the"),
+        r"No space left on device|At least \S+ more space needed|installing package .* needs"
+              r" \S+ (?:more space )?on the",
     ),
     (
         FailureKind.DATABASE_UNREADABLE,
-        _sign("rpmdb open failed|cannot open Packages|database disk image is malformed"
-              "|error: rpmdb:|Unable to open sqlite database"),
+        "rpmdb open failed|cannot open Packages|database disk image is malformed"
+              "|error: rpmdb:|Unable to open sqlite database",
     ),
-    (FailureKind.HASH_MISMATCH, _sign("checksum doesn't match|Checksum error|checksum mismatch")),
+    (FailureKind.HASH_MISMATCH, "checksum doesn't match|Checksum error|checksum mismatch"),
     (
         FailureKind.FETCH_FAILED,
-        _sign("Failed to download|Cannot download|All mirrors were (?:already )?tried"
-              "|Curl error|No more mirrors to try"),
+        "Failed to download|Cannot download|All mirrors were (?:already )?tried"
+              "|Curl error|No more mirrors to try",
     ),
-    (FailureKind.UNMET_DEPENDENCIES, _sign(r"nothing provides|conflicting requests|Problem: ")),
+    (FailureKind.UNMET_DEPENDENCIES, r"nothing provides|conflicting requests|Problem: "),
 )  # fmt: skip
 
 
@@ -73,39 +54,35 @@ def diagnose(exit_status: int, output: str) -> PackageFailure | None:
         return None
     for kind, sign in _SIGNS:
         if match := sign.search(output):
-            return PackageFailure(kind=kind, reason=_words(match[0]))
+            return PackageFailure(kind=kind, reason=_message(match[0]))
     errors = _ERROR.findall(output)
     if exit_status > 128 and not errors:
         reason = f"killed by signal {exit_status - 128}"
         return PackageFailure(kind=FailureKind.KILLED, reason=reason)
     last = errors[-1] if errors else output.rstrip().rpartition("\n")[2]
-    reason = _words(last) or f"it ended with exit status {exit_status}"
+    reason = _message(last) or f"it ended with exit status {exit_status}"
     return PackageFailure(kind=FailureKind.OTHER, reason=reason, packages=_failed(output))
 
 
 def _scriptlet(output: str) -> PackageFailure | None:
-    matches = list(_SCRIPTLET.finditer(output))
-    if not matches:
-        named = _IN_PACKAGE.findall(output)
-        if not named:
-            return None
-        script, package = named[0]
-        which = _SCRIPTS.get(script.lower(), script.lower())
-        return PackageFailure(
-            kind=FailureKind.SCRIPT_FAILED,
-            reason=f"{package}: {which} script failed",
-            packages=tuple(dict.fromkeys(name for _, name in named)),
-        )
-    first = matches[0]
-    which = _SCRIPTS.get(first["script"], first["script"])
-    said = output[: first.start()].rstrip().removesuffix("warning:").removesuffix("error:")
-    said = said.removesuffix("[RPM]").rstrip().rpartition("\n")[2].strip()
-    words = f": {said}" if said and not said.startswith(_CHATTER) else ""
+    if failure := scriptlet_failure(output, last_message=_last_message):
+        return failure
+    named = _IN_PACKAGE.findall(output)
+    if not named:
+        return None
+    script, package = named[0]
     return PackageFailure(
         kind=FailureKind.SCRIPT_FAILED,
-        reason=_words(f"{first['package']}: {which} script failed ({first['how']}){words}"),
-        packages=tuple(dict.fromkeys(match["package"] for match in matches)),
+        reason=f"{package}: {script_name(script.lower())} script failed",
+        packages=tuple(dict.fromkeys(name for _, name in named)),
     )
+
+
+def _last_message(output: str) -> str:
+    """What a scriptlet printed before the line that begins at the end of `output`."""
+    output = output.rstrip().removesuffix("warning:").removesuffix("error:")
+    line = output.removesuffix("[RPM]").rstrip().rpartition("\n")[2].strip()
+    return "" if line.startswith(_CHATTER) else line
 
 
 _CHATTER = ("Running scriptlet", "Installing", "Upgrading", "Cleanup", "Downgrading", "[", ">>>")
@@ -119,5 +96,5 @@ def _failed(output: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _words(text: str) -> str:
-    return " ".join(text.removeprefix("Error: ").split())[:500]
+def _message(text: str) -> str:
+    return one_line(text.removeprefix("Error: "))

@@ -16,7 +16,7 @@ from tendhost.server.domain.inventory.inventory import (
     Withheld,
 )
 from tendhost.server.packages.errors import ParseFailed
-from tendhost.server.packages.rpm import evr, name_of
+from tendhost.server.packages.rpm.database import evr, name_of, parse_version
 from tendhost.server.packages.script import Part
 
 
@@ -68,7 +68,7 @@ def parse_check_update(text: str) -> tuple[Upgrade, ...]:
         name, dot, architecture = words[0].rpartition(".")
         if len(words) != 3 or not dot or not _ARCHITECTURE.match(architecture):
             raise ParseFailed(part="updates", line=line)
-        version = evr(*_split_epoch(words[1]))
+        version = parse_version(words[1])
         found.append(
             Upgrade(name=name, version=version, architecture=architecture, repository=words[2])
         )
@@ -288,7 +288,7 @@ def _replaced(line: str) -> Row:
         section=REMOVING,
         name=match["name"],
         architecture=match["joined"] or match["architecture"],
-        version=evr(*_split_epoch(match["version"])),
+        version=parse_version(match["version"]),
         repository="",
     )
 
@@ -324,18 +324,13 @@ def parse_table(text: str) -> tuple[Row, ...]:
                 section=section,
                 name=words[0],
                 architecture=words[1],
-                version=evr(*_split_epoch(words[2])),
+                version=parse_version(words[2]),
                 repository=words[3].removeprefix("@"),
             )
         )
     done = {row.name for row in rows if row.section.startswith(DOING)}
     rows.extend(row for row in replaced if row.name not in done)
     return tuple(rows)
-
-
-def _split_epoch(version: str) -> tuple[str, str]:
-    epoch, colon, rest = version.partition(":")
-    return (epoch, rest) if colon else ("", version)
 
 
 def planned_changes(

@@ -10,7 +10,8 @@ import shlex
 
 from tendhost.server.domain.inventory.inventory import PackageChange
 from tendhost.server.packages.package_manager import Transaction
-from tendhost.server.packages.rpm import RPM
+from tendhost.server.packages.rpm.database import RPM
+from tendhost.server.packages.rpm.locks import retry_while_locked
 from tendhost.server.packages.zypper.failures import LOCKED, RESTARTED
 
 SEVERAL = r"""
@@ -48,14 +49,6 @@ patient_list() {
   printf '%s' "$words"
   return $rc
 }
-patiently_zypper() {
-  left=$1; shift
-  while words=$(as_zypper "$@" 2>&1); rc=$?; [ $rc = 7 ] && [ "$left" -gt 0 ]; do
-    sleep 1; left=$((left - 1))
-  done
-  printf '%s\n' "$words" >&2
-  return $rc
-}
 zypp_lock() {
   pid=$(cat /run/zypp.pid 2>/dev/null)
   case $pid in
@@ -64,29 +57,16 @@ zypp_lock() {
   esac
   rpm_lock
 }
-free_zypp() {
-  left=$1
-  while holder=$(zypp_lock); [ -n "$holder" ] && [ "$left" -gt 0 ]; do
-    sleep 1; left=$((left - 1))
-  done
-  printf %s "$holder"
-}
 patch_names() {
   printf '%s\n' "$1" | tr '<' '\n' |
     sed -n '/^update .*kind="patch"/s/.* name="\([A-Za-z0-9][A-Za-z0-9._:+-]*\)".*/\1/p' | sort -u
 }
 """
 ).strip()
-"""Shell functions after those of facts.FACTS and rpm.RPM."""
+"""Shell functions after those of facts.FACTS, rpm.database.RPM and rpm.locks.WAIT."""
 
 UNNEEDED = "--no-refresh packages --unneeded"
 ZYPPER = "env LC_ALL=C zypper --non-interactive --no-refresh"
-
-
-def upgrades(transaction: Transaction) -> bool:
-    """Whether there is anything to upgrade at all."""
-    packages = transaction.packages
-    return packages is None or any(package.from_version for package in packages)
 
 
 def upgrade_words(transaction: Transaction, *, dry_run: bool = False) -> str:
@@ -103,9 +83,7 @@ def upgrade_words(transaction: Transaction, *, dry_run: bool = False) -> str:
     if transaction.packages is None:
         chosen = shlex.join(options)
         return f"$(whole_update {chosen})" if transaction.allow_removals else f"update {chosen}"
-    # What would be newly installed follows from those that need it.
-    named = [p for p in transaction.packages if p.from_version]
-    words = [f"{p.name}={p.to_version}" if transaction.exact else p.name for p in named]
+    words = [f"{p.name}={p.to_version}" if transaction.exact else p.name for p in transaction.named]
     return shlex.join(("update", *options, "--", *words))
 
 
@@ -114,8 +92,7 @@ _UPGRADE = r"""
 {functions}
 upgrade() {{ {upgrade}; }}
 unneeded() {{ {zypper} remove --no-clean-deps -- {unneeded}; }}
-left={seconds}
-while upgrade; rc=$?; [ $rc = {locked} ] && [ $left -gt 0 ]; do sleep 2; left=$((left - 2)); done
+{patiently}
 [ $rc != {restarted} ] || {{ upgrade; rc=$?; }}
 case $rc in 0 | 102) {then} ;; esac
 exit $rc
@@ -131,10 +108,9 @@ def upgrade_command(transaction: Transaction, *, seconds: int) -> str:
     unneeded = transaction.unneeded and not transaction.download_only
     return _UPGRADE.format(
         functions=WHOLE_UPDATE,
-        upgrade=f"{ZYPPER} {upgrade_words(transaction)}" if upgrades(transaction) else ":",
+        upgrade=f"{ZYPPER} {upgrade_words(transaction)}" if transaction.upgrades else ":",
         zypper=ZYPPER,
-        seconds=seconds,
-        locked=LOCKED,
+        patiently=retry_while_locked("upgrade", locked=LOCKED, seconds=seconds),
         restarted=RESTARTED,
         unneeded=shlex.join(transaction.unneeded),
         then="unneeded || rc=$?" if unneeded else ":",
@@ -180,16 +156,8 @@ def restore_command(changes: tuple[PackageChange, ...], *, seconds: int) -> str:
     if not wanted and not unwanted:
         return ":"
     words = shlex.join(("install", "--oldpackage", "--", *wanted, *unwanted))
-    return _RESTORE.format(restore=f"{ZYPPER} {words}", seconds=seconds, locked=LOCKED)
-
-
-_RESTORE = r"""
-{{
-left={seconds}
-while {restore}; rc=$?; [ $rc = {locked} ] && [ $left -gt 0 ]; do sleep 2; left=$((left - 2)); done
-exit $rc
-}} 1>&2 </dev/null
-""".strip()
+    restore = retry_while_locked(f"{ZYPPER} {words}", locked=LOCKED, seconds=seconds)
+    return f"{{\n{restore}\nexit $rc\n}} 1>&2 </dev/null"
 
 
 _KERNEL = re.compile(r"kernel-")

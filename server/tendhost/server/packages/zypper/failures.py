@@ -1,9 +1,16 @@
-"""Why zypper or rpm failed, told in one line from the exit status of zypper(8) and what it printed."""
+"""Why zypper or rpm failed, in one line: from its exit status and the end of its output."""
 
 import re
 from html import unescape
 
-from tendhost.server.packages.failures import FailureKind, LockHolder, PackageFailure
+from tendhost.server.packages.failures import (
+    FailureKind,
+    LockHolder,
+    PackageFailure,
+    line_signs,
+    one_line,
+)
+from tendhost.server.packages.rpm.failures import scriptlet_failure
 
 LOCKED = 7
 """ZYPPER_EXIT_ZYPP_LOCKED."""
@@ -16,61 +23,42 @@ _DONE = (0, 100, 101, 102, RESTARTED)
 _ON_SIGNAL = 105
 
 _HELD = re.compile(r"locked by the application with pid (\d{1,10})(?: \(([^)\n]*)\))?")
-# warning: %post(tb-badpost-2.0-1.noarch) scriptlet failed, exit status 1
-# error: %prein(tb-badpre-2.0-1.noarch) scriptlet failed, exit status 1
-_SCRIPTLET = re.compile(
-    r"%(?P<script>[a-z]+)\((?P<package>[^()\s]+)-[^-()\s]+-[^-()\s]+\) scriptlet failed,"
-    r" (?P<how>exit status [0-9]+|signal [0-9]+)"
-)
-_SCRIPTS = {
-    "prein": "pre-install",
-    "pre": "pre-install",
-    "post": "post-install",
-    "preun": "pre-remove",
-    "postun": "post-remove",
-    "pretrans": "pre-transaction",
-    "posttrans": "post-transaction",
-}
 _FAILED = re.compile(r"^(?:Installation|Removal) of (\S+)-[^-\s]+-[^-\s]+ failed:", re.MULTILINE)
 _RPM_FAILED = re.compile(r"^.*?RPM failed: ")
 
 
-def _sign(words: str) -> re.Pattern[str]:
-    return re.compile(rf"^.*(?:{words}).*$", re.MULTILINE)
-
-
 # In the order of precedence: the cause before what follows from it.
-_SIGNS = (
-    (FailureKind.NOT_PRIVILEGED, _sign("Root privileges are required")),
+_SIGNS = line_signs(
+    (FailureKind.NOT_PRIVILEGED, "Root privileges are required"),
     (
         FailureKind.DISK_FULL,
-        _sign(r"No space left on device|needs \S+ (?:more space )?on the \S+ filesystem"
-              "|not enough (?:disk |free )?space|Disk (?:full|space)"),
+        r"No space left on device|needs \S+ (?:more space )?on the \S+ filesystem"
+              "|not enough (?:disk |free )?space|Disk (?:full|space)",
     ),
     (
         FailureKind.DATABASE_UNREADABLE,
-        _sign("rpmdb open failed|[Ff]ailed to initialize (?:the )?(?:RPM )?database|error: rpmdb:"
-              "|cannot open Packages|database disk image is malformed|Target initialization failed"),
+        "rpmdb open failed|[Ff]ailed to initialize (?:the )?(?:RPM )?database|error: rpmdb:"
+              "|cannot open Packages|database disk image is malformed|Target initialization failed",
     ),
     (
         FailureKind.OTHER,
-        _sign("[Ss]ignature verification failed|Package is not signed|is signed with an unknown key"
-              "|Signatures public key is not available"),
+        "[Ss]ignature verification failed|Package is not signed|is signed with an unknown key"
+              "|Signatures public key is not available",
     ),
     # A zypper that is told to end says no more than that what it was at failed.
-    (FailureKind.KILLED, _sign(r"was killed by signal|^\( *\d+/\d+\) .*error\]\s*\Z")),
+    (FailureKind.KILLED, r"was killed by signal|^\( *\d+/\d+\) .*error\]\s*\Z"),
     (
         FailureKind.HASH_MISMATCH,
-        _sign("wrong checksum|[Dd]igest verification failed|has a wrong digest|checksum mismatch"
-              "|Wrong digest"),
+        "wrong checksum|[Dd]igest verification failed|has a wrong digest|checksum mismatch"
+              "|Wrong digest",
     ),
     (
         FailureKind.FETCH_FAILED,
-        _sign(r"Download \(curl\) error|Valid metadata not found|Problem retrieving|not found on medium"
+        r"Download \(curl\) error|Valid metadata not found|Problem retrieving|not found on medium"
               "|Skipping repository|Failed to provide Package|Can't provide"
-              "|Specified path '.*' is not a directory"),
+              "|Specified path '.*' is not a directory",
     ),
-    (FailureKind.UNMET_DEPENDENCIES, _sign(r"^Problem: |nothing provides|conflicting requests")),
+    (FailureKind.UNMET_DEPENDENCIES, r"^Problem: |nothing provides|conflicting requests"),
 )  # fmt: skip
 # The last alternative: what zypper asked a question about, to which there was nobody to answer.
 _ERROR = re.compile(
@@ -100,7 +88,7 @@ def diagnose(exit_status: int, output: str) -> PackageFailure | None:
         holder = lock_holder(output)
         who = f"process {holder.pid} ({holder.command})" if holder else "another process"
         return PackageFailure(kind=FailureKind.LOCK_HELD, reason=f"{who} holds zypp's lock")
-    if failure := _scriptlet(output):
+    if failure := scriptlet_failure(output, last_message=_last_message):
         return failure
     if exit_status in _DONE:
         return None
@@ -111,34 +99,25 @@ def diagnose(exit_status: int, output: str) -> PackageFailure | None:
     packages = tuple(dict.fromkeys(_FAILED.findall(output)))
     for kind, sign in _SIGNS:
         if match := sign.search(output):
-            return PackageFailure(kind=kind, reason=_words(match[0]), packages=packages)
+            return PackageFailure(kind=kind, reason=_message(match[0]), packages=packages)
     errors = _ERROR.search(output)
     if exit_status > 128 and errors is None:
         reason = f"killed by signal {exit_status - 128}"
         return PackageFailure(kind=FailureKind.KILLED, reason=reason)
     last = errors[0] if errors else output.rstrip().rpartition("\n")[2]
-    reason = _words(last) or f"it ended with exit status {exit_status}"
+    reason = _message(last) or f"it ended with exit status {exit_status}"
     return PackageFailure(kind=FailureKind.OTHER, reason=reason, packages=packages)
 
 
-def _scriptlet(output: str) -> PackageFailure | None:
-    matches = list(_SCRIPTLET.finditer(output))
-    if not matches:
-        return None
-    first = matches[0]
-    which = _SCRIPTS.get(first["script"], first["script"])
-    before = output[: first.start()].rpartition("\n")[0].rstrip().rpartition("\n")[2]
-    words = _RPM_FAILED.sub("", before).strip()
-    told = f": {words}" if words and not words.startswith(_CHATTER) else ""
-    return PackageFailure(
-        kind=FailureKind.SCRIPT_FAILED,
-        reason=_words(f"{first['package']}: {which} script failed ({first['how']}){told}"),
-        packages=tuple(dict.fromkeys(match["package"] for match in matches)),
-    )
+def _last_message(output: str) -> str:
+    """What a scriptlet printed before the line that begins at the end of `output`."""
+    line = output.rpartition("\n")[0].rstrip().rpartition("\n")[2]
+    message = _RPM_FAILED.sub("", line).strip()
+    return "" if message.startswith(_CHATTER) else message
 
 
 _CHATTER = ("(", "Additional rpm output", "Retrieving", "Checking for", "In cache")
 
 
-def _words(text: str) -> str:
-    return " ".join(_RPM_FAILED.sub("", text).removeprefix("Error: ").split())[:500]
+def _message(text: str) -> str:
+    return one_line(_RPM_FAILED.sub("", text).removeprefix("Error: "))

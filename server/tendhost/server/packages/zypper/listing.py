@@ -20,7 +20,7 @@ from tendhost.server.domain.inventory.inventory import (
     Withheld,
 )
 from tendhost.server.packages.errors import ParseFailed
-from tendhost.server.packages.rpm import evr, name_of
+from tendhost.server.packages.rpm.database import name_of, parse_version
 from tendhost.server.packages.script import Part
 from tendhost.server.packages.zypper.versions import version_key
 
@@ -49,11 +49,6 @@ def _attributes(element: ElementTree.Element, part: str, *names: str) -> tuple[s
     return found
 
 
-def _evr(edition: str) -> str:
-    epoch, colon, rest = edition.partition(":")
-    return evr(epoch, rest) if colon else edition
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
     """A newer version in a repository."""
@@ -78,10 +73,10 @@ def parse_updates(text: str, *, part: str) -> tuple[Update, ...]:
         found.append(
             Update(
                 name=name,
-                version=_evr(edition),
+                version=parse_version(edition),
                 architecture=architecture,
                 repository=source.get("alias", "") if source is not None else "",
-                from_version=_evr(element.get("edition-old", "")),
+                from_version=parse_version(element.get("edition-old", "")),
             )
         )
     return tuple(found)
@@ -134,7 +129,7 @@ def parse_fixes(text: str) -> Mapping[str, tuple[tuple[str, str], ...]]:
             field = ""
             continue
         if field == "Conflicts" and patch and (fix := _FIXES.match(said.strip())):
-            found.setdefault(patch, []).append((fix[1], _evr(fix[2])))
+            found.setdefault(patch, []).append((fix[1], parse_version(fix[2])))
     return {patch: tuple(fixes) for patch, fixes in found.items()}
 
 
@@ -261,13 +256,14 @@ def parse_summary(text: str, installed: Sequence[tuple[str, str]], native: str) 
             if solvable.get("type", "package") != "package":
                 continue
             bare, edition, architecture = _attributes(solvable, "plan", "name", "edition", "arch")
-            name, version = name_of(bare, architecture, native), _evr(edition)
+            name, version = name_of(bare, architecture, native), parse_version(edition)
             if section.tag == _REMOVING:
                 removed.append((name, version))
                 continue
             change = PendingPackage(
                 name=name,
-                from_version=_evr(solvable.get("edition-old", "")) or versions.get(name, ""),
+                from_version=parse_version(solvable.get("edition-old", ""))
+                or versions.get(name, ""),
                 to_version=version,
                 architecture=architecture,
                 security=None,
@@ -293,7 +289,9 @@ def parse_unneeded(text: str, native: str) -> tuple[tuple[str, str], ...]:
     """Name and version of the packages of `zypper packages --unneeded`."""
     matches = (_UNNEEDED.match(line) for line in text.split("\n"))
     rows = (match.groups() for match in matches if match is not None)
-    return tuple((name_of(name, arch, native), _evr(version)) for name, version, arch in rows)
+    return tuple(
+        (name_of(name, arch, native), parse_version(version)) for name, version, arch in rows
+    )
 
 
 def parse_needs_rebooting(part: Part) -> Reboot | None:

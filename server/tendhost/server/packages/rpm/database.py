@@ -1,11 +1,10 @@
-"""The database of rpm(8), which dnf, yum and zypper share: what is installed, and who holds its lock."""
+"""The package database of rpm(8): installed packages, versions, and the holder of its lock."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tendhost.server.packages.errors import LockHeld, PackageDatabaseBroken, ParseFailed
-from tendhost.server.packages.script import Part, require
+from tendhost.server.packages.script import Part
 
 # An epoch of "(none)" is none. /proc/locks names who holds a POSIX lock, by the inode of its file.
 RPM = r"""
@@ -20,8 +19,8 @@ rpm_lock() {
   [ -z "$pid" ] || echo "$file $pid $(cat "/proc/$pid/comm" 2>/dev/null)"
 }
 """.strip()
-"""Shell functions: `rpms` lists the native architecture and the packages, `rpm_lock` who holds the
-database ("PATH PID COMMAND"), if anybody does."""
+"""Shell functions: `rpms` lists the native architecture and the packages, `rpm_lock` the holder of the
+database's lock ("PATH PID COMMAND"), if there is one. See also `parse_rpms` and `parse_lock`."""
 
 KERNELS = ("kernel-core", "kernel-rt-core", "kernel-uek-core", "kernel-uek", "kernel-default")
 """Packages that hold a kernel; older ones have it in `kernel` itself."""
@@ -29,8 +28,10 @@ KERNELS = ("kernel-core", "kernel-rt-core", "kernel-uek-core", "kernel-uek", "ke
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstalledRpms:
-    """rpm's database, read."""
+    """What rpm's database holds."""
 
+    native_architecture: str
+    """As `rpm --eval %_arch` prints it; packages of another one are foreign."""
     packages: tuple[tuple[str, str], ...]
     """Name and version, in order; "name.arch" for a foreign architecture. A name may be there more than
     once."""
@@ -41,6 +42,12 @@ class InstalledRpms:
 def evr(epoch: str, version: str) -> str:
     """A version with its epoch, which is left out where it is 0 or none."""
     return version if epoch in ("", "0", "(none)") else f"{epoch}:{version}"
+
+
+def parse_version(version: str) -> str:
+    """A version as rpm's tools print it, "[EPOCH:]VERSION-RELEASE", without an epoch of 0."""
+    epoch, colon, rest = version.partition(":")
+    return evr(epoch, rest) if colon else version
 
 
 def parse_rpms(part: Part) -> InstalledRpms:
@@ -61,7 +68,11 @@ def parse_rpms(part: Part) -> InstalledRpms:
         if name in KERNELS or name == "kernel":
             kernels.append((f"{version}.{architecture}", evr(epoch, version)))
         packages.append((name_of(name, architecture, native), evr(epoch, version)))
-    return InstalledRpms(packages=tuple(sorted(packages)), kernels=tuple(sorted(set(kernels))))
+    return InstalledRpms(
+        native_architecture=native,
+        packages=tuple(sorted(packages)),
+        kernels=tuple(sorted(set(kernels))),
+    )
 
 
 def name_of(name: str, architecture: str, native: str) -> str:
@@ -85,9 +96,3 @@ def parse_lock(part: Part) -> LockHeld | None:
     if match is None:
         raise ParseFailed(part="lock", line=line)
     return LockHeld(path=match[1], pid=int(match[2]), command=match[3] or "unknown")
-
-
-def versions_of(parts: Mapping[str, Part]) -> InstalledRpms:
-    """The part `installed`. Raises ParseFailed, PackageDatabaseBroken."""
-    require(parts, "installed")
-    return parse_rpms(parts["installed"])

@@ -1,0 +1,1 @@
+"""What dnf, yum and zypper have in common."""
