@@ -45,10 +45,10 @@ def test_settings_that_can_be_used_are_said_to_be(tmp_path, capsys):
     ("text", "words"),
     [
         ('events = ["host_died"]', "invalid value 'host_died', expected one of rollout_started"),
-        ('title = "{hostname}"', "title: '{hostname}'"),
-        ('body = "{host!r}"', "body: '{host!r}'"),
+        ('title = "{hostname}"', "title: invalid value '{hostname}'"),
+        ('body = "{host!r}"', "body: invalid value '{host!r}'"),
         ('body = "{host"', "expected text with fields"),
-        ("per_minute = 0", "per_minute: 0"),
+        ("per_minute = 0", "per_minute: invalid value 0"),
     ],
 )
 def test_a_target_that_cannot_be_used_is_refused_in_one_line(tmp_path, capsys, text, words):
@@ -63,7 +63,7 @@ def test_a_target_that_cannot_be_used_is_refused_in_one_line(tmp_path, capsys, t
 def test_a_hook_whose_program_is_not_there_is_refused(tmp_path, capsys):
     hook = '[[wave_hook]]\nname = "lb"\nwhen = "before_wave"\ncommand = ["no-such-program"]\n'
     assert main([*configured(tmp_path, hook), "check-config"]) == 2
-    assert "wave_hook 'lb': command: 'no-such-program'" in capsys.readouterr().err
+    assert "wave_hook 'lb': command: invalid value 'no-such-program'" in capsys.readouterr().err
 
 
 async def test_a_test_message_is_sent_and_what_went_wrong_is_said(tmp_path, capsys):

@@ -613,7 +613,7 @@ async def test_nobody_approves_but_those_who_may(world: World):
         )
         await is_now(world, rollout.id, R.AWAITING_APPROVAL)
         for nobody in ("alex", "kimmy", "ipv4:127.0.0.1"):
-            with pytest.raises(NotAnApprover, match=rf"{nobody} may not .*: kim, sam may"):
+            with pytest.raises(NotAnApprover, match=rf"{nobody} may not .*: kim, sam$"):
                 await engine.rollouts.approve(rollout.id, 1, call(nobody))
         assert await statuses(world, rollout.id) == "cp"
         await engine.rollouts.approve(rollout.id, 1, call("sam (unix:)"))
