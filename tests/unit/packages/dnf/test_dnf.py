@@ -3,8 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tendhost.server.domain.inventory.inventory import (
     PackageChange,
@@ -38,7 +36,6 @@ from tests.unit.packages.recordings import (
     RECORDED,
     exit_status,
     log,
-    names,
     query,
     recorded,
 )
@@ -284,20 +281,3 @@ def test_yum_asks_only_what_it_knows() -> None:
     lines = Yum().query_lines(refresh=True, lock_timeout=timedelta(seconds=3))
     assert "repoquery" not in lines
     assert "yum -q -C check-update" in lines
-
-
-LOGS = [log(name) for name in names("fedora*/*.log")]
-
-
-@settings(deadline=None)
-@given(st.sampled_from(LOGS), st.floats(0, 1), st.floats(0, 1), st.integers(1, 255))
-def test_any_piece_of_a_log_gives_a_reason(
-    text: str, start: float, end: float, status: int
-) -> None:
-    piece = text[int(start * len(text)) : int(end * len(text))]
-    failure = Dnf().failure(status, piece)
-    assert failure is not None
-    assert failure.reason
-    assert "\n" not in failure.reason
-    Dnf().kept_conffiles(piece)
-    Dnf().progress_parser().feed(piece.encode())

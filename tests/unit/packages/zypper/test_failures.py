@@ -1,8 +1,6 @@
 """Why recorded upgrades failed, what their logs show of progress, and any piece of a log."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tendhost.server.packages.failures import FailureKind
 from tendhost.server.packages.progress import Phase
@@ -128,16 +126,3 @@ def test_the_lines_of_newer_zyppers_are_progress_too():
 def test_a_package_that_could_not_be_installed_is_progress_of_an_error():
     steps = ZYPPER.progress_parser().feed(log("upgrade-removals").encode())
     assert [step.package for step in steps if step.phase is Phase.ERROR] == ["tb-badpre"]
-
-
-@settings(deadline=None)
-@given(st.sampled_from(sorted(LOGS)), st.floats(0, 1), st.floats(0, 1), st.integers(0, 255))
-def test_any_piece_of_a_log_gives_a_reason_of_one_line(name, start, end, status):
-    text = LOGS[name]
-    piece = text[int(start * len(text)) : int(end * len(text))]
-    failure = ZYPPER.failure(status, piece)
-    if status not in (0, 100, 101, 102, 103):
-        assert failure is not None
-    if failure is not None:
-        assert failure.reason
-        assert "\n" not in failure.reason
