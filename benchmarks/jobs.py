@@ -85,7 +85,7 @@ async def _done(work: Callable[[RecordedHost], Awaitable[None]], host: RecordedH
 
 
 async def _register(stub: Any, host: RecordedHost) -> None:
-    config = host_pb2.HostConfig(name=host.name, addr=host.address, port=host.port)
+    config = host_pb2.HostConfig(name=host.name, address=host.address, port=host.port)
     await stub.RegisterHost(
         host_service_pb2.RegisterHostRequest(config=config, expected_host_key=host.host_key)
     )

@@ -17,8 +17,8 @@ from tendhost.server.domain.operations.operation import OperationKind, Operation
 from tendhost.server.domain.rollouts.rollout import RolloutSpec
 from tendhost.server.domain.rollouts.waves import Division
 from tendhost.server.engine.engine import Engine, EngineSettings, running_engine
-from tendhost.server.engine.operations.manager import Work
-from tendhost.server.engine.requests import Call
+from tendhost.server.engine.operations.manager import OperationRequest
+from tendhost.server.engine.requests import MutationContext
 from tendhost.server.main import DATABASE
 from tendhost.server.remote.connector import RoutingConnector
 from tendhost.server.remote.probes import NetworkProber
@@ -31,8 +31,8 @@ KEY = "login_key"
 PAUSE = timedelta(seconds=0.2)
 
 
-def _caller() -> Call[object]:
-    return Call(principal="benchmark", method="/benchmark", encode=lambda _: b"")
+def _caller() -> MutationContext[object]:
+    return MutationContext(principal="benchmark", method="/benchmark", encode=lambda _: b"")
 
 
 async def main(how: str, folder: Path) -> None:
@@ -86,7 +86,7 @@ async def _one_by_one(engine: Engine) -> int:
 
     async def update(name: str) -> None:
         async with places:
-            work = Work(host=name, kind=OperationKind.UPDATE, dry_run=True)
+            work = OperationRequest(host=name, kind=OperationKind.UPDATE, dry_run=True)
             await engine.operations.start(work, _caller())  # type: ignore[arg-type]
             await ended[name].wait()
 

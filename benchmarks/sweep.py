@@ -156,10 +156,7 @@ async def _query_all(fleet: Sequence[Endpoint], channel: grpc.aio.Channel) -> No
     events: Any = event_service_pb2_grpc.EventServiceStub(channel)
     stream = events.WatchEvents(event_service_pb2.WatchEventsRequest())
     await stream.read()  # from here on nothing is missed
-    calls = (
-        hosts.QueryInventory(host_service_pb2.QueryInventoryRequest(name=host.name))
-        for host in fleet
-    )
+    calls = (hosts.StartQuery(host_service_pb2.StartQueryRequest(name=host.name)) for host in fleet)
     started = asyncio.gather(*calls)
     left = len(fleet)
     while left:
@@ -185,7 +182,7 @@ async def _register(fleet: Sequence[Endpoint], channel: grpc.aio.Channel) -> Non
     hosts: Any = host_service_pb2_grpc.HostServiceStub(channel)
     for host in fleet:
         config = host_pb2.HostConfig(
-            name=host.name, addr=host.address, port=host.port, user=host.user
+            name=host.name, address=host.address, port=host.port, user=host.user
         )
         await hosts.RegisterHost(
             host_service_pb2.RegisterHostRequest(

@@ -41,13 +41,13 @@ def show(hosts: DemoFleet, address: str) -> int:
     say("Register them. The host key that each shows now is pinned.")
     for host in hosts.hosts:
         cli(
-            *("host", "add", host.name, "--addr", host.address, "--port", str(host.port)),
+            *("host", "add", host.name, "--address", host.address, "--port", str(host.port)),
             *("--tag", "all", "--group", "production"),
             *(_stack_options(hosts) if host.name == hosts.apps else ()),
         )
     say("Ask them what is installed and pending, and which fixes the fleet still lacks.")
     cli("query", *(host.name for host in hosts.hosts))
-    cli("pending", "--security")
+    cli("updates", "--security")
     say("What would an update of the first one do? Nothing is changed by asking.")
     cli("update", hosts.hosts[0].name, "--dry-run")
     say("Now all of them: one first, then three, then the rest.")
@@ -64,7 +64,7 @@ def show(hosts: DemoFleet, address: str) -> int:
     if hosts.apps:
         cli("host", "show", hosts.apps)
         cli("host", "inventory", hosts.apps)
-    cli("pending", "--security")
+    cli("updates", "--security")
     return judge(hosts, address, rollout, cli)
 
 

@@ -58,7 +58,7 @@ class Daemon:
     ) -> host_pb2.Host:
         """Register a host."""
         request = host_service_pb2.RegisterHostRequest(
-            config=host_pb2.HostConfig(name=name, addr=address, port=port, **config),
+            config=host_pb2.HostConfig(name=name, address=address, port=port, **config),
             allow_duplicate=allow_duplicate,
         )
         return (await self.hosts.RegisterHost(request)).host
@@ -74,8 +74,8 @@ class Daemon:
 
     async def query(self, name: str) -> operation_pb2.Operation:
         """Query a host to the end."""
-        request = host_service_pb2.QueryInventoryRequest(name=name)
-        return await self.ended((await self.hosts.QueryInventory(request)).operation.id)
+        request = host_service_pb2.StartQueryRequest(name=name)
+        return await self.ended((await self.hosts.StartQuery(request)).operation.id)
 
     async def reconfigure(self, name: str, **config: Any) -> host_pb2.Host:
         """Change these fields of a host's configuration."""
@@ -97,13 +97,13 @@ class Daemon:
 
     async def reboot(self, name: str) -> operation_pb2.Operation:
         """Reboot a host to the end."""
-        request = host_service_pb2.RebootHostRequest(name=name)
-        return await self.ended((await self.hosts.RebootHost(request)).operation.id)
+        request = host_service_pb2.StartRebootRequest(name=name)
+        return await self.ended((await self.hosts.StartReboot(request)).operation.id)
 
     async def check(self, name: str) -> operation_pb2.Operation:
         """Check a host to the end."""
-        request = host_service_pb2.CheckHealthRequest(name=name)
-        return await self.ended((await self.hosts.CheckHealth(request)).operation.id)
+        request = host_service_pb2.StartCheckRequest(name=name)
+        return await self.ended((await self.hosts.StartCheck(request)).operation.id)
 
     async def retry(self, name: str) -> operation_pb2.Operation:
         """Retry a host to the end."""

@@ -166,7 +166,7 @@ async def test_boot_without_room_for_a_pending_kernel_stops_the_update_before_it
         assert state_of(host) == before
         assert state == host_pb2.HOST_STATE_PENDING_UPDATES
         # What brings no kernel does not need the room.
-        scope = host_pb2.ScopeWish(include=["tb-simple"])
+        scope = host_pb2.ScopeOverride(include=["tb-simple"])
         done = await server.update("d1", scope=scope)
         assert done.status == SUCCEEDED, done
     assert [change.name for change in done.update.packages] == ["tb-simple"]

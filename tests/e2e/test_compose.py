@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
 SUCCEEDED = operation_pb2.OPERATION_STATUS_SUCCEEDED
 FAILED = operation_pb2.OPERATION_STATUS_FAILED
 UPDATED = operation_pb2.PROJECT_OUTCOME_UPDATED
-PUT_BACK = operation_pb2.PROJECT_OUTCOME_PUT_BACK
+ROLLED_BACK = operation_pb2.PROJECT_OUTCOME_ROLLED_BACK
 UNCHANGED = operation_pb2.PROJECT_OUTCOME_UNCHANGED
 BROKEN = operation_pb2.PROJECT_OUTCOME_FAILED
 GOOD, OTHER = "/opt/stacks/app", "/opt/stacks/the other"
@@ -58,7 +58,7 @@ async def test_moved_tag_is_pulled_and_unhealthy_images_are_put_back(make_fleet,
         fleet.registry.push("app0", text="two")
         fleet.registry.push("app1", text="two", healthy=False)
         done = await server.update("k1")
-        assert outcomes(done) == {GOOD: UPDATED, OTHER: PUT_BACK}, done
+        assert outcomes(done) == {GOOD: UPDATED, OTHER: ROLLED_BACK}, done
         assert done.status == FAILED
         assert done.problem.reason == "COMPOSE_ROLLED_BACK"
         assert OTHER in done.problem.message
@@ -167,4 +167,4 @@ async def test_images_are_taken_back_with_an_update_that_leaves_the_host_unhealt
     assert done.update.rolled_back, done.steps[-1]
     assert host.output("cat /usr/share/tb-simple/version") == "1.0-1"
     assert host.output(running) == before
-    assert outcomes(done) == {GOOD: PUT_BACK}
+    assert outcomes(done) == {GOOD: ROLLED_BACK}

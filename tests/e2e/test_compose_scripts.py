@@ -229,7 +229,7 @@ def test_a_bad_image_is_put_back(fleet, host, broken, restart, why):
     old = web(host).image_id
     fleet.registry.push("app", text="two", **broken)
     (change,) = update(host, APP, health_timeout=timedelta(seconds=5), settle=timedelta(seconds=3))
-    assert change.outcome is ProjectOutcome.PUT_BACK, change
+    assert change.outcome is ProjectOutcome.ROLLED_BACK, change
     assert change.problem.endswith(why)
     assert change.services[0].before == change.services[0].after == old
     assert served(host) == "one"
@@ -366,7 +366,7 @@ def test_putting_back_that_was_cut_off_is_finished_when_it_is_run_again(
     old = web(host).image_id
     script = script_for(host, APP, health_timeout=IMPATIENCE)
     fleet.registry.push("app", text="two", healthy=False)
-    cut_off(host, script, "put_back", after)
+    cut_off(host, script, "rolled_back", after)
     if registry == "down":
         fleet.registry.stop()
     (change,), _ = run(host, script)

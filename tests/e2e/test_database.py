@@ -66,7 +66,7 @@ def says(done: Done, *words: str) -> None:
 
 def registration(name: str) -> host_service_pb2.RegisterHostRequest:
     """The same request however often it is sent."""
-    config = host_pb2.HostConfig(name=name, addr="local")
+    config = host_pb2.HostConfig(name=name, address="local")
     return host_service_pb2.RegisterHostRequest(
         config=config, request_id=str(uuid.uuid4()), allow_duplicate=True
     )

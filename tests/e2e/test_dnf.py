@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
 
 SUCCEEDED = operation_pb2.OPERATION_STATUS_SUCCEEDED
 FAILED = operation_pb2.OPERATION_STATUS_FAILED
-Scope = host_pb2.ScopeWish
+Scope = host_pb2.ScopeOverride
 
 
 def versions(host: Host) -> dict[str, str]:

@@ -107,8 +107,8 @@ async def test_parts_are_asked_for_alone_and_the_rest_stays_as_it_was_known(make
         before = await server.inventory("web1")
         fleet["web1"].run("hostname other", check=True)
         fleet.publish("v3")
-        request = pb.QueryInventoryRequest(name="web1", parts=[host_pb2.INVENTORY_PART_HARDWARE])
-        await server.ended((await server.hosts.QueryInventory(request)).operation.id)
+        request = pb.StartQueryRequest(name="web1", parts=[host_pb2.INVENTORY_PART_HARDWARE])
+        await server.ended((await server.hosts.StartQuery(request)).operation.id)
         after = await server.inventory("web1")
     assert after.hardware.hostname == "other"
     assert after.packages == before.packages

@@ -308,8 +308,8 @@ async def test_server_that_is_killed_around_the_order_reboots_the_host_once(make
     host = fleet["web1"]
     host.knobs.down_for = 3
     async with serving(tmp_path / "state", fleet) as server:
-        request = host_service_pb2.RebootHostRequest(name="web1")
-        id = (await server.hosts.RebootHost(request)).operation.id
+        request = host_service_pb2.StartRebootRequest(name="web1")
+        id = (await server.hosts.StartReboot(request)).operation.id
         await asyncio.to_thread(_until_off, host)
         server.process.kill()
         await server.process.wait()

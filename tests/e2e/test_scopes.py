@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
 SUCCEEDED = operation_pb2.OPERATION_STATUS_SUCCEEDED
 FAILED = operation_pb2.OPERATION_STATUS_FAILED
 PACKAGES = ("tb-simple", "tb-secure", "tb-conf", "tb-newdep", "tb-conflict", "tb-held")
-Scope = host_pb2.ScopeWish
+Scope = host_pb2.ScopeOverride
 
 
 def versions(host: Host) -> dict[str, str]:
@@ -215,7 +215,7 @@ REPLACED = f"cp {LIBRARY} /tmp/new && mv /tmp/new $(readlink -f {LIBRARY})"
 """What an upgrade of a library does: sshd runs the old one on."""
 
 
-@pytest.mark.parametrize("wish", ["never", "listed", "reboot"])
+@pytest.mark.parametrize("wish", ["never", "restart", "reboot"])
 async def test_services_that_run_what_was_replaced_are_treated_as_the_policy_says(
     make_fleet, tmp_path, wish
 ):
@@ -237,6 +237,6 @@ async def test_services_that_run_what_was_replaced_are_treated_as_the_policy_say
         assert done.status == SUCCEEDED, done
     restarted = host.output("systemctl show -P ActiveEnterTimestampMonotonic ssh") != started
     assert restarted == (wish != "never")
-    assert ("ssh.service" in done.update.restarted_services) == (wish == "listed")
+    assert ("ssh.service" in done.update.restarted_services) == (wish == "restart")
     assert done.update.rebooted == (wish == "reboot")
     assert host.boot_count == (2 if wish == "reboot" else 1)

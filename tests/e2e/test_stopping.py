@@ -34,8 +34,8 @@ async def _begin_on_silent_hosts(server: Daemon, stack: ExitStack) -> list[str]:
     begun = []
     for name, port in ports.items():
         stack.enter_context(socket.create_server(("127.0.0.1", port), backlog=256))
-        request = host_service_pb2.QueryInventoryRequest(name=name)
-        begun.append((await server.hosts.QueryInventory(request)).operation.id)
+        request = host_service_pb2.StartQueryRequest(name=name)
+        begun.append((await server.hosts.StartQuery(request)).operation.id)
     return begun
 
 

@@ -51,7 +51,7 @@ async def test_only_security_updates_are_taken_where_only_those_are_wanted(make_
     host = fleet["z1"]
     async with daemon(tmp_path / "state", key=fleet.private_key) as server:
         await server.register(host.name, host.address)
-        done = await server.update("z1", scope=host_pb2.ScopeWish(security_only=True))
+        done = await server.update("z1", scope=host_pb2.ScopeOverride(security_only=True))
         assert done.status == SUCCEEDED, done
     assert versions(host) == {"tb-secure": "1.0-2", "tb-simple": "1.0-1"}
 

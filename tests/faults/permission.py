@@ -105,8 +105,8 @@ async def _windows(ground: Ground, *, opened: bool) -> None:
     hours = [datetime.now(UTC) + timedelta(hours=ahead) for ahead in (10, 11)]
     start, end = (f"{hour:%H:%M}" for hour in hours)
     windows = [] if opened else [host_pb2.MaintenanceWindow(start=start, end=end)]
-    request = policy_service_pb2.SetDefaultsRequest(defaults=policy_pb2.Defaults(windows=windows))
-    await retried(lambda: ground.server.policies.SetDefaults(request))
+    request = policy_service_pb2.SetPolicyRequest(policy=policy_pb2.GroupPolicy(windows=windows))
+    await retried(lambda: ground.server.policies.SetPolicy(request))
 
 
 async def _in_the_next_window(ground: Ground, former: Outcome, boots_before: int) -> Outcome:

@@ -30,8 +30,8 @@ async def stampede(
     async def trouble(updates: Updates) -> None:
         await asyncio.gather(*(started.wait() for started in updates.started))
         for name in names:
-            request = host_service_pb2.CheckHealthRequest(name=name)
-            checks.append((await ground.daemon.hosts.CheckHealth(request)).operation)
+            request = host_service_pb2.StartCheckRequest(name=name)
+            checks.append((await ground.daemon.hosts.StartCheck(request)).operation)
         for life in lives:
             await asyncio.sleep(life)
             account.strike(updates)
@@ -48,7 +48,7 @@ async def _other_names(ground: Ground, number: int) -> Sequence[str]:
     for place in range(WAITING):
         host = ground.hosts[place % len(ground.hosts)]
         name = f"other-{number}-{place}"
-        config = host_pb2.HostConfig(name=name, addr=host.address, port=22, user="root")
+        config = host_pb2.HostConfig(name=name, address=host.address, port=22, user="root")
         request = host_service_pb2.RegisterHostRequest(config=config, allow_duplicate=True)
         await ground.daemon.hosts.RegisterHost(request)
         names.append(name)

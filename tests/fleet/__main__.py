@@ -123,7 +123,7 @@ def _up(arguments: argparse.Namespace) -> int:
 
 
 def _host_add(host: Host) -> str:
-    words = ["tendhost", "host", "add", host.name, "--addr", host.address, "--user", host.user]
+    words = ["tendhost", "host", "add", host.name, "--address", host.address, "--user", host.user]
     return shlex.join([*words, "--host-key", host.host_key])
 
 

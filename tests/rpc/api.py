@@ -52,7 +52,7 @@ class Api:
     async def register(self, name: str, **config: Any) -> FakeHost:
         """A new host with a fake one behind it."""
         fake = self.world.fleet.add(f"{name}.example.org")
-        message = host_pb2.HostConfig(name=name, addr=fake.address, **config)
+        message = host_pb2.HostConfig(name=name, address=fake.address, **config)
         await self.hosts.RegisterHost(host_service_pb2.RegisterHostRequest(config=message))
         return fake
 

@@ -29,7 +29,7 @@ async def watching(api: Api, **how: Any) -> AsyncIterator[Any]:
 async def hello(stream: Any) -> pb.WatchEventsResponse:
     message = await stream.read()
     assert isinstance(message, pb.WatchEventsResponse)
-    assert message.phase == pb.WATCH_PHASE_HELLO
+    assert message.phase == pb.WATCH_PHASE_OPENED
     return message
 
 

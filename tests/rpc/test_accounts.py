@@ -61,11 +61,14 @@ async def test_compliance_counts_and_lists_page_by_page(api: Api):
     await api.register("new")
     request = host_service_pb2.GetComplianceRequest(page_size=1)
     first = await api.hosts.GetCompliance(request)
-    assert (first.hosts, first.laggard_count) == (4, 2)
+    assert (first.hosts, first.overdue_host_count) == (4, 2)
     assert [(age.days, age.hosts) for age in first.ages if age.hosts] == [(1, 2), (0, 2)]
     request.page_token = first.next_page_token
     second = await api.hosts.GetCompliance(request)
-    assert [laggard.host for laggard in (*first.laggards, *second.laggards)] == ["b", "new"]
+    assert [laggard.host for laggard in (*first.overdue_hosts, *second.overdue_hosts)] == [
+        "b",
+        "new",
+    ]
     assert second.next_page_token == ""
     some = host_service_pb2.GetComplianceRequest(filter=HostFilter(all_tags=["all"]))
     assert (await api.hosts.GetCompliance(some)).hosts == 3

@@ -17,7 +17,7 @@ from tendhost.v1.host_pb2 import (
     HostConfig,
     HostFilter,
     Policy,
-    ScopeWish,
+    ScopeOverride,
     UpdateScope,
 )
 from tendhost.v1.operation_pb2 import OPERATION_STATUS_FAILED, OPERATION_STATUS_SUCCEEDED
@@ -38,7 +38,7 @@ async def fleet(api: Api) -> None:
     for number, name in enumerate(("web1", "web2", "web3")):
         fake = await api.register(name)
         fake.pending = {"web": Pending(to=f"{number}.5"), "db": Pending(security=number == 0)}
-        await api.run("QueryInventory", name)
+        await api.run("StartQuery", name)
     await api.register("new")
 
 
@@ -155,7 +155,7 @@ async def test_a_scope_with_what_is_no_package_name_is_refused_and_its_place_nam
 ):
     fake = await api.register("web1")
     names = ["web", name]
-    scope = ScopeWish(include=names) if side == "include" else ScopeWish(exclude=names)
+    scope = ScopeOverride(include=names) if side == "include" else ScopeOverride(exclude=names)
     refused = await refused_update(api, scope=scope)
     assert (refused.code, refused.fields) == (INVALID, [f"scope.{side}[1]"])
     assert fake.ran == []
@@ -166,14 +166,14 @@ async def test_a_scope_with_what_is_no_package_name_is_refused_and_its_place_nam
 )
 async def test_a_scope_with_names_and_globs_is_taken(api: Api, name: str):
     await api.register("web1")
-    operation = await api.run("StartUpdate", dry_run=True, scope=ScopeWish(include=[name]))
+    operation = await api.run("StartUpdate", dry_run=True, scope=ScopeOverride(include=[name]))
     assert operation.status == OPERATION_STATUS_SUCCEEDED
 
 
 async def test_a_package_that_is_included_and_excluded_is_excluded(api: Api):
     fake = await api.register("web1")
     fake.pending = {"db": Pending(), "web": Pending()}
-    scope = ScopeWish(include=["web", "db"], exclude=["db", "web"])
+    scope = ScopeOverride(include=["web", "db"], exclude=["db", "web"])
     operation = await api.run("StartUpdate", scope=scope)
     assert operation.status == OPERATION_STATUS_SUCCEEDED
     assert list(operation.update.packages) == []
@@ -183,7 +183,7 @@ async def test_a_package_that_is_included_and_excluded_is_excluded(api: Api):
 async def test_the_scope_of_a_policy_is_held_to_the_same_rules(api: Api):
     api.world.fleet.add("web1.example.org")
     scope = UpdateScope(exclude=["$(reboot)"])
-    config = HostConfig(name="web1", addr="web1.example.org", policy=Policy(scope=scope))
+    config = HostConfig(name="web1", address="web1.example.org", policy=Policy(scope=scope))
     refused = await refusal(api.hosts.RegisterHost(pb.RegisterHostRequest(config=config)))
     assert (refused.code, refused.fields) == (INVALID, ["config.policy.scope.exclude[0]"])
 
@@ -201,7 +201,7 @@ async def test_what_is_no_plan_for_the_host_is_refused_and_says_why(api: Api):
     fake = await api.register("web1")
     await api.register("web2")
     plans = {
-        (await api.run("QueryInventory")).id: "not a dry run",
+        (await api.run("StartQuery")).id: "not a dry run",
         (await api.run("StartUpdate")).id: "not a dry run",
         (await api.run("StartUpdate", "web2", dry_run=True)).id: "about web2",
     }
@@ -233,8 +233,8 @@ async def test_what_is_no_plan_for_the_host_is_refused_and_says_why(api: Api):
 )
 async def test_a_query_for_parts_that_are_none_is_refused(api: Api, parts: list[Any], field: str):
     fake = await api.register("web1")
-    request = pb.QueryInventoryRequest(name="web1", parts=parts)
-    refused = await refusal(api.hosts.QueryInventory(request))
+    request = pb.StartQueryRequest(name="web1", parts=parts)
+    refused = await refusal(api.hosts.StartQuery(request))
     assert (refused.code, refused.fields) == (INVALID, [field])
     assert fake.ran == []
 
@@ -276,7 +276,7 @@ async def test_osquery_of_a_host_that_does_not_answer_says_so(api: Api):
 
 async def own_machine(api: Api, **policy: Any) -> FakeHost:
     fake = api.world.fleet.add("local")
-    config = HostConfig(name="web1", addr="local", policy=Policy(**policy))
+    config = HostConfig(name="web1", address="local", policy=Policy(**policy))
     await api.hosts.RegisterHost(pb.RegisterHostRequest(config=config))
     return fake
 
@@ -294,23 +294,23 @@ async def test_own_machine_is_not_rebooted_unless_its_policy_names_it(
 ):
     fake = await own_machine(api, **policy)
     fake.pending = {"web": Pending(wants_reboot=True)}
-    refused = await refusal(api.hosts.RebootHost(pb.RebootHostRequest(name="web1")))
+    refused = await refusal(api.hosts.StartReboot(pb.StartRebootRequest(name="web1")))
     assert refused.code is grpc.StatusCode.FAILED_PRECONDITION
     assert refused.reason == "REBOOT_NOT_ALLOWED"
-    queued = await refusal(api.hosts.RebootHost(pb.RebootHostRequest(name="web1", queue=True)))
+    queued = await refusal(api.hosts.StartReboot(pb.StartRebootRequest(name="web1", queue=True)))
     assert queued.reason == "REBOOT_NOT_ALLOWED"
     done = await api.run("StartUpdate")
     assert (done.update.rebooted, done.update.reboot_required) == (False, True)
     assert fake.count(Command.REBOOT) == 0
     await reconfigured(api, auto_reboot=True)
-    assert (await api.run("RebootHost")).status == OPERATION_STATUS_SUCCEEDED
+    assert (await api.run("StartReboot")).status == OPERATION_STATUS_SUCCEEDED
     assert fake.count(Command.REBOOT) == 1
 
 
 async def test_own_machine_is_not_rebooted_by_a_retry_after_its_policy_names_it_no_more(api: Api):
     fake = await own_machine(api, auto_reboot=True)
     fake.rebooting = Rebooting.IGNORED
-    assert (await api.run("RebootHost")).status == OPERATION_STATUS_FAILED
+    assert (await api.run("StartReboot")).status == OPERATION_STATUS_FAILED
     await reconfigured(api, auto_reboot=False)
     refused = await refusal(api.hosts.RetryHost(pb.RetryHostRequest(name="web1")))
     assert refused.reason == "REBOOT_NOT_ALLOWED"
@@ -321,7 +321,7 @@ async def test_own_machine_is_not_rebooted_by_a_retry_after_its_policy_names_it_
 
 
 async def test_refusal__arrives_however_many_fields_are_invalid(api: Api):
-    config = HostConfig(name="x", addr="y", tags=["é" * 70] * 64, groups=["é" * 70] * 64)
+    config = HostConfig(name="x", address="y", tags=["é" * 70] * 64, groups=["é" * 70] * 64)
     refused = await refusal(api.hosts.RegisterHost(pb.RegisterHostRequest(config=config)))
     assert refused.code == INVALID
     assert refused.text.startswith("130 fields are invalid")
@@ -347,7 +347,7 @@ async def test_call_without_a_message__is_refused_at_once(api: Api, method: str)
 
 
 async def test_invalid_fields__are_named_all_at_once_whatever_kind_of_rule_they_break(api: Api):
-    config = HostConfig(name="web1", addr="web1.example.org", port=70000)
+    config = HostConfig(name="web1", address="web1.example.org", port=70000)
     config.policy.maintenance_windows.add(start="22:00", end="04:00", time_zone="Mars/Olympus")
     config.policy.maintenance_windows.add(start="25:00", end="04:00", time_zone="Mars/Olympus")
     config.policy.health_checks.checks.add().http.url = "http://web1/"

@@ -41,15 +41,15 @@ async def test_host__who_registered_changed_and_removed_it_is_told(api: Api):
     )
     request = hosts.ReconfigureHostRequest(
         name="web1",
-        config=HostConfig(addr="other.example.org", port=22, policy=policy),
-        update_mask=FieldMask(paths=["addr", "port", "policy"]),
+        config=HostConfig(address="other.example.org", port=22, policy=policy),
+        update_mask=FieldMask(paths=["address", "port", "policy"]),
         add_tags=["b"],
     )
     await api.hosts.ReconfigureHost(request)
     told = await newest(api)
     assert told.by == who
     assert list(told.changes) == [
-        Change(path="addr", old="web1.example.org", new="other.example.org"),
+        Change(path="address", old="web1.example.org", new="other.example.org"),
         Change(path="tags", old="a", new="a, b"),
         Change(path="policy.auto_reboot", old="", new="false"),
         Change(path="policy.maintenance_windows", old="", new="daily 22:00-04:00 UTC"),
@@ -66,7 +66,7 @@ async def test_host__another_pinned_key_is_told_by_its_fingerprints(api: Api):
     fake = await api.register("web1")
     before, after = fake.key, "ssh-ed25519 AAAA"
     fake.key = after
-    request = hosts.ReconfigureHostRequest(name="web1", repin_host_key=True)
+    request = hosts.ReconfigureHostRequest(name="web1", accept_new_host_key=True)
     await api.hosts.ReconfigureHost(request)
     (change,) = (await newest(api)).changes
     assert change == Change(path="host_key", old=fingerprint(before), new=fingerprint(after))
@@ -74,8 +74,8 @@ async def test_host__another_pinned_key_is_told_by_its_fingerprints(api: Api):
 
 async def test_policy_selection_schedule__what_changed_is_told_with_who_changed_it(api: Api):
     window = MaintenanceWindow(start="22:00", end="04:00", time_zone="UTC")
-    defaults = policy_pb2.Defaults(windows=[window], hooks=Hooks(pre=Hook(script=SECRET)))
-    await api.policies.SetDefaults(policies.SetDefaultsRequest(defaults=defaults))
+    defaults = policy_pb2.GroupPolicy(windows=[window], hooks=Hooks(pre=Hook(script=SECRET)))
+    await api.policies.SetPolicy(policies.SetPolicyRequest(policy=defaults))
     told = await newest(api)
     assert told.by
     assert list(told.changes) == [

@@ -46,7 +46,7 @@ async def revision(api: Api) -> int:
 async def test_host__its_etag_is_that_of_its_configuration_and_not_of_its_status(api: Api):
     await api.register("web1", tags=["web"])
     before = await api.host()
-    await api.run("QueryInventory")
+    await api.run("StartQuery")
     queried = await api.host()
     assert queried.revision > before.revision
     assert queried.etag == before.etag != ""
@@ -76,7 +76,7 @@ async def test_host__the_same_configuration_again_makes_no_event_and_no_new_revi
     same = HostConfig(tags=["web"], port=22)
     assert await reconfigure(api, "tags", "port", config=same, request_id=REQUEST_ID) == before
     assert await reconfigure(api, add_tags=["web"], remove_tags=["never"]) == before
-    assert await reconfigure(api, repin_host_key=True) == before
+    assert await reconfigure(api, accept_new_host_key=True) == before
     assert await revision(api) == told
     # The answer is kept: the same request later does not take back what was changed meanwhile.
     await reconfigure(api, add_tags=["canary"])
@@ -136,28 +136,28 @@ async def test_host__tags_that_many_clients_add_at_once_are_all_kept(api: Api):
 
 async def say(api: Api, *paths: str, **fields: Any) -> Any:
     lists = {name: fields.pop(name) for name in list(fields) if name.startswith(("add", "remove"))}
-    request = policies.SetDefaultsRequest(defaults=policy_pb2.Defaults(**fields), **lists)
+    request = policies.SetPolicyRequest(policy=policy_pb2.GroupPolicy(**fields), **lists)
     if paths:
         request.update_mask.paths.extend(paths)
-    return (await api.policies.SetDefaults(request)).defaults
+    return (await api.policies.SetPolicy(request)).policy
 
 
 async def said(api: Api, group: str = "") -> Any:
-    return (await api.policies.GetDefaults(policies.GetDefaultsRequest(group=group))).defaults
+    return (await api.policies.GetPolicy(policies.GetPolicyRequest(group=group))).policy
 
 
 async def test_policy__what_was_read_before_somebody_changed_it_is_not_said(api: Api):
     mine, theirs = await said(api), await said(api)
     mine.freezes.append(freeze())
-    await api.policies.SetDefaults(policies.SetDefaultsRequest(defaults=mine))
+    await api.policies.SetPolicy(policies.SetPolicyRequest(policy=mine))
     theirs.windows.append(NIGHTS)
-    refused = await refusal(api.policies.SetDefaults(policies.SetDefaultsRequest(defaults=theirs)))
+    refused = await refusal(api.policies.SetPolicy(policies.SetPolicyRequest(policy=theirs)))
     assert mismatch(refused)
     latest = await said(api)
     assert [one.name for one in latest.freezes] == ["year end"]
-    request = policies.DeleteDefaultsRequest(etag=theirs.etag)
-    assert mismatch(await refusal(api.policies.DeleteDefaults(request)))
-    await api.policies.DeleteDefaults(policies.DeleteDefaultsRequest(etag=latest.etag))
+    request = policies.DeletePolicyRequest(etag=theirs.etag)
+    assert mismatch(await refusal(api.policies.DeletePolicy(request)))
+    await api.policies.DeletePolicy(policies.DeletePolicyRequest(etag=latest.etag))
     assert (await said(api)).etag == theirs.etag, "it is as if nothing had ever been said"
 
 
@@ -170,13 +170,13 @@ async def test_policy__what_is_said_again_makes_no_event(api: Api):
 
 
 async def test_policy__a_mask_that_names_no_field_is_refused_unless_something_is_added(api: Api):
-    request = policies.SetDefaultsRequest(
-        defaults=policy_pb2.Defaults(windows=[NIGHTS]), update_mask=FieldMask()
+    request = policies.SetPolicyRequest(
+        policy=policy_pb2.GroupPolicy(windows=[NIGHTS]), update_mask=FieldMask()
     )
-    refused = await refusal(api.policies.SetDefaults(request))
+    refused = await refusal(api.policies.SetPolicy(request))
     assert (refused.code, refused.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["update_mask"])
     request.add_windows.append(NIGHTS)
-    assert len((await api.policies.SetDefaults(request)).defaults.windows) == 1
+    assert len((await api.policies.SetPolicy(request)).policy.windows) == 1
 
 
 async def test_policy__that_has_nothing_to_remove_says_so(api: Api):

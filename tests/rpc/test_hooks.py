@@ -130,7 +130,7 @@ HOOK, CHECK = "config.policy.hooks.pre", "config.policy.health_checks.checks[0]"
     ],
 )
 async def test_what_cannot_be_meant_is_refused_by_its_field(api: Api, policy: Policy, field: str):
-    with_it = HostConfig(name="web1", addr="web1.example.org", policy=policy)
+    with_it = HostConfig(name="web1", address="web1.example.org", policy=policy)
     refused = await refusal(api.hosts.RegisterHost(pb.RegisterHostRequest(config=with_it)))
     assert (refused.code, refused.fields) == (INVALID, [field])
     fake = await api.register("web1")

@@ -34,9 +34,9 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
 def registration(
-    name: str = "web1", addr: str = "web1.example.org", **more
+    name: str = "web1", address: str = "web1.example.org", **more
 ) -> pb.RegisterHostRequest:
-    return pb.RegisterHostRequest(config=HostConfig(name=name, addr=addr, **more))
+    return pb.RegisterHostRequest(config=HostConfig(name=name, address=address, **more))
 
 
 def reconfiguration(mask: list[str], **config: Any) -> pb.ReconfigureHostRequest:
@@ -75,7 +75,7 @@ async def test_every_invalid_field_of_a_registration_is_named_at_once(api: Api):
         api.hosts.RegisterHost(
             registration(
                 name="Web 1",
-                addr="web1:22",
+                address="web1:22",
                 port=70000,
                 user="no such user",
                 tags=["fine", "not fine"],
@@ -87,7 +87,7 @@ async def test_every_invalid_field_of_a_registration_is_named_at_once(api: Api):
     assert (refused.code, refused.reason) == (INVALID, "INVALID_ARGUMENT")
     assert set(refused.fields) == {
         "config.name",
-        "config.addr",
+        "config.address",
         "config.port",
         "config.user",
         "config.tags[1]",
@@ -155,7 +155,7 @@ async def test_a_key_that_is_not_the_expected_one_is_not_pinned(api: Api):
 
 async def test_a_host_that_is_forgotten_is_gone_and_its_operations_stay(api: Api):
     await api.register("web1")
-    operation = await api.run("CheckHealth")
+    operation = await api.run("StartCheck")
     response = await api.hosts.UnregisterHost(pb.UnregisterHostRequest(name="web1"))
     assert response.revision > operation.revision
     refused = await refusal(api.hosts.GetHost(pb.GetHostRequest(name="web1")))
@@ -166,8 +166,8 @@ async def test_a_host_that_is_forgotten_is_gone_and_its_operations_stay(api: Api
 @pytest.mark.parametrize(
     "method",
     [
-        *("GetHost", "UnregisterHost", "GetInventory", "QueryInventory", "StartUpdate"),
-        *("RebootHost", "CheckHealth", "RetryHost", "AcknowledgeHost"),
+        *("GetHost", "UnregisterHost", "GetInventory", "StartQuery", "StartUpdate"),
+        *("StartReboot", "StartCheck", "RetryHost", "AcknowledgeHost"),
     ],
 )
 async def test_a_host_that_nobody_knows_is_not_found(api: Api, method: str):
@@ -223,9 +223,9 @@ async def test_a_path_that_cannot_be_changed_is_refused(api: Api, path: str):
 
 async def test_the_rules_hold_for_what_the_mask_names_and_for_nothing_else(api: Api):
     await api.register("web1")
-    bad = {"addr": "web1:22", "tags": ["not fine"], "user": "no such user"}
-    refused = await refusal(api.hosts.ReconfigureHost(reconfiguration(["tags", "addr"], **bad)))
-    assert set(refused.fields) == {"config.addr", "config.tags[0]"}
+    bad = {"address": "web1:22", "tags": ["not fine"], "user": "no such user"}
+    refused = await refusal(api.hosts.ReconfigureHost(reconfiguration(["tags", "address"], **bad)))
+    assert set(refused.fields) == {"config.address", "config.tags[0]"}
     host = (await api.hosts.ReconfigureHost(reconfiguration(["groups"], groups=["g"], **bad))).host
     assert (list(host.config.groups), list(host.config.tags)) == (["g"], [])
 
@@ -247,11 +247,11 @@ async def test_a_reconfiguration_needs_a_mask(api: Api):
 async def test_a_reinstalled_host_is_pinned_anew_only_when_somebody_says_so(api: Api):
     fake = await api.register("web1")
     fake.key = OTHER_KEY
-    assert (await api.run("QueryInventory")).problem.reason == "HOST_KEY_CHANGED"
+    assert (await api.run("StartQuery")).problem.reason == "HOST_KEY_CHANGED"
     host = (await api.hosts.ReconfigureHost(reconfiguration(["tags"]))).host
     assert host.host_key_fingerprint == fingerprint(KEY)
     request = reconfiguration([])
-    request.repin_host_key = True
+    request.accept_new_host_key = True
     host = (await api.hosts.ReconfigureHost(request)).host
     assert host.host_key_fingerprint == fingerprint(OTHER_KEY)
 
@@ -259,7 +259,7 @@ async def test_a_reinstalled_host_is_pinned_anew_only_when_somebody_says_so(api:
 async def test_a_busy_host_is_not_reconfigured_and_says_when_to_try_again(api: Api):
     fake = await api.register("web1")
     hold = fake.hold(Command.UNITS)
-    id = await api.started("CheckHealth")
+    id = await api.started("StartCheck")
     await api.world.reached(hold)
     refused = await refusal(api.hosts.ReconfigureHost(reconfiguration(["tags"])))
     assert (refused.code, refused.reason) == (grpc.StatusCode.ABORTED, "HOST_BUSY")
@@ -306,7 +306,7 @@ async def test_a_query_fills_the_status_and_the_inventory(api: Api):
     refused = await refusal(api.hosts.GetInventory(pb.GetInventoryRequest(name="web1")))
     assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "INVENTORY_NOT_FOUND")
     fake.pending = {"web": Pending(security=True), "db": Pending()}
-    operation = await api.run("QueryInventory")
+    operation = await api.run("StartQuery")
     assert operation.status == OPERATION_STATUS_SUCCEEDED
     assert operation.steps[-1].name == STEP_NAME_LIST
     status = (await api.host()).status
@@ -338,7 +338,7 @@ async def test_an_update_says_what_it_did(api: Api):
 async def test_a_check_has_its_own_result(api: Api):
     fake = await api.register("web1")
     fake.failed_units = ["web.service"]
-    operation = await api.run("CheckHealth")
+    operation = await api.run("StartCheck")
     assert operation.WhichOneof("result") == "health"
     assert not operation.health.healthy
     status = (await api.host()).status
@@ -349,7 +349,7 @@ async def test_a_check_has_its_own_result(api: Api):
 async def test_a_busy_host_names_its_operation_and_queues_on_demand(api: Api):
     fake = await api.register("web1")
     hold = fake.hold(Command.UNITS)
-    id = await api.started("CheckHealth")
+    id = await api.started("StartCheck")
     await api.world.reached(hold)
     shown = await api.hosts.GetHost(pb.GetHostRequest(name="web1"))
     assert shown.operation_id == id
@@ -374,7 +374,7 @@ async def test_a_failed_host_is_shown_acknowledged_and_retried(api: Api):
         assert refused.facts["to"] in ("idle", "failed")
         assert "web1: it is idle; only failed hosts can be " in refused.text
     fake.accepts_key = False
-    await api.run("QueryInventory")
+    await api.run("StartQuery")
     failure = (await api.host()).status.failure
     assert (failure.step, failure.problem.reason) == ("connect", "AUTHENTICATION_REFUSED")
     refused = await refusal(api.hosts.StartUpdate(pb.StartUpdateRequest(name="web1")))
@@ -398,7 +398,7 @@ async def test_a_failed_host_is_shown_acknowledged_and_retried(api: Api):
 async def test_a_name_that_is_none_is_not_taken_for_who_asked(api: Api, user: str):
     await api.register("web1")
     metadata = (("tendhost-user", user.encode("ascii", "replace").decode()),)
-    response = await api.hosts.CheckHealth(pb.CheckHealthRequest(name="web1"), metadata=metadata)
+    response = await api.hosts.StartCheck(pb.StartCheckRequest(name="web1"), metadata=metadata)
     assert response.operation.created_by == "ipv4:127.0.0.1"
     await api.ended(response.operation.id)
 
@@ -415,8 +415,8 @@ async def test_duplicate__the_same_key_or_address_under_another_name_is_refused(
     twin = api.world.fleet.add("twin.example.org")
     twin.key = first.key
     for request, same in (
-        (named("web2", addr="WEB1.example.org"), "host key"),
-        (named("web2", addr=twin.address), "host key"),
+        (named("web2", address="WEB1.example.org"), "host key"),
+        (named("web2", address=twin.address), "host key"),
     ):
         api.world.fleet.hosts["WEB1.example.org"] = first
         refused = await refusal(api.hosts.RegisterHost(request))
@@ -426,9 +426,9 @@ async def test_duplicate__the_same_key_or_address_under_another_name_is_refused(
         assert refused.facts == {"host": "web2", "other": "web1", "same": same}
         assert await listed(api) == ["web1"]
     first.key = OTHER_KEY  # reinstalled, and somebody registers it anew instead of pinning its key
-    refused = await refusal(api.hosts.RegisterHost(named("web2", addr=first.address)))
+    refused = await refusal(api.hosts.RegisterHost(named("web2", address=first.address)))
     assert refused.facts == {"host": "web2", "other": "web1", "same": "address"}
-    request = named("web2", addr=twin.address)
+    request = named("web2", address=twin.address)
     request.allow_duplicate = True
     await api.hosts.RegisterHost(request)
     assert await listed(api) == ["web1", "web2"]
@@ -436,7 +436,7 @@ async def test_duplicate__the_same_key_or_address_under_another_name_is_refused(
 
 async def test_duplicate__of_registrations_at_once_one_wins(api: Api):
     fake = api.world.fleet.add("web.example.org")
-    calls = (api.hosts.RegisterHost(named(f"w{n}", addr=fake.address)) for n in range(5))
+    calls = (api.hosts.RegisterHost(named(f"w{n}", address=fake.address)) for n in range(5))
 
     async def outcome(call: Any) -> str:
         try:
@@ -453,14 +453,16 @@ async def test_duplicate__of_registrations_at_once_one_wins(api: Api):
 async def test_duplicate__another_address_or_key_is_held_to_it_and_nothing_else_is(api: Api):
     first, second = await api.register("web1"), await api.register("web2")
     move = pb.ReconfigureHostRequest(
-        name="web2", config=HostConfig(addr=first.address), update_mask=FieldMask(paths=["addr"])
+        name="web2",
+        config=HostConfig(address=first.address),
+        update_mask=FieldMask(paths=["address"]),
     )
     assert (await refusal(api.hosts.ReconfigureHost(move))).facts["other"] == "web1"
     second.key = first.key
-    repin = pb.ReconfigureHostRequest(name="web2", repin_host_key=True)
+    repin = pb.ReconfigureHostRequest(name="web2", accept_new_host_key=True)
     assert (await refusal(api.hosts.ReconfigureHost(repin))).reason == "HOST_DUPLICATE"
     repin.allow_duplicate = True
     await api.hosts.ReconfigureHost(repin)
     # It is a duplicate with permission now, and may be changed in whatever else.
     await api.hosts.ReconfigureHost(pb.ReconfigureHostRequest(name="web2", add_tags=["a"]))
-    await api.run("CheckHealth", "web2")
+    await api.run("StartCheck", "web2")

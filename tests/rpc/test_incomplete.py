@@ -18,7 +18,13 @@ from tendhost.server.domain.operations.operation import (
     OperationStatus,
     UpdateResult,
 )
-from tendhost.server.domain.rollouts.rollout import Member, Progress, Rollout, RolloutSpec, Wave
+from tendhost.server.domain.rollouts.rollout import (
+    Member,
+    Rollout,
+    RolloutProgress,
+    RolloutSpec,
+    Wave,
+)
 from tendhost.server.rpc.paging import PAGE_BYTES, parts
 from tendhost.server.store.records import Change
 from tendhost.v1 import (
@@ -169,7 +175,11 @@ def host(name: str) -> Host:
 
 def rollout(id: str, spec: RolloutSpec) -> Rollout:
     return Rollout(
-        id=id, spec=spec, progress=Progress(total_hosts=400, pending=400), waves=1, created_at=AT
+        id=id,
+        spec=spec,
+        progress=RolloutProgress(total_hosts=400, pending=400),
+        waves=1,
+        created_at=AT,
     )
 
 
@@ -181,7 +191,7 @@ async def test_pages__of_large_items_stay_below_what_a_client_takes(api: Api):
     rollouts = [f"r{number:03}" for number in range(60)]
     spec = RolloutSpec(filter=Selection(names=tuple(f"{'n' * 60}{n}" for n in range(900))))
     await stored(api, rollouts=[rollout(id, spec) for id in rollouts])
-    waves = [Wave(rollout="r000", number=0, progress=Progress(total_hosts=400, pending=400))]
+    waves = [Wave(rollout="r000", number=0, progress=RolloutProgress(total_hosts=400, pending=400))]
     members = [
         Member(rollout="r000", host=name, wave=0, position=n, detail="d" * 4000)
         for n, name in enumerate(FLEET)
@@ -282,7 +292,7 @@ async def test_pages__of_plans_overdue_hosts_and_updates_give_each_host_once(api
     for size in (1, 7, 30):
         pages = await paged(planned, lambda r: [one.host for one in r.hosts], size)
         assert sorted(name for page in pages for name in page) == names
-        pages = await paged(overdue, lambda r: [one.host for one in r.laggards], size)
+        pages = await paged(overdue, lambda r: [one.host for one in r.overdue_hosts], size)
         assert sorted(name for page in pages for name in page) == names
 
 

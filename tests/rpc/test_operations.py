@@ -44,7 +44,7 @@ async def watched(api: Api, id: str, *, offset: int = 0) -> tuple[list[Operation
 
 async def test_an_operation_shows_how_far_it_is(api: Api):
     await api.register("web1")
-    id, hold = await running(api, "CheckHealth", Command.UNITS)
+    id, hold = await running(api, "StartCheck", Command.UNITS)
     operation = (await api.operations.GetOperation(pb.GetOperationRequest(id=id))).operation
     assert (operation.kind, operation.status) == (OPERATION_KIND_CHECK, OPERATION_STATUS_RUNNING)
     assert operation.steps[-1].status == STEP_STATUS_RUNNING
@@ -60,7 +60,7 @@ async def test_an_operation_shows_how_far_it_is(api: Api):
 async def test_a_failed_operation_says_why_for_people_and_for_programs(api: Api):
     fake = await api.register("web1")
     fake.reachable = False
-    operation = await api.run("QueryInventory")
+    operation = await api.run("StartQuery")
     assert operation.status == OPERATION_STATUS_FAILED
     assert operation.problem.reason == "HOST_UNREACHABLE"
     assert operation.problem.facts["address"] == "web1.example.org"
@@ -83,7 +83,7 @@ async def test_an_operation_that_nobody_knows_is_not_found(api: Api, method: str
 
 async def test_waiting_returns_as_soon_as_the_operation_has_ended(api: Api):
     await api.register("web1")
-    id, hold = await running(api, "CheckHealth", Command.UNITS)
+    id, hold = await running(api, "StartCheck", Command.UNITS)
     request = pb.WaitOperationRequest(id=id, timeout=Duration(seconds=600))
     waits = [asyncio.ensure_future(api.operations.WaitOperation(request)) for _ in range(10)]
     hold.released.set()
@@ -94,7 +94,7 @@ async def test_waiting_returns_as_soon_as_the_operation_has_ended(api: Api):
 
 async def test_a_wait_that_takes_too_long_is_answered_with_how_far_it_is(api: Api):
     await api.register("web1")
-    id, hold = await running(api, "CheckHealth", Command.UNITS)
+    id, hold = await running(api, "StartCheck", Command.UNITS)
     for timeout in (Duration(), Duration(nanos=20_000_000)):
         request = pb.WaitOperationRequest(id=id, timeout=timeout)
         waited = await api.operations.WaitOperation(request)
@@ -146,7 +146,7 @@ async def test_the_log_of_an_operation_that_has_ended_can_be_read_from_any_byte(
 
 async def test_log__whose_middle_was_left_out_says_so_in_one_line_wherever_it_is_resumed(api: Api):
     await api.register("web1")
-    id = (await api.run("CheckHealth")).id
+    id = (await api.run("StartCheck")).id
     stored = await api.world.store.operation(id)
     begin, end = b"begin", b"the end"
     gap = (len(begin), 1_000_000)
@@ -246,7 +246,7 @@ async def test_operations_are_listed_newest_first_by_host_and_by_status(api: Api
     ids = []
     for name in ("web1", "web2", "web1"):
         api.world.clock.advance(Duration(seconds=1).ToTimedelta())
-        ids.append((await api.run("CheckHealth", name)).id)
+        ids.append((await api.run("StartCheck", name)).id)
 
     async def listed(**how: Any) -> list[str]:
         response = await api.operations.ListOperations(pb.ListOperationsRequest(**how))

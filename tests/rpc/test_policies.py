@@ -52,17 +52,17 @@ def freeze(name: str = "year end", **changes: Any) -> wire.FreezePeriod:
     return wire.FreezePeriod(name=name, **{**fields, **changes})
 
 
-async def say(api: Api, *, request_id: str = "", **defaults: Any) -> wire.Defaults:
-    request = pb.SetDefaultsRequest(defaults=wire.Defaults(**defaults), request_id=request_id)
-    found = (await api.policies.SetDefaults(request)).defaults
-    assert isinstance(found, wire.Defaults)
+async def say(api: Api, *, request_id: str = "", **defaults: Any) -> wire.GroupPolicy:
+    request = pb.SetPolicyRequest(policy=wire.GroupPolicy(**defaults), request_id=request_id)
+    found = (await api.policies.SetPolicy(request)).policy
+    assert isinstance(found, wire.GroupPolicy)
     return found
 
 
-async def said(api: Api, group: str = "") -> wire.Defaults:
-    response = await api.policies.GetDefaults(pb.GetDefaultsRequest(group=group))
-    assert isinstance(response.defaults, wire.Defaults)
-    return response.defaults
+async def said(api: Api, group: str = "") -> wire.GroupPolicy:
+    response = await api.policies.GetPolicy(pb.GetPolicyRequest(group=group))
+    assert isinstance(response.policy, wire.GroupPolicy)
+    return response.policy
 
 
 async def holds(api: Api, host: str = "web1") -> wire.EffectivePolicy:
@@ -77,7 +77,7 @@ async def test_that_nothing_is_said_is_an_answer(api: Api):
         nothing = await said(api, group)
         assert nothing.etag
         warnings = ["'db' is a group that no host is in"] if group else []
-        assert nothing == wire.Defaults(group=group, etag=nothing.etag, warnings=warnings)
+        assert nothing == wire.GroupPolicy(group=group, etag=nothing.etag, warnings=warnings)
 
 
 async def test_what_is_said_reads_as_it_was_said_with_who_and_when(api: Api):
@@ -99,14 +99,14 @@ async def test_what_is_said_reads_as_it_was_said_with_who_and_when(api: Api):
     }
     told = await say(api, group="db", changed_by="mallory", revision=99, **fields)
     (event,) = await api.world.events()
-    expected = wire.Defaults(group="db", changed_at=moment(START), **fields)
+    expected = wire.GroupPolicy(group="db", changed_at=moment(START), **fields)
     expected.changed_by, expected.revision = told.changed_by, event.revision
     expected.etag = told.etag
     expected.warnings.append("'db' is a group that no host is in")
     assert told == expected
     assert told.changed_by not in ("", "mallory")
     assert await said(api, "db") == told
-    body = event_message(event).defaults_changed
+    body = event_message(event).policy_changed
     assert (body.group, body.by, body.deleted) == ("db", told.changed_by, False)
 
 
@@ -122,8 +122,8 @@ async def test_a_wish_that_is_repeated_is_carried_out_once(api: Api):
     await say(api, windows=[MORNINGS])
     assert await say(api, request_id=REQUEST_ID, windows=[NIGHTS]) == first
     assert list((await said(api)).windows) == [MORNINGS]
-    request = pb.DeleteDefaultsRequest(group="", request_id=REQUEST_ID)
-    refused = await refusal(api.policies.DeleteDefaults(request))
+    request = pb.DeletePolicyRequest(group="", request_id=REQUEST_ID)
+    refused = await refusal(api.policies.DeletePolicy(request))
     assert refused.reason == "REQUEST_ID_REUSED"
 
 
@@ -132,21 +132,21 @@ async def test_defaults_are_listed_the_fleets_first_page_by_page(api: Api):
         await say(api, group=name, windows=[NIGHTS])
     found, token = [], ""
     for _ in range(3):
-        request = pb.ListDefaultsRequest(page_size=1, page_token=token)
-        page = await api.policies.ListDefaults(request)
-        found += [one.group for one in page.defaults]
+        request = pb.ListPoliciesRequest(page_size=1, page_token=token)
+        page = await api.policies.ListPolicies(request)
+        found += [one.group for one in page.policies]
         token = page.next_page_token
     assert (found, token) == (["", "db", "web"], "")
-    request = pb.ListDefaultsRequest(page_token="nonsense")
-    assert (await refusal(api.policies.ListDefaults(request))).reason == "PAGE_TOKEN_INVALID"
+    request = pb.ListPoliciesRequest(page_token="nonsense")
+    assert (await refusal(api.policies.ListPolicies(request))).reason == "PAGE_TOKEN_INVALID"
 
 
 async def test_what_is_deleted_is_not_said_any_more_and_cannot_be_deleted_again(api: Api):
     await say(api, group="db", windows=[NIGHTS])
-    response = await api.policies.DeleteDefaults(pb.DeleteDefaultsRequest(group="db"))
+    response = await api.policies.DeletePolicy(pb.DeletePolicyRequest(group="db"))
     assert response.revision == 2
     assert not (await said(api, "db")).windows
-    refused = await refusal(api.policies.DeleteDefaults(pb.DeleteDefaultsRequest(group="db")))
+    refused = await refusal(api.policies.DeletePolicy(pb.DeletePolicyRequest(group="db")))
     assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "POLICY_NOT_FOUND")
     assert refused.text == "no policy is set for group 'db'"
 
@@ -191,14 +191,14 @@ async def test_a_host_of_which_nothing_is_said_may_always_be_changed(api: Api):
 @pytest.mark.parametrize(
     ("defaults", "fields"),
     [
-        ({"group": "two words"}, ["defaults.group"]),
+        ({"group": "two words"}, ["policy.group"]),
         (
             {"windows": [MaintenanceWindow(start="25:00", end="04:00")]},
-            ["defaults.windows[0].start"],
+            ["policy.windows[0].start"],
         ),
         (
             {"windows": [NIGHTS, MaintenanceWindow(start="22:00", end="23:00", time_zone="Mars")]},
-            ["defaults.windows[1].time_zone"],
+            ["policy.windows[1].time_zone"],
         ),
         (
             {
@@ -206,30 +206,30 @@ async def test_a_host_of_which_nothing_is_said_may_always_be_changed(api: Api):
                     MaintenanceWindow(start="22:00", end="23:00", cutoff=Duration(seconds=3600))
                 ]
             },
-            ["defaults.windows[0].cutoff"],
+            ["policy.windows[0].cutoff"],
         ),
-        ({"freezes": [freeze(name="")]}, ["defaults.freezes[0].name"]),
-        ({"freezes": [freeze(name="a\nb")]}, ["defaults.freezes[0].name"]),
-        ({"freezes": [freeze(reason="x" * 501)]}, ["defaults.freezes[0].reason"]),
-        ({"freezes": [freeze(starts_at=None)]}, ["defaults.freezes[0].starts_at"]),
-        ({"freezes": [freeze(ends_at=None)]}, ["defaults.freezes[0].ends_at"]),
-        ({"freezes": [freeze(ends_at=moment(START))]}, ["defaults.freezes[0].ends_at"]),
+        ({"freezes": [freeze(name="")]}, ["policy.freezes[0].name"]),
+        ({"freezes": [freeze(name="a\nb")]}, ["policy.freezes[0].name"]),
+        ({"freezes": [freeze(reason="x" * 501)]}, ["policy.freezes[0].reason"]),
+        ({"freezes": [freeze(starts_at=None)]}, ["policy.freezes[0].starts_at"]),
+        ({"freezes": [freeze(ends_at=None)]}, ["policy.freezes[0].ends_at"]),
+        ({"freezes": [freeze(ends_at=moment(START))]}, ["policy.freezes[0].ends_at"]),
         (
             {"freezes": [freeze(starts_at=moment(START - timedelta(1)), ends_at=moment(START))]},
-            ["defaults.freezes[0].ends_at"],
+            ["policy.freezes[0].ends_at"],
         ),
         (
             {"freezes": [freeze(ends_at=Timestamp(seconds=2**60))]},
-            ["defaults.freezes[0].ends_at"],
+            ["policy.freezes[0].ends_at"],
         ),
         (
             {"freezes": [freeze(), freeze(time_zone="Mars")]},
-            ["defaults.freezes[1].name", "defaults.freezes[1].time_zone"],
+            ["policy.freezes[1].name", "policy.freezes[1].time_zone"],
         ),
-        ({"hooks": Hooks(pre=Hook(script=""))}, ["defaults.hooks.pre.script"]),
+        ({"hooks": Hooks(pre=Hook(script=""))}, ["policy.hooks.pre.script"]),
         (
             {"health_checks": HealthChecks(checks=[HealthCheck(tcp=TcpProbe())])},
-            ["defaults.health_checks.checks[0].tcp.port"],
+            ["policy.health_checks.checks[0].tcp.port"],
         ),
         (
             {
@@ -237,15 +237,15 @@ async def test_a_host_of_which_nothing_is_said_may_always_be_changed(api: Api):
                     checks=[HealthCheck(http=HttpProbe(url="http://h/", body="("))]
                 )
             },
-            ["defaults.health_checks.checks[0].http.body"],
+            ["policy.health_checks.checks[0].http.body"],
         ),
     ],
 )
 async def test_what_cannot_hold_is_refused_by_its_field_and_nothing_is_said(
     api: Api, defaults: dict[str, Any], fields: list[str]
 ):
-    request = pb.SetDefaultsRequest(defaults=wire.Defaults(**defaults))
-    refused = await refusal(api.policies.SetDefaults(request))
+    request = pb.SetPolicyRequest(policy=wire.GroupPolicy(**defaults))
+    refused = await refusal(api.policies.SetPolicy(request))
     assert (refused.code, refused.reason) == (
         *(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
     )

@@ -145,7 +145,7 @@ async def test_a_server_that_is_told_to_stop_ends_well_in_spite_of_watchers(
 
 
 async def test_a_server_that_is_killed_forgets_nothing(tmp_path: Path):
-    config = host_pb2.HostConfig(name="here", addr="local", tags=["x"])
+    config = host_pb2.HostConfig(name="here", address="local", tags=["x"])
     async with serving_process(tmp_path) as process, channel_to(process) as channel:
         hosts = host_service_pb2_grpc.HostServiceStub(channel)
         request = host_service_pb2.RegisterHostRequest(config=config)
@@ -158,12 +158,12 @@ async def test_a_server_that_is_killed_forgets_nothing(tmp_path: Path):
 
 
 async def test_this_very_machine_can_be_checked(tmp_path: Path):
-    config = host_pb2.HostConfig(name="here", addr="local")
+    config = host_pb2.HostConfig(name="here", address="local")
     async with serving_process(tmp_path) as process, channel_to(process) as channel:
         hosts = host_service_pb2_grpc.HostServiceStub(channel)
         operations = operation_service_pb2_grpc.OperationServiceStub(channel)
         await hosts.RegisterHost(host_service_pb2.RegisterHostRequest(config=config))
-        started = await hosts.CheckHealth(host_service_pb2.CheckHealthRequest(name="here"))
+        started = await hosts.StartCheck(host_service_pb2.StartCheckRequest(name="here"))
         waited = await operations.WaitOperation(
             operation_service_pb2.WaitOperationRequest(id=started.operation.id)
         )
@@ -221,7 +221,7 @@ async def test_grpcurl__describes_everything_that_it_lists(tmp_path: Path):
 @pytest.mark.grpcurl
 async def test_grpcurl_registers_and_lists_hosts_and_reads_an_error(tmp_path: Path):
     async with serving_process(tmp_path) as process:
-        body = json.dumps({"config": {"name": "here", "addr": "local", "tags": ["x"]}})
+        body = json.dumps({"config": {"name": "here", "address": "local", "tags": ["x"]}})
         done = await grpcurl(process.address, "-d", body, "tendhost.v1.HostService/RegisterHost")
         assert done.returncode == 0, done.stderr
         listed = await grpcurl(process.address, "tendhost.v1.HostService/ListHosts")
@@ -240,4 +240,4 @@ async def test_grpcurl_registers_and_lists_hosts_and_reads_an_error(tmp_path: Pa
         )
         assert "InvalidArgument" in refused.stderr
         assert "config.name" in refused.stderr
-        assert "config.addr" in refused.stderr
+        assert "config.address" in refused.stderr

@@ -1,4 +1,4 @@
-"""RebootHost with only_if_required: a fresh look decides, unknown reboots nothing, the answer says which."""
+"""StartReboot with only_if_required: a fresh look decides, unknown reboots nothing, the answer says which."""
 
 import pytest
 
@@ -34,9 +34,9 @@ async def test_reboot__is_done_only_where_a_fresh_look_finds_it_needed(
 ):
     fake = await api.register("web1")
     reboot_need(fake, not needed)
-    await api.run("QueryInventory")
+    await api.run("StartQuery")
     reboot_need(fake, needed)  # what is stored is not what decides
-    operation = await api.run("RebootHost", only_if_required=True)
+    operation = await api.run("StartReboot", only_if_required=True)
     assert operation.status == pb.OPERATION_STATUS_SUCCEEDED
     assert (operation.reboot_outcome, steps(operation)) == (outcome, [*STEPS, *rest])
     assert len(fake.rebooted_at) == bool(needed)
@@ -46,8 +46,8 @@ async def test_reboot__is_done_only_where_a_fresh_look_finds_it_needed(
 async def test_reboot__asked_for_twice_is_done_once(api: Api):
     fake = await api.register("web1")
     reboot_need(fake, needed=True)
-    operation = await api.run("RebootHost", only_if_required=True)
-    retried = await api.run("RebootHost", only_if_required=True)
+    operation = await api.run("StartReboot", only_if_required=True)
+    retried = await api.run("StartReboot", only_if_required=True)
     assert operation.reboot_outcome == pb.REBOOT_OUTCOME_REBOOTED
     # It has just been rebooted: the second one finds nothing to do.
     assert retried.reboot_outcome == pb.REBOOT_OUTCOME_NOT_NEEDED
@@ -56,7 +56,7 @@ async def test_reboot__asked_for_twice_is_done_once(api: Api):
 
 async def test_reboot__without_the_condition_reboots_all_the_same(api: Api):
     fake = await api.register("web1")
-    operation = await api.run("RebootHost")
+    operation = await api.run("StartReboot")
     assert operation.reboot_outcome == pb.REBOOT_OUTCOME_REBOOTED
     assert "LIST" not in steps(operation)
     assert len(fake.rebooted_at) == 1
@@ -75,7 +75,7 @@ async def test_reboot__that_is_not_done_does_not_ask_for_the_window(
 ):
     fake = await api.register("web1", policy=Policy(maintenance_windows=[LATER]))
     reboot_need(fake, needed)
-    operation = await api.run("RebootHost", only_if_required=True)
+    operation = await api.run("StartReboot", only_if_required=True)
     assert operation.status == pb.OPERATION_STATUS_SUCCEEDED
     assert (operation.reboot_outcome, steps(operation)) == (outcome, STEPS)
 
@@ -85,7 +85,7 @@ async def test_reboot__that_is_needed_outside_the_window_is_refused_and_the_host
 ):
     fake = await api.register("web1", policy=Policy(maintenance_windows=[LATER]))
     reboot_need(fake, needed=True)
-    operation = await api.run("RebootHost", only_if_required=True)
+    operation = await api.run("StartReboot", only_if_required=True)
     assert (operation.problem.reason, steps(operation)) == ("WINDOW_CLOSED", STEPS)
     assert operation.reboot_outcome == pb.REBOOT_OUTCOME_UNSPECIFIED
     assert not fake.rebooted_at
@@ -96,7 +96,7 @@ async def test_reboot__that_is_needed_outside_the_window_is_refused_and_the_host
 async def test_reboot__says_why_it_was_done_or_not(api: Api, needed: bool | None):
     fake = await api.register("web1")
     reboot_need(fake, needed)
-    operation = await api.run("RebootHost", only_if_required=True)
+    operation = await api.run("StartReboot", only_if_required=True)
     assert operation.reboot_reason
     assert operation.reboot_reason in operation.steps[2].detail
 
@@ -105,7 +105,7 @@ async def test_reboot__counts_as_down_once_it_is_to_be_done(api: Api):
     fake = await api.register("web1")
     reboot_need(fake, needed=True)
     looking = fake.hold(Command.QUERY)
-    id = await api.started("RebootHost", only_if_required=True)
+    id = await api.started("StartReboot", only_if_required=True)
     await looking.reached.wait()
     assert (await api.world.store.usage(FLEET)).down == 0
     ordering = fake.hold(Command.REBOOT)

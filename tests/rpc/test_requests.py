@@ -52,7 +52,7 @@ async def test_fifty_equal_requests_at_once_start_one_operation_and_get_one_answ
 async def test_the_slower_of_two_equal_requests_is_not_refused_because_of_the_quicker(api: Api):
     fake = await api.register("web1")
     hold = fake.hold(Command.UNITS)
-    request = pb.CheckHealthRequest(name="web1", request_id=ID)
+    request = pb.StartCheckRequest(name="web1", request_id=ID)
     looked = api.world.store.hold_after_read("replay")
     slower = asyncio.ensure_future(answer(api, "HostService", request))
     await api.world.reached(looked)  # it has seen that nobody asked before
@@ -67,7 +67,7 @@ async def test_the_slower_of_two_equal_requests_is_not_refused_because_of_the_qu
 
 async def test_fifty_equal_registrations_at_once_make_one_host(api: Api):
     api.world.fleet.add("web1.example.org")
-    config = HostConfig(name="web1", addr="web1.example.org")
+    config = HostConfig(name="web1", address="web1.example.org")
     request = pb.RegisterHostRequest(config=config, request_id=ID)
     answers = await asyncio.gather(*(answer(api, "HostService", request) for _ in range(50)))
     assert len(set(answers)) == 1
@@ -75,28 +75,28 @@ async def test_fifty_equal_registrations_at_once_make_one_host(api: Api):
 
 async def test_the_answer_is_the_first_one_however_the_world_has_moved_on(api: Api):
     fake = await api.register("web1")
-    request = pb.QueryInventoryRequest(name="web1", request_id=ID)
+    request = pb.StartQueryRequest(name="web1", request_id=ID)
     first = await answer(api, "HostService", request)
-    await api.ended(pb.QueryInventoryResponse.FromString(first).operation.id)
+    await api.ended(pb.StartQueryResponse.FromString(first).operation.id)
     fake.accepts_key = False
-    await api.run("QueryInventory")
+    await api.run("StartQuery")
     assert await answer(api, "HostService", request) == first
     assert await operations(api) == 2
 
 
 def mutations() -> list[tuple[str, Message]]:
     """Every mutation, in an order in which each of them is possible."""
-    config = HostConfig(name="web2", addr="web2.example.org", tags=["x"])
+    config = HostConfig(name="web2", address="web2.example.org", tags=["x"])
     mask = {"paths": ["tags"]}
     return [
         ("HostService", pb.RegisterHostRequest(config=config)),
         ("HostService", pb.ReconfigureHostRequest(name="web2", config=config, update_mask=mask)),  # type: ignore[arg-type]
-        ("HostService", pb.QueryInventoryRequest(name="web2")),
+        ("HostService", pb.StartQueryRequest(name="web2")),
         ("HostService", pb.AcknowledgeHostRequest(name="web2")),
         ("HostService", pb.RetryHostRequest(name="web2")),
         ("HostService", pb.StartUpdateRequest(name="web1")),
-        ("HostService", pb.CheckHealthRequest(name="web1")),
-        ("HostService", pb.RebootHostRequest(name="web1")),
+        ("HostService", pb.StartCheckRequest(name="web1")),
+        ("HostService", pb.StartRebootRequest(name="web1")),
         ("HostService", pb.UnregisterHostRequest(name="web3")),
         ("RolloutService", rollout_service_pb2.StartRolloutRequest()),
     ]
@@ -161,7 +161,7 @@ async def test_a_cancellation_is_answered_the_same_after_the_operation_has_ended
     [
         pb.StartUpdateRequest(name="web1", dry_run=True),
         pb.StartUpdateRequest(name="web2"),
-        pb.QueryInventoryRequest(name="web1"),
+        pb.StartQueryRequest(name="web1"),
     ],
 )
 async def test_an_id_that_is_used_for_something_else_is_refused(api: Api, other: Any):
@@ -193,7 +193,7 @@ async def test_an_id_that_is_no_uuid_is_an_invalid_field(api: Api):
 
 async def test_id__is_the_same_in_upper_and_lower_case(api: Api):
     request = pb.RegisterHostRequest(
-        config=HostConfig(name="web1", addr=api.world.fleet.add("web1.example.org").address),
+        config=HostConfig(name="web1", address=api.world.fleet.add("web1.example.org").address),
         request_id="5F9D9F6E-2B1C-4C5E-9A52-0D6F3F6F1A11",
     )
     first = await api.hosts.RegisterHost(request)
@@ -203,5 +203,5 @@ async def test_id__is_the_same_in_upper_and_lower_case(api: Api):
 
 async def test_without_an_id_each_request_is_one_of_its_own(api: Api):
     await api.register("web1")
-    first, second = await api.run("CheckHealth"), await api.run("CheckHealth")
+    first, second = await api.run("StartCheck"), await api.run("StartCheck")
     assert first.id != second.id

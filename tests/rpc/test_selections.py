@@ -17,7 +17,7 @@ from tendhost.v1 import (
 from tendhost.v1 import selection_service_pb2 as pb
 from tests.rpc.api import Api, refusal, refusal_of
 
-SAVED = host_pb2.HostFilter(saved="canaries")
+SAVED = host_pb2.HostFilter(selection="canaries")
 
 
 async def fleet(api: Api) -> None:
@@ -48,7 +48,7 @@ async def test_selection_is_saved_shown_listed_replaced_and_deleted(api: Api):
     get = pb.GetSelectionRequest(name="canaries")
     assert (await api.selections.GetSelection(get)).selection == made
     assert await listed(api, SAVED) == ["a", "b"]
-    assert await listed(api, host_pb2.HostFilter(saved="canaries", names=["b", "c"])) == ["b"]
+    assert await listed(api, host_pb2.HostFilter(selection="canaries", names=["b", "c"])) == ["b"]
     again = await save(api, names=["c", "a"], exclude_hosts=["a"])
     assert again.revision > made.revision
     assert await listed(api, SAVED) == ["c"]
@@ -72,9 +72,9 @@ async def test_selection_with_such_a_name_is_refused(api: Api, name: str):
 
 async def test_selection_that_names_another_one_is_refused(api: Api):
     await save(api)
-    refused = await refusal(save(api, "more", saved="canaries"))
+    refused = await refusal(save(api, "more", selection="canaries"))
     assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
-    assert refused.fields == ["filter.saved"]
+    assert refused.fields == ["filter.selection"]
 
 
 async def test_request_that_names_no_saved_selection_changes_nothing(api: Api):
@@ -106,7 +106,7 @@ async def test_plan_of_a_selection_that_has_changed_since_says_how(api: Api):
     planned = (
         await api.rollouts.PlanRollout(rollout_service_pb2.PlanRolloutRequest(spec=spec))
     ).plan
-    assert (planned.host_count, planned.not_selected, planned.spec.filter.saved) == (
+    assert (planned.host_count, planned.not_selected, planned.spec.filter.selection) == (
         2,
         1,
         "canaries",

@@ -45,7 +45,7 @@ async def heard(api: Api) -> None:
 async def test_a_client_that_gives_up_does_not_stop_what_it_began(api: Api):
     await api.register("web1")
     begun = api.world.store.hold_after_commit(lambda change: bool(change.operations))
-    call = api.hosts.CheckHealth(host_service_pb2.CheckHealthRequest(name="web1"))
+    call = api.hosts.StartCheck(host_service_pb2.StartCheckRequest(name="web1"))
     waiting = asyncio.ensure_future(call.code())
     await api.world.reached(begun)  # it is stored, and the server is about to take it up
     call.cancel()
@@ -54,13 +54,13 @@ async def test_a_client_that_gives_up_does_not_stop_what_it_began(api: Api):
     (stored,) = (await api.world.store.operations(limit=1)).items
     begun.released.set()
     assert (await api.ended(stored.id)).status == OPERATION_STATUS_SUCCEEDED
-    assert (await api.run("CheckHealth")).status == OPERATION_STATUS_SUCCEEDED
+    assert (await api.run("StartCheck")).status == OPERATION_STATUS_SUCCEEDED
 
 
 async def test_a_deadline_ends_the_wait_and_not_the_work(api: Api):
     fake = await api.register("web1")
     hold = fake.hold(Command.UNITS)
-    id = await api.started("CheckHealth")
+    id = await api.started("StartCheck")
     await api.world.reached(hold)
     request = operation_service_pb2.WaitOperationRequest(id=id)
     waited = await refusal(api.operations.WaitOperation(request, timeout=0.05))
@@ -142,15 +142,15 @@ async def test_a_fault_of_the_server_tells_a_client_nothing_of_its_inside(
 async def test_a_store_that_cannot_be_used_says_when_to_try_again(api: Api):
     await api.register("web1")
     api.world.store.outage = True
-    request = host_service_pb2.CheckHealthRequest(name="web1")
-    refused = await refusal(api.hosts.CheckHealth(request))
+    request = host_service_pb2.StartCheckRequest(name="web1")
+    refused = await refusal(api.hosts.StartCheck(request))
     api.world.store.outage = False
     assert (refused.code, refused.reason) == (
         grpc.StatusCode.UNAVAILABLE,
         "STORE_UNAVAILABLE",
     )
     assert refused.kinds == ["ErrorInfo", "RetryInfo"]
-    assert (await api.run("CheckHealth")).status == OPERATION_STATUS_SUCCEEDED
+    assert (await api.run("StartCheck")).status == OPERATION_STATUS_SUCCEEDED
 
 
 async def test_a_refused_call_is_no_error_in_the_log(api: Api, caplog: pytest.LogCaptureFixture):
@@ -161,7 +161,7 @@ async def test_a_refused_call_is_no_error_in_the_log(api: Api, caplog: pytest.Lo
 
 
 async def test_a_request_of_two_mebibytes_is_refused(api: Api):
-    config = HostConfig(name="web1", addr="web1.example.org", ssh_key="/" + "k" * (2 << 20))
+    config = HostConfig(name="web1", address="web1.example.org", ssh_key="/" + "k" * (2 << 20))
     request = host_service_pb2.RegisterHostRequest(config=config)
     refused = await refusal(api.hosts.RegisterHost(request))
     assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -216,8 +216,8 @@ async def test_health__is_not_serving_while_the_store_cannot_be_used(api: Api, w
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
         assert (await info()).store_problem == ""
         switch(on=True)
-        request = host_service_pb2.CheckHealthRequest(name="web1")
-        assert (await refusal(api.hosts.CheckHealth(request))).reason == "STORE_UNAVAILABLE"
+        request = host_service_pb2.StartCheckRequest(name="web1")
+        assert (await refusal(api.hosts.StartCheck(request))).reason == "STORE_UNAVAILABLE"
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
         answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
         assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
@@ -352,7 +352,7 @@ async def test_a_server_that_stops_turns_its_health_and_ends_its_waits(world: Wo
             api = await connection.__aenter__()
             fake = await api.register("web1")
             hold = fake.hold(Command.UNITS)
-            id = await api.started("CheckHealth")
+            id = await api.started("StartCheck")
             await world.reached(hold)
             request = operation_service_pb2.WaitOperationRequest(id=id)
             waiting = asyncio.ensure_future(api.operations.WaitOperation(request))

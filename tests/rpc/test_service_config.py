@@ -52,7 +52,7 @@ async def test_config__is_taken_by_a_client_whose_reads_are_then_repeated(tmp_pa
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "starting")
             return pb.ListGroupsResponse()
 
-        async def RebootHost(self, request: Any, context: Any) -> pb.RebootHostResponse:
+        async def StartReboot(self, request: Any, context: Any) -> pb.StartRebootResponse:
             asked.append("reboot")
             await context.abort(grpc.StatusCode.UNAVAILABLE, "starting")
             raise AssertionError("abort raises")
@@ -71,7 +71,7 @@ async def test_config__is_taken_by_a_client_whose_reads_are_then_repeated(tmp_pa
         await hosts.ListGroups(pb.ListGroupsRequest())
         assert asked == ["read"] * 3
         try:
-            await hosts.RebootHost(pb.RebootHostRequest(name="web1"))
+            await hosts.StartReboot(pb.StartRebootRequest(name="web1"))
         except grpc.aio.AioRpcError as refused:
             assert refused.code() is grpc.StatusCode.UNAVAILABLE  # noqa: PT017
         assert asked == ["read"] * 3 + ["reboot"]

@@ -38,7 +38,7 @@ async def planned(api: Api, **filter: Any) -> Any:
 
 async def test_exclude__takes_globs_as_names_do(api: Api):
     plan = await planned(api, exclude_hosts=["go-*"])
-    assert [host.left_out != 0 for host in plan.hosts] == [False, True, True]
+    assert [host.exclusion != 0 for host in plan.hosts] == [False, True, True]
     assert [host.host for host in plan.hosts] == ["web-1", "go-1", "go-2"]
     request = hosts.ListHostsRequest(filter=HostFilter(exclude_hosts=["*-[2-9]", "web-1"]))
     found = (await api.hosts.ListHosts(request)).hosts
@@ -81,11 +81,11 @@ async def test_rollout__a_saved_selection_that_spares_nobody_is_refused_and_warn
     )
     saved = (await api.selections.SaveSelection(request)).selection
     assert list(saved.warnings) == ["exclude_hosts[0]: 'db-*' matches no host"]
-    refused = await refusal(planned(api, saved="careful"))
-    assert refused.fields == ["spec.filter.saved"]
+    refused = await refusal(planned(api, selection="careful"))
+    assert refused.fields == ["spec.filter.selection"]
     assert "'careful' has exclude_hosts[0]: 'db-*' matches no host" in refused.text
     await api.register("db-1")
-    await planned(api, saved="careful")
+    await planned(api, selection="careful")
     get = selections.GetSelectionRequest(name="careful")
     assert not (await api.selections.GetSelection(get)).selection.warnings
 
@@ -119,9 +119,9 @@ async def test_schedule__warns_when_it_is_made_and_shown_and_its_runs_tell_it(
 
 async def test_policy__of_a_group_that_no_host_is_in_warns(api: Api):
     async def say(group: str) -> list[str]:
-        defaults = policy_pb2.Defaults(group=group)
-        request = policies.SetDefaultsRequest(defaults=defaults)
-        return list((await api.policies.SetDefaults(request)).defaults.warnings)
+        defaults = policy_pb2.GroupPolicy(group=group)
+        request = policies.SetPolicyRequest(policy=defaults)
+        return list((await api.policies.SetPolicy(request)).policy.warnings)
 
     assert await say("pord") == ["'pord' is a group that no host is in"]
     assert (await say("prod"), await say("")) == ([], [])

@@ -194,7 +194,7 @@ async def test_a_filter_by_state_looks_at_the_host_as_it_is(api: Api):
         first = await happen(api.world, 1)
         assert await until(stream, first) == []
         fake.pending = {"web": Pending()}
-        operation = await api.run("QueryInventory")
+        operation = await api.run("StartQuery")
         last = await happen(api.world, 1)
         events = await until(stream, last)
         assert events[-1].revision == last

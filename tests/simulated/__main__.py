@@ -72,7 +72,7 @@ def _allow_many_sockets() -> None:
 
 
 def _host_add(found: dict[str, str | int]) -> str:
-    words = ["tendhost", "host", "add", found["name"], "--addr", found["address"]]
+    words = ["tendhost", "host", "add", found["name"], "--address", found["address"]]
     words += [
         "--port",
         found["port"],

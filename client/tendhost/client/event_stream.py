@@ -82,7 +82,7 @@ class EventStream:
         return request
 
     def _heard(self, message: pb.WatchEventsResponse) -> Iterator[Event | Snapshot]:
-        if message.phase == pb.WATCH_PHASE_HELLO:
+        if message.phase == pb.WATCH_PHASE_OPENED:
             if self._wants_snapshot:
                 # The old cursor belongs to the old log until the snapshot takes its place.
                 self._snapshot_log_id = message.log_id
@@ -91,7 +91,7 @@ class EventStream:
             if self.revision is None:
                 self.revision = message.current_revision
         elif message.phase == pb.WATCH_PHASE_SNAPSHOT:
-            for name in message.gone_hosts:
+            for name in message.removed_hosts:
                 self._hosts.pop(name, None)
             for host in map(convert_hosts.host, message.hosts):
                 self._hosts[host.name] = host

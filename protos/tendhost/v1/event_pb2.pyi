@@ -125,7 +125,7 @@ class Event(_message.Message):
     STEP_RETRIED_FIELD_NUMBER: _builtins.int
     SCHEDULE_CHANGED_FIELD_NUMBER: _builtins.int
     SELECTION_CHANGED_FIELD_NUMBER: _builtins.int
-    DEFAULTS_CHANGED_FIELD_NUMBER: _builtins.int
+    POLICY_CHANGED_FIELD_NUMBER: _builtins.int
     DUPLICATES_CHANGED_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
@@ -209,7 +209,7 @@ class Event(_message.Message):
         """A selection was saved or deleted."""
 
     @_builtins.property
-    def defaults_changed(self) -> Global___DefaultsChanged:
+    def policy_changed(self) -> Global___PolicyChanged:
         """Something else is said for the hosts of a group, or of the fleet."""
 
     @_builtins.property
@@ -240,15 +240,15 @@ class Event(_message.Message):
         step_retried: Global___StepRetried | None = ...,
         schedule_changed: Global___ScheduleChanged | None = ...,
         selection_changed: Global___SelectionChanged | None = ...,
-        defaults_changed: Global___DefaultsChanged | None = ...,
+        policy_changed: Global___PolicyChanged | None = ...,
         duplicates_changed: Global___DuplicatesChanged | None = ...,
         incomplete: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "defaults_changed", b"defaults_changed", "duplicates_changed", b"duplicates_changed", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "operation_changed", b"operation_changed", "rollout_changed", b"rollout_changed", "schedule_changed", b"schedule_changed", "selection_changed", b"selection_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "duplicates_changed", b"duplicates_changed", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "operation_changed", b"operation_changed", "policy_changed", b"policy_changed", "rollout_changed", b"rollout_changed", "schedule_changed", b"schedule_changed", "selection_changed", b"selection_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "defaults_changed", b"defaults_changed", "duplicates_changed", b"duplicates_changed", "host", b"host", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "incomplete", b"incomplete", "operation_changed", b"operation_changed", "operation_id", b"operation_id", "revision", b"revision", "rollout_changed", b"rollout_changed", "rollout_id", b"rollout_id", "schedule_changed", b"schedule_changed", "selection_changed", b"selection_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "body", b"body", "duplicates_changed", b"duplicates_changed", "host", b"host", "host_acknowledged", b"host_acknowledged", "host_connected", b"host_connected", "host_disconnected", b"host_disconnected", "host_reconfigured", b"host_reconfigured", "host_registered", b"host_registered", "host_unregistered", b"host_unregistered", "incomplete", b"incomplete", "operation_changed", b"operation_changed", "operation_id", b"operation_id", "policy_changed", b"policy_changed", "revision", b"revision", "rollout_changed", b"rollout_changed", "rollout_id", b"rollout_id", "schedule_changed", b"schedule_changed", "selection_changed", b"selection_changed", "state_changed", b"state_changed", "step_retried", b"step_retried", "update_completed", b"update_completed", "update_progress", b"update_progress"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_registered", "host_unregistered", "host_reconfigured", "host_acknowledged", "host_connected", "host_disconnected", "state_changed", "update_progress", "update_completed", "operation_changed", "rollout_changed", "step_retried", "schedule_changed", "selection_changed", "defaults_changed", "duplicates_changed"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["host_registered", "host_unregistered", "host_reconfigured", "host_acknowledged", "host_connected", "host_disconnected", "state_changed", "update_progress", "update_completed", "operation_changed", "rollout_changed", "step_retried", "schedule_changed", "selection_changed", "policy_changed", "duplicates_changed"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -744,7 +744,7 @@ class SelectionChanged(_message.Message):
 Global___SelectionChanged: _TypeAlias = SelectionChanged  # noqa: Y015
 
 @_typing.final
-class DefaultsChanged(_message.Message):
+class PolicyChanged(_message.Message):
     """Something else is said for the hosts of a group, or of the fleet."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -777,4 +777,4 @@ class DefaultsChanged(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___DefaultsChanged: _TypeAlias = DefaultsChanged  # noqa: Y015
+Global___PolicyChanged: _TypeAlias = PolicyChanged  # noqa: Y015

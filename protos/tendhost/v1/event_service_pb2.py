@@ -27,7 +27,7 @@ from tendhost.v1 import event_pb2 as tendhost_dot_v1_dot_event__pb2
 from tendhost.v1 import host_pb2 as tendhost_dot_v1_dot_host__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftendhost/v1/event_service.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17tendhost/v1/event.proto\x1a\x16tendhost/v1/host.proto\"\x92\x02\n\x12WatchEventsRequest\x12\"\n\x0cresume_after\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x00\x88\x01\x01\x12\x17\n\x06log_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x10\n\x08snapshot\x18\x03 \x01(\x08\x12\'\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x17.tendhost.v1.HostFilter:s\xbaHp\x1an\n\x12watch_events_start\x12,snapshot and resume_after exclude each other\x1a*!(this.snapshot && has(this.resume_after))B\x0f\n\r_resume_after\"\xec\x01\n\x13WatchEventsResponse\x12&\n\x05phase\x18\x01 \x01(\x0e\x32\x17.tendhost.v1.WatchPhase\x12\"\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x12.tendhost.v1.Event\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12 \n\x05hosts\x18\x04 \x03(\x0b\x32\x11.tendhost.v1.Host\x12\x0e\n\x06log_id\x18\x05 \x01(\t\x12\x17\n\x0foldest_revision\x18\x06 \x01(\x03\x12\x18\n\x10\x63urrent_revision\x18\x07 \x01(\x03\x12\x12\n\ngone_hosts\x18\x08 \x03(\t*x\n\nWatchPhase\x12\x1b\n\x17WATCH_PHASE_UNSPECIFIED\x10\x00\x12\x15\n\x11WATCH_PHASE_HELLO\x10\x01\x12\x18\n\x14WATCH_PHASE_SNAPSHOT\x10\x02\x12\x1c\n\x18WATCH_PHASE_SNAPSHOT_END\x10\x03\x32\x62\n\x0c\x45ventService\x12R\n\x0bWatchEvents\x12\x1f.tendhost.v1.WatchEventsRequest\x1a .tendhost.v1.WatchEventsResponse0\x01\x42\x63\n\x15io.github.tendhost.v1P\x01Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\xaa\x02\x0bTendhost.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftendhost/v1/event_service.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17tendhost/v1/event.proto\x1a\x16tendhost/v1/host.proto\"\x92\x02\n\x12WatchEventsRequest\x12\"\n\x0cresume_after\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x00\x88\x01\x01\x12\x17\n\x06log_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x10\n\x08snapshot\x18\x03 \x01(\x08\x12\'\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x17.tendhost.v1.HostFilter:s\xbaHp\x1an\n\x12watch_events_start\x12,snapshot and resume_after exclude each other\x1a*!(this.snapshot && has(this.resume_after))B\x0f\n\r_resume_after\"\xef\x01\n\x13WatchEventsResponse\x12&\n\x05phase\x18\x01 \x01(\x0e\x32\x17.tendhost.v1.WatchPhase\x12\"\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x12.tendhost.v1.Event\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12 \n\x05hosts\x18\x04 \x03(\x0b\x32\x11.tendhost.v1.Host\x12\x0e\n\x06log_id\x18\x05 \x01(\t\x12\x17\n\x0foldest_revision\x18\x06 \x01(\x03\x12\x18\n\x10\x63urrent_revision\x18\x07 \x01(\x03\x12\x15\n\rremoved_hosts\x18\x08 \x03(\t*y\n\nWatchPhase\x12\x1b\n\x17WATCH_PHASE_UNSPECIFIED\x10\x00\x12\x16\n\x12WATCH_PHASE_OPENED\x10\x01\x12\x18\n\x14WATCH_PHASE_SNAPSHOT\x10\x02\x12\x1c\n\x18WATCH_PHASE_SNAPSHOT_END\x10\x03\x32\x62\n\x0c\x45ventService\x12R\n\x0bWatchEvents\x12\x1f.tendhost.v1.WatchEventsRequest\x1a .tendhost.v1.WatchEventsResponse0\x01\x42\x63\n\x15io.github.tendhost.v1P\x01Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\xaa\x02\x0bTendhost.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,12 +41,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHEVENTSREQUEST'].fields_by_name['log_id']._serialized_options = b'\272H\004r\002\030@'
   _globals['_WATCHEVENTSREQUEST']._loaded_options = None
   _globals['_WATCHEVENTSREQUEST']._serialized_options = b'\272Hp\032n\n\022watch_events_start\022,snapshot and resume_after exclude each other\032*!(this.snapshot && has(this.resume_after))'
-  _globals['_WATCHPHASE']._serialized_start=642
-  _globals['_WATCHPHASE']._serialized_end=762
+  _globals['_WATCHPHASE']._serialized_start=645
+  _globals['_WATCHPHASE']._serialized_end=766
   _globals['_WATCHEVENTSREQUEST']._serialized_start=127
   _globals['_WATCHEVENTSREQUEST']._serialized_end=401
   _globals['_WATCHEVENTSRESPONSE']._serialized_start=404
-  _globals['_WATCHEVENTSRESPONSE']._serialized_end=640
-  _globals['_EVENTSERVICE']._serialized_start=764
-  _globals['_EVENTSERVICE']._serialized_end=862
+  _globals['_WATCHEVENTSRESPONSE']._serialized_end=643
+  _globals['_EVENTSERVICE']._serialized_start=768
+  _globals['_EVENTSERVICE']._serialized_end=866
 # @@protoc_insertion_point(module_scope)

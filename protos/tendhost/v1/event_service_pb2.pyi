@@ -29,7 +29,7 @@ class _WatchPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WatchPhase
     DESCRIPTOR: _descriptor.EnumDescriptor
     WATCH_PHASE_UNSPECIFIED: _WatchPhase.ValueType  # 0
     """Events, or a bookmark when there are none."""
-    WATCH_PHASE_HELLO: _WatchPhase.ValueType  # 1
+    WATCH_PHASE_OPENED: _WatchPhase.ValueType  # 1
     """The first message: the log's identity and bounds, and no events."""
     WATCH_PHASE_SNAPSHOT: _WatchPhase.ValueType  # 2
     """A part of the snapshot: first every host by name, then those that were changed meanwhile."""
@@ -43,7 +43,7 @@ class WatchPhase(_WatchPhase, metaclass=_WatchPhaseEnumTypeWrapper):
 
 WATCH_PHASE_UNSPECIFIED: WatchPhase.ValueType  # 0
 """Events, or a bookmark when there are none."""
-WATCH_PHASE_HELLO: WatchPhase.ValueType  # 1
+WATCH_PHASE_OPENED: WatchPhase.ValueType  # 1
 """The first message: the log's identity and bounds, and no events."""
 WATCH_PHASE_SNAPSHOT: WatchPhase.ValueType  # 2
 """A part of the snapshot: first every host by name, then those that were changed meanwhile."""
@@ -106,7 +106,7 @@ class WatchEventsResponse(_message.Message):
     LOG_ID_FIELD_NUMBER: _builtins.int
     OLDEST_REVISION_FIELD_NUMBER: _builtins.int
     CURRENT_REVISION_FIELD_NUMBER: _builtins.int
-    GONE_HOSTS_FIELD_NUMBER: _builtins.int
+    REMOVED_HOSTS_FIELD_NUMBER: _builtins.int
     phase: Global___WatchPhase.ValueType
     """What this message is."""
     revision: _builtins.int
@@ -128,7 +128,7 @@ class WatchEventsResponse(_message.Message):
         """
 
     @_builtins.property
-    def gone_hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    def removed_hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """In SNAPSHOT: names of hosts that are not part of the snapshot, though an earlier message of it may have
         held them: they were removed meanwhile, or the filter does not select them any more.
         """
@@ -143,11 +143,11 @@ class WatchEventsResponse(_message.Message):
         log_id: _builtins.str = ...,
         oldest_revision: _builtins.int = ...,
         current_revision: _builtins.int = ...,
-        gone_hosts: _abc.Iterable[_builtins.str] | None = ...,
+        removed_hosts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["current_revision", b"current_revision", "events", b"events", "gone_hosts", b"gone_hosts", "hosts", b"hosts", "log_id", b"log_id", "oldest_revision", b"oldest_revision", "phase", b"phase", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["current_revision", b"current_revision", "events", b"events", "hosts", b"hosts", "log_id", b"log_id", "oldest_revision", b"oldest_revision", "phase", b"phase", "removed_hosts", b"removed_hosts", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

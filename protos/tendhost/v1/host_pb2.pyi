@@ -183,7 +183,7 @@ class _RestartServicesEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Resta
     """NEVER in a request, never sent."""
     RESTART_SERVICES_NEVER: _RestartServices.ValueType  # 1
     """They are listed, and left alone."""
-    RESTART_SERVICES_LISTED: _RestartServices.ValueType  # 2
+    RESTART_SERVICES_RESTART: _RestartServices.ValueType  # 2
     """They are restarted, unless the host is rebooted anyway."""
     RESTART_SERVICES_REBOOT: _RestartServices.ValueType  # 3
     """They count as a reason to reboot."""
@@ -195,7 +195,7 @@ RESTART_SERVICES_UNSPECIFIED: RestartServices.ValueType  # 0
 """NEVER in a request, never sent."""
 RESTART_SERVICES_NEVER: RestartServices.ValueType  # 1
 """They are listed, and left alone."""
-RESTART_SERVICES_LISTED: RestartServices.ValueType  # 2
+RESTART_SERVICES_RESTART: RestartServices.ValueType  # 2
 """They are restarted, unless the host is rebooted anyway."""
 RESTART_SERVICES_REBOOT: RestartServices.ValueType  # 3
 """They count as a reason to reboot."""
@@ -448,7 +448,7 @@ class HostConfig(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
-    ADDR_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
     PORT_FIELD_NUMBER: _builtins.int
     USER_FIELD_NUMBER: _builtins.int
     SSH_KEY_FIELD_NUMBER: _builtins.int
@@ -464,7 +464,7 @@ class HostConfig(_message.Message):
     """Unique in the fleet: 1 to 63 characters a-z, 0-9, "-", "." and "_", beginning and ending with a
     letter or digit. Cannot be changed.
     """
-    addr: _builtins.str
+    address: _builtins.str
     """A host name or an IP address, without a port. "local" is the machine of the server itself."""
     port: _builtins.int
     """The port of its sshd, 1 to 65535. 0 means 22."""
@@ -504,7 +504,7 @@ class HostConfig(_message.Message):
         self,
         *,
         name: _builtins.str = ...,
-        addr: _builtins.str = ...,
+        address: _builtins.str = ...,
         port: _builtins.int = ...,
         user: _builtins.str = ...,
         ssh_key: _builtins.str = ...,
@@ -519,7 +519,7 @@ class HostConfig(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_pull_before_update", b"_pull_before_update", "compose_health_timeout", b"compose_health_timeout", "policy", b"policy", "pull_before_update", b"pull_before_update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pull_before_update", b"_pull_before_update", "addr", b"addr", "compose_health_timeout", b"compose_health_timeout", "compose_paths", b"compose_paths", "compose_prune", b"compose_prune", "compose_version", b"compose_version", "groups", b"groups", "name", b"name", "policy", b"policy", "port", b"port", "pull_before_update", b"pull_before_update", "ssh_key", b"ssh_key", "tags", b"tags", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pull_before_update", b"_pull_before_update", "address", b"address", "compose_health_timeout", b"compose_health_timeout", "compose_paths", b"compose_paths", "compose_prune", b"compose_prune", "compose_version", b"compose_version", "groups", b"groups", "name", b"name", "policy", b"policy", "port", b"port", "pull_before_update", b"pull_before_update", "ssh_key", b"ssh_key", "tags", b"tags", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__pull_before_update: _TypeAlias = _typing.Literal["pull_before_update"]  # noqa: Y015
     _WhichOneofArgType__pull_before_update: _TypeAlias = _typing.Literal["_pull_before_update", b"_pull_before_update"]  # noqa: Y015
@@ -544,7 +544,7 @@ class Policy(_message.Message):
     HEALTH_CHECKS_FIELD_NUMBER: _builtins.int
     auto_reboot: _builtins.bool
     """Whether an update may reboot the host when it needs it. Absent means true, but false for the
-    machine of the server itself (addr "local"), which is rebooted by nothing without it.
+    machine of the server itself (address "local"), which is rebooted by nothing without it.
     """
     after_interruption: Global___AfterInterruption.ValueType
     """What to do about an upgrade that was cut off on the host. Unspecified means UPGRADE."""
@@ -648,7 +648,7 @@ class UpdateScope(_message.Message):
 Global___UpdateScope: _TypeAlias = UpdateScope  # noqa: Y015
 
 @_typing.final
-class ScopeWish(_message.Message):
+class ScopeOverride(_message.Message):
     """What of the pending updates one request wants, over what each host's policy says. What is absent is as
     the policy says.
     """
@@ -712,7 +712,7 @@ class ScopeWish(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__security_only) -> _WhichOneofReturnType__security_only | None: ...
 
-Global___ScopeWish: _TypeAlias = ScopeWish  # noqa: Y015
+Global___ScopeOverride: _TypeAlias = ScopeOverride  # noqa: Y015
 
 @_typing.final
 class MaintenanceWindow(_message.Message):
@@ -1044,12 +1044,12 @@ class HostFilter(_message.Message):
     EXCLUDE_HOSTS_FIELD_NUMBER: _builtins.int
     REBOOT_NEEDED_FIELD_NUMBER: _builtins.int
     SEARCH_FIELD_NUMBER: _builtins.int
-    SAVED_FIELD_NUMBER: _builtins.int
+    SELECTION_FIELD_NUMBER: _builtins.int
     reboot_needed: _builtins.bool
     """Whether the host must, or must not, be known to need a reboot. Absent: either."""
     search: _builtins.str
     """A prefix of the name."""
-    saved: _builtins.str
+    selection: _builtins.str
     """The name of a saved selection: the host has to be in it, too. NOT_FOUND where there is none. Empty:
     none.
     """
@@ -1088,11 +1088,11 @@ class HostFilter(_message.Message):
         exclude_hosts: _abc.Iterable[_builtins.str] | None = ...,
         reboot_needed: _builtins.bool | None = ...,
         search: _builtins.str = ...,
-        saved: _builtins.str = ...,
+        selection: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_reboot_needed", b"_reboot_needed", "reboot_needed", b"reboot_needed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reboot_needed", b"_reboot_needed", "all_tags", b"all_tags", "any_tags", b"any_tags", "exclude_hosts", b"exclude_hosts", "groups", b"groups", "names", b"names", "reboot_needed", b"reboot_needed", "saved", b"saved", "search", b"search", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reboot_needed", b"_reboot_needed", "all_tags", b"all_tags", "any_tags", b"any_tags", "exclude_hosts", b"exclude_hosts", "groups", b"groups", "names", b"names", "reboot_needed", b"reboot_needed", "search", b"search", "selection", b"selection", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__reboot_needed: _TypeAlias = _typing.Literal["reboot_needed"]  # noqa: Y015
     _WhichOneofArgType__reboot_needed: _TypeAlias = _typing.Literal["_reboot_needed", b"_reboot_needed"]  # noqa: Y015

@@ -328,7 +328,7 @@ class ReconfigureHostRequest(_message.Message):
     CONFIG_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
-    REPIN_HOST_KEY_FIELD_NUMBER: _builtins.int
+    ACCEPT_NEW_HOST_KEY_FIELD_NUMBER: _builtins.int
     EXPECTED_HOST_KEY_FIELD_NUMBER: _builtins.int
     ADD_TAGS_FIELD_NUMBER: _builtins.int
     REMOVE_TAGS_FIELD_NUMBER: _builtins.int
@@ -346,12 +346,12 @@ class ReconfigureHostRequest(_message.Message):
     Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
     a repeated call is a new one.
     """
-    repin_host_key: _builtins.bool
+    accept_new_host_key: _builtins.bool
     """Pin the key that the host shows now, for one that was reinstalled. Its fingerprint is in the
     response; see RegisterHostRequest.expected_host_key for naming it beforehand.
     """
     expected_host_key: _builtins.str
-    """With repin_host_key: the key that it must show. Empty: any."""
+    """With accept_new_host_key: the key that it must show. Empty: any."""
     etag: _builtins.str
     """The etag of the host that the change was decided upon. Where it is another one by now, somebody else has
     changed it since: nothing is changed, and the call ends with ABORTED (ETAG_MISMATCH). Read it again, decide
@@ -402,7 +402,7 @@ class ReconfigureHostRequest(_message.Message):
         config: _host_pb2.HostConfig | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
         request_id: _builtins.str = ...,
-        repin_host_key: _builtins.bool = ...,
+        accept_new_host_key: _builtins.bool = ...,
         expected_host_key: _builtins.str = ...,
         add_tags: _abc.Iterable[_builtins.str] | None = ...,
         remove_tags: _abc.Iterable[_builtins.str] | None = ...,
@@ -415,7 +415,7 @@ class ReconfigureHostRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_groups", b"add_groups", "add_tags", b"add_tags", "add_windows", b"add_windows", "allow_duplicate", b"allow_duplicate", "config", b"config", "etag", b"etag", "expected_host_key", b"expected_host_key", "name", b"name", "remove_groups", b"remove_groups", "remove_tags", b"remove_tags", "remove_windows", b"remove_windows", "repin_host_key", b"repin_host_key", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_new_host_key", b"accept_new_host_key", "add_groups", b"add_groups", "add_tags", b"add_tags", "add_windows", b"add_windows", "allow_duplicate", b"allow_duplicate", "config", b"config", "etag", b"etag", "expected_host_key", b"expected_host_key", "name", b"name", "remove_groups", b"remove_groups", "remove_tags", b"remove_tags", "remove_windows", b"remove_windows", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -686,7 +686,7 @@ class GetInventoryResponse(_message.Message):
 Global___GetInventoryResponse: _TypeAlias = GetInventoryResponse  # noqa: Y015
 
 @_typing.final
-class QueryInventoryRequest(_message.Message):
+class StartQueryRequest(_message.Message):
     """The host to query."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -723,7 +723,7 @@ class QueryInventoryRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___QueryInventoryRequest: _TypeAlias = QueryInventoryRequest  # noqa: Y015
+Global___StartQueryRequest: _TypeAlias = StartQueryRequest  # noqa: Y015
 
 @_typing.final
 class ListPendingUpdatesRequest(_message.Message):
@@ -996,7 +996,7 @@ class RunOsqueryResponse(_message.Message):
 Global___RunOsqueryResponse: _TypeAlias = RunOsqueryResponse  # noqa: Y015
 
 @_typing.final
-class QueryInventoryResponse(_message.Message):
+class StartQueryResponse(_message.Message):
     """The operation that was begun."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1017,7 +1017,7 @@ class QueryInventoryResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___QueryInventoryResponse: _TypeAlias = QueryInventoryResponse  # noqa: Y015
+Global___StartQueryResponse: _TypeAlias = StartQueryResponse  # noqa: Y015
 
 @_typing.final
 class StartUpdateRequest(_message.Message):
@@ -1054,7 +1054,7 @@ class StartUpdateRequest(_message.Message):
     download_only: _builtins.bool
     """Only fetch what the update will need, also outside the maintenance window; a later update applies it."""
     @_builtins.property
-    def scope(self) -> _host_pb2.ScopeWish:
+    def scope(self) -> _host_pb2.ScopeOverride:
         """What to update. Absent: what the host's policy says."""
 
     def __init__(
@@ -1064,7 +1064,7 @@ class StartUpdateRequest(_message.Message):
         dry_run: _builtins.bool = ...,
         queue: _builtins.bool = ...,
         request_id: _builtins.str = ...,
-        scope: _host_pb2.ScopeWish | None = ...,
+        scope: _host_pb2.ScopeOverride | None = ...,
         plan_operation_id: _builtins.str = ...,
         exact: _builtins.bool = ...,
         download_only: _builtins.bool = ...,
@@ -1102,7 +1102,7 @@ class StartUpdateResponse(_message.Message):
 Global___StartUpdateResponse: _TypeAlias = StartUpdateResponse  # noqa: Y015
 
 @_typing.final
-class RebootHostRequest(_message.Message):
+class StartRebootRequest(_message.Message):
     """The host to reboot."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1140,10 +1140,10 @@ class RebootHostRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RebootHostRequest: _TypeAlias = RebootHostRequest  # noqa: Y015
+Global___StartRebootRequest: _TypeAlias = StartRebootRequest  # noqa: Y015
 
 @_typing.final
-class RebootHostResponse(_message.Message):
+class StartRebootResponse(_message.Message):
     """The operation that was begun."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1164,10 +1164,10 @@ class RebootHostResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RebootHostResponse: _TypeAlias = RebootHostResponse  # noqa: Y015
+Global___StartRebootResponse: _TypeAlias = StartRebootResponse  # noqa: Y015
 
 @_typing.final
-class CheckHealthRequest(_message.Message):
+class StartCheckRequest(_message.Message):
     """The host to check."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1198,10 +1198,10 @@ class CheckHealthRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CheckHealthRequest: _TypeAlias = CheckHealthRequest  # noqa: Y015
+Global___StartCheckRequest: _TypeAlias = StartCheckRequest  # noqa: Y015
 
 @_typing.final
-class CheckHealthResponse(_message.Message):
+class StartCheckResponse(_message.Message):
     """The operation that was begun."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1222,7 +1222,7 @@ class CheckHealthResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CheckHealthResponse: _TypeAlias = CheckHealthResponse  # noqa: Y015
+Global___StartCheckResponse: _TypeAlias = StartCheckResponse  # noqa: Y015
 
 @_typing.final
 class RetryHostRequest(_message.Message):
@@ -1495,8 +1495,8 @@ class GetComplianceResponse(_message.Message):
     WITHOUT_OPEN_FIXES_FIELD_NUMBER: _builtins.int
     WITH_OPEN_FIXES_FIELD_NUMBER: _builtins.int
     FIXES_UNKNOWN_FIELD_NUMBER: _builtins.int
-    LAGGARDS_FIELD_NUMBER: _builtins.int
-    LAGGARD_COUNT_FIELD_NUMBER: _builtins.int
+    OVERDUE_HOSTS_FIELD_NUMBER: _builtins.int
+    OVERDUE_HOST_COUNT_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     hosts: _builtins.int
     """How many hosts are selected."""
@@ -1506,7 +1506,7 @@ class GetComplianceResponse(_message.Message):
     """Hosts with open security fixes."""
     fixes_unknown: _builtins.int
     """Hosts of which that is not known."""
-    laggard_count: _builtins.int
+    overdue_host_count: _builtins.int
     """How many there are of these."""
     next_page_token: _builtins.str
     """What to ask for the next page with. Empty: this was the last."""
@@ -1515,7 +1515,7 @@ class GetComplianceResponse(_message.Message):
         """How many were last updated how long ago."""
 
     @_builtins.property
-    def laggards(self) -> _containers.RepeatedCompositeFieldContainer[Global___Laggard]:
+    def overdue_hosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___OverdueHost]:
         """Hosts with open security fixes, or not updated for so long: the most fixes first, then those that
         were updated longest ago.
         """
@@ -1528,13 +1528,13 @@ class GetComplianceResponse(_message.Message):
         without_open_fixes: _builtins.int = ...,
         with_open_fixes: _builtins.int = ...,
         fixes_unknown: _builtins.int = ...,
-        laggards: _abc.Iterable[Global___Laggard] | None = ...,
-        laggard_count: _builtins.int = ...,
+        overdue_hosts: _abc.Iterable[Global___OverdueHost] | None = ...,
+        overdue_host_count: _builtins.int = ...,
         next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ages", b"ages", "fixes_unknown", b"fixes_unknown", "hosts", b"hosts", "laggard_count", b"laggard_count", "laggards", b"laggards", "next_page_token", b"next_page_token", "with_open_fixes", b"with_open_fixes", "without_open_fixes", b"without_open_fixes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ages", b"ages", "fixes_unknown", b"fixes_unknown", "hosts", b"hosts", "next_page_token", b"next_page_token", "overdue_host_count", b"overdue_host_count", "overdue_hosts", b"overdue_hosts", "with_open_fixes", b"with_open_fixes", "without_open_fixes", b"without_open_fixes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1567,7 +1567,7 @@ class ComplianceAge(_message.Message):
 Global___ComplianceAge: _TypeAlias = ComplianceAge  # noqa: Y015
 
 @_typing.final
-class Laggard(_message.Message):
+class OverdueHost(_message.Message):
     """A host that is not as it should be."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1602,4 +1602,4 @@ class Laggard(_message.Message):
     _WhichOneofArgType__security: _TypeAlias = _typing.Literal["_security", b"_security"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__security) -> _WhichOneofReturnType__security | None: ...
 
-Global___Laggard: _TypeAlias = Laggard  # noqa: Y015
+Global___OverdueHost: _TypeAlias = OverdueHost  # noqa: Y015

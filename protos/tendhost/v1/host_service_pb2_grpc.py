@@ -85,25 +85,25 @@ class HostServiceStub(object):
                 request_serializer=tendhost_dot_v1_dot_host__service__pb2.RunOsqueryRequest.SerializeToString,
                 response_deserializer=tendhost_dot_v1_dot_host__service__pb2.RunOsqueryResponse.FromString,
                 _registered_method=True)
-        self.QueryInventory = channel.unary_unary(
-                '/tendhost.v1.HostService/QueryInventory',
-                request_serializer=tendhost_dot_v1_dot_host__service__pb2.QueryInventoryRequest.SerializeToString,
-                response_deserializer=tendhost_dot_v1_dot_host__service__pb2.QueryInventoryResponse.FromString,
+        self.StartQuery = channel.unary_unary(
+                '/tendhost.v1.HostService/StartQuery',
+                request_serializer=tendhost_dot_v1_dot_host__service__pb2.StartQueryRequest.SerializeToString,
+                response_deserializer=tendhost_dot_v1_dot_host__service__pb2.StartQueryResponse.FromString,
                 _registered_method=True)
         self.StartUpdate = channel.unary_unary(
                 '/tendhost.v1.HostService/StartUpdate',
                 request_serializer=tendhost_dot_v1_dot_host__service__pb2.StartUpdateRequest.SerializeToString,
                 response_deserializer=tendhost_dot_v1_dot_host__service__pb2.StartUpdateResponse.FromString,
                 _registered_method=True)
-        self.RebootHost = channel.unary_unary(
-                '/tendhost.v1.HostService/RebootHost',
-                request_serializer=tendhost_dot_v1_dot_host__service__pb2.RebootHostRequest.SerializeToString,
-                response_deserializer=tendhost_dot_v1_dot_host__service__pb2.RebootHostResponse.FromString,
+        self.StartReboot = channel.unary_unary(
+                '/tendhost.v1.HostService/StartReboot',
+                request_serializer=tendhost_dot_v1_dot_host__service__pb2.StartRebootRequest.SerializeToString,
+                response_deserializer=tendhost_dot_v1_dot_host__service__pb2.StartRebootResponse.FromString,
                 _registered_method=True)
-        self.CheckHealth = channel.unary_unary(
-                '/tendhost.v1.HostService/CheckHealth',
-                request_serializer=tendhost_dot_v1_dot_host__service__pb2.CheckHealthRequest.SerializeToString,
-                response_deserializer=tendhost_dot_v1_dot_host__service__pb2.CheckHealthResponse.FromString,
+        self.StartCheck = channel.unary_unary(
+                '/tendhost.v1.HostService/StartCheck',
+                request_serializer=tendhost_dot_v1_dot_host__service__pb2.StartCheckRequest.SerializeToString,
+                response_deserializer=tendhost_dot_v1_dot_host__service__pb2.StartCheckResponse.FromString,
                 _registered_method=True)
         self.RetryHost = channel.unary_unary(
                 '/tendhost.v1.HostService/RetryHost',
@@ -207,7 +207,7 @@ class HostServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def QueryInventory(self, request, context):
+    def StartQuery(self, request, context):
         """Begin a QUERY: what is installed, what is pending, whether a reboot is due.
         NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
         """
@@ -223,7 +223,7 @@ class HostServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def RebootHost(self, request, context):
+    def StartReboot(self, request, context):
         """Begin a REBOOT, needed or not, or only if required, and wait for the host to come back.
         NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
         """
@@ -231,7 +231,7 @@ class HostServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def CheckHealth(self, request, context):
+    def StartCheck(self, request, context):
         """Begin a CHECK of the host's health. It changes nothing.
         NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
         """
@@ -324,25 +324,25 @@ def add_HostServiceServicer_to_server(servicer, server):
                     request_deserializer=tendhost_dot_v1_dot_host__service__pb2.RunOsqueryRequest.FromString,
                     response_serializer=tendhost_dot_v1_dot_host__service__pb2.RunOsqueryResponse.SerializeToString,
             ),
-            'QueryInventory': grpc.unary_unary_rpc_method_handler(
-                    servicer.QueryInventory,
-                    request_deserializer=tendhost_dot_v1_dot_host__service__pb2.QueryInventoryRequest.FromString,
-                    response_serializer=tendhost_dot_v1_dot_host__service__pb2.QueryInventoryResponse.SerializeToString,
+            'StartQuery': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartQuery,
+                    request_deserializer=tendhost_dot_v1_dot_host__service__pb2.StartQueryRequest.FromString,
+                    response_serializer=tendhost_dot_v1_dot_host__service__pb2.StartQueryResponse.SerializeToString,
             ),
             'StartUpdate': grpc.unary_unary_rpc_method_handler(
                     servicer.StartUpdate,
                     request_deserializer=tendhost_dot_v1_dot_host__service__pb2.StartUpdateRequest.FromString,
                     response_serializer=tendhost_dot_v1_dot_host__service__pb2.StartUpdateResponse.SerializeToString,
             ),
-            'RebootHost': grpc.unary_unary_rpc_method_handler(
-                    servicer.RebootHost,
-                    request_deserializer=tendhost_dot_v1_dot_host__service__pb2.RebootHostRequest.FromString,
-                    response_serializer=tendhost_dot_v1_dot_host__service__pb2.RebootHostResponse.SerializeToString,
+            'StartReboot': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartReboot,
+                    request_deserializer=tendhost_dot_v1_dot_host__service__pb2.StartRebootRequest.FromString,
+                    response_serializer=tendhost_dot_v1_dot_host__service__pb2.StartRebootResponse.SerializeToString,
             ),
-            'CheckHealth': grpc.unary_unary_rpc_method_handler(
-                    servicer.CheckHealth,
-                    request_deserializer=tendhost_dot_v1_dot_host__service__pb2.CheckHealthRequest.FromString,
-                    response_serializer=tendhost_dot_v1_dot_host__service__pb2.CheckHealthResponse.SerializeToString,
+            'StartCheck': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartCheck,
+                    request_deserializer=tendhost_dot_v1_dot_host__service__pb2.StartCheckRequest.FromString,
+                    response_serializer=tendhost_dot_v1_dot_host__service__pb2.StartCheckResponse.SerializeToString,
             ),
             'RetryHost': grpc.unary_unary_rpc_method_handler(
                     servicer.RetryHost,
@@ -647,7 +647,7 @@ class HostService(object):
             _registered_method=True)
 
     @staticmethod
-    def QueryInventory(request,
+    def StartQuery(request,
             target,
             options=(),
             channel_credentials=None,
@@ -660,9 +660,9 @@ class HostService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/tendhost.v1.HostService/QueryInventory',
-            tendhost_dot_v1_dot_host__service__pb2.QueryInventoryRequest.SerializeToString,
-            tendhost_dot_v1_dot_host__service__pb2.QueryInventoryResponse.FromString,
+            '/tendhost.v1.HostService/StartQuery',
+            tendhost_dot_v1_dot_host__service__pb2.StartQueryRequest.SerializeToString,
+            tendhost_dot_v1_dot_host__service__pb2.StartQueryResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -701,7 +701,7 @@ class HostService(object):
             _registered_method=True)
 
     @staticmethod
-    def RebootHost(request,
+    def StartReboot(request,
             target,
             options=(),
             channel_credentials=None,
@@ -714,9 +714,9 @@ class HostService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/tendhost.v1.HostService/RebootHost',
-            tendhost_dot_v1_dot_host__service__pb2.RebootHostRequest.SerializeToString,
-            tendhost_dot_v1_dot_host__service__pb2.RebootHostResponse.FromString,
+            '/tendhost.v1.HostService/StartReboot',
+            tendhost_dot_v1_dot_host__service__pb2.StartRebootRequest.SerializeToString,
+            tendhost_dot_v1_dot_host__service__pb2.StartRebootResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -728,7 +728,7 @@ class HostService(object):
             _registered_method=True)
 
     @staticmethod
-    def CheckHealth(request,
+    def StartCheck(request,
             target,
             options=(),
             channel_credentials=None,
@@ -741,9 +741,9 @@ class HostService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/tendhost.v1.HostService/CheckHealth',
-            tendhost_dot_v1_dot_host__service__pb2.CheckHealthRequest.SerializeToString,
-            tendhost_dot_v1_dot_host__service__pb2.CheckHealthResponse.FromString,
+            '/tendhost.v1.HostService/StartCheck',
+            tendhost_dot_v1_dot_host__service__pb2.StartCheckRequest.SerializeToString,
+            tendhost_dot_v1_dot_host__service__pb2.StartCheckResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,7 +46,7 @@ class HostServiceStub:
     NOT_FOUND, INVALID_ARGUMENT (not a single SELECT), FAILED_PRECONDITION (no osquery, or it refuses),
     UNAVAILABLE (the host does not answer).
     """
-    QueryInventory: _aio.UnaryUnaryMultiCallable[_host_service_pb2.QueryInventoryRequest, _host_service_pb2.QueryInventoryResponse]
+    StartQuery: _aio.UnaryUnaryMultiCallable[_host_service_pb2.StartQueryRequest, _host_service_pb2.StartQueryResponse]
     """Begin a QUERY: what is installed, what is pending, whether a reboot is due.
     NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
     """
@@ -54,11 +54,11 @@ class HostServiceStub:
     """Begin an UPDATE: query, upgrade, reboot if needed and allowed, verify.
     NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
     """
-    RebootHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.RebootHostRequest, _host_service_pb2.RebootHostResponse]
+    StartReboot: _aio.UnaryUnaryMultiCallable[_host_service_pb2.StartRebootRequest, _host_service_pb2.StartRebootResponse]
     """Begin a REBOOT, needed or not, or only if required, and wait for the host to come back.
     NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
     """
-    CheckHealth: _aio.UnaryUnaryMultiCallable[_host_service_pb2.CheckHealthRequest, _host_service_pb2.CheckHealthResponse]
+    StartCheck: _aio.UnaryUnaryMultiCallable[_host_service_pb2.StartCheckRequest, _host_service_pb2.StartCheckResponse]
     """Begin a CHECK of the host's health. It changes nothing.
     NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
     """
@@ -172,11 +172,11 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
-    def QueryInventory(
+    def StartQuery(
         self,
-        request: _host_service_pb2.QueryInventoryRequest,
-        context: _aio.ServicerContext[_host_service_pb2.QueryInventoryRequest, _abc.Awaitable[_host_service_pb2.QueryInventoryResponse]],
-    ) -> _abc.Awaitable[_host_service_pb2.QueryInventoryResponse]:
+        request: _host_service_pb2.StartQueryRequest,
+        context: _aio.ServicerContext[_host_service_pb2.StartQueryRequest, _abc.Awaitable[_host_service_pb2.StartQueryResponse]],
+    ) -> _abc.Awaitable[_host_service_pb2.StartQueryResponse]:
         """Begin a QUERY: what is installed, what is pending, whether a reboot is due.
         NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
         """
@@ -192,21 +192,21 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
-    def RebootHost(
+    def StartReboot(
         self,
-        request: _host_service_pb2.RebootHostRequest,
-        context: _aio.ServicerContext[_host_service_pb2.RebootHostRequest, _abc.Awaitable[_host_service_pb2.RebootHostResponse]],
-    ) -> _abc.Awaitable[_host_service_pb2.RebootHostResponse]:
+        request: _host_service_pb2.StartRebootRequest,
+        context: _aio.ServicerContext[_host_service_pb2.StartRebootRequest, _abc.Awaitable[_host_service_pb2.StartRebootResponse]],
+    ) -> _abc.Awaitable[_host_service_pb2.StartRebootResponse]:
         """Begin a REBOOT, needed or not, or only if required, and wait for the host to come back.
         NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
         """
 
     @_abc_1.abstractmethod
-    def CheckHealth(
+    def StartCheck(
         self,
-        request: _host_service_pb2.CheckHealthRequest,
-        context: _aio.ServicerContext[_host_service_pb2.CheckHealthRequest, _abc.Awaitable[_host_service_pb2.CheckHealthResponse]],
-    ) -> _abc.Awaitable[_host_service_pb2.CheckHealthResponse]:
+        request: _host_service_pb2.StartCheckRequest,
+        context: _aio.ServicerContext[_host_service_pb2.StartCheckRequest, _abc.Awaitable[_host_service_pb2.StartCheckResponse]],
+    ) -> _abc.Awaitable[_host_service_pb2.StartCheckResponse]:
         """Begin a CHECK of the host's health. It changes nothing.
         NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
         """

@@ -206,7 +206,7 @@ class _ProjectOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Projec
     """There was nothing to do."""
     PROJECT_OUTCOME_UPDATED: _ProjectOutcome.ValueType  # 2
     """It runs the newer images."""
-    PROJECT_OUTCOME_PUT_BACK: _ProjectOutcome.ValueType  # 3
+    PROJECT_OUTCOME_ROLLED_BACK: _ProjectOutcome.ValueType  # 3
     """It was not healthy in time, and runs its former images again."""
     PROJECT_OUTCOME_FAILED: _ProjectOutcome.ValueType  # 4
     """It could not be updated; the problem says why and how it was left."""
@@ -220,7 +220,7 @@ PROJECT_OUTCOME_UNCHANGED: ProjectOutcome.ValueType  # 1
 """There was nothing to do."""
 PROJECT_OUTCOME_UPDATED: ProjectOutcome.ValueType  # 2
 """It runs the newer images."""
-PROJECT_OUTCOME_PUT_BACK: ProjectOutcome.ValueType  # 3
+PROJECT_OUTCOME_ROLLED_BACK: ProjectOutcome.ValueType  # 3
 """It was not healthy in time, and runs its former images again."""
 PROJECT_OUTCOME_FAILED: ProjectOutcome.ValueType  # 4
 """It could not be updated; the problem says why and how it was left."""

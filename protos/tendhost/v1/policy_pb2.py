@@ -30,7 +30,7 @@ from tendhost.v1 import hook_pb2 as tendhost_dot_v1_dot_hook__pb2
 from tendhost.v1 import host_pb2 as tendhost_dot_v1_dot_host__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tendhost/v1/policy.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18tendhost/v1/health.proto\x1a\x16tendhost/v1/hook.proto\x1a\x16tendhost/v1/host.proto\"\xd4\x03\n\x0c\x46reezePeriod\x12\xa2\x01\n\x04name\x18\x01 \x01(\tB\x93\x01\xbaH\x8f\x01\xba\x01\x8b\x01\n\x0b\x66reeze_name\x12\x35must be 1 to 63 characters without control characters\x1a\x45this.size() >= 1 && this.size() <= 63 && !this.matches(\'[[:cntrl:]]\')\x12\x35\n\tstarts_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x33\n\x07\x65nds_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x96\x01\n\x06reason\x18\x04 \x01(\tB\x85\x01\xbaH\x81\x01\xba\x01~\n\rfreeze_reason\x12\x39must be at most 500 characters without control characters\x1a\x32this.size() <= 500 && !this.matches(\'[[:cntrl:]]\')\x12\x1a\n\ttime_zone\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@\"\x84\x04\n\x08\x44\x65\x66\x61ults\x12\xa7\x01\n\x05group\x18\x01 \x01(\tB\x97\x01\xbaH\x93\x01\xba\x01\x8f\x01\n\x0e\x64\x65\x66\x61ults_group\x12Rmust be empty, or 1 to 63 characters a-z, A-Z, 0-9, \'-\', \'.\', \'_\', \':\', \'=\' or \'/\'\x1a)this.matches(\'^[A-Za-z0-9._:=/-]{0,63}$\')\x12\x39\n\x07windows\x18\x02 \x03(\x0b\x32\x1e.tendhost.v1.MaintenanceWindowB\x08\xbaH\x05\x92\x01\x02\x10 \x12\x34\n\x07\x66reezes\x18\x03 \x03(\x0b\x32\x19.tendhost.v1.FreezePeriodB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12!\n\x05hooks\x18\x04 \x01(\x0b\x32\x12.tendhost.v1.Hooks\x12\x30\n\rhealth_checks\x18\x05 \x01(\x0b\x32\x19.tendhost.v1.HealthChecks\x12\x12\n\nchanged_by\x18\x06 \x01(\t\x12.\n\nchanged_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x08 \x01(\x03\x12\x0c\n\x04\x65tag\x18\t \x01(\t\x12\x10\n\x08warnings\x18\n \x03(\t\x12\x12\n\nincomplete\x18\x64 \x01(\t\"J\n\x0cPolicySource\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.tendhost.v1.PolicySourceKind\x12\r\n\x05group\x18\x02 \x01(\t\"n\n\x10\x45\x66\x66\x65\x63tiveWindows\x12/\n\x07windows\x18\x01 \x03(\x0b\x32\x1e.tendhost.v1.MaintenanceWindow\x12)\n\x06source\x18\x02 \x01(\x0b\x32\x19.tendhost.v1.PolicySource\"g\n\x0f\x45\x66\x66\x65\x63tiveFreeze\x12)\n\x06\x66reeze\x18\x01 \x01(\x0b\x32\x19.tendhost.v1.FreezePeriod\x12)\n\x06source\x18\x02 \x01(\x0b\x32\x19.tendhost.v1.PolicySource\"[\n\rEffectiveHook\x12\x1f\n\x04hook\x18\x01 \x01(\x0b\x32\x11.tendhost.v1.Hook\x12)\n\x06source\x18\x02 \x01(\x0b\x32\x19.tendhost.v1.PolicySource\"d\n\x0e\x45\x66\x66\x65\x63tiveCheck\x12\'\n\x05\x63heck\x18\x01 \x01(\x0b\x32\x18.tendhost.v1.HealthCheck\x12)\n\x06source\x18\x02 \x01(\x0b\x32\x19.tendhost.v1.PolicySource\"g\n\x0f\x45\x66\x66\x65\x63tiveSettle\x12)\n\x06settle\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06source\x18\x02 \x01(\x0b\x32\x19.tendhost.v1.PolicySource\"\x9b\x03\n\x0f\x45\x66\x66\x65\x63tivePolicy\x12\x0c\n\x04host\x18\x01 \x01(\t\x12.\n\x07windows\x18\x02 \x03(\x0b\x32\x1d.tendhost.v1.EffectiveWindows\x12-\n\x07\x66reezes\x18\x03 \x03(\x0b\x32\x1c.tendhost.v1.EffectiveFreeze\x12,\n\x08pre_hook\x18\x04 \x01(\x0b\x32\x1a.tendhost.v1.EffectiveHook\x12-\n\tpost_hook\x18\x05 \x01(\x0b\x32\x1a.tendhost.v1.EffectiveHook\x12+\n\x06\x63hecks\x18\x06 \x03(\x0b\x32\x1b.tendhost.v1.EffectiveCheck\x12,\n\x06settle\x18\x07 \x01(\x0b\x32\x1c.tendhost.v1.EffectiveSettle\x12\x11\n\tmay_begin\x18\x08 \x01(\x08\x12,\n\x08opens_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64\x65tail\x18\n \x01(\t\x12\x12\n\nincomplete\x18\x64 \x01(\t*\x8f\x01\n\x10PolicySourceKind\x12\"\n\x1ePOLICY_SOURCE_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17POLICY_SOURCE_KIND_HOST\x10\x01\x12\x1c\n\x18POLICY_SOURCE_KIND_GROUP\x10\x02\x12\x1c\n\x18POLICY_SOURCE_KIND_FLEET\x10\x03\x42\x63\n\x15io.github.tendhost.v1P\x01Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\xaa\x02\x0bTendhost.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18tendhost/v1/policy.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18tendhost/v1/health.proto\x1a\x16tendhost/v1/hook.proto\x1a\x16tendhost/v1/host.proto\"\xd4\x03\n\x0c\x46reezePeriod\x12\xa2\x01\n\x04name\x18\x01 \x01(\tB\x93\x01\xbaH\x8f\x01\xba\x01\x8b\x01\n\x0b\x66reeze_name\x12\x35must be 1 to 63 characters without control characters\x1a\x45this.size() >= 1 && this.size() <= 63 && !this.matches(\'[[:cntrl:]]\')\x12\x35\n\tstarts_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x33\n\x07\x65nds_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x96\x01\n\x06reason\x18\x04 \x01(\tB\x85\x01\xbaH\x81\x01\xba\x01~\n\rfreeze_reason\x12\x39must be at most 500 characters without control characters\x1a\x32this.size() <= 500 && !this.matches(\'[[:cntrl:]]\')\x12\x1a\n\ttime_zone\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@\"\x87\x04\n\x0bGroupPolicy\x12\xa7\x01\n\x05group\x18\x01 \x01(\tB\x97\x01\xbaH\x93\x01\xba\x01\x8f\x01\n\x0e\x64\x65\x66\x61ults_group\x12Rmust be empty, or 1 to 63 characters a-z, A-Z, 0-9, \'-\', \'.\', \'_\', \':\', \'=\' or \'/\'\x1a)this.matches(\'^[A-Za-z0-9._:=/-]{0,63}$\')\x12\x39\n\x07windows\x18\x02 \x03(\x0b\x32\x1e.tendhost.v1.MaintenanceWindowB\x08\xbaH\x05\x92\x01\x02\x10 \x12\x34\n\x07\x66reezes\x18\x03 \x03(\x0b\x32\x19.tendhost.v1.FreezePeriodB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12!\n\x05hooks\x18\x04 \x01(\x0b\x32\x12.tendhost.v1.Hooks\x12\x30\n\rhealth_checks\x18\x05 \x01(\x0b\x32\x19.tendhost.v1.HealthChecks\x12\x12\n\nchanged_by\x18\x06 \x01(\t\x12.\n\nchanged_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x08 \x01(\x03\x12\x0c\n\x04\x65tag\x18\t \x01(\t\x12\x10\n\x08warnings\x18\n \x03(\t\x12\x12\n\nincomplete\x18\x64 \x01(\t\"J\n\x0cPolicySource\x12+\n\x04kind\x18\x01 \x01(\x0e\x32\x1d.tendhost.v1.PolicySourceKind\x12\r\n\x05group\x18\x02 \x01(\t\"n\n\x10\x45\x66\x66\x65\x63tiveWindows\x12/\n\x07windows\x18\x01 \x03(\x0b\x32\x1e.tendhost.v1.MaintenanceWindow\x12)\n\x06source\x18\x02 \x01(\x0b\x32\x19.tendhost.v1.PolicySource\"g\n\x0f\x45\x66\x66\x65\x63tiveFreeze\x12)\n\x06\x66reeze\x18\x01 \x01(\x0b\x32\x19.tendhost.v1.FreezePeriod\x12)\n\x06source\x18\x02 \x01(\x0b\x32\x19.tendhost.v1.PolicySource\"[\n\rEffectiveHook\x12\x1f\n\x04hook\x18\x01 \x01(\x0b\x32\x11.tendhost.v1.Hook\x12)\n\x06source\x18\x02 \x01(\x0b\x32\x19.tendhost.v1.PolicySource\"d\n\x0e\x45\x66\x66\x65\x63tiveCheck\x12\'\n\x05\x63heck\x18\x01 \x01(\x0b\x32\x18.tendhost.v1.HealthCheck\x12)\n\x06source\x18\x02 \x01(\x0b\x32\x19.tendhost.v1.PolicySource\"g\n\x0f\x45\x66\x66\x65\x63tiveSettle\x12)\n\x06settle\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x06source\x18\x02 \x01(\x0b\x32\x19.tendhost.v1.PolicySource\"\x9b\x03\n\x0f\x45\x66\x66\x65\x63tivePolicy\x12\x0c\n\x04host\x18\x01 \x01(\t\x12.\n\x07windows\x18\x02 \x03(\x0b\x32\x1d.tendhost.v1.EffectiveWindows\x12-\n\x07\x66reezes\x18\x03 \x03(\x0b\x32\x1c.tendhost.v1.EffectiveFreeze\x12,\n\x08pre_hook\x18\x04 \x01(\x0b\x32\x1a.tendhost.v1.EffectiveHook\x12-\n\tpost_hook\x18\x05 \x01(\x0b\x32\x1a.tendhost.v1.EffectiveHook\x12+\n\x06\x63hecks\x18\x06 \x03(\x0b\x32\x1b.tendhost.v1.EffectiveCheck\x12,\n\x06settle\x18\x07 \x01(\x0b\x32\x1c.tendhost.v1.EffectiveSettle\x12\x11\n\tmay_begin\x18\x08 \x01(\x08\x12,\n\x08opens_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64\x65tail\x18\n \x01(\t\x12\x12\n\nincomplete\x18\x64 \x01(\t*\x8f\x01\n\x10PolicySourceKind\x12\"\n\x1ePOLICY_SOURCE_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17POLICY_SOURCE_KIND_HOST\x10\x01\x12\x1c\n\x18POLICY_SOURCE_KIND_GROUP\x10\x02\x12\x1c\n\x18POLICY_SOURCE_KIND_FLEET\x10\x03\x42\x63\n\x15io.github.tendhost.v1P\x01Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\xaa\x02\x0bTendhost.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,30 +48,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FREEZEPERIOD'].fields_by_name['reason']._serialized_options = b'\272H\201\001\272\001~\n\rfreeze_reason\0229must be at most 500 characters without control characters\0322this.size() <= 500 && !this.matches(\'[[:cntrl:]]\')'
   _globals['_FREEZEPERIOD'].fields_by_name['time_zone']._loaded_options = None
   _globals['_FREEZEPERIOD'].fields_by_name['time_zone']._serialized_options = b'\272H\004r\002\030@'
-  _globals['_DEFAULTS'].fields_by_name['group']._loaded_options = None
-  _globals['_DEFAULTS'].fields_by_name['group']._serialized_options = b'\272H\223\001\272\001\217\001\n\016defaults_group\022Rmust be empty, or 1 to 63 characters a-z, A-Z, 0-9, \'-\', \'.\', \'_\', \':\', \'=\' or \'/\'\032)this.matches(\'^[A-Za-z0-9._:=/-]{0,63}$\')'
-  _globals['_DEFAULTS'].fields_by_name['windows']._loaded_options = None
-  _globals['_DEFAULTS'].fields_by_name['windows']._serialized_options = b'\272H\005\222\001\002\020 '
-  _globals['_DEFAULTS'].fields_by_name['freezes']._loaded_options = None
-  _globals['_DEFAULTS'].fields_by_name['freezes']._serialized_options = b'\272H\005\222\001\002\020d'
-  _globals['_POLICYSOURCEKIND']._serialized_start=2207
-  _globals['_POLICYSOURCEKIND']._serialized_end=2350
+  _globals['_GROUPPOLICY'].fields_by_name['group']._loaded_options = None
+  _globals['_GROUPPOLICY'].fields_by_name['group']._serialized_options = b'\272H\223\001\272\001\217\001\n\016defaults_group\022Rmust be empty, or 1 to 63 characters a-z, A-Z, 0-9, \'-\', \'.\', \'_\', \':\', \'=\' or \'/\'\032)this.matches(\'^[A-Za-z0-9._:=/-]{0,63}$\')'
+  _globals['_GROUPPOLICY'].fields_by_name['windows']._loaded_options = None
+  _globals['_GROUPPOLICY'].fields_by_name['windows']._serialized_options = b'\272H\005\222\001\002\020 '
+  _globals['_GROUPPOLICY'].fields_by_name['freezes']._loaded_options = None
+  _globals['_GROUPPOLICY'].fields_by_name['freezes']._serialized_options = b'\272H\005\222\001\002\020d'
+  _globals['_POLICYSOURCEKIND']._serialized_start=2210
+  _globals['_POLICYSOURCEKIND']._serialized_end=2353
   _globals['_FREEZEPERIOD']._serialized_start=210
   _globals['_FREEZEPERIOD']._serialized_end=678
-  _globals['_DEFAULTS']._serialized_start=681
-  _globals['_DEFAULTS']._serialized_end=1197
-  _globals['_POLICYSOURCE']._serialized_start=1199
-  _globals['_POLICYSOURCE']._serialized_end=1273
-  _globals['_EFFECTIVEWINDOWS']._serialized_start=1275
-  _globals['_EFFECTIVEWINDOWS']._serialized_end=1385
-  _globals['_EFFECTIVEFREEZE']._serialized_start=1387
-  _globals['_EFFECTIVEFREEZE']._serialized_end=1490
-  _globals['_EFFECTIVEHOOK']._serialized_start=1492
-  _globals['_EFFECTIVEHOOK']._serialized_end=1583
-  _globals['_EFFECTIVECHECK']._serialized_start=1585
-  _globals['_EFFECTIVECHECK']._serialized_end=1685
-  _globals['_EFFECTIVESETTLE']._serialized_start=1687
-  _globals['_EFFECTIVESETTLE']._serialized_end=1790
-  _globals['_EFFECTIVEPOLICY']._serialized_start=1793
-  _globals['_EFFECTIVEPOLICY']._serialized_end=2204
+  _globals['_GROUPPOLICY']._serialized_start=681
+  _globals['_GROUPPOLICY']._serialized_end=1200
+  _globals['_POLICYSOURCE']._serialized_start=1202
+  _globals['_POLICYSOURCE']._serialized_end=1276
+  _globals['_EFFECTIVEWINDOWS']._serialized_start=1278
+  _globals['_EFFECTIVEWINDOWS']._serialized_end=1388
+  _globals['_EFFECTIVEFREEZE']._serialized_start=1390
+  _globals['_EFFECTIVEFREEZE']._serialized_end=1493
+  _globals['_EFFECTIVEHOOK']._serialized_start=1495
+  _globals['_EFFECTIVEHOOK']._serialized_end=1586
+  _globals['_EFFECTIVECHECK']._serialized_start=1588
+  _globals['_EFFECTIVECHECK']._serialized_end=1688
+  _globals['_EFFECTIVESETTLE']._serialized_start=1690
+  _globals['_EFFECTIVESETTLE']._serialized_end=1793
+  _globals['_EFFECTIVEPOLICY']._serialized_start=1796
+  _globals['_EFFECTIVEPOLICY']._serialized_end=2207
 # @@protoc_insertion_point(module_scope)

@@ -99,7 +99,7 @@ class FreezePeriod(_message.Message):
 Global___FreezePeriod: _TypeAlias = FreezePeriod  # noqa: Y015
 
 @_typing.final
-class Defaults(_message.Message):
+class GroupPolicy(_message.Message):
     """What holds for every host of a group, or of the fleet, as far as nothing nearer says otherwise.
 
     The nearer says more: a host's own Policy, then its groups in the order of their names, then the
@@ -135,7 +135,7 @@ class Defaults(_message.Message):
     """The fleet's revision at which it last changed. 0: it was not. Set by the server."""
     etag: _builtins.str
     """Stands for all of the above but who changed it and when. Set by the server, also where nothing is said.
-    In SetDefaults: the etag that the stored defaults must have, see ReconfigureHostRequest.etag.
+    In SetPolicy: the etag that the stored defaults must have, see ReconfigureHostRequest.etag.
     """
     incomplete: _builtins.str
     """Why the server does not show all that it stores of the policy: a stored value is out of range or
@@ -163,7 +163,7 @@ class Defaults(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What may be a mistake: that no host is in the group. Set by the server. Not told in ListDefaults."""
+        """What may be a mistake: that no host is in the group. Set by the server. Not told in ListPolicies."""
 
     def __init__(
         self,
@@ -186,7 +186,7 @@ class Defaults(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Defaults: _TypeAlias = Defaults  # noqa: Y015
+Global___GroupPolicy: _TypeAlias = GroupPolicy  # noqa: Y015
 
 @_typing.final
 class PolicySource(_message.Message):

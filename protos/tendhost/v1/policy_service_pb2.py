@@ -28,7 +28,7 @@ from tendhost.v1 import host_pb2 as tendhost_dot_v1_dot_host__pb2
 from tendhost.v1 import policy_pb2 as tendhost_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tendhost/v1/policy_service.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x16tendhost/v1/host.proto\x1a\x18tendhost/v1/policy.proto\",\n\x12GetDefaultsRequest\x12\x16\n\x05group\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18?\">\n\x13GetDefaultsResponse\x12\'\n\x08\x64\x65\x66\x61ults\x18\x01 \x01(\x0b\x32\x15.tendhost.v1.Defaults\"\xf4\x02\n\x12SetDefaultsRequest\x12/\n\x08\x64\x65\x66\x61ults\x18\x01 \x01(\x0b\x32\x15.tendhost.v1.DefaultsB\x06\xbaH\x03\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12=\n\x0b\x61\x64\x64_windows\x18\x04 \x03(\x0b\x32\x1e.tendhost.v1.MaintenanceWindowB\x08\xbaH\x05\x92\x01\x02\x10 \x12@\n\x0eremove_windows\x18\x05 \x03(\x0b\x32\x1e.tendhost.v1.MaintenanceWindowB\x08\xbaH\x05\x92\x01\x02\x10 \x12\x38\n\x0b\x61\x64\x64_freezes\x18\x06 \x03(\x0b\x32\x19.tendhost.v1.FreezePeriodB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12 \n\x0eremove_freezes\x18\x07 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10\x64\">\n\x13SetDefaultsResponse\x12\'\n\x08\x64\x65\x66\x61ults\x18\x01 \x01(\x0b\x32\x15.tendhost.v1.Defaults\"O\n\x13ListDefaultsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \"X\n\x14ListDefaultsResponse\x12\'\n\x08\x64\x65\x66\x61ults\x18\x01 \x03(\x0b\x32\x15.tendhost.v1.Defaults\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"g\n\x15\x44\x65leteDefaultsRequest\x12\x16\n\x05group\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18?\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"*\n\x16\x44\x65leteDefaultsResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\"4\n\x19GetEffectivePolicyRequest\x12\x17\n\x04host\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\"J\n\x1aGetEffectivePolicyResponse\x12,\n\x06policy\x18\x01 \x01(\x0b\x32\x1c.tendhost.v1.EffectivePolicy2\xca\x03\n\rPolicyService\x12P\n\x0bGetDefaults\x12\x1f.tendhost.v1.GetDefaultsRequest\x1a .tendhost.v1.GetDefaultsResponse\x12P\n\x0bSetDefaults\x12\x1f.tendhost.v1.SetDefaultsRequest\x1a .tendhost.v1.SetDefaultsResponse\x12S\n\x0cListDefaults\x12 .tendhost.v1.ListDefaultsRequest\x1a!.tendhost.v1.ListDefaultsResponse\x12Y\n\x0e\x44\x65leteDefaults\x12\".tendhost.v1.DeleteDefaultsRequest\x1a#.tendhost.v1.DeleteDefaultsResponse\x12\x65\n\x12GetEffectivePolicy\x12&.tendhost.v1.GetEffectivePolicyRequest\x1a\'.tendhost.v1.GetEffectivePolicyResponseBc\n\x15io.github.tendhost.v1P\x01Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\xaa\x02\x0bTendhost.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tendhost/v1/policy_service.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x16tendhost/v1/host.proto\x1a\x18tendhost/v1/policy.proto\"*\n\x10GetPolicyRequest\x12\x16\n\x05group\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18?\"=\n\x11GetPolicyResponse\x12(\n\x06policy\x18\x01 \x01(\x0b\x32\x18.tendhost.v1.GroupPolicy\"\xf3\x02\n\x10SetPolicyRequest\x12\x30\n\x06policy\x18\x01 \x01(\x0b\x32\x18.tendhost.v1.GroupPolicyB\x06\xbaH\x03\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12=\n\x0b\x61\x64\x64_windows\x18\x04 \x03(\x0b\x32\x1e.tendhost.v1.MaintenanceWindowB\x08\xbaH\x05\x92\x01\x02\x10 \x12@\n\x0eremove_windows\x18\x05 \x03(\x0b\x32\x1e.tendhost.v1.MaintenanceWindowB\x08\xbaH\x05\x92\x01\x02\x10 \x12\x38\n\x0b\x61\x64\x64_freezes\x18\x06 \x03(\x0b\x32\x19.tendhost.v1.FreezePeriodB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12 \n\x0eremove_freezes\x18\x07 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10\x64\"=\n\x11SetPolicyResponse\x12(\n\x06policy\x18\x01 \x01(\x0b\x32\x18.tendhost.v1.GroupPolicy\"O\n\x13ListPoliciesRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \"[\n\x14ListPoliciesResponse\x12*\n\x08policies\x18\x01 \x03(\x0b\x32\x18.tendhost.v1.GroupPolicy\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"e\n\x13\x44\x65letePolicyRequest\x12\x16\n\x05group\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18?\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"(\n\x14\x44\x65letePolicyResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\"4\n\x19GetEffectivePolicyRequest\x12\x17\n\x04host\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\"J\n\x1aGetEffectivePolicyResponse\x12,\n\x06policy\x18\x01 \x01(\x0b\x32\x1c.tendhost.v1.EffectivePolicy2\xb8\x03\n\rPolicyService\x12J\n\tGetPolicy\x12\x1d.tendhost.v1.GetPolicyRequest\x1a\x1e.tendhost.v1.GetPolicyResponse\x12J\n\tSetPolicy\x12\x1d.tendhost.v1.SetPolicyRequest\x1a\x1e.tendhost.v1.SetPolicyResponse\x12S\n\x0cListPolicies\x12 .tendhost.v1.ListPoliciesRequest\x1a!.tendhost.v1.ListPoliciesResponse\x12S\n\x0c\x44\x65letePolicy\x12 .tendhost.v1.DeletePolicyRequest\x1a!.tendhost.v1.DeletePolicyResponse\x12\x65\n\x12GetEffectivePolicy\x12&.tendhost.v1.GetEffectivePolicyRequest\x1a\'.tendhost.v1.GetEffectivePolicyResponseBc\n\x15io.github.tendhost.v1P\x01Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\xaa\x02\x0bTendhost.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,52 +36,52 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tendhost.v1.policy_service_
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\025io.github.tendhost.v1P\001Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\252\002\013Tendhost.V1'
-  _globals['_GETDEFAULTSREQUEST'].fields_by_name['group']._loaded_options = None
-  _globals['_GETDEFAULTSREQUEST'].fields_by_name['group']._serialized_options = b'\272H\004r\002\030?'
-  _globals['_SETDEFAULTSREQUEST'].fields_by_name['defaults']._loaded_options = None
-  _globals['_SETDEFAULTSREQUEST'].fields_by_name['defaults']._serialized_options = b'\272H\003\310\001\001'
-  _globals['_SETDEFAULTSREQUEST'].fields_by_name['request_id']._loaded_options = None
-  _globals['_SETDEFAULTSREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
-  _globals['_SETDEFAULTSREQUEST'].fields_by_name['add_windows']._loaded_options = None
-  _globals['_SETDEFAULTSREQUEST'].fields_by_name['add_windows']._serialized_options = b'\272H\005\222\001\002\020 '
-  _globals['_SETDEFAULTSREQUEST'].fields_by_name['remove_windows']._loaded_options = None
-  _globals['_SETDEFAULTSREQUEST'].fields_by_name['remove_windows']._serialized_options = b'\272H\005\222\001\002\020 '
-  _globals['_SETDEFAULTSREQUEST'].fields_by_name['add_freezes']._loaded_options = None
-  _globals['_SETDEFAULTSREQUEST'].fields_by_name['add_freezes']._serialized_options = b'\272H\005\222\001\002\020d'
-  _globals['_SETDEFAULTSREQUEST'].fields_by_name['remove_freezes']._loaded_options = None
-  _globals['_SETDEFAULTSREQUEST'].fields_by_name['remove_freezes']._serialized_options = b'\272H\005\222\001\002\020d'
-  _globals['_LISTDEFAULTSREQUEST'].fields_by_name['page_size']._loaded_options = None
-  _globals['_LISTDEFAULTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
-  _globals['_LISTDEFAULTSREQUEST'].fields_by_name['page_token']._loaded_options = None
-  _globals['_LISTDEFAULTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200 '
-  _globals['_DELETEDEFAULTSREQUEST'].fields_by_name['group']._loaded_options = None
-  _globals['_DELETEDEFAULTSREQUEST'].fields_by_name['group']._serialized_options = b'\272H\004r\002\030?'
-  _globals['_DELETEDEFAULTSREQUEST'].fields_by_name['request_id']._loaded_options = None
-  _globals['_DELETEDEFAULTSREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
-  _globals['_DELETEDEFAULTSREQUEST'].fields_by_name['etag']._loaded_options = None
-  _globals['_DELETEDEFAULTSREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_GETPOLICYREQUEST'].fields_by_name['group']._loaded_options = None
+  _globals['_GETPOLICYREQUEST'].fields_by_name['group']._serialized_options = b'\272H\004r\002\030?'
+  _globals['_SETPOLICYREQUEST'].fields_by_name['policy']._loaded_options = None
+  _globals['_SETPOLICYREQUEST'].fields_by_name['policy']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_SETPOLICYREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_SETPOLICYREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_SETPOLICYREQUEST'].fields_by_name['add_windows']._loaded_options = None
+  _globals['_SETPOLICYREQUEST'].fields_by_name['add_windows']._serialized_options = b'\272H\005\222\001\002\020 '
+  _globals['_SETPOLICYREQUEST'].fields_by_name['remove_windows']._loaded_options = None
+  _globals['_SETPOLICYREQUEST'].fields_by_name['remove_windows']._serialized_options = b'\272H\005\222\001\002\020 '
+  _globals['_SETPOLICYREQUEST'].fields_by_name['add_freezes']._loaded_options = None
+  _globals['_SETPOLICYREQUEST'].fields_by_name['add_freezes']._serialized_options = b'\272H\005\222\001\002\020d'
+  _globals['_SETPOLICYREQUEST'].fields_by_name['remove_freezes']._loaded_options = None
+  _globals['_SETPOLICYREQUEST'].fields_by_name['remove_freezes']._serialized_options = b'\272H\005\222\001\002\020d'
+  _globals['_LISTPOLICIESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTPOLICIESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
+  _globals['_LISTPOLICIESREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTPOLICIESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200 '
+  _globals['_DELETEPOLICYREQUEST'].fields_by_name['group']._loaded_options = None
+  _globals['_DELETEPOLICYREQUEST'].fields_by_name['group']._serialized_options = b'\272H\004r\002\030?'
+  _globals['_DELETEPOLICYREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_DELETEPOLICYREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_DELETEPOLICYREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_DELETEPOLICYREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_GETEFFECTIVEPOLICYREQUEST'].fields_by_name['host']._loaded_options = None
   _globals['_GETEFFECTIVEPOLICYREQUEST'].fields_by_name['host']._serialized_options = b'\272H\006r\004\020\001\030?'
-  _globals['_GETDEFAULTSREQUEST']._serialized_start=162
-  _globals['_GETDEFAULTSREQUEST']._serialized_end=206
-  _globals['_GETDEFAULTSRESPONSE']._serialized_start=208
-  _globals['_GETDEFAULTSRESPONSE']._serialized_end=270
-  _globals['_SETDEFAULTSREQUEST']._serialized_start=273
-  _globals['_SETDEFAULTSREQUEST']._serialized_end=645
-  _globals['_SETDEFAULTSRESPONSE']._serialized_start=647
-  _globals['_SETDEFAULTSRESPONSE']._serialized_end=709
-  _globals['_LISTDEFAULTSREQUEST']._serialized_start=711
-  _globals['_LISTDEFAULTSREQUEST']._serialized_end=790
-  _globals['_LISTDEFAULTSRESPONSE']._serialized_start=792
-  _globals['_LISTDEFAULTSRESPONSE']._serialized_end=880
-  _globals['_DELETEDEFAULTSREQUEST']._serialized_start=882
-  _globals['_DELETEDEFAULTSREQUEST']._serialized_end=985
-  _globals['_DELETEDEFAULTSRESPONSE']._serialized_start=987
-  _globals['_DELETEDEFAULTSRESPONSE']._serialized_end=1029
-  _globals['_GETEFFECTIVEPOLICYREQUEST']._serialized_start=1031
-  _globals['_GETEFFECTIVEPOLICYREQUEST']._serialized_end=1083
-  _globals['_GETEFFECTIVEPOLICYRESPONSE']._serialized_start=1085
-  _globals['_GETEFFECTIVEPOLICYRESPONSE']._serialized_end=1159
-  _globals['_POLICYSERVICE']._serialized_start=1162
-  _globals['_POLICYSERVICE']._serialized_end=1620
+  _globals['_GETPOLICYREQUEST']._serialized_start=162
+  _globals['_GETPOLICYREQUEST']._serialized_end=204
+  _globals['_GETPOLICYRESPONSE']._serialized_start=206
+  _globals['_GETPOLICYRESPONSE']._serialized_end=267
+  _globals['_SETPOLICYREQUEST']._serialized_start=270
+  _globals['_SETPOLICYREQUEST']._serialized_end=641
+  _globals['_SETPOLICYRESPONSE']._serialized_start=643
+  _globals['_SETPOLICYRESPONSE']._serialized_end=704
+  _globals['_LISTPOLICIESREQUEST']._serialized_start=706
+  _globals['_LISTPOLICIESREQUEST']._serialized_end=785
+  _globals['_LISTPOLICIESRESPONSE']._serialized_start=787
+  _globals['_LISTPOLICIESRESPONSE']._serialized_end=878
+  _globals['_DELETEPOLICYREQUEST']._serialized_start=880
+  _globals['_DELETEPOLICYREQUEST']._serialized_end=981
+  _globals['_DELETEPOLICYRESPONSE']._serialized_start=983
+  _globals['_DELETEPOLICYRESPONSE']._serialized_end=1023
+  _globals['_GETEFFECTIVEPOLICYREQUEST']._serialized_start=1025
+  _globals['_GETEFFECTIVEPOLICYREQUEST']._serialized_end=1077
+  _globals['_GETEFFECTIVEPOLICYRESPONSE']._serialized_start=1079
+  _globals['_GETEFFECTIVEPOLICYRESPONSE']._serialized_end=1153
+  _globals['_POLICYSERVICE']._serialized_start=1156
+  _globals['_POLICYSERVICE']._serialized_end=1596
 # @@protoc_insertion_point(module_scope)

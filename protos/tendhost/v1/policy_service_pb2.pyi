@@ -22,7 +22,7 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
-class GetDefaultsRequest(_message.Message):
+class GetPolicyRequest(_message.Message):
     """Whose defaults to show."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -41,34 +41,34 @@ class GetDefaultsRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetDefaultsRequest: _TypeAlias = GetDefaultsRequest  # noqa: Y015
+Global___GetPolicyRequest: _TypeAlias = GetPolicyRequest  # noqa: Y015
 
 @_typing.final
-class GetDefaultsResponse(_message.Message):
+class GetPolicyResponse(_message.Message):
     """The defaults."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    DEFAULTS_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def defaults(self) -> _policy_pb2.Defaults:
+    def policy(self) -> _policy_pb2.GroupPolicy:
         """With revision 0: nothing is said."""
 
     def __init__(
         self,
         *,
-        defaults: _policy_pb2.Defaults | None = ...,
+        policy: _policy_pb2.GroupPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["defaults", b"defaults"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["defaults", b"defaults"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetDefaultsResponse: _TypeAlias = GetDefaultsResponse  # noqa: Y015
+Global___GetPolicyResponse: _TypeAlias = GetPolicyResponse  # noqa: Y015
 
 @_typing.final
-class SetDefaultsRequest(_message.Message):
+class SetPolicyRequest(_message.Message):
     """What to say of a group, or of the fleet.
 
     What is added and removed is added to and removed from what is stored at that moment, after the fields
@@ -77,7 +77,7 @@ class SetDefaultsRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    DEFAULTS_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     ADD_WINDOWS_FIELD_NUMBER: _builtins.int
@@ -91,7 +91,7 @@ class SetDefaultsRequest(_message.Message):
     a repeated call is a new one.
     """
     @_builtins.property
-    def defaults(self) -> _policy_pb2.Defaults:
+    def policy(self) -> _policy_pb2.GroupPolicy:
         """The group, what to say of it, and the etag that its defaults must have (empty: any). `changed_by`,
         `changed_at` and `revision` are not read.
         """
@@ -123,7 +123,7 @@ class SetDefaultsRequest(_message.Message):
     def __init__(
         self,
         *,
-        defaults: _policy_pb2.Defaults | None = ...,
+        policy: _policy_pb2.GroupPolicy | None = ...,
         request_id: _builtins.str = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
         add_windows: _abc.Iterable[_host_pb2.MaintenanceWindow] | None = ...,
@@ -131,40 +131,40 @@ class SetDefaultsRequest(_message.Message):
         add_freezes: _abc.Iterable[_policy_pb2.FreezePeriod] | None = ...,
         remove_freezes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["defaults", b"defaults", "update_mask", b"update_mask"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_freezes", b"add_freezes", "add_windows", b"add_windows", "defaults", b"defaults", "remove_freezes", b"remove_freezes", "remove_windows", b"remove_windows", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_freezes", b"add_freezes", "add_windows", b"add_windows", "policy", b"policy", "remove_freezes", b"remove_freezes", "remove_windows", b"remove_windows", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SetDefaultsRequest: _TypeAlias = SetDefaultsRequest  # noqa: Y015
+Global___SetPolicyRequest: _TypeAlias = SetPolicyRequest  # noqa: Y015
 
 @_typing.final
-class SetDefaultsResponse(_message.Message):
+class SetPolicyResponse(_message.Message):
     """The defaults as they are now."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    DEFAULTS_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def defaults(self) -> _policy_pb2.Defaults:
+    def policy(self) -> _policy_pb2.GroupPolicy:
         """The defaults."""
 
     def __init__(
         self,
         *,
-        defaults: _policy_pb2.Defaults | None = ...,
+        policy: _policy_pb2.GroupPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["defaults", b"defaults"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["defaults", b"defaults"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SetDefaultsResponse: _TypeAlias = SetDefaultsResponse  # noqa: Y015
+Global___SetPolicyResponse: _TypeAlias = SetPolicyResponse  # noqa: Y015
 
 @_typing.final
-class ListDefaultsRequest(_message.Message):
+class ListPoliciesRequest(_message.Message):
     """Which defaults to list."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -187,38 +187,38 @@ class ListDefaultsRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListDefaultsRequest: _TypeAlias = ListDefaultsRequest  # noqa: Y015
+Global___ListPoliciesRequest: _TypeAlias = ListPoliciesRequest  # noqa: Y015
 
 @_typing.final
-class ListDefaultsResponse(_message.Message):
+class ListPoliciesResponse(_message.Message):
     """A page of defaults."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    DEFAULTS_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """What to ask for the next page with. Empty: this was the last."""
     @_builtins.property
-    def defaults(self) -> _containers.RepeatedCompositeFieldContainer[_policy_pb2.Defaults]:
+    def policies(self) -> _containers.RepeatedCompositeFieldContainer[_policy_pb2.GroupPolicy]:
         """The fleet's first, if there are some, then those of groups by name."""
 
     def __init__(
         self,
         *,
-        defaults: _abc.Iterable[_policy_pb2.Defaults] | None = ...,
+        policies: _abc.Iterable[_policy_pb2.GroupPolicy] | None = ...,
         next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["defaults", b"defaults", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "policies", b"policies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListDefaultsResponse: _TypeAlias = ListDefaultsResponse  # noqa: Y015
+Global___ListPoliciesResponse: _TypeAlias = ListPoliciesResponse  # noqa: Y015
 
 @_typing.final
-class DeleteDefaultsRequest(_message.Message):
+class DeletePolicyRequest(_message.Message):
     """Whose defaults to forget."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -249,10 +249,10 @@ class DeleteDefaultsRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___DeleteDefaultsRequest: _TypeAlias = DeleteDefaultsRequest  # noqa: Y015
+Global___DeletePolicyRequest: _TypeAlias = DeletePolicyRequest  # noqa: Y015
 
 @_typing.final
-class DeleteDefaultsResponse(_message.Message):
+class DeletePolicyResponse(_message.Message):
     """The defaults are forgotten."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -271,7 +271,7 @@ class DeleteDefaultsResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___DeleteDefaultsResponse: _TypeAlias = DeleteDefaultsResponse  # noqa: Y015
+Global___DeletePolicyResponse: _TypeAlias = DeletePolicyResponse  # noqa: Y015
 
 @_typing.final
 class GetEffectivePolicyRequest(_message.Message):

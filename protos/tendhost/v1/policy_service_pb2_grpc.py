@@ -35,25 +35,25 @@ class PolicyServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
-        self.GetDefaults = channel.unary_unary(
-                '/tendhost.v1.PolicyService/GetDefaults',
-                request_serializer=tendhost_dot_v1_dot_policy__service__pb2.GetDefaultsRequest.SerializeToString,
-                response_deserializer=tendhost_dot_v1_dot_policy__service__pb2.GetDefaultsResponse.FromString,
+        self.GetPolicy = channel.unary_unary(
+                '/tendhost.v1.PolicyService/GetPolicy',
+                request_serializer=tendhost_dot_v1_dot_policy__service__pb2.GetPolicyRequest.SerializeToString,
+                response_deserializer=tendhost_dot_v1_dot_policy__service__pb2.GetPolicyResponse.FromString,
                 _registered_method=True)
-        self.SetDefaults = channel.unary_unary(
-                '/tendhost.v1.PolicyService/SetDefaults',
-                request_serializer=tendhost_dot_v1_dot_policy__service__pb2.SetDefaultsRequest.SerializeToString,
-                response_deserializer=tendhost_dot_v1_dot_policy__service__pb2.SetDefaultsResponse.FromString,
+        self.SetPolicy = channel.unary_unary(
+                '/tendhost.v1.PolicyService/SetPolicy',
+                request_serializer=tendhost_dot_v1_dot_policy__service__pb2.SetPolicyRequest.SerializeToString,
+                response_deserializer=tendhost_dot_v1_dot_policy__service__pb2.SetPolicyResponse.FromString,
                 _registered_method=True)
-        self.ListDefaults = channel.unary_unary(
-                '/tendhost.v1.PolicyService/ListDefaults',
-                request_serializer=tendhost_dot_v1_dot_policy__service__pb2.ListDefaultsRequest.SerializeToString,
-                response_deserializer=tendhost_dot_v1_dot_policy__service__pb2.ListDefaultsResponse.FromString,
+        self.ListPolicies = channel.unary_unary(
+                '/tendhost.v1.PolicyService/ListPolicies',
+                request_serializer=tendhost_dot_v1_dot_policy__service__pb2.ListPoliciesRequest.SerializeToString,
+                response_deserializer=tendhost_dot_v1_dot_policy__service__pb2.ListPoliciesResponse.FromString,
                 _registered_method=True)
-        self.DeleteDefaults = channel.unary_unary(
-                '/tendhost.v1.PolicyService/DeleteDefaults',
-                request_serializer=tendhost_dot_v1_dot_policy__service__pb2.DeleteDefaultsRequest.SerializeToString,
-                response_deserializer=tendhost_dot_v1_dot_policy__service__pb2.DeleteDefaultsResponse.FromString,
+        self.DeletePolicy = channel.unary_unary(
+                '/tendhost.v1.PolicyService/DeletePolicy',
+                request_serializer=tendhost_dot_v1_dot_policy__service__pb2.DeletePolicyRequest.SerializeToString,
+                response_deserializer=tendhost_dot_v1_dot_policy__service__pb2.DeletePolicyResponse.FromString,
                 _registered_method=True)
         self.GetEffectivePolicy = channel.unary_unary(
                 '/tendhost.v1.PolicyService/GetEffectivePolicy',
@@ -66,14 +66,14 @@ class PolicyServiceServicer(object):
     """What hosts inherit from their groups and from the fleet: windows, freeze periods, hooks and checks.
     """
 
-    def GetDefaults(self, request, context):
+    def GetPolicy(self, request, context):
         """What is said of a group, or of the fleet. That nothing is said is an answer, too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def SetDefaults(self, request, context):
+    def SetPolicy(self, request, context):
         """Change what is said of a group, or of the fleet: all of it, or named parts. It holds at once: for
         rollouts that wait, and for operations under way whose change has not begun. INVALID_ARGUMENT,
         ABORTED (another etag).
@@ -82,14 +82,14 @@ class PolicyServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListDefaults(self, request, context):
+    def ListPolicies(self, request, context):
         """What is said of the fleet and of groups, by group, a page at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def DeleteDefaults(self, request, context):
+    def DeletePolicy(self, request, context):
         """Say nothing any more of a group, or of the fleet. NOT_FOUND, ABORTED (another etag).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -106,25 +106,25 @@ class PolicyServiceServicer(object):
 
 def add_PolicyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'GetDefaults': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetDefaults,
-                    request_deserializer=tendhost_dot_v1_dot_policy__service__pb2.GetDefaultsRequest.FromString,
-                    response_serializer=tendhost_dot_v1_dot_policy__service__pb2.GetDefaultsResponse.SerializeToString,
+            'GetPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPolicy,
+                    request_deserializer=tendhost_dot_v1_dot_policy__service__pb2.GetPolicyRequest.FromString,
+                    response_serializer=tendhost_dot_v1_dot_policy__service__pb2.GetPolicyResponse.SerializeToString,
             ),
-            'SetDefaults': grpc.unary_unary_rpc_method_handler(
-                    servicer.SetDefaults,
-                    request_deserializer=tendhost_dot_v1_dot_policy__service__pb2.SetDefaultsRequest.FromString,
-                    response_serializer=tendhost_dot_v1_dot_policy__service__pb2.SetDefaultsResponse.SerializeToString,
+            'SetPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetPolicy,
+                    request_deserializer=tendhost_dot_v1_dot_policy__service__pb2.SetPolicyRequest.FromString,
+                    response_serializer=tendhost_dot_v1_dot_policy__service__pb2.SetPolicyResponse.SerializeToString,
             ),
-            'ListDefaults': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListDefaults,
-                    request_deserializer=tendhost_dot_v1_dot_policy__service__pb2.ListDefaultsRequest.FromString,
-                    response_serializer=tendhost_dot_v1_dot_policy__service__pb2.ListDefaultsResponse.SerializeToString,
+            'ListPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPolicies,
+                    request_deserializer=tendhost_dot_v1_dot_policy__service__pb2.ListPoliciesRequest.FromString,
+                    response_serializer=tendhost_dot_v1_dot_policy__service__pb2.ListPoliciesResponse.SerializeToString,
             ),
-            'DeleteDefaults': grpc.unary_unary_rpc_method_handler(
-                    servicer.DeleteDefaults,
-                    request_deserializer=tendhost_dot_v1_dot_policy__service__pb2.DeleteDefaultsRequest.FromString,
-                    response_serializer=tendhost_dot_v1_dot_policy__service__pb2.DeleteDefaultsResponse.SerializeToString,
+            'DeletePolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeletePolicy,
+                    request_deserializer=tendhost_dot_v1_dot_policy__service__pb2.DeletePolicyRequest.FromString,
+                    response_serializer=tendhost_dot_v1_dot_policy__service__pb2.DeletePolicyResponse.SerializeToString,
             ),
             'GetEffectivePolicy': grpc.unary_unary_rpc_method_handler(
                     servicer.GetEffectivePolicy,
@@ -144,7 +144,7 @@ class PolicyService(object):
     """
 
     @staticmethod
-    def GetDefaults(request,
+    def GetPolicy(request,
             target,
             options=(),
             channel_credentials=None,
@@ -157,9 +157,9 @@ class PolicyService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/tendhost.v1.PolicyService/GetDefaults',
-            tendhost_dot_v1_dot_policy__service__pb2.GetDefaultsRequest.SerializeToString,
-            tendhost_dot_v1_dot_policy__service__pb2.GetDefaultsResponse.FromString,
+            '/tendhost.v1.PolicyService/GetPolicy',
+            tendhost_dot_v1_dot_policy__service__pb2.GetPolicyRequest.SerializeToString,
+            tendhost_dot_v1_dot_policy__service__pb2.GetPolicyResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -171,7 +171,7 @@ class PolicyService(object):
             _registered_method=True)
 
     @staticmethod
-    def SetDefaults(request,
+    def SetPolicy(request,
             target,
             options=(),
             channel_credentials=None,
@@ -184,9 +184,9 @@ class PolicyService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/tendhost.v1.PolicyService/SetDefaults',
-            tendhost_dot_v1_dot_policy__service__pb2.SetDefaultsRequest.SerializeToString,
-            tendhost_dot_v1_dot_policy__service__pb2.SetDefaultsResponse.FromString,
+            '/tendhost.v1.PolicyService/SetPolicy',
+            tendhost_dot_v1_dot_policy__service__pb2.SetPolicyRequest.SerializeToString,
+            tendhost_dot_v1_dot_policy__service__pb2.SetPolicyResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -198,7 +198,7 @@ class PolicyService(object):
             _registered_method=True)
 
     @staticmethod
-    def ListDefaults(request,
+    def ListPolicies(request,
             target,
             options=(),
             channel_credentials=None,
@@ -211,9 +211,9 @@ class PolicyService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/tendhost.v1.PolicyService/ListDefaults',
-            tendhost_dot_v1_dot_policy__service__pb2.ListDefaultsRequest.SerializeToString,
-            tendhost_dot_v1_dot_policy__service__pb2.ListDefaultsResponse.FromString,
+            '/tendhost.v1.PolicyService/ListPolicies',
+            tendhost_dot_v1_dot_policy__service__pb2.ListPoliciesRequest.SerializeToString,
+            tendhost_dot_v1_dot_policy__service__pb2.ListPoliciesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -225,7 +225,7 @@ class PolicyService(object):
             _registered_method=True)
 
     @staticmethod
-    def DeleteDefaults(request,
+    def DeletePolicy(request,
             target,
             options=(),
             channel_credentials=None,
@@ -238,9 +238,9 @@ class PolicyService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/tendhost.v1.PolicyService/DeleteDefaults',
-            tendhost_dot_v1_dot_policy__service__pb2.DeleteDefaultsRequest.SerializeToString,
-            tendhost_dot_v1_dot_policy__service__pb2.DeleteDefaultsResponse.FromString,
+            '/tendhost.v1.PolicyService/DeletePolicy',
+            tendhost_dot_v1_dot_policy__service__pb2.DeletePolicyRequest.SerializeToString,
+            tendhost_dot_v1_dot_policy__service__pb2.DeletePolicyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -16,16 +16,16 @@ class PolicyServiceStub:
     """What hosts inherit from their groups and from the fleet: windows, freeze periods, hooks and checks."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    GetDefaults: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetDefaultsRequest, _policy_service_pb2.GetDefaultsResponse]
+    GetPolicy: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetPolicyRequest, _policy_service_pb2.GetPolicyResponse]
     """What is said of a group, or of the fleet. That nothing is said is an answer, too."""
-    SetDefaults: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.SetDefaultsRequest, _policy_service_pb2.SetDefaultsResponse]
+    SetPolicy: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.SetPolicyRequest, _policy_service_pb2.SetPolicyResponse]
     """Change what is said of a group, or of the fleet: all of it, or named parts. It holds at once: for
     rollouts that wait, and for operations under way whose change has not begun. INVALID_ARGUMENT,
     ABORTED (another etag).
     """
-    ListDefaults: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListDefaultsRequest, _policy_service_pb2.ListDefaultsResponse]
+    ListPolicies: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListPoliciesRequest, _policy_service_pb2.ListPoliciesResponse]
     """What is said of the fleet and of groups, by group, a page at a time."""
-    DeleteDefaults: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.DeleteDefaultsRequest, _policy_service_pb2.DeleteDefaultsResponse]
+    DeletePolicy: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.DeletePolicyRequest, _policy_service_pb2.DeletePolicyResponse]
     """Say nothing any more of a group, or of the fleet. NOT_FOUND, ABORTED (another etag)."""
     GetEffectivePolicy: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetEffectivePolicyRequest, _policy_service_pb2.GetEffectivePolicyResponse]
     """What holds for a host, where each part of it comes from, and when it may be updated. NOT_FOUND."""
@@ -34,38 +34,38 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     """What hosts inherit from their groups and from the fleet: windows, freeze periods, hooks and checks."""
 
     @_abc_1.abstractmethod
-    def GetDefaults(
+    def GetPolicy(
         self,
-        request: _policy_service_pb2.GetDefaultsRequest,
-        context: _aio.ServicerContext[_policy_service_pb2.GetDefaultsRequest, _abc.Awaitable[_policy_service_pb2.GetDefaultsResponse]],
-    ) -> _abc.Awaitable[_policy_service_pb2.GetDefaultsResponse]:
+        request: _policy_service_pb2.GetPolicyRequest,
+        context: _aio.ServicerContext[_policy_service_pb2.GetPolicyRequest, _abc.Awaitable[_policy_service_pb2.GetPolicyResponse]],
+    ) -> _abc.Awaitable[_policy_service_pb2.GetPolicyResponse]:
         """What is said of a group, or of the fleet. That nothing is said is an answer, too."""
 
     @_abc_1.abstractmethod
-    def SetDefaults(
+    def SetPolicy(
         self,
-        request: _policy_service_pb2.SetDefaultsRequest,
-        context: _aio.ServicerContext[_policy_service_pb2.SetDefaultsRequest, _abc.Awaitable[_policy_service_pb2.SetDefaultsResponse]],
-    ) -> _abc.Awaitable[_policy_service_pb2.SetDefaultsResponse]:
+        request: _policy_service_pb2.SetPolicyRequest,
+        context: _aio.ServicerContext[_policy_service_pb2.SetPolicyRequest, _abc.Awaitable[_policy_service_pb2.SetPolicyResponse]],
+    ) -> _abc.Awaitable[_policy_service_pb2.SetPolicyResponse]:
         """Change what is said of a group, or of the fleet: all of it, or named parts. It holds at once: for
         rollouts that wait, and for operations under way whose change has not begun. INVALID_ARGUMENT,
         ABORTED (another etag).
         """
 
     @_abc_1.abstractmethod
-    def ListDefaults(
+    def ListPolicies(
         self,
-        request: _policy_service_pb2.ListDefaultsRequest,
-        context: _aio.ServicerContext[_policy_service_pb2.ListDefaultsRequest, _abc.Awaitable[_policy_service_pb2.ListDefaultsResponse]],
-    ) -> _abc.Awaitable[_policy_service_pb2.ListDefaultsResponse]:
+        request: _policy_service_pb2.ListPoliciesRequest,
+        context: _aio.ServicerContext[_policy_service_pb2.ListPoliciesRequest, _abc.Awaitable[_policy_service_pb2.ListPoliciesResponse]],
+    ) -> _abc.Awaitable[_policy_service_pb2.ListPoliciesResponse]:
         """What is said of the fleet and of groups, by group, a page at a time."""
 
     @_abc_1.abstractmethod
-    def DeleteDefaults(
+    def DeletePolicy(
         self,
-        request: _policy_service_pb2.DeleteDefaultsRequest,
-        context: _aio.ServicerContext[_policy_service_pb2.DeleteDefaultsRequest, _abc.Awaitable[_policy_service_pb2.DeleteDefaultsResponse]],
-    ) -> _abc.Awaitable[_policy_service_pb2.DeleteDefaultsResponse]:
+        request: _policy_service_pb2.DeletePolicyRequest,
+        context: _aio.ServicerContext[_policy_service_pb2.DeletePolicyRequest, _abc.Awaitable[_policy_service_pb2.DeletePolicyResponse]],
+    ) -> _abc.Awaitable[_policy_service_pb2.DeletePolicyResponse]:
         """Say nothing any more of a group, or of the fleet. NOT_FOUND, ABORTED (another etag)."""
 
     @_abc_1.abstractmethod

@@ -202,33 +202,33 @@ HALT_CAUSE_FAULT: HaltCause.ValueType  # 5
 """The server failed again and again to carry it forward; its log says why."""
 Global___HaltCause: _TypeAlias = HaltCause  # noqa: Y015
 
-class _LeftOut:
+class _Exclusion:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
 
-class _LeftOutEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeftOut.ValueType], _builtins.type):
+class _ExclusionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exclusion.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
-    LEFT_OUT_UNSPECIFIED: _LeftOut.ValueType  # 0
+    EXCLUSION_UNSPECIFIED: _Exclusion.ValueType  # 0
     """Never sent."""
-    LEFT_OUT_EXCLUDED: _LeftOut.ValueType  # 1
+    EXCLUSION_EXCLUDED: _Exclusion.ValueType  # 1
     """The filter names it as one to leave out."""
-    LEFT_OUT_FAILED: _LeftOut.ValueType  # 2
+    EXCLUSION_FAILED: _Exclusion.ValueType  # 2
     """It is in FAILED, and has to be retried first."""
-    LEFT_OUT_NEVER_OPEN: _LeftOut.ValueType  # 3
+    EXCLUSION_NEVER_OPEN: _Exclusion.ValueType  # 3
     """It may never be changed: none of its windows will ever open."""
 
-class LeftOut(_LeftOut, metaclass=_LeftOutEnumTypeWrapper):
+class Exclusion(_Exclusion, metaclass=_ExclusionEnumTypeWrapper):
     """Why a host that a rollout's filter is about has no place in it."""
 
-LEFT_OUT_UNSPECIFIED: LeftOut.ValueType  # 0
+EXCLUSION_UNSPECIFIED: Exclusion.ValueType  # 0
 """Never sent."""
-LEFT_OUT_EXCLUDED: LeftOut.ValueType  # 1
+EXCLUSION_EXCLUDED: Exclusion.ValueType  # 1
 """The filter names it as one to leave out."""
-LEFT_OUT_FAILED: LeftOut.ValueType  # 2
+EXCLUSION_FAILED: Exclusion.ValueType  # 2
 """It is in FAILED, and has to be retried first."""
-LEFT_OUT_NEVER_OPEN: LeftOut.ValueType  # 3
+EXCLUSION_NEVER_OPEN: Exclusion.ValueType  # 3
 """It may never be changed: none of its windows will ever open."""
-Global___LeftOut: _TypeAlias = LeftOut  # noqa: Y015
+Global___Exclusion: _TypeAlias = Exclusion  # noqa: Y015
 
 class _Expectation:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -281,7 +281,7 @@ class RolloutSpec(_message.Message):
     APPROVE_WAVES_FIELD_NUMBER: _builtins.int
     APPROVAL_TIMEOUT_FIELD_NUMBER: _builtins.int
     EXPIRES_AFTER_FIELD_NUMBER: _builtins.int
-    WINDOW_OVERRIDE_FIELD_NUMBER: _builtins.int
+    WINDOW_OVERRIDE_REASON_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
     SETTLE_FIELD_NUMBER: _builtins.int
@@ -311,7 +311,7 @@ class RolloutSpec(_message.Message):
     """
     approve_waves: _builtins.bool
     """Each wave but the first needs an ApproveWave."""
-    window_override: _builtins.str
+    window_override_reason: _builtins.str
     """Change hosts outside their maintenance windows as well, and why; it is kept with every operation.
     Empty: no host is changed outside its window.
     """
@@ -359,7 +359,7 @@ class RolloutSpec(_message.Message):
         """
 
     @_builtins.property
-    def scope(self) -> _host_pb2.ScopeWish:
+    def scope(self) -> _host_pb2.ScopeOverride:
         """What to update. Absent: what each host's policy says."""
 
     @_builtins.property
@@ -393,15 +393,15 @@ class RolloutSpec(_message.Message):
         approve_waves: _builtins.bool = ...,
         approval_timeout: _duration_pb2.Duration | None = ...,
         expires_after: _duration_pb2.Duration | None = ...,
-        window_override: _builtins.str = ...,
+        window_override_reason: _builtins.str = ...,
         dry_run: _builtins.bool = ...,
-        scope: _host_pb2.ScopeWish | None = ...,
+        scope: _host_pb2.ScopeOverride | None = ...,
         settle: _duration_pb2.Duration | None = ...,
         approvers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "delay_between_waves", b"delay_between_waves", "expires_after", b"expires_after", "filter", b"filter", "scope", b"scope", "settle", b"settle"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "approve_waves", b"approve_waves", "approvers", b"approvers", "delay_between_waves", b"delay_between_waves", "dependencies", b"dependencies", "dry_run", b"dry_run", "expires_after", b"expires_after", "filter", b"filter", "ignore_earlier_failures", b"ignore_earlier_failures", "max_failures", b"max_failures", "max_unavailable", b"max_unavailable", "order", b"order", "scope", b"scope", "seed", b"seed", "settle", b"settle", "stages", b"stages", "waves", b"waves", "window_override", b"window_override"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "approve_waves", b"approve_waves", "approvers", b"approvers", "delay_between_waves", b"delay_between_waves", "dependencies", b"dependencies", "dry_run", b"dry_run", "expires_after", b"expires_after", "filter", b"filter", "ignore_earlier_failures", b"ignore_earlier_failures", "max_failures", b"max_failures", "max_unavailable", b"max_unavailable", "order", b"order", "scope", b"scope", "seed", b"seed", "settle", b"settle", "stages", b"stages", "waves", b"waves", "window_override_reason", b"window_override_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -837,12 +837,12 @@ class RolloutPlan(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
-    MADE_AT_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
     SPEC_FIELD_NUMBER: _builtins.int
     WAVES_FIELD_NUMBER: _builtins.int
     WAVE_COUNT_FIELD_NUMBER: _builtins.int
     HOST_COUNT_FIELD_NUMBER: _builtins.int
-    LEFT_OUT_COUNT_FIELD_NUMBER: _builtins.int
+    EXCLUDED_COUNT_FIELD_NUMBER: _builtins.int
     NOT_SELECTED_FIELD_NUMBER: _builtins.int
     EXPECTED_FIELD_NUMBER: _builtins.int
     KNOWN_DURATIONS_FIELD_NUMBER: _builtins.int
@@ -854,7 +854,7 @@ class RolloutPlan(_message.Message):
     """How many waves there are."""
     host_count: _builtins.int
     """How many hosts have their place."""
-    left_out_count: _builtins.int
+    excluded_count: _builtins.int
     """How many hosts the filter is about that have none."""
     not_selected: _builtins.int
     """How many registered hosts the filter is not about."""
@@ -867,7 +867,7 @@ class RolloutPlan(_message.Message):
     cannot be read, or a list is too long for one message. Empty: it shows everything.
     """
     @_builtins.property
-    def made_at(self) -> _timestamp_pb2.Timestamp:
+    def created_at(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
 
     @_builtins.property
@@ -892,21 +892,21 @@ class RolloutPlan(_message.Message):
         self,
         *,
         id: _builtins.str = ...,
-        made_at: _timestamp_pb2.Timestamp | None = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
         spec: Global___RolloutSpec | None = ...,
         waves: _abc.Iterable[Global___RolloutWave] | None = ...,
         wave_count: _builtins.int = ...,
         host_count: _builtins.int = ...,
-        left_out_count: _builtins.int = ...,
+        excluded_count: _builtins.int = ...,
         not_selected: _builtins.int = ...,
         expected: _duration_pb2.Duration | None = ...,
         known_durations: _builtins.int = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         incomplete: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "made_at", b"made_at", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expected", b"expected", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "host_count", b"host_count", "id", b"id", "incomplete", b"incomplete", "known_durations", b"known_durations", "left_out_count", b"left_out_count", "made_at", b"made_at", "not_selected", b"not_selected", "spec", b"spec", "warnings", b"warnings", "wave_count", b"wave_count", "waves", b"waves"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "excluded_count", b"excluded_count", "expected", b"expected", "host_count", b"host_count", "id", b"id", "incomplete", b"incomplete", "known_durations", b"known_durations", "not_selected", b"not_selected", "spec", b"spec", "warnings", b"warnings", "wave_count", b"wave_count", "waves", b"waves"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -920,7 +920,7 @@ class PlannedHost(_message.Message):
 
     HOST_FIELD_NUMBER: _builtins.int
     WAVE_FIELD_NUMBER: _builtins.int
-    LEFT_OUT_FIELD_NUMBER: _builtins.int
+    EXCLUSION_FIELD_NUMBER: _builtins.int
     EXPECTATIONS_FIELD_NUMBER: _builtins.int
     OPENS_AT_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
@@ -928,7 +928,7 @@ class PlannedHost(_message.Message):
     """Its name."""
     wave: _builtins.int
     """Its wave, from 1. 0: it is left out."""
-    left_out: Global___LeftOut.ValueType
+    exclusion: Global___Exclusion.ValueType
     """Why it is left out."""
     detail: _builtins.str
     """Both in words."""
@@ -945,14 +945,14 @@ class PlannedHost(_message.Message):
         *,
         host: _builtins.str = ...,
         wave: _builtins.int = ...,
-        left_out: Global___LeftOut.ValueType = ...,
+        exclusion: Global___Exclusion.ValueType = ...,
         expectations: _abc.Iterable[Global___Expectation.ValueType] | None = ...,
         opens_at: _timestamp_pb2.Timestamp | None = ...,
         detail: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["opens_at", b"opens_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "expectations", b"expectations", "host", b"host", "left_out", b"left_out", "opens_at", b"opens_at", "wave", b"wave"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "exclusion", b"exclusion", "expectations", b"expectations", "host", b"host", "opens_at", b"opens_at", "wave", b"wave"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class SelectionServiceStub(object):
-    """Selections of hosts that requests can name: HostFilter.saved.
+    """Selections of hosts that requests can name: HostFilter.selection.
     """
 
     def __init__(self, channel):
@@ -58,7 +58,7 @@ class SelectionServiceStub(object):
 
 
 class SelectionServiceServicer(object):
-    """Selections of hosts that requests can name: HostFilter.saved.
+    """Selections of hosts that requests can name: HostFilter.selection.
     """
 
     def SaveSelection(self, request, context):
@@ -123,7 +123,7 @@ def add_SelectionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SelectionService(object):
-    """Selections of hosts that requests can name: HostFilter.saved.
+    """Selections of hosts that requests can name: HostFilter.selection.
     """
 
     @staticmethod

@@ -13,7 +13,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SelectionServiceStub:
-    """Selections of hosts that requests can name: HostFilter.saved."""
+    """Selections of hosts that requests can name: HostFilter.selection."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SaveSelection: _aio.UnaryUnaryMultiCallable[_selection_service_pb2.SaveSelectionRequest, _selection_service_pb2.SaveSelectionResponse]
@@ -29,7 +29,7 @@ class SelectionServiceStub:
     """Forget a saved selection. NOT_FOUND, FAILED_PRECONDITION (a schedule names it), ABORTED (another etag)."""
 
 class SelectionServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Selections of hosts that requests can name: HostFilter.saved."""
+    """Selections of hosts that requests can name: HostFilter.selection."""
 
     @_abc_1.abstractmethod
     def SaveSelection(

@@ -35,7 +35,7 @@ from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tendhost.server.engine.steps.context import StepSettings
 from tendhost.server.failpoints import UnknownFailpoint, arm
 from tendhost.server.log import configure_logging
-from tendhost.server.outbound.apprise import Announcer, AppriseAnnouncer, NotDelivered
+from tendhost.server.outbound.apprise import AppriseSender, NotDelivered, NotificationSender
 from tendhost.server.remote.connector import RoutingConnector
 from tendhost.server.remote.probes import NetworkProber
 from tendhost.server.remote.ssh import SshSettings
@@ -51,7 +51,7 @@ TEST_MESSAGE = Message(
     body="This target of notifications can be reached.",
     urgency=Urgency.INFO,
 )
-Targets: TypeAlias = Sequence[tuple[NotifyTarget, Announcer]]
+Targets: TypeAlias = Sequence[tuple[NotifyTarget, NotificationSender]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -115,8 +115,8 @@ def _back_up(database: Path, file: Path, *, force: bool) -> str:
 def _restore(file: Path, database: Path) -> str:
     done = restore(file, database, now=SystemClock().now())
     kept = f"; the former database is {done.former}" if done.former else ""
-    made_at = done.copy.made_at.isoformat(timespec="seconds")
-    return f"restored {file} of {made_at}, revision {done.copy.revision}{kept}"
+    created_at = done.copy.created_at.isoformat(timespec="seconds")
+    return f"restored {file} of {created_at}, revision {done.copy.revision}{kept}"
 
 
 async def _sent_to(name: str, targets: Targets) -> str:
@@ -207,7 +207,7 @@ def _engine_settings(settings: Settings) -> EngineSettings:
 
 def notify_targets(settings: Settings) -> Targets:
     """The configured targets of notifications, each with the way to it. Raises ConfigurationError."""
-    return [(_target(table), AppriseAnnouncer(table.name, table.urls)) for table in settings.notify]
+    return [(_target(table), AppriseSender(table.name, table.urls)) for table in settings.notify]
 
 
 def _target(table: NotifySettings) -> NotifyTarget:

@@ -27,7 +27,7 @@ def host(name: str = "web1", **status: Any) -> host_pb2.Host:
     return host_pb2.Host(
         config=host_pb2.HostConfig(
             name=name,
-            addr="10.0.0.5",
+            address="10.0.0.5",
             port=22,
             user="root",
             tags=["web"],
@@ -165,7 +165,7 @@ def selection(name: str = "canaries", **filter: Any) -> selection_service_pb2.Se
 def hello(current: int, *, log_id: str = "log1", oldest: int = 1) -> Any:
     """The first message of an event stream."""
     return event_service_pb2.WatchEventsResponse(
-        phase=event_service_pb2.WATCH_PHASE_HELLO,
+        phase=event_service_pb2.WATCH_PHASE_OPENED,
         log_id=log_id,
         oldest_revision=oldest,
         current_revision=current,

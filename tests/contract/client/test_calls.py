@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from tendhost.client import (
     Client,
-    Defaults,
+    GroupPolicy,
     HostBusy,
     HostFilter,
     HostState,
@@ -45,10 +45,10 @@ MUTATIONS = {
     "RegisterHost": lambda c: c.add_host("web1", "10.0.0.5"),
     "ReconfigureHost": lambda c: c.reconfigure_host("web1", tags=["web"]),
     "UnregisterHost": lambda c: c.remove_host("web1"),
-    "QueryInventory": lambda c: c.query("web1"),
+    "StartQuery": lambda c: c.query("web1"),
     "StartUpdate": lambda c: c.update("web1"),
-    "RebootHost": lambda c: c.reboot("web1"),
-    "CheckHealth": lambda c: c.check("web1"),
+    "StartReboot": lambda c: c.reboot("web1"),
+    "StartCheck": lambda c: c.check("web1"),
     "RetryHost": lambda c: c.retry("web1"),
     "AcknowledgeHost": lambda c: c.acknowledge("web1"),
     "StartRollout": lambda c: c.start_rollout(RolloutSpec()),
@@ -65,8 +65,8 @@ MUTATIONS = {
     "SaveSelection": lambda c: c.save_selection("canaries", HostFilter(all_tags=("canary",))),
     "DeleteSelection": lambda c: c.delete_selection("canaries"),
     "DeleteSchedule": lambda c: c.delete_schedule("weekly"),
-    "SetDefaults": lambda c: c.set_defaults(Defaults(group="db")),
-    "DeleteDefaults": lambda c: c.delete_defaults("db"),
+    "SetPolicy": lambda c: c.set_policy(GroupPolicy(group="db")),
+    "DeletePolicy": lambda c: c.delete_policy("db"),
 }
 
 
@@ -203,7 +203,7 @@ async def test_host_is_registered_as_it_was_described(server, client):
     )
     assert request.config == host_pb2.HostConfig(
         name="web1",
-        addr="10.0.0.5",
+        address="10.0.0.5",
         port=2222,
         user="admin",
         ssh_key="/etc/key",
@@ -228,14 +228,14 @@ async def test_only_what_is_named_is_reconfigured(server, client):
     assert not request.config.tags
     assert not request.config.policy.maintenance_windows
     assert request.config.policy.auto_reboot is False
-    assert not request.repin_host_key
+    assert not request.accept_new_host_key
 
 
 async def test_host_key_is_pinned_anew_only_where_that_is_asked(server, client):
     server.answer("ReconfigureHost", answered("ReconfigureHost"))
-    await client.reconfigure_host("web1", repin_host_key=True, expected_host_key="SHA256:abc")
+    await client.reconfigure_host("web1", accept_new_host_key=True, expected_host_key="SHA256:abc")
     (request,) = server.requests("ReconfigureHost")
-    assert (request.repin_host_key, request.expected_host_key) == (True, "SHA256:abc")
+    assert (request.accept_new_host_key, request.expected_host_key) == (True, "SHA256:abc")
     assert not request.update_mask.paths
 
 
@@ -302,10 +302,10 @@ async def test_inventory_is_read(server, client):
 @pytest.mark.parametrize(
     ("method", "begin"),
     [
-        ("QueryInventory", lambda c: c.query("web1", queue=True)),
+        ("StartQuery", lambda c: c.query("web1", queue=True)),
         ("StartUpdate", lambda c: c.update("web1", dry_run=True, queue=True)),
-        ("RebootHost", lambda c: c.reboot("web1", queue=True)),
-        ("CheckHealth", lambda c: c.check("web1", queue=True)),
+        ("StartReboot", lambda c: c.reboot("web1", queue=True)),
+        ("StartCheck", lambda c: c.check("web1", queue=True)),
     ],
 )
 async def test_work_begins_with_a_handle_of_its_operation(method, begin, server, client):
@@ -323,10 +323,10 @@ async def test_work_begins_with_a_handle_of_its_operation(method, begin, server,
 
 async def test_reboot__may_be_wanted_only_if_required(server, client):
     operation = messages.operation("SUCCEEDED", reboot_outcome=2)
-    response = host_service_pb2.RebootHostResponse(operation=operation)
-    server.answer("RebootHost", response)
+    response = host_service_pb2.StartRebootResponse(operation=operation)
+    server.answer("StartReboot", response)
     handle = await client.reboot("web1", only_if_required=True)
-    (request,) = server.requests("RebootHost")
+    (request,) = server.requests("StartReboot")
     assert request.only_if_required
     assert handle.latest.reboot_outcome == "not_needed"
 

@@ -10,7 +10,7 @@ from tests.contract.client.mock_server import Refused
 
 HOST_KEYS = [
     "name",
-    "addr",
+    "address",
     "port",
     "user",
     "ssh_key",
@@ -55,7 +55,7 @@ HOST_KEYS = [
 def test_added_host_is_told_with_its_fingerprint(tendhost, server):
     server.answer("RegisterHost", pb.RegisterHostResponse(host=messages.host()))
     done = tendhost(
-        *("host", "add", "web1", "--addr", "10.0.0.5", "--user", "admin", "--port", "2222"),
+        *("host", "add", "web1", "--address", "10.0.0.5", "--user", "admin", "--port", "2222"),
         *("--tag", "web", "--tag", "canary", "--group", "production", "--ssh-key", "/k"),
         *("--compose-path", "/srv/app", "--no-auto-reboot", "--host-key", "SHA256:abc"),
         *("--window", "sat,sun 22:00-04:00 Europe/Vienna"),
@@ -64,7 +64,7 @@ def test_added_host_is_told_with_its_fingerprint(tendhost, server):
     assert done.out == "web1 is registered; its host key is SHA256:abc\n"
     (request,) = server.requests("RegisterHost")
     config = request.config
-    assert (config.name, config.addr, config.port, config.user) == (
+    assert (config.name, config.address, config.port, config.user) == (
         *("web1", "10.0.0.5", 2222, "admin"),
     )
     assert list(config.tags) == ["web", "canary"]
@@ -80,7 +80,7 @@ def test_added_host_is_told_with_its_fingerprint(tendhost, server):
 
 def test_host_is_added_with_the_defaults_that_are_documented(tendhost, server):
     server.answer("RegisterHost", pb.RegisterHostResponse(host=messages.host()))
-    tendhost("host", "add", "web1", "--addr", "10.0.0.5")
+    tendhost("host", "add", "web1", "--address", "10.0.0.5")
     (request,) = server.requests("RegisterHost")
     assert (request.config.port, request.config.user) == (22, "root")
     assert not request.config.policy.HasField("auto_reboot")
@@ -95,15 +95,15 @@ def test_every_invalid_field_is_told_on_a_line_of_its_own(tendhost, server):
             reason="INVALID_ARGUMENT",
             message="not to be seen",
             violations=[
-                ("config.addr", "'10.0.0.5:22': must be a host name or an IP address"),
+                ("config.address", "'10.0.0.5:22': must be a host name or an IP address"),
                 ("config.tags[0]", "'a b': must be 1 to 63 characters"),
             ],
         ),
     )
-    done = tendhost("host", "add", "web1", "--addr", "10.0.0.5:22", "--tag", "a b")
+    done = tendhost("host", "add", "web1", "--address", "10.0.0.5:22", "--tag", "a b")
     assert (done.status, done.out) == (2, "")
     assert done.err.splitlines() == [
-        "error: addr: '10.0.0.5:22': must be a host name or an IP address",
+        "error: address: '10.0.0.5:22': must be a host name or an IP address",
         "error: tags[0]: 'a b': must be 1 to 63 characters",
     ]
 
@@ -257,13 +257,13 @@ def test_policy_of_a_host_is_given_with_it(tendhost, server):
             "host",
             "add",
             "web1",
-            "--addr",
+            "--address",
             "10.0.0.5",
             "--security",
             "--exclude-package",
             "linux-*",
         ),
-        *("--restart-services", "listed", "--snapshots", "if-possible", "--rollback", "unhealthy"),
+        *("--restart-services", "restart", "--snapshots", "if-possible", "--rollback", "unhealthy"),
         *("--compose-version", "v1", "--no-pull", "--compose-health-timeout", "90s"),
         "--compose-prune",
     )
@@ -271,7 +271,7 @@ def test_policy_of_a_host_is_given_with_it(tendhost, server):
     (request,) = server.requests("RegisterHost")
     config, policy = request.config, request.config.policy
     assert policy.scope == host_pb2.UpdateScope(security_only=True, exclude=["linux-*"])
-    assert policy.restart_services == host_pb2.RESTART_SERVICES_LISTED
+    assert policy.restart_services == host_pb2.RESTART_SERVICES_RESTART
     assert policy.snapshots == host_pb2.SNAPSHOTS_IF_POSSIBLE
     assert policy.rollback == host_pb2.ROLLBACK_UNHEALTHY
     assert config.compose_version == host_pb2.COMPOSE_VERSION_V1
@@ -304,7 +304,7 @@ def test_only_what_is_named_is_set(tendhost, server):
 
 def test_new_pin_is_told(tendhost, server):
     server.answer("ReconfigureHost", pb.ReconfigureHostResponse(host=messages.host()))
-    done = tendhost("host", "set", "web1", "--repin")
+    done = tendhost("host", "set", "web1", "--accept-new-host-key")
     assert done.out == "web1 is changed; its host key is SHA256:abc\n"
 
 
@@ -312,10 +312,13 @@ def test_new_pin_is_told(tendhost, server):
     ("words", "said"),
     [
         (["host", "set", "web1"], "nothing to change"),
-        (["host", "set", "web1", "--tag", "a", "--host-key", "SHA256:x"], "goes with --repin"),
+        (
+            ["host", "set", "web1", "--tag", "a", "--host-key", "SHA256:x"],
+            "goes with --accept-new-host-key",
+        ),
         (["host", "set", "web1", "--window", "someday"], "--window: 'someday' is not a window"),
-        (["host", "add", "web1"], "--addr"),
-        (["host", "add", "web1", "--addr", "a", "--port", "70000"], "--port"),
+        (["host", "add", "web1"], "--address"),
+        (["host", "add", "web1", "--address", "a", "--port", "70000"], "--port"),
         (["host", "frobnicate"], "frobnicate"),
         (["host", "list", "--output", "xml"], "xml"),
     ],

@@ -42,7 +42,7 @@ ANSWERS: tuple[tuple[str, str, str, Any], ...] = (
         hosts.GetInventoryResponse(inventory=partly(host_pb2.Inventory(host="web1"))),
     ),
     (
-        *("pending", "openssl", "ListPendingUpdates"),
+        *("updates", "openssl", "ListPendingUpdates"),
         hosts.ListPendingUpdatesResponse(
             entries=[partly(hosts.PendingEntry(name="openssl", host_count=1))]
         ),
@@ -85,15 +85,15 @@ ANSWERS: tuple[tuple[str, str, str, Any], ...] = (
         selections.GetSelectionResponse(selection=partly(selection())),
     ),
     (
-        *("policy show", "the fleet", "GetDefaults"),
-        policies.GetDefaultsResponse(defaults=partly(policy_pb2.Defaults())),
+        *("policy show", "the fleet", "GetPolicy"),
+        policies.GetPolicyResponse(policy=partly(policy_pb2.GroupPolicy())),
     ),
     (
-        *("policy list", "group db", "ListDefaults"),
-        policies.ListDefaultsResponse(defaults=[partly(policy_pb2.Defaults(group="db"))]),
+        *("policy list", "group db", "ListPolicies"),
+        policies.ListPoliciesResponse(policies=[partly(policy_pb2.GroupPolicy(group="db"))]),
     ),
     (
-        *("policy host web1", "web1", "GetEffectivePolicy"),
+        *("policy effective web1", "web1", "GetEffectivePolicy"),
         policies.GetEffectivePolicyResponse(policy=partly(policy_pb2.EffectivePolicy(host="web1"))),
     ),
 )

@@ -9,8 +9,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tendhost.client import (
-    Defaults,
     FreezePeriod,
+    GroupPolicy,
     HealthCheck,
     HealthChecks,
     Hook,
@@ -77,7 +77,7 @@ def hook(script: str = "true\n") -> hook_pb2.Hook:
     return hook_pb2.Hook(script=script, timeout=Duration(seconds=300), allowed_exit_codes=[0])
 
 
-def former(**changes) -> policy_pb2.Defaults:
+def former(**changes) -> policy_pb2.GroupPolicy:
     """Defaults that say everything."""
     fields = {
         "windows": [NIGHTS],
@@ -88,29 +88,29 @@ def former(**changes) -> policy_pb2.Defaults:
         "changed_at": AT,
         "revision": 7,
     }
-    return policy_pb2.Defaults(**{**fields, **changes})
+    return policy_pb2.GroupPolicy(**{**fields, **changes})
 
 
-def asked(server, tendhost, *words: str) -> pb.SetDefaultsRequest:
+def asked(server, tendhost, *words: str) -> pb.SetPolicyRequest:
     """What `policy set` asks for, which is one request and reads nothing before."""
-    server.answer("SetDefaults", pb.SetDefaultsResponse(defaults=former()))
+    server.answer("SetPolicy", pb.SetPolicyResponse(policy=former()))
     done = tendhost("policy", "set", *words)
     assert (done.status, done.err) == (0, "")
-    (request,) = server.requests("SetDefaults")
-    assert list(server.calls) == ["SetDefaults"]
+    (request,) = server.requests("SetPolicy")
+    assert list(server.calls) == ["SetPolicy"]
     assert request.request_id
     request.ClearField("request_id")
-    assert isinstance(request, pb.SetDefaultsRequest)
+    assert isinstance(request, pb.SetPolicyRequest)
     return request
 
 
-def given(*paths: str, **fields) -> pb.SetDefaultsRequest:
+def given(*paths: str, **fields) -> pb.SetPolicyRequest:
     """A request that changes the fields of these paths."""
     lists = {name: fields.pop(name) for name in list(fields) if name.startswith(("add", "remove"))}
-    defaults = policy_pb2.Defaults(**fields)
+    defaults = policy_pb2.GroupPolicy(**fields)
     defaults.hooks.SetInParent()
     defaults.health_checks.SetInParent()
-    return pb.SetDefaultsRequest(defaults=defaults, update_mask=FieldMask(paths=paths), **lists)
+    return pb.SetPolicyRequest(policy=defaults, update_mask=FieldMask(paths=paths), **lists)
 
 
 def test_set__asks_for_what_was_typed_and_nothing_else(tendhost, server, tmp_path):
@@ -147,7 +147,7 @@ def test_set__asks_for_what_was_typed_and_nothing_else(tendhost, server, tmp_pat
     [
         (["--no-windows"], given("windows")),
         (["--window", ""], given("windows")),
-        (["--thaw", "year-end"], given(remove_freezes=["year-end"])),
+        (["--unfreeze", "year-end"], given(remove_freezes=["year-end"])),
         (["--remove-freeze", "year-end"], given(remove_freezes=["year-end"])),
         (["--add-window", "sat,sun 22:00-04:00 Europe/Berlin"], given(add_windows=[NIGHTS])),
         (["--remove-window", "sat,sun 22:00-04:00 Europe/Berlin"], given(remove_windows=[NIGHTS])),
@@ -222,9 +222,9 @@ def test_refused_field_is_told_without_its_message(tendhost, server):
     refused = Refused(
         code=grpc.StatusCode.INVALID_ARGUMENT,
         reason="INVALID_ARGUMENT",
-        violations=[("defaults.windows[0].time_zone", "'Mars' is not an IANA time zone")],
+        violations=[("policy.windows[0].time_zone", "'Mars' is not an IANA time zone")],
     )
-    server.answer("SetDefaults", refused)
+    server.answer("SetPolicy", refused)
     done = tendhost("policy", "set", "--window", "22:00-04:00 Mars")
     assert (done.status, done.err) == (
         *(2, "error: windows[0].time_zone: 'Mars' is not an IANA time zone\n"),
@@ -232,7 +232,7 @@ def test_refused_field_is_told_without_its_message(tendhost, server):
 
 
 def test_what_is_said_is_shown(tendhost, server):
-    server.answer("GetDefaults", pb.GetDefaultsResponse(defaults=former(group="db")))
+    server.answer("GetPolicy", pb.GetPolicyResponse(policy=former(group="db")))
     done = tendhost("policy", "show", "--group", "db")
     lines = [" ".join(line.split()) for line in done.out.splitlines()]
     assert lines[:5] == [
@@ -251,7 +251,7 @@ def test_what_is_said_is_shown(tendhost, server):
 
 
 def test_that_nothing_is_said_is_told(tendhost, server):
-    server.answer("GetDefaults", pb.GetDefaultsResponse(defaults=policy_pb2.Defaults()))
+    server.answer("GetPolicy", pb.GetPolicyResponse(policy=policy_pb2.GroupPolicy()))
     lines = [" ".join(line.split()) for line in tendhost("policy", "show").out.splitlines()]
     assert lines == [
         "of the fleet",
@@ -263,26 +263,26 @@ def test_that_nothing_is_said_is_told(tendhost, server):
 
 
 def test_everything_that_is_said_is_listed(tendhost, server):
-    found = [former(), policy_pb2.Defaults(group="db", changed_at=AT, changed_by="kim")]
-    server.answer("ListDefaults", pb.ListDefaultsResponse(defaults=found))
+    found = [former(), policy_pb2.GroupPolicy(group="db", changed_at=AT, changed_by="kim")]
+    server.answer("ListPolicies", pb.ListPoliciesResponse(policies=found))
     first, fleet, db = tendhost("policy", "list").out.splitlines()
     assert first.split() == ["OF", "WINDOWS", "FREEZES", "HOOKS", "CHECKS", "CHANGED"]
     assert fleet.startswith("the fleet  sat,sun 22:00-04:00 Europe/Berlin  year-end, old")
     assert "1 check" in fleet
     assert db.startswith("group db")
     assert db.endswith("by kim")
-    server.answer("ListDefaults", pb.ListDefaultsResponse())
+    server.answer("ListPolicies", pb.ListPoliciesResponse())
     assert tendhost("policy", "list").out == "nothing is said of the fleet, or of any group\n"
 
 
 def test_what_is_deleted_is_told(tendhost, server):
-    server.answer("DeleteDefaults", pb.DeleteDefaultsResponse(revision=9))
+    server.answer("DeletePolicy", pb.DeletePolicyResponse(revision=9))
     assert tendhost("policy", "delete", "--group", "db").out == (
         "nothing is said of the group db any more\n"
     )
     document = tendhost("policy", "delete", "--output", "json").json
     assert document == {"group": "", "deleted": True}
-    assert [r.group for r in server.requests("DeleteDefaults")] == ["db", ""]
+    assert [r.group for r in server.requests("DeletePolicy")] == ["db", ""]
 
 
 def test_what_holds_for_a_host_is_shown_with_who_says_so(tendhost, server):
@@ -302,7 +302,9 @@ def test_what_holds_for_a_host_is_shown_with_who_says_so(tendhost, server):
         detail="frozen until 2999-01-04 06:00 Europe/Berlin (year-end: holidays)",
     )
     server.answer("GetEffectivePolicy", pb.GetEffectivePolicyResponse(policy=policy))
-    lines = [" ".join(line.split()) for line in tendhost("policy", "host", "db1").out.splitlines()]
+    lines = [
+        " ".join(line.split()) for line in tendhost("policy", "effective", "db1").out.splitlines()
+    ]
     assert lines[0] == "host db1"
     assert lines[1].startswith("may be updated 2999-01-05 21:00 UTC (in ")
     assert lines[2:] == [
@@ -315,7 +317,7 @@ def test_what_holds_for_a_host_is_shown_with_who_says_so(tendhost, server):
         "has to pass tcp:22 host",
         "for 30s fleet",
     ]
-    document = tendhost("policy", "host", "db1", "--output", "json").json
+    document = tendhost("policy", "effective", "db1", "--output", "json").json
     assert list(document) == EFFECTIVE_KEYS
     assert document["windows"][0]["source"] == {"kind": "group", "group": "db"}
     assert (document["may_begin"], document["post_hook"]) == (False, None)
@@ -325,13 +327,15 @@ def test_what_holds_for_a_host_is_shown_with_who_says_so(tendhost, server):
 def test_host_of_which_nothing_is_said_is_told_so(may_begin, words, tendhost, server):
     policy = policy_pb2.EffectivePolicy(host="web1", may_begin=may_begin)
     server.answer("GetEffectivePolicy", pb.GetEffectivePolicyResponse(policy=policy))
-    lines = [" ".join(line.split()) for line in tendhost("policy", "host", "web1").out.splitlines()]
+    lines = [
+        " ".join(line.split()) for line in tendhost("policy", "effective", "web1").out.splitlines()
+    ]
     assert lines == ["host web1", f"may be updated {words}"]
 
 
 async def test_sdk_says_and_reads_all_there_is(server, client):
-    server.answer("SetDefaults", pb.SetDefaultsResponse(defaults=former(group="db")))
-    wish = Defaults(
+    server.answer("SetPolicy", pb.SetPolicyResponse(policy=former(group="db")))
+    wish = GroupPolicy(
         group="db",
         windows=(
             MaintenanceWindow(
@@ -352,12 +356,12 @@ async def test_sdk_says_and_reads_all_there_is(server, client):
             checks=(HealthCheck(tcp=TcpProbe(port=22)),), settle=timedelta(seconds=30)
         ),
     )
-    told = await client.set_defaults(wish)
-    (request,) = server.requests("SetDefaults")
+    told = await client.set_policy(wish)
+    (request,) = server.requests("SetPolicy")
     expected = former(group="db", freezes=[freeze()])
     for field in ("changed_by", "changed_at", "revision"):
         expected.ClearField(field)
-    assert request.defaults == expected
+    assert request.policy == expected
     assert (told.group, told.windows, told.freezes[:1]) == ("db", wish.windows, wish.freezes)
     assert (told.hooks, told.health_checks) == (wish.hooks, wish.health_checks)
     assert (told.changed_by, told.revision) == ("alex", 7)

@@ -230,7 +230,7 @@ def test_everything_that_a_rollout_may_be_asked_is_asked_as_it_was_typed(tendhos
     assert (spec.approve_waves, spec.approval_timeout.seconds) == (True, 7200)
     assert (list(spec.approvers), spec.settle.seconds) == (["kim"], 3600)
     assert spec.expires_after.seconds == 14 * 86_400
-    assert spec.window_override == "CVE-2026-1"
+    assert spec.window_override_reason == "CVE-2026-1"
     assert (list(spec.filter.names), list(spec.filter.any_tags)) == (["web*"], ["x"])
     assert list(spec.filter.states) == [host_pb2.HOST_STATE_IDLE]
     assert spec.scope.security_only
@@ -255,14 +255,14 @@ def test_what_cannot_be_understood_of_a_rollout_is_refused(
 
 def planned(server: MockServer) -> None:
     plan = rollout_pb2.RolloutPlan(
-        id="pl1", wave_count=2, host_count=2, left_out_count=1, not_selected=3
+        id="pl1", wave_count=2, host_count=2, excluded_count=1, not_selected=3
     )
     plan.expected.FromSeconds(400)
     hosts = [
         rollout_pb2.PlannedHost(host="a", wave=1),
         rollout_pb2.PlannedHost(host="b", wave=2, detail="its window opens at 22:00"),
         rollout_pb2.PlannedHost(
-            host="c", left_out=rollout_pb2.LEFT_OUT_FAILED, detail="it has failed"
+            host="c", exclusion=rollout_pb2.EXCLUSION_FAILED, detail="it has failed"
         ),
     ]
     first = pb.PlanRolloutResponse(plan=plan, hosts=hosts[:1], next_page_token="t")
@@ -482,8 +482,8 @@ BODIES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
             "changes": [],
         },
     ),
-    "defaults_changed": (
-        {"defaults_changed": event_pb2.DefaultsChanged(by="alex", deleted=True)},
+    "policy_changed": (
+        {"policy_changed": event_pb2.PolicyChanged(by="alex", deleted=True)},
         "the fleet deleted by alex",
         {"group": "", "by": "alex", "deleted": True, "changes": []},
     ),

@@ -1,4 +1,4 @@
-"""`tendhost selection`, and `--saved` where hosts are selected."""
+"""`tendhost selection`, and `--selection` where hosts are selected."""
 
 import pytest
 
@@ -54,7 +54,7 @@ def test_selection_is_shown_with_its_hosts(tendhost, server):
     lines = tendhost("selection", "show", "canaries").out.splitlines()
     assert lines[0] == "selection canaries: hosts with canary"
     assert any(line.startswith("web1") for line in lines)
-    assert server.requests("ListHosts")[0].filter == host_pb2.HostFilter(saved="canaries")
+    assert server.requests("ListHosts")[0].filter == host_pb2.HostFilter(selection="canaries")
     document = tendhost("selection", "show", "canaries", "--output", "json").json
     assert list(document) == [*SELECTION_KEYS, "hosts"]
     assert document["hosts"] == ["web1"]
@@ -71,20 +71,20 @@ def test_selection_is_deleted(tendhost, server):
     ("method", "response", "command"),
     [
         ("ListHosts", host_service_pb2.ListHostsResponse(), ("host", "list")),
-        ("ListPendingUpdates", host_service_pb2.ListPendingUpdatesResponse(), ("pending",)),
+        ("ListPendingUpdates", host_service_pb2.ListPendingUpdatesResponse(), ("updates",)),
         ("GetCompliance", host_service_pb2.GetComplianceResponse(), ("compliance",)),
     ],
 )
 def test_saved_selection_narrows_what_is_shown(tendhost, server, method, response, command):
     server.answer(method, response)
-    tendhost(*command, "--saved", "canaries")
+    tendhost(*command, "--selection", "canaries")
     (request,) = server.requests(method)
-    assert request.filter.saved == "canaries"
+    assert request.filter.selection == "canaries"
 
 
 def test_rollout_is_started_over_a_saved_selection(tendhost, server):
     response = rollout_service_pb2.StartRolloutResponse(rollout=rollout())
     server.answer("StartRollout", response)
-    tendhost("rollout", "start", "--saved", "canaries", "--exclude", "b")
+    tendhost("rollout", "start", "--selection", "canaries", "--exclude", "b")
     (request,) = server.requests("StartRollout")
-    assert request.spec.filter == host_pb2.HostFilter(saved="canaries", exclude_hosts=["b"])
+    assert request.spec.filter == host_pb2.HostFilter(selection="canaries", exclude_hosts=["b"])

@@ -173,16 +173,16 @@ def test_operation_is_one_document_for_programs(tendhost, updating):
 
 def test_operations_of_several_hosts_are_one_array_for_programs(tendhost, server):
     ended = [operation("SUCCEEDED", id=f"op{name}", host=name) for name in "ab"]
-    server.answer("QueryInventory", *(pb.QueryInventoryResponse(operation=o) for o in ended))
+    server.answer("StartQuery", *(pb.StartQueryResponse(operation=o) for o in ended))
     done = tendhost("query", "a", "b", "--output", "json")
     assert [document["host"] for document in done.json] == ["a", "b"]
 
 
 def test_id_is_all_that_is_printed_where_nobody_waits(tendhost, server):
-    server.answer("RebootHost", pb.RebootHostResponse(operation=operation()))
+    server.answer("StartReboot", pb.StartRebootResponse(operation=operation()))
     done = tendhost("reboot", "web1", "--no-wait", "--queue")
     assert (done.status, done.out) == (0, "op1\n")
-    assert [request.queue for request in server.requests("RebootHost")] == [True]
+    assert [request.queue for request in server.requests("StartReboot")] == [True]
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_reboot_if_required__prints_what_became_of_it(
         reboot_reason=reason,
         health=operation_pb2.HealthResult(healthy=True, message="well"),
     )
-    server.answer("RebootHost", *[pb.RebootHostResponse(operation=ended)] * 2)
+    server.answer("StartReboot", *[pb.StartRebootResponse(operation=ended)] * 2)
     server.stream("WatchOperation", *[[watched(ended)]] * 2)
     done = tendhost("reboot", "web1", "--if-required")
     assert (done.out.splitlines(), done.status) == ([line], status)
@@ -235,7 +235,7 @@ def test_healthy_and_unhealthy_hosts_are_told_apart(tendhost, server):
 
     for healthy, status, said in ((True, 0, "web1: "), (False, 1, "web1: unhealthy: ")):
         ended = check(healthy=healthy)
-        server.answer("CheckHealth", pb.CheckHealthResponse(operation=ended))
+        server.answer("StartCheck", pb.StartCheckResponse(operation=ended))
         server.stream("WatchOperation", [watched(ended)])
         done = tendhost("check", "web1")
         assert (done.status, done.out) == (status, f"{said}all units run\n")
@@ -247,7 +247,7 @@ def test_query_tells_what_it_found(tendhost, server):
         kind=operation_pb2.OPERATION_KIND_QUERY,
         steps=[step("LIST", detail="3 updates pending")],
     )
-    server.answer("QueryInventory", pb.QueryInventoryResponse(operation=ended))
+    server.answer("StartQuery", pb.StartQueryResponse(operation=ended))
     server.stream("WatchOperation", [watched(ended)])
     assert tendhost("query", "web1").out.splitlines()[-1] == "web1: 3 updates pending"
 

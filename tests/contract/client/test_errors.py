@@ -87,7 +87,7 @@ def test_every_other_reason_is_a_problem_of_the_host_that_is_enrolled():
 
 
 async def test_every_invalid_field_is_named_at_once(server, client):
-    violations = [("config.addr", "must be a host name"), ("config.tags[0]", "must be short")]
+    violations = [("config.address", "must be a host name"), ("config.tags[0]", "must be short")]
     server.answer(
         "RegisterHost",
         Refused(

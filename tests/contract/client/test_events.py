@@ -254,7 +254,7 @@ async def test_snapshot__is_what_each_host_came_as_last_without_those_that_are_g
     changed = event_service_pb2.WatchEventsResponse(
         phase=event_service_pb2.WATCH_PHASE_SNAPSHOT,
         hosts=[again, messages.host("aa")],
-        gone_hosts=["c", "never-there"],
+        removed_hosts=["c", "never-there"],
     )
     server.stream("WatchEvents", [hello(5), *parts, changed, end, Hold()])
     async for item in client.events(snapshot=True):

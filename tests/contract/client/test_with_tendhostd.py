@@ -107,7 +107,7 @@ async def test_refusals_are_typed(world, tendhost):
     with pytest.raises(InvalidRequest) as invalid:
         await tendhost.add_host("Web 1", "web1.example.org:22", port=70_000)
     fields = {violation.field for violation in invalid.value.violations}
-    assert fields == {"config.name", "config.addr", "config.port"}
+    assert fields == {"config.name", "config.address", "config.port"}
     with pytest.raises(NotAllowedNow):
         await tendhost.retry("web1")
     world.fleet.add("dark.example.org").reachable = False

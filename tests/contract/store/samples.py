@@ -10,10 +10,16 @@ from tendhost.server.domain.hosts.host import Host, HostConfig, HostStatus
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.inventory.inventory import Inventory, Pending, PendingPackage
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
-from tendhost.server.domain.rollouts.plan import LeftOut, LeftOutHost, RolloutPlan, WaveOutline
-from tendhost.server.domain.rollouts.rollout import Member, Progress, Rollout, RolloutSpec, Wave
+from tendhost.server.domain.rollouts.plan import ExcludedHost, Exclusion, RolloutPlan, WaveOutline
+from tendhost.server.domain.rollouts.rollout import (
+    Member,
+    Rollout,
+    RolloutProgress,
+    RolloutSpec,
+    Wave,
+)
 from tendhost.server.store.protocol import Store
-from tendhost.server.store.records import Change, InventoryRecord, RolloutPlace
+from tendhost.server.store.records import Change, InventoryRecord, RolloutCursor
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 A_DAY = timedelta(days=1)
@@ -46,7 +52,7 @@ def a_rollout(**fields: Any) -> Rollout:
         id=f"ro-{next(_numbers):08}",
         spec=RolloutSpec(filter=HostFilter(groups=("berlin",))),
         created_at=NOW,
-        progress=Progress(total_hosts=3, pending=3),
+        progress=RolloutProgress(total_hosts=3, pending=3),
         waves=2,
         **fields,
     )
@@ -62,10 +68,10 @@ def a_member(
 def a_plan(id: str, **fields: Any) -> RolloutPlan:
     """A plan that is not kept yet."""
     given: dict[str, Any] = {
-        "made_at": NOW,
+        "created_at": NOW,
         "spec": RolloutSpec(filter=HostFilter()),
         "waves": (WaveOutline(stage="", hosts=1, expected=A_DAY),),
-        "left_out": (LeftOutHost(name="zz", why=LeftOut.FAILED, detail="it has failed"),),
+        "excluded": (ExcludedHost(name="zz", why=Exclusion.FAILED, detail="it has failed"),),
         "not_selected": 3,
         "known_durations": 1,
     }
@@ -74,7 +80,7 @@ def a_plan(id: str, **fields: Any) -> RolloutPlan:
 
 def a_wave(rollout: Rollout, number: int = 0, **fields: Any) -> Wave:
     """One wave of `rollout`."""
-    progress = Progress(total_hosts=3, pending=3)
+    progress = RolloutProgress(total_hosts=3, pending=3)
     return Wave(rollout=rollout.id, number=number, progress=progress, **fields)
 
 
@@ -133,9 +139,11 @@ class WholeView:
     members: tuple[Member, ...]
 
 
-async def whole_view(store: Store, rollout: str, *, after: RolloutPlace | None = None) -> WholeView:
+async def whole_view(
+    store: Store, rollout: str, *, after: RolloutCursor | None = None
+) -> WholeView:
     """All that was stored of a rollout behind a place."""
-    after = after or RolloutPlace()
+    after = after or RolloutCursor()
     view = await store.rollout_view(rollout, after=after, limit=100_000, size=1 << 30)
     return WholeView(
         rollout=view.rollout,

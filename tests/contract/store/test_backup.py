@@ -39,7 +39,7 @@ async def test_copy_of_a_database_in_use_holds_what_was_committed_and_is_one_pri
     finally:
         os.umask(former)
     await stored_host(store, "later")
-    assert (copy.revision, copy.size, copy.made_at) == (1, len(content(file)), NOW)
+    assert (copy.revision, copy.size, copy.created_at) == (1, len(content(file)), NOW)
     assert names_in(file.parent) == {file.name}
     assert mode(file) == 0o600
     restored = put_with_cp(file, file.parent / "elsewhere" / "tendhost.db")

@@ -9,7 +9,7 @@ from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import CursorCompacted
 from tendhost.server.store import parts
 from tendhost.server.store.protocol import Store
-from tendhost.server.store.records import HostPlace, HostsPart
+from tendhost.server.store.records import HostCursor, HostsPart
 from tests.contract.store.samples import NOW, a_host, change, stored_host
 
 EVERY = HostFilter()
@@ -23,7 +23,11 @@ async def of_names(
 
 
 async def since(
-    store: Store, after: HostPlace, selection: HostFilter = EVERY, limit: int = 99, size: int = MUCH
+    store: Store,
+    after: HostCursor,
+    selection: HostFilter = EVERY,
+    limit: int = 99,
+    size: int = MUCH,
 ) -> HostsPart:
     return await store.changed_hosts(selection, after=after, limit=limit, size=size)
 
@@ -34,7 +38,7 @@ def names(part: HostsPart) -> list[str]:
 
 async def test_part__holds_hosts_by_name_as_of_one_revision(store: Store) -> None:
     assert await of_names(store) == HostsPart(
-        hosts=(), revision=0, last=HostPlace(0, ""), more=False
+        hosts=(), revision=0, last=HostCursor(0, ""), more=False
     )
     hosts = [await stored_host(store, name) for name in ("b", "a", "c")]
     whole = await of_names(store)
@@ -65,14 +69,14 @@ async def test_changes__are_hosts_in_the_order_in_which_they_were_stored(store: 
     hosts = {name: await stored_host(store, name) for name in ("a", "b", "c", "d")}
     await store.commit(change(hosts=(hosts["c"], hosts["a"])))
     await store.commit(change(hosts=(hosts["b"],)))
-    changed = await since(store, HostPlace(5))
+    changed = await since(store, HostCursor(5))
     assert (names(changed), changed.gone) == (["a", "c", "b"], ())
     assert (changed.revision, changed.more) == (6, False)
     assert changed.hosts[0] == await store.host("a")
-    first = await since(store, HostPlace(5), limit=1)
-    assert (names(first), first.last, first.more) == (["a"], HostPlace(5, "a"), True)
+    first = await since(store, HostCursor(5), limit=1)
+    assert (names(first), first.last, first.more) == (["a"], HostCursor(5, "a"), True)
     assert names(await since(store, first.last)) == ["c", "b"]
-    assert (await since(store, HostPlace(7))).hosts == ()
+    assert (await since(store, HostCursor(7))).hosts == ()
 
 
 async def test_changes__tell_of_hosts_that_were_removed_and_of_none_that_is_there_again(
@@ -80,10 +84,10 @@ async def test_changes__tell_of_hosts_that_were_removed_and_of_none_that_is_ther
 ) -> None:
     hosts = [await stored_host(store, name) for name in ("a", "b")]
     await store.commit(change(removed_hosts=tuple(hosts)))
-    removed = await since(store, HostPlace(3))
-    assert (names(removed), removed.gone, removed.last) == ([], ("a", "b"), HostPlace(3, "b"))
+    removed = await since(store, HostCursor(3))
+    assert (names(removed), removed.gone, removed.last) == ([], ("a", "b"), HostCursor(3, "b"))
     await stored_host(store, "a")
-    again = await since(store, HostPlace(3))
+    again = await since(store, HostCursor(3))
     assert (names(again), again.gone) == (["a"], ("b",))
 
 
@@ -93,7 +97,7 @@ async def test_changes__tell_of_hosts_that_are_not_selected_any_more(store: Stor
     untagged = replace(host, config=replace(host.config, tags=()))
     await store.commit(change(hosts=(untagged,)))
     selection = HostFilter(names=("web*",), all_tags=("web",))
-    changed = await since(store, HostPlace(1), selection)
+    changed = await since(store, HostCursor(1), selection)
     # Not of db1: no change of it makes it one of these hosts.
     assert (names(changed), changed.gone) == ([], ("web1",))
 
@@ -105,5 +109,5 @@ async def test_changes__are_refused_where_removals_are_forgotten(store: Store) -
     long_ago = NOW - timedelta(days=1)
     await store.prune(before=long_ago, now=long_ago, requests_before=0, keep_events=2)
     with pytest.raises(CursorCompacted):
-        await since(store, HostPlace(2))
-    assert (await since(store, HostPlace(4))).gone == ()
+        await since(store, HostCursor(2))
+    assert (await since(store, HostCursor(4))).gone == ()

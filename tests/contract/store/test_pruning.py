@@ -126,7 +126,7 @@ async def test_rollout__that_ended_long_ago_goes_with_all_of_its_members_however
 async def test_plans_go_with_their_hosts_when_they_have_grown_old(store: Store) -> None:
     for number, at in enumerate((*[OLD] * 7, NOW)):
         hosts = tuple(PlannedHost(name=f"h{n}", wave=0) for n in range(300))
-        await store.keep_plan(a_plan(f"pl-{number}", hosts=hosts, made_at=at))
+        await store.keep_plan(a_plan(f"pl-{number}", hosts=hosts, created_at=at))
     assert await pruned(store, before=NOW - A_DAY) == 7
     for gone in range(7):
         with pytest.raises(PlanNotFound):

@@ -101,7 +101,7 @@ async def test_copy_of_what_was_restored_and_is_unsettled_tells_of_the_first_cop
 ) -> None:
     restore(copy, path, now=LATER)
     second = copy.with_name("second")
-    assert back_up(path, second, now=LATER).made_at == NOW
+    assert back_up(path, second, now=LATER).created_at == NOW
 
 
 async def test_former_database_is_kept_and_can_be_restored_in_turn(
@@ -109,12 +109,12 @@ async def test_former_database_is_kept_and_can_be_restored_in_turn(
 ) -> None:
     done = restore(copy, path, now=LATER)
     former = path.with_name("tendhost.db.before-restore-20260302T030405Z")
-    assert (done.former, done.copy.revision, done.copy.made_at) == (former, 1, NOW)
+    assert (done.former, done.copy.revision, done.copy.created_at) == (former, 1, NOW)
     assert names_in(path.parent) == {"tendhost.db", "tendhost.db.lock", former.name}
     assert mode(path) == 0o600
     os.utime(former, (LATER.timestamp(), LATER.timestamp()))
     undone = restore(former, path, now=datetime(2026, 3, 3, tzinfo=UTC))
-    assert (undone.copy.revision, undone.copy.made_at) == (2, LATER)
+    assert (undone.copy.revision, undone.copy.created_at) == (2, LATER)
     async with database.opened() as store:
         assert await store.count_hosts() == 2
         assert await store.restored_from() == LATER

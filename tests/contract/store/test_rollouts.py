@@ -11,10 +11,10 @@ from tendhost.server.domain.operations.operation import OperationStatus
 from tendhost.server.domain.policy.windows import MaintenanceWindow, Weekday
 from tendhost.server.domain.request_errors import PlanNotFound, RolloutNotFound
 from tendhost.server.domain.rollouts.budgets import Usage
-from tendhost.server.domain.rollouts.plan import Expectation, LeftOut, LeftOutHost, PlannedHost
+from tendhost.server.domain.rollouts.plan import ExcludedHost, Exclusion, Expectation, PlannedHost
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, RolloutStatus, Wave
 from tendhost.server.store.protocol import Store
-from tendhost.server.store.records import Conflict, RolloutPlace
+from tendhost.server.store.records import Conflict, RolloutCursor
 from tests.contract.store.samples import (
     A_DAY,
     NOW,
@@ -117,7 +117,7 @@ async def test_view_has_what_was_changed_since_a_revision(store: Store) -> None:
     moved = replace(members[1], status=MemberStatus.COMPLETED)
     begun = replace(waves[0], started_at=NOW)
     await store.commit(change(members=(moved,), waves=(begun,)))
-    since = await whole_view(store, rollout.id, after=RolloutPlace.behind(first.revision))
+    since = await whole_view(store, rollout.id, after=RolloutCursor.behind(first.revision))
     assert (since.waves, since.members) == ((begun,), (moved,))
     with pytest.raises(RolloutNotFound):
         await whole_view(store, "ro-unheard-of")
@@ -130,7 +130,7 @@ async def test_view__comes_in_parts_that_end_with_the_rollout_as_of_one_revision
     members = [a_member(rollout, f"h{n}", 0, n) for n in range(7)]
     waves = tuple(a_wave(rollout, n) for n in range(3))
     await store.commit(change(members=tuple(members), waves=waves))
-    place, seen, counted, rounds = RolloutPlace(), dict[str, MemberStatus](), set[int](), 0
+    place, seen, counted, rounds = RolloutCursor(), dict[str, MemberStatus](), set[int](), 0
     while True:
         view = await store.rollout_view(rollout.id, after=place, limit=2, size=1 << 20)
         assert len(view.members) <= 2
@@ -146,7 +146,7 @@ async def test_view__comes_in_parts_that_end_with_the_rollout_as_of_one_revision
             await store.commit(change(members=(members[rounds],)))
     assert seen == {member.host: member.status for member in members}
     assert counted == {0, 1, 2}
-    small = await store.rollout_view(rollout.id, after=RolloutPlace(), limit=99, size=1)
+    small = await store.rollout_view(rollout.id, after=RolloutCursor(), limit=99, size=1)
     assert (len(small.members), len(small.waves), small.more) == (1, 1, True)
 
 
@@ -250,8 +250,10 @@ async def test_plan_reads_as_it_was_kept(store: Store) -> None:
 
 async def test_plan__is_read_page_by_page_across_its_stored_parts(store: Store) -> None:
     hosts = tuple(PlannedHost(name=f"h{n:04}", wave=0) for n in range(620))
-    left = tuple(LeftOutHost(name=f"x{n:04}", why=LeftOut.FAILED, detail="-") for n in range(280))
-    plan = a_plan("pl-1", hosts=hosts, left_out=left)
+    left = tuple(
+        ExcludedHost(name=f"x{n:04}", why=Exclusion.FAILED, detail="-") for n in range(280)
+    )
+    plan = a_plan("pl-1", hosts=hosts, excluded=left)
     await store.keep_plan(plan)
     assert await store.plan("pl-1") == plan
     everything = (*hosts, *left)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tendhost.server.domain.events import Event, EventBody
-from tendhost.server.domain.hosts.defaults import Defaults
+from tendhost.server.domain.hosts.group_policy import GroupPolicy
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.operations.operation import Operation
@@ -77,13 +77,13 @@ async def test_any_saved_selection_comes_back_equal(
     assert await store.selection(selection.name) == stored
 
 
-@given(defaults=values_of(Defaults))
+@given(group_policies=values_of(GroupPolicy))
 @one_store
-async def test_any_defaults_come_back_equal(store: Store, defaults: Defaults) -> None:
-    defaults = replace(defaults, group=a_key(defaults.group), revision=0)
-    committed = await store.commit(change(defaults=(defaults,)))
-    stored = replace(defaults, revision=committed.revision)
-    assert stored in await store.defaults()
+async def test_any_defaults_come_back_equal(store: Store, group_policies: GroupPolicy) -> None:
+    group_policies = replace(group_policies, group=a_key(group_policies.group), revision=0)
+    committed = await store.commit(change(group_policies=(group_policies,)))
+    stored = replace(group_policies, revision=committed.revision)
+    assert stored in await store.group_policies()
 
 
 @given(rollout=values_of(Rollout), members=st.lists(values_of(Member), max_size=3))

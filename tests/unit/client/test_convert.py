@@ -64,7 +64,7 @@ BODIES = {
     "rollout_changed": client.RolloutChanged,
     "schedule_changed": client.ScheduleChanged,
     "selection_changed": client.SelectionChanged,
-    "defaults_changed": client.DefaultsChanged,
+    "policy_changed": client.PolicyChanged,
 }
 NEWER = 99
 """A number that no enumeration of the contract has."""
@@ -180,9 +180,9 @@ FIELDS = [
     (host_pb2.Reboot, client.Reboot, set(), set()),
     (event_pb2.FieldChange, client.FieldChange, set(), set()),
     (event_pb2.HostReconfigured, client.HostReconfigured, set(), set()),
-    (event_pb2.DefaultsChanged, client.DefaultsChanged, set(), set()),
+    (event_pb2.PolicyChanged, client.PolicyChanged, set(), set()),
     (host_pb2.HostFilter, client.HostFilter, set(), set()),
-    (policy_pb2.Defaults, client.Defaults, set(), set()),
+    (policy_pb2.GroupPolicy, client.GroupPolicy, set(), set()),
     (policy_pb2.FreezePeriod, client.FreezePeriod, set(), set()),
     (policy_pb2.PolicySource, client.PolicySource, set(), set()),
     (policy_pb2.EffectivePolicy, client.EffectivePolicy, set(), set()),
@@ -194,7 +194,7 @@ FIELDS = [
     (rollout_pb2.RolloutHost, client.RolloutHost, set(), set()),
     (rollout_pb2.RolloutProgress, client.Progress, set(), set()),
     (rollout_pb2.Rollout, client.Rollout, set(), set()),
-    (host_pb2.ScopeWish, client.ScopeWish, set(), set()),
+    (host_pb2.ScopeOverride, client.ScopeOverride, set(), set()),
     (rollout_pb2.RolloutSpec, client.RolloutSpec, set(), set()),
     (rollout_pb2.RolloutStage, client.RolloutStage, set(), set()),
     (rollout_pb2.RolloutDependency, client.RolloutDependency, set(), set()),

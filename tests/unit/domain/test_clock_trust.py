@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.clock_trust import PATIENCE, Aging, ClockTrust, slack_of
+from tendhost.server.domain.clock_trust import PATIENCE, ClockTrust, HistoryAge, slack_of
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -67,7 +67,7 @@ def test_date_that_was_put_back_for_good_is_believed_after_a_day() -> None:
 
 
 def test_aging__knows_what_was_current_when_servers_had_run_for_so_much_less() -> None:
-    aging = Aging()
+    aging = HistoryAge()
     assert aging.older_than(timedelta()) == 0
     for hour in range(100):
         aging = aging.looked(hour * 10, passed=HOUR, kept=DAY)

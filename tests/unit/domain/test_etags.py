@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tendhost.server.domain.etags import etag_of, require_etag
-from tendhost.server.domain.hosts.amendments import Labels
+from tendhost.server.domain.hosts.amendments import LabelChange
 from tendhost.server.domain.hosts.host import Host, HostConfig, Policy
 from tendhost.server.domain.hosts.reconfiguration import Reconfiguration
 from tendhost.server.domain.inventory.inventory import Reboot, RebootNeed
@@ -54,7 +54,9 @@ def test_require__no_etag_is_no_precondition():
 @given(LABELS, LABELS, LABELS)
 def test_labels__are_those_of_before_with_the_added_and_without_the_removed(former, added, removed):
     removed = tuple(label for label in removed if label not in added)
-    wanted = Reconfiguration(name="w", config=CONFIG, tags=Labels(added=added, removed=removed))
+    wanted = Reconfiguration(
+        name="w", config=CONFIG, tags=LabelChange(added=added, removed=removed)
+    )
     tags = wanted.of(replace(CONFIG, tags=tuple(sorted(former)))).tags
     assert set(tags) == (set(former) | set(added)) - set(removed)
     assert list(tags) == sorted(tags)

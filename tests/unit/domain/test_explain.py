@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tendhost.server.domain.explain import Membership, ReasonKind, explain
+from tendhost.server.domain.explain import ReasonKind, RolloutMembership, explain
 from tendhost.server.domain.hosts.host import Host, HostConfig, HostStatus, Policy, Problem
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
@@ -18,23 +18,23 @@ from tendhost.server.domain.inventory.inventory import (
     Withheld,
 )
 from tendhost.server.domain.operations.operation import (
-    Findings,
     Operation,
     OperationKind,
     OperationStatus,
     Step,
+    StepFacts,
     StepName,
     StepStatus,
     UpdateResult,
 )
-from tendhost.server.domain.policy.availability import Opening
+from tendhost.server.domain.policy.availability import Availability
 from tendhost.server.domain.rollouts.rollout import (
     Halt,
     HaltCause,
     Member,
     MemberStatus,
-    Progress,
     Rollout,
+    RolloutProgress,
     RolloutSpec,
     RolloutStatus,
     WaitingFor,
@@ -43,7 +43,9 @@ from tendhost.server.domain.rollouts.rollout import (
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 K, R = ReasonKind, RebootNeed
-CLOSED = Opening(allowed=False, until=NOW + HOUR, words="its maintenance window opens at 13:00")
+CLOSED = Availability(
+    allowed=False, until=NOW + HOUR, words="its maintenance window opens at 13:00"
+)
 NOTHING = Pending(queried_at=NOW)
 SOME = Pending(
     packages=(
@@ -75,19 +77,19 @@ def update(**fields) -> Operation:
     )
 
 
-def place(status: MemberStatus, *, rollout=None, **fields) -> Membership:
+def place(status: MemberStatus, *, rollout=None, **fields) -> RolloutMembership:
     made = Rollout(
         **{
             "id": "ro1",
             "spec": RolloutSpec(filter=HostFilter()),
             "created_at": NOW - 2 * HOUR,
-            "progress": Progress(total_hosts=3, pending=3),
+            "progress": RolloutProgress(total_hosts=3, pending=3),
             "waves": 3,
             **(rollout or {}),
         }
     )
     member = Member(rollout="ro1", host="web1", wave=2, position=2, status=status, **fields)
-    return Membership(rollout=made, member=member, revision=9)
+    return RolloutMembership(rollout=made, member=member, revision=9)
 
 
 def explained(subject: Host, pending=NOTHING, operations=(), memberships=(), closed=None):
@@ -244,7 +246,7 @@ def test_reasons_come_in_order_of_time_with_what_proves_them():
 
 
 def test_a_reboot_that_was_due_and_not_allowed_is_told():
-    findings = Findings(reboot_need=R.NEEDED, reboot_allowed=False)
+    findings = StepFacts(reboot_need=R.NEEDED, reboot_allowed=False)
     found = explained(
         host(Policy(auto_reboot=False), reboot=Reboot(need=R.NEEDED)),
         NOTHING,

@@ -24,24 +24,24 @@ from tendhost.server.domain.hosts.host import Host, HostConfig, HostStatus, Prob
 from tendhost.server.domain.hosts.states import HostState as S
 from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.operations.operation import (
-    Findings,
     HealthResult,
     JobRecord,
     Operation,
     OperationKind,
     OperationStatus,
     Outcome,
+    StepFacts,
     StepName,
     UpdateResult,
 )
 from tendhost.server.domain.request_errors import HostFailed
 from tendhost.server.domain.transitions import (
-    Course,
+    OperationState,
+    after_retry,
+    after_step,
     queued,
     refused,
     started,
-    step_retried,
-    stepped,
 )
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -57,20 +57,22 @@ def host(**status) -> Host:
     )
 
 
-def begun(kind: OperationKind, former: Host | None = None) -> Course:
+def begun(kind: OperationKind, former: Host | None = None) -> OperationState:
     operation = Operation(id="op1", host="web1", kind=kind, created_at=NOW, rollout="r1")
     return started(operation, former or host(), NOW)
 
 
-def led(course: Course, *outcomes: Outcome) -> Course:
+def led(course: OperationState, *outcomes: Outcome) -> OperationState:
     now = NOW
     for outcome in outcomes:
         now += timedelta(minutes=1)
-        course = stepped(Course(operation=course.operation, host=course.host), outcome, now)
+        course = after_step(
+            OperationState(operation=course.operation, host=course.host), outcome, now
+        )
     return course
 
 
-def bodies(course: Course) -> list[Any]:
+def bodies(course: OperationState) -> list[Any]:
     return [event.body for event in course.events]
 
 
@@ -123,7 +125,7 @@ def test_another_host_key_fails_the_host_before_anything_is_done_on_it():
     assert course.host.status.failure.previous_state is S.QUERYING
 
 
-def rebooting() -> Course:
+def rebooting() -> OperationState:
     return led(begun(OperationKind.REBOOT), Outcome(), Outcome())
 
 
@@ -170,7 +172,7 @@ def test_a_link_lost_while_verifying_fails_the_host_for_something_was_changed():
 
 
 def test_an_update_tells_what_it_changed_before_it_tells_its_end():
-    found = Findings(pending_count=1, reboot_need=RebootNeed.NOT_NEEDED)
+    found = StepFacts(pending_count=1, reboot_need=RebootNeed.NOT_NEEDED)
     update = UpdateResult()
     course = led(
         begun(OperationKind.UPDATE),
@@ -189,13 +191,13 @@ def test_an_update_tells_what_it_changed_before_it_tells_its_end():
 
 CLOSED = Problem.of(WindowClosed(host="web1", problem="frozen until then", opens=""))
 LISTED = Outcome(
-    findings=Findings(pending_count=1, post_hook_due=True),
+    findings=StepFacts(pending_count=1, post_hook_due=True),
     update=UpdateResult(),
     detail="1 pending",
 )
 
 
-def applying(*more: Outcome, compose: bool = False, pending: int = 1) -> Course:
+def applying(*more: Outcome, compose: bool = False, pending: int = 1) -> OperationState:
     """An update with its first transaction about to begin, and then what comes of it."""
     former = host(state=S.PENDING_UPDATES if pending else S.IDLE, pending_count=pending)
     assert LISTED.findings is not None
@@ -207,7 +209,7 @@ def applying(*more: Outcome, compose: bool = False, pending: int = 1) -> Course:
     return led(course, *more)
 
 
-def to_its_end(course: Course, last: Outcome) -> Course:
+def to_its_end(course: OperationState, last: Outcome) -> OperationState:
     """The course once nothing follows, with `last` as the outcome of its hook."""
     told: list[Any] = bodies(course)
     while not course.operation.status.ended:
@@ -267,10 +269,10 @@ ILL = Outcome(
     needs_person=True,
     health=HealthResult(healthy=False, message="failed units: web.service"),
 )
-REBOOT_DUE = Findings(
+REBOOT_DUE = StepFacts(
     pending_count=1, reboot_need=RebootNeed.NEEDED, reboot_allowed=True, post_hook_due=True
 )
-SERVICES_DUE = Findings(
+SERVICES_DUE = StepFacts(
     pending_count=1,
     reboot_need=RebootNeed.NOT_NEEDED,
     services_due=True,
@@ -278,7 +280,7 @@ SERVICES_DUE = Findings(
 )
 
 
-def refused_after_a_change(what: str, how: str) -> Course:
+def refused_after_a_change(what: str, how: str) -> OperationState:
     """An update whose packages were upgraded, and whose next change is refused."""
     course = applying(compose=what == "compose")
     limited = replace(course.operation, time_limit=timedelta(seconds=60))
@@ -351,10 +353,10 @@ def test_a_reboot_that_is_cancelled_before_its_order__leaves_what_was_known():
     assert (course.host.status.state, course.host.status.reboot) == (S.IDLE, former)
 
 
-def put_off(how: str) -> Course:
+def put_off(how: str) -> OperationState:
     """An update whose next transaction is about to begin, after what `how` says."""
     if how == "tried before":
-        return step_retried(applying(), REFUSED, timedelta(), NOW)
+        return after_retry(applying(), REFUSED, timedelta(), NOW)
     if how == "compose":
         return led(applying(compose=True), Outcome(update=UpdateResult()))
     if how == "only compose":

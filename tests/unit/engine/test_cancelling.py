@@ -7,7 +7,7 @@ import pytest
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.request_errors import OperationEnded, OperationNotFound
-from tendhost.server.engine.requests import Replayed
+from tendhost.server.engine.requests import AlreadyProcessed
 from tendhost.server.store.records import Change, Conflict
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import Pending
@@ -162,7 +162,7 @@ async def test_the_same_cancellation_again_is_answered_with_the_same_words(world
         await world.reached(hold)  # meanwhile it got on by two steps
         read.released.set()
         answer = asked.encode(await cancelling)
-        with pytest.raises(Replayed) as replayed:
+        with pytest.raises(AlreadyProcessed) as replayed:
             await engine.operations.cancel(operation.id, asked)
         assert replayed.value.response == answer
         hold.released.set()

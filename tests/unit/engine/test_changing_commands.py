@@ -19,19 +19,19 @@ from tendhost.server.domain.host_errors import (
     NotPermitted,
     WindowClosed,
 )
-from tendhost.server.domain.hosts.defaults import EffectivePolicy, Source, Sourced, SourceKind
+from tendhost.server.domain.hosts.group_policy import EffectivePolicy, Source, Sourced, SourceKind
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.inventory.compose import ProjectChange, ProjectOutcome
 from tendhost.server.domain.inventory.inventory import PackageChange
 from tendhost.server.domain.operations.log_limit import LogLimit
 from tendhost.server.domain.operations.operation import (
-    Findings,
     JobRecord,
     Operation,
     OperationKind,
     OperationStatus,
     Outcome,
     Step,
+    StepFacts,
     StepName,
     StepStatus,
     UpdateResult,
@@ -48,10 +48,10 @@ from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.engine.connection import Session
 from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.jobs import door
-from tendhost.server.engine.jobs.reporter import Journal
+from tendhost.server.engine.jobs.reporter import StepReporter
 from tendhost.server.engine.steps.apply import apply
 from tendhost.server.engine.steps.compose import compose
-from tendhost.server.engine.steps.context import Stage, StepSettings
+from tendhost.server.engine.steps.context import StepContext, StepSettings
 from tendhost.server.engine.steps.download import download
 from tendhost.server.engine.steps.hooks import post_hook, pre_hook
 from tendhost.server.engine.steps.preflight import preflight
@@ -78,7 +78,7 @@ PROJECTS = UpdateResult(projects=(ProjectChange(path="/srv/shop", outcome=Projec
 class Case:
     """A call that gives one kind of command, and the operation in which it does."""
 
-    step: Callable[[Stage], Awaitable[Outcome]]
+    step: Callable[[StepContext], Awaitable[Outcome]]
     operation: Callable[[Operation], Operation] = lambda operation: operation
     host: Callable[[FakeHost], None] = lambda host: None
 
@@ -145,7 +145,7 @@ class Rules:
         if self.refusal == "overdue":
             raise DeadlineExceeded(host="web1", seconds=60)
 
-    async def record(self, findings: Findings) -> None:
+    async def record(self, findings: StepFacts) -> None:
         self.operation = replace(self.operation, findings=findings)
 
     async def begin_job(self, kind: str) -> Operation:
@@ -233,7 +233,7 @@ async def performed(
             kind=OperationKind.UPDATE,
             created_at=world.clock.now(),
             status=OperationStatus.RUNNING,
-            findings=Findings(package_manager="apt", boot_id=boot, pending_count=1),
+            findings=StepFacts(package_manager="apt", boot_id=boot, pending_count=1),
             update=UpdateResult(),
         )
     )
@@ -244,11 +244,11 @@ async def performed(
 
     async def trying() -> BaseException:
         while True:
-            stage = Stage(
+            stage = StepContext(
                 operation=rules.operation,
                 host=host,
                 session=session,
-                journal=cast(Journal, rules),
+                journal=cast(StepReporter, rules),
                 store=cast(Store, Known(record)),
                 prober=world.prober,
                 clock=world.clock,
@@ -324,7 +324,7 @@ async def test_a_reboot_is_not_given_with_the_permission_of_something_else(
     way = door.Door(
         operation=cast(Operation, None),
         host=host,
-        journal=cast(Journal, rules),
+        journal=cast(StepReporter, rules),
         policies=cast(Policies, rules),
         clock=world.clock,
     )

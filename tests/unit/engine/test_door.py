@@ -258,7 +258,7 @@ async def test_not_permitted_any_more__a_rollout_goes_on_with_its_host_in_the_ne
 
 RESTARTS = Policy(
     maintenance_windows=UNTIL_FIVE_PAST_NOON.maintenance_windows,
-    restart_services=RestartServices.LISTED,
+    restart_services=RestartServices.RESTART,
 )
 
 

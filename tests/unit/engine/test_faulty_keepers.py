@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from tendhost.server.domain.events import DefaultsChanged, Event, RolloutChanged
-from tendhost.server.domain.hosts.defaults import Defaults
+from tendhost.server.domain.events import Event, PolicyChanged, RolloutChanged
+from tendhost.server.domain.hosts.group_policy import GroupPolicy
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.notifications.target import NotifyTarget
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.rollouts.rollout import HaltCause, Rollout, RolloutSpec, RolloutStatus
-from tendhost.server.domain.schedules.schedule import RunOutcome, Schedule, ScheduleWish
-from tendhost.server.engine.notifications import RETRY_FAULTS, Teller
+from tendhost.server.domain.schedules.schedule import RunOutcome, Schedule, ScheduleRequest
+from tendhost.server.engine.notifications import RETRY_FAULTS, NotificationWorker
 from tendhost.server.engine.retention import Pruner
-from tendhost.server.engine.rollouts.controller import Carrier
+from tendhost.server.engine.rollouts.controller import RolloutController
 from tendhost.server.engine.schedules import Schedules
 from tendhost.server.engine.supervision import RETRY
 from tendhost.server.engine.waiting import CEILING
@@ -68,7 +68,7 @@ async def is_in(world: World, id: str, status: RolloutStatus) -> Rollout:
 async def test_rollout__whose_controller_keeps_failing_halts_and_says_why(
     world: World, monkeypatch: pytest.MonkeyPatch, error: Callable[[], Exception]
 ) -> None:
-    left = faulty(monkeypatch, Carrier, "_start", error)
+    left = faulty(monkeypatch, RolloutController, "_start", error)
     async with world.running() as engine:
         rollout = await is_in(world, (await begun(world)).id, R.HALTED)
         assert rollout.halt is not None
@@ -84,7 +84,7 @@ async def test_rollout__whose_controller_keeps_failing_halts_and_says_why(
 async def test_rollout__fault_that_passes_costs_pauses_only(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left = faulty(monkeypatch, Carrier, "_start", lambda: AssertionError("unforeseen"))
+    left = faulty(monkeypatch, RolloutController, "_start", lambda: AssertionError("unforeseen"))
     left[0] = RETRY.attempts - 1
     async with world.running():
         ended = await world.rollout_ended((await begun(world)).id)
@@ -96,7 +96,7 @@ async def test_rollout__that_cannot_be_halted_either_is_tried_on_and_can_be_canc
 ) -> None:
     async with world.running() as engine:
         rollout = await begun(world)
-        left = faulty(monkeypatch, Carrier, "_turn", lambda: AssertionError("unforeseen"))
+        left = faulty(monkeypatch, RolloutController, "_turn", lambda: AssertionError("unforeseen"))
         monkeypatch.setattr("tendhost.server.engine.rollouts.controller.halted", lambda *_: 1 / 0)
         for _ in range(60):
             await world.go_on()
@@ -113,7 +113,9 @@ async def test_rollout__that_cannot_be_halted_either_is_tried_on_and_can_be_canc
 
 async def scheduled(world: World) -> None:
     await world.register("web1")
-    wish = ScheduleWish(name="nightly", cron="0 3 * * *", rollout=RolloutSpec(filter=HostFilter()))
+    wish = ScheduleRequest(
+        name="nightly", cron="0 3 * * *", rollout=RolloutSpec(filter=HostFilter())
+    )
     await world.engine.schedules.create(wish, call())
 
 
@@ -173,16 +175,16 @@ async def test_notifications__pass_over_an_event_that_cannot_be_told_and_count_i
         async def send(self, message: Any, reached: set[int]) -> None:
             told.append(message.title)
 
-    real = Teller._take
+    real = NotificationWorker._take
 
-    async def take(teller: Teller, notice: Any, place: Any) -> None:
+    async def take(teller: NotificationWorker, notice: Any, place: Any) -> None:
         if notice.host == "bad1":
             raise AssertionError("unforeseen")
         await real(teller, notice, place)
 
-    monkeypatch.setattr(Teller, "_take", take)
+    monkeypatch.setattr(NotificationWorker, "_take", take)
     target = NotifyTarget(name="team")
-    teller = Teller(target, Announcer(), store=world.store, clock=world.clock)
+    teller = NotificationWorker(target, Announcer(), store=world.store, clock=world.clock)
     async with world.running() as engine:
         following = asyncio.create_task(teller.run())
         for name in ("bad1", "web1"):
@@ -206,15 +208,17 @@ async def test_policies__that_another_process_changed_hold_within_a_minute(world
     async with world.running() as engine:
         heard: list[str] = []
         engine.policies.on_change(heard.append)
-        body = DefaultsChanged(group="web", by="another", deleted=False)
+        body = PolicyChanged(group="web", by="another", deleted=False)
         event = Event(at=world.clock.now(), body=body)
         await world.store.commit(
-            Change(events=(event,), defaults=(Defaults(group="web", changed_by="another"),))
+            Change(
+                events=(event,), group_policies=(GroupPolicy(group="web", changed_by="another"),)
+            )
         )
-        assert engine.policies.defaults("web").changed_by == ""
+        assert engine.policies.group_policy("web").changed_by == ""
         world.clock.advance(CEILING)
         await world.go_on()
-        assert engine.policies.defaults("web").changed_by == "another"
+        assert engine.policies.group_policy("web").changed_by == "another"
         assert heard == [""]
         world.clock.advance(CEILING)
         await world.go_on()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tendhost.server.domain.events import RolloutChanged
-from tendhost.server.domain.notifications.notices import Following, NoticeKind, noticed
+from tendhost.server.domain.notifications.notices import FollowedRollouts, NoticeKind, noticed
 from tendhost.server.domain.operations.operation import OperationKind
 from tendhost.server.domain.rollouts.rollout import DisruptionBudget
 from tendhost.server.domain.schedules.schedule import RunOutcome
@@ -43,7 +43,7 @@ async def told(world: World) -> list[str]:
     """The words with which people were told that a rollout is held up."""
     found: list[str] = []
     for event in await world.events():
-        _, notices = noticed(Following(), event)
+        _, notices = noticed(FollowedRollouts(), event)
         for notice in notices:
             if notice.kind is NoticeKind.ROLLOUT_HELD_UP:
                 assert isinstance(event.body, RolloutChanged)

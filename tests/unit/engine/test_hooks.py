@@ -12,15 +12,15 @@ from tendhost.server.domain.policy.health_checks import (
     HttpProbe,
     TcpProbe,
 )
-from tendhost.server.domain.policy.health_evaluation import Found
+from tendhost.server.domain.policy.health_evaluation import CheckFinding
 from tendhost.server.domain.policy.hooks import Hook, Hooks
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost, Pending
 from tests.unit.engine.world import World, call
 
 UPDATE, CHECK = OperationKind.UPDATE, OperationKind.CHECK
-ILL = Found(holds=False, words="ill")
-WELL = Found(holds=True, words="well")
+ILL = CheckFinding(holds=False, words="ill")
+WELL = CheckFinding(holds=True, words="well")
 
 
 async def hooked(world: World, *, pre: bool = True, post: bool = False, **policy) -> FakeHost:

@@ -24,14 +24,14 @@ from tendhost.server.domain.notifications.templates import Message
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
 from tendhost.server.domain.rollouts.rollout import (
     Member,
-    Progress,
     Rollout,
+    RolloutProgress,
     RolloutSpec,
     RolloutStatus,
 )
 from tendhost.server.engine import notifications
 from tendhost.server.engine.notifications import RETRY, Notifier
-from tendhost.server.outbound.apprise import Announcer, AppriseAnnouncer, NotDelivered
+from tendhost.server.outbound.apprise import AppriseSender, NotDelivered, NotificationSender
 from tendhost.server.store.records import Change
 from tests.unit.engine.fake_clock import START
 from tests.unit.engine.world import World
@@ -43,7 +43,7 @@ R = RolloutStatus
 @pytest.fixture(autouse=True, scope="module")
 def loaded_library() -> None:
     """Apprise takes half a second to load; like the server, do that before there is an event loop."""
-    AppriseAnnouncer("loaded", ["json://127.0.0.1"])
+    AppriseSender("loaded", ["json://127.0.0.1"])
 
 
 class FakeAnnouncer:
@@ -78,7 +78,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 @asynccontextmanager
 async def telling(
-    world: World, *announcers: Announcer, begun: bool = True, **how: Any
+    world: World, *announcers: NotificationSender, begun: bool = True, **how: Any
 ) -> AsyncIterator[Notifier]:
     """A notifier with a target for each announcer, that is at the log's end or where it was."""
     names = how.pop("names", [f"t{number}" for number in range(len(announcers))])
@@ -120,9 +120,9 @@ async def happen(world: World, *bodies: Any, **where: Any) -> int:
 
 
 def changed(status: RolloutStatus = R.RUNNING, wave: int = 0, message: str = "") -> RolloutChanged:
-    progress = Progress(total_hosts=4, pending=4)
+    progress = RolloutProgress(total_hosts=4, pending=4)
     if status is R.COMPLETED:
-        progress = Progress(total_hosts=4, pending=0, completed=4)
+        progress = RolloutProgress(total_hosts=4, pending=0, completed=4)
     return RolloutChanged(status=status, progress=progress, wave=wave, waves=3, message=message)
 
 
@@ -267,7 +267,7 @@ async def test_a_message_that_nobody_takes_is_given_up_in_the_log_and_what_follo
 
 async def test_a_web_server_that_answers_500_three_times_and_then_200_is_told_once(world: World):
     async with receiving(500, 500, 500, 200) as receiver:
-        announcer = AppriseAnnouncer("t0", [f"json://127.0.0.1:{receiver.port}"])
+        announcer = AppriseSender("t0", [f"json://127.0.0.1:{receiver.port}"])
         async with telling(world, announcer) as notifier:
             await happen(world, failed(), host="web1", operation="op1")
             await until(world, lambda: notifier.standings[0].delivered == 1)
@@ -277,7 +277,7 @@ async def test_a_web_server_that_answers_500_three_times_and_then_200_is_told_on
 
 async def test_a_web_server_that_is_down_is_told_once_it_is_up(world: World):
     port = free_port()
-    announcer = AppriseAnnouncer("t0", [f"json://127.0.0.1:{port}"])
+    announcer = AppriseSender("t0", [f"json://127.0.0.1:{port}"])
     async with telling(world, announcer) as notifier:
         await happen(world, failed(), host="web1", operation="op1")
         await until(world, lambda: notifier.standings[0].retried == 2)
@@ -289,7 +289,7 @@ async def test_a_web_server_that_is_down_is_told_once_it_is_up(world: World):
 
 async def test_a_web_server_that_hangs_holds_up_neither_the_store_nor_the_stop(world: World):
     async with receiving(answers=False) as receiver:
-        announcer = AppriseAnnouncer("t0", [f"json://127.0.0.1:{receiver.port}"])
+        announcer = AppriseSender("t0", [f"json://127.0.0.1:{receiver.port}"])
         async with asyncio.timeout(2):  # less than Apprise waits for an answer
             async with telling(world, announcer):
                 await happen(world, failed(), host="web1", operation="op1")
@@ -467,7 +467,7 @@ async def a_fleet(world: World) -> None:
             id=id,
             spec=RolloutSpec(filter=HostFilter()),
             created_at=START,
-            progress=Progress(total_hosts=len(names), pending=len(names)),
+            progress=RolloutProgress(total_hosts=len(names), pending=len(names)),
             waves=1,
         )
         members = [

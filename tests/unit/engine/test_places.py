@@ -12,9 +12,9 @@ from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.rollouts.rollout import RolloutSpec
-from tendhost.server.domain.schedules.schedule import ScheduleWish
-from tendhost.server.domain.transitions import Course
-from tendhost.server.engine.concurrency import Places, Slot
+from tendhost.server.domain.schedules.schedule import ScheduleRequest
+from tendhost.server.domain.transitions import OperationState
+from tendhost.server.engine.concurrency import OperationLimits, Slot
 from tendhost.server.engine.engine import EngineSettings
 from tendhost.server.engine.operations.manager import OperationSettings
 from tendhost.server.engine.waiting import CEILING
@@ -83,7 +83,7 @@ async def test_operations_at_once__holds_where_rollouts_and_schedules_begin_at_t
             for tag in ("alone", "rolled", "scheduled"):
                 fake = await world.register(f"{tag}{number}", tags=(tag,))
                 fake.pending = {"web": Pending()}
-        wish = ScheduleWish(name="nightly", cron="0 13 * * *", rollout=nobody)
+        wish = ScheduleRequest(name="nightly", cron="0 13 * * *", rollout=nobody)
         await world.engine.schedules.create(wish, call())
     world.clock.advance(timedelta(minutes=59))
     alone = []
@@ -247,8 +247,8 @@ async def test_operation_that_waits_for_its_place__was_cancelled_before_a_restar
         await a_while(world, 5)
     stored = await world.store.operation(waiting.id)
     host = await world.host()
-    marked = Course(operation=replace(stored, cancel_requested_by="kim"), host=host)
-    told = marked.step_told(world.clock.now())
+    marked = OperationState(operation=replace(stored, cancel_requested_by="kim"), host=host)
+    told = marked.with_progress(world.clock.now())
     await world.store.commit(Change(events=told.events, operations=(told.operation,)))
     asked = Asked(world, monkeypatch)
     async with world.running(at_once(1)):
@@ -321,7 +321,7 @@ async def test_retry_that_waits_for_its_place__leaves_its_host_failed_when_it_is
 
 
 async def test_slot__looks_at_what_is_stored_while_it_waits_and_keeps_its_turn() -> None:
-    clock, places, order = FakeClock(), Places(1), list[str]()
+    clock, places, order = FakeClock(), OperationLimits(1), list[str]()
     looks = 0
 
     async def look() -> None:
@@ -349,7 +349,7 @@ async def test_slot__looks_at_what_is_stored_while_it_waits_and_keeps_its_turn()
 
 
 async def test_slot__that_is_told_to_wait_no_more_takes_no_place() -> None:
-    clock, places = FakeClock(), Places(1)
+    clock, places = FakeClock(), OperationLimits(1)
 
     async def gone() -> None:
         raise Conflict(what="operation 1")
@@ -369,7 +369,7 @@ async def test_slot__that_is_told_to_wait_no_more_takes_no_place() -> None:
 
 
 async def test_slot__that_is_let_go_of_as_it_gets_its_place_gives_it_back() -> None:
-    clock, places = FakeClock(), Places(1)
+    clock, places = FakeClock(), OperationLimits(1)
     first = Slot(places, clock=clock)
     await first.__aenter__()
     task = asyncio.ensure_future(Slot(places, clock=clock).__aenter__())

@@ -7,9 +7,9 @@ from typing import cast
 
 import pytest
 
-from tendhost.server.domain.events import DefaultsChanged, UpdateCompleted
-from tendhost.server.domain.hosts.defaults import Defaults
-from tendhost.server.domain.hosts.defaults_change import DefaultsChange
+from tendhost.server.domain.events import PolicyChanged, UpdateCompleted
+from tendhost.server.domain.hosts.group_policy import GroupPolicy
+from tendhost.server.domain.hosts.group_policy_change import GroupPolicyChange
 from tendhost.server.domain.hosts.host import HostConfig, Policy
 from tendhost.server.domain.hosts.reconfiguration import Reconfiguration
 from tendhost.server.domain.hosts.selection import HostFilter
@@ -20,12 +20,12 @@ from tendhost.server.domain.policy.health_checks import HealthCheck, HealthCheck
 from tendhost.server.domain.policy.hooks import Hook, Hooks
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import InvalidArgument, PolicyNotFound
-from tendhost.server.domain.rollouts.plan import Expectation, LeftOut
-from tendhost.server.domain.rollouts.progress_update import Tally
+from tendhost.server.domain.rollouts.plan import Exclusion, Expectation
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, WaitingFor
+from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate
 from tendhost.server.engine.fleet import reports
 from tendhost.server.engine.rollouts import controller
-from tendhost.server.engine.rollouts.admission import Turn, look_at_windows
+from tendhost.server.engine.rollouts.admission import AdmissionRound, look_at_windows
 from tests.unit.engine.fake_clock import START
 from tests.unit.engine.fake_command import Command, Hold
 from tests.unit.engine.fake_host import FakeHost, Pending
@@ -47,8 +47,10 @@ def frozen(world: World, duration: timedelta = 3 * HOUR, name: str = "year end")
     return FreezePeriod(name=name, starts_at=now, ends_at=now + duration, reason="holidays")
 
 
-async def say(world: World, **defaults) -> Defaults:
-    return await world.engine.policies.change(DefaultsChange(given=Defaults(**defaults)), call())
+async def say(world: World, **group_policies) -> GroupPolicy:
+    return await world.engine.policies.change(
+        GroupPolicyChange(given=GroupPolicy(**group_policies)), call()
+    )
 
 
 # --- rollouts -------------------------------------------------------------------------------------
@@ -191,9 +193,9 @@ async def test_only_those_that_wait_for_their_windows_are_looked_at_anew():
         Member(rollout="r", host=str(n), wave=0, position=n, status=M.WAITING, waiting=why)
         for n, why in enumerate((WaitingFor.BUDGET, WaitingFor.HOST, None))
     )
-    tally = Tally(cast(Rollout, None), ())
+    tally = RolloutUpdate(cast(Rollout, None), ())
     # What it would ask of them, it cannot: there is nobody to ask.
-    await look_at_windows(waiting, cast(Turn, None), tally)
+    await look_at_windows(waiting, cast(AdmissionRound, None), tally)
     assert tally.members == ()
 
 
@@ -230,7 +232,7 @@ async def test_what_is_said_outlives_the_server(world: World):
         await fleet(world, "a")
         said = await say(world, freezes=(frozen(world),))
     async with world.running() as engine:
-        assert engine.policies.defaults("") == said
+        assert engine.policies.group_policy("") == said
         operation = await world.run(K.UPDATE, "a")
         assert operation.problem is not None
         assert operation.problem.reason == "WINDOW_CLOSED"
@@ -247,8 +249,8 @@ async def test_a_plan_tells_of_freezes_and_of_windows_that_never_meet(world: Wor
         (host,) = plan.hosts
         assert (host.name, host.expectations) == ("a", (Expectation.WINDOW,))
         assert host.detail.startswith("frozen until 2026-03-04 12:00 UTC (year end: holidays)")
-        (left,) = plan.left_out
-        assert (left.name, left.why) == ("b", LeftOut.NEVER_OPEN)
+        (left,) = plan.excluded
+        assert (left.name, left.why) == ("b", Exclusion.NEVER_OPEN)
         assert "never open at one time" in left.detail
 
 
@@ -256,10 +258,13 @@ async def test_a_reason_passes_freezes_too_and_is_kept_with_who_gave_it(world: W
     async with world.running():
         await fleet(world, "a")
         await say(world, freezes=(frozen(world),))
-        rollout = await begin(world, window_override="CVE-2026-1")
+        rollout = await begin(world, window_override_reason="CVE-2026-1")
         assert (await world.rollout_ended(rollout.id)).progress.completed == 1
         operation = await world.store.operation((await members(world, rollout.id))["a"].operation)
-        assert (operation.order.window_override, operation.created_by) == ("CVE-2026-1", "alex")
+        assert (operation.order.window_override_reason, operation.created_by) == (
+            "CVE-2026-1",
+            "alex",
+        )
 
 
 # --- operations -----------------------------------------------------------------------------------
@@ -414,20 +419,20 @@ async def test_what_is_said_is_replaced_as_a_whole_and_told_with_who_said_it(wor
         first = await say(world, group="db", windows=(LATER,))
         assert (first.changed_by, first.changed_at) == ("alex", world.clock.now())
         second = await engine.policies.change(
-            DefaultsChange(given=Defaults(group="db", hooks=Hooks())), call("kim")
+            GroupPolicyChange(given=GroupPolicy(group="db", hooks=Hooks())), call("kim")
         )
         assert (second.windows, second.changed_by) == ((), "kim")
         assert second.revision > first.revision
-        assert engine.policies.defaults("db") == second
+        assert engine.policies.group_policy("db") == second
         deleted = await engine.policies.delete("db", call())
         assert deleted.revision > second.revision
-        assert engine.policies.defaults("db") == Defaults(group="db")
-        told = [e.body for e in await world.events() if isinstance(e.body, DefaultsChanged)]
+        assert engine.policies.group_policy("db") == GroupPolicy(group="db")
+        told = [e.body for e in await world.events() if isinstance(e.body, PolicyChanged)]
         assert [[change.path for change in one.changes] for one in told] == [["windows"]] * 2 + [[]]
         assert [replace(one, changes=()) for one in told] == [
-            DefaultsChanged(group="db", by="alex"),
-            DefaultsChanged(group="db", by="kim"),
-            DefaultsChanged(group="db", by="alex", deleted=True),
+            PolicyChanged(group="db", by="alex"),
+            PolicyChanged(group="db", by="kim"),
+            PolicyChanged(group="db", by="alex", deleted=True),
         ]
         for group in ("db", ""):
             with pytest.raises(PolicyNotFound):
@@ -443,7 +448,7 @@ async def test_a_freeze_that_has_passed_may_stay_and_no_new_one_may_begin_so(wor
         with pytest.raises(InvalidArgument) as caught:
             await say(world, group="db", freezes=(freeze,))
         (violation,) = caught.value.violations
-        assert violation.field == "defaults.freezes[0].ends_at"
+        assert violation.field == "policy.freezes[0].ends_at"
         assert "must not have passed already" in violation.description
 
 
@@ -451,10 +456,10 @@ async def test_a_freeze_holds_from_its_commit_on_whatever_becomes_of_the_store_t
     async with world.running():
         fakes = await fleet(world, "a")
         hold = Hold()
-        world.store.after_commit = (lambda change: bool(change.defaults), hold)
+        world.store.after_commit = (lambda change: bool(change.group_policies), hold)
         saying = asyncio.ensure_future(say(world, freezes=(frozen(world),)))
         await world.reached(hold)
-        world.store.outage_of = {"defaults"}
+        world.store.outage_of = {"group_policies"}
         hold.released.set()
         await saying
         rollout = await begin(world)

@@ -8,7 +8,7 @@ import pytest
 
 from tendhost.server.domain.events import OperationChanged
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
-from tendhost.server.engine.jobs.runner import Ended, carry_out
+from tendhost.server.engine.jobs.runner import FinishedJob, run_job
 from tendhost.server.engine.steps import transactions
 from tendhost.server.store.records import Change
 from tests.unit.engine.fake_command import Command, Hold
@@ -280,8 +280,8 @@ async def test_a_transaction_whose_end_was_seen_and_not_stored_is_not_begun_agai
     """Where the log of a job is stored in the moment in which its end was seen, and the server is killed."""
     seen = Hold()
 
-    async def carried_out(*arguments: Any, **how: Any) -> Ended:
-        ended = await carry_out(*arguments, **how)
+    async def carried_out(*arguments: Any, **how: Any) -> FinishedJob:
+        ended = await run_job(*arguments, **how)
         await seen.wait()
         return ended
 

@@ -23,7 +23,7 @@ from tendhost.server.domain.operations.operation import (
 from tendhost.server.domain.request_errors import InvalidRolloutStatus, StoreUnavailable
 from tendhost.server.domain.rollouts.rollout import MemberStatus, RolloutSpec, RolloutStatus
 from tendhost.server.domain.rollouts.waves import Division
-from tendhost.server.domain.schedules.schedule import MissedRuns, RunOutcome, ScheduleWish
+from tendhost.server.domain.schedules.schedule import MissedRuns, RunOutcome, ScheduleRequest
 from tendhost.server.store.backup import back_up, restore
 from tendhost.server.store.sqlite import open_store
 from tests.unit.engine.fake_command import Command
@@ -262,7 +262,7 @@ async def test_a_run_that_was_due_since_the_copy_does_not_begin_again(
     async with world.running() as engine:
         await world.register("web1")
         for name, cron in (("due", "0 13 * * *"), ("later", "0 20 * * *")):
-            wish = ScheduleWish(name=name, cron=cron, rollout=rollout, missed=missed)
+            wish = ScheduleRequest(name=name, cron=cron, rollout=rollout, missed=missed)
             await engine.schedules.create(wish, call())
         copied(world)
         due_at = (await world.store.schedule("due")).next_at

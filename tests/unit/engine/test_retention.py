@@ -11,7 +11,7 @@ import pytest
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.operations.operation import OperationKind
 from tendhost.server.domain.rollouts.rollout import Rollout, RolloutSpec, RolloutStatus
-from tendhost.server.engine.operations.manager import Work
+from tendhost.server.engine.operations.manager import OperationRequest
 from tendhost.server.engine.rollouts.changes import change_of
 from tests.unit.engine.world import World, call, call_with_id
 
@@ -132,7 +132,9 @@ async def asked_again(world: World) -> bool:
 
 async def asks(world: World) -> None:
     request = call_with_id(lambda _: b"answer")
-    await world.engine.operations.start(Work(host="web1", kind=OperationKind.QUERY), request)
+    await world.engine.operations.start(
+        OperationRequest(host="web1", kind=OperationKind.QUERY), request
+    )
     await idle(world)
 
 

@@ -23,7 +23,7 @@ from tendhost.server.domain.request_errors import (
     RolloutEmpty,
     WaveNotWaiting,
 )
-from tendhost.server.domain.rollouts.plan import Expectation, LeftOut
+from tendhost.server.domain.rollouts.plan import Exclusion, Expectation
 from tendhost.server.domain.rollouts.rollout import (
     DisruptionBudget,
     HaltCause,
@@ -80,9 +80,9 @@ async def test_a_plan_says_what_its_rollout_then_does(world: World):
         asked = spec(waves=("1", "rest"), filter=HostFilter(exclude_hosts=("d",)))
         plan = await engine.rollouts.plan(asked)
         assert [(h.name, h.wave) for h in plan.hosts] == [("a", 0), ("c", 1), ("e", 1)]
-        assert [(h.name, h.why) for h in plan.left_out] == [
-            ("b", LeftOut.FAILED),
-            ("d", LeftOut.EXCLUDED),
+        assert [(h.name, h.why) for h in plan.excluded] == [
+            ("b", Exclusion.FAILED),
+            ("d", Exclusion.EXCLUDED),
         ]
         assert plan.hosts[1].expectations == (Expectation.UNREACHABLE,)
         ran = {name: len(fake.ran) for name, fake in fakes.items()}
@@ -271,7 +271,7 @@ async def test_a_retried_host_keeps_to_its_windows_as_its_rollout_does(world: Wo
     async with world.running() as engine:
         fake = await world.register("n", policy=nightly(world))
         fake.reachable = False
-        rollout = await begin(world, window_override="CVE-2026-1")
+        rollout = await begin(world, window_override_reason="CVE-2026-1")
         assert (await world.rollout_ended(rollout.id)).progress.failed == 1
         fake.reachable, fake.accepts_key = True, False
         await world.run(K.UPDATE, "n")  # which has no leave to pass over any window
@@ -280,7 +280,7 @@ async def test_a_retried_host_keeps_to_its_windows_as_its_rollout_does(world: Wo
         again = await engine.rollouts.retry(rollout.id, call())
         assert (await world.rollout_ended(again.id)).progress.completed == 1
         (operation,) = (await world.store.operations(rollout=again.id, limit=9)).items
-        assert operation.order.window_override == "CVE-2026-1"
+        assert operation.order.window_override_reason == "CVE-2026-1"
 
 
 async def has_failed(world: World, name: str) -> bool:
@@ -529,11 +529,14 @@ async def test_a_reason_opens_every_window_and_is_kept_with_the_operation(world:
     async with world.running():
         fake = await world.register("n", policy=nightly(world))
         fake.pending = {"web": Pending()}
-        rollout = await begin(world, window_override="CVE-2026-1")
+        rollout = await begin(world, window_override_reason="CVE-2026-1")
         ended = await world.rollout_ended(rollout.id)
         assert ended.progress.completed == 1
         operation = await world.store.operation((await members(world, rollout.id))["n"].operation)
-        assert (operation.order.window_override, operation.created_by) == ("CVE-2026-1", "alex")
+        assert (operation.order.window_override_reason, operation.created_by) == (
+            "CVE-2026-1",
+            "alex",
+        )
 
 
 async def test_a_plan_warns_of_budgets_that_have_no_room(world: World):

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tendhost.server.domain.hosts.defaults import Defaults
-from tendhost.server.domain.hosts.defaults_change import DefaultsChange
+from tendhost.server.domain.hosts.group_policy import GroupPolicy
+from tendhost.server.domain.hosts.group_policy_change import GroupPolicyChange
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.policy.freezes import FreezePeriod
 from tendhost.server.domain.request_errors import RequestError
 from tendhost.server.domain.rollouts.rollout import (
     DisruptionBudget,
     MemberStatus,
-    Progress,
+    RolloutProgress,
     RolloutSpec,
 )
 from tendhost.server.domain.rollouts.waves import Division
@@ -113,8 +113,8 @@ class Course:
         period = FreezePeriod(
             name="x", starts_at=now, ends_at=now + timedelta(days=30), reason="y", time_zone="UTC"
         )
-        wish = Defaults(group="", freezes=(period,) if frozen else ())
-        await self.world.engine.policies.change(DefaultsChange(given=wish), call())
+        wish = GroupPolicy(group="", freezes=(period,) if frozen else ())
+        await self.world.engine.policies.change(GroupPolicyChange(given=wish), call())
         self.frozen = frozen
         # Those under way may have had their permission a moment before the freeze.
         self.most_begun = self.begun + len(await self.world.store.busy_hosts())
@@ -146,7 +146,7 @@ class Course:
             for status in MemberStatus:
                 assert statuses.count(status) == getattr(view.rollout.progress, status.value)
             waves = [wave.progress for wave in view.waves]
-            assert sum(waves, Progress(total_hosts=0, pending=0)) == view.rollout.progress
+            assert sum(waves, RolloutProgress(total_hosts=0, pending=0)) == view.rollout.progress
 
     async def over(self) -> bool:
         return all([(await self.world.store.rollout(id)).over for id in self.ids])

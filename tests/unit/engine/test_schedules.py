@@ -19,7 +19,7 @@ from tendhost.server.domain.schedules.schedule import (
     RunOutcome,
     Schedule,
     ScheduledRun,
-    ScheduleWish,
+    ScheduleRequest,
 )
 from tendhost.server.domain.schedules.schedule_events import schedule_event
 from tendhost.server.engine.operations.manager import SWEEP
@@ -44,7 +44,7 @@ async def nightly(world: World, name: str = "nightly", **wish: Any) -> Schedule:
     """A schedule of every night at 3, over all hosts."""
     wish.setdefault("cron", "" if "rrule" in wish else "0 3 * * *")
     wish.setdefault("rollout", RolloutSpec(filter=HostFilter()))
-    view = await world.engine.schedules.create(ScheduleWish(name=name, **wish), call())
+    view = await world.engine.schedules.create(ScheduleRequest(name=name, **wish), call())
     return view.schedule
 
 
@@ -492,8 +492,8 @@ async def test_changes_that_meet_are_both_made(world: World) -> None:
     async with world.running():
         await nightly(world)
 
-        def later(spec: Any, now: datetime) -> ScheduleWish:
-            return ScheduleWish(name=spec.name, cron="0 5 * * *", rollout=spec.rollout)
+        def later(spec: Any, now: datetime) -> ScheduleRequest:
+            return ScheduleRequest(name=spec.name, cron="0 5 * * *", rollout=spec.rollout)
 
         schedules = world.engine.schedules
         hold = world.store.hold_after_read("schedule")
@@ -510,8 +510,8 @@ async def test_change_to_what_never_comes_is_refused_and_changes_nothing(world: 
     async with world.running():
         made = await nightly(world)
 
-        def never(spec: Any, now: datetime) -> ScheduleWish:
-            return ScheduleWish(name=spec.name, cron="0 0 30 2 *", rollout=spec.rollout)
+        def never(spec: Any, now: datetime) -> ScheduleRequest:
+            return ScheduleRequest(name=spec.name, cron="0 0 30 2 *", rollout=spec.rollout)
 
         with pytest.raises(InvalidArgument) as caught:
             await world.engine.schedules.update("nightly", never, call())

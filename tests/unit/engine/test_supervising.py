@@ -11,9 +11,9 @@ from tendhost.server.domain.events import OperationChanged
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.request_errors import HostBusy
-from tendhost.server.domain.transitions import Course, queued, stepped
+from tendhost.server.domain.transitions import OperationState, after_step, queued
 from tendhost.server.engine.operations import runner as driving
-from tendhost.server.engine.operations.manager import SWEEP, Work
+from tendhost.server.engine.operations.manager import SWEEP, OperationRequest
 from tendhost.server.engine.supervision import RETRY
 from tendhost.server.store.records import Change
 from tests.unit.engine.fake_command import Command
@@ -28,9 +28,9 @@ class Fault:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, step: str, times: int = 10**6) -> None:
         self.left, self.met = times, 0
-        real = stepped
+        real = after_step
 
-        def faulty(course: Course, *args: Any) -> Course:
+        def faulty(course: OperationState, *args: Any) -> OperationState:
             assert course.operation.current is not None
             if course.operation.current.name == step and self.left:
                 self.left -= 1
@@ -146,7 +146,7 @@ async def test_fault__in_storing_the_end_leaves_nobody_without_one_for_ever(
     Fault(monkeypatch, "list")
     real, left = broken_off, [3]
 
-    def faulty(*args: Any, **kwargs: Any) -> Course:
+    def faulty(*args: Any, **kwargs: Any) -> OperationState:
         if left[0]:
             left[0] -= 1
             raise AssertionError("and another one")
@@ -164,15 +164,15 @@ async def test_fault__of_what_is_told_meanwhile_does_not_pass_unnoticed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a job prints is stored while its step goes on; where that fails, the step is begun again."""
-    real, left = driving.Driver._flush, [1]
+    real, left = driving.OperationRunner._flush, [1]
 
-    async def faulty(driver: driving.Driver) -> None:
+    async def faulty(driver: driving.OperationRunner) -> None:
         if driver.operation.job is not None and left[0]:
             left[0] -= 1
             raise AssertionError("a fault that nobody foresaw")
         await real(driver)
 
-    monkeypatch.setattr(driving.Driver, "_flush", faulty)
+    monkeypatch.setattr(driving.OperationRunner, "_flush", faulty)
     async with world.running():
         fake = await with_update(world)
         hold = fake.hold(Command.UPGRADE)
@@ -191,10 +191,10 @@ async def test_change_that_cannot_be_stored__is_not_tried_for_ever(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store is well; it is this operation's own words that no database takes."""
-    real = stepped
+    real = after_step
 
-    def told_badly(course: Course, *args: Any) -> Course:
-        return real(course, *args).step_told(world.clock.now(), "\ud800")
+    def told_badly(course: OperationState, *args: Any) -> OperationState:
+        return real(course, *args).with_progress(world.clock.now(), "\ud800")
 
     monkeypatch.setattr("tendhost.server.engine.operations.runner.stepped", told_badly)
     async with world.running():
@@ -227,7 +227,7 @@ async def test_operation_that_nobody_drives__is_found_and_taken_up(
 async def test_queue__that_nobody_called_goes_on(world: World) -> None:
     async with world.running() as engine:
         await world.register("web1")
-        work = Work(host="web1", kind=K.QUERY)
+        work = OperationRequest(host="web1", kind=K.QUERY)
         course = queued(
             engine.operations.new(work, by="alex"), await world.host(), world.clock.now()
         )

@@ -10,12 +10,12 @@ from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.domain.rollouts.rollout import (
     HaltCause,
-    Progress,
     Rollout,
+    RolloutProgress,
     RolloutSpec,
     RolloutStatus,
 )
-from tendhost.server.domain.rollouts.wave_hooks import HookOutcome, WaveHook, WaveMoment, key_of
+from tendhost.server.domain.rollouts.wave_hooks import WaveHook, WaveHookResult, WaveMoment, key_of
 from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tests.unit.engine.fake_command import Hold
 from tests.unit.engine.test_rollout_control import NO_DELAY, is_in, is_now, passes
@@ -30,7 +30,7 @@ ROLLOUT = Rollout(
     spec=RolloutSpec(filter=HostFilter()),
     created_at=datetime(2026, 3, 1, tzinfo=UTC),
     created_by="alex",
-    progress=Progress(total_hosts=3, pending=2, completed=1),
+    progress=RolloutProgress(total_hosts=3, pending=2, completed=1),
     waves=3,
     wave=1,
 )
@@ -45,7 +45,7 @@ class FakeWaveHooks(WaveHooks):
         self.failing: set[str] = set()
         self.hold: Hold | None = None
 
-    async def run(self, when: WaveMoment, rollout: Rollout) -> HookOutcome:
+    async def run(self, when: WaveMoment, rollout: Rollout) -> WaveHookResult:
         """See WaveHooks."""
         key = key_of(when, rollout).partition("/")[2]
         self.ran.append(key)
@@ -53,8 +53,8 @@ class FakeWaveHooks(WaveHooks):
             await self.hold.wait()
         if key in self.failing:
             words = f"wave hook 'lb' ({when}) failed: exit status 3"
-            return HookOutcome(succeeded=False, hook="lb", message=words)
-        return HookOutcome()
+            return WaveHookResult(succeeded=False, hook="lb", message=words)
+        return WaveHookResult()
 
 
 async def test_hooks_are_run_once_before_and_after_each_wave(world: World):

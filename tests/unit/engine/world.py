@@ -12,8 +12,8 @@ from tendhost.server.domain.hosts.host import Host, HostConfig
 from tendhost.server.domain.operations.operation import Operation, OperationKind
 from tendhost.server.domain.rollouts.rollout import Rollout
 from tendhost.server.engine.engine import NO_WAVE_HOOKS, Engine, EngineSettings, running_engine
-from tendhost.server.engine.operations.manager import Work
-from tendhost.server.engine.requests import Call
+from tendhost.server.engine.operations.manager import OperationRequest
+from tendhost.server.engine.requests import MutationContext
 from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.sqlite import open_store
@@ -30,15 +30,17 @@ MOST_ROUNDS = 50_000
 """More than any test needs for what it waits for."""
 
 
-def call(by: str = "alex", encode: Callable[[Any], bytes] = lambda _: b"") -> Call[Any]:
+def call(by: str = "alex", encode: Callable[[Any], bytes] = lambda _: b"") -> MutationContext[Any]:
     """A mutation's caller who wants no answer kept."""
-    return Call(principal=by, method="/test", encode=encode)
+    return MutationContext(principal=by, method="/test", encode=encode)
 
 
-def call_with_id(encode: Callable[[Any], bytes]) -> Call[Any]:
+def call_with_id(encode: Callable[[Any], bytes]) -> MutationContext[Any]:
     """A mutation's caller who may ask the same again."""
     id = "5f9d9f6e-2b1c-4c5e-9a52-0d6f3f6f1a11"
-    return Call(principal="alex", method="/test", request_id=id, digest=b"body", encode=encode)
+    return MutationContext(
+        principal="alex", method="/test", request_id=id, digest=b"body", encode=encode
+    )
 
 
 class World:
@@ -108,7 +110,7 @@ class World:
         by: str = "alex",
     ) -> Operation:
         """Begin an operation."""
-        work = Work(host=host, kind=kind, dry_run=dry_run, queue=queue)
+        work = OperationRequest(host=host, kind=kind, dry_run=dry_run, queue=queue)
         return await self.engine.operations.start(work, call(by))
 
     async def run(self, kind: OperationKind, host: str = "web1", **how: Any) -> Operation:

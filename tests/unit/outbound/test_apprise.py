@@ -11,7 +11,7 @@ import pytest
 
 from tendhost.server.domain.notifications.templates import Message, Urgency
 from tendhost.server.domain.request_errors import ConfigurationError
-from tendhost.server.outbound.apprise import AppriseAnnouncer, NotDelivered
+from tendhost.server.outbound.apprise import AppriseSender, NotDelivered
 from tests.unit.remote.web_receiver import free_port, receiving
 
 MESSAGE = Message(
@@ -23,12 +23,12 @@ SECRET = "s3cr3t-t0k3n"
 @pytest.fixture(autouse=True, scope="module")
 def loaded_library() -> None:
     """Apprise takes half a second to load; like the server, do that before there is an event loop."""
-    AppriseAnnouncer("loaded", ["json://127.0.0.1"])
+    AppriseSender("loaded", ["json://127.0.0.1"])
 
 
-def announcer(*ports: int, patience: float = 20) -> AppriseAnnouncer:
+def announcer(*ports: int, patience: float = 20) -> AppriseSender:
     urls = [f"json://user:{SECRET}@127.0.0.1:{port}/{SECRET}" for port in ports]
-    return AppriseAnnouncer("ops", urls, patience=timedelta(seconds=patience))
+    return AppriseSender("ops", urls, patience=timedelta(seconds=patience))
 
 
 async def test_a_service_is_given_the_message_as_it_is():
@@ -91,7 +91,7 @@ async def test_a_repetition_spares_those_who_took_it():
 def test_a_url_that_cannot_be_used_is_refused_without_being_repeated(url, caplog, capfd):
     caplog.set_level(logging.DEBUG)
     with pytest.raises(ConfigurationError, match="invalid value 'number 2'") as caught:
-        AppriseAnnouncer("ops", ["json://127.0.0.1", url])
+        AppriseSender("ops", ["json://127.0.0.1", url])
     out, err = capfd.readouterr()
     assert SECRET not in f"{caught.value!r} {caught.value.facts()} {caplog.text} {out} {err}"
 
@@ -108,20 +108,20 @@ async def test_no_part_of_a_url_is_told_when_a_service_fails(caplog):
 def test_without_apprise_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "apprise", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'tendhost\[notify\]'"):
-        AppriseAnnouncer("ops", ["json://127.0.0.1"])
+        AppriseSender("ops", ["json://127.0.0.1"])
 
 
 async def test_a_service_that_hangs_does_not_hold_up_the_end_of_the_program():
     async with receiving(answers=False) as hanging:
         program = textwrap.dedent(f"""
             import asyncio, os
-            from tendhost.server.outbound.apprise import AppriseAnnouncer
+            from tendhost.server.outbound.apprise import AppriseSender
             from tendhost.server.domain.notifications.templates import Message
 
             async def main():
                 # Apprise is to wait for an answer far longer than this test does.
                 url = "json://127.0.0.1:{hanging.port}/?rto=600"
-                telling = AppriseAnnouncer("ops", [url])
+                telling = AppriseSender("ops", [url])
                 task = asyncio.create_task(telling.send(Message(title="t", body="b"), set()))
                 await asyncio.to_thread(input)
                 task.cancel()

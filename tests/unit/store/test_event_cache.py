@@ -9,7 +9,7 @@ import pytest
 
 from tendhost.server.domain.events import Event
 from tendhost.server.store import event_cache
-from tendhost.server.store.event_cache import Tail
+from tendhost.server.store.event_cache import RecentEvents
 from tendhost.server.store.records import Change
 from tendhost.server.store.sqlite import open_store
 from tests.contract.store.samples import NOW, an_event
@@ -31,8 +31,8 @@ def revisions(events: Sequence[Event] | None) -> list[int] | None:
     return None if events is None else [event.revision for event in events]
 
 
-def filled(to: int) -> Tail:
-    newest = Tail(0)
+def filled(to: int) -> RecentEvents:
+    newest = RecentEvents(0)
     for number in range(1, to + 1):
         newest.extend(numbered(number, number))
     return newest
@@ -51,7 +51,7 @@ def test_only_the_newest_are_kept_beyond_that() -> None:
 
 
 def test_one_change_larger_than_the_memory_leaves_its_end() -> None:
-    newest = Tail(0)
+    newest = RecentEvents(0)
     newest.extend(numbered(1, 30))
     assert newest.after(25, 99) is None
     assert revisions(newest.after(26, 99)) == [27, 28, 29, 30]
@@ -64,7 +64,7 @@ def test_cursor_at_or_beyond_the_end_finds_nothing_and_asks_no_database() -> Non
 
 
 def test_log_that_was_there_before_is_not_in_memory() -> None:
-    newest = Tail(10)
+    newest = RecentEvents(10)
     assert newest.after(9, 99) is None
     newest.extend(numbered(11, 11))
     assert newest.after(9, 99) is None
@@ -145,7 +145,7 @@ async def test_wait__notices_what_is_stored_when_no_signal_comes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = await open_store(tmp_path / "tendhost.db")
-    monkeypatch.setattr(Tail, "extend", lambda *_: None)
+    monkeypatch.setattr(RecentEvents, "extend", lambda *_: None)
     await store.commit(Change(events=(an_event(),) * 2))
     assert await store.wait_beyond(0, timeout=timedelta(0)) == 2
     assert revisions(await store.events(after=0, limit=9)) == [1, 2]

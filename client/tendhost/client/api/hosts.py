@@ -22,7 +22,7 @@ from tendhost.client.models.hosts import (
     MaintenanceWindow,
     RestartServices,
     Rollback,
-    ScopeWish,
+    ScopeOverride,
     Snapshots,
     UpdateScope,
 )
@@ -33,7 +33,7 @@ from tendhost.client.models.inventory import (
     PendingGrouping,
     PendingUpdates,
 )
-from tendhost.client.models.reports import Compliance, Explanation, Laggard
+from tendhost.client.models.reports import Compliance, Explanation, OverdueHost
 from tendhost.client.models.selections import HostFilter
 from tendhost.client.transport import Connected, new_request_id
 from tendhost.v1 import host_pb2
@@ -57,7 +57,7 @@ class HostCalls(Connected):
     async def add_host(
         self,
         name: str,
-        addr: str,
+        address: str,
         *,
         port: int = 22,
         user: str = "root",
@@ -88,7 +88,7 @@ class HostCalls(Connected):
         """
         config, _ = _config(
             name,
-            addr=addr,
+            address=address,
             port=port,
             user=user,
             ssh_key=ssh_key,
@@ -139,7 +139,7 @@ class HostCalls(Connected):
         self,
         name: str,
         *,
-        addr: str | None = None,
+        address: str | None = None,
         port: int | None = None,
         user: str | None = None,
         ssh_key: str | None = None,
@@ -168,7 +168,7 @@ class HostCalls(Connected):
         remove_groups: Sequence[str] = (),
         add_windows: Sequence[MaintenanceWindow] = (),
         remove_windows: Sequence[MaintenanceWindow] = (),
-        repin_host_key: bool = False,
+        accept_new_host_key: bool = False,
         expected_host_key: str = "",
         allow_duplicate: bool = False,
         etag: str = "",
@@ -183,13 +183,13 @@ class HostCalls(Connected):
         What is added and removed is so on the server, at the moment of the change: of two clients that add a
         tag each, both win. A window is removed by one that is equal to it.
 
-        With `repin_host_key` the key that the host shows now is pinned, for one that was reinstalled.
+        With `accept_new_host_key` the key that the host shows now is pinned, for one that was reinstalled.
         With `etag`, that of the host as it was read, nothing is changed where it has been reconfigured
         since: raises EtagMismatch. See `retry_on_conflict`.
         """
         config, mask = _config(
             name,
-            addr=addr,
+            address=address,
             port=port,
             user=user,
             ssh_key=ssh_key,
@@ -223,7 +223,7 @@ class HostCalls(Connected):
             remove_groups=remove_groups,
             add_windows=map(convert_policies.window_message, add_windows),
             remove_windows=map(convert_policies.window_message, remove_windows),
-            repin_host_key=repin_host_key,
+            accept_new_host_key=accept_new_host_key,
             expected_host_key=expected_host_key,
             allow_duplicate=allow_duplicate,
             etag=etag,
@@ -316,24 +316,24 @@ class HostCalls(Connected):
     ) -> Compliance:
         """How up to date the selected hosts are, by what is stored.
 
-        The laggards have open security fixes, or were not updated for `overdue_days`.
+        The overdue_hosts have open security fixes, or were not updated for `overdue_days`.
         """
         request = pb.GetComplianceRequest(
             filter=convert_selections.filter_message(selection or HostFilter()),
             overdue_days=overdue_days,
             page_size=PAGE,
         )
-        laggards: list[Laggard] = []
+        overdue_hosts: list[OverdueHost] = []
         last = pb.GetComplianceResponse()
         async for last in self._transport.pages(self._hosts.GetCompliance, request):
-            laggards += map(convert_reports.laggard, last.laggards)
+            overdue_hosts += map(convert_reports.laggard, last.overdue_hosts)
         return Compliance(
             hosts=last.hosts,
             ages={age.days: age.hosts for age in last.ages},
             without_open_fixes=last.without_open_fixes,
             with_open_fixes=last.with_open_fixes,
             fixes_unknown=last.fixes_unknown,
-            laggards=tuple(laggards),
+            overdue_hosts=tuple(overdue_hosts),
         )
 
     async def osquery(self, name: str, sql: str) -> tuple[Mapping[str, str], ...]:
@@ -350,20 +350,20 @@ class HostCalls(Connected):
         self, name: str, *, parts: Sequence[InventoryPart] = (), queue: bool = False
     ) -> OperationHandle:
         """Begin to look at a host: at `parts`, or at everything. With `queue`, wait for what it is busy with."""
-        request = pb.QueryInventoryRequest(
+        request = pb.StartQueryRequest(
             name=name,
             queue=queue,
             parts=[convert_inventory.PART_NUMBERS[part] for part in parts],
             request_id=new_request_id(),
         )
-        return self._begun(await self._transport.call(self._hosts.QueryInventory, request))
+        return self._begun(await self._transport.call(self._hosts.StartQuery, request))
 
     async def update(
         self,
         name: str,
         *,
         dry_run: bool = False,
-        scope: ScopeWish | None = None,
+        scope: ScopeOverride | None = None,
         plan: str = "",
         exact: bool = False,
         download_only: bool = False,
@@ -395,18 +395,18 @@ class HostCalls(Connected):
         With `only_if_required` a look at it decides: where it needs none, and where that is not known, the
         operation succeeds without a reboot, and its `reboot_outcome` says which.
         """
-        request = pb.RebootHostRequest(
+        request = pb.StartRebootRequest(
             name=name,
             only_if_required=only_if_required,
             queue=queue,
             request_id=new_request_id(),
         )
-        return self._begun(await self._transport.call(self._hosts.RebootHost, request))
+        return self._begun(await self._transport.call(self._hosts.StartReboot, request))
 
     async def check(self, name: str, *, queue: bool = False) -> OperationHandle:
         """Begin to check a host's health; nothing is changed on it."""
-        request = pb.CheckHealthRequest(name=name, queue=queue, request_id=new_request_id())
-        return self._begun(await self._transport.call(self._hosts.CheckHealth, request))
+        request = pb.StartCheckRequest(name=name, queue=queue, request_id=new_request_id())
+        return self._begun(await self._transport.call(self._hosts.StartCheck, request))
 
     async def retry(self, name: str) -> OperationHandle:
         """Take a host out of FAILED and go on with what failed, from the failed step where that is sound."""

@@ -9,7 +9,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from tendhost.client.convert import policies as convert_policies
 from tendhost.client.models.health import HealthCheck, HealthChecks, Hook, Hooks
 from tendhost.client.models.hosts import MaintenanceWindow
-from tendhost.client.models.policies import Defaults, EffectivePolicy, FreezePeriod
+from tendhost.client.models.policies import EffectivePolicy, FreezePeriod, GroupPolicy
 from tendhost.client.transport import Connected, new_request_id
 from tendhost.v1 import policy_service_pb2 as pb
 from tendhost.v1.policy_service_pb2_grpc import PolicyServiceStub
@@ -24,26 +24,26 @@ class PolicyCalls(Connected):
     def _policies(self) -> PolicyServiceStub:
         return PolicyServiceStub(self._transport.calls)
 
-    async def get_defaults(self, group: str = "") -> Defaults:
+    async def get_policy(self, group: str = "") -> GroupPolicy:
         """What is said of a group, or of the fleet; with revision 0 it is nothing."""
-        request = pb.GetDefaultsRequest(group=group)
-        response = await self._transport.call(self._policies.GetDefaults, request)
-        return convert_policies.defaults(response.defaults)
+        request = pb.GetPolicyRequest(group=group)
+        response = await self._transport.call(self._policies.GetPolicy, request)
+        return convert_policies.group_policy(response.policy)
 
-    async def set_defaults(self, defaults: Defaults) -> Defaults:
+    async def set_policy(self, policy: GroupPolicy) -> GroupPolicy:
         """Say all of this, and nothing else any more, of a group or of the fleet; it holds at once.
 
         `changed_by`, `changed_at` and `revision` are not read. Where it has an `etag`, because it was read
         before, and something else is said by now, nothing is changed: raises EtagMismatch. See
-        `change_defaults` for what needs no reading, and `retry_on_conflict`.
+        `change_policy` for what needs no reading, and `retry_on_conflict`.
         """
-        request = pb.SetDefaultsRequest(
-            defaults=convert_policies.defaults_message(defaults), request_id=new_request_id()
+        request = pb.SetPolicyRequest(
+            policy=convert_policies.group_policy_message(policy), request_id=new_request_id()
         )
-        response = await self._transport.call(self._policies.SetDefaults, request)
-        return convert_policies.defaults(response.defaults)
+        response = await self._transport.call(self._policies.SetPolicy, request)
+        return convert_policies.group_policy(response.policy)
 
-    async def change_defaults(
+    async def change_policy(
         self,
         group: str = "",
         *,
@@ -58,7 +58,7 @@ class PolicyCalls(Connected):
         add_freezes: Sequence[FreezePeriod] = (),
         remove_freezes: Sequence[str] = (),
         etag: str = "",
-    ) -> Defaults:
+    ) -> GroupPolicy:
         """Change what is given of what is said of a group, or of the fleet; the rest stays as it is.
 
         `windows`, `freezes` and `health_checks` replace those of before; what is added and removed is so on
@@ -71,7 +71,7 @@ class PolicyCalls(Connected):
             pre=None if pre_hook == "none" else pre_hook,
             post=None if post_hook == "none" else post_hook,
         )
-        given = Defaults(
+        given = GroupPolicy(
             group=group,
             windows=tuple(windows or ()),
             freezes=tuple(freezes or ()),
@@ -87,8 +87,8 @@ class PolicyCalls(Connected):
             "health_checks.checks": health_checks,
             "health_checks.settle": settle,
         }
-        request = pb.SetDefaultsRequest(
-            defaults=convert_policies.defaults_message(given),
+        request = pb.SetPolicyRequest(
+            policy=convert_policies.group_policy_message(given),
             update_mask=FieldMask(paths=[path for path, v in fields.items() if v is not None]),
             add_windows=map(convert_policies.window_message, add_windows),
             remove_windows=map(convert_policies.window_message, remove_windows),
@@ -96,23 +96,23 @@ class PolicyCalls(Connected):
             remove_freezes=remove_freezes,
             request_id=new_request_id(),
         )
-        response = await self._transport.call(self._policies.SetDefaults, request)
-        return convert_policies.defaults(response.defaults)
+        response = await self._transport.call(self._policies.SetPolicy, request)
+        return convert_policies.group_policy(response.policy)
 
-    async def all_defaults(self, *, page_size: int = 50) -> AsyncGenerator[Defaults, None]:
+    async def policies(self, *, page_size: int = 50) -> AsyncGenerator[GroupPolicy, None]:
         """What is said of the fleet, and then of groups by name; a page is fetched when it is needed."""
-        request = pb.ListDefaultsRequest(page_size=page_size)
-        async for page in self._transport.pages(self._policies.ListDefaults, request):
-            for defaults in page.defaults:
-                yield convert_policies.defaults(defaults)
+        request = pb.ListPoliciesRequest(page_size=page_size)
+        async for page in self._transport.pages(self._policies.ListPolicies, request):
+            for policy in page.policies:
+                yield convert_policies.group_policy(policy)
 
-    async def delete_defaults(self, group: str = "", *, etag: str = "") -> None:
+    async def delete_policy(self, group: str = "", *, etag: str = "") -> None:
         """Say nothing any more of a group, or of the fleet.
 
         Raises NotFound where nothing is said, EtagMismatch.
         """
-        request = pb.DeleteDefaultsRequest(group=group, etag=etag, request_id=new_request_id())
-        await self._transport.call(self._policies.DeleteDefaults, request)
+        request = pb.DeletePolicyRequest(group=group, etag=etag, request_id=new_request_id())
+        await self._transport.call(self._policies.DeletePolicy, request)
 
     async def effective_policy(self, host: str) -> EffectivePolicy:
         """What holds for a host, where it comes from, and when the host may be updated."""

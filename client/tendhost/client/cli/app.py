@@ -9,7 +9,7 @@ from tendhost.client.cli.commands import (
     events,
     hosts,
     operations,
-    pending,
+    pending_updates,
     policies,
     reports,
     rollouts,
@@ -29,7 +29,7 @@ app = typer.Typer(
     help="""Keep a fleet of Linux hosts patched, through a tendhost server.
 
 \b
-  tendhost host add web1 --addr 10.0.0.5 --tag web
+  tendhost host add web1 --address 10.0.0.5 --tag web
   tendhost update web1 --dry-run
   tendhost rollout start --tag web --waves 1,20%,rest --max-failures 2 --follow
 
@@ -67,7 +67,8 @@ def _session(
 
 
 app.add_typer(hosts.app, name="host", help="Add, show, change and remove hosts.")
-app.command()(pending.pending)
+app.command()(pending_updates.updates)
+app.command(name="pending", hidden=True)(pending_updates.updates)
 app.command()(reports.why)
 app.command()(reports.compliance)
 app.command()(updates.query)
@@ -82,6 +83,6 @@ app.add_typer(selections.app, name="selection", help="Selections of hosts that h
 app.add_typer(policies.app, name="policy", help="What groups and the fleet say for their hosts.")
 app.add_typer(operations.app, name="operation", help="What is being done, and what was done.")
 app.command()(events.events)
-app.command()(pending.osquery)
+app.command()(pending_updates.osquery)
 app.command()(server.info)
 app.command()(server.version)

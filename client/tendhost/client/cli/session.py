@@ -92,7 +92,7 @@ def tell(error: TendhostError) -> int:
 
 def _option(field: str) -> str:
     """A field of a request in the words of the command line."""
-    for message in ("config.", "spec.", "policy.", "rollout.", "defaults."):
+    for message in ("config.", "spec.", "policy.", "rollout."):
         field = field.removeprefix(message)
     return field
 

@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 E = TypeVar("E", bound=StrEnum)
 
 
-def words(kind: type[E], wire: Any) -> Mapping[int, E]:
+def enum_names(kind: type[E], wire: Any) -> Mapping[int, E]:
     """Each number on the wire with the member that it means, by the contract's naming rule."""
     prefix = "".join(f"_{c}" if c.isupper() else c.upper() for c in wire.DESCRIPTOR.name)[1:]
     names = wire.DESCRIPTOR.values_by_name

@@ -97,5 +97,5 @@ _BODIES: Mapping[str, Callable[[Any], events.EventBody]] = {
     "rollout_changed": _rollout_changed,
     "schedule_changed": convert_schedules.schedule_changed,
     "selection_changed": convert_selections.selection_changed,
-    "defaults_changed": convert_policies.defaults_changed,
+    "policy_changed": convert_policies.policy_changed,
 }

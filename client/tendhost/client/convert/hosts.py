@@ -3,7 +3,7 @@
 from tendhost.client.convert import health as convert_health
 from tendhost.client.convert import policies as convert_policies
 from tendhost.client.convert import selections as convert_selections
-from tendhost.client.convert.enums import instant, numbers, reading, span, words
+from tendhost.client.convert.enums import enum_names, instant, numbers, reading, span
 from tendhost.client.models.hosts import (
     AfterInterruption,
     ComposeVersion,
@@ -19,16 +19,16 @@ from tendhost.client.models.hosts import (
 )
 from tendhost.v1 import host_pb2
 
-_AFTER_INTERRUPTION = words(AfterInterruption, host_pb2.AfterInterruption)
+_AFTER_INTERRUPTION = enum_names(AfterInterruption, host_pb2.AfterInterruption)
 
 
-_COMPOSE_VERSION = words(ComposeVersion, host_pb2.ComposeVersion)
-_RESTART_SERVICES = words(RestartServices, host_pb2.RestartServices)
-_SNAPSHOTS = words(Snapshots, host_pb2.Snapshots)
-_ROLLBACK = words(Rollback, host_pb2.Rollback)
+_COMPOSE_VERSION = enum_names(ComposeVersion, host_pb2.ComposeVersion)
+_RESTART_SERVICES = enum_names(RestartServices, host_pb2.RestartServices)
+_SNAPSHOTS = enum_names(Snapshots, host_pb2.Snapshots)
+_ROLLBACK = enum_names(Rollback, host_pb2.Rollback)
 
 
-_reboot_need = reading(words(RebootNeed, host_pb2.RebootNeed), RebootNeed.UNKNOWN)
+_reboot_need = reading(enum_names(RebootNeed, host_pb2.RebootNeed), RebootNeed.UNKNOWN)
 
 
 _after_interruption = reading(_AFTER_INTERRUPTION, AfterInterruption.UNRECOGNIZED)
@@ -55,7 +55,7 @@ def host(message: host_pb2.Host) -> Host:
     config, status = message.config, message.status
     return Host(
         name=config.name,
-        addr=config.addr,
+        address=config.address,
         port=config.port,
         user=config.user,
         ssh_key=config.ssh_key,

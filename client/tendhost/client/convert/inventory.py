@@ -1,26 +1,26 @@
 """Between messages and the SDK's values of what is known of a host's software and hardware."""
 
-from tendhost.client.convert.enums import instant, numbers, reading, span, words
+from tendhost.client.convert.enums import enum_names, instant, numbers, reading, span
 from tendhost.client.models import inventory as values
 from tendhost.v1 import host_pb2
 from tendhost.v1 import host_service_pb2 as service_pb
 
 _withheld = reading(
     {
-        **words(values.Withheld, host_pb2.Withheld),
+        **enum_names(values.Withheld, host_pb2.Withheld),
         host_pb2.WITHHELD_UNSPECIFIED: values.Withheld.NO,
     },
     values.Withheld.UNRECOGNIZED,
 )
 _severity = reading(
     {
-        **words(values.Severity, host_pb2.Severity),
+        **enum_names(values.Severity, host_pb2.Severity),
         host_pb2.SEVERITY_UNSPECIFIED: values.Severity.UNKNOWN,
     },
     values.Severity.UNRECOGNIZED,
 )
-PART_NUMBERS = numbers(words(values.InventoryPart, host_pb2.InventoryPart))
-GROUPING_NUMBERS = numbers(words(values.PendingGrouping, service_pb.PendingGrouping))
+PART_NUMBERS = numbers(enum_names(values.InventoryPart, host_pb2.InventoryPart))
+GROUPING_NUMBERS = numbers(enum_names(values.PendingGrouping, service_pb.PendingGrouping))
 
 
 def inventory(message: host_pb2.Inventory) -> values.Inventory:

@@ -1,7 +1,7 @@
 """Operations, their steps and results, from messages."""
 
 from tendhost.client.convert import health as convert_health
-from tendhost.client.convert.enums import instant, numbers, reading, words
+from tendhost.client.convert.enums import enum_names, instant, numbers, reading
 from tendhost.client.convert.hosts import problem
 from tendhost.client.convert.inventory import pending_package
 from tendhost.client.models.operations import (
@@ -20,21 +20,21 @@ from tendhost.client.models.operations import (
 )
 from tendhost.v1 import operation_pb2
 
-_OPERATION_STATUSES = words(OperationStatus, operation_pb2.OperationStatus)
+_OPERATION_STATUSES = enum_names(OperationStatus, operation_pb2.OperationStatus)
 
 
 operation_kind = reading(
-    words(OperationKind, operation_pb2.OperationKind), OperationKind.UNRECOGNIZED
+    enum_names(OperationKind, operation_pb2.OperationKind), OperationKind.UNRECOGNIZED
 )
 operation_status = reading(_OPERATION_STATUSES, OperationStatus.UNRECOGNIZED)
 _reboot_outcome = reading(
-    words(RebootOutcome, operation_pb2.RebootOutcome), RebootOutcome.UNRECOGNIZED
+    enum_names(RebootOutcome, operation_pb2.RebootOutcome), RebootOutcome.UNRECOGNIZED
 )
-_step_status = reading(words(StepStatus, operation_pb2.StepStatus), StepStatus.UNRECOGNIZED)
+_step_status = reading(enum_names(StepStatus, operation_pb2.StepStatus), StepStatus.UNRECOGNIZED)
 
 
 _project_outcome = reading(
-    words(ProjectOutcome, operation_pb2.ProjectOutcome), ProjectOutcome.UNRECOGNIZED
+    enum_names(ProjectOutcome, operation_pb2.ProjectOutcome), ProjectOutcome.UNRECOGNIZED
 )
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from tendhost.client.convert import health as convert_health
 from tendhost.client.convert.changes import field_changes
-from tendhost.client.convert.enums import instant, moment, reading, span, words
+from tendhost.client.convert.enums import enum_names, instant, moment, reading, span
 from tendhost.client.models import policies
-from tendhost.client.models.events import DefaultsChanged
+from tendhost.client.models.events import PolicyChanged
 from tendhost.client.models.hosts import MaintenanceWindow
 from tendhost.v1 import event_pb2, host_pb2
 from tendhost.v1 import policy_pb2 as pb
@@ -14,7 +14,7 @@ from tendhost.v1 import policy_pb2 as pb
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _source_kind = reading(
-    words(policies.PolicySourceKind, pb.PolicySourceKind),
+    enum_names(policies.PolicySourceKind, pb.PolicySourceKind),
     policies.PolicySourceKind.UNRECOGNIZED,
 )
 
@@ -62,9 +62,9 @@ def freeze_message(freeze: policies.FreezePeriod) -> pb.FreezePeriod:
     return message
 
 
-def defaults(message: pb.Defaults) -> policies.Defaults:
-    """Defaults."""
-    return policies.Defaults(
+def group_policy(message: pb.GroupPolicy) -> policies.GroupPolicy:
+    """A group policy."""
+    return policies.GroupPolicy(
         group=message.group,
         windows=tuple(map(window, message.windows)),
         freezes=tuple(map(_freeze, message.freezes)),
@@ -79,9 +79,9 @@ def defaults(message: pb.Defaults) -> policies.Defaults:
     )
 
 
-def defaults_message(value: policies.Defaults) -> pb.Defaults:
-    """Defaults for a request. Raises ValueError as window_message and health_checks_message."""
-    return pb.Defaults(
+def group_policy_message(value: policies.GroupPolicy) -> pb.GroupPolicy:
+    """A group policy for a request. Raises ValueError as window_message and health_checks_message."""
+    return pb.GroupPolicy(
         group=value.group,
         windows=map(window_message, value.windows),
         freezes=map(freeze_message, value.freezes),
@@ -134,9 +134,9 @@ def _source(message: pb.PolicySource) -> policies.PolicySource:
     return policies.PolicySource(kind=_source_kind(message.kind), group=message.group)
 
 
-def defaults_changed(message: event_pb2.DefaultsChanged) -> DefaultsChanged:
+def policy_changed(message: event_pb2.PolicyChanged) -> PolicyChanged:
     """Something else is said for a group, or for the fleet."""
-    return DefaultsChanged(
+    return PolicyChanged(
         group=message.group,
         by=message.by,
         deleted=message.deleted,

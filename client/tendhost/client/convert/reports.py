@@ -1,11 +1,11 @@
 """Explanations and reports, from messages."""
 
 from tendhost.client.convert import rollouts as convert_rollouts
-from tendhost.client.convert.enums import instant, reading, span, words
+from tendhost.client.convert.enums import enum_names, instant, reading, span
 from tendhost.client.convert.selections import state
 from tendhost.client.models.reports import (
     Explanation,
-    Laggard,
+    OverdueHost,
     Reason,
     ReasonKind,
     ReportCause,
@@ -14,7 +14,7 @@ from tendhost.client.models.reports import (
 )
 from tendhost.v1 import host_service_pb2, rollout_service_pb2
 
-_reason_kind = reading(words(ReasonKind, host_service_pb2.ReasonKind), ReasonKind.UNRECOGNIZED)
+_reason_kind = reading(enum_names(ReasonKind, host_service_pb2.ReasonKind), ReasonKind.UNRECOGNIZED)
 
 
 def explanation(message: host_service_pb2.ExplainHostResponse) -> Explanation:
@@ -64,9 +64,9 @@ def _cause(line: rollout_service_pb2.ReportCause) -> ReportCause:
     )
 
 
-def laggard(message: host_service_pb2.Laggard) -> Laggard:
+def laggard(message: host_service_pb2.OverdueHost) -> OverdueHost:
     """A host that is not as it should be."""
-    return Laggard(
+    return OverdueHost(
         host=message.host,
         last_updated=instant(message, "last_updated"),
         security=message.security if message.HasField("security") else None,

@@ -5,22 +5,27 @@ from datetime import timedelta
 from google.protobuf.duration_pb2 import Duration
 
 from tendhost.client.convert import selections as convert_selections
-from tendhost.client.convert.enums import instant, numbers, reading, span, words
+from tendhost.client.convert.enums import enum_names, instant, numbers, reading, span
 from tendhost.client.models import rollouts as values
 from tendhost.v1 import rollout_pb2 as pb
 
-_ORDERS = words(values.HostOrder, pb.HostOrder)
+_ORDERS = enum_names(values.HostOrder, pb.HostOrder)
 _ORDER_NUMBERS = numbers(_ORDERS)
 
-status = reading(words(values.RolloutStatus, pb.RolloutStatus), values.RolloutStatus.UNRECOGNIZED)
-_host_status = reading(
-    words(values.RolloutHostStatus, pb.RolloutHostStatus), values.RolloutHostStatus.UNRECOGNIZED
+status = reading(
+    enum_names(values.RolloutStatus, pb.RolloutStatus), values.RolloutStatus.UNRECOGNIZED
 )
-_waiting_for = reading(words(values.WaitingFor, pb.WaitingFor), values.WaitingFor.UNRECOGNIZED)
+_host_status = reading(
+    enum_names(values.RolloutHostStatus, pb.RolloutHostStatus),
+    values.RolloutHostStatus.UNRECOGNIZED,
+)
+_waiting_for = reading(enum_names(values.WaitingFor, pb.WaitingFor), values.WaitingFor.UNRECOGNIZED)
 _order = reading(_ORDERS, values.HostOrder.UNRECOGNIZED)
-_halt_cause = reading(words(values.HaltCause, pb.HaltCause), values.HaltCause.UNRECOGNIZED)
-_left_out = reading(words(values.LeftOut, pb.LeftOut), values.LeftOut.UNRECOGNIZED)
-_expectation = reading(words(values.Expectation, pb.Expectation), values.Expectation.UNRECOGNIZED)
+_halt_cause = reading(enum_names(values.HaltCause, pb.HaltCause), values.HaltCause.UNRECOGNIZED)
+_exclusion = reading(enum_names(values.Exclusion, pb.Exclusion), values.Exclusion.UNRECOGNIZED)
+_expectation = reading(
+    enum_names(values.Expectation, pb.Expectation), values.Expectation.UNRECOGNIZED
+)
 
 
 def spec_message(spec: values.RolloutSpec) -> pb.RolloutSpec:
@@ -46,7 +51,7 @@ def spec_message(spec: values.RolloutSpec) -> pb.RolloutSpec:
         approvers=spec.approvers,
         approval_timeout=_duration(spec.approval_timeout),
         expires_after=_duration(spec.expires_after),
-        window_override=spec.window_override,
+        window_override_reason=spec.window_override_reason,
         dry_run=spec.dry_run,
         scope=convert_selections.wish_message(spec.scope) if spec.scope is not None else None,
     )
@@ -78,7 +83,7 @@ def spec(message: pb.RolloutSpec) -> values.RolloutSpec:
         approvers=tuple(message.approvers),
         approval_timeout=_lasting(message, "approval_timeout"),
         expires_after=_lasting(message, "expires_after"),
-        window_override=message.window_override,
+        window_override_reason=message.window_override_reason,
         dry_run=message.dry_run,
         scope=convert_selections.scope_wish(message.scope) if message.HasField("scope") else None,
     )
@@ -166,12 +171,12 @@ def plan(message: pb.RolloutPlan) -> values.RolloutPlan:
     """A plan as a whole."""
     return values.RolloutPlan(
         id=message.id,
-        made_at=instant(message, "made_at"),
+        created_at=instant(message, "created_at"),
         spec=spec(message.spec),
         waves=tuple(wave(part) for part in message.waves),
         wave_count=message.wave_count,
         host_count=message.host_count,
-        left_out_count=message.left_out_count,
+        excluded_count=message.excluded_count,
         not_selected=message.not_selected,
         expected=span(message.expected),
         known_durations=message.known_durations,
@@ -185,7 +190,7 @@ def planned_host(message: pb.PlannedHost) -> values.PlannedHost:
     return values.PlannedHost(
         host=message.host,
         wave=message.wave,
-        left_out=_left_out(message.left_out) if message.left_out else None,
+        exclusion=_exclusion(message.exclusion) if message.exclusion else None,
         expectations=tuple(_expectation(number) for number in message.expectations),
         opens_at=instant(message, "opens_at"),
         detail=message.detail,

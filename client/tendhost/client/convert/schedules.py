@@ -4,22 +4,22 @@ from google.protobuf.duration_pb2 import Duration
 
 from tendhost.client.convert import rollouts as convert_rollouts
 from tendhost.client.convert.changes import field_changes
-from tendhost.client.convert.enums import instant, moment, numbers, reading, span, words
+from tendhost.client.convert.enums import enum_names, instant, moment, numbers, reading, span
 from tendhost.client.models import schedules as values
 from tendhost.client.models.events import ScheduleChanged
 from tendhost.v1 import event_pb2
 from tendhost.v1 import schedule_pb2 as pb
 
-_MISSED = words(values.MissedRuns, pb.MissedRuns)
+_MISSED = enum_names(values.MissedRuns, pb.MissedRuns)
 _MISSED_NUMBERS = numbers(_MISSED)
 
 _missed = reading(_MISSED, values.MissedRuns.UNRECOGNIZED)
 _status = reading(
-    words(values.ScheduleStatus, pb.ScheduleStatus), values.ScheduleStatus.UNRECOGNIZED
+    enum_names(values.ScheduleStatus, pb.ScheduleStatus), values.ScheduleStatus.UNRECOGNIZED
 )
-_outcome = reading(words(values.RunOutcome, pb.RunOutcome), values.RunOutcome.UNRECOGNIZED)
+_outcome = reading(enum_names(values.RunOutcome, pb.RunOutcome), values.RunOutcome.UNRECOGNIZED)
 _change = reading(
-    words(values.ScheduleChange, event_pb2.ScheduleChange), values.ScheduleChange.UNRECOGNIZED
+    enum_names(values.ScheduleChange, event_pb2.ScheduleChange), values.ScheduleChange.UNRECOGNIZED
 )
 
 

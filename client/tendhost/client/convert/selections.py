@@ -1,16 +1,18 @@
 """Which hosts, and what of them to update, between messages and the SDK's values."""
 
 from tendhost.client.convert.changes import field_changes
-from tendhost.client.convert.enums import instant, numbers, reading, words
+from tendhost.client.convert.enums import enum_names, instant, numbers, reading
 from tendhost.client.models.events import SelectionChange, SelectionChanged
-from tendhost.client.models.hosts import HostState, ScopeWish, UpdateScope
+from tendhost.client.models.hosts import HostState, ScopeOverride, UpdateScope
 from tendhost.client.models.selections import HostFilter, Selection
 from tendhost.v1 import event_pb2, host_pb2, selection_service_pb2
 
-_STATES = words(HostState, host_pb2.HostState)
+_STATES = enum_names(HostState, host_pb2.HostState)
 STATE_NUMBERS = numbers(_STATES)
 
-_change = reading(words(SelectionChange, event_pb2.SelectionChange), SelectionChange.UNRECOGNIZED)
+_change = reading(
+    enum_names(SelectionChange, event_pb2.SelectionChange), SelectionChange.UNRECOGNIZED
+)
 state = reading(_STATES, HostState.UNRECOGNIZED)
 
 
@@ -38,9 +40,9 @@ def scope_message(wanted: UpdateScope) -> host_pb2.UpdateScope:
     )
 
 
-def wish_message(wish: ScopeWish) -> host_pb2.ScopeWish:
+def wish_message(wish: ScopeOverride) -> host_pb2.ScopeOverride:
     """A wish for a request."""
-    return host_pb2.ScopeWish(
+    return host_pb2.ScopeOverride(
         security_only=wish.security_only,
         include=wish.include,
         exclude=wish.exclude,
@@ -51,9 +53,9 @@ def wish_message(wish: ScopeWish) -> host_pb2.ScopeWish:
     )
 
 
-def scope_wish(message: host_pb2.ScopeWish) -> ScopeWish:
+def scope_wish(message: host_pb2.ScopeOverride) -> ScopeOverride:
     """A wish that a server keeps."""
-    return ScopeWish(
+    return ScopeOverride(
         security_only=message.security_only if message.HasField("security_only") else None,
         include=tuple(message.include),
         exclude=tuple(message.exclude),
@@ -75,7 +77,7 @@ def filter_message(selection: HostFilter) -> host_pb2.HostFilter:
         exclude_hosts=selection.exclude_hosts,
         reboot_needed=selection.reboot_needed,
         search=selection.search,
-        saved=selection.saved,
+        selection=selection.selection,
     )
 
 
@@ -90,7 +92,7 @@ def host_filter(message: host_pb2.HostFilter) -> HostFilter:
         exclude_hosts=tuple(message.exclude_hosts),
         reboot_needed=message.reboot_needed if message.HasField("reboot_needed") else None,
         search=message.search,
-        saved=message.saved,
+        selection=message.selection,
     )
 
 

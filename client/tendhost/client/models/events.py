@@ -171,7 +171,7 @@ class Unrecognized:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DefaultsChanged:
+class PolicyChanged:
     """Something else is said for the hosts of a group, or of the fleet."""
 
     group: str
@@ -198,7 +198,7 @@ EventBody = (
     | RolloutChanged
     | ScheduleChanged
     | SelectionChanged
-    | DefaultsChanged
+    | PolicyChanged
     | Unrecognized
 )
 

@@ -51,7 +51,7 @@ class RestartServices(StrEnum):
     """What to do about services that still run what an update replaced."""
 
     NEVER = "never"
-    LISTED = "listed"
+    RESTART = "restart"
     REBOOT = "reboot"
     UNRECOGNIZED = "unrecognized"
 
@@ -107,7 +107,7 @@ class UpdateScope:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScopeWish:
+class ScopeOverride:
     """What one request wants, over what each host's policy says; None and empty: what that says."""
 
     security_only: bool | None = None
@@ -160,7 +160,7 @@ class Host:
     """A registered machine: how it is reached, what may be done to it, and what is known of it."""
 
     name: str
-    addr: str
+    address: str
     port: int
     user: str
     ssh_key: str

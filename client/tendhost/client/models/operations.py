@@ -14,7 +14,7 @@ class ProjectOutcome(StrEnum):
 
     UNCHANGED = "unchanged"
     UPDATED = "updated"
-    PUT_BACK = "put_back"
+    ROLLED_BACK = "rolled_back"
     FAILED = "failed"
     UNRECOGNIZED = "unrecognized"
 

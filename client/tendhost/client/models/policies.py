@@ -21,7 +21,7 @@ class FreezePeriod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Defaults:
+class GroupPolicy:
     """What holds for the hosts of a group, or of the fleet, as far as nothing nearer says otherwise."""
 
     group: str = ""

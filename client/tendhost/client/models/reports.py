@@ -92,7 +92,7 @@ class RolloutReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Laggard:
+class OverdueHost:
     """A host that is not as it should be; `security` None: not known."""
 
     host: str
@@ -112,4 +112,4 @@ class Compliance:
     without_open_fixes: int
     with_open_fixes: int
     fixes_unknown: int
-    laggards: tuple[Laggard, ...]
+    overdue_hosts: tuple[OverdueHost, ...]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from tendhost.client.models.hosts import ScopeWish
+from tendhost.client.models.hosts import ScopeOverride
 from tendhost.client.models.selections import HostFilter
 
 
@@ -63,7 +63,7 @@ class HaltCause(StrEnum):
     UNRECOGNIZED = "unrecognized"
 
 
-class LeftOut(StrEnum):
+class Exclusion(StrEnum):
     """Why a host that a filter is about has no place in a rollout."""
 
     EXCLUDED = "excluded"
@@ -133,10 +133,10 @@ class RolloutSpec:
     """None: a day."""
     expires_after: timedelta | None = None
     """None: hosts wait for their windows as long as it takes."""
-    window_override: str = ""
+    window_override_reason: str = ""
     """Why hosts are changed outside their windows as well; empty: they are not."""
     dry_run: bool = False
-    scope: ScopeWish | None = None
+    scope: ScopeOverride | None = None
     """None: what each host's policy says."""
 
 
@@ -242,13 +242,13 @@ class RolloutPlan:
     """What a rollout would do."""
 
     id: str
-    made_at: datetime | None
+    created_at: datetime | None
     spec: RolloutSpec
     waves: tuple[RolloutWave, ...]
     """Of more than 1000, the first 1000."""
     wave_count: int
     host_count: int
-    left_out_count: int
+    excluded_count: int
     not_selected: int
     """How many registered hosts the filter is not about."""
     expected: timedelta
@@ -265,7 +265,7 @@ class PlannedHost:
 
     host: str
     wave: int
-    left_out: LeftOut | None
+    exclusion: Exclusion | None
     expectations: tuple[Expectation, ...]
     opens_at: datetime | None
     detail: str

@@ -21,8 +21,8 @@ class HostFilter:
     exclude_hosts: tuple[str, ...] = ()
     reboot_needed: bool | None = None
     search: str = ""
-    saved: str = ""
-    """The name of a saved selection that hosts have to be in, too."""
+    selection: str = ""
+    """The name of a saved selection that hosts have to be in as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

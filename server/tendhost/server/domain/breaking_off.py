@@ -12,12 +12,12 @@ from tendhost.server.domain.operations.operation import (
     StepStatus,
 )
 from tendhost.server.domain.request_errors import InvalidTransition
-from tendhost.server.domain.transitions import Course, tells_connection
+from tendhost.server.domain.transitions import OperationState, tells_connection
 
 
 def broken_off(
     operation: Operation, host: Host, problem: Problem, now: datetime, *, fails_host: bool
-) -> Course:
+) -> OperationState:
     """A running operation that ends as FAILED, and its host: in FAILED as well, or at rest again.
 
     The problem that it had already stays its own, and so does where a retry goes on.
@@ -33,7 +33,7 @@ def broken_off(
         failed_step=operation.failed_step or step.name,
         steps=(*operation.steps[:-1], step),
     )
-    course = Course(operation=failed, host=host)
+    course = OperationState(operation=failed, host=host)
     course = course.told(
         OperationChanged(kind=failed.kind, status=failed.status, message=problem.message), now
     )

@@ -28,13 +28,13 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Aging:
+class HistoryAge:
     """How old revisions are, by the time that servers have run for since. Time without a server is not counted."""
 
     marks: tuple[Mark, ...] = ()
     """The oldest first."""
 
-    def looked(self, revision: int, *, passed: timedelta, kept: timedelta) -> "Aging":
+    def looked(self, revision: int, *, passed: timedelta, kept: timedelta) -> "HistoryAge":
         """Once `revision` is current; this server has run for `passed` since the last look.
 
         Enough is remembered to tell what is older than `kept`.
@@ -42,7 +42,7 @@ class Aging:
         aged = [replace(mark, age=mark.age + passed) for mark in self.marks]
         while len(aged) > 1 and aged[1].age >= kept:
             del aged[0]
-        return Aging(marks=(*aged, Mark(age=timedelta(), revision=revision)))
+        return HistoryAge(marks=(*aged, Mark(age=timedelta(), revision=revision)))
 
     def older_than(self, age: timedelta) -> int:
         """What was stored before this revision is older than `age`; 0: nothing is known to be."""
@@ -59,7 +59,7 @@ class ClockTrust:
     """The date at the last look, believed or not."""
     doubted_for: timedelta | None = None
     """For how long servers have run since the date went off; None: it is believed."""
-    aging: Aging = Aging()
+    aging: HistoryAge = HistoryAge()
 
     @property
     def doubted(self) -> bool:

@@ -13,7 +13,7 @@ from tendhost.server.domain.operations.operation import (
     StepName,
     UpdateResult,
 )
-from tendhost.server.domain.rollouts.rollout import Progress, RolloutStatus
+from tendhost.server.domain.rollouts.rollout import RolloutProgress, RolloutStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ class RolloutChanged:
     """A rollout was created, advanced, or ended."""
 
     status: RolloutStatus
-    progress: Progress
+    progress: RolloutProgress
     wave: int
     """The current one, from 0."""
     waves: int
@@ -180,7 +180,7 @@ class SelectionChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DefaultsChanged:
+class PolicyChanged:
     """Something else is said for the hosts of a group, or of the fleet."""
 
     group: str
@@ -215,7 +215,7 @@ EventBody = (
     | RolloutChanged
     | ScheduleChanged
     | SelectionChanged
-    | DefaultsChanged
+    | PolicyChanged
 )
 
 

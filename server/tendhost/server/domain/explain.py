@@ -19,7 +19,7 @@ from tendhost.server.domain.operations.operation import (
     StepStatus,
     UpdateResult,
 )
-from tendhost.server.domain.policy.availability import Opening
+from tendhost.server.domain.policy.availability import Availability
 from tendhost.server.domain.rollouts.rollout import (
     Member,
     MemberStatus,
@@ -69,7 +69,7 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Membership:
+class RolloutMembership:
     """A rollout, and the host's place in it; None: it has none."""
 
     rollout: Rollout
@@ -92,8 +92,8 @@ def explain(
     host: Host,
     pending: Pending | None,
     operations: Sequence[Operation],
-    memberships: Sequence[Membership],
-    closed: Opening | None,
+    memberships: Sequence[RolloutMembership],
+    closed: Availability | None,
     now: datetime,
 ) -> Explanation:
     """Why `host` is as it is.
@@ -121,8 +121,8 @@ def _about_updates(
     host: Host,
     pending: Pending | None,
     operations: Sequence[Operation],
-    memberships: Sequence[Membership],
-    closed: Opening | None,
+    memberships: Sequence[RolloutMembership],
+    closed: Availability | None,
 ) -> str:
     status = host.status
     running = next((o for o in operations if o.status is OperationStatus.RUNNING), None)
@@ -164,7 +164,9 @@ def _about_updates(
     return f"{words}; {closed.words}" if closed is not None else words
 
 
-def _left_out_since(last: Operation | None, memberships: Sequence[Membership]) -> Membership | None:
+def _left_out_since(
+    last: Operation | None, memberships: Sequence[RolloutMembership]
+) -> RolloutMembership | None:
     """The newest place of the host where it was left out by a rollout that began after its last update."""
     newest = next((m for m in memberships if m.member is not None), None)
     if newest is None or newest.member is None or newest.member.status is not MemberStatus.SKIPPED:
@@ -173,7 +175,7 @@ def _left_out_since(last: Operation | None, memberships: Sequence[Membership]) -
     return newest if is_newer else None
 
 
-def _about_reboots(host: Host, operations: Sequence[Operation], closed: Opening | None) -> str:
+def _about_reboots(host: Host, operations: Sequence[Operation], closed: Availability | None) -> str:
     reboot = host.status.reboot
     because = f" ({reboot.reason})" if reboot.reason else ""
     if reboot.need is RebootNeed.UNKNOWN:
@@ -296,7 +298,7 @@ _WAITS = {
 }
 
 
-def _of_membership(membership: Membership) -> Iterator[Reason]:
+def _of_membership(membership: RolloutMembership) -> Iterator[Reason]:
     rollout, member = membership.rollout, membership.member
     name = f"rollout {rollout.id}"
     if member is None:
@@ -322,7 +324,7 @@ def _of_membership(membership: Membership) -> Iterator[Reason]:
     yield Reason(at=at, kind=kind, message=words, rollout=rollout.id, revision=membership.revision)
 
 
-def _turn(membership: Membership) -> str:
+def _turn(membership: RolloutMembership) -> str:
     rollout, member = membership.rollout, membership.member
     assert member is not None
     turn = f"it is in wave {member.wave + 1}, and wave {rollout.wave + 1} of {rollout.waves} is on"
@@ -341,7 +343,7 @@ def _rest_words(rollout: Rollout) -> str:
 
 
 def _of_now(
-    host: Host, pending: Pending | None, closed: Opening | None, now: datetime
+    host: Host, pending: Pending | None, closed: Availability | None, now: datetime
 ) -> Iterator[Reason]:
     if pending is not None and pending.queried_at is not None:
         for why in (Withheld.HELD, Withheld.KEPT_BACK, Withheld.PHASED, Withheld.EXCLUDED):
@@ -372,7 +374,7 @@ def _of_now(
         )
 
 
-def _is_in(membership: Membership, status: MemberStatus) -> bool:
+def _is_in(membership: RolloutMembership, status: MemberStatus) -> bool:
     return (
         membership.member is not None
         and membership.member.status is status

@@ -30,25 +30,25 @@ from tendhost.server.domain.operations.operation import (
     StepStatus,
 )
 from tendhost.server.domain.operations.step_sequence import (
-    begun,
-    ended,
+    begin_step,
+    finish_step,
     has_changed,
     never_began,
     next_step,
     put_off,
-    tried_again,
+    retry_step,
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
+class OperationState:
     """An operation and its host at one moment, with what has happened since they were last saved."""
 
     operation: Operation
     host: Host
     events: tuple[Event, ...] = ()
 
-    def told(self, body: EventBody, now: datetime) -> "Course":
+    def told(self, body: EventBody, now: datetime) -> "OperationState":
         """The course with one more event."""
         operation = self.operation
         event = Event(
@@ -65,30 +65,30 @@ class Course:
         """Whether the operation changes nothing on its host, and is one of many like it."""
         return self.operation.kind in (OperationKind.QUERY, OperationKind.CHECK)
 
-    def at(self, revision: int, *, former: Host) -> "Course":
+    def at(self, revision: int, *, former: Host) -> "OperationState":
         """The course once it was stored at `revision`, where its host had been `former`."""
         host = self.host
         if host != former:
             host = replace(host, revision=revision)
         operation = replace(self.operation, revision=revision, quiet_writes=0)
-        return Course(operation=operation, host=host)
+        return OperationState(operation=operation, host=host)
 
-    def triggered(self, trigger: Trigger, now: datetime) -> "Course":
+    def triggered(self, trigger: Trigger, now: datetime) -> "OperationState":
         """The course with its host moved by `trigger`. Raises InvalidTransition."""
         return self._moved(self.host.after(trigger), str(trigger), now)
 
-    def retried(self, now: datetime) -> "Course":
+    def retried(self, now: datetime) -> "OperationState":
         """The course with its host out of FAILED. Raises InvalidTransition."""
         return self._moved(self.host.retried(), str(Trigger.RETRY), now)
 
-    def _moved(self, host: Host, cause: str, now: datetime) -> "Course":
+    def _moved(self, host: Host, cause: str, now: datetime) -> "OperationState":
         origin = self.host.status.state
         moved = replace(self, host=host)
         if host.status.state is origin:
             return moved
         return moved.told(StateChanged(origin=origin, to=host.status.state, cause=cause), now)
 
-    def step_told(self, now: datetime, message: str = "") -> "Course":
+    def with_progress(self, now: datetime, message: str = "") -> "OperationState":
         """The course with an event that tells how far its operation is, and what is new about it.
 
         Without `message` that is its problem, if it has one.
@@ -107,9 +107,9 @@ _CONNECTING = frozenset({StepName.CONNECT, StepName.REBOOT})
 """Steps that end with the host reached, or with a problem because it was not."""
 
 
-def queued(operation: Operation, host: Host, now: datetime) -> Course:
+def queued(operation: Operation, host: Host, now: datetime) -> OperationState:
     """An operation that waits for the one its host is busy with."""
-    return Course(operation=operation, host=host).step_told(now)
+    return OperationState(operation=operation, host=host).with_progress(now)
 
 
 def refused(operation: Operation, problem: Problem, now: datetime) -> tuple[Operation, Event]:
@@ -120,7 +120,7 @@ def refused(operation: Operation, problem: Problem, now: datetime) -> tuple[Oper
     return failed, event
 
 
-def started(operation: Operation, host: Host, now: datetime) -> Course:
+def started(operation: Operation, host: Host, now: datetime) -> OperationState:
     """An operation with its first step under way, and its host taken.
 
     Raises HostFailed or InvalidTransition unless the host may be worked on.
@@ -129,22 +129,24 @@ def started(operation: Operation, host: Host, now: datetime) -> Course:
     running = replace(operation, status=OperationStatus.RUNNING)
     first = next_step(running)
     assert first is not None, "every operation has a first step"
-    course = Course(operation=begun(running, first, now), host=host)
-    return course.triggered(Trigger.QUERY, now).step_told(now)
+    course = OperationState(operation=begin_step(running, first, now), host=host)
+    return course.triggered(Trigger.QUERY, now).with_progress(now)
 
 
-def step_retried(course: Course, problem: Problem, pause: timedelta, now: datetime) -> Course:
+def after_retry(
+    course: OperationState, problem: Problem, pause: timedelta, now: datetime
+) -> OperationState:
     """The course when the step under way failed with what passes by itself, and is tried again."""
     current = course.operation.current
     assert current is not None, "no step is under way"
-    course = replace(course, operation=tried_again(course.operation, problem))
+    course = replace(course, operation=retry_step(course.operation, problem))
     if course.only_looks and course.host.is_away(problem.reason):
         return course
     retried = StepRetried(step=current.name, attempt=current.attempts, pause=pause, problem=problem)
     return course.told(retried, now)
 
 
-def stepped(course: Course, outcome: Outcome, now: datetime) -> Course:
+def after_step(course: OperationState, outcome: Outcome, now: datetime) -> OperationState:
     """The course after the step under way has ended with `outcome`, and the next one, if any, begun.
 
     Of what only looks at its host the beginning and the end are told, and not the step between them.
@@ -154,17 +156,19 @@ def stepped(course: Course, outcome: Outcome, now: datetime) -> Course:
     former = course.host
     course = _connection_told(course, current.name, outcome, now)
     course = _facts_learnt(course, outcome, now)
-    course = replace(course, operation=ended(course.operation, outcome, now))
+    course = replace(course, operation=finish_step(course.operation, outcome, now))
     following = next_step(course.operation)
     if following is None:
         return _closed(course, former, current.name, outcome, now)
-    course = replace(course, operation=begun(course.operation, following, now))
+    course = replace(course, operation=begin_step(course.operation, following, now))
     course = _entered(course, following, now)
     told_at_the_end = course.only_looks and course.host == former
-    return course if told_at_the_end else course.step_told(now)
+    return course if told_at_the_end else course.with_progress(now)
 
 
-def _connection_told(course: Course, step: StepName, outcome: Outcome, now: datetime) -> Course:
+def _connection_told(
+    course: OperationState, step: StepName, outcome: Outcome, now: datetime
+) -> OperationState:
     problem = outcome.problem
     never_tried = problem is not None and problem.reason == Cancelled.reason
     if step not in _CONNECTING or never_tried or (step is StepName.REBOOT and outcome.given_up):
@@ -177,7 +181,7 @@ def _connection_told(course: Course, step: StepName, outcome: Outcome, now: date
     return course.told(HostConnected(), now) if tells_connection(course, course.host) else course
 
 
-def tells_connection(course: Course, former: Host) -> bool:
+def tells_connection(course: OperationState, former: Host) -> bool:
     """Whether the operation tells that it is connected to its host, which had been `former`.
 
     That a look at a host reached it is news only where the host was not reached before.
@@ -185,7 +189,7 @@ def tells_connection(course: Course, former: Host) -> bool:
     return not course.only_looks or former.unheard_of
 
 
-def _facts_learnt(course: Course, outcome: Outcome, now: datetime) -> Course:
+def _facts_learnt(course: OperationState, outcome: Outcome, now: datetime) -> OperationState:
     host = course.host
     if outcome.observed is not None:
         host = host.observed(outcome.observed, now)
@@ -197,7 +201,7 @@ def _facts_learnt(course: Course, outcome: Outcome, now: datetime) -> Course:
     return replace(course, host=host)
 
 
-def _entered(course: Course, step: StepName, now: datetime) -> Course:
+def _entered(course: OperationState, step: StepName, now: datetime) -> OperationState:
     state = course.host.status.state
     match step:
         case step if step in _TAKING and state is HostState.QUERYING:
@@ -226,18 +230,18 @@ _TAKING = frozenset(
 """Steps with which a host that was only looked at comes to be updated."""
 
 
-def _taken_for_update(course: Course, now: datetime) -> Course:
+def _taken_for_update(course: OperationState, now: datetime) -> OperationState:
     return course.triggered(Trigger.UPDATES_PENDING, now).triggered(Trigger.UPDATE, now)
 
 
 def _closed(
-    course: Course, former: Host, last: StepName, outcome: Outcome, now: datetime
-) -> Course:
+    course: OperationState, former: Host, last: StepName, outcome: Outcome, now: datetime
+) -> OperationState:
     operation = course.operation
     if operation.kind is OperationKind.UPDATE and changed_anything(operation):
         assert operation.update is not None
         course = course.told(UpdateCompleted(result=operation.update), now)
-    course = course.step_told(now)
+    course = course.with_progress(now)
     gone_already = last in _CONNECTING and outcome.problem is not None
     if last is StepName.POST_HOOK:
         # Of a host that did not reboot as it should, that it runs the hook is not told by itself.
@@ -260,7 +264,7 @@ def changed_anything(operation: Operation) -> bool:
     return operation.update is not None and (goes_on or has_changed(operation))
 
 
-def _closed_well(course: Course, now: datetime) -> Course:
+def _closed_well(course: OperationState, now: datetime) -> OperationState:
     operation, host = course.operation, course.host
     cancelled = operation.status is OperationStatus.CANCELLED
     looked_at = operation.steps[-1].name is not StepName.CONNECT
@@ -280,7 +284,9 @@ def _closed_well(course: Course, now: datetime) -> Course:
     return replace(course, host=host).triggered(host.resting_trigger, now)
 
 
-def _closed_badly(course: Course, last: StepName, outcome: Outcome, now: datetime) -> Course:
+def _closed_badly(
+    course: OperationState, last: StepName, outcome: Outcome, now: datetime
+) -> OperationState:
     operation, host = course.operation, course.host
     problem = operation.problem
     assert problem is not None

@@ -9,7 +9,7 @@ from tendhost.server.clock import Clock
 from tendhost.server.engine.waiting import CEILING
 
 
-class Places:
+class OperationLimits:
     """The places of a server: so many for hosts that answer, and as many for those that did not.
 
     A host that is dark holds its place until the attempt to reach it is given up, for many seconds. With places
@@ -18,7 +18,7 @@ class Places:
 
     def __init__(self, number: int) -> None:
         self.answering = asyncio.Semaphore(number)
-        self.doubtful = asyncio.Semaphore(number)
+        self.unreachable = asyncio.Semaphore(number)
 
 
 class Slot:
@@ -26,11 +26,11 @@ class Slot:
 
     def __init__(
         self,
-        places: Places,
+        places: OperationLimits,
         *,
         clock: Clock,
         waits: bool = True,
-        doubtful: bool = False,
+        unreachable: bool = False,
     ) -> None:
         """`waits` False: it takes a place that is free and goes on without one where none is, for its
         operation has been at work on its host long before this server was."""
@@ -39,7 +39,7 @@ class Slot:
         self._look: Callable[[], Awaitable[None]] | None = None
         self._call: asyncio.Event | None = None
         self._waits = waits
-        self._doubtful = doubtful
+        self._doubtful = unreachable
         self._held: asyncio.Semaphore | None = None
 
     def on_look(self, look: Callable[[], Awaitable[None]]) -> None:
@@ -62,8 +62,8 @@ class Slot:
     ) -> None:
         self._give()
 
-    async def lent(
-        self, waiting: Awaitable[None], *, doubtful: bool, call: asyncio.Event | None
+    async def released_while(
+        self, waiting: Awaitable[None], *, unreachable: bool, call: asyncio.Event | None
     ) -> None:
         """Leave the place to another operation as long as `waiting` takes.
 
@@ -71,14 +71,14 @@ class Slot:
         for until `call` at most; None: without end.
         """
         self._give()
-        self._doubtful = doubtful
+        self._doubtful = unreachable
         await waiting
         await self._take(call)
 
     async def _take(self, call: asyncio.Event | None) -> None:
         if call is not None and call.is_set():
             return
-        wanted = self._places.doubtful if self._doubtful else self._places.answering
+        wanted = self._places.unreachable if self._doubtful else self._places.answering
         if wanted.locked():
             if not self._waits:
                 return

@@ -9,11 +9,11 @@ from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.notifications.target import NotifyTarget
-from tendhost.server.engine.fleet.availability import Openings
-from tendhost.server.engine.fleet.osquery import Questions
+from tendhost.server.engine.fleet.availability import HostAvailability
+from tendhost.server.engine.fleet.osquery import OsqueryClient
 from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.fleet.registry import Registry
-from tendhost.server.engine.fleet.reports import Accounts
+from tendhost.server.engine.fleet.reports import Reports
 from tendhost.server.engine.fleet.selections import Selections
 from tendhost.server.engine.loop_monitor import LoopMonitor
 from tendhost.server.engine.notifications import Notifier
@@ -24,9 +24,9 @@ from tendhost.server.engine.rollouts.manager import Rollouts
 from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tendhost.server.engine.schedules import Schedules
 from tendhost.server.engine.steps.context import StepSettings
-from tendhost.server.engine.steps.executor import Performer
+from tendhost.server.engine.steps.executor import StepExecutor
 from tendhost.server.engine.store_watch import StoreWatch
-from tendhost.server.outbound.apprise import Announcer
+from tendhost.server.outbound.apprise import NotificationSender
 from tendhost.server.remote.probes import Prober
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocol import Store
@@ -58,8 +58,8 @@ class Engine:
     rollouts: Rollouts
     schedules: Schedules
     selections: Selections
-    questions: Questions
-    accounts: Accounts
+    questions: OsqueryClient
+    accounts: Reports
     notifier: Notifier
     policies: Policies
     pruner: Pruner
@@ -76,7 +76,7 @@ async def running_engine(
     prober: Prober,
     clock: Clock,
     settings: EngineSettings,
-    targets: Sequence[tuple[NotifyTarget, Announcer]] = (),
+    targets: Sequence[tuple[NotifyTarget, NotificationSender]] = (),
     wave_hooks: WaveHooks = NO_WAVE_HOOKS,
     loop_monitor: LoopMonitor | None = None,
 ) -> AsyncIterator[Engine]:
@@ -91,7 +91,7 @@ async def running_engine(
         operations = Operations(
             store=store,
             connector=connector,
-            performer=Performer(
+            performer=StepExecutor(
                 store=store,
                 prober=prober,
                 clock=clock,
@@ -102,7 +102,7 @@ async def running_engine(
             tasks=tasks,
             settings=settings.operations,
         )
-        openings = Openings(policies)
+        openings = HostAvailability(policies)
         selections = Selections(store=store, clock=clock)
         rollouts = Rollouts(
             store=store,
@@ -114,7 +114,7 @@ async def running_engine(
             tasks=tasks,
             held_up_after=settings.held_up_after,
         )
-        policies.on_change(rollouts.look_anew)
+        policies.on_change(rollouts.recheck_host)
         schedules = Schedules(store=store, rollouts=rollouts, selections=selections, clock=clock)
         registry = Registry(store=store, connector=connector, clock=clock, policies=policies)
         pruner = Pruner(store=store, clock=clock, retention=settings.retention)
@@ -138,8 +138,8 @@ async def running_engine(
                     rollouts=rollouts,
                     schedules=schedules,
                     selections=selections,
-                    questions=Questions(store=store, connector=connector, clock=clock),
-                    accounts=Accounts(store=store, clock=clock, openings=openings),
+                    questions=OsqueryClient(store=store, connector=connector, clock=clock),
+                    accounts=Reports(store=store, clock=clock, openings=openings),
                     policies=policies,
                     store_watch=store_watch,
                     notifier=notifier,

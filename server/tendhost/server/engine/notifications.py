@@ -14,10 +14,10 @@ from datetime import datetime, timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.notifications.notices import (
-    Following,
+    FollowedRollouts,
     Notice,
     NoticeKind,
-    Place,
+    NotificationCursor,
     noticed,
     pruned,
 )
@@ -26,7 +26,7 @@ from tendhost.server.domain.notifications.target import NotifyTarget
 from tendhost.server.domain.notifications.templates import Gathered, Message
 from tendhost.server.domain.operations.backoff import Backoff
 from tendhost.server.domain.request_errors import HostNotFound, RolloutNotFound, StoreUnavailable
-from tendhost.server.outbound.apprise import Announcer, NotDelivered
+from tendhost.server.outbound.apprise import NotDelivered, NotificationSender
 from tendhost.server.store.protocol import Store
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ MATCHES_KEPT = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class DeliveryStatus:
     """How notifications to one target go, since the server started."""
 
     name: str
@@ -66,11 +66,11 @@ class Standing:
     delivered_at: datetime | None = None
 
 
-class Teller:
+class NotificationWorker:
     """Tells one target."""
 
     def __init__(
-        self, target: NotifyTarget, announcer: Announcer, *, store: Store, clock: Clock
+        self, target: NotifyTarget, announcer: NotificationSender, *, store: Store, clock: Clock
     ) -> None:
         self._target = target
         self._announcer = announcer
@@ -84,7 +84,7 @@ class Teller:
         """The event that is being told; 0: none is."""
         self._faults: dict[int, int] = {}
         """How often an event could not be told for a fault of the server's own, by its revision."""
-        self.standing = Standing(name=target.name)
+        self.standing = DeliveryStatus(name=target.name)
 
     async def run(self) -> None:
         """Tell whatever happens, until cancelled."""
@@ -131,7 +131,7 @@ class Teller:
                 self._at = event.revision
                 before = place
                 following, notices = noticed(place.following, event)
-                place = Place(revision=event.revision, following=following)
+                place = NotificationCursor(revision=event.revision, following=following)
                 for notice in notices:
                     # Of an event with several it is passed only with the last.
                     await self._take(notice, place if notice is notices[-1] else before)
@@ -142,26 +142,26 @@ class Teller:
             if not events:
                 await self._wait(place)
 
-    async def _begin(self) -> Place:
+    async def _begin(self) -> NotificationCursor:
         stored = await self._store.place(self._target.name)
         if stored is not None:
             self._stored = stored.revision
             return stored
         # A target that is new hears of what is yet to happen.
-        place = Place(revision=(await self._store.log_bounds()).current)
+        place = NotificationCursor(revision=(await self._store.log_bounds()).current)
         await self._store.keep_place(self._target.name, place)
         self._stored = place.revision
         return place
 
-    async def _skip(self, place: Place, first: int) -> Place:
+    async def _skip(self, place: NotificationCursor, first: int) -> NotificationCursor:
         """The place behind events that are gone, which is told as well."""
         following = await self._without_the_ended(place.following)
         gap = pruned(revision=place.revision, first=first, at=self._clock.now())
-        beyond = Place(revision=first - 1, following=following)
+        beyond = NotificationCursor(revision=first - 1, following=following)
         await self._take(gap, beyond)
         return beyond
 
-    async def _without_the_ended(self, following: Following) -> Following:
+    async def _without_the_ended(self, following: FollowedRollouts) -> FollowedRollouts:
         """What is worth remembering of rollouts whose last events may be gone."""
         left = {}
         for id, seen in following.rollouts.items():
@@ -173,7 +173,7 @@ class Teller:
                 left[id] = seen
         return replace(following, rollouts=left, stranded=())
 
-    async def _wait(self, place: Place) -> None:
+    async def _wait(self, place: NotificationCursor) -> None:
         """Until there is news, or the rate limit lets what is gathered go."""
         pause = LONGEST_QUIET
         if self._gathered.total:
@@ -185,7 +185,7 @@ class Teller:
         if reached == place.revision != self._stored:
             await self._keep(place)
 
-    async def _keep(self, place: Place) -> None:
+    async def _keep(self, place: NotificationCursor) -> None:
         """Store the place, unless something before it has not been told."""
         if self._gathered.total:
             return
@@ -203,7 +203,7 @@ class Teller:
 
     # --- what is told -----------------------------------------------------------------------------
 
-    async def _take(self, notice: Notice, place: Place) -> None:
+    async def _take(self, notice: Notice, place: NotificationCursor) -> None:
         """Tell a notice, or keep it for the next summary."""
         if not self._target.hears(notice) or not await self._concerns(notice):
             return
@@ -213,7 +213,7 @@ class Teller:
         self._gathered = self._gathered.with_(notice)
         self._note(gathered=self._gathered.total)
 
-    async def _flush(self, place: Place) -> None:
+    async def _flush(self, place: NotificationCursor) -> None:
         """Tell what is gathered, once the rate limit allows."""
         gathered = self._gathered
         if not gathered.total or self._limit.wait(self._clock.elapsed()):
@@ -224,7 +224,7 @@ class Teller:
         await self._tell(message, place)
         self._note(gathered=0)
 
-    async def _tell(self, message: Message, place: Place) -> None:
+    async def _tell(self, message: Message, place: NotificationCursor) -> None:
         await self._deliver(message)
         self._limit = self._limit.after(self._clock.elapsed())
         await self._keep(place)
@@ -300,14 +300,15 @@ class Notifier:
 
     def __init__(
         self,
-        targets: Sequence[tuple[NotifyTarget, Announcer]],
+        targets: Sequence[tuple[NotifyTarget, NotificationSender]],
         *,
         store: Store,
         clock: Clock,
     ) -> None:
         self._store = store
         self._tellers = [
-            Teller(target, announcer, store=store, clock=clock) for target, announcer in targets
+            NotificationWorker(target, announcer, store=store, clock=clock)
+            for target, announcer in targets
         ]
 
     @asynccontextmanager
@@ -324,6 +325,6 @@ class Notifier:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
-    def standings(self) -> Sequence[Standing]:
+    def standings(self) -> Sequence[DeliveryStatus]:
         """How notifications go, target by target."""
         return [teller.standing for teller in self._tellers]

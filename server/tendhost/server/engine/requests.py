@@ -12,7 +12,7 @@ from tendhost.server.store.records import AuditRecord, Change, Conflict, Request
 T = TypeVar("T")
 
 
-class Replayed(Exception):
+class AlreadyProcessed(Exception):
     """The request had been carried out before; `response` is what was answered then."""
 
     def __init__(self, response: bytes) -> None:
@@ -21,7 +21,7 @@ class Replayed(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call(Generic[T]):
+class MutationContext(Generic[T]):
     """A mutation's caller. `encode` makes the response's bytes of the value that the call results in."""
 
     principal: str
@@ -50,7 +50,7 @@ class Call(Generic[T]):
         )
 
 
-async def unchanged(store: Store, value: T, call: Call[T], now: datetime) -> T:
+async def unchanged(store: Store, value: T, call: MutationContext[T], now: datetime) -> T:
     """Answer a mutation that had nothing to change with `value`: there is no event and no audit row of it,
     but whoever sends the same request again gets the same answer.
 
@@ -59,14 +59,14 @@ async def unchanged(store: Store, value: T, call: Call[T], now: datetime) -> T:
     record = call.record(lambda _: value)
     if record is None:
         return value
-    return await carried_out(store, Change(events=(), request=record, at=now), lambda _: value)
+    return await commit_once(store, Change(events=(), request=record, at=now), lambda _: value)
 
 
-async def carried_out(store: Store, change: Change, value_at: Callable[[int], T]) -> T:
+async def commit_once(store: Store, change: Change, value_at: Callable[[int], T]) -> T:
     """Commit `change` and return what it led to. Raises Replayed, and what Store.commit raises."""
     committed = await store.commit(change)
     if committed.replayed is not None:
-        raise Replayed(committed.replayed)
+        raise AlreadyProcessed(committed.replayed)
     return value_at(committed.revision)
 
 
@@ -78,7 +78,7 @@ Past it something else is wrong."""
 P = ParamSpec("P")
 
 
-def on_conflict_again(work: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+def retried_on_conflict(work: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
     """Call `work` anew, from its reading on, while it ends in Conflict; at most ATTEMPTS times."""
 
     @functools.wraps(work)

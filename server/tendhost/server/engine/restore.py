@@ -17,7 +17,7 @@ from tendhost.server.domain.operations.operation import Operation, OperationKind
 from tendhost.server.domain.rollouts.rollout import Rollout, RolloutStatus
 from tendhost.server.domain.schedules.schedule import Schedule, forgone
 from tendhost.server.domain.schedules.schedule_events import run_event
-from tendhost.server.domain.transitions import Course, refused
+from tendhost.server.domain.transitions import OperationState, refused
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change
 
@@ -78,7 +78,7 @@ async def settle_restoration(*, store: Store, clock: Clock) -> None:
     )
 
 
-def _ended(operation: Operation, host: Host, problem: Problem, now: datetime) -> Course:
+def _ended(operation: Operation, host: Host, problem: Problem, now: datetime) -> OperationState:
     """A running operation that is over, and its host: failed if it was to be changed."""
     passed = replace(operation, problem=None, epoch=operation.epoch + EPOCHS_PASSED_OVER)
     changing = operation.kind in _CHANGING and not operation.dry_run

@@ -27,18 +27,23 @@ from tendhost.server.domain.request_errors import (
 )
 from tendhost.server.domain.rollouts.rollout import Rollout
 from tendhost.server.domain.schedules.schedule import (
-    Begin,
+    DueRun,
     RunOutcome,
     Schedule,
     ScheduledRun,
+    ScheduleRequest,
     ScheduleSpec,
-    ScheduleWish,
     decide,
 )
 from tendhost.server.domain.schedules.schedule_events import run_event, schedule_event
 from tendhost.server.engine.clock_drift import ClockDrift
 from tendhost.server.engine.fleet.selections import Selections
-from tendhost.server.engine.requests import Call, carried_out, on_conflict_again, unchanged
+from tendhost.server.engine.requests import (
+    MutationContext,
+    commit_once,
+    retried_on_conflict,
+    unchanged,
+)
 from tendhost.server.engine.rollouts.manager import Beside, Rollouts
 from tendhost.server.engine.supervision import RETRY
 from tendhost.server.engine.waiting import CEILING, sleep_until_called
@@ -100,7 +105,9 @@ class Schedules:
         """The schedule with its last rollout."""
         return ScheduleView(schedule=schedule, last_rollout=await self._former(schedule))
 
-    async def create(self, wish: ScheduleWish, call: Call[ScheduleView]) -> ScheduleView:
+    async def create(
+        self, wish: ScheduleRequest, call: MutationContext[ScheduleView]
+    ) -> ScheduleView:
         """Keep a new schedule.
 
         Raises InvalidArgument, SelectionNotFound, ScheduleAlreadyExists, Replayed.
@@ -112,12 +119,12 @@ class Schedules:
         await self._selections.resolved(made.spec.rollout.filter)
         return await self._saved(made.going(now), ScheduleChange.CREATED, call)
 
-    @on_conflict_again
+    @retried_on_conflict
     async def update(
         self,
         name: str,
-        amended: Callable[[ScheduleSpec, datetime], ScheduleWish],
-        call: Call[ScheduleView],
+        amended: Callable[[ScheduleSpec, datetime], ScheduleRequest],
+        call: MutationContext[ScheduleView],
         *,
         etag: str = "",
     ) -> ScheduleView:
@@ -135,8 +142,10 @@ class Schedules:
         changes = changes_of(schedule.spec, changed.spec, renamed=_CONTRACT)
         return await self._saved(going, ScheduleChange.UPDATED, call, changes=changes)
 
-    @on_conflict_again
-    async def pause(self, name: str, call: Call[ScheduleView], *, etag: str = "") -> ScheduleView:
+    @retried_on_conflict
+    async def pause(
+        self, name: str, call: MutationContext[ScheduleView], *, etag: str = ""
+    ) -> ScheduleView:
         """Begin no run any more.
 
         Raises ScheduleNotFound, InvalidScheduleStatus, EtagMismatch, Replayed.
@@ -146,8 +155,10 @@ class Schedules:
             raise _not_steerable(schedule, "paused")
         return await self._saved(schedule.held(), ScheduleChange.PAUSED, call)
 
-    @on_conflict_again
-    async def resume(self, name: str, call: Call[ScheduleView], *, etag: str = "") -> ScheduleView:
+    @retried_on_conflict
+    async def resume(
+        self, name: str, call: MutationContext[ScheduleView], *, etag: str = ""
+    ) -> ScheduleView:
         """Begin its runs again; those that were due meanwhile are not made up for.
 
         Raises ScheduleNotFound, InvalidScheduleStatus, EtagMismatch, Replayed.
@@ -160,8 +171,10 @@ class Schedules:
             raise _not_steerable(going, "resumed")
         return await self._saved(going, ScheduleChange.RESUMED, call)
 
-    @on_conflict_again
-    async def delete(self, name: str, call: Call[ScheduleView], *, etag: str = "") -> ScheduleView:
+    @retried_on_conflict
+    async def delete(
+        self, name: str, call: MutationContext[ScheduleView], *, etag: str = ""
+    ) -> ScheduleView:
         """Forget a schedule; its rollouts stay. Raises ScheduleNotFound, EtagMismatch, Replayed."""
         schedule = await self._read(name, etag)
         return await self._saved(schedule.held(), ScheduleChange.DELETED, call, removed=(schedule,))
@@ -212,7 +225,7 @@ class Schedules:
                 return
             after = page.items[-1].name
 
-    @on_conflict_again
+    @retried_on_conflict
     async def _recompute(self, name: str) -> None:
         try:
             schedule = await self._store.schedule(name)
@@ -265,7 +278,7 @@ class Schedules:
                 del self._faults[name]
                 return
 
-    @on_conflict_again
+    @retried_on_conflict
     async def _passed_by_for_faults(self, name: str) -> None:
         schedule = await self._store.schedule(name)
         now = self._clock.now()
@@ -275,7 +288,7 @@ class Schedules:
             run = ScheduledRun(due_at=due_at, at=now, outcome=refused, detail=FAULT_WORDS)
             await self._pass_by(schedule, run, now)
 
-    @on_conflict_again
+    @retried_on_conflict
     async def _paused_for_faults(self, name: str) -> None:
         schedule = (await self._store.schedule(name)).held()
         told = schedule_event(
@@ -283,7 +296,7 @@ class Schedules:
         )
         await self._store.commit(Change(events=(told,), schedules=(schedule,)))
 
-    @on_conflict_again
+    @retried_on_conflict
     async def _take(self, name: str) -> None:
         """Begin the run of a schedule that is due, or let it pass by."""
         try:
@@ -292,13 +305,13 @@ class Schedules:
             return  # deleted since
         now = self._clock.now()
         match decide(schedule, await self._former(schedule), now):
-            case Begin() as begin:
+            case DueRun() as begin:
                 await self._begin(schedule, begin, now)
             case ScheduledRun() as skipped:
                 await self._pass_by(schedule, skipped, now)
 
-    async def _begin(self, schedule: Schedule, begin: Begin, now: datetime) -> None:
-        call: Call[Rollout] = Call(
+    async def _begin(self, schedule: Schedule, begin: DueRun, now: datetime) -> None:
+        call: MutationContext[Rollout] = MutationContext(
             principal=f"schedule {schedule.name}", method=METHOD, encode=lambda _: b""
         )
         try:
@@ -352,7 +365,7 @@ class Schedules:
         self,
         schedule: Schedule,
         what: ScheduleChange,
-        call: Call[ScheduleView],
+        call: MutationContext[ScheduleView],
         *,
         removed: tuple[Schedule, ...] = (),
         changes: tuple[FieldChange, ...] = (),
@@ -372,7 +385,7 @@ class Schedules:
             audit=call.audit(schedule.name, now),
             request=call.record(view_at),
         )
-        saved = await carried_out(self._store, change, view_at)
+        saved = await commit_once(self._store, change, view_at)
         self._woken.set()
         return saved
 
@@ -385,7 +398,7 @@ METHOD = "schedule"
 """In the audit, where the method of a caller stands."""
 
 
-def change_beside(schedule: Schedule, begin: Begin, now: datetime) -> Beside:
+def change_beside(schedule: Schedule, begin: DueRun, now: datetime) -> Beside:
     """Adds to the change that creates a rollout that this run of the schedule has begun."""
 
     def beside(rollout: Rollout, change: Change) -> Change:

@@ -20,8 +20,8 @@ from tendhost.server.domain.hosts.host import Problem
 from tendhost.server.domain.operations.backoff import Backoff
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.request_errors import OperationNotFound, StoreUnavailable
-from tendhost.server.domain.transitions import Course
-from tendhost.server.engine.requests import on_conflict_again
+from tendhost.server.domain.transitions import OperationState
+from tendhost.server.engine.requests import retried_on_conflict
 from tendhost.server.engine.waiting import sleep_until_called
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change
@@ -40,7 +40,7 @@ STORE_PAUSE = timedelta(seconds=5)
 FAULT = "an unexpected fault of the server"
 """What an operation is taken up again after, in words."""
 
-Driven = Callable[[Course, str], Awaitable[Operation]]
+Driven = Callable[[OperationState, str], Awaitable[Operation]]
 """Drives an operation, taken up again after this (in words; empty: it is new), and returns how it ended."""
 
 
@@ -63,7 +63,7 @@ class Supervisor:
             self._woken[id].set()
 
     async def see_to_its_end(
-        self, id: str, course: Course | None, resumed_after: str = ""
+        self, id: str, course: OperationState | None, resumed_after: str = ""
     ) -> Operation | None:
         """The operation once it has ended; None: it is not on record any more.
 
@@ -76,7 +76,7 @@ class Supervisor:
             del self._woken[id]
 
     async def _seen_to_its_end(
-        self, id: str, course: Course | None, resumed_after: str
+        self, id: str, course: OperationState | None, resumed_after: str
     ) -> Operation | None:
         faults = 0
         while True:
@@ -125,7 +125,7 @@ class Supervisor:
             logger.exception("the end of an operation could not be stored", extra=fields)
             return None
 
-    @on_conflict_again
+    @retried_on_conflict
     async def _broken_off(self, id: str, faults: int) -> Operation:
         course = await self._stored(id)
         operation = course.operation
@@ -143,6 +143,6 @@ class Supervisor:
         committed = await self._store.commit(change)
         return replace(ended.operation, revision=committed.revision)
 
-    async def _stored(self, id: str) -> Course:
+    async def _stored(self, id: str) -> OperationState:
         operation = await self._store.operation(id)
-        return Course(operation=operation, host=await self._store.host(operation.host))
+        return OperationState(operation=operation, host=await self._store.host(operation.host))

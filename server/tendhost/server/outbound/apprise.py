@@ -23,7 +23,7 @@ class NotDelivered(Exception):
     """A message that did not reach everybody whom it was meant for. Never names a URL: they hold secrets."""
 
 
-class Announcer(Protocol):
+class NotificationSender(Protocol):
     """The way to the services of one target."""
 
     async def send(self, message: Message, reached: set[int]) -> None:
@@ -34,7 +34,7 @@ class Announcer(Protocol):
         ...
 
 
-class AppriseAnnouncer:
+class AppriseSender:
     """Services behind Apprise URLs, each sent to by itself.
 
     Raises ConfigurationError for URLs that Apprise cannot use, or where it is not installed.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tendhost.server.domain.policy.health_evaluation import Found
+from tendhost.server.domain.policy.health_evaluation import CheckFinding
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.script import framed_script, parse_parts
 
@@ -38,20 +38,22 @@ def command_script(command: str, timeout: timedelta) -> CommandScript:
 
 
 @parser
-def command_found(exit_status: int, output: bytes, timeout: timedelta, *, took: timedelta) -> Found:
+def command_found(
+    exit_status: int, output: bytes, timeout: timedelta, *, took: timedelta
+) -> CheckFinding:
     """What a command's end means; `output` is all that it printed, `took` how long it ran."""
     if exit_status >= 124 and took >= timeout:
         return no_end_within(timeout)
     if exit_status == 0:
-        return Found(holds=True, words="exit status 0")
+        return CheckFinding(holds=True, words="exit status 0")
     lines = [line.strip() for line in output.decode("utf-8", "replace").splitlines()]
     said = next((line for line in reversed(lines) if line), "")[:LONGEST_WORDS]
-    return Found(holds=False, words=f"exit status {exit_status}{': ' if said else ''}{said}")
+    return CheckFinding(holds=False, words=f"exit status {exit_status}{': ' if said else ''}{said}")
 
 
-def no_end_within(timeout: timedelta) -> Found:
+def no_end_within(timeout: timedelta) -> CheckFinding:
     """A try that was given up."""
-    return Found(holds=False, words=f"no end within {timeout.total_seconds():g} s")
+    return CheckFinding(holds=False, words=f"no end within {timeout.total_seconds():g} s")
 
 
 def active_script(units: Sequence[str]) -> str:
@@ -61,14 +63,14 @@ def active_script(units: Sequence[str]) -> str:
 
 
 @parser
-def parse_active(output: bytes, units: Sequence[str]) -> Found:
+def parse_active(output: bytes, units: Sequence[str]) -> CheckFinding:
     """Understand the output of `active_script` for the same `units`. Raises ParseFailed."""
     part = parse_parts(output, expected=("active",))["active"]
     states = part.stdout.split()
     if len(states) != len(units):
         words = part.words or f"exit status {part.status}"
-        return Found(holds=False, words=f"systemctl cannot tell: {words[:LONGEST_WORDS]}")
+        return CheckFinding(holds=False, words=f"systemctl cannot tell: {words[:LONGEST_WORDS]}")
     wrong = [
         f"{unit} is {state}" for unit, state in zip(units, states, strict=True) if state != "active"
     ]
-    return Found(holds=not wrong, words=", ".join(wrong) or "active")
+    return CheckFinding(holds=not wrong, words=", ".join(wrong) or "active")

@@ -13,7 +13,7 @@ from urllib.parse import SplitResult
 
 from tendhost.server.domain.host_errors import HostUnreachable
 from tendhost.server.domain.policy.health_checks import DEFAULT_PORTS, SHOWN_PATTERN, HttpProbe
-from tendhost.server.domain.policy.health_evaluation import Found
+from tendhost.server.domain.policy.health_evaluation import CheckFinding
 from tendhost.server.domain.policy.patterns import PatternUnusable, found_in
 from tendhost.server.remote.tcp import TcpConnector
 
@@ -27,11 +27,11 @@ LONGEST = timedelta(minutes=10)
 class Prober(Protocol):
     """Looks at hosts from outside, without logging in."""
 
-    async def tcp(self, address: str, port: int, *, timeout: timedelta) -> Found:
+    async def tcp(self, address: str, port: int, *, timeout: timedelta) -> CheckFinding:
         """Whether `port` takes connections; never raises."""
         ...
 
-    async def http(self, address: str, probe: HttpProbe, *, timeout: timedelta) -> Found:
+    async def http(self, address: str, probe: HttpProbe, *, timeout: timedelta) -> CheckFinding:
         """Whether a URL answers as it should, for the host with `address`; never raises."""
         ...
 
@@ -47,7 +47,7 @@ class NetworkProber:
         self._tcp = TcpConnector(resolve_timeout=LONGEST, connect_timeout=LONGEST)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="probe")
 
-    async def tcp(self, address: str, port: int, *, timeout: timedelta) -> Found:
+    async def tcp(self, address: str, port: int, *, timeout: timedelta) -> CheckFinding:
         """See Prober."""
         try:
             async with asyncio.timeout(timeout.total_seconds()):
@@ -55,11 +55,11 @@ class NetworkProber:
         except TimeoutError:
             return _silent(timeout)
         except HostUnreachable as error:
-            return Found(holds=False, words=error.problem)
+            return CheckFinding(holds=False, words=error.problem)
         connection.close()
-        return Found(holds=True, words=f"port {port} takes connections")
+        return CheckFinding(holds=True, words=f"port {port} takes connections")
 
-    async def http(self, address: str, probe: HttpProbe, *, timeout: timedelta) -> Found:
+    async def http(self, address: str, probe: HttpProbe, *, timeout: timedelta) -> CheckFinding:
         """See Prober."""
         parts = probe.at(address)
         host, port = parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]
@@ -73,7 +73,7 @@ class NetworkProber:
         except TimeoutError:
             return _silent(timeout)
         except HostUnreachable as error:
-            return Found(holds=False, words=error.problem)
+            return CheckFinding(holds=False, words=error.problem)
         finally:
             exchange.break_off()
 
@@ -92,16 +92,16 @@ class _HttpCheck:
     seconds: float
     connection: socket.socket | None = field(default=None)
 
-    def carried_out(self) -> Found:
+    def carried_out(self) -> CheckFinding:
         try:
             return self._answered()
         except ssl.SSLError as error:
-            return Found(holds=False, words=f"no TLS: {error}")
+            return CheckFinding(holds=False, words=f"no TLS: {error}")
         except TimeoutError:
-            return Found(holds=False, words=f"no answer within {self.seconds:g} s")
+            return CheckFinding(holds=False, words=f"no answer within {self.seconds:g} s")
         except (OSError, http.client.HTTPException, ValueError) as error:
             words = str(error) or type(error).__name__
-            return Found(holds=False, words=f"no HTTP answer: {words}")
+            return CheckFinding(holds=False, words=f"no HTTP answer: {words}")
 
     def break_off(self) -> None:
         if self.connection is not None:
@@ -109,7 +109,7 @@ class _HttpCheck:
                 self.connection.shutdown(socket.SHUT_RDWR)
             self.connection.close()
 
-    def _answered(self) -> Found:
+    def _answered(self) -> CheckFinding:
         host, port = self.parts.hostname or "", self.parts.port
         assert self.connection is not None, "it is connected before"
         self.connection.settimeout(self.seconds)
@@ -128,20 +128,20 @@ class _HttpCheck:
         answer = asking.getresponse()
         return self._judged(answer.status, answer.read(LONGEST_BODY))
 
-    def _judged(self, status: int, body: bytes) -> Found:
+    def _judged(self, status: int, body: bytes) -> CheckFinding:
         if not self.probe.accepts(status):
             wanted = ", ".join(map(str, self.probe.statuses)) or "200 to 299"
-            return Found(holds=False, words=f"status {status}, expected {wanted}")
+            return CheckFinding(holds=False, words=f"status {status}, expected {wanted}")
         pattern = self.probe.body
         try:
             if not pattern or found_in(body.decode("utf-8", "replace"), pattern):
-                return Found(holds=True, words=f"status {status}")
+                return CheckFinding(holds=True, words=f"status {status}")
         except PatternUnusable as error:  # it was stored before this rule
             words = f"status {status}, but the check's pattern {pattern[:SHOWN_PATTERN]!r} {error}"
-            return Found(holds=False, words=words)
+            return CheckFinding(holds=False, words=words)
         words = f"status {status}, but nothing in its body matches {pattern!r}"
-        return Found(holds=False, words=words)
+        return CheckFinding(holds=False, words=words)
 
 
-def _silent(timeout: timedelta) -> Found:
-    return Found(holds=False, words=f"no answer within {timeout.total_seconds():g} s")
+def _silent(timeout: timedelta) -> CheckFinding:
+    return CheckFinding(holds=False, words=f"no answer within {timeout.total_seconds():g} s")

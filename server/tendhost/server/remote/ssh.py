@@ -215,7 +215,7 @@ class _PinnedClient(asyncssh.SSHClient):
         self.refused = ""
 
     def validate_host_public_key(
-        self, host: str, addr: str, port: int, key: asyncssh.SSHKey
+        self, host: str, address: str, port: int, key: asyncssh.SSHKey
     ) -> bool:
         shown = key.export_public_key("openssh").decode().split()[:2]
         if shown == self._pinned:

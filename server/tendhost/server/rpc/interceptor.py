@@ -17,7 +17,7 @@ from grpc_status import rpc_status
 
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
-from tendhost.server.engine.requests import Call, Replayed
+from tendhost.server.engine.requests import AlreadyProcessed, MutationContext
 from tendhost.server.rpc.rules import violations_of
 from tendhost.server.rpc.status import internal_status, status_of
 from tendhost.server.rpc.streams.stream_writer import Stream
@@ -52,10 +52,10 @@ Outcome = Message | bytes | Exception
 _CALLER: ContextVar[Caller] = ContextVar("caller")
 
 
-def call(encode: Callable[[T], Message]) -> Call[T]:
+def call(encode: Callable[[T], Message]) -> MutationContext[T]:
     """The present call, for the engine; `encode` makes the response of what it results in."""
     caller = _CALLER.get()
-    return Call(
+    return MutationContext(
         principal=caller.principal,
         method=caller.method,
         request_id=caller.request_id,
@@ -64,7 +64,7 @@ def call(encode: Callable[[T], Message]) -> Call[T]:
     )
 
 
-class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in its stub only
+class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in its stub only
     """The one interceptor. Calls of services that are not tendhost's own pass as they are."""
 
     def __init__(self, store: Store) -> None:
@@ -145,7 +145,7 @@ class Gate(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
     async def _outcome(self, work: Callable[[], Awaitable[Message]], caller: Caller) -> Outcome:
         try:
             return await self._kept(caller) or await work()
-        except Replayed as replayed:
+        except AlreadyProcessed as replayed:
             return replayed.response
         except TendhostError as error:
             # An equal request may have been carried out meanwhile; then its answer is this one's, too.

@@ -135,7 +135,7 @@ def _window(message: host_pb2.MaintenanceWindow) -> Iterator[FieldViolation]:
         yield FieldViolation(field.removeprefix("[0]."), words)
 
 
-def _defaults(message: policy_pb2.Defaults) -> Iterator[FieldViolation]:
+def _defaults(message: policy_pb2.GroupPolicy) -> Iterator[FieldViolation]:
     try:
         asked = freezes(message.freezes, "freezes")
     except InvalidArgument as error:
@@ -175,7 +175,7 @@ _RULES: Mapping[str, Rule] = {
     kind.DESCRIPTOR.full_name: rule
     for kind, rule in (
         (host_pb2.MaintenanceWindow, _window),
-        (policy_pb2.Defaults, _defaults),
+        (policy_pb2.GroupPolicy, _defaults),
         (health_pb2.HealthChecks, _checks),
         (rollout_pb2.RolloutSpec, _rollout),
         (schedule_pb2.ScheduleSpec, _schedule),

@@ -10,7 +10,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 
 from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.engine.engine import Engine
-from tendhost.server.rpc.interceptor import Gate, validate
+from tendhost.server.rpc.interceptor import RequestInterceptor, validate
 from tendhost.server.rpc.services.events import EventServicer
 from tendhost.server.rpc.services.health import HealthServicer
 from tendhost.server.rpc.services.hosts import HostServicer
@@ -21,7 +21,7 @@ from tendhost.server.rpc.services.rollouts import RolloutServicer
 from tendhost.server.rpc.services.schedules import ScheduleServicer
 from tendhost.server.rpc.services.selections import SelectionServicer
 from tendhost.server.rpc.services.system import SystemServicer
-from tendhost.server.rpc.streams.event_feed import Feed
+from tendhost.server.rpc.streams.event_feed import EventFeed
 from tendhost.v1 import (
     event_service_pb2,
     event_service_pb2_grpc,
@@ -79,8 +79,8 @@ async def serving(engine: Engine, address: str) -> AsyncIterator[str]:
     streams are told to end and calls under way are given GRACE_SECONDS. Raises ConfigurationError
     when the address cannot be had.
     """
-    feed = Feed(engine.store)
-    gate = Gate(engine.store)
+    feed = EventFeed(engine.store)
+    gate = RequestInterceptor(engine.store)
     server = grpc.aio.server(interceptors=(gate,), options=_OPTIONS)
     host_service_pb2_grpc.add_HostServiceServicer_to_server(HostServicer(engine), server)
     operation_service_pb2_grpc.add_OperationServiceServicer_to_server(

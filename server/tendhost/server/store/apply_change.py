@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.events import Event
-from tendhost.server.domain.hosts.defaults import Defaults
+from tendhost.server.domain.hosts.group_policy import GroupPolicy
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.hosts.selection import SavedSelection
-from tendhost.server.domain.notifications.notices import Place
+from tendhost.server.domain.notifications.notices import NotificationCursor
 from tendhost.server.domain.operations.operation import Operation, OperationStatus
 from tendhost.server.domain.request_errors import (
     HostAlreadyExists,
@@ -146,8 +146,8 @@ def _write_records(database: sqlite3.Connection, change: Change, revision: int) 
     if change.settles_restoration:
         database.execute(sql.DELETE_META, (RESTORED,))
     if change.request is not None:
-        made_at = change.at or change.events[0].at
-        _write_request(database, change.request, revision, made_at)
+        created_at = change.at or change.events[0].at
+        _write_request(database, change.request, revision, created_at)
     if change.audit is not None:
         audit = change.audit
         at = rows.instant(audit.at)
@@ -302,10 +302,10 @@ def _write_named(database: sqlite3.Connection, change: Change, revision: int) ->
         values = (selection.name, selection.revision)
         if database.execute(sql.DELETE_SELECTION, values).rowcount == 0:
             raise Conflict(what=f"selection {selection.name}")
-    for defaults in change.defaults:
-        _write_defaults(database, defaults, revision)
-    for defaults in change.removed_defaults:
-        _remove_defaults(database, defaults)
+    for policy in change.group_policies:
+        _write_group_policy(database, policy, revision)
+    for policy in change.removed_group_policies:
+        _remove_group_policy(database, policy)
 
 
 def _write_schedule(database: sqlite3.Connection, schedule: Schedule, revision: int) -> None:
@@ -336,24 +336,24 @@ def _write_selection(
         raise Conflict(what=f"selection {selection.name}")
 
 
-def _write_defaults(database: sqlite3.Connection, defaults: Defaults, revision: int) -> None:
-    row = rows.defaults_row(defaults, revision)
-    if defaults.revision == 0:
-        done = database.execute(sql.INSERT_DEFAULTS, row)
+def _write_group_policy(database: sqlite3.Connection, policy: GroupPolicy, revision: int) -> None:
+    row = rows.group_policy_row(policy, revision)
+    if policy.revision == 0:
+        done = database.execute(sql.INSERT_GROUP_POLICY, row)
     else:
-        done = database.execute(sql.UPDATE_DEFAULTS, (*row, defaults.revision))
+        done = database.execute(sql.UPDATE_GROUP_POLICY, (*row, policy.revision))
     if done.rowcount == 0:
-        raise _defaults_conflict(defaults)
+        raise _group_policy_conflict(policy)
 
 
-def _remove_defaults(database: sqlite3.Connection, defaults: Defaults) -> None:
-    values = (defaults.group, defaults.revision)
-    if database.execute(sql.DELETE_DEFAULTS, values).rowcount == 0:
-        raise _defaults_conflict(defaults)
+def _remove_group_policy(database: sqlite3.Connection, policy: GroupPolicy) -> None:
+    values = (policy.group, policy.revision)
+    if database.execute(sql.DELETE_GROUP_POLICY, values).rowcount == 0:
+        raise _group_policy_conflict(policy)
 
 
-def _defaults_conflict(defaults: Defaults) -> Conflict:
-    what = f"the policy of group {defaults.group}" if defaults.group else "the fleet policy"
+def _group_policy_conflict(policy: GroupPolicy) -> Conflict:
+    what = f"the policy of group {policy.group}" if policy.group else "the fleet policy"
     return Conflict(what=what)
 
 
@@ -488,10 +488,10 @@ def keep_clock_trust(database: sqlite3.Connection, trust: ClockTrust) -> None:
 def keep_plan(database: sqlite3.Connection, plan: RolloutPlan) -> None:
     """See Store.keep_plan."""
     outline = plan.outline
-    values = (plan.id, rows.instant(plan.made_at), rows.document(outline))
+    values = (plan.id, rows.instant(plan.created_at), rows.document(outline))
     database.execute(sql.PUT_PLAN, values)
     whole = plan.whole
-    firsts = range(0, outline.host_count + outline.left_out_count, PLAN_PART)
+    firsts = range(0, outline.host_count + outline.excluded_count, PLAN_PART)
     database.executemany(
         sql.PUT_PLAN_PART,
         (
@@ -501,7 +501,7 @@ def keep_plan(database: sqlite3.Connection, plan: RolloutPlan) -> None:
     )
 
 
-def keep_place(database: sqlite3.Connection, reader: str, place: Place) -> None:
+def keep_place(database: sqlite3.Connection, reader: str, place: NotificationCursor) -> None:
     """See Store.keep_place."""
     database.execute(sql.PUT_PLACE, (reader, rows.document(place)))
 

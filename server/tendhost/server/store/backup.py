@@ -41,7 +41,7 @@ class Copy:
     size: int
     """In bytes."""
     revision: int
-    made_at: datetime
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ def back_up(database: Path, file: Path, *, now: datetime, force: bool = False) -
     if os.path.lexists(file) and not force:
         raise CopyFailed(f"{file} is there already; --force replaces it")
     with _errors_told(f"{database} cannot be copied to {file}"), _partial(file) as partial:
-        return _copied(database, partial, made_at=now)
+        return _copied(database, partial, created_at=now)
 
 
 def restore(file: Path, database: Path, *, now: datetime) -> Restoration:
@@ -82,7 +82,7 @@ def restore(file: Path, database: Path, *, now: datetime) -> Restoration:
         with _errors_told(f"{file} cannot be restored"), _partial(database) as partial:
             # A file that says nothing of when it was made was copied by other means than `back_up`.
             changed = datetime.fromtimestamp(int(file.stat().st_mtime), UTC)
-            copy = _copied(file, partial, made_at=changed)
+            copy = _copied(file, partial, created_at=changed)
             former = _set_aside(database, now)
         return Restoration(copy=copy, former=former)
     finally:
@@ -159,7 +159,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _copied(origin: Path, target: Path, *, made_at: datetime) -> Copy:
+def _copied(origin: Path, target: Path, *, created_at: datetime) -> Copy:
     with closing(_snapshot(origin)) as source:
         (revision,) = source.execute(sql.CURRENT_REVISION).fetchone()
         with closing(sqlite3.connect(target, isolation_level=None)) as copy:
@@ -173,10 +173,10 @@ def _copied(origin: Path, target: Path, *, made_at: datetime) -> Copy:
         found = [row[0] for row in copy.execute("PRAGMA quick_check (1)")]
         if found != ["ok"]:
             raise CopyFailed(f"{origin} is damaged: {' '.join(found[0].split())}")
-        made_at = _marked(copy, made_at)
+        created_at = _marked(copy, created_at)
     with target.open("rb") as whole:
         os.fsync(whole.fileno())
-    return Copy(size=target.stat().st_size, revision=revision, made_at=made_at)
+    return Copy(size=target.stat().st_size, revision=revision, created_at=created_at)
 
 
 def _heed_interruptions(status: int, remaining: int, total: int) -> None:
@@ -210,15 +210,15 @@ def _require_tendhost(database: sqlite3.Connection, path: Path) -> None:
         raise CopyFailed(f"{path} is no database of tendhost")
 
 
-def _marked(copy: sqlite3.Connection, made_at: datetime) -> datetime:
+def _marked(copy: sqlite3.Connection, created_at: datetime) -> datetime:
     """Make a database a copy, unless it is one already; when it was made."""
     marked = copy.execute(sql.GET_META, (RESTORED,)).fetchone()
     copy.execute("BEGIN")
     copy.execute(sql.DELETE_META, (LOG_ID,))
     if marked is None:
-        copy.execute(sql.SET_META, (RESTORED, made_at.isoformat()))
+        copy.execute(sql.SET_META, (RESTORED, created_at.isoformat()))
     copy.execute("COMMIT")
-    return made_at if marked is None else datetime.fromisoformat(marked[0])
+    return created_at if marked is None else datetime.fromisoformat(marked[0])
 
 
 def _set_aside(database: Path, now: datetime) -> Path | None:

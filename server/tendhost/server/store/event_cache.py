@@ -9,7 +9,7 @@ from tendhost.server.domain.events import Event
 KEPT = 8192
 
 
-class Tail:
+class RecentEvents:
     """The end of the event log, without a gap, and its current revision."""
 
     def __init__(self, revision: int) -> None:

@@ -8,7 +8,7 @@ from tendhost.server.domain.host_errors import HostUnreachable
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.policy.windows import MaintenanceWindow
-from tendhost.server.domain.rollouts.plan import Glance
+from tendhost.server.domain.rollouts.plan import HostSummary
 from tendhost.server.store.documents import Form
 from tendhost.server.store.rows import decoded
 
@@ -52,12 +52,12 @@ class _Host(msgspec.Struct, frozen=True):
 _host = Form(_Host, "host")
 
 
-def glance_of(text: str) -> Glance:
+def host_summary_of(text: str) -> HostSummary:
     """What a plan needs to know of a stored host. Raises DocumentUnreadable."""
     host = decoded(_host, "host", text)
     config, status = host.config, host.status
     problem = status.last_problem
-    return Glance(
+    return HostSummary(
         name=config.name,
         tags=config.tags,
         groups=config.groups,

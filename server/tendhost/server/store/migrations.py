@@ -151,7 +151,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE TABLE places (reader TEXT PRIMARY KEY, document TEXT NOT NULL)",
         """
-        CREATE TABLE defaults (
+        CREATE TABLE group_policies (
             host_group TEXT PRIMARY KEY,
             revision BIGINT NOT NULL,
             document TEXT NOT NULL

@@ -12,9 +12,9 @@ from tendhost.server.domain.request_errors import CursorCompacted, RolloutNotFou
 from tendhost.server.store import host_sql, rows, sql
 from tendhost.server.store.apply_change import pruned_to
 from tendhost.server.store.records import (
-    HostPlace,
+    HostCursor,
     HostsPart,
-    RolloutPlace,
+    RolloutCursor,
     RolloutView,
     Unreadable,
 )
@@ -44,13 +44,13 @@ def hosts_part(
         hosts=tuple(row for row in found if not isinstance(row, Unreadable)),
         unreadable=tuple(row for row in found if isinstance(row, Unreadable)),
         revision=revision,
-        last=HostPlace(revision, name),
+        last=HostCursor(revision, name),
         more=cut or seen == ROWS_AT_ONCE,
     )
 
 
 def changed_hosts(
-    database: sqlite3.Connection, selection: HostFilter, *, after: HostPlace, limit: int, size: int
+    database: sqlite3.Connection, selection: HostFilter, *, after: HostCursor, limit: int, size: int
 ) -> HostsPart:
     """See Store.changed_hosts."""
     found: list[Host | Unreadable] = []
@@ -66,7 +66,7 @@ def changed_hosts(
         # No name stands in both, so that documents are never compared.
         for changed_at, name, document in islice(merge(stored, removed), ROWS_AT_ONCE):
             seen += 1
-            last = HostPlace(changed_at, name)
+            last = HostCursor(changed_at, name)
             if not selection.may_match(name):
                 continue
             host = _selected(selection, name, document)
@@ -90,7 +90,7 @@ def changed_hosts(
 
 
 def rollout_view(
-    database: sqlite3.Connection, id: str, *, after: RolloutPlace, limit: int, size: int
+    database: sqlite3.Connection, id: str, *, after: RolloutCursor, limit: int, size: int
 ) -> RolloutView:
     """See Store.rollout_view."""
     with _one_moment(database):
@@ -107,7 +107,7 @@ def rollout_view(
         rollout=rows.rollout_of(row[0]),
         waves=tuple(rows.row_of(rows.wave_of, text, key) for _, key, text in sorted(waves)),
         members=tuple(rows.row_of(rows.member_of, text, key) for _, key, text in sorted(members)),
-        last=RolloutPlace(wave=wave or after.wave, member=member or after.member),
+        last=RolloutCursor(wave=wave or after.wave, member=member or after.member),
         more=more_waves or more_members,
     )
 

@@ -12,14 +12,14 @@ from typing import Protocol
 
 from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.events import Event
-from tendhost.server.domain.hosts.defaults import Defaults
+from tendhost.server.domain.hosts.group_policy import GroupPolicy
 from tendhost.server.domain.hosts.host import Duplicate, Host
 from tendhost.server.domain.hosts.selection import HostFilter, SavedSelection
-from tendhost.server.domain.hosts.unmatched import Known
-from tendhost.server.domain.notifications.notices import Place
+from tendhost.server.domain.hosts.unmatched import KnownNames
+from tendhost.server.domain.notifications.notices import NotificationCursor
 from tendhost.server.domain.operations.operation import Operation, OperationStatus
 from tendhost.server.domain.rollouts.budgets import Usage
-from tendhost.server.domain.rollouts.plan import Glance, PlanOutline, PlanPart, RolloutPlan
+from tendhost.server.domain.rollouts.plan import HostSummary, PlanOutline, PlanPart, RolloutPlan
 from tendhost.server.domain.rollouts.rollout import (
     Member,
     MemberStatus,
@@ -31,14 +31,14 @@ from tendhost.server.domain.schedules.schedule import Schedule
 from tendhost.server.store.records import (
     Change,
     Committed,
+    HostCursor,
     HostPending,
-    HostPlace,
     HostsPart,
     InventoryRecord,
     LogBounds,
     LogChunk,
     Page,
-    RolloutPlace,
+    RolloutCursor,
     RolloutView,
     T,
     Touched,
@@ -77,7 +77,7 @@ class Store(Protocol):
         """Every tag with the number of its hosts, by name."""
         ...
 
-    async def known(self, selection: HostFilter) -> Known:
+    async def known(self, selection: HostFilter) -> KnownNames:
         """Which of the hosts, tags and groups that a filter names there are; see Known."""
         ...
 
@@ -131,7 +131,7 @@ class Store(Protocol):
         ...
 
     async def rollout_view(
-        self, id: str, *, after: RolloutPlace, limit: int, size: int
+        self, id: str, *, after: RolloutCursor, limit: int, size: int
     ) -> RolloutView:
         """A rollout with what was stored of it behind `after`. Raises RolloutNotFound.
 
@@ -201,7 +201,7 @@ class Store(Protocol):
         """The hosts on which an operation runs."""
         ...
 
-    async def survey(self, look: Callable[[Iterable[Glance]], T]) -> T:
+    async def survey(self, look: Callable[[Iterable[HostSummary]], T]) -> T:
         """What `look` makes of every host, by name; raises what it raises.
 
         Whatever needs the whole fleet goes through here, or through `survey_pending`: `look` runs in a
@@ -256,7 +256,7 @@ class Store(Protocol):
         """When the next run of any schedule is due; None: none is."""
         ...
 
-    async def defaults(self) -> Sequence[Defaults]:
+    async def group_policies(self) -> Sequence[GroupPolicy]:
         """The defaults of the fleet and of every group that has some, by group."""
         ...
 
@@ -282,7 +282,7 @@ class Store(Protocol):
         ...
 
     async def changed_hosts(
-        self, selection: HostFilter, *, after: HostPlace, limit: int, size: int
+        self, selection: HostFilter, *, after: HostCursor, limit: int, size: int
     ) -> HostsPart:
         """What became of hosts that were stored or removed behind `after`, in that order.
 
@@ -290,11 +290,11 @@ class Store(Protocol):
         """
         ...
 
-    async def place(self, reader: str) -> Place | None:
+    async def place(self, reader: str) -> NotificationCursor | None:
         """How far this reader of the event log is; None: it has not begun."""
         ...
 
-    async def keep_place(self, reader: str, place: Place) -> None:
+    async def keep_place(self, reader: str, place: NotificationCursor) -> None:
         """Store how far this reader of the event log is."""
         ...
 

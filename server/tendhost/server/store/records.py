@@ -7,7 +7,7 @@ from typing import Generic, TypeVar, cast
 
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.events import Event
-from tendhost.server.domain.hosts.defaults import Defaults
+from tendhost.server.domain.hosts.group_policy import GroupPolicy
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.inventory.inventory import Inventory, Pending
@@ -123,8 +123,8 @@ class Change:
     removed_schedules: Sequence[Schedule] = ()
     selections: Sequence[SavedSelection] = ()
     removed_selections: Sequence[SavedSelection] = ()
-    defaults: Sequence[Defaults] = ()
-    removed_defaults: Sequence[Defaults] = ()
+    group_policies: Sequence[GroupPolicy] = ()
+    removed_group_policies: Sequence[GroupPolicy] = ()
     inventories: Sequence[InventoryRecord] = ()
     log: Sequence[LogChunk] = ()
     request: RequestRecord | None = None
@@ -211,7 +211,7 @@ class LogBounds:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class HostPlace:
+class HostCursor:
     """A place in the order in which hosts were stored: by revision, then by name."""
 
     revision: int
@@ -229,7 +229,7 @@ class HostsPart:
     gone: tuple[str, ...] = ()
     """Names that the selection does not have any more, or never had: removed, or not selected."""
     revision: int
-    last: HostPlace
+    last: HostCursor
     """What the next part follows."""
     more: bool
     unreadable: tuple[Unreadable, ...] = ()
@@ -237,7 +237,7 @@ class HostsPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RolloutPlace:
+class RolloutCursor:
     """A place in the order in which the waves and the members of a rollout were stored.
 
     Each is a revision with the wave's number or the member's position.
@@ -247,7 +247,7 @@ class RolloutPlace:
     member: tuple[int, int] = (-1, -1)
 
     @classmethod
-    def behind(cls, revision: int) -> "RolloutPlace":
+    def behind(cls, revision: int) -> "RolloutCursor":
         """The place that whatever was stored after `revision` follows."""
         return cls(wave=(revision + 1, -1), member=(revision + 1, -1))
 
@@ -261,7 +261,7 @@ class RolloutView:
     """By number."""
     members: tuple[Member | Unreadable, ...]
     """In the order of the rollout."""
-    last: RolloutPlace
+    last: RolloutCursor
     """What the next part follows."""
     more: bool
     """Whether this is not all of it."""

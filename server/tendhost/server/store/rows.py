@@ -10,11 +10,11 @@ import msgspec
 from tendhost.server.domain import events
 from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.events import Event
-from tendhost.server.domain.hosts.defaults import Defaults
+from tendhost.server.domain.hosts.group_policy import GroupPolicy
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.inventory.inventory import Inventory, Pending
-from tendhost.server.domain.notifications.notices import Place
+from tendhost.server.domain.notifications.notices import NotificationCursor
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.rollouts.plan import PlanOutline, PlanPart
 from tendhost.server.domain.rollouts.rollout import Member, Rollout, Wave
@@ -35,10 +35,10 @@ _member = Form(Member, "host of a rollout")
 _wave = Form(Wave, "wave")
 _schedule = Form(Schedule, "schedule")
 _selection = Form(SavedSelection, "saved selection")
-_defaults = Form(Defaults, "policy")
+_group_policy = Form(GroupPolicy, "policy")
 _plan = Form(PlanOutline, "plan")
 _plan_part = Form(PlanPart, "part of a plan")
-_place = Form(Place, "place in the event log")
+_place = Form(NotificationCursor, "place in the event log")
 _clock_trust = Form(ClockTrust, "clock")
 _inventory = Form(Inventory, "inventory")
 _pending = Form(Pending, "pending updates")
@@ -59,7 +59,7 @@ _KINDS: Mapping[str, type] = {
     "rollout_changed": events.RolloutChanged,
     "schedule_changed": events.ScheduleChanged,
     "selection_changed": events.SelectionChanged,
-    "defaults_changed": events.DefaultsChanged,
+    "policy_changed": events.PolicyChanged,
 }
 _KIND_OF = {body: kind for kind, body in _KINDS.items()}
 _bodies: Mapping[str, Form[Any]] = {
@@ -73,10 +73,10 @@ _FORMS: Mapping[type, Form[Any]] = {
     Wave: _wave,
     Schedule: _schedule,
     SavedSelection: _selection,
-    Defaults: _defaults,
+    GroupPolicy: _group_policy,
     PlanOutline: _plan,
     PlanPart: _plan_part,
-    Place: _place,
+    NotificationCursor: _place,
     ClockTrust: _clock_trust,
     Inventory: _inventory,
     Pending: _pending,
@@ -92,11 +92,11 @@ Stored = (
     | PlanOutline
     | PlanPart
     | Schedule
-    | Defaults
+    | GroupPolicy
     | Inventory
     | Pending
     | SavedSelection
-    | Place
+    | NotificationCursor
     | ClockTrust
 )
 
@@ -203,19 +203,19 @@ def clock_trust_of(text: str) -> ClockTrust:
     return decoded(_clock_trust, "clock record", text)
 
 
-def place_of(text: str) -> Place:
+def place_of(text: str) -> NotificationCursor:
     """A stored place of a reader of the event log."""
     return decoded(_place, "place", text)
 
 
-def defaults_of(text: str) -> Defaults:
-    """Stored defaults."""
-    return decoded(_defaults, "defaults", text)
+def group_policy_of(text: str) -> GroupPolicy:
+    """A stored group policy."""
+    return decoded(_group_policy, "group policy", text)
 
 
-def defaults_row(defaults: Defaults, revision: int) -> tuple[str, int, str]:
-    """The columns of defaults."""
-    return defaults.group, revision, document(replace(defaults, revision=revision))
+def group_policy_row(policy: GroupPolicy, revision: int) -> tuple[str, int, str]:
+    """The columns of a group policy."""
+    return policy.group, revision, document(replace(policy, revision=revision))
 
 
 def wave_row(wave: Wave, revision: int) -> tuple[str, int, int, str]:

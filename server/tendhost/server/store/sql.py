@@ -238,15 +238,15 @@ DUE_SCHEDULES = """
 """
 NEXT_DUE = "SELECT min(next_at) FROM schedules WHERE next_at IS NOT NULL"
 
-INSERT_DEFAULTS = """
-    INSERT INTO defaults (host_group, revision, document) VALUES (?1, ?2, ?3)
+INSERT_GROUP_POLICY = """
+    INSERT INTO group_policies (host_group, revision, document) VALUES (?1, ?2, ?3)
     ON CONFLICT DO NOTHING
 """
-UPDATE_DEFAULTS = """
-    UPDATE defaults SET revision = ?2, document = ?3 WHERE host_group = ?1 AND revision = ?4
+UPDATE_GROUP_POLICY = """
+    UPDATE group_policies SET revision = ?2, document = ?3 WHERE host_group = ?1 AND revision = ?4
 """
-DELETE_DEFAULTS = "DELETE FROM defaults WHERE host_group = ?1 AND revision = ?2"
-ALL_DEFAULTS = "SELECT document FROM defaults ORDER BY host_group"
+DELETE_GROUP_POLICY = "DELETE FROM group_policies WHERE host_group = ?1 AND revision = ?2"
+ALL_GROUP_POLICIES = "SELECT document FROM group_policies ORDER BY host_group"
 
 INSERT_EVENT = """
     INSERT INTO events (revision, at, kind, host, operation, rollout, body)

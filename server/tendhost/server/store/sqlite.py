@@ -18,11 +18,11 @@ from typing import Any, TypeVar
 
 from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.events import Event
-from tendhost.server.domain.hosts.defaults import Defaults
+from tendhost.server.domain.hosts.group_policy import GroupPolicy
 from tendhost.server.domain.hosts.host import MOST_DUPLICATES, Duplicate, Host, most_alike
 from tendhost.server.domain.hosts.selection import HostFilter, SavedSelection, is_glob
-from tendhost.server.domain.hosts.unmatched import Known
-from tendhost.server.domain.notifications.notices import Place
+from tendhost.server.domain.hosts.unmatched import KnownNames
+from tendhost.server.domain.notifications.notices import NotificationCursor
 from tendhost.server.domain.operations.operation import Operation, OperationStatus
 from tendhost.server.domain.request_errors import (
     HostNotFound,
@@ -35,7 +35,13 @@ from tendhost.server.domain.request_errors import (
     StoreUnavailable,
 )
 from tendhost.server.domain.rollouts.budgets import NAMED, Usage
-from tendhost.server.domain.rollouts.plan import Glance, PlanOutline, PlanPart, RolloutPlan, plan_of
+from tendhost.server.domain.rollouts.plan import (
+    HostSummary,
+    PlanOutline,
+    PlanPart,
+    RolloutPlan,
+    plan_of,
+)
 from tendhost.server.domain.rollouts.rollout import (
     Member,
     MemberStatus,
@@ -46,18 +52,18 @@ from tendhost.server.domain.rollouts.rollout import (
 from tendhost.server.domain.schedules.schedule import Schedule
 from tendhost.server.store import apply_change, fleet_index, host_sql, parts, rows, sql
 from tendhost.server.store.database import LOG_ID, open_for_reading, open_for_writing, take_lock
-from tendhost.server.store.event_cache import Tail
+from tendhost.server.store.event_cache import RecentEvents
 from tendhost.server.store.records import (
     Change,
     Committed,
+    HostCursor,
     HostPending,
-    HostPlace,
     HostsPart,
     InventoryRecord,
     LogBounds,
     LogChunk,
     Page,
-    RolloutPlace,
+    RolloutCursor,
     RolloutView,
     Touched,
     Unreadable,
@@ -100,7 +106,7 @@ class SqliteStore:
         self._lock = lock
         (self._log_id,) = database.execute(sql.GET_META, (LOG_ID,)).fetchone()
         (revision,) = database.execute(sql.CURRENT_REVISION).fetchone()
-        self._tail = Tail(revision)
+        self._tail = RecentEvents(revision)
         self._pruned_to = apply_change.pruned_to(database)
         self._listeners: list[Callable[[Touched], None]] = []
         self._direct = open_for_reading(path)
@@ -202,11 +208,11 @@ class SqliteStore:
         count: int | None = self._one(sql.GET_COUNT, kind, name)
         return count or 0
 
-    async def known(self, selection: HostFilter) -> Known:
+    async def known(self, selection: HostFilter) -> KnownNames:
         names = (*selection.names, *selection.exclude_hosts)
         tags = (*selection.all_tags, *selection.any_tags)
 
-        def work(database: sqlite3.Connection) -> Known:
+        def work(database: sqlite3.Connection) -> KnownNames:
             def found(text: str, wanted: Sequence[str]) -> frozenset[str]:
                 rows = (database.execute(text, (name,)).fetchone() for name in wanted)
                 return frozenset(row[0] for row in rows if row is not None)
@@ -215,7 +221,7 @@ class SqliteStore:
                 hosts = frozenset(name for (name,) in database.execute(sql.HOST_NAMES))
             else:
                 hosts = found(sql.HAS_HOST, names)
-            return Known(
+            return KnownNames(
                 names=hosts,
                 tags=found(sql.HAS_TAG, tags),
                 groups=found(sql.HAS_GROUP, selection.groups),
@@ -240,7 +246,7 @@ class SqliteStore:
         )
 
     async def changed_hosts(
-        self, selection: HostFilter, *, after: HostPlace, limit: int, size: int
+        self, selection: HostFilter, *, after: HostCursor, limit: int, size: int
     ) -> HostsPart:
         return await self._read(
             lambda database: parts.changed_hosts(
@@ -318,7 +324,7 @@ class SqliteStore:
         return await self._page(text, values, rows.rollout_of, limit)
 
     async def rollout_view(
-        self, id: str, *, after: RolloutPlace, limit: int, size: int
+        self, id: str, *, after: RolloutCursor, limit: int, size: int
     ) -> RolloutView:
         return await self._read(
             lambda database: parts.rollout_view(database, id, after=after, limit=limit, size=size)
@@ -414,9 +420,9 @@ class SqliteStore:
     async def busy_hosts(self) -> frozenset[str]:
         return frozenset(await self._all(sql.RUNNING_HOSTS, (), str))
 
-    async def survey(self, look: Callable[[Iterable[Glance]], T]) -> T:
+    async def survey(self, look: Callable[[Iterable[HostSummary]], T]) -> T:
         def work(database: sqlite3.Connection) -> T:
-            fleet = (fleet_index.glance_of(row[0]) for row in database.execute(sql.ALL_HOSTS))
+            fleet = (fleet_index.host_summary_of(row[0]) for row in database.execute(sql.ALL_HOSTS))
             return look(fleet)
 
         return await self._read(work, self._surveyor)
@@ -481,8 +487,8 @@ class SqliteStore:
         at = self._one(sql.NEXT_DUE)
         return None if at is None else rows.at_instant(at)
 
-    async def defaults(self) -> Sequence[Defaults]:
-        return await self._all(sql.ALL_DEFAULTS, (), rows.defaults_of)
+    async def group_policies(self) -> Sequence[GroupPolicy]:
+        return await self._all(sql.ALL_GROUP_POLICIES, (), rows.group_policy_of)
 
     # --- requests and events ----------------------------------------------------------------------
 
@@ -505,11 +511,11 @@ class SqliteStore:
 
         return await self._read(work)
 
-    async def place(self, reader: str) -> Place | None:
+    async def place(self, reader: str) -> NotificationCursor | None:
         text = self._one(sql.GET_PLACE, reader)
         return None if text is None else rows.place_of(text)
 
-    async def keep_place(self, reader: str, place: Place) -> None:
+    async def keep_place(self, reader: str, place: NotificationCursor) -> None:
         await self._writer.submit(lambda database: apply_change.keep_place(database, reader, place))
 
     async def keep_readers(self, readers: Collection[str]) -> None:

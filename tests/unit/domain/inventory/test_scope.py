@@ -14,7 +14,7 @@ from tendhost.server.domain.inventory.inventory import (
     Withheld,
 )
 from tendhost.server.domain.inventory.scope import (
-    ScopeWish,
+    ScopeOverride,
     UpdateScope,
     differences,
     matches,
@@ -23,13 +23,13 @@ from tendhost.server.domain.inventory.scope import (
     unwanted,
     wanted,
 )
-from tendhost.server.domain.operations.approved_plan import agreed_with, agreed_with_pending
+from tendhost.server.domain.operations.approved_plan import hold_to_pending, hold_to_plan
 from tendhost.server.domain.operations.operation import (
-    Findings,
     Operation,
     OperationKind,
+    OperationOptions,
     OperationStatus,
-    Order,
+    StepFacts,
     UpdateResult,
 )
 from tendhost.server.domain.request_errors import PlanUnusable
@@ -148,23 +148,23 @@ def dry_run(**fields) -> Operation:
         created_at=NOW,
         dry_run=True,
         status=OperationStatus.SUCCEEDED,
-        findings=Findings(scope=UpdateScope(security_only=True)),
+        findings=StepFacts(scope=UpdateScope(security_only=True)),
         update=UpdateResult(planned=(package("a"),), planned_removals=(("old", "1"),)),
     )
     return replace(plan, **fields)
 
 
 def test_an_agreed_plan_has_the_scope_of_its_dry_run_and_its_removals():
-    order = agreed_with(dry_run(), Order(exact=True), host="web1")
-    assert order.scope == ScopeWish.exactly(UpdateScope(security_only=True))
+    order = hold_to_plan(dry_run(), OperationOptions(exact=True), host="web1")
+    assert order.scope == ScopeOverride.exactly(UpdateScope(security_only=True))
     assert order.scope is not None
     assert order.scope.over(UpdateScope(exclude=("x",))) == UpdateScope(security_only=True)
     assert order.agreed == (
         PackageChange(name="a", from_version="1", to_version="2"),
         PackageChange(name="old", from_version="1", to_version=""),
     )
-    own = ScopeWish(include=("a",))
-    assert agreed_with(dry_run(), Order(scope=own), host="web1").scope == own
+    own = ScopeOverride(include=("a",))
+    assert hold_to_plan(dry_run(), OperationOptions(scope=own), host="web1").scope == own
 
 
 @pytest.mark.parametrize(
@@ -178,31 +178,31 @@ def test_an_agreed_plan_has_the_scope_of_its_dry_run_and_its_removals():
 )
 def test_what_is_no_plan_for_the_host_is_refused(plan, host, problem):
     with pytest.raises(PlanUnusable, match=problem):
-        agreed_with(plan, Order(), host=host)
+        hold_to_plan(plan, OperationOptions(), host=host)
 
 
 def test_without_a_dry_run_the_plan_is_what_was_pending():
     held = package("held", withheld=Withheld.HELD)
     pending = Pending(packages=(package("a"), package("b"), held), queried_at=NOW)
-    wish = Order(scope=ScopeWish(exclude=("b",)))
-    order = agreed_with_pending(pending, wish, UpdateScope(), host="web1")
+    wish = OperationOptions(scope=ScopeOverride(exclude=("b",)))
+    order = hold_to_pending(pending, wish, UpdateScope(), host="web1")
     assert order.agreed is not None
     assert [change.name for change in order.agreed] == ["a"]
     with pytest.raises(PlanUnusable, match="could not be listed"):
-        agreed_with_pending(Pending(), Order(), UpdateScope(), host="web1")
+        hold_to_pending(Pending(), OperationOptions(), UpdateScope(), host="web1")
 
 
 POLICY = UpdateScope(security_only=True, include=("a*",), exclude=("postgresql*",))
 
 
 def test_what_a_request_does_not_say_is_as_the_policy_says():
-    assert ScopeWish().over(POLICY) == POLICY
-    assert ScopeWish(download_first=True).over(POLICY) == replace(POLICY, download_first=True)
-    assert ScopeWish(security_only=False).over(POLICY) == replace(POLICY, security_only=False)
+    assert ScopeOverride().over(POLICY) == POLICY
+    assert ScopeOverride(download_first=True).over(POLICY) == replace(POLICY, download_first=True)
+    assert ScopeOverride(security_only=False).over(POLICY) == replace(POLICY, security_only=False)
 
 
 def test_what_a_policy_excludes_stays_excluded_unless_its_names_are_taken_away():
-    wish = ScopeWish(include=("b",), exclude=("linux-*",))
+    wish = ScopeOverride(include=("b",), exclude=("linux-*",))
     scope = wish.over(POLICY)
     assert (scope.include, scope.exclude) == (("b",), ("postgresql*", "linux-*"))
     bare = replace(wish, any_package=True).over(POLICY)

@@ -20,21 +20,21 @@ from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.notifications.notices import (
     ENDED_KEPT,
     KIND_OF_STATUS,
-    Following,
+    FollowedRollouts,
     Notice,
     NoticeKind,
-    Place,
+    NotificationCursor,
     noticed,
     pruned,
 )
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
-from tendhost.server.domain.rollouts.rollout import Progress, RolloutStatus
+from tendhost.server.domain.rollouts.rollout import RolloutProgress, RolloutStatus
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 K, R, S = NoticeKind, RolloutStatus, OperationStatus
-FRESH = Progress(total_hosts=4, pending=4)
-HALF = Progress(total_hosts=4, pending=2, completed=1, failed=1)
-OVER = Progress(total_hosts=4, pending=0, completed=3, failed=1)
+FRESH = RolloutProgress(total_hosts=4, pending=4)
+HALF = RolloutProgress(total_hosts=4, pending=2, completed=1, failed=1)
+OVER = RolloutProgress(total_hosts=4, pending=0, completed=3, failed=1)
 
 
 def event(body: EventBody, revision: int = 1, **where: str) -> Event:
@@ -43,7 +43,7 @@ def event(body: EventBody, revision: int = 1, **where: str) -> Event:
 
 def rollout(
     status: RolloutStatus = R.RUNNING,
-    progress: Progress = HALF,
+    progress: RolloutProgress = HALF,
     wave: int = 0,
     *,
     id: str = "ro1",
@@ -65,9 +65,9 @@ def stranded(**where: Any) -> Event:
     return event(body, host="web1", **where)
 
 
-def told(*events: Event, following: Following | None = None) -> list[Notice]:
+def told(*events: Event, following: FollowedRollouts | None = None) -> list[Notice]:
     """What is told of these events, one after the other."""
-    following = following or Following()
+    following = following or FollowedRollouts()
     found: list[Notice] = []
     for one in events:
         following, notices = noticed(following, one)
@@ -128,14 +128,14 @@ def test_each_wave_that_wants_approval_is_told():
 
 @pytest.mark.parametrize("status", [R.CANCELLED, R.EXPIRED])
 def test_a_rollout_that_is_wound_up_has_ended_when_nothing_of_it_is_under_way(status):
-    busy = Progress(total_hosts=4, pending=0, in_progress=1, skipped=3)
-    gone = Progress(total_hosts=4, pending=0, completed=1, skipped=3)
+    busy = RolloutProgress(total_hosts=4, pending=0, in_progress=1, skipped=3)
+    gone = RolloutProgress(total_hosts=4, pending=0, completed=1, skipped=3)
     assert kinds(rollout(), rollout(status), rollout(status, busy)) == []
     assert kinds(rollout(), rollout(status), rollout(status, gone)) == ["rollout_ended"]
 
 
 def test_a_rollout_that_has_an_event_after_its_end_ends_once():
-    gone = Progress(total_hosts=4, pending=0, completed=1, skipped=3)
+    gone = RolloutProgress(total_hosts=4, pending=0, completed=1, skipped=3)
     assert kinds(rollout(), *[rollout(R.CANCELLED, gone)] * 3) == ["rollout_ended"]
 
 
@@ -163,7 +163,7 @@ def test_rollouts_side_by_side_are_told_apart():
 
 
 def test_what_is_remembered_does_not_grow_with_the_rollouts_that_have_ended():
-    following = Following()
+    following = FollowedRollouts()
     for number in range(2 * ENDED_KEPT):
         for one in (rollout(id=f"{number}"), rollout(R.COMPLETED, OVER, id=f"{number}")):
             following, _ = noticed(following, one)
@@ -200,7 +200,7 @@ def test_an_operation_that_does_not_fail_is_not_told(status):
 
 
 def test_progress_is_not_told_and_costs_nothing():
-    following = Following(stranded=("op1",))
+    following = FollowedRollouts(stranded=("op1",))
     body = UpdateProgress(package="bash", percent=3.0, phase="unpack")
     after, notices = noticed(following, event(body, operation="op1"))
     assert after is following
@@ -239,12 +239,12 @@ def test_a_reader_that_goes_on_from_a_stored_place_tells_what_one_that_never_sto
 ):
     from tendhost.server.store import rows
 
-    following = Following()
+    following = FollowedRollouts()
     first: list[Notice] = []
     for one in events[:cut]:
         following, notices = noticed(following, one)
         first.extend(notices)
-    stored = rows.place_of(rows.document(Place(revision=cut, following=following)))
+    stored = rows.place_of(rows.document(NotificationCursor(revision=cut, following=following)))
     rest = told(*events[cut:], following=stored.following)
     assert first + rest == told(*events)
 

@@ -19,7 +19,7 @@ from tendhost.server.domain.notifications.templates import (
     template,
 )
 from tendhost.server.domain.request_errors import ConfigurationError
-from tendhost.server.domain.rollouts.rollout import Progress
+from tendhost.server.domain.rollouts.rollout import RolloutProgress
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 K = NoticeKind
@@ -31,7 +31,7 @@ def notice(kind: NoticeKind = K.WAVE_DONE, **how: object) -> Notice:
         "status": "running",
         "wave": 2,
         "waves": 3,
-        "progress": Progress(total_hosts=9, pending=3, completed=5, failed=1),
+        "progress": RolloutProgress(total_hosts=9, pending=3, completed=5, failed=1),
     }
     return Notice(kind=kind, at=NOW, revision=7, **{**fields, **how})  # type: ignore[arg-type]
 
@@ -61,8 +61,8 @@ def test_the_counts_are_told():
 
 
 def test_a_rollout_that_ends_with_failures_is_no_success():
-    clean = Progress(total_hosts=1, pending=0, completed=1)
-    failed = Progress(total_hosts=1, pending=0, failed=1)
+    clean = RolloutProgress(total_hosts=1, pending=0, completed=1)
+    failed = RolloutProgress(total_hosts=1, pending=0, failed=1)
     for progress, status, urgency in (
         (clean, "completed", Urgency.SUCCESS),
         (failed, "completed", Urgency.WARNING),

@@ -29,21 +29,21 @@ from tendhost.server.domain.inventory.inventory import (
     RebootNeed,
 )
 from tendhost.server.domain.operations.operation import (
-    Findings,
     HealthResult,
     JobRecord,
     Operation,
     OperationKind,
+    OperationOptions,
     OperationStatus,
-    Order,
     Outcome,
     Step,
+    StepFacts,
     StepName,
     StepStatus,
     UpdateResult,
 )
 from tendhost.server.domain.operations.step_sequence import CHANGING, next_step
-from tendhost.server.domain.transitions import Course, started, stepped
+from tendhost.server.domain.transitions import OperationState, after_step, started
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 N = StepName
@@ -222,7 +222,7 @@ def seen(said: Said) -> Observation:
 
 def courses(
     kind: OperationKind, state: HostState, script: list[Said], *, dry_run: bool
-) -> list[Course]:
+) -> list[OperationState]:
     """The operation's course after its start and after each step; each holds its own events only."""
     now = NOW
     course = started(operation_of(kind, dry_run=dry_run), host_in(state), now)
@@ -236,8 +236,8 @@ def courses(
             operation = replace(operation, cancel_requested_by="somebody")
         current = operation.current
         assert current is not None
-        fresh = Course(operation=operation, host=course.host)
-        course = stepped(fresh, outcome_of(current.name, said, operation, number), now)
+        fresh = OperationState(operation=operation, host=course.host)
+        course = after_step(fresh, outcome_of(current.name, said, operation, number), now)
         history.append(course)
     return history
 
@@ -246,7 +246,7 @@ def names(operation: Operation) -> list[StepName]:
     return [step.name for step in operation.steps]
 
 
-def body_of(history: list[Course], kind: type) -> list[Any]:
+def body_of(history: list[OperationState], kind: type) -> list[Any]:
     return [e.body for course in history for e in course.events if isinstance(e.body, kind)]
 
 
@@ -728,14 +728,14 @@ def test_a_retry_that_saw_a_hook_to_its_end_looks_at_the_host_anew():
         resumes="op1",
         resume_at=StepName.PRE_HOOK,
         job=JobRecord(operation="op1", name="pre_hook-1"),
-        findings=Findings(pre_hook_due=True, pending_count=3),
+        findings=StepFacts(pre_hook_due=True, pending_count=3),
     )
     course = started(waiting, host_in(HostState.IDLE), NOW)
     while not course.operation.status.ended:
         operation = course.operation
         assert operation.current is not None
         outcome = outcome_of(operation.current.name, HOOKED, operation, 0)
-        course = stepped(replace(course, events=()), outcome, NOW)
+        course = after_step(replace(course, events=()), outcome, NOW)
         if operation.current.name is StepName.PRE_HOOK and course.operation.job is not None:
             concluded = replace(course.operation.job, concluded=True)
             course = replace(course, operation=replace(course.operation, job=concluded))
@@ -744,13 +744,15 @@ def test_a_retry_that_saw_a_hook_to_its_end_looks_at_the_host_anew():
 
 
 def test_an_order_to_fetch_alone_ends_with_that():
-    operation = replace(operation_of(OperationKind.UPDATE), order=Order(download_only=True))
+    operation = replace(
+        operation_of(OperationKind.UPDATE), order=OperationOptions(download_only=True)
+    )
     course = started(operation, host_in(HostState.IDLE), NOW)
     while not course.operation.status.ended:
         current = course.operation.current
         assert current is not None
         outcome = outcome_of(current.name, FINE, course.operation, 0)
-        course = stepped(replace(course, events=()), outcome, NOW)
+        course = after_step(replace(course, events=()), outcome, NOW)
     assert names(course.operation) == ["connect", "preflight", "list", "download"]
     assert course.host.status.state is HostState.PENDING_UPDATES
     assert course.host.status.last_updated == LONG_AGO
@@ -832,15 +834,15 @@ def test_the_words_for_a_cancellation_say_when_it_takes_effect():
 
 
 def test_a_finding_that_an_order_to_reboot_was_given_forbids_another():
-    ordered = Findings(reboot_need=RebootNeed.NEEDED, reboot_allowed=True, reboot_ordered_at=NOW)
+    ordered = StepFacts(reboot_need=RebootNeed.NEEDED, reboot_allowed=True, reboot_ordered_at=NOW)
     history = courses(OperationKind.UPDATE, HostState.IDLE, [FINE] * 8, dry_run=False)
     checking = next(
         c.operation
         for c in history
         if c.operation.current is not None and c.operation.current.name is StepName.REBOOT_CHECK
     )
-    course = Course(operation=checking, host=history[4].host)
-    after = stepped(course, Outcome(findings=ordered), NOW)
+    course = OperationState(operation=checking, host=history[4].host)
+    after = after_step(course, Outcome(findings=ordered), NOW)
     assert names(after.operation)[-1] is StepName.VERIFY
 
 
@@ -932,13 +934,13 @@ def test_reboot__only_if_required_reboots_only_where_it_is_known_to_be(need, can
         host="web1",
         kind=OperationKind.REBOOT,
         created_at=NOW,
-        order=Order(only_if_required=True),
+        order=OperationOptions(only_if_required=True),
         status=OperationStatus.RUNNING,
         cancel_requested_by=cancelled,
     )
     for name in (StepName.CONNECT, StepName.PREFLIGHT, StepName.LIST):
         done = Step(name=name, status=StepStatus.SUCCEEDED, started_at=NOW, ended_at=NOW)
         operation = replace(operation, steps=(*operation.steps, done))
-    operation = replace(operation, findings=Findings(reboot_need=need))
+    operation = replace(operation, findings=StepFacts(reboot_need=need))
     wanted = need is RebootNeed.NEEDED and not cancelled
     assert next_step(operation) == (StepName.REBOOT if wanted else None)

@@ -9,19 +9,19 @@ from tendhost.server.domain.hosts.host import Host, HostConfig, HostStatus, Prob
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import PackageChange, RebootNeed
 from tendhost.server.domain.operations.operation import (
-    Findings,
     HealthResult,
     JobRecord,
     Operation,
     OperationKind,
     OperationStatus,
     Outcome,
+    StepFacts,
     StepName,
     UpdateResult,
 )
 from tendhost.server.domain.operations.resumption import resuming
 from tendhost.server.domain.operations.step_sequence import next_step
-from tendhost.server.domain.transitions import started, stepped
+from tendhost.server.domain.transitions import after_step, started
 
 K, N = OperationKind, StepName
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -38,7 +38,7 @@ def failed_at(kind: OperationKind, step: StepName, reason: str = "BROKE", **more
         status=OperationStatus.FAILED,
         problem=Problem(reason=reason, message="it broke"),
         failed_step=step,
-        findings=Findings(pending_count=3, boot_id="one", reboot_ordered_at=ORDERED),
+        findings=StepFacts(pending_count=3, boot_id="one", reboot_ordered_at=ORDERED),
         update=UPDATED if kind is K.UPDATE else None,
         epoch=4,
         **more,
@@ -169,7 +169,7 @@ def test_a_resumed_update_takes_the_steps_that_are_left_and_ends_like_any_other(
     while (current := next_step(course.operation)) is not None:
         findings = replace(course.operation.findings, reboot_need=RebootNeed.NOT_NEEDED)
         health = HealthResult(healthy=True, message="fine") if current is N.VERIFY else None
-        course = stepped(course, Outcome(findings=findings, health=health), NOW)
+        course = after_step(course, Outcome(findings=findings, health=health), NOW)
         if course.host.status.state is not seen[-1]:
             seen.append(course.host.status.state)
     assert [str(s.name) for s in course.operation.steps] == ["connect", *expected]
@@ -185,7 +185,7 @@ def test_a_retry_that_does_not_get_to_the_host_leaves_it_failed_and_the_next_one
     config = HostConfig(name="web1", address="192.0.2.1")
     host = Host(config=config, host_key="k", registered_at=NOW, status=HostStatus())
     dark = Problem(reason="HOST_UNREACHABLE", message="no answer")
-    course = stepped(started(first, host, NOW), Outcome(problem=dark, transient=True), NOW)
+    course = after_step(started(first, host, NOW), Outcome(problem=dark, transient=True), NOW)
     assert course.operation.status is OperationStatus.FAILED
     assert course.host.status.state is HostState.FAILED
     second = resuming(course.operation, new(K.UPDATE))
@@ -199,5 +199,5 @@ def test_cancelled_while_it_connects_a_retry_still_goes_back_to_the_upgrade_unde
     config = HostConfig(name="web1", address="192.0.2.1")
     host = Host(config=config, host_key="k", registered_at=NOW, status=HostStatus())
     course = started(replace(retried, cancel_requested_by="sam"), host, NOW)
-    course = stepped(course, Outcome(), NOW)
+    course = after_step(course, Outcome(), NOW)
     assert next_step(course.operation) is N.APPLY

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.policy.availability import REACH, OpenTimes, planned_time
+from tendhost.server.domain.policy.availability import REACH, ChangeWindows, planned_time
 from tendhost.server.domain.policy.freezes import LONGEST_AHEAD, FreezePeriod, unsound_freezes
 from tendhost.server.domain.policy.windows import MaintenanceWindow, Weekday, unsound_windows
 
@@ -68,7 +68,7 @@ freezes = st.builds(
     st.sampled_from(ZONES),
 )
 open_times = st.builds(
-    OpenTimes,
+    ChangeWindows,
     windows=st.lists(st.lists(windows, min_size=1, max_size=3).map(tuple), max_size=2).map(tuple),
     freezes=st.lists(freezes, max_size=3).map(tuple),
 )
@@ -126,9 +126,9 @@ def daily(start: int, end: int, **more) -> MaintenanceWindow:
 
 
 def test_any_window_of_a_set_will_do_and_each_set_needs_one():
-    either = OpenTimes(windows=((daily(2, 4), daily(14, 15)),))
+    either = ChangeWindows(windows=((daily(2, 4), daily(14, 15)),))
     assert either.next_start(NOON) == utc("2026-12-24T14:00")
-    both = OpenTimes(windows=((daily(2, 4), daily(14, 15)), (daily(3, 5),)))
+    both = ChangeWindows(windows=((daily(2, 4), daily(14, 15)), (daily(3, 5),)))
     assert both.next_start(NOON) == utc("2026-12-25T03:00")
     assert both.next_start(NOON, HOUR) == utc("2026-12-25T03:00")
     assert both.next_start(NOON, HOUR + MINUTE) is None
@@ -137,7 +137,7 @@ def test_any_window_of_a_set_will_do_and_each_set_needs_one():
 def test_windows_that_follow_each_other_are_one_with_the_cut_off_of_the_last():
     night = daily(22, 0, cutoff=30 * MINUTE)
     morning = daily(0, 2, cutoff=10 * MINUTE)
-    when = OpenTimes(windows=((night, morning),))
+    when = ChangeWindows(windows=((night, morning),))
     assert when.allow(utc("2026-12-24T23:45"), 2 * HOUR)
     assert not when.allow(utc("2026-12-24T23:45"), 2 * HOUR + 16 * MINUTE)
     assert when.allow(utc("2026-12-25T01:50"))
@@ -145,14 +145,14 @@ def test_windows_that_follow_each_other_are_one_with_the_cut_off_of_the_last():
 
 
 def test_a_window_within_another_one_does_not_shorten_it():
-    when = OpenTimes(windows=((daily(0, 10), daily(2, 3), daily(10, 12)),))
+    when = ChangeWindows(windows=((daily(0, 10), daily(2, 3), daily(10, 12)),))
     assert when.allow(utc("2026-12-24T09:00"), 2 * HOUR)
 
 
 def test_a_window_that_an_hour_takes_away_opens_a_week_later():
     # Berlin, 2026-03-29: 02:00 becomes 03:00.
     sundays = daily(2, 3, days=frozenset({Weekday.SUNDAY}), time_zone="Europe/Berlin")
-    when = OpenTimes(windows=((sundays,),))
+    when = ChangeWindows(windows=((sundays,),))
     assert when.next_start(utc("2026-03-22T12:00")) == utc("2026-04-05T00:00")
 
 
@@ -163,7 +163,7 @@ def test_the_time_that_is_planned_is_what_the_last_update_took_in_whole_minutes(
 
 
 def test_a_window_of_the_whole_day_is_always_open_for_whatever_it_is():
-    when = OpenTimes(windows=((ALWAYS,),))
+    when = ChangeWindows(windows=((ALWAYS,),))
     assert when.allow(utc("2026-12-24T23:59"), 30 * HOUR)
 
 
@@ -185,7 +185,7 @@ def test_what_fits_before_a_freeze_is_told_by_the_hours_that_there_really_are(zo
     ends = opens + timedelta(hours=hours)
     freeze = FreezePeriod(name="f", starts_at=ends, ends_at=ends + 30 * HOUR)
     window = MaintenanceWindow(start=time(23), end=time(8), time_zone=zone)
-    when = OpenTimes(windows=((window,),), freezes=(freeze,))
+    when = ChangeWindows(windows=((window,),), freezes=(freeze,))
     local = ends.astimezone(ZoneInfo(zone))
     assert f"{local:%H:%M}" == "05:00"
     assert when.allow(opens, timedelta(hours=hours))
@@ -196,12 +196,12 @@ def test_windows_of_two_groups_that_meet_once_a_year_are_found():
     # For a week in March the clocks of New York are an hour nearer to those of Berlin.
     berlin = daily(13, 14, time_zone="Europe/Berlin")
     new_york = daily(8, 9, time_zone="America/New_York")
-    when = OpenTimes(windows=((berlin,), (new_york,)))
+    when = ChangeWindows(windows=((berlin,), (new_york,)))
     assert when.next_start(NOON) == utc("2027-03-14T12:00")
 
 
 def test_windows_that_never_meet_never_open():
-    when = OpenTimes(windows=((daily(2, 4),), (daily(4, 6),)))
+    when = ChangeWindows(windows=((daily(2, 4),), (daily(4, 6),)))
     opening = when.opening(NOON)
     assert opening is not None
     assert opening.until is None
@@ -214,7 +214,7 @@ def test_windows_that_never_meet_never_open():
 
 
 def test_a_freeze_has_its_first_instant_and_not_its_last():
-    when = OpenTimes(freezes=(YEAR_END,))
+    when = ChangeWindows(freezes=(YEAR_END,))
     assert when.allow(YEAR_END.starts_at - timedelta(microseconds=1))
     assert not when.allow(YEAR_END.starts_at)
     assert when.allow(YEAR_END.ends_at)
@@ -223,7 +223,7 @@ def test_a_freeze_has_its_first_instant_and_not_its_last():
 
 def test_a_freeze_longer_than_the_reach_is_waited_for():
     long = FreezePeriod(name="f", starts_at=NOON, ends_at=NOON + 3 * REACH)
-    when = OpenTimes(windows=((SATURDAYS,),), freezes=(long,))
+    when = ChangeWindows(windows=((SATURDAYS,),), freezes=(long,))
     start = when.next_start(NOON)
     assert start is not None
     assert NOON + 3 * REACH <= start <= NOON + 3 * REACH + timedelta(days=7)
@@ -233,40 +233,40 @@ def test_a_freeze_longer_than_the_reach_is_waited_for():
     ("when", "now", "planned", "words"),
     [
         (
-            OpenTimes(windows=((SATURDAYS,),)),
+            ChangeWindows(windows=((SATURDAYS,),)),
             NOON,
             0,
             "its window opens Sat 2026-12-26 22:00 Europe/Berlin",
         ),
         (
-            OpenTimes(freezes=(YEAR_END,)),
+            ChangeWindows(freezes=(YEAR_END,)),
             NOON,
             0,
             "frozen until 2027-01-02 06:00 Europe/Berlin (year end: holidays)",
         ),
         (
-            OpenTimes(windows=((SATURDAYS,),), freezes=(YEAR_END,)),
+            ChangeWindows(windows=((SATURDAYS,),), freezes=(YEAR_END,)),
             NOON,
             0,
             "frozen until 2027-01-02 06:00 Europe/Berlin (year end: holidays);"
             " after that its window opens Sat 2027-01-02 22:00 Europe/Berlin",
         ),
         (
-            OpenTimes(windows=((SATURDAYS,),)),
+            ChangeWindows(windows=((SATURDAYS,),)),
             NOON,
             8,
             "what took 8:00:00 the last time never fits into its windows"
             " sat 22:00-04:00 Europe/Berlin",
         ),
         (
-            OpenTimes(windows=((SATURDAYS,),)),
+            ChangeWindows(windows=((SATURDAYS,),)),
             utc("2026-12-27T02:30"),
             1,
             "too late in its window for what took 1:00:00 the last time;"
             " its window opens Sat 2027-01-02 22:00 Europe/Berlin",
         ),
         (
-            OpenTimes(freezes=(YEAR_END,)),
+            ChangeWindows(freezes=(YEAR_END,)),
             utc("2026-12-20T16:30"),
             1,
             "too late before the freeze of 2026-12-20 18:00 Europe/Berlin (year end: holidays)"
@@ -288,7 +288,7 @@ def test_of_two_freezes_the_one_that_lasts_longer_is_told():
         ends_at=YEAR_END.ends_at + HOUR,
         time_zone="UTC",
     )
-    opening = OpenTimes(freezes=(YEAR_END, longer)).opening(NOON)
+    opening = ChangeWindows(freezes=(YEAR_END, longer)).opening(NOON)
     assert opening is not None
     assert opening.words == "frozen until 2027-01-02 06:00 UTC (audit)"
 

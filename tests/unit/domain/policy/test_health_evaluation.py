@@ -5,9 +5,9 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.policy.health_evaluation import Found, Settling, Tried
+from tendhost.server.domain.policy.health_evaluation import CheckFinding, CheckRun, Settling
 
-WELL, ILL = Found(holds=True, words="well"), Found(holds=False, words="ill")
+WELL, ILL = CheckFinding(holds=True, words="well"), CheckFinding(holds=False, words="ill")
 
 
 def seconds(number: float) -> timedelta:
@@ -15,10 +15,12 @@ def seconds(number: float) -> timedelta:
 
 
 def check(name: str = "tcp 1", *, attempts: int | None = 3, every: float = 5, patience: float = 0):
-    return Tried(name=name, interval=seconds(every), attempts=attempts, patience=seconds(patience))
+    return CheckRun(
+        name=name, interval=seconds(every), attempts=attempts, patience=seconds(patience)
+    )
 
 
-def settling(*checks: Tried, settle: float = 0) -> Settling:
+def settling(*checks: CheckRun, settle: float = 0) -> Settling:
     return Settling(checks=checks, settle=seconds(settle), began=seconds(100))
 
 

@@ -18,29 +18,29 @@ from hypothesis.stateful import (
 
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.rollouts.advance import (
+    CheckWave,
     Enter,
     Leave,
-    Look,
     Save,
     SkipRest,
     Start,
     Wait,
     advance,
-    looked,
+    after_wave_check,
 )
 from tendhost.server.domain.rollouts.budgets import overspent
-from tendhost.server.domain.rollouts.progress_update import Tally, entered, estimate
 from tendhost.server.domain.rollouts.rollout import (
     HaltCause,
     Member,
     MemberStatus,
-    Progress,
     Rollout,
+    RolloutProgress,
     RolloutSpec,
     RolloutStatus,
     WaitingFor,
     Wave,
 )
+from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate, entered, estimate
 from tendhost.server.domain.rollouts.waves import Candidate, Division, wave_plan
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -64,7 +64,7 @@ class Carried:
             Wave(
                 rollout="r",
                 number=number,
-                progress=Progress(total_hosts=len(cut.hosts), pending=len(cut.hosts)),
+                progress=RolloutProgress(total_hosts=len(cut.hosts), pending=len(cut.hosts)),
                 expected=timedelta(minutes=5),
             )
             for number, cut in enumerate(cuts)
@@ -78,13 +78,13 @@ class Carried:
             id="r",
             spec=spec,
             created_at=NOW,
-            progress=Progress(total_hosts=hosts, pending=hosts),
+            progress=RolloutProgress(total_hosts=hosts, pending=hosts),
             waves=len(cuts),
         )
 
     def move(self, name: str, to: MemberStatus, **changes: object) -> None:
         member = self.members[name]
-        tally = Tally(self.rollout, self.waves)
+        tally = RolloutUpdate(self.rollout, self.waves)
         tally.move(member, to, **changes)
         self.rollout = tally.rollout
         for wave in tally.waves:
@@ -126,12 +126,12 @@ class Carried:
                 self.rollout = moved
             case Save(rollout=moved):
                 self.rollout = moved
-            case Look(rollout=looking):
+            case CheckWave(rollout=looking):
                 self.looks.append(self.now)
                 unhealthy = {
                     n: words for n, words in self.unhealthy.items() if n in self.of(M.COMPLETED)
                 }
-                self.rollout, wave = looked(looking, self.wave, unhealthy, self.now)
+                self.rollout, wave = after_wave_check(looking, self.wave, unhealthy, self.now)
                 self.waves[wave.number] = wave
             case SkipRest():
                 for name in self.of(M.PENDING, M.WAITING):
@@ -501,7 +501,9 @@ class RolloutModel(RuleBasedStateMachine):
             assert wave.progress.total_hosts == len(of_wave)
             for status in M:
                 assert getattr(wave.progress, status.value) == of_wave.count(status)
-        total = sum((w.progress for w in self.carried.waves), Progress(total_hosts=0, pending=0))
+        total = sum(
+            (w.progress for w in self.carried.waves), RolloutProgress(total_hosts=0, pending=0)
+        )
         assert total == self.rollout.progress
 
     @invariant()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.domain.policy.availability import Opening
+from tendhost.server.domain.policy.availability import Availability
 from tendhost.server.domain.request_errors import InvalidArgument
 from tendhost.server.domain.rollouts.budgets import (
     FLEET,
@@ -24,22 +24,22 @@ from tendhost.server.domain.rollouts.budgets import (
 )
 from tendhost.server.domain.rollouts.plan import (
     TYPICAL_UPDATE,
+    Exclusion,
     Expectation,
-    Glance,
-    LeftOut,
+    HostSummary,
     RolloutPlan,
     concerned,
     plan_changes,
     plan_rollout,
 )
-from tendhost.server.domain.rollouts.rollout import DisruptionBudget, Progress, RolloutSpec
+from tendhost.server.domain.rollouts.rollout import DisruptionBudget, RolloutProgress, RolloutSpec
 from tendhost.server.domain.rollouts.waves import Division
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 glances = st.builds(
-    Glance,
+    HostSummary,
     name=st.from_regex(r"[a-z]{1,3}[0-9]{1,2}", fullmatch=True),
     tags=st.lists(st.sampled_from(["web", "db", "zone=a", "zone=b"]), unique=True).map(tuple),
     groups=st.lists(st.sampled_from(["prod", "test"]), unique=True).map(tuple),
@@ -72,9 +72,9 @@ def test_every_host_has_its_place_or_is_left_out_or_is_not_selected(fleet, chose
     )
     made = plan(fleet, spec)
     placed = [host.name for host in made.hosts]
-    left_out = [host.name for host in made.left_out]
-    assert len(set(placed) | set(left_out)) == len(placed) + len(left_out)
-    assert len(placed) + len(left_out) + made.not_selected == len(fleet)
+    left = [host.name for host in made.excluded]
+    assert len(set(placed) | set(left)) == len(placed) + len(left)
+    assert len(placed) + len(left) + made.not_selected == len(fleet)
     for host in fleet:
         if host.name in placed:
             assert host.state is not HostState.FAILED
@@ -87,30 +87,30 @@ def test_every_host_has_its_place_or_is_left_out_or_is_not_selected(fleet, chose
 
 def test_whoever_is_left_out_is_told_why():
     fleet = [
-        Glance(name="a", state=HostState.FAILED, failed_with="dpkg broke"),
-        Glance(name="b"),
-        Glance(name="c"),
-        Glance(name="d"),
+        HostSummary(name="a", state=HostState.FAILED, failed_with="dpkg broke"),
+        HostSummary(name="b"),
+        HostSummary(name="c"),
+        HostSummary(name="d"),
     ]
-    never = Opening(allowed=False, words="its window never opens")
-    later = Opening(allowed=False, until=NOW + MINUTE, words="its window opens later")
+    never = Availability(allowed=False, words="its window never opens")
+    later = Availability(allowed=False, until=NOW + MINUTE, words="its window opens later")
     spec = RolloutSpec(filter=HostFilter(exclude_hosts=("b",)))
     made = plan(fleet, spec, openings={"c": never, "d": later})
-    assert [(h.name, h.why) for h in made.left_out] == [
-        ("a", LeftOut.FAILED),
-        ("b", LeftOut.EXCLUDED),
-        ("c", LeftOut.NEVER_OPEN),
+    assert [(h.name, h.why) for h in made.excluded] == [
+        ("a", Exclusion.FAILED),
+        ("b", Exclusion.EXCLUDED),
+        ("c", Exclusion.NEVER_OPEN),
     ]
-    assert made.left_out[0].detail == "it has failed and has to be retried first: dpkg broke"
+    assert made.excluded[0].detail == "it has failed and has to be retried first: dpkg broke"
     (waiting,) = made.hosts
     assert (waiting.expectations, waiting.opens_at) == ((Expectation.WINDOW,), NOW + MINUTE)
 
 
 def test_what_is_expected_of_a_host_is_told_in_words():
     fleet = [
-        Glance(name="a", queried_at=NOW, pending_count=0),
-        Glance(name="b", unreachable=True),
-        Glance(name="c", pending_count=2, queried_at=NOW),
+        HostSummary(name="a", queried_at=NOW, pending_count=0),
+        HostSummary(name="b", unreachable=True),
+        HostSummary(name="c", pending_count=2, queried_at=NOW),
     ]
     a, b, c = plan(fleet, busy=frozenset("b")).hosts
     assert a.detail == "nothing was pending at the last look, 2026-11-22 12:00 UTC"
@@ -119,12 +119,12 @@ def test_what_is_expected_of_a_host_is_told_in_words():
 
 
 def test_failed_hosts_have_their_place_where_they_are_retried():
-    made = plan([Glance(name="a", state=HostState.FAILED)], retry=True)
+    made = plan([HostSummary(name="a", state=HostState.FAILED)], retry=True)
     assert [host.name for host in made.hosts] == ["a"]
 
 
 def test_expected_duration_is_that_of_the_slowest_and_of_what_runs_side_by_side():
-    fleet = [Glance(name=f"h{n}", update_took=(n + 1) * MINUTE) for n in range(4)]
+    fleet = [HostSummary(name=f"h{n}", update_took=(n + 1) * MINUTE) for n in range(4)]
     spec = RolloutSpec(filter=HostFilter(), division=Division(waves=("1", "rest")))
     made = plan(fleet, spec)
     assert [wave.expected for wave in made.waves] == [MINUTE, 4 * MINUTE]
@@ -134,10 +134,12 @@ def test_expected_duration_is_that_of_the_slowest_and_of_what_runs_side_by_side(
 
 
 def test_hosts_that_were_never_updated_are_taken_as_the_others_or_as_typical():
-    known = [Glance(name=f"h{n}", update_took=n * MINUTE) for n in (1, 2, 7)]
-    made = plan([*known, Glance(name="new")], RolloutSpec(filter=HostFilter(names=("new", "h2"))))
+    known = [HostSummary(name=f"h{n}", update_took=n * MINUTE) for n in (1, 2, 7)]
+    made = plan(
+        [*known, HostSummary(name="new")], RolloutSpec(filter=HostFilter(names=("new", "h2")))
+    )
     assert (made.waves[0].expected, made.known_durations) == (2 * MINUTE, 1)
-    assert plan([Glance(name="new")]).waves[0].expected == TYPICAL_UPDATE
+    assert plan([HostSummary(name="new")]).waves[0].expected == TYPICAL_UPDATE
 
 
 def test_an_empty_fleet_has_an_empty_plan():
@@ -156,7 +158,7 @@ def test_a_plan_does_not_differ_from_itself_and_says_each_difference(fleet, chos
 
 
 def test_many_differences_are_counted_and_not_all_named():
-    fleet = [Glance(name=f"h{n:02}") for n in range(15)]
+    fleet = [HostSummary(name=f"h{n:02}") for n in range(15)]
     words = plan_changes(plan([]), plan(fleet))
     assert words == (f"new in it: {', '.join(f'h{n:02}' for n in range(10))} and 5 more",)
 
@@ -169,11 +171,11 @@ def test_many_differences_are_counted_and_not_all_named():
     [("", 9, None), ("0", 9, 0), ("3", 9, 3), ("10%", 19, 1), ("10%", 9, 0), ("100%", 9, 9)],
 )
 def test_tolerated_failures_are_rounded_down(max_failures, total, expected):
-    assert tolerated(max_failures, Progress(total_hosts=total, pending=total)) == expected
+    assert tolerated(max_failures, RolloutProgress(total_hosts=total, pending=total)) == expected
 
 
 def test_rolled_back_hosts_are_failures_and_skipped_ones_are_not():
-    progress = Progress(total_hosts=4, pending=0, failed=1, rolled_back=1, skipped=2)
+    progress = RolloutProgress(total_hosts=4, pending=0, failed=1, rolled_back=1, skipped=2)
     assert (overspent("1", progress), overspent("2", progress)) == (True, False)
 
 
@@ -217,7 +219,7 @@ def test_budgets_that_can_never_be_met_or_count_nobody_are_refused_at_once():
 
 def test_thousands_of_names_are_not_gone_through_for_every_host():
     names = tuple(f"host{number:05}" for number in range(10_000))
-    many = [Glance(name=name) for name in (*names, "web1", "db1")]
+    many = [HostSummary(name=name) for name in (*names, "web1", "db1")]
     selection = HostFilter(names=(*names, "w*", "db[2-9]"))
     began = time.process_time()
     chosen = [host.name for host in many if concerned(selection, host)]

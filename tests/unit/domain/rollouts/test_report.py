@@ -19,13 +19,13 @@ from tendhost.server.domain.operations.operation import (
     StepStatus,
     UpdateResult,
 )
-from tendhost.server.domain.rollouts.plan import Glance
-from tendhost.server.domain.rollouts.report import ReportInMaking, compliance
+from tendhost.server.domain.rollouts.plan import HostSummary
+from tendhost.server.domain.rollouts.report import ReportBuilder, compliance
 from tendhost.server.domain.rollouts.rollout import (
     Member,
     MemberStatus,
-    Progress,
     Rollout,
+    RolloutProgress,
     RolloutSpec,
 )
 
@@ -36,7 +36,7 @@ ROLLOUT = Rollout(
     spec=RolloutSpec(filter=HostFilter()),
     created_at=NOW - 60 * MINUTE,
     ended_at=NOW,
-    progress=Progress(total_hosts=4, pending=0, completed=2, failed=1, skipped=1),
+    progress=RolloutProgress(total_hosts=4, pending=0, completed=2, failed=1, skipped=1),
     waves=1,
 )
 
@@ -72,12 +72,12 @@ def changed(*names: str, **fields) -> UpdateResult:
 
 
 def test_report_sums_up_packages_reboots_and_causes():
-    making = ReportInMaking(ROLLOUT, ())
+    making = ReportBuilder(ROLLOUT, ())
     reboot = Step(name=StepName.REBOOT, status=StepStatus.SUCCEEDED, started_at=NOW)
     done = member("a", MemberStatus.COMPLETED), member("b", MemberStatus.COMPLETED)
     failed = member("c", MemberStatus.FAILED)
-    left_out = member("d", MemberStatus.SKIPPED, operation="", detail="it has failed: dpkg broke")
-    for one in (*done, failed, left_out):
+    excluded = member("d", MemberStatus.SKIPPED, operation="", detail="it has failed: dpkg broke")
+    for one in (*done, failed, excluded):
         making.add_member(one)
     making.add_operation(operation("a", update=changed("openssl", "bash")), done[0])
     making.add_operation(
@@ -106,7 +106,7 @@ def test_report_sums_up_packages_reboots_and_causes():
 
 
 def test_what_was_taken_back_is_no_package_that_came_to_a_host():
-    making = ReportInMaking(ROLLOUT, ())
+    making = ReportBuilder(ROLLOUT, ())
     back = member("a", MemberStatus.ROLLED_BACK)
     problem = Problem(reason="UNHEALTHY", message="failed units")
     making.add_operation(
@@ -119,23 +119,23 @@ def test_what_was_taken_back_is_no_package_that_came_to_a_host():
 
 def test_a_fleet_is_counted_by_age_and_by_open_fixes():
     fleet = [
-        Glance(name="today", last_updated=NOW, queried_at=NOW),
-        Glance(name="week", last_updated=NOW - 5 * DAY, queried_at=NOW, security_count=2),
-        Glance(name="old", last_updated=NOW - 200 * DAY, queried_at=NOW),
-        Glance(name="never", queried_at=NOW, security_count=None),
-        Glance(name="new"),
+        HostSummary(name="today", last_updated=NOW, queried_at=NOW),
+        HostSummary(name="week", last_updated=NOW - 5 * DAY, queried_at=NOW, security_count=2),
+        HostSummary(name="old", last_updated=NOW - 200 * DAY, queried_at=NOW),
+        HostSummary(name="never", queried_at=NOW, security_count=None),
+        HostSummary(name="new"),
     ]
     found = compliance(fleet, NOW, 30 * DAY, first=0, last=50)
     assert {age.days: age.hosts for age in found.ages} == {1: 1, 7: 1, 30: 0, 90: 0, None: 3}
     assert (found.without_open_fixes, found.with_open_fixes, found.fixes_unknown) == (2, 1, 2)
-    assert [laggard.host for laggard in found.laggards] == ["week", "never", "new", "old"]
+    assert [laggard.host for laggard in found.overdue_hosts] == ["week", "never", "new", "old"]
     assert sum(age.hosts for age in found.ages) == found.hosts == 5
 
 
 @given(
     st.lists(
         st.builds(
-            Glance,
+            HostSummary,
             name=st.text("abc", min_size=1, max_size=3),
             security_count=st.none() | st.integers(0, 2),
             queried_at=st.none() | st.just(NOW),
@@ -159,6 +159,6 @@ def test_compliance__gives_any_part_of_the_laggards_in_their_order(fleet, first,
     expected = [(h.name, known(h), h.last_updated) for h in sorted(late, key=order)]
     with patch("tendhost.server.domain.slices.SLICE", size):
         found = compliance(fleet, NOW, 30 * DAY, first=first, last=first + count)
-    assert found.laggard_count == len(expected)
-    shown = [(one.host, one.security, one.last_updated) for one in found.laggards]
+    assert found.overdue_host_count == len(expected)
+    shown = [(one.host, one.security, one.last_updated) for one in found.overdue_hosts]
     assert shown == expected[first : first + count]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tendhost.server.domain.request_errors import InvalidArgument
-from tendhost.server.domain.rollouts.share import Share
+from tendhost.server.domain.rollouts.share import HostCount
 from tendhost.server.domain.rollouts.waves import (
     Candidate,
     Dependency,
@@ -185,7 +185,7 @@ def test_a_tag_that_no_host_has_is_refused():
 
 @given(st.integers(0, 100), st.integers(0, 10_000))
 def test_a_percentage_is_rounded_down(percent, total):
-    share = Share.parse(f"{percent}%")
+    share = HostCount.parse(f"{percent}%")
     assert share.of(total, at_least=0) == percent * total // 100
     assert share.of(total, at_least=1) == max(1, percent * total // 100)
 
@@ -193,4 +193,4 @@ def test_a_percentage_is_rounded_down(percent, total):
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "101%", "%", "5 %", "٣", "1e3", "1000000"])
 def test_what_is_no_share_is_refused(text):
     with pytest.raises(ValueError, match=r"neither a number|more than 100%"):
-        Share.parse(text)
+        HostCount.parse(text)

@@ -10,16 +10,21 @@ from hypothesis import strategies as st
 
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import InvalidArgument
-from tendhost.server.domain.rollouts.rollout import Progress, Rollout, RolloutSpec, RolloutStatus
+from tendhost.server.domain.rollouts.rollout import (
+    Rollout,
+    RolloutProgress,
+    RolloutSpec,
+    RolloutStatus,
+)
 from tendhost.server.domain.rollouts.waves import Division
 from tendhost.server.domain.schedules.schedule import (
-    Begin,
+    DueRun,
     MissedRuns,
     RunOutcome,
     Schedule,
     ScheduledRun,
+    ScheduleRequest,
     ScheduleStatus,
-    ScheduleWish,
     decide,
     forgone,
 )
@@ -29,10 +34,10 @@ MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 DUE = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
 
 
-def wish(**asked: Any) -> ScheduleWish:
+def wish(**asked: Any) -> ScheduleRequest:
     asked.setdefault("cron", "" if "rrule" in asked else "0 3 * * *")
     asked.setdefault("rollout", RolloutSpec(filter=HostFilter()))
-    return ScheduleWish(name="nightly", **asked)
+    return ScheduleRequest(name="nightly", **asked)
 
 
 def a_schedule(now: datetime = NOW, **asked: Any) -> Schedule:
@@ -45,7 +50,7 @@ def a_rollout(*, over: bool) -> Rollout:
         id="ro1",
         spec=RolloutSpec(filter=HostFilter()),
         created_at=NOW,
-        progress=Progress(total_hosts=1, pending=1),
+        progress=RolloutProgress(total_hosts=1, pending=1),
         waves=1,
         status=RolloutStatus.COMPLETED if over else RolloutStatus.PAUSED,
         ended_at=NOW if over else None,
@@ -75,7 +80,7 @@ def test_nothing_is_due_before_its_time(early: timedelta) -> None:
 
 @pytest.mark.parametrize("late", [timedelta(), MINUTE, 15 * MINUTE])
 def test_run_within_the_grace_begins(late: timedelta) -> None:
-    assert decide(a_schedule(), None, DUE + late) == Begin(due_at=DUE)
+    assert decide(a_schedule(), None, DUE + late) == DueRun(due_at=DUE)
 
 
 def test_run_after_the_grace_is_skipped_or_made_up_for_by_the_policy() -> None:
@@ -87,11 +92,11 @@ def test_run_after_the_grace_is_skipped_or_made_up_for_by_the_policy() -> None:
         "it was due 2026-03-02 03:00 UTC and no server began it within 0:15:00"
     )
     made_up = decide(a_schedule(missed=MissedRuns.RUN_ONCE), None, now)
-    assert made_up == Begin(due_at=DUE, detail=f"made up for: {skipped.detail}")
+    assert made_up == DueRun(due_at=DUE, detail=f"made up for: {skipped.detail}")
 
 
 def test_run_that_is_in_time_stands_for_those_that_were_missed_before() -> None:
-    assert decide(a_schedule(), None, DUE + 3 * DAY + MINUTE) == Begin(due_at=DUE + 3 * DAY)
+    assert decide(a_schedule(), None, DUE + 3 * DAY + MINUTE) == DueRun(due_at=DUE + 3 * DAY)
 
 
 @pytest.mark.parametrize("missed", list(MissedRuns))
@@ -101,7 +106,7 @@ def test_run_does_not_begin_while_the_former_rollout_has_not_ended(missed: Misse
     assert isinstance(skipped, ScheduledRun)
     assert (skipped.outcome, skipped.rollout) == (RunOutcome.OVERLAPPED, "")
     assert skipped.detail == "rollout ro1 of the former run has not ended: it is paused"
-    assert decide(made, a_rollout(over=True), DUE) == Begin(due_at=DUE)
+    assert decide(made, a_rollout(over=True), DUE) == DueRun(due_at=DUE)
 
 
 def test_skipped_run_leaves_the_last_rollout_known() -> None:
@@ -169,8 +174,8 @@ def test_no_moment_has_two_runs_and_none_begins_early(
             assert schedule.next_at > now
             continue
         assert turn.due_at <= now
-        outcome = RunOutcome.STARTED if isinstance(turn, Begin) else turn.outcome
-        if isinstance(turn, Begin):
+        outcome = RunOutcome.STARTED if isinstance(turn, DueRun) else turn.outcome
+        if isinstance(turn, DueRun):
             begun.append(turn.due_at)
             if missed is MissedRuns.SKIP:
                 assert now - turn.due_at <= schedule.spec.grace
@@ -192,7 +197,7 @@ def test_server_that_is_never_away_for_longer_than_the_grace_misses_nothing(
         now += step
         turn = decide(schedule, None, now)
         if turn is not None:
-            assert isinstance(turn, Begin)
+            assert isinstance(turn, DueRun)
             begun.append(turn.due_at)
             run = ScheduledRun(due_at=turn.due_at, at=now, outcome=RunOutcome.STARTED)
             schedule = schedule.after(run, now)
@@ -206,7 +211,7 @@ FAR = datetime(2036, 2, 7, 3, 6, tzinfo=UTC)
 """A date that a broken clock says; at 03:06 a nightly run is within its grace."""
 
 
-def begun(begin: Begin, at: datetime) -> ScheduledRun:
+def begun(begin: DueRun, at: datetime) -> ScheduledRun:
     return ScheduledRun(due_at=begin.due_at, at=at, outcome=RunOutcome.STARTED, rollout="ro1")
 
 
@@ -260,7 +265,7 @@ def test_recomputed__start_that_was_asked_for_is_kept() -> None:
 def test_recomputed__clock_that_was_far_behind_makes_no_run_due() -> None:
     begun = a_schedule(starts_at=NOW - 3000 * DAY, missed=MissedRuns.RUN_ONCE)
     behind = begun.going(NOW - 2000 * DAY)
-    assert isinstance(decide(behind, None, NOW), Begin)
+    assert isinstance(decide(behind, None, NOW), DueRun)
     mended = behind.recomputed(NOW)
     assert mended is not None
     assert mended.next_at == DUE
@@ -298,7 +303,7 @@ def test_recomputed__what_a_clock_that_was_ahead_costs_is_bounded(
     right = NOW + passed
     wrong = right + ahead
     while (run := decide(schedule, None, wrong)) is not None:
-        if isinstance(run, Begin):
+        if isinstance(run, DueRun):
             run = begun(run, wrong)
         schedule = schedule.after(run, wrong)
     schedule = schedule.recomputed(right) or schedule

@@ -50,7 +50,7 @@ def test_unmoved_tags_leave_everything(version: str) -> None:
 @pytest.mark.parametrize(
     ("name", "outcome", "problem"),
     [
-        ("put-back", ProjectOutcome.PUT_BACK, "web is running and unhealthy after 5 s"),
+        ("put-back", ProjectOutcome.ROLLED_BACK, "web is running and unhealthy after 5 s"),
         ("not-put-back", ProjectOutcome.FAILED, "the former images cannot be put back: Error"),
         ("registry-down", ProjectOutcome.FAILED, "the images cannot be pulled: "),
     ],

@@ -29,7 +29,7 @@ from tendhost.server.domain.operations.operation import (
     UpdateResult,
 )
 from tendhost.server.domain.policy.windows import MaintenanceWindow, Weekday
-from tendhost.server.domain.rollouts.rollout import Progress, RolloutStatus
+from tendhost.server.domain.rollouts.rollout import RolloutProgress, RolloutStatus
 from tendhost.server.rpc.convert import events as convert_events
 from tendhost.server.rpc.convert import hosts as convert_hosts
 from tendhost.server.rpc.convert import operations as convert_operations
@@ -68,7 +68,7 @@ BODIES: dict[type, EventBody] = {
     ),
     events.RolloutChanged: events.RolloutChanged(
         status=RolloutStatus.PAUSED,
-        progress=Progress(total_hosts=5, pending=3, in_progress=2),
+        progress=RolloutProgress(total_hosts=5, pending=3, in_progress=2),
         wave=0,
         waves=3,
         message="paused by alex",
@@ -81,7 +81,7 @@ BODIES: dict[type, EventBody] = {
         by="alex",
         changes=CHANGES,
     ),
-    events.DefaultsChanged: events.DefaultsChanged(
+    events.PolicyChanged: events.PolicyChanged(
         group="db", by="alex", deleted=True, changes=CHANGES
     ),
     events.ScheduleChanged: events.ScheduleChanged(
@@ -158,7 +158,7 @@ def test_a_configuration_comes_back_as_it_was_sent(auto_reboot: bool):
 
 
 def test_an_empty_configuration_gets_the_defaults():
-    config = convert_hosts.host_config(host_pb2.HostConfig(name="web1", addr="192.0.2.1"))
+    config = convert_hosts.host_config(host_pb2.HostConfig(name="web1", address="192.0.2.1"))
     assert config == HostConfig(name="web1", address="192.0.2.1")
 
 

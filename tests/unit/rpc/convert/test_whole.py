@@ -21,7 +21,7 @@ from tendhost.client.convert import schedules as convert_schedules
 from tendhost.client.convert import selections as convert_selections
 from tendhost.server.domain import events
 from tendhost.server.domain.events import Event, EventBody
-from tendhost.server.domain.hosts.defaults import Defaults
+from tendhost.server.domain.hosts.group_policy import GroupPolicy
 from tendhost.server.domain.hosts.host import Host, HostConfig
 from tendhost.server.domain.hosts.selection import SavedSelection
 from tendhost.server.domain.inventory.hardware import Mount
@@ -34,7 +34,7 @@ from tendhost.server.rpc.convert import events as convert_events
 from tendhost.server.rpc.convert import hosts as convert_hosts
 from tendhost.server.rpc.convert import operations as convert_operations
 from tendhost.server.rpc.convert.inventory import inventory_message
-from tendhost.server.rpc.convert.policies import defaults_message
+from tendhost.server.rpc.convert.policies import group_policy_message
 from tendhost.server.rpc.convert.rollouts import (
     member_message,
     plan_message,
@@ -62,7 +62,7 @@ CONVERSIONS: dict[type, tuple[Callable[[Any], Message], Reading]] = {
     PlannedHost: (planned_host_message, convert_rollouts.planned_host),
     ScheduleView: (schedule_message, convert_schedules.schedule),
     SavedSelection: (selection_message, convert_selections.selection),
-    Defaults: (defaults_message, convert_policies.defaults),
+    GroupPolicy: (group_policy_message, convert_policies.group_policy),
 }
 SLOW = settings(
     max_examples=25,

@@ -15,7 +15,7 @@ from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.rpc.convert import events as convert_events
 from tendhost.server.rpc.streams import event_feed, event_pages
-from tendhost.server.rpc.streams.event_feed import Feed
+from tendhost.server.rpc.streams.event_feed import EventFeed
 from tendhost.server.rpc.streams.event_pages import EventPage
 from tendhost.server.store.records import Change
 from tendhost.server.store.sqlite import open_store
@@ -35,8 +35,8 @@ async def store(tmp_path: Path) -> AsyncIterator[FaultyStore]:
 
 
 @pytest.fixture
-async def events(store: FaultyStore) -> AsyncIterator[Feed]:
-    following = Feed(store)
+async def events(store: FaultyStore) -> AsyncIterator[EventFeed]:
+    following = EventFeed(store)
     running = asyncio.create_task(following.run())
     await asyncio.sleep(0)
     yield following
@@ -44,7 +44,7 @@ async def events(store: FaultyStore) -> AsyncIterator[Feed]:
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def told(following: Feed, selection: HostFilter, *, after: int = 0) -> list[str]:
+async def told(following: EventFeed, selection: HostFilter, *, after: int = 0) -> list[str]:
     """The hosts of all events that a stream is told of, to the end of the log."""
     hosts: list[str] = []
     while True:
@@ -83,7 +83,7 @@ def test_page__gives_each_host_its_events_in_order_and_moves_on(
     assert seen == [event.revision for event in page_events if event.host in wanted]
 
 
-async def test_filter_by_names__reads_no_host(store: FaultyStore, events: Feed) -> None:
+async def test_filter_by_names__reads_no_host(store: FaultyStore, events: EventFeed) -> None:
     await store.commit(Change(events=[an_event(host) for host in ("a", "b", "a", "c")]))
     before = store.calls.copy()
     assert await told(events, HostFilter(names=("a",))) == ["a", "a"]
@@ -93,7 +93,7 @@ async def test_filter_by_names__reads_no_host(store: FaultyStore, events: Feed) 
 
 
 async def test_filter__reads_each_host_once_for_all_until_it_changes(
-    store: FaultyStore, events: Feed
+    store: FaultyStore, events: EventFeed
 ) -> None:
     host = await stored_host(store, "a")
     await store.commit(Change(events=[an_event(name) for name in ("a", "b", "a")]))
@@ -110,7 +110,7 @@ async def test_filter__reads_each_host_once_for_all_until_it_changes(
 
 
 async def test_event__is_encoded_once_whoever_asks(
-    store: FaultyStore, events: Feed, monkeypatch: pytest.MonkeyPatch
+    store: FaultyStore, events: EventFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[int] = []
     real = convert_events.event_message
@@ -132,17 +132,17 @@ async def test_feed__goes_on_when_the_store_could_not_be_read(
 ) -> None:
     monkeypatch.setattr(event_feed, "LONGEST_WAIT", event_feed.GATHERING)
     monkeypatch.setattr(event_feed, "BOOKMARK_INTERVAL", event_feed.GATHERING)
-    following = Feed(store)
-    wait = event_feed.Feed._wake_once
+    following = EventFeed(store)
+    wait = event_feed.EventFeed._wake_once
     failed = asyncio.Event()
 
-    async def fails_once(self: Feed) -> None:
+    async def fails_once(self: EventFeed) -> None:
         if not failed.is_set():
             failed.set()
             raise StoreUnavailable(cause="a disk that is gone")
         await wait(self)
 
-    monkeypatch.setattr(event_feed.Feed, "_wake_once", fails_once)
+    monkeypatch.setattr(event_feed.EventFeed, "_wake_once", fails_once)
     running = asyncio.create_task(following.run())
     await failed.wait()
     await store.commit(Change(events=[an_event()]))

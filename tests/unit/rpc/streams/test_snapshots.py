@@ -15,7 +15,7 @@ from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.rpc.streams import snapshots
-from tendhost.server.rpc.streams.snapshots import Snapshots
+from tendhost.server.rpc.streams.snapshots import FleetSnapshots
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.sqlite import open_store
 from tendhost.v1 import event_service_pb2 as pb
@@ -29,7 +29,7 @@ FILTERS = (
     HostFilter(search="h", exclude_hosts=("h3",)),
     HostFilter(all_tags=("web",)),
     HostFilter(states=(HostState.FAILED,)),
-    HostFilter(saved="s", also=HostFilter(names=("h[0-4]",), any_tags=("web", "db"))),
+    HostFilter(selection="s", also=HostFilter(names=("h[0-4]",), any_tags=("web", "db"))),
 )
 CHANGES = st.sampled_from(("retag", "fail", "remove", "add"))
 STEPS = st.lists(st.tuples(CHANGES, st.sampled_from(NAMES)), max_size=12)
@@ -93,7 +93,7 @@ class Client:
             message = pb.WatchEventsResponse.FromString(raw)
         assert self.end == -1
         self.sizes.append(len(message.hosts))
-        for name in message.gone_hosts:
+        for name in message.removed_hosts:
             self.hosts.pop(name, None)
         for host in message.hosts:
             self.hosts[host.config.name] = host.revision
@@ -140,7 +140,7 @@ async def _snapshots_of_a_busy_fleet_are_true(
     each: int,
     filters: list[HostFilter],
 ) -> None:
-    shared = Snapshots(store)
+    shared = FleetSnapshots(store)
     store.listen(shared.hear)
     fleet = Fleet(store, before, each=len(before))
     await fleet.go_on()
@@ -175,7 +175,7 @@ async def test_snapshot__is_read_once_for_all_that_want_it_at_the_same_time(
     monkeypatch.setattr(snapshots, "HOSTS_PER_MESSAGE", 5)
     store = await open_store(tmp_path / "tendhost.db")
     await store.commit(change(hosts=tuple(a_host(f"h{number:02}") for number in range(20))))
-    shared, reads = Snapshots(store), []
+    shared, reads = FleetSnapshots(store), []
     store.listen(shared.hear)
     real = store.hosts_part
 
@@ -203,6 +203,6 @@ async def test_snapshot__comes_in_messages_of_a_bounded_size_however_large_hosts
     ]
     await store.commit(change(hosts=tuple(large)))
     client = Counting()
-    await Snapshots(store).send(HostFilter(), client)
+    await FleetSnapshots(store).send(HostFilter(), client)
     assert 0 < client.largest < 2 * snapshots.PART_BYTES
     await store.aclose()

@@ -65,7 +65,7 @@ def events(
             names=tuple(host or ()),
             all_tags=tuple(tag or ()),
             groups=tuple(group or ()),
-            saved=saved,
+            selection=saved,
         )
         stream = client.events(
             resume_after=after,

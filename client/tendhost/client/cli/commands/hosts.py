@@ -37,7 +37,7 @@ from tendhost.client.cli.options.health import (
 )
 from tendhost.client.cli.options.host import (
     AddGroups,
-    Addr,
+    Address,
     AddTags,
     AutoReboot,
     Duplicate,
@@ -80,7 +80,7 @@ app = typer.Typer(no_args_is_help=True)
 def add(
     context: typer.Context,
     name: Name,
-    addr: Annotated[str, Addr],
+    address: Annotated[str, Address],
     port: Annotated[int, Port] = 22,
     user: Annotated[str, User] = "root",
     ssh_key: Key = None,
@@ -115,8 +115,8 @@ def add(
     """Register a host and pin the key that it shows.
 
     \b
-      tendhost host add web1 --addr 10.0.0.5 --user root --tag web --group production
-      tendhost host add db1 --addr db1.example.org --no-auto-reboot \\
+      tendhost host add web1 --address 10.0.0.5 --user root --tag web --group production
+      tendhost host add db1 --address db1.example.org --no-auto-reboot \\
           --window 'sat,sun 22:00-04:00 Europe/Vienna' --host-key SHA256:…
 
     The fingerprint of the pinned key is printed. Nothing is changed on the host. The options that say
@@ -135,7 +135,7 @@ def add(
     async def work(client: Client) -> None:
         host = await client.add_host(
             name,
-            addr,
+            address,
             port=port,
             user=user,
             ssh_key=ssh_key or "",
@@ -219,7 +219,7 @@ def list_(
             exclude_hosts=tuple(exclude or ()),
             reboot_needed=reboot_needed,
             search=search,
-            saved=saved,
+            selection=saved,
         )
         found = [host async for host in client.hosts(selection)]
         if session.json:
@@ -251,7 +251,7 @@ def show(context: typer.Context, name: Name) -> None:
 def set_(
     context: typer.Context,
     name: Name,
-    addr: Annotated[str | None, Addr] = None,
+    address: Annotated[str | None, Address] = None,
     port: Annotated[int | None, Port] = None,
     user: Annotated[str | None, User] = None,
     ssh_key: Key = None,
@@ -286,8 +286,11 @@ def set_(
     remove_group: RemoveGroups = None,
     add_window: AddWindow = None,
     remove_window: RemoveWindow = None,
-    repin: Annotated[
-        bool, typer.Option("--repin", help="Pin the key that it shows now, after a reinstallation.")
+    accept_new_host_key: Annotated[
+        bool,
+        typer.Option(
+            "--accept-new-host-key", help="Pin the key that it shows now, after a reinstallation."
+        ),
     ] = False,
     host_key: HostKey = "",
     allow_duplicate: Duplicate = False,
@@ -302,7 +305,7 @@ def set_(
       tendhost host set web1 --no-security
       tendhost host set web1 --pre-hook drain.sh --post-hook restore.sh --hook-timeout 2m
       tendhost host set web1 --check tcp:5432 --check 'http://{address}/health' --settle 30s
-      tendhost host set web1 --repin
+      tendhost host set web1 --accept-new-host-key
 
     Tags, groups, windows, compose paths and checks are replaced by those that are given; '' alone means
     none. --add-tag, --remove-tag and their like leave the others as they are. Of what updates change, what
@@ -311,7 +314,7 @@ def set_(
     session: Session = context.obj
     require_hook(pre_hook, post_hook, hook_timeout, hook_exit_code)
     fields: dict[str, Any] = {
-        "addr": addr,
+        "address": address,
         "port": port,
         "user": user,
         "ssh_key": ssh_key,
@@ -349,10 +352,10 @@ def set_(
         "download_first": download_first,
     }
     scope = {field: value for field, value in typed.items() if value is not None}
-    if not given and not repin and not scope:
+    if not given and not accept_new_host_key and not scope:
         refuse("nothing to change; see `tendhost host set --help`")
-    if host_key and not repin:
-        refuse("--host-key: it goes with --repin only")
+    if host_key and not accept_new_host_key:
+        refuse("--host-key: it goes with --accept-new-host-key only")
 
     async def changed(client: Client) -> Host:
         if scope:
@@ -362,7 +365,7 @@ def set_(
             given["etag"] = former.etag
         return await client.reconfigure_host(
             name,
-            repin_host_key=repin,
+            accept_new_host_key=accept_new_host_key,
             expected_host_key=host_key,
             allow_duplicate=allow_duplicate,
             **given,
@@ -373,7 +376,7 @@ def set_(
         if session.json:
             session.print_json(host)
         else:
-            pinned = f"; its host key is {host.host_key_fingerprint}" if repin else ""
+            pinned = f"; its host key is {host.host_key_fingerprint}" if accept_new_host_key else ""
             print(f"{host.name} is changed{pinned}")
 
     session.run(work)

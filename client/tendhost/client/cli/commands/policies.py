@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from tendhost.client import Client, Defaults, FreezePeriod
+from tendhost.client import Client, FreezePeriod, GroupPolicy
 from tendhost.client.cli.formatting import AddWindow, RemoveWindow, windows
 from tendhost.client.cli.options.health import (
     Checks,
@@ -40,7 +40,7 @@ def show(context: typer.Context, group: Group = "") -> None:
     session: Session = context.obj
 
     async def work(client: Client) -> None:
-        _tell(session, await client.get_defaults(group))
+        _tell(session, await client.get_policy(group))
 
     session.run(work)
 
@@ -53,7 +53,7 @@ def list_(context: typer.Context) -> None:
     async def work(client: Client) -> None:
         from tendhost.client.cli.render import policies as render_policies
 
-        found = [defaults async for defaults in client.all_defaults(page_size=1000)]
+        found = [defaults async for defaults in client.policies(page_size=1000)]
         if session.json:
             session.print_json(found)
         else:
@@ -89,10 +89,10 @@ def set_(
             " 2027-01-04T06:00[Europe/Berlin] holidays'. Replaces the freeze of the same name. May be repeated.",
         ),
     ] = None,
-    thaw: Annotated[
+    unfreeze: Annotated[
         list[str] | None,
         typer.Option(
-            "--thaw",
+            "--unfreeze",
             "--remove-freeze",
             metavar="NAME",
             help="Lift the freeze of this name. May be repeated.",
@@ -110,7 +110,7 @@ def set_(
     \b
       tendhost policy set --window 'sat,sun 22:00-04:00 Europe/Berlin'
       tendhost policy set --freeze 'year-end 2026-12-23T18:00+01:00 2027-01-04T06:00+01:00 holidays'
-      tendhost policy set --thaw year-end
+      tendhost policy set --unfreeze year-end
       tendhost policy set --group db --window 'sun 02:00-04:00 Europe/Berlin' --check tcp:5432
 
     What is not given stays as it is. It holds at once for every host of it. A host's own windows and
@@ -131,14 +131,14 @@ def set_(
         "add_windows": windows(add_window, "--add-window"),
         "remove_windows": windows(remove_window, "--remove-window"),
         "add_freezes": [_freeze(text) for text in freeze] if freeze else None,
-        "remove_freezes": thaw or None,
+        "remove_freezes": unfreeze or None,
     }
     given = {field: value for field, value in fields.items() if value is not None}
     if not given:
         refuse("nothing to change; see `tendhost policy set --help`")
 
     async def work(client: Client) -> None:
-        _tell(session, await client.change_defaults(group, **given))
+        _tell(session, await client.change_policy(group, **given))
 
     session.run(work)
 
@@ -149,7 +149,7 @@ def delete(context: typer.Context, group: Group = "") -> None:
     session: Session = context.obj
 
     async def work(client: Client) -> None:
-        await client.delete_defaults(group)
+        await client.delete_policy(group)
         if session.json:
             session.print_json({"group": group, "deleted": True})
         else:
@@ -159,7 +159,7 @@ def delete(context: typer.Context, group: Group = "") -> None:
 
 
 @app.command()
-def host(context: typer.Context, name: Name) -> None:
+def effective(context: typer.Context, name: Name) -> None:
     """Show what holds for a host, and who says so."""
     session: Session = context.obj
 
@@ -211,11 +211,11 @@ def _time(text: str) -> tuple[datetime, str]:
     return at, zone
 
 
-def _tell(session: Session, found: Defaults) -> None:
+def _tell(session: Session, found: GroupPolicy) -> None:
     from tendhost.client.cli.render import policies as render_policies
 
     warn(found.warnings)
     if session.json:
         session.print_json(found)
     else:
-        render_policies.defaults(found)
+        render_policies.group_policy(found)

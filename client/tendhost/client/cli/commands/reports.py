@@ -49,7 +49,7 @@ def compliance(
 ) -> None:
     """Show how up to date the fleet is, and which hosts are not."""
     session: Session = context.obj
-    selection = HostFilter(all_tags=tuple(tag or ()), groups=tuple(group or ()), saved=saved)
+    selection = HostFilter(all_tags=tuple(tag or ()), groups=tuple(group or ()), selection=saved)
 
     async def work(client: Client) -> None:
         found = await client.compliance(selection, overdue_days=overdue)
@@ -109,7 +109,7 @@ def _compliance(found: Compliance) -> None:
         f"open security fixes: none on {found.without_open_fixes}, some on"
         f" {found.with_open_fixes}, not known on {found.fixes_unknown}"
     )
-    if found.laggards:
+    if found.overdue_hosts:
         rows = (
             (
                 laggard.host,
@@ -117,7 +117,7 @@ def _compliance(found: Compliance) -> None:
                 "?" if laggard.security is None else str(laggard.security),
                 ago(laggard.last_updated),
             )
-            for laggard in found.laggards
+            for laggard in found.overdue_hosts
         )
         draw(table(("HOST", "STATE", "SECURITY", "UPDATED"), rows))
 

@@ -49,7 +49,7 @@ def save(
 
     \b
       tendhost selection save canaries --tag canary --exclude db1
-      tendhost rollout start --saved canaries --waves 1,rest
+      tendhost rollout start --selection canaries --waves 1,rest
 
     It takes the place of the one that had the name. Schedules that name it update the new hosts from
     their next run on; rollouts that have begun keep theirs.
@@ -107,7 +107,7 @@ def show(context: typer.Context, name: Name) -> None:
 
         found = await client.get_selection(name)
         warn(found.warnings)
-        hosts = [host async for host in client.hosts(HostFilter(saved=name), page_size=1000)]
+        hosts = [host async for host in client.hosts(HostFilter(selection=name), page_size=1000)]
         if session.json:
             shown = plain(found)
             assert isinstance(shown, dict)

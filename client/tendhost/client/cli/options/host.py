@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 import typer
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The host's name.")]
-Addr = typer.Option(metavar="ADDRESS", help="Host name or IP address; 'local': the server's own.")
+Address = typer.Option(
+    metavar="ADDRESS", help="Host name or IP address; 'local': the server's own."
+)
 Port = typer.Option(min=1, max=65_535, metavar="PORT", help="The port of its sshd.")
 User = typer.Option(metavar="USER", help="root, or one that may use sudo -n.")
 Tags = Annotated[
@@ -65,7 +67,7 @@ AutoReboot = Annotated[
     ),
 ]
 Restart = Annotated[
-    Literal["never", "listed", "reboot"] | None,
+    Literal["never", "restart", "reboot"] | None,
     typer.Option(
         "--restart-services",
         help="Services that still run what an update replaced: only list them, restart them, or"

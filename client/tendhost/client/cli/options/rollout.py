@@ -171,7 +171,7 @@ def spec_of(
             groups=tuple(group or ()),
             states=tuple(state or ()),
             exclude_hosts=tuple(exclude or ()),
-            saved=saved,
+            selection=saved,
         ),
         waves=_sizes(waves),
         stages=tuple(_stage(text) for text in stage or ()),
@@ -189,7 +189,7 @@ def spec_of(
             duration(approval_timeout, "--approval-timeout") if approval_timeout else None
         ),
         expires_after=duration(expires, "--expires") if expires else None,
-        window_override=outside_windows,
+        window_override_reason=outside_windows,
         dry_run=dry_run,
         scope=wish_of(
             security, package, exclude_package, allow_removals, autoremove, download_first

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tendhost.client import ScopeWish, UpdateScope
+from tendhost.client import ScopeOverride, UpdateScope
 
 Security = Annotated[
     bool | None, typer.Option("--security/--no-security", help="Only security updates.")
@@ -73,7 +73,7 @@ def wish_of(
     allow_removals: bool | None,
     autoremove: bool | None,
     download_first: bool | None,
-) -> ScopeWish | None:
+) -> ScopeOverride | None:
     """What the options ask for over each host's policy; None where none was given.
 
     An empty name takes the names of the policy away.
@@ -82,7 +82,7 @@ def wish_of(
     if all(option is None for option in given):
         return None
     names = (*(package or ()), *(exclude_package or ()))
-    return ScopeWish(
+    return ScopeOverride(
         security_only=security,
         include=tuple(filter(None, package or ())),
         exclude=tuple(filter(None, exclude_package or ())),

@@ -5,5 +5,5 @@ from typing import Annotated
 import typer
 
 Saved = Annotated[
-    str, typer.Option("--saved", metavar="NAME", help="In this saved selection, too.")
+    str, typer.Option("--selection", metavar="NAME", help="In this saved selection, too.")
 ]

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from tendhost.client import (
-    DefaultsChanged,
     DuplicatesChanged,
     Event,
     FieldChange,
@@ -13,6 +12,7 @@ from tendhost.client import (
     HostRegistered,
     HostUnregistered,
     OperationChanged,
+    PolicyChanged,
     RolloutChanged,
     ScheduleChanged,
     SelectionChanged,
@@ -48,7 +48,7 @@ def summary(event: Event) -> str:
             words = f"{event.rollout_id} {status}: wave {wave} of {waves},"
             words += f" {ended} of {progress.total_hosts} hosts ended, {failed} failed"
             words += f"; {said}" if said else ""
-        case ScheduleChanged() | SelectionChanged() | DefaultsChanged():
+        case ScheduleChanged() | SelectionChanged() | PolicyChanged():
             words = _settings(event.body, event.rollout_id)
         case UpdateCompleted(result=result):
             words = f"{counted(len(result.packages), 'package')} changed"
@@ -66,7 +66,7 @@ def summary(event: Event) -> str:
     return clean(words)
 
 
-def _settings(body: ScheduleChanged | SelectionChanged | DefaultsChanged, rollout: str) -> str:
+def _settings(body: ScheduleChanged | SelectionChanged | PolicyChanged, rollout: str) -> str:
     """What became of something that users keep for more than one host."""
     match body:
         case ScheduleChanged(schedule=name, change=change, message=said, changes=changes):
@@ -74,7 +74,7 @@ def _settings(body: ScheduleChanged | SelectionChanged | DefaultsChanged, rollou
             return ", ".join(part for part in parts if part)
         case SelectionChanged(selection=name, change=change, message=said, changes=changes):
             return " ".join(filter(None, (f"{name} {change}", changed_words(changes), said)))
-        case DefaultsChanged(group=group, by=by, deleted=deleted, changes=changes):
+        case PolicyChanged(group=group, by=by, deleted=deleted, changes=changes):
             whose = f"group {group}" if group else "the fleet"
             what = " deleted" if deleted else f" {changed_words(changes)}" if changes else ""
             return f"{whose}{what} by {by}"

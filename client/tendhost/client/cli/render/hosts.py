@@ -73,7 +73,7 @@ def host(found: Host) -> None:
     lines: dict[str, Cell] = {
         "name": found.name,
         "state": coloured(str(found.state)),
-        "address": found.addr if found.addr == "local" else _address(found),
+        "address": found.address if found.address == "local" else _address(found),
         "host key": found.host_key_fingerprint or "none",
         "system": found.os_name or "not known yet",
         "tags": ", ".join(found.tags) or "none",
@@ -91,7 +91,7 @@ def host(found: Host) -> None:
         "updates change": scope_words(found.scope),
         "outdated services": {
             RestartServices.NEVER: "listed only",
-            RestartServices.LISTED: "restarted after an update",
+            RestartServices.RESTART: "restarted after an update",
             RestartServices.REBOOT: "a reason to reboot",
         }.get(found.restart_services, "not known"),
         "snapshot before": str(found.snapshots).replace("_", " "),
@@ -136,8 +136,8 @@ def scope_words(scope: UpdateScope) -> str:
 
 
 def _address(found: Host) -> str:
-    addr = f"[{found.addr}]" if ":" in found.addr else found.addr
-    return f"{found.user}@{addr}:{found.port}"
+    address = f"[{found.address}]" if ":" in found.address else found.address
+    return f"{found.user}@{address}:{found.port}"
 
 
 def inventory(found: Inventory) -> None:

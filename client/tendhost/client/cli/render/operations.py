@@ -167,7 +167,7 @@ def _project_words(project: ProjectChange) -> str:
     words = {
         "unchanged": "nothing to do",
         "updated": "updated",
-        "put_back": "put back to its former images",
+        "rolled_back": "put back to its former images",
         "failed": "not updated",
     }.get(str(project.outcome), str(project.outcome))
     moved = [s.service for s in project.services if s.before != s.after]

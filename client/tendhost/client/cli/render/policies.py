@@ -1,12 +1,12 @@
-"""Defaults and effective policies, as people read them."""
+"""Group policies and effective policies, as people read them."""
 
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tendhost.client import (
-    Defaults,
     EffectivePolicy,
     FreezePeriod,
+    GroupPolicy,
     HealthChecks,
     Hooks,
     PolicySource,
@@ -17,7 +17,7 @@ from tendhost.client.cli.formatting import ago, at_time, counted, span, window_w
 from tendhost.client.cli.render.health import checks_words, hooks_words
 
 
-def overview(found: Sequence[Defaults]) -> None:
+def overview(found: Sequence[GroupPolicy]) -> None:
     """What is said of whom, in one line each."""
     if not found:
         say("nothing is said of the fleet, or of any group")
@@ -38,11 +38,11 @@ def overview(found: Sequence[Defaults]) -> None:
     say_incomplete(*((_whose(one), one.incomplete) for one in found))
 
 
-def _whose(found: Defaults) -> str:
+def _whose(found: GroupPolicy) -> str:
     return f"group {found.group}" if found.group else "the fleet"
 
 
-def defaults(found: Defaults) -> None:
+def group_policy(found: GroupPolicy) -> None:
     """What is said of the fleet, or of a group."""
     lines = {
         "of": _whose(found),

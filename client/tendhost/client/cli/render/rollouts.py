@@ -112,7 +112,7 @@ def _waves(found: Sequence[RolloutWave]) -> Iterator[tuple[str, str]]:
 
 def plan(made: RolloutPlan, hosts: Sequence[PlannedHost]) -> None:
     """A plan with its hosts."""
-    left_out = [host for host in hosts if not host.wave]
+    exclusion = [host for host in hosts if not host.wave]
     say(
         f"plan {made.id}: {counted(made.host_count, 'host')} in"
         f" {counted(made.wave_count, 'wave')}, about {span(made.expected)}"
@@ -126,8 +126,8 @@ def plan(made: RolloutPlan, hosts: Sequence[PlannedHost]) -> None:
         if host.wave
     )
     draw(table(("WAVE", "STAGE", "HOST", "EXPECTED"), rows))
-    if left_out:
-        draw(table(("LEFT OUT", "WHY"), ((host.host, host.detail) for host in left_out)))
+    if exclusion:
+        draw(table(("LEFT OUT", "WHY"), ((host.host, host.detail) for host in exclusion)))
     say_incomplete((made.id, made.incomplete), *_waves(made.waves))
     for warning in made.warnings:
         say(f"it would be held up now: {warning}")

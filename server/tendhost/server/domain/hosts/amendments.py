@@ -25,7 +25,7 @@ def taken(path: str, value: V, new: V) -> V:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Labels:
+class LabelChange:
     """Tags or groups to add and to take away. What is there, or not there, already does not matter."""
 
     added: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Windows:
+class WindowChange:
     """Windows to add and to take away."""
 
     added: tuple[MaintenanceWindow, ...] = ()

@@ -37,7 +37,7 @@ class RestartServices(StrEnum):
 
     NEVER = "never"
     """They are listed, and left alone."""
-    LISTED = "listed"
+    RESTART = "restart"
     """They are restarted, unless the host is rebooted anyway."""
     REBOOT = "reboot"
     """They count as a reason to reboot."""

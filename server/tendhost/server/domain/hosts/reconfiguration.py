@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from tendhost.server.domain.hosts.amendments import Labels, Windows, taken
+from tendhost.server.domain.hosts.amendments import LabelChange, WindowChange, taken
 from tendhost.server.domain.hosts.host import HostConfig
 from tendhost.server.domain.policy.health_checks import unusable
 from tendhost.server.domain.policy.windows import unsound_windows
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 
 RECONFIGURABLE = (
-    "addr",
+    "address",
     "port",
     "user",
     "ssh_key",
@@ -48,10 +48,10 @@ class Reconfiguration:
     name: str
     config: HostConfig
     mask: tuple[str, ...] = ()
-    tags: Labels = Labels()
-    groups: Labels = Labels()
-    windows: Windows = Windows()
-    repin: bool = False
+    tags: LabelChange = LabelChange()
+    groups: LabelChange = LabelChange()
+    windows: WindowChange = WindowChange()
+    accept_new_host_key: bool = False
     expected_host_key: str = ""
     allow_duplicate: bool = False
     """Whether another host may have the same address or key."""
@@ -64,7 +64,7 @@ class Reconfiguration:
         if unknown:
             raise InvalidArgument(*unknown)
         for path in self.mask:
-            config = taken("address" if path == "addr" else path, config, self.config)
+            config = taken("address" if path == "address" else path, config, self.config)
         own = config.policy.maintenance_windows
         wrong = (
             *self.tags.unsound("tags"),
@@ -73,11 +73,11 @@ class Reconfiguration:
         )
         if wrong:
             raise InvalidArgument(*wrong)
-        if self.tags != Labels():
+        if self.tags != LabelChange():
             config = replace(config, tags=self.tags.of(config.tags))
-        if self.groups != Labels():
+        if self.groups != LabelChange():
             config = replace(config, groups=self.groups.of(config.groups))
-        if self.windows != Windows():
+        if self.windows != WindowChange():
             policy = replace(config.policy, maintenance_windows=self.windows.of(own))
             config = replace(config, policy=policy)
         require_sound(config)

@@ -30,10 +30,10 @@ class HostFilter:
     reboot_needed: bool | None = None
     search: str = ""
     """A prefix of the name."""
-    saved: str = ""
+    selection: str = ""
     """The name of a saved selection that the host has to be in as well; empty: none."""
     also: "HostFilter | None" = None
-    """What `saved` stood for when it was looked up."""
+    """What `selection` stood for when it was looked up."""
 
     def excludes(self, name: str) -> bool:
         """Whether one of `exclude_hosts` is or matches `name`."""

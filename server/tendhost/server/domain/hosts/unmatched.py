@@ -17,7 +17,7 @@ MOST_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class KnownNames:
     """Of what a filter names, what hosts have. With globs `names` holds every host."""
 
     names: frozenset[str] = frozenset()
@@ -25,7 +25,7 @@ class Known:
     groups: frozenset[str] = frozenset()
 
 
-def unmatched(selection: HostFilter, known: Known) -> Iterator[FieldViolation]:
+def unmatched(selection: HostFilter, known: KnownNames) -> Iterator[FieldViolation]:
     """A violation for each entry that no host has; what a saved selection names is not looked at."""
     for field in ("names", "exclude_hosts"):
         for number, entry in enumerate(getattr(selection, field)):

@@ -81,7 +81,7 @@ class ProjectOutcome(StrEnum):
 
     UNCHANGED = "unchanged"
     UPDATED = "updated"
-    PUT_BACK = "put_back"
+    ROLLED_BACK = "rolled_back"
     """It was not healthy in time, and runs its former images again."""
     FAILED = "failed"
 

@@ -48,7 +48,7 @@ class UpdateScope:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScopeWish:
+class ScopeOverride:
     """What one request says of the scope, over the host's policy; None is what the policy says."""
 
     security_only: bool | None = None
@@ -63,7 +63,7 @@ class ScopeWish:
     download_first: bool | None = None
 
     @classmethod
-    def exactly(cls, scope: UpdateScope) -> "ScopeWish":
+    def exactly(cls, scope: UpdateScope) -> "ScopeOverride":
         """The wish for this scope, whatever the policy says."""
         said = {field.name: getattr(scope, field.name) for field in fields(scope)}
         return cls(**said, any_package=True)

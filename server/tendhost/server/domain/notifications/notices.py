@@ -13,7 +13,7 @@ from enum import StrEnum
 from tendhost.server.domain.events import Event, OperationChanged, RolloutChanged, StateChanged
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
-from tendhost.server.domain.rollouts.rollout import Progress, RolloutStatus
+from tendhost.server.domain.rollouts.rollout import RolloutProgress, RolloutStatus
 
 
 class NoticeKind(StrEnum):
@@ -68,7 +68,7 @@ class Notice:
     wave: int = 0
     """From 1; 0: it is not about a rollout."""
     waves: int = 0
-    progress: Progress | None = None
+    progress: RolloutProgress | None = None
     message: str = ""
     """Why, in the words of the event."""
 
@@ -83,7 +83,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Following:
+class FollowedRollouts:
     """What a reader of the log remembers of the events before its place in it."""
 
     rollouts: Mapping[str, Seen] = field(default_factory=dict)
@@ -95,14 +95,16 @@ class Following:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class NotificationCursor:
     """How far a reader of the log is: the last revision it is done with, and what it remembers."""
 
     revision: int
-    following: Following = Following()
+    following: FollowedRollouts = FollowedRollouts()
 
 
-def noticed(following: Following, event: Event) -> tuple[Following, tuple[Notice, ...]]:
+def noticed(
+    following: FollowedRollouts, event: Event
+) -> tuple[FollowedRollouts, tuple[Notice, ...]]:
     """What there is to tell of `event`, and what is to be remembered from then on."""
     match event.body:
         case RolloutChanged() as body:
@@ -130,8 +132,8 @@ def pruned(*, revision: int, first: int, at: datetime) -> Notice:
 
 
 def _of_rollout(
-    following: Following, event: Event, body: RolloutChanged
-) -> tuple[Following, tuple[Notice, ...]]:
+    following: FollowedRollouts, event: Event, body: RolloutChanged
+) -> tuple[FollowedRollouts, tuple[Notice, ...]]:
     id = event.rollout
     if id in following.ended:
         return following, ()
@@ -186,8 +188,8 @@ def _about_rollout(kind: NoticeKind, event: Event, body: RolloutChanged) -> Noti
 
 
 def _of_operation(
-    following: Following, event: Event, body: OperationChanged
-) -> tuple[Following, tuple[Notice, ...]]:
+    following: FollowedRollouts, event: Event, body: OperationChanged
+) -> tuple[FollowedRollouts, tuple[Notice, ...]]:
     stranded = event.operation in following.stranded
     if stranded:
         left = tuple(id for id in following.stranded if id != event.operation)

@@ -8,7 +8,7 @@ from string import Formatter
 
 from tendhost.server.domain.notifications.notices import Notice, NoticeKind
 from tendhost.server.domain.request_errors import ConfigurationError
-from tendhost.server.domain.rollouts.rollout import Progress
+from tendhost.server.domain.rollouts.rollout import RolloutProgress
 
 NAMED = 10
 """So many of the notices of a summary are told one by one; all of them are counted."""
@@ -75,7 +75,7 @@ class Message:
 
 
 def _fields(notice: Notice) -> Mapping[str, str]:
-    progress = notice.progress or Progress(total_hosts=0, pending=0)
+    progress = notice.progress or RolloutProgress(total_hosts=0, pending=0)
     message = notice.message
     if len(message) > LONGEST_MESSAGE:
         message = message[: LONGEST_MESSAGE - 1] + "…"

@@ -3,17 +3,17 @@
 from dataclasses import replace
 
 from tendhost.server.domain.inventory.inventory import PackageChange, Pending
-from tendhost.server.domain.inventory.scope import ScopeWish, UpdateScope, narrowed, wanted
+from tendhost.server.domain.inventory.scope import ScopeOverride, UpdateScope, narrowed, wanted
 from tendhost.server.domain.operations.operation import (
     Operation,
     OperationKind,
+    OperationOptions,
     OperationStatus,
-    Order,
 )
 from tendhost.server.domain.request_errors import PlanUnusable
 
 
-def agreed_with(plan: Operation, order: Order, *, host: str) -> Order:
+def hold_to_plan(plan: Operation, order: OperationOptions, *, host: str) -> OperationOptions:
     """`order`, to be held to the plan of a dry run of `host`. Raises PlanUnusable.
 
     Its scope is that of the dry run unless the order has its own.
@@ -33,12 +33,14 @@ def agreed_with(plan: Operation, order: Order, *, host: str) -> Order:
     )
     return replace(
         order,
-        scope=order.scope or ScopeWish.exactly(plan.findings.scope),
+        scope=order.scope or ScopeOverride.exactly(plan.findings.scope),
         agreed=(*wanted(plan.update.planned), *removed),
     )
 
 
-def agreed_with_pending(pending: Pending, order: Order, policy: UpdateScope, *, host: str) -> Order:
+def hold_to_pending(
+    pending: Pending, order: OperationOptions, policy: UpdateScope, *, host: str
+) -> OperationOptions:
     """`order`, to be held to what was pending when the host was last queried. Raises PlanUnusable."""
     if pending.queried_at is None:
         raise PlanUnusable(

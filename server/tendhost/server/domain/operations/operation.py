@@ -14,7 +14,7 @@ from tendhost.server.domain.inventory.inventory import (
     PendingPackage,
     RebootNeed,
 )
-from tendhost.server.domain.inventory.scope import ScopeWish, UpdateScope
+from tendhost.server.domain.inventory.scope import ScopeOverride, UpdateScope
 
 
 class OperationKind(StrEnum):
@@ -178,10 +178,10 @@ class RebootOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class OperationOptions:
     """What was asked of an UPDATE or a REBOOT, beyond the host's own policy."""
 
-    scope: ScopeWish | None = None
+    scope: ScopeOverride | None = None
     """None: what the host's policy says when its packages are listed."""
     agreed: tuple[PackageChange, ...] | None = None
     """The plan that was agreed to; None: none."""
@@ -190,7 +190,7 @@ class Order:
     download_only: bool = False
     only_if_required: bool = False
     """Of a REBOOT: whether a look at the host decides, which reboots it if it is known to need that."""
-    window_override: str = ""
+    window_override_reason: str = ""
     """Why its host is changed outside its window as well; empty: it is not."""
 
 
@@ -216,7 +216,7 @@ class HealthResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Findings:
+class StepFacts:
     """What the steps so far learnt that later decisions hang on."""
 
     pending_count: int = 0
@@ -262,14 +262,14 @@ class Operation:
     rollout: str = ""
     """The rollout that owns it; empty for one of its own."""
     dry_run: bool = False
-    order: Order = Order()
+    order: OperationOptions = OperationOptions()
     parts: tuple[InventoryPart, ...] = ()
     """Of a QUERY: what is asked for; empty: everything."""
     status: OperationStatus = OperationStatus.QUEUED
     started_at: datetime | None = None
     ended_at: datetime | None = None
     steps: tuple[Step, ...] = ()
-    findings: Findings = Findings()
+    findings: StepFacts = StepFacts()
     problem: Problem | None = None
     failed_step: StepName | None = None
     """Which step the problem came from."""
@@ -388,7 +388,7 @@ class Outcome:
     """With a problem of `apply`: the transaction did not come to its end on the host."""
     overdue: bool = False
     """The operation's time is over."""
-    findings: Findings | None = None
+    findings: StepFacts | None = None
     """What is known now; None leaves it as it was."""
     observed: Observation | None = None
     """What a look at the host found."""

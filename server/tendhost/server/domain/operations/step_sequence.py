@@ -350,7 +350,7 @@ def _reboot_now(operation: Operation) -> bool:
     )
 
 
-def begun(operation: Operation, step: StepName, now: datetime) -> Operation:
+def begin_step(operation: Operation, step: StepName, now: datetime) -> Operation:
     """The operation with `step` under way."""
     running = Step(name=step, status=StepStatus.RUNNING, started_at=now)
     return replace(
@@ -361,7 +361,7 @@ def begun(operation: Operation, step: StepName, now: datetime) -> Operation:
     )
 
 
-def tried_again(operation: Operation, problem: Problem) -> Operation:
+def retry_step(operation: Operation, problem: Problem) -> Operation:
     """The operation with the step under way, which failed with `problem`, begun once more."""
     current = operation.current
     assert current is not None, "no step is under way"
@@ -369,7 +369,7 @@ def tried_again(operation: Operation, problem: Problem) -> Operation:
     return replace(operation, steps=(*operation.steps[:-1], again))
 
 
-def ended(operation: Operation, outcome: Outcome, now: datetime) -> Operation:
+def finish_step(operation: Operation, outcome: Outcome, now: datetime) -> Operation:
     """The operation once the step under way has ended with `outcome`.
 
     Its status is the final one when no step follows. The first problem is the operation's problem:

@@ -24,7 +24,7 @@ _MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+class Availability:
     """When a host may be changed."""
 
     allowed: bool
@@ -35,7 +35,7 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenTimes:
+class ChangeWindows:
     """The windows and freeze periods that hold for a host. Without any it may always be changed."""
 
     windows: tuple[tuple[MaintenanceWindow, ...], ...] = ()
@@ -67,12 +67,12 @@ class OpenTimes:
             at = start
         return None
 
-    def opening(self, now: datetime, planned: timedelta = timedelta()) -> Opening | None:
+    def opening(self, now: datetime, planned: timedelta = timedelta()) -> Availability | None:
         """When what is planned to take so long may begin; None: at `now`."""
         if self.allow(now, planned):
             return None
         start = self.next_start(now, planned)
-        return Opening(allowed=False, until=start, words=self._words(now, planned, start))
+        return Availability(allowed=False, until=start, words=self._words(now, planned, start))
 
     def _thawed(self, at: datetime, planned: timedelta) -> datetime:
         """The first instant from `at` on that no freeze period forbids."""

@@ -16,7 +16,7 @@ from datetime import timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class CheckFinding:
     """What one try of a check found."""
 
     holds: bool
@@ -24,7 +24,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class CheckRun:
     """A check, and how its tries went so far. Moments are readings of a clock that nobody sets."""
 
     name: str
@@ -34,12 +34,12 @@ class Tried:
     patience: timedelta = timedelta()
     tries: int = 0
     failures: int = 0
-    last: Found | None = None
+    last: CheckFinding | None = None
     last_at: timedelta = timedelta()
     held_since: timedelta | None = None
     """The first try of the present run of those that held."""
 
-    def after(self, found: Found, at: timedelta) -> "Tried":
+    def after(self, found: CheckFinding, at: timedelta) -> "CheckRun":
         """The check after one more try."""
         return replace(
             self,
@@ -65,7 +65,7 @@ class Tried:
 class Settling:
     """All checks of a host, from when they began."""
 
-    checks: tuple[Tried, ...]
+    checks: tuple[CheckRun, ...]
     settle: timedelta
     began: timedelta
 
@@ -80,7 +80,7 @@ class Settling:
         """When a check is due, unless there is a verdict by then."""
         return min(self._due_at(check) for check in self.checks)
 
-    def after(self, found: Mapping[int, Found], now: timedelta) -> "Settling":
+    def after(self, found: Mapping[int, CheckFinding], now: timedelta) -> "Settling":
         """What is known once these tries, by their numbers, have ended."""
         checks = tuple(
             check.after(found[number], now) if number in found else check
@@ -107,7 +107,7 @@ class Settling:
         known = [since for since in held if since is not None]
         return max(known) if len(known) == len(held) else None
 
-    def _due_at(self, check: Tried) -> timedelta:
+    def _due_at(self, check: CheckRun) -> timedelta:
         if check.last is None:
             return self.began
         due = check.last_at + check.interval

@@ -58,7 +58,7 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class CheckWave:
     """Look whether the updated hosts of the current wave are healthy, or go on with that: `looked`."""
 
     rollout: Rollout
@@ -69,7 +69,7 @@ class SkipRest:
     """Skip every member that has not begun."""
 
 
-Decision = Start | Wait | Save | Enter | Leave | Look | SkipRest
+Decision = Start | Wait | Save | Enter | Leave | CheckWave | SkipRest
 
 
 _WINDING_UP = frozenset({RolloutStatus.CANCELLED, RolloutStatus.EXPIRED})
@@ -175,10 +175,10 @@ def _settle(rollout: Rollout, now: datetime) -> Decision:
         return Save(rollout=replace(rollout, settling=settling_from(now, rollout.spec.settle)))
     if settling.look_at is None and now < settling.next_look_at:
         return Wait(until=_earlier(settling.next_look_at, rollout))
-    return Look(rollout=replace(rollout, settling=settling.looking(now)))
+    return CheckWave(rollout=replace(rollout, settling=settling.looking(now)))
 
 
-def looked(
+def after_wave_check(
     rollout: Rollout, wave: Wave, unhealthy: Mapping[str, str], now: datetime
 ) -> tuple[Rollout, Wave]:
     """The rollout and its current wave once a look has ended that found these hosts `unhealthy`, each

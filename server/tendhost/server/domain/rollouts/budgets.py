@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
-from tendhost.server.domain.rollouts.rollout import DisruptionBudget, Progress, RolloutSpec
-from tendhost.server.domain.rollouts.share import Share
+from tendhost.server.domain.rollouts.rollout import DisruptionBudget, RolloutProgress, RolloutSpec
+from tendhost.server.domain.rollouts.share import HostCount
 
 NAMED = 5
 """Failed hosts that are named of those that spend a budget."""
@@ -59,21 +59,21 @@ def require_sound_budgets(budgets: Iterable[DisruptionBudget], tags: Iterable[st
         raise InvalidArgument(*faults)
 
 
-def _parsed(field: str, text: str) -> Share:
+def _parsed(field: str, text: str) -> HostCount:
     try:
-        return Share.parse(text)
+        return HostCount.parse(text)
     except ValueError as fault:
         raise InvalidArgument(FieldViolation(field, str(fault))) from None
 
 
-def tolerated(max_failures: str, progress: Progress) -> int | None:
+def tolerated(max_failures: str, progress: RolloutProgress) -> int | None:
     """How many hosts of a rollout may fail before it halts; None: all of them."""
     if not max_failures:
         return None
-    return Share.parse(max_failures).of(progress.total_hosts, at_least=0)
+    return HostCount.parse(max_failures).of(progress.total_hosts, at_least=0)
 
 
-def overspent(max_failures: str, progress: Progress) -> bool:
+def overspent(max_failures: str, progress: RolloutProgress) -> bool:
     """Whether more hosts have failed than may."""
     limit = tolerated(max_failures, progress)
     return limit is not None and progress.failures > limit
@@ -116,7 +116,7 @@ def bound(spec: RolloutSpec, started_at: datetime) -> tuple[BoundBudget, ...]:
 
 def room(budget: DisruptionBudget, usage: Usage) -> int:
     """How many more hosts of a scope may go down now; negative where too many are down already."""
-    return Share.parse(budget.limit).of(usage.hosts, at_least=1) - usage.down
+    return HostCount.parse(budget.limit).of(usage.hosts, at_least=1) - usage.down
 
 
 def spent_words(scope: str, usage: Usage, budget: DisruptionBudget) -> str:

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.domain.policy.availability import Opening
+from tendhost.server.domain.policy.availability import Availability
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.rollouts.budgets import require_sound_budgets, require_sound_failures
 from tendhost.server.domain.rollouts.rollout import RolloutSpec
@@ -22,7 +22,7 @@ TYPICAL_UPDATE = timedelta(minutes=3)
 """What the update of a host is taken to need where no host of the rollout was ever updated."""
 
 
-class LeftOut(StrEnum):
+class Exclusion(StrEnum):
     """Why a host has no place in a rollout although its filter is about such hosts."""
 
     EXCLUDED = "excluded"
@@ -47,7 +47,7 @@ class Expectation(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Glance:
+class HostSummary:
     """What a plan needs to know of a registered host."""
 
     name: str
@@ -84,11 +84,11 @@ class PlannedHost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOutHost:
+class ExcludedHost:
     """A host that has no place in a plan."""
 
     name: str
-    why: LeftOut
+    why: Exclusion
     detail: str
 
 
@@ -106,11 +106,11 @@ class PlanOutline:
     """A plan without its hosts, which may be very many."""
 
     id: str
-    made_at: datetime
+    created_at: datetime
     spec: RolloutSpec
     waves: tuple[WaveOutline, ...]
     host_count: int
-    left_out_count: int
+    excluded_count: int
     not_selected: int
     warnings: tuple[str, ...]
     known_durations: int
@@ -127,19 +127,19 @@ class PlanPart:
     """Some of the hosts of a plan: those that have their place in it come before those that have none."""
 
     hosts: tuple[PlannedHost, ...] = ()
-    left_out: tuple[LeftOutHost, ...] = ()
+    excluded: tuple[ExcludedHost, ...] = ()
 
     @property
-    def all(self) -> tuple[PlannedHost | LeftOutHost, ...]:
+    def all(self) -> tuple[PlannedHost | ExcludedHost, ...]:
         """The hosts in their order."""
-        return (*self.hosts, *self.left_out)
+        return (*self.hosts, *self.excluded)
 
     def cut(self, first: int, last: int) -> "PlanPart":
         """The hosts from the place `first` until before the place `last`, counted from 0 over both."""
         count = len(self.hosts)
         return PlanPart(
             hosts=self.hosts[first:last],
-            left_out=self.left_out[max(0, first - count) : max(0, last - count)],
+            excluded=self.excluded[max(0, first - count) : max(0, last - count)],
         )
 
 
@@ -148,12 +148,12 @@ class RolloutPlan:
     """What a rollout would do."""
 
     id: str
-    made_at: datetime
+    created_at: datetime
     spec: RolloutSpec
     waves: tuple[WaveOutline, ...]
     hosts: tuple[PlannedHost, ...]
     """In the order of the rollout."""
-    left_out: tuple[LeftOutHost, ...]
+    excluded: tuple[ExcludedHost, ...]
     """By name."""
     not_selected: int
     """How many registered hosts the filter is not about."""
@@ -172,11 +172,11 @@ class RolloutPlan:
         """All but the hosts."""
         return PlanOutline(
             id=self.id,
-            made_at=self.made_at,
+            created_at=self.created_at,
             spec=self.spec,
             waves=self.waves,
             host_count=len(self.hosts),
-            left_out_count=len(self.left_out),
+            excluded_count=len(self.excluded),
             not_selected=self.not_selected,
             warnings=self.warnings,
             known_durations=self.known_durations,
@@ -185,23 +185,23 @@ class RolloutPlan:
     @property
     def whole(self) -> PlanPart:
         """All of its hosts."""
-        return PlanPart(hosts=self.hosts, left_out=self.left_out)
+        return PlanPart(hosts=self.hosts, excluded=self.excluded)
 
 
 def plan_of(outline: PlanOutline, parts: Iterable[PlanPart]) -> RolloutPlan:
     """The plan of which this is the outline, with its hosts."""
     hosts: list[PlannedHost] = []
-    left_out: list[LeftOutHost] = []
+    excluded: list[ExcludedHost] = []
     for part in parts:
         hosts.extend(part.hosts)
-        left_out.extend(part.left_out)
+        excluded.extend(part.excluded)
     return RolloutPlan(
         id=outline.id,
-        made_at=outline.made_at,
+        created_at=outline.created_at,
         spec=outline.spec,
         waves=outline.waves,
         hosts=tuple(hosts),
-        left_out=tuple(left_out),
+        excluded=tuple(excluded),
         not_selected=outline.not_selected,
         warnings=outline.warnings,
         known_durations=outline.known_durations,
@@ -216,12 +216,12 @@ def require_sound_spec(spec: RolloutSpec) -> None:
 
 def plan_rollout(
     spec: RolloutSpec,
-    fleet: Sequence[Glance],
+    fleet: Sequence[HostSummary],
     *,
     id: str,
     now: datetime,
     at_once: int,
-    openings: Mapping[str, Opening],
+    openings: Mapping[str, Availability],
     busy: frozenset[str],
     retry: bool = False,
 ) -> RolloutPlan:
@@ -231,8 +231,8 @@ def plan_rollout(
     be under way; with `retry` hosts in FAILED have their place. Raises InvalidArgument.
     """
     require_sound_spec(spec)
-    left_out: list[LeftOutHost] = []
-    taken: dict[str, Glance] = {}
+    excluded: list[ExcludedHost] = []
+    taken: dict[str, HostSummary] = {}
     tags: set[str] = set()
     not_selected = 0
     for host in fleet:
@@ -241,10 +241,10 @@ def plan_rollout(
             continue
         tags.update(host.tags)
         reason = _left_out(host, spec.filter, openings)
-        if reason is None or (retry and reason.why is LeftOut.FAILED):
+        if reason is None or (retry and reason.why is Exclusion.FAILED):
             taken[host.name] = host
         else:
-            left_out.append(reason)
+            excluded.append(reason)
     if taken and not retry:
         # Of a retry they were sound for the whole selection, of which few hosts may be left.
         require_sound_budgets(spec.budgets, tags)
@@ -266,11 +266,11 @@ def plan_rollout(
         )
     return RolloutPlan(
         id=id,
-        made_at=now,
+        created_at=now,
         spec=spec,
         waves=tuple(waves),
         hosts=tuple(hosts),
-        left_out=tuple(sorted(left_out, key=lambda host: host.name)),
+        excluded=tuple(sorted(excluded, key=lambda host: host.name)),
         not_selected=not_selected,
         known_durations=len(known),
     )
@@ -284,7 +284,7 @@ def plan_changes(former: RolloutPlan, current: RolloutPlan, *, named: int = 10) 
     """
     then = {host.name: host.wave for host in former.hosts}
     now = {host.name: host.wave for host in current.hosts}
-    why = {host.name: host.detail for host in current.left_out}
+    why = {host.name: host.detail for host in current.excluded}
     gone = sorted(then.keys() - now.keys())
     come = sorted(now.keys() - then.keys())
     moved = sorted(name for name in then.keys() & now.keys() if then[name] != now[name])
@@ -301,7 +301,7 @@ def plan_changes(former: RolloutPlan, current: RolloutPlan, *, named: int = 10) 
     )
 
 
-def concerned(selection: HostFilter, host: Glance) -> bool:
+def concerned(selection: HostFilter, host: HostSummary) -> bool:
     """Whether the filter is about such hosts, the ones that it excludes by name included."""
     return (
         host.name.startswith(selection.search)
@@ -315,26 +315,26 @@ def concerned(selection: HostFilter, host: Glance) -> bool:
     )
 
 
-def _within(saved: HostFilter, host: Glance) -> bool:
+def _within(saved: HostFilter, host: HostSummary) -> bool:
     return not saved.excludes(host.name) and concerned(saved, host)
 
 
 def _left_out(
-    host: Glance, selection: HostFilter, openings: Mapping[str, Opening]
-) -> LeftOutHost | None:
+    host: HostSummary, selection: HostFilter, openings: Mapping[str, Availability]
+) -> ExcludedHost | None:
     if selection.excludes(host.name):
         words = "the filter excludes it by name"
-        return LeftOutHost(name=host.name, why=LeftOut.EXCLUDED, detail=words)
+        return ExcludedHost(name=host.name, why=Exclusion.EXCLUDED, detail=words)
     if host.state is HostState.FAILED:
         words = f"it has failed and has to be retried first: {host.failed_with}"
-        return LeftOutHost(name=host.name, why=LeftOut.FAILED, detail=words)
+        return ExcludedHost(name=host.name, why=Exclusion.FAILED, detail=words)
     opening = openings.get(host.name)
     if opening is not None and opening.until is None:
-        return LeftOutHost(name=host.name, why=LeftOut.NEVER_OPEN, detail=opening.words)
+        return ExcludedHost(name=host.name, why=Exclusion.NEVER_OPEN, detail=opening.words)
     return None
 
 
-def _planned(host: Glance, wave: int, opening: Opening | None, busy: bool) -> PlannedHost:
+def _planned(host: HostSummary, wave: int, opening: Availability | None, busy: bool) -> PlannedHost:
     found: list[tuple[Expectation, str]] = []
     if opening is not None:
         found.append((Expectation.WINDOW, opening.words))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from tendhost.server.domain.operations.operation import Operation, StepName, StepStatus
-from tendhost.server.domain.rollouts.plan import Glance
+from tendhost.server.domain.rollouts.plan import HostSummary
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, Wave
 from tendhost.server.domain.slices import SortedInSlices
 
@@ -69,7 +69,7 @@ class _Cause:
             self.hosts.append(host)
 
 
-class ReportInMaking:
+class ReportBuilder:
     """Takes the hosts of a rollout one after the other, and then gives the report."""
 
     def __init__(self, rollout: Rollout, waves: Iterable[Wave]) -> None:
@@ -148,7 +148,7 @@ class Age:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Laggard:
+class OverdueHost:
     """A host that is not as it should be."""
 
     host: str
@@ -168,24 +168,24 @@ class Compliance:
     with_open_fixes: int
     fixes_unknown: int
     """Hosts of which it is not known whether security fixes wait for them."""
-    laggards: tuple[Laggard, ...]
+    overdue_hosts: tuple[OverdueHost, ...]
     """Of those with open security fixes, or not updated within `overdue`, the wanted ones: the most fixes
     first, then those that were updated longest ago."""
-    laggard_count: int
+    overdue_host_count: int
     """How many there are in all."""
 
 
 def compliance(
-    fleet: Iterable[Glance], now: datetime, overdue: timedelta, *, first: int, last: int
+    fleet: Iterable[HostSummary], now: datetime, overdue: timedelta, *, first: int, last: int
 ) -> Compliance:
-    """How up to date the hosts of `fleet` are, with the laggards from the place `first` until before `last`.
+    """How up to date the hosts of `fleet` are, with the overdue_hosts from the place `first` until before `last`.
 
     A host is overdue that was not updated for so long.
     """
     ages = dict.fromkeys((*DAYS, None), 0)
     bounds = [(days, timedelta(days=days)) for days in DAYS]
     counts = {"without": 0, "with": 0, "unknown": 0}
-    laggards: SortedInSlices[_LaggardKey] = SortedInSlices()
+    overdue_hosts: SortedInSlices[_LaggardKey] = SortedInSlices()
     total = 0
     for host in fleet:
         total += 1
@@ -197,25 +197,25 @@ def compliance(
         if security or age is None or age > overdue:
             updated = host.last_updated
             key = (-(security or 0), updated is not None, updated or now, host.name)
-            laggards.add((*key, security is None, str(host.state)))
+            overdue_hosts.add((*key, security is None, str(host.state)))
     return Compliance(
         hosts=total,
         ages=tuple(Age(days=days, hosts=count) for days, count in ages.items()),
         without_open_fixes=counts["without"],
         with_open_fixes=counts["with"],
         fixes_unknown=counts["unknown"],
-        laggards=tuple(_laggard(key) for key in laggards.between(first, last)),
-        laggard_count=len(laggards),
+        overdue_hosts=tuple(_laggard(key) for key in overdue_hosts.between(first, last)),
+        overdue_host_count=len(overdue_hosts),
     )
 
 
 _LaggardKey = tuple[int, bool, datetime, str, bool, str]
-"""What laggards are ordered by, and at its end what else is told of them."""
+"""What overdue_hosts are ordered by, and at its end what else is told of them."""
 
 
-def _laggard(key: _LaggardKey) -> Laggard:
+def _laggard(key: _LaggardKey) -> OverdueHost:
     fixes, was_updated, updated, name, unknown, state = key
-    return Laggard(
+    return OverdueHost(
         host=name,
         last_updated=updated if was_updated else None,
         security=None if unknown else -fixes,

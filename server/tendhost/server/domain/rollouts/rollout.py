@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.domain.inventory.scope import ScopeWish
+from tendhost.server.domain.inventory.scope import ScopeOverride
 from tendhost.server.domain.rollouts.settling import WaveSettling
 from tendhost.server.domain.rollouts.waves import Division
 
@@ -110,10 +110,10 @@ class RolloutSpec:
     """Without an approval for so long the rollout halts."""
     expires_after: timedelta | None = None
     """Hosts that have not begun by then are skipped; None: they wait for as long as it takes."""
-    window_override: str = ""
+    window_override_reason: str = ""
     """Why hosts are changed outside their windows as well; empty: they are not."""
     dry_run: bool = False
-    scope: ScopeWish | None = None
+    scope: ScopeOverride | None = None
     """None: what each host's policy says."""
 
     @property
@@ -128,7 +128,7 @@ class RolloutSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class RolloutProgress:
     """How many members are where. The parts always add up to the total."""
 
     total_hosts: int
@@ -140,18 +140,18 @@ class Progress:
     rolled_back: int = 0
     skipped: int = 0
 
-    def moved(self, origin: MemberStatus, to: MemberStatus) -> "Progress":
+    def moved(self, origin: MemberStatus, to: MemberStatus) -> "RolloutProgress":
         """The progress after one member went from `origin` to `to`."""
         counts = {origin.value: getattr(self, origin.value) - 1}
         counts[to.value] = counts.get(to.value, getattr(self, to.value)) + 1
         return replace(self, **counts)
 
-    def without(self, status: MemberStatus) -> "Progress":
+    def without(self, status: MemberStatus) -> "RolloutProgress":
         """The progress of a wave that a member of this status has left."""
         count = getattr(self, status.value) - 1
         return replace(self, total_hosts=self.total_hosts - 1, **{status.value: count})
 
-    def joined(self, status: MemberStatus) -> "Progress":
+    def joined(self, status: MemberStatus) -> "RolloutProgress":
         """The progress of a wave that a member of this status has come to."""
         count = getattr(self, status.value) + 1
         return replace(self, total_hosts=self.total_hosts + 1, **{status.value: count})
@@ -171,9 +171,9 @@ class Progress:
         """How many members have come to their end."""
         return self.total_hosts - self.not_begun - self.in_progress
 
-    def __add__(self, other: "Progress") -> "Progress":
+    def __add__(self, other: "RolloutProgress") -> "RolloutProgress":
         both = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
-        return Progress(**both)
+        return RolloutProgress(**both)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +214,7 @@ class Wave:
     rollout: str
     number: int
     """From 0."""
-    progress: Progress
+    progress: RolloutProgress
     stage: str = ""
     """The tag of its stage; empty: none."""
     expected: timedelta = timedelta()
@@ -260,7 +260,7 @@ class Rollout:
     id: str
     spec: RolloutSpec
     created_at: datetime
-    progress: Progress
+    progress: RolloutProgress
     waves: int
     status: RolloutStatus = RolloutStatus.RUNNING
     created_by: str = ""

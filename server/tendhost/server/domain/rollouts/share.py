@@ -9,7 +9,7 @@ _WRITTEN = re.compile(r"(?P<percent>\d{1,3})%|(?P<count>\d{1,6})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class HostCount:
     """Either a number of hosts or a percentage of them."""
 
     count: int | None = None
@@ -17,7 +17,7 @@ class Share:
     """1 to 100, or, where nothing at all is a part as well, 0."""
 
     @classmethod
-    def parse(cls, text: str) -> "Share":
+    def parse(cls, text: str) -> "HostCount":
         """What `text` says: "5" or "20%". Raises ValueError."""
         match = _WRITTEN.fullmatch(text)
         if match is None:

@@ -30,7 +30,7 @@ class WaveHook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HookOutcome:
+class WaveHookResult:
     """What became of the hooks of one moment."""
 
     succeeded: bool = True

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
-from tendhost.server.domain.rollouts.share import REST, Share
+from tendhost.server.domain.rollouts.share import REST, HostCount
 
 DEFAULT_WAVES = ("2",)
 
@@ -137,7 +137,7 @@ def _wave_faults(
                 faults.append(FieldViolation(where, "'rest' leaves nothing for what follows it"))
             continue
         try:
-            share = Share.parse(text)
+            share = HostCount.parse(text)
         except ValueError as fault:
             faults.append(FieldViolation(where, f"{fault}, nor 'rest'"))
             continue
@@ -151,7 +151,7 @@ def _cut(names: Sequence[str], waves: Sequence[str]) -> Iterator[Sequence[str]]:
     while begin < len(names):
         text = waves[min(number, len(waves) - 1)]
         left = len(names) - begin
-        size = left if text == REST else Share.parse(text).of(len(names), at_least=1)
+        size = left if text == REST else HostCount.parse(text).of(len(names), at_least=1)
         yield names[begin : begin + size]
         begin += size
         number += 1

@@ -67,7 +67,7 @@ class ScheduleSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleWish:
+class ScheduleRequest:
     """A schedule as it is asked for: see ScheduleSpec and Recurrence."""
 
     name: str
@@ -219,7 +219,7 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Begin:
+class DueRun:
     """Start the rollout of the run that was due then."""
 
     due_at: datetime
@@ -228,7 +228,7 @@ class Begin:
 
 def decide(
     schedule: Schedule, former: Rollout | None, now: datetime
-) -> Begin | ScheduledRun | None:
+) -> DueRun | ScheduledRun | None:
     """What to do of a schedule at `now`: begin a run, let one pass by, or nothing, for none is due.
 
     `former` is the schedule's last rollout, as far as it is known. Of several runs that were due
@@ -252,7 +252,7 @@ def decide(
         if former.held_up:
             words += f" and held up: {former.held_up}"
         return ScheduledRun(due_at=due_at, at=now, outcome=RunOutcome.OVERLAPPED, detail=words)
-    return Begin(due_at=due_at, detail=late)
+    return DueRun(due_at=due_at, detail=late)
 
 
 def forgone(schedule: Schedule, copied_at: datetime, now: datetime) -> Schedule | None:

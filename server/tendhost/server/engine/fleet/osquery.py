@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument, OsqueryRefused
-from tendhost.server.engine.concurrency import Places, Slot
+from tendhost.server.engine.concurrency import OperationLimits, Slot
 from tendhost.server.engine.connection import target_of
 from tendhost.server.packages.errors import PackageError
 from tendhost.server.packages.osquery import MAX_SECONDS, parse_rows, run_command
@@ -18,14 +18,14 @@ TIMEOUT = timedelta(seconds=MAX_SECONDS + 15)
 AT_ONCE = 16
 
 
-class Questions:
+class OsqueryClient:
     """Asks hosts. Those that are asked have places of their own, beside those of operations."""
 
     def __init__(self, *, store: Store, connector: Connector, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._connector = connector
-        self._places = Places(AT_ONCE)
+        self._places = OperationLimits(AT_ONCE)
 
     async def osquery(self, name: str, sql: str) -> tuple[Mapping[str, str], ...]:
         """The rows that the host's osquery answers to one statement that only looks.

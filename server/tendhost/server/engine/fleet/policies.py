@@ -12,16 +12,26 @@ from dataclasses import dataclass, replace
 from tendhost.server.clock import Clock
 from tendhost.server.domain.changes import FieldChange, changes_of
 from tendhost.server.domain.etags import require_etag
-from tendhost.server.domain.events import DefaultsChanged, Event
-from tendhost.server.domain.hosts.defaults import Defaults, EffectivePolicy, effective, open_times
-from tendhost.server.domain.hosts.defaults_change import DefaultsChange
+from tendhost.server.domain.events import Event, PolicyChanged
+from tendhost.server.domain.hosts.group_policy import (
+    EffectivePolicy,
+    GroupPolicy,
+    effective,
+    open_times,
+)
+from tendhost.server.domain.hosts.group_policy_change import GroupPolicyChange
 from tendhost.server.domain.hosts.host import HostConfig
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.unmatched import unmatched
-from tendhost.server.domain.policy.availability import Opening, OpenTimes
+from tendhost.server.domain.policy.availability import Availability, ChangeWindows
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import PolicyNotFound, StoreUnavailable
-from tendhost.server.engine.requests import Call, carried_out, on_conflict_again, unchanged
+from tendhost.server.engine.requests import (
+    MutationContext,
+    commit_once,
+    retried_on_conflict,
+    unchanged,
+)
 from tendhost.server.engine.waiting import CEILING
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change
@@ -38,7 +48,7 @@ class PolicyView:
 
     host: str
     policy: EffectivePolicy
-    opening: Opening | None
+    opening: Availability | None
 
 
 class Policies:
@@ -48,8 +58,8 @@ class Policies:
         self._store = store
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._defaults: Mapping[str, Defaults] = {}
-        self._open_times: dict[Key, OpenTimes] = {}
+        self._group_policies: Mapping[str, GroupPolicy] = {}
+        self._open_times: dict[Key, ChangeWindows] = {}
         self._listeners: list[Callable[[str], None]] = []
 
     def on_change(self, listener: Callable[[str], None]) -> None:
@@ -60,7 +70,7 @@ class Policies:
 
     async def load(self) -> None:
         """Read what is stored. Nothing else is asked before. Raises StoreUnavailable."""
-        self._defaults = {found.group: found for found in await self._store.defaults()}
+        self._group_policies = {found.group: found for found in await self._store.group_policies()}
         self._open_times.clear()
 
     async def keep(self) -> None:
@@ -69,11 +79,11 @@ class Policies:
             await self._clock.sleep(CEILING)
             try:
                 async with self._lock:
-                    former = self._defaults
-                    stored = {found.group: found for found in await self._store.defaults()}
+                    former = self._group_policies
+                    stored = {found.group: found for found in await self._store.group_policies()}
                     if stored == former:
                         continue
-                    self._defaults = stored
+                    self._group_policies = stored
                     self._open_times.clear()
                 self._tell("")
             except StoreUnavailable as error:
@@ -83,29 +93,29 @@ class Policies:
 
     def of(self, config: HostConfig) -> EffectivePolicy:
         """What holds for a host at this moment."""
-        return effective(config, self._defaults)
+        return effective(config, self._group_policies)
 
     def open_times(
         self, windows: tuple[MaintenanceWindow, ...], groups: tuple[str, ...]
-    ) -> OpenTimes:
+    ) -> ChangeWindows:
         """When a host of these groups may be changed that has `windows` of its own."""
         key = (windows, groups)
         if key not in self._open_times:
-            self._open_times[key] = open_times(windows, groups, self._defaults)
+            self._open_times[key] = open_times(windows, groups, self._group_policies)
         return self._open_times[key]
 
-    def open_times_now(self) -> Callable[..., OpenTimes]:
+    def open_times_now(self) -> Callable[..., ChangeWindows]:
         """`open_times` by what is said at this moment, for a thread."""
-        said = self._defaults  # never changed, only replaced
+        said = self._group_policies  # never changed, only replaced
         return lambda windows, groups: open_times(windows, groups, said)
 
-    def defaults(self, group: str) -> Defaults:
+    def group_policy(self, group: str) -> GroupPolicy:
         """What is said of a group, or of the fleet; it may be nothing."""
-        return self._defaults.get(group, Defaults(group=group))
+        return self._group_policies.get(group, GroupPolicy(group=group))
 
-    def all_defaults(self) -> Sequence[Defaults]:
+    def all_group_policies(self) -> Sequence[GroupPolicy]:
         """What is said of the fleet and of groups, by group."""
-        return sorted(self._defaults.values(), key=lambda defaults: defaults.group)
+        return sorted(self._group_policies.values(), key=lambda policy: policy.group)
 
     async def view(self, name: str) -> PolicyView:
         """What holds for a host, and when it may be updated. Raises HostNotFound."""
@@ -124,32 +134,36 @@ class Policies:
         found = unmatched(named, await self._store.known(named))
         return tuple(one.description for one in found)
 
-    @on_conflict_again
-    async def change(self, wish: DefaultsChange, call: Call[Defaults]) -> Defaults:
+    @retried_on_conflict
+    async def change(
+        self, wanted: GroupPolicyChange, call: MutationContext[GroupPolicy]
+    ) -> GroupPolicy:
         """Change what is said of a group or of the fleet.
 
         Raises InvalidArgument, EtagMismatch, Replayed.
         """
         async with self._lock:
             await self.load()
-            former = self.defaults(wish.given.group)
-            require_etag(_whose(former.group), wanted=wish.etag, current=former.etag)
+            former = self.group_policy(wanted.given.group)
+            require_etag(_whose(former.group), wanted=wanted.etag, current=former.etag)
             now = self._clock.now()
-            said = wish.of(former, now)
+            said = wanted.of(former, now)
             if said == former:
                 return await unchanged(self._store, former, call, now)
             changed = replace(said, changed_by=call.principal, changed_at=now)
             return await self._saved(changed, call, changes=changes_of(former, said))
 
-    @on_conflict_again
-    async def delete(self, group: str, call: Call[Defaults], *, etag: str = "") -> Defaults:
+    @retried_on_conflict
+    async def delete(
+        self, group: str, call: MutationContext[GroupPolicy], *, etag: str = ""
+    ) -> GroupPolicy:
         """Say nothing any more of a group, or of the fleet.
 
         Raises PolicyNotFound, EtagMismatch, Replayed.
         """
         async with self._lock:
             await self.load()
-            former = self._defaults.get(group)
+            former = self._group_policies.get(group)
             if former is None:
                 raise PolicyNotFound(group=group)
             require_etag(_whose(group), wanted=etag, current=former.etag)
@@ -161,31 +175,33 @@ class Policies:
 
     async def _saved(
         self,
-        defaults: Defaults,
-        call: Call[Defaults],
+        policy: GroupPolicy,
+        call: MutationContext[GroupPolicy],
         *,
         deleted: bool = False,
         changes: tuple[FieldChange, ...] = (),
-    ) -> Defaults:
+    ) -> GroupPolicy:
         now = self._clock.now()
 
-        def value_at(revision: int) -> Defaults:
-            return replace(defaults, revision=revision)
+        def value_at(revision: int) -> GroupPolicy:
+            return replace(policy, revision=revision)
 
-        told = DefaultsChanged(
-            group=defaults.group, by=call.principal, deleted=deleted, changes=changes
+        told = PolicyChanged(
+            group=policy.group, by=call.principal, deleted=deleted, changes=changes
         )
         change = Change(
             events=(Event(at=now, body=told),),
-            defaults=() if deleted else (defaults,),
-            removed_defaults=(defaults,) if deleted else (),
-            audit=call.audit(f"group {defaults.group}" if defaults.group else "fleet", now),
+            group_policies=() if deleted else (policy,),
+            removed_group_policies=(policy,) if deleted else (),
+            audit=call.audit(f"group {policy.group}" if policy.group else "fleet", now),
             request=call.record(value_at),
         )
-        saved = await carried_out(self._store, change, value_at)
+        saved = await commit_once(self._store, change, value_at)
         # Not read again: it holds from now on, even if the store cannot be used any more.
-        others = {group: said for group, said in self._defaults.items() if group != saved.group}
-        self._defaults = others if deleted else {**others, saved.group: saved}
+        others = {
+            group: said for group, said in self._group_policies.items() if group != saved.group
+        }
+        self._group_policies = others if deleted else {**others, saved.group: saved}
         self._open_times.clear()
         self._tell("")
         return saved

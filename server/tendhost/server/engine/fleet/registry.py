@@ -22,7 +22,12 @@ from tendhost.server.domain.request_errors import (
     HostNotFound,
 )
 from tendhost.server.engine.fleet.policies import Policies
-from tendhost.server.engine.requests import Call, carried_out, on_conflict_again, unchanged
+from tendhost.server.engine.requests import (
+    MutationContext,
+    commit_once,
+    retried_on_conflict,
+    unchanged,
+)
 from tendhost.server.remote.host_keys import fingerprint, matches
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocol import Store
@@ -30,7 +35,7 @@ from tendhost.server.store.records import Change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Removed:
+class RemovedHost:
     """A host that is registered no more."""
 
     revision: int
@@ -51,7 +56,7 @@ class Registry:
         self,
         config: HostConfig,
         expected_key: str,
-        call: Call[Host],
+        call: MutationContext[Host],
         *,
         allow_duplicate: bool = False,
     ) -> Host:
@@ -73,15 +78,15 @@ class Registry:
             audit=call.audit(host.name, now),
             request=call.record(lambda revision: replace(host, revision=revision)),
         )
-        registered = await carried_out(
+        registered = await commit_once(
             self._store, change, lambda revision: replace(host, revision=revision)
         )
         self._policies.host_changed(host.name)  # one of that name may have been waited for
         return registered
 
-    @on_conflict_again
-    async def reconfigure(self, wanted: Reconfiguration, call: Call[Host]) -> Host:
-        """Change a host's configuration, and with `repin` the key that it must show.
+    @retried_on_conflict
+    async def reconfigure(self, wanted: Reconfiguration, call: MutationContext[Host]) -> Host:
+        """Change a host's configuration, and with `accept_new_host_key` the key that it must show.
 
         Raises HostNotFound, HostBusy, HostDuplicate, EtagMismatch, InvalidArgument, HostKeyMismatch, HostUnreachable.
         """
@@ -89,7 +94,7 @@ class Registry:
         require_etag(f"host {host.name!r}", wanted=wanted.etag, current=host.etag)
         config = wanted.of(host.config)
         changed = replace(host, config=config)
-        if wanted.repin:
+        if wanted.accept_new_host_key:
             key = await self._enrolled(config, wanted.expected_host_key)
             changed = replace(changed, host_key=key)
         if changed == host:
@@ -105,8 +110,10 @@ class Registry:
             self._policies.host_changed(host.name)
         return saved
 
-    @on_conflict_again
-    async def unregister(self, name: str, call: Call[Removed], *, etag: str = "") -> Removed:
+    @retried_on_conflict
+    async def unregister(
+        self, name: str, call: MutationContext[RemovedHost], *, etag: str = ""
+    ) -> RemovedHost:
         """Forget a host; what was done on it stays. Raises HostNotFound, HostBusy, EtagMismatch."""
         host = await self._idle_host(name)
         require_etag(f"host {name!r}", wanted=etag, current=host.etag)
@@ -115,23 +122,23 @@ class Registry:
             events=(Event(at=now, body=HostUnregistered(by=call.principal), host=name),),
             removed_hosts=(host,),
             audit=call.audit(name, now),
-            request=call.record(lambda revision: Removed(revision=revision)),
+            request=call.record(lambda revision: RemovedHost(revision=revision)),
         )
-        removed = await carried_out(
-            self._store, change, lambda revision: Removed(revision=revision)
+        removed = await commit_once(
+            self._store, change, lambda revision: RemovedHost(revision=revision)
         )
         self._policies.host_changed(name)  # nobody is to wait for its windows any more
         return removed
 
-    @on_conflict_again
-    async def acknowledge(self, name: str, call: Call[Host]) -> Host:
+    @retried_on_conflict
+    async def acknowledge(self, name: str, call: MutationContext[Host]) -> Host:
         """Record who has seen a host's failure. Raises HostNotFound, InvalidTransition."""
         host = await self._store.host(name)
         seen = host.acknowledged(by=call.principal, now=self._clock.now())
         return await self._saved(seen, HostAcknowledged(by=call.principal), call)
 
     async def _saved(
-        self, host: Host, told: EventBody, call: Call[Host], *, distinct: bool = False
+        self, host: Host, told: EventBody, call: MutationContext[Host], *, distinct: bool = False
     ) -> Host:
         now = self._clock.now()
         change = Change(
@@ -141,7 +148,7 @@ class Registry:
             audit=call.audit(host.name, now),
             request=call.record(lambda revision: replace(host, revision=revision)),
         )
-        return await carried_out(
+        return await commit_once(
             self._store, change, lambda revision: replace(host, revision=revision)
         )
 
@@ -173,7 +180,7 @@ class Registry:
 
 def _changes(old: Host, new: Host) -> tuple[FieldChange, ...]:
     """What of a host's configuration and pinned key changed."""
-    found = changes_of(old.config, new.config, renamed={"address": "addr"})
+    found = changes_of(old.config, new.config, renamed={"address": "address"})
     if old.host_key == new.host_key:
         return found
     before, after = fingerprint(old.host_key), fingerprint(new.host_key)

@@ -5,18 +5,18 @@ from contextlib import suppress
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.explain import Explanation, Membership, explain
+from tendhost.server.domain.explain import Explanation, RolloutMembership, explain
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import InventoryNotFound, RolloutNotFound
-from tendhost.server.domain.rollouts.plan import Glance, concerned
+from tendhost.server.domain.rollouts.plan import HostSummary, concerned
 from tendhost.server.domain.rollouts.report import (
     Compliance,
-    ReportInMaking,
+    ReportBuilder,
     RolloutReport,
     compliance,
 )
 from tendhost.server.domain.rollouts.rollout import Member
-from tendhost.server.engine.fleet.availability import Openings
+from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.store.protocol import Store
 
 OPERATIONS = 50
@@ -26,10 +26,10 @@ PAGE = 500
 SHOWN_WAVES = 1000
 
 
-class Accounts:
+class Reports:
     """Reads only, and only what is stored."""
 
-    def __init__(self, *, store: Store, clock: Clock, openings: Openings) -> None:
+    def __init__(self, *, store: Store, clock: Clock, openings: HostAvailability) -> None:
         self._store = store
         self._clock = clock
         self._openings = openings
@@ -52,7 +52,7 @@ class Accounts:
             now,
         )
 
-    async def _memberships(self, name: str) -> list[Membership]:
+    async def _memberships(self, name: str) -> list[RolloutMembership]:
         places = {
             member.rollout: (member, revision)
             for member, revision in await self._store.places(name, limit=ROLLOUTS)
@@ -66,13 +66,13 @@ class Accounts:
         found = []
         for _, rollout in sorted(rollouts.items(), reverse=True):
             member, revision = places.get(rollout.id, (None, 0))
-            found.append(Membership(rollout=rollout, member=member, revision=revision))
+            found.append(RolloutMembership(rollout=rollout, member=member, revision=revision))
         return found
 
     async def report(self, id: str) -> RolloutReport:
         """What came of a rollout. Raises RolloutNotFound."""
         rollout = await self._store.rollout(id)
-        making = ReportInMaking(rollout, await self._store.waves(id, first=0, last=SHOWN_WAVES - 1))
+        making = ReportBuilder(rollout, await self._store.waves(id, first=0, last=SHOWN_WAVES - 1))
         members = {}
         async for member in self._members(id):
             members[member.host] = member
@@ -89,11 +89,11 @@ class Accounts:
     async def compliance(
         self, selection: HostFilter, overdue: timedelta, *, first: int, last: int
     ) -> Compliance:
-        """How up to date the selected hosts are, with the laggards from the place `first` until before
+        """How up to date the selected hosts are, with the overdue_hosts from the place `first` until before
         `last`."""
         now = self._clock.now()
 
-        def look(fleet: Iterable[Glance]) -> Compliance:
+        def look(fleet: Iterable[HostSummary]) -> Compliance:
             chosen = (
                 h for h in fleet if concerned(selection, h) and not selection.excludes(h.name)
             )

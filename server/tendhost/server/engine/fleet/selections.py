@@ -15,7 +15,12 @@ from tendhost.server.domain.request_errors import (
     SelectionInUse,
     SelectionNotFound,
 )
-from tendhost.server.engine.requests import Call, carried_out, on_conflict_again, unchanged
+from tendhost.server.engine.requests import (
+    MutationContext,
+    commit_once,
+    retried_on_conflict,
+    unchanged,
+)
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change
 
@@ -34,9 +39,9 @@ class Selections:
 
         Raises SelectionNotFound.
         """
-        if not asked.saved:
+        if not asked.selection:
             return replace(asked, also=None)
-        return replace(asked, also=(await self._store.selection(asked.saved)).filter)
+        return replace(asked, also=(await self._store.selection(asked.selection)).filter)
 
     async def unmatched(self, asked: HostFilter) -> Sequence[FieldViolation]:
         """What `asked`, or the saved selection that it names, names and no host has.
@@ -48,25 +53,32 @@ class Selections:
         if saved is not None:
             within = unmatched(saved, await self._store.known(saved))
             found += [
-                FieldViolation("saved", f"{asked.saved!r} has {one.field}: {one.description}")
+                FieldViolation(
+                    "selection", f"{asked.selection!r} has {one.field}: {one.description}"
+                )
                 for one in within
             ]
         return found
 
-    @on_conflict_again
+    @retried_on_conflict
     async def save(
-        self, name: str, selection: HostFilter, call: Call[SavedSelection], *, etag: str = ""
+        self,
+        name: str,
+        selection: HostFilter,
+        call: MutationContext[SavedSelection],
+        *,
+        etag: str = "",
     ) -> SavedSelection:
         """Keep a selection under a name, in place of the one that had it.
 
         Whoever names it from now on gets the new one, schedules included; rollouts that have begun keep
         their hosts. Raises InvalidArgument, EtagMismatch, Replayed.
         """
-        if selection.saved:
+        if selection.selection:
             raise InvalidArgument(
                 FieldViolation(
-                    field="filter.saved",
-                    description=f"{selection.saved!r}: a saved selection names no other one",
+                    field="filter.selection",
+                    description=f"{selection.selection!r}: a saved selection names no other one",
                 )
             )
         now = self._clock.now()
@@ -85,9 +97,9 @@ class Selections:
         changes = changes_of(former.filter, selection) if former is not None else ()
         return await self._stored(saved, SelectionChange.SAVED, call, changes=changes)
 
-    @on_conflict_again
+    @retried_on_conflict
     async def delete(
-        self, name: str, call: Call[SavedSelection], *, etag: str = ""
+        self, name: str, call: MutationContext[SavedSelection], *, etag: str = ""
     ) -> SavedSelection:
         """Forget a selection.
 
@@ -109,7 +121,7 @@ class Selections:
         while more:
             page = await self._store.schedules(after=after, limit=PAGE)
             for schedule in page.items:
-                if schedule.spec.rollout.filter.saved == name:
+                if schedule.spec.rollout.filter.selection == name:
                     raise SelectionInUse(selection=name, schedule=schedule.name)
             more = page.more
             after = page.items[-1].name if page.items else after
@@ -118,7 +130,7 @@ class Selections:
         self,
         saved: SavedSelection,
         what: SelectionChange,
-        call: Call[SavedSelection],
+        call: MutationContext[SavedSelection],
         *,
         changes: tuple[FieldChange, ...] = (),
     ) -> SavedSelection:
@@ -135,6 +147,6 @@ class Selections:
             audit=call.audit(saved.name, now),
             request=call.record(lambda revision: replace(saved, revision=revision)),
         )
-        return await carried_out(
+        return await commit_once(
             self._store, change, lambda revision: replace(saved, revision=revision)
         )

@@ -15,7 +15,7 @@ from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.operations.permission import PERMISSIONS, ChangingCommand, Permission
 from tendhost.server.engine.fleet.policies import Policies
-from tendhost.server.engine.jobs.reporter import Journal
+from tendhost.server.engine.jobs.reporter import StepReporter
 from tendhost.server.remote.giving import given
 from tendhost.server.remote.protocol import Completed, Remote
 
@@ -26,7 +26,7 @@ class Door:
 
     operation: Operation
     host: Host
-    journal: Journal
+    journal: StepReporter
     policies: Policies
     clock: Clock
 
@@ -59,7 +59,7 @@ class Door:
 
     def require_window(self, planned: timedelta = timedelta()) -> None:
         """Raise WindowClosed unless a change that may take `planned` may begin at this moment."""
-        if self.operation.only_prepares or self.operation.order.window_override:
+        if self.operation.only_prepares or self.operation.order.window_override_reason:
             return
         opening = self.policies.of(self.host.config).open_times.opening(self.clock.now(), planned)
         if opening is None:

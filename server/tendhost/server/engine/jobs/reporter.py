@@ -6,24 +6,24 @@ from typing import Protocol
 
 from tendhost.server.domain.events import EventBody
 from tendhost.server.domain.operations.log_limit import LogLimit
-from tendhost.server.domain.operations.operation import Findings, JobProgress, JobRecord, Operation
+from tendhost.server.domain.operations.operation import JobProgress, JobRecord, Operation, StepFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
+class JobOutput:
     """What a job printed, after so many bytes that were passed over."""
 
     data: bytes = b""
     skipped: int = 0
 
 
-NOTHING = Output()
+NOTHING = JobOutput()
 
 
-class Journal(Protocol):
+class StepReporter(Protocol):
     """Where a step's progress goes."""
 
-    async def record(self, findings: Findings) -> None:
+    async def record(self, findings: StepFacts) -> None:
         """Store findings now, before what they announce is done."""
         ...
 
@@ -42,7 +42,7 @@ class Journal(Protocol):
         ...
 
     def followed(
-        self, job: JobRecord, *, output: Output = NOTHING, progress: Sequence[JobProgress] = ()
+        self, job: JobRecord, *, output: JobOutput = NOTHING, progress: Sequence[JobProgress] = ()
     ) -> None:
         """Note how far a job's output is read, and what it said; stored soon, and together.
 

@@ -25,7 +25,7 @@ from tendhost.server.domain.operations.operation import JobProgress, JobRecord, 
 from tendhost.server.domain.operations.permission import ChangeKind, ChangingCommand, Permission
 from tendhost.server.engine.connection import Session
 from tendhost.server.engine.jobs.door import Door
-from tendhost.server.engine.jobs.reporter import Journal, Output
+from tendhost.server.engine.jobs.reporter import JobOutput, StepReporter
 from tendhost.server.failpoints import reached
 from tendhost.server.packages.progress import ProgressSource, TransactionProgress
 from tendhost.server.remote import job as jobs
@@ -64,7 +64,7 @@ _FINAL = (HostKeyChanged, KeyUnusable, NotPermitted, Superseded)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class FinishedJob:
     """A job that has come to its end by itself, and the last it said."""
 
     exit_status: int
@@ -75,14 +75,14 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Following:
+class JobContext:
     """What jobs are carried out with."""
 
     store: Store
     clock: Clock
     session: Session
     host: Host
-    journal: Journal
+    journal: StepReporter
     gone_timeout: timedelta
     """How long the host may be silent before it is given up."""
     door: Door
@@ -90,15 +90,15 @@ class Following:
     """What is asked for at the door each time that a job is to begin."""
 
 
-async def carry_out(
-    following: Following,
+async def run_job(
+    following: JobContext,
     operation: Operation,
     kind: ChangeKind,
     command: str,
     *,
     limit: timedelta,
     progress: ProgressSource,
-) -> Ended:
+) -> FinishedJob:
     """Run `command` on the host as a job of `kind`; go on with the one that is under way, if any.
 
     Its progress is what `progress` makes of what it prints.
@@ -107,7 +107,7 @@ async def carry_out(
     down under it), Timeout (it took longer than `limit`), HostGone, JobRefused,
     HostKeyChanged, KeyUnusable, Superseded.
     """
-    ended = await seen_to_its_end(
+    ended = await run_job_until_end(
         following, operation, kind, command, limit=limit, progress=progress
     )
     if ended.overdue:
@@ -116,8 +116,8 @@ async def carry_out(
     return ended
 
 
-async def seen_to_its_end(
-    following: Following,
+async def run_job_until_end(
+    following: JobContext,
     operation: Operation,
     kind: ChangeKind,
     command: str,
@@ -125,12 +125,12 @@ async def seen_to_its_end(
     input: bytes = b"",
     limit: timedelta,
     progress: ProgressSource,
-) -> Ended:
+) -> FinishedJob:
     """As `carry_out`, for one that may be overdue; `input` is what the command finds beside it.
 
     Raises Timeout only where the host did not end it either.
     """
-    fresh = under_way(operation, kind) is None
+    fresh = unfinished_job(operation, kind) is None
     if fresh:
         operation = await following.journal.begin_job(kind)
         reached("job.recorded")
@@ -142,7 +142,7 @@ async def seen_to_its_end(
     job = replace(
         _job(following.host, operation, record, command, limit), input=input, log_window=log_window
     )
-    return await _Follower(following, job, record, said, progress, fresh=fresh).to_the_end()
+    return await _JobRunner(following, job, record, said, progress, fresh=fresh).to_the_end()
 
 
 async def _said(store: Store, operation: Operation, record: JobRecord) -> bytes:
@@ -158,7 +158,7 @@ async def _said(store: Store, operation: Operation, record: JobRecord) -> bytes:
     return bytes(found)
 
 
-def under_way(operation: Operation, kind: ChangeKind) -> JobRecord | None:
+def unfinished_job(operation: Operation, kind: ChangeKind) -> JobRecord | None:
     """The operation's job of `kind` whose end is not on record, if there is one."""
     record = operation.job
     if record is None or record.concluded or not record.name.startswith(f"{kind}-"):
@@ -166,17 +166,17 @@ def under_way(operation: Operation, kind: ChangeKind) -> JobRecord | None:
     return record
 
 
-async def tidy(session: Session, host: Host, operation: Operation) -> None:
+async def remove_finished_job(session: Session, host: Host, operation: Operation) -> None:
     """Remove what the operation's jobs left on the host, once the end of the last is on record.
 
     Raises HostError where the host cannot be asked.
     """
     record = operation.job
     if record is not None and record.concluded:
-        await clean_up(session, host, _job(host, operation, record))
+        await remove_job_folder(session, host, _job(host, operation, record))
 
 
-async def clean_up(session: Session, host: Host, job: Job) -> None:
+async def remove_job_folder(session: Session, host: Host, job: Job) -> None:
     """Remove the folder of a job's operation. Raises as `tidy`."""
     try:
         await jobs.clean(await session.remote(host), job)
@@ -202,12 +202,12 @@ def _job(
     )
 
 
-class _Follower:
+class _JobRunner:
     """One job, followed from wherever it stands."""
 
     def __init__(
         self,
-        following: Following,
+        following: JobContext,
         job: Job,
         record: JobRecord,
         said: bytes,
@@ -233,7 +233,7 @@ class _Follower:
         self._ordered = False
         """Whether this server has sent an order to start it, of which nobody knows how far it got."""
 
-    async def to_the_end(self) -> Ended:
+    async def to_the_end(self) -> FinishedJob:
         report = await self._asked(jobs.attach)
         reached("job.prepared")
         pause = SHORTEST_PAUSE
@@ -345,7 +345,7 @@ class _Follower:
             JobProgress(package=s.package[:LONGEST_NAME], percent=s.percent, phase=str(s.phase))
             for s in steps
         ]
-        output = Output(data=report.log, skipped=log_skipped)
+        output = JobOutput(data=report.log, skipped=log_skipped)
         self._with.journal.followed(self._record, output=output, progress=progress)
         return True
 
@@ -360,12 +360,12 @@ class _Follower:
         news, self._last_step = seen != self._last_step, seen
         return news
 
-    def _ended(self, report: JobReport) -> Ended:
+    def _ended(self, report: JobReport) -> FinishedJob:
         status = report.exit_status
         assert status is not None, "an ended job has an exit status"
         output = self._output.decode("utf-8", "replace").replace("\r\n", "\n")
         overdue = status == OVERDUE
-        return Ended(exit_status=status, output=output, job=self._job, overdue=overdue)
+        return FinishedJob(exit_status=status, output=output, job=self._job, overdue=overdue)
 
     def _interrupted(self, report: JobReport) -> Interrupted:
         cause = "it was killed" if report.same_boot else "the host went down in the middle of it"

@@ -12,14 +12,14 @@ from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.host_errors import BookkeepingFailed, HostUnreachable
 from tendhost.server.domain.hosts.host import LOCAL, Host, Problem
 from tendhost.server.domain.inventory.hardware import InventoryPart
-from tendhost.server.domain.operations.approved_plan import agreed_with, agreed_with_pending
+from tendhost.server.domain.operations.approved_plan import hold_to_pending, hold_to_plan
 from tendhost.server.domain.operations.backoff import Backoff
 from tendhost.server.domain.operations.log_limit import LogLimit
 from tendhost.server.domain.operations.operation import (
     Operation,
     OperationKind,
+    OperationOptions,
     OperationStatus,
-    Order,
     StepName,
 )
 from tendhost.server.domain.operations.resumption import resuming
@@ -34,13 +34,13 @@ from tendhost.server.domain.request_errors import (
     RebootNotAllowed,
     StoreUnavailable,
 )
-from tendhost.server.domain.transitions import Course, queued, refused, started
-from tendhost.server.engine.concurrency import Places, Slot
+from tendhost.server.domain.transitions import OperationState, queued, refused, started
+from tendhost.server.engine.concurrency import OperationLimits, Slot
 from tendhost.server.engine.connection import Session
 from tendhost.server.engine.ids import Ids
-from tendhost.server.engine.operations.runner import Driver
-from tendhost.server.engine.requests import Call, carried_out, on_conflict_again
-from tendhost.server.engine.steps.executor import Performer
+from tendhost.server.engine.operations.runner import OperationRunner
+from tendhost.server.engine.requests import MutationContext, commit_once, retried_on_conflict
+from tendhost.server.engine.steps.executor import StepExecutor
 from tendhost.server.engine.supervision import FAULT, LONG_PAUSE, RETRY, STORE_PAUSE, Supervisor
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocol import Store
@@ -61,13 +61,13 @@ unfinished."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class OperationRequest:
     """What is asked of one host."""
 
     host: str
     kind: OperationKind
     dry_run: bool = False
-    order: Order = Order()
+    order: OperationOptions = OperationOptions()
     parts: tuple[InventoryPart, ...] = ()
     """Of a QUERY; see Operation.parts."""
     plan: str = ""
@@ -77,7 +77,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retried:
+class RetriedHost:
     """A host out of FAILED again, with the operation that was begun on it."""
 
     host: Host
@@ -109,7 +109,7 @@ class Operations:
         *,
         store: Store,
         connector: Connector,
-        performer: Performer,
+        performer: StepExecutor,
         clock: Clock,
         tasks: asyncio.TaskGroup,
         settings: OperationSettings,
@@ -122,8 +122,8 @@ class Operations:
         self._settings = settings
         self.ids = Ids(clock)
         """Of operations, and of rollouts and plans as well."""
-        self._places = Places(settings.at_once)
-        self._drivers: dict[str, tuple[Driver, Slot]] = {}
+        self._places = OperationLimits(settings.at_once)
+        self._drivers: dict[str, tuple[OperationRunner, Slot]] = {}
         self._supervisor = Supervisor(store=store, clock=clock, driven=self._driven)
         self._stumbling: set[str] = set()
         """Hosts whose queue is tried again after a fault."""
@@ -141,8 +141,8 @@ class Operations:
 
     # --- what users ask ---------------------------------------------------------------------------
 
-    @on_conflict_again
-    async def start(self, work: Work, call: Call[Operation]) -> Operation:
+    @retried_on_conflict
+    async def start(self, work: OperationRequest, call: MutationContext[Operation]) -> Operation:
         """Begin `work`, or queue it.
 
         Raises HostNotFound, HostBusy, HostFailed, RebootNotAllowed, PlanUnusable, Replayed.
@@ -158,14 +158,14 @@ class Operations:
             audit=call.audit(host.name, self._clock.now()),
             request=call.record(lambda revision: replace(course.operation, revision=revision)),
         )
-        saved = await carried_out(
+        saved = await commit_once(
             self._store, change, lambda revision: course.at(revision, former=host)
         )
         self.take_up(saved)
         return saved.operation
 
-    @on_conflict_again
-    async def retry(self, name: str, call: Call[Retried]) -> Retried:
+    @retried_on_conflict
+    async def retry(self, name: str, call: MutationContext[RetriedHost]) -> RetriedHost:
         """Take a host out of FAILED and go on with what failed on it: see domain/resumption.
 
         Raises HostNotFound, InvalidTransition (the host is not in FAILED), RebootNotAllowed, Replayed.
@@ -174,21 +174,21 @@ class Operations:
         now = self._clock.now()
         course = await self.resumption(failed, by=call.principal)
 
-        def value_at(revision: int) -> Retried:
+        def value_at(revision: int) -> RetriedHost:
             at = course.at(revision, former=failed)
-            return Retried(host=at.host, operation=at.operation)
+            return RetriedHost(host=at.host, operation=at.operation)
 
         change = replace(
             self.change_of(course, failed),
             audit=call.audit(name, now),
             request=call.record(value_at),
         )
-        retried = await carried_out(self._store, change, value_at)
-        self.take_up(Course(operation=retried.operation, host=retried.host))
+        retried = await commit_once(self._store, change, value_at)
+        self.take_up(OperationState(operation=retried.operation, host=retried.host))
         return retried
 
-    @on_conflict_again
-    async def cancel(self, id: str, call: Call[Operation]) -> Operation:
+    @retried_on_conflict
+    async def cancel(self, id: str, call: MutationContext[Operation]) -> Operation:
         """Ask an operation to stop at the next point at which that is sound.
 
         Raises OperationNotFound, OperationEnded (it has ended), Replayed.
@@ -214,7 +214,7 @@ class Operations:
             audit=call.audit(id, now),
             request=call.record(lambda revision: replace(ended, revision=revision)),
         )
-        cancelled = await carried_out(
+        cancelled = await commit_once(
             self._store, change, lambda revision: replace(ended, revision=revision)
         )
         self._when_ended(cancelled)
@@ -222,7 +222,7 @@ class Operations:
 
     # --- what the rest of the engine asks ---------------------------------------------------------
 
-    def new(self, work: Work, *, by: str, rollout: str = "") -> Operation:
+    def new(self, work: OperationRequest, *, by: str, rollout: str = "") -> Operation:
         """An operation that is not stored yet."""
         now = self._clock.now()
         return Operation(
@@ -239,8 +239,8 @@ class Operations:
         )
 
     async def resumption(
-        self, failed: Host, *, by: str, rollout: str = "", update: Work | None = None
-    ) -> Course:
+        self, failed: Host, *, by: str, rollout: str = "", update: OperationRequest | None = None
+    ) -> OperationState:
         """The course of an operation that goes on where a host in FAILED was failed.
 
         With `update` it is an update in any case: that one, where something else had failed the host, and
@@ -261,11 +261,11 @@ class Operations:
         if update is not None and not _is_of_the_kind(former, update):
             former, work = None, update
         else:
-            work = Work(
+            work = OperationRequest(
                 host=failed.name,
                 kind=former.kind if former else OperationKind.QUERY,
                 dry_run=former.dry_run if former else False,
-                order=former.order if former else Order(),
+                order=former.order if former else OperationOptions(),
                 parts=former.parts if former else (),
             )
         operation = self.new(work, by=by, rollout=rollout)
@@ -274,20 +274,22 @@ class Operations:
         operation = replace(operation, retried=failed.status.failure)
         if update is not None:
             # Who had asked for what failed may have been told something else of windows.
-            order = replace(operation.order, window_override=update.order.window_override)
+            order = replace(
+                operation.order, window_override_reason=update.order.window_override_reason
+            )
             operation = replace(operation, order=order)
         if operation.kind is OperationKind.REBOOT and operation.resume_at is None:
             _require_named(failed)  # by now its policy may be another one
-        freed = Course(operation=operation, host=failed).retried(now)
+        freed = OperationState(operation=operation, host=failed).retried(now)
         begun = started(operation, freed.host, now)
         return replace(begun, events=(*freed.events, *begun.events))
 
-    def change_of(self, course: Course, host: Host) -> Change:
+    def change_of(self, course: OperationState, host: Host) -> Change:
         """The transaction that stores `course`, which began with `host` as it is stored."""
         changed = (course.host,) if course.host != host else ()
         return Change(events=course.events, hosts=changed, operations=(course.operation,))
 
-    def take_up(self, course: Course) -> None:
+    def take_up(self, course: OperationState) -> None:
         """Drive a stored operation; one that is queued, once its host is free."""
         operation = course.operation
         if operation.status is OperationStatus.RUNNING:
@@ -355,11 +357,11 @@ class Operations:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    async def _agreed(self, work: Work, host: Host) -> Order:
+    async def _agreed(self, work: OperationRequest, host: Host) -> OperationOptions:
         """The order with the plan that was agreed to. Raises OperationNotFound, PlanUnusable."""
         if work.plan:
             former = await self._store.operation(work.plan)
-            return agreed_with(former, work.order, host=work.host)
+            return hold_to_plan(former, work.order, host=work.host)
         if work.order.exact:
             try:
                 record = await self._store.inventory(work.host)
@@ -367,10 +369,10 @@ class Operations:
                 problem = "the host has never been queried"
                 raise PlanUnusable(host=work.host, operation="", problem=problem) from None
             policy = host.config.policy.scope
-            return agreed_with_pending(record.pending, work.order, policy, host=work.host)
+            return hold_to_pending(record.pending, work.order, policy, host=work.host)
         return work.order
 
-    async def _begun(self, operation: Operation, host: Host, *, queue: bool) -> Course:
+    async def _begun(self, operation: Operation, host: Host, *, queue: bool) -> OperationState:
         running = await self._store.running_operation(host.name)
         now = self._clock.now()
         if running is not None:
@@ -389,14 +391,14 @@ class Operations:
         task.add_done_callback(self._running.discard)
 
     async def _drive(
-        self, id: str, host: str, course: Course | None, resumed_after: str = ""
+        self, id: str, host: str, course: OperationState | None, resumed_after: str = ""
     ) -> None:
         ended = await self._supervisor.see_to_its_end(id, course, resumed_after)
         if ended is not None:
             self._when_ended(ended)
         self._spawn(self._start_next(host))
 
-    async def _driven(self, course: Course, resumed_after: str) -> Operation:
+    async def _driven(self, course: OperationState, resumed_after: str) -> Operation:
         """Drive an operation to its end. See Supervisor."""
         id = course.operation.id
         if id not in self._drivers:
@@ -409,14 +411,14 @@ class Operations:
             del self._drivers[id]
         return driver.operation
 
-    def _driver(self, course: Course, resumed_after: str) -> tuple[Driver, Slot]:
+    def _driver(self, course: OperationState, resumed_after: str) -> tuple[OperationRunner, Slot]:
         slot = Slot(
             self._places,
             clock=self._clock,
             waits=course.operation.waits_for_place,
-            doubtful=_unreachable(course.host),
+            unreachable=_unreachable(course.host),
         )
-        driver = Driver(
+        driver = OperationRunner(
             course,
             store=self._store,
             session=Session(self._connector),
@@ -432,7 +434,9 @@ class Operations:
         slot.until(driver.cancelled)
         return driver, slot
 
-    async def _cancel_undriven(self, operation: Operation, call: Call[Operation]) -> Operation:
+    async def _cancel_undriven(
+        self, operation: Operation, call: MutationContext[Operation]
+    ) -> Operation:
         """Put the cancellation of a running operation on record that rests after a fault.
 
         Raises Conflict for one whose driver has just gone, or that nobody has taken up yet: to end it from
@@ -442,13 +446,13 @@ class Operations:
             raise Conflict(what=f"operation {operation.id}")
         now = self._clock.now()
         marked = replace(operation, cancel_requested_by=call.principal)
-        course = Course(operation=marked, host=await self._store.host(operation.host))
+        course = OperationState(operation=marked, host=await self._store.host(operation.host))
         change = replace(
-            self.change_of(course.step_told(now), course.host),
+            self.change_of(course.with_progress(now), course.host),
             audit=call.audit(operation.id, now),
             request=call.record(lambda revision: replace(marked, revision=revision)),
         )
-        saved = await carried_out(
+        saved = await commit_once(
             self._store, change, lambda revision: replace(marked, revision=revision)
         )
         self._supervisor.wake(operation.id)
@@ -519,7 +523,7 @@ class Operations:
         self._when_ended(failed)
 
 
-def _is_of_the_kind(former: Operation | None, update: Work) -> bool:
+def _is_of_the_kind(former: Operation | None, update: OperationRequest) -> bool:
     """Whether `former` was to do what `update` is: neither only looks, or only downloads, for the other."""
     if former is None or former.kind is not update.kind:
         return False

@@ -30,23 +30,23 @@ from tendhost.server.domain.operations.log_limit import LogLimit
 from tendhost.server.domain.operations.milestones import Milestones
 from tendhost.server.domain.operations.operation import (
     NEVER_INTERRUPTED,
-    Findings,
     JobProgress,
     JobRecord,
     Operation,
     Outcome,
+    StepFacts,
     StepName,
 )
 from tendhost.server.domain.operations.step_sequence import BEFORE_A_CHANGE, has_changed, next_step
 from tendhost.server.domain.request_errors import OperationEnded, StoreUnavailable
-from tendhost.server.domain.transitions import Course, step_retried, stepped
+from tendhost.server.domain.transitions import OperationState, after_retry, after_step
 from tendhost.server.engine.concurrency import Slot
 from tendhost.server.engine.connection import Session
-from tendhost.server.engine.jobs.reporter import NOTHING, Output
-from tendhost.server.engine.jobs.runner import tidy
-from tendhost.server.engine.requests import Call, Replayed
+from tendhost.server.engine.jobs.reporter import NOTHING, JobOutput
+from tendhost.server.engine.jobs.runner import remove_finished_job
+from tendhost.server.engine.requests import AlreadyProcessed, MutationContext
 from tendhost.server.engine.steps.compose import UNDO
-from tendhost.server.engine.steps.executor import Performer
+from tendhost.server.engine.steps.executor import StepExecutor
 from tendhost.server.engine.steps.hooks import POST_HOOK, PRE_HOOK
 from tendhost.server.engine.steps.transactions import ROLLBACK
 from tendhost.server.engine.waiting import sleep_until_called
@@ -80,7 +80,7 @@ LONGEST_PAUSE = timedelta(seconds=30)
 """Between tries to write to a store that cannot be written."""
 
 
-class Driver:
+class OperationRunner:
     """One running operation.
 
     Everything that is saved of the operation while it runs goes through here, one change at a time,
@@ -89,11 +89,11 @@ class Driver:
 
     def __init__(
         self,
-        course: Course,
+        course: OperationState,
         *,
         store: Store,
         session: Session,
-        performer: Performer,
+        performer: StepExecutor,
         clock: Clock,
         slot: Slot,
         retry: Backoff,
@@ -173,7 +173,7 @@ class Driver:
         if job is None or job.kind not in (PRE_HOOK, POST_HOOK, ROLLBACK, UNDO):
             return
         try:
-            await tidy(self._session, self._course.host, self.operation)
+            await remove_finished_job(self._session, self._course.host, self.operation)
         except HostError as error:
             # It goes with others after a month.
             logger.info(
@@ -189,7 +189,7 @@ class Driver:
             if (stored.revision, stored.quiet_writes) != (mine.revision, mine.quiet_writes):
                 raise Conflict(what=f"operation {stored.id}")
 
-    async def cancel(self, call: Call[Operation]) -> Operation:
+    async def cancel(self, call: MutationContext[Operation]) -> Operation:
         """Ask the operation to stop where that is sound.
 
         Raises OperationEnded (it has ended in the meantime), Replayed.
@@ -201,18 +201,18 @@ class Driver:
             now = self._clock.now()
             marked = replace(operation, cancel_requested_by=call.principal)
             replayed = await self._save(
-                replace(self._course, operation=marked).step_told(now),
+                replace(self._course, operation=marked).with_progress(now),
                 audit=call.audit(marked.id, now),
                 request=call.record(lambda revision: replace(marked, revision=revision)),
             )
             if replayed is not None:
-                raise Replayed(replayed)
+                raise AlreadyProcessed(replayed)
             self.cancelled.set()
             return self.operation
 
     # --- what a step tells of itself: Journal -----------------------------------------------------
 
-    async def record(self, findings: Findings) -> None:
+    async def record(self, findings: StepFacts) -> None:
         """See Journal."""
         async with self._saving:
             operation = replace(self.operation, findings=findings)
@@ -244,7 +244,7 @@ class Driver:
             await self._roomy.wait()
 
     def followed(
-        self, job: JobRecord, *, output: Output = NOTHING, progress: Sequence[JobProgress] = ()
+        self, job: JobRecord, *, output: JobOutput = NOTHING, progress: Sequence[JobProgress] = ()
     ) -> None:
         """See Journal."""
         for step in progress:
@@ -373,13 +373,13 @@ class Driver:
         assert outcome.problem is not None
         async with self._saving:
             course, log = self._with_gathered()
-            course = step_retried(course, outcome.problem, pause, self._clock.now())
+            course = after_retry(course, outcome.problem, pause, self._clock.now())
             await self._save(course, log=log)
         # Nothing of it is trusted any more, and nobody else waits for this operation's place.
         await self._session.close()
-        await self._slot.lent(
+        await self._slot.released_while(
             sleep_until_called(self._clock, pause, self.cancelled),
-            doubtful=step is StepName.CONNECT,
+            unreachable=step is StepName.CONNECT,
             call=self.cancelled if self._may_be_given_up(step) else None,
         )
         if self.operation.cancel_requested_by and self._may_be_given_up(step):
@@ -392,7 +392,7 @@ class Driver:
                 alike = await self._duplicates(seen)
                 outcome = replace(outcome, duplicates=alike)
             course, log = self._with_gathered()
-            course = stepped(course, outcome, self._clock.now())
+            course = after_step(course, outcome, self._clock.now())
             inventories: tuple[InventoryRecord, ...] = ()
             if seen is not None:
                 inventories = (
@@ -433,7 +433,7 @@ class Driver:
                 self._gathered = _Gathered(job=ended)
             await self._save(course, log=log)
 
-    def _with_gathered(self) -> tuple[Course, tuple[LogChunk, ...]]:
+    def _with_gathered(self) -> tuple[OperationState, tuple[LogChunk, ...]]:
         """The course with what was gathered since the last save, which the caller is to store."""
         now = self._clock.now()
         gathered, self._gathered = self._gathered, _Gathered()
@@ -454,7 +454,7 @@ class Driver:
 
     async def _save(
         self,
-        course: Course,
+        course: OperationState,
         *,
         inventories: tuple[InventoryRecord, ...] = (),
         log: tuple[LogChunk, ...] = (),
@@ -481,7 +481,7 @@ class Driver:
         else:
             operation = course.operation
             quiet = replace(operation, quiet_writes=operation.quiet_writes + 1)
-            self._course = Course(operation=quiet, host=course.host)
+            self._course = OperationState(operation=quiet, host=course.host)
         self._saved_host = self._course.host
         return None
 
@@ -506,7 +506,7 @@ class _Gathered:
     """What a step told since the last flush, to be stored together."""
 
     events: tuple[EventBody, ...] = ()
-    output: tuple[Output, ...] = ()
+    output: tuple[JobOutput, ...] = ()
     progress: JobProgress | None = None
     job: JobRecord | None = None
 
@@ -523,7 +523,7 @@ class _Gathered:
         """The output as it is stored in a log that ends at `offset`: one chunk, unless some was left out."""
         found: list[LogChunk] = []
         parts: list[bytes] = []
-        for part in (*self.output, Output(skipped=1)):
+        for part in (*self.output, JobOutput(skipped=1)):
             if part.skipped and parts:
                 data = b"".join(parts)
                 found.append(LogChunk(operation=operation, offset=offset, data=data))
@@ -532,15 +532,19 @@ class _Gathered:
             parts.append(part.data)
         return found
 
-    def grown(self, job: JobRecord, output: Output, progress: Sequence[JobProgress]) -> "_Gathered":
+    def grown(
+        self, job: JobRecord, output: JobOutput, progress: Sequence[JobProgress]
+    ) -> "_Gathered":
         more = (output,) if output.data else ()
         latest = progress[-1] if progress else self.progress
         return replace(self, output=(*self.output, *more), progress=latest, job=job)
 
 
-def _told(course: Course, operation: Operation, now: datetime, message: str = "") -> Course:
+def _told(
+    course: OperationState, operation: Operation, now: datetime, message: str = ""
+) -> OperationState:
     """The course with `operation` in place of its own, and an event that tells of it."""
-    return replace(course, operation=operation).step_told(now, message)
+    return replace(course, operation=operation).with_progress(now, message)
 
 
 def _failure(error: HostError) -> Outcome:

@@ -21,7 +21,6 @@ from tendhost.server.domain.rollouts.budgets import (
     spent,
     spent_words,
 )
-from tendhost.server.domain.rollouts.progress_update import Tally
 from tendhost.server.domain.rollouts.rollout import (
     Member,
     MemberStatus,
@@ -29,7 +28,8 @@ from tendhost.server.domain.rollouts.rollout import (
     RolloutSpec,
     WaitingFor,
 )
-from tendhost.server.engine.fleet.availability import Openings
+from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate
+from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.store.protocol import Store
 
 _DOWN = "down:"
@@ -37,14 +37,14 @@ _HOST = "host:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Begin:
+class Admit:
     """It may begin."""
 
     host: Host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HoldUp:
+class Hold:
     """It has to wait."""
 
     waiting: WaitingFor
@@ -54,19 +54,19 @@ class HoldUp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeaveOut:
+class Exclude:
     """It never may."""
 
     detail: str
 
 
-Verdict = Begin | HoldUp | LeaveOut
+Verdict = Admit | Hold | Exclude
 
 
 class Admission:
     """The budgets of every unfinished rollout, and who may begin under them."""
 
-    def __init__(self, *, store: Store, clock: Clock, openings: Openings) -> None:
+    def __init__(self, *, store: Store, clock: Clock, openings: HostAvailability) -> None:
         self._store = store
         self._clock = clock
         self._openings = openings
@@ -98,9 +98,9 @@ class Admission:
     def _binding(self) -> Sequence[BoundBudget]:
         return tuple(dict.fromkeys(b for held in self._budgets.values() for b in held))
 
-    async def turn(self, rollout: Rollout) -> "Turn":
+    async def turn(self, rollout: Rollout) -> "AdmissionRound":
         """A look at what is in use, for a rollout that is about to begin members; `lock` is held."""
-        return Turn(
+        return AdmissionRound(
             rollout=rollout,
             store=self._store,
             openings=self._openings,
@@ -138,7 +138,7 @@ class Usages:
                 self._usages[key] = replace(used, down=used.down + 1)
 
 
-class Turn:
+class AdmissionRound:
     """One round in which a rollout begins members."""
 
     def __init__(
@@ -146,7 +146,7 @@ class Turn:
         *,
         rollout: Rollout,
         store: Store,
-        openings: Openings,
+        openings: HostAvailability,
         now: datetime,
         budgets: Sequence[BoundBudget],
         busy: frozenset[str],
@@ -186,20 +186,20 @@ class Turn:
             if not member.retry:
                 host.require_not_failed()
         except (HostNotFound, HostFailed) as error:
-            return LeaveOut(detail=str(error))
+            return Exclude(detail=str(error))
         if host.name in self._busy:
             words = "another operation runs on it"
             key = f"{_HOST}{host.name}"
-            return HoldUp(waiting=WaitingFor.HOST, detail=words, blocked_by=key)
+            return Hold(waiting=WaitingFor.HOST, detail=words, blocked_by=key)
         closed = await self._closed(host)
-        return closed or await self._over_budget(host) or Begin(host=host)
+        return closed or await self._over_budget(host) or Admit(host=host)
 
-    async def window(self, member: Member) -> HoldUp | LeaveOut | None:
+    async def window(self, member: Member) -> Hold | Exclude | None:
         """What its windows and freeze periods have against `member`; None: nothing."""
         try:
             return await self._closed(await self._store.host(member.host))
         except HostNotFound as error:
-            return LeaveOut(detail=str(error))
+            return Exclude(detail=str(error))
 
     def begun(self, host: Host) -> None:
         """Count a host that was just begun."""
@@ -208,18 +208,18 @@ class Turn:
             return  # it was down already
         self._usages.begun(host)
 
-    async def _closed(self, host: Host) -> HoldUp | LeaveOut | None:
+    async def _closed(self, host: Host) -> Hold | Exclude | None:
         spec = self._rollout.spec
-        if spec.dry_run or spec.window_override:
+        if spec.dry_run or spec.window_override_reason:
             return None
         opening = await self._openings.of(host, self.now)
         if opening is None:
             return None
         if opening.until is None:
-            return LeaveOut(detail=opening.words)
-        return HoldUp(waiting=WaitingFor.WINDOW, detail=opening.words, not_before=opening.until)
+            return Exclude(detail=opening.words)
+        return Hold(waiting=WaitingFor.WINDOW, detail=opening.words, not_before=opening.until)
 
-    async def _over_budget(self, host: Host) -> HoldUp | None:
+    async def _over_budget(self, host: Host) -> Hold | None:
         if host.status.failure is not None:
             return None  # it is down: to work on it takes no other host down
         for bound_budget in self._usages.budgets:
@@ -227,11 +227,13 @@ class Turn:
                 words = await self._usages.full(scope)
                 if words is not None:
                     key = f"{_DOWN}{scope}"
-                    return HoldUp(waiting=WaitingFor.BUDGET, detail=words, blocked_by=key)
+                    return Hold(waiting=WaitingFor.BUDGET, detail=words, blocked_by=key)
         return None
 
 
-async def look_at_windows(members: Iterable[Member], turn: Turn, tally: Tally) -> None:
+async def look_at_windows(
+    members: Iterable[Member], turn: AdmissionRound, tally: RolloutUpdate
+) -> None:
     """Move those whose windows, or freeze periods, say something else than when they began to wait."""
     for member in members:
         if member.waiting is not WaitingFor.WINDOW:
@@ -239,9 +241,9 @@ async def look_at_windows(members: Iterable[Member], turn: Turn, tally: Tally) -
         match await turn.window(member):
             case None:
                 tally.move(member, MemberStatus.PENDING, detail="")
-            case LeaveOut(detail=detail):
+            case Exclude(detail=detail):
                 tally.move(member, MemberStatus.SKIPPED, detail=detail)
-            case HoldUp(detail=detail, not_before=at):
+            case Hold(detail=detail, not_before=at):
                 if (detail, at) != (member.detail, member.not_before):
                     tally.move(
                         member,

@@ -7,8 +7,8 @@ from tendhost.server.domain.events import Event, RolloutChanged
 from tendhost.server.domain.host_errors import WindowClosed
 from tendhost.server.domain.operations.operation import Operation, OperationStatus
 from tendhost.server.domain.request_errors import HostNotFound
-from tendhost.server.domain.rollouts.progress_update import Tally
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, WaitingFor, Wave
+from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change
 
@@ -23,7 +23,7 @@ _OUTCOMES = {
 
 
 def note_end(
-    tally: Tally, member: Member, operation: Operation, now: datetime, *, half_done: bool
+    tally: RolloutUpdate, member: Member, operation: Operation, now: datetime, *, half_done: bool
 ) -> None:
     """Note what became of a member's operation, which has ended; `half_done`: it has left its host in
     FAILED."""
@@ -59,10 +59,10 @@ async def has_failed_its_host(store: Store, operation: Operation) -> bool:
     return failure is not None and failure.operation == operation.id
 
 
-async def tallied(store: Store, rollout: Rollout, members: Iterable[Member]) -> Tally:
+async def tallied(store: Store, rollout: Rollout, members: Iterable[Member]) -> RolloutUpdate:
     """A tally for moving `members`, and others of the current wave."""
     numbers = sorted({rollout.wave, *(member.wave for member in members)})
-    return Tally(rollout, [await store.wave(rollout.id, number) for number in numbers])
+    return RolloutUpdate(rollout, [await store.wave(rollout.id, number) for number in numbers])
 
 
 def change_of(

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.hosts.host import Host
-from tendhost.server.domain.operations.operation import Operation, OperationKind, Order
+from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationOptions
 from tendhost.server.domain.request_errors import (
     HostBusy,
     HostFailed,
@@ -24,19 +24,18 @@ from tendhost.server.domain.request_errors import (
     StoreUnavailable,
 )
 from tendhost.server.domain.rollouts.advance import (
+    CheckWave,
     Enter,
     Leave,
-    Look,
     Save,
     SkipRest,
     Start,
     Wait,
     advance,
+    after_wave_check,
     halted,
-    looked,
 )
 from tendhost.server.domain.rollouts.clock import shifted
-from tendhost.server.domain.rollouts.progress_update import Tally, entered
 from tendhost.server.domain.rollouts.rollout import (
     Halt,
     HaltCause,
@@ -46,17 +45,18 @@ from tendhost.server.domain.rollouts.rollout import (
     RolloutStatus,
     Wave,
 )
+from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate, entered
 from tendhost.server.domain.rollouts.wave_hooks import WaveMoment, key_of
-from tendhost.server.domain.transitions import Course, changed_anything, started
+from tendhost.server.domain.transitions import OperationState, changed_anything, started
 from tendhost.server.engine.clock_drift import ClockDrift
-from tendhost.server.engine.operations.manager import Operations, Work
+from tendhost.server.engine.operations.manager import OperationRequest, Operations
 from tendhost.server.engine.requests import ATTEMPTS
 from tendhost.server.engine.rollouts.admission import (
     Admission,
-    Begin,
-    HoldUp,
-    LeaveOut,
-    Turn,
+    AdmissionRound,
+    Admit,
+    Exclude,
+    Hold,
     look_at_windows,
 )
 from tendhost.server.engine.rollouts.changes import (
@@ -66,7 +66,7 @@ from tendhost.server.engine.rollouts.changes import (
     note_end,
     tallied,
 )
-from tendhost.server.engine.rollouts.wave_checks import Begun, WaveLooks
+from tendhost.server.engine.rollouts.wave_checks import Begun, WaveChecks
 from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tendhost.server.engine.supervision import LONG_PAUSE, RETRY
 from tendhost.server.engine.waiting import CEILING, sleep_until_called
@@ -93,7 +93,7 @@ _WHY_ENDED = {
 _GONE = "its operation is no longer on record: what became of the host is not known"
 
 
-class Carrier:
+class RolloutController:
     """Carries one rollout forward."""
 
     def __init__(
@@ -115,7 +115,7 @@ class Carrier:
         self._hooked = ""
         """The moment whose hooks have been run, until that is on record."""
         self._clock = clock
-        self._looks = WaveLooks(id, store=store, operations=operations, clock=clock)
+        self._looks = WaveChecks(id, store=store, operations=operations, clock=clock)
         self._wake = asyncio.Event()
         self._steered = asyncio.Event()
         self._conflicts = 0
@@ -136,7 +136,7 @@ class Carrier:
         self._changed: set[str] = set()
         """Hosts that are looked at, wherever they are, if they wait for their windows."""
 
-    def look_anew(self, host: str) -> None:
+    def recheck_host(self, host: str) -> None:
         """Decide anew about a host that waits for its windows, or, empty, about all of them: other ones
         may hold by now."""
         if host:
@@ -237,18 +237,20 @@ class Carrier:
                 await self._start(rollout, wave, room)
             case Enter(rollout=moved) if await self._hooks_hold(WaveMoment.BEFORE_WAVE, rollout):
                 moved, begun = entered(moved, wave, self._clock.now())  # which is after the hooks
-                tally = Tally(moved, (begun,))
+                tally = RolloutUpdate(moved, (begun,))
                 tally.change(begun)
                 await self._save(tally, f"wave {wave.number + 1} begins")
                 self._hooked = ""
             case Leave(rollout=moved) if await self._hooks_hold(WaveMoment.AFTER_WAVE, rollout):
-                tally = Tally(moved, (wave,))
+                tally = RolloutUpdate(moved, (wave,))
                 tally.change(replace(wave, ended_at=now))
                 await self._save(tally, f"wave {wave.number + 1} has ended")
                 self._hooked = ""
             case Save(rollout=moved):
-                await self._save(Tally(moved, (wave,)), moved.halt.message if moved.halt else "")
-            case Look(rollout=looking):
+                await self._save(
+                    RolloutUpdate(moved, (wave,)), moved.halt.message if moved.halt else ""
+                )
+            case CheckWave(rollout=looking):
                 await self._look(looking, wave)
             case SkipRest():
                 await self._skip_rest(rollout)
@@ -263,7 +265,7 @@ class Carrier:
         self._clock_set += jump
         moved = shifted(rollout, self._clock_set)
         if moved != rollout:
-            await self._save(Tally(moved, (wave,)), "the clock of the server was set")
+            await self._save(RolloutUpdate(moved, (wave,)), "the clock of the server was set")
         self._clock_set = timedelta()
         return moved != rollout
 
@@ -281,7 +283,7 @@ class Carrier:
             return True
         now = self._clock.now()
         halt = Halt(cause=HaltCause.WAVE_HOOK, message=outcome.message, at=now)
-        await self._save(Tally(halted(rollout, halt), ()), outcome.message)
+        await self._save(RolloutUpdate(halted(rollout, halt), ()), outcome.message)
         return False
 
     async def _wait(self, until: datetime | None) -> None:
@@ -398,7 +400,7 @@ class Carrier:
         if noted == rollout:
             return False
         tell = noted.held_up_told and not rollout.held_up_told
-        await self._save(Tally(noted, (wave,)), words, held_up=words if tell else "")
+        await self._save(RolloutUpdate(noted, (wave,)), words, held_up=words if tell else "")
         return True
 
     async def _retell(self, rollout: Rollout, wave: Wave, spent: Mapping[str, str]) -> bool:
@@ -412,7 +414,7 @@ class Carrier:
                 after=after,
                 limit=AT_A_TIME,
             )
-            tally = Tally(rollout, (wave,))
+            tally = RolloutUpdate(rollout, (wave,))
             for member in page.items:
                 detail = spent.get(member.blocked_by, member.detail)
                 if detail != member.detail:
@@ -425,12 +427,12 @@ class Carrier:
                 return told
             after = page.items[-1].position
 
-    async def _look_at_changed(self, rollout: Rollout, wave: Wave, turn: Turn) -> bool:
+    async def _look_at_changed(self, rollout: Rollout, wave: Wave, turn: AdmissionRound) -> bool:
         """Look at those of which it was heard; whether any of them is to wait no more, or otherwise."""
         hosts, self._changed = self._changed, set()
         try:
             named = [await self._store.member(self.id, host) for host in sorted(hosts)]
-            tally = Tally(rollout, (wave,))
+            tally = RolloutUpdate(rollout, (wave,))
             found = (m for m in named if m is not None and m.wave == wave.number)
             await look_at_windows(found, turn, tally)
             if tally.members:
@@ -440,13 +442,15 @@ class Carrier:
             raise
         return bool(tally.members)
 
-    async def _look_at_waiting(self, rollout: Rollout, wave: Wave, turn: Turn, after: int) -> bool:
+    async def _look_at_waiting(
+        self, rollout: Rollout, wave: Wave, turn: AdmissionRound, after: int
+    ) -> bool:
         """Look at some of those that wait for their windows; whether the rollout has another turn."""
         try:
             page = await self._store.members(
                 self.id, statuses=(MemberStatus.WAITING,), after=after, limit=AT_A_TIME
             )
-            tally = Tally(rollout, (wave,))
+            tally = RolloutUpdate(rollout, (wave,))
             await look_at_windows([m for m in page.items if m.wave == wave.number], turn, tally)
             if tally.members:
                 await self._save(tally)
@@ -468,14 +472,14 @@ class Carrier:
         return min((at for at in moments if at is not None), default=None)
 
     async def _begin(
-        self, rollout: Rollout, wave: Wave, candidates: Sequence[Member], turn: Turn
+        self, rollout: Rollout, wave: Wave, candidates: Sequence[Member], turn: AdmissionRound
     ) -> None:
         """Begin those of `candidates` that may; note of the others why not."""
-        tally = Tally(rollout, (wave,))
-        courses: list[tuple[Course, Host]] = []
+        tally = RolloutUpdate(rollout, (wave,))
+        courses: list[tuple[OperationState, Host]] = []
         for member in candidates:
             match await turn.verdict(member):
-                case Begin(host=host):
+                case Admit(host=host):
                     try:
                         course = await self._course(rollout, member, host)
                     except (RebootNotAllowed, HostFailed) as error:
@@ -485,7 +489,7 @@ class Carrier:
                     turn.begun(host)
                     operation = course.operation.id
                     tally.move(member, MemberStatus.IN_PROGRESS, operation=operation, detail="")
-                case HoldUp() as held:
+                case Hold() as held:
                     tally.move(
                         member,
                         MemberStatus.WAITING,
@@ -494,20 +498,22 @@ class Carrier:
                         blocked_by=held.blocked_by,
                         detail=held.detail,
                     )
-                case LeaveOut(detail=detail):
+                case Exclude(detail=detail):
                     tally.move(member, MemberStatus.SKIPPED, detail=detail)
         if courses:
             tally.goes_on()
             self._held_up_from = None
         await self._save_begun(tally, courses)
 
-    async def _course(self, rollout: Rollout, member: Member, host: Host) -> Course:
+    async def _course(self, rollout: Rollout, member: Member, host: Host) -> OperationState:
         by, spec = rollout.created_by, rollout.spec
-        work = Work(
+        work = OperationRequest(
             host=member.host,
             kind=OperationKind.UPDATE,
             dry_run=spec.dry_run,
-            order=Order(scope=spec.scope, window_override=spec.window_override),
+            order=OperationOptions(
+                scope=spec.scope, window_override_reason=spec.window_override_reason
+            ),
         )
         if member.retry and host.status.failure is not None:
             return await self._operations.resumption(host, by=by, rollout=rollout.id, update=work)
@@ -524,8 +530,8 @@ class Carrier:
         if unhealthy is None:
             await self._wait(rollout.expires_at)
             return
-        after, wave = looked(rollout, wave, unhealthy, self._clock.now())
-        tally = Tally(after, (wave,))
+        after, wave = after_wave_check(rollout, wave, unhealthy, self._clock.now())
+        tally = RolloutUpdate(after, (wave,))
         tally.change(wave)
         words = f"wave {wave.number + 1} has stayed healthy" if wave.settled_at is not None else ""
         await self._save(tally, after.halt.message if after.halt else words)
@@ -552,7 +558,7 @@ class Carrier:
         except OperationNotFound:
             return True
 
-    async def _save_begun(self, tally: Tally, courses: Begun) -> None:
+    async def _save_begun(self, tally: RolloutUpdate, courses: Begun) -> None:
         """Store `tally` with the operations that begin in it, and drive these."""
         changes = [self._operations.change_of(course, host) for course, host in courses]
         try:
@@ -564,7 +570,7 @@ class Carrier:
 
     async def _save(
         self,
-        tally: Tally,
+        tally: RolloutUpdate,
         message: str = "",
         *,
         held_up: str = "",

@@ -24,7 +24,7 @@ from tendhost.server.domain.request_errors import (
     WaveNotWaiting,
 )
 from tendhost.server.domain.rollouts.budgets import overspent, require_sound_failures
-from tendhost.server.domain.rollouts.plan import Glance, RolloutPlan, plan_changes
+from tendhost.server.domain.rollouts.plan import HostSummary, RolloutPlan, plan_changes
 from tendhost.server.domain.rollouts.rollout import (
     HaltCause,
     Member,
@@ -35,13 +35,13 @@ from tendhost.server.domain.rollouts.rollout import (
     Wave,
 )
 from tendhost.server.domain.rollouts.waves import HostOrder
-from tendhost.server.engine.fleet.availability import Openings
+from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.engine.fleet.selections import Selections
 from tendhost.server.engine.operations.manager import Operations
-from tendhost.server.engine.requests import Call, carried_out, on_conflict_again
+from tendhost.server.engine.requests import MutationContext, commit_once, retried_on_conflict
 from tendhost.server.engine.rollouts.admission import Admission
 from tendhost.server.engine.rollouts.changes import change_of, tallied
-from tendhost.server.engine.rollouts.controller import Carrier
+from tendhost.server.engine.rollouts.controller import RolloutController
 from tendhost.server.engine.rollouts.planner import Planner, rollout_of, with_tags
 from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tendhost.server.store.protocol import Store
@@ -69,7 +69,7 @@ class Rollouts:
         *,
         store: Store,
         operations: Operations,
-        openings: Openings,
+        openings: HostAvailability,
         selections: Selections,
         wave_hooks: WaveHooks,
         clock: Clock,
@@ -91,7 +91,7 @@ class Rollouts:
         )
         self._wave_hooks = wave_hooks
         self._admission = Admission(store=store, clock=clock, openings=openings)
-        self._carriers: dict[str, Carrier] = {}
+        self._carriers: dict[str, RolloutController] = {}
         self._running: set[asyncio.Task[None]] = set()
         operations.on_end(self._operation_ended)
 
@@ -108,7 +108,7 @@ class Rollouts:
         return plan
 
     async def start(
-        self, spec: RolloutSpec, call: Call[Rollout], *, beside: Beside | None = None
+        self, spec: RolloutSpec, call: MutationContext[Rollout], *, beside: Beside | None = None
     ) -> Rollout:
         """Begin a rollout over the hosts that are selected now.
 
@@ -117,7 +117,7 @@ class Rollouts:
         """
         return await self._begun(_seeded(spec), call, beside=beside)
 
-    async def start_planned(self, id: str, call: Call[Rollout]) -> Rollout:
+    async def start_planned(self, id: str, call: MutationContext[Rollout]) -> Rollout:
         """Begin the rollout of a plan.
 
         Raises PlanNotFound, SelectionNotFound, FleetChanged (it would be another one by now), RolloutEmpty, Replayed.
@@ -125,13 +125,15 @@ class Rollouts:
         former = await self._store.plan(id)
         return await self._begun(former.spec, call, former=former)
 
-    async def pause(self, id: str, call: Call[Rollout]) -> Rollout:
+    async def pause(self, id: str, call: MutationContext[Rollout]) -> Rollout:
         """Start nothing new. Raises RolloutNotFound, InvalidRolloutStatus, Replayed."""
         origins = (RolloutStatus.RUNNING, RolloutStatus.AWAITING_APPROVAL)
         return await self._steer(id, origins, RolloutStatus.PAUSED, "paused", call)
 
-    @on_conflict_again
-    async def resume(self, id: str, call: Call[Rollout], *, max_failures: str = "") -> Rollout:
+    @retried_on_conflict
+    async def resume(
+        self, id: str, call: MutationContext[Rollout], *, max_failures: str = ""
+    ) -> Rollout:
         """Go on with a rollout that is paused or halted, with another failure budget if one is given.
 
         Raises RolloutNotFound, InvalidRolloutStatus, RolloutBudgetSpent, InvalidArgument, Replayed.
@@ -148,12 +150,12 @@ class Rollouts:
         going = replace(rollout, status=RolloutStatus.RUNNING, halt=None, settling=None)
         return await self._steered(going, f"resumed by {call.principal}", call)
 
-    async def cancel(self, id: str, call: Call[Rollout]) -> Rollout:
+    async def cancel(self, id: str, call: MutationContext[Rollout]) -> Rollout:
         """Start nothing new any more. Raises RolloutNotFound, InvalidRolloutStatus, Replayed."""
         return await self._steer(id, _STEERABLE, RolloutStatus.CANCELLED, "cancelled", call)
 
-    @on_conflict_again
-    async def approve(self, id: str, wave: int, call: Call[Rollout]) -> Rollout:
+    @retried_on_conflict
+    async def approve(self, id: str, wave: int, call: MutationContext[Rollout]) -> Rollout:
         """Let the wave of this number, from 0, begin.
 
         Raises RolloutNotFound, InvalidRolloutStatus (none waits), NotAnApprover, WaveNotWaiting, Replayed.
@@ -176,8 +178,8 @@ class Rollouts:
         words = f"wave {waiting + 1} approved by {call.principal}"
         return await self._steered(going, words, call, waves=(approved,))
 
-    @on_conflict_again
-    async def skip(self, id: str, host: str, call: Call[Rollout]) -> Rollout:
+    @retried_on_conflict
+    async def skip(self, id: str, host: str, call: MutationContext[Rollout]) -> Rollout:
         """Leave out a host that has not begun.
 
         Raises RolloutNotFound, HostNotInRollout, HostNotSkippable, InvalidRolloutStatus, Replayed.
@@ -195,8 +197,8 @@ class Rollouts:
             tally.rollout, words, call, waves=tally.waves, members=tally.members
         )
 
-    @on_conflict_again
-    async def retry(self, id: str, call: Call[Rollout]) -> Rollout:
+    @retried_on_conflict
+    async def retry(self, id: str, call: MutationContext[Rollout]) -> Rollout:
         """Try the hosts again that failed, each from the step that failed.
 
         While the rollout has not ended, in it, as a part of its current wave; that takes it out of
@@ -254,17 +256,17 @@ class Rollouts:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def look_anew(self, host: str) -> None:
+    def recheck_host(self, host: str) -> None:
         """Hear that windows or freeze periods have changed for a host; empty: for any number of them."""
         for carrier in self._carriers.values():
-            carrier.look_anew(host)
+            carrier.recheck_host(host)
 
     def _operation_ended(self, operation: Operation) -> None:
         for carrier in self._carriers.values():
             carrier.operation_ended(operation)
 
     def _take_up(self, rollout: Rollout) -> None:
-        carrier = Carrier(
+        carrier = RolloutController(
             rollout.id,
             store=self._store,
             operations=self._operations,
@@ -278,7 +280,7 @@ class Rollouts:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _carry(self, carrier: Carrier) -> None:
+    async def _carry(self, carrier: RolloutController) -> None:
         try:
             await carrier.run()
         finally:
@@ -288,7 +290,7 @@ class Rollouts:
     async def _begun(
         self,
         spec: RolloutSpec,
-        call: Call[Rollout],
+        call: MutationContext[Rollout],
         *,
         former: RolloutPlan | None = None,
         retry_of: str = "",
@@ -297,7 +299,7 @@ class Rollouts:
         """Begin the rollout that is planned now; with `former` it has to be that one."""
         now, id = self._clock.now(), self._operations.ids.next()
 
-        def made(plan: RolloutPlan, _: Sequence[Glance]) -> tuple[Rollout, Change]:
+        def made(plan: RolloutPlan, _: Sequence[HostSummary]) -> tuple[Rollout, Change]:
             changes = plan_changes(former, plan) if former is not None else ()
             if former is not None and changes:
                 raise FleetChanged(plan=former.id, changes="; ".join(changes))
@@ -312,7 +314,7 @@ class Rollouts:
             change = beside(rollout, change)
         # From the moment at which it is on record its budgets bind every rollout.
         async with self._admission.lock:
-            saved = await carried_out(
+            saved = await commit_once(
                 self._store, change, lambda revision: replace(rollout, revision=revision)
             )
             self._admission.hold(saved)
@@ -320,7 +322,7 @@ class Rollouts:
         return saved
 
     async def _retried_anew(
-        self, rollout: Rollout, failed: Sequence[Member], call: Call[Rollout]
+        self, rollout: Rollout, failed: Sequence[Member], call: MutationContext[Rollout]
     ) -> Rollout:
         division = replace(rollout.spec.division, stages=(), dependencies=())
         again = replace(
@@ -330,14 +332,14 @@ class Rollouts:
         )
         return await self._begun(again, call, retry_of=rollout.id)
 
-    @on_conflict_again
+    @retried_on_conflict
     async def _steer(
         self,
         id: str,
         origins: Sequence[RolloutStatus],
         to: RolloutStatus,
         wanted: str,
-        call: Call[Rollout],
+        call: MutationContext[Rollout],
     ) -> Rollout:
         rollout = await self._steerable(id, origins, wanted)
         steered = replace(rollout, status=to, halt=None, approval_until=None, expected_end=None)
@@ -353,7 +355,7 @@ class Rollouts:
         self,
         rollout: Rollout,
         words: str,
-        call: Call[Rollout],
+        call: MutationContext[Rollout],
         *,
         waves: Sequence[Wave] = (),
         members: Sequence[Member] = (),
@@ -364,7 +366,7 @@ class Rollouts:
             audit=call.audit(rollout.id, now),
             request=call.record(lambda revision: replace(rollout, revision=revision)),
         )
-        saved = await carried_out(
+        saved = await commit_once(
             self._store, change, lambda revision: replace(rollout, revision=revision)
         )
         if rollout.id in self._carriers:

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import TypeVar
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.policy.availability import Opening
+from tendhost.server.domain.policy.availability import Availability
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument, RolloutEmpty
 from tendhost.server.domain.rollouts.plan import (
-    Glance,
-    LeftOut,
+    Exclusion,
+    HostSummary,
     RolloutPlan,
     plan_rollout,
     require_sound_spec,
@@ -18,15 +18,15 @@ from tendhost.server.domain.rollouts.plan import (
 from tendhost.server.domain.rollouts.rollout import (
     Member,
     MemberStatus,
-    Progress,
     Rollout,
+    RolloutProgress,
     RolloutSpec,
     Wave,
 )
-from tendhost.server.engine.fleet.availability import Openings
+from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.engine.fleet.selections import Selections
 from tendhost.server.engine.ids import Ids
-from tendhost.server.engine.requests import Call
+from tendhost.server.engine.requests import MutationContext
 from tendhost.server.engine.rollouts.changes import change_of
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change
@@ -41,7 +41,7 @@ class Planner:
         self,
         *,
         store: Store,
-        openings: Openings,
+        openings: HostAvailability,
         selections: Selections,
         clock: Clock,
         ids: Ids,
@@ -57,7 +57,7 @@ class Planner:
     async def planned(
         self,
         spec: RolloutSpec,
-        make: Callable[[RolloutPlan, Sequence[Glance]], T],
+        make: Callable[[RolloutPlan, Sequence[HostSummary]], T],
         *,
         retry: bool = False,
         strictly: bool = True,
@@ -77,10 +77,10 @@ class Planner:
         closed = self._openings.closed_at(now)
         busy = await self._store.busy_hosts()
 
-        def look(glances: Iterable[Glance]) -> T:
+        def look(glances: Iterable[HostSummary]) -> T:
             fleet = tuple(glances)
-            openings: Mapping[str, Opening] = {}
-            if not (spec.dry_run or spec.window_override):
+            openings: Mapping[str, Availability] = {}
+            if not (spec.dry_run or spec.window_override_reason):
                 openings = closed(fleet)
             plan = plan_rollout(
                 spec,
@@ -93,7 +93,7 @@ class Planner:
                 retry=retry,
             )
             if not plan.hosts:
-                raise RolloutEmpty(excluded=[f"{h.name}: {h.detail}" for h in plan.left_out])
+                raise RolloutEmpty(excluded=[f"{h.name}: {h.detail}" for h in plan.excluded])
             return make(plan, fleet)
 
         return await self._store.survey(look)
@@ -106,25 +106,25 @@ class Planner:
             )
 
 
-def with_tags(plan: RolloutPlan, fleet: Sequence[Glance]) -> tuple[RolloutPlan, Sequence[str]]:
+def with_tags(plan: RolloutPlan, fleet: Sequence[HostSummary]) -> tuple[RolloutPlan, Sequence[str]]:
     """A plan, and the tags of the hosts that have their place in it, in order."""
     taken = {host.name for host in plan.hosts}
     return plan, sorted({tag for host in fleet if host.name in taken for tag in host.tags})
 
 
 def rollout_of(
-    plan: RolloutPlan, call: Call[Rollout], *, id: str, now: datetime, retry_of: str
+    plan: RolloutPlan, call: MutationContext[Rollout], *, id: str, now: datetime, retry_of: str
 ) -> tuple[Rollout, Change]:
     """The rollout that a plan becomes, and the change that stores it with its waves and members."""
-    skipped = [host for host in plan.left_out if host.why is not LeftOut.EXCLUDED]
-    total, left_out = len(plan.hosts) + len(skipped), len(skipped)
+    skipped = [host for host in plan.excluded if host.why is not Exclusion.EXCLUDED]
+    total, excluded = len(plan.hosts) + len(skipped), len(skipped)
     rollout = Rollout(
         id=id,
         spec=plan.spec,
         created_at=now,
         created_by=call.principal,
         retry_of=retry_of,
-        progress=Progress(total_hosts=total, pending=len(plan.hosts), skipped=left_out),
+        progress=RolloutProgress(total_hosts=total, pending=len(plan.hosts), skipped=excluded),
         waves=len(plan.waves),
         expected_rest=plan.expected - plan.waves[0].expected,
         expected_end=now + plan.expected,
@@ -134,14 +134,14 @@ def rollout_of(
             rollout=rollout.id,
             number=number,
             stage=wave.stage,
-            progress=Progress(total_hosts=wave.hosts, pending=wave.hosts),
+            progress=RolloutProgress(total_hosts=wave.hosts, pending=wave.hosts),
             expected=wave.expected,
         )
         for number, wave in enumerate(plan.waves)
     ]
     # Who is left out is on record with the last wave, so that every count is a sum of the waves'.
     last = waves[-1]
-    left = Progress(total_hosts=left_out, pending=0, skipped=left_out)
+    left = RolloutProgress(total_hosts=excluded, pending=0, skipped=excluded)
     waves[-1] = replace(last, progress=last.progress + left)
     members = [
         Member(

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.hosts.host import Host
-from tendhost.server.domain.operations.operation import Findings, OperationKind, OperationStatus
+from tendhost.server.domain.operations.operation import OperationKind, OperationStatus, StepFacts
 from tendhost.server.domain.request_errors import HostNotFound, OperationNotFound
-from tendhost.server.domain.rollouts.progress_update import Tally
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, Wave
-from tendhost.server.domain.transitions import Course, queued, started
-from tendhost.server.engine.operations.manager import Operations, Work
+from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate
+from tendhost.server.domain.transitions import OperationState, queued, started
+from tendhost.server.engine.operations.manager import OperationRequest, Operations
 from tendhost.server.store.protocol import Store
 
 AT_A_TIME = 200
@@ -22,10 +22,10 @@ AT_A_TIME = 200
 _UNFINISHED = (OperationStatus.RUNNING, OperationStatus.QUEUED)
 _CHECKED = (MemberStatus.COMPLETED,)
 
-Begun = Sequence[tuple[Course, Host]]
+Begun = Sequence[tuple[OperationState, Host]]
 
 
-class WaveLooks:
+class WaveChecks:
     """The looks of one rollout."""
 
     def __init__(self, id: str, *, store: Store, operations: Operations, clock: Clock) -> None:
@@ -36,7 +36,7 @@ class WaveLooks:
         self._awaited = ""
         """The newest check that had not ended when all were looked at; it is likely the last to end."""
 
-    async def next_checks(self, rollout: Rollout, wave: Wave) -> tuple[Tally, Begun] | None:
+    async def next_checks(self, rollout: Rollout, wave: Wave) -> tuple[RolloutUpdate, Begun] | None:
         """The next checks of the look under way, not stored yet; None: all of them have begun."""
         settling = rollout.settling
         assert settling is not None, "no look is under way"
@@ -50,8 +50,8 @@ class WaveLooks:
         if not page.items:
             return None
         settling = replace(settling, position=page.items[-1].position)
-        tally = Tally(replace(rollout, settling=settling), (wave,))
-        begun: list[tuple[Course, Host]] = []
+        tally = RolloutUpdate(replace(rollout, settling=settling), (wave,))
+        begun: list[tuple[OperationState, Host]] = []
         for member in page.items:
             check = await self._check(member, by=rollout.created_by)
             begun.extend(() if check is None else (check,))
@@ -88,7 +88,7 @@ class WaveLooks:
         except OperationNotFound:
             return True
 
-    async def _check(self, member: Member, *, by: str) -> tuple[Course, Host] | None:
+    async def _check(self, member: Member, *, by: str) -> tuple[OperationState, Host] | None:
         """A check of a host; None: it is gone, or in FAILED, and nothing may be begun on it."""
         try:
             host = await self._store.host(member.host)
@@ -96,11 +96,11 @@ class WaveLooks:
             return None
         if host.status.failure is not None:
             return None
-        work = Work(host=host.name, kind=OperationKind.CHECK)
+        work = OperationRequest(host=host.name, kind=OperationKind.CHECK)
         # What had failed before the update is no fault of its.
         operation = replace(
             self._operations.new(work, by=by, rollout=self._id),
-            findings=Findings(failed_units=await self._failed_before(member)),
+            findings=StepFacts(failed_units=await self._failed_before(member)),
         )
         now = self._clock.now()
         if await self._store.running_operation(host.name) is not None:

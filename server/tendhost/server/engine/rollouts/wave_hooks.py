@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.domain.rollouts.rollout import Rollout
 from tendhost.server.domain.rollouts.wave_hooks import (
-    HookOutcome,
     WaveHook,
+    WaveHookResult,
     WaveMoment,
     due,
     environment_of,
@@ -42,7 +42,7 @@ class WaveHooks:
                     expected="a program that can be run",
                 )
 
-    async def run(self, when: WaveMoment, rollout: Rollout) -> HookOutcome:
+    async def run(self, when: WaveMoment, rollout: Rollout) -> WaveHookResult:
         """Run the hooks of this moment for the rollout's current wave, one after the other.
 
         The first that fails ends it. Run again, after a crash as well as after a failure, each is given
@@ -55,9 +55,9 @@ class WaveHooks:
             if problem:
                 logger.warning("a wave hook failed", extra={**fields, "cause": problem})
                 words = f"wave hook {hook.name!r} ({when}) failed: {problem}"
-                return HookOutcome(succeeded=False, hook=hook.name, message=words)
+                return WaveHookResult(succeeded=False, hook=hook.name, message=words)
             logger.info("a wave hook was run", extra=fields)
-        return HookOutcome()
+        return WaveHookResult()
 
     async def _problem(self, hook: WaveHook, rollout: Rollout) -> str:
         """Run one hook; what went wrong, empty: nothing."""

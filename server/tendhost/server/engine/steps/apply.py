@@ -5,12 +5,12 @@ from dataclasses import replace
 from tendhost.server.domain.host_errors import Interrupted
 from tendhost.server.domain.hosts.host import Problem
 from tendhost.server.domain.operations.operation import Outcome, UpdateResult
-from tendhost.server.engine.steps.context import Stage
+from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.engine.steps.plan import transaction
 from tendhost.server.engine.steps.transactions import transact
 
 
-async def apply(stage: Stage) -> Outcome:
+async def apply(stage: StepContext) -> Outcome:
     """Upgrade the host's packages."""
     operation = stage.operation
     limit = stage.settings.lock_timeout + stage.settings.apply_timeout

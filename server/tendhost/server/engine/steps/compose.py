@@ -14,8 +14,8 @@ from tendhost.server.domain.hosts.host import Problem
 from tendhost.server.domain.inventory.compose import ComposeProject, ProjectChange, ProjectOutcome
 from tendhost.server.domain.operations.operation import Operation, Outcome, UpdateResult
 from tendhost.server.domain.operations.permission import ChangeKind
-from tendhost.server.engine.jobs.runner import Ended, Following, carry_out
-from tendhost.server.engine.steps.context import Stage
+from tendhost.server.engine.jobs.runner import FinishedJob, JobContext, run_job
+from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.packages.compose.progress import ComposeProgressSource
 from tendhost.server.packages.compose.update import (
     PULL_TIMEOUT,
@@ -33,7 +33,7 @@ BESIDE = timedelta(minutes=2)
 """For each project, beyond its pull and its waits."""
 
 
-async def compose(stage: Stage) -> Outcome:
+async def compose(stage: StepContext) -> Outcome:
     """Update the compose projects, from what they ran when they were looked at."""
     config, host = stage.host.config, stage.host.name
     options = _options(stage)
@@ -56,7 +56,7 @@ async def compose(stage: Stage) -> Outcome:
 
 
 async def take_back(
-    stage: Stage, following: Following, changes: Sequence[ProjectChange]
+    stage: StepContext, following: JobContext, changes: Sequence[ProjectChange]
 ) -> tuple[ProjectChange, ...]:
     """Put the former images of the projects back that were updated; what became of each project.
 
@@ -70,14 +70,14 @@ async def take_back(
     script = undo_script(updated, options)
     ended = await _carried_out(following, stage.journal.operation, UNDO, script, limit)
     undone = {change.path: change for change in _changes(stage.host.name, ended)}
-    failed = [c for c in undone.values() if c.outcome is not ProjectOutcome.PUT_BACK]
+    failed = [c for c in undone.values() if c.outcome is not ProjectOutcome.ROLLED_BACK]
     if failed:
         problem = "; ".join(f"{change.path}: {change.problem}" for change in failed)
         raise ComposeFailed(host=stage.host.name, problem=f"not put back: {problem}")
     return tuple(undone.get(change.path, change) for change in changes)
 
 
-def _options(stage: Stage) -> UpdateOptions:
+def _options(stage: StepContext) -> UpdateOptions:
     config = stage.host.config
     return UpdateOptions(
         version=config.compose_version,
@@ -88,7 +88,7 @@ def _options(stage: Stage) -> UpdateOptions:
     )
 
 
-def _changes(host: str, ended: Ended) -> tuple[ProjectChange, ...]:
+def _changes(host: str, ended: FinishedJob) -> tuple[ProjectChange, ...]:
     """What became of each project, by the output of the job. Raises ComposeFailed."""
     lines = [line for line in ended.output.split("\n") if line.startswith("compose1\t")]
     try:
@@ -100,17 +100,17 @@ def _changes(host: str, ended: Ended) -> tuple[ProjectChange, ...]:
 
 
 async def _carried_out(
-    following: Following, operation: Operation, kind: ChangeKind, script: str, limit: timedelta
-) -> Ended:
+    following: JobContext, operation: Operation, kind: ChangeKind, script: str, limit: timedelta
+) -> FinishedJob:
     """The end of the job; one that was cut off is begun once more, for it finds what is to be done."""
     command = f"(\n{script}\n) 1>&2 </dev/null"
     progress = ComposeProgressSource()
     try:
-        return await carry_out(following, operation, kind, command, limit=limit, progress=progress)
+        return await run_job(following, operation, kind, command, limit=limit, progress=progress)
     except Interrupted as error:
         begun = await following.journal.begin_job(kind)
         try:
-            return await carry_out(following, begun, kind, command, limit=limit, progress=progress)
+            return await run_job(following, begun, kind, command, limit=limit, progress=progress)
         except NotPermitted as refusal:
             # The projects were left in the middle of it, which the refusal alone does not say.
             cause = f"{error.cause}, and it was not begun again: {refusal}"
@@ -119,7 +119,7 @@ async def _carried_out(
 
 def _error(host: str, changes: Sequence[ProjectChange]) -> ComposeFailed | None:
     failed = [change for change in changes if change.outcome is ProjectOutcome.FAILED]
-    back = [change for change in changes if change.outcome is ProjectOutcome.PUT_BACK]
+    back = [change for change in changes if change.outcome is ProjectOutcome.ROLLED_BACK]
     words = [f"{change.path} was not updated: {change.problem}" for change in failed]
     words += [f"{change.path} is back on its former images: {change.problem}" for change in back]
     if not words:
@@ -135,7 +135,7 @@ def _words(changes: Sequence[ProjectChange]) -> str:
     words = {
         ProjectOutcome.UPDATED: "updated",
         ProjectOutcome.UNCHANGED: "as they were",
-        ProjectOutcome.PUT_BACK: "put back",
+        ProjectOutcome.ROLLED_BACK: "put back",
         ProjectOutcome.FAILED: "failed",
     }
     told = [f"{counts[outcome]} {word}" for outcome, word in words.items() if counts[outcome]]

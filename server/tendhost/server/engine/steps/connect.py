@@ -1,10 +1,10 @@
 """The step that opens the connection to a host."""
 
 from tendhost.server.domain.operations.operation import Outcome
-from tendhost.server.engine.steps.context import Stage
+from tendhost.server.engine.steps.context import StepContext
 
 
-async def connect(stage: Stage) -> Outcome:
+async def connect(stage: StepContext) -> Outcome:
     """Open a connection, and so verify the host's key."""
     await stage.session.renewed(stage.host)
     return Outcome(detail=f"logged in as {stage.host.config.user}")

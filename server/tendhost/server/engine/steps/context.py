@@ -5,18 +5,18 @@ from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.host_errors import PackageManagerMissing
-from tendhost.server.domain.hosts.defaults import EffectivePolicy
+from tendhost.server.domain.hosts.group_policy import EffectivePolicy
 from tendhost.server.domain.hosts.host import LOCAL, Host, RestartServices
 from tendhost.server.domain.inventory.hardware import InventoryPart
 from tendhost.server.domain.inventory.inventory import Observation, Reboot, RebootNeed
-from tendhost.server.domain.operations.operation import Findings, Operation, OperationKind
+from tendhost.server.domain.operations.operation import Operation, OperationKind, StepFacts
 from tendhost.server.domain.operations.permission import Permission
 from tendhost.server.domain.request_errors import InventoryNotFound
 from tendhost.server.engine.connection import Session
 from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.jobs.door import Door
-from tendhost.server.engine.jobs.reporter import Journal
-from tendhost.server.engine.jobs.runner import Following
+from tendhost.server.engine.jobs.reporter import StepReporter
+from tendhost.server.engine.jobs.runner import JobContext
 from tendhost.server.engine.steps import queries
 from tendhost.server.packages.boot import Boot
 from tendhost.server.packages.detection import package_manager
@@ -49,13 +49,13 @@ class StepSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class StepContext:
     """What a step has to do with."""
 
     operation: Operation
     host: Host
     session: Session
-    journal: Journal
+    journal: StepReporter
     store: Store
     prober: Prober
     clock: Clock
@@ -98,7 +98,7 @@ class Stage:
             raise PackageManagerMissing(host=self.host.name, problem=problem)
         return manager
 
-    def found(self, result: QueryResult) -> Findings:
+    def found(self, result: QueryResult) -> StepFacts:
         """The findings with what a look at the host bears on."""
         findings = self.operation.findings
         facts = result.facts
@@ -115,7 +115,7 @@ class Stage:
             pending_count=result.pending.count,
             reboot_need=self.reboot(result).need,
             reboot_allowed=self.may_reboot(),
-            services_due=outdated and wish is RestartServices.LISTED,
+            services_due=outdated and wish is RestartServices.RESTART,
         )
 
     def restartable(self, result: QueryResult) -> tuple[str, ...]:
@@ -123,7 +123,7 @@ class Stage:
 
         Those that a restart does not renew are left out, or each update would begin with them again.
         """
-        if self.host.config.policy.restart_services is not RestartServices.LISTED:
+        if self.host.config.policy.restart_services is not RestartServices.RESTART:
             return ()
         own = own_unit() if self.host.config.address == LOCAL else ""
         services = result.inventory.outdated_services or ()
@@ -168,7 +168,7 @@ class Stage:
         """Whether an update may reboot the host at this moment."""
         in_time = self.policy.open_times.allow(self.clock.now())
         return self.host.config.may_reboot and (
-            in_time or bool(self.operation.order.window_override)
+            in_time or bool(self.operation.order.window_override_reason)
         )
 
     @property
@@ -182,9 +182,9 @@ class Stage:
             clock=self.clock,
         )
 
-    def following(self, permission: Permission = Permission.CHANGE) -> Following:
+    def following(self, permission: Permission = Permission.CHANGE) -> JobContext:
         """What a job is carried out with that asks for `permission` each time it is to begin."""
-        return Following(
+        return JobContext(
             store=self.store,
             clock=self.clock,
             session=self.session,

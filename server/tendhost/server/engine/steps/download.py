@@ -5,12 +5,12 @@ from dataclasses import replace
 from tendhost.server.domain.hosts.host import Problem
 from tendhost.server.domain.operations.operation import Outcome
 from tendhost.server.domain.operations.permission import Permission
-from tendhost.server.engine.steps.context import Stage
+from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.engine.steps.plan import transaction
 from tendhost.server.engine.steps.transactions import DOWNLOAD, transact
 
 
-async def download(stage: Stage) -> Outcome:
+async def download(stage: StepContext) -> Outcome:
     """Fetch what the update will install, and change nothing."""
     # Nothing that the host runs is changed by it, so it does not keep to the window.
     following = stage.following(Permission.PREPARE)

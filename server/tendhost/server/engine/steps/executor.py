@@ -4,14 +4,14 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.operations.operation import Outcome, StepName
-from tendhost.server.domain.transitions import Course
+from tendhost.server.domain.transitions import OperationState
 from tendhost.server.engine.connection import Session
 from tendhost.server.engine.fleet.policies import Policies
-from tendhost.server.engine.jobs.reporter import Journal
+from tendhost.server.engine.jobs.reporter import StepReporter
 from tendhost.server.engine.steps.apply import apply
 from tendhost.server.engine.steps.compose import compose
 from tendhost.server.engine.steps.connect import connect
-from tendhost.server.engine.steps.context import Stage, StepSettings
+from tendhost.server.engine.steps.context import StepContext, StepSettings
 from tendhost.server.engine.steps.download import download
 from tendhost.server.engine.steps.hooks import post_hook, pre_hook
 from tendhost.server.engine.steps.list_packages import list_packages
@@ -25,7 +25,7 @@ from tendhost.server.engine.steps.verify import verify
 from tendhost.server.remote.probes import Prober
 from tendhost.server.store.protocol import Store
 
-_STEPS: Mapping[StepName, Callable[[Stage], Awaitable[Outcome]]] = {
+_STEPS: Mapping[StepName, Callable[[StepContext], Awaitable[Outcome]]] = {
     StepName.CONNECT: connect,
     StepName.PREFLIGHT: preflight,
     StepName.LIST: list_packages,
@@ -43,7 +43,7 @@ _STEPS: Mapping[StepName, Callable[[Stage], Awaitable[Outcome]]] = {
 }
 
 
-class Performer:
+class StepExecutor:
     """Performs any step of any operation."""
 
     def __init__(
@@ -62,10 +62,10 @@ class Performer:
         self._policies = policies
 
     async def perform(
-        self, step: StepName, course: Course, session: Session, journal: Journal
+        self, step: StepName, course: OperationState, session: Session, journal: StepReporter
     ) -> Outcome:
         """Perform `step`. Raises HostError, which is the outcome of a step that failed."""
-        stage = Stage(
+        stage = StepContext(
             operation=course.operation,
             host=course.host,
             session=session,

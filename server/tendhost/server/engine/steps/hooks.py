@@ -13,8 +13,8 @@ from tendhost.server.domain.inventory.scope import wanted
 from tendhost.server.domain.operations.operation import Outcome, UpdateResult
 from tendhost.server.domain.operations.permission import ChangeKind, Permission
 from tendhost.server.domain.policy.hooks import Hook, HookOutcome, hook_environment
-from tendhost.server.engine.jobs.runner import Following, seen_to_its_end
-from tendhost.server.engine.steps.context import Stage
+from tendhost.server.engine.jobs.runner import JobContext, run_job_until_end
+from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.packages.hook_script import HookOutput, hook_job
 
 PRE_HOOK = ChangeKind.PRE_HOOK
@@ -25,7 +25,7 @@ LONGEST_WORDS = 500
 """Of what a failed hook said last: so many lines, and characters, are told with its failure."""
 
 
-async def pre_hook(stage: Stage) -> Outcome:
+async def pre_hook(stage: StepContext) -> Outcome:
     """Run the hook before the change, with the packages that are to be changed."""
     update = stage.operation.update or UpdateResult()
     names = [package.name for package in wanted(update.planned)]
@@ -34,7 +34,7 @@ async def pre_hook(stage: Stage) -> Outcome:
     return await _run(stage, PRE_HOOK, hook, names, PreHookFailed)
 
 
-async def post_hook(stage: Stage) -> Outcome:
+async def post_hook(stage: StepContext) -> Outcome:
     """Run the hook after the change, with the packages that were changed, and how that went."""
     operation = stage.operation
     update = operation.update or UpdateResult()
@@ -45,7 +45,7 @@ async def post_hook(stage: Stage) -> Outcome:
 
 
 async def _run(
-    stage: Stage,
+    stage: StepContext,
     kind: ChangeKind,
     hook: Hook | None,
     packages: Sequence[str],
@@ -66,7 +66,7 @@ async def _run(
     job = hook_job(hook.script, environment, mark=f"{operation.id}-{kind}")
     told = HookOutput()
     try:
-        ended = await seen_to_its_end(
+        ended = await run_job_until_end(
             _following(stage, kind),
             operation,
             kind,
@@ -89,7 +89,7 @@ async def _run(
     return Outcome(detail=f"the hook ended with exit status {status}")
 
 
-def _following(stage: Stage, kind: ChangeKind) -> Following:
+def _following(stage: StepContext, kind: ChangeKind) -> JobContext:
     # Once the host is changed, its hook runs whatever has been said since.
     return stage.following(Permission.FINISH if kind is POST_HOOK else Permission.CHANGE)
 

@@ -8,18 +8,18 @@ from tendhost.server.domain.hosts.host import Problem
 from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.operations.operation import OperationKind, Outcome
 from tendhost.server.domain.operations.step_sequence import has_applied
-from tendhost.server.engine.jobs.runner import tidy
-from tendhost.server.engine.steps.context import Stage
+from tendhost.server.engine.jobs.runner import remove_finished_job
+from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.engine.steps.package_errors import raise_first
 from tendhost.server.engine.steps.plan import Planned, plan_update
 from tendhost.server.engine.steps.wording import listed_words, reboot_words
 from tendhost.server.packages.query import QueryResult
 
 
-async def list_packages(stage: Stage) -> Outcome:
+async def list_packages(stage: StepContext) -> Outcome:
     """Learn what is installed and pending, and plan an update."""
     operation, host = stage.operation, stage.host
-    await tidy(stage.session, host, operation)
+    await remove_finished_job(stage.session, host, operation)
     remote = await stage.remote()
     # Whether a reboot is needed does not hang on archives and package managers.
     reboots = operation.kind is OperationKind.REBOOT

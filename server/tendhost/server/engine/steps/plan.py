@@ -19,9 +19,9 @@ from tendhost.server.domain.inventory.scope import (
     unwanted,
     wanted,
 )
-from tendhost.server.domain.operations.operation import Findings, Operation, UpdateResult
+from tendhost.server.domain.operations.operation import Operation, StepFacts, UpdateResult
 from tendhost.server.domain.operations.step_sequence import has_applied
-from tendhost.server.engine.steps.context import Stage
+from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.engine.steps.package_errors import host_error, upgrade_error
 from tendhost.server.packages.compose.image_updates import image_updates_script, parse_image_updates
 from tendhost.server.packages.errors import PackageError
@@ -36,7 +36,7 @@ class Planned:
     """A plan, and what stands against it."""
 
     update: UpdateResult
-    findings: Findings
+    findings: StepFacts
     plan: Plan
     boot_bytes: int = 0
     """What a new kernel takes of /boot."""
@@ -44,7 +44,7 @@ class Planned:
     problem: HostError | None = None
 
 
-async def plan_update(stage: Stage, remote: Remote, result: QueryResult) -> Planned:
+async def plan_update(stage: StepContext, remote: Remote, result: QueryResult) -> Planned:
     """Plan the update that the operation is. Raises HostError where the host cannot plan it."""
     operation, policy = stage.operation, stage.host.config.policy
     hooks = stage.policy.hooks
@@ -112,7 +112,7 @@ async def plan_update(stage: Stage, remote: Remote, result: QueryResult) -> Plan
 
 
 def _objection(
-    stage: Stage,
+    stage: StepContext,
     pending: tuple[PendingPackage, ...],
     plan: Plan,
     scope: UpdateScope,
@@ -125,7 +125,7 @@ def _objection(
     return None
 
 
-def transaction(stage: Stage) -> Transaction:
+def transaction(stage: StepContext) -> Transaction:
     """The transaction that was planned."""
     operation = stage.operation
     update = operation.update or UpdateResult()
@@ -134,7 +134,7 @@ def transaction(stage: Stage) -> Transaction:
 
 
 def _transaction(
-    stage: Stage,
+    stage: StepContext,
     pending: Iterable[PendingPackage],
     scope: UpdateScope,
     *,
@@ -159,13 +159,13 @@ def _is_worth_planning(pending: tuple[PendingPackage, ...], scope: UpdateScope) 
     return Withheld.NO in kinds or kept_back or scope.autoremove
 
 
-def _leaves_compose_alone(stage: Stage, scope: UpdateScope) -> bool:
+def _leaves_compose_alone(stage: StepContext, scope: UpdateScope) -> bool:
     """Whether the update is about a part of the packages, or held to a plan, which knows no images."""
     return scope.security_only or bool(scope.include) or stage.operation.order.exact
 
 
 async def _planned_by_host(
-    stage: Stage,
+    stage: StepContext,
     remote: Remote,
     result: QueryResult,
     pending: tuple[PendingPackage, ...],
@@ -195,7 +195,7 @@ async def _planned_by_host(
 
 
 async def _planned_projects(
-    stage: Stage, remote: Remote, result: QueryResult
+    stage: StepContext, remote: Remote, result: QueryResult
 ) -> tuple[tuple[ProjectChange, ...], str]:
     """What a dry run finds out of compose projects without pulling, and in words."""
     projects = result.inventory.projects
@@ -250,7 +250,7 @@ def _words(
     return "; ".join(words)
 
 
-def _services_words(operation: Operation, findings: Findings, services: tuple[str, ...]) -> str:
+def _services_words(operation: Operation, findings: StepFacts, services: tuple[str, ...]) -> str:
     reboots = findings.reboot_need is RebootNeed.NEEDED and findings.reboot_allowed
     if not services or reboots or not operation.dry_run:
         return ""

@@ -8,9 +8,9 @@ from tendhost.server.domain.hosts.host import AfterInterruption, Rollback
 from tendhost.server.domain.operations.operation import OperationKind, Outcome
 from tendhost.server.domain.operations.permission import Permission
 from tendhost.server.domain.operations.step_sequence import has_applied
-from tendhost.server.engine.jobs.runner import under_way
+from tendhost.server.engine.jobs.runner import unfinished_job
 from tendhost.server.engine.steps import queries
-from tendhost.server.engine.steps.context import Stage
+from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.engine.steps.package_errors import raise_first
 from tendhost.server.engine.steps.transactions import REPAIR, repair
 from tendhost.server.packages.boot import Boot
@@ -19,11 +19,11 @@ from tendhost.server.packages.failures import FailureKind
 from tendhost.server.packages.query import Preflight
 
 
-async def preflight(stage: Stage) -> Outcome:
+async def preflight(stage: StepContext) -> Outcome:
     """Make sure that the host can be changed now, and repair what an interruption left."""
     operation, host = stage.operation, stage.host
     # What an interrupted upgrade left is repaired whenever that is; all else keeps to the window.
-    goes_on = has_applied(operation) or under_way(operation, REPAIR) is not None
+    goes_on = has_applied(operation) or unfinished_job(operation, REPAIR) is not None
     wants_packages = operation.kind is OperationKind.UPDATE
     planned = host.planned_update if wants_packages else timedelta()
     # Of a reboot that is wanted only if required, the look decides whether there is anything to ask for.
@@ -48,11 +48,11 @@ async def preflight(stage: Stage) -> Outcome:
     return Outcome(detail=detail, findings=findings)
 
 
-async def _fit(stage: Stage, *, may_repair: bool) -> tuple[Preflight, str]:
+async def _fit(stage: StepContext, *, may_repair: bool) -> tuple[Preflight, str]:
     """What is wrong with the host, once what a repair can mend is mended, and what was done."""
     operation, host = stage.operation, stage.host.name
     seen = broken = None
-    if under_way(operation, REPAIR) is None:
+    if unfinished_job(operation, REPAIR) is None:
         seen = await _fitness(stage)
         broken = _repairable(seen)
         if broken is None or not may_repair:
@@ -75,7 +75,7 @@ async def _fit(stage: Stage, *, may_repair: bool) -> tuple[Preflight, str]:
     return seen, f"repaired ({broken or 'an interrupted repair'}), fit for a change"
 
 
-async def _fitness(stage: Stage) -> Preflight:
+async def _fitness(stage: StepContext) -> Preflight:
     settings = stage.settings
     return await queries.preflight(
         await stage.remote(),

@@ -10,7 +10,7 @@ from typing import TypeVar
 from tendhost.server.domain.host_errors import InventoryFailed
 from tendhost.server.domain.inventory.inventory import Observation, Reboot
 from tendhost.server.domain.inventory.scope import UpdateScope, narrowed
-from tendhost.server.domain.policy.health_evaluation import Found
+from tendhost.server.domain.policy.health_evaluation import CheckFinding
 from tendhost.server.engine.steps.package_errors import host_error
 from tendhost.server.packages.boot import Boot, boot_script, parse_boot
 from tendhost.server.packages.errors import PackageError
@@ -64,7 +64,9 @@ async def units(remote: Remote, host: str) -> UnitHealth:
     return await _asked(remote, host, units_script(), parse_units, timeout=SHORT)
 
 
-async def active(remote: Remote, host: str, wanted: Sequence[str], *, timeout: timedelta) -> Found:
+async def active(
+    remote: Remote, host: str, wanted: Sequence[str], *, timeout: timedelta
+) -> CheckFinding:
     """Ask whether systemd units are active. Raises HostError."""
     return await _asked(
         remote,

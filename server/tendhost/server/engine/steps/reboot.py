@@ -24,7 +24,7 @@ from tendhost.server.domain.operations.permission import Permission
 from tendhost.server.engine.connection import Session
 from tendhost.server.engine.jobs.door import Door
 from tendhost.server.engine.steps import queries
-from tendhost.server.engine.steps.context import Stage
+from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.failpoints import reached
 from tendhost.server.packages.boot import reboot_command
 
@@ -200,7 +200,7 @@ class _Order:
             raise RebootRefused(host=self.host.name, problem=problem)
 
 
-async def reboot_host(stage: Stage) -> Outcome:
+async def reboot_host(stage: StepContext) -> Outcome:
     """Reboot the host, and wait for another boot to answer."""
     findings = stage.operation.findings
     recording = None

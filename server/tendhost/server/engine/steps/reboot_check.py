@@ -6,16 +6,16 @@ from tendhost.server.domain.host_errors import PackageFailed
 from tendhost.server.domain.hosts.host import Problem
 from tendhost.server.domain.inventory.inventory import Withheld, changed_since, diff_installed
 from tendhost.server.domain.operations.operation import Outcome, UpdateResult
-from tendhost.server.engine.jobs.runner import tidy
-from tendhost.server.engine.steps.context import Stage
+from tendhost.server.engine.jobs.runner import remove_finished_job
+from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.engine.steps.wording import counted_packages, reboot_words
 
 
-async def reboot_check(stage: Stage) -> Outcome:
+async def reboot_check(stage: StepContext) -> Outcome:
     """Find out what was changed, and whether a reboot is due."""
     # A new connection: what carried the transaction may be gone, or have been upgraded itself.
     remote = await stage.session.renewed(stage.host)
-    await tidy(stage.session, stage.host, stage.operation)
+    await remove_finished_job(stage.session, stage.host, stage.operation)
     result = await stage.query(remote, refresh=False)
     before = (await stage.store.inventory(stage.host.name)).inventory
     after = result.inventory
@@ -33,7 +33,7 @@ async def reboot_check(stage: Stage) -> Outcome:
     )
 
 
-def _undone(stage: Stage, installed: tuple[tuple[str, str], ...]) -> str:
+def _undone(stage: StepContext, installed: tuple[tuple[str, str], ...]) -> str:
     """What of the plan was not done although nothing else was to be, in words; empty: nothing.
 
     A package manager that is given exact versions may pass over those that are not to be had.

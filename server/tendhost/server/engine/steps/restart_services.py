@@ -7,12 +7,12 @@ from tendhost.server.domain.hosts.host import LOCAL, Problem
 from tendhost.server.domain.operations.operation import Outcome, UpdateResult
 from tendhost.server.domain.operations.permission import Permission
 from tendhost.server.engine.steps import queries
-from tendhost.server.engine.steps.context import Stage
+from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.packages.units import parse_restart, restart_command
 from tendhost.server.remote.local import own_unit
 
 
-async def restart_services(stage: Stage) -> Outcome:
+async def restart_services(stage: StepContext) -> Outcome:
     """Restart the services that run what was replaced; once more does no harm."""
     host = stage.host.name
     inventory = (await stage.store.inventory(host)).inventory

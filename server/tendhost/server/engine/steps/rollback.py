@@ -7,15 +7,15 @@ from tendhost.server.domain.inventory.compose import ProjectChange
 from tendhost.server.domain.inventory.inventory import not_restored
 from tendhost.server.domain.operations.operation import Outcome, UpdateResult
 from tendhost.server.domain.operations.permission import Permission
-from tendhost.server.engine.jobs.runner import Following, under_way
+from tendhost.server.engine.jobs.runner import JobContext, unfinished_job
 from tendhost.server.engine.steps import queries
 from tendhost.server.engine.steps.compose import take_back
-from tendhost.server.engine.steps.context import Stage
+from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.engine.steps.transactions import ROLLBACK, restore
 from tendhost.server.engine.steps.wording import counted_packages
 
 
-async def roll_back(stage: Stage) -> Outcome:
+async def roll_back(stage: StepContext) -> Outcome:
     """Take back what the update changed."""
     operation, host = stage.operation, stage.host.name
     update = operation.update or UpdateResult()
@@ -24,7 +24,7 @@ async def roll_back(stage: Stage) -> Outcome:
     following = stage.following(Permission.FINISH)
     projects, failed = update.projects, ""
     # A job that a former server began comes first; what is done by then finds nothing more to do.
-    if under_way(operation, ROLLBACK) is None:
+    if unfinished_job(operation, ROLLBACK) is None:
         projects, failed = await _projects_taken_back(stage, following, update)
     if update.changes:
         failure = await restore(
@@ -39,7 +39,7 @@ async def roll_back(stage: Stage) -> Outcome:
             where = f"; the snapshot {update.snapshot} is there" if update.snapshot else ""
             also = f"; {failed}" if failed else ""
             raise RollbackFailed(host=host, problem=f"{failure.reason}{where}{also}")
-    if under_way(operation, ROLLBACK) is not None:
+    if unfinished_job(operation, ROLLBACK) is not None:
         projects, failed = await _projects_taken_back(stage, following, update)
     remote = await stage.session.renewed(stage.host)
     result = await stage.query(remote, refresh=False)
@@ -63,7 +63,7 @@ async def roll_back(stage: Stage) -> Outcome:
 
 
 async def _projects_taken_back(
-    stage: Stage, following: Following, update: UpdateResult
+    stage: StepContext, following: JobContext, update: UpdateResult
 ) -> tuple[tuple[ProjectChange, ...], str]:
     """What became of the compose projects, and, if one was not put back, why.
 

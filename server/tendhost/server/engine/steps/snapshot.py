@@ -6,12 +6,12 @@ from tendhost.server.domain.host_errors import SnapshotFailed
 from tendhost.server.domain.hosts.host import Snapshots
 from tendhost.server.domain.operations.operation import Outcome, UpdateResult
 from tendhost.server.domain.operations.permission import Permission
-from tendhost.server.engine.steps.context import Stage
+from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.engine.steps.queries import understood
 from tendhost.server.packages.snapshots import parse_snapshot, snapshot_command
 
 
-async def snapshot(stage: Stage) -> Outcome:
+async def snapshot(stage: StepContext) -> Outcome:
     """Make a snapshot. Raises SnapshotFailed where one is required and cannot be made."""
     operation, host = stage.operation, stage.host.name
     command = snapshot_command(operation.id)

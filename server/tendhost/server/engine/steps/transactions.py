@@ -7,7 +7,7 @@ from tendhost.server.domain.host_errors import Interrupted, PackageFailed
 from tendhost.server.domain.inventory.inventory import PackageChange
 from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.operations.permission import ChangeKind
-from tendhost.server.engine.jobs.runner import Ended, Following, carry_out, clean_up
+from tendhost.server.engine.jobs.runner import FinishedJob, JobContext, remove_job_folder, run_job
 from tendhost.server.engine.steps.package_errors import upgrade_error
 from tendhost.server.packages.failures import PackageFailure
 from tendhost.server.packages.package_manager import PackageManager, Transaction
@@ -31,7 +31,7 @@ class Applied:
 
 
 async def transact(
-    following: Following,
+    following: JobContext,
     operation: Operation,
     manager: PackageManager,
     transaction: Transaction,
@@ -44,7 +44,7 @@ async def transact(
     A package manager that was killed under the job is Interrupted, too.
     """
     command = manager.upgrade_command(transaction)
-    ended = await carry_out(following, operation, kind, command, limit=limit, progress=manager)
+    ended = await run_job(following, operation, kind, command, limit=limit, progress=manager)
     host = following.host.name
     kept = manager.kept_conffiles(ended.output)
     detail = "the package manager is done"
@@ -60,7 +60,7 @@ async def transact(
 
 
 async def repair(
-    following: Following, operation: Operation, manager: PackageManager, *, limit: timedelta
+    following: JobContext, operation: Operation, manager: PackageManager, *, limit: timedelta
 ) -> PackageFailure | None:
     """Finish what an interrupted package manager left; why it could not be finished, or None.
 
@@ -72,12 +72,12 @@ async def repair(
         begun = await following.journal.begin_job(REPAIR)
         ended = await _repair(following, begun, manager, limit)
     # It can be done over where its result gets lost, so its folder need not wait for that.
-    await clean_up(following.session, following.host, ended.job)
+    await remove_job_folder(following.session, following.host, ended.job)
     return manager.failure(ended.exit_status, ended.output)
 
 
 async def restore(
-    following: Following,
+    following: JobContext,
     operation: Operation,
     manager: PackageManager,
     changes: tuple[PackageChange, ...],
@@ -87,12 +87,12 @@ async def restore(
 ) -> PackageFailure | None:
     """Take changes of packages back; why that failed, or None. Raises what carry_out raises."""
     command = manager.restore_command(changes, lock_timeout=lock_timeout)
-    ended = await carry_out(following, operation, ROLLBACK, command, limit=limit, progress=manager)
+    ended = await run_job(following, operation, ROLLBACK, command, limit=limit, progress=manager)
     return manager.failure(ended.exit_status, ended.output)
 
 
 async def _repair(
-    following: Following, operation: Operation, manager: PackageManager, limit: timedelta
-) -> Ended:
+    following: JobContext, operation: Operation, manager: PackageManager, limit: timedelta
+) -> FinishedJob:
     command = manager.repair_command()
-    return await carry_out(following, operation, REPAIR, command, limit=limit, progress=manager)
+    return await run_job(following, operation, REPAIR, command, limit=limit, progress=manager)

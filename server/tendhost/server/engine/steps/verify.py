@@ -14,9 +14,9 @@ from tendhost.server.domain.operations.operation import (
     Outcome,
 )
 from tendhost.server.domain.policy.health_checks import CHECK_INTERVAL, HealthCheck
-from tendhost.server.domain.policy.health_evaluation import Found, Settling, Tried
+from tendhost.server.domain.policy.health_evaluation import CheckFinding, CheckRun, Settling
 from tendhost.server.engine.steps import queries
-from tendhost.server.engine.steps.context import Stage
+from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.packages.unit_checks import (
     KILLED_AFTER,
     command_found,
@@ -35,7 +35,7 @@ COMMANDS_AT_ONCE = 4
 """On one connection: sshd's MaxSessions is 10, and the host is to be left some air."""
 
 
-async def verify(stage: Stage) -> Outcome:
+async def verify(stage: StepContext) -> Outcome:
     """Check the host's health over a new connection."""
     operation, host = stage.operation, stage.host.name
     remote = await stage.session.renewed(stage.host)
@@ -52,21 +52,21 @@ async def verify(stage: Stage) -> Outcome:
     return replace(outcome, observed=await stage.observed(result), findings=stage.found(result))
 
 
-async def _settled(stage: Stage, remote: Remote) -> HealthResult:
+async def _settled(stage: StepContext, remote: Remote) -> HealthResult:
     """Make the checks again and again until they say what the host is."""
     policy = stage.policy.health_checks
     only_looks = stage.operation.kind is OperationKind.CHECK
     making = _Making(stage=stage, remote=remote, places=asyncio.Semaphore(COMMANDS_AT_ONCE))
     probes = (making.systemd, *(making.probe(check) for check in policy.checks))
     settle = policy.settle or timedelta()
-    systemd = Tried(
+    systemd = CheckRun(
         name=SYSTEMD,
         interval=CHECK_INTERVAL if settle or policy.checks else VERIFY_PAUSE,
         attempts=1 if only_looks else None,
         patience=stage.settings.verify_timeout,
     )
     tried = (
-        Tried(name=check.name, interval=check.interval, attempts=check.attempts)
+        CheckRun(name=check.name, interval=check.interval, attempts=check.attempts)
         for check in policy.checks
     )
     settling = Settling(checks=(systemd, *tried), settle=settle, began=stage.clock.elapsed())
@@ -82,8 +82,8 @@ async def _settled(stage: Stage, remote: Remote) -> HealthResult:
 
 
 async def _tried(
-    probes: Mapping[int, Callable[[], Coroutine[None, None, Found]]],
-) -> Mapping[int, Found]:
+    probes: Mapping[int, Callable[[], Coroutine[None, None, CheckFinding]]],
+) -> Mapping[int, CheckFinding]:
     """Make these tries side by side. Raises HostError where the host cannot be asked."""
     try:
         async with asyncio.TaskGroup() as tries:
@@ -97,16 +97,16 @@ async def _tried(
 class _Making:
     """What checks are made with."""
 
-    stage: Stage
+    stage: StepContext
     remote: Remote
     places: asyncio.Semaphore
 
-    async def systemd(self) -> Found:
+    async def systemd(self) -> CheckFinding:
         units = await queries.units(self.remote, self.stage.host.name)
         return _judged(units, known=self.stage.operation.findings.failed_units)
 
-    def probe(self, check: HealthCheck) -> Callable[[], Coroutine[None, None, Found]]:
-        async def tried() -> Found:
+    def probe(self, check: HealthCheck) -> Callable[[], Coroutine[None, None, CheckFinding]]:
+        async def tried() -> CheckFinding:
             config, prober = self.stage.host.config, self.stage.prober
             address = "127.0.0.1" if config.address == LOCAL else config.address
             if check.tcp is not None:
@@ -120,7 +120,7 @@ class _Making:
 
         return tried
 
-    async def _units(self, check: HealthCheck) -> Found:
+    async def _units(self, check: HealthCheck) -> CheckFinding:
         try:
             return await queries.active(
                 self.remote, self.stage.host.name, check.units, timeout=check.timeout
@@ -128,7 +128,7 @@ class _Making:
         except Timeout:
             return no_end_within(check.timeout)
 
-    async def _command(self, check: HealthCheck) -> Found:
+    async def _command(self, check: HealthCheck) -> CheckFinding:
         made = command_script(check.command, check.timeout)
         began = self.stage.clock.elapsed()
         try:
@@ -145,16 +145,18 @@ class _Making:
         return command_found(done.exit_status, done.stdout + done.stderr, check.timeout, took=took)
 
 
-def _judged(units: UnitHealth, *, known: tuple[str, ...]) -> Found:
+def _judged(units: UnitHealth, *, known: tuple[str, ...]) -> CheckFinding:
     """Well is a host that has started and has no failed unit but those that had failed before."""
     if not units.started:
-        return Found(holds=False, words=f"still {units.state}")
+        return CheckFinding(holds=False, words=f"still {units.state}")
     newly = tuple(unit for unit in units.failed if unit not in known)
     if newly:
-        return Found(holds=False, words=f"failed units: {', '.join(newly)}")
+        return CheckFinding(holds=False, words=f"failed units: {', '.join(newly)}")
     if units.failed:
-        return Found(holds=True, words=f"healthy; failed before already: {', '.join(units.failed)}")
-    return Found(holds=True, words="healthy")
+        return CheckFinding(
+            holds=True, words=f"healthy; failed before already: {', '.join(units.failed)}"
+        )
+    return CheckFinding(holds=True, words="healthy")
 
 
 def _result(settling: Settling) -> HealthResult:
@@ -166,7 +168,7 @@ def _result(settling: Settling) -> HealthResult:
     )
 
 
-def _check_result(check: Tried) -> CheckResult:
+def _check_result(check: CheckRun) -> CheckResult:
     assert check.last is not None, "there is a verdict"
     return CheckResult(
         name=check.name,

@@ -14,7 +14,7 @@ from tendhost.server.packages.progress import LineParser, Phase, TransactionProg
 _LINE = re.compile(r"(dlstatus|pmstatus|pmerror|pmconffile):(.*?):(\d{1,3}(?:\.\d+)?):(.*)\Z")
 _PHASES = (
     (("Preparing to configure", "Configuring", "Installed"), Phase.CONFIGURE),
-    (("Preparing for removal", "Removing", "Removed", "Preparing to completely", "Completely"),
+    (("Preparing for removal", "Removing", "RemovedHost", "Preparing to completely", "Completely"),
      Phase.REMOVE),
     (("Installing", "Preparing", "Unpacking"), Phase.UNPACK),
 )  # fmt: skip

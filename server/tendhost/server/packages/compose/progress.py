@@ -8,7 +8,14 @@ from tendhost.server.packages.progress import (
     TransactionProgress,
 )
 
-_PERCENT = {"check": 0.0, "pull": 10.0, "up": 50.0, "wait": 70.0, "put_back": 80.0, "prune": 90.0}
+_PERCENT = {
+    "check": 0.0,
+    "pull": 10.0,
+    "up": 50.0,
+    "wait": 70.0,
+    "rolled_back": 80.0,
+    "prune": 90.0,
+}
 
 
 class ComposeLogParser(LineParser):

@@ -2,9 +2,9 @@ r"""Updating compose projects: the script for a detached job, and what it report
 
 Each line on its standard output is `compose1` and fields, separated by tabs, one of
 
-    step PROJECT STEP                                  check, pull, up, wait, put_back, prune
+    step PROJECT STEP                                  check, pull, up, wait, rolled_back, prune
     service PROJECT NAME REFERENCE BEFORE AFTER        image ids; "-" for nothing
-    result PROJECT OUTCOME WORDS                       unchanged, updated, put_back, failed
+    result PROJECT OUTCOME WORDS                       unchanged, updated, rolled_back, failed
     end
 
 A PROJECT is its path with all but plain characters percent-encoded. What is for people, the output of
@@ -70,7 +70,7 @@ def undo_script(changes: Sequence[ProjectChange], options: UpdateOptions) -> str
     """The script for sh that puts the former images of updated projects back; it may be run again.
 
     What it prints is understood by `parse_update`; it has done what it was to do where the outcome is
-    put_back.
+    rolled_back.
     """
     lines = []
     for change in changes:

@@ -160,11 +160,11 @@ EOS
 }
 
 restore() {
-  step put_back "putting the former images back: $because"
+  step rolled_back "putting the former images back: $because"
   tags_back || finish failed "$because; and the former images cannot be put back: $why"
-  up put_back 'bringing the former images up' ||
+  up rolled_back 'bringing the former images up' ||
     finish failed "$because; with the former images: $why"
-  await put_back 'waiting for the former images' ||
+  await rolled_back 'waiting for the former images' ||
     finish failed "$because; the former images are back, and $why"
 }
 
@@ -173,7 +173,7 @@ undo() {
   compare
   differs || [ "$changed" ] || finish failed "$because"
   restore
-  finish put_back "$because"
+  finish rolled_back "$because"
 }
 
 pull_failed() {
@@ -217,9 +217,9 @@ taken_back() (
   cd -- "$path" 2>/dev/null || finish failed 'this folder cannot be entered'
   because='the host was not healthy with the new ones'
   compare
-  differs || [ "$changed$gone" ] || finish put_back "$because"
+  differs || [ "$changed$gone" ] || finish rolled_back "$because"
   restore
-  finish put_back "$because"
+  finish rolled_back "$because"
 )
 
 # PATH NAME WHY

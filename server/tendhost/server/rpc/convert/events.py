@@ -133,9 +133,9 @@ _BODIES: Mapping[type, tuple[str, Callable[[Any], Any]]] = {
     domain_events.RolloutChanged: ("rollout_changed", _rollout_changed),
     domain_events.ScheduleChanged: ("schedule_changed", convert_schedules.schedule_changed),
     domain_events.SelectionChanged: ("selection_changed", convert_selections.selection_changed),
-    domain_events.DefaultsChanged: (
-        "defaults_changed",
-        lambda body: event_pb2.DefaultsChanged(
+    domain_events.PolicyChanged: (
+        "policy_changed",
+        lambda body: event_pb2.PolicyChanged(
             group=body.group,
             by=body.by,
             deleted=body.deleted,

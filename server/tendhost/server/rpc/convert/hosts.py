@@ -49,7 +49,7 @@ def host_config(message: host_pb2.HostConfig) -> HostConfig:
     """A validated configuration, its defaults filled in."""
     return HostConfig(
         name=message.name,
-        address=message.addr,
+        address=message.address,
         port=message.port or 22,
         user=message.user or "root",
         ssh_key=message.ssh_key,
@@ -123,7 +123,7 @@ def _config_message(config: HostConfig) -> host_pb2.HostConfig:
         policy.health_checks.CopyFrom(health_checks_message(config.policy.health_checks))
     return host_pb2.HostConfig(
         name=config.name,
-        addr=config.address,
+        address=config.address,
         port=config.port,
         user=config.user,
         ssh_key=config.ssh_key,

@@ -1,17 +1,17 @@
-"""Between messages and values: defaults, and what holds for a host by them."""
+"""Group policies and effective policies, between messages and domain values."""
 
 from collections.abc import Sequence
 
 from tendhost.server.domain.bounds import text
-from tendhost.server.domain.hosts.amendments import Windows
-from tendhost.server.domain.hosts.defaults import (
-    Defaults,
+from tendhost.server.domain.hosts.amendments import WindowChange
+from tendhost.server.domain.hosts.group_policy import (
     EffectivePolicy,
+    GroupPolicy,
     Source,
     Sourced,
     SourceKind,
 )
-from tendhost.server.domain.hosts.defaults_change import DefaultsChange, Freezes
+from tendhost.server.domain.hosts.group_policy_change import FreezeChange, GroupPolicyChange
 from tendhost.server.domain.policy.health_checks import HealthChecks
 from tendhost.server.domain.policy.hooks import Hook, Hooks
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
@@ -27,19 +27,19 @@ from tendhost.v1 import policy_service_pb2
 _SOURCE_KIND = numbers(SourceKind, pb.PolicySourceKind)
 
 
-def defaults_of(message: pb.Defaults) -> Defaults:
-    """What is asked to be said, without who and when. Raises InvalidArgument."""
-    return Defaults(
+def group_policy(message: pb.GroupPolicy) -> GroupPolicy:
+    """The policy in a request, without who changed it and when. Raises InvalidArgument."""
+    return GroupPolicy(
         group=message.group,
         windows=windows(message.windows),
-        freezes=freezes(message.freezes, "defaults.freezes"),
+        freezes=freezes(message.freezes, "policy.freezes"),
         hooks=hooks(message.hooks),
         health_checks=health_checks(message.health_checks),
     )
 
 
-def defaults_change(request: policy_service_pb2.SetDefaultsRequest) -> DefaultsChange:
-    """What is asked to be said otherwise. Raises InvalidArgument."""
+def group_policy_change(request: policy_service_pb2.SetPolicyRequest) -> GroupPolicyChange:
+    """The change that a request asks for. Raises InvalidArgument."""
     masked = request.HasField("update_mask")
     lists = (
         *(request.add_windows, request.remove_windows),
@@ -48,29 +48,31 @@ def defaults_change(request: policy_service_pb2.SetDefaultsRequest) -> DefaultsC
     if masked and not request.update_mask.paths and not any(lists):
         words = "names no field; expected one, or something to add or remove"
         raise InvalidArgument(FieldViolation("update_mask", words))
-    return DefaultsChange(
-        given=defaults_of(request.defaults),
+    return GroupPolicyChange(
+        given=group_policy(request.policy),
         mask=tuple(request.update_mask.paths) if masked else None,
-        windows=Windows(
+        windows=WindowChange(
             added=windows(request.add_windows), removed=windows(request.remove_windows)
         ),
-        freezes=Freezes(
+        freezes=FreezeChange(
             added=freezes(request.add_freezes, "add_freezes"),
             removed=tuple(request.remove_freezes),
         ),
-        etag=request.defaults.etag,
+        etag=request.policy.etag,
     )
 
 
-def _unread_defaults(value: Defaults | str, why: str) -> pb.Defaults:
-    return pb.Defaults(group=text(value if isinstance(value, str) else value.group), incomplete=why)
+def _unread_group_policy(value: GroupPolicy | str, why: str) -> pb.GroupPolicy:
+    return pb.GroupPolicy(
+        group=text(value if isinstance(value, str) else value.group), incomplete=why
+    )
 
 
-@whole(_unread_defaults)
-def defaults_message(value: Defaults, warnings: Sequence[str] = ()) -> pb.Defaults:
-    """Defaults as clients see them."""
+@whole(_unread_group_policy)
+def group_policy_message(value: GroupPolicy, warnings: Sequence[str] = ()) -> pb.GroupPolicy:
+    """A group policy as clients see it."""
     said = value.health_checks
-    return pb.Defaults(
+    return pb.GroupPolicy(
         group=value.group,
         windows=map(window_message, value.windows),
         freezes=map(freeze_message, value.freezes),

@@ -3,7 +3,7 @@
 from tendhost.server.domain.bounds import text
 from tendhost.server.domain.explain import Explanation, ReasonKind
 from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.domain.rollouts.report import CauseLine, Laggard, RolloutReport
+from tendhost.server.domain.rollouts.report import CauseLine, OverdueHost, RolloutReport
 from tendhost.server.rpc.convert.common import duration, numbers, timestamp
 from tendhost.server.rpc.convert.rollouts import rollout_message, wave_message
 from tendhost.server.rpc.convert.selections import HOST_STATE
@@ -38,16 +38,16 @@ def explanation_message(found: Explanation) -> host_service_pb2.ExplainHostRespo
     )
 
 
-def _unread_laggard(laggard: Laggard | str, _: str) -> host_service_pb2.Laggard:
-    return host_service_pb2.Laggard(
+def _unread_laggard(laggard: OverdueHost | str, _: str) -> host_service_pb2.OverdueHost:
+    return host_service_pb2.OverdueHost(
         host=text(laggard if isinstance(laggard, str) else laggard.host)
     )
 
 
 @whole(_unread_laggard)
-def laggard_message(laggard: Laggard) -> host_service_pb2.Laggard:
+def overdue_host_message(laggard: OverdueHost) -> host_service_pb2.OverdueHost:
     """A host that is not as it should be."""
-    return host_service_pb2.Laggard(
+    return host_service_pb2.OverdueHost(
         host=laggard.host,
         last_updated=timestamp(laggard.last_updated),
         security=laggard.security,

@@ -8,9 +8,9 @@ from google.protobuf.duration_pb2 import Duration
 
 from tendhost.server.domain.bounds import LARGEST_COUNT, text
 from tendhost.server.domain.rollouts.plan import (
+    ExcludedHost,
+    Exclusion,
     Expectation,
-    LeftOut,
-    LeftOutHost,
     PlannedHost,
     PlanOutline,
 )
@@ -20,8 +20,8 @@ from tendhost.server.domain.rollouts.rollout import (
     HaltCause,
     Member,
     MemberStatus,
-    Progress,
     Rollout,
+    RolloutProgress,
     RolloutSpec,
     RolloutStatus,
     WaitingFor,
@@ -38,8 +38,8 @@ from tendhost.server.rpc.convert.common import duration, numbers, timestamp
 from tendhost.server.rpc.convert.selections import (
     filter_message,
     host_filter,
-    scope_wish,
-    wish_message,
+    override_message,
+    scope_override,
 )
 from tendhost.server.rpc.convert.whole import whole
 from tendhost.v1 import rollout_pb2 as pb
@@ -55,7 +55,7 @@ _NOTHING = pb.WAITING_FOR_UNSPECIFIED
 _HALT_CAUSE = numbers(HaltCause, pb.HaltCause)
 _ORDER = numbers(HostOrder, pb.HostOrder)
 _ORDER_OF = {number: order for order, number in _ORDER.items()}
-_LEFT_OUT = numbers(LeftOut, pb.LeftOut)
+_EXCLUSION = numbers(Exclusion, pb.Exclusion)
 _EXPECTATION = numbers(Expectation, pb.Expectation)
 
 
@@ -79,9 +79,9 @@ def rollout_spec(message: pb.RolloutSpec) -> RolloutSpec:
         ignore_earlier_failures=message.ignore_earlier_failures,
         approve_waves=message.approve_waves,
         approvers=tuple(message.approvers),
-        window_override=message.window_override.strip(),
+        window_override_reason=message.window_override_reason.strip(),
         dry_run=message.dry_run,
-        scope=scope_wish(message.scope) if message.HasField("scope") else None,
+        scope=scope_override(message.scope) if message.HasField("scope") else None,
     )
     if message.HasField("delay_between_waves"):
         spec = replace(spec, delay_between_waves=message.delay_between_waves.ToTimedelta())
@@ -117,9 +117,9 @@ def spec_message(spec: RolloutSpec) -> pb.RolloutSpec:
         approvers=spec.approvers,
         approval_timeout=_duration(spec.approval_timeout) if spec.approve_waves else None,
         expires_after=_duration(spec.expires_after),
-        window_override=spec.window_override,
+        window_override_reason=spec.window_override_reason,
         dry_run=spec.dry_run,
-        scope=wish_message(spec.scope) if spec.scope is not None else None,
+        scope=override_message(spec.scope) if spec.scope is not None else None,
     )
 
 
@@ -167,7 +167,7 @@ def _halt_message(halt: Halt) -> pb.Halt:
     )
 
 
-def progress_message(progress: Progress) -> pb.RolloutProgress:
+def progress_message(progress: RolloutProgress) -> pb.RolloutProgress:
     """How many hosts are where."""
     return pb.RolloutProgress(
         total_hosts=progress.total_hosts,
@@ -231,7 +231,7 @@ def plan_message(plan: PlanOutline) -> pb.RolloutPlan:
     """A plan without its hosts, as clients see it."""
     return pb.RolloutPlan(
         id=plan.id,
-        made_at=timestamp(plan.made_at),
+        created_at=timestamp(plan.created_at),
         spec=spec_message(plan.spec),
         waves=[
             pb.RolloutWave(
@@ -244,7 +244,7 @@ def plan_message(plan: PlanOutline) -> pb.RolloutPlan:
         ],
         wave_count=len(plan.waves),
         host_count=plan.host_count,
-        left_out_count=plan.left_out_count,
+        excluded_count=plan.excluded_count,
         not_selected=plan.not_selected,
         expected=_duration(plan.expected),
         known_durations=plan.known_durations,
@@ -252,15 +252,15 @@ def plan_message(plan: PlanOutline) -> pb.RolloutPlan:
     )
 
 
-def _unread_planned(host: PlannedHost | LeftOutHost | str, why: str) -> pb.PlannedHost:
+def _unread_planned(host: PlannedHost | ExcludedHost | str, why: str) -> pb.PlannedHost:
     return pb.PlannedHost(host=text(host if isinstance(host, str) else host.name), detail=why)
 
 
 @whole(_unread_planned)
-def planned_host_message(host: PlannedHost | LeftOutHost) -> pb.PlannedHost:
+def planned_host_message(host: PlannedHost | ExcludedHost) -> pb.PlannedHost:
     """One host of a plan as clients see it."""
-    if isinstance(host, LeftOutHost):
-        return pb.PlannedHost(host=host.name, left_out=_LEFT_OUT[host.why], detail=host.detail)
+    if isinstance(host, ExcludedHost):
+        return pb.PlannedHost(host=host.name, exclusion=_EXCLUSION[host.why], detail=host.detail)
     return pb.PlannedHost(
         host=host.name,
         wave=host.wave + 1,

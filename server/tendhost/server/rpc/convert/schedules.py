@@ -14,9 +14,9 @@ from tendhost.server.domain.schedules.schedule import (
     MissedRuns,
     RunOutcome,
     ScheduledRun,
+    ScheduleRequest,
     ScheduleSpec,
     ScheduleStatus,
-    ScheduleWish,
 )
 from tendhost.server.engine.schedules import ScheduleView
 from tendhost.server.rpc.convert.changes import change_messages
@@ -34,9 +34,9 @@ _CHANGE = numbers(ScheduleChange, event_pb2.ScheduleChange)
 _FIELDS = frozenset(pb.ScheduleSpec.DESCRIPTOR.fields_by_name)
 
 
-def schedule_wish(message: pb.ScheduleSpec) -> ScheduleWish:
+def schedule_request(message: pb.ScheduleSpec) -> ScheduleRequest:
     """A validated request for a schedule, its defaults filled in. Raises InvalidArgument."""
-    return ScheduleWish(
+    return ScheduleRequest(
         name=message.name,
         cron=message.cron.strip(),
         rrule=message.rrule.strip(),
@@ -58,27 +58,27 @@ def _instant(message: pb.ScheduleSpec) -> datetime:
 
 def amendment(
     given: pb.ScheduleSpec, paths: Iterable[str]
-) -> Callable[[ScheduleSpec, datetime], ScheduleWish]:
+) -> Callable[[ScheduleSpec, datetime], ScheduleRequest]:
     """Makes what is asked of a schedule what `given` says in the fields that `paths` names.
 
     What recurs otherwise than before counts anew, unless it begins in the future or it is said when.
     """
     mask = frozenset(paths)
 
-    def amended(spec: ScheduleSpec, now: datetime) -> ScheduleWish:
+    def amended(spec: ScheduleSpec, now: datetime) -> ScheduleRequest:
         replaced = set(mask)
         if mask & {"cron", "rrule"}:
             replaced |= {"cron", "rrule"}
         message = named_by(schedule_spec_message(spec), _FIELDS - replaced)
         message.MergeFrom(named_by(given, mask))
-        wish = schedule_wish(message)
+        wish = schedule_request(message)
         begun = spec.recurrence.start <= now and "starts_at" not in mask
         return replace(wish, starts_at=None) if begun and _recurs_otherwise(wish, spec) else wish
 
     return amended
 
 
-def _recurs_otherwise(wish: ScheduleWish, spec: ScheduleSpec) -> bool:
+def _recurs_otherwise(wish: ScheduleRequest, spec: ScheduleSpec) -> bool:
     former = spec.recurrence
     return (wish.cron, wish.rrule, wish.time_zone) != (former.cron, former.rrule, former.time_zone)
 

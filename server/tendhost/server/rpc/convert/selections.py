@@ -6,7 +6,7 @@ from tendhost.server.domain.bounds import text
 from tendhost.server.domain.events import SelectionChange, SelectionChanged
 from tendhost.server.domain.hosts.selection import HostFilter, SavedSelection
 from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.domain.inventory.scope import ScopeWish, UpdateScope
+from tendhost.server.domain.inventory.scope import ScopeOverride, UpdateScope
 from tendhost.server.rpc.convert.changes import change_messages
 from tendhost.server.rpc.convert.common import numbers, timestamp
 from tendhost.server.rpc.convert.whole import whole
@@ -29,9 +29,9 @@ def update_scope(message: host_pb2.UpdateScope) -> UpdateScope:
     )
 
 
-def scope_wish(message: host_pb2.ScopeWish) -> ScopeWish:
+def scope_override(message: host_pb2.ScopeOverride) -> ScopeOverride:
     """A validated wish."""
-    return ScopeWish(
+    return ScopeOverride(
         security_only=message.security_only if message.HasField("security_only") else None,
         include=tuple(message.include),
         exclude=tuple(message.exclude),
@@ -42,9 +42,9 @@ def scope_wish(message: host_pb2.ScopeWish) -> ScopeWish:
     )
 
 
-def wish_message(wish: ScopeWish) -> host_pb2.ScopeWish:
+def override_message(wish: ScopeOverride) -> host_pb2.ScopeOverride:
     """A wish as clients see it."""
-    return host_pb2.ScopeWish(
+    return host_pb2.ScopeOverride(
         security_only=wish.security_only,
         include=wish.include,
         exclude=wish.exclude,
@@ -78,7 +78,7 @@ def host_filter(message: host_pb2.HostFilter) -> HostFilter:
         exclude_hosts=tuple(message.exclude_hosts),
         reboot_needed=message.reboot_needed if message.HasField("reboot_needed") else None,
         search=message.search,
-        saved=message.saved,
+        selection=message.selection,
     )
 
 
@@ -93,7 +93,7 @@ def filter_message(selection: HostFilter) -> host_pb2.HostFilter:
         exclude_hosts=selection.exclude_hosts,
         reboot_needed=selection.reboot_needed,
         search=selection.search,
-        saved=selection.saved,
+        selection=selection.selection,
     )
 
 

@@ -6,7 +6,7 @@ from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import CursorCompacted, CursorUnknown, ServerStopping
 from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert.selections import host_filter
-from tendhost.server.rpc.streams.event_feed import Feed
+from tendhost.server.rpc.streams.event_feed import EventFeed
 from tendhost.server.rpc.streams.event_pages import bookmark
 from tendhost.server.rpc.streams.stream_writer import send
 from tendhost.server.store.records import LogBounds
@@ -17,7 +17,7 @@ from tendhost.v1 import event_service_pb2_grpc
 class EventServicer(event_service_pb2_grpc.EventServiceServicer):
     """What happens in the fleet."""
 
-    def __init__(self, engine: Engine, feed: Feed) -> None:
+    def __init__(self, engine: Engine, feed: EventFeed) -> None:
         self._store = engine.store
         self._selections = engine.selections
         self._feed = feed
@@ -79,7 +79,7 @@ def starting_point(request: pb.WatchEventsRequest, bounds: LogBounds) -> int:
 
 def _hello(bounds: LogBounds) -> pb.WatchEventsResponse:
     return pb.WatchEventsResponse(
-        phase=pb.WATCH_PHASE_HELLO,
+        phase=pb.WATCH_PHASE_OPENED,
         log_id=bounds.log_id,
         oldest_revision=bounds.oldest,
         current_revision=bounds.current,

@@ -7,19 +7,19 @@ from typing import Any, TypeVar
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
-from tendhost.server.domain.hosts.amendments import Labels, Windows
+from tendhost.server.domain.hosts.amendments import LabelChange, WindowChange
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.hosts.reconfiguration import Reconfiguration, unknown_paths
-from tendhost.server.domain.operations.operation import Operation, OperationKind, Order
+from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationOptions
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.engine.engine import Engine
-from tendhost.server.engine.fleet.registry import Removed
-from tendhost.server.engine.operations.manager import Retried, Work
+from tendhost.server.engine.fleet.registry import RemovedHost
+from tendhost.server.engine.operations.manager import OperationRequest, RetriedHost
 from tendhost.server.rpc.convert.hosts import host_config, host_message
 from tendhost.server.rpc.convert.inventory import inventory_message, inventory_parts
 from tendhost.server.rpc.convert.operations import operation_message
-from tendhost.server.rpc.convert.reports import explanation_message, laggard_message
-from tendhost.server.rpc.convert.selections import host_filter, scope_wish
+from tendhost.server.rpc.convert.reports import explanation_message, overdue_host_message
+from tendhost.server.rpc.convert.selections import host_filter, scope_override
 from tendhost.server.rpc.convert.windows import windows
 from tendhost.server.rpc.interceptor import call
 from tendhost.server.rpc.paging import (
@@ -93,7 +93,7 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
     async def UnregisterHost(
         self, request: pb.UnregisterHostRequest, context: Any
     ) -> pb.UnregisterHostResponse:
-        def encode(removed: Removed) -> pb.UnregisterHostResponse:
+        def encode(removed: RemovedHost) -> pb.UnregisterHostResponse:
             return pb.UnregisterHostResponse(revision=removed.revision)
 
         registry = self._engine.registry
@@ -142,41 +142,41 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
         found = await self._engine.accounts.compliance(
             selection, timedelta(days=days), first=first, last=last
         )
-        laggards = first_part(map(laggard_message, found.laggards))
-        reached = first + len(laggards)
-        more = reached < found.laggard_count
+        overdue_hosts = first_part(map(overdue_host_message, found.overdue_hosts))
+        reached = first + len(overdue_hosts)
+        more = reached < found.overdue_host_count
         return pb.GetComplianceResponse(
             hosts=found.hosts,
             ages=[pb.ComplianceAge(days=age.days or 0, hosts=age.hosts) for age in found.ages],
             without_open_fixes=found.without_open_fixes,
             with_open_fixes=found.with_open_fixes,
             fixes_unknown=found.fixes_unknown,
-            laggards=laggards,
-            laggard_count=found.laggard_count,
+            overdue_hosts=overdue_hosts,
+            overdue_host_count=found.overdue_host_count,
             next_page_token=token(request, str(reached)) if more else "",
         )
 
-    async def QueryInventory(
-        self, request: pb.QueryInventoryRequest, context: Any
-    ) -> pb.QueryInventoryResponse:
-        work = Work(
+    async def StartQuery(
+        self, request: pb.StartQueryRequest, context: Any
+    ) -> pb.StartQueryResponse:
+        work = OperationRequest(
             host=request.name,
             kind=OperationKind.QUERY,
             parts=inventory_parts(request.parts),
             queue=request.queue,
         )
-        encode = with_operation(pb.QueryInventoryResponse)
+        encode = with_operation(pb.StartQueryResponse)
         return encode(await self._engine.operations.start(work, call(encode)))
 
     async def StartUpdate(
         self, request: pb.StartUpdateRequest, context: Any
     ) -> pb.StartUpdateResponse:
-        work = Work(
+        work = OperationRequest(
             host=request.name,
             kind=OperationKind.UPDATE,
             dry_run=request.dry_run,
-            order=Order(
-                scope=scope_wish(request.scope) if request.HasField("scope") else None,
+            order=OperationOptions(
+                scope=scope_override(request.scope) if request.HasField("scope") else None,
                 exact=request.exact,
                 download_only=request.download_only,
             ),
@@ -186,27 +186,27 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
         encode = with_operation(pb.StartUpdateResponse)
         return encode(await self._engine.operations.start(work, call(encode)))
 
-    async def RebootHost(
-        self, request: pb.RebootHostRequest, context: Any
-    ) -> pb.RebootHostResponse:
-        work = Work(
+    async def StartReboot(
+        self, request: pb.StartRebootRequest, context: Any
+    ) -> pb.StartRebootResponse:
+        work = OperationRequest(
             host=request.name,
             kind=OperationKind.REBOOT,
-            order=Order(only_if_required=request.only_if_required),
+            order=OperationOptions(only_if_required=request.only_if_required),
             queue=request.queue,
         )
-        encode = with_operation(pb.RebootHostResponse)
+        encode = with_operation(pb.StartRebootResponse)
         return encode(await self._engine.operations.start(work, call(encode)))
 
-    async def CheckHealth(
-        self, request: pb.CheckHealthRequest, context: Any
-    ) -> pb.CheckHealthResponse:
-        work = Work(host=request.name, kind=OperationKind.CHECK, queue=request.queue)
-        encode = with_operation(pb.CheckHealthResponse)
+    async def StartCheck(
+        self, request: pb.StartCheckRequest, context: Any
+    ) -> pb.StartCheckResponse:
+        work = OperationRequest(host=request.name, kind=OperationKind.CHECK, queue=request.queue)
+        encode = with_operation(pb.StartCheckResponse)
         return encode(await self._engine.operations.start(work, call(encode)))
 
     async def RetryHost(self, request: pb.RetryHostRequest, context: Any) -> pb.RetryHostResponse:
-        def encode(retried: Retried) -> pb.RetryHostResponse:
+        def encode(retried: RetriedHost) -> pb.RetryHostResponse:
             return pb.RetryHostResponse(
                 host=host_message(retried.host), operation=operation_message(retried.operation)
             )
@@ -251,7 +251,7 @@ def reconfiguration(request: pb.ReconfigureHostRequest) -> Reconfiguration:
     known.MergeMessage(request.config, probe.config)
     # The two that are always required, so that their absence is not what is complained about.
     probe.config.name = request.name
-    probe.config.addr = probe.config.addr if "addr" in mask.paths else "unchanged"
+    probe.config.address = probe.config.address if "address" in mask.paths else "unchanged"
     violations = (*violations_of(probe), *unknown_paths(request.update_mask.paths), *_idle(request))
     if violations:
         raise InvalidArgument(*violations)
@@ -259,12 +259,12 @@ def reconfiguration(request: pb.ReconfigureHostRequest) -> Reconfiguration:
         name=request.name,
         config=host_config(probe.config),
         mask=tuple(request.update_mask.paths),
-        tags=Labels(added=tuple(request.add_tags), removed=tuple(request.remove_tags)),
-        groups=Labels(added=tuple(request.add_groups), removed=tuple(request.remove_groups)),
-        windows=Windows(
+        tags=LabelChange(added=tuple(request.add_tags), removed=tuple(request.remove_tags)),
+        groups=LabelChange(added=tuple(request.add_groups), removed=tuple(request.remove_groups)),
+        windows=WindowChange(
             added=windows(request.add_windows), removed=windows(request.remove_windows)
         ),
-        repin=request.repin_host_key,
+        accept_new_host_key=request.accept_new_host_key,
         expected_host_key=request.expected_host_key,
         allow_duplicate=request.allow_duplicate,
         etag=request.etag,
@@ -273,7 +273,7 @@ def reconfiguration(request: pb.ReconfigureHostRequest) -> Reconfiguration:
 
 _CHANGES = frozenset(
     {
-        *("repin_host_key", "add_tags", "remove_tags", "add_groups", "remove_groups"),
+        *("accept_new_host_key", "add_tags", "remove_tags", "add_groups", "remove_groups"),
         *("add_windows", "remove_windows"),
     }
 )

@@ -10,7 +10,7 @@ from tendhost.server.engine.engine import Engine
 from tendhost.server.rpc.convert.operations import operation_message, operation_statuses
 from tendhost.server.rpc.interceptor import call
 from tendhost.server.rpc.paging import fill, page_size, position
-from tendhost.server.rpc.streams.event_feed import Feed
+from tendhost.server.rpc.streams.event_feed import EventFeed
 from tendhost.server.rpc.streams.stream_writer import send
 from tendhost.v1 import operation_service_pb2 as pb
 from tendhost.v1 import operation_service_pb2_grpc
@@ -22,7 +22,7 @@ LOG_PAGE = 64 * 1024
 class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
     """The work on hosts, as it goes and as it went."""
 
-    def __init__(self, engine: Engine, feed: Feed) -> None:
+    def __init__(self, engine: Engine, feed: EventFeed) -> None:
         self._engine = engine
         self._store = engine.store
         self._feed = feed

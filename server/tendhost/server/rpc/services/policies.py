@@ -5,9 +5,13 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from tendhost.server.domain.hosts.defaults import Defaults
+from tendhost.server.domain.hosts.group_policy import GroupPolicy
 from tendhost.server.engine.engine import Engine
-from tendhost.server.rpc.convert.policies import defaults_change, defaults_message, policy_message
+from tendhost.server.rpc.convert.policies import (
+    group_policy_change,
+    group_policy_message,
+    policy_message,
+)
 from tendhost.server.rpc.interceptor import call
 from tendhost.server.rpc.paging import fill, page_size, position
 from tendhost.v1 import policy_service_pb2 as pb
@@ -22,40 +26,36 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
     def __init__(self, engine: Engine) -> None:
         self._policies = engine.policies
 
-    async def GetDefaults(
-        self, request: pb.GetDefaultsRequest, context: Any
-    ) -> pb.GetDefaultsResponse:
-        found = self._policies.defaults(request.group)
+    async def GetPolicy(self, request: pb.GetPolicyRequest, context: Any) -> pb.GetPolicyResponse:
+        found = self._policies.group_policy(request.group)
         warnings = await self._policies.warnings(request.group)
-        return with_defaults(pb.GetDefaultsResponse, warnings)(found)
+        return with_group_policy(pb.GetPolicyResponse, warnings)(found)
 
-    async def SetDefaults(
-        self, request: pb.SetDefaultsRequest, context: Any
-    ) -> pb.SetDefaultsResponse:
-        warnings = await self._policies.warnings(request.defaults.group)
-        encode = with_defaults(pb.SetDefaultsResponse, warnings)
-        return encode(await self._policies.change(defaults_change(request), call(encode)))
+    async def SetPolicy(self, request: pb.SetPolicyRequest, context: Any) -> pb.SetPolicyResponse:
+        warnings = await self._policies.warnings(request.policy.group)
+        encode = with_group_policy(pb.SetPolicyResponse, warnings)
+        return encode(await self._policies.change(group_policy_change(request), call(encode)))
 
-    async def ListDefaults(
-        self, request: pb.ListDefaultsRequest, context: Any
-    ) -> pb.ListDefaultsResponse:
+    async def ListPolicies(
+        self, request: pb.ListPoliciesRequest, context: Any
+    ) -> pb.ListPoliciesResponse:
         after, size = position(request, request.page_token), page_size(request.page_size)
         # The fleet's have no name, and a position is never empty.
-        found = [d for d in self._policies.all_defaults() if f"={d.group}" > after]
-        defaults, following = fill(
+        found = [d for d in self._policies.all_group_policies() if f"={d.group}" > after]
+        policies, following = fill(
             request,
             found[:size],
-            defaults_message,
+            group_policy_message,
             lambda known: f"={known.group}",
             more=len(found) > size,
         )
-        return pb.ListDefaultsResponse(defaults=defaults, next_page_token=following)
+        return pb.ListPoliciesResponse(policies=policies, next_page_token=following)
 
-    async def DeleteDefaults(
-        self, request: pb.DeleteDefaultsRequest, context: Any
-    ) -> pb.DeleteDefaultsResponse:
-        def encode(deleted: Defaults) -> pb.DeleteDefaultsResponse:
-            return pb.DeleteDefaultsResponse(revision=deleted.revision)
+    async def DeletePolicy(
+        self, request: pb.DeletePolicyRequest, context: Any
+    ) -> pb.DeletePolicyResponse:
+        def encode(deleted: GroupPolicy) -> pb.DeletePolicyResponse:
+            return pb.DeletePolicyResponse(revision=deleted.revision)
 
         return encode(await self._policies.delete(request.group, call(encode), etag=request.etag))
 
@@ -66,8 +66,8 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
         return pb.GetEffectivePolicyResponse(policy=policy_message(view))
 
 
-def with_defaults(
+def with_group_policy(
     response: Callable[..., R], warnings: Sequence[str] = ()
-) -> Callable[[Defaults], R]:
-    """Makes the response that carries defaults."""
-    return lambda defaults: response(defaults=defaults_message(defaults, warnings))
+) -> Callable[[GroupPolicy], R]:
+    """Make the response that carries a group policy."""
+    return lambda policy: response(policy=group_policy_message(policy, warnings))

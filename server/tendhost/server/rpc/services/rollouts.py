@@ -26,9 +26,9 @@ from tendhost.server.rpc.paging import (
     position,
     token,
 )
-from tendhost.server.rpc.streams.event_feed import Feed
+from tendhost.server.rpc.streams.event_feed import EventFeed
 from tendhost.server.rpc.streams.stream_writer import send
-from tendhost.server.store.records import RolloutPlace, RolloutView
+from tendhost.server.store.records import RolloutCursor, RolloutView
 from tendhost.v1 import rollout_service_pb2 as pb
 from tendhost.v1 import rollout_service_pb2_grpc
 
@@ -42,7 +42,7 @@ VIEW_BYTES = 256 * 1024
 class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
     """Updates of many hosts."""
 
-    def __init__(self, engine: Engine, feed: Feed) -> None:
+    def __init__(self, engine: Engine, feed: EventFeed) -> None:
         self._engine = engine
         self._store = engine.store
         self._feed = feed
@@ -61,7 +61,7 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
         paged = pb.PlanRolloutRequest(plan_id=plan.id, page_size=request.page_size)
         shown = first_part(map(planned_host_message, part.all))
         reached = first + len(shown)
-        more = reached < plan.host_count + plan.left_out_count
+        more = reached < plan.host_count + plan.excluded_count
         return pb.PlanRolloutResponse(
             plan=plan_message(plan),
             hosts=shown,
@@ -164,7 +164,7 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
     async def WatchRollout(  # type: ignore[override]
         self, request: pb.WatchRolloutRequest, context: Any
     ) -> None:
-        place, told, more = RolloutPlace(), -1, False
+        place, told, more = RolloutCursor(), -1, False
         with self._feed.changes_of(request.id) as signal:
             while True:
                 view = await self._store.rollout_view(

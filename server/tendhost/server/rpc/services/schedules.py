@@ -12,7 +12,7 @@ from tendhost.server.rpc.convert.schedules import (
     amendment,
     named_by,
     schedule_message,
-    schedule_wish,
+    schedule_request,
     unknown_paths,
 )
 from tendhost.server.rpc.interceptor import call
@@ -36,7 +36,7 @@ class ScheduleServicer(schedule_service_pb2_grpc.ScheduleServiceServicer):
         self, request: pb.CreateScheduleRequest, context: Any
     ) -> pb.CreateScheduleResponse:
         encode = with_schedule(pb.CreateScheduleResponse)
-        return encode(await self._schedules.create(schedule_wish(request.spec), call(encode)))
+        return encode(await self._schedules.create(schedule_request(request.spec), call(encode)))
 
     async def GetSchedule(
         self, request: pb.GetScheduleRequest, context: Any

@@ -25,7 +25,7 @@ class SelectionServicer(selection_service_pb2_grpc.SelectionServiceServicer):
     ) -> pb.SaveSelectionResponse:
         wanted = host_filter(request.filter)
         # A filter that names another selection is refused where it is saved.
-        warnings = told(await self._selections.unmatched(replace(wanted, saved="")))
+        warnings = told(await self._selections.unmatched(replace(wanted, selection="")))
 
         def encode(saved: SavedSelection) -> pb.SaveSelectionResponse:
             return pb.SaveSelectionResponse(selection=selection_message(saved, warnings))

@@ -6,7 +6,7 @@ from typing import Any
 from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.engine.engine import Engine
 from tendhost.server.engine.loop_monitor import LoopLag
-from tendhost.server.engine.notifications import Standing
+from tendhost.server.engine.notifications import DeliveryStatus
 from tendhost.server.rpc.convert.common import timestamp
 from tendhost.v1 import system_service_pb2 as pb
 from tendhost.v1 import system_service_pb2_grpc
@@ -57,7 +57,7 @@ def _lag(lag: LoopLag) -> pb.EventLoopLag:
     return message
 
 
-def _target(standing: Standing) -> pb.NotificationTarget:
+def _target(standing: DeliveryStatus) -> pb.NotificationTarget:
     return pb.NotificationTarget(
         name=standing.name,
         delivered=standing.delivered,

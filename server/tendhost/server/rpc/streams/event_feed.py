@@ -9,9 +9,9 @@ from datetime import timedelta
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import CursorCompacted, ServerStopping, StoreUnavailable
 from tendhost.server.rpc.streams.event_pages import Batch, EventPage
-from tendhost.server.rpc.streams.membership import Membership
+from tendhost.server.rpc.streams.membership import SelectionMembership
 from tendhost.server.rpc.streams.signals import Signal, Signals
-from tendhost.server.rpc.streams.snapshots import Snapshots
+from tendhost.server.rpc.streams.snapshots import FleetSnapshots
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Touched
 
@@ -28,7 +28,7 @@ SHARED_PAGES = 64
 EVERYTHING = HostFilter()
 
 
-class Feed:
+class EventFeed:
     """What every stream of this server reads from."""
 
     def __init__(self, store: Store) -> None:
@@ -38,8 +38,8 @@ class Feed:
         self._pages: OrderedDict[int, EventPage] = OrderedDict()
         self._closed = asyncio.Event()
         self._followers = Signals()
-        self._membership = Membership(store)
-        self.snapshots = Snapshots(store)
+        self._membership = SelectionMembership(store)
+        self.snapshots = FleetSnapshots(store)
         self.quiet = False
         """Whether the last wake-up was for want of news: then streams say where they are."""
 

@@ -13,7 +13,7 @@ HOSTS_KEPT = 2048
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-class Membership:
+class SelectionMembership:
     """What every stream of this server asks which events concern it."""
 
     def __init__(self, store: Store) -> None:

@@ -15,7 +15,7 @@ from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.rpc.convert.hosts import host_message
 from tendhost.server.rpc.streams.stream_writer import send
 from tendhost.server.store.protocol import Store
-from tendhost.server.store.records import HostPlace, HostsPart, Touched, Unreadable
+from tendhost.server.store.records import HostCursor, HostsPart, Touched, Unreadable
 from tendhost.v1 import event_service_pb2 as pb
 
 HOSTS_PER_MESSAGE = 100
@@ -30,14 +30,14 @@ class _Part:
 
     encoded: bytes
     revision: int
-    last: HostPlace
+    last: HostCursor
     more: bool
 
 
-_Key = tuple[HostFilter, str | HostPlace]
+_Key = tuple[HostFilter, str | HostCursor]
 
 
-class Snapshots:
+class FleetSnapshots:
     """What every snapshot of this server is read with."""
 
     def __init__(self, store: Store) -> None:
@@ -62,7 +62,7 @@ class Snapshots:
             part = await self._part(selection, part.last.name, at_least=0)
             first, newest = min(first, part.revision), max(newest, part.revision)
             await _send(part, context)
-        position, more = HostPlace(first + 1), True
+        position, more = HostCursor(first + 1), True
         while more:
             part = await self._part(selection, position, at_least=newest)
             position, more, newest = part.last, part.more, max(newest, part.revision)
@@ -71,7 +71,9 @@ class Snapshots:
         await send(context, end)
         return part.revision
 
-    async def _part(self, selection: HostFilter, after: str | HostPlace, *, at_least: int) -> _Part:
+    async def _part(
+        self, selection: HostFilter, after: str | HostCursor, *, at_least: int
+    ) -> _Part:
         """What follows `after`, as of a revision that is not below `at_least`."""
         key = (selection, after)
         async with self._reading:
@@ -80,7 +82,7 @@ class Snapshots:
                 return known
             changes = self._host_changes
             bounds = {"limit": HOSTS_PER_MESSAGE, "size": PART_BYTES}
-            if isinstance(after, HostPlace):
+            if isinstance(after, HostCursor):
                 read = await self._store.changed_hosts(selection, after=after, **bounds)
             else:
                 read = await self._store.hosts_part(selection, after=after, **bounds)
@@ -104,5 +106,5 @@ def _encoded(read: HostsPart) -> bytes:
     return pb.WatchEventsResponse(
         phase=pb.WATCH_PHASE_SNAPSHOT,
         hosts=[host_message(host) for host in hosts],
-        gone_hosts=read.gone,
+        removed_hosts=read.gone,
     ).SerializeToString()

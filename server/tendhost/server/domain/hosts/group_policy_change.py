@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tendhost.server.domain.hosts.amendments import Windows, taken
-from tendhost.server.domain.hosts.defaults import Defaults
+from tendhost.server.domain.hosts.amendments import WindowChange, taken
+from tendhost.server.domain.hosts.group_policy import GroupPolicy
 from tendhost.server.domain.policy.freezes import FreezePeriod, unsound_freezes
 from tendhost.server.domain.policy.health_checks import unusable
 from tendhost.server.domain.policy.windows import unsound_windows
@@ -28,7 +28,7 @@ MOST_FREEZES = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Freezes:
+class FreezeChange:
     """Freezes to add, in the place of those of their names, and names of those to lift."""
 
     added: tuple[FreezePeriod, ...] = ()
@@ -59,14 +59,14 @@ class Freezes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DefaultsChange:
+class GroupPolicyChange:
     """New values for the fields that `mask` names, then the lists."""
 
-    given: Defaults
+    given: GroupPolicy
     mask: tuple[str, ...] | None = None
     """None: every field; but none where something is added or removed."""
-    windows: Windows = Windows()
-    freezes: Freezes = Freezes()
+    windows: WindowChange = WindowChange()
+    freezes: FreezeChange = FreezeChange()
     etag: str = ""
     """The etag that the defaults must have; empty: any."""
 
@@ -75,9 +75,9 @@ class DefaultsChange:
         """The fields that are changed."""
         if self.mask is not None:
             return self.mask
-        return FIELDS if (self.windows, self.freezes) == (Windows(), Freezes()) else ()
+        return FIELDS if (self.windows, self.freezes) == (WindowChange(), FreezeChange()) else ()
 
-    def of(self, former: Defaults, now: datetime) -> Defaults:
+    def of(self, former: GroupPolicy, now: datetime) -> GroupPolicy:
         """What is to be said. Raises InvalidArgument, which names every invalid field."""
         expected = ", ".join(CHANGEABLE)
         unknown = [
@@ -93,15 +93,15 @@ class DefaultsChange:
         wrong = (*self.windows.unsound(said.windows), *self.freezes.unsound(said.freezes, now))
         if wrong:
             raise InvalidArgument(*wrong)
-        if self.windows != Windows():
+        if self.windows != WindowChange():
             said = replace(said, windows=self.windows.of(said.windows))
-        if self.freezes != Freezes():
+        if self.freezes != FreezeChange():
             said = replace(said, freezes=self.freezes.of(said.freezes, now))
         _require_sound(said, former, now)
         return said
 
 
-def _require_sound(wish: Defaults, former: Defaults, now: datetime) -> None:
+def _require_sound(wish: GroupPolicy, former: GroupPolicy, now: datetime) -> None:
     """Raise InvalidArgument for what no rule of the contract can see."""
     freezes = unsound_freezes(wish.freezes, now, known=former.freezes)
     found = [
@@ -110,4 +110,4 @@ def _require_sound(wish: Defaults, former: Defaults, now: datetime) -> None:
         *((f"health_checks.{field}", words) for field, words in unusable(wish.health_checks)),
     ]
     if found:
-        raise InvalidArgument(*(FieldViolation(f"defaults.{f}", words) for f, words in found))
+        raise InvalidArgument(*(FieldViolation(f"policy.{f}", words) for f, words in found))

@@ -1,4 +1,4 @@
-"""`tendhost pending` and `tendhost osquery`."""
+"""`tendhost updates` and `tendhost osquery`."""
 
 from typing import Annotated, Literal
 
@@ -9,7 +9,7 @@ from tendhost.client.cli.options.selection import Saved
 from tendhost.client.cli.session import Session
 
 
-def pending(
+def updates(
     context: typer.Context,
     by: Annotated[
         Literal["package", "advisory", "host"], typer.Option(help="What each line is about.")
@@ -45,9 +45,9 @@ def pending(
     """Show the updates that wait over the fleet, security first.
 
     \b
-      tendhost pending --security
-      tendhost pending --fixes CVE-2026-0001 --by host
-      tendhost pending --package 'openssl*'
+      tendhost updates --security
+      tendhost updates --fixes CVE-2026-0001 --by host
+      tendhost updates --package 'openssl*'
 
     From what the last queries found; no host is asked. A host whose archives do not tell what is a
     security update is counted apart: unknown is not zero.
@@ -58,7 +58,7 @@ def pending(
         all_tags=tuple(tag or ()),
         groups=tuple(group or ()),
         exclude_hosts=tuple(exclude or ()),
-        saved=saved,
+        selection=saved,
     )
 
     async def work(client: Client) -> None:

@@ -14,7 +14,7 @@ from tendhost.server.domain.rollouts.rollout import (
 )
 
 
-class Tally:
+class RolloutUpdate:
     """A rollout with its waves as they come to be.
 
     Begun with the rollout and with the waves of all members that are going to be moved; what it holds

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, time, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tendhost.server.domain.hosts.defaults import (
+from tendhost.server.domain.hosts.group_policy import (
     FLEET,
-    Defaults,
+    GroupPolicy,
     Source,
     Sourced,
     SourceKind,
@@ -44,7 +44,7 @@ def hook(script: str) -> Hook:
     return Hook(script=script)
 
 
-def said(*defaults: Defaults) -> dict[str, Defaults]:
+def said(*defaults: GroupPolicy) -> dict[str, GroupPolicy]:
     return {one.group: one for one in defaults}
 
 
@@ -58,8 +58,8 @@ def parts(found) -> list[tuple[object, Source]]:
 
 def test_a_hosts_own_windows_replace_its_groups_and_these_the_fleets():
     everything = said(
-        Defaults(group=FLEET, windows=(at(1),)),
-        Defaults(group="db", windows=(at(2), at(3))),
+        GroupPolicy(group=FLEET, windows=(at(1),)),
+        GroupPolicy(group="db", windows=(at(2), at(3))),
     )
     own = effective(host("db", maintenance_windows=(at(4),)), everything)
     assert parts(own.windows) == [((at(4),), HOST)]
@@ -72,9 +72,9 @@ def test_a_hosts_own_windows_replace_its_groups_and_these_the_fleets():
 
 def test_windows_of_several_groups_all_have_to_be_open():
     everything = said(
-        Defaults(group="web", windows=(MaintenanceWindow(start=time(1), end=time(5)),)),
-        Defaults(group="db", windows=(MaintenanceWindow(start=time(4), end=time(8)),)),
-        Defaults(group="idle"),
+        GroupPolicy(group="web", windows=(MaintenanceWindow(start=time(1), end=time(5)),)),
+        GroupPolicy(group="db", windows=(MaintenanceWindow(start=time(4), end=time(8)),)),
+        GroupPolicy(group="idle"),
     )
     found = effective(host("web", "idle", "db"), everything)
     assert [part.source for part in found.windows] == [DB, WEB]
@@ -84,9 +84,9 @@ def test_windows_of_several_groups_all_have_to_be_open():
 
 def test_freezes_of_all_of_them_hold_also_for_a_host_with_windows_of_its_own():
     everything = said(
-        Defaults(group=FLEET, freezes=(freeze("f"),)),
-        Defaults(group="db", freezes=(freeze("d"),)),
-        Defaults(group="web", freezes=(freeze("w"),)),
+        GroupPolicy(group=FLEET, freezes=(freeze("f"),)),
+        GroupPolicy(group="db", freezes=(freeze("d"),)),
+        GroupPolicy(group="web", freezes=(freeze("w"),)),
     )
     found = effective(host("db", maintenance_windows=(at(4),)), everything)
     assert parts(found.freezes) == [(freeze("d"), DB), (freeze("f"), THE_FLEET)]
@@ -94,13 +94,13 @@ def test_freezes_of_all_of_them_hold_also_for_a_host_with_windows_of_its_own():
 
 def test_each_hook_and_the_settling_time_are_those_of_the_nearest_by_themselves():
     everything = said(
-        Defaults(
+        GroupPolicy(
             group=FLEET,
             hooks=Hooks(pre=hook("fleet"), post=hook("fleet")),
             health_checks=tcp(1, settle=1),
         ),
-        Defaults(group="web", hooks=Hooks(post=hook("web")), health_checks=tcp(2)),
-        Defaults(group="db", hooks=Hooks(post=hook("db")), health_checks=tcp(2, 3, settle=0)),
+        GroupPolicy(group="web", hooks=Hooks(post=hook("web")), health_checks=tcp(2)),
+        GroupPolicy(group="db", hooks=Hooks(post=hook("db")), health_checks=tcp(2, 3, settle=0)),
     )
     found = effective(host("web", "db", health_checks=tcp(3)), everything)
     assert found.pre_hook == Sourced(value=hook("fleet"), source=THE_FLEET)
@@ -125,10 +125,10 @@ groups = st.lists(st.sampled_from(["db", "web", "x"]), unique=True).map(tuple)
 
 
 @st.composite
-def fleets(draw) -> dict[str, Defaults]:
+def fleets(draw) -> dict[str, GroupPolicy]:
     return said(
         *(
-            Defaults(
+            GroupPolicy(
                 group=group,
                 windows=draw(some_windows),
                 freezes=draw(some_freezes),

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from tendhost.server.domain.etags import etag_of
 from tendhost.server.domain.hosts.host import HostConfig
-from tendhost.server.domain.policy.availability import OpenTimes
+from tendhost.server.domain.policy.availability import ChangeWindows
 from tendhost.server.domain.policy.freezes import FreezePeriod
 from tendhost.server.domain.policy.health_checks import HealthCheck, HealthChecks
 from tendhost.server.domain.policy.hooks import Hook, Hooks
@@ -27,7 +27,7 @@ FLEET = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Defaults:
+class GroupPolicy:
     """What holds for the hosts of a group, or of the fleet, as far as nothing nearer says otherwise."""
 
     group: str = FLEET
@@ -91,9 +91,9 @@ class EffectivePolicy:
     settle: Sourced[timedelta] | None = None
 
     @property
-    def open_times(self) -> OpenTimes:
+    def open_times(self) -> ChangeWindows:
         """When the host may be changed."""
-        return OpenTimes(
+        return ChangeWindows(
             windows=tuple(part.value for part in self.windows),
             freezes=tuple(part.value for part in self.freezes),
         )
@@ -115,10 +115,10 @@ class EffectivePolicy:
         )
 
 
-def effective(config: HostConfig, defaults: Mapping[str, Defaults]) -> EffectivePolicy:
+def effective(config: HostConfig, group_policies: Mapping[str, GroupPolicy]) -> EffectivePolicy:
     """What holds for a host, with the defaults of every group that has some, and the fleet's."""
     policy = config.policy
-    wider = _wider(config.groups, defaults)
+    wider = _wider(config.groups, group_policies)
     hooks = [(_HOST, policy.hooks), *((source, d.hooks) for source, d in wider)]
     health = [(_HOST, policy.health_checks), *((source, d.health_checks) for source, d in wider)]
     checks: dict[HealthCheck, Source] = {}
@@ -136,26 +136,28 @@ def effective(config: HostConfig, defaults: Mapping[str, Defaults]) -> Effective
 
 
 def open_times(
-    windows: tuple[MaintenanceWindow, ...], groups: Iterable[str], defaults: Mapping[str, Defaults]
-) -> OpenTimes:
+    windows: tuple[MaintenanceWindow, ...],
+    groups: Iterable[str],
+    group_policies: Mapping[str, GroupPolicy],
+) -> ChangeWindows:
     """When a host of these groups may be changed that has `windows` of its own."""
-    wider = _wider(groups, defaults)
+    wider = _wider(groups, group_policies)
     return EffectivePolicy(windows=_windows(windows, wider), freezes=_freezes(wider)).open_times
 
 
 _HOST = Source(kind=SourceKind.HOST)
-_Wider = Sequence[tuple[Source, Defaults]]
+_Wider = Sequence[tuple[Source, GroupPolicy]]
 """The defaults that a host inherits from, the nearest first."""
 
 
-def _wider(groups: Iterable[str], defaults: Mapping[str, Defaults]) -> _Wider:
+def _wider(groups: Iterable[str], group_policies: Mapping[str, GroupPolicy]) -> _Wider:
     found = [
-        (Source(kind=SourceKind.GROUP, group=name), defaults[name])
+        (Source(kind=SourceKind.GROUP, group=name), group_policies[name])
         for name in sorted(set(groups))
-        if name in defaults
+        if name in group_policies
     ]
-    if FLEET in defaults:
-        found.append((Source(kind=SourceKind.FLEET), defaults[FLEET]))
+    if FLEET in group_policies:
+        found.append((Source(kind=SourceKind.FLEET), group_policies[FLEET]))
     return found
 
 
