@@ -331,7 +331,7 @@ async def test_lock_that_is_never_let_go_of_names_its_holder_and_is_not_the_host
         (
             "mv /usr/bin/apt-get /usr/bin/apt-gone",
             "PACKAGE_MANAGER_MISSING",
-            "no package manager that tendhost knows",
+            "no supported package manager",
         ),
     ],
     ids=["full disk", "broken sources list", "no apt"],

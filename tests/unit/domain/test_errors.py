@@ -1,10 +1,15 @@
 """Errors: their message is made of their facts, and they survive what Python does with exceptions."""
 
 import copy
+import importlib
 import pickle
+import pkgutil
+from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
+import tendhost.server
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.host_errors import DatabaseRestored, HookFailed, HostKeyChanged, Timeout
 from tendhost.server.domain.request_errors import (
@@ -73,3 +78,19 @@ def test_error__takes_its_facts_by_keyword_only():
         Timeout("web1", "apply-1", 1.5)  # type: ignore[call-arg]
     with pytest.raises(TypeError):
         Timeout(host="web1", what="apply-1")  # type: ignore[call-arg]
+
+
+def every_exception(kind: type[BaseException] = BaseException) -> Iterator[type[BaseException]]:
+    for sub in kind.__subclasses__():
+        if sub.__module__.startswith("tendhost.server"):
+            yield sub
+        yield from every_exception(sub)
+
+
+def test_errors__have_each_a_name_of_their_own_in_the_server():
+    for module in pkgutil.walk_packages(tendhost.server.__path__, "tendhost.server."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    names = Counter(kind.__name__ for kind in set(every_exception()))
+    assert names["HostBusy"] == names["ParseFailed"] == 1
+    assert [name for name, count in names.items() if count > 1] == []

@@ -4,7 +4,7 @@ import pytest
 
 from tendhost.server.packages.apt.apt import apt_problem
 from tendhost.server.packages.apt.failures import diagnose, lock_holder
-from tendhost.server.packages.errors import DiskFull, LockHeld, PackageCommandFailed
+from tendhost.server.packages.errors import LockHeld, NoSpaceLeft, PackageCommandFailed
 from tendhost.server.packages.failures import FailureKind, LockHolder, PackageFailure
 from tests.unit.packages.recordings import exit_status, log, names
 
@@ -152,7 +152,7 @@ def test_a_lock_without_a_known_holder_is_still_named() -> None:
 
 def test_errors_carry_what_was_recorded() -> None:
     full = apt_problem("apt-get update", 100, log("debian12/upgrade-disk-full"))
-    assert isinstance(full, DiskFull)
+    assert isinstance(full, NoSpaceLeft)
     locked = apt_problem("apt-get check", 100, log("debian12/upgrade-locked"))
     assert isinstance(locked, LockHeld)
     assert locked.pid == 76

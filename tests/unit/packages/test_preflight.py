@@ -3,10 +3,10 @@
 import pytest
 
 from tendhost.server.packages.errors import (
+    DatabaseBroken,
     LockHeld,
     NoPackageManager,
     NotPrivileged,
-    PackageDatabaseBroken,
 )
 from tendhost.server.packages.query import Preflight, parse_preflight
 from tests.unit.packages.recordings import recorded
@@ -44,14 +44,14 @@ def test_the_holder_of_dpkgs_lock_is_named() -> None:
 @pytest.mark.parametrize("name", ["after-failing", "interrupted", "half-installed"])
 def test_what_configuring_may_mend_is_one_repairable_problem(name: str) -> None:
     (problem,) = preflight(f"debian12/preflight-{name}").problems
-    assert isinstance(problem, PackageDatabaseBroken)
+    assert isinstance(problem, DatabaseBroken)
     assert problem.repairable
 
 
 @pytest.mark.parametrize("name", ["half-lost", "unmet", "unreadable"])
 def test_what_configuring_cannot_mend_is_one_problem_for_a_person(name: str) -> None:
     (problem,) = preflight(f"debian12/preflight-{name}").problems
-    assert isinstance(problem, PackageDatabaseBroken)
+    assert isinstance(problem, DatabaseBroken)
     assert not problem.repairable
 
 

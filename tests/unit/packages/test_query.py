@@ -6,14 +6,14 @@ import pytest
 
 from tendhost.server.domain.inventory.inventory import PendingPackage, Reboot, RebootNeed, Withheld
 from tendhost.server.packages.errors import (
-    ArchiveUntrusted,
+    DatabaseBroken,
     LockHeld,
     NoPackageManager,
     NotPrivileged,
+    NotRefreshed,
     PackageCommandFailed,
-    PackageDatabaseBroken,
     PackageError,
-    RefreshFailed,
+    SourceUntrusted,
 )
 from tendhost.server.packages.facts import Privilege
 from tendhost.server.packages.query import QueryResult
@@ -101,7 +101,7 @@ def test_a_query_without_privilege_lists_from_the_old_lists_and_says_so() -> Non
     result = query("debian12/query-unprivileged")
     problem = only_problem(result)
     assert isinstance(problem, NotPrivileged)
-    assert (problem.user, problem.words) == ("plain", "sudo: a password is required")
+    assert (problem.user, problem.text) == ("plain", "sudo: a password is required")
     assert result.pending.count == 9
 
 
@@ -153,7 +153,7 @@ def test_packages_that_would_be_new_are_pending_without_a_version() -> None:
 def test_a_failed_package_is_in_the_health_and_may_be_repaired() -> None:
     result = query("debian12/query-after-failing")
     problem = only_problem(result)
-    assert isinstance(problem, PackageDatabaseBroken)
+    assert isinstance(problem, DatabaseBroken)
     assert problem.repairable
     assert str(problem) == "packages are installed but not configured: tb-failing"
     assert dict(result.inventory.installed)["tb-failing"] == "2.0-1"
@@ -162,7 +162,7 @@ def test_a_failed_package_is_in_the_health_and_may_be_repaired() -> None:
 def test_an_interrupted_dpkg_is_noticed_and_may_be_repaired() -> None:
     result = query("debian12/query-interrupted")
     problem = only_problem(result)
-    assert isinstance(problem, PackageDatabaseBroken)
+    assert isinstance(problem, DatabaseBroken)
     assert problem.repairable
     assert problem.packages == ("tb-conf", "tb-failing", "tb-half", "tb-simple", "tb-slow")
 
@@ -176,7 +176,7 @@ def test_a_half_installed_package_that_apt_can_reinstall_is_no_problem() -> None
 def test_a_half_installed_package_without_an_archive_needs_a_person() -> None:
     result = query("debian12/query-half-lost")
     problem = only_problem(result)
-    assert isinstance(problem, PackageDatabaseBroken)
+    assert isinstance(problem, DatabaseBroken)
     assert not problem.repairable
     assert "The package tb-half needs to be reinstalled" in str(problem)
     assert result.pending.queried_at is None
@@ -184,14 +184,14 @@ def test_a_half_installed_package_without_an_archive_needs_a_person() -> None:
 
 def test_unmet_dependencies_need_a_person() -> None:
     problem = only_problem(query("debian12/query-unmet"))
-    assert isinstance(problem, PackageDatabaseBroken)
+    assert isinstance(problem, DatabaseBroken)
     assert not problem.repairable
     assert problem.packages == ("tb-needy", "tb-newdep")
 
 
 def test_an_unreadable_database_leaves_the_rest_known() -> None:
     result = query("debian12/query-unreadable")
-    assert all(isinstance(p, PackageDatabaseBroken) for p in result.problems)
+    assert all(isinstance(p, DatabaseBroken) for p in result.problems)
     assert "near line" in str(result.problems[-1])
     assert result.inventory.installed == ()
     assert result.facts.system.os_id == "debian"
@@ -202,7 +202,6 @@ def test_the_holder_of_the_lists_lock_is_named() -> None:
     result = query("debian12/query-lists-locked")
     problem = only_problem(result)
     assert isinstance(problem, LockHeld)
-    assert problem.transient
     assert problem.path == "/var/lib/apt/lists/lock"
     assert (problem.pid, problem.command) == (75, "hold-lock.pl")
     assert result.pending.count == 9
@@ -218,11 +217,10 @@ def test_the_holder_of_the_lists_lock_is_named() -> None:
 )
 def test_a_failed_refresh_names_its_sources(name: str, words: str) -> None:
     problem = only_problem(query(f"debian12/{name}"))
-    assert isinstance(problem, RefreshFailed)
-    assert problem.transient
+    assert isinstance(problem, NotRefreshed)
     assert len(problem.sources) == 2
     assert all(source.startswith("http://deb.example.org/") for source in problem.sources)
-    assert words in problem.words
+    assert words in problem.text
 
 
 def test_a_failed_refresh_still_lists_from_the_old_lists() -> None:
@@ -231,7 +229,7 @@ def test_a_failed_refresh_still_lists_from_the_old_lists() -> None:
 
 def test_without_any_list_it_is_not_known_what_is_pending() -> None:
     result = query("debian12/query-no-lists")
-    assert isinstance(only_problem(result), ArchiveUntrusted)
+    assert isinstance(only_problem(result), SourceUntrusted)
     assert (result.pending.packages, result.pending.queried_at) == ((), None)
     assert "pending" not in result.inventory.sources
     assert dict(result.inventory.installed)["tb-simple"] == "1.0-1"
@@ -241,9 +239,8 @@ def test_a_read_only_disk_is_not_taken_for_an_archive_that_lacks_something() -> 
     result = query("debian12/query-read-only")
     problem = only_problem(result)
     assert isinstance(problem, PackageCommandFailed)
-    assert not problem.transient
-    assert "Read-only file system" in problem.words
-    assert not problem.words.startswith("W:")
+    assert "Read-only file system" in problem.text
+    assert not problem.text.startswith("W:")
     assert result.pending.count == 8
 
 

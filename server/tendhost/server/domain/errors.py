@@ -11,23 +11,18 @@ MOST_NAMED = 5
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False)
-class TendhostError(Exception):
-    """The root of all errors that are meant for a user.
+class StructuredError(Exception):
+    """An exception whose message is made of its facts.
 
-    Each subclass becomes a dataclass whose fields are the error's facts, given by keyword. `template` is the
-    message with the names of facts in braces; a class whose message has a condition overrides `message` instead.
-
-    `reason` is the name of the class in UPPER_SNAKE: `HostNotFound` has HOST_NOT_FOUND. Programs compare reasons
-    and read facts, so after a release neither a class nor a field is renamed.
+    Each subclass becomes a dataclass whose fields are its facts, given by keyword. `template` is the message with
+    the names of facts in braces; a class whose message has a condition overrides `message` instead.
     """
 
-    reason: ClassVar[str] = "INTERNAL"
     template: ClassVar[str] = ""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         dataclass(eq=False, repr=False, kw_only=True)(cls)
-        cls.reason = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).upper()
 
     def __post_init__(self) -> None:
         super().__init__(self.message())
@@ -43,6 +38,20 @@ class TendhostError(Exception):
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         # An exception is copied and unpickled by its positional arguments: these have none.
         return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
+
+
+class TendhostError(StructuredError):
+    """The root of all errors that are meant for a user.
+
+    `reason` is the name of the class in UPPER_SNAKE: `HostNotFound` has HOST_NOT_FOUND. Programs compare reasons
+    and read facts, so after a release neither a class nor a field is renamed.
+    """
+
+    reason: ClassVar[str] = "INTERNAL"
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.reason = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).upper()
 
 
 def _text(value: object) -> str:

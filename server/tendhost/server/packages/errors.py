@@ -1,100 +1,108 @@
-"""What can go wrong with a host's packages, as errors that carry facts and word themselves."""
+"""What can be wrong with a host's packages: found in the output of its commands, as a value or raised.
+
+`engine/steps/package_errors.py` makes of each the error that ends an operation.
+"""
+
+from tendhost.server.domain.errors import StructuredError
 
 
-class PackageError(Exception):
-    """The root of this package's errors.
-
-    `transient` says that the same work may well succeed later without anybody touching the host.
-    """
-
-    transient = False
+class PackageError(StructuredError):
+    """The root of this package's errors. `text` is what the host's command printed, or says what is wrong."""
 
 
 class NoPackageManager(PackageError):
-    """The host has no package manager that tendhost can drive."""
+    """The host has no package manager that tendhost supports; `found` are those that it has."""
 
-    def __init__(self, *, os_name: str, found: tuple[str, ...] = ()) -> None:
-        self.os_name, self.found = os_name, found
-        has = f"it has {', '.join(found)}, which tendhost cannot drive" if found else "it has none"
-        system = os_name or "unknown system"
-        super().__init__(f"no package manager that tendhost knows ({system}): {has}")
+    os_name: str
+    found: tuple[str, ...] = ()
+
+    def message(self) -> str:
+        system = self.os_name or "unknown system"
+        has = ", ".join(self.found) or "none"
+        return f"no supported package manager ({system}); found: {has}"
 
 
 class NotPrivileged(PackageError):
-    """The user is neither root nor allowed to use `sudo -n`; `words` are sudo's."""
+    """The user is neither root nor allowed to use `sudo -n`; `text` is sudo's."""
 
-    def __init__(self, *, user: str, words: str) -> None:
-        self.user, self.words = user, words
-        super().__init__(f"user {user!r} cannot become root with sudo -n: {words}")
+    user: str
+    text: str
+    template = "user {user!r} cannot become root with sudo -n: {text}"
 
 
-class PackageDatabaseBroken(PackageError):
-    """dpkg was interrupted, packages are half installed, or dependencies are unmet.
+class DatabaseBroken(PackageError):
+    """A transaction was interrupted, packages are half installed, or dependencies are unmet.
 
-    `repairable` says that `dpkg --configure -a` is expected to mend it.
+    `repairable`: the package manager's repair command is expected to fix it.
     """
 
-    def __init__(self, *, words: str, packages: tuple[str, ...] = (), repairable: bool) -> None:
-        self.words, self.packages, self.repairable = words, packages, repairable
-        named = f": {', '.join(packages)}" if packages else ""
-        super().__init__(f"{words}{named}")
+    text: str
+    packages: tuple[str, ...] = ()
+    repairable: bool
+
+    def message(self) -> str:
+        return f"{self.text}: {', '.join(self.packages)}" if self.packages else self.text
 
 
-class RefreshFailed(PackageError):
+class NotRefreshed(PackageError):
     """The package lists could not be refreshed; `sources` are the addresses that failed."""
 
-    transient = True
+    sources: tuple[str, ...]
+    text: str
 
-    def __init__(self, *, sources: tuple[str, ...], words: str) -> None:
-        self.sources, self.words = sources, words
-        which = f" from {', '.join(sources)}" if sources else ""
-        super().__init__(f"the package lists could not be refreshed{which}: {words}")
+    def message(self) -> str:
+        which = f" from {', '.join(self.sources)}" if self.sources else ""
+        return f"the package lists could not be refreshed{which}: {self.text}"
 
 
-class ArchiveUntrusted(RefreshFailed):
-    """The archive answered, and what it offers is not signed by a known key, or is out of date."""
-
-    transient = False
+class SourceUntrusted(NotRefreshed):
+    """The lists of an archive are not signed by a key that the host knows, or have expired."""
 
 
 class LockHeld(PackageError):
-    """Another process holds a lock of the package manager. `pid` is 0 where it is not known."""
+    """Another process holds a lock of the package manager. `pid` is 0 where it is unknown."""
 
-    transient = True
+    path: str
+    pid: int
+    command: str
 
-    def __init__(self, *, path: str, pid: int, command: str) -> None:
-        self.path, self.pid, self.command = path, pid, command
-        holder = f"process {pid} ({command})" if pid else "another process"
-        super().__init__(f"{holder} holds {path}")
+    def message(self) -> str:
+        holder = f"process {self.pid} ({self.command})" if self.pid else "another process"
+        return f"{holder} holds {self.path}"
 
 
-class DiskFull(PackageError):
-    """The host has too little free space; `words` are the package manager's."""
+class NoSpaceLeft(PackageError):
+    """The host has too little free disk space; `text` is the package manager's."""
 
-    def __init__(self, *, words: str) -> None:
-        self.words = words
-        super().__init__(words)
+    text: str
+    template = "{text}"
 
 
 class PackageCommandFailed(PackageError):
-    """The package manager refused for a reason that has no error of its own."""
+    """A command failed for a reason that has no error of its own."""
 
-    def __init__(self, *, command: str, exit_status: int, words: str) -> None:
-        self.command, self.exit_status, self.words = command, exit_status, words
-        super().__init__(f"{command} failed (exit {exit_status}): {words or 'it said nothing'}")
+    command: str
+    exit_status: int
+    text: str
+
+    def message(self) -> str:
+        return f"{self.command} failed (exit {self.exit_status}): {self.text or 'no error output'}"
 
 
 class ParseFailed(PackageError):
-    """A host printed something that cannot be understood: which part of the script, which line."""
+    """A line that a host printed cannot be parsed; `part` is the part of the script that printed it."""
 
-    def __init__(self, *, part: str, line: str) -> None:
-        self.part, self.line = part, line[:200]
-        super().__init__(f"the part {part!r} has a line that cannot be understood: {self.line!r}")
+    part: str
+    line: str
+    template = "the part {part!r} has a line that cannot be parsed: {line!r}"
+
+    def __post_init__(self) -> None:
+        self.line = self.line[:200]
+        super().__post_init__()
 
 
 class PartMissing(ParseFailed):
     """The output of a script ends before the part, or within it."""
 
-    def __init__(self, *, part: str) -> None:
-        super().__init__(part=part, line="")
-        self.args = (f"the output ends without the part {part!r}",)
+    line: str = ""
+    template = "the output ends without the part {part!r}"

@@ -268,7 +268,7 @@ def parse_rows(output: bytes) -> tuple[Row, ...]:
     if part.status:
         gone = part.status == 127 and not part.words
         words = "osqueryi is not on the host" if gone else part.words
-        raise PackageCommandFailed(command="osqueryi", exit_status=part.status, words=words)
+        raise PackageCommandFailed(command="osqueryi", exit_status=part.status, text=words)
     arrays = _arrays(part)
     if len(arrays) != 1:
         raise ParseFailed(part="rows", line=part.stdout)

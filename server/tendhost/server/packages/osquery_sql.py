@@ -32,11 +32,10 @@ REFUSED_FUNCTIONS: Final[Mapping[str, str]] = {
 
 
 class SqlRefused(PackageError):
-    """A raw query that is not carried out; `words` say why."""
+    """A statement that is not run on a host; `text` says why."""
 
-    def __init__(self, words: str) -> None:
-        self.words = words
-        super().__init__(f"the query is refused: {words}")
+    text: str
+    template = "the query is refused: {text}"
 
 
 # https://www.sqlite.org/lang_keywords.html has the four ways to quote a name; a string in single
@@ -67,11 +66,11 @@ def checked_sql(sql: str) -> str:
     sends something, not what is secret: osquery reads whatever root can read.
     """
     if len(sql) > MAX_SQL_LENGTH:
-        raise SqlRefused(f"it is longer than {MAX_SQL_LENGTH} characters")
+        raise SqlRefused(text=f"it is longer than {MAX_SQL_LENGTH} characters")
     if any(
         (ord(char) < 32 and char not in "\t\r\n") or 0xD800 <= ord(char) < 0xE000 for char in sql
     ):
-        raise SqlRefused("it has a control character")
+        raise SqlRefused(text="it has a control character")
     pieces = [
         (match.lastgroup or "", match[0]) for match in _TOKEN.finditer(sql) if match.lastgroup
     ]
@@ -81,10 +80,10 @@ def checked_sql(sql: str) -> str:
     while meant and meant[-1] == ("sign", ";"):
         meant.pop()
     if ("sign", ";") in meant:
-        raise SqlRefused("it has more than one statement")
+        raise SqlRefused(text="it has more than one statement")
     for kind, piece in meant:
         if kind == "sign" and piece in "'\"`[":
-            raise SqlRefused(f"a quote ({piece}) has no end")
+            raise SqlRefused(text=f"a quote ({piece}) has no end")
     words = [piece.lower() if kind == "word" else "" for kind, piece in meant]
     if _TABLE_INFO.match(text):
         return text
@@ -93,7 +92,7 @@ def checked_sql(sql: str) -> str:
     elif words[:1] == ["explain"]:
         words[:1] = []
     if words[:1] not in (["select"], ["with"]):
-        raise SqlRefused("it is neither select, with, explain nor pragma table_info")
+        raise SqlRefused(text="it is neither select, with, explain nor pragma table_info")
     _refuse_names(meant)
     return text
 
@@ -109,13 +108,13 @@ def _refuse_names(meant: list[tuple[str, str]]) -> None:
     for kind, piece in meant:
         name = piece.lower()[1:-1] if kind in ("name", "string") else piece.lower()
         if kind == "word" and name in _CHANGING:
-            raise SqlRefused(f"{name} is not for reading")
+            raise SqlRefused(text=f"{name} is not for reading")
         if before == "(" and name in ("select", "with", "values"):
             values[-1] = False
         text = _BEFORE_A_TEXT.fullmatch(before) or (values and values[-1])
         why = REFUSED_TABLES.get(name) or REFUSED_FUNCTIONS.get(name)
         if why and not (kind == "string" and text):
-            raise SqlRefused(f"{name} is not to be had: {why}")
+            raise SqlRefused(text=f"{name} is not to be had: {why}")
         if piece == "(":
             values.append(before.isidentifier() and before not in ("from", "join"))
         elif piece == ")" and values:

@@ -101,7 +101,7 @@ class QueryResult:
     """What a query learnt.
 
     `problems` say what could not be learnt or must be mended; what they do not touch is filled.
-    After a RefreshFailed or LockHeld, `pending` is what the old lists say. `pending.queried_at` is
+    After a NotRefreshed or LockHeld, `pending` is what the old lists say. `pending.queried_at` is
     None where the pending packages could not be listed.
     """
 

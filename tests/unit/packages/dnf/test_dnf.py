@@ -19,12 +19,12 @@ from tendhost.server.packages.dnf.listing import (
     parse_versionlock,
 )
 from tendhost.server.packages.errors import (
-    ArchiveUntrusted,
+    DatabaseBroken,
     LockHeld,
     NotPrivileged,
-    PackageDatabaseBroken,
+    NotRefreshed,
     ParseFailed,
-    RefreshFailed,
+    SourceUntrusted,
 )
 from tendhost.server.packages.failures import FailureKind
 from tendhost.server.packages.package_manager import Transaction
@@ -83,12 +83,12 @@ def test_missing_metadata_of_advisories_is_not_known_and_not_zero() -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("absent", RefreshFailed), ("broken", ArchiveUntrusted), ("untrusted", ArchiveUntrusted)],
+    [("absent", NotRefreshed), ("broken", SourceUntrusted), ("untrusted", SourceUntrusted)],
 )
-def test_a_repository_that_cannot_be_used_is_named(name: str, kind: type[RefreshFailed]) -> None:
+def test_a_repository_that_cannot_be_used_is_named(name: str, kind: type[NotRefreshed]) -> None:
     (problem,) = query(f"{FOUR}/query-{name}").problems
     assert type(problem) is kind
-    assert isinstance(problem, RefreshFailed)
+    assert isinstance(problem, NotRefreshed)
     assert problem.sources == ("fleet",)
 
 
@@ -130,7 +130,7 @@ def test_preflights_tell_a_lock_and_an_interrupted_transaction() -> None:
     assert held.path == "/var/lib/dnf/rpmdb_lock.pid"
     assert held.command.startswith("dnf")
     (broken,) = parse_preflight(recorded(f"{FOUR}/preflight-interrupted")).problems
-    assert isinstance(broken, PackageDatabaseBroken)
+    assert isinstance(broken, DatabaseBroken)
     assert broken.repairable
     assert broken.packages == ("tb-slow",)
 

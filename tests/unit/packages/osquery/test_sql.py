@@ -172,7 +172,7 @@ def test_a_host_without_osqueryi_says_so() -> None:
 
 def test_an_osqueryi_that_was_killed_without_a_word_is_not_called_missing() -> None:
     output = b"\n\x1etendhost rows stderr\n\n\x1etendhost rows 137\n\n\x1etendhost end\n"
-    with pytest.raises(PackageCommandFailed, match=r"exit 137\): it said nothing"):
+    with pytest.raises(PackageCommandFailed, match=r"exit 137\): no error output"):
         parse_rows(output)
 
 

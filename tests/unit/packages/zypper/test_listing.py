@@ -12,13 +12,13 @@ from tendhost.server.domain.inventory.inventory import (
     Withheld,
 )
 from tendhost.server.packages.errors import (
-    ArchiveUntrusted,
+    DatabaseBroken,
     LockHeld,
     NotPrivileged,
+    NotRefreshed,
     PackageCommandFailed,
-    PackageDatabaseBroken,
     ParseFailed,
-    RefreshFailed,
+    SourceUntrusted,
 )
 from tendhost.server.packages.query import QueryResult
 from tendhost.server.packages.script import Part
@@ -123,22 +123,22 @@ def test_a_query_while_zypper_is_at_work_names_it_and_knows_no_updates():
 def test_a_repository_that_has_gone_is_named_and_what_is_known_of_it_is_told():
     result = query("query-away")
     (problem,) = result.problems
-    assert type(problem) is RefreshFailed
+    assert type(problem) is NotRefreshed
     assert problem.sources == ("Fleet",)
     assert result.pending.count == 9
 
 
 def test_a_repository_never_reached_leaves_the_updates_unknown():
     result = query("query-unreachable")
-    assert [type(problem) for problem in result.problems] == [RefreshFailed]
+    assert [type(problem) for problem in result.problems] == [NotRefreshed]
     assert result.pending == Pending()
 
 
 def test_an_index_without_its_signature_is_not_trusted():
     result = query("query-unsigned")
     (problem,) = result.problems
-    assert isinstance(problem, ArchiveUntrusted)
-    assert problem.words == "Warning: File 'repomd.xml' from repository 'Fleet' is unsigned."
+    assert isinstance(problem, SourceUntrusted)
+    assert problem.text == "Warning: File 'repomd.xml' from repository 'Fleet' is unsigned."
     assert problem.sources == ("Fleet",)
     assert result.pending == Pending()
 
@@ -147,7 +147,7 @@ def test_without_repositories_the_updates_are_unknown():
     result = query("query-no-repositories")
     (problem,) = result.problems
     assert isinstance(problem, PackageCommandFailed)
-    assert problem.words == "no repositories are defined"
+    assert problem.text == "no repositories are defined"
     assert result.pending == Pending()
     assert result.inventory.installed
 
@@ -155,7 +155,7 @@ def test_without_repositories_the_updates_are_unknown():
 def test_a_broken_database_is_a_problem_of_its_own():
     result = query("query-broken")
     (problem,) = result.problems
-    assert isinstance(problem, PackageDatabaseBroken)
+    assert isinstance(problem, DatabaseBroken)
     assert not problem.repairable
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tendhost.server.packages.errors import LockHeld, NotPrivileged, PackageDatabaseBroken
+from tendhost.server.packages.errors import DatabaseBroken, LockHeld, NotPrivileged
 from tests.unit.packages.zypper.recordings import preflight
 
 
@@ -21,7 +21,7 @@ def test_a_sound_host_is_fit(name):
 
 def test_an_interrupted_transaction_is_repairable_and_its_packages_are_named():
     (problem,) = preflight("preflight-interrupted").problems
-    assert isinstance(problem, PackageDatabaseBroken)
+    assert isinstance(problem, DatabaseBroken)
     assert problem.repairable
     assert problem.packages == ("tb-slow",)
 
@@ -34,7 +34,7 @@ def test_a_transaction_under_way_is_a_lock_and_no_damage():
 
 def test_a_broken_database_is_not_repairable():
     (problem,) = preflight("preflight-broken").problems
-    assert isinstance(problem, PackageDatabaseBroken)
+    assert isinstance(problem, DatabaseBroken)
     assert not problem.repairable
 
 

@@ -35,7 +35,7 @@ class OsqueryClient:
         try:
             command = run_command(sql)
         except SqlRefused as error:
-            raise InvalidArgument(FieldViolation("sql", error.words)) from error
+            raise InvalidArgument(FieldViolation("sql", error.text)) from error
         host = await self._store.host(name)
         async with Slot(self._places, clock=self._clock):
             remote = await self._connector.connect(target_of(host))

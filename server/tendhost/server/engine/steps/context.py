@@ -20,7 +20,7 @@ from tendhost.server.engine.jobs.runner import JobContext
 from tendhost.server.engine.steps import queries
 from tendhost.server.packages.boot import Boot
 from tendhost.server.packages.detection import package_manager
-from tendhost.server.packages.errors import LockHeld, RefreshFailed
+from tendhost.server.packages.errors import LockHeld, NotRefreshed
 from tendhost.server.packages.package_manager import PackageManager
 from tendhost.server.packages.query import AROUND_A_CHANGE, EVERYTHING, QueryOptions, QueryResult
 from tendhost.server.packages.units import by_reboot_only
@@ -137,7 +137,7 @@ class StepContext:
         seen = queries.observation(result, scope=scope, reboot=told if asked else None)
         whole = self.operation.kind is OperationKind.QUERY and not self.operation.parts
         listed = seen.pending.queried_at is not None
-        stale = any(isinstance(p, RefreshFailed | LockHeld) for p in result.problems)
+        stale = any(isinstance(p, NotRefreshed | LockHeld) for p in result.problems)
         if whole and listed and not stale:
             return seen
         try:

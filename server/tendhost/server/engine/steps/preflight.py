@@ -14,7 +14,7 @@ from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.engine.steps.package_errors import raise_first
 from tendhost.server.engine.steps.transactions import REPAIR, repair
 from tendhost.server.packages.boot import Boot
-from tendhost.server.packages.errors import LockHeld, PackageDatabaseBroken, PackageError
+from tendhost.server.packages.errors import DatabaseBroken, LockHeld, PackageError
 from tendhost.server.packages.failures import FailureKind
 from tendhost.server.packages.query import Preflight
 
@@ -85,8 +85,8 @@ async def _fitness(stage: StepContext) -> Preflight:
     )
 
 
-def _repairable(seen: Preflight) -> PackageDatabaseBroken | None:
-    broken = (p for p in seen.problems if isinstance(p, PackageDatabaseBroken))
+def _repairable(seen: Preflight) -> DatabaseBroken | None:
+    broken = (p for p in seen.problems if isinstance(p, DatabaseBroken))
     return next((problem for problem in broken if problem.repairable), None)
 
 

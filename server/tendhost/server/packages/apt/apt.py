@@ -23,14 +23,14 @@ from tendhost.server.packages.apt.listing import (
 from tendhost.server.packages.apt.progress import AptStatusParser
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import (
-    ArchiveUntrusted,
-    DiskFull,
+    DatabaseBroken,
     LockHeld,
+    NoSpaceLeft,
     NotPrivileged,
+    NotRefreshed,
     PackageCommandFailed,
-    PackageDatabaseBroken,
     PackageError,
-    RefreshFailed,
+    SourceUntrusted,
 )
 from tendhost.server.packages.facts import HostFacts, Privilege
 from tendhost.server.packages.failures import FailureKind, PackageFailure
@@ -142,7 +142,7 @@ class Apt:
         elif parts["check"].status != 0:
             problem = apt_problem("apt-get check", parts["check"].status, parts["check"].stderr)
             # apt has no more to say of a broken database than is known by now.
-            if not (problems and isinstance(problem, PackageDatabaseBroken)):
+            if not (problems and isinstance(problem, DatabaseBroken)):
                 problems.append(problem)
         return tuple(problems)
 
@@ -191,20 +191,20 @@ def apt_problem(command: str, exit_status: int, output: str) -> PackageError:
         case FailureKind.LOCK_HELD if holder := lock_holder(output):
             return LockHeld(path=holder.path, pid=holder.pid, command=holder.command)
         case FailureKind.DISK_FULL:
-            return DiskFull(words=failure.reason)
+            return NoSpaceLeft(text=failure.reason)
         case FailureKind.INTERRUPTED:
-            return PackageDatabaseBroken(words="dpkg was interrupted", repairable=True)
+            return DatabaseBroken(text="dpkg was interrupted", repairable=True)
         case FailureKind.DATABASE_UNREADABLE | FailureKind.REINSTALL_IMPOSSIBLE:
-            return PackageDatabaseBroken(words=failure.reason, repairable=False)
+            return DatabaseBroken(text=failure.reason, repairable=False)
         case FailureKind.UNMET_DEPENDENCIES:
-            return PackageDatabaseBroken(
-                words="dependencies are unmet", packages=failure.packages, repairable=False
+            return DatabaseBroken(
+                text="dependencies are unmet", packages=failure.packages, repairable=False
             )
-    return PackageCommandFailed(command=command, exit_status=exit_status, words=failure.reason)
+    return PackageCommandFailed(command=command, exit_status=exit_status, text=failure.reason)
 
 
 def _not_privileged(facts: HostFacts) -> NotPrivileged:
-    return NotPrivileged(user=facts.user, words=facts.privilege_words)
+    return NotPrivileged(user=facts.user, text=facts.privilege_words)
 
 
 # E: Failed to fetch http://deb.example.org/dists/bookworm/InRelease  Could not connect to …
@@ -226,7 +226,7 @@ def _refresh_problems(part: Part) -> list[PackageError]:
     if part.status == 0 and not failed:
         return []
     problem = apt_problem(_UPDATE, part.status, part.stderr)
-    if isinstance(problem, LockHeld | DiskFull | PackageDatabaseBroken):
+    if isinstance(problem, LockHeld | NoSpaceLeft | DatabaseBroken):
         return [problem]
     if READ_ONLY in part.stderr:
         # apt takes what it cannot write for what an archive does not have.
@@ -234,20 +234,20 @@ def _refresh_problems(part: Part) -> list[PackageError]:
     sources = tuple(dict.fromkeys(address for address, _ in failed))
     words = failed[0][1] if failed else diagnose(part.status, part.stderr).reason
     if distrust := _DISTRUST.search(part.stderr):
-        return [ArchiveUntrusted(sources=sources, words=distrust[0])]
-    return [RefreshFailed(sources=sources, words=words)]
+        return [SourceUntrusted(sources=sources, text=distrust[0])]
+    return [NotRefreshed(sources=sources, text=words)]
 
 
-def _installed(part: Part) -> tuple[InstalledPackages, PackageDatabaseBroken | None]:
+def _installed(part: Part) -> tuple[InstalledPackages, DatabaseBroken | None]:
     unreadable = _unreadable(part)
     return (InstalledPackages() if unreadable else parse_installed(part.stdout)), unreadable
 
 
-def _unreadable(part: Part) -> PackageDatabaseBroken | None:
+def _unreadable(part: Part) -> DatabaseBroken | None:
     if part.status == 0:
         return None
     words = f"dpkg-query cannot read the package database: {part.words}"
-    return PackageDatabaseBroken(words=words, repairable=False)
+    return DatabaseBroken(text=words, repairable=False)
 
 
 #  500 http://deb.example.org/debian bookworm/main amd64 Packages

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from tendhost.server.packages.errors import PackageDatabaseBroken, ParseFailed
+from tendhost.server.packages.errors import DatabaseBroken, ParseFailed
 
 HEALTH = r"""
 interrupted() { [ -d /var/lib/dpkg/updates ] && ls /var/lib/dpkg/updates; }
@@ -32,7 +32,7 @@ class DatabaseHealth:
     """Half installed: `dpkg --configure -a` leaves them so. No hindrance by themselves, for apt
     installs them again with the next upgrade; where it cannot, it says so."""
 
-    def problem(self) -> PackageDatabaseBroken | None:
+    def problem(self) -> DatabaseBroken | None:
         """What has to be repaired before packages can be changed, or None."""
         if self.interrupted:
             words = "dpkg was interrupted"
@@ -41,7 +41,7 @@ class DatabaseHealth:
         else:
             return None
         names = (*self.unconfigured, *self.half_installed)
-        return PackageDatabaseBroken(words=words, packages=names, repairable=True)
+        return DatabaseBroken(text=words, packages=names, repairable=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

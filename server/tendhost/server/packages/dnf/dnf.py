@@ -24,12 +24,12 @@ from tendhost.server.packages.dnf.listing import (
 )
 from tendhost.server.packages.dnf.progress import DnfLogParser
 from tendhost.server.packages.errors import (
-    ArchiveUntrusted,
-    DiskFull,
     LockHeld,
+    NoSpaceLeft,
+    NotRefreshed,
     PackageCommandFailed,
     PackageError,
-    RefreshFailed,
+    SourceUntrusted,
 )
 from tendhost.server.packages.failures import FailureKind, PackageFailure
 from tendhost.server.packages.package_manager import Plan, Transaction
@@ -98,10 +98,10 @@ class Dnf(RpmPackageManager):
         reason = failure.reason if failure else part.words
         sources = tuple(dict.fromkeys(_REPOSITORY.findall(part.stderr)))
         if failure and failure.kind is FailureKind.DISK_FULL:
-            return DiskFull(words=reason)
+            return NoSpaceLeft(text=reason)
         if _UNTRUSTED.search(part.stderr):
-            return ArchiveUntrusted(sources=sources, words=reason)
-        return RefreshFailed(sources=sources, words=reason)
+            return SourceUntrusted(sources=sources, text=reason)
+        return NotRefreshed(sources=sources, text=reason)
 
     def _query_lines(self, seconds: int) -> tuple[str, ...]:
         return (
@@ -137,7 +137,7 @@ class Dnf(RpmPackageManager):
             words = failure.reason if failure else part.words
             command = f"{self.command} {'check-update' if name == 'updates' else 'repoquery'}"
             return Pending(), PackageCommandFailed(
-                command=command, exit_status=part.status, words=words
+                command=command, exit_status=part.status, text=words
             )
         allowed = parse_check_update(parts["updates"].stdout)
         listed, told, advised = (

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from tendhost.server.packages.errors import LockHeld, PackageDatabaseBroken, ParseFailed
+from tendhost.server.packages.errors import DatabaseBroken, LockHeld, ParseFailed
 from tendhost.server.packages.script import Part
 
 # An epoch of "(none)" is none. /proc/locks names who holds a POSIX lock, by the inode of its file.
@@ -51,10 +51,10 @@ def parse_version(version: str) -> str:
 
 
 def parse_rpms(part: Part) -> InstalledRpms:
-    """Understand the output of `rpms`. Raises ParseFailed, PackageDatabaseBroken."""
+    """Understand the output of `rpms`. Raises ParseFailed, DatabaseBroken."""
     if part.status != 0:
         words = f"rpm cannot read the package database: {part.words}"
-        raise PackageDatabaseBroken(words=words, repairable=False)
+        raise DatabaseBroken(text=words, repairable=False)
     native, _, table = part.stdout.partition("\n")
     packages: list[tuple[str, str]] = []
     kernels: list[tuple[str, str]] = []

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from tendhost.server.domain.inventory.inventory import Pending, Reboot
 from tendhost.server.packages.bounding import parser
-from tendhost.server.packages.errors import NotPrivileged, PackageDatabaseBroken, PackageError
+from tendhost.server.packages.errors import DatabaseBroken, NotPrivileged, PackageError
 from tendhost.server.packages.facts import FACTS, HostFacts, Privilege
 from tendhost.server.packages.failures import FailureKind, PackageFailure
 from tendhost.server.packages.package_manager import PackageReport, Plan, Transaction
@@ -67,8 +67,8 @@ class RpmPackageManager(ABC):
         problems = [problem] if problem is not None else []
         try:
             installed = parse_rpms(parts["installed"])
-        except PackageDatabaseBroken as error:
-            others = (p for p in problems if not isinstance(p, PackageDatabaseBroken))
+        except DatabaseBroken as error:
+            others = (p for p in problems if not isinstance(p, DatabaseBroken))
             return PackageReport(problems=(*others, error))
         pending, problem = self._pending(parts, installed, at)
         if problem is not None and not any(isinstance(p, type(problem)) for p in problems):
@@ -102,13 +102,13 @@ class RpmPackageManager(ABC):
         problems: list[PackageError] = [problem for problem in found if problem is not None]
         try:
             installed = parse_rpms(parts["installed"])
-        except PackageDatabaseBroken as error:
+        except DatabaseBroken as error:
             return (*problems, error)
         duplicates = parts[self.duplicates_part].stdout
         names = self._duplicates(duplicates, installed, locked=holder is not None)
         if names:
             words = "a transaction was interrupted, and packages are there twice"
-            problems.append(PackageDatabaseBroken(words=words, packages=names, repairable=True))
+            problems.append(DatabaseBroken(text=words, packages=names, repairable=True))
         return tuple(problems)
 
     # --- plan -------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ class RpmPackageManager(ABC):
         parts = parse_parts(output, expected=("installed", "plan"))
         try:
             installed = parse_rpms(parts["installed"])
-        except PackageDatabaseBroken as error:
+        except DatabaseBroken as error:
             kind = FailureKind.DATABASE_UNREADABLE
             return Plan(failure=PackageFailure(kind=kind, reason=str(error)))
         return self._plan(parts, installed)
@@ -202,4 +202,4 @@ class RpmPackageManager(ABC):
 def _privilege_problem(facts: HostFacts) -> PackageError | None:
     if facts.privilege is not Privilege.NONE:
         return None
-    return NotPrivileged(user=facts.user, words=facts.privilege_words)
+    return NotPrivileged(user=facts.user, text=facts.privilege_words)

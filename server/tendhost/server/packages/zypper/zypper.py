@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from tendhost.server.domain.inventory.inventory import PackageChange, Pending, Reboot
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import (
-    ArchiveUntrusted,
-    DiskFull,
+    DatabaseBroken,
     LockHeld,
+    NoSpaceLeft,
+    NotRefreshed,
     PackageCommandFailed,
-    PackageDatabaseBroken,
     PackageError,
-    RefreshFailed,
+    SourceUntrusted,
 )
 from tendhost.server.packages.failures import FailureKind, PackageFailure
 from tendhost.server.packages.package_manager import Plan, Transaction
@@ -110,7 +110,7 @@ class Zypper(RpmPackageManager):
             none = PackageCommandFailed(
                 command="zypper list-updates",
                 exit_status=NO_REPOSITORIES,
-                words="no repositories are defined",
+                text="no repositories are defined",
             )
             return Pending(), skipped or none
         advised = parts["patches"].status == 0 and "advised" in parts
@@ -228,10 +228,10 @@ def _problem(command: str, part: Part) -> PackageError | None:
             command=holder.command if holder else "",
         )
     if failure.kind is FailureKind.DISK_FULL:
-        return DiskFull(words=failure.reason)
+        return NoSpaceLeft(text=failure.reason)
     if failure.kind is FailureKind.DATABASE_UNREADABLE:
-        return PackageDatabaseBroken(words=failure.reason, repairable=False)
-    return PackageCommandFailed(command=command, exit_status=part.status, words=failure.reason)
+        return DatabaseBroken(text=failure.reason, repairable=False)
+    return PackageCommandFailed(command=command, exit_status=part.status, text=failure.reason)
 
 
 def _refresh_failed(part: Part, problem: PackageCommandFailed) -> PackageError:
@@ -240,5 +240,5 @@ def _refresh_failed(part: Part, problem: PackageCommandFailed) -> PackageError:
     text = said(f"{part.stdout}\n{part.stderr}")
     sources = tuple(dict.fromkeys(_REPOSITORY.findall(text)))
     if untrusted := _UNTRUSTED.search(text):
-        return ArchiveUntrusted(sources=sources, words=" ".join(untrusted[0].split(" - ")).strip())
-    return RefreshFailed(sources=sources, words=problem.words)
+        return SourceUntrusted(sources=sources, text=" ".join(untrusted[0].split(" - ")).strip())
+    return NotRefreshed(sources=sources, text=problem.text)
