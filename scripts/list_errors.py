@@ -1,4 +1,4 @@
-"""Lists every error in docs/errors.md from the tables in the code; `--check` finds drift."""
+"""List every error in docs/errors.md from the tables in the code; `--check` finds drift."""
 
 import sys
 from pathlib import Path
@@ -12,31 +12,35 @@ TARGET = Path(__file__).resolve().parent.parent / "docs" / "errors.md"
 _HEAD = """\
 # Errors
 
-Made from the code by `make protos`; the checks fail when it differs.
+Generated from the code by `make protos`; the checks fail when this page differs from the code.
 
 Every refused call carries a canonical status code and a `google.rpc.ErrorInfo` with the domain `tendhost`, one of
 the reasons below, and the facts of the message as metadata. Reasons and the names of facts never change.
-Invalid fields are named at once, in a `google.rpc.BadRequest`; a state that does not allow what was asked also
-has a `google.rpc.PreconditionFailure`; a `google.rpc.RetryInfo` says where trying again helps. A status takes at
-most 6 KiB on the wire, for clients do not get larger ones: long values end with "…", and the last entry of a long
-list says how many more there are. A fault that nobody foresaw is `INTERNAL` with the reason `INTERNAL`, and says
-nothing of its inside: the server's log does.
 
-## Of a request
+* A `google.rpc.BadRequest` names all invalid fields at once.
+* A `google.rpc.PreconditionFailure` names the host whose state does not allow the request.
+* A `google.rpc.RetryInfo` says after how long the same request may succeed.
 
-A call that is refused has changed nothing, but for those that say otherwise; besides these, one whose deadline
-passed, whose link broke, or that ended with `INTERNAL` may have been carried out. Sent again with its `request_id`,
-it is carried out at most once.
+A status takes at most 6 KiB on the wire, because gRPC clients do not receive larger ones: long values end with "…",
+and the last entry of a long list says how many more there are. An unexpected error of the server has the status and
+the reason `INTERNAL`; its details are in the server's log only.
+
+## Errors of requests
+
+A refused call has changed nothing, unless the table says otherwise. A call whose deadline passed, whose connection
+broke, or that ended with `INTERNAL` may have been carried out. Send it again with the same `request_id`: the server
+carries it out at most once.
 
 | reason | status | may have changed something | meaning |
 | --- | --- | --- | --- |
 """
 
-_WORK = """
-## Of a host
+_HOST = """
+## Errors of hosts
 
-What goes wrong on a host is no error of a call: it ends the operation, as its `problem`. The status is that of
-the few calls that go to a host themselves, which are those that register one or pin its key anew.
+An error of a host ends the operation and becomes the operation's `problem`; the call that started the operation
+succeeds. Only calls that connect to a host themselves, to register it, pin its key or query its osquery, fail with
+the status below. An error that needs a person always leaves the host in `failed`, until somebody retries it.
 
 | reason | status | needs a person | meaning |
 | --- | --- | --- | --- |
@@ -45,15 +49,15 @@ the few calls that go to a host themselves, which are those that register one or
 
 def listing() -> str:
     """The whole document."""
-    request, work = [], []
+    request, host = [], []
     for error, code in CODES.items():
         if issubclass(error, HostError):
             person = "yes" if error.needs_person else ""
-            work.append(f"| `{error.reason}` | {code.name} | {person} | {_meaning(error)} |")
+            host.append(f"| `{error.reason}` | {code.name} | {person} | {_meaning(error)} |")
         else:
             perhaps = "yes: repeat it with the same request_id" if error in OUTCOME_UNKNOWN else ""
             request.append(f"| `{error.reason}` | {code.name} | {perhaps} | {_meaning(error)} |")
-    return _HEAD + "\n".join(request) + "\n" + _WORK + "\n".join(work) + "\n"
+    return _HEAD + "\n".join(request) + "\n" + _HOST + "\n".join(host) + "\n"
 
 
 def _meaning(error: type[TendhostError]) -> str:

@@ -128,7 +128,7 @@ async def test_host_that_goes_down_in_mid_upgrade_is_repaired_and_finished(
         operation = await server.ended(id)
     assert operation.status == SUCCEEDED, operation
     assert statuses(operation)["apply"][0] == "interrupted"
-    assert operation.steps[3].detail.endswith("the host went down in the middle of it")
+    assert operation.steps[3].detail.endswith("the host went down while it ran")
     assert "repaired" in operation.steps[4].detail
     assert {c.name for c in operation.update.packages} == {"tb-slow", "tb-simple", "tb-conf"}
     ran = host.transactions()
@@ -251,7 +251,7 @@ def orders_do(what: str) -> str:
 @pytest.mark.parametrize(
     ("sabotage", "knob", "reason", "words"),
     [
-        (orders_do("exit 0"), None, "REBOOT_NEVER_BEGAN", "its link has not dropped"),
+        (orders_do("exit 0"), None, "REBOOT_NEVER_BEGAN", "its connection has not dropped"),
         (
             orders_do("echo no >&2; exit 1"),
             None,

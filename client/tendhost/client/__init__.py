@@ -25,14 +25,14 @@ from tendhost.client.errors import (
     NotAllowedNow,
     NotFound,
     NotImplementedByServer,
-    NotPermitted,
+    PermissionDenied,
     ServerFailed,
     ServerFault,
     ServerUnavailable,
     ServerUnreachable,
     TendhostError,
-    TooSlow,
     Violation,
+    WatcherTooSlow,
 )
 from tendhost.client.event_stream import EventStream
 from tendhost.client.models.events import (
@@ -246,7 +246,6 @@ __all__ = [
     "NotAllowedNow",
     "NotFound",
     "NotImplementedByServer",
-    "NotPermitted",
     "NotificationTarget",
     "Operation",
     "OperationChanged",
@@ -261,6 +260,7 @@ __all__ = [
     "PendingGrouping",
     "PendingPackage",
     "PendingUpdates",
+    "PermissionDenied",
     "PlannedHost",
     "PolicyChanged",
     "PolicySource",
@@ -316,7 +316,6 @@ __all__ = [
     "StepStatus",
     "TcpProbe",
     "TendhostError",
-    "TooSlow",
     "Unrecognized",
     "UpdateCompleted",
     "UpdateProgress",
@@ -324,6 +323,7 @@ __all__ = [
     "UpdateScope",
     "Violation",
     "WaitingFor",
+    "WatcherTooSlow",
     "Withheld",
     "retry_on_conflict",
 ]

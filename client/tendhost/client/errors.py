@@ -1,4 +1,4 @@
-"""What can go wrong with a call, as types: one for each reason that a program may want to tell apart."""
+"""The errors of calls: one class for each kind that a program may want to handle differently."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ class Violation:
 
 
 class TendhostError(Exception):
-    """A call that did not succeed.
+    """A call that failed.
 
     `reason` is UPPER_SNAKE and never changes its meaning, `metadata` holds the facts in `message`,
-    `violations` every invalid field of the request.
+    `violations` every invalid field of the request. docs/errors.md lists the reasons.
     """
 
     def __init__(
@@ -45,39 +45,39 @@ class InvalidRequest(TendhostError):
 
 
 class NotFound(TendhostError):
-    """There is no such host, operation, rollout, schedule, saved selection or inventory."""
+    """The host, operation, rollout, plan, schedule, saved selection, policy or inventory does not exist."""
 
 
 class AlreadyExists(TendhostError):
-    """A host or a schedule of that name is there already, or the machine under another name."""
+    """A host or schedule of that name already exists, or the machine is registered under another name."""
 
 
 class HostBusy(TendhostError):
-    """Another operation is at work on the host; `metadata["operation"]` is its id."""
+    """Another operation is running on the host; `metadata["operation"]` is its id."""
 
 
 class Conflict(TendhostError):
-    """Somebody else changed the same thing at the same moment; ask again."""
+    """Another request changed the same thing at the same time: read it again and repeat the change."""
 
 
 class EtagMismatch(Conflict):
-    """What the change was decided upon has changed since: read it again. `metadata["current"]` is its etag."""
+    """The resource has changed since it was read: read it again. `metadata["current"]` is its etag."""
 
 
 class NotAllowedNow(TendhostError):
-    """The state of the host, operation, rollout, schedule or selection does not allow it."""
+    """The state of the host, operation, rollout, schedule or selection does not allow the call."""
 
 
-class NotPermitted(TendhostError):
-    """Somebody else has to do that; the message says who may."""
+class PermissionDenied(TendhostError):
+    """The caller may not do that; the message says who may."""
 
 
 class HostProblem(TendhostError):
-    """Something went wrong on the host that is being registered; nothing was registered."""
+    """An error on the host that a call connects to, to register it or to query its osquery."""
 
 
 class HostUnreachable(HostProblem):
-    """The host does not answer, or not in time."""
+    """The host does not answer, or not within the time limit."""
 
 
 class AuthenticationRefused(HostProblem):
@@ -89,19 +89,19 @@ class HostKeyChanged(HostProblem):
 
 
 class CursorLost(TendhostError):
-    """The events after the cursor are gone, or were never there: take a snapshot."""
+    """The events after the cursor were pruned, or never existed: take a snapshot."""
 
 
-class TooSlow(TendhostError):
-    """The server let go of a stream that was not read."""
+class WatcherTooSlow(TendhostError):
+    """The server ended a stream because the client did not read it."""
 
 
 class NotImplementedByServer(TendhostError):
-    """The contract has it, this server does not."""
+    """This server is older than the client and does not have the call."""
 
 
 class ServerFailed(TendhostError):
-    """The server could not do its work; the request may well be in order."""
+    """The server failed; the request itself may be valid."""
 
 
 class ServerUnreachable(ServerFailed):
@@ -109,11 +109,11 @@ class ServerUnreachable(ServerFailed):
 
 
 class ServerUnavailable(ServerFailed):
-    """The server is stopping, or cannot use its database at present; nothing was changed."""
+    """The server is stopping, or its database is unavailable."""
 
 
 class ServerFault(ServerFailed):
-    """A fault of the server itself; its log has the rest."""
+    """An unexpected error of the server; its log has the details."""
 
 
 REASONS: Mapping[str, type[TendhostError]] = {
@@ -147,14 +147,14 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "NOTHING_TO_RETRY": NotAllowedNow,
     "FLEET_CHANGED": NotAllowedNow,
     "INVALID_SCHEDULE_STATUS": NotAllowedNow,
-    "NOT_AN_APPROVER": NotPermitted,
+    "NOT_AN_APPROVER": PermissionDenied,
     "SELECTION_IN_USE": NotAllowedNow,
     "REBOOT_NOT_ALLOWED": NotAllowedNow,
     "PLAN_UNUSABLE": NotAllowedNow,
     "OSQUERY_REFUSED": HostProblem,
     "CURSOR_COMPACTED": CursorLost,
     "CURSOR_UNKNOWN": CursorLost,
-    "WATCHER_TOO_SLOW": TooSlow,
+    "WATCHER_TOO_SLOW": WatcherTooSlow,
     "SERVER_STOPPING": ServerUnavailable,
     "STORE_UNAVAILABLE": ServerUnavailable,
     "INTERNAL": ServerFault,

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from tendhost.client.convert import events as convert_events
 from tendhost.client.convert import hosts as convert_hosts
 from tendhost.client.convert import selections as convert_selections
-from tendhost.client.errors import CursorLost, TooSlow
+from tendhost.client.errors import CursorLost, WatcherTooSlow
 from tendhost.client.models.events import Event, Snapshot
 from tendhost.client.models.hosts import Host
 from tendhost.client.models.selections import HostFilter
@@ -70,7 +70,7 @@ class EventStream:
                 if self._wants_snapshot:
                     raise  # a snapshot has no cursor to lose
                 self._wants_snapshot = True
-            except TooSlow:
+            except WatcherTooSlow:
                 pass  # whoever took so long for an item goes on after it
 
     def _request(self) -> pb.WatchEventsRequest:

@@ -126,7 +126,7 @@ def test_each_attempt_that_failed_is_told_while_the_next_one_is_waited_for(tendh
 
 
 def test_interrupted_step_is_named_where_the_problem_came_from_it(tendhost, updating):
-    cut_off = "the host went down in the middle of it"
+    cut_off = "the host went down while it ran"
     steps = [step("APPLY", "INTERRUPTED", cut_off), step("PREFLIGHT", "FAILED", "no lock")]
     updating(operation("FAILED", steps=steps, problem=messages.problem(cut_off, "INTERRUPTED")))
     done = tendhost("update", "web1")

@@ -53,7 +53,7 @@ async def test_an_upgrade_whose_host_goes_down_is_repaired_and_begun_once_more(w
     assert ended.status is S.SUCCEEDED, ended.problem
     assert steps(ended)[3:] == ["apply", "preflight", "list", "apply", "reboot_check", "verify"]
     assert ended.steps[3].status is StepStatus.INTERRUPTED
-    assert ended.steps[3].detail.endswith("the host went down in the middle of it")
+    assert ended.steps[3].detail.endswith("the host went down while it ran")
     assert ended.update is not None
     assert [c.name for c in ended.update.changes] == ["web"]
     assert (fake.count(Command.UPGRADE), fake.count(Command.REPAIR)) == (2, 1)
@@ -177,7 +177,7 @@ async def test_a_host_that_forgot_the_job_is_never_taken_for_one_that_did_not_be
         fake.jobs.jobs.clear()
         ended = await world.ended(operation.id)
     assert ended.steps[3].status is StepStatus.INTERRUPTED
-    assert ended.steps[3].detail.endswith("the host knows nothing of it any more")
+    assert ended.steps[3].detail.endswith("the host has no record of it any more")
 
 
 async def _stored(world: World, operation: Operation) -> bool:

@@ -221,7 +221,7 @@ def _report(job: Job, output: bytes) -> JobReport:
     head = _HEAD.match(output)
     if head is None:
         line = output[:200].decode("utf-8", "replace")
-        raise JobRefused(host=job.host, problem=f"an answer that is none: {line!r}")
+        raise JobRefused(host=job.host, problem=f"unexpected answer: {line!r}")
     if head["epoch"]:
         raise Superseded(host=job.host, epoch=job.epoch, recorded=head["epoch"].decode())
     if head["absent"]:
@@ -230,7 +230,7 @@ def _report(job: Job, output: bytes) -> JobReport:
     log_size, status_size = int(head["log"]), int(head["status"])
     rest = output[head.end() :]
     if len(rest) != log_size + status_size or (state is JobState.ENDED) != (head["rc"] != b"-"):
-        problem = f"an answer that is cut off: {len(rest)} of {log_size + status_size} bytes"
+        problem = f"the answer is cut off after {len(rest)} of {log_size + status_size} bytes"
         raise JobRefused(host=job.host, problem=problem)
     return JobReport(
         state=state,

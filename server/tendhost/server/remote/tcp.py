@@ -73,7 +73,7 @@ class TcpConnector:
             raise HostUnreachable(host=host, address=address, problem=problem) from error
         except ValueError as error:
             # An empty or overlong label, or a character that no name has.
-            problem = f"the name does not resolve: it is not a name: {error}"
+            problem = f"the name is invalid: {error}"
             raise HostUnreachable(host=host, address=address, problem=problem) from error
         return [(family, tuple(sockaddr)) for family, _, _, _, sockaddr in found]
 

@@ -137,7 +137,7 @@ _PART_BYTES = 64
 
 
 def status_of(error: TendhostError) -> status_pb2.Status:
-    """The status that tells `error` to a caller. What does not fit is left out, and counted."""
+    """The status of `error`. What does not fit is left out and counted."""
     text = cut(str(error), _TEXT_BYTES, size=_sent_size)
     details: list[Message] = [_error_info(error.reason, error.facts())]
     if type(error) in _RETRY_SECONDS:
@@ -161,9 +161,9 @@ def _violation(field: str, error: TendhostError) -> request_errors.FieldViolatio
 
 
 def internal_status() -> status_pb2.Status:
-    """The status of a fault that nobody foresaw: it says nothing of its inside."""
+    """The status of an unexpected error. It says nothing of the cause, which is in the log."""
     info = error_details_pb2.ErrorInfo(reason="INTERNAL", domain=DOMAIN)
-    text = "an unexpected fault of the server; its log has the rest"
+    text = "unexpected error of the server; see its log"
     return _status(grpc.StatusCode.INTERNAL, text, [info])
 
 

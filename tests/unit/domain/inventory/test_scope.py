@@ -170,10 +170,10 @@ def test_an_agreed_plan_has_the_scope_of_its_dry_run_and_its_removals():
 @pytest.mark.parametrize(
     ("plan", "host", "problem"),
     [
-        (dry_run(), "web2", "it is about web1"),
+        (dry_run(), "web2", "it is a plan for web1"),
         (dry_run(dry_run=False), "web1", "it is not a dry run of an update"),
         (dry_run(kind=OperationKind.QUERY), "web1", "it is not a dry run of an update"),
-        (dry_run(status=OperationStatus.FAILED), "web1", "it is failed"),
+        (dry_run(status=OperationStatus.FAILED), "web1", "it has not succeeded .failed."),
     ],
 )
 def test_what_is_no_plan_for_the_host_is_refused(plan, host, problem):
@@ -188,7 +188,7 @@ def test_without_a_dry_run_the_plan_is_what_was_pending():
     order = hold_to_pending(pending, wish, UpdateScope(), host="web1")
     assert order.agreed is not None
     assert [change.name for change in order.agreed] == ["a"]
-    with pytest.raises(PlanUnusable, match="could not be listed"):
+    with pytest.raises(PlanUnusable, match="could not list"):
         hold_to_pending(Pending(), OperationOptions(), UpdateScope(), host="web1")
 
 

@@ -20,11 +20,11 @@ def hold_to_plan(plan: Operation, order: OperationOptions, *, host: str) -> Oper
     """
     problem = ""
     if plan.host != host:
-        problem = f"it is about {plan.host}"
+        problem = f"it is a plan for {plan.host}"
     elif plan.kind is not OperationKind.UPDATE or not plan.dry_run:
         problem = "it is not a dry run of an update"
     elif plan.status is not OperationStatus.SUCCEEDED or plan.update is None:
-        problem = f"it is {plan.status}"
+        problem = f"it has not succeeded ({plan.status})"
     if problem or plan.update is None:
         raise PlanUnusable(host=host, operation=plan.id, problem=problem)
     removed = (
@@ -44,7 +44,7 @@ def hold_to_pending(
     """`order`, to be held to what was pending when the host was last queried. Raises PlanUnusable."""
     if pending.queried_at is None:
         raise PlanUnusable(
-            host=host, operation="", problem="its pending updates could not be listed"
+            host=host, operation="", problem="the last query could not list its pending updates"
         )
     packages = pending.packages
     if order.scope is not None:

@@ -423,7 +423,7 @@ def _deadline_problem(operation: Operation) -> Problem:
 def _finished(operation: Operation, now: datetime) -> Operation:
     if operation.problem is None and operation.resume_at is StepName.ROLLBACK:
         # What began as an update that left the host unhealthy does not end as one that succeeded.
-        problem = "its changes were taken back because it was not healthy with them"
+        problem = "it was unhealthy after the update, so the changes were rolled back"
         unhealthy = Problem.of(Unhealthy(host=operation.host, problem=problem))
         operation = replace(operation, problem=unhealthy, failed_step=StepName.VERIFY)
     if operation.problem is not None:

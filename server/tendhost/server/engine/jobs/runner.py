@@ -267,7 +267,7 @@ class _JobRunner:
         now = self._with.clock.elapsed()
         first = self._first_start = self._first_start or now
         if now - first > BEGINNING:
-            raise JobRefused(host=self._job.host, problem="the host does not begin it")
+            raise JobRefused(host=self._job.host, problem="the host does not start it")
         if self._last_start is not None and now - self._last_start < START_AGAIN:
             await self._with.clock.sleep(NEWS_PAUSE)
             return await self._asked(jobs.poll)
@@ -314,7 +314,7 @@ class _JobRunner:
         """Note what the report brings; whether it brings anything."""
         if report.state is JobState.ABSENT and self._position != Position():
             self._conclude()
-            cause = "the host knows nothing of it any more"
+            cause = "the host has no record of it any more"
             raise Interrupted(host=self._job.host, step=self._job.name, cause=cause)
         if report.state not in (JobState.ABSENT, JobState.PREPARED):
             self._never_seen = False
@@ -368,7 +368,7 @@ class _JobRunner:
         return FinishedJob(exit_status=status, output=output, job=self._job, overdue=overdue)
 
     def _interrupted(self, report: JobReport) -> Interrupted:
-        cause = "it was killed" if report.same_boot else "the host went down in the middle of it"
+        cause = "it was killed" if report.same_boot else "the host went down while it ran"
         return Interrupted(host=self._job.host, step=self._job.name, cause=cause)
 
     async def _asked(

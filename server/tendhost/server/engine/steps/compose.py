@@ -40,7 +40,7 @@ async def compose(stage: StepContext) -> Outcome:
     stored = (await stage.store.inventory(host)).inventory.projects
     known = {project.path: project for project in stored}
     projects = [
-        known.get(path) or ComposeProject(path=path, version=None, problem="it was not looked at")
+        known.get(path) or ComposeProject(path=path, version=None, problem="it was not inspected")
         for path in config.compose_paths
     ]
     limit = len(projects) * (PULL_TIMEOUT + 2 * options.health_timeout + BESIDE)
@@ -73,7 +73,7 @@ async def take_back(
     failed = [c for c in undone.values() if c.outcome is not ProjectOutcome.ROLLED_BACK]
     if failed:
         problem = "; ".join(f"{change.path}: {change.problem}" for change in failed)
-        raise ComposeFailed(host=stage.host.name, problem=f"not put back: {problem}")
+        raise ComposeFailed(host=stage.host.name, problem=f"not rolled back: {problem}")
     return tuple(undone.get(change.path, change) for change in changes)
 
 
@@ -113,7 +113,7 @@ async def _carried_out(
             return await run_job(following, begun, kind, command, limit=limit, progress=progress)
         except NotPermitted as refusal:
             # The projects were left in the middle of it, which the refusal alone does not say.
-            cause = f"{error.cause}, and it was not begun again: {refusal}"
+            cause = f"{error.cause}, and it was not started again: {refusal}"
             raise Interrupted(host=error.host, step=error.step, cause=cause) from refusal
 
 
@@ -121,7 +121,9 @@ def _error(host: str, changes: Sequence[ProjectChange]) -> ComposeFailed | None:
     failed = [change for change in changes if change.outcome is ProjectOutcome.FAILED]
     back = [change for change in changes if change.outcome is ProjectOutcome.ROLLED_BACK]
     words = [f"{change.path} was not updated: {change.problem}" for change in failed]
-    words += [f"{change.path} is back on its former images: {change.problem}" for change in back]
+    words += [
+        f"{change.path} was rolled back to its former images: {change.problem}" for change in back
+    ]
     if not words:
         return None
     kind = ComposeFailed if failed else ComposeRolledBack
@@ -134,8 +136,8 @@ def _words(changes: Sequence[ProjectChange]) -> str:
         counts[change.outcome] += 1
     words = {
         ProjectOutcome.UPDATED: "updated",
-        ProjectOutcome.UNCHANGED: "as they were",
-        ProjectOutcome.ROLLED_BACK: "put back",
+        ProjectOutcome.UNCHANGED: "unchanged",
+        ProjectOutcome.ROLLED_BACK: "rolled back",
         ProjectOutcome.FAILED: "failed",
     }
     told = [f"{counts[outcome]} {word}" for outcome, word in words.items() if counts[outcome]]

@@ -94,7 +94,7 @@ class StepContext:
         """The package manager that an earlier step saw on the host. Raises PackageManagerMissing."""
         manager = package_manager(self.operation.findings.package_manager)
         if manager is None:
-            problem = "no package manager is on record for it"
+            problem = "no package manager of the host is recorded"
             raise PackageManagerMissing(host=self.host.name, problem=problem)
         return manager
 

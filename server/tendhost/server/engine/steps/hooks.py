@@ -54,7 +54,7 @@ async def _run(
 ) -> Outcome:
     """Run `hook`, or go on with the one that is under way. Raises what seen_to_its_end raises."""
     if hook is None:
-        return Outcome(detail="the host has none any more")
+        return Outcome(detail="the hook was removed from the host's policy")
     host, operation = stage.host.name, stage.operation
     environment = hook_environment(
         host=host,

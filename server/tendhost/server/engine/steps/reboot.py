@@ -135,16 +135,14 @@ class _Wait:
         return units.state == STOPPING
 
     def failure(self, *, minutes: float) -> HostError:
-        name, order = self.host.name, f"the order to reboot, {minutes:g} min ago"
+        name, order = self.host.name, f"the reboot command {minutes:g} min ago"
         if self.away is not None:
-            problem = (
-                f"did not come back within {minutes:g} min of the order to reboot: {self.away}"
-            )
+            problem = f"did not come back within {minutes:g} min of the reboot command: {self.away}"
             return RebootNeverReturned(host=name, problem=problem)
         if self.dropped:
-            problem = f"was away, and still runs the boot that it ran before {order}"
+            problem = f"went away and came back with the boot id that it had before {order}"
             return RebootSameBootId(host=name, problem=problem)
-        problem = f"took the order and never went down: its link has not dropped since {order}"
+        problem = f"never went down: its connection has not dropped since {order}"
         return RebootNeverBegan(host=name, problem=problem)
 
 
@@ -169,7 +167,7 @@ class _Order:
             if recording is None:
                 self.cut_off = True  # on its way down, it seems
                 return
-            problem = f"the order to reboot could not be given: {error}"
+            problem = f"the reboot command could not be sent: {error}"
             raise RebootRefused(host=self.host.name, problem=problem) from error
         if recording is not None:
             self.door.require(Permission.CHANGE)

@@ -36,7 +36,7 @@ async def roll_back(stage: StepContext) -> Outcome:
             lock_timeout=stage.settings.lock_timeout,
         )
         if failure is not None:
-            where = f"; the snapshot {update.snapshot} is there" if update.snapshot else ""
+            where = f"; the snapshot {update.snapshot} can be restored" if update.snapshot else ""
             also = f"; {failed}" if failed else ""
             raise RollbackFailed(host=host, problem=f"{failure.reason}{where}{also}")
     if unfinished_job(operation, ROLLBACK) is not None:
@@ -45,7 +45,7 @@ async def roll_back(stage: StepContext) -> Outcome:
     result = await stage.query(remote, refresh=False)
     missing = not_restored(update.changes, result.inventory.installed)
     if missing or failed:
-        left = f"not as they were: {', '.join(missing)}" if missing else ""
+        left = f"not restored: {', '.join(missing)}" if missing else ""
         raise RollbackFailed(host=host, problem="; ".join(filter(None, (left, failed))))
     units = await queries.units(remote, host)
     newly = [unit for unit in units.failed if unit not in operation.findings.failed_units]
