@@ -203,7 +203,7 @@ async def test_what_is_no_plan_for_the_host_is_refused_and_says_why(api: Api):
     plans = {
         (await api.run("StartQuery")).id: "not a dry run",
         (await api.run("StartUpdate")).id: "not a dry run",
-        (await api.run("StartUpdate", "web2", dry_run=True)).id: "about web2",
+        (await api.run("StartUpdate", "web2", dry_run=True)).id: "a plan for web2",
     }
     ran = list(fake.ran)
     for plan, words in plans.items():
