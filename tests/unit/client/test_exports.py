@@ -46,6 +46,7 @@ EXPORTS = {
     "HostKeyChanged",
     "HostProblem",
     "HostReconfigured",
+    "HostSettings",
     "HostRegistered",
     "HostState",
     "HostUnreachable",

@@ -1,31 +1,19 @@
 """What can be asked of a server about hosts, and begun on one of them."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from datetime import timedelta
-from typing import Any, Literal
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, Unpack
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from tendhost.client.api.operations import OperationHandle
-from tendhost.client.convert import health as convert_health
 from tendhost.client.convert import hosts as convert_hosts
 from tendhost.client.convert import inventory as convert_inventory
 from tendhost.client.convert import operations as convert_operations
 from tendhost.client.convert import policies as convert_policies
 from tendhost.client.convert import reports as convert_reports
 from tendhost.client.convert import selections as convert_selections
-from tendhost.client.models.health import HealthChecks, Hook, Hooks
-from tendhost.client.models.hosts import (
-    AfterInterruption,
-    ComposeVersion,
-    Host,
-    MaintenanceWindow,
-    RestartServices,
-    Rollback,
-    ScopeOverride,
-    Snapshots,
-    UpdateScope,
-)
+from tendhost.client.convert.host_settings import config_message
+from tendhost.client.models.hosts import Host, HostSettings, MaintenanceWindow, ScopeOverride
 from tendhost.client.models.inventory import (
     Inventory,
     InventoryPart,
@@ -36,15 +24,13 @@ from tendhost.client.models.inventory import (
 from tendhost.client.models.reports import Compliance, Explanation, OverdueHost
 from tendhost.client.models.selections import HostFilter
 from tendhost.client.transport import Connected, new_request_id
-from tendhost.v1 import host_pb2
 from tendhost.v1 import host_service_pb2 as pb
 from tendhost.v1.host_service_pb2_grpc import HostServiceStub
 
 REGISTER_SECONDS = 90.0
 """A host that does not answer takes the server's timeouts, up to a minute, to be found out."""
 PAGE = 500
-
-NoHook = Literal["none"]
+_NEW_HOST = HostSettings(port=22, user="root")
 
 
 class HostCalls(Connected):
@@ -59,56 +45,16 @@ class HostCalls(Connected):
         name: str,
         address: str,
         *,
-        port: int = 22,
-        user: str = "root",
-        ssh_key: str = "",
-        compose_paths: Sequence[str] = (),
-        tags: Sequence[str] = (),
-        groups: Sequence[str] = (),
-        auto_reboot: bool | None = None,
-        maintenance_windows: Sequence[MaintenanceWindow] = (),
-        after_interruption: AfterInterruption | None = None,
-        scope: UpdateScope | None = None,
-        restart_services: RestartServices | None = None,
-        snapshots: Snapshots | None = None,
-        rollback: Rollback | None = None,
-        hooks: Hooks | None = None,
-        health_checks: HealthChecks | None = None,
-        compose_version: ComposeVersion | None = None,
-        pull_before_update: bool | None = None,
-        compose_health_timeout: timedelta | None = None,
-        compose_prune: bool | None = None,
         expected_host_key: str = "",
         allow_duplicate: bool = False,
+        **settings: Unpack[HostSettings],
     ) -> Host:
         """Register a host and pin the key that it shows, or that `expected_host_key` names.
 
-        What is None has the server's default; see HostConfig and Policy in the contract. Raises AlreadyExists
-        also where another host has the same host key or address (HOST_DUPLICATE), unless `allow_duplicate`.
+        Raises AlreadyExists also where another host has the same host key or address (HOST_DUPLICATE),
+        unless `allow_duplicate`.
         """
-        config, _ = _config(
-            name,
-            address=address,
-            port=port,
-            user=user,
-            ssh_key=ssh_key,
-            compose_paths=compose_paths,
-            tags=tags,
-            groups=groups,
-            auto_reboot=auto_reboot,
-            maintenance_windows=maintenance_windows,
-            after_interruption=after_interruption,
-            scope=scope,
-            restart_services=restart_services,
-            snapshots=snapshots,
-            rollback=rollback,
-            hooks=hooks,
-            health_checks=health_checks,
-            compose_version=compose_version,
-            pull_before_update=pull_before_update,
-            compose_health_timeout=compose_health_timeout,
-            compose_prune=compose_prune,
-        )
+        config, _ = config_message(name, {"address": address, **_NEW_HOST, **settings})
         request = pb.RegisterHostRequest(
             config=config,
             expected_host_key=expected_host_key,
@@ -140,28 +86,6 @@ class HostCalls(Connected):
         name: str,
         *,
         address: str | None = None,
-        port: int | None = None,
-        user: str | None = None,
-        ssh_key: str | None = None,
-        compose_paths: Sequence[str] | None = None,
-        tags: Sequence[str] | None = None,
-        groups: Sequence[str] | None = None,
-        auto_reboot: bool | None = None,
-        maintenance_windows: Sequence[MaintenanceWindow] | None = None,
-        after_interruption: AfterInterruption | None = None,
-        scope: UpdateScope | None = None,
-        restart_services: RestartServices | None = None,
-        snapshots: Snapshots | None = None,
-        rollback: Rollback | None = None,
-        hooks: Hooks | None = None,
-        pre_hook: Hook | NoHook | None = None,
-        post_hook: Hook | NoHook | None = None,
-        health_checks: HealthChecks | None = None,
-        settle: timedelta | None = None,
-        compose_version: ComposeVersion | None = None,
-        pull_before_update: bool | None = None,
-        compose_health_timeout: timedelta | None = None,
-        compose_prune: bool | None = None,
         add_tags: Sequence[str] = (),
         remove_tags: Sequence[str] = (),
         add_groups: Sequence[str] = (),
@@ -172,47 +96,18 @@ class HostCalls(Connected):
         expected_host_key: str = "",
         allow_duplicate: bool = False,
         etag: str = "",
+        **settings: Unpack[HostSettings],
     ) -> Host:
-        """Change a host's configuration; what is None stays as it is, tags and the like are replaced.
+        """Change a host's configuration; settings that are None or not given stay as they are.
 
-        Without `maintenance_windows` of its own, an empty sequence, a host has those of its groups, or of
-        the fleet. `hooks` replaces both hooks, `pre_hook` and `post_hook` one of them ("none" takes it away).
-        `health_checks` replaces the checks, and the settling time where it has one; `settle` replaces
-        that alone.
-
-        What is added and removed is so on the server, at the moment of the change: of two clients that add a
-        tag each, both win. A window is removed by one that is equal to it.
+        The server adds and removes at the moment of the change: of two clients that add a tag each, both
+        win. A window is removed by one that is equal to it.
 
         With `accept_new_host_key` the key that the host shows now is pinned, for one that was reinstalled.
         With `etag`, that of the host as it was read, nothing is changed where it has been reconfigured
         since: raises EtagMismatch. See `retry_on_conflict`.
         """
-        config, mask = _config(
-            name,
-            address=address,
-            port=port,
-            user=user,
-            ssh_key=ssh_key,
-            compose_paths=compose_paths,
-            tags=tags,
-            groups=groups,
-            auto_reboot=auto_reboot,
-            maintenance_windows=maintenance_windows,
-            after_interruption=after_interruption,
-            scope=scope,
-            restart_services=restart_services,
-            snapshots=snapshots,
-            rollback=rollback,
-            hooks=hooks,
-            pre_hook=pre_hook,
-            post_hook=post_hook,
-            health_checks=health_checks,
-            settle=settle,
-            compose_version=compose_version,
-            pull_before_update=pull_before_update,
-            compose_health_timeout=compose_health_timeout,
-            compose_prune=compose_prune,
-        )
+        config, mask = config_message(name, {"address": address, **settings})
         request = pb.ReconfigureHostRequest(
             name=name,
             config=config,
@@ -421,40 +316,3 @@ class HostCalls(Connected):
 
     def _begun(self, response: Any) -> OperationHandle:
         return OperationHandle(self._transport, convert_operations.operation(response.operation))
-
-
-def _config(name: str, **fields: Any) -> tuple[host_pb2.HostConfig, list[str]]:
-    """A configuration of those fields that are not None, and the mask that names them."""
-    config = host_pb2.HostConfig(name=name)
-    mask: list[str] = []
-    for field, value in fields.items():
-        if value is None:
-            continue
-        if field in convert_health.PARTS:
-            mask += convert_health.put(config.policy, field, value)
-        elif field in _POLICY:
-            config.policy.MergeFrom(host_pb2.Policy(**{field: _POLICY[field](value)}))
-            mask.append(f"policy.{field}")
-        elif field == "compose_version":
-            config.compose_version = convert_hosts.COMPOSE_VERSION_NUMBERS[value]
-            mask.append(field)
-        elif field == "compose_health_timeout":
-            config.compose_health_timeout.FromTimedelta(value)
-            mask.append(field)
-        else:
-            config.MergeFrom(host_pb2.HostConfig(**{field: value}))
-            mask.append(field)
-    return config, mask
-
-
-_POLICY: Mapping[str, Callable[[Any], Any]] = {
-    "auto_reboot": lambda value: value,
-    "maintenance_windows": lambda value: map(convert_policies.window_message, value),
-    "after_interruption": convert_hosts.AFTER_INTERRUPTION_NUMBERS.__getitem__,
-    "scope": convert_selections.scope_message,
-    "restart_services": convert_hosts.RESTART_SERVICES_NUMBERS.__getitem__,
-    "snapshots": convert_hosts.SNAPSHOTS_NUMBERS.__getitem__,
-    "rollback": convert_hosts.ROLLBACK_NUMBERS.__getitem__,
-    "hooks": convert_health.hooks_message,
-}
-"""The fields that stand in the policy, and how each is put there."""

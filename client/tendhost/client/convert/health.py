@@ -1,13 +1,12 @@
 """Between protobuf messages and the SDK's values: hooks, health checks, and what they found."""
 
 from datetime import timedelta
-from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 
 from tendhost.client.convert.enums import span
 from tendhost.client.models import health as values
-from tendhost.v1 import health_pb2, hook_pb2, host_pb2, operation_pb2
+from tendhost.v1 import health_pb2, hook_pb2, operation_pb2
 
 
 def hooks(message: hook_pb2.Hooks) -> values.Hooks:
@@ -101,30 +100,6 @@ def _duration(span: timedelta) -> Duration:
     message = Duration()
     message.FromTimedelta(span)
     return message
-
-
-PARTS = frozenset({"pre_hook", "post_hook", "health_checks", "settle"})
-"""The fields that `put` knows."""
-
-
-def put(policy: host_pb2.Policy, field: str, value: Any) -> list[str]:
-    """Put `value` into its place in `policy`; the paths of an update mask that name that place.
-
-    Raises ValueError as `health_checks_message`.
-    """
-    match field:
-        case "pre_hook" | "post_hook":
-            part = field.removesuffix("_hook")
-            if value != "none":
-                getattr(policy.hooks, part).CopyFrom(hook_message(value))
-            return [f"policy.hooks.{part}"]
-        case "health_checks":
-            policy.health_checks.MergeFrom(health_checks_message(value))
-            paths = ["policy.health_checks.checks"]
-            return paths if value.settle is None else [*paths, "policy.health_checks.settle"]
-        case _:
-            policy.health_checks.settle.FromTimedelta(value)
-            return ["policy.health_checks.settle"]
 
 
 def health(message: operation_pb2.HealthResult) -> values.HealthResult:

@@ -1,11 +1,12 @@
 """Hosts, as users of the SDK see them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Literal, TypedDict
 
-from tendhost.client.models.health import HealthChecks, Hooks
+from tendhost.client.models.health import HealthChecks, Hook, Hooks
 
 
 class HostState(StrEnum):
@@ -104,6 +105,46 @@ class UpdateScope:
     allow_removals: bool = False
     autoremove: bool = False
     download_first: bool = False
+
+
+class HostSettings(TypedDict, total=False):
+    """The keywords of `add_host` and `reconfigure_host` for the configuration of a host.
+
+    None is as if it were not given: the server's default for a new host, and no change for another.
+    Sequences replace those of before. See HostConfig and Policy in the contract.
+    """
+
+    port: int | None
+    """1 to 65535; for a new host 22 unless it is given."""
+    user: str | None
+    """For a new host root unless it is given."""
+    ssh_key: str | None
+    """Path of a private key on the server; empty: the server's own."""
+    compose_paths: Sequence[str] | None
+    compose_version: ComposeVersion | None
+    pull_before_update: bool | None
+    compose_health_timeout: timedelta | None
+    compose_prune: bool | None
+    tags: Sequence[str] | None
+    groups: Sequence[str] | None
+    auto_reboot: bool | None
+    maintenance_windows: Sequence[MaintenanceWindow] | None
+    """Empty: those of the host's groups, or of the fleet."""
+    after_interruption: AfterInterruption | None
+    scope: UpdateScope | None
+    restart_services: RestartServices | None
+    snapshots: Snapshots | None
+    rollback: Rollback | None
+    hooks: Hooks | None
+    """Replaces both hooks."""
+    pre_hook: Hook | Literal["none"] | None
+    """Replaces one hook; "none" removes it."""
+    post_hook: Hook | Literal["none"] | None
+    """As `pre_hook`."""
+    health_checks: HealthChecks | None
+    """Replaces the checks, and the settling time where it has one."""
+    settle: timedelta | None
+    """Replaces the settling time alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,74 +1,30 @@
 """`tendhost host …`."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
-from datetime import timedelta
-from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
 from tendhost.client import (
-    AfterInterruption,
     Client,
-    ComposeVersion,
-    HealthChecks,
-    Hooks,
     Host,
     HostFilter,
     HostState,
-    RestartServices,
-    Rollback,
-    Snapshots,
+    UpdateScope,
     retry_on_conflict,
 )
-from tendhost.client.cli.formatting import AddWindow, RemoveWindow, duration, windows
-from tendhost.client.cli.options.health import (
-    Checks,
-    HookCodes,
-    HookTimeout,
-    PostHook,
-    PreHook,
-    Settle,
-    checks_of,
-    hook_of,
-    require_hook,
-    settle_of,
-)
+from tendhost.client.cli.formatting import AddWindow, RemoveWindow, windows
 from tendhost.client.cli.options.host import (
     AddGroups,
     Address,
     AddTags,
-    AutoReboot,
     Duplicate,
-    Groups,
-    HealthTimeout,
+    GivenSettings,
     HostKey,
-    Key,
-    MakeSnapshots,
     Name,
-    Paths,
-    Port,
-    Prune,
-    Pull,
     RemoveGroups,
     RemoveTags,
-    Restart,
-    Tags,
-    TakeBack,
-    User,
-    WhenInterrupted,
-    WhichCompose,
-    Window,
-)
-from tendhost.client.cli.options.scope import (
-    Autoremove,
-    DownloadFirst,
-    Only,
-    Removals,
-    Security,
-    Without,
-    scope_of,
+    with_settings,
 )
 from tendhost.client.cli.options.selection import Saved
 from tendhost.client.cli.session import Session, refuse
@@ -77,38 +33,12 @@ app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()
+@with_settings
 def add(
     context: typer.Context,
     name: Name,
     address: Annotated[str, Address],
-    port: Annotated[int, Port] = 22,
-    user: Annotated[str, User] = "root",
-    ssh_key: Key = None,
-    tag: Tags = None,
-    group: Groups = None,
-    compose_path: Paths = None,
-    auto_reboot: AutoReboot = None,
-    window: Window = None,
-    after_interruption: WhenInterrupted = None,
-    restart_services: Restart = None,
-    snapshots: MakeSnapshots = None,
-    rollback: TakeBack = None,
-    pre_hook: PreHook = None,
-    post_hook: PostHook = None,
-    hook_timeout: HookTimeout = None,
-    hook_exit_code: HookCodes = None,
-    check: Checks = None,
-    settle: Settle = None,
-    security: Security = None,
-    package: Only = None,
-    exclude_package: Without = None,
-    allow_removals: Removals = None,
-    autoremove: Autoremove = None,
-    download_first: DownloadFirst = None,
-    compose_version: WhichCompose = None,
-    pull: Pull = None,
-    compose_health_timeout: HealthTimeout = None,
-    compose_prune: Prune = None,
+    given: GivenSettings,
     host_key: HostKey = "",
     allow_duplicate: Duplicate = False,
 ) -> None:
@@ -123,40 +53,14 @@ def add(
     what updates change (--security, --package, …) are its policy; an update may ask for other things.
     """
     session: Session = context.obj
-    when = windows(window, "--window") or ()
-    scope = scope_of(security, package, exclude_package, allow_removals, autoremove, download_first)
-    patience = _span(compose_health_timeout)
-    require_hook(pre_hook, post_hook, hook_timeout, hook_exit_code)
-    before = hook_of(pre_hook, "--pre-hook", hook_timeout, hook_exit_code)
-    after = hook_of(post_hook, "--post-hook", hook_timeout, hook_exit_code)
-    hooks = Hooks(pre=None if before == "none" else before, post=None if after == "none" else after)
-    checks = replace(checks_of(check) or HealthChecks(), settle=settle_of(settle))
 
     async def work(client: Client) -> None:
         host = await client.add_host(
             name,
             address,
-            port=port,
-            user=user,
-            ssh_key=ssh_key or "",
-            tags=tag or (),
-            groups=group or (),
-            compose_paths=compose_path or (),
-            auto_reboot=auto_reboot,
-            maintenance_windows=when,
-            after_interruption=_word(AfterInterruption, after_interruption),
-            scope=scope,
-            restart_services=_word(RestartServices, restart_services),
-            snapshots=_word(Snapshots, snapshots),
-            rollback=_word(Rollback, rollback),
-            hooks=hooks if hooks != Hooks() else None,
-            health_checks=checks if checks != HealthChecks() else None,
-            compose_version=_word(ComposeVersion, compose_version),
-            pull_before_update=pull,
-            compose_health_timeout=patience,
-            compose_prune=compose_prune,
             expected_host_key=host_key,
             allow_duplicate=allow_duplicate,
+            **given.with_scope(UpdateScope()),
         )
         if session.json:
             session.print_json(host)
@@ -248,38 +152,13 @@ def show(context: typer.Context, name: Name) -> None:
 
 
 @app.command(name="set")
+@with_settings
 def set_(
     context: typer.Context,
     name: Name,
+    *,
     address: Annotated[str | None, Address] = None,
-    port: Annotated[int | None, Port] = None,
-    user: Annotated[str | None, User] = None,
-    ssh_key: Key = None,
-    tag: Tags = None,
-    group: Groups = None,
-    compose_path: Paths = None,
-    auto_reboot: AutoReboot = None,
-    window: Window = None,
-    after_interruption: WhenInterrupted = None,
-    restart_services: Restart = None,
-    snapshots: MakeSnapshots = None,
-    rollback: TakeBack = None,
-    pre_hook: PreHook = None,
-    post_hook: PostHook = None,
-    hook_timeout: HookTimeout = None,
-    hook_exit_code: HookCodes = None,
-    check: Checks = None,
-    settle: Settle = None,
-    security: Security = None,
-    package: Only = None,
-    exclude_package: Without = None,
-    allow_removals: Removals = None,
-    autoremove: Autoremove = None,
-    download_first: DownloadFirst = None,
-    compose_version: WhichCompose = None,
-    pull: Pull = None,
-    compose_health_timeout: HealthTimeout = None,
-    compose_prune: Prune = None,
+    given: GivenSettings,
     add_tag: AddTags = None,
     remove_tag: RemoveTags = None,
     add_group: AddGroups = None,
@@ -312,29 +191,8 @@ def set_(
     is not given stays as it is.
     """
     session: Session = context.obj
-    require_hook(pre_hook, post_hook, hook_timeout, hook_exit_code)
-    fields: dict[str, Any] = {
+    changes: dict[str, Any] = {
         "address": address,
-        "port": port,
-        "user": user,
-        "ssh_key": ssh_key,
-        "tags": _without_empty(tag),
-        "groups": _without_empty(group),
-        "compose_paths": _without_empty(compose_path),
-        "auto_reboot": auto_reboot,
-        "maintenance_windows": windows(window, "--window"),
-        "after_interruption": _word(AfterInterruption, after_interruption),
-        "restart_services": _word(RestartServices, restart_services),
-        "snapshots": _word(Snapshots, snapshots),
-        "rollback": _word(Rollback, rollback),
-        "pre_hook": hook_of(pre_hook, "--pre-hook", hook_timeout, hook_exit_code),
-        "post_hook": hook_of(post_hook, "--post-hook", hook_timeout, hook_exit_code),
-        "health_checks": checks_of(check),
-        "settle": settle_of(settle),
-        "compose_version": _word(ComposeVersion, compose_version),
-        "pull_before_update": pull,
-        "compose_health_timeout": _span(compose_health_timeout),
-        "compose_prune": compose_prune,
         "add_tags": add_tag,
         "remove_tags": remove_tag,
         "add_groups": add_group,
@@ -342,33 +200,25 @@ def set_(
         "add_windows": windows(add_window, "--add-window"),
         "remove_windows": windows(remove_window, "--remove-window"),
     }
-    given = {field: value for field, value in fields.items() if value is not None}
-    typed: dict[str, Any] = {
-        "security_only": security,
-        "include": _names(package),
-        "exclude": _names(exclude_package),
-        "allow_removals": allow_removals,
-        "autoremove": autoremove,
-        "download_first": download_first,
-    }
-    scope = {field: value for field, value in typed.items() if value is not None}
-    if not given and not accept_new_host_key and not scope:
+    changes = {field: value for field, value in changes.items() if value is not None}
+    if not (changes or given.settings or given.scope or accept_new_host_key):
         refuse("nothing to change; see `tendhost host set --help`")
     if host_key and not accept_new_host_key:
         refuse("--host-key: it goes with --accept-new-host-key only")
 
     async def changed(client: Client) -> Host:
-        if scope:
+        settings = given.settings
+        if given.scope:
             # What was not typed stays as it is.
             former = await client.get_host(name)
-            given["scope"] = replace(former.scope, **scope)
-            given["etag"] = former.etag
+            settings, changes["etag"] = given.with_scope(former.scope), former.etag
         return await client.reconfigure_host(
             name,
             accept_new_host_key=accept_new_host_key,
             expected_host_key=host_key,
             allow_duplicate=allow_duplicate,
-            **given,
+            **changes,
+            **settings,
         )
 
     async def work(client: Client) -> None:
@@ -380,27 +230,6 @@ def set_(
             print(f"{host.name} is changed{pinned}")
 
     session.run(work)
-
-
-W = TypeVar("W", bound=StrEnum)
-
-
-def _word(kind: type[W], text: str | None) -> W | None:
-    """What was typed, as the SDK's word; options have hyphens where words have underscores."""
-    return kind(text.replace("-", "_")) if text else None
-
-
-def _span(text: str | None) -> timedelta | None:
-    return None if text is None else duration(text, "--compose-health-timeout")
-
-
-def _without_empty(values: list[str] | None) -> list[str] | None:
-    """What was given; `--tag ''` alone takes all of them away."""
-    return None if values is None else [value for value in values if value]
-
-
-def _names(values: list[str] | None) -> tuple[str, ...] | None:
-    return None if values is None else tuple(filter(None, values))
 
 
 @app.command()

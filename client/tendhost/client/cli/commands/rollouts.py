@@ -49,7 +49,7 @@ def plan(context: typer.Context, spec: RolloutSpec) -> None:
 @with_spec
 def start(
     context: typer.Context,
-    spec: RolloutSpec,
+    *,
     plan_id: Annotated[
         str,
         typer.Option(
@@ -57,6 +57,7 @@ def start(
         ),
     ] = "",
     follow: Annotated[bool, typer.Option("--follow", help="Watch it to its end.")] = False,
+    spec: RolloutSpec,
 ) -> None:
     """Begin to update many hosts, a wave at a time.
 

@@ -22,7 +22,7 @@ _MISSED = {"skip": MissedRuns.SKIP, "run-once": MissedRuns.RUN_ONCE}
 def create(
     context: typer.Context,
     name: Name,
-    spec: RolloutSpec,
+    *,
     cron: Annotated[
         str,
         typer.Option(
@@ -56,6 +56,7 @@ def create(
     grace: Annotated[
         str, typer.Option(metavar="DURATION", help="How late a run may begin: 15m, 2h.")
     ] = "15m",
+    spec: RolloutSpec,
 ) -> None:
     """Begin a rollout whenever the calendar says so.
 

@@ -1,15 +1,53 @@
-"""Options that say what is configured of a host."""
+"""Options for the settings of a host, the same for `host add` and `host set`."""
 
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
+
+from tendhost.client import (
+    AfterInterruption,
+    ComposeVersion,
+    HostSettings,
+    RestartServices,
+    Rollback,
+    Snapshots,
+    UpdateScope,
+)
+from tendhost.client.cli.formatting import duration, windows
+from tendhost.client.cli.options.health import (
+    Checks,
+    HookCodes,
+    HookTimeout,
+    PostHook,
+    PreHook,
+    Settle,
+    checks_of,
+    hook_of,
+    require_hook,
+    settle_of,
+)
+from tendhost.client.cli.options.option_group import option_group
+from tendhost.client.cli.options.scope import (
+    Autoremove,
+    DownloadFirst,
+    Only,
+    Removals,
+    Security,
+    Without,
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The host's name.")]
 Address = typer.Option(
     metavar="ADDRESS", help="Host name or IP address; 'local': the server's own."
 )
-Port = typer.Option(min=1, max=65_535, metavar="PORT", help="The port of its sshd.")
-User = typer.Option(metavar="USER", help="root, or one that may use sudo -n.")
+Port = typer.Option(
+    min=1, max=65_535, metavar="PORT", help="The port of its sshd. Default for a new host: 22."
+)
+User = typer.Option(
+    metavar="USER", help="root, or one that may use sudo -n. Default for a new host: root."
+)
 Tags = Annotated[
     list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag. May be repeated.")
 ]
@@ -113,3 +151,107 @@ Window = Annotated[
         " repeated. '' alone: as its groups and the fleet say.",
     ),
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenSettings:
+    """The settings of a host that were typed."""
+
+    settings: HostSettings
+    """All of them but the scope of updates."""
+    scope: dict[str, Any]
+    """Those fields of UpdateScope that were typed."""
+
+    def with_scope(self, former: UpdateScope) -> HostSettings:
+        """All settings: of the scope, what was not typed is as in `former`."""
+        if not self.scope:
+            return self.settings
+        return {**self.settings, "scope": replace(former, **self.scope)}
+
+
+def settings_of(
+    port: Annotated[int | None, Port] = None,
+    user: Annotated[str | None, User] = None,
+    ssh_key: Key = None,
+    tag: Tags = None,
+    group: Groups = None,
+    compose_path: Paths = None,
+    auto_reboot: AutoReboot = None,
+    window: Window = None,
+    after_interruption: WhenInterrupted = None,
+    restart_services: Restart = None,
+    snapshots: MakeSnapshots = None,
+    rollback: TakeBack = None,
+    pre_hook: PreHook = None,
+    post_hook: PostHook = None,
+    hook_timeout: HookTimeout = None,
+    hook_exit_code: HookCodes = None,
+    check: Checks = None,
+    settle: Settle = None,
+    security: Security = None,
+    package: Only = None,
+    exclude_package: Without = None,
+    allow_removals: Removals = None,
+    autoremove: Autoremove = None,
+    download_first: DownloadFirst = None,
+    compose_version: WhichCompose = None,
+    pull: Pull = None,
+    compose_health_timeout: HealthTimeout = None,
+    compose_prune: Prune = None,
+) -> GivenSettings:
+    """The settings that were typed. Those that cannot be understood are refused as they were typed."""
+    require_hook(pre_hook, post_hook, hook_timeout, hook_exit_code)
+    settings: dict[str, Any] = {
+        "port": port,
+        "user": user,
+        "ssh_key": ssh_key,
+        "tags": _without_empty(tag),
+        "groups": _without_empty(group),
+        "compose_paths": _without_empty(compose_path),
+        "auto_reboot": auto_reboot,
+        "maintenance_windows": windows(window, "--window"),
+        "after_interruption": _enum(AfterInterruption, after_interruption),
+        "restart_services": _enum(RestartServices, restart_services),
+        "snapshots": _enum(Snapshots, snapshots),
+        "rollback": _enum(Rollback, rollback),
+        "pre_hook": hook_of(pre_hook, "--pre-hook", hook_timeout, hook_exit_code),
+        "post_hook": hook_of(post_hook, "--post-hook", hook_timeout, hook_exit_code),
+        "health_checks": checks_of(check),
+        "settle": settle_of(settle),
+        "compose_version": _enum(ComposeVersion, compose_version),
+        "pull_before_update": pull,
+        "compose_health_timeout": None
+        if compose_health_timeout is None
+        else duration(compose_health_timeout, "--compose-health-timeout"),
+        "compose_prune": compose_prune,
+    }
+    scope = {
+        "security_only": security,
+        "include": _without_empty(package),
+        "exclude": _without_empty(exclude_package),
+        "allow_removals": allow_removals,
+        "autoremove": autoremove,
+        "download_first": download_first,
+    }
+    given: HostSettings = _given(settings)  # type: ignore[assignment]
+    return GivenSettings(settings=given, scope=_given(scope))
+
+
+with_settings = option_group(settings_of, "given")
+"""Gives a command the options of `settings_of`, and what was typed as its `given`."""
+
+E = TypeVar("E", bound=StrEnum)
+
+
+def _enum(kind: type[E], text: str | None) -> E | None:
+    """The SDK's value for what was typed; options have hyphens where values have underscores."""
+    return kind(text.replace("-", "_")) if text else None
+
+
+def _without_empty(values: list[str] | None) -> tuple[str, ...] | None:
+    """The values that were typed; `--tag ''` alone means none."""
+    return None if values is None else tuple(filter(None, values))
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,10 +1,7 @@
 """The options that say what a rollout is to be, the same wherever rollouts are planned or begun."""
 
-import functools
-import inspect
 import re
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,6 +15,7 @@ from tendhost.client import (
     RolloutStage,
 )
 from tendhost.client.cli.formatting import duration
+from tendhost.client.cli.options.option_group import option_group
 from tendhost.client.cli.options.scope import (
     Autoremove,
     DownloadFirst,
@@ -197,21 +195,8 @@ def spec_of(
     )
 
 
-def with_spec(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the options of `spec_of` besides its own; it is given what they ask for."""
-    theirs = inspect.signature(spec_of).parameters
-    own = {n: p for n, p in inspect.signature(command).parameters.items() if n != "spec"}
-
-    @functools.wraps(command)
-    def run(**given: Any) -> None:
-        command(spec=spec_of(**{name: given.pop(name) for name in theirs}), **given)
-
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    merged = [p.replace(kind=keyword) for p in (*own.values(), *theirs.values())]
-    # Both are what typer makes options of.
-    run.__signature__ = inspect.Signature(merged)  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in merged}
-    return run
+with_spec = option_group(spec_of, "spec")
+"""Gives a command the options of `spec_of`, and what they ask for as its `spec`."""
 
 
 def _sizes(text: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from tendhost.client import ScopeOverride, UpdateScope
+from tendhost.client import ScopeOverride
 
 Security = Annotated[
     bool | None, typer.Option("--security/--no-security", help="Only security updates.")
@@ -39,31 +39,6 @@ DownloadFirst = Annotated[
         help="Whether everything is fetched before anything is changed.",
     ),
 ]
-
-
-def scope_of(
-    security: bool | None,
-    package: list[str] | None,
-    exclude_package: list[str] | None,
-    allow_removals: bool | None,
-    autoremove: bool | None,
-    download_first: bool | None,
-) -> UpdateScope | None:
-    """What the options ask for; None where none was given, which leaves it to each host's policy.
-
-    An empty name alone takes all names away.
-    """
-    given = (security, package, exclude_package, allow_removals, autoremove, download_first)
-    if all(option is None for option in given):
-        return None
-    return UpdateScope(
-        security_only=security is True,
-        include=tuple(filter(None, package or ())),
-        exclude=tuple(filter(None, exclude_package or ())),
-        allow_removals=allow_removals is True,
-        autoremove=autoremove is True,
-        download_first=download_first is True,
-    )
 
 
 def wish_of(
