@@ -1,10 +1,10 @@
-"""Who asks for a mutation, what is answered when it is repeated, and that it is decided anew on a conflict."""
+"""Mutations: who asks for one, the record that answers it when it is repeated, and the retry on a conflict."""
 
 import functools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import AuditRecord, Change, Conflict, RequestRecord
@@ -13,16 +13,16 @@ T = TypeVar("T")
 
 
 class AlreadyProcessed(Exception):
-    """The request had been carried out before; `response` is what was answered then."""
+    """The request was carried out before; `response` is what was answered then."""
 
     def __init__(self, response: bytes) -> None:
         self.response = response
-        super().__init__("the request had been carried out before")
+        super().__init__("the request was carried out before")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MutationContext(Generic[T]):
-    """A mutation's caller. `encode` makes the response's bytes of the value that the call results in."""
+    """A mutation's caller. `encode` makes the response's bytes of the value that the mutation results in."""
 
     principal: str
     method: str
@@ -32,15 +32,44 @@ class MutationContext(Generic[T]):
 
     @property
     def user(self) -> str:
-        """The name that the caller gives of its user; else where it calls from."""
+        """The user's name as the caller gives it; without one, the address that the call comes from."""
         return self.principal.partition(" ")[0]
 
-    def audit(self, subject: str, now: datetime) -> AuditRecord:
-        """The audit row of this call."""
-        return AuditRecord(at=now, principal=self.principal, method=self.method, subject=subject)
+    async def commit(
+        self, store: Store, change: Change, value_at: Callable[[int], T], *, subject: str
+    ) -> T:
+        """Commit `change` as this caller's, and return what it results in.
 
-    def record(self, value_at: Callable[[int], T]) -> RequestRecord | None:
-        """What the store keeps of this call; None where the caller gave no request_id."""
+        `value_at` makes the result of the revision that the change reached. `subject` is the host,
+        operation or rollout that the audit row names. Raises AlreadyProcessed, and what Store.commit raises.
+        """
+        committed = await store.commit(self.recorded(change, value_at, subject=subject))
+        if committed.replayed is not None:
+            raise AlreadyProcessed(committed.replayed)
+        return value_at(committed.revision)
+
+    async def commit_unchanged(self, store: Store, value: T, now: datetime) -> T:
+        """Answer a mutation that changes nothing with `value`.
+
+        There is no event and no audit row of it, but the same request gets the same answer when it is
+        repeated. Raises AlreadyProcessed, and what Store.commit raises.
+        """
+        record = self._record(lambda _: value)
+        if record is not None:
+            committed = await store.commit(Change(events=(), request=record, at=now))
+            if committed.replayed is not None:
+                raise AlreadyProcessed(committed.replayed)
+        return value
+
+    def recorded(self, change: Change, value_at: Callable[[int], T], *, subject: str) -> Change:
+        """`change` with the audit row and the request record of this mutation."""
+        audit = AuditRecord(
+            at=change.made_at, principal=self.principal, method=self.method, subject=subject
+        )
+        return replace(change, audit=audit, request=self._record(value_at))
+
+    def _record(self, value_at: Callable[[int], T]) -> RequestRecord | None:
+        """What the store keeps of this mutation; None: the caller gave no request_id."""
         if not self.request_id:
             return None
         return RequestRecord(
@@ -50,24 +79,9 @@ class MutationContext(Generic[T]):
         )
 
 
-async def unchanged(store: Store, value: T, call: MutationContext[T], now: datetime) -> T:
-    """Answer a mutation that had nothing to change with `value`: there is no event and no audit row of it,
-    but whoever sends the same request again gets the same answer.
-
-    Raises Replayed, and what Store.commit raises.
-    """
-    record = call.record(lambda _: value)
-    if record is None:
-        return value
-    return await commit_once(store, Change(events=(), request=record, at=now), lambda _: value)
-
-
-async def commit_once(store: Store, change: Change, value_at: Callable[[int], T]) -> T:
-    """Commit `change` and return what it led to. Raises Replayed, and what Store.commit raises."""
-    committed = await store.commit(change)
-    if committed.replayed is not None:
-        raise AlreadyProcessed(committed.replayed)
-    return value_at(committed.revision)
+def at_revision(value: T) -> Callable[[int], T]:
+    """Makes a stored record (a dataclass with a `revision`) as it is once it was stored at a revision."""
+    return lambda revision: cast(T, replace(cast(Any, value), revision=revision))
 
 
 ATTEMPTS = 100
@@ -79,7 +93,7 @@ P = ParamSpec("P")
 
 
 def retried_on_conflict(work: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-    """Call `work` anew, from its reading on, while it ends in Conflict; at most ATTEMPTS times."""
+    """Call `work` again, from its reading on, while it ends in Conflict; at most ATTEMPTS times."""
 
     @functools.wraps(work)
     async def attempts(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -38,12 +38,7 @@ from tendhost.server.domain.schedules.schedule import (
 from tendhost.server.domain.schedules.schedule_events import run_event, schedule_event
 from tendhost.server.engine.clock_drift import ClockDrift
 from tendhost.server.engine.fleet.selections import Selections
-from tendhost.server.engine.requests import (
-    MutationContext,
-    commit_once,
-    retried_on_conflict,
-    unchanged,
-)
+from tendhost.server.engine.requests import MutationContext, retried_on_conflict
 from tendhost.server.engine.rollouts.manager import Beside, Rollouts
 from tendhost.server.engine.supervision import RETRY
 from tendhost.server.engine.waiting import CEILING, sleep_until_called
@@ -110,7 +105,7 @@ class Schedules:
     ) -> ScheduleView:
         """Keep a new schedule.
 
-        Raises InvalidArgument, SelectionNotFound, ScheduleAlreadyExists, Replayed.
+        Raises InvalidArgument, SelectionNotFound, ScheduleAlreadyExists, AlreadyProcessed.
         """
         now = self._clock.now()
         made = Schedule(
@@ -130,14 +125,14 @@ class Schedules:
     ) -> ScheduleView:
         """Change what is asked of a schedule; what it has begun goes on as it is.
 
-        Raises ScheduleNotFound, SelectionNotFound, InvalidArgument, EtagMismatch, Replayed.
+        Raises ScheduleNotFound, SelectionNotFound, InvalidArgument, EtagMismatch, AlreadyProcessed.
         """
         schedule = await self._read(name, etag)
         now = self._clock.now()
         changed = replace(schedule, spec=amended(schedule.spec, now).spec(now))
         await self._selections.resolved(changed.spec.rollout.filter)
         if changed == schedule:
-            return await unchanged(self._store, await self.view(schedule), call, now)
+            return await call.commit_unchanged(self._store, await self.view(schedule), now)
         going = changed if schedule.paused else changed.going(now)
         changes = changes_of(schedule.spec, changed.spec, renamed=_CONTRACT)
         return await self._saved(going, ScheduleChange.UPDATED, call, changes=changes)
@@ -148,7 +143,7 @@ class Schedules:
     ) -> ScheduleView:
         """Begin no run any more.
 
-        Raises ScheduleNotFound, InvalidScheduleStatus, EtagMismatch, Replayed.
+        Raises ScheduleNotFound, InvalidScheduleStatus, EtagMismatch, AlreadyProcessed.
         """
         schedule = await self._read(name, etag)
         if schedule.next_at is None:
@@ -161,7 +156,7 @@ class Schedules:
     ) -> ScheduleView:
         """Begin its runs again; those that were due meanwhile are not made up for.
 
-        Raises ScheduleNotFound, InvalidScheduleStatus, EtagMismatch, Replayed.
+        Raises ScheduleNotFound, InvalidScheduleStatus, EtagMismatch, AlreadyProcessed.
         """
         schedule = await self._read(name, etag)
         if not schedule.paused:
@@ -175,7 +170,7 @@ class Schedules:
     async def delete(
         self, name: str, call: MutationContext[ScheduleView], *, etag: str = ""
     ) -> ScheduleView:
-        """Forget a schedule; its rollouts stay. Raises ScheduleNotFound, EtagMismatch, Replayed."""
+        """Forget a schedule; its rollouts stay. Raises ScheduleNotFound, EtagMismatch, AlreadyProcessed."""
         schedule = await self._read(name, etag)
         return await self._saved(schedule.held(), ScheduleChange.DELETED, call, removed=(schedule,))
 
@@ -382,10 +377,8 @@ class Schedules:
             events=(event,),
             schedules=() if removed else (schedule,),
             removed_schedules=removed,
-            audit=call.audit(schedule.name, now),
-            request=call.record(view_at),
         )
-        saved = await commit_once(self._store, change, view_at)
+        saved = await call.commit(self._store, change, view_at, subject=schedule.name)
         self._woken.set()
         return saved
 

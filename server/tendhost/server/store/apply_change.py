@@ -146,7 +146,7 @@ def _write_records(database: sqlite3.Connection, change: Change, revision: int) 
     if change.settles_restoration:
         database.execute(sql.DELETE_META, (RESTORED,))
     if change.request is not None:
-        created_at = change.at or change.events[0].at
+        created_at = change.made_at
         _write_request(database, change.request, revision, created_at)
     if change.audit is not None:
         audit = change.audit

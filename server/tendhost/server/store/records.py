@@ -134,6 +134,11 @@ class Change:
     settles_restoration: bool = False
     """Whether `restored_from` is None once this is committed."""
 
+    @property
+    def made_at(self) -> datetime:
+        """When the change was made: `at`, or when its first event happened."""
+        return self.at or self.events[0].at
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:

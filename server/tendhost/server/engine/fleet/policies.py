@@ -26,12 +26,7 @@ from tendhost.server.domain.hosts.unmatched import unmatched
 from tendhost.server.domain.policy.availability import Availability, ChangeWindows
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import PolicyNotFound, StoreUnavailable
-from tendhost.server.engine.requests import (
-    MutationContext,
-    commit_once,
-    retried_on_conflict,
-    unchanged,
-)
+from tendhost.server.engine.requests import MutationContext, at_revision, retried_on_conflict
 from tendhost.server.engine.waiting import CEILING
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change
@@ -140,7 +135,7 @@ class Policies:
     ) -> GroupPolicy:
         """Change what is said of a group or of the fleet.
 
-        Raises InvalidArgument, EtagMismatch, Replayed.
+        Raises InvalidArgument, EtagMismatch, AlreadyProcessed.
         """
         async with self._lock:
             await self.load()
@@ -149,7 +144,7 @@ class Policies:
             now = self._clock.now()
             said = wanted.of(former, now)
             if said == former:
-                return await unchanged(self._store, former, call, now)
+                return await call.commit_unchanged(self._store, former, now)
             changed = replace(said, changed_by=call.principal, changed_at=now)
             return await self._saved(changed, call, changes=changes_of(former, said))
 
@@ -159,7 +154,7 @@ class Policies:
     ) -> GroupPolicy:
         """Say nothing any more of a group, or of the fleet.
 
-        Raises PolicyNotFound, EtagMismatch, Replayed.
+        Raises PolicyNotFound, EtagMismatch, AlreadyProcessed.
         """
         async with self._lock:
             await self.load()
@@ -182,10 +177,6 @@ class Policies:
         changes: tuple[FieldChange, ...] = (),
     ) -> GroupPolicy:
         now = self._clock.now()
-
-        def value_at(revision: int) -> GroupPolicy:
-            return replace(policy, revision=revision)
-
         told = PolicyChanged(
             group=policy.group, by=call.principal, deleted=deleted, changes=changes
         )
@@ -193,10 +184,9 @@ class Policies:
             events=(Event(at=now, body=told),),
             group_policies=() if deleted else (policy,),
             removed_group_policies=(policy,) if deleted else (),
-            audit=call.audit(f"group {policy.group}" if policy.group else "fleet", now),
-            request=call.record(value_at),
         )
-        saved = await commit_once(self._store, change, value_at)
+        subject = f"group {policy.group}" if policy.group else "fleet"
+        saved = await call.commit(self._store, change, at_revision(policy), subject=subject)
         # Not read again: it holds from now on, even if the store cannot be used any more.
         others = {
             group: said for group, said in self._group_policies.items() if group != saved.group

@@ -22,12 +22,7 @@ from tendhost.server.domain.request_errors import (
     HostNotFound,
 )
 from tendhost.server.engine.fleet.policies import Policies
-from tendhost.server.engine.requests import (
-    MutationContext,
-    commit_once,
-    retried_on_conflict,
-    unchanged,
-)
+from tendhost.server.engine.requests import MutationContext, at_revision, retried_on_conflict
 from tendhost.server.remote.host_keys import fingerprint, matches
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocol import Store
@@ -75,12 +70,8 @@ class Registry:
             events=(Event(at=now, body=told, host=host.name),),
             hosts=(host,),
             distinct_hosts=() if allow_duplicate else (host.name,),
-            audit=call.audit(host.name, now),
-            request=call.record(lambda revision: replace(host, revision=revision)),
         )
-        registered = await commit_once(
-            self._store, change, lambda revision: replace(host, revision=revision)
-        )
+        registered = await call.commit(self._store, change, at_revision(host), subject=host.name)
         self._policies.host_changed(host.name)  # one of that name may have been waited for
         return registered
 
@@ -98,7 +89,7 @@ class Registry:
             key = await self._enrolled(config, wanted.expected_host_key)
             changed = replace(changed, host_key=key)
         if changed == host:
-            return await unchanged(self._store, host, call, self._clock.now())
+            return await call.commit_unchanged(self._store, host, self._clock.now())
         changes = _changes(host, changed)
         told = HostReconfigured(
             fields=tuple(change.path for change in changes), by=call.principal, changes=changes
@@ -121,11 +112,9 @@ class Registry:
         change = Change(
             events=(Event(at=now, body=HostUnregistered(by=call.principal), host=name),),
             removed_hosts=(host,),
-            audit=call.audit(name, now),
-            request=call.record(lambda revision: RemovedHost(revision=revision)),
         )
-        removed = await commit_once(
-            self._store, change, lambda revision: RemovedHost(revision=revision)
+        removed = await call.commit(
+            self._store, change, lambda revision: RemovedHost(revision=revision), subject=name
         )
         self._policies.host_changed(name)  # nobody is to wait for its windows any more
         return removed
@@ -145,12 +134,8 @@ class Registry:
             events=(Event(at=now, body=told, host=host.name),),
             hosts=(host,),
             distinct_hosts=(host.name,) if distinct else (),
-            audit=call.audit(host.name, now),
-            request=call.record(lambda revision: replace(host, revision=revision)),
         )
-        return await commit_once(
-            self._store, change, lambda revision: replace(host, revision=revision)
-        )
+        return await call.commit(self._store, change, at_revision(host), subject=host.name)
 
     async def _refuse_known(self, name: str) -> None:
         # Said before the network is asked: a second `host add` is answered at once.

@@ -15,12 +15,7 @@ from tendhost.server.domain.request_errors import (
     SelectionInUse,
     SelectionNotFound,
 )
-from tendhost.server.engine.requests import (
-    MutationContext,
-    commit_once,
-    retried_on_conflict,
-    unchanged,
-)
+from tendhost.server.engine.requests import MutationContext, at_revision, retried_on_conflict
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change
 
@@ -72,7 +67,7 @@ class Selections:
         """Keep a selection under a name, in place of the one that had it.
 
         Whoever names it from now on gets the new one, schedules included; rollouts that have begun keep
-        their hosts. Raises InvalidArgument, EtagMismatch, Replayed.
+        their hosts. Raises InvalidArgument, EtagMismatch, AlreadyProcessed.
         """
         if selection.selection:
             raise InvalidArgument(
@@ -86,7 +81,7 @@ class Selections:
         current = former.etag if former is not None else ""
         require_etag(f"selection {name!r}", wanted=etag, current=current)
         if former is not None and former.filter == selection:
-            return await unchanged(self._store, former, call, now)
+            return await call.commit_unchanged(self._store, former, now)
         saved = SavedSelection(
             name=name,
             filter=selection,
@@ -103,7 +98,7 @@ class Selections:
     ) -> SavedSelection:
         """Forget a selection.
 
-        Raises SelectionNotFound, SelectionInUse (a schedule names it), EtagMismatch, Replayed.
+        Raises SelectionNotFound, SelectionInUse (a schedule names it), EtagMismatch, AlreadyProcessed.
         """
         saved = await self._store.selection(name)
         require_etag(f"selection {name!r}", wanted=etag, current=saved.etag)
@@ -144,9 +139,5 @@ class Selections:
             events=(Event(at=now, body=body),),
             selections=() if deleted else (saved,),
             removed_selections=(saved,) if deleted else (),
-            audit=call.audit(saved.name, now),
-            request=call.record(lambda revision: replace(saved, revision=revision)),
         )
-        return await commit_once(
-            self._store, change, lambda revision: replace(saved, revision=revision)
-        )
+        return await call.commit(self._store, change, at_revision(saved), subject=saved.name)

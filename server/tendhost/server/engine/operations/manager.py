@@ -39,7 +39,7 @@ from tendhost.server.engine.concurrency import OperationLimits, Slot
 from tendhost.server.engine.connection import Session
 from tendhost.server.engine.ids import Ids
 from tendhost.server.engine.operations.runner import OperationRunner
-from tendhost.server.engine.requests import MutationContext, commit_once, retried_on_conflict
+from tendhost.server.engine.requests import MutationContext, at_revision, retried_on_conflict
 from tendhost.server.engine.steps.executor import StepExecutor
 from tendhost.server.engine.supervision import FAULT, LONG_PAUSE, RETRY, STORE_PAUSE, Supervisor
 from tendhost.server.remote.protocol import Connector
@@ -145,7 +145,7 @@ class Operations:
     async def start(self, work: OperationRequest, call: MutationContext[Operation]) -> Operation:
         """Begin `work`, or queue it.
 
-        Raises HostNotFound, HostBusy, HostFailed, RebootNotAllowed, PlanUnusable, Replayed.
+        Raises HostNotFound, HostBusy, HostFailed, RebootNotAllowed, PlanUnusable, AlreadyProcessed.
         """
         host = await self._store.host(work.host)
         if work.kind is OperationKind.REBOOT:
@@ -153,37 +153,27 @@ class Operations:
         work = replace(work, order=await self._agreed(work, host))
         course = await self._begun(self.new(work, by=call.principal), host, queue=work.queue)
         change = self.change_of(course, host)
-        change = replace(
-            change,
-            audit=call.audit(host.name, self._clock.now()),
-            request=call.record(lambda revision: replace(course.operation, revision=revision)),
+        begun = await call.commit(
+            self._store, change, at_revision(course.operation), subject=host.name
         )
-        saved = await commit_once(
-            self._store, change, lambda revision: course.at(revision, former=host)
-        )
-        self.take_up(saved)
-        return saved.operation
+        self.take_up(course.at(begun.revision, former=host))
+        return begun
 
     @retried_on_conflict
     async def retry(self, name: str, call: MutationContext[RetriedHost]) -> RetriedHost:
         """Take a host out of FAILED and go on with what failed on it: see domain/resumption.
 
-        Raises HostNotFound, InvalidTransition (the host is not in FAILED), RebootNotAllowed, Replayed.
+        Raises HostNotFound, InvalidTransition (the host is not in FAILED), RebootNotAllowed, AlreadyProcessed.
         """
         failed = await self._store.host(name)
-        now = self._clock.now()
         course = await self.resumption(failed, by=call.principal)
 
         def value_at(revision: int) -> RetriedHost:
             at = course.at(revision, former=failed)
             return RetriedHost(host=at.host, operation=at.operation)
 
-        change = replace(
-            self.change_of(course, failed),
-            audit=call.audit(name, now),
-            request=call.record(value_at),
-        )
-        retried = await commit_once(self._store, change, value_at)
+        change = self.change_of(course, failed)
+        retried = await call.commit(self._store, change, value_at, subject=name)
         self.take_up(OperationState(operation=retried.operation, host=retried.host))
         return retried
 
@@ -191,7 +181,7 @@ class Operations:
     async def cancel(self, id: str, call: MutationContext[Operation]) -> Operation:
         """Ask an operation to stop at the next point at which that is sound.
 
-        Raises OperationNotFound, OperationEnded (it has ended), Replayed.
+        Raises OperationNotFound, OperationEnded (it has ended), AlreadyProcessed.
         """
         operation = await self._store.operation(id)
         if operation.status.ended:
@@ -209,14 +199,8 @@ class Operations:
         )
         host = await self._store.host(operation.host)
         course = queued(ended, host, now)
-        change = replace(
-            self.change_of(course, host),
-            audit=call.audit(id, now),
-            request=call.record(lambda revision: replace(ended, revision=revision)),
-        )
-        cancelled = await commit_once(
-            self._store, change, lambda revision: replace(ended, revision=revision)
-        )
+        change = self.change_of(course, host)
+        cancelled = await call.commit(self._store, change, at_revision(ended), subject=id)
         self._when_ended(cancelled)
         return cancelled
 
@@ -447,14 +431,8 @@ class Operations:
         now = self._clock.now()
         marked = replace(operation, cancel_requested_by=call.principal)
         course = OperationState(operation=marked, host=await self._store.host(operation.host))
-        change = replace(
-            self.change_of(course.with_progress(now), course.host),
-            audit=call.audit(operation.id, now),
-            request=call.record(lambda revision: replace(marked, revision=revision)),
-        )
-        saved = await commit_once(
-            self._store, change, lambda revision: replace(marked, revision=revision)
-        )
+        change = self.change_of(course.with_progress(now), course.host)
+        saved = await call.commit(self._store, change, at_revision(marked), subject=marked.id)
         self._supervisor.wake(operation.id)
         return saved
 

@@ -44,7 +44,7 @@ from tendhost.server.engine.concurrency import Slot
 from tendhost.server.engine.connection import Session
 from tendhost.server.engine.jobs.reporter import NOTHING, JobOutput
 from tendhost.server.engine.jobs.runner import remove_finished_job
-from tendhost.server.engine.requests import AlreadyProcessed, MutationContext
+from tendhost.server.engine.requests import AlreadyProcessed, MutationContext, at_revision
 from tendhost.server.engine.steps.compose import UNDO
 from tendhost.server.engine.steps.executor import StepExecutor
 from tendhost.server.engine.steps.hooks import POST_HOOK, PRE_HOOK
@@ -53,12 +53,10 @@ from tendhost.server.engine.waiting import sleep_until_called
 from tendhost.server.failpoints import reached
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import (
-    AuditRecord,
     Change,
     Conflict,
     InventoryRecord,
     LogChunk,
-    RequestRecord,
 )
 
 logger = logging.getLogger(__name__)
@@ -192,7 +190,7 @@ class OperationRunner:
     async def cancel(self, call: MutationContext[Operation]) -> Operation:
         """Ask the operation to stop where that is sound.
 
-        Raises OperationEnded (it has ended in the meantime), Replayed.
+        Raises OperationEnded (it has ended in the meantime), AlreadyProcessed.
         """
         async with self._saving:
             operation = self.operation
@@ -200,13 +198,11 @@ class OperationRunner:
                 raise OperationEnded(operation=operation.id, status=str(operation.status))
             now = self._clock.now()
             marked = replace(operation, cancel_requested_by=call.principal)
-            replayed = await self._save(
-                replace(self._course, operation=marked).with_progress(now),
-                audit=call.audit(marked.id, now),
-                request=call.record(lambda revision: replace(marked, revision=revision)),
+            course = replace(self._course, operation=marked).with_progress(now)
+            change = replace(self._change_of(course), at=now)  # events of before may go with it
+            await self._commit(
+                course, call.recorded(change, at_revision(marked), subject=marked.id)
             )
-            if replayed is not None:
-                raise AlreadyProcessed(replayed)
             self.cancelled.set()
             return self.operation
 
@@ -458,22 +454,23 @@ class OperationRunner:
         *,
         inventories: tuple[InventoryRecord, ...] = (),
         log: tuple[LogChunk, ...] = (),
-        audit: AuditRecord | None = None,
-        request: RequestRecord | None = None,
-    ) -> bytes | None:
+    ) -> None:
+        change = replace(self._change_of(course), inventories=inventories, log=log)
+        await self._commit(course, change)
+
+    def _change_of(self, course: OperationState) -> Change:
         host_changed = course.host != self._saved_host
-        change = Change(
+        return Change(
             events=course.events,
             hosts=(course.host,) if host_changed else (),
             operations=(course.operation,),
-            inventories=inventories,
-            log=log,
-            audit=audit,
-            request=request,
         )
+
+    async def _commit(self, course: OperationState, change: Change) -> None:
+        """Commit `change`, which stores `course`. Raises AlreadyProcessed, and what Store.commit raises."""
         committed = await self._patiently(lambda: self._store.commit(change))
         if committed.replayed is not None:
-            return committed.replayed
+            raise AlreadyProcessed(committed.replayed)
         self._behind = False
         self._roomy.set()
         if course.events:
@@ -483,7 +480,6 @@ class OperationRunner:
             quiet = replace(operation, quiet_writes=operation.quiet_writes + 1)
             self._course = OperationState(operation=quiet, host=course.host)
         self._saved_host = self._course.host
-        return None
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         # What happened on a host is true whether or not it can be written down at once. Of the steps

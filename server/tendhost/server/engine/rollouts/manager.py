@@ -38,7 +38,7 @@ from tendhost.server.domain.rollouts.waves import HostOrder
 from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.engine.fleet.selections import Selections
 from tendhost.server.engine.operations.manager import Operations
-from tendhost.server.engine.requests import MutationContext, commit_once, retried_on_conflict
+from tendhost.server.engine.requests import MutationContext, at_revision, retried_on_conflict
 from tendhost.server.engine.rollouts.admission import Admission
 from tendhost.server.engine.rollouts.changes import change_of, tallied
 from tendhost.server.engine.rollouts.controller import RolloutController
@@ -113,20 +113,21 @@ class Rollouts:
         """Begin a rollout over the hosts that are selected now.
 
         `beside` adds to the transaction that creates it. Raises InvalidArgument, SelectionNotFound,
-        RolloutEmpty, Replayed, and, with `beside`, Conflict.
+        RolloutEmpty, AlreadyProcessed, and, with `beside`, Conflict.
         """
         return await self._begun(_seeded(spec), call, beside=beside)
 
     async def start_planned(self, id: str, call: MutationContext[Rollout]) -> Rollout:
         """Begin the rollout of a plan.
 
-        Raises PlanNotFound, SelectionNotFound, FleetChanged (it would be another one by now), RolloutEmpty, Replayed.
+        Raises PlanNotFound, SelectionNotFound, FleetChanged (it would be another one by now), RolloutEmpty,
+        AlreadyProcessed.
         """
         former = await self._store.plan(id)
         return await self._begun(former.spec, call, former=former)
 
     async def pause(self, id: str, call: MutationContext[Rollout]) -> Rollout:
-        """Start nothing new. Raises RolloutNotFound, InvalidRolloutStatus, Replayed."""
+        """Start nothing new. Raises RolloutNotFound, InvalidRolloutStatus, AlreadyProcessed."""
         origins = (RolloutStatus.RUNNING, RolloutStatus.AWAITING_APPROVAL)
         return await self._steer(id, origins, RolloutStatus.PAUSED, "paused", call)
 
@@ -136,7 +137,7 @@ class Rollouts:
     ) -> Rollout:
         """Go on with a rollout that is paused or halted, with another failure budget if one is given.
 
-        Raises RolloutNotFound, InvalidRolloutStatus, RolloutBudgetSpent, InvalidArgument, Replayed.
+        Raises RolloutNotFound, InvalidRolloutStatus, RolloutBudgetSpent, InvalidArgument, AlreadyProcessed.
         """
         rollout = await self._steerable(id, (RolloutStatus.PAUSED, RolloutStatus.HALTED), "resumed")
         require_sound_failures(max_failures)
@@ -151,14 +152,14 @@ class Rollouts:
         return await self._steered(going, f"resumed by {call.principal}", call)
 
     async def cancel(self, id: str, call: MutationContext[Rollout]) -> Rollout:
-        """Start nothing new any more. Raises RolloutNotFound, InvalidRolloutStatus, Replayed."""
+        """Start nothing new any more. Raises RolloutNotFound, InvalidRolloutStatus, AlreadyProcessed."""
         return await self._steer(id, _STEERABLE, RolloutStatus.CANCELLED, "cancelled", call)
 
     @retried_on_conflict
     async def approve(self, id: str, wave: int, call: MutationContext[Rollout]) -> Rollout:
         """Let the wave of this number, from 0, begin.
 
-        Raises RolloutNotFound, InvalidRolloutStatus (none waits), NotAnApprover, WaveNotWaiting, Replayed.
+        Raises RolloutNotFound, InvalidRolloutStatus (none waits), NotAnApprover, WaveNotWaiting, AlreadyProcessed.
         """
         rollout = await self._steerable(id, (RolloutStatus.AWAITING_APPROVAL,), "approved")
         approvers = rollout.spec.approvers
@@ -182,7 +183,7 @@ class Rollouts:
     async def skip(self, id: str, host: str, call: MutationContext[Rollout]) -> Rollout:
         """Leave out a host that has not begun.
 
-        Raises RolloutNotFound, HostNotInRollout, HostNotSkippable, InvalidRolloutStatus, Replayed.
+        Raises RolloutNotFound, HostNotInRollout, HostNotSkippable, InvalidRolloutStatus, AlreadyProcessed.
         """
         rollout = await self._steerable(id, _STEERABLE, "changed")
         member = await self._store.member(id, host)
@@ -203,7 +204,7 @@ class Rollouts:
 
         While the rollout has not ended, in it, as a part of its current wave; that takes it out of
         HALTED. Else in a new one. Raises RolloutNotFound, NothingToRetry, InvalidRolloutStatus (it is
-        being wound up), Replayed.
+        being wound up), AlreadyProcessed.
         """
         rollout = await self._store.rollout(id)
         failed = [member async for member in self._members(id, _RETRIABLE)]
@@ -303,7 +304,7 @@ class Rollouts:
             changes = plan_changes(former, plan) if former is not None else ()
             if former is not None and changes:
                 raise FleetChanged(plan=former.id, changes="; ".join(changes))
-            return rollout_of(plan, call, id=id, now=now, retry_of=retry_of)
+            return rollout_of(plan, id=id, by=call.principal, now=now, retry_of=retry_of)
 
         # What is kept for later warns instead of this: its hosts may have come and gone since.
         strictly = beside is None and not retry_of
@@ -314,9 +315,7 @@ class Rollouts:
             change = beside(rollout, change)
         # From the moment at which it is on record its budgets bind every rollout.
         async with self._admission.lock:
-            saved = await commit_once(
-                self._store, change, lambda revision: replace(rollout, revision=revision)
-            )
+            saved = await call.commit(self._store, change, at_revision(rollout), subject=id)
             self._admission.hold(saved)
         self._take_up(saved)
         return saved
@@ -361,14 +360,8 @@ class Rollouts:
         members: Sequence[Member] = (),
     ) -> Rollout:
         now = self._clock.now()
-        change = replace(
-            change_of(rollout, now, message=words, waves=waves, members=members),
-            audit=call.audit(rollout.id, now),
-            request=call.record(lambda revision: replace(rollout, revision=revision)),
-        )
-        saved = await commit_once(
-            self._store, change, lambda revision: replace(rollout, revision=revision)
-        )
+        change = change_of(rollout, now, message=words, waves=waves, members=members)
+        saved = await call.commit(self._store, change, at_revision(rollout), subject=rollout.id)
         if rollout.id in self._carriers:
             self._carriers[rollout.id].wake()
         return saved

@@ -26,7 +26,6 @@ from tendhost.server.domain.rollouts.rollout import (
 from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.engine.fleet.selections import Selections
 from tendhost.server.engine.ids import Ids
-from tendhost.server.engine.requests import MutationContext
 from tendhost.server.engine.rollouts.changes import change_of
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change
@@ -113,7 +112,7 @@ def with_tags(plan: RolloutPlan, fleet: Sequence[HostSummary]) -> tuple[RolloutP
 
 
 def rollout_of(
-    plan: RolloutPlan, call: MutationContext[Rollout], *, id: str, now: datetime, retry_of: str
+    plan: RolloutPlan, *, id: str, by: str, now: datetime, retry_of: str
 ) -> tuple[Rollout, Change]:
     """The rollout that a plan becomes, and the change that stores it with its waves and members."""
     skipped = [host for host in plan.excluded if host.why is not Exclusion.EXCLUDED]
@@ -122,7 +121,7 @@ def rollout_of(
         id=id,
         spec=plan.spec,
         created_at=now,
-        created_by=call.principal,
+        created_by=by,
         retry_of=retry_of,
         progress=RolloutProgress(total_hosts=total, pending=len(plan.hosts), skipped=excluded),
         waves=len(plan.waves),
@@ -164,9 +163,4 @@ def rollout_of(
         )
         for position, host in enumerate(skipped, start=len(plan.hosts))
     )
-    change = replace(
-        change_of(rollout, now, waves=waves, members=members),
-        audit=call.audit(rollout.id, now),
-        request=call.record(lambda revision: replace(rollout, revision=revision)),
-    )
-    return rollout, change
+    return rollout, change_of(rollout, now, waves=waves, members=members)
