@@ -90,7 +90,7 @@ def test_wrong_option_is_refused_as_it_was_typed(option, wrong, expected, tendho
 
 
 def test_refused_field_is_told_by_the_name_of_its_option(tendhost, server):
-    words = "'0 0 30 2 *' never comes or is none: bad day-of-month"
+    words = "invalid cron expression '0 0 30 2 *': bad day-of-month"
     refused = Refused(
         code=grpc.StatusCode.INVALID_ARGUMENT,
         reason="INVALID_ARGUMENT",

@@ -93,7 +93,7 @@ async def test_file_that_is_there_is_replaced_only_by_force(
     fill(file, b"precious")
     with pytest.raises(CopyFailed) as caught:
         back_up(path, file, now=NOW)
-    assert f"{file} is there already" in one_line(caught)
+    assert f"{file} already exists" in one_line(caught)
     assert content(file) == b"precious"
     back_up(path, file, now=NOW, force=True)
     assert content(file).startswith(b"SQLite format 3\0")

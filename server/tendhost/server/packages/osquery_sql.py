@@ -83,7 +83,7 @@ def checked_sql(sql: str) -> str:
         raise SqlRefused(text="it has more than one statement")
     for kind, piece in meant:
         if kind == "sign" and piece in "'\"`[":
-            raise SqlRefused(text=f"a quote ({piece}) has no end")
+            raise SqlRefused(text=f"a quote ({piece}) is not closed")
     words = [piece.lower() if kind == "word" else "" for kind, piece in meant]
     if _TABLE_INFO.match(text):
         return text
@@ -92,7 +92,7 @@ def checked_sql(sql: str) -> str:
     elif words[:1] == ["explain"]:
         words[:1] = []
     if words[:1] not in (["select"], ["with"]):
-        raise SqlRefused(text="it is neither select, with, explain nor pragma table_info")
+        raise SqlRefused(text="expected a select, with, explain or pragma table_info statement")
     _refuse_names(meant)
     return text
 
@@ -108,13 +108,13 @@ def _refuse_names(meant: list[tuple[str, str]]) -> None:
     for kind, piece in meant:
         name = piece.lower()[1:-1] if kind in ("name", "string") else piece.lower()
         if kind == "word" and name in _CHANGING:
-            raise SqlRefused(text=f"{name} is not for reading")
+            raise SqlRefused(text=f"{name} is not allowed: only statements that read are")
         if before == "(" and name in ("select", "with", "values"):
             values[-1] = False
         text = _BEFORE_A_TEXT.fullmatch(before) or (values and values[-1])
         why = REFUSED_TABLES.get(name) or REFUSED_FUNCTIONS.get(name)
         if why and not (kind == "string" and text):
-            raise SqlRefused(text=f"{name} is not to be had: {why}")
+            raise SqlRefused(text=f"{name} is not allowed: {why}")
         if piece == "(":
             values.append(before.isidentifier() and before not in ("from", "join"))
         elif piece == ")" and values:

@@ -189,7 +189,7 @@ def _decoded(raw: bytes | object, decode: Callable[[bytes], Message]) -> Message
     try:
         return decode(raw)
     except DecodeError:
-        violation = FieldViolation("request", "these bytes are no message of this method")
+        violation = FieldViolation("request", "invalid message: its bytes cannot be decoded")
         raise InvalidArgument(violation) from None
 
 

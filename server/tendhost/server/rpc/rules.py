@@ -164,7 +164,7 @@ def _schedule(message: schedule_pb2.ScheduleSpec) -> Iterator[FieldViolation]:
     try:
         message.starts_at.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError):
-        yield FieldViolation("starts_at", "is no moment of the years 1 to 9999")
+        yield FieldViolation("starts_at", "must be a time in the years 1 to 9999")
     for field, words in unsound_recurrence(
         cron=message.cron.strip(), rrule=message.rrule.strip(), time_zone=message.time_zone or "UTC"
     ):

@@ -62,7 +62,7 @@ def back_up(database: Path, file: Path, *, now: datetime, force: bool = False) -
     if file.resolve() in _files_of(database.resolve()):
         raise CopyFailed(f"{file} belongs to the database itself")
     if os.path.lexists(file) and not force:
-        raise CopyFailed(f"{file} is there already; --force replaces it")
+        raise CopyFailed(f"{file} already exists; --force replaces it")
     with _errors_told(f"{database} cannot be copied to {file}"), _partial(file) as partial:
         return _copied(database, partial, created_at=now)
 

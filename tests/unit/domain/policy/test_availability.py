@@ -336,4 +336,4 @@ def test_two_freezes_of_one_name_are_refused_and_one_that_has_passed_may_stay():
     passed = FreezePeriod(name="f", starts_at=NOON - 2 * HOUR, ends_at=NOON - HOUR)
     assert list(unsound_freezes([passed, YEAR_END], NOON, known=[passed])) == []
     ((field, words),) = unsound_freezes([YEAR_END, YEAR_END], NOON, known=())
-    assert (field, words) == ("[1].name", "'year end' is there already")
+    assert (field, words) == ("[1].name", "'year end' already exists")

@@ -290,7 +290,7 @@ def test_cron_that_is_none_or_never_comes_is_refused(cron: str) -> None:
 def test_rule_that_cannot_be_understood_is_refused(rule: str) -> None:
     field, why = refused(rrule=rule)
     assert field == "spec.rrule"
-    assert "cannot be used" in why
+    assert "invalid value" in why
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def test_rule_that_cannot_be_understood_is_refused(rule: str) -> None:
 def test_rule_that_never_comes_is_refused(rule: str) -> None:
     field, why = refused(rrule=rule)
     assert field == "spec.rrule"
-    assert "never comes" in why
+    assert "has no run after" in why
 
 
 EVERY_MINUTE = f"BYMINUTE={','.join(map(str, range(60)))}"
@@ -345,7 +345,7 @@ def test_rule_that_never_comes__work_until_that_is_known_is_bounded(
     counted(short_rules._Days, "suit", "days")
     counted(short_rules._Times, "on", "times")
     counted(dateutil.rrule._iterinfo, "rebuild", "months")
-    assert "never comes" in refused(rrule=rule)[1]
+    assert "has no run after" in refused(rrule=rule)[1]
     assert work["days"] <= 61 * 366
     assert work["months"] <= 460 * 12
     assert work["times"] == 0

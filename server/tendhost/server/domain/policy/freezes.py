@@ -47,7 +47,7 @@ def inconsistent_freezes(freezes: Sequence[FreezePeriod]) -> Iterator[tuple[str,
     names: set[str] = set()
     for number, freeze in enumerate(freezes):
         if freeze.name in names:
-            yield f"[{number}].name", f"{freeze.name!r} is there already"
+            yield f"[{number}].name", f"{freeze.name!r} already exists"
         names.add(freeze.name)
         try:
             require_zone(freeze.time_zone)

@@ -134,7 +134,7 @@ def _wave_faults(
         where = f"{field}[{number}]"
         if text == REST:
             if number + 1 < len(waves):
-                faults.append(FieldViolation(where, "'rest' leaves nothing for what follows it"))
+                faults.append(FieldViolation(where, "'rest' must be the last wave"))
             continue
         try:
             share = HostCount.parse(text)
@@ -142,7 +142,9 @@ def _wave_faults(
             faults.append(FieldViolation(where, f"{fault}, nor 'rest'"))
             continue
         if (share.count if share.percent is None else share.percent) == 0:
-            faults.append(FieldViolation(where, f"{text!r} is no host at all"))
+            faults.append(
+                FieldViolation(where, f"invalid size {text!r}, expected at least one host")
+            )
     return faults
 
 
@@ -192,7 +194,7 @@ def _levels(dependencies: Sequence[Dependency]) -> Mapping[str, int]:
         if not ready:
             cycle = _cycle({tag: before[tag] - levels.keys() for tag in before.keys() - levels})
             words = " before ".join(cycle)
-            raise InvalidArgument(FieldViolation("dependencies", f"they go in a circle: {words}"))
+            raise InvalidArgument(FieldViolation("dependencies", f"they form a cycle: {words}"))
         for tag in ready:
             levels[tag] = max((levels[needed] + 1 for needed in before[tag]), default=0)
     return levels

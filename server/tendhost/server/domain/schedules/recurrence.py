@@ -189,22 +189,23 @@ def _require_sound(recurrence: Recurrence, now: datetime) -> None:
     except (
         ValueError
     ) as error:  # what dateutil thinks of a rule is known only once it is gone through
-        raise _violation(field, f"{text!r} cannot be used: {error}") from error
+        raise _violation(field, f"invalid value {text!r}: {error}") from error
     if upcoming is None:
-        raise _violation(field, f"{text!r} never comes again after {now:%Y-%m-%d %H:%M} UTC")
+        raise _violation(field, f"{text!r} has no run after {now:%Y-%m-%d %H:%M} UTC")
 
 
 def _require_cron(text: str) -> None:
     if len(text.split()) != 5:
         raise _violation(
-            "cron", f"{text!r}: expected five fields: minute, hour, day, month, weekday"
+            "cron",
+            f"invalid cron expression {text!r}: expected five fields: minute, hour, day, month, weekday",
         )
     try:
         CronSim(text.upper(), datetime(2000, 1, 1, tzinfo=UTC))
     except CronSimError as error:
         words = str(error)
         reason = words[:1].lower() + words[1:]
-        raise _violation("cron", f"{text!r} never comes or is none: {reason}") from error
+        raise _violation("cron", f"invalid cron expression {text!r}: {reason}") from error
 
 
 def _require_rule(text: str) -> None:
@@ -213,7 +214,7 @@ def _require_rule(text: str) -> None:
         _until(parts.pop("UNTIL", ""), UTC)
         rrulestr(_text_of(parts), dtstart=datetime(2000, 1, 1, tzinfo=UTC))
     except ValueError as error:
-        raise _violation("rrule", f"{text!r} cannot be used: {error}") from error
+        raise _violation("rrule", f"invalid value {text!r}: {error}") from error
 
 
 def _parts_of(rule: str) -> dict[str, str]:
@@ -223,21 +224,21 @@ def _parts_of(rule: str) -> dict[str, str]:
     for part in rule.upper().removeprefix("RRULE:").split(";"):
         name, _, value = part.partition("=")
         if name not in _PARTS:
-            raise ValueError(f"{name!r} is none of {', '.join(_PARTS)}")
+            raise ValueError(f"unknown part {name!r}, expected one of {', '.join(_PARTS)}")
         if name in parts:
-            raise ValueError(f"{name} stands in it twice")
+            raise ValueError(f"{name} is given twice")
         if not _suits(name, value):
-            raise ValueError(f"{name} cannot be {value!r}")
+            raise ValueError(f"invalid {name} {value!r}")
         parts[name] = value
     if "FREQ" not in parts:
-        raise ValueError("it has no FREQ")
+        raise ValueError("FREQ is missing")
     if "COUNT" in parts and "UNTIL" in parts:
-        raise ValueError("COUNT and UNTIL exclude each other")
+        raise ValueError("COUNT and UNTIL cannot be combined")
     if parts["FREQ"] not in _LONG:
         if "BYSETPOS" in parts:
-            raise ValueError(f"BYSETPOS goes with {' and '.join(_LONG)} only")
+            raise ValueError(f"BYSETPOS is allowed with {' and '.join(_LONG)} only")
         if re.search(r"[0-9]", parts.get("BYDAY", "")):
-            raise ValueError(f"numbers in BYDAY go with {' and '.join(_LONG)} only")
+            raise ValueError(f"numbers in BYDAY are allowed with {' and '.join(_LONG)} only")
     if parts.get("BYSETPOS", "").count(",") >= _MOST_POSITIONS:
         raise ValueError(f"BYSETPOS can have at most {_MOST_POSITIONS} numbers")
     return parts

@@ -52,7 +52,7 @@ def _instant(message: pb.ScheduleSpec) -> datetime:
     try:
         return message.starts_at.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError):
-        violation = FieldViolation("spec.starts_at", "is no moment of the years 1 to 9999")
+        violation = FieldViolation("spec.starts_at", "must be a time in the years 1 to 9999")
         raise InvalidArgument(violation) from None
 
 

@@ -57,7 +57,7 @@ def _instant(message: Timestamp, field: str) -> datetime:
     try:
         return message.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError):
-        violation = FieldViolation(field, "is no moment of the years 1 to 9999")
+        violation = FieldViolation(field, "must be a time in the years 1 to 9999")
         raise InvalidArgument(violation) from None
 
 
