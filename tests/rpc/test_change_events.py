@@ -83,9 +83,12 @@ async def test_policy_selection_schedule__what_changed_is_told_with_who_changed_
         Change(path="hooks.pre"),
     ]
 
-    for tags in (["a"], ["a", "b"]):
-        save = selections.SaveSelectionRequest(name="s", filter=HostFilter(all_tags=tags))
-        await api.selections.SaveSelection(save)
+    create = selections.CreateSelectionRequest(name="s", filter=HostFilter(all_tags=["a"]))
+    await api.selections.CreateSelection(create)
+    told = await newest(api)
+    assert (told.change, list(told.changes)) == (event_pb2.SELECTION_CHANGE_CREATED, [])
+    change = selections.UpdateSelectionRequest(name="s", filter=HostFilter(all_tags=["a", "b"]))
+    await api.selections.UpdateSelection(change)
     told = await newest(api)
     assert told.by
     assert list(told.changes) == [Change(path="all_tags", old="a", new="a, b")]

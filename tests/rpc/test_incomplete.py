@@ -133,7 +133,7 @@ async def test_documents__that_cannot_be_read_stand_in_their_lists_and_are_refus
         await api.register(name)
     await stored(api, operations=[ended("o1"), ended("o2")])
     selection = SavedSelection(
-        name="s1", filter=Selection(names=("web*",)), saved_at=AT, saved_by="alex"
+        name="s1", filter=Selection(names=("web*",)), changed_at=AT, changed_by="alex"
     )
     await stored(api, selections=[selection])
     for table, key, named in (
@@ -198,7 +198,7 @@ async def test_pages__of_large_items_stay_below_what_a_client_takes(api: Api):
     ]
     await stored(api, waves=waves, members=members)
     saved = [
-        SavedSelection(name=f"s{n:03}", filter=spec.filter, saved_at=AT, saved_by="alex")
+        SavedSelection(name=f"s{n:03}", filter=spec.filter, changed_at=AT, changed_by="alex")
         for n in range(60)
     ]
     await stored(api, selections=saved)

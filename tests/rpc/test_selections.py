@@ -4,6 +4,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from tendhost.v1 import (
     event_service_pb2,
@@ -27,8 +28,18 @@ async def fleet(api: Api) -> None:
 
 async def save(api: Api, name: str = "canaries", **filter: Any) -> pb.Selection:
     wanted = host_pb2.HostFilter(**(filter or {"all_tags": ["canary"]}))
-    request = pb.SaveSelectionRequest(name=name, filter=wanted)
-    response: pb.SaveSelectionResponse = await api.selections.SaveSelection(request)
+    request = pb.CreateSelectionRequest(name=name, filter=wanted)
+    response: pb.CreateSelectionResponse = await api.selections.CreateSelection(request)
+    return response.selection
+
+
+async def update(api: Api, *fields: str, **filter: Any) -> pb.Selection:
+    request = pb.UpdateSelectionRequest(
+        name="canaries",
+        filter=host_pb2.HostFilter(**filter),
+        update_mask=FieldMask(paths=fields) if fields else None,
+    )
+    response: pb.UpdateSelectionResponse = await api.selections.UpdateSelection(request)
     return response.selection
 
 
@@ -37,7 +48,7 @@ async def listed(api: Api, selection: host_pb2.HostFilter) -> list[str]:
     return [host.config.name for host in found.hosts]
 
 
-async def test_selection_is_saved_shown_listed_replaced_and_deleted(api: Api):
+async def test_selection_is_created_shown_listed_changed_and_deleted(api: Api):
     await fleet(api)
     made = await save(api)
     assert (made.name, list(made.filter.all_tags), made.revision > 0) == (
@@ -49,7 +60,7 @@ async def test_selection_is_saved_shown_listed_replaced_and_deleted(api: Api):
     assert (await api.selections.GetSelection(get)).selection == made
     assert await listed(api, SAVED) == ["a", "b"]
     assert await listed(api, host_pb2.HostFilter(selection="canaries", names=["b", "c"])) == ["b"]
-    again = await save(api, names=["c", "a"], exclude_hosts=["a"])
+    again = await update(api, names=["c", "a"], exclude_hosts=["a"])
     assert again.revision > made.revision
     assert await listed(api, SAVED) == ["c"]
     await save(api, "all-of-them", states=[])
@@ -74,6 +85,38 @@ async def test_selection_that_names_another_one_is_refused(api: Api):
     await save(api)
     refused = await refusal(save(api, "more", selection="canaries"))
     assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert refused.fields == ["filter.selection"]
+
+
+async def test_selection_that_exists_is_not_created_again(api: Api):
+    made = await save(api)
+    refused = await refusal(save(api, names=["c"]))
+    assert (refused.code, refused.reason) == (
+        grpc.StatusCode.ALREADY_EXISTS,
+        "SELECTION_ALREADY_EXISTS",
+    )
+    get = pb.GetSelectionRequest(name="canaries")
+    assert (await api.selections.GetSelection(get)).selection == made
+
+
+async def test_selection_update__changes_the_fields_of_the_mask(api: Api):
+    await save(api, all_tags=["canary"], exclude_hosts=["a"])
+    changed = await update(api, "exclude_hosts", all_tags=["ignored"], exclude_hosts=["b"])
+    assert changed.filter == host_pb2.HostFilter(all_tags=["canary"], exclude_hosts=["b"])
+    assert (await update(api, "exclude_hosts")).filter == host_pb2.HostFilter(all_tags=["canary"])
+    assert (await update(api)).filter == host_pb2.HostFilter()
+
+
+async def test_selection_update__refuses_what_cannot_be_changed(api: Api):
+    refused = await refusal(update(api, "names"))
+    assert refused.reason == "SELECTION_NOT_FOUND"
+    await save(api)
+    refused = await refusal(update(api, "name"))
+    assert refused.fields == ["update_mask"]
+    nothing = pb.UpdateSelectionRequest(name="canaries", update_mask=FieldMask())
+    refused = await refusal(api.selections.UpdateSelection(nothing))
+    assert refused.fields == ["update_mask"]
+    refused = await refusal(update(api, "selection", selection="others"))
     assert refused.fields == ["filter.selection"]
 
 
@@ -111,7 +154,7 @@ async def test_plan_of_a_selection_that_has_changed_since_says_how(api: Api):
         1,
         "canaries",
     )
-    await save(api, names=["b", "c"])
+    await update(api, names=["b", "c"])
     refused = await refusal(
         api.rollouts.StartRollout(rollout_service_pb2.StartRolloutRequest(plan_id=planned.id))
     )

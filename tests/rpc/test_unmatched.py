@@ -76,10 +76,10 @@ async def test_rollout__what_no_host_matches_is_refused_with_its_field_and_value
 
 
 async def test_rollout__a_saved_selection_that_spares_nobody_is_refused_and_warned_of(api: Api):
-    request = selections.SaveSelectionRequest(
+    request = selections.CreateSelectionRequest(
         name="careful", filter=HostFilter(groups=["prod"], exclude_hosts=["db-*"])
     )
-    saved = (await api.selections.SaveSelection(request)).selection
+    saved = (await api.selections.CreateSelection(request)).selection
     assert list(saved.warnings) == ["exclude_hosts[0]: 'db-*' matches no host"]
     refused = await refusal(planned(api, selection="careful"))
     assert refused.fields == ["spec.filter.selection"]

@@ -133,6 +133,7 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "HOST_ALREADY_EXISTS": AlreadyExists,
     "HOST_DUPLICATE": AlreadyExists,
     "SCHEDULE_ALREADY_EXISTS": AlreadyExists,
+    "SELECTION_ALREADY_EXISTS": AlreadyExists,
     "HOST_BUSY": HostBusy,
     "CONFLICT": Conflict,
     "ETAG_MISMATCH": EtagMismatch,

@@ -84,20 +84,24 @@ class _SelectionChangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Selec
     DESCRIPTOR: _descriptor.EnumDescriptor
     SELECTION_CHANGE_UNSPECIFIED: _SelectionChange.ValueType  # 0
     """Never sent."""
-    SELECTION_CHANGE_SAVED: _SelectionChange.ValueType  # 1
-    """It was saved, under a new name or in place of a former one."""
-    SELECTION_CHANGE_DELETED: _SelectionChange.ValueType  # 2
-    """It is gone."""
+    SELECTION_CHANGE_CREATED: _SelectionChange.ValueType  # 1
+    """The selection was created."""
+    SELECTION_CHANGE_UPDATED: _SelectionChange.ValueType  # 2
+    """The selection's filter was changed."""
+    SELECTION_CHANGE_DELETED: _SelectionChange.ValueType  # 3
+    """The selection was deleted."""
 
 class SelectionChange(_SelectionChange, metaclass=_SelectionChangeEnumTypeWrapper):
     """What became of a saved selection."""
 
 SELECTION_CHANGE_UNSPECIFIED: SelectionChange.ValueType  # 0
 """Never sent."""
-SELECTION_CHANGE_SAVED: SelectionChange.ValueType  # 1
-"""It was saved, under a new name or in place of a former one."""
-SELECTION_CHANGE_DELETED: SelectionChange.ValueType  # 2
-"""It is gone."""
+SELECTION_CHANGE_CREATED: SelectionChange.ValueType  # 1
+"""The selection was created."""
+SELECTION_CHANGE_UPDATED: SelectionChange.ValueType  # 2
+"""The selection's filter was changed."""
+SELECTION_CHANGE_DELETED: SelectionChange.ValueType  # 3
+"""The selection was deleted."""
 Global___SelectionChange: _TypeAlias = SelectionChange  # noqa: Y015
 
 @_typing.final
@@ -206,7 +210,7 @@ class Event(_message.Message):
 
     @_builtins.property
     def selection_changed(self) -> Global___SelectionChanged:
-        """A selection was saved or deleted."""
+        """A saved selection was created, changed or deleted."""
 
     @_builtins.property
     def policy_changed(self) -> Global___PolicyChanged:
@@ -705,7 +709,7 @@ Global___ScheduleChanged: _TypeAlias = ScheduleChanged  # noqa: Y015
 
 @_typing.final
 class SelectionChanged(_message.Message):
-    """A selection was saved or deleted."""
+    """A saved selection was created, changed or deleted."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -724,7 +728,7 @@ class SelectionChanged(_message.Message):
     """By whom."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldChange]:
-        """With SAVED in place of a former one: which fields of its filter."""
+        """Changed fields of the filter. Only for UPDATED."""
 
     def __init__(
         self,

@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from tendhost.v1 import host_pb2 as tendhost_dot_v1_dot_host__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tendhost/v1/selection_service.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tendhost/v1/host.proto\"\xc8\x01\n\tSelection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x17.tendhost.v1.HostFilter\x12,\n\x08saved_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08saved_by\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x10\n\x08warnings\x18\x07 \x03(\t\x12\x12\n\nincomplete\x18\x64 \x01(\t\"\xba\x02\n\x14SaveSelectionRequest\x12\xc0\x01\n\x04name\x18\x01 \x01(\tB\xb1\x01\xbaH\xad\x01\xba\x01\xa9\x01\n\x0eselection_name\x12_must be 1 to 63 characters a-z, 0-9, \'-\', \'.\', \'_\', beginning and ending with a letter or digit\x1a\x36this.matches(\'^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$\')\x12\'\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x17.tendhost.v1.HostFilter\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\"B\n\x15SaveSelectionResponse\x12)\n\tselection\x18\x01 \x01(\x0b\x32\x16.tendhost.v1.Selection\".\n\x13GetSelectionRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\"A\n\x14GetSelectionResponse\x12)\n\tselection\x18\x01 \x01(\x0b\x32\x16.tendhost.v1.Selection\"Q\n\x15ListSelectionsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \"]\n\x16ListSelectionsResponse\x12*\n\nselections\x18\x01 \x03(\x0b\x32\x16.tendhost.v1.Selection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"i\n\x16\x44\x65leteSelectionRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"+\n\x17\x44\x65leteSelectionResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x32\xf8\x02\n\x10SelectionService\x12V\n\rSaveSelection\x12!.tendhost.v1.SaveSelectionRequest\x1a\".tendhost.v1.SaveSelectionResponse\x12S\n\x0cGetSelection\x12 .tendhost.v1.GetSelectionRequest\x1a!.tendhost.v1.GetSelectionResponse\x12Y\n\x0eListSelections\x12\".tendhost.v1.ListSelectionsRequest\x1a#.tendhost.v1.ListSelectionsResponse\x12\\\n\x0f\x44\x65leteSelection\x12#.tendhost.v1.DeleteSelectionRequest\x1a$.tendhost.v1.DeleteSelectionResponseBc\n\x15io.github.tendhost.v1P\x01Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\xaa\x02\x0bTendhost.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tendhost/v1/selection_service.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tendhost/v1/host.proto\"\xcc\x01\n\tSelection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x17.tendhost.v1.HostFilter\x12\x12\n\nchanged_by\x18\x03 \x01(\t\x12.\n\nchanged_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x05 \x01(\x03\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x10\n\x08warnings\x18\x07 \x03(\t\x12\x12\n\nincomplete\x18\x64 \x01(\t\"\xa5\x02\n\x16\x43reateSelectionRequest\x12\xc0\x01\n\x04name\x18\x01 \x01(\tB\xb1\x01\xbaH\xad\x01\xba\x01\xa9\x01\n\x0eselection_name\x12_must be 1 to 63 characters a-z, 0-9, \'-\', \'.\', \'_\', beginning and ending with a letter or digit\x1a\x36this.matches(\'^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$\')\x12\'\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x17.tendhost.v1.HostFilter\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"D\n\x17\x43reateSelectionResponse\x12)\n\tselection\x18\x01 \x01(\x0b\x32\x16.tendhost.v1.Selection\".\n\x13GetSelectionRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\"A\n\x14GetSelectionResponse\x12)\n\tselection\x18\x01 \x01(\x0b\x32\x16.tendhost.v1.Selection\"Q\n\x15ListSelectionsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \"]\n\x16ListSelectionsResponse\x12*\n\nselections\x18\x01 \x03(\x0b\x32\x16.tendhost.v1.Selection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc3\x01\n\x16UpdateSelectionRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\x12\'\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x17.tendhost.v1.HostFilter\x12/\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x1f\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\x04\x65tag\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@\"D\n\x17UpdateSelectionResponse\x12)\n\tselection\x18\x01 \x01(\x0b\x32\x16.tendhost.v1.Selection\"i\n\x16\x44\x65leteSelectionRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"+\n\x17\x44\x65leteSelectionResponse\x12\x10\n\x08revision\x18\x01 \x01(\x03\x32\xdc\x03\n\x10SelectionService\x12\\\n\x0f\x43reateSelection\x12#.tendhost.v1.CreateSelectionRequest\x1a$.tendhost.v1.CreateSelectionResponse\x12S\n\x0cGetSelection\x12 .tendhost.v1.GetSelectionRequest\x1a!.tendhost.v1.GetSelectionResponse\x12Y\n\x0eListSelections\x12\".tendhost.v1.ListSelectionsRequest\x1a#.tendhost.v1.ListSelectionsResponse\x12\\\n\x0fUpdateSelection\x12#.tendhost.v1.UpdateSelectionRequest\x1a$.tendhost.v1.UpdateSelectionResponse\x12\\\n\x0f\x44\x65leteSelection\x12#.tendhost.v1.DeleteSelectionRequest\x1a$.tendhost.v1.DeleteSelectionResponseBc\n\x15io.github.tendhost.v1P\x01Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\xaa\x02\x0bTendhost.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,42 +36,50 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tendhost.v1.selection_servi
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\025io.github.tendhost.v1P\001Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\252\002\013Tendhost.V1'
-  _globals['_SAVESELECTIONREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_SAVESELECTIONREQUEST'].fields_by_name['name']._serialized_options = b'\272H\255\001\272\001\251\001\n\016selection_name\022_must be 1 to 63 characters a-z, 0-9, \'-\', \'.\', \'_\', beginning and ending with a letter or digit\0326this.matches(\'^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$\')'
-  _globals['_SAVESELECTIONREQUEST'].fields_by_name['request_id']._loaded_options = None
-  _globals['_SAVESELECTIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
-  _globals['_SAVESELECTIONREQUEST'].fields_by_name['etag']._loaded_options = None
-  _globals['_SAVESELECTIONREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_CREATESELECTIONREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_CREATESELECTIONREQUEST'].fields_by_name['name']._serialized_options = b'\272H\255\001\272\001\251\001\n\016selection_name\022_must be 1 to 63 characters a-z, 0-9, \'-\', \'.\', \'_\', beginning and ending with a letter or digit\0326this.matches(\'^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$\')'
+  _globals['_CREATESELECTIONREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATESELECTIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_GETSELECTIONREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETSELECTIONREQUEST'].fields_by_name['name']._serialized_options = b'\272H\006r\004\020\001\030?'
   _globals['_LISTSELECTIONSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTSELECTIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_LISTSELECTIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTSELECTIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200 '
+  _globals['_UPDATESELECTIONREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_UPDATESELECTIONREQUEST'].fields_by_name['name']._serialized_options = b'\272H\006r\004\020\001\030?'
+  _globals['_UPDATESELECTIONREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_UPDATESELECTIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_UPDATESELECTIONREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_UPDATESELECTIONREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_DELETESELECTIONREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_DELETESELECTIONREQUEST'].fields_by_name['name']._serialized_options = b'\272H\006r\004\020\001\030?'
   _globals['_DELETESELECTIONREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_DELETESELECTIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_DELETESELECTIONREQUEST'].fields_by_name['etag']._loaded_options = None
   _globals['_DELETESELECTIONREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
-  _globals['_SELECTION']._serialized_start=139
-  _globals['_SELECTION']._serialized_end=339
-  _globals['_SAVESELECTIONREQUEST']._serialized_start=342
-  _globals['_SAVESELECTIONREQUEST']._serialized_end=656
-  _globals['_SAVESELECTIONRESPONSE']._serialized_start=658
-  _globals['_SAVESELECTIONRESPONSE']._serialized_end=724
-  _globals['_GETSELECTIONREQUEST']._serialized_start=726
-  _globals['_GETSELECTIONREQUEST']._serialized_end=772
-  _globals['_GETSELECTIONRESPONSE']._serialized_start=774
-  _globals['_GETSELECTIONRESPONSE']._serialized_end=839
-  _globals['_LISTSELECTIONSREQUEST']._serialized_start=841
-  _globals['_LISTSELECTIONSREQUEST']._serialized_end=922
-  _globals['_LISTSELECTIONSRESPONSE']._serialized_start=924
-  _globals['_LISTSELECTIONSRESPONSE']._serialized_end=1017
-  _globals['_DELETESELECTIONREQUEST']._serialized_start=1019
-  _globals['_DELETESELECTIONREQUEST']._serialized_end=1124
-  _globals['_DELETESELECTIONRESPONSE']._serialized_start=1126
-  _globals['_DELETESELECTIONRESPONSE']._serialized_end=1169
-  _globals['_SELECTIONSERVICE']._serialized_start=1172
-  _globals['_SELECTIONSERVICE']._serialized_end=1548
+  _globals['_SELECTION']._serialized_start=173
+  _globals['_SELECTION']._serialized_end=377
+  _globals['_CREATESELECTIONREQUEST']._serialized_start=380
+  _globals['_CREATESELECTIONREQUEST']._serialized_end=673
+  _globals['_CREATESELECTIONRESPONSE']._serialized_start=675
+  _globals['_CREATESELECTIONRESPONSE']._serialized_end=743
+  _globals['_GETSELECTIONREQUEST']._serialized_start=745
+  _globals['_GETSELECTIONREQUEST']._serialized_end=791
+  _globals['_GETSELECTIONRESPONSE']._serialized_start=793
+  _globals['_GETSELECTIONRESPONSE']._serialized_end=858
+  _globals['_LISTSELECTIONSREQUEST']._serialized_start=860
+  _globals['_LISTSELECTIONSREQUEST']._serialized_end=941
+  _globals['_LISTSELECTIONSRESPONSE']._serialized_start=943
+  _globals['_LISTSELECTIONSRESPONSE']._serialized_end=1036
+  _globals['_UPDATESELECTIONREQUEST']._serialized_start=1039
+  _globals['_UPDATESELECTIONREQUEST']._serialized_end=1234
+  _globals['_UPDATESELECTIONRESPONSE']._serialized_start=1236
+  _globals['_UPDATESELECTIONRESPONSE']._serialized_end=1304
+  _globals['_DELETESELECTIONREQUEST']._serialized_start=1306
+  _globals['_DELETESELECTIONREQUEST']._serialized_end=1411
+  _globals['_DELETESELECTIONRESPONSE']._serialized_start=1413
+  _globals['_DELETESELECTIONRESPONSE']._serialized_end=1456
+  _globals['_SELECTIONSERVICE']._serialized_start=1459
+  _globals['_SELECTIONSERVICE']._serialized_end=1935
 # @@protoc_insertion_point(module_scope)

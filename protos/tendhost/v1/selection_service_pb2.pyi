@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -28,79 +29,80 @@ class Selection(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
-    SAVED_AT_FIELD_NUMBER: _builtins.int
-    SAVED_BY_FIELD_NUMBER: _builtins.int
+    CHANGED_BY_FIELD_NUMBER: _builtins.int
+    CHANGED_AT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name. Required."""
-    saved_by: _builtins.str
-    """By whom."""
+    """Name of the selection, unique among saved selections."""
+    changed_by: _builtins.str
+    """Client that last changed the selection. Set by the server."""
     revision: _builtins.int
-    """The fleet's revision at which it was saved."""
+    """Fleet revision of the last change. Set by the server."""
     etag: _builtins.str
-    """Stands for `filter`. See ReconfigureHostRequest.etag."""
+    """Changes whenever `filter` changes; see ReconfigureHostRequest.etag. Set by the server."""
     incomplete: _builtins.str
-    """Why the server does not show all that it stores of the selection: a stored value is out of range or
-    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """Why the server does not show everything that it stores of the selection: a stored value is out of range
+    or cannot be read, or a list is too long for one message. Empty: the message shows everything.
     """
     @_builtins.property
     def filter(self) -> _host_pb2.HostFilter:
-        """What it stands for."""
+        """Filter that the name stands for."""
 
     @_builtins.property
-    def saved_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was saved."""
+    def changed_at(self) -> _timestamp_pb2.Timestamp:
+        """Time of the last change. Set by the server."""
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What it names and no host has now: hosts, tags, groups, a sentence each. Not told in ListSelections."""
+        """Names in the filter that match nothing: hosts, tags and groups, one sentence each. Not set in
+        ListSelections.
+        """
 
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         filter: _host_pb2.HostFilter | None = ...,
-        saved_at: _timestamp_pb2.Timestamp | None = ...,
-        saved_by: _builtins.str = ...,
+        changed_by: _builtins.str = ...,
+        changed_at: _timestamp_pb2.Timestamp | None = ...,
         revision: _builtins.int = ...,
         etag: _builtins.str = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         incomplete: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "saved_at", b"saved_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "filter", b"filter", "incomplete", b"incomplete", "name", b"name", "revision", b"revision", "saved_at", b"saved_at", "saved_by", b"saved_by", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_at", b"changed_at", "changed_by", b"changed_by", "etag", b"etag", "filter", b"filter", "incomplete", b"incomplete", "name", b"name", "revision", b"revision", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Selection: _TypeAlias = Selection  # noqa: Y015
 
 @_typing.final
-class SaveSelectionRequest(_message.Message):
-    """The selection to keep."""
+class CreateSelectionRequest(_message.Message):
+    """Request for CreateSelection."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
-    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name. Required."""
+    """Name of the new selection: 1 to 63 characters a-z, 0-9, "-", "." and "_", beginning and ending with a
+    letter or digit. The name cannot be changed later.
+    """
     request_id: _builtins.str
     """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
     response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
     Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
     a repeated call is a new one.
     """
-    etag: _builtins.str
-    """The etag of the selection that it takes the place of. See ReconfigureHostRequest.etag."""
     @_builtins.property
     def filter(self) -> _host_pb2.HostFilter:
-        """What it stands for; it names no other saved selection. Absent: every host."""
+        """Filter that the name stands for. The filter must not use another saved selection. Absent: all hosts."""
 
     def __init__(
         self,
@@ -108,26 +110,25 @@ class SaveSelectionRequest(_message.Message):
         name: _builtins.str = ...,
         filter: _host_pb2.HostFilter | None = ...,
         request_id: _builtins.str = ...,
-        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "filter", b"filter", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SaveSelectionRequest: _TypeAlias = SaveSelectionRequest  # noqa: Y015
+Global___CreateSelectionRequest: _TypeAlias = CreateSelectionRequest  # noqa: Y015
 
 @_typing.final
-class SaveSelectionResponse(_message.Message):
-    """The selection that was saved."""
+class CreateSelectionResponse(_message.Message):
+    """Response of CreateSelection."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SELECTION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def selection(self) -> Global___Selection:
-        """The selection."""
+        """The new selection."""
 
     def __init__(
         self,
@@ -140,17 +141,17 @@ class SaveSelectionResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SaveSelectionResponse: _TypeAlias = SaveSelectionResponse  # noqa: Y015
+Global___CreateSelectionResponse: _TypeAlias = CreateSelectionResponse  # noqa: Y015
 
 @_typing.final
 class GetSelectionRequest(_message.Message):
-    """The selection to show."""
+    """Request for GetSelection."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name. Required."""
+    """Name of the selection."""
     def __init__(
         self,
         *,
@@ -166,7 +167,7 @@ Global___GetSelectionRequest: _TypeAlias = GetSelectionRequest  # noqa: Y015
 
 @_typing.final
 class GetSelectionResponse(_message.Message):
-    """A selection."""
+    """Response of GetSelection."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -190,16 +191,16 @@ Global___GetSelectionResponse: _TypeAlias = GetSelectionResponse  # noqa: Y015
 
 @_typing.final
 class ListSelectionsRequest(_message.Message):
-    """Which selections to list."""
+    """Request for ListSelections."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most how many. 0 means 50; more than 1000 is taken as 1000."""
+    """Maximum number of selections in the response. 0 means 50; more than 1000 counts as 1000."""
     page_token: _builtins.str
-    """The token of the former page. Empty: from the start."""
+    """Value of `next_page_token` in the previous response. Empty: the first page."""
     def __init__(
         self,
         *,
@@ -216,17 +217,17 @@ Global___ListSelectionsRequest: _TypeAlias = ListSelectionsRequest  # noqa: Y015
 
 @_typing.final
 class ListSelectionsResponse(_message.Message):
-    """A page of selections."""
+    """Response of ListSelections."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SELECTIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """What to ask for the next page with. Empty: this was the last."""
+    """Token for the next page. Empty: this page is the last one."""
     @_builtins.property
     def selections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Selection]:
-        """By name."""
+        """The selections, sorted by name."""
 
     def __init__(
         self,
@@ -243,16 +244,18 @@ class ListSelectionsResponse(_message.Message):
 Global___ListSelectionsResponse: _TypeAlias = ListSelectionsResponse  # noqa: Y015
 
 @_typing.final
-class DeleteSelectionRequest(_message.Message):
-    """The selection to forget."""
+class UpdateSelectionRequest(_message.Message):
+    """Request for UpdateSelection."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name. Required."""
+    """Name of the selection."""
     request_id: _builtins.str
     """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
     response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
@@ -260,7 +263,79 @@ class DeleteSelectionRequest(_message.Message):
     a repeated call is a new one.
     """
     etag: _builtins.str
-    """See ReconfigureHostRequest."""
+    """Expected etag of the selection; see ReconfigureHostRequest.etag. Empty: any."""
+    @_builtins.property
+    def filter(self) -> _host_pb2.HostFilter:
+        """The new values. Absent: empty values. Fields that the mask does not name are ignored. The filter must
+        not use another saved selection.
+        """
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Fields of the filter to change, each as a whole, such as "all_tags" or "exclude_hosts". Absent: all
+        fields. A mask that names no field is refused with INVALID_ARGUMENT.
+        """
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        filter: _host_pb2.HostFilter | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        request_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "filter", b"filter", "name", b"name", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateSelectionRequest: _TypeAlias = UpdateSelectionRequest  # noqa: Y015
+
+@_typing.final
+class UpdateSelectionResponse(_message.Message):
+    """Response of UpdateSelection."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SELECTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def selection(self) -> Global___Selection:
+        """The selection after the change."""
+
+    def __init__(
+        self,
+        *,
+        selection: Global___Selection | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["selection", b"selection"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["selection", b"selection"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateSelectionResponse: _TypeAlias = UpdateSelectionResponse  # noqa: Y015
+
+@_typing.final
+class DeleteSelectionRequest(_message.Message):
+    """Request for DeleteSelection."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the selection."""
+    request_id: _builtins.str
+    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
+    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
+    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
+    a repeated call is a new one.
+    """
+    etag: _builtins.str
+    """Expected etag of the selection; see ReconfigureHostRequest.etag. Empty: any."""
     def __init__(
         self,
         *,
@@ -278,13 +353,13 @@ Global___DeleteSelectionRequest: _TypeAlias = DeleteSelectionRequest  # noqa: Y0
 
 @_typing.final
 class DeleteSelectionResponse(_message.Message):
-    """It is gone."""
+    """Response of DeleteSelection."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REVISION_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """The fleet's revision at which it went."""
+    """Fleet revision of the deletion."""
     def __init__(
         self,
         *,

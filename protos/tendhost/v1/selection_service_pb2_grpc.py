@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class SelectionServiceStub(object):
-    """Selections of hosts that requests can name: HostFilter.selection.
+    """Manages saved selections: filters of hosts with a name that requests can use (HostFilter.selection).
     """
 
     def __init__(self, channel):
@@ -35,10 +35,10 @@ class SelectionServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
-        self.SaveSelection = channel.unary_unary(
-                '/tendhost.v1.SelectionService/SaveSelection',
-                request_serializer=tendhost_dot_v1_dot_selection__service__pb2.SaveSelectionRequest.SerializeToString,
-                response_deserializer=tendhost_dot_v1_dot_selection__service__pb2.SaveSelectionResponse.FromString,
+        self.CreateSelection = channel.unary_unary(
+                '/tendhost.v1.SelectionService/CreateSelection',
+                request_serializer=tendhost_dot_v1_dot_selection__service__pb2.CreateSelectionRequest.SerializeToString,
+                response_deserializer=tendhost_dot_v1_dot_selection__service__pb2.CreateSelectionResponse.FromString,
                 _registered_method=True)
         self.GetSelection = channel.unary_unary(
                 '/tendhost.v1.SelectionService/GetSelection',
@@ -50,6 +50,11 @@ class SelectionServiceStub(object):
                 request_serializer=tendhost_dot_v1_dot_selection__service__pb2.ListSelectionsRequest.SerializeToString,
                 response_deserializer=tendhost_dot_v1_dot_selection__service__pb2.ListSelectionsResponse.FromString,
                 _registered_method=True)
+        self.UpdateSelection = channel.unary_unary(
+                '/tendhost.v1.SelectionService/UpdateSelection',
+                request_serializer=tendhost_dot_v1_dot_selection__service__pb2.UpdateSelectionRequest.SerializeToString,
+                response_deserializer=tendhost_dot_v1_dot_selection__service__pb2.UpdateSelectionResponse.FromString,
+                _registered_method=True)
         self.DeleteSelection = channel.unary_unary(
                 '/tendhost.v1.SelectionService/DeleteSelection',
                 request_serializer=tendhost_dot_v1_dot_selection__service__pb2.DeleteSelectionRequest.SerializeToString,
@@ -58,34 +63,42 @@ class SelectionServiceStub(object):
 
 
 class SelectionServiceServicer(object):
-    """Selections of hosts that requests can name: HostFilter.selection.
+    """Manages saved selections: filters of hosts with a name that requests can use (HostFilter.selection).
     """
 
-    def SaveSelection(self, request, context):
-        """Keep a selection under a name, in place of the one that had it. Requests that name it from now on, and
-        the runs of schedules, get the new one; rollouts that have begun keep their hosts. INVALID_ARGUMENT,
-        ABORTED (another etag).
+    def CreateSelection(self, request, context):
+        """Creates a saved selection. ALREADY_EXISTS, INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSelection(self, request, context):
-        """One saved selection. NOT_FOUND.
+        """Returns one saved selection. NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListSelections(self, request, context):
-        """Saved selections by name, a page at a time.
+        """Lists saved selections by name, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateSelection(self, request, context):
+        """Changes the filter of a saved selection. Later requests and later runs of schedules use the new
+        filter; rollouts that have already started keep their hosts. NOT_FOUND, INVALID_ARGUMENT, ABORTED (the
+        etag differs).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSelection(self, request, context):
-        """Forget a saved selection. NOT_FOUND, FAILED_PRECONDITION (a schedule names it), ABORTED (another etag).
+        """Deletes a saved selection. NOT_FOUND, FAILED_PRECONDITION (a schedule uses the selection), ABORTED (the
+        etag differs).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,10 +107,10 @@ class SelectionServiceServicer(object):
 
 def add_SelectionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'SaveSelection': grpc.unary_unary_rpc_method_handler(
-                    servicer.SaveSelection,
-                    request_deserializer=tendhost_dot_v1_dot_selection__service__pb2.SaveSelectionRequest.FromString,
-                    response_serializer=tendhost_dot_v1_dot_selection__service__pb2.SaveSelectionResponse.SerializeToString,
+            'CreateSelection': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSelection,
+                    request_deserializer=tendhost_dot_v1_dot_selection__service__pb2.CreateSelectionRequest.FromString,
+                    response_serializer=tendhost_dot_v1_dot_selection__service__pb2.CreateSelectionResponse.SerializeToString,
             ),
             'GetSelection': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSelection,
@@ -108,6 +121,11 @@ def add_SelectionServiceServicer_to_server(servicer, server):
                     servicer.ListSelections,
                     request_deserializer=tendhost_dot_v1_dot_selection__service__pb2.ListSelectionsRequest.FromString,
                     response_serializer=tendhost_dot_v1_dot_selection__service__pb2.ListSelectionsResponse.SerializeToString,
+            ),
+            'UpdateSelection': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSelection,
+                    request_deserializer=tendhost_dot_v1_dot_selection__service__pb2.UpdateSelectionRequest.FromString,
+                    response_serializer=tendhost_dot_v1_dot_selection__service__pb2.UpdateSelectionResponse.SerializeToString,
             ),
             'DeleteSelection': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteSelection,
@@ -123,11 +141,11 @@ def add_SelectionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SelectionService(object):
-    """Selections of hosts that requests can name: HostFilter.selection.
+    """Manages saved selections: filters of hosts with a name that requests can use (HostFilter.selection).
     """
 
     @staticmethod
-    def SaveSelection(request,
+    def CreateSelection(request,
             target,
             options=(),
             channel_credentials=None,
@@ -140,9 +158,9 @@ class SelectionService(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/tendhost.v1.SelectionService/SaveSelection',
-            tendhost_dot_v1_dot_selection__service__pb2.SaveSelectionRequest.SerializeToString,
-            tendhost_dot_v1_dot_selection__service__pb2.SaveSelectionResponse.FromString,
+            '/tendhost.v1.SelectionService/CreateSelection',
+            tendhost_dot_v1_dot_selection__service__pb2.CreateSelectionRequest.SerializeToString,
+            tendhost_dot_v1_dot_selection__service__pb2.CreateSelectionResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -197,6 +215,33 @@ class SelectionService(object):
             '/tendhost.v1.SelectionService/ListSelections',
             tendhost_dot_v1_dot_selection__service__pb2.ListSelectionsRequest.SerializeToString,
             tendhost_dot_v1_dot_selection__service__pb2.ListSelectionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateSelection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tendhost.v1.SelectionService/UpdateSelection',
+            tendhost_dot_v1_dot_selection__service__pb2.UpdateSelectionRequest.SerializeToString,
+            tendhost_dot_v1_dot_selection__service__pb2.UpdateSelectionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -13,34 +13,35 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SelectionServiceStub:
-    """Selections of hosts that requests can name: HostFilter.selection."""
+    """Manages saved selections: filters of hosts with a name that requests can use (HostFilter.selection)."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    SaveSelection: _aio.UnaryUnaryMultiCallable[_selection_service_pb2.SaveSelectionRequest, _selection_service_pb2.SaveSelectionResponse]
-    """Keep a selection under a name, in place of the one that had it. Requests that name it from now on, and
-    the runs of schedules, get the new one; rollouts that have begun keep their hosts. INVALID_ARGUMENT,
-    ABORTED (another etag).
-    """
+    CreateSelection: _aio.UnaryUnaryMultiCallable[_selection_service_pb2.CreateSelectionRequest, _selection_service_pb2.CreateSelectionResponse]
+    """Creates a saved selection. ALREADY_EXISTS, INVALID_ARGUMENT."""
     GetSelection: _aio.UnaryUnaryMultiCallable[_selection_service_pb2.GetSelectionRequest, _selection_service_pb2.GetSelectionResponse]
-    """One saved selection. NOT_FOUND."""
+    """Returns one saved selection. NOT_FOUND."""
     ListSelections: _aio.UnaryUnaryMultiCallable[_selection_service_pb2.ListSelectionsRequest, _selection_service_pb2.ListSelectionsResponse]
-    """Saved selections by name, a page at a time."""
+    """Lists saved selections by name, a page at a time."""
+    UpdateSelection: _aio.UnaryUnaryMultiCallable[_selection_service_pb2.UpdateSelectionRequest, _selection_service_pb2.UpdateSelectionResponse]
+    """Changes the filter of a saved selection. Later requests and later runs of schedules use the new
+    filter; rollouts that have already started keep their hosts. NOT_FOUND, INVALID_ARGUMENT, ABORTED (the
+    etag differs).
+    """
     DeleteSelection: _aio.UnaryUnaryMultiCallable[_selection_service_pb2.DeleteSelectionRequest, _selection_service_pb2.DeleteSelectionResponse]
-    """Forget a saved selection. NOT_FOUND, FAILED_PRECONDITION (a schedule names it), ABORTED (another etag)."""
+    """Deletes a saved selection. NOT_FOUND, FAILED_PRECONDITION (a schedule uses the selection), ABORTED (the
+    etag differs).
+    """
 
 class SelectionServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Selections of hosts that requests can name: HostFilter.selection."""
+    """Manages saved selections: filters of hosts with a name that requests can use (HostFilter.selection)."""
 
     @_abc_1.abstractmethod
-    def SaveSelection(
+    def CreateSelection(
         self,
-        request: _selection_service_pb2.SaveSelectionRequest,
-        context: _aio.ServicerContext[_selection_service_pb2.SaveSelectionRequest, _abc.Awaitable[_selection_service_pb2.SaveSelectionResponse]],
-    ) -> _abc.Awaitable[_selection_service_pb2.SaveSelectionResponse]:
-        """Keep a selection under a name, in place of the one that had it. Requests that name it from now on, and
-        the runs of schedules, get the new one; rollouts that have begun keep their hosts. INVALID_ARGUMENT,
-        ABORTED (another etag).
-        """
+        request: _selection_service_pb2.CreateSelectionRequest,
+        context: _aio.ServicerContext[_selection_service_pb2.CreateSelectionRequest, _abc.Awaitable[_selection_service_pb2.CreateSelectionResponse]],
+    ) -> _abc.Awaitable[_selection_service_pb2.CreateSelectionResponse]:
+        """Creates a saved selection. ALREADY_EXISTS, INVALID_ARGUMENT."""
 
     @_abc_1.abstractmethod
     def GetSelection(
@@ -48,7 +49,7 @@ class SelectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _selection_service_pb2.GetSelectionRequest,
         context: _aio.ServicerContext[_selection_service_pb2.GetSelectionRequest, _abc.Awaitable[_selection_service_pb2.GetSelectionResponse]],
     ) -> _abc.Awaitable[_selection_service_pb2.GetSelectionResponse]:
-        """One saved selection. NOT_FOUND."""
+        """Returns one saved selection. NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ListSelections(
@@ -56,7 +57,18 @@ class SelectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _selection_service_pb2.ListSelectionsRequest,
         context: _aio.ServicerContext[_selection_service_pb2.ListSelectionsRequest, _abc.Awaitable[_selection_service_pb2.ListSelectionsResponse]],
     ) -> _abc.Awaitable[_selection_service_pb2.ListSelectionsResponse]:
-        """Saved selections by name, a page at a time."""
+        """Lists saved selections by name, a page at a time."""
+
+    @_abc_1.abstractmethod
+    def UpdateSelection(
+        self,
+        request: _selection_service_pb2.UpdateSelectionRequest,
+        context: _aio.ServicerContext[_selection_service_pb2.UpdateSelectionRequest, _abc.Awaitable[_selection_service_pb2.UpdateSelectionResponse]],
+    ) -> _abc.Awaitable[_selection_service_pb2.UpdateSelectionResponse]:
+        """Changes the filter of a saved selection. Later requests and later runs of schedules use the new
+        filter; rollouts that have already started keep their hosts. NOT_FOUND, INVALID_ARGUMENT, ABORTED (the
+        etag differs).
+        """
 
     @_abc_1.abstractmethod
     def DeleteSelection(
@@ -64,6 +76,8 @@ class SelectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _selection_service_pb2.DeleteSelectionRequest,
         context: _aio.ServicerContext[_selection_service_pb2.DeleteSelectionRequest, _abc.Awaitable[_selection_service_pb2.DeleteSelectionResponse]],
     ) -> _abc.Awaitable[_selection_service_pb2.DeleteSelectionResponse]:
-        """Forget a saved selection. NOT_FOUND, FAILED_PRECONDITION (a schedule names it), ABORTED (another etag)."""
+        """Deletes a saved selection. NOT_FOUND, FAILED_PRECONDITION (a schedule uses the selection), ABORTED (the
+        etag differs).
+        """
 
 def add_SelectionServiceServicer_to_server(servicer: SelectionServiceServicer, server: _aio.Server) -> None: ...

@@ -156,8 +156,8 @@ def selection(name: str = "canaries", **filter: Any) -> selection_service_pb2.Se
     return selection_service_pb2.Selection(
         name=name,
         filter=host_pb2.HostFilter(**(filter or {"all_tags": ["canary"]})),
-        saved_at=AT,
-        saved_by="alex",
+        changed_by="alex",
+        changed_at=AT,
         revision=7,
     )
 

@@ -9,8 +9,8 @@ from tests.contract.client.messages import host, rollout, selection
 SELECTION_KEYS = [
     "name",
     "filter",
-    "saved_at",
-    "saved_by",
+    "changed_by",
+    "changed_at",
     "revision",
     "etag",
     "warnings",
@@ -19,13 +19,47 @@ SELECTION_KEYS = [
 """Programs read them: none is ever removed or renamed."""
 
 
-def test_selection_is_saved_as_it_was_typed(tendhost, server):
-    server.answer("SaveSelection", pb.SaveSelectionResponse(selection=selection()))
-    done = tendhost("selection", "save", "canaries", "--tag", "canary", "--exclude", "db1")
+def test_selection_is_created_as_it_was_typed(tendhost, server):
+    server.answer("CreateSelection", pb.CreateSelectionResponse(selection=selection()))
+    done = tendhost("selection", "create", "canaries", "--tag", "canary", "--exclude", "db1")
     assert done.out == "selection canaries: hosts with canary\n"
-    (request,) = server.requests("SaveSelection")
+    (request,) = server.requests("CreateSelection")
     assert request.name == "canaries"
     assert request.filter == host_pb2.HostFilter(all_tags=["canary"], exclude_hosts=["db1"])
+
+
+@pytest.mark.parametrize(
+    ("options", "asked", "fields"),
+    [
+        (("--tag", "web", "--tag", "eu"), {"all_tags": ["web", "eu"]}, ["all_tags"]),
+        (("--exclude", ""), {}, ["exclude_hosts"]),
+        (("--state", "failed"), {"states": [host_pb2.HOST_STATE_FAILED]}, ["states"]),
+        (("--state", "", "--host", "web*"), {"names": ["web*"]}, ["names", "states"]),
+        (("--no-reboot-needed",), {"reboot_needed": False}, ["reboot_needed"]),
+        (("--reboot-any",), {}, ["reboot_needed"]),
+    ],
+)
+def test_selection_set__sends_only_what_was_typed(tendhost, server, options, asked, fields):
+    server.answer("UpdateSelection", pb.UpdateSelectionResponse(selection=selection()))
+    done = tendhost("selection", "set", "canaries", *options)
+    assert done.out == "selection canaries: hosts with canary\n"
+    (request,) = server.requests("UpdateSelection")
+    assert (request.name, request.filter) == ("canaries", host_pb2.HostFilter(**asked))
+    assert list(request.update_mask.paths) == fields
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "nothing to change"),
+        (("--state", "asleep"), "--state: 'asleep' is not a state; expected idle,"),
+        (("--reboot-any", "--reboot-needed"), "--reboot-any: it cannot be combined"),
+    ],
+)
+def test_selection_set__what_cannot_be_meant_is_refused(tendhost, server, options, message):
+    done = tendhost("selection", "set", "canaries", *options)
+    assert message in done.err
+    assert not server.requests("UpdateSelection")
 
 
 def test_selections_are_listed_with_the_hosts_they_stand_for(tendhost, server):

@@ -28,7 +28,12 @@ FAMILIES = {
         "POLICY_NOT_FOUND",
         "INVENTORY_NOT_FOUND",
     },
-    sdk.AlreadyExists: {"HOST_ALREADY_EXISTS", "HOST_DUPLICATE", "SCHEDULE_ALREADY_EXISTS"},
+    sdk.AlreadyExists: {
+        "HOST_ALREADY_EXISTS",
+        "HOST_DUPLICATE",
+        "SCHEDULE_ALREADY_EXISTS",
+        "SELECTION_ALREADY_EXISTS",
+    },
     sdk.HostBusy: {"HOST_BUSY"},
     sdk.Conflict: {"CONFLICT"},
     sdk.EtagMismatch: {"ETAG_MISMATCH"},

@@ -1,6 +1,8 @@
-"""Saved selections: keep, find and forget them."""
+"""Saved selections: create, find, change and delete them."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
+
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from tendhost.client.convert import selections as convert_selections
 from tendhost.client.models.selections import HostFilter, Selection
@@ -16,20 +18,14 @@ class SelectionCalls(Connected):
     def _selections(self) -> SelectionServiceStub:
         return SelectionServiceStub(self._transport.calls)
 
-    async def save_selection(
-        self, name: str, selection: HostFilter, *, etag: str = ""
-    ) -> Selection:
-        """Keep a selection under a name, in place of the one that had it, of this `etag` where one is given.
-
-        Raises InvalidRequest, EtagMismatch.
-        """
-        request = pb.SaveSelectionRequest(
+    async def create_selection(self, name: str, selection: HostFilter) -> Selection:
+        """Save a new selection. Raises AlreadyExists, InvalidRequest."""
+        request = pb.CreateSelectionRequest(
             name=name,
             filter=convert_selections.filter_message(selection),
-            etag=etag,
             request_id=new_request_id(),
         )
-        response = await self._transport.call(self._selections.SaveSelection, request)
+        response = await self._transport.call(self._selections.CreateSelection, request)
         return convert_selections.selection(response.selection)
 
     async def get_selection(self, name: str) -> Selection:
@@ -45,7 +41,30 @@ class SelectionCalls(Connected):
             for found in page.selections:
                 yield convert_selections.selection(found)
 
+    async def update_selection(
+        self,
+        name: str,
+        selection: HostFilter,
+        *,
+        fields: Iterable[str] | None = None,
+        etag: str = "",
+    ) -> Selection:
+        """Replace the filter of a saved selection, or only the named `fields` of the filter.
+
+        With `etag`, that of the selection as it was read, nothing is changed where it was changed since.
+        Raises NotFound, InvalidRequest, EtagMismatch.
+        """
+        request = pb.UpdateSelectionRequest(
+            name=name,
+            filter=convert_selections.filter_message(selection),
+            update_mask=None if fields is None else FieldMask(paths=fields),
+            etag=etag,
+            request_id=new_request_id(),
+        )
+        response = await self._transport.call(self._selections.UpdateSelection, request)
+        return convert_selections.selection(response.selection)
+
     async def delete_selection(self, name: str, *, etag: str = "") -> None:
-        """Forget a saved selection. Raises NotAllowedNow where a schedule names it, EtagMismatch."""
+        """Delete a saved selection. Raises NotAllowedNow where a schedule uses it, EtagMismatch."""
         request = pb.DeleteSelectionRequest(name=name, etag=etag, request_id=new_request_id())
         await self._transport.call(self._selections.DeleteSelection, request)

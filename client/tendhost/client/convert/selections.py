@@ -101,8 +101,8 @@ def selection(message: selection_service_pb2.Selection) -> Selection:
     return Selection(
         name=message.name,
         filter=host_filter(message.filter),
-        saved_at=instant(message, "saved_at"),
-        saved_by=message.saved_by,
+        changed_by=message.changed_by,
+        changed_at=instant(message, "changed_at"),
         revision=message.revision,
         etag=message.etag,
         warnings=tuple(message.warnings),

@@ -148,14 +148,15 @@ class ScheduleChanged:
 class SelectionChange(StrEnum):
     """What became of a saved selection."""
 
-    SAVED = "saved"
+    CREATED = "created"
+    UPDATED = "updated"
     DELETED = "deleted"
     UNRECOGNIZED = "unrecognized"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionChanged:
-    """A selection was saved or deleted; `message` says by whom."""
+    """A saved selection was created, changed or deleted; `message` says by whom."""
 
     selection: str
     change: SelectionChange

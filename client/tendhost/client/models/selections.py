@@ -31,8 +31,8 @@ class Selection:
 
     name: str
     filter: HostFilter
-    saved_at: datetime | None
-    saved_by: str
+    changed_by: str
+    changed_at: datetime | None
     revision: int
     etag: str
     """Of its filter."""

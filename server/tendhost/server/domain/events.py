@@ -163,13 +163,14 @@ class ScheduleChanged:
 class SelectionChange(StrEnum):
     """What became of a saved selection."""
 
-    SAVED = "saved"
+    CREATED = "created"
+    UPDATED = "updated"
     DELETED = "deleted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionChanged:
-    """A selection was saved under a new name or in place of a former one, or deleted."""
+    """A saved selection was created, changed or deleted."""
 
     selection: str
     change: SelectionChange

@@ -323,6 +323,13 @@ class SelectionNotFound(RequestError):
     template = "there is no saved selection {selection!r}"
 
 
+class SelectionAlreadyExists(RequestError):
+    """A saved selection of that name already exists."""
+
+    selection: str
+    template = "saved selection {selection!r} already exists"
+
+
 class SelectionInUse(RequestError):
     """A schedule uses the saved selection."""
 

@@ -18,6 +18,7 @@ from tendhost.server.domain.request_errors import (
     HostDuplicate,
     RequestIdReused,
     ScheduleAlreadyExists,
+    SelectionAlreadyExists,
 )
 from tendhost.server.domain.rollouts.plan import RolloutPlan
 from tendhost.server.domain.rollouts.rollout import Rollout
@@ -329,10 +330,10 @@ def _write_selection(
 ) -> None:
     row = rows.selection_row(selection, revision)
     if selection.revision == 0:
-        done = database.execute(sql.INSERT_SELECTION, row)
-    else:
-        done = database.execute(sql.UPDATE_SELECTION, (*row, selection.revision))
-    if done.rowcount == 0:
+        if database.execute(sql.INSERT_SELECTION, row).rowcount == 0:
+            raise SelectionAlreadyExists(selection=selection.name)
+        return
+    if database.execute(sql.UPDATE_SELECTION, (*row, selection.revision)).rowcount == 0:
         raise Conflict(what=f"selection {selection.name}")
 
 

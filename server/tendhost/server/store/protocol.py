@@ -52,8 +52,8 @@ class Store(Protocol):
         """Store `change` as a whole.
 
         Raises HostAlreadyExists, HostDuplicate, HostBusy (the host has a running operation), ScheduleAlreadyExists,
-        Conflict (a revision was not the stored one, the row is gone, or a new one is there already),
-        RequestIdReused, and Unstorable, which is about this change and nobody else's.
+        SelectionAlreadyExists, Conflict (a revision was not the stored one, the row is gone, or a new one is there
+        already), RequestIdReused, and Unstorable, which is about this change and nobody else's.
         """
         ...
 

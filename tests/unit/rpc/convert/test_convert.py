@@ -76,7 +76,7 @@ BODIES: dict[type, EventBody] = {
     ),
     events.SelectionChanged: events.SelectionChanged(
         selection="canaries",
-        change=events.SelectionChange.SAVED,
+        change=events.SelectionChange.UPDATED,
         message="by alex",
         by="alex",
         changes=CHANGES,

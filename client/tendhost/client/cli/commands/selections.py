@@ -1,11 +1,13 @@
 """`tendhost selection …`."""
 
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
 
 import typer
 
-from tendhost.client import Client, HostFilter, HostState
-from tendhost.client.cli.session import Session, warn
+from tendhost.client import Client, HostFilter, HostState, Selection
+from tendhost.client.cli.options.selection import without_empty
+from tendhost.client.cli.session import Session, refuse, warn
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -13,48 +15,64 @@ app = typer.Typer(no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The selection's name.")]
 
 
+Hosts = Annotated[
+    list[str] | None,
+    typer.Option("--host", metavar="NAME", help="A host, or a glob of names. May be repeated."),
+]
+Tags = Annotated[
+    list[str] | None,
+    typer.Option("--tag", metavar="TAG", help="A tag that every host must have. May be repeated."),
+]
+AnyTags = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--any-tag", metavar="TAG", help="Hosts must have one of these tags. May be repeated."
+    ),
+]
+Groups = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group", metavar="GROUP", help="Hosts must be in one of these groups. May be repeated."
+    ),
+]
+Excluded = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude", metavar="NAME", help="Leave out a host, or a glob of names. May be repeated."
+    ),
+]
+States = Annotated[
+    list[HostState] | None,
+    typer.Option(
+        "--state", metavar="STATE", help="Hosts must be in one of these states. May be repeated."
+    ),
+]
+RebootNeeded = Annotated[
+    bool | None,
+    typer.Option(
+        "--reboot-needed/--no-reboot-needed", help="Only hosts that need a reboot, or that do not."
+    ),
+]
+
+
 @app.command()
-def save(
+def create(
     context: typer.Context,
     name: Name,
-    host: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="A host, or a glob of names. May be repeated."),
-    ] = None,
-    tag: Annotated[
-        list[str] | None, typer.Option(metavar="TAG", help="A tag that hosts must have.")
-    ] = None,
-    any_tag: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TAG", help="A tag that hosts may have; one of them suffices."),
-    ] = None,
-    group: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GROUP", help="A group that hosts may be in; one of them suffices."),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Leave out a host, or a glob of names. May be repeated."),
-    ] = None,
-    state: Annotated[
-        list[HostState] | None,
-        typer.Option(metavar="STATE", help="A state that hosts may be in. May be repeated."),
-    ] = None,
-    reboot_needed: Annotated[
-        bool | None,
-        typer.Option("--reboot-needed/--no-reboot-needed", help="That need a reboot, or do not."),
-    ] = None,
+    host: Hosts = None,
+    tag: Tags = None,
+    any_tag: AnyTags = None,
+    group: Groups = None,
+    exclude: Excluded = None,
+    state: States = None,
+    reboot_needed: RebootNeeded = None,
 ) -> None:
-    """Keep a selection of hosts under a name.
+    """Create a saved selection of hosts.
 
     \b
-      tendhost selection save canaries --tag canary --exclude db1
+      tendhost selection create canaries --tag canary --exclude db1
       tendhost rollout start --selection canaries --waves 1,rest
-
-    It takes the place of the one that had the name. Schedules that name it update the new hosts from
-    their next run on; rollouts that have begun keep theirs.
     """
-    session: Session = context.obj
     selection = HostFilter(
         names=tuple(host or ()),
         all_tags=tuple(tag or ()),
@@ -64,11 +82,71 @@ def save(
         exclude_hosts=tuple(exclude or ()),
         reboot_needed=reboot_needed,
     )
+    _show(context.obj, lambda client: client.create_selection(name, selection))
 
+
+@app.command(name="set")
+def set_(
+    context: typer.Context,
+    name: Name,
+    host: Hosts = None,
+    tag: Tags = None,
+    any_tag: AnyTags = None,
+    group: Groups = None,
+    exclude: Excluded = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STATE", help="Hosts must be in one of these states. May be repeated."
+        ),
+    ] = None,
+    reboot_needed: RebootNeeded = None,
+    reboot_any: Annotated[
+        bool, typer.Option("--reboot-any", help="Hosts may or may not need a reboot.")
+    ] = False,
+) -> None:
+    """Change a saved selection; options that are not given keep their values.
+
+    \b
+      tendhost selection set canaries --exclude db1 --exclude db2
+      tendhost selection set canaries --tag ''
+
+    Each option replaces all former values of that option; '' alone removes them. Schedules update the new
+    hosts from their next run on; rollouts that have started keep their hosts.
+    """
+    if reboot_any and reboot_needed is not None:
+        refuse("--reboot-any: it cannot be combined with --reboot-needed or --no-reboot-needed")
+    asked: dict[str, Any] = {
+        "names": without_empty(host),
+        "all_tags": without_empty(tag),
+        "any_tags": without_empty(any_tag),
+        "groups": without_empty(group),
+        "states": _states(state),
+        "exclude_hosts": without_empty(exclude),
+        "reboot_needed": reboot_needed,
+    }
+    given = {field: value for field, value in asked.items() if value is not None}
+    fields = [*given, *(["reboot_needed"] if reboot_any else [])]
+    if not fields:
+        refuse("nothing to change; see `tendhost selection set --help`")
+    selection = HostFilter(**given)
+    _show(context.obj, lambda client: client.update_selection(name, selection, fields=fields))
+
+
+def _states(values: list[str] | None) -> tuple[HostState, ...] | None:
+    known = [str(state) for state in HostState if state is not HostState.UNRECOGNIZED]
+    wanted = without_empty(values)
+    for value in wanted or ():
+        if value not in known:
+            refuse(f"--state: {value!r} is not a state; expected {', '.join(known)}")
+    return None if wanted is None else tuple(HostState(value) for value in wanted)
+
+
+def _show(session: Session, ask: Callable[[Client], Awaitable[Selection]]) -> None:
     async def work(client: Client) -> None:
         from tendhost.client.cli.render import selections as render_selections
 
-        found = await client.save_selection(name, selection)
+        found = await ask(client)
         warn(found.warnings)
         if session.json:
             session.print_json(found)
@@ -121,7 +199,7 @@ def show(context: typer.Context, name: Name) -> None:
 
 @app.command()
 def delete(context: typer.Context, name: Name) -> None:
-    """Forget a saved selection; one that a schedule names cannot be forgotten."""
+    """Delete a saved selection that no schedule uses."""
     session: Session = context.obj
 
     async def work(client: Client) -> None:

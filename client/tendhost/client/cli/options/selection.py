@@ -1,4 +1,4 @@
-"""The option that names a saved selection."""
+"""Options that select hosts, and what is made of them."""
 
 from typing import Annotated
 
@@ -7,3 +7,8 @@ import typer
 Saved = Annotated[
     str, typer.Option("--selection", metavar="NAME", help="In this saved selection, too.")
 ]
+
+
+def without_empty(values: list[str] | None) -> tuple[str, ...] | None:
+    """The values that were given: None without the option, and none at all for '' alone."""
+    return None if values is None else tuple(value for value in values if value)

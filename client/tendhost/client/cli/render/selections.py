@@ -12,8 +12,8 @@ def selections(found: Sequence[Selection]) -> None:
     if not found:
         say("no saved selections")
         return
-    rows = ((s.name, words(s.filter), ago(s.saved_at), s.saved_by) for s in found)
-    draw(table(("NAME", "HOSTS", "SAVED", "BY"), rows))
+    rows = ((s.name, words(s.filter), ago(s.changed_at), s.changed_by) for s in found)
+    draw(table(("NAME", "HOSTS", "CHANGED", "BY"), rows))
     say_incomplete(*((s.name, s.incomplete) for s in found))
 
 

@@ -104,8 +104,8 @@ class SavedSelection:
     name: str
     filter: HostFilter
     """Names no other saved selection."""
-    saved_at: datetime
-    saved_by: str = ""
+    changed_at: datetime
+    changed_by: str = ""
     revision: int = 0
 
     @property

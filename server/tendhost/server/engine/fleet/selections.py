@@ -1,25 +1,33 @@
-"""Saved selections: kept, forgotten, and looked up for the requests that name one."""
+"""Saved selections: created, changed, deleted, and looked up for the requests that name one."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.changes import FieldChange, changes_of
 from tendhost.server.domain.etags import require_etag
 from tendhost.server.domain.events import Event, SelectionChange, SelectionChanged
 from tendhost.server.domain.hosts.selection import HostFilter, SavedSelection
-from tendhost.server.domain.hosts.unmatched import unmatched
+from tendhost.server.domain.hosts.unmatched import told, unmatched
 from tendhost.server.domain.request_errors import (
     FieldViolation,
     InvalidArgument,
     SelectionInUse,
-    SelectionNotFound,
 )
-from tendhost.server.engine.requests import MutationContext, at_revision, retried_on_conflict
+from tendhost.server.engine.requests import MutationContext, retried_on_conflict
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change
 
 PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectionView:
+    """A saved selection with its warnings."""
+
+    selection: SavedSelection
+    warnings: tuple[str, ...] = ()
+    """What its filter names and no host has."""
 
 
 class Selections:
@@ -55,61 +63,61 @@ class Selections:
             ]
         return found
 
-    @retried_on_conflict
-    async def save(
-        self,
-        name: str,
-        selection: HostFilter,
-        call: MutationContext[SavedSelection],
-        *,
-        etag: str = "",
-    ) -> SavedSelection:
-        """Keep a selection under a name, in place of the one that had it.
+    async def view(self, saved: SavedSelection) -> SelectionView:
+        """The selection with what it names and no host has."""
+        return SelectionView(selection=saved, warnings=told(await self.unmatched(saved.filter)))
 
-        Whoever names it from now on gets the new one, schedules included; rollouts that have begun keep
-        their hosts. Raises InvalidArgument, EtagMismatch, AlreadyProcessed.
-        """
-        if selection.selection:
-            raise InvalidArgument(
-                FieldViolation(
-                    field="filter.selection",
-                    description=f"{selection.selection!r}: a saved selection names no other one",
-                )
-            )
-        now = self._clock.now()
-        former = await self._former(name)
-        current = former.etag if former is not None else ""
-        require_etag(f"selection {name!r}", wanted=etag, current=current)
-        if former is not None and former.filter == selection:
-            return await call.commit_unchanged(self._store, former, now)
-        saved = SavedSelection(
+    async def create(
+        self, name: str, selection: HostFilter, call: MutationContext[SelectionView]
+    ) -> SelectionView:
+        """Save a new selection. Raises InvalidArgument, SelectionAlreadyExists, AlreadyProcessed."""
+        _require_own_hosts(selection)
+        made = SavedSelection(
             name=name,
             filter=selection,
-            saved_at=now,
-            saved_by=call.principal,
-            revision=former.revision if former is not None else 0,
+            changed_at=self._clock.now(),
+            changed_by=call.principal,
         )
-        changes = changes_of(former.filter, selection) if former is not None else ()
-        return await self._stored(saved, SelectionChange.SAVED, call, changes=changes)
+        return await self._saved(await self.view(made), SelectionChange.CREATED, call)
+
+    @retried_on_conflict
+    async def update(
+        self,
+        name: str,
+        amended: Callable[[HostFilter], HostFilter],
+        call: MutationContext[SelectionView],
+        *,
+        etag: str = "",
+    ) -> SelectionView:
+        """Change the filter of a selection.
+
+        Later requests and later runs of schedules use the new filter; rollouts that have started keep their
+        hosts. Raises SelectionNotFound, InvalidArgument, EtagMismatch, AlreadyProcessed.
+        """
+        former = await self._store.selection(name)
+        require_etag(f"selection {name!r}", wanted=etag, current=former.etag)
+        selection = amended(former.filter)
+        _require_own_hosts(selection)
+        now = self._clock.now()
+        if selection == former.filter:
+            return await call.commit_unchanged(self._store, await self.view(former), now)
+        changed = replace(former, filter=selection, changed_at=now, changed_by=call.principal)
+        changes = changes_of(former.filter, selection)
+        view = await self.view(changed)
+        return await self._saved(view, SelectionChange.UPDATED, call, changes=changes)
 
     @retried_on_conflict
     async def delete(
-        self, name: str, call: MutationContext[SavedSelection], *, etag: str = ""
-    ) -> SavedSelection:
-        """Forget a selection.
+        self, name: str, call: MutationContext[SelectionView], *, etag: str = ""
+    ) -> SelectionView:
+        """Delete a selection.
 
-        Raises SelectionNotFound, SelectionInUse (a schedule names it), EtagMismatch, AlreadyProcessed.
+        Raises SelectionNotFound, SelectionInUse (a schedule uses it), EtagMismatch, AlreadyProcessed.
         """
         saved = await self._store.selection(name)
         require_etag(f"selection {name!r}", wanted=etag, current=saved.etag)
         await self._require_unused(name)
-        return await self._stored(saved, SelectionChange.DELETED, call)
-
-    async def _former(self, name: str) -> SavedSelection | None:
-        try:
-            return await self._store.selection(name)
-        except SelectionNotFound:
-            return None
+        return await self._saved(SelectionView(selection=saved), SelectionChange.DELETED, call)
 
     async def _require_unused(self, name: str) -> None:
         after, more = "", True
@@ -121,23 +129,33 @@ class Selections:
             more = page.more
             after = page.items[-1].name if page.items else after
 
-    async def _stored(
+    async def _saved(
         self,
-        saved: SavedSelection,
+        view: SelectionView,
         what: SelectionChange,
-        call: MutationContext[SavedSelection],
+        call: MutationContext[SelectionView],
         *,
         changes: tuple[FieldChange, ...] = (),
-    ) -> SavedSelection:
-        now = self._clock.now()
+    ) -> SelectionView:
+        now, by, saved = self._clock.now(), call.principal, view.selection
         deleted = what is SelectionChange.DELETED
-        by = call.principal
         body = SelectionChanged(
             selection=saved.name, change=what, message=f"by {by}", by=by, changes=changes
         )
+
+        def at_revision(revision: int) -> SelectionView:
+            return replace(view, selection=replace(saved, revision=revision))
+
         change = Change(
             events=(Event(at=now, body=body),),
             selections=() if deleted else (saved,),
             removed_selections=(saved,) if deleted else (),
         )
-        return await call.commit(self._store, change, at_revision(saved), subject=saved.name)
+        return await call.commit(self._store, change, at_revision, subject=saved.name)
+
+
+def _require_own_hosts(selection: HostFilter) -> None:
+    """Raise InvalidArgument where the filter of a saved selection uses another one."""
+    if selection.selection:
+        words = f"{selection.selection!r}: a saved selection cannot use another saved selection"
+        raise InvalidArgument(FieldViolation(field="filter.selection", description=words))

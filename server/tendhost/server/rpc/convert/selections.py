@@ -1,12 +1,14 @@
 """Which hosts, and what of them to update, between messages and values."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from tendhost.server.domain.bounds import text
 from tendhost.server.domain.events import SelectionChange, SelectionChanged
 from tendhost.server.domain.hosts.selection import HostFilter, SavedSelection
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.scope import ScopeOverride, UpdateScope
+from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.rpc.convert.changes import change_messages
 from tendhost.server.rpc.convert.common import numbers, timestamp
 from tendhost.server.rpc.convert.whole import whole
@@ -82,6 +84,29 @@ def host_filter(message: host_pb2.HostFilter) -> HostFilter:
     )
 
 
+def amended_filter(
+    request: selection_service_pb2.UpdateSelectionRequest,
+) -> Callable[[HostFilter], HostFilter]:
+    """Gives a filter the fields of the request that its mask names; without a mask, all of them.
+
+    Raises InvalidArgument where the mask names no field, or one that does not exist.
+    """
+    wanted = host_filter(request.filter)
+    if not request.HasField("update_mask"):
+        return lambda _: wanted
+    known, paths = list(host_pb2.HostFilter.DESCRIPTOR.fields_by_name), request.update_mask.paths
+    words = [
+        f"{path!r} is not a field of the filter; expected {', '.join(known)}"
+        for path in paths
+        if path not in known
+    ]
+    if not paths:
+        words = [f"names no field; expected {', '.join(known)}"]
+    if words:
+        raise InvalidArgument(*(FieldViolation("update_mask", one) for one in words))
+    return lambda former: replace(former, **{path: getattr(wanted, path) for path in paths})
+
+
 def filter_message(selection: HostFilter) -> host_pb2.HostFilter:
     """A filter as clients see it."""
     return host_pb2.HostFilter(
@@ -110,8 +135,8 @@ def selection_message(
     return selection_service_pb2.Selection(
         name=saved.name,
         filter=filter_message(saved.filter),
-        saved_at=timestamp(saved.saved_at),
-        saved_by=saved.saved_by,
+        changed_by=saved.changed_by,
+        changed_at=timestamp(saved.changed_at),
         revision=saved.revision,
         etag=saved.etag,
         warnings=warnings,

@@ -1,16 +1,19 @@
 """SelectionService."""
 
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from tendhost.server.domain.hosts.selection import SavedSelection
-from tendhost.server.domain.hosts.unmatched import told
+from google.protobuf.message import Message
+
 from tendhost.server.engine.engine import Engine
-from tendhost.server.rpc.convert.selections import host_filter, selection_message
+from tendhost.server.engine.fleet.selections import SelectionView
+from tendhost.server.rpc.convert.selections import amended_filter, host_filter, selection_message
 from tendhost.server.rpc.interceptor import call
 from tendhost.server.rpc.paging import fill, page_size, position
 from tendhost.v1 import selection_service_pb2 as pb
 from tendhost.v1 import selection_service_pb2_grpc
+
+R = TypeVar("R", bound=Message)
 
 
 class SelectionServicer(selection_service_pb2_grpc.SelectionServiceServicer):
@@ -20,25 +23,18 @@ class SelectionServicer(selection_service_pb2_grpc.SelectionServiceServicer):
         self._selections = engine.selections
         self._store = engine.store
 
-    async def SaveSelection(
-        self, request: pb.SaveSelectionRequest, context: Any
-    ) -> pb.SaveSelectionResponse:
+    async def CreateSelection(
+        self, request: pb.CreateSelectionRequest, context: Any
+    ) -> pb.CreateSelectionResponse:
+        encode = with_selection(pb.CreateSelectionResponse)
         wanted = host_filter(request.filter)
-        # A filter that names another selection is refused where it is saved.
-        warnings = told(await self._selections.unmatched(replace(wanted, selection="")))
-
-        def encode(saved: SavedSelection) -> pb.SaveSelectionResponse:
-            return pb.SaveSelectionResponse(selection=selection_message(saved, warnings))
-
-        saving = self._selections.save(request.name, wanted, call(encode), etag=request.etag)
-        return encode(await saving)
+        return encode(await self._selections.create(request.name, wanted, call(encode)))
 
     async def GetSelection(
         self, request: pb.GetSelectionRequest, context: Any
     ) -> pb.GetSelectionResponse:
-        saved = await self._store.selection(request.name)
-        warnings = told(await self._selections.unmatched(saved.filter))
-        return pb.GetSelectionResponse(selection=selection_message(saved, warnings))
+        view = await self._selections.view(await self._store.selection(request.name))
+        return with_selection(pb.GetSelectionResponse)(view)
 
     async def ListSelections(
         self, request: pb.ListSelectionsRequest, context: Any
@@ -51,11 +47,24 @@ class SelectionServicer(selection_service_pb2_grpc.SelectionServiceServicer):
         )
         return pb.ListSelectionsResponse(selections=selections, next_page_token=following)
 
+    async def UpdateSelection(
+        self, request: pb.UpdateSelectionRequest, context: Any
+    ) -> pb.UpdateSelectionResponse:
+        encode = with_selection(pb.UpdateSelectionResponse)
+        amended = amended_filter(request)
+        name, etag = request.name, request.etag
+        return encode(await self._selections.update(name, amended, call(encode), etag=etag))
+
     async def DeleteSelection(
         self, request: pb.DeleteSelectionRequest, context: Any
     ) -> pb.DeleteSelectionResponse:
-        def encode(saved: SavedSelection) -> pb.DeleteSelectionResponse:
-            return pb.DeleteSelectionResponse(revision=saved.revision)
+        def encode(view: SelectionView) -> pb.DeleteSelectionResponse:
+            return pb.DeleteSelectionResponse(revision=view.selection.revision)
 
         deleting = self._selections.delete(request.name, call(encode), etag=request.etag)
         return encode(await deleting)
+
+
+def with_selection(response: Callable[..., R]) -> Callable[[SelectionView], R]:
+    """Make the response that carries a selection."""
+    return lambda view: response(selection=selection_message(view.selection, view.warnings))
