@@ -257,7 +257,7 @@ def test_cancelled_before_a_transaction__leaves_the_host_pending(how: str):
     operation = replace(course.operation, cancel_requested_by="alex")
     course = led(
         replace(course, operation=operation),
-        Outcome(problem=Problem.of(Cancelled(host="web1")), given_up=True),
+        Outcome(problem=Problem.of(Cancelled(host="web1")), cancelled=True),
     )
     course = to_its_end(course, Outcome())
     assert course.operation.status is OperationStatus.CANCELLED
@@ -347,8 +347,8 @@ def test_a_reboot_that_is_cancelled_before_its_order__leaves_what_was_known():
     course = rebooting()
     former = course.host.status.reboot
     operation = replace(course.operation, cancel_requested_by="alex")
-    given_up = Outcome(problem=Problem.of(Cancelled(host="web1")), given_up=True)
-    course = to_its_end(led(replace(course, operation=operation), given_up), Outcome())
+    cancelled = Outcome(problem=Problem.of(Cancelled(host="web1")), cancelled=True)
+    course = to_its_end(led(replace(course, operation=operation), cancelled), Outcome())
     assert course.operation.status is OperationStatus.CANCELLED
     assert (course.host.status.state, course.host.status.reboot) == (S.IDLE, former)
 

@@ -171,7 +171,7 @@ def _connection_told(
 ) -> OperationState:
     problem = outcome.problem
     never_tried = problem is not None and problem.reason == Cancelled.reason
-    if step not in _CONNECTING or never_tried or (step is StepName.REBOOT and outcome.given_up):
+    if step not in _CONNECTING or never_tried or (step is StepName.REBOOT and outcome.cancelled):
         return course
     if problem is not None:
         known = course.only_looks and course.host.is_away(problem.reason)

@@ -147,7 +147,7 @@ class Schedules:
         """
         schedule = await self._read(name, etag)
         if schedule.next_at is None:
-            raise _not_steerable(schedule, "paused")
+            raise _invalid_status(schedule, "paused")
         return await self._saved(schedule.held(), ScheduleChange.PAUSED, call)
 
     @retried_on_conflict
@@ -160,10 +160,10 @@ class Schedules:
         """
         schedule = await self._read(name, etag)
         if not schedule.paused:
-            raise _not_steerable(schedule, "resumed")
+            raise _invalid_status(schedule, "resumed")
         going = schedule.going(self._clock.now())
         if going.next_at is None:
-            raise _not_steerable(going, "resumed")
+            raise _invalid_status(going, "resumed")
         return await self._saved(going, ScheduleChange.RESUMED, call)
 
     @retried_on_conflict
@@ -383,7 +383,7 @@ class Schedules:
         return saved
 
 
-def _not_steerable(schedule: Schedule, wanted: str) -> InvalidScheduleStatus:
+def _invalid_status(schedule: Schedule, wanted: str) -> InvalidScheduleStatus:
     return InvalidScheduleStatus(schedule=schedule.name, status=str(schedule.status), wanted=wanted)
 
 

@@ -382,7 +382,7 @@ class Outcome:
     """With a problem: the host ends in FAILED even where nothing was changed on it."""
     transient: bool = False
     """With a problem: the same step may well succeed a little later."""
-    given_up: bool = False
+    cancelled: bool = False
     """With a transient problem: the operation was cancelled while it waited for the next attempt."""
     interrupted: bool = False
     """With a problem of `apply`: the transaction did not come to its end on the host."""

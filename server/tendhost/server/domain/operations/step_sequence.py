@@ -379,7 +379,7 @@ def finish_step(operation: Operation, outcome: Outcome, now: datetime) -> Operat
     assert current is not None, "no step is under way"
     detail = outcome.problem.message if outcome.problem else outcome.detail
     done = replace(current, status=_status_of(outcome), ended_at=now, detail=detail)
-    dropped = outcome.given_up or _made_good(operation, outcome)
+    dropped = outcome.cancelled or _made_good(operation, outcome)
     problem = None if dropped else outcome.problem
     if problem is not None and put_off(operation):
         operation = replace(operation, problem=None, failed_step=None)

@@ -305,7 +305,7 @@ class OperationRunner:
             and self._may_be_given_up(step)
         ):
             # It may have been called off while it waited for its place, and has none.
-            return replace(_failure(Cancelled(host=host)), given_up=True)
+            return replace(_failure(Cancelled(host=host)), cancelled=True)
         try:
             async with asyncio.timeout(self._seconds_left(step)):
                 outcome = await self._patiently(
@@ -315,7 +315,7 @@ class OperationRunner:
             limit = self.operation.time_limit or timedelta()
             return _failure(DeadlineExceeded(host=host, seconds=limit.total_seconds()))
         except Cancelled as error:
-            return replace(_failure(error), given_up=True)
+            return replace(_failure(error), cancelled=True)
         except HostError as error:
             return _failure(error)
         except Exception:
@@ -379,7 +379,7 @@ class OperationRunner:
             call=self.cancelled if self._may_be_given_up(step) else None,
         )
         if self.operation.cancel_requested_by and self._may_be_given_up(step):
-            await self._end_step(replace(outcome, given_up=True))
+            await self._end_step(replace(outcome, cancelled=True))
 
     async def _end_step(self, outcome: Outcome) -> None:
         async with self._saving:
