@@ -47,7 +47,7 @@ async def test_defaults_that_were_changed_since_they_were_read_conflict(store: S
     former = await stored(store, some("db"))
     current = await stored(store, replace(former, changed_by="kim"))
     for late in (replace(former, changed_by="late"), some("db", by="late")):
-        with pytest.raises(Conflict, match="what is said of the group db was changed"):
+        with pytest.raises(Conflict, match="another request changed the policy of group db"):
             await store.commit(change(group_policies=(late,)))
     with pytest.raises(Conflict):
         await store.commit(change(removed_group_policies=(former,)))
@@ -58,7 +58,7 @@ async def test_defaults_that_are_removed_are_gone_and_can_be_set_again(store: St
     former = await stored(store, some())
     await store.commit(change(removed_group_policies=(former,)))
     assert list(await store.group_policies()) == []
-    with pytest.raises(Conflict, match="what is said of the fleet was changed"):
+    with pytest.raises(Conflict, match="another request changed the fleet policy"):
         await store.commit(change(removed_group_policies=(former,)))
     with pytest.raises(Conflict):
         await store.commit(change(group_policies=(replace(former, changed_by="late"),)))
