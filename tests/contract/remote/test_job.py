@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tendhost.server.domain.host_errors import JobRefused, LinkLost, Superseded
-from tendhost.server.remote.giving import given
+from tendhost.server.remote.changes import run_change
 from tendhost.server.remote.job import (
     OVERDUE,
     STATUS_TAIL,
@@ -93,7 +93,7 @@ def job(command: str, *, name: str = "apply-1", epoch: int = 1, seconds: float =
 async def start(remote, wanted: Job, position: Position) -> JobReport:
     """The order to start, permitted."""
     return await ordered(
-        lambda command, timeout, input: given(remote, command, timeout=timeout, input=input),
+        lambda command, timeout, input: run_change(remote, command, timeout=timeout, input=input),
         wanted,
         position,
     )
@@ -117,7 +117,7 @@ async def until_it(remote, wanted: Job, condition: Callable[[JobReport], bool]) 
             await asyncio.sleep(0.02)
 
 
-async def carried_out(remote, wanted: Job) -> JobReport:
+async def run_to_end(remote, wanted: Job) -> JobReport:
     await begun(remote, wanted)
     return await until(remote, wanted, JobState.ENDED)
 
@@ -127,7 +127,7 @@ def ops(root: Path) -> Path:
 
 
 async def test_a_job_keeps_its_output_and_its_exit_status(remote):
-    report = await carried_out(remote, job("echo words >&2; echo 5%; exit 7"))
+    report = await run_to_end(remote, job("echo words >&2; echo 5%; exit 7"))
     assert report == JobReport(
         state=JobState.ENDED, exit_status=7, log=b"words\n", status=b"5%\n", same_boot=True
     )
@@ -154,7 +154,7 @@ async def test_however_often_it_is_started_a_job_runs_once(remote, tmp_path):
 
 async def test_a_job_prepared_by_a_request_that_broke_off_is_begun_by_the_next(remote, tmp_path):
     wanted = job(f"echo ran >>{tmp_path}/runs")
-    await carried_out(remote, wanted)
+    await run_to_end(remote, wanted)
     folder = ops(tmp_path) / "0190/apply-1"
     shutil.rmtree(folder / "claim")
     (folder / "rc").rename(folder / "rc.new")
@@ -166,7 +166,7 @@ async def test_a_job_prepared_by_a_request_that_broke_off_is_begun_by_the_next(r
 
 async def test_output_is_read_from_a_position_on(remote):
     wanted = job("printf 0123456789 >&2; printf abcdef")
-    await carried_out(remote, wanted)
+    await run_to_end(remote, wanted)
     report = await poll(remote, wanted, Position(log=4, status=6))
     assert (report.log, report.status, report.more) == (b"456789", b"", False)
     beyond = await poll(remote, wanted, Position(log=99, status=99))
@@ -269,7 +269,7 @@ async def test_a_job_lives_as_long_as_anything_that_it_started(remote, tmp_path)
 
 async def test_a_dead_job_says_whether_the_host_was_rebooted(remote, tmp_path):
     wanted = job("exit 0")
-    await carried_out(remote, wanted)
+    await run_to_end(remote, wanted)
     folder = ops(tmp_path) / "0190/apply-1"
     (folder / "rc").unlink()
     (tmp_path / "proc/sys/kernel/random/boot_id").write_text("second\n")
@@ -279,7 +279,7 @@ async def test_a_dead_job_says_whether_the_host_was_rebooted(remote, tmp_path):
 
 
 async def test_what_runs_too_long_is_ended(remote):
-    report = await carried_out(remote, job("sleep 60", seconds=1))
+    report = await run_to_end(remote, job("sleep 60", seconds=1))
     assert report.exit_status == OVERDUE
 
 
@@ -296,7 +296,7 @@ async def test_a_lower_epoch_may_not_act_and_changes_nothing(remote, tmp_path):
 
 async def test_a_start_that_arrives_after_the_clean_up_is_without_effect(remote, tmp_path):
     wanted = job(f"echo ran >>{tmp_path}/runs")
-    await carried_out(remote, wanted)
+    await run_to_end(remote, wanted)
     await clean(remote, wanted)
     with pytest.raises(Superseded):
         await start(remote, wanted, Position())
@@ -368,7 +368,7 @@ async def prepared(remote: ShellRemote, wanted: Job, root: Path) -> None:
 
 async def test_the_clean_up_leaves_nothing(remote, tmp_path):
     wanted = job("true")
-    await carried_out(remote, wanted)
+    await run_to_end(remote, wanted)
     await clean(remote, wanted)
     assert list((tmp_path / "var/lib").iterdir()) == []
     await clean(remote, wanted)  # and a second one finds nothing to do
@@ -396,7 +396,7 @@ async def test_leftovers_of_more_than_thirty_days_go_and_younger_ones_stay(remot
 
 
 async def test_nobody_else_can_read_what_a_job_prints(remote, tmp_path):
-    await carried_out(remote, job("umask >&2"))
+    await run_to_end(remote, job("umask >&2"))
     assert ops(tmp_path).stat().st_mode & 0o777 == 0o700
     assert (ops(tmp_path) / "0190/apply-1").stat().st_mode & 0o777 == 0o700
     assert (await poll(remote, job("true"), Position())).log.strip() == b"0022"
@@ -443,7 +443,7 @@ async def test_an_answer_that_is_cut_off_is_not_believed(remote):
             return Completed(exit_status=0, stdout=done.stdout[:-3], stderr=b"")
 
     wanted = job("echo words >&2")
-    await carried_out(remote, wanted)
+    await run_to_end(remote, wanted)
     with pytest.raises(JobRefused, match="cut off"):
         await poll(Cut(remote._shell, remote._root), wanted, Position())
 

@@ -239,7 +239,7 @@ async def performed(
     )
     rules = Rules(world=world, operation=operation, refusal=first)
     given = Given(rules=rules, then=then)
-    monkeypatch.setattr(door, "given", given)
+    monkeypatch.setattr(door, "run_change", given)
     session = Session(world.fleet)
 
     async def trying() -> BaseException:
@@ -320,7 +320,7 @@ async def test_a_reboot_is_not_given_with_the_permission_of_something_else(
 ):
     _, host, _ = ready
     rules = Rules(world=world, operation=cast(Operation, None))
-    monkeypatch.setattr(door, "given", Given(rules=rules))
+    monkeypatch.setattr(door, "run_change", Given(rules=rules))
     way = door.Door(
         operation=cast(Operation, None),
         host=host,
@@ -347,15 +347,15 @@ LOOKS = {
 def test_nothing_but_the_door_gives_a_changing_command():
     """A new line here is a new way to a host: one that changes it goes through the door."""
     ran = {name for name, call in _calls() if call == "run" and "remote" in name[1]}
-    assert {file for file, _ in ran} == LOOKS | {"remote/giving.py"}
-    assert {file for (file, _), call in _calls() if call == "given"} == {"engine/jobs/door.py"}
+    assert {file for file, _ in ran} == LOOKS | {"remote/changes.py"}
+    assert {file for (file, _), call in _calls() if call == "run_change"} == {"engine/jobs/door.py"}
     read = {
         path.relative_to(SERVER).as_posix()
         for path in SERVER.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr == "change_script"
     }
-    assert read == {"remote/giving.py"}
+    assert read == {"remote/changes.py"}
 
 
 def _calls() -> Iterator[tuple[tuple[str, str], str]]:

@@ -1,1 +1,1 @@
-"""The ways to others than hosts: messages to people, webhooks, and commands of this machine."""
+"""Connections to others than hosts: notification services, webhooks, and commands of this machine."""

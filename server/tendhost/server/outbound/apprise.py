@@ -1,4 +1,4 @@
-"""How people are told: messages handed to Apprise, which knows the services that they read."""
+"""Notifications through Apprise: one message to each service of a target."""
 
 import asyncio
 import logging
@@ -14,9 +14,9 @@ from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.threads import DaemonThreads
 
 THREADS = 4
-"""So many messages of one target are on their way at once."""
+"""Messages of one target that are sent at the same time."""
 PATIENCE = timedelta(seconds=30)
-"""For one message to one service, after which it counts as failed."""
+"""Time limit for one message to one service; after it, the message counts as failed."""
 
 
 class NotDelivered(Exception):

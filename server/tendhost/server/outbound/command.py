@@ -1,4 +1,4 @@
-"""A command of the server's own machine, run to its end, with the last of what it said."""
+"""Runs a command on the machine of the server, and keeps the end of its output."""
 
 import asyncio
 import os
@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-SAID = 4096
-"""Bytes of the end of what a command writes that are kept."""
+OUTPUT_LIMIT = 4096
+"""Bytes of the end of a command's output that are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,9 +17,9 @@ class CommandResult:
     """How a command ended."""
 
     status: int | None
-    """Its exit status, the negative of a signal's number, or None: it was killed after its time."""
-    said: str
-    """The end of its output and its errors, at most SAID bytes."""
+    """Exit status, the negative number of a signal, or None: it was killed after its timeout."""
+    output: str
+    """The end of its standard output and error, at most OUTPUT_LIMIT bytes."""
 
 
 async def run_command(
@@ -50,7 +50,7 @@ async def run_command(
             if process.returncode is None:
                 _kill(process.pid)
                 await process.wait()
-        return CommandResult(status=status, said=output.end())
+        return CommandResult(status=status, output=output.end())
     finally:
         output.close()
 
@@ -95,4 +95,4 @@ class _Output:
         if not data:
             self._loop.remove_reader(self._outlet)
         self._tail += data
-        del self._tail[:-SAID]
+        del self._tail[:-OUTPUT_LIMIT]

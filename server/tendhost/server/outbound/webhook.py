@@ -1,4 +1,4 @@
-"""A JSON document posted to a URL, and whether its receiver took it."""
+"""Webhooks: a JSON document posted to a URL, and whether the receiver accepted it."""
 
 import base64
 import http.client
@@ -14,18 +14,18 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from tendhost.server.threads import DaemonThreads
 
 THREADS = 4
-"""So many answers are waited for at once."""
+"""Requests at the same time."""
 ANSWER = 200
-"""Characters of a refusal's body that are told."""
+"""Characters of the body of a refusal that stand in the message."""
 Document: TypeAlias = Mapping[str, str | int]
 
 
 class WebhookFailed(Exception):
-    """A document that its receiver did not take: why. Never names the URL, which may hold secrets."""
+    """The receiver did not accept a document. The message never has the URL, which may hold secrets."""
 
 
 class Webhooks:
-    """The way to webhooks."""
+    """Posts documents to webhooks."""
 
     def __init__(self) -> None:
         self._threads = DaemonThreads(THREADS, name="webhook")
@@ -36,14 +36,14 @@ class Webhooks:
         A redirection is no such answer. Raises WebhookFailed.
         """
         seconds = timeout.total_seconds()
-        exchange = _HttpPost(urlsplit(url), json.dumps(document).encode(), key, seconds)
+        post = _HttpPost(urlsplit(url), json.dumps(document).encode(), key, seconds)
         try:
             async with deadline(seconds):
-                await self._threads.run(exchange.carried_out)
+                await self._threads.run(post.run)
         except TimeoutError:
             raise WebhookFailed(f"no answer within {seconds:g} s") from None
         finally:
-            exchange.break_off()
+            post.close_connection()
 
 
 class _HttpPost:
@@ -65,7 +65,7 @@ class _HttpPost:
             encoded = base64.b64encode(pair.encode()).decode()
             self._headers["Authorization"] = f"Basic {encoded}"
 
-    def carried_out(self) -> None:
+    def run(self) -> None:
         try:
             self._connection.request("POST", self._target, self._body, self._headers)
             answer = self._connection.getresponse()
@@ -85,8 +85,8 @@ class _HttpPost:
         if not 200 <= answer.status <= 299:
             raise WebhookFailed(f"status {answer.status}" + (f": {text}" if text else ""))
 
-    def break_off(self) -> None:
-        """End the thread's wait, whatever it waits for."""
+    def close_connection(self) -> None:
+        """End the wait of the thread, whatever it waits for."""
         if (socket := self._connection.sock) is not None:
             with suppress(OSError):
                 socket.shutdown(2)

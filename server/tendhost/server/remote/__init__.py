@@ -1,1 +1,1 @@
-"""The way to a host: SSH, or this machine itself."""
+"""Connections to hosts: by SSH, or to this machine itself."""

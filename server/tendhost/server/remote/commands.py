@@ -1,18 +1,20 @@
-"""What running a command means on any way to a host: root through sudo, output with a bound."""
+"""Running a command on any kind of connection: root through sudo, bounded output, a time limit."""
 
+import asyncio
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from tendhost.server.domain.host_errors import OutputTooLarge, PrivilegeMissing
+from tendhost.server.domain.host_errors import OutputTooLarge, PrivilegeMissing, Timeout
 from tendhost.server.remote.protocol import DEFAULT_OUTPUT_LIMIT, Completed
 
 SUDO_TIMEOUT = timedelta(seconds=30)
 
 
 class CommandRemote(ABC):
-    """A Remote that knows how to execute one line of sh; the rest is the same for all of them."""
+    """A Remote whose subclass executes one line of sh; the rest is the same for all of them."""
 
     def __init__(self, *, host: str, user: str, is_root: bool) -> None:
         self._host = host
@@ -20,7 +22,7 @@ class CommandRemote(ABC):
         self._is_root = is_root
 
     @abstractmethod
-    async def _executed(
+    async def _execute(
         self,
         line: str,
         timeout: timedelta,
@@ -28,10 +30,20 @@ class CommandRemote(ABC):
         on_stderr: Callable[[bytes], None],
         input: bytes = b"",
     ) -> int:
-        """Execute `line`, which reads `input`; its exit status.
+        """Execute `line`, which reads `input`, within `timeout`; its exit status.
 
-        An error that a callback raises ends it and comes out.
+        An error that a callback raises ends the command and is raised here. Raises Timeout, LinkLost.
         """
+
+    @asynccontextmanager
+    async def _time_limit(self, timeout: timedelta) -> AsyncIterator[None]:
+        """Raise Timeout for a command that takes longer."""
+        seconds = timeout.total_seconds()
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError as error:
+            raise Timeout(host=self._host, what="a command", seconds=seconds) from error
 
     @abstractmethod
     async def close(self) -> None:
@@ -77,21 +89,23 @@ class CommandRemote(ABC):
         privileged: bool = False,
         input: bytes = b"",
     ) -> int:
-        """Run `command` as `run` does, and hand on what it prints as it comes; its exit status.
+        """Run `command` as `run` does and pass its output to the callbacks as it comes; its exit status.
 
         Raises Timeout, LinkLost, PrivilegeMissing, and what a callback raises.
         """
         through_sudo = privileged and not self._is_root
         line = f"sudo -n -- sh -c {shlex.quote(command)}" if through_sudo else command
-        status = await self._executed(line, timeout, on_stdout, on_stderr, input)
+        status = await self._execute(line, timeout, on_stdout, on_stderr, input)
         if through_sudo and status != 0:
-            # Whose failure it was is only asked when there was one: a round trip saved otherwise.
+            # Only a failure needs to be told from one of sudo: this saves a round trip.
             await self._require_sudo()
         return status
 
     async def _require_sudo(self) -> None:
-        words = bytearray()
-        status = await self._executed("sudo -n true", SUDO_TIMEOUT, lambda _: None, words.extend)
+        message = bytearray()
+        status = await self._execute("sudo -n true", SUDO_TIMEOUT, lambda _: None, message.extend)
         if status != 0:
-            said = words.decode("utf-8", "replace").strip()
-            raise PrivilegeMissing(host=self._host, user=self._user, problem=said or "sudo refused")
+            problem = message.decode("utf-8", "replace").strip()
+            raise PrivilegeMissing(
+                host=self._host, user=self._user, problem=problem or "sudo refused"
+            )

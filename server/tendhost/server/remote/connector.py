@@ -1,4 +1,4 @@
-"""Sends each target the way that its address asks for."""
+"""The connector for all targets: SSH, or this machine itself for the address "local"."""
 
 from tendhost.server.remote.local import ADDRESS, LocalConnector
 from tendhost.server.remote.protocol import Connector, Remote, Target
@@ -6,7 +6,7 @@ from tendhost.server.remote.ssh import SshConnector, SshSettings
 
 
 class RoutingConnector:
-    """SSH to every address but the one that means this machine."""
+    """Connects by SSH to every address but the one of this machine."""
 
     def __init__(self, *, ssh: SshSettings) -> None:
         self._ssh = SshConnector(ssh)
@@ -14,16 +14,18 @@ class RoutingConnector:
 
     async def connect(self, target: Target) -> Remote:
         """See Connector."""
-        return await self._way_to(target.address).connect(target)
+        return await self._connector_for(target.address).connect(target)
 
     async def get_host_key(self, *, host: str, address: str, port: int) -> str:
         """See Connector."""
-        return await self._way_to(address).get_host_key(host=host, address=address, port=port)
+        return await self._connector_for(address).get_host_key(
+            host=host, address=address, port=port
+        )
 
     async def aclose(self) -> None:
         """See Connector."""
         await self._ssh.aclose()
         await self._local.aclose()
 
-    def _way_to(self, address: str) -> Connector:
+    def _connector_for(self, address: str) -> Connector:
         return self._local if address == ADDRESS else self._ssh

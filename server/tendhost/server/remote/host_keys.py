@@ -1,4 +1,4 @@
-"""Public host keys as people compare them: as a fingerprint, or as the key itself."""
+"""Comparison of public host keys, as fingerprints or as keys."""
 
 import base64
 import binascii

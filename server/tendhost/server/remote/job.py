@@ -1,4 +1,4 @@
-"""The detached job: a command on a host that outlives the link and the server, and runs exactly once.
+"""The detached job: a command on a host that survives the connection and the server, and runs exactly once.
 
 A job lives in a folder of its operation on the host, `/var/lib/tendhost/ops/<operation>/<name>`, which
 only root may enter and which a reboot leaves alone:

@@ -1,4 +1,4 @@
-"""Files with private keys: read in threads of their own, within a time limit, and only regular ones.
+"""Reads private keys from files: in threads of their own, within a time limit, only from regular files.
 
 The path is whatever somebody wrote into a host's configuration. Opening a FIFO, or a file on a mount whose
 server is gone, never returns, and on the event loop it would stop everything.
@@ -22,7 +22,7 @@ THREADS = 16
 
 
 class KeyFileUnusable(Exception):
-    """There is no key in a file; the message says why."""
+    """A file has no key that can be used; the message says why."""
 
 
 Version = tuple[int, int, int]
@@ -33,7 +33,7 @@ class KeyFiles:
     """The keys in files, each parsed once. A file is read again when it has changed."""
 
     def __init__(self, *, timeout: timedelta) -> None:
-        """`timeout` is for one look at a file."""
+        """`timeout`: for one read of a file."""
         self._timeout = timeout
         self._threads = DaemonThreads(THREADS, name="key-file")
         self._known: dict[str, tuple[Version, asyncssh.SSHKey]] = {}

@@ -1,4 +1,4 @@
-"""The machine of the server itself, through the same protocol without SSH."""
+"""Commands on the machine of the server itself, behind the same protocol as SSH."""
 
 import asyncio
 import os
@@ -9,13 +9,13 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
-from tendhost.server.domain.host_errors import LinkLost, Timeout
+from tendhost.server.domain.host_errors import LinkLost
 from tendhost.server.domain.hosts.host import LOCAL
 from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.protocol import Remote, Target
 
 ADDRESS = LOCAL
-"""The address that means this machine; it is its host key, too."""
+"""The address of this machine, which is also its host key."""
 
 
 def own_unit(cgroups: str | None = None) -> str:
@@ -41,7 +41,7 @@ _SERVICE = re.compile(
 
 
 class LocalConnector:
-    """Opens the way to this machine."""
+    """Connects to this machine."""
 
     async def connect(self, target: Target) -> Remote:
         """See Connector."""
@@ -65,7 +65,7 @@ class LocalRemote(CommandRemote):
     async def close(self) -> None:
         """See Remote."""
 
-    async def _executed(
+    async def _execute(
         self,
         line: str,
         timeout: timedelta,
@@ -76,7 +76,7 @@ class LocalRemote(CommandRemote):
         process = _Process(on_stdout, on_stderr)
         transport = None
         try:
-            async with asyncio.timeout(timeout.total_seconds()):
+            async with self._time_limit(timeout):
                 transport, _ = await asyncio.get_running_loop().subprocess_exec(
                     lambda: process,
                     "/bin/sh",
@@ -87,22 +87,19 @@ class LocalRemote(CommandRemote):
                 )
                 _write(transport, input)
                 await process.ended
-        except TimeoutError as error:
-            seconds = timeout.total_seconds()
-            raise Timeout(host=self._host, what="a command", seconds=seconds) from error
         except OSError as error:
             problem = f"a command cannot be started: {error.strerror or error}"
             raise LinkLost(host=self._host, address=ADDRESS, problem=problem) from error
         finally:
             if transport is not None:
-                await process.leave(transport)
+                await process.close(transport)
         status = transport.get_returncode()
         assert status is not None
         return status if status >= 0 else 128 - status
 
 
 def _write(transport: asyncio.SubprocessTransport, input: bytes) -> None:
-    """Have the process read `input`, as far as it wants to."""
+    """Write `input` for the process, which need not read it."""
     pipe = transport.get_pipe_transport(0)
     if pipe is not None:
         assert isinstance(pipe, asyncio.WriteTransport)
@@ -111,20 +108,20 @@ def _write(transport: asyncio.SubprocessTransport, input: bytes) -> None:
 
 
 class _Process(asyncio.SubprocessProtocol):
-    """One command: hands on what it prints, and knows when it is over."""
+    """One command: passes its output to the callbacks and knows when it has ended."""
 
     def __init__(
         self, on_stdout: Callable[[bytes], None], on_stderr: Callable[[bytes], None]
     ) -> None:
-        self._takers = {1: on_stdout, 2: on_stderr}
+        self._callbacks = {1: on_stdout, 2: on_stderr}
         self._exited = asyncio.Event()
-        self._is_over = False
+        self._closed = False
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Has a result once it exited and nobody holds its output open."""
+        """Has a result once the process has exited and nobody holds its output open."""
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         try:
-            self._takers[fd](data)
+            self._callbacks[fd](data)
         except Exception as error:
             if not self.ended.done():
                 self.ended.set_exception(error)
@@ -133,13 +130,13 @@ class _Process(asyncio.SubprocessProtocol):
         self._exited.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._is_over = True
+        self._closed = True
         if not self.ended.done():
             self.ended.set_result(None)
 
-    async def leave(self, transport: asyncio.SubprocessTransport) -> None:
-        """Let go of it; where it is not over, of the whole group, for sh is not all that runs."""
-        if not self._is_over:
+    async def close(self, transport: asyncio.SubprocessTransport) -> None:
+        """Release the process; kill its whole group if it still runs, as sh may have children."""
+        if not self._closed:
             with suppress(ProcessLookupError):
                 os.killpg(transport.get_pid(), signal.SIGKILL)
             await self._exited.wait()

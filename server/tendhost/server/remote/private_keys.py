@@ -1,4 +1,4 @@
-"""Private keys: read and parsed once, or asked of the agent, and why one cannot be used."""
+"""Private keys for logins: from files, from the configuration or from the agent."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,21 +18,21 @@ class KeyRing:
     """The private keys of this server's hosts."""
 
     def __init__(self, default: bytes | None, *, timeout: timedelta) -> None:
-        """`timeout` is for the agent, or a file, to give its keys."""
+        """`timeout`: for the agent to list its keys, or for a file to be read."""
         self._default = default
         self._timeout = timeout
         self._parsed_default: asyncssh.SSHKey | None = None
         self._files = KeyFiles(timeout=timeout)
 
     @asynccontextmanager
-    async def opening(self, target: Target) -> AsyncIterator[PrivateKeys]:
+    async def keys_for(self, target: Target) -> AsyncIterator[PrivateKeys]:
         """The keys to log in with, for as long as the login takes. Raises KeyUnusable."""
         key = await self._key_for(target)
         if key is not None:
             yield [key]
             return
         async with AsyncExitStack() as stack:
-            yield await self._agents_keys(target, stack)
+            yield await self._agent_keys(target, stack)
 
     async def _key_for(self, target: Target) -> asyncssh.SSHKey | None:
         try:
@@ -46,9 +46,7 @@ class KeyRing:
             raise _unusable(target, str(error)) from error
         return self._parsed_default
 
-    async def _agents_keys(
-        self, target: Target, stack: AsyncExitStack
-    ) -> list[asyncssh.SSHKeyPair]:
+    async def _agent_keys(self, target: Target, stack: AsyncExitStack) -> list[asyncssh.SSHKeyPair]:
         none_set = "no key is configured for it, TENDHOST_SSH_KEY is not set, and"
         try:
             async with asyncio.timeout(self._timeout.total_seconds()):

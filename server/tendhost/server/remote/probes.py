@@ -1,4 +1,4 @@
-"""The health checks that are made from the server: does a port take connections, does a URL answer."""
+"""Health checks that the server makes over the network: TCP ports and URLs."""
 
 import asyncio
 import http.client
@@ -18,14 +18,14 @@ from tendhost.server.domain.policy.patterns import PatternUnusable, found_in
 from tendhost.server.remote.tcp import TcpConnector
 
 THREADS = 32
-"""So many answers are waited for at once."""
+"""HTTP checks at the same time."""
 LONGEST_BODY = 64 * 1024
 """Bytes of an answer that are read."""
 LONGEST = timedelta(minutes=10)
 
 
 class Prober(Protocol):
-    """Looks at hosts from outside, without logging in."""
+    """Checks hosts over the network, without a login."""
 
     async def tcp(self, address: str, port: int, *, timeout: timedelta) -> CheckFinding:
         """Whether `port` takes connections; never raises."""
@@ -41,7 +41,7 @@ class Prober(Protocol):
 
 
 class NetworkProber:
-    """Looks at hosts through the server's own network."""
+    """Checks hosts from the network of the server."""
 
     def __init__(self) -> None:
         self._tcp = TcpConnector(resolve_timeout=LONGEST, connect_timeout=LONGEST)
@@ -53,7 +53,7 @@ class NetworkProber:
             async with asyncio.timeout(timeout.total_seconds()):
                 connection = await self._tcp.connect(host=address, address=address, port=port)
         except TimeoutError:
-            return _silent(timeout)
+            return _no_answer(timeout)
         except HostUnreachable as error:
             return CheckFinding(holds=False, words=error.problem)
         connection.close()
@@ -63,19 +63,19 @@ class NetworkProber:
         """See Prober."""
         parts = probe.at(address)
         host, port = parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme]
-        exchange = _HttpCheck(parts=parts, probe=probe, seconds=timeout.total_seconds())
+        check = _HttpCheck(parts=parts, probe=probe, seconds=timeout.total_seconds())
         try:
             async with asyncio.timeout(timeout.total_seconds()):
                 dialled = await self._tcp.connect(host=host, address=host, port=port)
-                exchange.connection = dialled
+                check.connection = dialled
                 loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._threads, exchange.carried_out)
+                return await loop.run_in_executor(self._threads, check.run)
         except TimeoutError:
-            return _silent(timeout)
+            return _no_answer(timeout)
         except HostUnreachable as error:
             return CheckFinding(holds=False, words=error.problem)
         finally:
-            exchange.break_off()
+            check.close_connection()
 
     def close(self) -> None:
         """See Prober."""
@@ -92,9 +92,9 @@ class _HttpCheck:
     seconds: float
     connection: socket.socket | None = field(default=None)
 
-    def carried_out(self) -> CheckFinding:
+    def run(self) -> CheckFinding:
         try:
-            return self._answered()
+            return self._answer()
         except ssl.SSLError as error:
             return CheckFinding(holds=False, words=f"no TLS: {error}")
         except TimeoutError:
@@ -103,32 +103,32 @@ class _HttpCheck:
             words = str(error) or type(error).__name__
             return CheckFinding(holds=False, words=f"no HTTP answer: {words}")
 
-    def break_off(self) -> None:
+    def close_connection(self) -> None:
         if self.connection is not None:
             with suppress(OSError):
                 self.connection.shutdown(socket.SHUT_RDWR)
             self.connection.close()
 
-    def _answered(self) -> CheckFinding:
+    def _answer(self) -> CheckFinding:
         host, port = self.parts.hostname or "", self.parts.port
         assert self.connection is not None, "it is connected before"
         self.connection.settimeout(self.seconds)
-        asking = http.client.HTTPConnection(host, port or DEFAULT_PORTS[self.parts.scheme])
+        client = http.client.HTTPConnection(host, port or DEFAULT_PORTS[self.parts.scheme])
         if self.parts.scheme == "https":
             context = ssl.create_default_context()
             self.connection = context.wrap_socket(
                 self.connection, server_hostname=host, do_handshake_on_connect=False
             )
             self.connection.do_handshake()
-            asking.default_port = DEFAULT_PORTS["https"]  # else the Host header names it
-        asking.sock = self.connection
+            client.default_port = DEFAULT_PORTS["https"]  # else the Host header names it
+        client.sock = self.connection
         path = self.parts.path or "/"
         target = f"{path}?{self.parts.query}" if self.parts.query else path
-        asking.request("GET", target, headers={"User-Agent": "tendhost", "Connection": "close"})
-        answer = asking.getresponse()
-        return self._judged(answer.status, answer.read(LONGEST_BODY))
+        client.request("GET", target, headers={"User-Agent": "tendhost", "Connection": "close"})
+        answer = client.getresponse()
+        return self._evaluate(answer.status, answer.read(LONGEST_BODY))
 
-    def _judged(self, status: int, body: bytes) -> CheckFinding:
+    def _evaluate(self, status: int, body: bytes) -> CheckFinding:
         if not self.probe.accepts(status):
             wanted = ", ".join(map(str, self.probe.statuses)) or "200 to 299"
             return CheckFinding(holds=False, words=f"status {status}, expected {wanted}")
@@ -143,5 +143,5 @@ class _HttpCheck:
         return CheckFinding(holds=False, words=words)
 
 
-def _silent(timeout: timedelta) -> CheckFinding:
+def _no_answer(timeout: timedelta) -> CheckFinding:
     return CheckFinding(holds=False, words=f"no answer within {timeout.total_seconds():g} s")

@@ -1,4 +1,4 @@
-"""The way to a host, as the engine sees it: connect, run a script, look at the key."""
+"""The protocols of connections to hosts: connect, run a command, get the host key."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,7 +10,7 @@ DEFAULT_OUTPUT_LIMIT = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where a host is and who to be there."""
+    """The address of a host, and the user and keys to log in with."""
 
     host: str
     """The registered name, for messages."""
@@ -33,7 +33,7 @@ class Completed:
 
 
 class Remote(Protocol):
-    """An open way to one host."""
+    """A connection to one host."""
 
     async def run(
         self,
@@ -44,25 +44,24 @@ class Remote(Protocol):
         limit: int = DEFAULT_OUTPUT_LIMIT,
         input: bytes = b"",
     ) -> Completed:
-        """Run `command` with sh and gather what it prints.
+        """Run `command` with sh and return its output.
 
-        `privileged` runs it as root: as it is for root, through `sudo -n` for anybody else. `input` is
-        what it reads: unlike `command`, nobody sees it in a list of processes, and it may be of any
-        length.
+        `privileged` runs it as root, through `sudo -n` for other users. `input` is its standard input:
+        unlike `command`, it is in no list of processes and may be of any length.
         Raises Timeout, OutputTooLarge, LinkLost, PrivilegeMissing.
         """
         ...
 
     async def close(self) -> None:
-        """End the connection; never raises."""
+        """Close the connection; never raises."""
         ...
 
 
 class Connector(Protocol):
-    """Opens ways to hosts."""
+    """Connects to hosts."""
 
     async def connect(self, target: Target) -> Remote:
-        """Open a way to `target`.
+        """Connect to `target`.
 
         Raises HostUnreachable, AuthenticationRefused, KeyUnusable, HostKeyChanged, Timeout.
         """

@@ -1,4 +1,4 @@
-"""SSH by asyncssh: tuned for many short connections, trusting nothing but the pinned key."""
+"""Connections by SSH (asyncssh), tuned for many short ones; only the pinned host key is trusted."""
 
 import asyncio
 import socket
@@ -16,7 +16,6 @@ from tendhost.server.domain.host_errors import (
     HostUnreachable,
     LinkLost,
     SshError,
-    Timeout,
 )
 from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.host_keys import fingerprint
@@ -72,7 +71,7 @@ _OPTIONS: Mapping[str, Any] = {
     # SshConnector bounds the login, the time until the server's banner included.
     "login_timeout": 0,
 }
-"""What is the same for every login."""
+"""Options of every login."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,15 +85,15 @@ class SshSettings:
     resolve_timeout: timedelta = timedelta(seconds=5)
     """For the name of a host to be resolved."""
     keepalive_interval: timedelta = timedelta(seconds=15)
-    """After so much silence the other side is asked whether it is there."""
+    """Time without data after which a keepalive message is sent."""
     keepalive_count: int = 3
-    """So many questions without an answer, and the link is taken for lost."""
+    """Keepalive messages without an answer after which the link counts as lost."""
     handshakes: int = 64
-    """Connections that are being made at one time, over all."""
+    """Connections that are opened at the same time."""
     handshakes_per_address: int = 4
-    """Connections that are being made at one time to one address."""
+    """Connections that are opened at the same time to one address."""
     private_key: bytes | None = None
-    """For hosts that name no key."""
+    """The key for hosts whose configuration names none."""
 
 
 class SshConnector:
@@ -107,24 +106,24 @@ class SshConnector:
             resolve_timeout=settings.resolve_timeout, connect_timeout=settings.connect_timeout
         )
         self._limiter = ConnectionLimiter(
-            over_all=settings.handshakes, per_address=settings.handshakes_per_address
+            total=settings.handshakes, per_address=settings.handshakes_per_address
         )
 
     async def connect(self, target: Target) -> Remote:
         """See Connector."""
-        async with self._keys.opening(target) as keys:
+        async with self._keys.keys_for(target) as keys:
             return await self._login(target, keys)
 
     async def get_host_key(self, *, host: str, address: str, port: int) -> str:
         """See Connector."""
         target = Target(host=host, address=address, port=port, user="root", ssh_key="", host_key="")
-        async with self._reached(target) as connection:
+        async with self._socket(target) as connection:
             shown = await asyncssh.get_server_host_key(
                 sock=connection,
                 config=None,
                 kex_algs=_KEX,
                 server_host_key_algs=_HOST_KEY_ALGORITHMS,
-                # None: nobody logs in, so no key of the server's user is loaded.
+                # Nobody logs in, so no key of the server's user is loaded.
                 options=asyncssh.SSHClientConnectionOptions(config=None, client_keys=None),
             )
         if shown is None:
@@ -139,7 +138,7 @@ class SshConnector:
     async def _login(self, target: Target, keys: PrivateKeys) -> Remote:
         client = _PinnedClient(target.host_key)
         try:
-            async with self._reached(target) as connection:
+            async with self._socket(target) as connection:
                 opened, _ = await asyncssh.create_connection(
                     lambda: client,
                     sock=connection,
@@ -162,8 +161,8 @@ class SshConnector:
         return SshRemote(opened, target)
 
     @asynccontextmanager
-    async def _reached(self, target: Target) -> AsyncIterator[socket.socket]:
-        """A connected socket to speak SSH over; what goes wrong there becomes an error of ours."""
+    async def _socket(self, target: Target) -> AsyncIterator[socket.socket]:
+        """A connected socket to speak SSH over; what goes wrong on it is raised as a HostError."""
         seconds = self._settings.login_timeout.total_seconds()
         async with self._limiter.slot(target.address, target.port):
             connection = await self._tcp.connect(
@@ -181,7 +180,7 @@ class SshConnector:
 
 
 def _login_error(target: Target, error: Exception, seconds: float) -> SshError:
-    """What it means that a login failed, or did not succeed within so many seconds."""
+    """The error for a login that failed, or did not succeed within `seconds`."""
     where = {"host": target.host, "address": target.address}
     if isinstance(error, TimeoutError):
         problem = f"it answers at port {target.port}, but no SSH login within {seconds:g} s"
@@ -225,7 +224,7 @@ class _PinnedClient(asyncssh.SSHClient):
 
 
 class _Session(asyncssh.SSHClientSession[bytes]):
-    """One command: hands on what it prints, and knows how it ended."""
+    """One command: passes its output to the callbacks and keeps its exit status."""
 
     def __init__(
         self, on_stdout: Callable[[bytes], None], on_stderr: Callable[[bytes], None]
@@ -289,7 +288,7 @@ class SshRemote(CommandRemote):
         except (TimeoutError, OSError, asyncssh.Error):
             self._connection.abort()
 
-    async def _executed(
+    async def _execute(
         self,
         line: str,
         timeout: timedelta,
@@ -300,7 +299,7 @@ class SshRemote(CommandRemote):
         channel = None
         status: int | None
         try:
-            async with asyncio.timeout(timeout.total_seconds()):
+            async with self._time_limit(timeout):
                 session = _Session(on_stdout, on_stderr)
                 channel, _ = await self._connection.create_session(
                     lambda: session, line, encoding=None
@@ -309,9 +308,6 @@ class SshRemote(CommandRemote):
                     channel.write(input)
                 channel.write_eof()
                 status = await session.ended
-        except TimeoutError as error:
-            seconds = timeout.total_seconds()
-            raise Timeout(host=self._target.host, what="a command", seconds=seconds) from error
         except (asyncssh.Error, OSError) as error:
             raise self._lost(str(error)) from error
         finally:

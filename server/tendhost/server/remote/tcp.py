@@ -1,4 +1,4 @@
-"""From an address to a connected socket: names resolved apart, connections bounded per address."""
+"""TCP connections: name resolution in threads of its own, and a limit on connections per address."""
 
 import asyncio
 import ipaddress
@@ -11,7 +11,7 @@ from datetime import timedelta
 from tendhost.server.domain.host_errors import HostUnreachable
 
 RESOLVER_THREADS = 64
-"""Of their own: the loop's default executor has a handful, and names that do not resolve fill it."""
+"""Threads for name resolution: names that do not resolve would fill the few of the loop's executor."""
 
 
 class TcpConnector:
@@ -24,14 +24,14 @@ class TcpConnector:
 
     async def connect(self, *, host: str, address: str, port: int) -> socket.socket:
         """A connected socket. Raises HostUnreachable with the reason in plain words."""
-        candidates = await self._resolved(host, address, port)
+        candidates = await self._resolve(host, address, port)
         problem = "no address"
         seconds = self._connect_timeout.total_seconds()
         for family, sockaddr in candidates:
             try:
                 # A share for each: a silent address must not use up the time of the next one.
                 async with asyncio.timeout(seconds / len(candidates)):
-                    return await self._connected(family, sockaddr)
+                    return await self._open(family, sockaddr)
             except TimeoutError:
                 problem = f"no answer at port {port} within {seconds:g} s"
             except ConnectionRefusedError:
@@ -41,20 +41,20 @@ class TcpConnector:
         raise HostUnreachable(host=host, address=address, problem=problem)
 
     def close(self) -> None:
-        """Let go of the resolver's threads."""
+        """Release the threads of the resolver."""
         self._resolvers.shutdown(wait=False, cancel_futures=True)
 
-    async def _resolved(
+    async def _resolve(
         self, host: str, address: str, port: int
     ) -> list[tuple[socket.AddressFamily, tuple[str | int | bytes, ...]]]:
         try:
             version = ipaddress.ip_address(address).version
         except ValueError:
-            return await self._looked_up(host, address, port)
+            return await self._look_up(host, address, port)
         family = socket.AF_INET if version == 4 else socket.AF_INET6
         return [(family, (address, port))]
 
-    async def _looked_up(
+    async def _look_up(
         self, host: str, address: str, port: int
     ) -> list[tuple[socket.AddressFamily, tuple[str | int | bytes, ...]]]:
         loop = asyncio.get_running_loop()
@@ -77,7 +77,7 @@ class TcpConnector:
             raise HostUnreachable(host=host, address=address, problem=problem) from error
         return [(family, tuple(sockaddr)) for family, _, _, _, sockaddr in found]
 
-    async def _connected(
+    async def _open(
         self, family: socket.AddressFamily, sockaddr: tuple[str | int | bytes, ...]
     ) -> socket.socket:
         connection = socket.socket(family, socket.SOCK_STREAM)
@@ -92,25 +92,25 @@ class TcpConnector:
 
 
 class ConnectionLimiter:
-    """Lets so many in at once, over all and per address: sshd's MaxStartups drops bursts."""
+    """Limits connections that are opened at the same time, as sshd's MaxStartups drops bursts."""
 
-    def __init__(self, *, over_all: int, per_address: int) -> None:
-        self._over_all = asyncio.Semaphore(over_all)
+    def __init__(self, *, total: int, per_address: int) -> None:
+        self._total = asyncio.Semaphore(total)
         self._per_address = per_address
         self._addresses: dict[tuple[str, int], tuple[asyncio.Semaphore, int]] = {}
 
     @asynccontextmanager
     async def slot(self, address: str, port: int) -> AsyncIterator[None]:
-        """Wait for a place and keep it while the context lasts."""
-        place = (address, port)
-        gate, users = self._addresses.get(place, (asyncio.Semaphore(self._per_address), 0))
-        self._addresses[place] = (gate, users + 1)
+        """Wait for a free slot and keep it while the context lasts."""
+        key = (address, port)
+        slots, users = self._addresses.get(key, (asyncio.Semaphore(self._per_address), 0))
+        self._addresses[key] = (slots, users + 1)
         try:
-            async with gate, self._over_all:
+            async with slots, self._total:
                 yield
         finally:
-            gate, users = self._addresses[place]
+            slots, users = self._addresses[key]
             if users == 1:
-                del self._addresses[place]
+                del self._addresses[key]
             else:
-                self._addresses[place] = (gate, users - 1)
+                self._addresses[key] = (slots, users - 1)

@@ -41,8 +41,8 @@ async def settled() -> None:
 
 
 @asynccontextmanager
-async def crowd(*, over_all: int = 100, per_address: int = 100) -> AsyncIterator[Crowd]:
-    crowd = Crowd(ConnectionLimiter(over_all=over_all, per_address=per_address))
+async def crowd(*, total: int = 100, per_address: int = 100) -> AsyncIterator[Crowd]:
+    crowd = Crowd(ConnectionLimiter(total=total, per_address=per_address))
     yield crowd
     for visit in crowd.visits.values():
         visit.cancel()
@@ -67,8 +67,8 @@ async def test_another_address_and_another_port_have_places_of_their_own() -> No
         assert visitors.inside == ["a", "c", "d"]
 
 
-async def test_so_many_pass_over_all() -> None:
-    async with crowd(over_all=2) as visitors:
+async def test_connection_limiter__total_is_not_exceeded() -> None:
+    async with crowd(total=2) as visitors:
         for number in range(4):
             await visitors.comes(f"v{number}", f"10.0.0.{number}")
         assert visitors.inside == ["v0", "v1"]
@@ -77,7 +77,7 @@ async def test_so_many_pass_over_all() -> None:
 
 
 async def test_those_who_wait_for_an_address_take_no_place_from_others() -> None:
-    async with crowd(over_all=2, per_address=1) as visitors:
+    async with crowd(total=2, per_address=1) as visitors:
         for name in ("a", "b", "c", "d"):
             await visitors.comes(name, "10.0.0.1")
         await visitors.comes("e", "10.0.0.2")
@@ -85,7 +85,7 @@ async def test_those_who_wait_for_an_address_take_no_place_from_others() -> None
 
 
 async def test_place_is_free_again_after_an_error_and_after_waiting_in_vain() -> None:
-    limiter = ConnectionLimiter(over_all=1, per_address=1)
+    limiter = ConnectionLimiter(total=1, per_address=1)
     with pytest.raises(ZeroDivisionError):
         async with limiter.slot("10.0.0.1", 22):
             raise ZeroDivisionError
@@ -100,7 +100,7 @@ async def test_place_is_free_again_after_an_error_and_after_waiting_in_vain() ->
 
 
 async def test_addresses_are_forgotten_when_nobody_is_there() -> None:
-    limiter = ConnectionLimiter(over_all=100, per_address=1)
+    limiter = ConnectionLimiter(total=100, per_address=1)
     visitors = Crowd(limiter)
     for number in range(50):
         await visitors.comes(f"v{number}", f"10.0.0.{number % 10}")

@@ -168,7 +168,7 @@ async def test_key_file__on_a_dead_mount_costs_its_hosts_the_time_limit_and_the_
 
     async def asked(path: Path) -> str:
         try:
-            async with keys.opening(replace(target, ssh_key=str(path))):
+            async with keys.keys_for(replace(target, ssh_key=str(path))):
                 return "a key"
         except KeyUnusable as error:
             return str(error)

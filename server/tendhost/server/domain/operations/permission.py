@@ -62,7 +62,7 @@ PERMISSIONS: Mapping[ChangeKind, frozenset[Permission]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangingCommand:
-    """A command for sh that changes a host. Only `remote/giving.py` reads `change_script`."""
+    """A command for sh that changes a host. Only `remote/changes.py` reads `change_script`."""
 
     kind: ChangeKind
     change_script: str

@@ -16,7 +16,7 @@ from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.operations.permission import PERMISSIONS, ChangingCommand, Permission
 from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.jobs.reporter import StepReporter
-from tendhost.server.remote.giving import given
+from tendhost.server.remote.changes import run_change
 from tendhost.server.remote.protocol import Completed, Remote
 
 
@@ -47,7 +47,7 @@ class Door:
             f"{command.kind} asks for another permission"
         )
         self.require(permission)
-        return await given(remote, command, timeout=timeout, input=input)
+        return await run_change(remote, command, timeout=timeout, input=input)
 
     def require(self, permission: Permission) -> None:
         """Raise NotPermitted (Cancelled, DeadlineExceeded, WindowClosed) unless `permission` holds now."""

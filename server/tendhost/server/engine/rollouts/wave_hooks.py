@@ -71,7 +71,7 @@ class WaveHooks:
             return f"it cannot be run: {error.strerror}"
         if end.status == 0:
             return ""
-        said = f": {end.said[-TOLD:]}" if end.said else ""
+        said = f": {end.output[-TOLD:]}" if end.output else ""
         if end.status is None:
             return f"not done within {hook.timeout.total_seconds():g} s, and killed{said}"
         if end.status < 0:

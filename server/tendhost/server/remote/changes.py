@@ -1,4 +1,4 @@
-"""Gives a changing command to a host. Only the door of the engine may import this."""
+"""Runs a command that changes a host. Only engine/jobs/door.py, which checks permissions, may import this."""
 
 from datetime import timedelta
 
@@ -6,10 +6,10 @@ from tendhost.server.domain.operations.permission import ChangingCommand
 from tendhost.server.remote.protocol import Completed, Remote
 
 
-async def given(
+async def run_change(
     remote: Remote, command: ChangingCommand, *, timeout: timedelta, input: bytes = b""
 ) -> Completed:
-    """Run `command` on the host, asking nobody. Raises what Remote.run raises."""
+    """Run `command` on the host without a check of permissions. Raises what Remote.run raises."""
     return await remote.run(
         command.change_script, timeout=timeout, privileged=command.privileged, input=input
     )
