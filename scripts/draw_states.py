@@ -10,7 +10,8 @@ TARGET = Path(__file__).resolve().parent.parent / "docs" / "states.md"
 _HEAD = """\
 # The states of a host
 
-Drawn from `server/tendhost/server/domain/hosts/states.py` by `make protos`; the checks fail when it differs.
+Which states a host has, and what moves it from one to another. Drawn from
+`server/tendhost/server/domain/hosts/states.py` by `make protos`; the checks fail when it differs.
 
 ```mermaid
 stateDiagram-v2
@@ -22,11 +23,11 @@ def drawing() -> str:
     """The whole document."""
     arrows = [f"    {origin} --> {to}: {trigger}" for (origin, trigger), to in TRANSITIONS.items()]
     rows = [
-        f"| `{state}` | {'busy' if state.busy else 'rests' if state.resting else 'needs a person'} |"
+        f"| `{state}` | {'busy' if state.busy else 'at rest' if state.resting else 'needs a person'} |"
         f" {', '.join(f'`{t}` → `{to}`' for (o, t), to in TRANSITIONS.items() if o is state)} |"
         for state in HostState
     ]
-    table = "\n".join(("| state | | what moves it |", "| --- | --- | --- |", *rows))
+    table = "\n".join(("| state | kind | transitions |", "| --- | --- | --- |", *rows))
     return _HEAD + "\n".join(arrows) + "\n```\n\n" + table + "\n"
 
 
