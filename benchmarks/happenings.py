@@ -3,7 +3,8 @@
 from datetime import datetime
 
 from tendhost.server.domain.events import Event, OperationChanged
-from tendhost.server.domain.operations.operation import OperationKind, OperationStatus, StepName
+from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
+from tendhost.server.domain.operations.step_traits import StepName
 
 _STEPS = tuple(StepName)
 

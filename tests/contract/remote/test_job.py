@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tendhost.server.domain.host_errors import JobRefused, LinkLost, Superseded
+from tendhost.server.domain.operations.permission import ChangeKind
 from tendhost.server.remote.changes import run_change
 from tendhost.server.remote.job import (
     OVERDUE,
@@ -79,11 +80,12 @@ def remote(request, tmp_path):
     return ShellRemote(request.param, tmp_path)
 
 
-def job(command: str, *, name: str = "apply-1", epoch: int = 1, seconds: float = 60) -> Job:
+def job(command: str, *, number: int = 1, epoch: int = 1, seconds: float = 60) -> Job:
     return Job(
         host="web1",
         operation="0190",
-        name=name,
+        kind=ChangeKind.APPLY,
+        number=number,
         epoch=epoch,
         command=command,
         limit=timedelta(seconds=seconds),
@@ -307,7 +309,7 @@ async def test_withdrawn__a_job_that_has_not_begun_never_begins(remote, tmp_path
     wanted = job(f"echo ran >>{tmp_path}/runs")
     await begun(remote, wanted)
     await until(remote, wanted, JobState.ENDED)
-    second = replace(wanted, name="apply-2", epoch=2)
+    second = replace(wanted, number=2, epoch=2)
     await prepared(remote, second, tmp_path)
     assert (await withdraw(remote, second, Position())).state is JobState.ABSENT
     assert list((tmp_path / "var/lib").iterdir()) == []

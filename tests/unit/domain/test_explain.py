@@ -23,10 +23,10 @@ from tendhost.server.domain.operations.operation import (
     OperationStatus,
     Step,
     StepFacts,
-    StepName,
     StepStatus,
     UpdateResult,
 )
+from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.domain.policy.availability import Availability
 from tendhost.server.domain.rollouts.rollout import (
     Halt,

@@ -31,9 +31,10 @@ from tendhost.server.domain.operations.operation import (
     OperationStatus,
     Outcome,
     StepFacts,
-    StepName,
     UpdateResult,
 )
+from tendhost.server.domain.operations.permission import ChangeKind
+from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.domain.request_errors import HostFailed
 from tendhost.server.domain.transitions import (
     OperationState,
@@ -377,7 +378,7 @@ def test_a_transaction_that_may_have_begun_fails_the_host(how: str):
         resumed = replace(course.operation, resume_at=StepName.APPLY)
         course = replace(course, operation=resumed)
     elif how == "its end was not seen":
-        job = JobRecord(operation="op1", name="apply-1")
+        job = JobRecord(operation="op1", kind=ChangeKind.APPLY, number=1)
         course = replace(course, operation=replace(course.operation, job=job))
     elif how == "later":
         course = led(course, Outcome(update=UpdateResult()))

@@ -32,7 +32,6 @@ from tendhost.server.domain.operations.operation import (
     Outcome,
     Step,
     StepFacts,
-    StepName,
     StepStatus,
     UpdateResult,
 )
@@ -42,6 +41,7 @@ from tendhost.server.domain.operations.permission import (
     ChangingCommand,
     Permission,
 )
+from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.domain.policy.freezes import FreezePeriod
 from tendhost.server.domain.policy.hooks import Hook
 from tendhost.server.domain.policy.windows import MaintenanceWindow
@@ -148,9 +148,9 @@ class Rules:
     async def record(self, findings: StepFacts) -> None:
         self.operation = replace(self.operation, findings=findings)
 
-    async def begin_job(self, kind: str) -> Operation:
+    async def begin_job(self, kind: ChangeKind) -> Operation:
         number = self.operation.jobs_begun + 1
-        job = JobRecord(operation=self.operation.id, name=f"{kind}-{number}")
+        job = JobRecord(operation=self.operation.id, kind=kind, number=number)
         self.operation = replace(
             self.operation, job=job, jobs_begun=number, epoch=self.operation.epoch + 1
         )

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from tendhost.server.domain.hosts.host import Policy
-from tendhost.server.domain.operations.operation import OperationKind, OperationStatus, StepName
+from tendhost.server.domain.operations.operation import OperationKind, OperationStatus
+from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.domain.policy.health_checks import (
     HealthCheck,
     HealthChecks,

@@ -285,7 +285,7 @@ async def test_a_transaction_whose_end_was_seen_and_not_stored_is_not_begun_agai
         await seen.wait()
         return ended
 
-    monkeypatch.setattr(transactions, "carry_out", carried_out)
+    monkeypatch.setattr(transactions, "run_job", carried_out)
     async with world.running():
         fake = await world.register("web1")
         fake.pending = {"web": Pending()}

@@ -5,12 +5,8 @@ from datetime import datetime
 
 from tendhost.server.domain.events import HostDisconnected, OperationChanged, StateChanged
 from tendhost.server.domain.hosts.host import Host, Problem
-from tendhost.server.domain.operations.operation import (
-    Operation,
-    OperationStatus,
-    StepName,
-    StepStatus,
-)
+from tendhost.server.domain.operations.operation import Operation, OperationStatus, StepStatus
+from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.domain.request_errors import InvalidTransition
 from tendhost.server.domain.transitions import OperationState, tells_connection
 

@@ -7,12 +7,8 @@ from enum import StrEnum
 from tendhost.server.domain.changes import FieldChange
 from tendhost.server.domain.hosts.host import Duplicate, Problem
 from tendhost.server.domain.hosts.states import HostState
-from tendhost.server.domain.operations.operation import (
-    OperationKind,
-    OperationStatus,
-    StepName,
-    UpdateResult,
-)
+from tendhost.server.domain.operations.operation import OperationKind, OperationStatus, UpdateResult
+from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.domain.rollouts.rollout import RolloutProgress, RolloutStatus
 
 

@@ -26,18 +26,12 @@ from tendhost.server.domain.operations.operation import (
     OperationKind,
     OperationStatus,
     Outcome,
-    StepName,
     StepStatus,
 )
-from tendhost.server.domain.operations.step_sequence import (
-    begin_step,
-    finish_step,
-    has_changed,
-    never_began,
-    next_step,
-    put_off,
-    retry_step,
-)
+from tendhost.server.domain.operations.past_steps import has_changed, never_began, put_off
+from tendhost.server.domain.operations.step_results import begin_step, finish_step, retry_step
+from tendhost.server.domain.operations.step_sequence import next_step
+from tendhost.server.domain.operations.step_traits import CONNECTING, TAKING, StepName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +95,6 @@ class OperationState:
             kind=operation.kind, status=operation.status, step=step, message=message
         )
         return self.told(changed, now)
-
-
-_CONNECTING = frozenset({StepName.CONNECT, StepName.REBOOT})
-"""Steps that end with the host reached, or with a problem because it was not."""
 
 
 def queued(operation: Operation, host: Host, now: datetime) -> OperationState:
@@ -171,7 +161,7 @@ def _connection_told(
 ) -> OperationState:
     problem = outcome.problem
     never_tried = problem is not None and problem.reason == Cancelled.reason
-    if step not in _CONNECTING or never_tried or (step is StepName.REBOOT and outcome.cancelled):
+    if step not in CONNECTING or never_tried or (step is StepName.REBOOT and outcome.cancelled):
         return course
     if problem is not None:
         known = course.only_looks and course.host.is_away(problem.reason)
@@ -204,7 +194,7 @@ def _facts_learnt(course: OperationState, outcome: Outcome, now: datetime) -> Op
 def _entered(course: OperationState, step: StepName, now: datetime) -> OperationState:
     state = course.host.status.state
     match step:
-        case step if step in _TAKING and state is HostState.QUERYING:
+        case step if step in TAKING and state is HostState.QUERYING:
             return _taken_for_update(course, now)
         case StepName.REBOOT:
             return course.triggered(Trigger.REBOOT_DUE, now).triggered(Trigger.REBOOT, now)
@@ -216,18 +206,6 @@ def _entered(course: OperationState, step: StepName, now: datetime) -> Operation
             return _taken_for_update(course, now).triggered(Trigger.VERIFY, now)
         case _:
             return course
-
-
-_TAKING = frozenset(
-    {
-        StepName.APPLY,
-        StepName.COMPOSE,
-        StepName.REBOOT_CHECK,
-        StepName.RESTART_SERVICES,
-        StepName.ROLLBACK,
-    }
-)
-"""Steps with which a host that was only looked at comes to be updated."""
 
 
 def _taken_for_update(course: OperationState, now: datetime) -> OperationState:
@@ -242,11 +220,11 @@ def _closed(
         assert operation.update is not None
         course = course.told(UpdateCompleted(result=operation.update), now)
     course = course.with_progress(now)
-    gone_already = last in _CONNECTING and outcome.problem is not None
+    gone_already = last in CONNECTING and outcome.problem is not None
     if last is StepName.POST_HOOK:
         # Of a host that did not reboot as it should, that it runs the hook is not told by itself.
         before = operation.steps[-2]
-        gone_already = before.name in _CONNECTING and before.status is StepStatus.FAILED
+        gone_already = before.name in CONNECTING and before.status is StepStatus.FAILED
     if not gone_already and tells_connection(course, former):
         course = course.told(HostDisconnected(reason="the operation ended"), now)
     if operation.problem is None:

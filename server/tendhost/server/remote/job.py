@@ -77,13 +77,15 @@ class LogWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job as it is asked for. `operation` and `name` are words of letters, digits and dashes."""
+    """A job as it is asked for. `operation` is a word of letters, digits and dashes."""
 
     host: str
     """The registered name, for messages."""
     operation: str
     """Whose folder it lives in."""
-    name: str
+    kind: ChangeKind
+    number: int
+    """Which of the operation's jobs it is, counted from 1."""
     epoch: int
     command: str
     limit: timedelta
@@ -96,9 +98,9 @@ class Job:
     keeps what it was begun with."""
 
     @property
-    def kind(self) -> ChangeKind:
-        """What it does: the name without its number."""
-        return ChangeKind(self.name.rpartition("-")[0])
+    def name(self) -> str:
+        """The name of its folder: a word of letters, digits, underscores and dashes."""
+        return f"{self.kind}-{self.number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,11 +39,12 @@ from tendhost.server.domain.operations.operation import (
     Outcome,
     Step,
     StepFacts,
-    StepName,
     StepStatus,
     UpdateResult,
 )
-from tendhost.server.domain.operations.step_sequence import CHANGING, next_step
+from tendhost.server.domain.operations.permission import ChangeKind
+from tendhost.server.domain.operations.step_sequence import next_step
+from tendhost.server.domain.operations.step_traits import CHANGING, StepName
 from tendhost.server.domain.transitions import OperationState, after_step, started
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -745,7 +746,7 @@ def test_a_retry_that_saw_a_hook_to_its_end_looks_at_the_host_anew():
         created_at=NOW,
         resumes="op1",
         resume_at=StepName.PRE_HOOK,
-        job=JobRecord(operation="op1", name="pre_hook-1"),
+        job=JobRecord(operation="op1", kind=ChangeKind.PRE_HOOK, number=1),
         findings=StepFacts(pre_hook_due=True, pending_count=3),
     )
     course = started(waiting, host_in(HostState.IDLE), NOW)
@@ -913,7 +914,7 @@ def test_while_a_job_may_still_be_at_work_nothing_is_said_of_its_host():
         status=OperationStatus.RUNNING,
         steps=operation.steps[:4],
         problem=Problem(reason="HOST_GONE", message="gone"),
-        job=JobRecord(operation="op1", name="apply-1"),
+        job=JobRecord(operation="op1", kind=ChangeKind.APPLY, number=1),
     )
     assert next_step(applying) is None
     assert applying.job is not None

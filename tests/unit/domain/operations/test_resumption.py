@@ -16,11 +16,12 @@ from tendhost.server.domain.operations.operation import (
     OperationStatus,
     Outcome,
     StepFacts,
-    StepName,
     UpdateResult,
 )
+from tendhost.server.domain.operations.permission import ChangeKind
 from tendhost.server.domain.operations.resumption import resuming
 from tendhost.server.domain.operations.step_sequence import next_step
+from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.domain.transitions import after_step, started
 
 K, N = OperationKind, StepName
@@ -83,50 +84,54 @@ def test_a_retry_goes_on_where_that_is_sound(kind, step, reason, at):
 
 
 def test_an_upgrade_whose_end_was_never_seen_is_gone_back_to():
-    job = JobRecord(operation="old", name="apply-2", log_start=70, log_read=30, status_read=5)
+    job = JobRecord(
+        operation="old", kind=ChangeKind.APPLY, number=2, log_start=70, log_read=30, status_read=5
+    )
     failed = failed_at(K.UPDATE, N.APPLY, "HOST_GONE", job=job, jobs_begun=2)
     retried = resuming(failed, new(K.UPDATE))
     assert retried.resume_at is N.APPLY
     # All of its log belongs to the new operation, too.
-    assert retried.job == JobRecord(operation="old", name="apply-2")
+    assert retried.job == JobRecord(operation="old", kind=ChangeKind.APPLY, number=2)
     assert (retried.jobs_begun, retried.epoch) == (2, 5)
 
 
 def test_a_repair_whose_end_was_never_seen_is_gone_back_to_before_anything_else():
-    job = JobRecord(operation="old", name="repair-2", log_read=30)
+    job = JobRecord(operation="old", kind=ChangeKind.REPAIR, number=2, log_read=30)
     for step in (N.PREFLIGHT, N.APPLY):  # the first problem is the operation's
         retried = resuming(failed_at(K.UPDATE, step, "HOST_GONE", job=job), new(K.UPDATE))
         assert retried.resume_at is N.PREFLIGHT
-        assert retried.job == JobRecord(operation="old", name="repair-2")
+        assert retried.job == JobRecord(operation="old", kind=ChangeKind.REPAIR, number=2)
 
 
 def test_an_upgrade_whose_end_was_seen_is_not_gone_back_to():
-    job = JobRecord(operation="old", name="apply-1", concluded=True)
+    job = JobRecord(operation="old", kind=ChangeKind.APPLY, number=1, concluded=True)
     failed = failed_at(K.UPDATE, N.APPLY, "PACKAGE_FAILED", job=job, jobs_begun=1)
     assert resuming(failed, new(K.UPDATE)) == new(K.UPDATE)
 
 
 @pytest.mark.parametrize(
-    ("job", "step"),
+    ("kind", "step"),
     [
-        ("apply-1", N.APPLY),
-        ("compose-2", N.COMPOSE),
-        ("pre_hook-1", N.PRE_HOOK),
-        ("post_hook-3", N.POST_HOOK),
-        ("rollback-3", N.ROLLBACK),
-        ("undo-3", N.ROLLBACK),
+        (ChangeKind.APPLY, N.APPLY),
+        (ChangeKind.COMPOSE, N.COMPOSE),
+        (ChangeKind.PRE_HOOK, N.PRE_HOOK),
+        (ChangeKind.POST_HOOK, N.POST_HOOK),
+        (ChangeKind.ROLLBACK, N.ROLLBACK),
+        (ChangeKind.UNDO, N.ROLLBACK),
     ],
 )
-def test_every_change_whose_end_was_never_seen_is_gone_back_to(job, step):
-    failed = failed_at(
-        K.UPDATE, N.VERIFY, "HOST_GONE", job=JobRecord(operation="old", name=job), jobs_begun=3
-    )
+def test_every_change_whose_end_was_never_seen_is_gone_back_to(kind, step):
+    job = JobRecord(operation="old", kind=kind, number=3)
+    failed = failed_at(K.UPDATE, N.VERIFY, "HOST_GONE", job=job, jobs_begun=3)
     assert resuming(failed, new(K.UPDATE)).resume_at is step
 
 
 def test_a_download_whose_end_was_never_seen_is_begun_anew():
     failed = failed_at(
-        K.UPDATE, N.DOWNLOAD, "HOST_GONE", job=JobRecord(operation="old", name="download-1")
+        K.UPDATE,
+        N.DOWNLOAD,
+        "HOST_GONE",
+        job=JobRecord(operation="old", kind=ChangeKind.DOWNLOAD, number=1),
     )
     assert resuming(failed, new(K.UPDATE)) == new(K.UPDATE)
 
@@ -160,7 +165,7 @@ def test_a_reboot_that_is_still_due_can_be_ordered_again_and_one_that_is_waited_
 def test_a_resumed_update_takes_the_steps_that_are_left_and_ends_like_any_other(
     step, expected, states
 ):
-    job = JobRecord(operation="old", name="apply-1", concluded=step is not N.APPLY)
+    job = JobRecord(operation="old", kind=ChangeKind.APPLY, number=1, concluded=step is not N.APPLY)
     retried = resuming(failed_at(K.UPDATE, step, "HOST_GONE", job=job), new(K.UPDATE))
     config = HostConfig(name="web1", address="192.0.2.1")
     host = Host(config=config, host_key="k", registered_at=NOW, status=HostStatus())
@@ -180,7 +185,7 @@ def test_a_resumed_update_takes_the_steps_that_are_left_and_ends_like_any_other(
 
 
 def test_a_retry_that_does_not_get_to_the_host_leaves_it_failed_and_the_next_one_goes_on_as_well():
-    job = JobRecord(operation="old", name="apply-1")
+    job = JobRecord(operation="old", kind=ChangeKind.APPLY, number=1)
     first = resuming(failed_at(K.UPDATE, N.APPLY, "HOST_GONE", job=job), new(K.UPDATE))
     config = HostConfig(name="web1", address="192.0.2.1")
     host = Host(config=config, host_key="k", registered_at=NOW, status=HostStatus())
@@ -194,7 +199,7 @@ def test_a_retry_that_does_not_get_to_the_host_leaves_it_failed_and_the_next_one
 
 
 def test_cancelled_while_it_connects_a_retry_still_goes_back_to_the_upgrade_under_way():
-    job = JobRecord(operation="old", name="apply-1")
+    job = JobRecord(operation="old", kind=ChangeKind.APPLY, number=1)
     retried = resuming(failed_at(K.UPDATE, N.APPLY, "HOST_GONE", job=job), new(K.UPDATE))
     config = HostConfig(name="web1", address="192.0.2.1")
     host = Host(config=config, host_key="k", registered_at=NOW, status=HostStatus())

@@ -15,10 +15,10 @@ from tendhost.server.domain.operations.operation import (
     OperationKind,
     OperationStatus,
     Step,
-    StepName,
     StepStatus,
     UpdateResult,
 )
+from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.domain.rollouts.plan import HostSummary
 from tendhost.server.domain.rollouts.report import ReportBuilder, compliance
 from tendhost.server.domain.rollouts.rollout import (

@@ -25,9 +25,9 @@ from tendhost.server.domain.operations.operation import (
     Operation,
     OperationKind,
     OperationStatus,
-    StepName,
     UpdateResult,
 )
+from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.domain.policy.windows import MaintenanceWindow, Weekday
 from tendhost.server.domain.rollouts.rollout import RolloutProgress, RolloutStatus
 from tendhost.server.rpc.convert import events as convert_events

@@ -15,6 +15,8 @@ from tendhost.server.domain.inventory.inventory import (
     RebootNeed,
 )
 from tendhost.server.domain.inventory.scope import ScopeOverride, UpdateScope
+from tendhost.server.domain.operations.permission import ChangeKind
+from tendhost.server.domain.operations.step_traits import UNINTERRUPTIBLE, StepName
 
 
 class OperationKind(StrEnum):
@@ -43,37 +45,6 @@ class OperationStatus(StrEnum):
 
 
 _ENDED = frozenset({OperationStatus.SUCCEEDED, OperationStatus.FAILED, OperationStatus.CANCELLED})
-
-
-class StepName(StrEnum):
-    """The stages that operations are made of."""
-
-    CONNECT = "connect"
-    PREFLIGHT = "preflight"
-    LIST = "list"
-    PRE_HOOK = "pre_hook"
-    DOWNLOAD = "download"
-    SNAPSHOT = "snapshot"
-    APPLY = "apply"
-    COMPOSE = "compose"
-    REBOOT_CHECK = "reboot_check"
-    REBOOT = "reboot"
-    RESTART_SERVICES = "restart_services"
-    VERIFY = "verify"
-    POST_HOOK = "post_hook"
-    ROLLBACK = "rollback"
-
-
-NEVER_INTERRUPTED = frozenset(
-    {
-        StepName.PRE_HOOK,
-        StepName.APPLY,
-        StepName.COMPOSE,
-        StepName.POST_HOOK,
-        StepName.ROLLBACK,
-    }
-)
-"""Steps of which the end is always waited for."""
 
 
 class StepStatus(StrEnum):
@@ -107,8 +78,9 @@ class JobRecord:
 
     operation: str
     """Whose folder it lives in: that of the operation that began it."""
-    name: str
-    """What it does, and its number among the operation's jobs: "apply-1"."""
+    kind: ChangeKind
+    number: int
+    """Which of the operation's jobs it is, counted from 1."""
     log_start: int = 0
     """Where in the operation's log its output begins, in bytes."""
     log_read: int = 0
@@ -120,9 +92,9 @@ class JobRecord:
     whoever goes on with the operation, also by a retry."""
 
     @property
-    def kind(self) -> str:
-        """What it does: the name without its number."""
-        return self.name.rpartition("-")[0]
+    def name(self) -> str:
+        """The name of its folder on the host: "apply-1"."""
+        return f"{self.kind}-{self.number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -364,7 +336,7 @@ class Operation:
             return "the operation ends after its hook, which is not interrupted"
         if current.name is StepName.POST_HOOK:
             return "the hook after the change is the last step, and is not interrupted"
-        if current.name in NEVER_INTERRUPTED:
+        if current.name in UNINTERRUPTIBLE:
             return (
                 "a change under way is never interrupted: the operation waits for its end,"
                 " and then only looks at the host"

@@ -23,7 +23,11 @@ class Permission(StrEnum):
 
 
 class ChangeKind(StrEnum):
-    """What a changing command does. That of a job is the first part of the job's name."""
+    """What a changing command does, whether a job runs it or a connection waits for its end.
+
+    The kind of a job (`JobRecord`) is one of these: what a job may do is what it is permitted to do. Which step
+    runs which of them stands in the step's traits.
+    """
 
     REBOOT = "reboot"
     RESTART_SERVICES = "restart_services"

@@ -20,7 +20,9 @@ It is sound where what came before the failed step is known to have been done, a
 from dataclasses import replace
 
 from tendhost.server.domain.host_errors import RebootNeverReturned
-from tendhost.server.domain.operations.operation import Operation, OperationKind, StepName
+from tendhost.server.domain.operations.operation import Operation, OperationKind
+from tendhost.server.domain.operations.permission import PERMISSIONS, Permission
+from tendhost.server.domain.operations.step_traits import STEP_OF_JOB, StepName
 
 
 def resuming(failed: Operation, new: Operation) -> Operation:
@@ -35,9 +37,9 @@ def resuming(failed: Operation, new: Operation) -> Operation:
     match failed.kind, failed.failed_step:
         case OperationKind.UPDATE, _ if failed.job and not failed.job.concluded:
             job = replace(failed.job, log_start=0, log_read=0, status_read=0)
-            step = _STEP_OF.get(failed.job.kind)
-            if step is None:
-                return new
+            if Permission.PREPARE in PERMISSIONS[failed.job.kind]:
+                return new  # what only prepares a change begins again
+            step = STEP_OF_JOB[failed.job.kind]
             return replace(_going_on(failed, new, step), job=job, jobs_begun=failed.jobs_begun)
         case OperationKind.UPDATE, (StepName.REBOOT_CHECK | StepName.REBOOT):
             findings = replace(failed.findings, reboot_ordered_at=None)
@@ -58,18 +60,6 @@ def resuming(failed: Operation, new: Operation) -> Operation:
             return _going_on(failed, new, StepName.RESTART_SERVICES)
         case _:
             return new
-
-
-_STEP_OF = {
-    "pre_hook": StepName.PRE_HOOK,
-    "apply": StepName.APPLY,
-    "repair": StepName.PREFLIGHT,
-    "compose": StepName.COMPOSE,
-    "post_hook": StepName.POST_HOOK,
-    "rollback": StepName.ROLLBACK,
-    "undo": StepName.ROLLBACK,
-}
-"""Which step a job belongs to, by its kind. What only prepares a change is begun anew."""
 
 
 def _going_on(failed: Operation, new: Operation, step: StepName) -> Operation:

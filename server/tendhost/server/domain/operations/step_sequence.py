@@ -34,50 +34,40 @@ from there through `list` to one more `apply`, once, unless the host's policy wa
 An operation that resumes another one goes from `connect` to the step at which that one failed.
 """
 
-from dataclasses import replace
-from datetime import datetime
-
 from tendhost.server.domain.host_errors import (
     AuthenticationRefused,
-    DeadlineExceeded,
     HostGone,
     HostKeyChanged,
     HostUnreachable,
     KeyUnusable,
     LinkLost,
     RebootNeverReturned,
-    Unhealthy,
-    WindowClosed,
 )
-from tendhost.server.domain.hosts.host import Problem, Snapshots
+from tendhost.server.domain.hosts.host import Snapshots
 from tendhost.server.domain.inventory.compose import ProjectOutcome
 from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.operations.operation import (
-    NEVER_INTERRUPTED,
     Operation,
     OperationKind,
     OperationStatus,
-    Outcome,
-    Step,
-    StepName,
     StepStatus,
     UpdateResult,
 )
-
-BEFORE_A_CHANGE = frozenset(
-    {
-        StepName.CONNECT,
-        StepName.PREFLIGHT,
-        StepName.LIST,
-        StepName.PRE_HOOK,
-        StepName.DOWNLOAD,
-        StepName.SNAPSHOT,
-    }
+from tendhost.server.domain.operations.past_steps import (
+    has_applied,
+    has_changed,
+    never_began,
+    put_off,
 )
-"""Steps that leave what the host runs as it is, and, at most, repair it. (What a hook does is its own
-affair.)"""
-CHANGING = frozenset({StepName.APPLY, StepName.COMPOSE, StepName.REBOOT, StepName.RESTART_SERVICES})
-"""Steps that change the host. (A rollback takes back what was changed.)"""
+from tendhost.server.domain.operations.step_traits import (
+    AFTER_CHANGE_BEGAN,
+    BEFORE_CHANGE,
+    BEFORE_VERIFY,
+    CHANGING,
+    REPLACING,
+    UNINTERRUPTIBLE,
+    StepName,
+)
 
 
 def next_step(operation: Operation) -> StepName | None:
@@ -98,12 +88,12 @@ def next_step(operation: Operation) -> StepName | None:
 
 def _conclusion(operation: Operation, last: StepName) -> StepName | None:
     """What follows where nothing more is to be changed."""
-    if last is StepName.CONNECT and operation.resume_at in NEVER_INTERRUPTED:
+    if last is StepName.CONNECT and operation.resume_at in UNINTERRUPTIBLE:
         # The change has begun long ago: its end is wanted.
         return operation.resume_at if operation.problem is None else None
     if operation.job is not None and not operation.job.concluded:
         return None  # it may still be at work, so there is no truth about the host yet
-    if has_changed(operation) and (last in _CHANGED or last in BEFORE_A_CHANGE):
+    if has_changed(operation) and (last in REPLACING or last in BEFORE_CHANGE):
         # The truth about the host is wanted even of a failed upgrade.
         return StepName.REBOOT_CHECK
     ended_early = last in (StepName.REBOOT_CHECK, StepName.REBOOT) and put_off(operation)
@@ -113,58 +103,16 @@ def _conclusion(operation: Operation, last: StepName) -> StepName | None:
         return StepName.POST_HOOK
     if _to_be_rolled_back(operation, last):
         return StepName.ROLLBACK
-    if operation.problem is None and last not in BEFORE_A_CHANGE:
+    if operation.problem is None and last not in BEFORE_CHANGE:
         return _following(operation, last)
     return None
 
 
-def has_applied(operation: Operation) -> bool:
-    """Whether its packages were touched, as far as can be known."""
-    return any(step.name is StepName.APPLY for step in operation.steps)
-
-
-def has_changed(operation: Operation) -> bool:
-    """Whether its packages or compose projects were touched, as far as can be known."""
-    return any(step.name in _CHANGED for step in operation.steps)
-
-
-_CHANGED = frozenset({StepName.APPLY, StepName.COMPOSE})
-_NOT_PERMITTED = frozenset({WindowClosed.reason, DeadlineExceeded.reason})
-"""With what the door refuses a change. (With a cancellation, too, which is no problem of the operation.)"""
-_PUT_OFF = frozenset({StepName.PREFLIGHT, *CHANGING})
-"""Steps that the door may refuse and before which everything that had begun has come to its end: of
-PREFLIGHT that is the repair of what an interruption left."""
-
-
-def put_off(operation: Operation) -> bool:
-    """Whether its next change was not permitted any more, and nothing else went wrong.
-
-    Its host then waits for the next window with what is left to do.
-    """
-    problem, job = operation.problem, operation.job
-    if problem is None or problem.reason not in _NOT_PERMITTED:
-        return False
-    if operation.failed_step not in _PUT_OFF or (job is not None and not job.concluded):
-        return False
-    if operation.resume_at is not None and operation.failed_step is not StepName.REBOOT:
-        return False  # what the former operation failed with is not made good
-    # A step that was tried again had changed nothing, or it would not have been (Outcome.transient).
-    failed = [step.name for step in operation.steps if step.status is StepStatus.FAILED]
-    return failed in ([], [operation.failed_step])
-
-
-def never_began(operation: Operation) -> bool:
-    """Whether the first of its changes was not permitted any more, so that nothing was changed."""
-    statuses = [step.status for step in operation.steps if step.name in CHANGING]
-    first = operation.resume_at is None and statuses in ([], [StepStatus.FAILED])
-    return first and put_off(operation)
-
-
 def _post_hook_follows(operation: Operation, last: StepName) -> bool:
     problem = operation.problem
-    at_its_end = last is StepName.VERIFY or (problem is not None and last in _BEFORE_VERIFY)
+    at_its_end = last is StepName.VERIFY or (problem is not None and last in BEFORE_VERIFY)
     reached = problem is None or problem.reason not in OUT_OF_REACH
-    changed = operation.resume_at in _CHANGED_BEFORE or any(
+    changed = operation.resume_at in AFTER_CHANGE_BEGAN or any(
         s.name in CHANGING for s in operation.steps
     )
     once = not any(s.name in (StepName.POST_HOOK, StepName.ROLLBACK) for s in operation.steps)
@@ -179,19 +127,6 @@ def _post_hook_follows(operation: Operation, last: StepName) -> bool:
     )
 
 
-_BEFORE_VERIFY = frozenset({StepName.REBOOT_CHECK, StepName.REBOOT, StepName.RESTART_SERVICES})
-_CHANGED_BEFORE = frozenset(
-    {
-        StepName.APPLY,
-        StepName.COMPOSE,
-        StepName.REBOOT_CHECK,
-        StepName.REBOOT,
-        StepName.RESTART_SERVICES,
-        StepName.VERIFY,
-        StepName.POST_HOOK,
-    }
-)
-"""Where an operation that goes on with another one begins after a change of that one."""
 OUT_OF_REACH = frozenset(
     error.reason
     for error in (
@@ -348,95 +283,3 @@ def _reboot_now(operation: Operation) -> bool:
         and findings.reboot_allowed
         and findings.reboot_ordered_at is None
     )
-
-
-def begin_step(operation: Operation, step: StepName, now: datetime) -> Operation:
-    """The operation with `step` under way."""
-    running = Step(name=step, status=StepStatus.RUNNING, started_at=now)
-    return replace(
-        operation,
-        status=OperationStatus.RUNNING,
-        started_at=operation.started_at or now,
-        steps=(*operation.steps, running),
-    )
-
-
-def retry_step(operation: Operation, problem: Problem) -> Operation:
-    """The operation with the step under way, which failed with `problem`, begun once more."""
-    current = operation.current
-    assert current is not None, "no step is under way"
-    again = replace(current, attempts=current.attempts + 1, detail=problem.message)
-    return replace(operation, steps=(*operation.steps[:-1], again))
-
-
-def finish_step(operation: Operation, outcome: Outcome, now: datetime) -> Operation:
-    """The operation once the step under way has ended with `outcome`.
-
-    Its status is the final one when no step follows. The first problem is the operation's problem:
-    what a later step finds out does not hide it, unless that problem is that a change was put off.
-    """
-    current = operation.current
-    assert current is not None, "no step is under way"
-    detail = outcome.problem.message if outcome.problem else outcome.detail
-    done = replace(current, status=_status_of(outcome), ended_at=now, detail=detail)
-    dropped = outcome.cancelled or _made_good(operation, outcome)
-    problem = None if dropped else outcome.problem
-    if problem is not None and put_off(operation):
-        operation = replace(operation, problem=None, failed_step=None)
-    moved = replace(
-        operation,
-        steps=(*operation.steps[:-1], done),
-        findings=outcome.findings or operation.findings,
-        problem=operation.problem or problem,
-        failed_step=operation.failed_step or (current.name if problem else None),
-        update=outcome.update or operation.update,
-        health=outcome.health or operation.health,
-        progress=None,
-    )
-    following = next_step(moved)
-    if outcome.overdue and (following in CHANGING or following is StepName.PRE_HOOK):
-        # As if it had been refused once it had begun.
-        moved = replace(moved, problem=_deadline_problem(moved), failed_step=following)
-        following = next_step(moved)
-    return moved if following is not None else _finished(moved, now)
-
-
-def _status_of(outcome: Outcome) -> StepStatus:
-    if outcome.interrupted:
-        return StepStatus.INTERRUPTED
-    return StepStatus.FAILED if outcome.problem else StepStatus.SUCCEEDED
-
-
-def _made_good(operation: Operation, outcome: Outcome) -> bool:
-    """Whether the upgrade goes on after an interruption: once, where the policy wants that."""
-    before = any(step.status is StepStatus.INTERRUPTED for step in operation.steps)
-    wanted = operation.findings.apply_again and not operation.cancel_requested_by
-    return outcome.interrupted and wanted and not before
-
-
-def _deadline_problem(operation: Operation) -> Problem:
-    assert operation.time_limit is not None
-    seconds = operation.time_limit.total_seconds()
-    return Problem.of(DeadlineExceeded(host=operation.host, seconds=seconds))
-
-
-def _finished(operation: Operation, now: datetime) -> Operation:
-    if operation.problem is None and operation.resume_at is StepName.ROLLBACK:
-        # What began as an update that left the host unhealthy does not end as one that succeeded.
-        problem = "it was unhealthy after the update, so the changes were rolled back"
-        unhealthy = Problem.of(Unhealthy(host=operation.host, problem=problem))
-        operation = replace(operation, problem=unhealthy, failed_step=StepName.VERIFY)
-    if operation.problem is not None:
-        status = OperationStatus.FAILED
-    elif operation.cancel_requested_by:
-        status = OperationStatus.CANCELLED
-    else:
-        status = OperationStatus.SUCCEEDED
-    update = operation.update
-    if update is not None:
-        update = replace(
-            update,
-            success=status is OperationStatus.SUCCEEDED,
-            reboot_required=operation.findings.reboot_need,
-        )
-    return replace(operation, status=status, ended_at=now, update=update)

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from tendhost.server.domain.operations.operation import Operation, StepName, StepStatus
+from tendhost.server.domain.operations.operation import Operation, StepStatus
+from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.domain.rollouts.plan import HostSummary
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, Wave
 from tendhost.server.domain.slices import SortedInSlices

@@ -7,6 +7,7 @@ from typing import Protocol
 from tendhost.server.domain.events import EventBody
 from tendhost.server.domain.operations.log_limit import LogLimit
 from tendhost.server.domain.operations.operation import JobProgress, JobRecord, Operation, StepFacts
+from tendhost.server.domain.operations.permission import ChangeKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,7 @@ class StepReporter(Protocol):
         """Store findings now, before what they announce is done."""
         ...
 
-    async def begin_job(self, kind: str) -> Operation:
+    async def begin_job(self, kind: ChangeKind) -> Operation:
         """Put a new job on record now, before it begins; the operation with that job."""
         ...
 

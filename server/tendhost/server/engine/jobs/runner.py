@@ -161,7 +161,7 @@ async def _said(store: Store, operation: Operation, record: JobRecord) -> bytes:
 def unfinished_job(operation: Operation, kind: ChangeKind) -> JobRecord | None:
     """The operation's job of `kind` whose end is not on record, if there is one."""
     record = operation.job
-    if record is None or record.concluded or not record.name.startswith(f"{kind}-"):
+    if record is None or record.concluded or record.kind is not kind:
         return None
     return record
 
@@ -195,7 +195,8 @@ def _job(
     return Job(
         host=host.name,
         operation=record.operation,
-        name=record.name,
+        kind=record.kind,
+        number=record.number,
         epoch=operation.epoch,
         command=command,
         limit=limit,

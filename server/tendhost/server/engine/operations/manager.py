@@ -20,9 +20,9 @@ from tendhost.server.domain.operations.operation import (
     OperationKind,
     OperationOptions,
     OperationStatus,
-    StepName,
 )
 from tendhost.server.domain.operations.resumption import resuming
+from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.domain.request_errors import (
     HostBusy,
     HostFailed,

@@ -29,15 +29,23 @@ from tendhost.server.domain.operations.backoff import Backoff
 from tendhost.server.domain.operations.log_limit import LogLimit
 from tendhost.server.domain.operations.milestones import Milestones
 from tendhost.server.domain.operations.operation import (
-    NEVER_INTERRUPTED,
     JobProgress,
     JobRecord,
     Operation,
     Outcome,
     StepFacts,
+)
+from tendhost.server.domain.operations.past_steps import has_changed
+from tendhost.server.domain.operations.permission import ChangeKind
+from tendhost.server.domain.operations.step_sequence import next_step
+from tendhost.server.domain.operations.step_traits import (
+    BEFORE_CHANGE,
+    LOOKING,
+    STEP_OF_JOB,
+    STEP_TRAITS,
+    UNINTERRUPTIBLE,
     StepName,
 )
-from tendhost.server.domain.operations.step_sequence import BEFORE_A_CHANGE, has_changed, next_step
 from tendhost.server.domain.request_errors import OperationEnded, StoreUnavailable
 from tendhost.server.domain.transitions import OperationState, after_retry, after_step
 from tendhost.server.engine.concurrency import Slot
@@ -45,10 +53,7 @@ from tendhost.server.engine.connection import Session
 from tendhost.server.engine.jobs.reporter import NOTHING, JobOutput
 from tendhost.server.engine.jobs.runner import remove_finished_job
 from tendhost.server.engine.requests import AlreadyProcessed, MutationContext, at_revision
-from tendhost.server.engine.steps.compose import UNDO
 from tendhost.server.engine.steps.executor import StepExecutor
-from tendhost.server.engine.steps.hooks import POST_HOOK, PRE_HOOK
-from tendhost.server.engine.steps.transactions import ROLLBACK
 from tendhost.server.engine.waiting import sleep_until_called
 from tendhost.server.failpoints import reached
 from tendhost.server.store.protocol import Store
@@ -71,8 +76,6 @@ MOST_GATHERED = 256 * 1024
 MOST_CONNECTIONS = 32
 """Events of one operation about a link that was lost and came back. Even, so that the last one is good."""
 
-LOOKING = frozenset({StepName.LIST})
-"""Steps before which nothing is saved: they only look, and a look can be repeated."""
 FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(seconds=30)
 """Between tries to write to a store that cannot be written."""
@@ -168,7 +171,7 @@ class OperationRunner:
     async def _tidy_at_the_end(self) -> None:
         """Remove from the host what the last job left, where no step followed that does so."""
         job = self.operation.job
-        if job is None or job.kind not in (PRE_HOOK, POST_HOOK, ROLLBACK, UNDO):
+        if job is None or not STEP_TRAITS[STEP_OF_JOB[job.kind]].job_folder_stays:
             return
         try:
             await remove_finished_job(self._session, self._course.host, self.operation)
@@ -214,14 +217,14 @@ class OperationRunner:
             operation = replace(self.operation, findings=findings)
             await self._save(replace(self._course, operation=operation))
 
-    async def begin_job(self, kind: str) -> Operation:
+    async def begin_job(self, kind: ChangeKind) -> Operation:
         """See Journal."""
         async with self._saving:
             course, log = self._with_gathered()
             operation = course.operation
             number = operation.jobs_begun + 1
             job = JobRecord(
-                operation=operation.id, name=f"{kind}-{number}", log_start=operation.log_size
+                operation=operation.id, kind=kind, number=number, log_start=operation.log_size
             )
             begun = replace(operation, job=job, jobs_begun=number, epoch=operation.epoch + 1)
             await self._save(replace(course, operation=begun), log=log)
@@ -294,8 +297,8 @@ class OperationRunner:
     def _may_be_given_up(self, step: StepName) -> bool:
         """Whether nothing has happened yet of which the end is wanted."""
         operation = self.operation
-        untouched = step in BEFORE_A_CHANGE and not has_changed(operation)
-        return untouched and operation.resume_at not in NEVER_INTERRUPTED
+        untouched = step in BEFORE_CHANGE and not has_changed(operation)
+        return untouched and operation.resume_at not in UNINTERRUPTIBLE
 
     async def _outcome_of(self, step: StepName) -> Outcome:
         host = self._course.host.name
@@ -335,7 +338,7 @@ class OperationRunner:
 
         A preflight may be repairing the host, which is not to be left in the middle.
         """
-        looks_only = step in (StepName.CONNECT, StepName.LIST) and not has_changed(self.operation)
+        looks_only = step in LOOKING and not has_changed(self.operation)
         if self._overdue_at is None or not looks_only:
             return None
         return max(0.0, (self._overdue_at - self._clock.elapsed()).total_seconds())

@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.operations.operation import Outcome, StepName
+from tendhost.server.domain.operations.operation import Outcome
+from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.domain.transitions import OperationState
 from tendhost.server.engine.connection import Session
 from tendhost.server.engine.fleet.policies import Policies

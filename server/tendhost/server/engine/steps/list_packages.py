@@ -7,7 +7,7 @@ from tendhost.server.domain.host_errors import DiskFull, HostError
 from tendhost.server.domain.hosts.host import Problem
 from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.operations.operation import OperationKind, Outcome
-from tendhost.server.domain.operations.step_sequence import has_applied
+from tendhost.server.domain.operations.past_steps import has_applied
 from tendhost.server.engine.jobs.runner import remove_finished_job
 from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.engine.steps.package_errors import raise_first

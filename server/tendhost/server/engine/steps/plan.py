@@ -20,7 +20,7 @@ from tendhost.server.domain.inventory.scope import (
     wanted,
 )
 from tendhost.server.domain.operations.operation import Operation, StepFacts, UpdateResult
-from tendhost.server.domain.operations.step_sequence import has_applied
+from tendhost.server.domain.operations.past_steps import has_applied
 from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.engine.steps.package_errors import host_error, upgrade_error
 from tendhost.server.packages.compose.image_updates import image_updates_script, parse_image_updates

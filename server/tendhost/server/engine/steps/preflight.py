@@ -6,8 +6,8 @@ from datetime import timedelta
 from tendhost.server.domain import host_errors
 from tendhost.server.domain.hosts.host import AfterInterruption, Rollback
 from tendhost.server.domain.operations.operation import OperationKind, Outcome
+from tendhost.server.domain.operations.past_steps import has_applied
 from tendhost.server.domain.operations.permission import Permission
-from tendhost.server.domain.operations.step_sequence import has_applied
 from tendhost.server.engine.jobs.runner import unfinished_job
 from tendhost.server.engine.steps import queries
 from tendhost.server.engine.steps.context import StepContext

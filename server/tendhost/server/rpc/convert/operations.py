@@ -14,10 +14,10 @@ from tendhost.server.domain.operations.operation import (
     OperationStatus,
     RebootOutcome,
     Step,
-    StepName,
     StepStatus,
     UpdateResult,
 )
+from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.rpc.convert.common import numbers, problem_message, timestamp
 from tendhost.server.rpc.convert.health import health_message
 from tendhost.server.rpc.convert.inventory import pending_message

@@ -1,0 +1,109 @@
+"""Begins the steps of operations, and makes of their outcomes what the operation is then. Pure."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from tendhost.server.domain.host_errors import DeadlineExceeded, Unhealthy
+from tendhost.server.domain.hosts.host import Problem
+from tendhost.server.domain.operations.operation import (
+    Operation,
+    OperationStatus,
+    Outcome,
+    Step,
+    StepStatus,
+)
+from tendhost.server.domain.operations.past_steps import put_off
+from tendhost.server.domain.operations.step_sequence import next_step
+from tendhost.server.domain.operations.step_traits import CHANGING, StepName
+
+
+def begin_step(operation: Operation, step: StepName, now: datetime) -> Operation:
+    """The operation with `step` under way."""
+    running = Step(name=step, status=StepStatus.RUNNING, started_at=now)
+    return replace(
+        operation,
+        status=OperationStatus.RUNNING,
+        started_at=operation.started_at or now,
+        steps=(*operation.steps, running),
+    )
+
+
+def retry_step(operation: Operation, problem: Problem) -> Operation:
+    """The operation with the step under way, which failed with `problem`, begun once more."""
+    current = operation.current
+    assert current is not None, "no step is under way"
+    again = replace(current, attempts=current.attempts + 1, detail=problem.message)
+    return replace(operation, steps=(*operation.steps[:-1], again))
+
+
+def finish_step(operation: Operation, outcome: Outcome, now: datetime) -> Operation:
+    """The operation once the step under way has ended with `outcome`.
+
+    Its status is the final one when no step follows. The first problem is the operation's problem:
+    what a later step finds out does not hide it, unless that problem is that a change was put off.
+    """
+    current = operation.current
+    assert current is not None, "no step is under way"
+    detail = outcome.problem.message if outcome.problem else outcome.detail
+    done = replace(current, status=_status_of(outcome), ended_at=now, detail=detail)
+    dropped = outcome.cancelled or _made_good(operation, outcome)
+    problem = None if dropped else outcome.problem
+    if problem is not None and put_off(operation):
+        operation = replace(operation, problem=None, failed_step=None)
+    moved = replace(
+        operation,
+        steps=(*operation.steps[:-1], done),
+        findings=outcome.findings or operation.findings,
+        problem=operation.problem or problem,
+        failed_step=operation.failed_step or (current.name if problem else None),
+        update=outcome.update or operation.update,
+        health=outcome.health or operation.health,
+        progress=None,
+    )
+    following = next_step(moved)
+    if outcome.overdue and (following in CHANGING or following is StepName.PRE_HOOK):
+        # As if it had been refused once it had begun.
+        moved = replace(moved, problem=_deadline_problem(moved), failed_step=following)
+        following = next_step(moved)
+    return moved if following is not None else _finished(moved, now)
+
+
+def _status_of(outcome: Outcome) -> StepStatus:
+    if outcome.interrupted:
+        return StepStatus.INTERRUPTED
+    return StepStatus.FAILED if outcome.problem else StepStatus.SUCCEEDED
+
+
+def _made_good(operation: Operation, outcome: Outcome) -> bool:
+    """Whether the upgrade goes on after an interruption: once, where the policy wants that."""
+    before = any(step.status is StepStatus.INTERRUPTED for step in operation.steps)
+    wanted = operation.findings.apply_again and not operation.cancel_requested_by
+    return outcome.interrupted and wanted and not before
+
+
+def _deadline_problem(operation: Operation) -> Problem:
+    assert operation.time_limit is not None
+    seconds = operation.time_limit.total_seconds()
+    return Problem.of(DeadlineExceeded(host=operation.host, seconds=seconds))
+
+
+def _finished(operation: Operation, now: datetime) -> Operation:
+    if operation.problem is None and operation.resume_at is StepName.ROLLBACK:
+        # What began as an update that left the host unhealthy does not end as one that succeeded.
+        problem = "it was unhealthy after the update, so the changes were rolled back"
+        unhealthy = Problem.of(Unhealthy(host=operation.host, problem=problem))
+        operation = replace(operation, problem=unhealthy, failed_step=StepName.VERIFY)
+    if operation.problem is not None:
+        status = OperationStatus.FAILED
+    elif operation.cancel_requested_by:
+        status = OperationStatus.CANCELLED
+    else:
+        status = OperationStatus.SUCCEEDED
+    update = operation.update
+    if update is not None:
+        update = replace(
+            update,
+            success=status is OperationStatus.SUCCEEDED,
+            reboot_required=operation.findings.reboot_need,
+        )
+    return replace(operation, status=status, ended_at=now, update=update)
