@@ -263,7 +263,7 @@ def orders_do(what: str) -> str:
             orders_do("kill -9 $(cut -d\\  -f4 /proc/$PPID/stat)"),
             None,
             "REBOOT_SAME_BOOT_ID",
-            "still runs the boot",
+            "its boot id is the same",
         ),
         ("", "never", "REBOOT_NEVER_RETURNED", "did not come back within"),
         ("", "no-sshd", "REBOOT_NEVER_RETURNED", "did not come back within"),

@@ -140,7 +140,7 @@ class _Wait:
             problem = f"did not come back within {minutes:g} min of the reboot command: {self.away}"
             return RebootNeverReturned(host=name, problem=problem)
         if self.dropped:
-            problem = f"went away and came back with the boot id that it had before {order}"
+            problem = f"its connection dropped, but its boot id is the same as before {order}"
             return RebootSameBootId(host=name, problem=problem)
         problem = f"never went down: its connection has not dropped since {order}"
         return RebootNeverBegan(host=name, problem=problem)
