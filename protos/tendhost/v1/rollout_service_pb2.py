@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from tendhost.v1 import rollout_pb2 as tendhost_dot_v1_dot_rollout__pb2
+from tendhost.v1 import rules_pb2 as tendhost_dot_v1_dot_rules__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tendhost/v1/rollout_service.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x19tendhost/v1/rollout.proto\"\xf3\x01\n\x12PlanRolloutRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.tendhost.v1.RolloutSpec\x12\x18\n\x07plan_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 :a\xbaH^\x1a\\\n\x0cspec_or_plan\x12#spec and plan_id exclude each other\x1a\'!(has(this.spec) && this.plan_id != \'\')\"\x7f\n\x13PlanRolloutResponse\x12&\n\x04plan\x18\x01 \x01(\x0b\x32\x18.tendhost.v1.RolloutPlan\x12\'\n\x05hosts\x18\x02 \x03(\x0b\x32\x18.tendhost.v1.PlannedHost\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\xdb\x01\n\x13StartRolloutRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.tendhost.v1.RolloutSpec\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x18\n\x07plan_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@:a\xbaH^\x1a\\\n\x0cspec_or_plan\x12#spec and plan_id exclude each other\x1a\'!(has(this.spec) && this.plan_id != \'\')\"=\n\x14StartRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.tendhost.v1.Rollout\"d\n\x11GetRolloutRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \"\xa6\x01\n\x12GetRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.tendhost.v1.Rollout\x12\'\n\x05hosts\x18\x02 \x03(\x0b\x32\x18.tendhost.v1.RolloutHost\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\'\n\x05waves\x18\x04 \x03(\x0b\x32\x18.tendhost.v1.RolloutWave\"\x8e\x01\n\x13ListRolloutsRequest\x12=\n\x08statuses\x18\x01 \x03(\x0e\x32\x1a.tendhost.v1.RolloutStatusB\x0f\xbaH\x0c\x92\x01\t\"\x07\x82\x01\x04\x10\x01 \x00\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \"W\n\x14ListRolloutsResponse\x12&\n\x08rollouts\x18\x01 \x03(\x0b\x32\x14.tendhost.v1.Rollout\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"M\n\x13PauseRolloutRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"=\n\x14PauseRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.tendhost.v1.Rollout\"\x80\x02\n\x14ResumeRolloutRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\xaf\x01\n\x0cmax_failures\x18\x03 \x01(\tB\x98\x01\xbaH\x94\x01\xba\x01\x90\x01\n\x0cmax_failures\x12\x39must be a number of hosts or a percentage from 0% to 100%\x1a\x45this == \'\' || this.matches(\'^(0|[1-9][0-9]{0,5}|100%|[1-9]?[0-9]%)$\')\">\n\x15ResumeRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.tendhost.v1.Rollout\"N\n\x14\x43\x61ncelRolloutRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\">\n\x15\x43\x61ncelRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.tendhost.v1.Rollout\"c\n\x12\x41pproveWaveRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\x04wave\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\"<\n\x13\x41pproveWaveResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.tendhost.v1.Rollout\"i\n\x16SkipRolloutHostRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x17\n\x04host\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"@\n\x17SkipRolloutHostResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.tendhost.v1.Rollout\"M\n\x13RetryRolloutRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"=\n\x14RetryRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.tendhost.v1.Rollout\",\n\x13WatchRolloutRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"\x9d\x01\n\x14WatchRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.tendhost.v1.Rollout\x12\'\n\x05hosts\x18\x02 \x03(\x0b\x32\x18.tendhost.v1.RolloutHost\x12\'\n\x05waves\x18\x03 \x03(\x0b\x32\x18.tendhost.v1.RolloutWave\x12\x0c\n\x04more\x18\x04 \x01(\x08\"0\n\x17GetRolloutReportRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"\x9b\x03\n\x18GetRolloutReportResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.tendhost.v1.Rollout\x12\'\n\x05waves\x18\x02 \x03(\x0b\x32\x18.tendhost.v1.RolloutWave\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\x08packages\x18\x04 \x03(\x0b\x32\x1a.tendhost.v1.ReportPackage\x12\x0f\n\x07reboots\x18\x05 \x01(\x05\x12\x16\n\x0erebooted_hosts\x18\x06 \x03(\t\x12*\n\x08\x66\x61ilures\x18\x07 \x03(\x0b\x32\x18.tendhost.v1.ReportCause\x12)\n\x07skipped\x18\x08 \x03(\x0b\x32\x18.tendhost.v1.ReportCause\x12*\n\x07longest\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0clongest_host\x18\n \x01(\t\x12\x12\n\nincomplete\x18\x64 \x01(\t\"@\n\rReportPackage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nto_version\x18\x02 \x01(\t\x12\r\n\x05hosts\x18\x03 \x01(\x05\"L\n\x0bReportCause\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07\x65xample\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\x12\r\n\x05hosts\x18\x04 \x03(\t2\x9d\x08\n\x0eRolloutService\x12P\n\x0bPlanRollout\x12\x1f.tendhost.v1.PlanRolloutRequest\x1a .tendhost.v1.PlanRolloutResponse\x12S\n\x0cStartRollout\x12 .tendhost.v1.StartRolloutRequest\x1a!.tendhost.v1.StartRolloutResponse\x12M\n\nGetRollout\x12\x1e.tendhost.v1.GetRolloutRequest\x1a\x1f.tendhost.v1.GetRolloutResponse\x12S\n\x0cListRollouts\x12 .tendhost.v1.ListRolloutsRequest\x1a!.tendhost.v1.ListRolloutsResponse\x12S\n\x0cPauseRollout\x12 .tendhost.v1.PauseRolloutRequest\x1a!.tendhost.v1.PauseRolloutResponse\x12V\n\rResumeRollout\x12!.tendhost.v1.ResumeRolloutRequest\x1a\".tendhost.v1.ResumeRolloutResponse\x12V\n\rCancelRollout\x12!.tendhost.v1.CancelRolloutRequest\x1a\".tendhost.v1.CancelRolloutResponse\x12P\n\x0b\x41pproveWave\x12\x1f.tendhost.v1.ApproveWaveRequest\x1a .tendhost.v1.ApproveWaveResponse\x12\\\n\x0fSkipRolloutHost\x12#.tendhost.v1.SkipRolloutHostRequest\x1a$.tendhost.v1.SkipRolloutHostResponse\x12S\n\x0cRetryRollout\x12 .tendhost.v1.RetryRolloutRequest\x1a!.tendhost.v1.RetryRolloutResponse\x12_\n\x10GetRolloutReport\x12$.tendhost.v1.GetRolloutReportRequest\x1a%.tendhost.v1.GetRolloutReportResponse\x12U\n\x0cWatchRollout\x12 .tendhost.v1.WatchRolloutRequest\x1a!.tendhost.v1.WatchRolloutResponse0\x01\x42\x63\n\x15io.github.tendhost.v1P\x01Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\xaa\x02\x0bTendhost.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tendhost/v1/rollout_service.proto\x12\x0btendhost.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x19tendhost/v1/rollout.proto\x1a\x17tendhost/v1/rules.proto\"\xf3\x01\n\x12PlanRolloutRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.tendhost.v1.RolloutSpec\x12\x18\n\x07plan_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 :a\xbaH^\x1a\\\n\x0cspec_or_plan\x12#spec and plan_id exclude each other\x1a\'!(has(this.spec) && this.plan_id != \'\')\"\x7f\n\x13PlanRolloutResponse\x12&\n\x04plan\x18\x01 \x01(\x0b\x32\x18.tendhost.v1.RolloutPlan\x12\'\n\x05hosts\x18\x02 \x03(\x0b\x32\x18.tendhost.v1.PlannedHost\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\xdb\x01\n\x13StartRolloutRequest\x12&\n\x04spec\x18\x01 \x01(\x0b\x32\x18.tendhost.v1.RolloutSpec\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x18\n\x07plan_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@:a\xbaH^\x1a\\\n\x0cspec_or_plan\x12#spec and plan_id exclude each other\x1a\'!(has(this.spec) && this.plan_id != \'\')\"=\n\x14StartRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.tendhost.v1.Rollout\"d\n\x11GetRolloutRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \"\xa6\x01\n\x12GetRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.tendhost.v1.Rollout\x12\'\n\x05hosts\x18\x02 \x03(\x0b\x32\x18.tendhost.v1.RolloutHost\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\'\n\x05waves\x18\x04 \x03(\x0b\x32\x18.tendhost.v1.RolloutWave\"\x8e\x01\n\x13ListRolloutsRequest\x12=\n\x08statuses\x18\x01 \x03(\x0e\x32\x1a.tendhost.v1.RolloutStatusB\x0f\xbaH\x0c\x92\x01\t\"\x07\x82\x01\x04\x10\x01 \x00\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \"W\n\x14ListRolloutsResponse\x12&\n\x08rollouts\x18\x01 \x03(\x0b\x32\x14.tendhost.v1.Rollout\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"M\n\x13PauseRolloutRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"=\n\x14PauseRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.tendhost.v1.Rollout\"o\n\x14ResumeRolloutRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1f\n\x0cmax_failures\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x98\xb2\x19\x01\">\n\x15ResumeRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.tendhost.v1.Rollout\"N\n\x14\x43\x61ncelRolloutRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\">\n\x15\x43\x61ncelRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.tendhost.v1.Rollout\"c\n\x12\x41pproveWaveRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x15\n\x04wave\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\"<\n\x13\x41pproveWaveResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.tendhost.v1.Rollout\"i\n\x16SkipRolloutHostRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x17\n\x04host\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"@\n\x17SkipRolloutHostResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.tendhost.v1.Rollout\"M\n\x13RetryRolloutRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"=\n\x14RetryRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.tendhost.v1.Rollout\",\n\x13WatchRolloutRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"\x9d\x01\n\x14WatchRolloutResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.tendhost.v1.Rollout\x12\'\n\x05hosts\x18\x02 \x03(\x0b\x32\x18.tendhost.v1.RolloutHost\x12\'\n\x05waves\x18\x03 \x03(\x0b\x32\x18.tendhost.v1.RolloutWave\x12\x0c\n\x04more\x18\x04 \x01(\x08\"0\n\x17GetRolloutReportRequest\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"\x9b\x03\n\x18GetRolloutReportResponse\x12%\n\x07rollout\x18\x01 \x01(\x0b\x32\x14.tendhost.v1.Rollout\x12\'\n\x05waves\x18\x02 \x03(\x0b\x32\x18.tendhost.v1.RolloutWave\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\x08packages\x18\x04 \x03(\x0b\x32\x1a.tendhost.v1.ReportPackage\x12\x0f\n\x07reboots\x18\x05 \x01(\x05\x12\x16\n\x0erebooted_hosts\x18\x06 \x03(\t\x12*\n\x08\x66\x61ilures\x18\x07 \x03(\x0b\x32\x18.tendhost.v1.ReportCause\x12)\n\x07skipped\x18\x08 \x03(\x0b\x32\x18.tendhost.v1.ReportCause\x12*\n\x07longest\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0clongest_host\x18\n \x01(\t\x12\x12\n\nincomplete\x18\x64 \x01(\t\"@\n\rReportPackage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nto_version\x18\x02 \x01(\t\x12\r\n\x05hosts\x18\x03 \x01(\x05\"L\n\x0bReportCause\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07\x65xample\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\x12\r\n\x05hosts\x18\x04 \x03(\t2\x9d\x08\n\x0eRolloutService\x12P\n\x0bPlanRollout\x12\x1f.tendhost.v1.PlanRolloutRequest\x1a .tendhost.v1.PlanRolloutResponse\x12S\n\x0cStartRollout\x12 .tendhost.v1.StartRolloutRequest\x1a!.tendhost.v1.StartRolloutResponse\x12M\n\nGetRollout\x12\x1e.tendhost.v1.GetRolloutRequest\x1a\x1f.tendhost.v1.GetRolloutResponse\x12S\n\x0cListRollouts\x12 .tendhost.v1.ListRolloutsRequest\x1a!.tendhost.v1.ListRolloutsResponse\x12S\n\x0cPauseRollout\x12 .tendhost.v1.PauseRolloutRequest\x1a!.tendhost.v1.PauseRolloutResponse\x12V\n\rResumeRollout\x12!.tendhost.v1.ResumeRolloutRequest\x1a\".tendhost.v1.ResumeRolloutResponse\x12V\n\rCancelRollout\x12!.tendhost.v1.CancelRolloutRequest\x1a\".tendhost.v1.CancelRolloutResponse\x12P\n\x0b\x41pproveWave\x12\x1f.tendhost.v1.ApproveWaveRequest\x1a .tendhost.v1.ApproveWaveResponse\x12\\\n\x0fSkipRolloutHost\x12#.tendhost.v1.SkipRolloutHostRequest\x1a$.tendhost.v1.SkipRolloutHostResponse\x12S\n\x0cRetryRollout\x12 .tendhost.v1.RetryRolloutRequest\x1a!.tendhost.v1.RetryRolloutResponse\x12_\n\x10GetRolloutReport\x12$.tendhost.v1.GetRolloutReportRequest\x1a%.tendhost.v1.GetRolloutReportResponse\x12U\n\x0cWatchRollout\x12 .tendhost.v1.WatchRolloutRequest\x1a!.tendhost.v1.WatchRolloutResponse0\x01\x42\x63\n\x15io.github.tendhost.v1P\x01Z:github.com/tendhost/tendhost/protos/tendhost/v1;tendhostv1\xaa\x02\x0bTendhost.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -70,7 +71,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESUMEROLLOUTREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_RESUMEROLLOUTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_RESUMEROLLOUTREQUEST'].fields_by_name['max_failures']._loaded_options = None
-  _globals['_RESUMEROLLOUTREQUEST'].fields_by_name['max_failures']._serialized_options = b'\272H\224\001\272\001\220\001\n\014max_failures\0229must be a number of hosts or a percentage from 0% to 100%\032Ethis == \'\' || this.matches(\'^(0|[1-9][0-9]{0,5}|100%|[1-9]?[0-9]%)$\')'
+  _globals['_RESUMEROLLOUTREQUEST'].fields_by_name['max_failures']._serialized_options = b'\272H\006r\004\230\262\031\001'
   _globals['_CANCELROLLOUTREQUEST'].fields_by_name['id']._loaded_options = None
   _globals['_CANCELROLLOUTREQUEST'].fields_by_name['id']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_CANCELROLLOUTREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -95,58 +96,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHROLLOUTREQUEST'].fields_by_name['id']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_GETROLLOUTREPORTREQUEST'].fields_by_name['id']._loaded_options = None
   _globals['_GETROLLOUTREPORTREQUEST'].fields_by_name['id']._serialized_options = b'\272H\006r\004\020\001\030@'
-  _globals['_PLANROLLOUTREQUEST']._serialized_start=139
-  _globals['_PLANROLLOUTREQUEST']._serialized_end=382
-  _globals['_PLANROLLOUTRESPONSE']._serialized_start=384
-  _globals['_PLANROLLOUTRESPONSE']._serialized_end=511
-  _globals['_STARTROLLOUTREQUEST']._serialized_start=514
-  _globals['_STARTROLLOUTREQUEST']._serialized_end=733
-  _globals['_STARTROLLOUTRESPONSE']._serialized_start=735
-  _globals['_STARTROLLOUTRESPONSE']._serialized_end=796
-  _globals['_GETROLLOUTREQUEST']._serialized_start=798
-  _globals['_GETROLLOUTREQUEST']._serialized_end=898
-  _globals['_GETROLLOUTRESPONSE']._serialized_start=901
-  _globals['_GETROLLOUTRESPONSE']._serialized_end=1067
-  _globals['_LISTROLLOUTSREQUEST']._serialized_start=1070
-  _globals['_LISTROLLOUTSREQUEST']._serialized_end=1212
-  _globals['_LISTROLLOUTSRESPONSE']._serialized_start=1214
-  _globals['_LISTROLLOUTSRESPONSE']._serialized_end=1301
-  _globals['_PAUSEROLLOUTREQUEST']._serialized_start=1303
-  _globals['_PAUSEROLLOUTREQUEST']._serialized_end=1380
-  _globals['_PAUSEROLLOUTRESPONSE']._serialized_start=1382
-  _globals['_PAUSEROLLOUTRESPONSE']._serialized_end=1443
-  _globals['_RESUMEROLLOUTREQUEST']._serialized_start=1446
-  _globals['_RESUMEROLLOUTREQUEST']._serialized_end=1702
-  _globals['_RESUMEROLLOUTRESPONSE']._serialized_start=1704
-  _globals['_RESUMEROLLOUTRESPONSE']._serialized_end=1766
-  _globals['_CANCELROLLOUTREQUEST']._serialized_start=1768
-  _globals['_CANCELROLLOUTREQUEST']._serialized_end=1846
-  _globals['_CANCELROLLOUTRESPONSE']._serialized_start=1848
-  _globals['_CANCELROLLOUTRESPONSE']._serialized_end=1910
-  _globals['_APPROVEWAVEREQUEST']._serialized_start=1912
-  _globals['_APPROVEWAVEREQUEST']._serialized_end=2011
-  _globals['_APPROVEWAVERESPONSE']._serialized_start=2013
-  _globals['_APPROVEWAVERESPONSE']._serialized_end=2073
-  _globals['_SKIPROLLOUTHOSTREQUEST']._serialized_start=2075
-  _globals['_SKIPROLLOUTHOSTREQUEST']._serialized_end=2180
-  _globals['_SKIPROLLOUTHOSTRESPONSE']._serialized_start=2182
-  _globals['_SKIPROLLOUTHOSTRESPONSE']._serialized_end=2246
-  _globals['_RETRYROLLOUTREQUEST']._serialized_start=2248
-  _globals['_RETRYROLLOUTREQUEST']._serialized_end=2325
-  _globals['_RETRYROLLOUTRESPONSE']._serialized_start=2327
-  _globals['_RETRYROLLOUTRESPONSE']._serialized_end=2388
-  _globals['_WATCHROLLOUTREQUEST']._serialized_start=2390
-  _globals['_WATCHROLLOUTREQUEST']._serialized_end=2434
-  _globals['_WATCHROLLOUTRESPONSE']._serialized_start=2437
-  _globals['_WATCHROLLOUTRESPONSE']._serialized_end=2594
-  _globals['_GETROLLOUTREPORTREQUEST']._serialized_start=2596
-  _globals['_GETROLLOUTREPORTREQUEST']._serialized_end=2644
-  _globals['_GETROLLOUTREPORTRESPONSE']._serialized_start=2647
-  _globals['_GETROLLOUTREPORTRESPONSE']._serialized_end=3058
-  _globals['_REPORTPACKAGE']._serialized_start=3060
-  _globals['_REPORTPACKAGE']._serialized_end=3124
-  _globals['_REPORTCAUSE']._serialized_start=3126
-  _globals['_REPORTCAUSE']._serialized_end=3202
-  _globals['_ROLLOUTSERVICE']._serialized_start=3205
-  _globals['_ROLLOUTSERVICE']._serialized_end=4258
+  _globals['_PLANROLLOUTREQUEST']._serialized_start=164
+  _globals['_PLANROLLOUTREQUEST']._serialized_end=407
+  _globals['_PLANROLLOUTRESPONSE']._serialized_start=409
+  _globals['_PLANROLLOUTRESPONSE']._serialized_end=536
+  _globals['_STARTROLLOUTREQUEST']._serialized_start=539
+  _globals['_STARTROLLOUTREQUEST']._serialized_end=758
+  _globals['_STARTROLLOUTRESPONSE']._serialized_start=760
+  _globals['_STARTROLLOUTRESPONSE']._serialized_end=821
+  _globals['_GETROLLOUTREQUEST']._serialized_start=823
+  _globals['_GETROLLOUTREQUEST']._serialized_end=923
+  _globals['_GETROLLOUTRESPONSE']._serialized_start=926
+  _globals['_GETROLLOUTRESPONSE']._serialized_end=1092
+  _globals['_LISTROLLOUTSREQUEST']._serialized_start=1095
+  _globals['_LISTROLLOUTSREQUEST']._serialized_end=1237
+  _globals['_LISTROLLOUTSRESPONSE']._serialized_start=1239
+  _globals['_LISTROLLOUTSRESPONSE']._serialized_end=1326
+  _globals['_PAUSEROLLOUTREQUEST']._serialized_start=1328
+  _globals['_PAUSEROLLOUTREQUEST']._serialized_end=1405
+  _globals['_PAUSEROLLOUTRESPONSE']._serialized_start=1407
+  _globals['_PAUSEROLLOUTRESPONSE']._serialized_end=1468
+  _globals['_RESUMEROLLOUTREQUEST']._serialized_start=1470
+  _globals['_RESUMEROLLOUTREQUEST']._serialized_end=1581
+  _globals['_RESUMEROLLOUTRESPONSE']._serialized_start=1583
+  _globals['_RESUMEROLLOUTRESPONSE']._serialized_end=1645
+  _globals['_CANCELROLLOUTREQUEST']._serialized_start=1647
+  _globals['_CANCELROLLOUTREQUEST']._serialized_end=1725
+  _globals['_CANCELROLLOUTRESPONSE']._serialized_start=1727
+  _globals['_CANCELROLLOUTRESPONSE']._serialized_end=1789
+  _globals['_APPROVEWAVEREQUEST']._serialized_start=1791
+  _globals['_APPROVEWAVEREQUEST']._serialized_end=1890
+  _globals['_APPROVEWAVERESPONSE']._serialized_start=1892
+  _globals['_APPROVEWAVERESPONSE']._serialized_end=1952
+  _globals['_SKIPROLLOUTHOSTREQUEST']._serialized_start=1954
+  _globals['_SKIPROLLOUTHOSTREQUEST']._serialized_end=2059
+  _globals['_SKIPROLLOUTHOSTRESPONSE']._serialized_start=2061
+  _globals['_SKIPROLLOUTHOSTRESPONSE']._serialized_end=2125
+  _globals['_RETRYROLLOUTREQUEST']._serialized_start=2127
+  _globals['_RETRYROLLOUTREQUEST']._serialized_end=2204
+  _globals['_RETRYROLLOUTRESPONSE']._serialized_start=2206
+  _globals['_RETRYROLLOUTRESPONSE']._serialized_end=2267
+  _globals['_WATCHROLLOUTREQUEST']._serialized_start=2269
+  _globals['_WATCHROLLOUTREQUEST']._serialized_end=2313
+  _globals['_WATCHROLLOUTRESPONSE']._serialized_start=2316
+  _globals['_WATCHROLLOUTRESPONSE']._serialized_end=2473
+  _globals['_GETROLLOUTREPORTREQUEST']._serialized_start=2475
+  _globals['_GETROLLOUTREPORTREQUEST']._serialized_end=2523
+  _globals['_GETROLLOUTREPORTRESPONSE']._serialized_start=2526
+  _globals['_GETROLLOUTREPORTRESPONSE']._serialized_end=2937
+  _globals['_REPORTPACKAGE']._serialized_start=2939
+  _globals['_REPORTPACKAGE']._serialized_end=3003
+  _globals['_REPORTCAUSE']._serialized_start=3005
+  _globals['_REPORTCAUSE']._serialized_end=3081
+  _globals['_ROLLOUTSERVICE']._serialized_start=3084
+  _globals['_ROLLOUTSERVICE']._serialized_end=4137
 # @@protoc_insertion_point(module_scope)

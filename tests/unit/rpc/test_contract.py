@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from importlib import resources
 
+import pytest
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     FieldDescriptorProto,
@@ -11,6 +12,8 @@ from google.protobuf.descriptor_pb2 import (
 )
 
 from buf.validate import validate_pb2
+from tendhost.server.rpc.rules import violations_of
+from tendhost.v1 import host_pb2, rollout_pb2, rollout_service_pb2
 
 LEFT_OUT = re.compile(
     r"\b(empty|absent|unset|unspecified|default|else|required|false)\b|\b0\b|See ", re.I
@@ -45,3 +48,29 @@ def test_requests__say_of_every_field_what_leaving_it_out_means() -> None:
         if not LEFT_OUT.search(comment):
             silent.append(f"{message.name}.{field.name}: {comment.strip()}")
     assert silent == []
+
+
+@pytest.mark.parametrize(
+    ("message", "field", "value"),
+    [
+        (host_pb2.UpdateScope(include=["tb-*", "-tb"]), "include[1]", "-tb"),
+        (host_pb2.UpdateScope(exclude=["tb tb"]), "exclude[0]", "tb tb"),
+        (host_pb2.ScopeOverride(include=[""]), "include[0]", ""),
+        (host_pb2.ScopeOverride(exclude=["x" * 256]), "exclude[0]", "x" * 100),
+        (rollout_pb2.RolloutSpec(waves=["1", "101%"]), "waves[1]", "101%"),
+        (rollout_pb2.RolloutStage(tag="web", waves=["0"]), "waves[0]", "0"),
+        (rollout_pb2.RolloutSpec(max_failures="01"), "max_failures", "01"),
+        (rollout_service_pb2.ResumeRolloutRequest(max_failures="rest"), "max_failures", "rest"),
+    ],
+)
+def test_shared_rule__holds_for_each_field_that_names_it(message, field, value):
+    found = {one.field: one.description for one in violations_of(message)}
+    assert "must be a" in found[field]
+    assert value in found[field]
+
+
+def test_shared_rule__lets_pass_what_it_means():
+    scope = host_pb2.UpdateScope(include=["tb-*", "[a-z]?", "lib:amd64"], exclude=["linux-*"])
+    spec = rollout_pb2.RolloutSpec(waves=["1", "999999", "100%", "rest"], max_failures="0%")
+    assert violations_of(scope) == violations_of(spec) == ()
+    assert violations_of(rollout_pb2.RolloutSpec(max_failures="")) == ()
