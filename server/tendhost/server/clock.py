@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -33,3 +35,10 @@ class SystemClock:
 
     async def sleep(self, duration: timedelta) -> None:
         await asyncio.sleep(max(0.0, duration.total_seconds()))
+
+
+async def wait_for(event: Awaitable[object], *, timeout: timedelta) -> None:
+    """Return once `event` has happened, or `timeout` of real time has passed, when it is cancelled."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout.total_seconds()):
+            await event

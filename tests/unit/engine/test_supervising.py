@@ -38,7 +38,7 @@ class Fault:
                 raise AssertionError("a fault that nobody foresaw")
             return real(course, *args)
 
-        monkeypatch.setattr("tendhost.server.engine.operations.runner.stepped", faulty)
+        monkeypatch.setattr("tendhost.server.engine.operations.runner.after_step", faulty)
 
     def mend(self) -> None:
         self.left = 0
@@ -196,7 +196,7 @@ async def test_change_that_cannot_be_stored__is_not_tried_for_ever(
     def told_badly(course: OperationState, *args: Any) -> OperationState:
         return real(course, *args).with_progress(world.clock.now(), "\ud800")
 
-    monkeypatch.setattr("tendhost.server.engine.operations.runner.stepped", told_badly)
+    monkeypatch.setattr("tendhost.server.engine.operations.runner.after_step", told_badly)
     async with world.running():
         await with_update(world)
         ended = await world.run(K.UPDATE)

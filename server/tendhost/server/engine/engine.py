@@ -26,6 +26,7 @@ from tendhost.server.engine.schedules import Schedules
 from tendhost.server.engine.steps.context import StepSettings
 from tendhost.server.engine.steps.executor import StepExecutor
 from tendhost.server.engine.store_watch import StoreWatch
+from tendhost.server.engine.tasks import TaskSet
 from tendhost.server.outbound.apprise import NotificationSender
 from tendhost.server.remote.probes import Prober
 from tendhost.server.remote.protocol import Connector
@@ -118,7 +119,8 @@ async def running_engine(
         schedules = Schedules(store=store, rollouts=rollouts, selections=selections, clock=clock)
         registry = Registry(store=store, connector=connector, clock=clock, policies=policies)
         pruner = Pruner(store=store, clock=clock, retention=settings.retention)
-        pruning = tasks.create_task(pruner.run())
+        keeping: TaskSet[None] = TaskSet(tasks.create_task)
+        keeping.start(pruner.run())
         resumed = await operations.take_up_unfinished()
         carried = await rollouts.take_up_unfinished()
         if resumed or carried:
@@ -126,8 +128,8 @@ async def running_engine(
                 "unfinished work was taken up", extra={"operations": resumed, "rollouts": carried}
             )
         store_watch = StoreWatch(store=store, clock=clock)
-        keepers = (schedules.keep(), operations.keep(), policies.keep(), store_watch.keep())
-        keeping = [tasks.create_task(keeper) for keeper in keepers]
+        for keeper in (schedules, operations, policies, store_watch):
+            keeping.start(keeper.keep())
         notifier = Notifier(targets, store=store, clock=clock)
         try:
             async with notifier.telling():
@@ -147,8 +149,6 @@ async def running_engine(
                     loop_monitor=loop_monitor,
                 )
         finally:
-            pruning.cancel()
-            for task in keeping:
-                task.cancel()
+            await keeping.cancel()
             await rollouts.stop()
             await operations.stop()

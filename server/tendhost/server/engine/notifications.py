@@ -4,10 +4,9 @@ A target's place in the log is stored after a message was delivered, or given up
 killed between the two tells that one message again, and none is left out.
 """
 
-import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,8 +24,11 @@ from tendhost.server.domain.notifications.rate_limit import RateLimit
 from tendhost.server.domain.notifications.target import NotifyTarget
 from tendhost.server.domain.notifications.templates import Gathered, Message
 from tendhost.server.domain.operations.backoff import Backoff
-from tendhost.server.domain.request_errors import HostNotFound, RolloutNotFound, StoreUnavailable
+from tendhost.server.domain.request_errors import HostNotFound, RolloutNotFound
+from tendhost.server.engine.tasks import TaskSet
+from tendhost.server.engine.waiting import retry_while_unavailable
 from tendhost.server.outbound.apprise import NotDelivered, NotificationSender
+from tendhost.server.store.paging import every_host
 from tendhost.server.store.protocol import Store
 
 logger = logging.getLogger(__name__)
@@ -36,7 +38,6 @@ LONGEST_QUIET = timedelta(minutes=1)
 """A place that has moved without anything told is stored at least this often."""
 UNSTORED = 5000
 """A place is stored at the latest after so many events without anything told."""
-STORE_PAUSE = timedelta(seconds=5)
 FAULT_PAUSE = timedelta(minutes=1)
 RETRY_FAULTS = 6
 """So often an event is tried that cannot be told for a fault of the server's own."""
@@ -90,11 +91,7 @@ class NotificationWorker:
         """Tell whatever happens, until cancelled."""
         while True:
             try:
-                await self._follow()
-            except StoreUnavailable as error:
-                fields = {"target": self._target.name, "cause": error.cause}
-                logger.warning("notifications wait", extra=fields)
-                await self._clock.sleep(STORE_PAUSE)
+                await self._patiently(self._follow, "notifications wait")
             except Exception:
                 logger.exception("notifications stumbled", extra={"target": self._target.name})
                 self._note(problem="an unexpected fault; see the server's log")
@@ -189,15 +186,11 @@ class NotificationWorker:
         """Store the place, unless something before it has not been told."""
         if self._gathered.total:
             return
-        while True:
-            try:
-                await self._store.keep_place(self._target.name, place)
-                break
-            except StoreUnavailable as error:
-                # To begin anew would tell it again, over and over while a disk is full.
-                fields = {"target": self._target.name, "cause": error.cause}
-                logger.warning("how far notifications are was not stored", extra=fields)
-                await self._clock.sleep(STORE_PAUSE)
+        # To read on from the stored cursor would send it again, over and over while a disk is full.
+        await self._patiently(
+            lambda: self._store.keep_place(self._target.name, place),
+            "how far notifications are was not stored",
+        )
         self._stored = place.revision
         self._note(revision=place.revision)
 
@@ -260,6 +253,15 @@ class NotificationWorker:
         logger.warning("a notification is tried again", extra={**fields, "attempt": attempt})
         self._note(retried=self.standing.retried + 1)
 
+    async def _patiently(self, work: Callable[[], Awaitable[None]], waiting: str) -> None:
+        await retry_while_unavailable(
+            work,
+            sleep=self._clock.sleep,
+            logger=logger,
+            waiting=waiting,
+            target=self._target.name,
+        )
+
     def _note(self, **changed: object) -> None:
         self.standing = replace(self.standing, **changed)  # type: ignore[arg-type]
 
@@ -284,15 +286,10 @@ class NotificationWorker:
     async def _has_selected(self, rollout: str) -> bool:
         selection = self._target.selection
         assert selection is not None, "asked only where there is one"
-        after = ""
-        while True:
-            page = await self._store.hosts(selection, after=after, limit=PAGE)
-            for host in page.items:
-                if await self._store.member(rollout, host.name) is not None:
-                    return True
-            if not page.more:
-                return False
-            after = page.items[-1].name
+        async for host in every_host(self._store, selection):
+            if await self._store.member(rollout, host.name) is not None:
+                return True
+        return False
 
 
 class Notifier:
@@ -316,13 +313,13 @@ class Notifier:
         """Tell every target while the context lasts. What is on its way at its end is told again by the
         next server, for nothing is waited for."""
         await self._store.keep_readers([teller.standing.name for teller in self._tellers])
-        tasks = [asyncio.create_task(teller.run()) for teller in self._tellers]
+        running: TaskSet[None] = TaskSet()
+        for teller in self._tellers:
+            running.start(teller.run())
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await running.cancel()
 
     @property
     def standings(self) -> Sequence[DeliveryStatus]:

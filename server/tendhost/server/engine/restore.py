@@ -4,7 +4,6 @@ It is older than the truth: what was unfinished in it may have ended since, and 
 """
 
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -15,15 +14,15 @@ from tendhost.server.domain.host_errors import DatabaseRestored
 from tendhost.server.domain.hosts.host import Host, Problem
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tendhost.server.domain.rollouts.rollout import Rollout, RolloutStatus
-from tendhost.server.domain.schedules.schedule import Schedule, forgone
+from tendhost.server.domain.schedules.schedule import forgone
 from tendhost.server.domain.schedules.schedule_events import run_event
 from tendhost.server.domain.transitions import OperationState, refused
+from tendhost.server.store.paging import every_rollout, every_schedule
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change
 
 logger = logging.getLogger(__name__)
 
-PAGE = 1000
 EPOCHS_PASSED_OVER = 1000
 """More than servers and jobs can have used up since the copy: a retry that goes back to a job on the host
 would else be taken for a server that has lost the operation."""
@@ -54,9 +53,11 @@ async def settle_restoration(*, store: Store, clock: Clock) -> None:
         operations.append(course.operation)
         hosts.append(course.host)
         events.extend(course.events)
-    rollouts = [_paused(rollout) for rollout in await _rollouts_that_go_on(store)]
+    going_on = every_rollout(store, statuses=_GOING_ON)
+    rollouts = [_paused(rollout) async for rollout in going_on]
     events.extend(_told(rollout, copied_at, now) for rollout in rollouts)
-    schedules = await _forgone_runs(store, copied_at, now)
+    forgone_runs = [forgone(one, copied_at, now) async for one in every_schedule(store)]
+    schedules = [schedule for schedule in forgone_runs if schedule is not None]
     events.extend(run_event(schedule, now) for schedule in schedules)
     change = Change(
         events=tuple(events),
@@ -94,28 +95,6 @@ def _paused(rollout: Rollout) -> Rollout:
     """The rollout at rest until somebody resumes it. Where it waited for an approval, it asks again then."""
     paused = RolloutStatus.PAUSED
     return replace(rollout, status=paused, approval_until=None, expected_end=None)
-
-
-async def _rollouts_that_go_on(store: Store) -> Sequence[Rollout]:
-    found: list[Rollout] = []
-    while True:
-        before = found[-1].id if found else ""
-        page = await store.rollouts(statuses=_GOING_ON, before=before, limit=PAGE)
-        found.extend(page.items)
-        if not page.more:
-            return found
-
-
-async def _forgone_runs(store: Store, copied_at: datetime, now: datetime) -> Sequence[Schedule]:
-    every: list[Schedule] = []
-    while True:
-        after = every[-1].name if every else ""
-        page = await store.schedules(after=after, limit=PAGE)
-        every.extend(page.items)
-        if not page.more:
-            break
-    found = (forgone(schedule, copied_at, now) for schedule in every)
-    return [schedule for schedule in found if schedule is not None]
 
 
 def _told(rollout: Rollout, copied_at: datetime, now: datetime) -> Event:

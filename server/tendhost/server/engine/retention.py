@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.clock_trust import ClockTrust, slack_of
-from tendhost.server.domain.request_errors import StoreUnavailable
+from tendhost.server.engine.waiting import repeat_every
 from tendhost.server.store.protocol import Store
 
 logger = logging.getLogger(__name__)
@@ -41,20 +41,11 @@ class Pruner:
 
     async def run(self) -> None:
         """Prune at once and then every INTERVAL, until cancelled."""
-        while True:
-            try:
-                dropped = await self._prune()
-            except StoreUnavailable as error:
-                logger.warning("history was not pruned", extra={"cause": error.cause})
-            except Exception:
-                # The next look tries again; that history grows meanwhile takes nothing else down.
-                logger.exception("history was not pruned")
-            else:
-                if dropped:
-                    logger.info("history was pruned", extra={"rows": dropped})
-            await self._clock.sleep(INTERVAL)
+        # After a failure the next round tries again: that history grows meanwhile takes nothing else down.
+        failed = "history was not pruned"
+        await repeat_every(INTERVAL, self._prune, clock=self._clock, logger=logger, failed=failed)
 
-    async def _prune(self) -> int:
+    async def _prune(self) -> None:
         now, elapsed = self._clock.now(), self._clock.elapsed()
         passed = timedelta() if self._looked_at is None else elapsed - self._looked_at
         former = await self._store.clock_trust() or await self._unknown(now)
@@ -66,12 +57,14 @@ class Pruner:
         if trust.doubt and not self.held_up:
             logger.warning(trust.doubt, extra={"now": str(now), "expected": str(trust.expected)})
         self.held_up = trust.doubt
-        return await self._store.prune(
+        dropped = await self._store.prune(
             before=BEFORE_ALL if trust.doubted else now - self._retention.history,
             now=now,
             requests_before=aging.older_than(REQUESTS_KEPT),
             keep_events=self._retention.events,
         )
+        if dropped:
+            logger.info("history was pruned", extra={"rows": dropped})
 
     async def _unknown(self, now: datetime) -> ClockTrust:
         """What a database says of the date that no server has looked at yet: when its newest event was."""

@@ -41,7 +41,8 @@ from tendhost.server.engine.fleet.selections import Selections
 from tendhost.server.engine.requests import MutationContext, retried_on_conflict
 from tendhost.server.engine.rollouts.manager import Beside, Rollouts
 from tendhost.server.engine.supervision import RETRY
-from tendhost.server.engine.waiting import CEILING, sleep_until_called
+from tendhost.server.engine.waiting import CEILING, retry_while_unavailable, sleep_until_called
+from tendhost.server.store.paging import every_schedule
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change, Conflict
 
@@ -56,8 +57,6 @@ _CONTRACT = {
 }
 """Paths of a schedule's spec as the contract names them."""
 AT_A_TIME = 100
-STORE_PAUSE = timedelta(seconds=5)
-"""Before a store that could not be used is tried again."""
 FAULT_PAUSE = timedelta(minutes=1)
 """Before what stumbled is tried again."""
 FAULT_WORDS = "an unexpected fault; see the server's log"
@@ -88,6 +87,9 @@ class Schedules:
         self._woken = asyncio.Event()
         self._faults: dict[str, int] = {}
         """How often a due run has stumbled, by its schedule."""
+        self._drift = ClockDrift(clock)
+        self._reviewed_at: timedelta | None = None
+        """When the last review of every schedule was begun; None: a review is due."""
 
     # --- what users ask ---------------------------------------------------------------------------
 
@@ -178,47 +180,43 @@ class Schedules:
 
     async def keep(self) -> None:
         """Begin every run when it is due, until cancelled."""
-        drift = ClockDrift(self._clock)
-        reviewed_at: timedelta | None = None
         while True:
             self._woken.clear()
             try:
-                elapsed = self._clock.elapsed()
-                put_back = drift.jump() < timedelta()
-                if put_back or reviewed_at is None or elapsed - reviewed_at >= REVIEW:
-                    reviewed_at = None  # until every schedule was reviewed
-                    await self._review()
-                    reviewed_at = elapsed
-                well = await self._begin_due()
-                due_at = await self._store.next_due()
-                # Sleeps know nothing of a clock that is put forward.
-                pause = CEILING if due_at is None else min(due_at - self._clock.now(), CEILING)
-                if not well:
-                    pause = FAULT_PAUSE  # what stumbled is still due
-            except StoreUnavailable as error:
-                logger.warning("schedules wait", extra={"cause": error.cause})
-                pause = STORE_PAUSE
+                pause = await retry_while_unavailable(
+                    self._round, sleep=self._clock.sleep, logger=logger, waiting="schedules wait"
+                )
             except Exception:
                 logger.exception("schedules wait after an unexpected fault")
                 pause = FAULT_PAUSE
             await sleep_until_called(self._clock, pause, self._woken)
 
+    async def _round(self) -> timedelta:
+        """Review the schedules where that is due, begin what is due, and say how long to wait then."""
+        elapsed = self._clock.elapsed()
+        put_back = self._drift.jump() < timedelta()
+        reviewed_at = self._reviewed_at
+        if put_back or reviewed_at is None or elapsed - reviewed_at >= REVIEW:
+            self._reviewed_at = None  # until every schedule was reviewed
+            await self._review()
+            self._reviewed_at = elapsed
+        well = await self._begin_due()
+        due_at = await self._store.next_due()
+        if not well:
+            return FAULT_PAUSE  # what stumbled is still due
+        # Sleeps know nothing of a clock that is put forward.
+        return CEILING if due_at is None else min(due_at - self._clock.now(), CEILING)
+
     async def _review(self) -> None:
         """Compute the next run of every schedule again, by the clock and the time zones of now."""
         ZoneInfo.clear_cache()  # or this process would never hear of new rules
-        after = ""
-        while True:
-            page = await self._store.schedules(after=after, limit=AT_A_TIME)
-            for schedule in page.items:
-                try:
-                    await self._recompute(schedule.name)
-                except StoreUnavailable:
-                    raise
-                except Exception:
-                    logger.exception("a schedule stumbled", extra={"schedule": schedule.name})
-            if not page.more:
-                return
-            after = page.items[-1].name
+        async for schedule in every_schedule(self._store):
+            try:
+                await self._recompute(schedule.name)
+            except StoreUnavailable:
+                raise
+            except Exception:
+                logger.exception("a schedule stumbled", extra={"schedule": schedule.name})
 
     @retried_on_conflict
     async def _recompute(self, name: str) -> None:

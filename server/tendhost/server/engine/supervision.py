@@ -19,10 +19,10 @@ from tendhost.server.domain.host_errors import BookkeepingFailed
 from tendhost.server.domain.hosts.host import Problem
 from tendhost.server.domain.operations.backoff import Backoff
 from tendhost.server.domain.operations.operation import Operation
-from tendhost.server.domain.request_errors import OperationNotFound, StoreUnavailable
+from tendhost.server.domain.request_errors import OperationNotFound
 from tendhost.server.domain.transitions import OperationState
 from tendhost.server.engine.requests import retried_on_conflict
-from tendhost.server.engine.waiting import sleep_until_called
+from tendhost.server.engine.waiting import retry_while_unavailable, sleep_until_called
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change
 
@@ -34,8 +34,6 @@ writer, a moment without memory) has passed by then, and what has not is a mista
 LONG_PAUSE = timedelta(minutes=10)
 """Between tries to store the end of an operation that even this fails for. There is no last one: until it is
 stored nobody else can work on the host."""
-STORE_PAUSE = timedelta(seconds=5)
-"""Before a store that could not be used is tried again."""
 
 FAULT = "an unexpected fault of the server"
 """What an operation is taken up again after, in words."""
@@ -79,20 +77,25 @@ class Supervisor:
         self, id: str, course: OperationState | None, resumed_after: str
     ) -> Operation | None:
         faults = 0
+
+        async def drive() -> Operation:
+            nonlocal course
+            begun, course = course or await self._stored(id), None
+            if begun.operation.status.ended:
+                return begun.operation
+            return await self._driven(begun, resumed_after)
+
         while True:
             try:
-                if course is None:
-                    course = await self._stored(id)
-                if course.operation.status.ended:
-                    return course.operation
-                return await self._driven(course, resumed_after)
+                return await retry_while_unavailable(
+                    drive,
+                    sleep=self._clock.sleep,
+                    logger=logger,
+                    waiting="an operation waits for the store",
+                    run=id,
+                )
             except OperationNotFound:
                 return None
-            except StoreUnavailable as error:
-                logger.warning(
-                    "an operation waits for the store", extra={"run": id, "cause": error.cause}
-                )
-                await self._clock.sleep(STORE_PAUSE)
             except Exception:
                 faults += 1
                 fields = {"run": id, "faults": faults}
@@ -101,7 +104,6 @@ class Supervisor:
                 if ended is not None:
                     return ended
                 resumed_after = FAULT
-            course = None
 
     async def _after(self, id: str, faults: int) -> Operation | None:
         """What follows so many faults: the operation's end, or a pause."""

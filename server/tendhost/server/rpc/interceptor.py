@@ -18,6 +18,7 @@ from grpc_status import rpc_status
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.engine.requests import AlreadyProcessed, MutationContext
+from tendhost.server.engine.tasks import TaskSet
 from tendhost.server.rpc.rules import violations_of
 from tendhost.server.rpc.status import internal_status, status_of
 from tendhost.server.rpc.streams.stream_writer import Stream
@@ -69,15 +70,13 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._mutating: set[asyncio.Task[Outcome]] = set()
+        self._mutating: TaskSet[Outcome] = TaskSet()
         self._guarded: dict[str, Any] = {}
         """Each method's handler behind the gate: gRPC asks for it anew at every call."""
 
     async def close(self) -> None:
         """Let go of the mutations that are still under way; the next start takes up what they began."""
-        for task in self._mutating:
-            task.cancel()
-        await asyncio.gather(*self._mutating, return_exceptions=True)
+        await self._mutating.cancel()
 
     async def intercept_service(
         self,
@@ -134,10 +133,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
     ) -> Message | bytes:
         """The answer to a mutation, which is carried through even when its caller goes away."""
         # Left in the middle, what is stored would have nobody who drives it.
-        task = asyncio.create_task(self._outcome(work, caller))
-        self._mutating.add(task)
-        task.add_done_callback(self._mutating.discard)
-        outcome = await asyncio.shield(task)
+        outcome = await asyncio.shield(self._mutating.start(self._outcome(work, caller)))
         if isinstance(outcome, Exception):
             raise outcome
         return outcome

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
+from tendhost.server.clock import wait_for
 from tendhost.server.domain.events import Event
 
 KEPT = 8192
@@ -53,10 +54,9 @@ class RecentEvents:
 
     async def wait_beyond(self, revision: int, timeout: timedelta) -> int:
         """The current revision, once it exceeds `revision` or `timeout` has passed."""
-        try:
-            async with asyncio.timeout(timeout.total_seconds()):
-                while self.revision <= revision:
-                    await self._news.wait()
-        except TimeoutError:
-            pass
+        await wait_for(self._exceeds(revision), timeout=timeout)
         return self.revision
+
+    async def _exceeds(self, revision: int) -> None:
+        while self.revision <= revision:
+            await self._news.wait()

@@ -11,11 +11,12 @@ import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tendhost.server.clock import wait_for
 from tendhost.server.domain.clock_trust import ClockTrust
 from tendhost.server.domain.events import Event
 from tendhost.server.domain.hosts.group_policy import GroupPolicy
@@ -540,9 +541,7 @@ class SqliteStore:
         await self._writer.submit(lambda database: apply_change.keep_clock_trust(database, trust))
 
     async def until_unusable(self, *, timeout: timedelta) -> bool:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout.total_seconds()):
-                await self._unusable.wait()
+        await wait_for(self._unusable.wait(), timeout=timeout)
         return self._unusable.is_set()
 
     async def probe(self) -> None:

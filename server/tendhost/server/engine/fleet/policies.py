@@ -25,9 +25,9 @@ from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.unmatched import unmatched
 from tendhost.server.domain.policy.availability import Availability, ChangeWindows
 from tendhost.server.domain.policy.windows import MaintenanceWindow
-from tendhost.server.domain.request_errors import PolicyNotFound, StoreUnavailable
+from tendhost.server.domain.request_errors import PolicyNotFound
 from tendhost.server.engine.requests import MutationContext, at_revision, retried_on_conflict
-from tendhost.server.engine.waiting import CEILING
+from tendhost.server.engine.waiting import CEILING, repeat_every
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change
 
@@ -65,26 +65,29 @@ class Policies:
 
     async def load(self) -> None:
         """Read what is stored. Nothing else is asked before. Raises StoreUnavailable."""
-        self._group_policies = {found.group: found for found in await self._store.group_policies()}
-        self._open_times.clear()
+        self._use(await self._stored())
 
     async def keep(self) -> None:
         """Look at what is stored every CEILING, until cancelled: another process may have changed it."""
-        while True:
-            await self._clock.sleep(CEILING)
-            try:
-                async with self._lock:
-                    former = self._group_policies
-                    stored = {found.group: found for found in await self._store.group_policies()}
-                    if stored == former:
-                        continue
-                    self._group_policies = stored
-                    self._open_times.clear()
-                self._tell("")
-            except StoreUnavailable as error:
-                logger.warning("policies were not looked at", extra={"cause": error.cause})
-            except Exception:
-                logger.exception("policies were not looked at")
+        await self._clock.sleep(CEILING)
+        failed = "policies were not looked at"
+        await repeat_every(CEILING, self._reload, clock=self._clock, logger=logger, failed=failed)
+
+    async def _reload(self) -> None:
+        async with self._lock:
+            former = self._group_policies
+            stored = await self._stored()
+            if stored != former:
+                self._use(stored)
+        if stored != former:
+            self._tell("")
+
+    async def _stored(self) -> Mapping[str, GroupPolicy]:
+        return {found.group: found for found in await self._store.group_policies()}
+
+    def _use(self, group_policies: Mapping[str, GroupPolicy]) -> None:
+        self._group_policies = group_policies
+        self._open_times.clear()
 
     def of(self, config: HostConfig) -> EffectivePolicy:
         """What holds for a host at this moment."""
@@ -191,8 +194,7 @@ class Policies:
         others = {
             group: said for group, said in self._group_policies.items() if group != saved.group
         }
-        self._group_policies = others if deleted else {**others, saved.group: saved}
-        self._open_times.clear()
+        self._use(others if deleted else {**others, saved.group: saved})
         self._tell("")
         return saved
 

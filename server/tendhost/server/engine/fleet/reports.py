@@ -1,6 +1,6 @@
 """Accounts of what happened, gathered from the store: why a host is as it is, what came of a rollout."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
 
@@ -15,14 +15,13 @@ from tendhost.server.domain.rollouts.report import (
     RolloutReport,
     compliance,
 )
-from tendhost.server.domain.rollouts.rollout import Member
 from tendhost.server.engine.fleet.availability import HostAvailability
+from tendhost.server.store.paging import every_member, every_operation
 from tendhost.server.store.protocol import Store
 
 OPERATIONS = 50
 ROLLOUTS = 20
 """So many of the newest are looked at for an explanation."""
-PAGE = 500
 SHOWN_WAVES = 1000
 
 
@@ -74,17 +73,12 @@ class Reports:
         rollout = await self._store.rollout(id)
         making = ReportBuilder(rollout, await self._store.waves(id, first=0, last=SHOWN_WAVES - 1))
         members = {}
-        async for member in self._members(id):
+        async for member in every_member(self._store, id):
             members[member.host] = member
             making.add_member(member)
-        before = ""
-        while True:
-            page = await self._store.operations(rollout=id, before=before, limit=PAGE)
-            for operation in page.items:
-                making.add_operation(operation, members.get(operation.host))
-            if not page.more:
-                return making.report()
-            before = page.items[-1].id
+        async for operation in every_operation(self._store, rollout=id):
+            making.add_operation(operation, members.get(operation.host))
+        return making.report()
 
     async def compliance(
         self, selection: HostFilter, overdue: timedelta, *, first: int, last: int
@@ -100,13 +94,3 @@ class Reports:
             return compliance(chosen, now, overdue, first=first, last=last)
 
         return await self._store.survey(look)
-
-    async def _members(self, id: str) -> AsyncIterator[Member]:
-        after = -1
-        while True:
-            page = await self._store.members(id, after=after, limit=PAGE)
-            for member in page.items:
-                yield member
-            if not page.more:
-                return
-            after = page.items[-1].position

@@ -15,10 +15,9 @@ from tendhost.server.domain.request_errors import (
     SelectionInUse,
 )
 from tendhost.server.engine.requests import MutationContext, retried_on_conflict
+from tendhost.server.store.paging import every_schedule
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change
-
-PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,14 +119,9 @@ class Selections:
         return await self._saved(SelectionView(selection=saved), SelectionChange.DELETED, call)
 
     async def _require_unused(self, name: str) -> None:
-        after, more = "", True
-        while more:
-            page = await self._store.schedules(after=after, limit=PAGE)
-            for schedule in page.items:
-                if schedule.spec.rollout.filter.selection == name:
-                    raise SelectionInUse(selection=name, schedule=schedule.name)
-            more = page.more
-            after = page.items[-1].name if page.items else after
+        async for schedule in every_schedule(self._store):
+            if schedule.spec.rollout.filter.selection == name:
+                raise SelectionInUse(selection=name, schedule=schedule.name)
 
     async def _saved(
         self,

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -32,7 +32,6 @@ from tendhost.server.domain.request_errors import (
     OperationEnded,
     PlanUnusable,
     RebootNotAllowed,
-    StoreUnavailable,
 )
 from tendhost.server.domain.transitions import OperationState, queued, refused, started
 from tendhost.server.engine.concurrency import OperationLimits, Slot
@@ -41,7 +40,9 @@ from tendhost.server.engine.ids import Ids
 from tendhost.server.engine.operations.runner import OperationRunner
 from tendhost.server.engine.requests import MutationContext, at_revision, retried_on_conflict
 from tendhost.server.engine.steps.executor import StepExecutor
-from tendhost.server.engine.supervision import FAULT, LONG_PAUSE, RETRY, STORE_PAUSE, Supervisor
+from tendhost.server.engine.supervision import FAULT, LONG_PAUSE, RETRY, Supervisor
+from tendhost.server.engine.tasks import TaskSet
+from tendhost.server.engine.waiting import repeat_every, retry_while_unavailable
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change, Conflict
@@ -118,7 +119,6 @@ class Operations:
         self._connector = connector
         self._performer = performer
         self._clock = clock
-        self._tasks = tasks
         self._settings = settings
         self.ids = Ids(clock)
         """Of operations, and of rollouts and plans as well."""
@@ -127,7 +127,7 @@ class Operations:
         self._supervisor = Supervisor(store=store, clock=clock, driven=self._driven)
         self._stumbling: set[str] = set()
         """Hosts whose queue is tried again after a fault."""
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: TaskSet[None] = TaskSet(tasks.create_task)
         self._when_ended: Callable[[Operation], None] = lambda _: None
 
     @property
@@ -279,10 +279,10 @@ class Operations:
         if operation.status is OperationStatus.RUNNING:
             # At once, so that whoever cancels it finds its driver.
             self._drivers[operation.id] = self._driver(course, "")
-            self._spawn(self._drive(operation.id, operation.host, course))
+            self._running.start(self._drive(operation.id, operation.host, course))
         elif operation.status is OperationStatus.QUEUED:
             # The operation that it was queued behind may have ended in the meantime.
-            self._spawn(self._start_next(operation.host))
+            self._running.start(self._start_next(operation.host))
 
     async def take_up_unfinished(self) -> int:
         """Drive again whatever a former server left; how many operations that is."""
@@ -292,9 +292,9 @@ class Operations:
         # Those that were at work on their hosts come before those that wait for a place.
         for operation in sorted(unfinished, key=lambda operation: operation.waits_for_place):
             if operation.status is OperationStatus.QUEUED:
-                self._spawn(self._start_next(operation.host))
+                self._running.start(self._start_next(operation.host))
             else:
-                self._spawn(self._drive(operation.id, operation.host, None, RESTART))
+                self._running.start(self._drive(operation.id, operation.host, None, RESTART))
         return len(unfinished)
 
     async def keep(self) -> None:
@@ -303,14 +303,14 @@ class Operations:
         What is found twice in a row is taken up: in between whoever began it had the time to.
         """
         suspects: frozenset[str] = frozenset()
-        while True:
-            await self._clock.sleep(SWEEP)
-            try:
-                suspects = await self._swept(suspects)
-            except StoreUnavailable as error:
-                logger.warning("operations were not looked through", extra={"cause": error.cause})
-            except Exception:
-                logger.exception("operations were not looked through")
+
+        async def sweep() -> None:
+            nonlocal suspects
+            suspects = await self._swept(suspects)
+
+        await self._clock.sleep(SWEEP)
+        failed = "operations were not looked through"
+        await repeat_every(SWEEP, sweep, clock=self._clock, logger=logger, failed=failed)
 
     async def _swept(self, suspects: frozenset[str]) -> frozenset[str]:
         """What nobody drives; those that were among `suspects` are taken up."""
@@ -328,16 +328,14 @@ class Operations:
             fields = {"host": operation.host, "run": operation.id}
             logger.warning("an operation that nobody drove is taken up", extra=fields)
             if operation.status is OperationStatus.QUEUED:
-                self._spawn(self._start_next(operation.host))
+                self._running.start(self._start_next(operation.host))
             else:
-                self._spawn(self._drive(operation.id, operation.host, None, FAULT))
+                self._running.start(self._drive(operation.id, operation.host, None, FAULT))
         return frozenset(operation.id for operation in found)
 
     async def stop(self) -> None:
         """Let go of every running operation; each stays as it is stored."""
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._running.cancel()
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -369,18 +367,13 @@ class Operations:
             # Nothing runs on it, so it was read before what ran on it had let go of it.
             raise Conflict(what=f"host {host.name}") from stale
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = self._tasks.create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-
     async def _drive(
         self, id: str, host: str, course: OperationState | None, resumed_after: str = ""
     ) -> None:
         ended = await self._supervisor.see_to_its_end(id, course, resumed_after)
         if ended is not None:
             self._when_ended(ended)
-        self._spawn(self._start_next(host))
+        self._running.start(self._start_next(host))
 
     async def _driven(self, course: OperationState, resumed_after: str) -> Operation:
         """Drive an operation to its end. See Supervisor."""
@@ -441,12 +434,13 @@ class Operations:
         faults = 0
         while True:
             try:
-                await self._start_first_queued(name)
-            except StoreUnavailable as error:
-                logger.warning(
-                    "a queue waits for the store", extra={"host": name, "cause": error.cause}
+                await retry_while_unavailable(
+                    lambda: self._start_first_queued(name),
+                    sleep=self._clock.sleep,
+                    logger=logger,
+                    waiting="a queue waits for the store",
+                    host=name,
                 )
-                await self._clock.sleep(STORE_PAUSE)
             except Exception:
                 faults += 1
                 logger.exception("a queue stumbled", extra={"host": name, "faults": faults})

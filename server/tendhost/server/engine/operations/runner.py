@@ -46,7 +46,7 @@ from tendhost.server.domain.operations.step_traits import (
     UNINTERRUPTIBLE,
     StepName,
 )
-from tendhost.server.domain.request_errors import OperationEnded, StoreUnavailable
+from tendhost.server.domain.request_errors import OperationEnded
 from tendhost.server.domain.transitions import OperationState, after_retry, after_step
 from tendhost.server.engine.concurrency import Slot
 from tendhost.server.engine.connection import Session
@@ -54,7 +54,7 @@ from tendhost.server.engine.jobs.reporter import NOTHING, JobOutput
 from tendhost.server.engine.jobs.runner import remove_finished_job
 from tendhost.server.engine.requests import AlreadyProcessed, MutationContext, at_revision
 from tendhost.server.engine.steps.executor import StepExecutor
-from tendhost.server.engine.waiting import sleep_until_called
+from tendhost.server.engine.waiting import retry_while_unavailable, sleep_until_called
 from tendhost.server.failpoints import reached
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import (
@@ -487,17 +487,15 @@ class OperationRunner:
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         # What happened on a host is true whether or not it can be written down at once. Of the steps
         # only those that may be repeated use the store.
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                return await work()
-            except StoreUnavailable as error:
-                logger.warning(
-                    "an operation waits for the store",
-                    extra={"run": self.operation.id, "cause": error.cause},
-                )
-                await self._clock.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
+        return await retry_while_unavailable(
+            work,
+            sleep=self._clock.sleep,
+            logger=logger,
+            waiting="an operation waits for the store",
+            pause=FIRST_PAUSE,
+            longest=LONGEST_PAUSE,
+            run=self.operation.id,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

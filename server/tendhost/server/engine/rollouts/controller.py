@@ -21,7 +21,6 @@ from tendhost.server.domain.request_errors import (
     InvalidTransition,
     OperationNotFound,
     RebootNotAllowed,
-    StoreUnavailable,
 )
 from tendhost.server.domain.rollouts.advance import (
     CheckWave,
@@ -69,7 +68,8 @@ from tendhost.server.engine.rollouts.changes import (
 from tendhost.server.engine.rollouts.wave_checks import Begun, WaveChecks
 from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tendhost.server.engine.supervision import LONG_PAUSE, RETRY
-from tendhost.server.engine.waiting import CEILING, sleep_until_called
+from tendhost.server.engine.waiting import CEILING, retry_while_unavailable, sleep_until_called
+from tendhost.server.store.paging import every_member, member_pages
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change, Conflict
 
@@ -77,8 +77,6 @@ logger = logging.getLogger(__name__)
 
 AT_A_TIME = 200
 """Members of which one transaction decides at most."""
-STORE_PAUSE = timedelta(seconds=5)
-"""Before a rollout that met an unusable store tries again."""
 MOMENT = timedelta(seconds=1)
 """For a host that is between two operations to come to rest."""
 
@@ -168,7 +166,13 @@ class RolloutController:
         over, faults = False, 0
         while not over:
             try:
-                over = await self._turn()
+                over = await retry_while_unavailable(
+                    self._turn,
+                    sleep=self._clock.sleep,
+                    logger=logger,
+                    waiting="a rollout waits",
+                    rollout=self.id,
+                )
                 faults = 0
             except Exception:
                 faults += 1
@@ -218,9 +222,6 @@ class RolloutController:
             return False  # steered in between: read again, decide again
         except InvalidTransition:
             await self._clock.sleep(MOMENT)  # a host is between two operations
-        except StoreUnavailable as error:
-            logger.warning("a rollout waits", extra={"rollout": self.id, "cause": error.cause})
-            await self._clock.sleep(STORE_PAUSE)
         self._conflicts = 0
         return False
 
@@ -328,17 +329,8 @@ class RolloutController:
 
     async def _under_way(self, heard: set[str] | None) -> Sequence[Member]:
         if heard is None:
-            found: list[Member] = []
-            while True:
-                page = await self._store.members(
-                    self.id,
-                    statuses=(MemberStatus.IN_PROGRESS,),
-                    after=found[-1].position if found else -1,
-                    limit=AT_A_TIME,
-                )
-                found.extend(page.items)
-                if not page.more:
-                    return found
+            under_way = (MemberStatus.IN_PROGRESS,)
+            return [m async for m in every_member(self._store, self.id, statuses=under_way)]
         named = [await self._store.member(self.id, host) for host in sorted(heard)]
         return [m for m in named if m is not None and m.status is MemberStatus.IN_PROGRESS]
 
@@ -405,17 +397,13 @@ class RolloutController:
 
     async def _retell(self, rollout: Rollout, wave: Wave, spent: Mapping[str, str]) -> bool:
         """Say of members that wait for a budget who spends it now; whether any was told otherwise."""
-        after, told = -1, False
-        while True:
-            page = await self._store.members(
-                self.id,
-                wave=wave.number,
-                statuses=(MemberStatus.WAITING,),
-                after=after,
-                limit=AT_A_TIME,
-            )
+        told = False
+        waiting = (MemberStatus.WAITING,)
+        async for members in member_pages(
+            self._store, self.id, wave=wave.number, statuses=waiting, limit=AT_A_TIME
+        ):
             tally = RolloutUpdate(rollout, (wave,))
-            for member in page.items:
+            for member in members:
                 detail = spent.get(member.blocked_by, member.detail)
                 if detail != member.detail:
                     tally.change_detail(member, detail)
@@ -423,9 +411,7 @@ class RolloutController:
                 await self._save(tally)
                 rollout = await self._store.rollout(self.id)
                 told = True
-            if not page.more:
-                return told
-            after = page.items[-1].position
+        return told
 
     async def _look_at_changed(self, rollout: Rollout, wave: Wave, turn: AdmissionRound) -> bool:
         """Look at those of which it was heard; whether any of them is to wait no more, or otherwise."""

@@ -6,7 +6,7 @@ which that task decides anew.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -44,10 +44,11 @@ from tendhost.server.engine.rollouts.changes import change_of, tallied
 from tendhost.server.engine.rollouts.controller import RolloutController
 from tendhost.server.engine.rollouts.planner import Planner, rollout_of, with_tags
 from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
+from tendhost.server.engine.tasks import TaskSet
+from tendhost.server.store.paging import every_member, every_rollout
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Change
 
-PAGE = 1000
 _STEERABLE = (
     RolloutStatus.RUNNING,
     RolloutStatus.PAUSED,
@@ -80,7 +81,6 @@ class Rollouts:
         self._held_up_after = held_up_after
         self._operations = operations
         self._clock = clock
-        self._tasks = tasks
         self._planner = Planner(
             store=store,
             openings=openings,
@@ -92,7 +92,7 @@ class Rollouts:
         self._wave_hooks = wave_hooks
         self._admission = Admission(store=store, clock=clock, openings=openings)
         self._carriers: dict[str, RolloutController] = {}
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: TaskSet[None] = TaskSet(tasks.create_task)
         operations.on_end(self._operation_ended)
 
     # --- what users ask ---------------------------------------------------------------------------
@@ -207,7 +207,7 @@ class Rollouts:
         being wound up), AlreadyProcessed.
         """
         rollout = await self._store.rollout(id)
-        failed = [member async for member in self._members(id, _RETRIABLE)]
+        failed = [m async for m in every_member(self._store, id, statuses=_RETRIABLE)]
         if not failed:
             raise NothingToRetry(rollout=id)
         if rollout.over:
@@ -235,13 +235,7 @@ class Rollouts:
 
     async def take_up_unfinished(self) -> int:
         """Carry forward again whatever a former server left; how many rollouts that is."""
-        unfinished: list[Rollout] = []
-        before, more = "", True
-        while more:
-            page = await self._store.rollouts(before=before, limit=PAGE)
-            unfinished.extend(rollout for rollout in page.items if not rollout.over)
-            more = page.more
-            before = page.items[-1].id if page.items else before
+        unfinished = [rollout async for rollout in every_rollout(self._store) if not rollout.over]
         # The budgets of each bind all of them, so all are known before the first goes on.
         for rollout in unfinished:
             self._admission.hold(rollout)
@@ -251,9 +245,7 @@ class Rollouts:
 
     async def stop(self) -> None:
         """Let go of every rollout; each stays as it is stored."""
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._running.cancel()
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -277,9 +269,7 @@ class Rollouts:
             held_up_after=self._held_up_after,
         )
         self._carriers[rollout.id] = carrier
-        task = self._tasks.create_task(self._carry(carrier))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._running.start(self._carry(carrier))
 
     async def _carry(self, carrier: RolloutController) -> None:
         try:
@@ -365,16 +355,6 @@ class Rollouts:
         if rollout.id in self._carriers:
             self._carriers[rollout.id].wake()
         return saved
-
-    async def _members(self, id: str, statuses: Sequence[MemberStatus]) -> AsyncIterator[Member]:
-        after = -1
-        while True:
-            page = await self._store.members(id, statuses=statuses, after=after, limit=PAGE)
-            for member in page.items:
-                yield member
-            if not page.more:
-                return
-            after = page.items[-1].position
 
 
 def _seeded(spec: RolloutSpec) -> RolloutSpec:

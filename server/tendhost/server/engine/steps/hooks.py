@@ -1,7 +1,6 @@
 """The steps that run a host's hooks, each as a detached job: exactly once, whatever becomes of the link."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from tendhost.server.domain.host_errors import (
     HookFailed,
@@ -80,7 +79,7 @@ async def _run(
         raise failure(host=host, problem=error.cause, exit_status=None, output="") from error
     words = last_lines(ended.output)
     if ended.overdue:
-        problem = f"did not end within {_seconds(hook.timeout)} and was killed"
+        problem = f"did not end within {hook.timeout.total_seconds():g} s and was killed"
         raise failure(host=host, problem=problem, exit_status=None, output=words)
     status = ended.exit_status if told.exit_status is None else told.exit_status
     if told.exit_status is None or status not in hook.allowed_exit_codes:
@@ -98,7 +97,3 @@ def last_lines(output: str) -> str:
     """The end of what a hook said, within the bounds of this module, as one line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return "; ".join(lines[-LAST_LINES:])[-LONGEST_WORDS:]
-
-
-def _seconds(span: timedelta) -> str:
-    return f"{span.total_seconds():g} s"

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from datetime import timedelta
 
+from tendhost.server.clock import wait_for
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.domain.request_errors import CursorCompacted, ServerStopping, StoreUnavailable
+from tendhost.server.domain.request_errors import CursorCompacted, ServerStopping
+from tendhost.server.engine.waiting import retry_while_unavailable
 from tendhost.server.rpc.streams.event_pages import Batch, EventPage
 from tendhost.server.rpc.streams.membership import SelectionMembership
 from tendhost.server.rpc.streams.signals import Signal, Signals
@@ -49,11 +51,13 @@ class EventFeed:
         try:
             self._revision = (await self._store.log_bounds()).current
             while True:
-                try:
-                    await self._wake_once()
-                except StoreUnavailable as error:
-                    logger.warning("streams wait for the store", extra={"cause": error.cause})
-                    await self._pause(LONGEST_WAIT)
+                await retry_while_unavailable(
+                    self._wake_once,
+                    sleep=self._pause,
+                    logger=logger,
+                    waiting="streams wait for the store",
+                    pause=LONGEST_WAIT,
+                )
         finally:
             stop_listening()
 
@@ -66,9 +70,7 @@ class EventFeed:
         await self._pause(GATHERING)
 
     async def _pause(self, time: timedelta) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(time.total_seconds()):
-                await self._closed.wait()
+        await wait_for(self._closed.wait(), timeout=time)
 
     def close(self) -> None:
         """Have every stream say where it is and end."""
@@ -86,9 +88,7 @@ class EventFeed:
         After LONGEST_WAIT in any case: then there is something to read, or there is not.
         """
         if self._revision <= revision and not self.closing:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LONGEST_WAIT.total_seconds()):
-                    await self._news.wait()
+            await wait_for(self._news.wait(), timeout=LONGEST_WAIT)
 
     @property
     def closing(self) -> bool:
@@ -145,9 +145,7 @@ class EventFeed:
         Raises ServerStopping.
         """
         if not self.closing:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LONGEST_WAIT.total_seconds()):
-                    await signal.wait()
+            await wait_for(signal.wait(), timeout=LONGEST_WAIT)
         if self.closing:
             raise ServerStopping
 
