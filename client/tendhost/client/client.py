@@ -1,4 +1,4 @@
-"""The client: a connection to one server, and everything that can be asked of it."""
+"""The client: a connection to one server, with all calls of the SDK."""
 
 from types import TracebackType
 from typing import Self

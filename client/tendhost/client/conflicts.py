@@ -1,4 +1,4 @@
-"""Read, decide and write again, where somebody else has changed what was decided upon."""
+"""Retries a change that read a value first, when somebody else changed the value meanwhile."""
 
 import random
 from collections.abc import Awaitable, Callable

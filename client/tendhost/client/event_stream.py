@@ -1,4 +1,4 @@
-"""The fleet's events as an endless stream that reconnects, and misses and repeats nothing."""
+"""The events of the fleet as an endless stream that reconnects, without gaps or repetitions."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing

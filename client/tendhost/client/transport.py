@@ -1,4 +1,4 @@
-"""Channels and calls: deadlines, safe repetition, streams that come back, and errors as types."""
+"""Channels and calls: deadlines, safe retries, resumed streams, and errors as types."""
 
 import asyncio
 import getpass

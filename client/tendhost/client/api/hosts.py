@@ -1,4 +1,4 @@
-"""What can be asked of a server about hosts, and begun on one of them."""
+"""Calls about hosts: registration, settings, inventory, and operations on one host."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Unpack

@@ -1,4 +1,4 @@
-"""Operations: find them, and with one in hand wait for it, watch it, read its log, cancel it."""
+"""Calls about operations: find, wait, watch, read the log, cancel."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence

@@ -1,4 +1,4 @@
-"""Policies: what groups and the fleet say for their hosts, and what of it holds for one."""
+"""Calls about group and fleet policies, and the effective policy of a host."""
 
 from collections.abc import AsyncGenerator, Sequence
 from datetime import timedelta

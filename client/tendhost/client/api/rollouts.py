@@ -1,4 +1,4 @@
-"""Rollouts: begin, find, steer and watch updates of many hosts."""
+"""Calls about rollouts: plan, start, find, control and watch them."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing

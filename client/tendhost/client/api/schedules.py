@@ -1,4 +1,4 @@
-"""Schedules: make, find and steer rollouts on a calendar."""
+"""Calls about schedules: create, find, change, pause and delete them."""
 
 from collections.abc import AsyncGenerator
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Saved selections: create, find, change and delete them."""
+"""Calls about saved selections: create, find, change and delete them."""
 
 from collections.abc import AsyncGenerator, Iterable
 

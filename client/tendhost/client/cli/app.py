@@ -1,4 +1,4 @@
-"""The command's shape: its global options and its subcommands."""
+"""The command line: global options and subcommands."""
 
 from typing import Annotated
 

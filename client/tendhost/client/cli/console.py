@@ -1,4 +1,4 @@
-"""The terminal, or what stands in for it, and how lines, tables and states look on it."""
+"""Output on the terminal: lines, tables and colors of states."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What users type for durations and windows, and how durations and times are shown to them."""
+"""Parses and formats durations, windows and times."""
 
 import re
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What every subcommand runs in: which server, which output, and how an error reaches the user."""
+"""The session of a subcommand: server, output format, and messages of errors."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Changed fields, from messages."""
+"""Conversion of changed fields."""
 
 from collections.abc import Iterable
 

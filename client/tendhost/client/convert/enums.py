@@ -1,4 +1,4 @@
-"""Between the contract's numbers and the SDK's words, and its timestamps and datetimes."""
+"""Conversion of enums, timestamps and durations."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Events, from messages."""
+"""Conversion of events."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

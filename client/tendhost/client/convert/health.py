@@ -1,4 +1,4 @@
-"""Between protobuf messages and the SDK's values: hooks, health checks, and what they found."""
+"""Conversion of hooks, health checks and their results."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Hosts and their problems, from messages."""
+"""Conversion of hosts and their problems."""
 
 from tendhost.client.convert import health as convert_health
 from tendhost.client.convert import policies as convert_policies

@@ -1,4 +1,4 @@
-"""Between messages and the SDK's values of what is known of a host's software and hardware."""
+"""Conversion of inventories and pending updates."""
 
 from tendhost.client.convert.enums import enum_names, instant, numbers, reading, span
 from tendhost.client.models import inventory as values

@@ -1,4 +1,4 @@
-"""Operations, their steps and results, from messages."""
+"""Conversion of operations, their steps and results."""
 
 from tendhost.client.convert import health as convert_health
 from tendhost.client.convert.enums import enum_names, instant, numbers, reading

@@ -1,4 +1,4 @@
-"""Between messages and the SDK's values: windows, freeze periods, defaults and effective policies."""
+"""Conversion of windows, freeze periods, group policies and effective policies."""
 
 from typing import Any
 

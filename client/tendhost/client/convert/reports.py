@@ -1,4 +1,4 @@
-"""Explanations and reports, from messages."""
+"""Conversion of explanations and reports."""
 
 from tendhost.client.convert import rollouts as convert_rollouts
 from tendhost.client.convert.enums import enum_names, instant, reading, span

@@ -1,4 +1,4 @@
-"""Between rollouts' messages and the SDK's values."""
+"""Conversion of rollouts and their plans."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Between schedules' messages and the SDK's values."""
+"""Conversion of schedules."""
 
 from google.protobuf.duration_pb2 import Duration
 

@@ -1,4 +1,4 @@
-"""Which hosts, and what of them to update, between messages and the SDK's values."""
+"""Conversion of host filters, saved selections and update scopes."""
 
 from tendhost.client.convert.changes import field_changes
 from tendhost.client.convert.enums import enum_names, instant, numbers, reading

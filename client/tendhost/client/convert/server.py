@@ -1,4 +1,4 @@
-"""What the server says of itself, from messages."""
+"""Conversion of information about the server."""
 
 from tendhost.client.convert.enums import instant
 from tendhost.client.models.server import EventLoopLag, NotificationTarget, ServerInfo

@@ -1,4 +1,4 @@
-"""What can happen in a fleet, as values: an Event has a body, and each kind of body a class of its own."""
+"""Events: each has a body, and each kind of body a class."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the SDK gives and takes of hooks and health checks: plain, typed, frozen values."""
+"""Hooks, health checks and their results."""
 
 from dataclasses import dataclass
 from datetime import timedelta

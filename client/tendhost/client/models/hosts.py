@@ -1,4 +1,4 @@
-"""Hosts, as users of the SDK see them."""
+"""Hosts, their settings and their states."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

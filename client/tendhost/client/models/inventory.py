@@ -1,4 +1,4 @@
-"""What is known of a host's software and hardware, as the SDK gives it: plain, typed, frozen values."""
+"""Software and hardware of a host, and pending updates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

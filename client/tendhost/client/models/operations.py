@@ -1,4 +1,4 @@
-"""Operations, their steps and results, as users of the SDK see them."""
+"""Operations, their steps and results."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What groups and the fleet say for their hosts, and what of it holds for one, to users of the SDK."""
+"""Group, fleet and effective policies."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Explanations and reports, as users of the SDK see them."""
+"""Explanations and reports."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

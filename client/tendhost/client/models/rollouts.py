@@ -1,4 +1,4 @@
-"""What rollouts and their plans are, to users of the SDK."""
+"""Rollouts and their plans."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

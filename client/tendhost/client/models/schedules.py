@@ -1,4 +1,4 @@
-"""What schedules are, to users of the SDK."""
+"""Schedules and their runs."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Filters of hosts, and selections that have a name."""
+"""Filters of hosts, and saved selections."""
 
 from dataclasses import dataclass
 from datetime import datetime

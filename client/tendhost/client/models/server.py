@@ -1,4 +1,4 @@
-"""What the server says of itself."""
+"""Information about the server."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

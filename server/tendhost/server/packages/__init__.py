@@ -1,1 +1,1 @@
-"""Package managers as pure command builders and parsers."""
+"""Package managers: builders of commands and parsers of their output, without I/O."""

@@ -1,4 +1,4 @@
-"""Which boot a host runs, and the order to begin another."""
+"""The identity of a host's boot, and the command to reboot it."""
 
 import re
 import shlex

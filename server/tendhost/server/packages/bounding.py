@@ -1,4 +1,4 @@
-"""What every parser of a host's output ends with: its values are within the bounds of `domain.bounds`."""
+"""Limits what parsers return to the bounds of `domain.bounds`."""
 
 from collections.abc import Callable
 from functools import wraps

@@ -1,4 +1,4 @@
-"""Machine, processor, memory, mounts and network, read from /proc, /sys and df without any tool of their own."""
+"""Collects machine, processor, memory, mounts and network from /proc, /sys and df."""
 
 import re
 from collections.abc import Collection, Mapping

@@ -1,4 +1,4 @@
-"""Every package manager that tendhost knows, and how the one that a host uses is chosen."""
+"""Detects the package manager of a host among those that tendhost supports."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

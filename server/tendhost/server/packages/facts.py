@@ -1,4 +1,4 @@
-"""What a host says of itself without any package manager: system, privilege, container, disks."""
+"""Facts about a host that need no package manager: system, privilege, container, disks."""
 
 import re
 from collections.abc import Mapping

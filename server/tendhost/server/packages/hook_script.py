@@ -1,4 +1,4 @@
-"""What runs a hook on a host: the command of its job, the job's input, and what the command tells."""
+"""Runs a hook as a job on a host: the command, its input, and the exit status in its output."""
 
 import shlex
 from collections.abc import Mapping

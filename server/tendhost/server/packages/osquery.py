@@ -1,4 +1,4 @@
-"""What osquery says of a host that has it: an inventory in one call of osqueryi, and raw queries.
+"""Inventory and raw queries through osquery, on hosts that have it.
 
 osqueryi reads statements from standard input line by line: each line of complete SQL gives one JSON
 array on standard output, an empty one where it failed, and then "Error: near line N: WORDS" on

@@ -1,4 +1,4 @@
-"""The rows of osquery's tables, as its schema describes them, turned into values.
+"""Conversion of the rows of osquery's tables to values.
 
 https://osquery.io/schema has the tables. None is returned where the rows do not answer; all raise
 ParseFailed for rows that cannot be understood.

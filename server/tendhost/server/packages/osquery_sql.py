@@ -1,4 +1,4 @@
-"""Which raw queries osquery is asked: one statement that only looks."""
+"""Checks raw osquery queries: one statement that reads and changes nothing."""
 
 import re
 from collections.abc import Mapping

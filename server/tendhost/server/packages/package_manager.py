@@ -1,4 +1,4 @@
-"""What tendhost asks of a package manager: one class a family, everything else is shared.
+"""The protocol of package managers: one class for each, behind the same interface.
 
 The questions are lines for the one script that a query is (see script.py): `query_lines` and
 `preflight_lines` run only on hosts where their package manager was chosen, after the functions and

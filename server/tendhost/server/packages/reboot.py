@@ -1,4 +1,4 @@
-"""Whether a host needs a reboot, and why: decided from what the host shows, never guessed.
+"""Decides from a host's output whether the host needs a reboot, and why.
 
 The rules, the first that speaks wins:
 

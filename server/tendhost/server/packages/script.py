@@ -1,4 +1,4 @@
-r"""One POSIX sh script per question: its parts framed by the host, and taken apart again here.
+r"""Scripts for POSIX sh: the output of each part in a frame, and the parser of the frames.
 
 A frame is a line that begins with the record separator (0x1e), a byte that no package manager
 prints. For each part the script writes

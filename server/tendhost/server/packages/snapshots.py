@@ -1,4 +1,4 @@
-"""A snapshot of the root file system before a change, by whatever the host has for it.
+"""Snapshots of the root file system before a change, by snapper, btrfs, zfs or LVM.
 
 One provider a host, the first of these that can: snapper(8) with a configuration `root`, btrfs(8),
 zfs(8), and LVM (lvmthin(7)) where the root is on a thin volume. A snapshot is named after the operation, so that

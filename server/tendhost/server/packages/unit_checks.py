@@ -1,4 +1,4 @@
-"""The health checks that are made on a host itself: their scripts, and what the answers mean."""
+"""Health checks that run on a host: scripts, and parsers of their output."""
 
 import math
 import shlex

@@ -1,4 +1,4 @@
-"""The state of systemd's units, and their restart, as scripts for sh and the meaning of the answers."""
+"""State and restart of systemd units: scripts, and parsers of their output."""
 
 import re
 import shlex

@@ -1,1 +1,1 @@
-"""Options that more than one command has, and what is made of what was typed."""
+"""Options that several commands share, and the parsers of their values."""

@@ -1,4 +1,4 @@
-"""The options for hooks and health checks, and how both are shown."""
+"""Options for hooks and health checks."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Options that several commands share, declared once as the parameters of the function that parses them."""
+"""Groups of options that several commands share, each declared once by the function that parses it."""
 
 import functools
 import inspect

@@ -1,4 +1,4 @@
-"""The options that say what a rollout is to be, the same wherever rollouts are planned or begun."""
+"""Options for the specification of a rollout, the same for rollouts and schedules."""
 
 import re
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""The options that say what of the pending updates is wanted, the same wherever updates begin."""
+"""Options for the scope of an update."""
 
 from typing import Annotated
 

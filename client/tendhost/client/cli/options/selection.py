@@ -1,4 +1,4 @@
-"""Options that select hosts, and what is made of them."""
+"""Options that select hosts."""
 
 from typing import Annotated
 

@@ -1,1 +1,1 @@
-"""What the command prints for people, a file for each noun."""
+"""Output for people, a file for each noun."""

@@ -1,4 +1,4 @@
-"""What an event says, in a few words."""
+"""Summaries of events."""
 
 from collections.abc import Sequence
 

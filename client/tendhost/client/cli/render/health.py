@@ -1,4 +1,4 @@
-"""Checks and hooks, for people."""
+"""Health checks and hooks, formatted for people."""
 
 from tendhost.client import HealthCheck, HealthChecks, Hooks
 from tendhost.client.cli.formatting import counted, span

@@ -1,4 +1,4 @@
-"""Hosts, for people."""
+"""Hosts, formatted for people."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What people see of software and hardware: inventories, pending updates, rows of osquery."""
+"""Inventories, pending updates and rows of osquery, formatted for people."""
 
 from collections.abc import Iterable, Mapping, Sequence
 

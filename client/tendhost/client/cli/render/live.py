@@ -1,4 +1,4 @@
-"""Following work as it goes: a live view on a terminal, plain lines elsewhere."""
+"""Progress of operations and rollouts: a live view on a terminal, plain lines elsewhere."""
 
 import asyncio
 import sys

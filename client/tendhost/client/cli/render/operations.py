@@ -1,4 +1,4 @@
-"""Operations and their results, for people."""
+"""Operations and their results, formatted for people."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Group policies and effective policies, as people read them."""
+"""Group, fleet and effective policies, formatted for people."""
 
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError

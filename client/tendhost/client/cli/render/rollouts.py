@@ -1,4 +1,4 @@
-"""Rollouts and their plans, as people read them."""
+"""Rollouts and their plans, formatted for people."""
 
 from collections.abc import Iterator, Sequence
 

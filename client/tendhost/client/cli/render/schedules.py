@@ -1,4 +1,4 @@
-"""Schedules, as people read them."""
+"""Schedules, formatted for people."""
 
 from collections.abc import Sequence
 

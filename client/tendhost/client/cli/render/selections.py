@@ -1,4 +1,4 @@
-"""Saved selections, as people read them."""
+"""Saved selections, formatted for people."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""apt as tendhost's package manager for Debian and its descendants."""
+"""The package manager apt, for Debian, Ubuntu and their descendants."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The commands that change a Debian or Ubuntu host's packages, and what a dry run of them says.
+"""Commands that change the packages of a Debian host, and the parser of their dry run.
 
 The options are those of apt-get(8) and apt.conf(5); dpkg's answers to conffile prompts are those of
 dpkg(1): the default where there is one, else the file as the administrator left it.

@@ -1,4 +1,4 @@
-"""dpkg's own database: what is installed, what is held, whether it is sound, and what changed."""
+"""The package database of dpkg: installed and held packages, its health, and changes of it."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What apt would do: the pending packages, told apart from held, kept back and phased ones.
+"""Pending packages by apt: upgradable, held, kept back or phased.
 
 Three facts are joined. `apt-get -s` (apt-get(8)) names what an upgrade changes and, under headings,
 what it leaves alone; its `Inst` lines carry version, origins and architecture. `apt-cache policy`

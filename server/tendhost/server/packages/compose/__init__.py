@@ -1,1 +1,1 @@
-"""Docker compose: what a host's projects run, updating them, and what an update would change."""
+"""Docker compose: inspection of projects, their update, and updates of their images."""

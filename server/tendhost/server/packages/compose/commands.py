@@ -1,4 +1,4 @@
-"""How the scripts find docker compose, name a project's folder, and say what went wrong."""
+"""Shared parts of the compose scripts: finding docker compose, encoding paths, reasons of failures."""
 
 import shlex
 from urllib.parse import quote, unquote

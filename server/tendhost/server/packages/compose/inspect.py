@@ -1,4 +1,4 @@
-r"""What docker and docker compose say of a host: its containers, its images, its compose projects.
+r"""Inspection of docker and compose projects: containers, images, services.
 
 Of a project's configuration only the names of services and images leave the host, never an
 environment, which may hold secrets. `docker compose config` prints YAML that is indented by two

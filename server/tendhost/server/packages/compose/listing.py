@@ -1,4 +1,4 @@
-"""What docker says of all containers and images of a host, told one JSON list a line."""
+"""Lists all containers and images of a host, as docker prints them in JSON."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-r"""Updating compose projects: the script for a detached job, and what it reports.
+r"""Updates compose projects in a detached job, and parses the report of the job.
 
 Each line on its standard output is `compose1` and fields, separated by tabs, one of
 

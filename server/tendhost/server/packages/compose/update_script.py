@@ -1,4 +1,4 @@
-r"""The script that updates compose projects on a host, whoever may be watching.
+r"""The shell script that updates compose projects on a host.
 
 What each service ran before is passed in, and the script goes by that alone: begun again after it was
 cut off anywhere, it finds what is still to be done. One project after the other:

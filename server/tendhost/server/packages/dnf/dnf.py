@@ -1,4 +1,4 @@
-"""dnf 4, dnf 5 and yum 3 as package managers of tendhost."""
+"""The package managers dnf 4, dnf 5 and yum 3."""
 
 import re
 import shlex

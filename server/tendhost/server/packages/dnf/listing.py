@@ -1,4 +1,4 @@
-"""What dnf says is pending, what was published about it, and what a transaction would do."""
+"""Pending packages, advisories and transactions, as dnf prints them."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence

@@ -1,1 +1,1 @@
-"""What dnf, yum and zypper have in common, as they all change the database of rpm."""
+"""What dnf, yum and zypper share: the database, the locks and the messages of rpm."""

@@ -1,4 +1,4 @@
-"""What rpm prints of scriptlets that failed and of configuration files that it kept, whoever runs it."""
+"""Messages of rpm about failed scriptlets and kept configuration files."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Waiting for a lock that another user of rpm, dnf or zypp holds, in scripts for sh."""
+"""Shell functions that wait for a lock of rpm, dnf or zypp."""
 
 WAIT = r"""
 wait_for_lock() {

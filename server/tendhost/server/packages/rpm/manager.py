@@ -1,4 +1,4 @@
-"""The half of a package manager that is the same for dnf, yum and zypper: queries, preflights, plans."""
+"""The half of a package manager that dnf, yum and zypper share: queries, preflights, plans."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The commands that change the packages of a SUSE host, by zypper(8) and rpm(8).
+"""Commands that change the packages of a SUSE host, by zypper(8) and rpm(8).
 
 Signatures are checked as the host is configured, and no question is answered otherwise than
 --non-interactive does: an unknown key is not imported, a license is not agreed to, and a problem with

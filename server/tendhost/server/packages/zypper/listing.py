@@ -1,4 +1,4 @@
-"""What zypper says is pending, what was published about it, and what a transaction would do.
+"""Pending packages, patches and transactions, as zypper prints them.
 
 `list-updates` lists what an update would take, `list-updates --all` also what it would leave alone.
 Patches are what SUSE publishes as advisories. `list-patches` has their category, severity and issues;

@@ -1,4 +1,4 @@
-"""How rpm orders versions (rpm-version(7)), and which kernel a package of SUSE's holds."""
+"""Order of versions by rpm-version(7), and the kernels of SUSE's packages."""
 
 import re
 from collections.abc import Collection

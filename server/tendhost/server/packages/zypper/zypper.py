@@ -1,4 +1,4 @@
-"""zypper as tendhost's package manager for SUSE Linux Enterprise and openSUSE."""
+"""The package manager zypper, for SUSE Linux Enterprise and openSUSE."""
 
 import re
 from collections import Counter
