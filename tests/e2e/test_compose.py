@@ -72,8 +72,14 @@ async def test_moved_tag_is_pulled_and_unhealthy_images_are_put_back(make_fleet,
     assert after[OTHER] == before[OTHER]
     assert host.status.state == host_pb2.HOST_STATE_FAILED
     (good, other) = done.update.projects
-    assert (good.services[0].before, good.services[0].after) == (before[GOOD], after[GOOD])
-    assert (other.services[0].before, other.services[0].after) == (before[OTHER], before[OTHER])
+    assert (good.services[0].from_image_id, good.services[0].to_image_id) == (
+        before[GOOD],
+        after[GOOD],
+    )
+    assert (other.services[0].from_image_id, other.services[0].to_image_id) == (
+        before[OTHER],
+        before[OTHER],
+    )
 
 
 async def test_broken_file_and_a_registry_that_is_down_leave_the_others_alone(make_fleet, tmp_path):

@@ -87,7 +87,7 @@ async def info(channel: grpc.aio.Channel) -> system_service_pb2.GetServerInfoRes
 
 async def answers(server: Daemon, channel: grpc.aio.Channel, *, hosts: int) -> None:
     """Hold a server that cannot write to what it can do all the same."""
-    assert (await info(channel)).hosts == hosts
+    assert (await info(channel)).host_count == hosts
     assert (await server.host("before")).config.name == "before"
     listed = await server.hosts.ListHosts(host_service_pb2.ListHostsRequest(), timeout=2)
     assert len(listed.hosts) == hosts

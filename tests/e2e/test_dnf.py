@@ -58,7 +58,7 @@ async def test_query_tells_versions_advisories_locks_and_what_is_not_known(
     assert status.reboot.need == host_pb2.REBOOT_NEED_NOT_NEEDED
     truth = fleet["d1"].output("rpm -qa --qf '%{NAME} %{VERSION}-%{RELEASE}\n'").splitlines()
     assert sorted(f"{p.name} {p.version}" for p in inventory.packages) == sorted(truth)
-    assert inventory.services_known
+    assert inventory.outdated_services_known
     assert list(inventory.outdated_services) == []
 
 

@@ -242,4 +242,4 @@ async def test_an_update_after_which_a_check_fails_has_failed_and_says_which(mak
         "web1: unhealthy: command dpkg-query -W tb-simple | grep 1.0-1: exit status 1"
     )
     result = operation.update.health.checks[1]
-    assert (result.tries, result.failures) == (2, 2)
+    assert (result.attempts, result.failures) == (2, 2)

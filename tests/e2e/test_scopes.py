@@ -54,7 +54,7 @@ async def test_only_what_is_wanted_is_changed_and_the_dry_run_says_so(
     after = versions(host)
     assert {name for name in after if after[name] != before.get(name)} == expected
     assert set(changed(tried)) == set(changed(done)) == expected
-    assert list(done.update.differences) == []
+    assert list(done.update.plan_differences) == []
     why = {p.name: p.withheld for p in done.update.withheld}
     assert why["tb-held"] == host_pb2.WITHHELD_HELD
     if "tb-conf" not in expected:
@@ -120,7 +120,7 @@ async def test_a_plan_that_does_not_hold_any_more_is_told_of_and_refused_where_e
         assert versions(host)["tb-simple"] == "1.0-1"
         done = await server.update("web1", plan_operation_id=tried.id)
         assert done.status == SUCCEEDED, done
-    assert "tb-simple 3.0-1 instead of 2.0-1" in list(done.update.differences)
+    assert "tb-simple 3.0-1 instead of 2.0-1" in list(done.update.plan_differences)
     assert versions(host)["tb-simple"] == "3.0-1"
 
 

@@ -46,10 +46,10 @@ async def test_report_has_the_counts_and_the_causes(api: Api):
     found = await api.rollouts.GetRolloutReport(request)
     progress = found.rollout.progress
     assert (progress.completed, progress.failed) == (2, 1)
-    assert [(p.name, p.hosts) for p in found.packages] == [
+    assert [(p.name, p.host_count) for p in found.packages] == [
         ("web", 3)
     ]  # dpkg has it on the one that failed, too
-    assert [(cause.count, list(cause.hosts)) for cause in found.failures] == [(1, ["b"])]
+    assert [(cause.host_count, list(cause.hosts)) for cause in found.failures] == [(1, ["b"])]
     assert found.HasField("duration")
     unknown = rollout_service_pb2.GetRolloutReportRequest(id="unheard-of")
     refused = await refusal(api.rollouts.GetRolloutReport(unknown))
@@ -61,8 +61,8 @@ async def test_compliance_counts_and_lists_page_by_page(api: Api):
     await api.register("new")
     request = host_service_pb2.GetComplianceRequest(page_size=1)
     first = await api.hosts.GetCompliance(request)
-    assert (first.hosts, first.overdue_host_count) == (4, 2)
-    assert [(age.days, age.hosts) for age in first.ages if age.hosts] == [(1, 2), (0, 2)]
+    assert (first.host_count, first.overdue_host_count) == (4, 2)
+    assert [(age.days, age.host_count) for age in first.ages if age.host_count] == [(1, 2), (0, 2)]
     request.page_token = first.next_page_token
     second = await api.hosts.GetCompliance(request)
     assert [laggard.host for laggard in (*first.overdue_hosts, *second.overdue_hosts)] == [
@@ -71,7 +71,7 @@ async def test_compliance_counts_and_lists_page_by_page(api: Api):
     ]
     assert second.next_page_token == ""
     some = host_service_pb2.GetComplianceRequest(filter=HostFilter(all_tags=["all"]))
-    assert (await api.hosts.GetCompliance(some)).hosts == 3
+    assert (await api.hosts.GetCompliance(some)).host_count == 3
 
 
 @pytest.mark.parametrize("days", [0, -1, 3651])

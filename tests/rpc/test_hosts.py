@@ -294,8 +294,8 @@ async def test_groups_and_tags_are_counted(api: Api):
     await api.register("web2", tags=["web"], groups=["eu"])
     tags = (await api.hosts.ListTags(pb.ListTagsRequest())).tags
     groups = (await api.hosts.ListGroups(pb.ListGroupsRequest())).groups
-    assert [(t.name, t.hosts) for t in tags] == [("prod", 1), ("web", 2)]
-    assert [(g.name, g.hosts) for g in groups] == [("eu", 2)]
+    assert [(t.name, t.host_count) for t in tags] == [("prod", 1), ("web", 2)]
+    assert [(g.name, g.host_count) for g in groups] == [("eu", 2)]
 
 
 # --- working --------------------------------------------------------------------------------------

@@ -173,7 +173,7 @@ async def test_an_effective_policy_tells_where_each_part_comes_from(api: Api):
     assert (found.post_hook.hook.script, found.post_hook.source) == ("own", HOST)
     assert [(c.check.tcp.port, c.source) for c in found.checks] == [(22, HOST)]
     assert (found.settle.settle.seconds, found.settle.source) == (30, FLEET)
-    assert not found.may_begin
+    assert not found.update_allowed
     assert found.opens_at == moment(START + timedelta(hours=14))
     assert found.detail == (
         "frozen until 2026-03-01 16:00 Europe/Berlin (w: holidays);"
@@ -183,7 +183,7 @@ async def test_an_effective_policy_tells_where_each_part_comes_from(api: Api):
 
 async def test_a_host_of_which_nothing_is_said_may_always_be_changed(api: Api):
     await api.register("web1")
-    assert await holds(api) == wire.EffectivePolicy(host="web1", may_begin=True)
+    assert await holds(api) == wire.EffectivePolicy(host="web1", update_allowed=True)
     request = pb.GetEffectivePolicyRequest(host="web2")
     assert (await refusal(api.policies.GetEffectivePolicy(request))).reason == "HOST_NOT_FOUND"
 

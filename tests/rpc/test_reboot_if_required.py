@@ -26,7 +26,7 @@ def steps(operation: pb.Operation) -> list[str]:
     [
         (True, pb.REBOOT_OUTCOME_REBOOTED, ["REBOOT", "VERIFY"]),
         (False, pb.REBOOT_OUTCOME_NOT_NEEDED, []),
-        (None, pb.REBOOT_OUTCOME_NOT_KNOWN, []),
+        (None, pb.REBOOT_OUTCOME_UNKNOWN, []),
     ],
 )
 async def test_reboot__is_done_only_where_a_fresh_look_finds_it_needed(
@@ -68,7 +68,7 @@ LATER = MaintenanceWindow(start="01:00", end="02:00")
 
 @pytest.mark.parametrize(
     ("needed", "outcome"),
-    [(False, pb.REBOOT_OUTCOME_NOT_NEEDED), (None, pb.REBOOT_OUTCOME_NOT_KNOWN)],
+    [(False, pb.REBOOT_OUTCOME_NOT_NEEDED), (None, pb.REBOOT_OUTCOME_UNKNOWN)],
 )
 async def test_reboot__that_is_not_done_does_not_ask_for_the_window(
     api: Api, needed: bool | None, outcome: int

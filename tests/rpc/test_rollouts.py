@@ -48,7 +48,7 @@ async def test_a_rollout_without_a_word_is_over_everybody_with_the_defaults(api:
     await fleet(api)
     rollout = (await api.rollouts.StartRollout(pb.StartRolloutRequest())).rollout
     assert (rollout.spec.waves, rollout.spec.delay_between_waves.seconds) == (["2"], 30)
-    assert (rollout.wave, rollout.waves, rollout.progress.total_hosts) == (1, 3, 5)
+    assert (rollout.wave, rollout.wave_count, rollout.progress.total_hosts) == (1, 3, 5)
     assert rollout.status == ROLLOUT_STATUS_RUNNING
     ended = await api.world.rollout_ended(rollout.id)
     assert ended.progress.completed == 5

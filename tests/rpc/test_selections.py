@@ -149,7 +149,7 @@ async def test_plan_of_a_selection_that_has_changed_since_says_how(api: Api):
     planned = (
         await api.rollouts.PlanRollout(rollout_service_pb2.PlanRolloutRequest(spec=spec))
     ).plan
-    assert (planned.host_count, planned.not_selected, planned.spec.filter.selection) == (
+    assert (planned.host_count, planned.not_selected_count, planned.spec.filter.selection) == (
         2,
         1,
         "canaries",

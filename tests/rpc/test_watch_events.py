@@ -163,8 +163,8 @@ async def test_an_operation_is_told_from_its_start_to_its_end(api: Api):
         *("update_progress", "update_completed", "operation_changed"),
     }
     moves = [e.state_changed for e in events if e.HasField("state_changed")]
-    froms = [getattr(move, "from") for move in moves]
-    assert froms == [HOST_STATE_IDLE, *(move.to for move in moves[:-1])]
+    froms = [move.from_state for move in moves]
+    assert froms == [HOST_STATE_IDLE, *(move.to_state for move in moves[:-1])]
     completed = next(e.update_completed for e in events if e.HasField("update_completed"))
     assert completed.result.upgraded_count == 1
 

@@ -468,22 +468,25 @@ class StateChanged(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    FROM_FIELD_NUMBER: _builtins.int
-    TO_FIELD_NUMBER: _builtins.int
+    FROM_STATE_FIELD_NUMBER: _builtins.int
+    TO_STATE_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
-    to: _host_pb2.HostState.ValueType
+    from_state: _host_pb2.HostState.ValueType
+    """Where it stood."""
+    to_state: _host_pb2.HostState.ValueType
     """Where it stands."""
     cause: _builtins.str
     """What moved it, such as "updates_pending"."""
     def __init__(
         self,
         *,
-        to: _host_pb2.HostState.ValueType = ...,
+        from_state: _host_pb2.HostState.ValueType = ...,
+        to_state: _host_pb2.HostState.ValueType = ...,
         cause: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "from", b"from", "to", b"to"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "from_state", b"from_state", "to_state", b"to_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -624,14 +627,14 @@ class RolloutChanged(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     WAVE_FIELD_NUMBER: _builtins.int
-    WAVES_FIELD_NUMBER: _builtins.int
+    WAVE_COUNT_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     HELD_UP_FIELD_NUMBER: _builtins.int
     status: _rollout_pb2.RolloutStatus.ValueType
     """How far it is."""
     wave: _builtins.int
     """The current wave, from 1."""
-    waves: _builtins.int
+    wave_count: _builtins.int
     """How many waves there are."""
     message: _builtins.str
     """What was done, by whom, or why it halted. Empty: it advanced."""
@@ -649,13 +652,13 @@ class RolloutChanged(_message.Message):
         status: _rollout_pb2.RolloutStatus.ValueType = ...,
         progress: _rollout_pb2.RolloutProgress | None = ...,
         wave: _builtins.int = ...,
-        waves: _builtins.int = ...,
+        wave_count: _builtins.int = ...,
         message: _builtins.str = ...,
         held_up: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_up", b"held_up", "message", b"message", "progress", b"progress", "status", b"status", "wave", b"wave", "waves", b"waves"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held_up", b"held_up", "message", b"message", "progress", b"progress", "status", b"status", "wave", b"wave", "wave_count", b"wave_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

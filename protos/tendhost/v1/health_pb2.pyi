@@ -202,7 +202,7 @@ class CheckResult(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     HEALTHY_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
-    TRIES_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
     FAILURES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """What it looks at: "systemd", "tcp 5432", "http http://web1.example.org/health"."""
@@ -210,7 +210,7 @@ class CheckResult(_message.Message):
     """Whether it held when it was last tried."""
     message: _builtins.str
     """What was found then, in words."""
-    tries: _builtins.int
+    attempts: _builtins.int
     """How often it was tried."""
     failures: _builtins.int
     """How many of these tries failed."""
@@ -220,12 +220,12 @@ class CheckResult(_message.Message):
         name: _builtins.str = ...,
         healthy: _builtins.bool = ...,
         message: _builtins.str = ...,
-        tries: _builtins.int = ...,
+        attempts: _builtins.int = ...,
         failures: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failures", b"failures", "healthy", b"healthy", "message", b"message", "name", b"name", "tries", b"tries"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "failures", b"failures", "healthy", b"healthy", "message", b"message", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -661,7 +661,7 @@ class ScopeOverride(_message.Message):
     ALLOW_REMOVALS_FIELD_NUMBER: _builtins.int
     AUTOREMOVE_FIELD_NUMBER: _builtins.int
     DOWNLOAD_FIRST_FIELD_NUMBER: _builtins.int
-    ANY_PACKAGE_FIELD_NUMBER: _builtins.int
+    IGNORE_POLICY_PACKAGES_FIELD_NUMBER: _builtins.int
     security_only: _builtins.bool
     """See UpdateScope."""
     allow_removals: _builtins.bool
@@ -670,7 +670,7 @@ class ScopeOverride(_message.Message):
     """See UpdateScope."""
     download_first: _builtins.bool
     """See UpdateScope."""
-    any_package: _builtins.bool
+    ignore_policy_packages: _builtins.bool
     """Leave the names of the policy out of account, those that it excludes as well."""
     @_builtins.property
     def include(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -689,11 +689,11 @@ class ScopeOverride(_message.Message):
         allow_removals: _builtins.bool | None = ...,
         autoremove: _builtins.bool | None = ...,
         download_first: _builtins.bool | None = ...,
-        any_package: _builtins.bool = ...,
+        ignore_policy_packages: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_allow_removals", b"_allow_removals", "_autoremove", b"_autoremove", "_download_first", b"_download_first", "_security_only", b"_security_only", "allow_removals", b"allow_removals", "autoremove", b"autoremove", "download_first", b"download_first", "security_only", b"security_only"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allow_removals", b"_allow_removals", "_autoremove", b"_autoremove", "_download_first", b"_download_first", "_security_only", b"_security_only", "allow_removals", b"allow_removals", "any_package", b"any_package", "autoremove", b"autoremove", "download_first", b"download_first", "exclude", b"exclude", "include", b"include", "security_only", b"security_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allow_removals", b"_allow_removals", "_autoremove", b"_autoremove", "_download_first", b"_download_first", "_security_only", b"_security_only", "allow_removals", b"allow_removals", "autoremove", b"autoremove", "download_first", b"download_first", "exclude", b"exclude", "ignore_policy_packages", b"ignore_policy_packages", "include", b"include", "security_only", b"security_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__allow_removals: _TypeAlias = _typing.Literal["allow_removals"]  # noqa: Y015
     _WhichOneofArgType__allow_removals: _TypeAlias = _typing.Literal["_allow_removals", b"_allow_removals"]  # noqa: Y015
@@ -1138,13 +1138,13 @@ class Inventory(_message.Message):
     MOUNTS_FIELD_NUMBER: _builtins.int
     INTERFACES_FIELD_NUMBER: _builtins.int
     OUTDATED_SERVICES_FIELD_NUMBER: _builtins.int
-    SERVICES_KNOWN_FIELD_NUMBER: _builtins.int
+    OUTDATED_SERVICES_KNOWN_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
     MISSING_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     host: _builtins.str
     """The host."""
-    services_known: _builtins.bool
+    outdated_services_known: _builtins.bool
     """Whether outdated_services could be found out."""
     incomplete: _builtins.str
     """Why the server does not show all that it stores of the inventory: a stored value is out of range or
@@ -1217,14 +1217,14 @@ class Inventory(_message.Message):
         mounts: _abc.Iterable[Global___Mount] | None = ...,
         interfaces: _abc.Iterable[Global___Interface] | None = ...,
         outdated_services: _abc.Iterable[_builtins.str] | None = ...,
-        services_known: _builtins.bool = ...,
+        outdated_services_known: _builtins.bool = ...,
         sources: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         missing: _abc.Iterable[_builtins.str] | None = ...,
         incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["collected_at", b"collected_at", "hardware", b"hardware", "system", b"system"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collected_at", b"collected_at", "compose_projects", b"compose_projects", "containers", b"containers", "hardware", b"hardware", "host", b"host", "images", b"images", "incomplete", b"incomplete", "interfaces", b"interfaces", "missing", b"missing", "mounts", b"mounts", "outdated_services", b"outdated_services", "packages", b"packages", "pending_updates", b"pending_updates", "services_known", b"services_known", "sources", b"sources", "system", b"system"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collected_at", b"collected_at", "compose_projects", b"compose_projects", "containers", b"containers", "hardware", b"hardware", "host", b"host", "images", b"images", "incomplete", b"incomplete", "interfaces", b"interfaces", "missing", b"missing", "mounts", b"mounts", "outdated_services", b"outdated_services", "outdated_services_known", b"outdated_services_known", "packages", b"packages", "pending_updates", b"pending_updates", "sources", b"sources", "system", b"system"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -538,20 +538,20 @@ class NameCount(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
-    HOSTS_FIELD_NUMBER: _builtins.int
+    HOST_COUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The tag or group."""
-    hosts: _builtins.int
+    host_count: _builtins.int
     """How many hosts have it."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
-        hosts: _builtins.int = ...,
+        host_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_count", b"host_count", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -736,14 +736,14 @@ class ListPendingUpdatesRequest(_message.Message):
     SECURITY_ONLY_FIELD_NUMBER: _builtins.int
     PACKAGES_FIELD_NUMBER: _builtins.int
     FIXES_FIELD_NUMBER: _builtins.int
-    WITHHELD_FIELD_NUMBER: _builtins.int
+    INCLUDE_WITHHELD_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     group_by: Global___PendingGrouping.ValueType
     """What each entry is about. UNSPECIFIED means PACKAGE."""
     security_only: _builtins.bool
     """Only what is known to be a security update."""
-    withheld: _builtins.bool
+    include_withheld: _builtins.bool
     """Also what an update leaves alone (held, kept back, phased, excluded)."""
     page_size: _builtins.int
     """At most how many entries. 0 means 50; more than 1000 is taken as 1000."""
@@ -769,13 +769,13 @@ class ListPendingUpdatesRequest(_message.Message):
         security_only: _builtins.bool = ...,
         packages: _abc.Iterable[_builtins.str] | None = ...,
         fixes: _abc.Iterable[_builtins.str] | None = ...,
-        withheld: _builtins.bool = ...,
+        include_withheld: _builtins.bool = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "fixes", b"fixes", "group_by", b"group_by", "packages", b"packages", "page_size", b"page_size", "page_token", b"page_token", "security_only", b"security_only", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "fixes", b"fixes", "group_by", b"group_by", "include_withheld", b"include_withheld", "packages", b"packages", "page_size", b"page_size", "page_token", b"page_token", "security_only", b"security_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -974,8 +974,8 @@ class RunOsqueryResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ROWS_FIELD_NUMBER: _builtins.int
-    LEFT_OUT_FIELD_NUMBER: _builtins.int
-    left_out: _builtins.int
+    OMITTED_ROWS_FIELD_NUMBER: _builtins.int
+    omitted_rows: _builtins.int
     """How many more rows there are than fit into one response. 0: these are all of them."""
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___OsqueryRow]:
@@ -985,11 +985,11 @@ class RunOsqueryResponse(_message.Message):
         self,
         *,
         rows: _abc.Iterable[Global___OsqueryRow] | None = ...,
-        left_out: _builtins.int = ...,
+        omitted_rows: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["left_out", b"left_out", "rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["omitted_rows", b"omitted_rows", "rows", b"rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1490,21 +1490,21 @@ class GetComplianceResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    HOSTS_FIELD_NUMBER: _builtins.int
+    HOST_COUNT_FIELD_NUMBER: _builtins.int
     AGES_FIELD_NUMBER: _builtins.int
-    WITHOUT_OPEN_FIXES_FIELD_NUMBER: _builtins.int
-    WITH_OPEN_FIXES_FIELD_NUMBER: _builtins.int
-    FIXES_UNKNOWN_FIELD_NUMBER: _builtins.int
+    UP_TO_DATE_COUNT_FIELD_NUMBER: _builtins.int
+    BEHIND_COUNT_FIELD_NUMBER: _builtins.int
+    UNKNOWN_COUNT_FIELD_NUMBER: _builtins.int
     OVERDUE_HOSTS_FIELD_NUMBER: _builtins.int
     OVERDUE_HOST_COUNT_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    hosts: _builtins.int
+    host_count: _builtins.int
     """How many hosts are selected."""
-    without_open_fixes: _builtins.int
+    up_to_date_count: _builtins.int
     """Hosts without open security fixes."""
-    with_open_fixes: _builtins.int
+    behind_count: _builtins.int
     """Hosts with open security fixes."""
-    fixes_unknown: _builtins.int
+    unknown_count: _builtins.int
     """Hosts of which that is not known."""
     overdue_host_count: _builtins.int
     """How many there are of these."""
@@ -1523,18 +1523,18 @@ class GetComplianceResponse(_message.Message):
     def __init__(
         self,
         *,
-        hosts: _builtins.int = ...,
+        host_count: _builtins.int = ...,
         ages: _abc.Iterable[Global___ComplianceAge] | None = ...,
-        without_open_fixes: _builtins.int = ...,
-        with_open_fixes: _builtins.int = ...,
-        fixes_unknown: _builtins.int = ...,
+        up_to_date_count: _builtins.int = ...,
+        behind_count: _builtins.int = ...,
+        unknown_count: _builtins.int = ...,
         overdue_hosts: _abc.Iterable[Global___OverdueHost] | None = ...,
         overdue_host_count: _builtins.int = ...,
         next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ages", b"ages", "fixes_unknown", b"fixes_unknown", "hosts", b"hosts", "next_page_token", b"next_page_token", "overdue_host_count", b"overdue_host_count", "overdue_hosts", b"overdue_hosts", "with_open_fixes", b"with_open_fixes", "without_open_fixes", b"without_open_fixes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ages", b"ages", "behind_count", b"behind_count", "host_count", b"host_count", "next_page_token", b"next_page_token", "overdue_host_count", b"overdue_host_count", "overdue_hosts", b"overdue_hosts", "unknown_count", b"unknown_count", "up_to_date_count", b"up_to_date_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1547,20 +1547,20 @@ class ComplianceAge(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DAYS_FIELD_NUMBER: _builtins.int
-    HOSTS_FIELD_NUMBER: _builtins.int
+    HOST_COUNT_FIELD_NUMBER: _builtins.int
     days: _builtins.int
     """Within so many days, and longer ago than the entry before says. 0: longer ago than any, or never."""
-    hosts: _builtins.int
+    host_count: _builtins.int
     """How many hosts."""
     def __init__(
         self,
         *,
         days: _builtins.int = ...,
-        hosts: _builtins.int = ...,
+        host_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "hosts", b"hosts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "host_count", b"host_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1574,11 +1574,11 @@ class OverdueHost(_message.Message):
 
     HOST_FIELD_NUMBER: _builtins.int
     LAST_UPDATED_FIELD_NUMBER: _builtins.int
-    SECURITY_FIELD_NUMBER: _builtins.int
+    PENDING_SECURITY_UPDATES_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     host: _builtins.str
     """Its name."""
-    security: _builtins.int
+    pending_security_updates: _builtins.int
     """How many security fixes wait for it. Absent: not known."""
     state: _host_pb2.HostState.ValueType
     """Its state."""
@@ -1591,15 +1591,15 @@ class OverdueHost(_message.Message):
         *,
         host: _builtins.str = ...,
         last_updated: _timestamp_pb2.Timestamp | None = ...,
-        security: _builtins.int | None = ...,
+        pending_security_updates: _builtins.int | None = ...,
         state: _host_pb2.HostState.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_security", b"_security", "last_updated", b"last_updated", "security", b"security"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_pending_security_updates", b"_pending_security_updates", "last_updated", b"last_updated", "pending_security_updates", b"pending_security_updates"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_security", b"_security", "host", b"host", "last_updated", b"last_updated", "security", b"security", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pending_security_updates", b"_pending_security_updates", "host", b"host", "last_updated", b"last_updated", "pending_security_updates", b"pending_security_updates", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__security: _TypeAlias = _typing.Literal["security"]  # noqa: Y015
-    _WhichOneofArgType__security: _TypeAlias = _typing.Literal["_security", b"_security"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__security) -> _WhichOneofReturnType__security | None: ...
+    _WhichOneofReturnType__pending_security_updates: _TypeAlias = _typing.Literal["pending_security_updates"]  # noqa: Y015
+    _WhichOneofArgType__pending_security_updates: _TypeAlias = _typing.Literal["_pending_security_updates", b"_pending_security_updates"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pending_security_updates) -> _WhichOneofReturnType__pending_security_updates | None: ...
 
 Global___OverdueHost: _TypeAlias = OverdueHost  # noqa: Y015

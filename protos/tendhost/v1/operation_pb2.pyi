@@ -238,7 +238,7 @@ class _RebootOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RebootO
     """Another boot answered."""
     REBOOT_OUTCOME_NOT_NEEDED: _RebootOutcome.ValueType  # 2
     """It was wanted only if required, and is not."""
-    REBOOT_OUTCOME_NOT_KNOWN: _RebootOutcome.ValueType  # 3
+    REBOOT_OUTCOME_UNKNOWN: _RebootOutcome.ValueType  # 3
     """It was wanted only if required, and whether it is could not be found out: nothing was rebooted."""
 
 class RebootOutcome(_RebootOutcome, metaclass=_RebootOutcomeEnumTypeWrapper):
@@ -250,7 +250,7 @@ REBOOT_OUTCOME_REBOOTED: RebootOutcome.ValueType  # 1
 """Another boot answered."""
 REBOOT_OUTCOME_NOT_NEEDED: RebootOutcome.ValueType  # 2
 """It was wanted only if required, and is not."""
-REBOOT_OUTCOME_NOT_KNOWN: RebootOutcome.ValueType  # 3
+REBOOT_OUTCOME_UNKNOWN: RebootOutcome.ValueType  # 3
 """It was wanted only if required, and whether it is could not be found out: nothing was rebooted."""
 Global___RebootOutcome: _TypeAlias = RebootOutcome  # noqa: Y015
 
@@ -471,7 +471,7 @@ class UpdateResult(_message.Message):
     REBOOTED_FIELD_NUMBER: _builtins.int
     WITHHELD_FIELD_NUMBER: _builtins.int
     KEPT_CONFFILES_FIELD_NUMBER: _builtins.int
-    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    PLAN_DIFFERENCES_FIELD_NUMBER: _builtins.int
     DOWNLOAD_BYTES_FIELD_NUMBER: _builtins.int
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     PROJECTS_FIELD_NUMBER: _builtins.int
@@ -505,7 +505,7 @@ class UpdateResult(_message.Message):
         """Configuration files whose local version was kept although the package ships another."""
 
     @_builtins.property
-    def differences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+    def plan_differences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """How what was pending differed from the plan that had been agreed to, one phrase each."""
 
     @_builtins.property
@@ -530,7 +530,7 @@ class UpdateResult(_message.Message):
         rebooted: _builtins.bool = ...,
         withheld: _abc.Iterable[_host_pb2.PendingPackage] | None = ...,
         kept_conffiles: _abc.Iterable[_builtins.str] | None = ...,
-        differences: _abc.Iterable[_builtins.str] | None = ...,
+        plan_differences: _abc.Iterable[_builtins.str] | None = ...,
         download_bytes: _builtins.int | None = ...,
         snapshot: _builtins.str = ...,
         projects: _abc.Iterable[Global___ProjectChange] | None = ...,
@@ -540,7 +540,7 @@ class UpdateResult(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_download_bytes", b"_download_bytes", "download_bytes", b"download_bytes", "health", b"health"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_download_bytes", b"_download_bytes", "differences", b"differences", "download_bytes", b"download_bytes", "health", b"health", "kept_conffiles", b"kept_conffiles", "packages", b"packages", "projects", b"projects", "reboot_required", b"reboot_required", "rebooted", b"rebooted", "restarted_services", b"restarted_services", "rolled_back", b"rolled_back", "snapshot", b"snapshot", "success", b"success", "upgraded_count", b"upgraded_count", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_download_bytes", b"_download_bytes", "download_bytes", b"download_bytes", "health", b"health", "kept_conffiles", b"kept_conffiles", "packages", b"packages", "plan_differences", b"plan_differences", "projects", b"projects", "reboot_required", b"reboot_required", "rebooted", b"rebooted", "restarted_services", b"restarted_services", "rolled_back", b"rolled_back", "snapshot", b"snapshot", "success", b"success", "upgraded_count", b"upgraded_count", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__download_bytes: _TypeAlias = _typing.Literal["download_bytes"]  # noqa: Y015
     _WhichOneofArgType__download_bytes: _TypeAlias = _typing.Literal["_download_bytes", b"_download_bytes"]  # noqa: Y015
@@ -592,27 +592,27 @@ class ServiceChange(_message.Message):
 
     SERVICE_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
-    BEFORE_FIELD_NUMBER: _builtins.int
-    AFTER_FIELD_NUMBER: _builtins.int
+    FROM_IMAGE_ID_FIELD_NUMBER: _builtins.int
+    TO_IMAGE_ID_FIELD_NUMBER: _builtins.int
     service: _builtins.str
     """The service."""
     image: _builtins.str
     """The image that the compose file names."""
-    before: _builtins.str
+    from_image_id: _builtins.str
     """The id of the image before. Empty: it did not run."""
-    after: _builtins.str
+    to_image_id: _builtins.str
     """The id of the image after."""
     def __init__(
         self,
         *,
         service: _builtins.str = ...,
         image: _builtins.str = ...,
-        before: _builtins.str = ...,
-        after: _builtins.str = ...,
+        from_image_id: _builtins.str = ...,
+        to_image_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "image", b"image", "service", b"service"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_image_id", b"from_image_id", "image", b"image", "service", b"service", "to_image_id", b"to_image_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

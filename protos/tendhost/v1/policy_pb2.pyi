@@ -377,13 +377,13 @@ class EffectivePolicy(_message.Message):
     POST_HOOK_FIELD_NUMBER: _builtins.int
     CHECKS_FIELD_NUMBER: _builtins.int
     SETTLE_FIELD_NUMBER: _builtins.int
-    MAY_BEGIN_FIELD_NUMBER: _builtins.int
+    UPDATE_ALLOWED_FIELD_NUMBER: _builtins.int
     OPENS_AT_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     host: _builtins.str
     """The host's name."""
-    may_begin: _builtins.bool
+    update_allowed: _builtins.bool
     """Whether an update may begin now, that takes as long as the last one."""
     detail: _builtins.str
     """If not: why, in words."""
@@ -429,14 +429,14 @@ class EffectivePolicy(_message.Message):
         post_hook: Global___EffectiveHook | None = ...,
         checks: _abc.Iterable[Global___EffectiveCheck] | None = ...,
         settle: Global___EffectiveSettle | None = ...,
-        may_begin: _builtins.bool = ...,
+        update_allowed: _builtins.bool = ...,
         opens_at: _timestamp_pb2.Timestamp | None = ...,
         detail: _builtins.str = ...,
         incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["opens_at", b"opens_at", "post_hook", b"post_hook", "pre_hook", b"pre_hook", "settle", b"settle"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "detail", b"detail", "freezes", b"freezes", "host", b"host", "incomplete", b"incomplete", "may_begin", b"may_begin", "opens_at", b"opens_at", "post_hook", b"post_hook", "pre_hook", b"pre_hook", "settle", b"settle", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "detail", b"detail", "freezes", b"freezes", "host", b"host", "incomplete", b"incomplete", "opens_at", b"opens_at", "post_hook", b"post_hook", "pre_hook", b"pre_hook", "settle", b"settle", "update_allowed", b"update_allowed", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -230,37 +230,37 @@ EXCLUSION_NEVER_OPEN: Exclusion.ValueType  # 3
 """It may never be changed: none of its windows will ever open."""
 Global___Exclusion: _TypeAlias = Exclusion  # noqa: Y015
 
-class _Expectation:
+class _PlannedHostCondition:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
 
-class _ExpectationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Expectation.ValueType], _builtins.type):
+class _PlannedHostConditionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PlannedHostCondition.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
-    EXPECTATION_UNSPECIFIED: _Expectation.ValueType  # 0
+    PLANNED_HOST_CONDITION_UNSPECIFIED: _PlannedHostCondition.ValueType  # 0
     """Never sent."""
-    EXPECTATION_NOTHING_PENDING: _Expectation.ValueType  # 1
+    PLANNED_HOST_CONDITION_NOTHING_PENDING: _PlannedHostCondition.ValueType  # 1
     """At the last look nothing was pending on it."""
-    EXPECTATION_UNREACHABLE: _Expectation.ValueType  # 2
+    PLANNED_HOST_CONDITION_UNREACHABLE: _PlannedHostCondition.ValueType  # 2
     """It did not answer when it was last contacted."""
-    EXPECTATION_BUSY: _Expectation.ValueType  # 3
+    PLANNED_HOST_CONDITION_BUSY: _PlannedHostCondition.ValueType  # 3
     """Another operation runs on it, which will be waited for."""
-    EXPECTATION_WINDOW: _Expectation.ValueType  # 4
+    PLANNED_HOST_CONDITION_WINDOW_CLOSED: _PlannedHostCondition.ValueType  # 4
     """Its window is closed, and will be waited for."""
 
-class Expectation(_Expectation, metaclass=_ExpectationEnumTypeWrapper):
+class PlannedHostCondition(_PlannedHostCondition, metaclass=_PlannedHostConditionEnumTypeWrapper):
     """What is known beforehand of a host that has its place."""
 
-EXPECTATION_UNSPECIFIED: Expectation.ValueType  # 0
+PLANNED_HOST_CONDITION_UNSPECIFIED: PlannedHostCondition.ValueType  # 0
 """Never sent."""
-EXPECTATION_NOTHING_PENDING: Expectation.ValueType  # 1
+PLANNED_HOST_CONDITION_NOTHING_PENDING: PlannedHostCondition.ValueType  # 1
 """At the last look nothing was pending on it."""
-EXPECTATION_UNREACHABLE: Expectation.ValueType  # 2
+PLANNED_HOST_CONDITION_UNREACHABLE: PlannedHostCondition.ValueType  # 2
 """It did not answer when it was last contacted."""
-EXPECTATION_BUSY: Expectation.ValueType  # 3
+PLANNED_HOST_CONDITION_BUSY: PlannedHostCondition.ValueType  # 3
 """Another operation runs on it, which will be waited for."""
-EXPECTATION_WINDOW: Expectation.ValueType  # 4
+PLANNED_HOST_CONDITION_WINDOW_CLOSED: PlannedHostCondition.ValueType  # 4
 """Its window is closed, and will be waited for."""
-Global___Expectation: _TypeAlias = Expectation  # noqa: Y015
+Global___PlannedHostCondition: _TypeAlias = PlannedHostCondition  # noqa: Y015
 
 @_typing.final
 class RolloutSpec(_message.Message):
@@ -509,7 +509,7 @@ class Rollout(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     WAVE_FIELD_NUMBER: _builtins.int
-    WAVES_FIELD_NUMBER: _builtins.int
+    WAVE_COUNT_FIELD_NUMBER: _builtins.int
     NEXT_WAVE_AT_FIELD_NUMBER: _builtins.int
     CREATED_BY_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
@@ -529,7 +529,7 @@ class Rollout(_message.Message):
     """How far it is."""
     wave: _builtins.int
     """The current wave, from 1."""
-    waves: _builtins.int
+    wave_count: _builtins.int
     """How many waves there are."""
     created_by: _builtins.str
     """Who asked for it."""
@@ -593,7 +593,7 @@ class Rollout(_message.Message):
         status: Global___RolloutStatus.ValueType = ...,
         progress: Global___RolloutProgress | None = ...,
         wave: _builtins.int = ...,
-        waves: _builtins.int = ...,
+        wave_count: _builtins.int = ...,
         next_wave_at: _timestamp_pb2.Timestamp | None = ...,
         created_by: _builtins.str = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
@@ -610,7 +610,7 @@ class Rollout(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approval_until", b"approval_until", "created_at", b"created_at", "ended_at", b"ended_at", "expected_end", b"expected_end", "expires_at", b"expires_at", "halt", b"halt", "next_wave_at", b"next_wave_at", "progress", b"progress", "settling_since", b"settling_since", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_until", b"approval_until", "created_at", b"created_at", "created_by", b"created_by", "ended_at", b"ended_at", "expected_end", b"expected_end", "expires_at", b"expires_at", "halt", b"halt", "held_up", b"held_up", "id", b"id", "incomplete", b"incomplete", "next_wave_at", b"next_wave_at", "progress", b"progress", "retry_of", b"retry_of", "revision", b"revision", "settling_since", b"settling_since", "spec", b"spec", "status", b"status", "wave", b"wave", "waves", b"waves"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_until", b"approval_until", "created_at", b"created_at", "created_by", b"created_by", "ended_at", b"ended_at", "expected_end", b"expected_end", "expires_at", b"expires_at", "halt", b"halt", "held_up", b"held_up", "id", b"id", "incomplete", b"incomplete", "next_wave_at", b"next_wave_at", "progress", b"progress", "retry_of", b"retry_of", "revision", b"revision", "settling_since", b"settling_since", "spec", b"spec", "status", b"status", "wave", b"wave", "wave_count", b"wave_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -713,7 +713,7 @@ class RolloutWave(_message.Message):
     NUMBER_FIELD_NUMBER: _builtins.int
     STAGE_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
-    EXPECTED_FIELD_NUMBER: _builtins.int
+    EXPECTED_DURATION_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
     ENDED_AT_FIELD_NUMBER: _builtins.int
     APPROVED_BY_FIELD_NUMBER: _builtins.int
@@ -735,7 +735,7 @@ class RolloutWave(_message.Message):
         """How many of its hosts are where."""
 
     @_builtins.property
-    def expected(self) -> _duration_pb2.Duration:
+    def expected_duration(self) -> _duration_pb2.Duration:
         """How long it takes, by what its hosts took before."""
 
     @_builtins.property
@@ -760,7 +760,7 @@ class RolloutWave(_message.Message):
         number: _builtins.int = ...,
         stage: _builtins.str = ...,
         progress: Global___RolloutProgress | None = ...,
-        expected: _duration_pb2.Duration | None = ...,
+        expected_duration: _duration_pb2.Duration | None = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
         ended_at: _timestamp_pb2.Timestamp | None = ...,
         approved_by: _builtins.str = ...,
@@ -768,9 +768,9 @@ class RolloutWave(_message.Message):
         settled_at: _timestamp_pb2.Timestamp | None = ...,
         incomplete: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["approved_at", b"approved_at", "ended_at", b"ended_at", "expected", b"expected", "progress", b"progress", "settled_at", b"settled_at", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approved_at", b"approved_at", "ended_at", b"ended_at", "expected_duration", b"expected_duration", "progress", b"progress", "settled_at", b"settled_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_at", b"approved_at", "approved_by", b"approved_by", "ended_at", b"ended_at", "expected", b"expected", "incomplete", b"incomplete", "number", b"number", "progress", b"progress", "settled_at", b"settled_at", "stage", b"stage", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_at", b"approved_at", "approved_by", b"approved_by", "ended_at", b"ended_at", "expected_duration", b"expected_duration", "incomplete", b"incomplete", "number", b"number", "progress", b"progress", "settled_at", b"settled_at", "stage", b"stage", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -788,7 +788,7 @@ class RolloutHost(_message.Message):
     OPERATION_ID_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     WAITING_FOR_FIELD_NUMBER: _builtins.int
-    NOT_BEFORE_FIELD_NUMBER: _builtins.int
+    OPENS_AT_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     host: _builtins.str
     """Its name."""
@@ -807,7 +807,7 @@ class RolloutHost(_message.Message):
     cannot be read, or a list is too long for one message. Empty: it shows everything.
     """
     @_builtins.property
-    def not_before(self) -> _timestamp_pb2.Timestamp:
+    def opens_at(self) -> _timestamp_pb2.Timestamp:
         """In WAITING for its window: when that opens, as far as it is known."""
 
     def __init__(
@@ -819,12 +819,12 @@ class RolloutHost(_message.Message):
         operation_id: _builtins.str = ...,
         detail: _builtins.str = ...,
         waiting_for: Global___WaitingFor.ValueType = ...,
-        not_before: _timestamp_pb2.Timestamp | None = ...,
+        opens_at: _timestamp_pb2.Timestamp | None = ...,
         incomplete: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["not_before", b"not_before"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["opens_at", b"opens_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "host", b"host", "incomplete", b"incomplete", "not_before", b"not_before", "operation_id", b"operation_id", "status", b"status", "waiting_for", b"waiting_for", "wave", b"wave"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "host", b"host", "incomplete", b"incomplete", "opens_at", b"opens_at", "operation_id", b"operation_id", "status", b"status", "waiting_for", b"waiting_for", "wave", b"wave"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -843,9 +843,9 @@ class RolloutPlan(_message.Message):
     WAVE_COUNT_FIELD_NUMBER: _builtins.int
     HOST_COUNT_FIELD_NUMBER: _builtins.int
     EXCLUDED_COUNT_FIELD_NUMBER: _builtins.int
-    NOT_SELECTED_FIELD_NUMBER: _builtins.int
-    EXPECTED_FIELD_NUMBER: _builtins.int
-    KNOWN_DURATIONS_FIELD_NUMBER: _builtins.int
+    NOT_SELECTED_COUNT_FIELD_NUMBER: _builtins.int
+    EXPECTED_DURATION_FIELD_NUMBER: _builtins.int
+    KNOWN_DURATION_COUNT_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
@@ -856,9 +856,9 @@ class RolloutPlan(_message.Message):
     """How many hosts have their place."""
     excluded_count: _builtins.int
     """How many hosts the filter is about that have none."""
-    not_selected: _builtins.int
+    not_selected_count: _builtins.int
     """How many registered hosts the filter is not about."""
-    known_durations: _builtins.int
+    known_duration_count: _builtins.int
     """For how many hosts it is known how long an update takes. The others are taken as their median, or,
     where none is known, as 3 minutes.
     """
@@ -879,7 +879,7 @@ class RolloutPlan(_message.Message):
         """The waves, in order; of more than 1000, the first 1000."""
 
     @_builtins.property
-    def expected(self) -> _duration_pb2.Duration:
+    def expected_duration(self) -> _duration_pb2.Duration:
         """How long it would take, waits for windows and approvals apart."""
 
     @_builtins.property
@@ -898,15 +898,15 @@ class RolloutPlan(_message.Message):
         wave_count: _builtins.int = ...,
         host_count: _builtins.int = ...,
         excluded_count: _builtins.int = ...,
-        not_selected: _builtins.int = ...,
-        expected: _duration_pb2.Duration | None = ...,
-        known_durations: _builtins.int = ...,
+        not_selected_count: _builtins.int = ...,
+        expected_duration: _duration_pb2.Duration | None = ...,
+        known_duration_count: _builtins.int = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         incomplete: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expected", b"expected", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expected_duration", b"expected_duration", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "excluded_count", b"excluded_count", "expected", b"expected", "host_count", b"host_count", "id", b"id", "incomplete", b"incomplete", "known_durations", b"known_durations", "not_selected", b"not_selected", "spec", b"spec", "warnings", b"warnings", "wave_count", b"wave_count", "waves", b"waves"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "excluded_count", b"excluded_count", "expected_duration", b"expected_duration", "host_count", b"host_count", "id", b"id", "incomplete", b"incomplete", "known_duration_count", b"known_duration_count", "not_selected_count", b"not_selected_count", "spec", b"spec", "warnings", b"warnings", "wave_count", b"wave_count", "waves", b"waves"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -921,7 +921,7 @@ class PlannedHost(_message.Message):
     HOST_FIELD_NUMBER: _builtins.int
     WAVE_FIELD_NUMBER: _builtins.int
     EXCLUSION_FIELD_NUMBER: _builtins.int
-    EXPECTATIONS_FIELD_NUMBER: _builtins.int
+    CONDITIONS_FIELD_NUMBER: _builtins.int
     OPENS_AT_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     host: _builtins.str
@@ -933,7 +933,7 @@ class PlannedHost(_message.Message):
     detail: _builtins.str
     """Both in words."""
     @_builtins.property
-    def expectations(self) -> _containers.RepeatedScalarFieldContainer[Global___Expectation.ValueType]:
+    def conditions(self) -> _containers.RepeatedScalarFieldContainer[Global___PlannedHostCondition.ValueType]:
         """What is expected of it."""
 
     @_builtins.property
@@ -946,13 +946,13 @@ class PlannedHost(_message.Message):
         host: _builtins.str = ...,
         wave: _builtins.int = ...,
         exclusion: Global___Exclusion.ValueType = ...,
-        expectations: _abc.Iterable[Global___Expectation.ValueType] | None = ...,
+        conditions: _abc.Iterable[Global___PlannedHostCondition.ValueType] | None = ...,
         opens_at: _timestamp_pb2.Timestamp | None = ...,
         detail: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["opens_at", b"opens_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "exclusion", b"exclusion", "expectations", b"expectations", "host", b"host", "opens_at", b"opens_at", "wave", b"wave"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conditions", b"conditions", "detail", b"detail", "exclusion", b"exclusion", "host", b"host", "opens_at", b"opens_at", "wave", b"wave"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

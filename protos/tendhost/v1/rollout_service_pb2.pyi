@@ -794,23 +794,23 @@ class ReportPackage(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     TO_VERSION_FIELD_NUMBER: _builtins.int
-    HOSTS_FIELD_NUMBER: _builtins.int
+    HOST_COUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The package."""
     to_version: _builtins.str
     """The version. Empty: it was removed."""
-    hosts: _builtins.int
+    host_count: _builtins.int
     """How many hosts."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         to_version: _builtins.str = ...,
-        hosts: _builtins.int = ...,
+        host_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "name", b"name", "to_version", b"to_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_count", b"host_count", "name", b"name", "to_version", b"to_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -824,13 +824,13 @@ class ReportCause(_message.Message):
 
     REASON_FIELD_NUMBER: _builtins.int
     EXAMPLE_FIELD_NUMBER: _builtins.int
-    COUNT_FIELD_NUMBER: _builtins.int
+    HOST_COUNT_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """The error's reason, such as HOST_UNREACHABLE; for hosts that were left out, why."""
     example: _builtins.str
     """What one of them said."""
-    count: _builtins.int
+    host_count: _builtins.int
     """How many."""
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -841,12 +841,12 @@ class ReportCause(_message.Message):
         *,
         reason: _builtins.str = ...,
         example: _builtins.str = ...,
-        count: _builtins.int = ...,
+        host_count: _builtins.int = ...,
         hosts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "example", b"example", "hosts", b"hosts", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["example", b"example", "host_count", b"host_count", "hosts", b"hosts", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

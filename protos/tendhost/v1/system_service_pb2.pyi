@@ -47,9 +47,9 @@ class GetServerInfoResponse(_message.Message):
     LOG_ID_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     OLDEST_REVISION_FIELD_NUMBER: _builtins.int
-    HOSTS_FIELD_NUMBER: _builtins.int
+    HOST_COUNT_FIELD_NUMBER: _builtins.int
     NOTIFICATIONS_FIELD_NUMBER: _builtins.int
-    PRUNING_HELD_UP_FIELD_NUMBER: _builtins.int
+    PRUNING_PROBLEM_FIELD_NUMBER: _builtins.int
     EVENT_LOOP_LAG_FIELD_NUMBER: _builtins.int
     STORE_PROBLEM_FIELD_NUMBER: _builtins.int
     version: _builtins.str
@@ -60,9 +60,9 @@ class GetServerInfoResponse(_message.Message):
     """The fleet's current revision."""
     oldest_revision: _builtins.int
     """The oldest event revision that is kept."""
-    hosts: _builtins.int
+    host_count: _builtins.int
     """How many hosts are registered. 0 also where store_problem is set and they cannot be counted."""
-    pruning_held_up: _builtins.str
+    pruning_problem: _builtins.str
     """Why the server does not prune history at present, and what to do. Empty: history is pruned."""
     store_problem: _builtins.str
     """Why the database cannot be used at present, while the server's health is NOT_SERVING. Empty: it can."""
@@ -81,15 +81,15 @@ class GetServerInfoResponse(_message.Message):
         log_id: _builtins.str = ...,
         revision: _builtins.int = ...,
         oldest_revision: _builtins.int = ...,
-        hosts: _builtins.int = ...,
+        host_count: _builtins.int = ...,
         notifications: _abc.Iterable[Global___NotificationTarget] | None = ...,
-        pruning_held_up: _builtins.str = ...,
+        pruning_problem: _builtins.str = ...,
         event_loop_lag: Global___EventLoopLag | None = ...,
         store_problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_loop_lag", b"event_loop_lag"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_loop_lag", b"event_loop_lag", "hosts", b"hosts", "log_id", b"log_id", "notifications", b"notifications", "oldest_revision", b"oldest_revision", "pruning_held_up", b"pruning_held_up", "revision", b"revision", "store_problem", b"store_problem", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_loop_lag", b"event_loop_lag", "host_count", b"host_count", "log_id", b"log_id", "notifications", b"notifications", "oldest_revision", b"oldest_revision", "pruning_problem", b"pruning_problem", "revision", b"revision", "store_problem", b"store_problem", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -136,8 +136,8 @@ class NotificationTarget(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     DELIVERED_FIELD_NUMBER: _builtins.int
     RETRIED_FIELD_NUMBER: _builtins.int
-    GIVEN_UP_FIELD_NUMBER: _builtins.int
-    GATHERED_FIELD_NUMBER: _builtins.int
+    UNDELIVERED_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
     PROBLEM_AT_FIELD_NUMBER: _builtins.int
@@ -148,9 +148,9 @@ class NotificationTarget(_message.Message):
     """Messages that were taken, a summary being one."""
     retried: _builtins.int
     """Attempts that were made once more."""
-    given_up: _builtins.int
+    undelivered: _builtins.int
     """Messages that did not reach everybody in all their attempts, and are lost."""
-    gathered: _builtins.int
+    waiting: _builtins.int
     """Notices that wait for the rate limit now."""
     revision: _builtins.int
     """Every event up to this revision was told."""
@@ -170,8 +170,8 @@ class NotificationTarget(_message.Message):
         name: _builtins.str = ...,
         delivered: _builtins.int = ...,
         retried: _builtins.int = ...,
-        given_up: _builtins.int = ...,
-        gathered: _builtins.int = ...,
+        undelivered: _builtins.int = ...,
+        waiting: _builtins.int = ...,
         revision: _builtins.int = ...,
         problem: _builtins.str = ...,
         problem_at: _timestamp_pb2.Timestamp | None = ...,
@@ -179,7 +179,7 @@ class NotificationTarget(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["delivered_at", b"delivered_at", "problem_at", b"problem_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "delivered_at", b"delivered_at", "gathered", b"gathered", "given_up", b"given_up", "name", b"name", "problem", b"problem", "problem_at", b"problem_at", "retried", b"retried", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "delivered_at", b"delivered_at", "name", b"name", "problem", b"problem", "problem_at", b"problem_at", "retried", b"retried", "revision", b"revision", "undelivered", b"undelivered", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

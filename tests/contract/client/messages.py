@@ -102,7 +102,7 @@ def rollout(status: str = "RUNNING", **progress: int) -> rollout_pb2.Rollout:
         status=rollout_pb2.RolloutStatus.Value(f"ROLLOUT_STATUS_{status}"),
         progress=rollout_pb2.RolloutProgress(**{"total_hosts": 2, **progress}),
         wave=1,
-        waves=1,
+        wave_count=1,
         created_at=AT,
     )
     made.spec.delay_between_waves.FromSeconds(30)

@@ -271,9 +271,11 @@ async def test_page_is_asked_for_only_when_it_is_needed(server, client):
 async def test_groups_and_tags_are_counted(server, client):
     count = host_service_pb2.NameCount
     server.answer(
-        "ListGroups", host_service_pb2.ListGroupsResponse(groups=[count(name="g", hosts=2)])
+        "ListGroups", host_service_pb2.ListGroupsResponse(groups=[count(name="g", host_count=2)])
     )
-    server.answer("ListTags", host_service_pb2.ListTagsResponse(tags=[count(name="t", hosts=3)]))
+    server.answer(
+        "ListTags", host_service_pb2.ListTagsResponse(tags=[count(name="t", host_count=3)])
+    )
     assert await client.groups() == {"g": 2}
     assert await client.tags() == {"t": 3}
 

@@ -43,11 +43,11 @@ def test_why_is_a_document_for_programs(tendhost, server):
 
 def test_compliance_counts_hosts_and_lists_the_laggards(tendhost, server):
     answer = host_service_pb2.GetComplianceResponse(
-        hosts=5, without_open_fixes=3, with_open_fixes=1, fixes_unknown=1, overdue_host_count=1
+        host_count=5, up_to_date_count=3, behind_count=1, unknown_count=1, overdue_host_count=1
     )
-    answer.ages.add(days=7, hosts=4)
-    answer.ages.add(days=0, hosts=1)
-    answer.overdue_hosts.add(host="db1", security=2, state=1)
+    answer.ages.add(days=7, host_count=4)
+    answer.ages.add(days=0, host_count=1)
+    answer.overdue_hosts.add(host="db1", pending_security_updates=2, state=1)
     server.answer("GetCompliance", answer)
     lines = tendhost("compliance", "--tag", "db", "--overdue", "14").out.splitlines()
     assert lines[0] == "5 hosts: 4 within 7 d, 1 longer ago or never"
@@ -63,8 +63,8 @@ def reported(server) -> None:
     )
     answer.duration.FromSeconds(300)
     answer.longest.FromSeconds(90)
-    answer.packages.add(name="openssl", to_version="3.0.9", hosts=1)
-    answer.failures.add(reason="DISK_FULL", example="a|b", count=1, hosts=["b"])
+    answer.packages.add(name="openssl", to_version="3.0.9", host_count=1)
+    answer.failures.add(reason="DISK_FULL", example="a|b", host_count=1, hosts=["b"])
     answer.waves.add(number=1)
     server.answer("GetRolloutReport", answer)
 

@@ -358,8 +358,8 @@ def test_packages_are_shown_with_why_some_are_left_alone(tendhost, server):
 
 def test_tags_and_groups_are_counted(tendhost, server):
     count = pb.NameCount
-    server.answer("ListTags", pb.ListTagsResponse(tags=[count(name="web", hosts=3)]))
-    server.answer("ListGroups", pb.ListGroupsResponse(groups=[count(name="prod", hosts=2)]))
+    server.answer("ListTags", pb.ListTagsResponse(tags=[count(name="web", host_count=3)]))
+    server.answer("ListGroups", pb.ListGroupsResponse(groups=[count(name="prod", host_count=2)]))
     assert [line.split() for line in tendhost("host", "tags").out.splitlines()] == [
         ["TAGS", "HOSTS"],
         ["web", "3"],

@@ -33,7 +33,7 @@ DEFAULTS_KEYS = [
 FREEZE_KEYS = ["name", "starts_at", "ends_at", "reason", "time_zone"]
 EFFECTIVE_KEYS = [
     *("host", "windows", "freezes", "pre_hook", "post_hook", "checks", "settle"),
-    *("may_begin", "opens_at", "detail"),
+    *("update_allowed", "opens_at", "detail"),
     "incomplete",
 ]
 """Programs read them: none is ever removed or renamed."""
@@ -320,12 +320,12 @@ def test_what_holds_for_a_host_is_shown_with_who_says_so(tendhost, server):
     document = tendhost("policy", "effective", "db1", "--output", "json").json
     assert list(document) == EFFECTIVE_KEYS
     assert document["windows"][0]["source"] == {"kind": "group", "group": "db"}
-    assert (document["may_begin"], document["post_hook"]) == (False, None)
+    assert (document["update_allowed"], document["post_hook"]) == (False, None)
 
 
-@pytest.mark.parametrize(("may_begin", "words"), [(True, "now"), (False, "never")])
-def test_host_of_which_nothing_is_said_is_told_so(may_begin, words, tendhost, server):
-    policy = policy_pb2.EffectivePolicy(host="web1", may_begin=may_begin)
+@pytest.mark.parametrize(("update_allowed", "words"), [(True, "now"), (False, "never")])
+def test_host_of_which_nothing_is_said_is_told_so(update_allowed, words, tendhost, server):
+    policy = policy_pb2.EffectivePolicy(host="web1", update_allowed=update_allowed)
     server.answer("GetEffectivePolicy", pb.GetEffectivePolicyResponse(policy=policy))
     lines = [
         " ".join(line.split()) for line in tendhost("policy", "effective", "web1").out.splitlines()

@@ -17,7 +17,7 @@ ROLLOUT_KEYS = [
     "status",
     "progress",
     "wave",
-    "waves",
+    "wave_count",
     "next_wave_at",
     "created_by",
     "created_at",
@@ -138,7 +138,7 @@ def test_watched_rollout_is_a_document_a_line_for_programs(tendhost, server):
         "operation_id": "",
         "detail": "disk full",
         "waiting_for": None,
-        "not_before": None,
+        "opens_at": None,
         "incomplete": "",
     }
 
@@ -255,9 +255,9 @@ def test_what_cannot_be_understood_of_a_rollout_is_refused(
 
 def planned(server: MockServer) -> None:
     plan = rollout_pb2.RolloutPlan(
-        id="pl1", wave_count=2, host_count=2, excluded_count=1, not_selected=3
+        id="pl1", wave_count=2, host_count=2, excluded_count=1, not_selected_count=3
     )
-    plan.expected.FromSeconds(400)
+    plan.expected_duration.FromSeconds(400)
     hosts = [
         rollout_pb2.PlannedHost(host="a", wave=1),
         rollout_pb2.PlannedHost(host="b", wave=2, detail="its window opens at 22:00"),
@@ -320,7 +320,7 @@ def test_halted_rollout_says_how_to_go_on(tendhost, server, cause, failed, ways)
 
 def known(server: MockServer, revision: int, *, oldest: int = 1) -> None:
     info = system_service_pb2.GetServerInfoResponse(
-        version="0.1.0", log_id="log1", revision=revision, oldest_revision=oldest, hosts=1
+        version="0.1.0", log_id="log1", revision=revision, oldest_revision=oldest, host_count=1
     )
     server.answer("GetServerInfo", info)
 
@@ -334,14 +334,14 @@ def test_info_says_what_server_it_is(tendhost, server):
     ]
     document = tendhost("info", "--output", "json").json
     assert list(document) == [
-        *("version", "log_id", "revision", "oldest_revision", "hosts", "notifications"),
-        *("pruning_held_up", "store_problem", "event_loop_lag"),
+        *("version", "log_id", "revision", "oldest_revision", "host_count", "notifications"),
+        *("pruning_problem", "store_problem", "event_loop_lag"),
     ]
 
 
 def test_info_says_why_history_is_not_pruned(tendhost, server):
     words = "history is not pruned: the clock says 2036-02-07 06:28 UTC"
-    info = system_service_pb2.GetServerInfoResponse(log_id="log1", pruning_held_up=words)
+    info = system_service_pb2.GetServerInfoResponse(log_id="log1", pruning_problem=words)
     server.answer("GetServerInfo", info)
     assert words in tendhost("info").out.splitlines()
 
@@ -360,7 +360,7 @@ def test_info_says_how_late_the_event_loop_is(tendhost, server):
 def test_info_says_how_notifications_go(tendhost, server):
     ops = system_service_pb2.NotificationTarget(name="ops", delivered=3)
     mail = system_service_pb2.NotificationTarget(
-        name="mail", given_up=1, gathered=2, problem="URL 1 answered with status 500"
+        name="mail", undelivered=1, waiting=2, problem="URL 1 answered with status 500"
     )
     mail.problem_at.GetCurrentTime()
     info = system_service_pb2.GetServerInfoResponse(
@@ -370,7 +370,7 @@ def test_info_says_how_notifications_go(tendhost, server):
     lines = tendhost("info").out.splitlines()
     assert lines[2] == "notifications to ops: 3 messages delivered"
     assert lines[3].startswith(
-        "notifications to mail: 0 messages delivered, 1 given up, 2 gathered;"
+        "notifications to mail: 0 messages delivered, 1 undelivered, 2 waiting;"
         " URL 1 answered with status 500 ("
     )
 
@@ -439,9 +439,9 @@ BODIES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
     "state_changed": (
         {
             "state_changed": event_pb2.StateChanged(
-                to=host_pb2.HOST_STATE_UPDATING,
+                from_state=host_pb2.HOST_STATE_PENDING_UPDATES,
+                to_state=host_pb2.HOST_STATE_UPDATING,
                 cause="update",
-                **{"from": host_pb2.HOST_STATE_PENDING_UPDATES},
             )
         },
         "pending_updates → updating  (update)",
@@ -566,7 +566,7 @@ def test_rollout_and_completed_update_are_told_in_numbers(tendhost, server):
         status=rollout_pb2.ROLLOUT_STATUS_RUNNING,
         progress=rollout().progress,
         wave=1,
-        waves=3,
+        wave_count=3,
     )
     happened.events[0].CopyFrom(
         messages.event(1, host="", rollout_id="ro1", rollout_changed=advance)

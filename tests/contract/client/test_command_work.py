@@ -161,7 +161,7 @@ def test_operation_is_one_document_for_programs(tendhost, updating):
         "rebooted",
         "withheld",
         "kept_conffiles",
-        "differences",
+        "plan_differences",
         "download_bytes",
         "snapshot",
         "projects",
@@ -191,7 +191,7 @@ def test_id_is_all_that_is_printed_where_nobody_waits(tendhost, server):
         ("REBOOTED", "linux-image asks for it", "web1: rebooted (linux-image asks for it)", 0),
         ("NOT_NEEDED", "", "web1: no reboot needed", 0),
         (
-            "NOT_KNOWN",
+            "UNKNOWN",
             "dpkg is locked",
             "web1: not known whether a reboot is needed: dpkg is locked; nothing was done",
             1,

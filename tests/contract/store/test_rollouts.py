@@ -11,7 +11,12 @@ from tendhost.server.domain.operations.operation import OperationStatus
 from tendhost.server.domain.policy.windows import MaintenanceWindow, Weekday
 from tendhost.server.domain.request_errors import PlanNotFound, RolloutNotFound
 from tendhost.server.domain.rollouts.budgets import Usage
-from tendhost.server.domain.rollouts.plan import ExcludedHost, Exclusion, Expectation, PlannedHost
+from tendhost.server.domain.rollouts.plan import (
+    ExcludedHost,
+    Exclusion,
+    PlannedHost,
+    PlannedHostCondition,
+)
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, RolloutStatus, Wave
 from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Conflict, RolloutCursor
@@ -240,7 +245,9 @@ async def test_glances_say_of_every_host_what_a_plan_needs(store: Store) -> None
 
 
 async def test_plan_reads_as_it_was_kept(store: Store) -> None:
-    plan = a_plan("pl-1", hosts=(PlannedHost(name="a", wave=0, expectations=(Expectation.BUSY,)),))
+    plan = a_plan(
+        "pl-1", hosts=(PlannedHost(name="a", wave=0, conditions=(PlannedHostCondition.BUSY,)),)
+    )
     await store.keep_plan(plan)
     assert await store.plan("pl-1") == plan
     for read in (store.plan("pl-2"), store.plan_page("pl-2", first=0, last=9)):

@@ -133,7 +133,7 @@ def test_event_is_of_the_class_that_its_kind_names(kind):
 
 
 def test_state_change_keeps_its_direction():
-    states = {"from": host_pb2.HOST_STATE_IDLE, "to": host_pb2.HOST_STATE_QUERYING}
+    states = {"from_state": host_pb2.HOST_STATE_IDLE, "to_state": host_pb2.HOST_STATE_QUERYING}
     change = event_pb2.StateChanged(cause="query", **states)
     body = convert_events.event(event_pb2.Event(state_changed=change)).body
     assert body == client.StateChanged(
@@ -170,7 +170,7 @@ FIELDS = [
     (
         host_pb2.Inventory,
         client.Inventory,
-        {"system", "services_known"},
+        {"system", "outdated_services_known"},
         {field.name for field in host_pb2.SystemFacts.DESCRIPTOR.fields},
     ),
     (host_pb2.InstalledPackage, client.Package, set(), set()),

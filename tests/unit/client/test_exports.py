@@ -115,7 +115,7 @@ EXPORTS = {
     "Violation",
     "Withheld",
     "DisruptionBudget",
-    "Expectation",
+    "PlannedHostCondition",
     "Halt",
     "HaltCause",
     "HostOrder",

@@ -159,7 +159,7 @@ def result(
         kept_conffiles=(),
         reboot_required=reboot_required,
         rebooted=rebooted,
-        differences=(),
+        plan_differences=(),
         download_bytes=None,
         snapshot="",
         projects=(),

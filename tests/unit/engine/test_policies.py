@@ -20,7 +20,7 @@ from tendhost.server.domain.policy.health_checks import HealthCheck, HealthCheck
 from tendhost.server.domain.policy.hooks import Hook, Hooks
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import InvalidArgument, PolicyNotFound
-from tendhost.server.domain.rollouts.plan import Exclusion, Expectation
+from tendhost.server.domain.rollouts.plan import Exclusion, PlannedHostCondition
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, WaitingFor
 from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate
 from tendhost.server.engine.fleet import reports
@@ -247,7 +247,7 @@ async def test_a_plan_tells_of_freezes_and_of_windows_that_never_meet(world: Wor
         await say(world, freezes=(frozen(world, timedelta(days=3)),))
         plan = await engine.rollouts.plan(spec())
         (host,) = plan.hosts
-        assert (host.name, host.expectations) == ("a", (Expectation.WINDOW,))
+        assert (host.name, host.conditions) == ("a", (PlannedHostCondition.WINDOW_CLOSED,))
         assert host.detail.startswith("frozen until 2026-03-04 12:00 UTC (year end: holidays)")
         (left,) = plan.excluded
         assert (left.name, left.why) == ("b", Exclusion.NEVER_OPEN)

@@ -23,7 +23,7 @@ from tendhost.server.domain.request_errors import (
     RolloutEmpty,
     WaveNotWaiting,
 )
-from tendhost.server.domain.rollouts.plan import Exclusion, Expectation
+from tendhost.server.domain.rollouts.plan import Exclusion, PlannedHostCondition
 from tendhost.server.domain.rollouts.rollout import (
     DisruptionBudget,
     HaltCause,
@@ -84,7 +84,7 @@ async def test_a_plan_says_what_its_rollout_then_does(world: World):
             ("b", Exclusion.FAILED),
             ("d", Exclusion.EXCLUDED),
         ]
-        assert plan.hosts[1].expectations == (Expectation.UNREACHABLE,)
+        assert plan.hosts[1].conditions == (PlannedHostCondition.UNREACHABLE,)
         ran = {name: len(fake.ran) for name, fake in fakes.items()}
         rollout = await engine.rollouts.start_planned(plan.id, call())
         found = await members(world, rollout.id)

@@ -140,7 +140,7 @@ class HostCalls(Connected):
         request = pb.ListGroupsRequest()
         while True:
             response = await self._transport.call(self._hosts.ListGroups, request)
-            counts |= {group.name: group.hosts for group in response.groups}
+            counts |= {group.name: group.host_count for group in response.groups}
             request.page_token = response.next_page_token
             if not request.page_token:
                 return counts
@@ -151,7 +151,7 @@ class HostCalls(Connected):
         request = pb.ListTagsRequest()
         while True:
             response = await self._transport.call(self._hosts.ListTags, request)
-            counts |= {tag.name: tag.hosts for tag in response.tags}
+            counts |= {tag.name: tag.host_count for tag in response.tags}
             request.page_token = response.next_page_token
             if not request.page_token:
                 return counts
@@ -183,7 +183,7 @@ class HostCalls(Connected):
             security_only=security_only,
             packages=packages,
             fixes=fixes,
-            withheld=withheld,
+            include_withheld=withheld,
             page_size=PAGE,
         )
         entries: list[PendingEntry] = []
@@ -223,11 +223,11 @@ class HostCalls(Connected):
         async for last in self._transport.pages(self._hosts.GetCompliance, request):
             overdue_hosts += map(convert_reports.laggard, last.overdue_hosts)
         return Compliance(
-            hosts=last.hosts,
-            ages={age.days: age.hosts for age in last.ages},
-            without_open_fixes=last.without_open_fixes,
-            with_open_fixes=last.with_open_fixes,
-            fixes_unknown=last.fixes_unknown,
+            host_count=last.host_count,
+            ages={age.days: age.host_count for age in last.ages},
+            up_to_date_count=last.up_to_date_count,
+            behind_count=last.behind_count,
+            unknown_count=last.unknown_count,
             overdue_hosts=tuple(overdue_hosts),
         )
 

@@ -34,12 +34,10 @@ def event(message: event_pb2.Event) -> events.Event:
     )
 
 
-def _state_changed(message: Any) -> events.StateChanged:
-    # `from` is a word of Python's, too.
-    origin = getattr(message, "from")
+def _state_changed(message: event_pb2.StateChanged) -> events.StateChanged:
     return events.StateChanged(
-        from_state=convert_selections.state(origin),
-        to_state=convert_selections.state(message.to),
+        from_state=convert_selections.state(message.from_state),
+        to_state=convert_selections.state(message.to_state),
         cause=message.cause,
     )
 
@@ -67,7 +65,7 @@ def _rollout_changed(message: event_pb2.RolloutChanged) -> events.RolloutChanged
         status=convert_rollouts.status(message.status),
         progress=convert_rollouts.progress(message.progress),
         wave=message.wave,
-        waves=message.waves,
+        wave_count=message.wave_count,
         message=message.message,
         held_up=message.held_up,
     )

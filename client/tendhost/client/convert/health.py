@@ -112,7 +112,7 @@ def health(message: operation_pb2.HealthResult) -> values.HealthResult:
                 name=check.name,
                 healthy=check.healthy,
                 message=check.message,
-                tries=check.tries,
+                attempts=check.attempts,
                 failures=check.failures,
             )
             for check in message.checks

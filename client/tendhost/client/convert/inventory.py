@@ -50,7 +50,9 @@ def inventory(message: host_pb2.Inventory) -> values.Inventory:
         hardware=_hardware(message.hardware) if message.HasField("hardware") else None,
         mounts=tuple(_mount(mount) for mount in message.mounts),
         interfaces=tuple(_interface(interface) for interface in message.interfaces),
-        outdated_services=tuple(message.outdated_services) if message.services_known else None,
+        outdated_services=tuple(message.outdated_services)
+        if message.outdated_services_known
+        else None,
         sources=dict(message.sources),
         missing=tuple(message.missing),
         incomplete=message.incomplete,

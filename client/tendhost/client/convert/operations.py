@@ -105,7 +105,7 @@ def update_result(message: operation_pb2.UpdateResult) -> UpdateResult:
         rebooted=message.rebooted,
         withheld=tuple(pending_package(package) for package in message.withheld),
         kept_conffiles=tuple(message.kept_conffiles),
-        differences=tuple(message.differences),
+        plan_differences=tuple(message.plan_differences),
         download_bytes=message.download_bytes if message.HasField("download_bytes") else None,
         snapshot=message.snapshot,
         projects=tuple(_project(project) for project in message.projects),
@@ -121,7 +121,12 @@ def _project(message: operation_pb2.ProjectChange) -> ProjectChange:
         outcome=_project_outcome(message.outcome),
         problem=message.problem,
         services=tuple(
-            ServiceChange(service=s.service, image=s.image, before=s.before, after=s.after)
+            ServiceChange(
+                service=s.service,
+                image=s.image,
+                from_image_id=s.from_image_id,
+                to_image_id=s.to_image_id,
+            )
             for s in message.services
         ),
     )

@@ -117,7 +117,7 @@ def effective_policy(message: pb.EffectivePolicy) -> policies.EffectivePolicy:
         settle=policies.EffectiveSettle(settle=span(settle.settle), source=_source(settle.source))
         if message.HasField("settle")
         else None,
-        may_begin=message.may_begin,
+        update_allowed=message.update_allowed,
         opens_at=instant(message, "opens_at"),
         detail=message.detail,
         incomplete=message.incomplete,

@@ -45,7 +45,7 @@ def report(message: rollout_service_pb2.GetRolloutReportResponse) -> RolloutRepo
         waves=tuple(convert_rollouts.wave(wave) for wave in message.waves),
         duration=span(message.duration) if has_ended else None,
         packages=tuple(
-            ReportPackage(name=line.name, to_version=line.to_version, hosts=line.hosts)
+            ReportPackage(name=line.name, to_version=line.to_version, host_count=line.host_count)
             for line in message.packages
         ),
         reboots=message.reboots,
@@ -60,7 +60,10 @@ def report(message: rollout_service_pb2.GetRolloutReportResponse) -> RolloutRepo
 
 def _cause(line: rollout_service_pb2.ReportCause) -> ReportCause:
     return ReportCause(
-        reason=line.reason, example=line.example, count=line.count, hosts=tuple(line.hosts)
+        reason=line.reason,
+        example=line.example,
+        host_count=line.host_count,
+        hosts=tuple(line.hosts),
     )
 
 
@@ -69,6 +72,8 @@ def laggard(message: host_service_pb2.OverdueHost) -> OverdueHost:
     return OverdueHost(
         host=message.host,
         last_updated=instant(message, "last_updated"),
-        security=message.security if message.HasField("security") else None,
+        pending_security_updates=message.pending_security_updates
+        if message.HasField("pending_security_updates")
+        else None,
         state=state(message.state),
     )

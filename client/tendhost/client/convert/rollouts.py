@@ -23,8 +23,9 @@ _waiting_for = reading(enum_names(values.WaitingFor, pb.WaitingFor), values.Wait
 _order = reading(_ORDERS, values.HostOrder.UNRECOGNIZED)
 _halt_cause = reading(enum_names(values.HaltCause, pb.HaltCause), values.HaltCause.UNRECOGNIZED)
 _exclusion = reading(enum_names(values.Exclusion, pb.Exclusion), values.Exclusion.UNRECOGNIZED)
-_expectation = reading(
-    enum_names(values.Expectation, pb.Expectation), values.Expectation.UNRECOGNIZED
+_condition = reading(
+    enum_names(values.PlannedHostCondition, pb.PlannedHostCondition),
+    values.PlannedHostCondition.UNRECOGNIZED,
 )
 
 
@@ -97,7 +98,7 @@ def rollout(message: pb.Rollout) -> values.Rollout:
         status=status(message.status),
         progress=progress(message.progress),
         wave=message.wave,
-        waves=message.waves,
+        wave_count=message.wave_count,
         next_wave_at=instant(message, "next_wave_at"),
         created_by=message.created_by,
         created_at=instant(message, "created_at"),
@@ -143,7 +144,7 @@ def wave(message: pb.RolloutWave) -> values.RolloutWave:
         number=message.number,
         stage=message.stage,
         progress=progress(message.progress),
-        expected=span(message.expected),
+        expected_duration=span(message.expected_duration),
         started_at=instant(message, "started_at"),
         ended_at=instant(message, "ended_at"),
         approved_by=message.approved_by,
@@ -162,7 +163,7 @@ def rollout_host(message: pb.RolloutHost) -> values.RolloutHost:
         operation_id=message.operation_id,
         detail=message.detail,
         waiting_for=_waiting_for(message.waiting_for) if message.waiting_for else None,
-        not_before=instant(message, "not_before"),
+        opens_at=instant(message, "opens_at"),
         incomplete=message.incomplete,
     )
 
@@ -177,9 +178,9 @@ def plan(message: pb.RolloutPlan) -> values.RolloutPlan:
         wave_count=message.wave_count,
         host_count=message.host_count,
         excluded_count=message.excluded_count,
-        not_selected=message.not_selected,
-        expected=span(message.expected),
-        known_durations=message.known_durations,
+        not_selected_count=message.not_selected_count,
+        expected_duration=span(message.expected_duration),
+        known_duration_count=message.known_duration_count,
         warnings=tuple(message.warnings),
         incomplete=message.incomplete,
     )
@@ -191,7 +192,7 @@ def planned_host(message: pb.PlannedHost) -> values.PlannedHost:
         host=message.host,
         wave=message.wave,
         exclusion=_exclusion(message.exclusion) if message.exclusion else None,
-        expectations=tuple(_expectation(number) for number in message.expectations),
+        conditions=tuple(_condition(number) for number in message.conditions),
         opens_at=instant(message, "opens_at"),
         detail=message.detail,
     )

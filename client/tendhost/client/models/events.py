@@ -123,7 +123,7 @@ class RolloutChanged:
     status: RolloutStatus
     progress: Progress
     wave: int
-    waves: int
+    wave_count: int
     message: str
     """What was done, by whom, or why it halted; empty: it advanced."""
     held_up: str = ""

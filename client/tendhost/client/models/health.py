@@ -68,7 +68,7 @@ class CheckResult:
     name: str
     healthy: bool
     message: str
-    tries: int
+    attempts: int
     failures: int
 
 

@@ -156,7 +156,7 @@ class ScopeOverride:
     """Only packages of these names, instead of those of the policy."""
     exclude: tuple[str, ...] = ()
     """No packages of these names, nor of those that the policy excludes."""
-    any_package: bool = False
+    ignore_policy_packages: bool = False
     """Leave the names of the policy out of account, those that it excludes as well."""
     allow_removals: bool | None = None
     autoremove: bool | None = None

@@ -45,7 +45,7 @@ class RebootOutcome(StrEnum):
 
     REBOOTED = "rebooted"
     NOT_NEEDED = "not_needed"
-    NOT_KNOWN = "not_known"
+    UNKNOWN = "unknown"
     UNRECOGNIZED = "unrecognized"
 
 
@@ -74,8 +74,8 @@ class ServiceChange:
 
     service: str
     image: str
-    before: str
-    after: str
+    from_image_id: str
+    to_image_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ class UpdateResult:
     rebooted: bool
     withheld: tuple[PendingPackage, ...]
     kept_conffiles: tuple[str, ...]
-    differences: tuple[str, ...]
+    plan_differences: tuple[str, ...]
     """How what was pending differed from the plan that had been agreed to."""
     download_bytes: int | None
     snapshot: str

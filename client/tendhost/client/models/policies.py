@@ -113,7 +113,7 @@ class EffectivePolicy:
     post_hook: EffectiveHook | None
     checks: tuple[EffectiveCheck, ...]
     settle: EffectiveSettle | None
-    may_begin: bool
+    update_allowed: bool
     """Whether an update may begin now."""
     opens_at: datetime | None
     """If not: when; None: never."""

@@ -60,7 +60,7 @@ class ReportPackage:
 
     name: str
     to_version: str
-    hosts: int
+    host_count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class ReportCause:
 
     reason: str
     example: str
-    count: int
+    host_count: int
     hosts: tuple[str, ...]
 
 
@@ -93,11 +93,11 @@ class RolloutReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverdueHost:
-    """A host that is not as it should be; `security` None: not known."""
+    """A host that is not as it should be; `pending_security_updates` is None where unknown."""
 
     host: str
     last_updated: datetime | None
-    security: int | None
+    pending_security_updates: int | None
     state: HostState
 
 
@@ -105,11 +105,11 @@ class OverdueHost:
 class Compliance:
     """How up to date a fleet is."""
 
-    hosts: int
+    host_count: int
     ages: Mapping[int, int]
     """How many hosts were last updated within so many days, and not within the bound before; 0: longer
     ago than any bound, or never."""
-    without_open_fixes: int
-    with_open_fixes: int
-    fixes_unknown: int
+    up_to_date_count: int
+    behind_count: int
+    unknown_count: int
     overdue_hosts: tuple[OverdueHost, ...]

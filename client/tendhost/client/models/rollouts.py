@@ -72,13 +72,13 @@ class Exclusion(StrEnum):
     UNRECOGNIZED = "unrecognized"
 
 
-class Expectation(StrEnum):
+class PlannedHostCondition(StrEnum):
     """What is known beforehand of a host that has its place."""
 
     NOTHING_PENDING = "nothing_pending"
     UNREACHABLE = "unreachable"
     BUSY = "busy"
-    WINDOW = "window"
+    WINDOW_CLOSED = "window_closed"
     UNRECOGNIZED = "unrecognized"
 
 
@@ -173,7 +173,7 @@ class Rollout:
     status: RolloutStatus
     progress: Progress
     wave: int
-    waves: int
+    wave_count: int
     next_wave_at: datetime | None
     created_by: str
     created_at: datetime | None
@@ -203,7 +203,7 @@ class RolloutWave:
     number: int
     stage: str
     progress: Progress
-    expected: timedelta
+    expected_duration: timedelta
     started_at: datetime | None
     ended_at: datetime | None
     approved_by: str
@@ -223,7 +223,7 @@ class RolloutHost:
     operation_id: str
     detail: str
     waiting_for: WaitingFor | None
-    not_before: datetime | None
+    opens_at: datetime | None
     incomplete: str = ""
     """Why it does not show everything that the server stores of it; empty: it does."""
 
@@ -249,10 +249,10 @@ class RolloutPlan:
     wave_count: int
     host_count: int
     excluded_count: int
-    not_selected: int
+    not_selected_count: int
     """How many registered hosts the filter is not about."""
-    expected: timedelta
-    known_durations: int
+    expected_duration: timedelta
+    known_duration_count: int
     warnings: tuple[str, ...]
     """What would hold it up if it began now, windows and busy hosts apart."""
     incomplete: str = ""
@@ -266,6 +266,6 @@ class PlannedHost:
     host: str
     wave: int
     exclusion: Exclusion | None
-    expectations: tuple[Expectation, ...]
+    conditions: tuple[PlannedHostCondition, ...]
     opens_at: datetime | None
     detail: str

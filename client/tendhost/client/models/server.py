@@ -11,9 +11,9 @@ class NotificationTarget:
     name: str
     delivered: int
     retried: int
-    given_up: int
+    undelivered: int
     """Messages that are lost."""
-    gathered: int
+    waiting: int
     """Notices that wait for the rate limit now."""
     revision: int
     problem: str
@@ -39,9 +39,9 @@ class ServerInfo:
     log_id: str
     revision: int
     oldest_revision: int
-    hosts: int
+    host_count: int
     notifications: tuple[NotificationTarget, ...]
-    pruning_held_up: str = ""
+    pruning_problem: str = ""
     """Why the server does not prune history at present; empty: history is pruned."""
     store_problem: str = ""
     """Why the database cannot be used at present; empty: it can. `hosts` may be 0 then without meaning it."""

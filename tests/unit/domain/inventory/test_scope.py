@@ -205,7 +205,7 @@ def test_what_a_policy_excludes_stays_excluded_unless_its_names_are_taken_away()
     wish = ScopeOverride(include=("b",), exclude=("linux-*",))
     scope = wish.over(POLICY)
     assert (scope.include, scope.exclude) == (("b",), ("postgresql*", "linux-*"))
-    bare = replace(wish, any_package=True).over(POLICY)
+    bare = replace(wish, ignore_policy_packages=True).over(POLICY)
     assert (bare.include, bare.exclude, bare.security_only) == (("b",), ("linux-*",), True)
 
 

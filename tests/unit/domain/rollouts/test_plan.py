@@ -25,8 +25,8 @@ from tendhost.server.domain.rollouts.budgets import (
 from tendhost.server.domain.rollouts.plan import (
     TYPICAL_UPDATE,
     Exclusion,
-    Expectation,
     HostSummary,
+    PlannedHostCondition,
     RolloutPlan,
     concerned,
     plan_changes,
@@ -103,7 +103,10 @@ def test_whoever_is_left_out_is_told_why():
     ]
     assert made.excluded[0].detail == "it has failed and has to be retried first: dpkg broke"
     (waiting,) = made.hosts
-    assert (waiting.expectations, waiting.opens_at) == ((Expectation.WINDOW,), NOW + MINUTE)
+    assert (waiting.conditions, waiting.opens_at) == (
+        (PlannedHostCondition.WINDOW_CLOSED,),
+        NOW + MINUTE,
+    )
 
 
 def test_what_is_expected_of_a_host_is_told_in_words():
@@ -114,8 +117,8 @@ def test_what_is_expected_of_a_host_is_told_in_words():
     ]
     a, b, c = plan(fleet, busy=frozenset("b")).hosts
     assert a.detail == "nothing was pending at the last look, 2026-11-22 12:00 UTC"
-    assert b.expectations == (Expectation.BUSY, Expectation.UNREACHABLE)
-    assert (c.expectations, c.detail) == ((), "")
+    assert b.conditions == (PlannedHostCondition.BUSY, PlannedHostCondition.UNREACHABLE)
+    assert (c.conditions, c.detail) == ((), "")
 
 
 def test_failed_hosts_have_their_place_where_they_are_retried():

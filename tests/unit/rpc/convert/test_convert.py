@@ -108,7 +108,7 @@ def test_every_event_has_a_body_of_its_own_in_the_contract(kind: type):
     assert (message.operation_id, message.rollout_id) == ("o", "r")
     # Whatever the domain says of it is said on the wire as well.
     filled = {f.name for f, _ in getattr(message, field).ListFields()}
-    names = {"origin": "from"}
+    names = {"origin": "from_state", "to": "to_state", "waves": "wave_count"}
     expected = {names.get(f.name, f.name) for f in fields(body)}
     assert filled == expected
 

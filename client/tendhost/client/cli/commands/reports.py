@@ -104,17 +104,19 @@ def _explanation(name: str, found: Explanation) -> None:
 
 
 def _compliance(found: Compliance) -> None:
-    say(f"{counted(found.hosts, 'host')}: {_ages(found)}")
+    say(f"{counted(found.host_count, 'host')}: {_ages(found)}")
     say(
-        f"open security fixes: none on {found.without_open_fixes}, some on"
-        f" {found.with_open_fixes}, not known on {found.fixes_unknown}"
+        f"open security fixes: none on {found.up_to_date_count}, some on"
+        f" {found.behind_count}, not known on {found.unknown_count}"
     )
     if found.overdue_hosts:
         rows = (
             (
                 laggard.host,
                 coloured(str(laggard.state)),
-                "?" if laggard.security is None else str(laggard.security),
+                "?"
+                if laggard.pending_security_updates is None
+                else str(laggard.pending_security_updates),
                 ago(laggard.last_updated),
             )
             for laggard in found.overdue_hosts
@@ -131,7 +133,7 @@ def _ages(found: Compliance) -> str:
 def _report(found: RolloutReport) -> None:
     say(f"{found.rollout.id}  ", coloured(str(found.rollout.status)), f"  {_summary(found)}")
     if found.packages:
-        rows = ((p.name, p.to_version or "removed", str(p.hosts)) for p in found.packages)
+        rows = ((p.name, p.to_version or "removed", str(p.host_count)) for p in found.packages)
         draw(table(("PACKAGE", "VERSION", "HOSTS"), rows))
     for title, causes in (("FAILED", found.failures), ("LEFT OUT", found.skipped)):
         if causes:
@@ -140,7 +142,7 @@ def _report(found: RolloutReport) -> None:
 
 
 def _cause_row(cause: ReportCause) -> tuple[str, str, str, str]:
-    return cause.reason, str(cause.count), ", ".join(cause.hosts[:5]), cause.example
+    return cause.reason, str(cause.host_count), ", ".join(cause.hosts[:5]), cause.example
 
 
 def _summary(found: RolloutReport) -> str:
@@ -175,12 +177,12 @@ def as_markdown(found: RolloutReport) -> str:
         lines += ["## Packages", ""]
         lines += _markdown_table(
             ("package", "version", "hosts"),
-            [(p.name, p.to_version or "removed", str(p.hosts)) for p in found.packages],
+            [(p.name, p.to_version or "removed", str(p.host_count)) for p in found.packages],
         )
     for title, causes in (("Failures", found.failures), ("Left out", found.skipped)):
         if causes:
             lines += [f"## {title}", ""]
-            rows = [(c.reason, str(c.count), ", ".join(c.hosts), c.example) for c in causes]
+            rows = [(c.reason, str(c.host_count), ", ".join(c.hosts), c.example) for c in causes]
             lines += _markdown_table(("cause", "hosts", "which", "example"), rows)
     if found.incomplete:
         lines += [f"Incomplete: {found.incomplete}"]

@@ -81,7 +81,9 @@ def start(
         begun.append(rollout.id)
         if not session.json:
             hosts = counted(rollout.progress.total_hosts, "host")
-            print(f"rollout {rollout.id} has begun: {hosts} in {counted(rollout.waves, 'wave')}")
+            print(
+                f"rollout {rollout.id} has begun: {hosts} in {counted(rollout.wave_count, 'wave')}"
+            )
         if follow:
             return await _watched(session, client, rollout.id)
         if session.json:

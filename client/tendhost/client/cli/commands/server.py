@@ -19,15 +19,15 @@ def info(context: typer.Context) -> None:
         if session.json:
             session.print_json(found)
         else:
-            hosts = counted(found.hosts, "host")
+            hosts = counted(found.host_count, "host")
             if found.store_problem:
                 hosts = f"the database cannot be used: {found.store_problem}"
             print(f"tendhostd {found.version} at {session.server}: {hosts}")
             print(
                 f"event log {found.log_id}, revisions {found.oldest_revision} to {found.revision}"
             )
-            if found.pruning_held_up:
-                print(found.pruning_held_up)
+            if found.pruning_problem:
+                print(found.pruning_problem)
             if found.event_loop_lag is not None:
                 longest, p99 = (
                     f"{lag.total_seconds() * 1000:.0f} ms"
@@ -46,7 +46,7 @@ def _target(target: NotificationTarget) -> str:
     parts = [f"{counted(target.delivered, 'message')} delivered"]
     parts.extend(
         f"{count} {word}"
-        for count, word in ((target.given_up, "given up"), (target.gathered, "gathered"))
+        for count, word in ((target.undelivered, "undelivered"), (target.waiting, "waiting"))
         if count
     )
     words = f"notifications to {target.name}: {', '.join(parts)}"

@@ -263,5 +263,5 @@ def goes_on(begun: list[str]) -> str:
 
 def _went_badly(operation: Operation) -> bool:
     unhealthy = operation.health is not None and not operation.health.healthy
-    undecided = operation.reboot_outcome is RebootOutcome.NOT_KNOWN
+    undecided = operation.reboot_outcome is RebootOutcome.UNKNOWN
     return not operation.succeeded or unhealthy or undecided

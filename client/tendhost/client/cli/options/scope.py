@@ -61,7 +61,7 @@ def wish_of(
         security_only=security,
         include=tuple(filter(None, package or ())),
         exclude=tuple(filter(None, exclude_package or ())),
-        any_package="" in names,
+        ignore_policy_packages="" in names,
         allow_removals=allow_removals,
         autoremove=autoremove,
         download_first=download_first,

@@ -42,7 +42,9 @@ def summary(event: Event) -> str:
         case StepRetried(step=step, attempt=attempt, pause=pause, problem=problem):
             words = f"{step}, attempt {attempt}: {problem.message}"
             words += f"; again in {pause.total_seconds():.0f} s"
-        case RolloutChanged(status=status, progress=progress, wave=wave, waves=waves, message=said):
+        case RolloutChanged(
+            status=status, progress=progress, wave=wave, wave_count=waves, message=said
+        ):
             failed = progress.failed + progress.rolled_back
             ended = progress.completed + failed + progress.skipped
             words = f"{event.rollout_id} {status}: wave {wave} of {waves},"

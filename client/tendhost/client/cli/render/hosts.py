@@ -170,7 +170,7 @@ def reboot_sentence(found: Operation) -> str:
     match found.reboot_outcome:
         case RebootOutcome.NOT_NEEDED:
             return "no reboot needed"
-        case RebootOutcome.NOT_KNOWN:
+        case RebootOutcome.UNKNOWN:
             why = f": {why}" if why else ""
             return f"not known whether a reboot is needed{why}; nothing was done"
         case _:

@@ -70,7 +70,7 @@ def checks(found: HealthResult | None) -> None:
         return
     say("")
     rows = (
-        (c.name, "well" if c.healthy else "failed", f"{c.failures}/{c.tries}", c.message)
+        (c.name, "well" if c.healthy else "failed", f"{c.failures}/{c.attempts}", c.message)
         for c in found.checks
     )
     draw(table(("CHECK", "", "FAILED", "FOUND"), rows))
@@ -153,7 +153,7 @@ def _update_details(update: UpdateResult, *, dry_run: bool) -> None:
         draw(made)
     for project in update.projects:
         say(f"  {project.path}  {_project_words(project)}")
-    for difference in update.differences:
+    for difference in update.plan_differences:
         say(f"  differs from the plan: {difference}")
     if update.restarted_services:
         say(f"  restarted: {', '.join(update.restarted_services)}")
@@ -170,7 +170,7 @@ def _project_words(project: ProjectChange) -> str:
         "rolled_back": "put back to its former images",
         "failed": "not updated",
     }.get(str(project.outcome), str(project.outcome))
-    moved = [s.service for s in project.services if s.before != s.after]
+    moved = [s.service for s in project.services if s.from_image_id != s.to_image_id]
     if moved and str(project.outcome) == "updated":
         words += f": {', '.join(moved)}"
     return f"{words}: {project.problem}" if project.problem else words

@@ -60,7 +60,7 @@ def group_policy(found: GroupPolicy) -> None:
 def effective(found: EffectivePolicy) -> None:
     """What holds for a host, and who says so."""
     opens = at_time(found.opens_at) if found.opens_at is not None else "never"
-    show({"host": found.host, "may be updated": "now" if found.may_begin else opens})
+    show({"host": found.host, "may be updated": "now" if found.update_allowed else opens})
     if found.detail:
         say("  ", found.detail)
     rows = [

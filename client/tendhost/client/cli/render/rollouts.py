@@ -25,7 +25,7 @@ def rollouts(found: Sequence[Rollout]) -> None:
         (
             r.id,
             coloured(str(r.status)),
-            f"{r.wave}/{r.waves}",
+            f"{r.wave}/{r.wave_count}",
             str(r.progress.total_hosts),
             str(r.progress.completed),
             str(r.progress.failed + r.progress.rolled_back),
@@ -53,7 +53,7 @@ def rollout(found: Rollout, members: Sequence[RolloutHost]) -> None:
 def sentence(found: Rollout) -> str:
     """The numbers of a rollout."""
     total = counted(found.progress.total_hosts, "host")
-    return f"wave {found.wave} of {found.waves}; {total}: {counts(found.progress)}"
+    return f"wave {found.wave} of {found.wave_count}; {total}: {counts(found.progress)}"
 
 
 def counts(progress: Progress) -> str:
@@ -115,10 +115,10 @@ def plan(made: RolloutPlan, hosts: Sequence[PlannedHost]) -> None:
     exclusion = [host for host in hosts if not host.wave]
     say(
         f"plan {made.id}: {counted(made.host_count, 'host')} in"
-        f" {counted(made.wave_count, 'wave')}, about {span(made.expected)}"
+        f" {counted(made.wave_count, 'wave')}, about {span(made.expected_duration)}"
     )
-    if made.not_selected:
-        say(f"not selected: {counted(made.not_selected, 'host')}")
+    if made.not_selected_count:
+        say(f"not selected: {counted(made.not_selected_count, 'host')}")
     stages = {wave.number: wave.stage for wave in made.waves}
     rows = (
         (str(host.wave), stages.get(host.wave, ""), host.host, host.detail)

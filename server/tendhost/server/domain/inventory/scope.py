@@ -56,7 +56,7 @@ class ScopeOverride:
     """Only these, instead of those of the policy; empty: those of the policy."""
     exclude: tuple[str, ...] = ()
     """Not these, and not those that the policy excludes."""
-    any_package: bool = False
+    ignore_policy_packages: bool = False
     """Whether the names of the policy do not count."""
     allow_removals: bool | None = None
     autoremove: bool | None = None
@@ -66,11 +66,11 @@ class ScopeOverride:
     def exactly(cls, scope: UpdateScope) -> "ScopeOverride":
         """The wish for this scope, whatever the policy says."""
         said = {field.name: getattr(scope, field.name) for field in fields(scope)}
-        return cls(**said, any_package=True)
+        return cls(**said, ignore_policy_packages=True)
 
     def over(self, policy: UpdateScope) -> UpdateScope:
         """The scope of an update on a host with this policy."""
-        names = UpdateScope() if self.any_package else policy
+        names = UpdateScope() if self.ignore_policy_packages else policy
         switches = ("security_only", "allow_removals", "autoremove", "download_first")
         said = {name: getattr(self, name) for name in switches}
         return replace(

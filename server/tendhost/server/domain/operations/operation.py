@@ -145,7 +145,7 @@ class RebootOutcome(StrEnum):
     REBOOTED = "rebooted"
     NOT_NEEDED = "not_needed"
     """It was wanted only if required, and a look at the host found that it is not."""
-    NOT_KNOWN = "not_known"
+    UNKNOWN = "unknown"
     """It was wanted only if required, and whether it is could not be found out."""
 
 
@@ -301,7 +301,7 @@ class Operation:
         if not self.order.only_if_required or any(s.name is StepName.REBOOT for s in self.steps):
             return RebootOutcome.REBOOTED
         known = self.findings.reboot_need is RebootNeed.NOT_NEEDED
-        return RebootOutcome.NOT_NEEDED if known else RebootOutcome.NOT_KNOWN
+        return RebootOutcome.NOT_NEEDED if known else RebootOutcome.UNKNOWN
 
     @property
     def reboot_reason(self) -> str:

@@ -33,7 +33,7 @@ class Exclusion(StrEnum):
     """The windows that hold for it are never open for as long as its update takes."""
 
 
-class Expectation(StrEnum):
+class PlannedHostCondition(StrEnum):
     """What is known beforehand of a host that has its place."""
 
     NOTHING_PENDING = "nothing_pending"
@@ -42,7 +42,7 @@ class Expectation(StrEnum):
     """It did not answer when it was last contacted."""
     BUSY = "busy"
     """Another operation runs on it, which is waited for."""
-    WINDOW = "window"
+    WINDOW_CLOSED = "window_closed"
     """Its windows are closed, or it is frozen, and that is waited for."""
 
 
@@ -76,11 +76,11 @@ class PlannedHost:
     name: str
     wave: int
     """From 0."""
-    expectations: tuple[Expectation, ...] = ()
+    conditions: tuple[PlannedHostCondition, ...] = ()
     opens_at: datetime | None = None
     """With WINDOW: when."""
     detail: str = ""
-    """The expectations in words."""
+    """The conditions in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,22 +335,22 @@ def _left_out(
 
 
 def _planned(host: HostSummary, wave: int, opening: Availability | None, busy: bool) -> PlannedHost:
-    found: list[tuple[Expectation, str]] = []
+    found: list[tuple[PlannedHostCondition, str]] = []
     if opening is not None:
-        found.append((Expectation.WINDOW, opening.words))
+        found.append((PlannedHostCondition.WINDOW_CLOSED, opening.words))
     if busy:
-        found.append((Expectation.BUSY, "another operation runs on it"))
+        found.append((PlannedHostCondition.BUSY, "another operation runs on it"))
     if host.unreachable:
-        found.append((Expectation.UNREACHABLE, "it did not answer at the last contact"))
+        found.append((PlannedHostCondition.UNREACHABLE, "it did not answer at the last contact"))
     if host.queried_at is not None and not host.pending_count:
         seen = f"nothing was pending at the last look, {host.queried_at:%Y-%m-%d %H:%M} UTC"
-        found.append((Expectation.NOTHING_PENDING, seen))
+        found.append((PlannedHostCondition.NOTHING_PENDING, seen))
     if not found:
         return PlannedHost(name=host.name, wave=wave)
     return PlannedHost(
         name=host.name,
         wave=wave,
-        expectations=tuple(kind for kind, _ in found),
+        conditions=tuple(kind for kind, _ in found),
         opens_at=opening.until if opening is not None else None,
         detail="; ".join(words for _, words in found),
     )

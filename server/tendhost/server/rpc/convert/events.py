@@ -51,9 +51,9 @@ def event_message(event: Event) -> event_pb2.Event:
 
 
 def _state_changed(body: domain_events.StateChanged) -> event_pb2.StateChanged:
-    message = event_pb2.StateChanged(to=HOST_STATE[body.to], cause=body.cause)
-    setattr(message, "from", HOST_STATE[body.origin])
-    return message
+    return event_pb2.StateChanged(
+        from_state=HOST_STATE[body.origin], to_state=HOST_STATE[body.to], cause=body.cause
+    )
 
 
 def _operation_changed(body: domain_events.OperationChanged) -> event_pb2.OperationChanged:
@@ -79,7 +79,7 @@ def _rollout_changed(body: domain_events.RolloutChanged) -> event_pb2.RolloutCha
         status=convert_rollouts.STATUS[body.status],
         progress=convert_rollouts.progress_message(body.progress),
         wave=body.wave + 1,
-        waves=body.waves,
+        wave_count=body.waves,
         message=body.message,
         held_up=body.held_up,
     )

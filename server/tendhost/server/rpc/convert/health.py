@@ -83,6 +83,6 @@ def _result_message(result: CheckResult) -> health_pb2.CheckResult:
         name=result.name,
         healthy=result.healthy,
         message=result.message,
-        tries=result.tries,
+        attempts=result.tries,
         failures=result.failures,
     )

@@ -77,7 +77,7 @@ def inventory_message(record: InventoryRecord) -> host_pb2.Inventory:
         ],
         compose_projects=[_project_message(project) for project in inventory.projects],
         outdated_services=inventory.outdated_services or (),
-        services_known=inventory.outdated_services is not None,
+        outdated_services_known=inventory.outdated_services is not None,
         sources=inventory.sources,
         missing=inventory.missing,
     )

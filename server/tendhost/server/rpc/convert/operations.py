@@ -117,7 +117,7 @@ def update_message(
         rebooted=result.rebooted,
         withheld=[pending_message(p) for p in result.planned if p.withheld is not Withheld.NO],
         kept_conffiles=result.kept_conffiles,
-        differences=result.differences,
+        plan_differences=result.differences,
         download_bytes=result.download_bytes,
         snapshot=result.snapshot,
         projects=[_project_message(project) for project in result.projects],
@@ -143,7 +143,7 @@ def _project_message(project: ProjectChange) -> operation_pb2.ProjectChange:
         problem=project.problem,
         services=[
             operation_pb2.ServiceChange(
-                service=s.service, image=s.image, before=s.before, after=s.after
+                service=s.service, image=s.image, from_image_id=s.before, to_image_id=s.after
             )
             for s in project.services
         ],

@@ -96,7 +96,7 @@ def policy_message(view: PolicyView) -> pb.EffectivePolicy:
     """What holds for a host, as clients see it."""
     message = _effective_message(view.policy)
     message.host = view.host
-    message.may_begin = view.opening is None
+    message.update_allowed = view.opening is None
     if view.opening is not None:
         message.detail = view.opening.words
         opens_at = timestamp(view.opening.until)

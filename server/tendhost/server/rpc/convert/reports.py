@@ -50,7 +50,7 @@ def overdue_host_message(laggard: OverdueHost) -> host_service_pb2.OverdueHost:
     return host_service_pb2.OverdueHost(
         host=laggard.host,
         last_updated=timestamp(laggard.last_updated),
-        security=laggard.security,
+        pending_security_updates=laggard.security,
         state=HOST_STATE[HostState(laggard.state)],
     )
 
@@ -69,7 +69,7 @@ def report_message(found: RolloutReport) -> rollout_service_pb2.GetRolloutReport
         waves=[wave_message(wave) for wave in found.waves],
         packages=[
             rollout_service_pb2.ReportPackage(
-                name=line.name, to_version=line.to_version, hosts=line.hosts
+                name=line.name, to_version=line.to_version, host_count=line.hosts
             )
             for line in found.packages[:SHOWN_PACKAGES]
         ],
@@ -85,5 +85,5 @@ def report_message(found: RolloutReport) -> rollout_service_pb2.GetRolloutReport
 
 def _cause(line: CauseLine) -> rollout_service_pb2.ReportCause:
     return rollout_service_pb2.ReportCause(
-        reason=line.reason, example=line.example, count=line.count, hosts=line.hosts
+        reason=line.reason, example=line.example, host_count=line.count, hosts=line.hosts
     )

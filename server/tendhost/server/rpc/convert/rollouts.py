@@ -10,8 +10,8 @@ from tendhost.server.domain.bounds import LARGEST_COUNT, text
 from tendhost.server.domain.rollouts.plan import (
     ExcludedHost,
     Exclusion,
-    Expectation,
     PlannedHost,
+    PlannedHostCondition,
     PlanOutline,
 )
 from tendhost.server.domain.rollouts.rollout import (
@@ -56,7 +56,7 @@ _HALT_CAUSE = numbers(HaltCause, pb.HaltCause)
 _ORDER = numbers(HostOrder, pb.HostOrder)
 _ORDER_OF = {number: order for order, number in _ORDER.items()}
 _EXCLUSION = numbers(Exclusion, pb.Exclusion)
-_EXPECTATION = numbers(Expectation, pb.Expectation)
+_CONDITION = numbers(PlannedHostCondition, pb.PlannedHostCondition)
 
 
 def rollout_spec(message: pb.RolloutSpec) -> RolloutSpec:
@@ -142,7 +142,7 @@ def rollout_message(rollout: Rollout) -> pb.Rollout:
         status=STATUS[rollout.status],
         progress=progress_message(rollout.progress),
         wave=rollout.wave + 1,
-        waves=rollout.waves,
+        wave_count=rollout.waves,
         next_wave_at=timestamp(rollout.next_wave_at),
         created_by=rollout.created_by,
         created_at=timestamp(rollout.created_at),
@@ -193,7 +193,7 @@ def wave_message(wave: Wave) -> pb.RolloutWave:
         number=wave.number + 1,
         stage=wave.stage,
         progress=progress_message(wave.progress),
-        expected=_duration(wave.expected),
+        expected_duration=_duration(wave.expected),
         started_at=timestamp(wave.started_at),
         ended_at=timestamp(wave.ended_at),
         approved_by=wave.approved_by,
@@ -218,7 +218,7 @@ def member_message(member: Member) -> pb.RolloutHost:
         operation_id=member.operation,
         detail=member.detail,
         waiting_for=_WAITING_FOR[waiting] if waiting is not None else _NOTHING,
-        not_before=timestamp(member.not_before),
+        opens_at=timestamp(member.not_before),
     )
 
 
@@ -238,16 +238,16 @@ def plan_message(plan: PlanOutline) -> pb.RolloutPlan:
                 number=number,
                 stage=wave.stage,
                 progress=pb.RolloutProgress(total_hosts=wave.hosts, pending=wave.hosts),
-                expected=_duration(wave.expected),
+                expected_duration=_duration(wave.expected),
             )
             for number, wave in enumerate(plan.waves[:SHOWN_WAVES], start=1)
         ],
         wave_count=len(plan.waves),
         host_count=plan.host_count,
         excluded_count=plan.excluded_count,
-        not_selected=plan.not_selected,
-        expected=_duration(plan.expected),
-        known_durations=plan.known_durations,
+        not_selected_count=plan.not_selected,
+        expected_duration=_duration(plan.expected),
+        known_duration_count=plan.known_durations,
         warnings=plan.warnings,
     )
 
@@ -264,7 +264,7 @@ def planned_host_message(host: PlannedHost | ExcludedHost) -> pb.PlannedHost:
     return pb.PlannedHost(
         host=host.name,
         wave=host.wave + 1,
-        expectations=[_EXPECTATION[expectation] for expectation in host.expectations],
+        conditions=[_CONDITION[condition] for condition in host.conditions],
         opens_at=timestamp(host.opens_at),
         detail=host.detail,
     )

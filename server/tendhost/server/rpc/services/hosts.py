@@ -125,7 +125,7 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
     ) -> pb.RunOsqueryResponse:
         rows = await self._engine.questions.osquery(request.name, request.sql)
         shown = first_part((pb.OsqueryRow(values=row) for row in rows), most=len(rows))
-        return pb.RunOsqueryResponse(rows=shown, left_out=len(rows) - len(shown))
+        return pb.RunOsqueryResponse(rows=shown, omitted_rows=len(rows) - len(shown))
 
     async def ExplainHost(
         self, request: pb.ExplainHostRequest, context: Any
@@ -146,11 +146,11 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
         reached = first + len(overdue_hosts)
         more = reached < found.overdue_host_count
         return pb.GetComplianceResponse(
-            hosts=found.hosts,
-            ages=[pb.ComplianceAge(days=age.days or 0, hosts=age.hosts) for age in found.ages],
-            without_open_fixes=found.without_open_fixes,
-            with_open_fixes=found.with_open_fixes,
-            fixes_unknown=found.fixes_unknown,
+            host_count=found.hosts,
+            ages=[pb.ComplianceAge(days=age.days or 0, host_count=age.hosts) for age in found.ages],
+            up_to_date_count=found.without_open_fixes,
+            behind_count=found.with_open_fixes,
+            unknown_count=found.fixes_unknown,
             overdue_hosts=overdue_hosts,
             overdue_host_count=found.overdue_host_count,
             next_page_token=token(request, str(reached)) if more else "",
@@ -229,7 +229,7 @@ def _counts(
         page_size(request.page_size or LARGEST_PAGE),
     )
     following = [pair for pair in found if pair[0] > after]
-    shown = [pb.NameCount(name=name, hosts=count) for name, count in following[:size]]
+    shown = [pb.NameCount(name=name, host_count=count) for name, count in following[:size]]
     return shown, token(request, shown[-1].name) if len(following) > size else ""
 
 

@@ -40,7 +40,7 @@ async def list_pending(
             security_only=request.security_only,
             packages=tuple(request.packages),
             fixes=tuple(request.fixes),
-            withheld=request.withheld,
+            withheld=request.include_withheld,
         )
     )
     after, size = _place(request), page_size(request.page_size)

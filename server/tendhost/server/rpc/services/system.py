@@ -34,10 +34,10 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
             log_id=bounds.log_id,
             revision=bounds.current,
             oldest_revision=bounds.oldest,
-            hosts=await self._count_hosts(),
+            host_count=await self._count_hosts(),
             store_problem=self._store_watch.problem,
             notifications=map(_target, self._notifier.standings),
-            pruning_held_up=self._pruner.held_up,
+            pruning_problem=self._pruner.held_up,
             event_loop_lag=None if self._monitor is None else _lag(self._monitor.lag()),
         )
 
@@ -62,8 +62,8 @@ def _target(standing: DeliveryStatus) -> pb.NotificationTarget:
         name=standing.name,
         delivered=standing.delivered,
         retried=standing.retried,
-        given_up=standing.given_up,
-        gathered=standing.gathered,
+        undelivered=standing.given_up,
+        waiting=standing.gathered,
         revision=standing.revision,
         problem=standing.problem,
         problem_at=timestamp(standing.problem_at),
