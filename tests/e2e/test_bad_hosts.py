@@ -108,7 +108,7 @@ async def test_host_with_a_package_manager_that_is_not_known_is_shown_and_never_
         assert "Arch Linux" in operation.problem.message
     assert inventory.system.os_name == "Arch Linux"
     assert inventory.hardware.threads > 0
-    assert any(m.startswith("packages: no package manager") for m in inventory.missing)
+    assert any(m.startswith("packages: no supported package manager") for m in inventory.missing)
     assert not status.HasField("queried_at")
     assert unknown == 1
     assert status.state == host_pb2.HOST_STATE_IDLE
