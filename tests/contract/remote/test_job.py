@@ -18,6 +18,7 @@ from tendhost.server.domain.operations.permission import ChangeKind
 from tendhost.server.remote.changes import run_change
 from tendhost.server.remote.job import (
     OVERDUE,
+    REQUEST_TIMEOUT,
     STATUS_TAIL,
     Job,
     JobReport,
@@ -27,9 +28,10 @@ from tendhost.server.remote.job import (
     attach,
     clean,
     poll,
+    start_command,
+    started,
     withdraw,
 )
-from tendhost.server.remote.job import start as ordered
 from tendhost.server.remote.protocol import Completed
 from tests.tools import SHELLS
 
@@ -94,11 +96,9 @@ def job(command: str, *, number: int = 1, epoch: int = 1, seconds: float = 60) -
 
 async def start(remote, wanted: Job, position: Position) -> JobReport:
     """The order to start, permitted."""
-    return await ordered(
-        lambda command, timeout, input: run_change(remote, command, timeout=timeout, input=input),
-        wanted,
-        position,
-    )
+    command = start_command(wanted, position)
+    done = await run_change(remote, command, timeout=REQUEST_TIMEOUT, input=wanted.input)
+    return started(wanted, done)
 
 
 async def begun(remote, wanted: Job) -> JobReport:

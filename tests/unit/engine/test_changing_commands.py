@@ -118,7 +118,7 @@ REFUSED_BY = {
 
 @dataclass
 class Rules:
-    """What holds for the host at present, and the journal that knows of a cancellation or a deadline."""
+    """What holds for the host at present, and the reporter that knows of a cancellation or a deadline."""
 
     world: World
     operation: Operation
@@ -145,7 +145,7 @@ class Rules:
         if self.refusal == "overdue":
             raise DeadlineExceeded(host="web1", seconds=60)
 
-    async def record(self, findings: StepFacts) -> None:
+    async def save_facts(self, findings: StepFacts) -> None:
         self.operation = replace(self.operation, findings=findings)
 
     async def begin_job(self, kind: ChangeKind) -> Operation:
@@ -160,13 +160,13 @@ class Rules:
     def log_limit(self) -> LogLimit:
         return LogLimit()
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         pass
 
-    def followed(self, job: JobRecord, **_: object) -> None:
+    def add_output(self, job: JobRecord, **_: object) -> None:
         self.operation = replace(self.operation, job=job)
 
-    def told(self, body: object) -> None:
+    def add_event(self, body: object) -> None:
         pass
 
 
@@ -244,11 +244,11 @@ async def performed(
 
     async def trying() -> BaseException:
         while True:
-            stage = StepContext(
+            context = StepContext(
                 operation=rules.operation,
                 host=host,
                 session=session,
-                journal=cast(StepReporter, rules),
+                reporter=cast(StepReporter, rules),
                 store=cast(Store, Known(record)),
                 prober=world.prober,
                 clock=world.clock,
@@ -256,7 +256,7 @@ async def performed(
                 policies=cast(Policies, rules),
             )
             try:
-                await case.step(stage)
+                await case.step(context)
             except LinkLost:
                 await session.close()
             except (EnoughSeen, NotPermitted, Interrupted) as error:
@@ -324,7 +324,7 @@ async def test_a_reboot_is_not_given_with_the_permission_of_something_else(
     way = door.Door(
         operation=cast(Operation, None),
         host=host,
-        journal=cast(StepReporter, rules),
+        reporter=cast(StepReporter, rules),
         policies=cast(Policies, rules),
         clock=world.clock,
     )

@@ -8,8 +8,7 @@ import pytest
 
 from tendhost.server.domain.events import OperationChanged
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
-from tendhost.server.engine.jobs.runner import FinishedJob, run_job
-from tendhost.server.engine.steps import transactions
+from tendhost.server.engine.jobs.runner import FinishedJob, JobRunner
 from tendhost.server.store.records import Change
 from tests.unit.engine.fake_command import Command, Hold
 from tests.unit.engine.fake_host import FakeHost, Pending, Rebooting
@@ -280,12 +279,14 @@ async def test_a_transaction_whose_end_was_seen_and_not_stored_is_not_begun_agai
     """Where the log of a job is stored in the moment in which its end was seen, and the server is killed."""
     seen = Hold()
 
-    async def carried_out(*arguments: Any, **how: Any) -> FinishedJob:
-        ended = await run_job(*arguments, **how)
+    run = JobRunner.run
+
+    async def run_and_wait(*arguments: Any, **how: Any) -> FinishedJob:
+        ended = await run(*arguments, **how)
         await seen.wait()
         return ended
 
-    monkeypatch.setattr(transactions, "run_job", carried_out)
+    monkeypatch.setattr(JobRunner, "run", run_and_wait)
     async with world.running():
         fake = await world.register("web1")
         fake.pending = {"web": Pending()}

@@ -14,16 +14,15 @@ only root may enter and which a reboot leaves alone:
 command starts, so the kernel tells everybody when the last of it is gone: a claimed job without `rc`
 whose lock is free has died. Beside the jobs stands `epoch`, the number of whoever may act on them.
 
-To begin is an order that changes the host, so it is not given here but by whoever may (`Give`). To begin
+To begin changes the host, so the command for it is only made here (`start_command`): the door gives it. To begin
 takes two requests, on purpose: `attach` makes the operation's folder and raises the epoch,
-`start` needs to find exactly that epoch. So a request that lay about in a broken link is without effect
+the start command needs to find exactly that epoch. So a request that lay about in a broken link is without effect
 when it arrives late, whether the job still runs, has been cleaned away, or belongs to somebody else.
 """
 
 import math
 import re
 import shlex
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -129,10 +128,6 @@ class JobReport:
     """Whether there was more to read than one request brings."""
 
 
-Give = Callable[[ChangingCommand, timedelta, bytes], Awaitable[Completed]]
-"""Gives a command to the host within a time, with what it reads, if that is permitted."""
-
-
 async def attach(remote: Remote, job: Job, position: Position) -> JobReport:
     """Take the job's operation over on its host, and see how the job stands.
 
@@ -141,11 +136,8 @@ async def attach(remote: Remote, job: Job, position: Position) -> JobReport:
     return await _asked(remote, job, position, ATTACH)
 
 
-async def start(give: Give, job: Job, position: Position) -> JobReport:
-    """Begin the job unless it has begun.
-
-    Raises what `give` raises, as `attach` does, and Superseded without an `attach`.
-    """
+def start_command(job: Job, position: Position) -> ChangingCommand:
+    """The command that begins the job unless it has begun. It reads `job.input`, within REQUEST_TIMEOUT."""
     script = _request(
         job,
         position,
@@ -155,8 +147,12 @@ async def start(give: Give, job: Job, position: Position) -> JobReport:
         limit=str(max(1, math.ceil(job.limit.total_seconds()))),
         input_size=str(len(job.input)),
     )
-    command = ChangingCommand(kind=job.kind, change_script=script, privileged=True)
-    report = _answer(job, await give(command, REQUEST_TIMEOUT, job.input))
+    return ChangingCommand(kind=job.kind, change_script=script, privileged=True)
+
+
+def started(job: Job, completed: Completed) -> JobReport:
+    """The job after its start command. Raises as `attach` does, and Superseded without an `attach`."""
+    report = _answer(job, completed)
     reached("job.launched")
     return report
 

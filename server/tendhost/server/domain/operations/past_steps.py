@@ -1,7 +1,8 @@
 """What the steps of an operation have done so far, as far as it is on record. Pure."""
 
 from tendhost.server.domain.host_errors import DeadlineExceeded, WindowClosed
-from tendhost.server.domain.operations.operation import Operation, StepStatus
+from tendhost.server.domain.operations.operation import JobRecord, Operation, StepStatus
+from tendhost.server.domain.operations.permission import ChangeKind
 from tendhost.server.domain.operations.step_traits import CHANGING, REFUSABLE, REPLACING, StepName
 
 
@@ -41,3 +42,9 @@ def never_began(operation: Operation) -> bool:
     statuses = [step.status for step in operation.steps if step.name in CHANGING]
     first = operation.resume_at is None and statuses in ([], [StepStatus.FAILED])
     return first and put_off(operation)
+
+
+def unfinished_job(operation: Operation, kind: ChangeKind) -> JobRecord | None:
+    """The operation's job of `kind` whose end is not on record, if there is one."""
+    job = operation.job
+    return job if job is not None and job.kind is kind and not job.concluded else None

@@ -26,7 +26,7 @@ class Door:
 
     operation: Operation
     host: Host
-    journal: StepReporter
+    reporter: StepReporter
     policies: Policies
     clock: Clock
 
@@ -53,7 +53,7 @@ class Door:
         """Raise NotPermitted (Cancelled, DeadlineExceeded, WindowClosed) unless `permission` holds now."""
         if permission is Permission.FINISH:
             return
-        self.journal.require_permission()
+        self.reporter.require_permission()
         if permission is Permission.CHANGE:
             self.require_window()
 

@@ -24,7 +24,7 @@ NOTHING = JobOutput()
 class StepReporter(Protocol):
     """Where a step's progress goes."""
 
-    async def record(self, findings: StepFacts) -> None:
+    async def save_facts(self, findings: StepFacts) -> None:
         """Store findings now, before what they announce is done."""
         ...
 
@@ -37,12 +37,12 @@ class StepReporter(Protocol):
         """How much of the operation's log is kept."""
         ...
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         """Return once there is room for more output: while the store is out of reach nothing is read that
         would have to be kept in memory."""
         ...
 
-    def followed(
+    def add_output(
         self, job: JobRecord, *, output: JobOutput = NOTHING, progress: Sequence[JobProgress] = ()
     ) -> None:
         """Note how far a job's output is read, and what it said; stored soon, and together.
@@ -60,6 +60,6 @@ class StepReporter(Protocol):
         """Raise Cancelled or DeadlineExceeded where nothing more is to be begun on the host."""
         ...
 
-    def told(self, body: EventBody) -> None:
+    def add_event(self, body: EventBody) -> None:
         """Note an event; it is stored soon."""
         ...

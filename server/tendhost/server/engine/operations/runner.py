@@ -50,8 +50,8 @@ from tendhost.server.domain.request_errors import OperationEnded
 from tendhost.server.domain.transitions import OperationState, after_retry, after_step
 from tendhost.server.engine.concurrency import Slot
 from tendhost.server.engine.connection import Session
+from tendhost.server.engine.jobs.folders import remove_finished_job
 from tendhost.server.engine.jobs.reporter import NOTHING, JobOutput
-from tendhost.server.engine.jobs.runner import remove_finished_job
 from tendhost.server.engine.requests import AlreadyProcessed, MutationContext, at_revision
 from tendhost.server.engine.steps.executor import StepExecutor
 from tendhost.server.engine.waiting import retry_while_unavailable, sleep_until_called
@@ -209,16 +209,16 @@ class OperationRunner:
             self.cancelled.set()
             return self.operation
 
-    # --- what a step tells of itself: Journal -----------------------------------------------------
+    # --- what a step tells of itself: StepReporter -----------------------------------------------------
 
-    async def record(self, findings: StepFacts) -> None:
-        """See Journal."""
+    async def save_facts(self, findings: StepFacts) -> None:
+        """See StepReporter."""
         async with self._saving:
             operation = replace(self.operation, findings=findings)
             await self._save(replace(self._course, operation=operation))
 
     async def begin_job(self, kind: ChangeKind) -> Operation:
-        """See Journal."""
+        """See StepReporter."""
         async with self._saving:
             course, log = self._with_gathered()
             operation = course.operation
@@ -232,39 +232,39 @@ class OperationRunner:
 
     @property
     def log_limit(self) -> LogLimit:
-        """See Journal."""
+        """See StepReporter."""
         return self._log_limit
 
-    async def room(self) -> None:
-        """See Journal."""
+    async def wait_for_room(self) -> None:
+        """See StepReporter."""
         while self._gathered.size > MOST_GATHERED:
             self._roomy.clear()
             self._crowded.set()
             await self._roomy.wait()
 
-    def followed(
+    def add_output(
         self, job: JobRecord, *, output: JobOutput = NOTHING, progress: Sequence[JobProgress] = ()
     ) -> None:
-        """See Journal."""
+        """See StepReporter."""
         for step in progress:
             told = self._milestones.after(step)
             if told is not None:
                 self._milestones = told
-                self.told(
+                self.add_event(
                     UpdateProgress(package=step.package, percent=step.percent, phase=step.phase)
                 )
         self._gathered = self._gathered.grown(job, output, progress)
 
     def require_permission(self) -> None:
-        """See Journal."""
+        """See StepReporter."""
         if self.operation.cancel_requested_by:
             raise Cancelled(host=self._course.host.name)
         if self._is_overdue:
             limit = self.operation.time_limit or timedelta()
             raise DeadlineExceeded(host=self._course.host.name, seconds=limit.total_seconds())
 
-    def told(self, body: EventBody) -> None:
-        """See Journal."""
+    def add_event(self, body: EventBody) -> None:
+        """See StepReporter."""
         if isinstance(body, HostDisconnected | HostConnected):
             self._connections += 1
             # A link that comes and goes for hours is told of for a while; by turns, so it ends connected.

@@ -10,13 +10,11 @@ from tendhost.server.engine.steps.plan import transaction
 from tendhost.server.engine.steps.transactions import transact
 
 
-async def apply(stage: StepContext) -> Outcome:
+async def apply(context: StepContext) -> Outcome:
     """Upgrade the host's packages."""
-    operation = stage.operation
-    limit = stage.settings.lock_timeout + stage.settings.apply_timeout
-    following, manager = stage.following(), stage.manager()
+    operation = context.operation
     try:
-        done = await transact(following, operation, manager, transaction(stage), limit=limit)
+        done = await transact(context, transaction(context))
     except Interrupted as error:
         return Outcome(problem=Problem.of(error), needs_person=True, interrupted=True)
     former = operation.update or UpdateResult()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 from tendhost.server.domain.host_errors import (
     ComposeFailed,
@@ -12,9 +13,9 @@ from tendhost.server.domain.host_errors import (
 )
 from tendhost.server.domain.hosts.host import Problem
 from tendhost.server.domain.inventory.compose import ComposeProject, ProjectChange, ProjectOutcome
-from tendhost.server.domain.operations.operation import Operation, Outcome, UpdateResult
-from tendhost.server.domain.operations.permission import ChangeKind
-from tendhost.server.engine.jobs.runner import FinishedJob, JobContext, run_job
+from tendhost.server.domain.operations.operation import Outcome, UpdateResult
+from tendhost.server.domain.operations.permission import ChangeKind, Permission
+from tendhost.server.engine.jobs.runner import FinishedJob
 from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.packages.compose.progress import ComposeProgressSource
 from tendhost.server.packages.compose.update import (
@@ -26,18 +27,15 @@ from tendhost.server.packages.compose.update import (
 )
 from tendhost.server.packages.errors import ParseFailed
 
-COMPOSE = ChangeKind.COMPOSE
-UNDO = ChangeKind.UNDO
-"""The kinds of jobs."""
 BESIDE = timedelta(minutes=2)
 """For each project, beyond its pull and its waits."""
 
 
-async def compose(stage: StepContext) -> Outcome:
+async def compose(context: StepContext) -> Outcome:
     """Update the compose projects, from what they ran when they were looked at."""
-    config, host = stage.host.config, stage.host.name
-    options = _options(stage)
-    stored = (await stage.store.inventory(host)).inventory.projects
+    config, host = context.host.config, context.host.name
+    options = _options(context)
+    stored = (await context.store.inventory(host)).inventory.projects
     known = {project.path: project for project in stored}
     projects = [
         known.get(path) or ComposeProject(path=path, version=None, problem="it was not inspected")
@@ -45,9 +43,9 @@ async def compose(stage: StepContext) -> Outcome:
     ]
     limit = len(projects) * (PULL_TIMEOUT + 2 * options.health_timeout + BESIDE)
     script = update_script(projects, options)
-    ended = await _carried_out(stage.following(), stage.operation, COMPOSE, script, limit)
+    ended = await _run(context, ChangeKind.COMPOSE, Permission.CHANGE, script, limit)
     changes = _changes(host, ended)
-    former = stage.operation.update or UpdateResult()
+    former = context.operation.update or UpdateResult()
     outcome = Outcome(detail=_words(changes), update=replace(former, projects=changes))
     problem_found = _error(host, changes)
     if problem_found is None:
@@ -55,36 +53,36 @@ async def compose(stage: StepContext) -> Outcome:
     return replace(outcome, problem=Problem.of(problem_found), needs_person=True)
 
 
-async def take_back(
-    stage: StepContext, following: JobContext, changes: Sequence[ProjectChange]
+async def roll_back_projects(
+    context: StepContext, changes: Sequence[ProjectChange]
 ) -> tuple[ProjectChange, ...]:
-    """Put the former images of the projects back that were updated; what became of each project.
+    """Put the projects that were updated back on their former images; what became of each project.
 
-    Raises ComposeFailed where one could not be put back, and what carry_out raises.
+    Raises ComposeFailed where a project could not be put back, and what StepContext.run_job raises.
     """
     updated = [change for change in changes if change.outcome is ProjectOutcome.UPDATED]
     if not updated:
         return tuple(changes)
-    options = _options(stage)
+    options = _options(context)
     limit = len(updated) * (2 * options.health_timeout + BESIDE)
     script = undo_script(updated, options)
-    ended = await _carried_out(following, stage.journal.operation, UNDO, script, limit)
-    undone = {change.path: change for change in _changes(stage.host.name, ended)}
+    ended = await _run(context, ChangeKind.UNDO, Permission.FINISH, script, limit)
+    undone = {change.path: change for change in _changes(context.host.name, ended)}
     failed = [c for c in undone.values() if c.outcome is not ProjectOutcome.ROLLED_BACK]
     if failed:
         problem = "; ".join(f"{change.path}: {change.problem}" for change in failed)
-        raise ComposeFailed(host=stage.host.name, problem=f"not rolled back: {problem}")
+        raise ComposeFailed(host=context.host.name, problem=f"not rolled back: {problem}")
     return tuple(undone.get(change.path, change) for change in changes)
 
 
-def _options(stage: StepContext) -> UpdateOptions:
-    config = stage.host.config
+def _options(context: StepContext) -> UpdateOptions:
+    config = context.host.config
     return UpdateOptions(
         version=config.compose_version,
         pull=config.pull_before_update,
         health_timeout=config.compose_health_timeout,
         # The former images are the way back, as long as there may have to be one.
-        prune=config.compose_prune and not stage.operation.findings.rollback,
+        prune=config.compose_prune and not context.operation.findings.rollback,
     )
 
 
@@ -99,18 +97,24 @@ def _changes(host: str, ended: FinishedJob) -> tuple[ProjectChange, ...]:
         raise ComposeFailed(host=host, problem=problem) from error
 
 
-async def _carried_out(
-    following: JobContext, operation: Operation, kind: ChangeKind, script: str, limit: timedelta
+async def _run(
+    context: StepContext, kind: ChangeKind, permission: Permission, script: str, limit: timedelta
 ) -> FinishedJob:
-    """The end of the job; one that was cut off is begun once more, for it finds what is to be done."""
-    command = f"(\n{script}\n) 1>&2 </dev/null"
-    progress = ComposeProgressSource()
+    """Run the job to its end; one that was interrupted begins once more, for it finds what is left to do."""
+    job = partial(
+        context.run_job,
+        kind,
+        f"(\n{script}\n) 1>&2 </dev/null",
+        permission=permission,
+        limit=limit,
+        progress=ComposeProgressSource(),
+    )
     try:
-        return await run_job(following, operation, kind, command, limit=limit, progress=progress)
+        return await job()
     except Interrupted as error:
-        begun = await following.journal.begin_job(kind)
+        await context.reporter.begin_job(kind)
         try:
-            return await run_job(following, begun, kind, command, limit=limit, progress=progress)
+            return await job()
         except NotPermitted as refusal:
             # The projects were left in the middle of it, which the refusal alone does not say.
             cause = f"{error.cause}, and it was not started again: {refusal}"

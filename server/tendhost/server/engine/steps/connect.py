@@ -4,7 +4,7 @@ from tendhost.server.domain.operations.operation import Outcome
 from tendhost.server.engine.steps.context import StepContext
 
 
-async def connect(stage: StepContext) -> Outcome:
+async def connect(context: StepContext) -> Outcome:
     """Open a connection, and so verify the host's key."""
-    await stage.session.renewed(stage.host)
-    return Outcome(detail=f"logged in as {stage.host.config.user}")
+    await context.session.renewed(context.host)
+    return Outcome(detail=f"logged in as {context.host.config.user}")

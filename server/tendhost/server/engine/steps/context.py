@@ -4,24 +4,25 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.host_errors import PackageManagerMissing
+from tendhost.server.domain.host_errors import PackageManagerMissing, Timeout
 from tendhost.server.domain.hosts.group_policy import EffectivePolicy
 from tendhost.server.domain.hosts.host import LOCAL, Host, RestartServices
 from tendhost.server.domain.inventory.hardware import InventoryPart
 from tendhost.server.domain.inventory.inventory import Observation, Reboot, RebootNeed
 from tendhost.server.domain.operations.operation import Operation, OperationKind, StepFacts
-from tendhost.server.domain.operations.permission import Permission
+from tendhost.server.domain.operations.permission import ChangeKind, Permission
 from tendhost.server.domain.request_errors import InventoryNotFound
 from tendhost.server.engine.connection import Session
 from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.jobs.door import Door
 from tendhost.server.engine.jobs.reporter import StepReporter
-from tendhost.server.engine.jobs.runner import JobContext
+from tendhost.server.engine.jobs.runner import FinishedJob, JobRunner
 from tendhost.server.engine.steps import queries
 from tendhost.server.packages.boot import Boot
 from tendhost.server.packages.detection import package_manager
 from tendhost.server.packages.errors import LockHeld, NotRefreshed
 from tendhost.server.packages.package_manager import PackageManager
+from tendhost.server.packages.progress import ProgressSource
 from tendhost.server.packages.query import AROUND_A_CHANGE, EVERYTHING, QueryOptions, QueryResult
 from tendhost.server.packages.units import by_reboot_only
 from tendhost.server.remote.local import own_unit
@@ -50,12 +51,12 @@ class StepSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepContext:
-    """What a step has to do with."""
+    """What a step is performed with, and the ways to its host."""
 
     operation: Operation
     host: Host
     session: Session
-    journal: StepReporter
+    reporter: StepReporter
     store: Store
     prober: Prober
     clock: Clock
@@ -173,24 +174,53 @@ class StepContext:
 
     @property
     def door(self) -> Door:
-        """By which every command that changes the host is given."""
+        """The door that every command which changes the host passes."""
         return Door(
             operation=self.operation,
             host=self.host,
-            journal=self.journal,
+            reporter=self.reporter,
             policies=self.policies,
             clock=self.clock,
         )
 
-    def following(self, permission: Permission = Permission.CHANGE) -> JobContext:
-        """What a job is carried out with that asks for `permission` each time it is to begin."""
-        return JobContext(
+    @property
+    def transaction_limit(self) -> timedelta:
+        """How long a package transaction may take, the wait for a lock included."""
+        return self.settings.lock_timeout + self.settings.apply_timeout
+
+    async def run_job(
+        self,
+        kind: ChangeKind,
+        command: str,
+        *,
+        permission: Permission = Permission.CHANGE,
+        input: bytes = b"",
+        limit: timedelta,
+        progress: ProgressSource,
+        overdue_fails: bool = True,
+    ) -> FinishedJob:
+        """Run `command` on the host as a job of `kind`; go on with the one that is under way, if any.
+
+        `permission` is asked for each time that the job is to begin. `input` is what the command finds as a
+        file beside it. `progress` understands what the job prints. `overdue_fails` False: a job that its host
+        ended at `limit` is returned.
+
+        Raises NotPermitted (the job has not begun, and never will), Interrupted (it was killed, or the host
+        went down under it), Timeout (it took longer than `limit`), HostGone, JobRefused, HostKeyChanged,
+        KeyUnusable, Superseded.
+        """
+        runner = JobRunner(
             store=self.store,
             clock=self.clock,
             session=self.session,
             host=self.host,
-            journal=self.journal,
-            gone_timeout=self.settings.gone_timeout,
+            reporter=self.reporter,
             door=self.door,
             permission=permission,
+            gone_timeout=self.settings.gone_timeout,
         )
+        finished = await runner.run(kind, command, input=input, limit=limit, progress=progress)
+        if finished.overdue and overdue_fails:
+            what, seconds = finished.job.name, limit.total_seconds()
+            raise Timeout(host=self.host.name, what=what, seconds=seconds)
+        return finished

@@ -63,18 +63,18 @@ class StepExecutor:
         self._policies = policies
 
     async def perform(
-        self, step: StepName, course: OperationState, session: Session, journal: StepReporter
+        self, step: StepName, course: OperationState, session: Session, reporter: StepReporter
     ) -> Outcome:
         """Perform `step`. Raises HostError, which is the outcome of a step that failed."""
-        stage = StepContext(
+        context = StepContext(
             operation=course.operation,
             host=course.host,
             session=session,
-            journal=journal,
+            reporter=reporter,
             store=self._store,
             prober=self._prober,
             clock=self._clock,
             settings=self._settings,
             policies=self._policies,
         )
-        return await _STEPS[step](stage)
+        return await _STEPS[step](context)

@@ -12,49 +12,46 @@ from tendhost.server.domain.inventory.scope import wanted
 from tendhost.server.domain.operations.operation import Outcome, UpdateResult
 from tendhost.server.domain.operations.permission import ChangeKind, Permission
 from tendhost.server.domain.policy.hooks import Hook, HookOutcome, hook_environment
-from tendhost.server.engine.jobs.runner import JobContext, run_job_until_end
 from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.packages.hook_script import HookOutput, hook_job
 
-PRE_HOOK = ChangeKind.PRE_HOOK
-POST_HOOK = ChangeKind.POST_HOOK
-"""The kinds of jobs."""
 LAST_LINES = 5
 LONGEST_WORDS = 500
 """Of what a failed hook said last: so many lines, and characters, are told with its failure."""
 
 
-async def pre_hook(stage: StepContext) -> Outcome:
+async def pre_hook(context: StepContext) -> Outcome:
     """Run the hook before the change, with the packages that are to be changed."""
-    update = stage.operation.update or UpdateResult()
+    update = context.operation.update or UpdateResult()
     names = [package.name for package in wanted(update.planned)]
     names += [name for name, _ in update.planned_removals]
-    hook = stage.policy.hooks.pre
-    return await _run(stage, PRE_HOOK, hook, names, PreHookFailed)
+    hook = context.policy.hooks.pre
+    return await _run(context, ChangeKind.PRE_HOOK, hook, names, PreHookFailed)
 
 
-async def post_hook(stage: StepContext) -> Outcome:
+async def post_hook(context: StepContext) -> Outcome:
     """Run the hook after the change, with the packages that were changed, and how that went."""
-    operation = stage.operation
+    operation = context.operation
     update = operation.update or UpdateResult()
     names = [change.name for change in update.changes]
     outcome = HookOutcome.FAILED if operation.problem else HookOutcome.SUCCEEDED
-    hook = stage.policy.hooks.post
-    return await _run(stage, POST_HOOK, hook, names, PostHookFailed, outcome)
+    hook = context.policy.hooks.post
+    return await _run(context, ChangeKind.POST_HOOK, hook, names, PostHookFailed, outcome)
 
 
 async def _run(
-    stage: StepContext,
+    context: StepContext,
     kind: ChangeKind,
     hook: Hook | None,
     packages: Sequence[str],
     failure: type[HookFailed],
     outcome: HookOutcome | None = None,
 ) -> Outcome:
-    """Run `hook`, or go on with the one that is under way. Raises what seen_to_its_end raises."""
+    """Run `hook`, or go on with the one that is under way. Raises HookFailed, and what
+    StepContext.run_job raises."""
     if hook is None:
         return Outcome(detail="the hook was removed from the host's policy")
-    host, operation = stage.host.name, stage.operation
+    host, operation = context.host.name, context.operation
     environment = hook_environment(
         host=host,
         operation=operation.id,
@@ -63,34 +60,31 @@ async def _run(
         outcome=outcome,
     )
     job = hook_job(hook.script, environment, mark=f"{operation.id}-{kind}")
-    told = HookOutput()
+    output = HookOutput()
+    # Once the host is changed, its hook runs whatever the window or a cancellation say.
+    permission = Permission.FINISH if kind is ChangeKind.POST_HOOK else Permission.CHANGE
     try:
-        ended = await run_job_until_end(
-            _following(stage, kind),
-            operation,
+        finished = await context.run_job(
             kind,
             job.command,
+            permission=permission,
             input=job.input,
             limit=hook.timeout,
-            progress=told,
+            progress=output,
+            overdue_fails=False,
         )
     except Interrupted as error:
         # Nobody knows how far it got, so it is for a person to run it again.
         raise failure(host=host, problem=error.cause, exit_status=None, output="") from error
-    words = last_lines(ended.output)
-    if ended.overdue:
+    words = last_lines(finished.output)
+    if finished.overdue:
         problem = f"did not end within {hook.timeout.total_seconds():g} s and was killed"
         raise failure(host=host, problem=problem, exit_status=None, output=words)
-    status = ended.exit_status if told.exit_status is None else told.exit_status
-    if told.exit_status is None or status not in hook.allowed_exit_codes:
+    status = finished.exit_status if output.exit_status is None else output.exit_status
+    if output.exit_status is None or status not in hook.allowed_exit_codes:
         problem = f"ended with exit status {status}"
         raise failure(host=host, problem=problem, exit_status=status, output=words)
     return Outcome(detail=f"the hook ended with exit status {status}")
-
-
-def _following(stage: StepContext, kind: ChangeKind) -> JobContext:
-    # Once the host is changed, its hook runs whatever has been said since.
-    return stage.following(Permission.FINISH if kind is POST_HOOK else Permission.CHANGE)
 
 
 def last_lines(output: str) -> str:

@@ -8,7 +8,7 @@ from tendhost.server.domain.hosts.host import Problem
 from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.operations.operation import OperationKind, Outcome
 from tendhost.server.domain.operations.past_steps import has_applied
-from tendhost.server.engine.jobs.runner import remove_finished_job
+from tendhost.server.engine.jobs.folders import remove_finished_job
 from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.engine.steps.package_errors import raise_first
 from tendhost.server.engine.steps.plan import Planned, plan_update
@@ -16,27 +16,27 @@ from tendhost.server.engine.steps.wording import listed_words, reboot_words
 from tendhost.server.packages.query import QueryResult
 
 
-async def list_packages(stage: StepContext) -> Outcome:
+async def list_packages(context: StepContext) -> Outcome:
     """Learn what is installed and pending, and plan an update."""
-    operation, host = stage.operation, stage.host
-    await remove_finished_job(stage.session, host, operation)
-    remote = await stage.remote()
+    operation, host = context.operation, context.host
+    await remove_finished_job(context.session, host, operation)
+    remote = await context.remote()
     # Whether a reboot is needed does not hang on archives and package managers.
     reboots = operation.kind is OperationKind.REBOOT
-    result = await stage.query(remote, refresh=not reboots)
+    result = await context.query(remote, refresh=not reboots)
     words = reboot_words(result) if reboots else listed_words(result)
-    outcome = Outcome(detail=words, findings=stage.found(result))
+    outcome = Outcome(detail=words, findings=context.found(result))
     if not has_applied(operation):
         # Else the stored inventory stays what it was before the upgrade that goes on, for the
         # comparison at its end.
-        outcome = replace(outcome, observed=await stage.observed(result))
+        outcome = replace(outcome, observed=await context.observed(result))
     try:
         raise_first(host.name, result.problems, packages=not reboots)
-        if reboots and stage.reboot(result).need is RebootNeed.NEEDED:
-            stage.door.require_window()
+        if reboots and context.reboot(result).need is RebootNeed.NEEDED:
+            context.door.require_window()
         if operation.kind is not OperationKind.UPDATE:
             return outcome
-        planned = await plan_update(stage, remote, result)
+        planned = await plan_update(context, remote, result)
         outcome = _with_plan(outcome, planned)
         if planned.problem is not None:
             raise planned.problem

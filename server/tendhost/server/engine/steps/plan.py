@@ -44,19 +44,19 @@ class Planned:
     problem: HostError | None = None
 
 
-async def plan_update(stage: StepContext, remote: Remote, result: QueryResult) -> Planned:
+async def plan_update(context: StepContext, remote: Remote, result: QueryResult) -> Planned:
     """Plan the update that the operation is. Raises HostError where the host cannot plan it."""
-    operation, policy = stage.operation, stage.host.config.policy
-    hooks = stage.policy.hooks
+    operation, policy = context.operation, context.host.config.policy
+    hooks = context.policy.hooks
     wish = operation.order.scope
     scope = wish.over(policy.scope) if wish is not None else policy.scope
     pending = narrowed(result.pending.packages, scope)
     plan = Plan()
     if _is_worth_planning(pending, scope):
-        plan = await _planned_by_host(stage, remote, result, pending, scope)
+        plan = await _planned_by_host(context, remote, result, pending, scope)
         pending = planned(pending, plan.changes)
     goes_on = has_applied(operation)
-    projects, moved_words = await _planned_projects(stage, remote, result)
+    projects, moved_words = await _planned_projects(context, remote, result)
     goes = tuple(dict.fromkeys((*plan.removed, *plan.unneeded)))
     removed = tuple(
         PackageChange(name=name, from_version=version, to_version="") for name, version in goes
@@ -78,9 +78,9 @@ async def plan_update(stage: StepContext, remote: Remote, result: QueryResult) -
         differences=differ,
         projects=projects,
     )
-    services = stage.restartable(result)
+    services = context.restartable(result)
     findings = replace(
-        stage.found(result),
+        context.found(result),
         services_due=bool(services),
         pending_count=count,
         scope=scope,
@@ -88,9 +88,9 @@ async def plan_update(stage: StepContext, remote: Remote, result: QueryResult) -
         post_hook_due=hooks.post is not None,
         download_due=scope.download_first,
         snapshots=policy.snapshots,
-        compose_due=stage.host.config.compose_paths != ()
+        compose_due=context.host.config.compose_paths != ()
         and not operation.only_prepares
-        and not _leaves_compose_alone(stage, scope),
+        and not _leaves_compose_alone(context, scope),
     )
     return Planned(
         update=update,
@@ -107,40 +107,40 @@ async def plan_update(stage: StepContext, remote: Remote, result: QueryResult) -
                 ),
             )
         ),
-        problem=_objection(stage, pending, plan, scope, differ),
+        problem=_objection(context, pending, plan, scope, differ),
     )
 
 
 def _objection(
-    stage: StepContext,
+    context: StepContext,
     pending: tuple[PendingPackage, ...],
     plan: Plan,
     scope: UpdateScope,
     differ: tuple[str, ...],
 ) -> HostError | None:
     if conflict := unwanted(pending, (*plan.removed, *plan.unneeded), scope):
-        return PlanConflict(host=stage.host.name, packages=", ".join(conflict))
-    if differ and stage.operation.order.exact:
-        return PlanChanged(host=stage.host.name, differences="; ".join(differ))
+        return PlanConflict(host=context.host.name, packages=", ".join(conflict))
+    if differ and context.operation.order.exact:
+        return PlanChanged(host=context.host.name, differences="; ".join(differ))
     return None
 
 
-def transaction(stage: StepContext) -> Transaction:
+def transaction(context: StepContext) -> Transaction:
     """The transaction that was planned."""
-    operation = stage.operation
+    operation = context.operation
     update = operation.update or UpdateResult()
-    planned = _transaction(stage, update.planned, operation.findings.scope)
+    planned = _transaction(context, update.planned, operation.findings.scope)
     return replace(planned, unneeded=update.planned_unneeded)
 
 
 def _transaction(
-    stage: StepContext,
+    context: StepContext,
     pending: Iterable[PendingPackage],
     scope: UpdateScope,
     *,
     kept_back: bool = False,
 ) -> Transaction:
-    exact = stage.operation.order.exact
+    exact = context.operation.order.exact
     taken = (Withheld.NO, Withheld.KEPT_BACK) if kept_back else (Withheld.NO,)
     chosen = tuple(package for package in pending if package.withheld in taken)
     return Transaction(
@@ -149,7 +149,7 @@ def _transaction(
         allow_removals=scope.allow_removals,
         autoremove=scope.autoremove,
         exclude=scope.exclude,
-        lock_timeout=stage.settings.lock_timeout,
+        lock_timeout=context.settings.lock_timeout,
     )
 
 
@@ -159,19 +159,19 @@ def _is_worth_planning(pending: tuple[PendingPackage, ...], scope: UpdateScope) 
     return Withheld.NO in kinds or kept_back or scope.autoremove
 
 
-def _leaves_compose_alone(stage: StepContext, scope: UpdateScope) -> bool:
+def _leaves_compose_alone(context: StepContext, scope: UpdateScope) -> bool:
     """Whether the update is about a part of the packages, or held to a plan, which knows no images."""
-    return scope.security_only or bool(scope.include) or stage.operation.order.exact
+    return scope.security_only or bool(scope.include) or context.operation.order.exact
 
 
 async def _planned_by_host(
-    stage: StepContext,
+    context: StepContext,
     remote: Remote,
     result: QueryResult,
     pending: tuple[PendingPackage, ...],
     scope: UpdateScope,
 ) -> Plan:
-    manager, host = result.manager, stage.host.name
+    manager, host = result.manager, context.host.name
     assert manager is not None, "what is pending was listed"
     # What is kept back may be had where removals are allowed, if it is wanted.
     named = tuple(
@@ -179,9 +179,9 @@ async def _planned_by_host(
         for package in pending
         if package.withheld is not Withheld.KEPT_BACK or scope.wants(package)
     )
-    planned = _transaction(stage, named, scope, kept_back=scope.allow_removals)
+    planned = _transaction(context, named, scope, kept_back=scope.allow_removals)
     script = manager.plan_script(planned)
-    completed = await remote.run(script, timeout=stage.settings.query_timeout)
+    completed = await remote.run(script, timeout=context.settings.query_timeout)
     try:
         plan = manager.parse_plan(completed.stdout)
     except PackageError as error:
@@ -195,19 +195,19 @@ async def _planned_by_host(
 
 
 async def _planned_projects(
-    stage: StepContext, remote: Remote, result: QueryResult
+    context: StepContext, remote: Remote, result: QueryResult
 ) -> tuple[tuple[ProjectChange, ...], str]:
     """What a dry run finds out of compose projects without pulling, and in words."""
     projects = result.inventory.projects
-    if not stage.operation.dry_run or not projects:
+    if not context.operation.dry_run or not projects:
         return (), ""
     completed = await remote.run(
-        image_updates_script(projects), timeout=stage.settings.query_timeout
+        image_updates_script(projects), timeout=context.settings.query_timeout
     )
     try:
         told = {one.image: one for one in parse_image_updates(completed.stdout, projects)}
     except PackageError as error:
-        raise host_error(stage.host.name, error) from error
+        raise host_error(context.host.name, error) from error
     changes = []
     for project in projects:
         mine = [told[s.image] for s in project.services if s.image in told]

@@ -6,34 +6,33 @@ from datetime import timedelta
 from tendhost.server.domain import host_errors
 from tendhost.server.domain.hosts.host import AfterInterruption, Rollback
 from tendhost.server.domain.operations.operation import OperationKind, Outcome
-from tendhost.server.domain.operations.past_steps import has_applied
-from tendhost.server.domain.operations.permission import Permission
-from tendhost.server.engine.jobs.runner import unfinished_job
+from tendhost.server.domain.operations.past_steps import has_applied, unfinished_job
+from tendhost.server.domain.operations.permission import ChangeKind, Permission
 from tendhost.server.engine.steps import queries
 from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.engine.steps.package_errors import raise_first
-from tendhost.server.engine.steps.transactions import REPAIR, repair
+from tendhost.server.engine.steps.transactions import repair
 from tendhost.server.packages.boot import Boot
 from tendhost.server.packages.errors import DatabaseBroken, LockHeld, PackageError
 from tendhost.server.packages.failures import FailureKind
 from tendhost.server.packages.query import Preflight
 
 
-async def preflight(stage: StepContext) -> Outcome:
+async def preflight(context: StepContext) -> Outcome:
     """Make sure that the host can be changed now, and repair what an interruption left."""
-    operation, host = stage.operation, stage.host
+    operation, host = context.operation, context.host
     # What an interrupted upgrade left is repaired whenever that is; all else keeps to the window.
-    goes_on = has_applied(operation) or unfinished_job(operation, REPAIR) is not None
+    goes_on = has_applied(operation) or unfinished_job(operation, ChangeKind.REPAIR) is not None
     wants_packages = operation.kind is OperationKind.UPDATE
     planned = host.planned_update if wants_packages else timedelta()
     # Of a reboot that is wanted only if required, the look decides whether there is anything to ask for.
     if not goes_on and not operation.order.only_if_required:
-        stage.door.require_window(planned)
-    seen, detail = await _fit(stage, may_repair=wants_packages and not operation.only_prepares)
+        context.door.require_window(planned)
+    seen, detail = await _fit(context, may_repair=wants_packages and not operation.only_prepares)
     raise_first(host.name, seen.problems, packages=wants_packages)
     if goes_on:
-        stage.door.require_window()
-    units = await queries.units(await stage.remote(), host.name)
+        context.door.require_window()
+    units = await queries.units(await context.remote(), host.name)
     boot = Boot(id=seen.facts.system.boot_id, init_started=seen.facts.init_started)
     policy = host.config.policy
     findings = replace(
@@ -41,31 +40,29 @@ async def preflight(stage: StepContext) -> Outcome:
         package_manager=seen.facts.system.package_manager,
         boot_id=str(boot),
         failed_units=operation.findings.failed_units if goes_on else units.failed,
-        reboot_allowed=stage.may_reboot(),
+        reboot_allowed=context.may_reboot(),
         apply_again=policy.after_interruption is AfterInterruption.UPGRADE,
         rollback=policy.rollback is Rollback.UNHEALTHY,
     )
     return Outcome(detail=detail, findings=findings)
 
 
-async def _fit(stage: StepContext, *, may_repair: bool) -> tuple[Preflight, str]:
+async def _fit(context: StepContext, *, may_repair: bool) -> tuple[Preflight, str]:
     """What is wrong with the host, once what a repair can mend is mended, and what was done."""
-    operation, host = stage.operation, stage.host.name
+    operation, host = context.operation, context.host.name
     seen = broken = None
-    if unfinished_job(operation, REPAIR) is None:
-        seen = await _fitness(stage)
+    if unfinished_job(operation, ChangeKind.REPAIR) is None:
+        seen = await _fitness(context)
         broken = _repairable(seen)
         if broken is None or not may_repair:
             return seen, "fit for a change"
         # What looks interrupted may be under way, by whoever holds the lock.
         raise_first(host, _locks(seen.problems), packages=True)
     # What the operation itself began is repaired whatever has been said since.
-    finishes = has_applied(operation)
-    following = stage.following(Permission.FINISH if finishes else Permission.CHANGE)
-    manager = (seen.manager if seen else None) or stage.manager()
-    limit = stage.settings.apply_timeout
-    why_not = await repair(following, operation, manager, limit=limit)
-    seen = await _fitness(stage)
+    permission = Permission.FINISH if has_applied(operation) else Permission.CHANGE
+    manager = (seen.manager if seen else None) or context.manager()
+    why_not = await repair(context, manager, permission=permission)
+    seen = await _fitness(context)
     still = _repairable(seen)
     if still is not None and why_not is not None and why_not.kind is FailureKind.LOCK_HELD:
         raise host_errors.PackageManagerLocked(host=host, problem=why_not.reason)
@@ -75,11 +72,11 @@ async def _fit(stage: StepContext, *, may_repair: bool) -> tuple[Preflight, str]
     return seen, f"repaired ({broken or 'an interrupted repair'}), fit for a change"
 
 
-async def _fitness(stage: StepContext) -> Preflight:
-    settings = stage.settings
+async def _fitness(context: StepContext) -> Preflight:
+    settings = context.settings
     return await queries.preflight(
-        await stage.remote(),
-        stage.host.name,
+        await context.remote(),
+        context.host.name,
         lock_timeout=settings.lock_timeout,
         timeout=settings.lock_timeout + settings.query_timeout,
     )

@@ -198,23 +198,23 @@ class _Order:
             raise RebootRefused(host=self.host.name, problem=problem)
 
 
-async def reboot_host(stage: StepContext) -> Outcome:
+async def reboot_host(context: StepContext) -> Outcome:
     """Reboot the host, and wait for another boot to answer."""
-    findings = stage.operation.findings
+    findings = context.operation.findings
     recording = None
     if findings.reboot_ordered_at is None:
-        findings = replace(findings, reboot_ordered_at=stage.clock.now())
-        recording = partial(stage.journal.record, findings)
+        findings = replace(findings, reboot_ordered_at=context.clock.now())
+        recording = partial(context.reporter.save_facts, findings)
     detail = await reboot(
-        stage.session,
-        stage.host,
+        context.session,
+        context.host,
         boot_before=findings.boot_id,
-        door=stage.door,
+        door=context.door,
         recording=recording,
-        timeout=stage.settings.reboot_timeout,
-        clock=stage.clock,
+        timeout=context.settings.reboot_timeout,
+        clock=context.clock,
     )
-    update = stage.operation.update
+    update = context.operation.update
     if update is not None:
         update = replace(update, rebooted=True)
     return Outcome(detail=detail, findings=findings, update=update)

@@ -12,21 +12,21 @@ from tendhost.server.packages.units import parse_restart, restart_command
 from tendhost.server.remote.local import own_unit
 
 
-async def restart_services(stage: StepContext) -> Outcome:
+async def restart_services(context: StepContext) -> Outcome:
     """Restart the services that run what was replaced; once more does no harm."""
-    host = stage.host.name
-    inventory = (await stage.store.inventory(host)).inventory
+    host = context.host.name
+    inventory = (await context.store.inventory(host)).inventory
     # The server would end in the middle of it, and its successor would begin the same once more.
-    own = own_unit() if stage.host.config.address == LOCAL else ""
+    own = own_unit() if context.host.config.address == LOCAL else ""
     units = tuple(unit for unit in inventory.outdated_services or () if unit != own)
-    completed = await stage.door.give(
-        await stage.remote(),
+    completed = await context.door.give(
+        await context.remote(),
         restart_command(units),
         Permission.CHANGE,
-        timeout=stage.settings.query_timeout,
+        timeout=context.settings.query_timeout,
     )
     done = queries.understood(host, completed, lambda output: parse_restart(output, units))
-    former = stage.operation.update or UpdateResult()
+    former = context.operation.update or UpdateResult()
     update = replace(former, restarted=done.restarted)
     if done.failed:
         error = RestartFailed(host=host, problem="; ".join(done.failed))

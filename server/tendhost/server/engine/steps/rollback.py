@@ -1,4 +1,4 @@
-"""The step that takes back what an update changed."""
+"""The step that rolls back what an update changed."""
 
 from dataclasses import replace
 
@@ -6,43 +6,33 @@ from tendhost.server.domain.host_errors import ComposeFailed, RollbackFailed
 from tendhost.server.domain.inventory.compose import ProjectChange
 from tendhost.server.domain.inventory.inventory import not_restored
 from tendhost.server.domain.operations.operation import Outcome, UpdateResult
-from tendhost.server.domain.operations.permission import Permission
-from tendhost.server.engine.jobs.runner import JobContext, unfinished_job
+from tendhost.server.domain.operations.past_steps import unfinished_job
+from tendhost.server.domain.operations.permission import ChangeKind
 from tendhost.server.engine.steps import queries
-from tendhost.server.engine.steps.compose import take_back
+from tendhost.server.engine.steps.compose import roll_back_projects
 from tendhost.server.engine.steps.context import StepContext
-from tendhost.server.engine.steps.transactions import ROLLBACK, restore
+from tendhost.server.engine.steps.transactions import restore
 from tendhost.server.engine.steps.wording import counted_packages
 
 
-async def roll_back(stage: StepContext) -> Outcome:
-    """Take back what the update changed."""
-    operation, host = stage.operation, stage.host.name
+async def roll_back(context: StepContext) -> Outcome:
+    """Roll back what the update changed, whatever the window, freezes or a cancellation say meanwhile."""
+    operation, host = context.operation, context.host.name
     update = operation.update or UpdateResult()
-    limit = stage.settings.lock_timeout + stage.settings.apply_timeout
-    # A host that is not healthy is put back whatever has been said since.
-    following = stage.following(Permission.FINISH)
     projects, failed = update.projects, ""
     # A job that a former server began comes first; what is done by then finds nothing more to do.
-    if unfinished_job(operation, ROLLBACK) is None:
-        projects, failed = await _projects_taken_back(stage, following, update)
+    if unfinished_job(operation, ChangeKind.ROLLBACK) is None:
+        projects, failed = await _roll_back_projects(context, update)
     if update.changes:
-        failure = await restore(
-            following,
-            stage.journal.operation,
-            stage.manager(),
-            update.changes,
-            limit=limit,
-            lock_timeout=stage.settings.lock_timeout,
-        )
+        failure = await restore(context, update.changes)
         if failure is not None:
             where = f"; the snapshot {update.snapshot} can be restored" if update.snapshot else ""
             also = f"; {failed}" if failed else ""
             raise RollbackFailed(host=host, problem=f"{failure.reason}{where}{also}")
-    if unfinished_job(operation, ROLLBACK) is not None:
-        projects, failed = await _projects_taken_back(stage, following, update)
-    remote = await stage.session.renewed(stage.host)
-    result = await stage.query(remote, refresh=False)
+    if unfinished_job(operation, ChangeKind.ROLLBACK) is not None:
+        projects, failed = await _roll_back_projects(context, update)
+    remote = await context.session.renewed(context.host)
+    result = await context.query(remote, refresh=False)
     missing = not_restored(update.changes, result.inventory.installed)
     if missing or failed:
         left = f"not restored: {', '.join(missing)}" if missing else ""
@@ -56,20 +46,20 @@ async def roll_back(stage: StepContext) -> Outcome:
         words.append(f"{back} compose projects are back on their former images")
     return Outcome(
         detail=f"{', '.join(words)}; {health}",
-        observed=await stage.observed(result),
-        findings=stage.found(result),
+        observed=await context.observed(result),
+        findings=context.found(result),
         update=replace(update, projects=projects, rolled_back=True),
     )
 
 
-async def _projects_taken_back(
-    stage: StepContext, following: JobContext, update: UpdateResult
+async def _roll_back_projects(
+    context: StepContext, update: UpdateResult
 ) -> tuple[tuple[ProjectChange, ...], str]:
     """What became of the compose projects, and, if one was not put back, why.
 
     The packages are to be put back all the same.
     """
     try:
-        return await take_back(stage, following, update.projects), ""
+        return await roll_back_projects(context, update.projects), ""
     except ComposeFailed as error:
         return update.projects, str(error)

@@ -11,12 +11,14 @@ from tendhost.server.engine.steps.queries import understood
 from tendhost.server.packages.snapshots import parse_snapshot, snapshot_command
 
 
-async def snapshot(stage: StepContext) -> Outcome:
+async def snapshot(context: StepContext) -> Outcome:
     """Make a snapshot. Raises SnapshotFailed where one is required and cannot be made."""
-    operation, host = stage.operation, stage.host.name
+    operation, host = context.operation, context.host.name
     command = snapshot_command(operation.id)
-    timeout = stage.settings.query_timeout
-    done = await stage.door.give(await stage.remote(), command, Permission.CHANGE, timeout=timeout)
+    timeout = context.settings.query_timeout
+    done = await context.door.give(
+        await context.remote(), command, Permission.CHANGE, timeout=timeout
+    )
     made = understood(host, done, parse_snapshot)
     if not made.snapshot:
         if operation.findings.snapshots is Snapshots.REQUIRED:

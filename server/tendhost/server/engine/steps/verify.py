@@ -35,11 +35,11 @@ COMMANDS_AT_ONCE = 4
 """On one connection: sshd's MaxSessions is 10, and the host is to be left some air."""
 
 
-async def verify(stage: StepContext) -> Outcome:
+async def verify(context: StepContext) -> Outcome:
     """Check the host's health over a new connection."""
-    operation, host = stage.operation, stage.host.name
-    remote = await stage.session.renewed(stage.host)
-    health = await _settled(stage, remote)
+    operation, host = context.operation, context.host.name
+    remote = await context.session.renewed(context.host)
+    health = await _settled(context, remote)
     if operation.kind is OperationKind.CHECK:
         return Outcome(detail=health.message, health=health)
     if not health.healthy:
@@ -48,36 +48,36 @@ async def verify(stage: StepContext) -> Outcome:
     outcome = Outcome(detail=health.message, health=health)
     if operation.findings.reboot_ordered_at is None:
         return outcome
-    result = await stage.query(remote, refresh=False)
-    return replace(outcome, observed=await stage.observed(result), findings=stage.found(result))
+    result = await context.query(remote, refresh=False)
+    return replace(outcome, observed=await context.observed(result), findings=context.found(result))
 
 
-async def _settled(stage: StepContext, remote: Remote) -> HealthResult:
+async def _settled(context: StepContext, remote: Remote) -> HealthResult:
     """Make the checks again and again until they say what the host is."""
-    policy = stage.policy.health_checks
-    only_looks = stage.operation.kind is OperationKind.CHECK
-    making = _Making(stage=stage, remote=remote, places=asyncio.Semaphore(COMMANDS_AT_ONCE))
+    policy = context.policy.health_checks
+    only_looks = context.operation.kind is OperationKind.CHECK
+    making = _Making(context=context, remote=remote, places=asyncio.Semaphore(COMMANDS_AT_ONCE))
     probes = (making.systemd, *(making.probe(check) for check in policy.checks))
     settle = policy.settle or timedelta()
     systemd = CheckRun(
         name=SYSTEMD,
         interval=CHECK_INTERVAL if settle or policy.checks else VERIFY_PAUSE,
         attempts=1 if only_looks else None,
-        patience=stage.settings.verify_timeout,
+        patience=context.settings.verify_timeout,
     )
     tried = (
         CheckRun(name=check.name, interval=check.interval, attempts=check.attempts)
         for check in policy.checks
     )
-    settling = Settling(checks=(systemd, *tried), settle=settle, began=stage.clock.elapsed())
+    settling = Settling(checks=(systemd, *tried), settle=settle, began=context.clock.elapsed())
     while settling.verdict is None:
         if only_looks:
-            stage.journal.require_permission()
-        wait = settling.next_due - stage.clock.elapsed()
+            context.reporter.require_permission()
+        wait = settling.next_due - context.clock.elapsed()
         if wait > timedelta():
-            await stage.clock.sleep(wait)
-        found = await _tried({n: probes[n] for n in settling.due(stage.clock.elapsed())})
-        settling = settling.after(found, stage.clock.elapsed())
+            await context.clock.sleep(wait)
+        found = await _tried({n: probes[n] for n in settling.due(context.clock.elapsed())})
+        settling = settling.after(found, context.clock.elapsed())
     return _result(settling)
 
 
@@ -97,17 +97,17 @@ async def _tried(
 class _Making:
     """What checks are made with."""
 
-    stage: StepContext
+    context: StepContext
     remote: Remote
     places: asyncio.Semaphore
 
     async def systemd(self) -> CheckFinding:
-        units = await queries.units(self.remote, self.stage.host.name)
-        return _judged(units, known=self.stage.operation.findings.failed_units)
+        units = await queries.units(self.remote, self.context.host.name)
+        return _judged(units, known=self.context.operation.findings.failed_units)
 
     def probe(self, check: HealthCheck) -> Callable[[], Coroutine[None, None, CheckFinding]]:
         async def tried() -> CheckFinding:
-            config, prober = self.stage.host.config, self.stage.prober
+            config, prober = self.context.host.config, self.context.prober
             address = "127.0.0.1" if config.address == LOCAL else config.address
             if check.tcp is not None:
                 return await prober.tcp(address, check.tcp.port, timeout=check.timeout)
@@ -123,14 +123,14 @@ class _Making:
     async def _units(self, check: HealthCheck) -> CheckFinding:
         try:
             return await queries.active(
-                self.remote, self.stage.host.name, check.units, timeout=check.timeout
+                self.remote, self.context.host.name, check.units, timeout=check.timeout
             )
         except Timeout:
             return no_end_within(check.timeout)
 
     async def _command(self, check: HealthCheck) -> CheckFinding:
         made = command_script(check.command, check.timeout)
-        began = self.stage.clock.elapsed()
+        began = self.context.clock.elapsed()
         try:
             done = await self.remote.run(
                 made.script,
@@ -141,7 +141,7 @@ class _Making:
             )
         except Timeout:
             return no_end_within(check.timeout)
-        took = self.stage.clock.elapsed() - began
+        took = self.context.clock.elapsed() - began
         return command_found(done.exit_status, done.stdout + done.stderr, check.timeout, took=took)
 
 
