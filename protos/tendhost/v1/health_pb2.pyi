@@ -21,8 +21,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class HealthChecks(_message.Message):
-    """What a host has to pass to count as healthy, beside what is always looked at: that it has started, and
-    that no systemd unit has newly failed.
+    """Health checks of a host. A host is healthy when all of them hold, its systemd has finished starting, and no
+    systemd unit has newly failed.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -31,11 +31,13 @@ class HealthChecks(_message.Message):
     SETTLE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___HealthCheck]:
-        """The checks. Empty: none of its own."""
+        """Checks of the host's own. Empty: none."""
 
     @_builtins.property
     def settle(self) -> _duration_pb2.Duration:
-        """For how long all of them have to hold without a break, 0 to 1 h. Absent means 0: once is enough."""
+        """Time for which all checks must hold without interruption, 0 to 1 h. Absent means 0: each check must hold
+        once.
+        """
 
     def __init__(
         self,
@@ -53,7 +55,7 @@ Global___HealthChecks: _TypeAlias = HealthChecks  # noqa: Y015
 
 @_typing.final
 class HealthCheck(_message.Message):
-    """One thing that has to hold. It is tried at once, and again until all of the host's checks have held for
+    """One health check. The server tries it at once, and repeats it until all checks of the host have held for
     the settling time.
     """
 
@@ -67,28 +69,30 @@ class HealthCheck(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     INTERVAL_FIELD_NUMBER: _builtins.int
     command: _builtins.str
-    """A line for sh that has to end with 0 on the host, as root: 1 byte to 16 KiB, without NUL."""
+    """Command line for sh that must exit with status 0 on the host, run as root. 1 byte to 16 KiB, without
+    NUL.
+    """
     attempts: _builtins.int
-    """When so many tries have failed, the host is unhealthy; 1 to 100. 0 means 3."""
+    """Number of failed attempts after which the host is unhealthy, 1 to 100. 0 means 3."""
     @_builtins.property
     def tcp(self) -> Global___TcpProbe:
-        """A port of the host that has to take connections from the server."""
+        """TCP port of the host that must accept connections from the server."""
 
     @_builtins.property
     def http(self) -> Global___HttpProbe:
-        """A URL that has to answer the server."""
+        """URL that must answer requests from the server."""
 
     @_builtins.property
     def units(self) -> Global___UnitsProbe:
-        """systemd units that have to be active on the host."""
+        """systemd units that must be active on the host."""
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """How long one try may take, 1 s to 5 min. Absent means 10 s."""
+        """Time limit of one attempt, 1 s to 5 min. Absent means 10 s."""
 
     @_builtins.property
     def interval(self) -> _duration_pb2.Duration:
-        """How long after a try the next one comes, 1 s to 5 min. Absent means 5 s."""
+        """Time between two attempts, 1 s to 5 min. Absent means 5 s."""
 
     def __init__(
         self,
@@ -113,13 +117,13 @@ Global___HealthCheck: _TypeAlias = HealthCheck  # noqa: Y015
 
 @_typing.final
 class TcpProbe(_message.Message):
-    """A port that takes connections, at the host's own address."""
+    """Probe that succeeds when a TCP port at the host's address accepts a connection."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PORT_FIELD_NUMBER: _builtins.int
     port: _builtins.int
-    """1 to 65535."""
+    """Port number, 1 to 65535."""
     def __init__(
         self,
         *,
@@ -135,7 +139,9 @@ Global___TcpProbe: _TypeAlias = TcpProbe  # noqa: Y015
 
 @_typing.final
 class HttpProbe(_message.Message):
-    """A URL that answers. Redirections are answers; they are not followed."""
+    """Probe that succeeds when a URL answers as expected. A redirection is an answer; the server does not follow
+    it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -143,16 +149,16 @@ class HttpProbe(_message.Message):
     STATUSES_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
     url: _builtins.str
-    """http:// or https:// and a host; "{address}" in place of the host is the host's own address, as in
-    "http://{address}:8080/health". At most 2048 characters, no user and no password.
+    """URL that begins with http:// or https://. "{address}" in place of the host name means the host's own
+    address, as in "http://{address}:8080/health". At most 2048 characters, without a user and a password.
     """
     body: _builtins.str
-    """A regular expression in RE2 syntax (https://github.com/google/re2/wiki/Syntax: no back-references, no
-    lookaround), which the first 64 KiB of the body must contain. Empty: any body is well.
+    """Regular expression in RE2 syntax (https://github.com/google/re2/wiki/Syntax: no back-references, no
+    lookaround) that the first 64 KiB of the body must contain. Empty: the body is not checked.
     """
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The statuses that are well, 100 to 599. Empty: 200 to 299."""
+        """Expected HTTP status codes, 100 to 599. Empty means 200 to 299."""
 
     def __init__(
         self,
@@ -171,14 +177,14 @@ Global___HttpProbe: _TypeAlias = HttpProbe  # noqa: Y015
 
 @_typing.final
 class UnitsProbe(_message.Message):
-    """systemd units that are active."""
+    """Probe that succeeds when all of the systemd units are active."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     UNITS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def units(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names as systemctl(1) takes them, without globs."""
+        """Names of the units as systemctl(1) accepts them, without globs."""
 
     def __init__(
         self,
@@ -195,7 +201,7 @@ Global___UnitsProbe: _TypeAlias = UnitsProbe  # noqa: Y015
 
 @_typing.final
 class CheckResult(_message.Message):
-    """What one check found."""
+    """Result of one health check."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -205,15 +211,15 @@ class CheckResult(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     FAILURES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """What it looks at: "systemd", "tcp 5432", "http http://web1.example.org/health"."""
+    """Name of the check: "systemd", "tcp 5432", "http http://web1.example.org/health"."""
     healthy: _builtins.bool
-    """Whether it held when it was last tried."""
+    """Whether the last attempt succeeded."""
     message: _builtins.str
-    """What was found then, in words."""
+    """What the last attempt found, for people."""
     attempts: _builtins.int
-    """How often it was tried."""
+    """Number of attempts."""
     failures: _builtins.int
-    """How many of these tries failed."""
+    """Number of failed attempts."""
     def __init__(
         self,
         *,

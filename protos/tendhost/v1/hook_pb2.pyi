@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Hooks(_message.Message):
-    """The hooks of a host."""
+    """Hooks of a host."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -29,14 +29,14 @@ class Hooks(_message.Message):
     POST_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def pre(self) -> Global___Hook:
-        """Runs before anything is fetched or changed. Where it fails, the operation ends with PRE_HOOK_FAILED,
-        and nothing is. Absent: none.
+        """Hook that runs before an update downloads or changes anything. If the hook fails, the operation fails
+        with PRE_HOOK_FAILED and changes nothing. Absent: no hook.
         """
 
     @_builtins.property
     def post(self) -> Global___Hook:
-        """Runs once a change was begun: after the host was verified, or where the update failed before that.
-        Where it fails, the operation has failed with POST_HOOK_FAILED. Absent: none.
+        """Hook that runs after the host was verified, or after the update failed, if a change was started. If the
+        hook fails, the operation fails with POST_HOOK_FAILED. Absent: no hook.
         """
 
     def __init__(
@@ -55,10 +55,13 @@ Global___Hooks: _TypeAlias = Hooks  # noqa: Y015
 
 @_typing.final
 class Hook(_message.Message):
-    """A script that runs on the host, as root, in the folder "/", without input. What it prints goes to the
-    operation's log. It finds in its environment TENDHOST_HOST, TENDHOST_OPERATION, TENDHOST_ROLLOUT (empty:
-    none), TENDHOST_PACKAGES (names with spaces between them: what is to be changed, for the hook after the
-    change what was; at most 96 KiB), and, after the change, TENDHOST_OUTCOME: "succeeded" or "failed".
+    """Script that runs on the host as root, in the folder "/", without input. Its output goes to the operation's
+    log.
+
+    The environment of the script has TENDHOST_HOST, TENDHOST_OPERATION, TENDHOST_ROLLOUT (empty: no rollout)
+    and TENDHOST_PACKAGES (names separated by spaces, at most 96 KiB: before the change the packages that will
+    change, after it those that changed). After the change the environment also has TENDHOST_OUTCOME:
+    "succeeded" or "failed".
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -67,16 +70,16 @@ class Hook(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     ALLOWED_EXIT_CODES_FIELD_NUMBER: _builtins.int
     script: _builtins.str
-    """For sh, or, where it begins with "#!", for the program that it names there. 1 byte to 64 KiB."""
+    """Text of the script, run by sh or by the program that its first line names with "#!". 1 byte to 64 KiB."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """How long it may take, 1 s to 24 h; then it is killed with all that it has started. Absent means
-        5 minutes.
+        """Time limit of the script, 1 s to 24 h. After it, the server kills the script with all processes that it
+        started. Absent means 5 minutes.
         """
 
     @_builtins.property
     def allowed_exit_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The exit statuses that are no failure, 0 to 255. Empty means 0."""
+        """Exit codes that count as success, 0 to 255. Empty means 0."""
 
     def __init__(
         self,

@@ -35,27 +35,28 @@ class _PolicySourceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Poli
     POLICY_SOURCE_KIND_HOST: _PolicySourceKind.ValueType  # 1
     """The host's own policy."""
     POLICY_SOURCE_KIND_GROUP: _PolicySourceKind.ValueType  # 2
-    """The defaults of a group."""
+    """The policy of a group."""
     POLICY_SOURCE_KIND_FLEET: _PolicySourceKind.ValueType  # 3
-    """The defaults of the fleet."""
+    """The fleet policy."""
 
 class PolicySourceKind(_PolicySourceKind, metaclass=_PolicySourceKindEnumTypeWrapper):
-    """Who can say what holds for a host."""
+    """Kinds of policies that a setting of a host can come from."""
 
 POLICY_SOURCE_KIND_UNSPECIFIED: PolicySourceKind.ValueType  # 0
 """Never sent."""
 POLICY_SOURCE_KIND_HOST: PolicySourceKind.ValueType  # 1
 """The host's own policy."""
 POLICY_SOURCE_KIND_GROUP: PolicySourceKind.ValueType  # 2
-"""The defaults of a group."""
+"""The policy of a group."""
 POLICY_SOURCE_KIND_FLEET: PolicySourceKind.ValueType  # 3
-"""The defaults of the fleet."""
+"""The fleet policy."""
 Global___PolicySourceKind: _TypeAlias = PolicySourceKind  # noqa: Y015
 
 @_typing.final
 class FreezePeriod(_message.Message):
-    """A time in which nothing is changed, whatever the windows say, on hosts without a window as well.
-    Nothing begins that would run into it, by what the host's last update took.
+    """Period in which no host is changed, even if a maintenance window is open and also on hosts without windows.
+    No update starts that would still run when the period starts, judged by the duration of the host's last
+    update.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -66,19 +67,19 @@ class FreezePeriod(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Unique among those of its group, or of the fleet: 1 to 63 characters without control characters."""
+    """Name, unique in the group or the fleet: 1 to 63 characters without control characters."""
     reason: _builtins.str
-    """Why, in words, for whoever waits. Empty: its name says it."""
+    """Reason, for people who wait for the end of the period. Empty: no reason beyond the name."""
     time_zone: _builtins.str
-    """The IANA time zone in which people are told of it. Empty means UTC."""
+    """IANA time zone in which messages show the period. Empty means UTC."""
     @_builtins.property
     def starts_at(self) -> _timestamp_pb2.Timestamp:
-        """Its first instant."""
+        """First instant of the period."""
 
     @_builtins.property
     def ends_at(self) -> _timestamp_pb2.Timestamp:
-        """The first instant after it: later than `starts_at`, within ten years, and, when it is set for the
-        first time, not in the past.
+        """First instant after the period: later than `starts_at` by at most ten years. A new freeze period must not
+        end in the past.
         """
 
     def __init__(
@@ -100,18 +101,19 @@ Global___FreezePeriod: _TypeAlias = FreezePeriod  # noqa: Y015
 
 @_typing.final
 class GroupPolicy(_message.Message):
-    """What holds for every host of a group, or of the fleet, as far as nothing nearer says otherwise.
+    """Policy for every host of a group, or for every host of the fleet.
 
-    The nearer says more: a host's own Policy, then its groups in the order of their names, then the
-    fleet. A host's own windows take the place of those of its groups, and these of those of the fleet.
-    Where several groups have windows, a change may begin only when each of these groups has one open.
-    Freeze periods of all of them hold, and health checks of all of them are made. Of the hook before,
-    the hook after and the settling time, each by itself, the nearest counts.
+    The nearest policy applies: first a host's own Policy, then its groups in the order of their names, then
+    the fleet. A host's own windows replace those of its groups, and the windows of groups replace those of the
+    fleet. If several groups have windows, a change may start only while each of these groups has an open one.
+    Freeze periods and health checks of all policies apply together. Of the hook before a change, the hook
+    after it and the settling time, the nearest applies, each separately.
 
-    Worked example. The fleet's windows are sat and sun 22:00-04:00 and it is frozen until January; the
-    group db has the window sun 02:00-03:00 and a hook; db1, in db, has a check. db1 may be changed on
-    Sundays at 02:00, from January on, with db's hook, and has to pass its own check. web1, in no group, may
-    be changed on Saturdays and Sundays from 22:00, from January on.
+    Example: the fleet has the windows "sat,sun 22:00-04:00" and a freeze period until January. The group db
+    has the window "sun 02:00-03:00" and a hook before a change. The host db1 is in db and has a check of its
+    own. From January on, db1 may be changed on Sundays from 02:00; the hook of db runs first, and db1 must
+    pass its own check. The host web1, in no group, may be changed on Saturdays and Sundays from 22:00, from
+    January on.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -128,42 +130,43 @@ class GroupPolicy(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     group: _builtins.str
-    """The group: the characters of HostConfig.groups. Empty: the fleet, which is every host."""
+    """Name of the group; the same characters as HostConfig.groups. Empty: the fleet, which is every host."""
     changed_by: _builtins.str
-    """Who changed it last. Set by the server."""
+    """Client that last changed the policy. Set by the server."""
     revision: _builtins.int
-    """The fleet's revision at which it last changed. 0: it was not. Set by the server."""
+    """Fleet revision of the last change. 0: the policy was never set. Set by the server."""
     etag: _builtins.str
-    """Stands for all of the above but who changed it and when. Set by the server, also where nothing is said.
-    In SetPolicy: the etag that the stored defaults must have, see ReconfigureHostRequest.etag.
+    """Changes whenever the policy changes, apart from `changed_by` and `changed_at`. Set by the server, also
+    for a policy that was never set. In SetPolicy: the expected etag of the stored policy, see
+    ReconfigureHostRequest.etag. Empty: the etag is not checked.
     """
     incomplete: _builtins.str
-    """Why the server does not show all that it stores of the policy: a stored value is out of range or
-    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """Why the server does not show everything that it stores of the policy: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: the message shows everything.
     """
     @_builtins.property
     def windows(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.MaintenanceWindow]:
-        """Its hosts may be changed in any of these. Empty: nothing is said of it here."""
+        """Maintenance windows. A host may be changed while any of them is open. Empty: this policy sets no windows."""
 
     @_builtins.property
     def freezes(self) -> _containers.RepeatedCompositeFieldContainer[Global___FreezePeriod]:
-        """When none of its hosts is changed."""
+        """Freeze periods, in which no host of the group or the fleet is changed."""
 
     @_builtins.property
     def hooks(self) -> _hook_pb2.Hooks:
-        """For hosts that say nothing of it. What is absent is not said here."""
+        """Hooks for hosts without hooks of a nearer policy. Absent hooks are not set by this policy."""
 
     @_builtins.property
     def health_checks(self) -> _health_pb2.HealthChecks:
-        """For all of its hosts, besides their own. Without a settling time: it is not said here."""
+        """Health checks for all hosts, in addition to their own. An absent settling time is not set by this policy."""
 
     @_builtins.property
     def changed_at(self) -> _timestamp_pb2.Timestamp:
-        """When that was. Absent: nothing was ever said for it. Set by the server."""
+        """Time of the last change. Absent: the policy was never set. Set by the server."""
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What may be a mistake: that no host is in the group. Set by the server. Not told in ListPolicies."""
+        """Possible mistakes: that no host is in the group. Set by the server; not set in ListPolicies."""
 
     def __init__(
         self,
@@ -190,16 +193,16 @@ Global___GroupPolicy: _TypeAlias = GroupPolicy  # noqa: Y015
 
 @_typing.final
 class PolicySource(_message.Message):
-    """Where a part of an effective policy comes from."""
+    """Policy that a part of an effective policy comes from."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     KIND_FIELD_NUMBER: _builtins.int
     GROUP_FIELD_NUMBER: _builtins.int
     kind: Global___PolicySourceKind.ValueType
-    """Who says it."""
+    """Kind of the policy."""
     group: _builtins.str
-    """With GROUP: which. Else empty."""
+    """Name of the group, for GROUP. Otherwise empty."""
     def __init__(
         self,
         *,
@@ -216,7 +219,7 @@ Global___PolicySource: _TypeAlias = PolicySource  # noqa: Y015
 
 @_typing.final
 class EffectiveWindows(_message.Message):
-    """Windows of which one has to be open."""
+    """Set of maintenance windows of which one must be open."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -224,11 +227,11 @@ class EffectiveWindows(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def windows(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.MaintenanceWindow]:
-        """The windows."""
+        """Windows of the set."""
 
     @_builtins.property
     def source(self) -> Global___PolicySource:
-        """Who says so."""
+        """Policy that sets them."""
 
     def __init__(
         self,
@@ -246,7 +249,7 @@ Global___EffectiveWindows: _TypeAlias = EffectiveWindows  # noqa: Y015
 
 @_typing.final
 class EffectiveFreeze(_message.Message):
-    """A freeze period that holds for a host."""
+    """Freeze period that applies to a host."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -258,7 +261,7 @@ class EffectiveFreeze(_message.Message):
 
     @_builtins.property
     def source(self) -> Global___PolicySource:
-        """Who says so."""
+        """Policy that sets it."""
 
     def __init__(
         self,
@@ -276,7 +279,7 @@ Global___EffectiveFreeze: _TypeAlias = EffectiveFreeze  # noqa: Y015
 
 @_typing.final
 class EffectiveHook(_message.Message):
-    """A hook that runs on a host."""
+    """Hook that runs on a host."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -288,7 +291,7 @@ class EffectiveHook(_message.Message):
 
     @_builtins.property
     def source(self) -> Global___PolicySource:
-        """Who says so."""
+        """Policy that sets it."""
 
     def __init__(
         self,
@@ -306,7 +309,7 @@ Global___EffectiveHook: _TypeAlias = EffectiveHook  # noqa: Y015
 
 @_typing.final
 class EffectiveCheck(_message.Message):
-    """A check that a host has to pass."""
+    """Health check that a host must pass."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -318,7 +321,7 @@ class EffectiveCheck(_message.Message):
 
     @_builtins.property
     def source(self) -> Global___PolicySource:
-        """Who says so: the nearest, where several do."""
+        """Policy that sets it; the nearest, if several policies set an equal check."""
 
     def __init__(
         self,
@@ -336,7 +339,7 @@ Global___EffectiveCheck: _TypeAlias = EffectiveCheck  # noqa: Y015
 
 @_typing.final
 class EffectiveSettle(_message.Message):
-    """For how long a host has to be healthy."""
+    """Settling time of a host's health checks."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -344,11 +347,11 @@ class EffectiveSettle(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def settle(self) -> _duration_pb2.Duration:
-        """For how long."""
+        """The settling time."""
 
     @_builtins.property
     def source(self) -> Global___PolicySource:
-        """Who says so."""
+        """Policy that sets it."""
 
     def __init__(
         self,
@@ -366,7 +369,7 @@ Global___EffectiveSettle: _TypeAlias = EffectiveSettle  # noqa: Y015
 
 @_typing.final
 class EffectivePolicy(_message.Message):
-    """What holds for a host, of all that it inherits, and when it may be updated."""
+    """Policy that applies to one host after inheritance, and the next time at which the host may be updated."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -382,42 +385,46 @@ class EffectivePolicy(_message.Message):
     DETAIL_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     host: _builtins.str
-    """The host's name."""
+    """Name of the host."""
     update_allowed: _builtins.bool
-    """Whether an update may begin now, that takes as long as the last one."""
+    """Whether an update may start now, if it takes as long as the host's last update."""
     detail: _builtins.str
-    """If not: why, in words."""
+    """Why an update is not allowed now, for people. Empty: an update is allowed now."""
     incomplete: _builtins.str
-    """Why the server does not show all that it stores of the policy: a stored value is out of range or
-    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """Why the server does not show everything that it stores of the policy: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: the message shows everything.
     """
     @_builtins.property
     def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___EffectiveWindows]:
-        """Of each of these sets a window has to be open. Empty: it has no windows."""
+        """Sets of maintenance windows. In each set one window must be open. Empty: the host has no windows and may
+        be changed at any time.
+        """
 
     @_builtins.property
     def freezes(self) -> _containers.RepeatedCompositeFieldContainer[Global___EffectiveFreeze]:
-        """Those that have passed as well, as long as they are stored."""
+        """Freeze periods, including past ones that are still stored."""
 
     @_builtins.property
     def pre_hook(self) -> Global___EffectiveHook:
-        """The hook before an update. Absent: none."""
+        """Hook before a change. Absent: no hook."""
 
     @_builtins.property
     def post_hook(self) -> Global___EffectiveHook:
-        """The hook after one. Absent: none."""
+        """Hook after a change. Absent: no hook."""
 
     @_builtins.property
     def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___EffectiveCheck]:
-        """What it has to pass besides what every host has to."""
+        """Health checks in addition to those that every host must pass."""
 
     @_builtins.property
     def settle(self) -> Global___EffectiveSettle:
-        """For how long. Absent: once is enough."""
+        """Settling time of the health checks. Absent: each check must hold once."""
 
     @_builtins.property
     def opens_at(self) -> _timestamp_pb2.Timestamp:
-        """If not: when it may. Absent: never."""
+        """Next time at which an update may start, if it is not allowed now. Absent: an update is allowed now, or
+        will never be.
+        """
 
     def __init__(
         self,

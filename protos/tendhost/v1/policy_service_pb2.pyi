@@ -23,13 +23,13 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class GetPolicyRequest(_message.Message):
-    """Whose defaults to show."""
+    """Request for GetPolicy."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     GROUP_FIELD_NUMBER: _builtins.int
     group: _builtins.str
-    """The group. Empty: the fleet."""
+    """Name of the group. Empty: the fleet."""
     def __init__(
         self,
         *,
@@ -45,14 +45,14 @@ Global___GetPolicyRequest: _TypeAlias = GetPolicyRequest  # noqa: Y015
 
 @_typing.final
 class GetPolicyResponse(_message.Message):
-    """The defaults."""
+    """Response of GetPolicy."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     POLICY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def policy(self) -> _policy_pb2.GroupPolicy:
-        """With revision 0: nothing is said."""
+        """The policy. With revision 0, no policy is set."""
 
     def __init__(
         self,
@@ -69,10 +69,10 @@ Global___GetPolicyResponse: _TypeAlias = GetPolicyResponse  # noqa: Y015
 
 @_typing.final
 class SetPolicyRequest(_message.Message):
-    """What to say of a group, or of the fleet.
+    """Request for SetPolicy.
 
-    What is added and removed is added to and removed from what is stored at that moment, after the fields
-    of the mask were changed: two clients that add a freeze each end with both.
+    The server applies the additions and removals to the stored policy, after the fields of the mask. So if two
+    clients each add a freeze period, the policy has both.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -85,40 +85,46 @@ class SetPolicyRequest(_message.Message):
     ADD_FREEZES_FIELD_NUMBER: _builtins.int
     REMOVE_FREEZES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     @_builtins.property
     def policy(self) -> _policy_pb2.GroupPolicy:
-        """The group, what to say of it, and the etag that its defaults must have (empty: any). `changed_by`,
-        `changed_at` and `revision` are not read.
+        """Group and new values, with the expected etag of the policy (empty: the etag is not checked). The server
+        ignores `changed_by`, `changed_at` and `revision`.
         """
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to change: "windows", "freezes", "hooks", "hooks.pre", "hooks.post", "health_checks",
-        "health_checks.checks" and "health_checks.settle". Absent: all of them, so that what `defaults` does not
-        have is not said any more; but none of them where something is added or removed. A mask that names no field is
-        refused (INVALID_ARGUMENT) unless something is added or removed.
+        """Fields to change: "windows", "freezes", "hooks", "hooks.pre", "hooks.post", "health_checks",
+        "health_checks.checks" and "health_checks.settle". Absent: all fields, which unsets those that `policy`
+        does not have; or no field, if the request adds or removes something. A mask that names no field is
+        refused with INVALID_ARGUMENT unless the request adds or removes something.
         """
 
     @_builtins.property
     def add_windows(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.MaintenanceWindow]:
-        """Windows to add; one that is there already stays once. Empty: none."""
+        """Maintenance windows to add. A window that the policy already has is not added twice. Empty: none."""
 
     @_builtins.property
     def remove_windows(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.MaintenanceWindow]:
-        """Windows to take away: equal in every field. Empty: none. INVALID_ARGUMENT where there is no such window."""
+        """Maintenance windows to remove, equal in every field. Empty: none. A window that the policy does not have
+        is refused with INVALID_ARGUMENT.
+        """
 
     @_builtins.property
     def add_freezes(self) -> _containers.RepeatedCompositeFieldContainer[_policy_pb2.FreezePeriod]:
-        """Freezes to add; each takes the place of one of its name. Empty: none. Freezes that have passed are dropped."""
+        """Freeze periods to add. Each replaces the freeze period of the same name. Empty: none. The server drops
+        past freeze periods.
+        """
 
     @_builtins.property
     def remove_freezes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of freezes to lift. Empty: none. INVALID_ARGUMENT where there is no such freeze."""
+        """Names of freeze periods to remove. Empty: none. A name that the policy does not have is refused with
+        INVALID_ARGUMENT.
+        """
 
     def __init__(
         self,
@@ -141,14 +147,14 @@ Global___SetPolicyRequest: _TypeAlias = SetPolicyRequest  # noqa: Y015
 
 @_typing.final
 class SetPolicyResponse(_message.Message):
-    """The defaults as they are now."""
+    """Response of SetPolicy."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     POLICY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def policy(self) -> _policy_pb2.GroupPolicy:
-        """The defaults."""
+        """The policy after the change."""
 
     def __init__(
         self,
@@ -165,16 +171,16 @@ Global___SetPolicyResponse: _TypeAlias = SetPolicyResponse  # noqa: Y015
 
 @_typing.final
 class ListPoliciesRequest(_message.Message):
-    """Which defaults to list."""
+    """Request for ListPolicies."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most how many. 0 means 50; more than 1000 is taken as 1000."""
+    """Maximum number of policies in the response. 0 means 50; more than 1000 counts as 1000."""
     page_token: _builtins.str
-    """The token of the former page. Empty: from the start."""
+    """Value of `next_page_token` in the previous response. Empty: the first page."""
     def __init__(
         self,
         *,
@@ -191,17 +197,17 @@ Global___ListPoliciesRequest: _TypeAlias = ListPoliciesRequest  # noqa: Y015
 
 @_typing.final
 class ListPoliciesResponse(_message.Message):
-    """A page of defaults."""
+    """Response of ListPolicies."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     POLICIES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """What to ask for the next page with. Empty: this was the last."""
+    """Token of the next page. Empty: this page is the last."""
     @_builtins.property
     def policies(self) -> _containers.RepeatedCompositeFieldContainer[_policy_pb2.GroupPolicy]:
-        """The fleet's first, if there are some, then those of groups by name."""
+        """The fleet policy, if it is set, then the policies of groups by name."""
 
     def __init__(
         self,
@@ -219,7 +225,7 @@ Global___ListPoliciesResponse: _TypeAlias = ListPoliciesResponse  # noqa: Y015
 
 @_typing.final
 class DeletePolicyRequest(_message.Message):
-    """Whose defaults to forget."""
+    """Request for DeletePolicy."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -227,15 +233,15 @@ class DeletePolicyRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     group: _builtins.str
-    """The group. Empty: the fleet."""
+    """Name of the group. Empty: the fleet."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     etag: _builtins.str
-    """See ReconfigureHostRequest."""
+    """Expected etag of the policy; see ReconfigureHostRequest.etag. Empty: the etag is not checked."""
     def __init__(
         self,
         *,
@@ -253,13 +259,13 @@ Global___DeletePolicyRequest: _TypeAlias = DeletePolicyRequest  # noqa: Y015
 
 @_typing.final
 class DeletePolicyResponse(_message.Message):
-    """The defaults are forgotten."""
+    """Response of DeletePolicy."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REVISION_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """The fleet's revision after the call."""
+    """Fleet revision after the call."""
     def __init__(
         self,
         *,
@@ -275,13 +281,13 @@ Global___DeletePolicyResponse: _TypeAlias = DeletePolicyResponse  # noqa: Y015
 
 @_typing.final
 class GetEffectivePolicyRequest(_message.Message):
-    """The host to tell of."""
+    """Request for GetEffectivePolicy."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     HOST_FIELD_NUMBER: _builtins.int
     host: _builtins.str
-    """Its name."""
+    """Name of the host."""
     def __init__(
         self,
         *,
@@ -297,14 +303,14 @@ Global___GetEffectivePolicyRequest: _TypeAlias = GetEffectivePolicyRequest  # no
 
 @_typing.final
 class GetEffectivePolicyResponse(_message.Message):
-    """What holds for a host."""
+    """Response of GetEffectivePolicy."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     POLICY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def policy(self) -> _policy_pb2.EffectivePolicy:
-        """Its policy, with what it inherits."""
+        """The effective policy of the host."""
 
     def __init__(
         self,

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class PolicyServiceStub(object):
-    """What hosts inherit from their groups and from the fleet: windows, freeze periods, hooks and checks.
+    """Manages the policies that hosts inherit from their groups and from the fleet: maintenance windows, freeze
+    periods, hooks and health checks.
     """
 
     def __init__(self, channel):
@@ -63,41 +64,43 @@ class PolicyServiceStub(object):
 
 
 class PolicyServiceServicer(object):
-    """What hosts inherit from their groups and from the fleet: windows, freeze periods, hooks and checks.
+    """Manages the policies that hosts inherit from their groups and from the fleet: maintenance windows, freeze
+    periods, hooks and health checks.
     """
 
     def GetPolicy(self, request, context):
-        """What is said of a group, or of the fleet. That nothing is said is an answer, too.
+        """Returns the policy of a group or of the fleet. A policy that was never set is returned with revision 0.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetPolicy(self, request, context):
-        """Change what is said of a group, or of the fleet: all of it, or named parts. It holds at once: for
-        rollouts that wait, and for operations under way whose change has not begun. INVALID_ARGUMENT,
-        ABORTED (another etag).
+        """Changes the policy of a group or of the fleet: all of it, or named fields. The change applies at once to
+        waiting rollouts and to running operations that have not started to change their host. INVALID_ARGUMENT,
+        ABORTED (the etag differs).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListPolicies(self, request, context):
-        """What is said of the fleet and of groups, by group, a page at a time.
+        """Lists the policies that are set, a page at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeletePolicy(self, request, context):
-        """Say nothing any more of a group, or of the fleet. NOT_FOUND, ABORTED (another etag).
+        """Deletes the policy of a group or of the fleet. NOT_FOUND, ABORTED (the etag differs).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetEffectivePolicy(self, request, context):
-        """What holds for a host, where each part of it comes from, and when it may be updated. NOT_FOUND.
+        """Returns the policy that applies to a host, the source of each part, and the next time at which the host
+        may be updated. NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,7 +143,8 @@ def add_PolicyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PolicyService(object):
-    """What hosts inherit from their groups and from the fleet: windows, freeze periods, hooks and checks.
+    """Manages the policies that hosts inherit from their groups and from the fleet: maintenance windows, freeze
+    periods, hooks and health checks.
     """
 
     @staticmethod

@@ -13,25 +13,31 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PolicyServiceStub:
-    """What hosts inherit from their groups and from the fleet: windows, freeze periods, hooks and checks."""
+    """Manages the policies that hosts inherit from their groups and from the fleet: maintenance windows, freeze
+    periods, hooks and health checks.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetPolicy: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetPolicyRequest, _policy_service_pb2.GetPolicyResponse]
-    """What is said of a group, or of the fleet. That nothing is said is an answer, too."""
+    """Returns the policy of a group or of the fleet. A policy that was never set is returned with revision 0."""
     SetPolicy: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.SetPolicyRequest, _policy_service_pb2.SetPolicyResponse]
-    """Change what is said of a group, or of the fleet: all of it, or named parts. It holds at once: for
-    rollouts that wait, and for operations under way whose change has not begun. INVALID_ARGUMENT,
-    ABORTED (another etag).
+    """Changes the policy of a group or of the fleet: all of it, or named fields. The change applies at once to
+    waiting rollouts and to running operations that have not started to change their host. INVALID_ARGUMENT,
+    ABORTED (the etag differs).
     """
     ListPolicies: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListPoliciesRequest, _policy_service_pb2.ListPoliciesResponse]
-    """What is said of the fleet and of groups, by group, a page at a time."""
+    """Lists the policies that are set, a page at a time."""
     DeletePolicy: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.DeletePolicyRequest, _policy_service_pb2.DeletePolicyResponse]
-    """Say nothing any more of a group, or of the fleet. NOT_FOUND, ABORTED (another etag)."""
+    """Deletes the policy of a group or of the fleet. NOT_FOUND, ABORTED (the etag differs)."""
     GetEffectivePolicy: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetEffectivePolicyRequest, _policy_service_pb2.GetEffectivePolicyResponse]
-    """What holds for a host, where each part of it comes from, and when it may be updated. NOT_FOUND."""
+    """Returns the policy that applies to a host, the source of each part, and the next time at which the host
+    may be updated. NOT_FOUND.
+    """
 
 class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What hosts inherit from their groups and from the fleet: windows, freeze periods, hooks and checks."""
+    """Manages the policies that hosts inherit from their groups and from the fleet: maintenance windows, freeze
+    periods, hooks and health checks.
+    """
 
     @_abc_1.abstractmethod
     def GetPolicy(
@@ -39,7 +45,7 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.GetPolicyRequest,
         context: _aio.ServicerContext[_policy_service_pb2.GetPolicyRequest, _abc.Awaitable[_policy_service_pb2.GetPolicyResponse]],
     ) -> _abc.Awaitable[_policy_service_pb2.GetPolicyResponse]:
-        """What is said of a group, or of the fleet. That nothing is said is an answer, too."""
+        """Returns the policy of a group or of the fleet. A policy that was never set is returned with revision 0."""
 
     @_abc_1.abstractmethod
     def SetPolicy(
@@ -47,9 +53,9 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.SetPolicyRequest,
         context: _aio.ServicerContext[_policy_service_pb2.SetPolicyRequest, _abc.Awaitable[_policy_service_pb2.SetPolicyResponse]],
     ) -> _abc.Awaitable[_policy_service_pb2.SetPolicyResponse]:
-        """Change what is said of a group, or of the fleet: all of it, or named parts. It holds at once: for
-        rollouts that wait, and for operations under way whose change has not begun. INVALID_ARGUMENT,
-        ABORTED (another etag).
+        """Changes the policy of a group or of the fleet: all of it, or named fields. The change applies at once to
+        waiting rollouts and to running operations that have not started to change their host. INVALID_ARGUMENT,
+        ABORTED (the etag differs).
         """
 
     @_abc_1.abstractmethod
@@ -58,7 +64,7 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.ListPoliciesRequest,
         context: _aio.ServicerContext[_policy_service_pb2.ListPoliciesRequest, _abc.Awaitable[_policy_service_pb2.ListPoliciesResponse]],
     ) -> _abc.Awaitable[_policy_service_pb2.ListPoliciesResponse]:
-        """What is said of the fleet and of groups, by group, a page at a time."""
+        """Lists the policies that are set, a page at a time."""
 
     @_abc_1.abstractmethod
     def DeletePolicy(
@@ -66,7 +72,7 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.DeletePolicyRequest,
         context: _aio.ServicerContext[_policy_service_pb2.DeletePolicyRequest, _abc.Awaitable[_policy_service_pb2.DeletePolicyResponse]],
     ) -> _abc.Awaitable[_policy_service_pb2.DeletePolicyResponse]:
-        """Say nothing any more of a group, or of the fleet. NOT_FOUND, ABORTED (another etag)."""
+        """Deletes the policy of a group or of the fleet. NOT_FOUND, ABORTED (the etag differs)."""
 
     @_abc_1.abstractmethod
     def GetEffectivePolicy(
@@ -74,6 +80,8 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _policy_service_pb2.GetEffectivePolicyRequest,
         context: _aio.ServicerContext[_policy_service_pb2.GetEffectivePolicyRequest, _abc.Awaitable[_policy_service_pb2.GetEffectivePolicyResponse]],
     ) -> _abc.Awaitable[_policy_service_pb2.GetEffectivePolicyResponse]:
-        """What holds for a host, where each part of it comes from, and when it may be updated. NOT_FOUND."""
+        """Returns the policy that applies to a host, the source of each part, and the next time at which the host
+        may be updated. NOT_FOUND.
+        """
 
 def add_PolicyServiceServicer_to_server(servicer: PolicyServiceServicer, server: _aio.Server) -> None: ...

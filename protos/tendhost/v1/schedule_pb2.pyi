@@ -29,21 +29,21 @@ class _MissedRuns:
 class _MissedRunsEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MissedRuns.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     MISSED_RUNS_UNSPECIFIED: _MissedRuns.ValueType  # 0
-    """They are skipped."""
+    """Same as SKIP."""
     MISSED_RUNS_SKIP: _MissedRuns.ValueType  # 1
-    """They are skipped."""
+    """The server skips them."""
     MISSED_RUNS_RUN_ONCE: _MissedRuns.ValueType  # 2
-    """However many there were, one run makes up for them as soon as a server runs."""
+    """One run starts as soon as a server is running, however many runs were missed."""
 
 class MissedRuns(_MissedRuns, metaclass=_MissedRunsEnumTypeWrapper):
-    """What becomes of runs that could not begin in time, because no server ran."""
+    """What happens to runs that could not start in time because no server was running."""
 
 MISSED_RUNS_UNSPECIFIED: MissedRuns.ValueType  # 0
-"""They are skipped."""
+"""Same as SKIP."""
 MISSED_RUNS_SKIP: MissedRuns.ValueType  # 1
-"""They are skipped."""
+"""The server skips them."""
 MISSED_RUNS_RUN_ONCE: MissedRuns.ValueType  # 2
-"""However many there were, one run makes up for them as soon as a server runs."""
+"""One run starts as soon as a server is running, however many runs were missed."""
 Global___MissedRuns: _TypeAlias = MissedRuns  # noqa: Y015
 
 class _ScheduleStatus:
@@ -55,23 +55,23 @@ class _ScheduleStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Schedu
     SCHEDULE_STATUS_UNSPECIFIED: _ScheduleStatus.ValueType  # 0
     """Never sent."""
     SCHEDULE_STATUS_ACTIVE: _ScheduleStatus.ValueType  # 1
-    """It has."""
+    """The schedule has future runs."""
     SCHEDULE_STATUS_PAUSED: _ScheduleStatus.ValueType  # 2
-    """Not until somebody resumes it."""
+    """No run starts until somebody resumes the schedule."""
     SCHEDULE_STATUS_ENDED: _ScheduleStatus.ValueType  # 3
-    """It never comes again."""
+    """The schedule has no future run."""
 
 class ScheduleStatus(_ScheduleStatus, metaclass=_ScheduleStatusEnumTypeWrapper):
-    """Whether a schedule has runs before it."""
+    """Whether a schedule has future runs."""
 
 SCHEDULE_STATUS_UNSPECIFIED: ScheduleStatus.ValueType  # 0
 """Never sent."""
 SCHEDULE_STATUS_ACTIVE: ScheduleStatus.ValueType  # 1
-"""It has."""
+"""The schedule has future runs."""
 SCHEDULE_STATUS_PAUSED: ScheduleStatus.ValueType  # 2
-"""Not until somebody resumes it."""
+"""No run starts until somebody resumes the schedule."""
 SCHEDULE_STATUS_ENDED: ScheduleStatus.ValueType  # 3
-"""It never comes again."""
+"""The schedule has no future run."""
 Global___ScheduleStatus: _TypeAlias = ScheduleStatus  # noqa: Y015
 
 class _RunOutcome:
@@ -83,39 +83,39 @@ class _RunOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunOutcome
     RUN_OUTCOME_UNSPECIFIED: _RunOutcome.ValueType  # 0
     """Never sent."""
     RUN_OUTCOME_STARTED: _RunOutcome.ValueType  # 1
-    """Its rollout was started."""
+    """The rollout was started."""
     RUN_OUTCOME_MISSED: _RunOutcome.ValueType  # 2
-    """Skipped: no server ran when it was due, nor within the grace."""
+    """The run was skipped: no server was running when the run was due, nor within the grace period."""
     RUN_OUTCOME_OVERLAPPED: _RunOutcome.ValueType  # 3
-    """Skipped: the schedule's former rollout had not ended."""
+    """The run was skipped: the schedule's previous rollout had not ended."""
     RUN_OUTCOME_REFUSED: _RunOutcome.ValueType  # 4
-    """Skipped: its rollout could not be started."""
+    """The run was skipped: its rollout could not be started."""
 
 class RunOutcome(_RunOutcome, metaclass=_RunOutcomeEnumTypeWrapper):
-    """What became of a run."""
+    """What happened when a run was due."""
 
 RUN_OUTCOME_UNSPECIFIED: RunOutcome.ValueType  # 0
 """Never sent."""
 RUN_OUTCOME_STARTED: RunOutcome.ValueType  # 1
-"""Its rollout was started."""
+"""The rollout was started."""
 RUN_OUTCOME_MISSED: RunOutcome.ValueType  # 2
-"""Skipped: no server ran when it was due, nor within the grace."""
+"""The run was skipped: no server was running when the run was due, nor within the grace period."""
 RUN_OUTCOME_OVERLAPPED: RunOutcome.ValueType  # 3
-"""Skipped: the schedule's former rollout had not ended."""
+"""The run was skipped: the schedule's previous rollout had not ended."""
 RUN_OUTCOME_REFUSED: RunOutcome.ValueType  # 4
-"""Skipped: its rollout could not be started."""
+"""The run was skipped: its rollout could not be started."""
 Global___RunOutcome: _TypeAlias = RunOutcome  # noqa: Y015
 
 @_typing.final
 class ScheduleSpec(_message.Message):
-    """What a user asks of a schedule.
+    """Schedule as a client defines it.
 
-    Exactly one of cron and rrule says when. Both are meant in the local time of the time zone. An example:
-    "30 2 * * *" in Europe/Berlin is 01:30 UTC in winter and 00:30 UTC in summer. On 29 March 2026 the clocks
-    there go from 02:00 to 03:00 and there is no 02:30: the run comes at 03:00, as with Debian's cron, and
-    with the rrule "FREQ=DAILY;BYHOUR=2;BYMINUTE=30" at 03:30, as RFC 5545 has it. On 25 October 2026 there
-    are two 02:30: the run comes at the first. Runs that go by the hour, those of a cron expression whose
-    minute or hour begins with "*", come in both.
+    Exactly one of `cron` and `rrule` is set. Both use the local time of the time zone. Example: "30 2 * * *"
+    in Europe/Berlin is 01:30 UTC in winter and 00:30 UTC in summer. On 29 March 2026 the clocks there go from
+    02:00 to 03:00 and there is no 02:30: the run starts at 03:00, as with Debian's cron, and with the rrule
+    "FREQ=DAILY;BYHOUR=2;BYMINUTE=30" at 03:30, as in RFC 5545. On 25 October 2026 there are two 02:30: the run
+    starts at the first. Hourly runs, those of a cron expression whose minute or hour begins with "*", start in
+    both.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -129,37 +129,37 @@ class ScheduleSpec(_message.Message):
     GRACE_FIELD_NUMBER: _builtins.int
     ROLLOUT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Unique among schedules: 1 to 63 characters a-z, 0-9, "-", "." and "_", beginning and ending with a
-    letter or digit. Cannot be changed.
+    """Name, unique among schedules: 1 to 63 characters a-z, 0-9, "-", "." and "_", beginning and ending with a
+    letter or digit. The name cannot be changed.
     """
     cron: _builtins.str
-    """Five fields as in crontab(5): minute, hour, day of month, month, day of week; "0 3 * * 6" and
-    "0 3 * * SAT" are Saturdays at 3. A date that never comes, such as 30 February, is refused. Where both
-    days are given, either suffices. Empty: rrule says when.
+    """Cron expression with the five fields of crontab(5): minute, hour, day of month, month, day of week. "0 3
+    * * 6" and "0 3 * * SAT" are Saturdays at 03:00. A date that never comes, such as 30 February, is
+    refused. If both day fields are restricted, a day that matches either suffices. Empty: `rrule` is set.
     """
     rrule: _builtins.str
-    """A recurrence rule as in RFC 5545, section 3.3.10: "FREQ=MONTHLY;BYDAY=2TU;BYHOUR=22" is the second
-    Tuesday of each month at 22. FREQ is HOURLY or rarer, there is no BYSECOND, and BYSETPOS and numbered
-    days go with MONTHLY and YEARLY. A rule that never comes again is refused. Empty: cron says when.
+    """Recurrence rule of RFC 5545, section 3.3.10. "FREQ=MONTHLY;BYDAY=2TU;BYHOUR=22" is the second Tuesday of
+    each month at 22:00. FREQ is HOURLY or rarer; BYSECOND is not supported; BYSETPOS and numbered days
+    require MONTHLY or YEARLY. A rule without a future date is refused. Empty: `cron` is set.
     """
     time_zone: _builtins.str
-    """IANA name. Empty: UTC."""
+    """IANA time zone. Empty means UTC."""
     missed: Global___MissedRuns.ValueType
-    """What becomes of runs that were missed."""
+    """What happens to missed runs. Unspecified means SKIP."""
     @_builtins.property
     def starts_at(self) -> _timestamp_pb2.Timestamp:
-        """No run is before it; it is what a rule counts from, its DTSTART. Absent: now, but a rule counts from
-        the last midnight, so that "FREQ=DAILY;BYHOUR=3" is 3 sharp.
+        """Time before which no run starts; for a recurrence rule also its DTSTART. Absent: now, and for a
+        recurrence rule the last midnight, so that "FREQ=DAILY;BYHOUR=3" is exactly 03:00.
         """
 
     @_builtins.property
     def grace(self) -> _duration_pb2.Duration:
-        """A run that begins so much late is not missed, 1 minute to 1 day. Absent: 15 minutes."""
+        """Delay up to which a late run still starts, 1 minute to 1 day. Absent means 15 minutes."""
 
     @_builtins.property
     def rollout(self) -> _rollout_pb2.RolloutSpec:
-        """The rollout of each run. Its hosts are those that are selected when it is due. Absent: all defaults,
-        all hosts.
+        """Rollout that each run starts. The filter selects its hosts when the run is due. Absent: a rollout of all
+        hosts with the default settings.
         """
 
     def __init__(
@@ -184,8 +184,8 @@ Global___ScheduleSpec: _TypeAlias = ScheduleSpec  # noqa: Y015
 
 @_typing.final
 class Schedule(_message.Message):
-    """Rollouts on a calendar. A run begins when it is due, at most once, whatever becomes of the server and its
-    clock; while the rollout of a former run has not ended, it is skipped.
+    """Rollout that starts by calendar. Each run starts once at most, even if the server restarts or its clock
+    jumps. A run is skipped while the rollout of a previous run has not ended.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -202,43 +202,47 @@ class Schedule(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     status: Global___ScheduleStatus.ValueType
-    """Whether runs are before it."""
+    """Whether the schedule has future runs."""
     created_by: _builtins.str
-    """Who made it."""
+    """Client that created the schedule."""
     revision: _builtins.int
-    """The fleet's revision at which it last changed."""
+    """Fleet revision of the last change."""
     etag: _builtins.str
-    """Stands for `spec` and whether it is paused; its runs do not matter to it. See
+    """Changes whenever `spec` changes or the schedule is paused or resumed; runs do not change it. See
     ReconfigureHostRequest.etag.
     """
     incomplete: _builtins.str
-    """Why the server does not show all that it stores of the schedule: a stored value is out of range or
-    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """Why the server does not show everything that it stores of the schedule: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: the message shows everything.
     """
     @_builtins.property
     def spec(self) -> Global___ScheduleSpec:
-        """What was asked."""
+        """Definition of the schedule."""
 
     @_builtins.property
     def next_runs(self) -> _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]:
-        """The next five runs, fewer where it ends before. Empty: it is paused or has ended."""
+        """Times of the next five runs, or of fewer if the schedule ends before. Empty: the schedule is paused or
+        has ended.
+        """
 
     @_builtins.property
     def last_run(self) -> Global___ScheduledRun:
-        """The last run that was due. Absent: none was."""
+        """Latest run that was due. Absent: no run was due yet."""
 
     @_builtins.property
     def last_rollout(self) -> _rollout_pb2.Rollout:
-        """The last rollout that it started, as it stands now. Absent: none was started, or it is no longer kept."""
+        """Latest rollout of the schedule in its current state. Absent: no rollout was started, or it is no longer
+        stored.
+        """
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
-        """When."""
+        """Time of the creation."""
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What its rollouts name and no host has now: hosts, tags, groups, a sentence each. Its runs begin all the
-        same, and tell it in their detail. Not told in ListSchedules.
+        """Names in the rollout's filter that match nothing: hosts, tags and groups, one sentence each. Runs start
+        regardless, and report the names in their detail. Not set in ListSchedules.
         """
 
     def __init__(
@@ -266,7 +270,7 @@ Global___Schedule: _TypeAlias = Schedule  # noqa: Y015
 
 @_typing.final
 class ScheduledRun(_message.Message):
-    """What became of one run."""
+    """Run of a schedule that was due."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -276,18 +280,20 @@ class ScheduledRun(_message.Message):
     ROLLOUT_ID_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     outcome: Global___RunOutcome.ValueType
-    """Which of the two."""
+    """What happened."""
     rollout_id: _builtins.str
-    """Its rollout. Empty: it was skipped."""
+    """Id of the rollout. Empty: the run was skipped."""
     detail: _builtins.str
-    """Why it was skipped, or why it was late, and what it named that no host has. Empty: nothing to say."""
+    """Why the run was skipped or late, and which names in its filter match nothing. Empty: the run started in
+    time.
+    """
     @_builtins.property
     def due_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was due."""
+        """Time at which the run was due."""
 
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
-        """When it was begun or skipped."""
+        """Time at which the run was started or skipped."""
 
     def __init__(
         self,

@@ -22,21 +22,21 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class CreateScheduleRequest(_message.Message):
-    """A schedule to keep."""
+    """Request for CreateSchedule."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SPEC_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     @_builtins.property
     def spec(self) -> _schedule_pb2.ScheduleSpec:
-        """What is asked."""
+        """Definition of the schedule."""
 
     def __init__(
         self,
@@ -54,14 +54,14 @@ Global___CreateScheduleRequest: _TypeAlias = CreateScheduleRequest  # noqa: Y015
 
 @_typing.final
 class CreateScheduleResponse(_message.Message):
-    """The schedule that was made."""
+    """Response of CreateSchedule."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def schedule(self) -> _schedule_pb2.Schedule:
-        """The schedule."""
+        """The new schedule."""
 
     def __init__(
         self,
@@ -78,13 +78,13 @@ Global___CreateScheduleResponse: _TypeAlias = CreateScheduleResponse  # noqa: Y0
 
 @_typing.final
 class GetScheduleRequest(_message.Message):
-    """The schedule to show."""
+    """Request for GetSchedule."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the schedule."""
     def __init__(
         self,
         *,
@@ -100,7 +100,7 @@ Global___GetScheduleRequest: _TypeAlias = GetScheduleRequest  # noqa: Y015
 
 @_typing.final
 class GetScheduleResponse(_message.Message):
-    """A schedule."""
+    """Response of GetSchedule."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -124,16 +124,16 @@ Global___GetScheduleResponse: _TypeAlias = GetScheduleResponse  # noqa: Y015
 
 @_typing.final
 class ListSchedulesRequest(_message.Message):
-    """Which schedules to list."""
+    """Request for ListSchedules."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most how many. 0 means 50; more than 1000 is taken as 1000."""
+    """Maximum number of schedules in the response. 0 means 50; more than 1000 counts as 1000."""
     page_token: _builtins.str
-    """The token of the former page. Empty: from the start."""
+    """Value of `next_page_token` in the previous response. Empty: the first page."""
     def __init__(
         self,
         *,
@@ -150,17 +150,17 @@ Global___ListSchedulesRequest: _TypeAlias = ListSchedulesRequest  # noqa: Y015
 
 @_typing.final
 class ListSchedulesResponse(_message.Message):
-    """A page of schedules."""
+    """Response of ListSchedules."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """What to ask for the next page with. Empty: this was the last."""
+    """Token of the next page. Empty: this page is the last."""
     @_builtins.property
     def schedules(self) -> _containers.RepeatedCompositeFieldContainer[_schedule_pb2.Schedule]:
-        """By name."""
+        """The schedules, sorted by name."""
 
     def __init__(
         self,
@@ -178,7 +178,7 @@ Global___ListSchedulesResponse: _TypeAlias = ListSchedulesResponse  # noqa: Y015
 
 @_typing.final
 class UpdateScheduleRequest(_message.Message):
-    """What to change of a schedule."""
+    """Request for UpdateSchedule."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -188,25 +188,25 @@ class UpdateScheduleRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the schedule."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     etag: _builtins.str
-    """See ReconfigureHostRequest."""
+    """Expected etag of the schedule; see ReconfigureHostRequest.etag. Empty: the etag is not checked."""
     @_builtins.property
     def spec(self) -> _schedule_pb2.ScheduleSpec:
-        """The new values. Absent: empty ones. Fields that the mask does not name are not read, those that it names
-        are held to the same rules as in CreateSchedule.
+        """The new values. Absent: empty values. The server ignores fields that the mask does not name, and
+        validates the others as CreateSchedule does.
         """
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to change: "cron", "rrule", "time_zone", "starts_at", "missed", "grace" and "rollout", each
-        as a whole. To name one of cron and rrule is to clear the other. "name" cannot be changed.
+        """Fields to change, each as a whole: "cron", "rrule", "time_zone", "starts_at", "missed", "grace" and
+        "rollout". Naming one of "cron" and "rrule" clears the other. "name" cannot be changed.
         """
 
     def __init__(
@@ -228,14 +228,14 @@ Global___UpdateScheduleRequest: _TypeAlias = UpdateScheduleRequest  # noqa: Y015
 
 @_typing.final
 class UpdateScheduleResponse(_message.Message):
-    """The changed schedule."""
+    """Response of UpdateSchedule."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def schedule(self) -> _schedule_pb2.Schedule:
-        """The schedule."""
+        """The schedule after the change."""
 
     def __init__(
         self,
@@ -252,7 +252,7 @@ Global___UpdateScheduleResponse: _TypeAlias = UpdateScheduleResponse  # noqa: Y0
 
 @_typing.final
 class PauseScheduleRequest(_message.Message):
-    """The schedule to pause."""
+    """Request for PauseSchedule."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -260,15 +260,15 @@ class PauseScheduleRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the schedule."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     etag: _builtins.str
-    """See ReconfigureHostRequest."""
+    """Expected etag of the schedule; see ReconfigureHostRequest.etag. Empty: the etag is not checked."""
     def __init__(
         self,
         *,
@@ -286,14 +286,14 @@ Global___PauseScheduleRequest: _TypeAlias = PauseScheduleRequest  # noqa: Y015
 
 @_typing.final
 class PauseScheduleResponse(_message.Message):
-    """The paused schedule."""
+    """Response of PauseSchedule."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def schedule(self) -> _schedule_pb2.Schedule:
-        """The schedule."""
+        """The paused schedule."""
 
     def __init__(
         self,
@@ -310,7 +310,7 @@ Global___PauseScheduleResponse: _TypeAlias = PauseScheduleResponse  # noqa: Y015
 
 @_typing.final
 class ResumeScheduleRequest(_message.Message):
-    """The schedule to go on with."""
+    """Request for ResumeSchedule."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -318,15 +318,15 @@ class ResumeScheduleRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the schedule."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     etag: _builtins.str
-    """See ReconfigureHostRequest."""
+    """Expected etag of the schedule; see ReconfigureHostRequest.etag. Empty: the etag is not checked."""
     def __init__(
         self,
         *,
@@ -344,14 +344,14 @@ Global___ResumeScheduleRequest: _TypeAlias = ResumeScheduleRequest  # noqa: Y015
 
 @_typing.final
 class ResumeScheduleResponse(_message.Message):
-    """The schedule that goes on."""
+    """Response of ResumeSchedule."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def schedule(self) -> _schedule_pb2.Schedule:
-        """The schedule."""
+        """The resumed schedule."""
 
     def __init__(
         self,
@@ -368,7 +368,7 @@ Global___ResumeScheduleResponse: _TypeAlias = ResumeScheduleResponse  # noqa: Y0
 
 @_typing.final
 class DeleteScheduleRequest(_message.Message):
-    """The schedule to forget."""
+    """Request for DeleteSchedule."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -376,15 +376,15 @@ class DeleteScheduleRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the schedule."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     etag: _builtins.str
-    """See ReconfigureHostRequest."""
+    """Expected etag of the schedule; see ReconfigureHostRequest.etag. Empty: the etag is not checked."""
     def __init__(
         self,
         *,
@@ -402,13 +402,13 @@ Global___DeleteScheduleRequest: _TypeAlias = DeleteScheduleRequest  # noqa: Y015
 
 @_typing.final
 class DeleteScheduleResponse(_message.Message):
-    """The schedule is forgotten."""
+    """Response of DeleteSchedule."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REVISION_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """The fleet's revision after the call."""
+    """Fleet revision after the call."""
     def __init__(
         self,
         *,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ScheduleServiceStub(object):
-    """Rollouts on a calendar.
+    """Manages schedules, which start rollouts by calendar.
     """
 
     def __init__(self, channel):
@@ -73,56 +73,57 @@ class ScheduleServiceStub(object):
 
 
 class ScheduleServiceServicer(object):
-    """Rollouts on a calendar.
+    """Manages schedules, which start rollouts by calendar.
     """
 
     def CreateSchedule(self, request, context):
-        """Keep a new schedule. ALREADY_EXISTS, INVALID_ARGUMENT (also where it has no run before it).
+        """Creates a schedule. ALREADY_EXISTS, INVALID_ARGUMENT (also if the schedule has no future run), NOT_FOUND
+        (the saved selection of the filter).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSchedule(self, request, context):
-        """One schedule. NOT_FOUND.
+        """Returns one schedule. NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListSchedules(self, request, context):
-        """Schedules by name, a page at a time.
+        """Lists schedules by name, a page at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateSchedule(self, request, context):
-        """Change named fields of a schedule; a rollout that it has started goes on as it is. NOT_FOUND,
-        INVALID_ARGUMENT, ABORTED (another etag).
+        """Changes named fields of a schedule. A rollout that the schedule has started continues unchanged.
+        NOT_FOUND, INVALID_ARGUMENT, ABORTED (the etag differs).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PauseSchedule(self, request, context):
-        """Begin no run any more; a rollout that it has started goes on. NOT_FOUND, FAILED_PRECONDITION (it is
-        paused already, or has ended).
+        """Pauses a schedule: no further run starts. A rollout that the schedule has started continues. NOT_FOUND,
+        FAILED_PRECONDITION (the schedule is already paused or has ended), ABORTED (the etag differs).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResumeSchedule(self, request, context):
-        """Begin its runs again. Those that were due meanwhile are not made up for. NOT_FOUND,
-        FAILED_PRECONDITION (it is not paused; it never comes again).
+        """Resumes a paused schedule. Runs that were due during the pause do not start. NOT_FOUND,
+        FAILED_PRECONDITION (the schedule is not paused, or has no future run), ABORTED (the etag differs).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSchedule(self, request, context):
-        """Forget a schedule. Its rollouts stay. NOT_FOUND.
+        """Deletes a schedule. Its rollouts remain. NOT_FOUND, ABORTED (the etag differs).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -175,7 +176,7 @@ def add_ScheduleServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ScheduleService(object):
-    """Rollouts on a calendar.
+    """Manages schedules, which start rollouts by calendar.
     """
 
     @staticmethod

@@ -13,32 +13,34 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ScheduleServiceStub:
-    """Rollouts on a calendar."""
+    """Manages schedules, which start rollouts by calendar."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.CreateScheduleRequest, _schedule_service_pb2.CreateScheduleResponse]
-    """Keep a new schedule. ALREADY_EXISTS, INVALID_ARGUMENT (also where it has no run before it)."""
+    """Creates a schedule. ALREADY_EXISTS, INVALID_ARGUMENT (also if the schedule has no future run), NOT_FOUND
+    (the saved selection of the filter).
+    """
     GetSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.GetScheduleRequest, _schedule_service_pb2.GetScheduleResponse]
-    """One schedule. NOT_FOUND."""
+    """Returns one schedule. NOT_FOUND."""
     ListSchedules: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.ListSchedulesRequest, _schedule_service_pb2.ListSchedulesResponse]
-    """Schedules by name, a page at a time."""
+    """Lists schedules by name, a page at a time."""
     UpdateSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.UpdateScheduleRequest, _schedule_service_pb2.UpdateScheduleResponse]
-    """Change named fields of a schedule; a rollout that it has started goes on as it is. NOT_FOUND,
-    INVALID_ARGUMENT, ABORTED (another etag).
+    """Changes named fields of a schedule. A rollout that the schedule has started continues unchanged.
+    NOT_FOUND, INVALID_ARGUMENT, ABORTED (the etag differs).
     """
     PauseSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.PauseScheduleRequest, _schedule_service_pb2.PauseScheduleResponse]
-    """Begin no run any more; a rollout that it has started goes on. NOT_FOUND, FAILED_PRECONDITION (it is
-    paused already, or has ended).
+    """Pauses a schedule: no further run starts. A rollout that the schedule has started continues. NOT_FOUND,
+    FAILED_PRECONDITION (the schedule is already paused or has ended), ABORTED (the etag differs).
     """
     ResumeSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.ResumeScheduleRequest, _schedule_service_pb2.ResumeScheduleResponse]
-    """Begin its runs again. Those that were due meanwhile are not made up for. NOT_FOUND,
-    FAILED_PRECONDITION (it is not paused; it never comes again).
+    """Resumes a paused schedule. Runs that were due during the pause do not start. NOT_FOUND,
+    FAILED_PRECONDITION (the schedule is not paused, or has no future run), ABORTED (the etag differs).
     """
     DeleteSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.DeleteScheduleRequest, _schedule_service_pb2.DeleteScheduleResponse]
-    """Forget a schedule. Its rollouts stay. NOT_FOUND."""
+    """Deletes a schedule. Its rollouts remain. NOT_FOUND, ABORTED (the etag differs)."""
 
 class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Rollouts on a calendar."""
+    """Manages schedules, which start rollouts by calendar."""
 
     @_abc_1.abstractmethod
     def CreateSchedule(
@@ -46,7 +48,9 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _schedule_service_pb2.CreateScheduleRequest,
         context: _aio.ServicerContext[_schedule_service_pb2.CreateScheduleRequest, _abc.Awaitable[_schedule_service_pb2.CreateScheduleResponse]],
     ) -> _abc.Awaitable[_schedule_service_pb2.CreateScheduleResponse]:
-        """Keep a new schedule. ALREADY_EXISTS, INVALID_ARGUMENT (also where it has no run before it)."""
+        """Creates a schedule. ALREADY_EXISTS, INVALID_ARGUMENT (also if the schedule has no future run), NOT_FOUND
+        (the saved selection of the filter).
+        """
 
     @_abc_1.abstractmethod
     def GetSchedule(
@@ -54,7 +58,7 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _schedule_service_pb2.GetScheduleRequest,
         context: _aio.ServicerContext[_schedule_service_pb2.GetScheduleRequest, _abc.Awaitable[_schedule_service_pb2.GetScheduleResponse]],
     ) -> _abc.Awaitable[_schedule_service_pb2.GetScheduleResponse]:
-        """One schedule. NOT_FOUND."""
+        """Returns one schedule. NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ListSchedules(
@@ -62,7 +66,7 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _schedule_service_pb2.ListSchedulesRequest,
         context: _aio.ServicerContext[_schedule_service_pb2.ListSchedulesRequest, _abc.Awaitable[_schedule_service_pb2.ListSchedulesResponse]],
     ) -> _abc.Awaitable[_schedule_service_pb2.ListSchedulesResponse]:
-        """Schedules by name, a page at a time."""
+        """Lists schedules by name, a page at a time."""
 
     @_abc_1.abstractmethod
     def UpdateSchedule(
@@ -70,8 +74,8 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _schedule_service_pb2.UpdateScheduleRequest,
         context: _aio.ServicerContext[_schedule_service_pb2.UpdateScheduleRequest, _abc.Awaitable[_schedule_service_pb2.UpdateScheduleResponse]],
     ) -> _abc.Awaitable[_schedule_service_pb2.UpdateScheduleResponse]:
-        """Change named fields of a schedule; a rollout that it has started goes on as it is. NOT_FOUND,
-        INVALID_ARGUMENT, ABORTED (another etag).
+        """Changes named fields of a schedule. A rollout that the schedule has started continues unchanged.
+        NOT_FOUND, INVALID_ARGUMENT, ABORTED (the etag differs).
         """
 
     @_abc_1.abstractmethod
@@ -80,8 +84,8 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _schedule_service_pb2.PauseScheduleRequest,
         context: _aio.ServicerContext[_schedule_service_pb2.PauseScheduleRequest, _abc.Awaitable[_schedule_service_pb2.PauseScheduleResponse]],
     ) -> _abc.Awaitable[_schedule_service_pb2.PauseScheduleResponse]:
-        """Begin no run any more; a rollout that it has started goes on. NOT_FOUND, FAILED_PRECONDITION (it is
-        paused already, or has ended).
+        """Pauses a schedule: no further run starts. A rollout that the schedule has started continues. NOT_FOUND,
+        FAILED_PRECONDITION (the schedule is already paused or has ended), ABORTED (the etag differs).
         """
 
     @_abc_1.abstractmethod
@@ -90,8 +94,8 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _schedule_service_pb2.ResumeScheduleRequest,
         context: _aio.ServicerContext[_schedule_service_pb2.ResumeScheduleRequest, _abc.Awaitable[_schedule_service_pb2.ResumeScheduleResponse]],
     ) -> _abc.Awaitable[_schedule_service_pb2.ResumeScheduleResponse]:
-        """Begin its runs again. Those that were due meanwhile are not made up for. NOT_FOUND,
-        FAILED_PRECONDITION (it is not paused; it never comes again).
+        """Resumes a paused schedule. Runs that were due during the pause do not start. NOT_FOUND,
+        FAILED_PRECONDITION (the schedule is not paused, or has no future run), ABORTED (the etag differs).
         """
 
     @_abc_1.abstractmethod
@@ -100,6 +104,6 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _schedule_service_pb2.DeleteScheduleRequest,
         context: _aio.ServicerContext[_schedule_service_pb2.DeleteScheduleRequest, _abc.Awaitable[_schedule_service_pb2.DeleteScheduleResponse]],
     ) -> _abc.Awaitable[_schedule_service_pb2.DeleteScheduleResponse]:
-        """Forget a schedule. Its rollouts stay. NOT_FOUND."""
+        """Deletes a schedule. Its rollouts remain. NOT_FOUND, ABORTED (the etag differs)."""
 
 def add_ScheduleServiceServicer_to_server(servicer: ScheduleServiceServicer, server: _aio.Server) -> None: ...

@@ -95,10 +95,10 @@ class CreateSelectionRequest(_message.Message):
     letter or digit. The name cannot be changed later.
     """
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     @_builtins.property
     def filter(self) -> _host_pb2.HostFilter:
@@ -224,7 +224,7 @@ class ListSelectionsResponse(_message.Message):
     SELECTIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Token for the next page. Empty: this page is the last one."""
+    """Token of the next page. Empty: this page is the last."""
     @_builtins.property
     def selections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Selection]:
         """The selections, sorted by name."""
@@ -257,10 +257,10 @@ class UpdateSelectionRequest(_message.Message):
     name: _builtins.str
     """Name of the selection."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     etag: _builtins.str
     """Expected etag of the selection; see ReconfigureHostRequest.etag. Empty: any."""
@@ -329,10 +329,10 @@ class DeleteSelectionRequest(_message.Message):
     name: _builtins.str
     """Name of the selection."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     etag: _builtins.str
     """Expected etag of the selection; see ReconfigureHostRequest.etag. Empty: any."""

@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class GetServerInfoRequest(_message.Message):
-    """Asks what server this is."""
+    """Request for GetServerInfo."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -39,7 +39,7 @@ Global___GetServerInfoRequest: _TypeAlias = GetServerInfoRequest  # noqa: Y015
 
 @_typing.final
 class GetServerInfoResponse(_message.Message):
-    """What server this is."""
+    """Response of GetServerInfo."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -53,26 +53,28 @@ class GetServerInfoResponse(_message.Message):
     EVENT_LOOP_LAG_FIELD_NUMBER: _builtins.int
     STORE_PROBLEM_FIELD_NUMBER: _builtins.int
     version: _builtins.str
-    """The version of tendhost."""
+    """Version of tendhost."""
     log_id: _builtins.str
-    """The identity of the event log."""
+    """Id of the event log. A restored or replaced database has a new one."""
     revision: _builtins.int
-    """The fleet's current revision."""
+    """Current revision of the fleet."""
     oldest_revision: _builtins.int
-    """The oldest event revision that is kept."""
+    """Revision of the oldest event that is stored."""
     host_count: _builtins.int
-    """How many hosts are registered. 0 also where store_problem is set and they cannot be counted."""
+    """Number of registered hosts. 0 also if `store_problem` is set and the hosts cannot be counted."""
     pruning_problem: _builtins.str
-    """Why the server does not prune history at present, and what to do. Empty: history is pruned."""
+    """Why the server does not prune old history at present, and what to do. Empty: history is pruned."""
     store_problem: _builtins.str
-    """Why the database cannot be used at present, while the server's health is NOT_SERVING. Empty: it can."""
+    """Why the database cannot be used at present; the server's health is then NOT_SERVING. Empty: the database
+    works.
+    """
     @_builtins.property
     def notifications(self) -> _containers.RepeatedCompositeFieldContainer[Global___NotificationTarget]:
-        """The targets of notifications that are configured, and how it goes with each."""
+        """Configured targets of notifications, with their delivery status."""
 
     @_builtins.property
     def event_loop_lag(self) -> Global___EventLoopLag:
-        """How late the server's event loop was in the last minute. Absent: it is not measured."""
+        """Lag of the server's event loop in the last minute. Absent: the lag is not measured."""
 
     def __init__(
         self,
@@ -97,8 +99,8 @@ Global___GetServerInfoResponse: _TypeAlias = GetServerInfoResponse  # noqa: Y015
 
 @_typing.final
 class EventLoopLag(_message.Message):
-    """How late the event loop, which serves every call and drives every operation, came to what was due. It is
-    measured 20 times a second. More than 200 ms is logged as a warning, with what the loop was busy with.
+    """Lag of the event loop, which serves every call and runs every operation, measured 20 times a second. The
+    server logs a lag of more than 200 ms as a warning, with the functions that were running.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -107,11 +109,11 @@ class EventLoopLag(_message.Message):
     P99_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def max(self) -> _duration_pb2.Duration:
-        """The longest."""
+        """Longest measured lag."""
 
     @_builtins.property
     def p99(self) -> _duration_pb2.Duration:
-        """Of a hundred measurements 99 were no longer."""
+        """99th percentile of the measured lags."""
 
     def __init__(
         self,
@@ -129,7 +131,7 @@ Global___EventLoopLag: _TypeAlias = EventLoopLag  # noqa: Y015
 
 @_typing.final
 class NotificationTarget(_message.Message):
-    """How notifications to one target go, since the server started."""
+    """Delivery status of one target of notifications since the server started."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -143,26 +145,26 @@ class NotificationTarget(_message.Message):
     PROBLEM_AT_FIELD_NUMBER: _builtins.int
     DELIVERED_AT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the target in the server's configuration."""
     delivered: _builtins.int
-    """Messages that were taken, a summary being one."""
+    """Number of delivered messages. A summary of several notifications is one message."""
     retried: _builtins.int
-    """Attempts that were made once more."""
+    """Number of repeated delivery attempts."""
     undelivered: _builtins.int
-    """Messages that did not reach everybody in all their attempts, and are lost."""
+    """Number of lost messages: after all attempts, at least one recipient had not received them."""
     waiting: _builtins.int
-    """Notices that wait for the rate limit now."""
+    """Number of notifications that wait for the rate limit."""
     revision: _builtins.int
-    """Every event up to this revision was told."""
+    """Revision up to which the target has been notified of all events."""
     problem: _builtins.str
-    """What the latest attempt failed with. Empty: it went well."""
+    """Error of the latest delivery attempt. Empty: the attempt succeeded."""
     @_builtins.property
     def problem_at(self) -> _timestamp_pb2.Timestamp:
-        """When it did."""
+        """Time of that error. Absent: the latest attempt succeeded."""
 
     @_builtins.property
     def delivered_at(self) -> _timestamp_pb2.Timestamp:
-        """When a message was last taken. Absent: none was."""
+        """Time of the latest delivery. Absent: no message was delivered."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class SystemServiceStub(object):
-    """The server itself.
+    """Reports on the server itself.
     """
 
     def __init__(self, channel):
@@ -43,11 +43,11 @@ class SystemServiceStub(object):
 
 
 class SystemServiceServicer(object):
-    """The server itself.
+    """Reports on the server itself.
     """
 
     def GetServerInfo(self, request, context):
-        """What server this is.
+        """Returns the version and the condition of the server.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,7 +70,7 @@ def add_SystemServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SystemService(object):
-    """The server itself.
+    """Reports on the server itself.
     """
 
     @staticmethod

@@ -13,14 +13,14 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SystemServiceStub:
-    """The server itself."""
+    """Reports on the server itself."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_system_service_pb2.GetServerInfoRequest, _system_service_pb2.GetServerInfoResponse]
-    """What server this is."""
+    """Returns the version and the condition of the server."""
 
 class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The server itself."""
+    """Reports on the server itself."""
 
     @_abc_1.abstractmethod
     def GetServerInfo(
@@ -28,6 +28,6 @@ class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _system_service_pb2.GetServerInfoRequest,
         context: _aio.ServicerContext[_system_service_pb2.GetServerInfoRequest, _abc.Awaitable[_system_service_pb2.GetServerInfoResponse]],
     ) -> _abc.Awaitable[_system_service_pb2.GetServerInfoResponse]:
-        """What server this is."""
+        """Returns the version and the condition of the server."""
 
 def add_SystemServiceServicer_to_server(servicer: SystemServiceServicer, server: _aio.Server) -> None: ...
