@@ -43,9 +43,7 @@ from tendhost.server.domain.rollouts.rollout import (
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 K, R = ReasonKind, RebootNeed
-CLOSED = Availability(
-    allowed=False, until=NOW + HOUR, words="its maintenance window opens at 13:00"
-)
+CLOSED = Availability(until=NOW + HOUR, message="its maintenance window opens at 13:00")
 NOTHING = Pending(queried_at=NOW)
 SOME = Pending(
     packages=(

@@ -96,7 +96,9 @@ async def test_rollout__that_cannot_be_halted_either_is_tried_on_and_can_be_canc
 ) -> None:
     async with world.running() as engine:
         rollout = await begun(world)
-        left = faulty(monkeypatch, RolloutController, "_turn", lambda: AssertionError("unforeseen"))
+        left = faulty(
+            monkeypatch, RolloutController, "_reconcile", lambda: AssertionError("unforeseen")
+        )
         monkeypatch.setattr("tendhost.server.engine.rollouts.controller.halted", lambda *_: 1 / 0)
         for _ in range(60):
             await world.go_on()

@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import replace
 from datetime import time, timedelta
-from typing import cast
 
 import pytest
 
@@ -22,10 +21,9 @@ from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import InvalidArgument, PolicyNotFound
 from tendhost.server.domain.rollouts.plan import Exclusion, PlannedHostCondition
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, WaitingFor
-from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate
 from tendhost.server.engine.fleet import reports
-from tendhost.server.engine.rollouts import controller
-from tendhost.server.engine.rollouts.admission import AdmissionRound, look_at_windows
+from tendhost.server.engine.rollouts import member_starts
+from tendhost.server.engine.rollouts.member_starts import waiting_for_windows
 from tests.unit.engine.fake_clock import START
 from tests.unit.engine.fake_command import Command, Hold
 from tests.unit.engine.fake_host import FakeHost, Pending
@@ -188,19 +186,16 @@ async def test_a_host_whose_windows_never_meet_any_more_is_left_out(world: World
         assert "never open at one time" in (await members(world, rollout.id))["a"].detail
 
 
-async def test_only_those_that_wait_for_their_windows_are_looked_at_anew():
-    waiting = (
+def test_changed_windows__concern_only_members_that_wait_for_their_windows():
+    members = [
         Member(rollout="r", host=str(n), wave=0, position=n, status=M.WAITING, waiting=why)
-        for n, why in enumerate((WaitingFor.BUDGET, WaitingFor.HOST, None))
-    )
-    tally = RolloutUpdate(cast(Rollout, None), ())
-    # What it would ask of them, it cannot: there is nobody to ask.
-    await look_at_windows(waiting, cast(AdmissionRound, None), tally)
-    assert tally.members == ()
+        for n, why in enumerate((WaitingFor.BUDGET, WaitingFor.WINDOW, WaitingFor.HOST, None))
+    ]
+    assert [member.host for member in waiting_for_windows(members)] == ["1"]
 
 
 async def test_all_that_wait_are_looked_at_anew_however_many_they_are(world: World, monkeypatch):
-    monkeypatch.setattr(controller, "AT_A_TIME", 2)
+    monkeypatch.setattr(member_starts, "AT_A_TIME", 2)
     async with world.running():
         await fleet(world, "abcdefg")
         await say(world, freezes=(frozen(world),))

@@ -161,7 +161,7 @@ def _about_updates(
         words += "; the last update was cancelled"
     else:
         words += "; nobody has asked for an update since they came out"
-    return f"{words}; {closed.words}" if closed is not None else words
+    return f"{words}; {closed.message}" if closed is not None else words
 
 
 def _left_out_since(
@@ -192,7 +192,7 @@ def _about_reboots(host: Host, operations: Sequence[Operation], closed: Availabi
     if host.status.failure is not None:
         return f"a reboot is needed{since}{because}; it is in failed, and nothing is done to it"
     if closed is not None:
-        return f"a reboot is needed{since}{because}; {closed.words}"
+        return f"a reboot is needed{since}{because}; {closed.message}"
     return f"a reboot is needed{since}{because}; its next update does it"
 
 
@@ -362,7 +362,7 @@ def _of_now(
             message=f"host {other.host} has the same {other.words}: it may be the same machine",
         )
     if closed is not None:
-        yield Reason(at=now, kind=ReasonKind.WINDOW, message=closed.words)
+        yield Reason(at=now, kind=ReasonKind.WINDOW, message=closed.message)
     reboot = host.status.reboot
     if reboot.need is RebootNeed.UNKNOWN and reboot.reason:
         yield Reason(at=now, kind=ReasonKind.REBOOT_UNKNOWN, message=reboot.reason)

@@ -103,12 +103,12 @@ async def running_engine(
             tasks=tasks,
             settings=settings.operations,
         )
-        openings = HostAvailability(policies)
+        host_availability = HostAvailability(policies)
         selections = Selections(store=store, clock=clock)
         rollouts = Rollouts(
             store=store,
             operations=operations,
-            openings=openings,
+            host_availability=host_availability,
             selections=selections,
             wave_hooks=wave_hooks,
             clock=clock,
@@ -141,7 +141,7 @@ async def running_engine(
                     schedules=schedules,
                     selections=selections,
                     questions=OsqueryClient(store=store, connector=connector, clock=clock),
-                    accounts=Reports(store=store, clock=clock, openings=openings),
+                    accounts=Reports(store=store, clock=clock, host_availability=host_availability),
                     policies=policies,
                     store_watch=store_watch,
                     notifier=notifier,

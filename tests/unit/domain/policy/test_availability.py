@@ -108,14 +108,14 @@ def test_what_takes_longer_never_begins_earlier(when, now, planned):
 
 
 @given(open_times, moments, spans)
-def test_an_opening_is_the_first_start_in_words(when, now, planned):
-    opening = when.opening(now, planned)
-    if opening is None:
+def test_availability__is_the_first_start_with_a_message(when, now, planned):
+    availability = when.availability(now, planned)
+    if availability is None:
         assert when.allow(now, planned)
         return
-    assert (opening.allowed, opening.until) == (False, when.next_start(now, planned))
-    assert ("frozen until" in opening.words) is any(f.contains(now) for f in when.freezes)
-    assert opening.words
+    assert availability.until == when.next_start(now, planned)
+    assert ("frozen until" in availability.message) is any(f.contains(now) for f in when.freezes)
+    assert availability.message
 
 
 # --- several windows ------------------------------------------------------------------------------
@@ -202,10 +202,10 @@ def test_windows_of_two_groups_that_meet_once_a_year_are_found():
 
 def test_windows_that_never_meet_never_open():
     when = ChangeWindows(windows=((daily(2, 4),), (daily(4, 6),)))
-    opening = when.opening(NOON)
-    assert opening is not None
-    assert opening.until is None
-    assert opening.words == (
+    availability = when.availability(NOON)
+    assert availability is not None
+    assert availability.until is None
+    assert availability.message == (
         "its windows daily 02:00-04:00 UTC and daily 04:00-06:00 UTC are never open at one time"
     )
 
@@ -276,9 +276,9 @@ def test_a_freeze_longer_than_the_reach_is_waited_for():
     ],
 )
 def test_it_is_told_why_not_now_and_when(when, now, planned, words):
-    opening = when.opening(now, timedelta(hours=planned))
-    assert opening is not None
-    assert opening.words == words
+    availability = when.availability(now, timedelta(hours=planned))
+    assert availability is not None
+    assert availability.message == words
 
 
 def test_of_two_freezes_the_one_that_lasts_longer_is_told():
@@ -288,9 +288,9 @@ def test_of_two_freezes_the_one_that_lasts_longer_is_told():
         ends_at=YEAR_END.ends_at + HOUR,
         time_zone="UTC",
     )
-    opening = ChangeWindows(freezes=(YEAR_END, longer)).opening(NOON)
-    assert opening is not None
-    assert opening.words == "frozen until 2027-01-02 06:00 UTC (audit)"
+    availability = ChangeWindows(freezes=(YEAR_END, longer)).availability(NOON)
+    assert availability is not None
+    assert availability.message == "frozen until 2027-01-02 06:00 UTC (audit)"
 
 
 # --- what is refused ------------------------------------------------------------------------------

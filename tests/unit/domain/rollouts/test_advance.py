@@ -40,7 +40,7 @@ from tendhost.server.domain.rollouts.rollout import (
     WaitingFor,
     Wave,
 )
-from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate, entered, estimate
+from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate, entered, estimated_end
 from tendhost.server.domain.rollouts.waves import Candidate, Division, wave_plan
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -84,12 +84,13 @@ class Carried:
 
     def move(self, name: str, to: MemberStatus, **changes: object) -> None:
         member = self.members[name]
-        tally = RolloutUpdate(self.rollout, self.waves)
-        tally.move(member, to, **changes)
-        self.rollout = tally.rollout
-        for wave in tally.waves:
+        update = RolloutUpdate(self.rollout)
+        update.move(member, to, **changes)
+        updated = update.applied([self.waves[number] for number in update.waves], self.now)
+        self.rollout = updated.rollout
+        for wave in updated.waves:
             self.waves[wave.number] = wave
-        (self.members[name],) = tally.members
+        (self.members[name],) = updated.members
 
     def of(self, *statuses: MemberStatus) -> list[str]:
         return [name for name, m in self.members.items() if m.status in statuses]
@@ -120,7 +121,8 @@ class Carried:
                     self.move(name, M.IN_PROGRESS)
                 return bool(chosen)
             case Enter(rollout=moved):
-                self.rollout, self.waves[moved.wave] = entered(moved, self.wave, self.now)
+                self.rollout = entered(moved, self.wave)
+                self.waves[moved.wave] = replace(self.wave, started_at=self.now)
             case Leave(rollout=moved):
                 self.waves[moved.wave] = replace(self.wave, ended_at=self.now)
                 self.rollout = moved
@@ -349,7 +351,7 @@ def test_the_estimate_counts_the_rest_of_the_settling_time(seconds, later):
     carried.now += DELAY
     carried.step()
     carried.now += min(timedelta(seconds=later), settle)
-    end = estimate(carried.rollout, carried.wave, carried.now)
+    end = estimated_end(carried.rollout, carried.wave, carried.now)
     assert end == ended + DELAY + settle + timedelta(minutes=5)
 
 
@@ -369,10 +371,10 @@ def test_a_rollout_that_expires_skips_what_has_not_begun():
 def test_the_estimate_of_the_end_comes_nearer_with_every_host(hosts, ended):
     carried = Carried(hosts, spec("rest"), at_once=hosts)
     carried.settle()
-    ends = [estimate(carried.rollout, carried.wave, carried.now)]
+    ends = [estimated_end(carried.rollout, carried.wave, carried.now)]
     for name in carried.of(M.IN_PROGRESS)[:ended]:
         carried.move(name, M.COMPLETED)
-        ends.append(estimate(carried.rollout, carried.wave, carried.now))
+        ends.append(estimated_end(carried.rollout, carried.wave, carried.now))
     assert all(end is not None for end in ends)
     assert ends == sorted(ends, key=lambda end: end or NOW, reverse=True)
     assert ends[0] == carried.now + timedelta(minutes=5)

@@ -60,7 +60,7 @@ filters = st.builds(
 
 
 def plan(fleet, spec=None, **how) -> RolloutPlan:
-    given_ = {"id": "pl", "now": NOW, "at_once": 64, "openings": {}, "busy": frozenset(), **how}
+    given_ = {"id": "pl", "now": NOW, "at_once": 64, "availability": {}, "busy": frozenset(), **how}
     return plan_rollout(spec or RolloutSpec(filter=HostFilter()), fleet, **given_)
 
 
@@ -92,10 +92,10 @@ def test_whoever_is_left_out_is_told_why():
         HostSummary(name="c"),
         HostSummary(name="d"),
     ]
-    never = Availability(allowed=False, words="its window never opens")
-    later = Availability(allowed=False, until=NOW + MINUTE, words="its window opens later")
+    never = Availability(message="its window never opens")
+    later = Availability(until=NOW + MINUTE, message="its window opens later")
     spec = RolloutSpec(filter=HostFilter(exclude_hosts=("b",)))
-    made = plan(fleet, spec, openings={"c": never, "d": later})
+    made = plan(fleet, spec, availability={"c": never, "d": later})
     assert [(h.name, h.why) for h in made.excluded] == [
         ("a", Exclusion.FAILED),
         ("b", Exclusion.EXCLUDED),

@@ -25,13 +25,12 @@ _MINUTE = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Availability:
-    """When a host may be changed."""
+    """When a host that may not be changed now may be changed next."""
 
-    allowed: bool
     until: datetime | None = None
-    """If it is not allowed: when it is; None: never."""
-    words: str = ""
-    """If it is not allowed: why."""
+    """When it may be changed; None: never."""
+    message: str = ""
+    """Why it may not be changed now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +66,12 @@ class ChangeWindows:
             at = start
         return None
 
-    def opening(self, now: datetime, planned: timedelta = timedelta()) -> Availability | None:
+    def availability(self, now: datetime, planned: timedelta = timedelta()) -> Availability | None:
         """When what is planned to take so long may begin; None: at `now`."""
         if self.allow(now, planned):
             return None
         start = self.next_start(now, planned)
-        return Availability(allowed=False, until=start, words=self._words(now, planned, start))
+        return Availability(until=start, message=self._message(now, planned, start))
 
     def _thawed(self, at: datetime, planned: timedelta) -> datetime:
         """The first instant from `at` on that no freeze period forbids."""
@@ -82,7 +81,7 @@ class ChangeWindows:
                 return at
             at = max(ends)
 
-    def _words(self, now: datetime, planned: timedelta, start: datetime | None) -> str:
+    def _message(self, now: datetime, planned: timedelta, start: datetime | None) -> str:
         frozen = [freeze for freeze in self.freezes if freeze.contains(now)]
         if frozen:
             last = max(frozen, key=lambda freeze: freeze.ends_at)

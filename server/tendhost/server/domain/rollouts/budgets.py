@@ -119,8 +119,8 @@ def room(budget: DisruptionBudget, usage: Usage) -> int:
     return HostCount.parse(budget.limit).of(usage.hosts, at_least=1) - usage.down
 
 
-def spent_words(scope: str, usage: Usage, budget: DisruptionBudget) -> str:
-    """What `spent` has found, in words, with the failed hosts that a person can help."""
+def spent_message(scope: str, usage: Usage, budget: DisruptionBudget) -> str:
+    """Why `budget`, found by `spent`, is spent, with the failed hosts that a person can retry."""
     of = f"{usage.hosts} hosts with {scope}" if scope else f"all {usage.hosts} hosts"
     words = f"{usage.down} of {of} are down, and at most {budget.limit} may be"
     if not usage.failed_count:

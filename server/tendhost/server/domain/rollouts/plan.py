@@ -221,13 +221,13 @@ def plan_rollout(
     id: str,
     now: datetime,
     at_once: int,
-    openings: Mapping[str, Availability],
+    availability: Mapping[str, Availability],
     busy: frozenset[str],
     retry: bool = False,
 ) -> RolloutPlan:
     """The plan of a rollout over `fleet`, which is every registered host.
 
-    `openings` holds the hosts that may not be changed now; `at_once` is how many hosts of a rollout may
+    `availability` holds the hosts that may not be changed now; `at_once` is how many hosts of a rollout may
     be under way; with `retry` hosts in FAILED have their place. Raises InvalidArgument.
     """
     require_sound_spec(spec)
@@ -240,7 +240,7 @@ def plan_rollout(
             not_selected += 1
             continue
         tags.update(host.tags)
-        reason = _left_out(host, spec.filter, openings)
+        reason = _left_out(host, spec.filter, availability)
         if reason is None or (retry and reason.why is Exclusion.FAILED):
             taken[host.name] = host
         else:
@@ -258,7 +258,8 @@ def plan_rollout(
     waves: list[WaveOutline] = []
     for number, cut in enumerate(cuts):
         hosts.extend(
-            _planned(taken[name], number, openings.get(name), name in busy) for name in cut.hosts
+            _planned(taken[name], number, availability.get(name), name in busy)
+            for name in cut.hosts
         )
         took = [taken[name].update_took or typical for name in cut.hosts]
         waves.append(
@@ -320,7 +321,7 @@ def _within(saved: HostFilter, host: HostSummary) -> bool:
 
 
 def _left_out(
-    host: HostSummary, selection: HostFilter, openings: Mapping[str, Availability]
+    host: HostSummary, selection: HostFilter, availability: Mapping[str, Availability]
 ) -> ExcludedHost | None:
     if selection.excludes(host.name):
         words = "the filter excludes it by name"
@@ -328,16 +329,16 @@ def _left_out(
     if host.state is HostState.FAILED:
         words = f"it has failed and has to be retried first: {host.failed_with}"
         return ExcludedHost(name=host.name, why=Exclusion.FAILED, detail=words)
-    opening = openings.get(host.name)
-    if opening is not None and opening.until is None:
-        return ExcludedHost(name=host.name, why=Exclusion.NEVER_OPEN, detail=opening.words)
+    closed = availability.get(host.name)
+    if closed is not None and closed.until is None:
+        return ExcludedHost(name=host.name, why=Exclusion.NEVER_OPEN, detail=closed.message)
     return None
 
 
-def _planned(host: HostSummary, wave: int, opening: Availability | None, busy: bool) -> PlannedHost:
+def _planned(host: HostSummary, wave: int, closed: Availability | None, busy: bool) -> PlannedHost:
     found: list[tuple[PlannedHostCondition, str]] = []
-    if opening is not None:
-        found.append((PlannedHostCondition.WINDOW_CLOSED, opening.words))
+    if closed is not None:
+        found.append((PlannedHostCondition.WINDOW_CLOSED, closed.message))
     if busy:
         found.append((PlannedHostCondition.BUSY, "another operation runs on it"))
     if host.unreachable:
@@ -351,7 +352,7 @@ def _planned(host: HostSummary, wave: int, opening: Availability | None, busy: b
         name=host.name,
         wave=wave,
         conditions=tuple(kind for kind, _ in found),
-        opens_at=opening.until if opening is not None else None,
+        opens_at=closed.until if closed is not None else None,
         detail="; ".join(words for _, words in found),
     )
 

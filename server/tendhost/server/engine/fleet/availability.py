@@ -21,7 +21,7 @@ class HostAvailability:
         """When `host` may be updated, as long as that may take; None: now."""
         policy = host.config.policy
         times = self._policies.open_times(policy.maintenance_windows, host.config.groups)
-        return self._opening(times, now, host.planned_update)
+        return self._availability(times, now, host.planned_update)
 
     def closed_at(
         self, now: datetime
@@ -37,15 +37,15 @@ class HostAvailability:
                 planned = planned_time(host.update_took)
                 key = ((host.windows, host.groups), planned)
                 if key not in known:
-                    known[key] = open_times(*key[0]).opening(now, planned)
-                opening = known[key]
-                if opening is not None:
-                    found[host.name] = opening
+                    known[key] = open_times(*key[0]).availability(now, planned)
+                availability = known[key]
+                if availability is not None:
+                    found[host.name] = availability
             return found
 
         return closed
 
-    def _opening(
+    def _availability(
         self, times: ChangeWindows, now: datetime, planned: timedelta
     ) -> Availability | None:
         if now != self._at:
@@ -53,5 +53,5 @@ class HostAvailability:
             self._known.clear()
         key = (times, planned)
         if key not in self._known:
-            self._known[key] = times.opening(now, planned)
+            self._known[key] = times.availability(now, planned)
         return self._known[key]

@@ -39,11 +39,11 @@ Key = tuple[tuple[MaintenanceWindow, ...], tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyView:
-    """What holds for a host, and when it may be updated; no opening: now."""
+    """What holds for a host, and when it may be updated; no availability: now."""
 
     host: str
     policy: EffectivePolicy
-    opening: Availability | None
+    availability: Availability | None
 
 
 class Policies:
@@ -119,8 +119,8 @@ class Policies:
         """What holds for a host, and when it may be updated. Raises HostNotFound."""
         host = await self._store.host(name)
         policy = self.of(host.config)
-        opening = policy.open_times.opening(self._clock.now(), host.planned_update)
-        return PolicyView(host=name, policy=policy, opening=opening)
+        availability = policy.open_times.availability(self._clock.now(), host.planned_update)
+        return PolicyView(host=name, policy=policy, availability=availability)
 
     # --- what users ask ---------------------------------------------------------------------------
 

@@ -28,10 +28,10 @@ SHOWN_WAVES = 1000
 class Reports:
     """Reads only, and only what is stored."""
 
-    def __init__(self, *, store: Store, clock: Clock, openings: HostAvailability) -> None:
+    def __init__(self, *, store: Store, clock: Clock, host_availability: HostAvailability) -> None:
         self._store = store
         self._clock = clock
-        self._openings = openings
+        self._host_availability = host_availability
 
     async def explanation(self, name: str) -> Explanation:
         """Why a host was, or was not, updated and rebooted. Raises HostNotFound."""
@@ -47,7 +47,7 @@ class Reports:
             pending,
             operations.items,
             await self._memberships(name),
-            await self._openings.of(host, now),
+            await self._host_availability.of(host, now),
             now,
         )
 

@@ -61,8 +61,10 @@ class Door:
         """Raise WindowClosed unless a change that may take `planned` may begin at this moment."""
         if self.operation.only_prepares or self.operation.order.window_override_reason:
             return
-        opening = self.policies.of(self.host.config).open_times.opening(self.clock.now(), planned)
-        if opening is None:
+        availability = self.policies.of(self.host.config).open_times.availability(
+            self.clock.now(), planned
+        )
+        if availability is None:
             return
-        opens = opening.until.isoformat() if opening.until else ""
-        raise WindowClosed(host=self.host.name, problem=opening.words, opens=opens)
+        opens = availability.until.isoformat() if availability.until else ""
+        raise WindowClosed(host=self.host.name, problem=availability.message, opens=opens)

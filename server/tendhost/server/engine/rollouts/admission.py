@@ -1,7 +1,7 @@
-"""Whether a member of a rollout may begin now: its host, its window, and the disruption budgets.
+"""Whether a member of a rollout may begin now: its host, its windows, and the disruption budgets.
 
-The one place at which it is decided who goes down: `lock` is held from the first look at the budgets
-until what was decided by them is stored, so that two rollouts never spend the same room.
+The one place that decides which hosts go down: `Admission.lock` is held from the first read of the
+budgets until the decisions are stored, so that two rollouts never spend the same room.
 """
 
 import asyncio
@@ -19,33 +19,26 @@ from tendhost.server.domain.rollouts.budgets import (
     bound,
     scopes,
     spent,
-    spent_words,
+    spent_message,
 )
-from tendhost.server.domain.rollouts.rollout import (
-    Member,
-    MemberStatus,
-    Rollout,
-    RolloutSpec,
-    WaitingFor,
-)
-from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate
+from tendhost.server.domain.rollouts.rollout import Member, Rollout, RolloutSpec, WaitingFor
 from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.store.protocol import Store
 
-_DOWN = "down:"
+_BUDGET = "down:"
 _HOST = "host:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admit:
-    """It may begin."""
+    """The member may begin."""
 
     host: Host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """It has to wait."""
+    """The member has to wait."""
 
     waiting: WaitingFor
     detail: str
@@ -55,200 +48,171 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exclude:
-    """It never may."""
+    """The member may never begin."""
 
     detail: str
 
 
-Verdict = Admit | Hold | Exclude
+Decision = Admit | Hold | Exclude
 
 
 class Admission:
-    """The budgets of every unfinished rollout, and who may begin under them."""
+    """The budgets of every unfinished rollout, and the hosts that may begin under them."""
 
-    def __init__(self, *, store: Store, clock: Clock, openings: HostAvailability) -> None:
+    def __init__(self, *, store: Store, clock: Clock, host_availability: HostAvailability) -> None:
         self._store = store
         self._clock = clock
-        self._openings = openings
+        self._host_availability = host_availability
         self._budgets: dict[str, tuple[BoundBudget, ...]] = {}
         self.lock = asyncio.Lock()
 
-    def hold(self, rollout: Rollout) -> None:
-        """Let the rollout's budgets bind every rollout from now on."""
+    def register_budgets(self, rollout: Rollout) -> None:
+        """Apply the budgets of `rollout` to every rollout from now on."""
         self._budgets[rollout.id] = bound(rollout.spec, rollout.created_at)
 
-    def release(self, rollout: str) -> None:
+    def unregister_budgets(self, rollout: str) -> None:
         """Forget the budgets of a rollout that is over."""
         self._budgets.pop(rollout, None)
 
-    async def full(self, spec: RolloutSpec, tags: Sequence[str]) -> Sequence[str]:
-        """Why hosts with these tags could not begin now under `spec`, in words, once for each scope."""
+    async def spent_budgets(self, spec: RolloutSpec, tags: Sequence[str]) -> Sequence[str]:
+        """Messages about the budgets that would hold up hosts with these tags now, one for each scope."""
         if spec.dry_run:
             return ()
-        budgets = (*bound(spec, self._clock.now()), *self._binding)
-        usages = Usages(self._store, tuple(dict.fromkeys(budgets)))
+        budgets = (*bound(spec, self._clock.now()), *self._registered)
+        usages = BudgetUsages(self._store, tuple(dict.fromkeys(budgets)))
         found = []
         for scope in dict.fromkeys(s for b in budgets for s in scopes(b.budget, tags)):
-            words = await usages.full(scope)
-            if words is not None:
-                found.append(words)
+            message = await usages.spent(scope)
+            if message is not None:
+                found.append(message)
         return found
 
     @property
-    def _binding(self) -> Sequence[BoundBudget]:
-        return tuple(dict.fromkeys(b for held in self._budgets.values() for b in held))
+    def _registered(self) -> Sequence[BoundBudget]:
+        return tuple(dict.fromkeys(b for budgets in self._budgets.values() for b in budgets))
 
-    async def turn(self, rollout: Rollout) -> "AdmissionRound":
-        """A look at what is in use, for a rollout that is about to begin members; `lock` is held."""
+    async def begin_round(self, rollout: Rollout) -> "AdmissionRound":
+        """A round of decisions about members of `rollout`, as of now; the caller holds `lock`."""
         return AdmissionRound(
-            rollout=rollout,
+            spec=rollout.spec,
             store=self._store,
-            openings=self._openings,
+            host_availability=self._host_availability,
             now=self._clock.now(),
-            budgets=() if rollout.spec.dry_run else self._binding,
+            budgets=() if rollout.spec.dry_run else self._registered,
             busy=await self._store.busy_hosts(),
         )
 
 
-class Usages:
-    """What is in use of some budgets, each scope looked at once."""
+class BudgetUsages:
+    """How much of some budgets is in use; each scope is read once."""
 
     def __init__(self, store: Store, budgets: Sequence[BoundBudget]) -> None:
         self._store = store
         self.budgets = budgets
         self._usages: dict[tuple[str, datetime | None], Usage] = {}
 
-    async def full(self, scope: str) -> str | None:
-        """Why no host of a scope may go down, in words; None: one may."""
-        for since in dict.fromkeys(held.failed_since for held in self.budgets):
+    async def spent(self, scope: str) -> str | None:
+        """Why no further host of `scope` may go down; None: one may."""
+        for since in dict.fromkeys(budget.failed_since for budget in self.budgets):
             if (scope, since) not in self._usages:
-                used = await self._store.usage(scope, failed_since=since)
-                self._usages[scope, since] = used
-            used = self._usages[scope, since]
-            alike = (held.budget for held in self.budgets if held.failed_since == since)
-            budget = spent(alike, scope, used)
+                usage = await self._store.usage(scope, failed_since=since)
+                self._usages[scope, since] = usage
+            usage = self._usages[scope, since]
+            alike = (b.budget for b in self.budgets if b.failed_since == since)
+            budget = spent(alike, scope, usage)
             if budget is not None:
-                return spent_words(scope, used, budget)
+                return spent_message(scope, usage, budget)
         return None
 
-    def begun(self, host: Host) -> None:
-        """Count a host that was just begun and was not down before."""
-        for key, used in self._usages.items():
+    def add(self, host: Host) -> None:
+        """Count a host that goes down now."""
+        for key, usage in self._usages.items():
             if key[0] in (FLEET, *host.config.tags):
-                self._usages[key] = replace(used, down=used.down + 1)
+                self._usages[key] = replace(usage, down=usage.down + 1)
 
 
 class AdmissionRound:
-    """One round in which a rollout begins members."""
+    """One round of decisions, all by the same time, windows, busy hosts and budgets."""
 
     def __init__(
         self,
         *,
-        rollout: Rollout,
+        spec: RolloutSpec,
         store: Store,
-        openings: HostAvailability,
+        host_availability: HostAvailability,
         now: datetime,
         budgets: Sequence[BoundBudget],
         busy: frozenset[str],
     ) -> None:
-        self._rollout = rollout
+        self._spec = spec
         self._store = store
-        self._openings = openings
-        self._usages = Usages(store, budgets)
+        self._host_availability = host_availability
+        self._usages = BudgetUsages(store, budgets)
         self._busy = busy
         self.now = now
 
-    async def still_blocked(self, keys: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of `Member.blocked_by` that hold members up even now."""
-        found = []
-        for key in keys:
-            if key.startswith(_HOST):
-                if key.removeprefix(_HOST) in self._busy:
-                    found.append(key)
-            elif await self._usages.full(key.removeprefix(_DOWN)) is not None:
-                found.append(key)
-        return tuple(found)
+    async def decide(self, member: Member) -> Decision:
+        """Whether `member`, pending or waiting, may begin, and if not, what it waits for.
 
-    async def budget_words(self, keys: Iterable[str]) -> Mapping[str, str]:
-        """Why the budgets of `Member.blocked_by` are spent, in words, by key; busy hosts are not in it."""
-        found = {}
-        for key in keys:
-            if key.startswith(_DOWN):
-                words = await self._usages.full(key.removeprefix(_DOWN))
-                if words is not None:
-                    found[key] = words
-        return found
-
-    async def verdict(self, member: Member) -> Verdict:
-        """Whether `member` may begin."""
+        Windows come first for a member that waits for them: until they open nothing else matters to it.
+        """
         try:
             host = await self._store.host(member.host)
+            closed = await self._outside_windows(host)
+            if closed is not None and member.waiting is WaitingFor.WINDOW:
+                return closed
             if not member.retry:
                 host.require_not_failed()
         except (HostNotFound, HostFailed) as error:
             return Exclude(detail=str(error))
-        if host.name in self._busy:
-            words = "another operation runs on it"
-            key = f"{_HOST}{host.name}"
-            return Hold(waiting=WaitingFor.HOST, detail=words, blocked_by=key)
-        closed = await self._closed(host)
-        return closed or await self._over_budget(host) or Admit(host=host)
+        busy = await self._block(f"{_HOST}{host.name}")
+        return busy or closed or await self._over_budget(host) or Admit(host=host)
 
-    async def window(self, member: Member) -> Hold | Exclude | None:
-        """What its windows and freeze periods have against `member`; None: nothing."""
-        try:
-            return await self._closed(await self._store.host(member.host))
-        except HostNotFound as error:
-            return Exclude(detail=str(error))
+    async def blocks(self, keys: Iterable[str]) -> Mapping[str, Hold]:
+        """What still holds up members with these `Member.blocked_by`, by key."""
+        found = {key: await self._block(key) for key in keys}
+        return {key: hold for key, hold in found.items() if hold is not None}
 
-    def begun(self, host: Host) -> None:
-        """Count a host that was just begun."""
+    def begin(self, host: Host) -> None:
+        """Count a host that begins in this round."""
         self._busy = self._busy | {host.name}
-        if host.status.failure is not None:
-            return  # it was down already
-        self._usages.begun(host)
+        if host.status.failure is None:
+            self._usages.add(host)  # a failed host was down already
 
-    async def _closed(self, host: Host) -> Hold | Exclude | None:
-        spec = self._rollout.spec
-        if spec.dry_run or spec.window_override_reason:
+    async def _block(self, key: str) -> Hold | None:
+        """What the busy host, or the spent budget, of a `Member.blocked_by` holds up; None: nothing now."""
+        if key.startswith(_HOST):
+            if key.removeprefix(_HOST) not in self._busy:
+                return None
+            detail = "another operation runs on it"
+            return Hold(waiting=WaitingFor.HOST, detail=detail, blocked_by=key)
+        message = await self._usages.spent(key.removeprefix(_BUDGET))
+        if message is None:
             return None
-        opening = await self._openings.of(host, self.now)
-        if opening is None:
+        return Hold(waiting=WaitingFor.BUDGET, detail=message, blocked_by=key)
+
+    async def _outside_windows(self, host: Host) -> Hold | Exclude | None:
+        """What the windows and freeze periods of `host` require; None: it may be changed now."""
+        if self._spec.dry_run or self._spec.window_override_reason:
             return None
-        if opening.until is None:
-            return Exclude(detail=opening.words)
-        return Hold(waiting=WaitingFor.WINDOW, detail=opening.words, not_before=opening.until)
+        availability = await self._host_availability.of(host, self.now)
+        if availability is None:
+            return None
+        if availability.until is None:
+            return Exclude(detail=availability.message)
+        return Hold(
+            waiting=WaitingFor.WINDOW,
+            detail=availability.message,
+            not_before=availability.until,
+        )
 
     async def _over_budget(self, host: Host) -> Hold | None:
+        """The first spent budget that `host` counts for; None: there is none."""
         if host.status.failure is not None:
-            return None  # it is down: to work on it takes no other host down
+            return None  # work on a host that is down takes no further host down
         for bound_budget in self._usages.budgets:
             for scope in scopes(bound_budget.budget, host.config.tags):
-                words = await self._usages.full(scope)
-                if words is not None:
-                    key = f"{_DOWN}{scope}"
-                    return Hold(waiting=WaitingFor.BUDGET, detail=words, blocked_by=key)
+                hold = await self._block(f"{_BUDGET}{scope}")
+                if hold is not None:
+                    return hold
         return None
-
-
-async def look_at_windows(
-    members: Iterable[Member], turn: AdmissionRound, tally: RolloutUpdate
-) -> None:
-    """Move those whose windows, or freeze periods, say something else than when they began to wait."""
-    for member in members:
-        if member.waiting is not WaitingFor.WINDOW:
-            continue
-        match await turn.window(member):
-            case None:
-                tally.move(member, MemberStatus.PENDING, detail="")
-            case Exclude(detail=detail):
-                tally.move(member, MemberStatus.SKIPPED, detail=detail)
-            case Hold(detail=detail, not_before=at):
-                if (detail, at) != (member.detail, member.not_before):
-                    tally.move(
-                        member,
-                        MemberStatus.WAITING,
-                        waiting=WaitingFor.WINDOW,
-                        not_before=at,
-                        detail=detail,
-                    )

@@ -1,68 +1,65 @@
-"""What transactions hold of rollouts: members that have ended, counts, and the event that tells of it."""
+"""Transactions about rollouts: an update with its waves, its event, and the operations that begin in it."""
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 
+from tendhost.server.clock import Clock
 from tendhost.server.domain.events import Event, RolloutChanged
-from tendhost.server.domain.host_errors import WindowClosed
-from tendhost.server.domain.operations.operation import Operation, OperationStatus
-from tendhost.server.domain.request_errors import HostNotFound
-from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, WaitingFor, Wave
+from tendhost.server.domain.hosts.host import Host
+from tendhost.server.domain.request_errors import HostBusy
+from tendhost.server.domain.rollouts.rollout import Member, Rollout, Wave
 from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate
+from tendhost.server.domain.transitions import OperationState
+from tendhost.server.engine.operations.manager import Operations
 from tendhost.server.store.protocol import Store
-from tendhost.server.store.records import Change
+from tendhost.server.store.records import Change, Conflict
 
-RECHECK = timedelta(minutes=1)
-"""After which a rollout that is held up by a budget or a busy host looks again, whatever it hears."""
-
-_OUTCOMES = {
-    OperationStatus.SUCCEEDED: MemberStatus.COMPLETED,
-    OperationStatus.FAILED: MemberStatus.FAILED,
-    OperationStatus.CANCELLED: MemberStatus.SKIPPED,
-}
+Begun = Sequence[tuple[OperationState, Host]]
+"""Operations that begin in a transaction, each with its host as it is stored."""
 
 
-def note_end(
-    tally: RolloutUpdate, member: Member, operation: Operation, now: datetime, *, half_done: bool
-) -> None:
-    """Note what became of a member's operation, which has ended; `half_done`: it has left its host in
-    FAILED."""
-    problem = operation.problem
-    if problem is not None and problem.reason == WindowClosed.reason:
-        # Its window closed before anything was changed, and the next one is as good, or in the middle
-        # of it, and in the next one it goes on.
-        tally.move(
-            member,
-            MemberStatus.WAITING,
-            waiting=WaitingFor.WINDOW,
-            not_before=now + RECHECK,
-            detail=problem.message,
-            retry=half_done,
+class RolloutWriter:
+    """Stores updates of rollouts."""
+
+    def __init__(self, *, store: Store, operations: Operations, clock: Clock) -> None:
+        self._store = store
+        self._operations = operations
+        self._clock = clock
+
+    async def change_of(self, update: RolloutUpdate) -> Change:
+        """The transaction that stores `update`, with the waves that it needs and a new estimate of the end."""
+        now = self._clock.now()
+        waves = [await self._store.wave(update.rollout.id, number) for number in update.waves]
+        updated = update.applied(waves, now)
+        return change_of(
+            updated.rollout,
+            now,
+            message=update.message,
+            held_up=update.held_up,
+            waves=updated.waves,
+            members=updated.members,
         )
-        return
-    to = _OUTCOMES[operation.status]
-    taken_back = operation.update is not None and operation.update.rolled_back
-    if to is MemberStatus.FAILED and taken_back:
-        to = MemberStatus.ROLLED_BACK
-    detail = problem.message if problem else ""
-    if to is MemberStatus.SKIPPED:
-        detail = detail or f"its operation was cancelled by {operation.cancel_requested_by}"
-    tally.move(member, to, detail=detail)
 
+    async def save(self, update: RolloutUpdate, begun: Begun = ()) -> None:
+        """Store `update` together with the operations that begin in it, and drive these.
 
-async def has_failed_its_host(store: Store, operation: Operation) -> bool:
-    """Whether the host of `operation` is in FAILED because of it."""
-    try:
-        failure = (await store.host(operation.host)).status.failure
-    except HostNotFound:
-        return False
-    return failure is not None and failure.operation == operation.id
-
-
-async def tallied(store: Store, rollout: Rollout, members: Iterable[Member]) -> RolloutUpdate:
-    """A tally for moving `members`, and others of the current wave."""
-    numbers = sorted({rollout.wave, *(member.wave for member in members)})
-    return RolloutUpdate(rollout, [await store.wave(rollout.id, number) for number in numbers])
+        Raises Conflict where somebody else has changed the rollout or begun work on one of the hosts.
+        """
+        change = await self.change_of(update)
+        starts = [self._operations.change_of(state, host) for state, host in begun]
+        change = replace(
+            change,
+            events=(*(event for start in starts for event in start.events), *change.events),
+            hosts=tuple(host for start in starts for host in start.hosts),
+            operations=tuple(one for start in starts for one in start.operations),
+        )
+        try:
+            revision = (await self._store.commit(change)).revision
+        except HostBusy as busy:
+            raise Conflict(what=f"host {busy.host}") from None
+        for state, host in begun:
+            self._operations.take_up(state.at(revision, former=host))
 
 
 def change_of(
@@ -74,8 +71,8 @@ def change_of(
     waves: Sequence[Wave] = (),
     members: Sequence[Member] = (),
 ) -> Change:
-    """The transaction that stores a rollout with what of it has changed, and tells of it."""
-    told = RolloutChanged(
+    """The transaction that stores a rollout with the given waves and members, and the event about it."""
+    body = RolloutChanged(
         status=rollout.status,
         progress=rollout.progress,
         wave=rollout.wave,
@@ -83,5 +80,5 @@ def change_of(
         message=message,
         held_up=held_up,
     )
-    event = Event(at=now, body=told, rollout=rollout.id)
+    event = Event(at=now, body=body, rollout=rollout.id)
     return Change(events=(event,), rollouts=(rollout,), waves=waves, members=members)

@@ -32,15 +32,15 @@ from tendhost.server.domain.rollouts.rollout import (
     Rollout,
     RolloutSpec,
     RolloutStatus,
-    Wave,
 )
+from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate
 from tendhost.server.domain.rollouts.waves import HostOrder
 from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.engine.fleet.selections import Selections
 from tendhost.server.engine.operations.manager import Operations
 from tendhost.server.engine.requests import MutationContext, at_revision, retried_on_conflict
 from tendhost.server.engine.rollouts.admission import Admission
-from tendhost.server.engine.rollouts.changes import change_of, tallied
+from tendhost.server.engine.rollouts.changes import RolloutWriter
 from tendhost.server.engine.rollouts.controller import RolloutController
 from tendhost.server.engine.rollouts.planner import Planner, rollout_of, with_tags
 from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
@@ -70,7 +70,7 @@ class Rollouts:
         *,
         store: Store,
         operations: Operations,
-        openings: HostAvailability,
+        host_availability: HostAvailability,
         selections: Selections,
         wave_hooks: WaveHooks,
         clock: Clock,
@@ -83,15 +83,16 @@ class Rollouts:
         self._clock = clock
         self._planner = Planner(
             store=store,
-            openings=openings,
+            host_availability=host_availability,
             selections=selections,
             clock=clock,
             ids=operations.ids,
             at_once=operations.at_once,
         )
+        self._writer = RolloutWriter(store=store, operations=operations, clock=clock)
         self._wave_hooks = wave_hooks
-        self._admission = Admission(store=store, clock=clock, openings=openings)
-        self._carriers: dict[str, RolloutController] = {}
+        self._admission = Admission(store=store, clock=clock, host_availability=host_availability)
+        self._controllers: dict[str, RolloutController] = {}
         self._running: TaskSet[None] = TaskSet(tasks.create_task)
         operations.on_end(self._operation_ended)
 
@@ -103,7 +104,7 @@ class Rollouts:
         Raises InvalidArgument, SelectionNotFound, RolloutEmpty.
         """
         plan, tags = await self._planner.planned(_seeded(spec), with_tags)
-        plan = replace(plan, warnings=tuple(await self._admission.full(plan.spec, tags)))
+        plan = replace(plan, warnings=tuple(await self._admission.spent_budgets(plan.spec, tags)))
         await self._store.keep_plan(plan)
         return plan
 
@@ -148,8 +149,10 @@ class Rollouts:
             raise RolloutBudgetSpent(
                 rollout=id, failures=rollout.progress.failures, max_failures=limit
             )
-        going = replace(rollout, status=RolloutStatus.RUNNING, halt=None, settling=None)
-        return await self._steered(going, f"resumed by {call.principal}", call)
+        resumed = replace(rollout, status=RolloutStatus.RUNNING, halt=None, settling=None)
+        return await self._commit(
+            RolloutUpdate(resumed, message=f"resumed by {call.principal}"), call
+        )
 
     async def cancel(self, id: str, call: MutationContext[Rollout]) -> Rollout:
         """Start nothing new any more. Raises RolloutNotFound, InvalidRolloutStatus, AlreadyProcessed."""
@@ -168,16 +171,16 @@ class Rollouts:
         waiting = rollout.wave + 1
         if wave != waiting:
             raise WaveNotWaiting(rollout=id, wave=wave + 1, waiting=waiting + 1)
-        following = await self._store.wave(id, waiting)
-        approved = replace(following, approved_by=call.principal, approved_at=self._clock.now())
-        going = replace(
+        approved = replace(
             rollout,
             status=RolloutStatus.RUNNING,
             approval_until=None,
             approved_wave=waiting,
         )
-        words = f"wave {waiting + 1} approved by {call.principal}"
-        return await self._steered(going, words, call, waves=(approved,))
+        message = f"wave {waiting + 1} approved by {call.principal}"
+        update = RolloutUpdate(approved, message=message)
+        update.change_wave(waiting, approved_by=call.principal, approved_at=self._clock.now())
+        return await self._commit(update, call)
 
     @retried_on_conflict
     async def skip(self, id: str, host: str, call: MutationContext[Rollout]) -> Rollout:
@@ -191,12 +194,9 @@ class Rollouts:
             raise HostNotInRollout(rollout=id, host=host)
         if member.status.begun:
             raise HostNotSkippable(rollout=id, host=host, status=str(member.status))
-        tally = await tallied(self._store, rollout, (member,))
-        tally.move(member, MemberStatus.SKIPPED, detail=f"skipped by {call.principal}")
-        words = f"{host} skipped by {call.principal}"
-        return await self._steered(
-            tally.rollout, words, call, waves=tally.waves, members=tally.members
-        )
+        update = RolloutUpdate(rollout, message=f"{host} skipped by {call.principal}")
+        update.move(member, MemberStatus.SKIPPED, detail=f"skipped by {call.principal}")
+        return await self._commit(update, call)
 
     @retried_on_conflict
     async def retry(self, id: str, call: MutationContext[Rollout]) -> Rollout:
@@ -213,23 +213,22 @@ class Rollouts:
         if rollout.over:
             return await self._retried_anew(rollout, failed, call)
         rollout = await self._steerable(id, _STEERABLE, "retried")
-        tally = await tallied(self._store, rollout, failed)
-        for member in failed:
-            tally.move(member, MemberStatus.PENDING, wave=rollout.wave, retry=True, detail="")
-        current = next(wave for wave in tally.waves if wave.number == rollout.wave)
-        tally.change(replace(current, ended_at=None, settled_at=None))
         spent = rollout.halt is not None and rollout.halt.cause is HaltCause.FAILURES
         at_rest = rollout.status is RolloutStatus.PAUSED or (rollout.halt and not spent)
-        going = replace(
-            tally.rollout,
+        retried = replace(
+            rollout,
             status=rollout.status if at_rest else RolloutStatus.RUNNING,
             halt=None if spent else rollout.halt,
             next_wave_at=None,
             settling=None,
             approval_until=None,
         )
-        words = f"{len(failed)} failed hosts retried by {call.principal}"
-        return await self._steered(going, words, call, waves=tally.waves, members=tally.members)
+        message = f"{len(failed)} failed hosts retried by {call.principal}"
+        update = RolloutUpdate(retried, message=message)
+        for member in failed:
+            update.move(member, MemberStatus.PENDING, wave=rollout.wave, retry=True, detail="")
+        update.change_wave(rollout.wave, ended_at=None, settled_at=None)
+        return await self._commit(update, call)
 
     # --- what the engine asks ---------------------------------------------------------------------
 
@@ -238,7 +237,7 @@ class Rollouts:
         unfinished = [rollout async for rollout in every_rollout(self._store) if not rollout.over]
         # The budgets of each bind all of them, so all are known before the first goes on.
         for rollout in unfinished:
-            self._admission.hold(rollout)
+            self._admission.register_budgets(rollout)
         for rollout in unfinished:
             self._take_up(rollout)
         return len(unfinished)
@@ -251,32 +250,33 @@ class Rollouts:
 
     def recheck_host(self, host: str) -> None:
         """Hear that windows or freeze periods have changed for a host; empty: for any number of them."""
-        for carrier in self._carriers.values():
-            carrier.recheck_host(host)
+        for controller in self._controllers.values():
+            controller.recheck_host(host)
 
     def _operation_ended(self, operation: Operation) -> None:
-        for carrier in self._carriers.values():
-            carrier.operation_ended(operation)
+        for controller in self._controllers.values():
+            controller.operation_ended(operation)
 
     def _take_up(self, rollout: Rollout) -> None:
-        carrier = RolloutController(
+        controller = RolloutController(
             rollout.id,
             store=self._store,
             operations=self._operations,
             admission=self._admission,
+            writer=self._writer,
             wave_hooks=self._wave_hooks,
             clock=self._clock,
             held_up_after=self._held_up_after,
         )
-        self._carriers[rollout.id] = carrier
-        self._running.start(self._carry(carrier))
+        self._controllers[rollout.id] = controller
+        self._running.start(self._run(controller))
 
-    async def _carry(self, carrier: RolloutController) -> None:
+    async def _run(self, controller: RolloutController) -> None:
         try:
-            await carrier.run()
+            await controller.run()
         finally:
-            del self._carriers[carrier.id]
-            self._admission.release(carrier.id)
+            del self._controllers[controller.id]
+            self._admission.unregister_budgets(controller.id)
 
     async def _begun(
         self,
@@ -306,7 +306,7 @@ class Rollouts:
         # From the moment at which it is on record its budgets bind every rollout.
         async with self._admission.lock:
             saved = await call.commit(self._store, change, at_revision(rollout), subject=id)
-            self._admission.hold(saved)
+            self._admission.register_budgets(saved)
         self._take_up(saved)
         return saved
 
@@ -331,8 +331,10 @@ class Rollouts:
         call: MutationContext[Rollout],
     ) -> Rollout:
         rollout = await self._steerable(id, origins, wanted)
-        steered = replace(rollout, status=to, halt=None, approval_until=None, expected_end=None)
-        return await self._steered(steered, f"{wanted} by {call.principal}", call)
+        steered = replace(rollout, status=to, halt=None, approval_until=None)
+        return await self._commit(
+            RolloutUpdate(steered, message=f"{wanted} by {call.principal}"), call
+        )
 
     async def _steerable(self, id: str, origins: Sequence[RolloutStatus], wanted: str) -> Rollout:
         rollout = await self._store.rollout(id)
@@ -340,20 +342,13 @@ class Rollouts:
             raise InvalidRolloutStatus(rollout=id, status=str(rollout.status), wanted=wanted)
         return rollout
 
-    async def _steered(
-        self,
-        rollout: Rollout,
-        words: str,
-        call: MutationContext[Rollout],
-        *,
-        waves: Sequence[Wave] = (),
-        members: Sequence[Member] = (),
-    ) -> Rollout:
-        now = self._clock.now()
-        change = change_of(rollout, now, message=words, waves=waves, members=members)
+    async def _commit(self, update: RolloutUpdate, call: MutationContext[Rollout]) -> Rollout:
+        """Store what a user has changed, and have the controller go on from it."""
+        change = await self._writer.change_of(update)
+        (rollout,) = change.rollouts
         saved = await call.commit(self._store, change, at_revision(rollout), subject=rollout.id)
-        if rollout.id in self._carriers:
-            self._carriers[rollout.id].wake()
+        if rollout.id in self._controllers:
+            self._controllers[rollout.id].wake()
         return saved
 
 

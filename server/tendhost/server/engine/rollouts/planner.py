@@ -40,14 +40,14 @@ class Planner:
         self,
         *,
         store: Store,
-        openings: HostAvailability,
+        host_availability: HostAvailability,
         selections: Selections,
         clock: Clock,
         ids: Ids,
         at_once: int,
     ) -> None:
         self._store = store
-        self._openings = openings
+        self._host_availability = host_availability
         self._selections = selections
         self._clock = clock
         self._ids = ids
@@ -73,21 +73,21 @@ class Planner:
         spec = replace(spec, filter=await self._selections.resolved(spec.filter))
         now = self._clock.now()
         id, at_once = self._ids.next(), self._at_once
-        closed = self._openings.closed_at(now)
+        closed = self._host_availability.closed_at(now)
         busy = await self._store.busy_hosts()
 
         def look(glances: Iterable[HostSummary]) -> T:
             fleet = tuple(glances)
-            openings: Mapping[str, Availability] = {}
+            availability: Mapping[str, Availability] = {}
             if not (spec.dry_run or spec.window_override_reason):
-                openings = closed(fleet)
+                availability = closed(fleet)
             plan = plan_rollout(
                 spec,
                 fleet,
                 id=id,
                 now=now,
                 at_once=at_once,
-                openings=openings,
+                availability=availability,
                 busy=busy,
                 retry=retry,
             )

@@ -1,20 +1,23 @@
-"""Looks at whether the hosts of a wave stay healthy while it settles: one CHECK of each of them.
+"""Health rounds of a wave that settles: in each round every updated host of the wave gets one CHECK.
 
-Each member is marked with its check in the transaction that creates it, so that a look which a killed
-server left is gone on with.
+Each member is marked with its check in the transaction that creates the check, so that the next server
+goes on with a round that was cut off.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus, StepFacts
 from tendhost.server.domain.request_errors import HostNotFound, OperationNotFound
+from tendhost.server.domain.rollouts.advance import after_wave_check
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, Wave
 from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate
 from tendhost.server.domain.transitions import OperationState, queued, started
 from tendhost.server.engine.operations.manager import OperationRequest, Operations
+from tendhost.server.engine.rollouts.changes import Begun, RolloutWriter
+from tendhost.server.store.paging import member_pages
 from tendhost.server.store.protocol import Store
 
 AT_A_TIME = 200
@@ -22,24 +25,56 @@ AT_A_TIME = 200
 _UNFINISHED = (OperationStatus.RUNNING, OperationStatus.QUEUED)
 _CHECKED = (MemberStatus.COMPLETED,)
 
-Begun = Sequence[tuple[OperationState, Host]]
-
 
 class WaveChecks:
-    """The looks of one rollout."""
+    """The health rounds of one rollout."""
 
-    def __init__(self, id: str, *, store: Store, operations: Operations, clock: Clock) -> None:
+    def __init__(
+        self,
+        id: str,
+        *,
+        store: Store,
+        operations: Operations,
+        writer: RolloutWriter,
+        clock: Clock,
+    ) -> None:
         self._id = id
         self._store = store
         self._operations = operations
+        self._writer = writer
         self._clock = clock
         self._awaited = ""
-        """The newest check that had not ended when all were looked at; it is likely the last to end."""
+        """The newest check that had not ended at the last read of all of them; it is likely the last to end."""
 
-    async def next_checks(self, rollout: Rollout, wave: Wave) -> tuple[RolloutUpdate, Begun] | None:
-        """The next checks of the look under way, not stored yet; None: all of them have begun."""
+    async def go_on(self, rollout: Rollout, wave: Wave) -> bool:
+        """Begin further checks of the round, or end it; False: there is nothing to do before a check ends."""
+        checks = await self._next_checks(rollout, wave)
+        if checks is not None:
+            await self._writer.save(*checks)
+            return True
+        unhealthy = await self._unhealthy(wave)
+        if unhealthy is not None:
+            await self._writer.save(self._ended(rollout, wave, unhealthy))
+        return unhealthy is not None
+
+    def _ended(self, rollout: Rollout, wave: Wave, unhealthy: Mapping[str, str]) -> RolloutUpdate:
+        """The update that ends a round which found these hosts `unhealthy`."""
+        after, settled = after_wave_check(rollout, wave, unhealthy, self._clock.now())
+        message = ""
+        if after.halt is not None:
+            message = after.halt.message
+        elif settled.settled_at is not None:
+            message = f"wave {wave.number + 1} has stayed healthy"
+        update = RolloutUpdate(after, message=message)
+        update.change_wave(wave.number, settled_at=settled.settled_at)
+        return update
+
+    async def _next_checks(
+        self, rollout: Rollout, wave: Wave
+    ) -> tuple[RolloutUpdate, Begun] | None:
+        """The next checks of the round, not stored yet; None: all of them have begun."""
         settling = rollout.settling
-        assert settling is not None, "no look is under way"
+        assert settling is not None, "no health round is under way"
         page = await self._store.members(
             self._id,
             wave=wave.number,
@@ -50,37 +85,33 @@ class WaveChecks:
         if not page.items:
             return None
         settling = replace(settling, position=page.items[-1].position)
-        tally = RolloutUpdate(replace(rollout, settling=settling), (wave,))
+        update = RolloutUpdate(replace(rollout, settling=settling))
         begun: list[tuple[OperationState, Host]] = []
         for member in page.items:
             check = await self._check(member, by=rollout.created_by)
             begun.extend(() if check is None else (check,))
             id = "" if check is None else check[0].operation.id
-            tally.move(member, member.status, check=id)
-        return tally, begun
+            update.change_member(member, check=id)
+        return update, begun
 
-    async def unhealthy(self, wave: Wave) -> Mapping[str, str] | None:
-        """What the look has found wrong, by host; None: some of its checks have not ended."""
-        # Asked whenever a check ends, so that not all that there are can be looked through each time.
+    async def _unhealthy(self, wave: Wave) -> Mapping[str, str] | None:
+        """Problems that the round has found, by host; None: some of its checks have not ended."""
+        # Every check that ends asks, so that not all of them can be read each time.
         if self._awaited and not await self._has_ended(self._awaited):
             return None
-        open_ones = await self._store.operations(rollout=self._id, statuses=_UNFINISHED, limit=1)
-        self._awaited = open_ones.items[0].id if open_ones.items else ""
+        unfinished = await self._store.operations(rollout=self._id, statuses=_UNFINISHED, limit=1)
+        self._awaited = unfinished.items[0].id if unfinished.items else ""
         if self._awaited:
             return None
         found: dict[str, str] = {}
-        after = -1
-        while True:
-            page = await self._store.members(
-                self._id, wave=wave.number, statuses=_CHECKED, after=after, limit=AT_A_TIME
-            )
-            for member in page.items:
+        async for members in member_pages(
+            self._store, self._id, wave=wave.number, statuses=_CHECKED, limit=AT_A_TIME
+        ):
+            for member in members:
                 wrong = await self._wrong(member)
                 if wrong:
                     found[member.host] = wrong
-            if not page.more:
-                return found
-            after = page.items[-1].position
+        return found
 
     async def _has_ended(self, id: str) -> bool:
         try:
@@ -89,7 +120,7 @@ class WaveChecks:
             return True
 
     async def _check(self, member: Member, *, by: str) -> tuple[OperationState, Host] | None:
-        """A check of a host; None: it is gone, or in FAILED, and nothing may be begun on it."""
+        """A check of a host; None: the host is gone, or is in FAILED, where no operation may begin."""
         try:
             host = await self._store.host(member.host)
         except HostNotFound:
@@ -97,7 +128,7 @@ class WaveChecks:
         if host.status.failure is not None:
             return None
         work = OperationRequest(host=host.name, kind=OperationKind.CHECK)
-        # What had failed before the update is no fault of its.
+        # Units that had failed before the update are not its fault.
         operation = replace(
             self._operations.new(work, by=by, rollout=self._id),
             findings=StepFacts(failed_units=await self._failed_before(member)),
@@ -111,17 +142,17 @@ class WaveChecks:
         try:
             update = await self._store.operation(member.operation)
         except OperationNotFound:
-            return ()  # the rollout rested for longer than operations are kept
+            return ()  # the rollout rested longer than operations are kept
         return update.findings.failed_units
 
     async def _wrong(self, member: Member) -> str:
-        """What is wrong with a host, by its check; empty: nothing, or there is no such host any more."""
+        """The problem of a host, by its check; empty: none, or the host is gone."""
         if not member.check:
             return await self._failure(member.host)
         try:
             check = await self._store.operation(member.check)
         except OperationNotFound:
-            return "its check is not on record any more"
+            return "its check is no longer on record"
         if check.problem is not None:
             return check.problem.message
         if check.status is OperationStatus.CANCELLED:

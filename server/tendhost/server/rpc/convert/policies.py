@@ -96,10 +96,10 @@ def policy_message(view: PolicyView) -> pb.EffectivePolicy:
     """What holds for a host, as clients see it."""
     message = _effective_message(view.policy)
     message.host = view.host
-    message.update_allowed = view.opening is None
-    if view.opening is not None:
-        message.detail = view.opening.words
-        opens_at = timestamp(view.opening.until)
+    message.update_allowed = view.availability is None
+    if view.availability is not None:
+        message.detail = view.availability.message
+        opens_at = timestamp(view.availability.until)
         if opens_at is not None:
             message.opens_at.CopyFrom(opens_at)
     return message
