@@ -96,7 +96,7 @@ def test_what_the_fake_host_can_suffer_from_is_understood(host: FakeHost) -> Non
     host.failed_units = ["web.service"]
     assert parse_units(fake_answers.units(host)).failed == ("web.service",)
     host.privileged = False
-    assert "sudo" in parse_preflight(fake_answers.preflight(host)).facts.privilege_words
+    assert "sudo" in parse_preflight(fake_answers.preflight(host)).facts.sudo_message
 
 
 def test_the_fake_hosts_boots_are_told_apart(host: FakeHost) -> None:

@@ -27,14 +27,14 @@ def test_a_part_has_its_status_output_and_errors_apart() -> None:
         "out\nmore",
         "err\n",
     )
-    assert parts["talk"].words == "err"
+    assert parts["talk"].message == "err"
     assert (parts["silent"].status, parts["silent"].stdout, parts["silent"].stderr) == (0, "", "")
 
 
 def test_a_command_that_does_not_exist_is_a_part_that_failed() -> None:
     parts = parse_parts(run(framed_script("part gone /no/such/command")), expected=("gone",))
     assert parts["gone"].status == 127
-    assert "not found" in parts["gone"].words
+    assert "not found" in parts["gone"].message
 
 
 def test_output_that_looks_like_an_option_or_a_format_is_kept() -> None:

@@ -74,7 +74,7 @@ class DiskSpace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFacts:
-    """All that a host says of itself."""
+    """The facts about a host."""
 
     system: SystemFacts
     kernel_build: str
@@ -84,8 +84,8 @@ class HostFacts:
     where the boot id is the outer kernel's."""
     privilege: Privilege
     user: str
-    privilege_words: str
-    """What sudo said where it refused."""
+    sudo_message: str
+    """The message of sudo where it refuses; empty otherwise."""
     disks: tuple[DiskSpace, ...]
     kernel_bytes: int = 0
     """What the running kernel's files take of /boot, where that is a file system of its own."""
@@ -147,7 +147,7 @@ def parse_facts(parts: Mapping[str, Part]) -> HostFacts:
         init_started=init_started,
         privilege=privilege,
         user=user,
-        privilege_words=parts["privilege"].words,
+        sudo_message=parts["privilege"].message,
         kernel_bytes=_parse_kernel_size(parts.get("kernel_size")),
         concluded=_concluded(system),
         ids=(release.get("ID", ""), *release.get("ID_LIKE", "").split()),

@@ -37,7 +37,7 @@ class PackageFailure:
 
     kind: FailureKind
     reason: str
-    """One line, mostly in the package manager's own words."""
+    """One line, mostly as the package manager prints it."""
     packages: tuple[str, ...] = ()
     """The packages at fault, where it names them."""
 

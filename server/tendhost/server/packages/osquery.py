@@ -127,7 +127,7 @@ class OsqueryAnswer:
     """Empty where there is no Docker, too, or it could not be reached."""
     images: tuple[ImageRow, ...] | None = None
     failed: Mapping[str, str] = field(default_factory=dict)
-    """The tables that could not be read, and osquery's words ("no such table: mounts")."""
+    """The tables that could not be read, and osquery's message ("no such table: mounts")."""
 
     @property
     def parts(self) -> frozenset[InventoryPart]:
@@ -217,18 +217,18 @@ _NEAR_LINE = re.compile(r"^Error: near line ([0-9]{1,4}): (.*)$", re.MULTILINE)
 def _read(part: Part, asked: tuple[str, ...]) -> tuple[dict[str, list[Row]], dict[str, str]]:
     """The rows of each table that was read, and why the others were not."""
     arrays = _arrays(part)
-    words = {int(line): said for line, said in _NEAR_LINE.findall(part.stderr)}
-    if len(arrays) > len(asked) or any(not 1 <= line <= len(asked) for line in words):
+    errors = {int(line): said for line, said in _NEAR_LINE.findall(part.stderr)}
+    if len(arrays) > len(asked) or any(not 1 <= line <= len(asked) for line in errors):
         raise ParseFailed(part="osquery", line=f"{len(asked)} statements, {len(arrays)} answers")
     if part.status == 0 and len(arrays) < len(asked):
         raise ParseFailed(part="osquery", line=f"{len(asked)} statements, {len(arrays)} answers")
     read: dict[str, list[Row]] = {}
     failed: dict[str, str] = {}
     for number, table in enumerate(asked, start=1):
-        if number in words:
-            failed[table] = words[number]
-        elif number > len(arrays) or (part.status and not words and not arrays[number - 1]):
-            failed[table] = part.words or f"osqueryi ended with {part.status}"
+        if number in errors:
+            failed[table] = errors[number]
+        elif number > len(arrays) or (part.status and not errors and not arrays[number - 1]):
+            failed[table] = part.message or f"osqueryi ended with {part.status}"
         else:
             read[table] = arrays[number - 1]
     return read, failed
@@ -261,14 +261,14 @@ def run_command(sql: str) -> str:
 def parse_rows(output: bytes) -> tuple[Row, ...]:
     """Understand the output of `run_command`.
 
-    Raises PackageCommandFailed with osquery's words (no such table, or it is not on the host), and
+    Raises PackageCommandFailed with osquery's message (no such table, or it is not on the host), and
     ParseFailed.
     """
     part = parse_parts(output, expected=("rows",))["rows"]
     if part.status:
-        gone = part.status == 127 and not part.words
-        words = "osqueryi is not on the host" if gone else part.words
-        raise PackageCommandFailed(command="osqueryi", exit_status=part.status, text=words)
+        gone = part.status == 127 and not part.message
+        text = "osqueryi is not on the host" if gone else part.message
+        raise PackageCommandFailed(command="osqueryi", exit_status=part.status, text=text)
     arrays = _arrays(part)
     if len(arrays) != 1:
         raise ParseFailed(part="rows", line=part.stdout)

@@ -203,7 +203,7 @@ def _collected(
         projects=docker.projects,
         sources={str(part): source for part, source in sources.items()},
         missing=(
-            *(f"osquery, {table}: {words}" for table, words in failed.items()),
+            *(f"osquery, {table}: {error}" for table, error in failed.items()),
             *unknown,
             *((f"containers: {docker.problem}",) if docker.problem else ()),
         ),

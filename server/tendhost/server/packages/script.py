@@ -33,15 +33,15 @@ _FRAME = "\n\x1etendhost "
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one part of a script did."""
+    """The exit status and output of one part of a script."""
 
     status: int
     stdout: str
     stderr: str
 
     @property
-    def words(self) -> str:
-        """The error output as one line."""
+    def message(self) -> str:
+        """The standard error as one line."""
         return " ".join(self.stderr.split())
 
 

@@ -101,7 +101,7 @@ def parse_snapshot(output: bytes) -> SnapshotResult:
     """Understand the output of `snapshot_command`. Raises ParseFailed."""
     part = parse_parts(output, expected=("snapshot",))["snapshot"]
     if part.status != 0:
-        problem = part.words or f"it ended with {part.status}"
+        problem = part.message or f"it ended with {part.status}"
         return SnapshotResult(snapshot="", offered=part.status != _NONE, problem=problem)
     tool, _, name = part.stdout.strip().partition(" ")
     if tool not in ("snapper", "btrfs", "zfs", "lvm") or not name:

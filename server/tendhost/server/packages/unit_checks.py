@@ -12,7 +12,7 @@ from tendhost.server.packages.script import framed_script, parse_parts
 
 KILLED_AFTER = timedelta(seconds=5)
 """Beyond its time, for a command that does not heed SIGTERM."""
-LONGEST_WORDS = 200
+LONGEST_MESSAGE = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ def command_found(
     if exit_status == 0:
         return CheckFinding(holds=True, words="exit status 0")
     lines = [line.strip() for line in output.decode("utf-8", "replace").splitlines()]
-    said = next((line for line in reversed(lines) if line), "")[:LONGEST_WORDS]
+    said = next((line for line in reversed(lines) if line), "")[:LONGEST_MESSAGE]
     return CheckFinding(holds=False, words=f"exit status {exit_status}{': ' if said else ''}{said}")
 
 
@@ -68,8 +68,10 @@ def parse_active(output: bytes, units: Sequence[str]) -> CheckFinding:
     part = parse_parts(output, expected=("active",))["active"]
     states = part.stdout.split()
     if len(states) != len(units):
-        words = part.words or f"exit status {part.status}"
-        return CheckFinding(holds=False, words=f"systemctl cannot tell: {words[:LONGEST_WORDS]}")
+        message = part.message or f"exit status {part.status}"
+        return CheckFinding(
+            holds=False, words=f"systemctl cannot tell: {message[:LONGEST_MESSAGE]}"
+        )
     wrong = [
         f"{unit} is {state}" for unit, state in zip(units, states, strict=True) if state != "active"
     ]

@@ -67,7 +67,7 @@ def parse_units(output: bytes) -> UnitHealth:
     state = parts["state"].stdout.strip()
     if parts["failed"].status != 0 or not _STATE.fullmatch(state):
         # A systemctl that cannot ask has seen no failed unit, which is not to say that there is none.
-        raise ParseFailed(part="state", line=state or parts["failed"].words)
+        raise ParseFailed(part="state", line=state or parts["failed"].message)
     return UnitHealth(state=state, failed=tuple(names))
 
 
@@ -109,7 +109,7 @@ def parse_restart(output: bytes, units: Iterable[str]) -> Restarted:
         if part.status == 0:
             restarted.append(unit)
         else:
-            failed.append(f"{unit}: {part.words or f'exit {part.status}'}")
+            failed.append(f"{unit}: {part.message or f'exit {part.status}'}")
     left = tuple(unit for unit in units if by_reboot_only(unit))
     return Restarted(restarted=tuple(restarted), failed=tuple(failed), left=left)
 

@@ -204,7 +204,7 @@ def apt_problem(command: str, exit_status: int, output: str) -> PackageError:
 
 
 def _not_privileged(facts: HostFacts) -> NotPrivileged:
-    return NotPrivileged(user=facts.user, text=facts.privilege_words)
+    return NotPrivileged(user=facts.user, text=facts.sudo_message)
 
 
 # E: Failed to fetch http://deb.example.org/dists/bookworm/InRelease  Could not connect to …
@@ -232,10 +232,10 @@ def _refresh_problems(part: Part) -> list[PackageError]:
         # apt takes what it cannot write for what an archive does not have.
         return [problem]
     sources = tuple(dict.fromkeys(address for address, _ in failed))
-    words = failed[0][1] if failed else diagnose(part.status, part.stderr).reason
+    text = failed[0][1] if failed else diagnose(part.status, part.stderr).reason
     if distrust := _DISTRUST.search(part.stderr):
         return [SourceUntrusted(sources=sources, text=distrust[0])]
-    return [NotRefreshed(sources=sources, text=words)]
+    return [NotRefreshed(sources=sources, text=text)]
 
 
 def _installed(part: Part) -> tuple[InstalledPackages, DatabaseBroken | None]:
@@ -246,8 +246,8 @@ def _installed(part: Part) -> tuple[InstalledPackages, DatabaseBroken | None]:
 def _unreadable(part: Part) -> DatabaseBroken | None:
     if part.status == 0:
         return None
-    words = f"dpkg-query cannot read the package database: {part.words}"
-    return DatabaseBroken(text=words, repairable=False)
+    text = f"dpkg-query cannot read the package database: {part.message}"
+    return DatabaseBroken(text=text, repairable=False)
 
 
 #  500 http://deb.example.org/debian bookworm/main amd64 Packages

@@ -35,13 +35,13 @@ class DatabaseHealth:
     def problem(self) -> DatabaseBroken | None:
         """What has to be repaired before packages can be changed, or None."""
         if self.interrupted:
-            words = "dpkg was interrupted"
+            text = "dpkg was interrupted"
         elif self.unconfigured:
-            words = "packages are installed but not configured"
+            text = "packages are installed but not configured"
         else:
             return None
         names = (*self.unconfigured, *self.half_installed)
-        return DatabaseBroken(text=words, packages=names, repairable=True)
+        return DatabaseBroken(text=text, packages=names, repairable=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

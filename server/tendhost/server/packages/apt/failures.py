@@ -113,7 +113,7 @@ def diagnose(exit_status: int, output: str) -> PackageFailure:
 
 
 def _package_failure(output: str) -> PackageFailure | None:
-    """The first package that dpkg could not process, with the last words of its script."""
+    """The first package that dpkg could not process, with the last message of its script."""
     match = _PROCESSING.search(output)
     if match is None:
         return None
@@ -130,10 +130,10 @@ def _package_failure(output: str) -> PackageFailure | None:
     which = _SCRIPT_NAMES.get(script[2], script[2])
     how = f"exit {script[3]}" if script[3] else f"killed: {script[4]}"
     said = output[: match.start()].rstrip().rpartition("\n")[2]
-    words = f": {said}" if said and not said.startswith(_DPKG_CHATTER) else ""
+    message = f": {said}" if said and not said.startswith(_DPKG_CHATTER) else ""
     return PackageFailure(
         kind=FailureKind.SCRIPT_FAILED,
-        reason=_message(f"{package}: {which} script failed ({how}){words}"),
+        reason=_message(f"{package}: {which} script failed ({how}){message}"),
         packages=packages,
     )
 

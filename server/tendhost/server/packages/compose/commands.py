@@ -52,7 +52,7 @@ def decoded(word: str) -> str:
 
 
 def compose_missing(version: ComposeVersion) -> str:
-    """What is lacking, in words."""
+    """The message that docker compose is missing."""
     commands = " nor ".join(f"`{command}`" for command in _CANDIDATES[version])
     return f"{'neither ' if version is ComposeVersion.AUTO else 'no '}{commands} is there"
 

@@ -178,7 +178,7 @@ def _projects(
 
 def _version(part: Part) -> ComposeVersion:
     if part.status != 0:
-        raise ParseFailed(part="compose", line=part.words)
+        raise ParseFailed(part="compose", line=part.message)
     # Builds of one's own have other words for a version; they are of those that are still made.
     old = part.stdout.strip().removeprefix("v").startswith(("0.", "1."))
     return ComposeVersion.V1 if old else ComposeVersion.V2

@@ -95,7 +95,7 @@ class Dnf(RpmPackageManager):
         if part.status == LOCKED:
             return LockHeld(path="dnf's cache", pid=0, command="")
         failure = diagnose(part.status, part.stderr)
-        reason = failure.reason if failure else part.words
+        reason = failure.reason if failure else part.message
         sources = tuple(dict.fromkeys(_REPOSITORY.findall(part.stderr)))
         if failure and failure.kind is FailureKind.DISK_FULL:
             return NoSpaceLeft(text=reason)
@@ -134,10 +134,10 @@ class Dnf(RpmPackageManager):
             if part is None or part.status in fine:
                 continue
             failure = diagnose(part.status, f"{part.stdout}\n{part.stderr}")
-            words = failure.reason if failure else part.words
+            text = failure.reason if failure else part.message
             command = f"{self.command} {'check-update' if name == 'updates' else 'repoquery'}"
             return Pending(), PackageCommandFailed(
-                command=command, exit_status=part.status, text=words
+                command=command, exit_status=part.status, text=text
             )
         allowed = parse_check_update(parts["updates"].stdout)
         listed, told, advised = (

@@ -396,7 +396,7 @@ def _bytes(match: re.Match[str] | None) -> int | None:
 def parse_needs_restarting(part: Part) -> Reboot | None:
     """Understand `dnf needs-restarting -r`: yes, no, or not known; None where there is no such command.
 
-    Its exit status 1 is a yes only together with its own words: errors end with 1, too.
+    Its exit status 1 is a yes only together with its own message: errors end with 1, too.
     """
     said = f"{part.stdout}\n{part.stderr}"
     if "No such command" in said or 'Unknown argument "needs-restarting"' in said:
@@ -407,8 +407,8 @@ def parse_needs_restarting(part: Part) -> Reboot | None:
         names = [line.split("*", 1)[1].strip() for line in said.split("\n") if "  * " in line]
         reason = f"updated since the boot: {', '.join(names)}" if names else "dnf asks for it"
         return Reboot(need=RebootNeed.NEEDED, reason=reason)
-    words = " ".join(said.split())[:200] or f"it ended with {part.status}"
-    return Reboot(need=RebootNeed.UNKNOWN, reason=f"dnf needs-restarting: {words}")
+    message = " ".join(said.split())[:200] or f"it ended with {part.status}"
+    return Reboot(need=RebootNeed.UNKNOWN, reason=f"dnf needs-restarting: {message}")
 
 
 # /var/cache/dnf/fleet-eb8d4b1933e0b441/repodata/…-updateinfo.xml.gz

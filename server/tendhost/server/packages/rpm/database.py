@@ -53,8 +53,8 @@ def parse_version(version: str) -> str:
 def parse_rpms(part: Part) -> InstalledRpms:
     """Understand the output of `rpms`. Raises ParseFailed, DatabaseBroken."""
     if part.status != 0:
-        words = f"rpm cannot read the package database: {part.words}"
-        raise DatabaseBroken(text=words, repairable=False)
+        text = f"rpm cannot read the package database: {part.message}"
+        raise DatabaseBroken(text=text, repairable=False)
     native, _, table = part.stdout.partition("\n")
     packages: list[tuple[str, str]] = []
     kernels: list[tuple[str, str]] = []

@@ -107,8 +107,8 @@ class RpmPackageManager(ABC):
         duplicates = parts[self.duplicates_part].stdout
         names = self._duplicates(duplicates, installed, locked=holder is not None)
         if names:
-            words = "a transaction was interrupted, and packages are there twice"
-            problems.append(DatabaseBroken(text=words, packages=names, repairable=True))
+            text = "a transaction was interrupted, and packages are there twice"
+            problems.append(DatabaseBroken(text=text, packages=names, repairable=True))
         return tuple(problems)
 
     # --- plan -------------------------------------------------------------------------------------
@@ -202,4 +202,4 @@ class RpmPackageManager(ABC):
 def _privilege_problem(facts: HostFacts) -> PackageError | None:
     if facts.privilege is not Privilege.NONE:
         return None
-    return NotPrivileged(user=facts.user, text=facts.privilege_words)
+    return NotPrivileged(user=facts.user, text=facts.sudo_message)

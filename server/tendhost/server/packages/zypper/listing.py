@@ -296,12 +296,12 @@ def parse_unneeded(text: str, native: str) -> tuple[tuple[str, str], ...]:
 
 def parse_needs_rebooting(part: Part) -> Reboot | None:
     """Understand `zypper needs-rebooting`: 102 is a yes; None where there is no such command."""
-    words = " ".join(f"{part.stdout} {part.stderr}".split())
-    if "Unknown command" in words:
+    message = " ".join(f"{part.stdout} {part.stderr}".split())
+    if "Unknown command" in message:
         return None
     if part.status == 102:
         return Reboot(need=RebootNeed.NEEDED, reason="zypper needs-rebooting asks for it")
     if part.status == 0:
         return Reboot(need=RebootNeed.NOT_NEEDED)
-    why = words[:200] or f"it ended with {part.status}"
+    why = message[:200] or f"it ended with {part.status}"
     return Reboot(need=RebootNeed.UNKNOWN, reason=f"zypper needs-rebooting: {why}")
