@@ -33,45 +33,45 @@ class _ScheduleChangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Schedu
     SCHEDULE_CHANGE_UNSPECIFIED: _ScheduleChange.ValueType  # 0
     """Never sent."""
     SCHEDULE_CHANGE_CREATED: _ScheduleChange.ValueType  # 1
-    """It was made."""
+    """The schedule was created."""
     SCHEDULE_CHANGE_UPDATED: _ScheduleChange.ValueType  # 2
-    """Something else is asked of it."""
+    """The definition of the schedule was changed."""
     SCHEDULE_CHANGE_PAUSED: _ScheduleChange.ValueType  # 3
-    """It begins no run any more."""
+    """The schedule was paused."""
     SCHEDULE_CHANGE_RESUMED: _ScheduleChange.ValueType  # 4
-    """It begins runs again."""
+    """The schedule was resumed."""
     SCHEDULE_CHANGE_DELETED: _ScheduleChange.ValueType  # 5
-    """It is no more."""
+    """The schedule was deleted."""
     SCHEDULE_CHANGE_STARTED: _ScheduleChange.ValueType  # 6
-    """A run began; the event has its rollout."""
+    """A run started; the event has the id of its rollout."""
     SCHEDULE_CHANGE_SKIPPED: _ScheduleChange.ValueType  # 7
-    """A run was due and did not begin."""
+    """A run was due and was skipped."""
     SCHEDULE_CHANGE_RECOMPUTED: _ScheduleChange.ValueType  # 8
-    """The server computed its next run again: the clock of the server was wrong when the run was computed, or the
+    """The server computed the next run again: the server's clock was wrong at the previous computation, or the
     rules of the time zone have changed.
     """
 
 class ScheduleChange(_ScheduleChange, metaclass=_ScheduleChangeEnumTypeWrapper):
-    """What became of a schedule."""
+    """What happened to a schedule."""
 
 SCHEDULE_CHANGE_UNSPECIFIED: ScheduleChange.ValueType  # 0
 """Never sent."""
 SCHEDULE_CHANGE_CREATED: ScheduleChange.ValueType  # 1
-"""It was made."""
+"""The schedule was created."""
 SCHEDULE_CHANGE_UPDATED: ScheduleChange.ValueType  # 2
-"""Something else is asked of it."""
+"""The definition of the schedule was changed."""
 SCHEDULE_CHANGE_PAUSED: ScheduleChange.ValueType  # 3
-"""It begins no run any more."""
+"""The schedule was paused."""
 SCHEDULE_CHANGE_RESUMED: ScheduleChange.ValueType  # 4
-"""It begins runs again."""
+"""The schedule was resumed."""
 SCHEDULE_CHANGE_DELETED: ScheduleChange.ValueType  # 5
-"""It is no more."""
+"""The schedule was deleted."""
 SCHEDULE_CHANGE_STARTED: ScheduleChange.ValueType  # 6
-"""A run began; the event has its rollout."""
+"""A run started; the event has the id of its rollout."""
 SCHEDULE_CHANGE_SKIPPED: ScheduleChange.ValueType  # 7
-"""A run was due and did not begin."""
+"""A run was due and was skipped."""
 SCHEDULE_CHANGE_RECOMPUTED: ScheduleChange.ValueType  # 8
-"""The server computed its next run again: the clock of the server was wrong when the run was computed, or the
+"""The server computed the next run again: the server's clock was wrong at the previous computation, or the
 rules of the time zone have changed.
 """
 Global___ScheduleChange: _TypeAlias = ScheduleChange  # noqa: Y015
@@ -87,26 +87,26 @@ class _SelectionChangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Selec
     SELECTION_CHANGE_CREATED: _SelectionChange.ValueType  # 1
     """The selection was created."""
     SELECTION_CHANGE_UPDATED: _SelectionChange.ValueType  # 2
-    """The selection's filter was changed."""
+    """The filter of the selection was changed."""
     SELECTION_CHANGE_DELETED: _SelectionChange.ValueType  # 3
     """The selection was deleted."""
 
 class SelectionChange(_SelectionChange, metaclass=_SelectionChangeEnumTypeWrapper):
-    """What became of a saved selection."""
+    """What happened to a saved selection."""
 
 SELECTION_CHANGE_UNSPECIFIED: SelectionChange.ValueType  # 0
 """Never sent."""
 SELECTION_CHANGE_CREATED: SelectionChange.ValueType  # 1
 """The selection was created."""
 SELECTION_CHANGE_UPDATED: SelectionChange.ValueType  # 2
-"""The selection's filter was changed."""
+"""The filter of the selection was changed."""
 SELECTION_CHANGE_DELETED: SelectionChange.ValueType  # 3
 """The selection was deleted."""
 Global___SelectionChange: _TypeAlias = SelectionChange  # noqa: Y015
 
 @_typing.final
 class Event(_message.Message):
-    """A numbered, durable fact."""
+    """Numbered, stored fact about the fleet."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -133,28 +133,28 @@ class Event(_message.Message):
     DUPLICATES_CHANGED_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """Its number, unique in the fleet and ascending without gaps."""
+    """Number of the event, unique in the fleet and ascending without gaps."""
     host: _builtins.str
-    """The host that it is about. Empty: none."""
+    """Name of the host that the event is about. Empty: none."""
     operation_id: _builtins.str
-    """The operation that it belongs to. Empty: none."""
+    """Id of the operation that the event belongs to. Empty: none."""
     rollout_id: _builtins.str
-    """The rollout that it belongs to. Empty: none."""
+    """Id of the rollout that the event belongs to. Empty: none."""
     incomplete: _builtins.str
-    """Why the server does not show all that it stores of the event: a stored value is out of range or
-    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """Why the server does not show everything that it stores of the event: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: the message shows everything.
     """
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
-        """When it happened."""
+        """Time of the event."""
 
     @_builtins.property
     def host_registered(self) -> Global___HostRegistered:
-        """A host was added."""
+        """A host was registered."""
 
     @_builtins.property
     def host_unregistered(self) -> Global___HostUnregistered:
-        """A host was removed."""
+        """A host was unregistered."""
 
     @_builtins.property
     def host_reconfigured(self) -> Global___HostReconfigured:
@@ -162,37 +162,37 @@ class Event(_message.Message):
 
     @_builtins.property
     def host_acknowledged(self) -> Global___HostAcknowledged:
-        """Somebody has seen a host's failure."""
+        """Somebody acknowledged a host's failure."""
 
     @_builtins.property
     def host_connected(self) -> Global___HostConnected:
-        """An operation reached the host. A query or check reports this only if the host could not be
-        reached before, or was never queried.
+        """An operation connected to its host. A query or check reports this only if the previous connection had
+        failed, or if the host was never queried.
         """
 
     @_builtins.property
     def host_disconnected(self) -> Global___HostDisconnected:
         """An operation's connection ended, or could not be made. A query or check reports this only if it
-        reported host_connected, or if the host could be reached before.
+        reported host_connected, or if the previous connection had succeeded.
         """
 
     @_builtins.property
     def state_changed(self) -> Global___StateChanged:
-        """A host went from one state to another."""
+        """A host changed its state."""
 
     @_builtins.property
     def update_progress(self) -> Global___UpdateProgress:
-        """An upgrade reached a milestone: at most 16 for each operation. Operation.progress has the latest."""
+        """An upgrade reached a milestone; an operation reports at most 16. Operation.progress has the latest
+        progress.
+        """
 
     @_builtins.property
     def update_completed(self) -> Global___UpdateCompleted:
-        """An upgrade ended, well or not. A dry run is not one."""
+        """An upgrade ended, successfully or not. Dry runs do not report this."""
 
     @_builtins.property
     def operation_changed(self) -> Global___OperationChanged:
-        """An operation was created, began a step, or ended. A query or check reports its begin and end, and
-        not each step.
-        """
+        """An operation was created, started a step, or ended. Queries and checks report their start and end only."""
 
     @_builtins.property
     def rollout_changed(self) -> Global___RolloutChanged:
@@ -200,13 +200,13 @@ class Event(_message.Message):
 
     @_builtins.property
     def step_retried(self) -> Global___StepRetried:
-        """A step failed with what passes by itself, and is tried again. A query or check does not report
-        this of a host that could not be reached before, for the same reason.
+        """A step failed with a transient error and will be tried again. A query or check does not report this
+        again for a host whose previous connection failed for the same reason.
         """
 
     @_builtins.property
     def schedule_changed(self) -> Global___ScheduleChanged:
-        """A schedule was created or changed, or a run of it was due."""
+        """A schedule was created or changed, or a run was due."""
 
     @_builtins.property
     def selection_changed(self) -> Global___SelectionChanged:
@@ -214,12 +214,12 @@ class Event(_message.Message):
 
     @_builtins.property
     def policy_changed(self) -> Global___PolicyChanged:
-        """Something else is said for the hosts of a group, or of the fleet."""
+        """The policy of a group or of the fleet was changed or deleted."""
 
     @_builtins.property
     def duplicates_changed(self) -> Global___DuplicatesChanged:
-        """A look at the host found other hosts to be, or to be no more, the same machine. Reported when this
-        changes, and not at each look.
+        """An operation found that the duplicates of a host have changed. Operations that find the same duplicates
+        again do not report this.
         """
 
     def __init__(
@@ -260,16 +260,16 @@ Global___Event: _TypeAlias = Event  # noqa: Y015
 
 @_typing.final
 class HostRegistered(_message.Message):
-    """A host was added."""
+    """A host was registered."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BY_FIELD_NUMBER: _builtins.int
     HOST_KEY_FINGERPRINT_FIELD_NUMBER: _builtins.int
     by: _builtins.str
-    """By whom. Empty: not on record."""
+    """Client that registered the host. Empty: not recorded."""
     host_key_fingerprint: _builtins.str
-    """The host key that was pinned, as a fingerprint. Empty: not on record."""
+    """Fingerprint of the pinned host key. Empty: not recorded."""
     def __init__(
         self,
         *,
@@ -286,13 +286,13 @@ Global___HostRegistered: _TypeAlias = HostRegistered  # noqa: Y015
 
 @_typing.final
 class HostUnregistered(_message.Message):
-    """A host was removed."""
+    """A host was unregistered."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BY_FIELD_NUMBER: _builtins.int
     by: _builtins.str
-    """By whom. Empty: not on record."""
+    """Client that unregistered the host. Empty: not recorded."""
     def __init__(
         self,
         *,
@@ -316,10 +316,10 @@ class HostReconfigured(_message.Message):
     BY_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     by: _builtins.str
-    """By whom. Empty: not on record."""
+    """Client that changed the configuration. Empty: not recorded."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The changed fields, as in a field mask; "host_key" where another key was pinned."""
+        """Paths of the changed fields, as in a field mask; "host_key" if another key was pinned."""
 
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldChange]:
@@ -342,7 +342,7 @@ Global___HostReconfigured: _TypeAlias = HostReconfigured  # noqa: Y015
 
 @_typing.final
 class FieldChange(_message.Message):
-    """A field that changed, with its value before and after."""
+    """Changed field with its values before and after the change."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -350,11 +350,11 @@ class FieldChange(_message.Message):
     OLD_FIELD_NUMBER: _builtins.int
     NEW_FIELD_NUMBER: _builtins.int
     path: _builtins.str
-    """Its path, as in a field mask."""
+    """Path of the field, as in a field mask."""
     old: _builtins.str
-    """Its value before, in words. Absent: not told, because it is long or may hold a secret."""
+    """Value before the change, as text. Absent: not recorded, because the value is long or may hold a secret."""
     new: _builtins.str
-    """Its value after, in words. Absent: not told, because it is long or may hold a secret."""
+    """Value after the change, as text. Absent: not recorded, because the value is long or may hold a secret."""
     def __init__(
         self,
         *,
@@ -379,13 +379,13 @@ Global___FieldChange: _TypeAlias = FieldChange  # noqa: Y015
 
 @_typing.final
 class HostAcknowledged(_message.Message):
-    """Somebody has seen a host's failure."""
+    """Somebody acknowledged a host's failure."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BY_FIELD_NUMBER: _builtins.int
     by: _builtins.str
-    """Who."""
+    """Client that acknowledged the failure."""
     def __init__(
         self,
         *,
@@ -401,14 +401,14 @@ Global___HostAcknowledged: _TypeAlias = HostAcknowledged  # noqa: Y015
 
 @_typing.final
 class DuplicatesChanged(_message.Message):
-    """A look at a host found other hosts to be, or to be no more, the same machine."""
+    """The duplicates of a host changed: registered hosts that are, or may be, the same machine."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DUPLICATE_OF_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def duplicate_of(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.Duplicate]:
-        """These hosts as they are now; see HostStatus.duplicate_of. Empty: none is any more."""
+        """Duplicates after the change; see HostStatus.duplicate_of. Empty: no duplicate remains."""
 
     def __init__(
         self,
@@ -425,7 +425,7 @@ Global___DuplicatesChanged: _TypeAlias = DuplicatesChanged  # noqa: Y015
 
 @_typing.final
 class HostConnected(_message.Message):
-    """An operation reached the host."""
+    """An operation connected to its host."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -442,13 +442,13 @@ Global___HostConnected: _TypeAlias = HostConnected  # noqa: Y015
 
 @_typing.final
 class HostDisconnected(_message.Message):
-    """An operation's connection to the host ended, or could not be made."""
+    """An operation's connection to its host ended, or could not be made."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """Why, in words."""
+    """Cause, for people."""
     def __init__(
         self,
         *,
@@ -464,7 +464,7 @@ Global___HostDisconnected: _TypeAlias = HostDisconnected  # noqa: Y015
 
 @_typing.final
 class StateChanged(_message.Message):
-    """A host went from one state to another."""
+    """A host changed its state."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -472,11 +472,11 @@ class StateChanged(_message.Message):
     TO_STATE_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
     from_state: _host_pb2.HostState.ValueType
-    """Where it stood."""
+    """State before the change."""
     to_state: _host_pb2.HostState.ValueType
-    """Where it stands."""
+    """State after the change."""
     cause: _builtins.str
-    """What moved it, such as "updates_pending"."""
+    """Cause of the change, such as "updates_pending"."""
     def __init__(
         self,
         *,
@@ -494,7 +494,7 @@ Global___StateChanged: _TypeAlias = StateChanged  # noqa: Y015
 
 @_typing.final
 class UpdateProgress(_message.Message):
-    """An upgrade got further."""
+    """An upgrade made progress."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -502,11 +502,11 @@ class UpdateProgress(_message.Message):
     PERCENT_FIELD_NUMBER: _builtins.int
     PHASE_FIELD_NUMBER: _builtins.int
     package: _builtins.str
-    """The package. Empty: the transaction as a whole."""
+    """Name of the package. Empty: the transaction as a whole."""
     percent: _builtins.float
-    """0 to 100, of the phase."""
+    """Progress of the phase, 0 to 100."""
     phase: _builtins.str
-    """"download", "unpack", "configure" or another word of the package manager."""
+    """Phase as the package manager names it, such as "download", "unpack" or "configure"."""
     def __init__(
         self,
         *,
@@ -531,7 +531,7 @@ class UpdateCompleted(_message.Message):
     RESULT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def result(self) -> _operation_pb2.UpdateResult:
-        """What it did."""
+        """Result of the update."""
 
     def __init__(
         self,
@@ -548,7 +548,7 @@ Global___UpdateCompleted: _TypeAlias = UpdateCompleted  # noqa: Y015
 
 @_typing.final
 class OperationChanged(_message.Message):
-    """An operation was created, began a step, or ended."""
+    """An operation was created, started a step, or ended."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -557,13 +557,13 @@ class OperationChanged(_message.Message):
     STEP_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     kind: _operation_pb2.OperationKind.ValueType
-    """What it does."""
+    """Kind of the operation."""
     status: _operation_pb2.OperationStatus.ValueType
-    """How far it is."""
+    """Status of the operation."""
     step: _operation_pb2.StepName.ValueType
-    """The step that began. Unspecified: none did."""
+    """Step that started. Unspecified: no step started."""
     message: _builtins.str
-    """What it ended with, or what is new about it, in words. Empty: nothing to say."""
+    """Outcome of the operation, or what changed, for people. Empty: no details."""
     def __init__(
         self,
         *,
@@ -582,7 +582,7 @@ Global___OperationChanged: _TypeAlias = OperationChanged  # noqa: Y015
 
 @_typing.final
 class StepRetried(_message.Message):
-    """A step failed with what passes by itself, and is tried again after a pause."""
+    """A step failed with a transient error and will be tried again after a pause."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -591,16 +591,16 @@ class StepRetried(_message.Message):
     PAUSE_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
     step: _operation_pb2.StepName.ValueType
-    """Which step."""
+    """Name of the step."""
     attempt: _builtins.int
-    """Which attempt failed, from 1."""
+    """Number of the failed attempt, from 1."""
     @_builtins.property
     def pause(self) -> _duration_pb2.Duration:
-        """How long until the next one."""
+        """Time until the next attempt."""
 
     @_builtins.property
     def problem(self) -> _host_pb2.Problem:
-        """What it failed with."""
+        """Error of the failed attempt."""
 
     def __init__(
         self,
@@ -631,20 +631,21 @@ class RolloutChanged(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     HELD_UP_FIELD_NUMBER: _builtins.int
     status: _rollout_pb2.RolloutStatus.ValueType
-    """How far it is."""
+    """Status of the rollout."""
     wave: _builtins.int
-    """The current wave, from 1."""
+    """Number of the current wave, from 1."""
     wave_count: _builtins.int
-    """How many waves there are."""
+    """Number of waves."""
     message: _builtins.str
-    """What was done, by whom, or why it halted. Empty: it advanced."""
+    """Action and the client that requested it, or the reason for a halt. Empty: the rollout advanced."""
     held_up: _builtins.str
-    """Set once a disruption budget has let nothing of the rollout begin for the server's held_up_after: which budget,
-    and which failed hosts spend it. Empty: it is not held up, or not for so long, or this was told before.
+    """Disruption budget that has kept all hosts of the rollout from starting for the server's held_up_after,
+    with the failed hosts that use it up. Empty: no budget holds up the rollout, or not yet for that long, or
+    an earlier event reported it.
     """
     @_builtins.property
     def progress(self) -> _rollout_pb2.RolloutProgress:
-        """How many hosts are where."""
+        """Number of hosts in each status."""
 
     def __init__(
         self,
@@ -666,7 +667,7 @@ Global___RolloutChanged: _TypeAlias = RolloutChanged  # noqa: Y015
 
 @_typing.final
 class ScheduleChanged(_message.Message):
-    """A schedule was created or changed, or a run of it was due."""
+    """A schedule was created or changed, or a run was due."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -677,20 +678,22 @@ class ScheduleChanged(_message.Message):
     BY_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     schedule: _builtins.str
-    """Its name."""
+    """Name of the schedule."""
     change: Global___ScheduleChange.ValueType
-    """What became of it."""
+    """What happened."""
     message: _builtins.str
-    """By whom, or why a run was skipped or late. Empty: it began in time."""
+    """Client that changed the schedule, or why a run was skipped or late, for people. Empty: a run started in
+    time.
+    """
     by: _builtins.str
-    """By whom. Empty: a run was due."""
+    """Client that changed the schedule. Empty: a run was due."""
     @_builtins.property
     def next_at(self) -> _timestamp_pb2.Timestamp:
-        """When the next run is due. Absent: no more comes."""
+        """Time of the next run. Absent: the schedule has no future run."""
 
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldChange]:
-        """With UPDATED: which fields of its spec."""
+        """Changed fields of the definition. Only for UPDATED."""
 
     def __init__(
         self,
@@ -722,13 +725,13 @@ class SelectionChanged(_message.Message):
     BY_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     selection: _builtins.str
-    """Its name."""
+    """Name of the selection."""
     change: Global___SelectionChange.ValueType
-    """What became of it."""
+    """What happened."""
     message: _builtins.str
-    """By whom, in words."""
+    """Client that made the change, for people."""
     by: _builtins.str
-    """By whom."""
+    """Client that made the change."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldChange]:
         """Changed fields of the filter. Only for UPDATED."""
@@ -752,7 +755,7 @@ Global___SelectionChanged: _TypeAlias = SelectionChanged  # noqa: Y015
 
 @_typing.final
 class PolicyChanged(_message.Message):
-    """Something else is said for the hosts of a group, or of the fleet."""
+    """The policy of a group or of the fleet was changed or deleted."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -761,14 +764,14 @@ class PolicyChanged(_message.Message):
     DELETED_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     group: _builtins.str
-    """The group. Empty: the fleet."""
+    """Name of the group. Empty: the fleet."""
     by: _builtins.str
-    """By whom."""
+    """Client that made the change."""
     deleted: _builtins.bool
-    """Nothing is said for them any more."""
+    """Whether the policy was deleted."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldChange]:
-        """Which fields, unless it was deleted."""
+        """Changed fields. Empty if the policy was deleted."""
 
     def __init__(
         self,

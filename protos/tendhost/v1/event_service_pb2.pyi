@@ -28,34 +28,34 @@ class _WatchPhase:
 class _WatchPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WatchPhase.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     WATCH_PHASE_UNSPECIFIED: _WatchPhase.ValueType  # 0
-    """Events, or a bookmark when there are none."""
+    """The message has events, or is a bookmark without events."""
     WATCH_PHASE_OPENED: _WatchPhase.ValueType  # 1
-    """The first message: the log's identity and bounds, and no events."""
+    """First message: the identity and bounds of the event log, without events."""
     WATCH_PHASE_SNAPSHOT: _WatchPhase.ValueType  # 2
-    """A part of the snapshot: first every host by name, then those that were changed meanwhile."""
+    """Part of the snapshot: first all hosts by name, then those that changed in the meantime."""
     WATCH_PHASE_SNAPSHOT_END: _WatchPhase.ValueType  # 3
-    """The snapshot is complete: what its messages held, each host as it came last and without those that are
-    gone, is the hosts as of `revision`.
+    """The snapshot is complete. Its messages, with the latest version of each host and without the removed
+    hosts, are the hosts as of `revision`.
     """
 
 class WatchPhase(_WatchPhase, metaclass=_WatchPhaseEnumTypeWrapper):
-    """What a message of the stream is."""
+    """Kind of a message of the stream."""
 
 WATCH_PHASE_UNSPECIFIED: WatchPhase.ValueType  # 0
-"""Events, or a bookmark when there are none."""
+"""The message has events, or is a bookmark without events."""
 WATCH_PHASE_OPENED: WatchPhase.ValueType  # 1
-"""The first message: the log's identity and bounds, and no events."""
+"""First message: the identity and bounds of the event log, without events."""
 WATCH_PHASE_SNAPSHOT: WatchPhase.ValueType  # 2
-"""A part of the snapshot: first every host by name, then those that were changed meanwhile."""
+"""Part of the snapshot: first all hosts by name, then those that changed in the meantime."""
 WATCH_PHASE_SNAPSHOT_END: WatchPhase.ValueType  # 3
-"""The snapshot is complete: what its messages held, each host as it came last and without those that are
-gone, is the hosts as of `revision`.
+"""The snapshot is complete. Its messages, with the latest version of each host and without the removed
+hosts, are the hosts as of `revision`.
 """
 Global___WatchPhase: _TypeAlias = WatchPhase  # noqa: Y015
 
 @_typing.final
 class WatchEventsRequest(_message.Message):
-    """Where to begin and what to see."""
+    """Request for WatchEvents."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -64,15 +64,19 @@ class WatchEventsRequest(_message.Message):
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     resume_after: _builtins.int
-    """Events after this revision. Absent: those after now, or with `snapshot` those after it."""
+    """Revision after which the events begin. Absent: the current revision, or with `snapshot` the revision of
+    the snapshot.
+    """
     log_id: _builtins.str
-    """The log that `resume_after` belongs to. Empty: not checked."""
+    """Id of the event log that `resume_after` belongs to. Empty: not checked."""
     snapshot: _builtins.bool
-    """First the hosts as of one revision, then the events after it. Not together with `resume_after`."""
+    """Whether the stream begins with a snapshot, the hosts as of one revision, followed by the events after it.
+    Cannot be combined with `resume_after`.
+    """
     @_builtins.property
     def filter(self) -> _host_pb2.HostFilter:
-        """Only what is about these hosts. Absent: everything. The states, reboot_needed, tags and groups
-        of the filter are looked at as they are when an event is sent.
+        """Hosts whose events to send. Absent: all events. The states, reboot_needed, tags and groups of the filter
+        are compared with the host at the time of sending.
         """
 
     def __init__(
@@ -95,7 +99,7 @@ Global___WatchEventsRequest: _TypeAlias = WatchEventsRequest  # noqa: Y015
 
 @_typing.final
 class WatchEventsResponse(_message.Message):
-    """A batch."""
+    """Message of the event stream."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -108,29 +112,29 @@ class WatchEventsResponse(_message.Message):
     CURRENT_REVISION_FIELD_NUMBER: _builtins.int
     REMOVED_HOSTS_FIELD_NUMBER: _builtins.int
     phase: Global___WatchPhase.ValueType
-    """What this message is."""
+    """Kind of the message."""
     revision: _builtins.int
-    """Everything up to this revision has been sent, or is of no interest to the filter."""
+    """Revision up to which all events were sent or do not match the filter."""
     log_id: _builtins.str
-    """In HELLO: the identity of the event log. It changes when the database is replaced."""
+    """Id of the event log, which changes when the database is replaced. Only in OPENED."""
     oldest_revision: _builtins.int
-    """In HELLO: the oldest revision that is kept."""
+    """Revision of the oldest event that is stored. Only in OPENED."""
     current_revision: _builtins.int
-    """In HELLO: the current revision."""
+    """Current revision of the fleet. Only in OPENED."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.Event]:
-        """The events, in order."""
+        """Events, in order."""
 
     @_builtins.property
     def hosts(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.Host]:
-        """In SNAPSHOT: hosts. One that came before in this snapshot was changed meanwhile, and takes the place
-        of its former form.
+        """Hosts of the snapshot. A host that an earlier message of the snapshot had has changed in the meantime;
+        this version replaces the earlier one. Only in SNAPSHOT.
         """
 
     @_builtins.property
     def removed_hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """In SNAPSHOT: names of hosts that are not part of the snapshot, though an earlier message of it may have
-        held them: they were removed meanwhile, or the filter does not select them any more.
+        """Names of hosts that are no longer part of the snapshot, although an earlier message may have had them:
+        they were unregistered in the meantime, or the filter does not match them any more. Only in SNAPSHOT.
         """
 
     def __init__(

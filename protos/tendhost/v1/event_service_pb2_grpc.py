@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class EventServiceStub(object):
-    """What happens in the fleet.
+    """Streams the events of the fleet.
     """
 
     def __init__(self, channel):
@@ -43,18 +43,21 @@ class EventServiceStub(object):
 
 
 class EventServiceServicer(object):
-    """What happens in the fleet.
+    """Streams the events of the fleet.
     """
 
     def WatchEvents(self, request, context):
-        """Follow the fleet's events. The stream has no end of its own. A message carries whatever has
-        gathered while the former one was under way: one event when it is quiet, many under load.
+        """Streams the events of the fleet until the client cancels. A message carries all events since the previous
+        message: one event in a quiet fleet, many under load.
 
-        To miss nothing: remember `revision` of the last message with what you did with it, and connect
-        again with `resume_after` set to it and the same `log_id`.
-        OUT_OF_RANGE with CURSOR_COMPACTED (those events are pruned) or CURSOR_UNKNOWN (another log, or
-        the future): take a snapshot and go on from there. RESOURCE_EXHAUSTED with WATCHER_TOO_SLOW: the
-        client took nothing for 30 s. UNAVAILABLE with SERVER_STOPPING: the server stops; resume.
+        To miss no event, store `revision` of the last processed message, and connect again with `resume_after`
+        set to it and with the same `log_id`.
+
+        OUT_OF_RANGE with CURSOR_COMPACTED (the server has pruned those events) or CURSOR_UNKNOWN (the cursor
+        belongs to another event log, or lies in the future): take a snapshot and continue from it.
+        RESOURCE_EXHAUSTED with WATCHER_TOO_SLOW: the client accepted nothing for 30 s. UNAVAILABLE with
+        SERVER_STOPPING: the server stops; resume. NOT_FOUND (the saved selection of the filter),
+        INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,7 +80,7 @@ def add_EventServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EventService(object):
-    """What happens in the fleet.
+    """Streams the events of the fleet.
     """
 
     @staticmethod

@@ -31,27 +31,27 @@ class _OperationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operati
     OPERATION_KIND_UNSPECIFIED: _OperationKind.ValueType  # 0
     """Never sent."""
     OPERATION_KIND_QUERY: _OperationKind.ValueType  # 1
-    """Learn what is installed and pending."""
+    """Finds out which packages are installed and which updates are pending."""
     OPERATION_KIND_UPDATE: _OperationKind.ValueType  # 2
-    """Upgrade the host."""
+    """Upgrades the host."""
     OPERATION_KIND_REBOOT: _OperationKind.ValueType  # 3
-    """Reboot the host."""
+    """Reboots the host."""
     OPERATION_KIND_CHECK: _OperationKind.ValueType  # 4
-    """Check the host's health."""
+    """Checks the host's health."""
 
 class OperationKind(_OperationKind, metaclass=_OperationKindEnumTypeWrapper):
-    """What an operation does."""
+    """Kind of an operation."""
 
 OPERATION_KIND_UNSPECIFIED: OperationKind.ValueType  # 0
 """Never sent."""
 OPERATION_KIND_QUERY: OperationKind.ValueType  # 1
-"""Learn what is installed and pending."""
+"""Finds out which packages are installed and which updates are pending."""
 OPERATION_KIND_UPDATE: OperationKind.ValueType  # 2
-"""Upgrade the host."""
+"""Upgrades the host."""
 OPERATION_KIND_REBOOT: OperationKind.ValueType  # 3
-"""Reboot the host."""
+"""Reboots the host."""
 OPERATION_KIND_CHECK: OperationKind.ValueType  # 4
-"""Check the host's health."""
+"""Checks the host's health."""
 Global___OperationKind: _TypeAlias = OperationKind  # noqa: Y015
 
 class _OperationStatus:
@@ -63,31 +63,31 @@ class _OperationStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Opera
     OPERATION_STATUS_UNSPECIFIED: _OperationStatus.ValueType  # 0
     """Never sent."""
     OPERATION_STATUS_QUEUED: _OperationStatus.ValueType  # 1
-    """It waits for the operation that its host is busy with."""
+    """The operation waits for another operation on the same host."""
     OPERATION_STATUS_RUNNING: _OperationStatus.ValueType  # 2
-    """It is under way."""
+    """The operation is running."""
     OPERATION_STATUS_SUCCEEDED: _OperationStatus.ValueType  # 3
-    """It did what it was to do."""
+    """The operation succeeded."""
     OPERATION_STATUS_FAILED: _OperationStatus.ValueType  # 4
-    """It ended with a problem."""
+    """The operation ended with a problem."""
     OPERATION_STATUS_CANCELLED: _OperationStatus.ValueType  # 5
-    """Somebody asked it to stop, and it did."""
+    """The operation was cancelled by a client and has stopped."""
 
 class OperationStatus(_OperationStatus, metaclass=_OperationStatusEnumTypeWrapper):
-    """How far an operation is."""
+    """Status of an operation."""
 
 OPERATION_STATUS_UNSPECIFIED: OperationStatus.ValueType  # 0
 """Never sent."""
 OPERATION_STATUS_QUEUED: OperationStatus.ValueType  # 1
-"""It waits for the operation that its host is busy with."""
+"""The operation waits for another operation on the same host."""
 OPERATION_STATUS_RUNNING: OperationStatus.ValueType  # 2
-"""It is under way."""
+"""The operation is running."""
 OPERATION_STATUS_SUCCEEDED: OperationStatus.ValueType  # 3
-"""It did what it was to do."""
+"""The operation succeeded."""
 OPERATION_STATUS_FAILED: OperationStatus.ValueType  # 4
-"""It ended with a problem."""
+"""The operation ended with a problem."""
 OPERATION_STATUS_CANCELLED: OperationStatus.ValueType  # 5
-"""Somebody asked it to stop, and it did."""
+"""The operation was cancelled by a client and has stopped."""
 Global___OperationStatus: _TypeAlias = OperationStatus  # noqa: Y015
 
 class _StepName:
@@ -99,67 +99,67 @@ class _StepNameEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepName.Val
     STEP_NAME_UNSPECIFIED: _StepName.ValueType  # 0
     """Never sent."""
     STEP_NAME_CONNECT: _StepName.ValueType  # 1
-    """Open the connection and verify the host's key."""
+    """Connects to the host and verifies its host key."""
     STEP_NAME_PREFLIGHT: _StepName.ValueType  # 2
-    """Make sure that the host can be changed now."""
+    """Verifies that the host can be changed now."""
     STEP_NAME_LIST: _StepName.ValueType  # 3
-    """List what is installed and pending."""
+    """Lists the installed packages and the pending updates."""
     STEP_NAME_PRE_HOOK: _StepName.ValueType  # 4
-    """Run the hook before the change."""
+    """Runs the hook before the change."""
     STEP_NAME_APPLY: _StepName.ValueType  # 5
-    """Upgrade the packages."""
+    """Upgrades the packages."""
     STEP_NAME_COMPOSE: _StepName.ValueType  # 6
-    """Update the compose stacks."""
+    """Updates the compose projects."""
     STEP_NAME_REBOOT_CHECK: _StepName.ValueType  # 7
-    """Find out whether a reboot is due."""
+    """Finds out whether the host needs a reboot."""
     STEP_NAME_REBOOT: _StepName.ValueType  # 8
-    """Reboot, and wait for the host to come back with another boot id."""
+    """Reboots the host and waits until it answers with another boot id."""
     STEP_NAME_VERIFY: _StepName.ValueType  # 9
-    """Check the host's health."""
+    """Checks the host's health."""
     STEP_NAME_POST_HOOK: _StepName.ValueType  # 10
-    """Run the hook after the change."""
+    """Runs the hook after the change."""
     STEP_NAME_ROLLBACK: _StepName.ValueType  # 11
-    """Put back what was before."""
+    """Rolls back the change."""
     STEP_NAME_DOWNLOAD: _StepName.ValueType  # 12
-    """Fetch what is to be installed."""
+    """Downloads the packages to install."""
     STEP_NAME_SNAPSHOT: _StepName.ValueType  # 13
-    """Make a file system snapshot."""
+    """Makes a file system snapshot."""
     STEP_NAME_RESTART_SERVICES: _StepName.ValueType  # 14
-    """Restart services that run what was replaced."""
+    """Restarts services that still run replaced files."""
 
 class StepName(_StepName, metaclass=_StepNameEnumTypeWrapper):
-    """The stages that operations are made of."""
+    """Names of the steps of operations."""
 
 STEP_NAME_UNSPECIFIED: StepName.ValueType  # 0
 """Never sent."""
 STEP_NAME_CONNECT: StepName.ValueType  # 1
-"""Open the connection and verify the host's key."""
+"""Connects to the host and verifies its host key."""
 STEP_NAME_PREFLIGHT: StepName.ValueType  # 2
-"""Make sure that the host can be changed now."""
+"""Verifies that the host can be changed now."""
 STEP_NAME_LIST: StepName.ValueType  # 3
-"""List what is installed and pending."""
+"""Lists the installed packages and the pending updates."""
 STEP_NAME_PRE_HOOK: StepName.ValueType  # 4
-"""Run the hook before the change."""
+"""Runs the hook before the change."""
 STEP_NAME_APPLY: StepName.ValueType  # 5
-"""Upgrade the packages."""
+"""Upgrades the packages."""
 STEP_NAME_COMPOSE: StepName.ValueType  # 6
-"""Update the compose stacks."""
+"""Updates the compose projects."""
 STEP_NAME_REBOOT_CHECK: StepName.ValueType  # 7
-"""Find out whether a reboot is due."""
+"""Finds out whether the host needs a reboot."""
 STEP_NAME_REBOOT: StepName.ValueType  # 8
-"""Reboot, and wait for the host to come back with another boot id."""
+"""Reboots the host and waits until it answers with another boot id."""
 STEP_NAME_VERIFY: StepName.ValueType  # 9
-"""Check the host's health."""
+"""Checks the host's health."""
 STEP_NAME_POST_HOOK: StepName.ValueType  # 10
-"""Run the hook after the change."""
+"""Runs the hook after the change."""
 STEP_NAME_ROLLBACK: StepName.ValueType  # 11
-"""Put back what was before."""
+"""Rolls back the change."""
 STEP_NAME_DOWNLOAD: StepName.ValueType  # 12
-"""Fetch what is to be installed."""
+"""Downloads the packages to install."""
 STEP_NAME_SNAPSHOT: StepName.ValueType  # 13
-"""Make a file system snapshot."""
+"""Makes a file system snapshot."""
 STEP_NAME_RESTART_SERVICES: StepName.ValueType  # 14
-"""Restart services that run what was replaced."""
+"""Restarts services that still run replaced files."""
 Global___StepName: _TypeAlias = StepName  # noqa: Y015
 
 class _StepStatus:
@@ -171,27 +171,27 @@ class _StepStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StepStatus
     STEP_STATUS_UNSPECIFIED: _StepStatus.ValueType  # 0
     """Never sent."""
     STEP_STATUS_RUNNING: _StepStatus.ValueType  # 1
-    """It is under way."""
+    """The step is running."""
     STEP_STATUS_SUCCEEDED: _StepStatus.ValueType  # 2
-    """It ended well."""
+    """The step succeeded."""
     STEP_STATUS_FAILED: _StepStatus.ValueType  # 3
-    """It ended with a problem."""
+    """The step ended with a problem."""
     STEP_STATUS_INTERRUPTED: _StepStatus.ValueType  # 4
-    """It was cut off on the host; what it left is repaired."""
+    """The step was interrupted on the host; the operation repairs what the step left behind."""
 
 class StepStatus(_StepStatus, metaclass=_StepStatusEnumTypeWrapper):
-    """How a step went."""
+    """Status of a step."""
 
 STEP_STATUS_UNSPECIFIED: StepStatus.ValueType  # 0
 """Never sent."""
 STEP_STATUS_RUNNING: StepStatus.ValueType  # 1
-"""It is under way."""
+"""The step is running."""
 STEP_STATUS_SUCCEEDED: StepStatus.ValueType  # 2
-"""It ended well."""
+"""The step succeeded."""
 STEP_STATUS_FAILED: StepStatus.ValueType  # 3
-"""It ended with a problem."""
+"""The step ended with a problem."""
 STEP_STATUS_INTERRUPTED: StepStatus.ValueType  # 4
-"""It was cut off on the host; what it left is repaired."""
+"""The step was interrupted on the host; the operation repairs what the step left behind."""
 Global___StepStatus: _TypeAlias = StepStatus  # noqa: Y015
 
 class _ProjectOutcome:
@@ -203,27 +203,27 @@ class _ProjectOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Projec
     PROJECT_OUTCOME_UNSPECIFIED: _ProjectOutcome.ValueType  # 0
     """Never sent."""
     PROJECT_OUTCOME_UNCHANGED: _ProjectOutcome.ValueType  # 1
-    """There was nothing to do."""
+    """No newer images were available."""
     PROJECT_OUTCOME_UPDATED: _ProjectOutcome.ValueType  # 2
-    """It runs the newer images."""
+    """The project runs the newer images."""
     PROJECT_OUTCOME_ROLLED_BACK: _ProjectOutcome.ValueType  # 3
-    """It was not healthy in time, and runs its former images again."""
+    """The project was not healthy in time and runs its former images again."""
     PROJECT_OUTCOME_FAILED: _ProjectOutcome.ValueType  # 4
-    """It could not be updated; the problem says why and how it was left."""
+    """The update failed; the problem says why, and in which condition the project is."""
 
 class ProjectOutcome(_ProjectOutcome, metaclass=_ProjectOutcomeEnumTypeWrapper):
-    """How the update of a compose project ended."""
+    """Outcome of the update of a compose project."""
 
 PROJECT_OUTCOME_UNSPECIFIED: ProjectOutcome.ValueType  # 0
 """Never sent."""
 PROJECT_OUTCOME_UNCHANGED: ProjectOutcome.ValueType  # 1
-"""There was nothing to do."""
+"""No newer images were available."""
 PROJECT_OUTCOME_UPDATED: ProjectOutcome.ValueType  # 2
-"""It runs the newer images."""
+"""The project runs the newer images."""
 PROJECT_OUTCOME_ROLLED_BACK: ProjectOutcome.ValueType  # 3
-"""It was not healthy in time, and runs its former images again."""
+"""The project was not healthy in time and runs its former images again."""
 PROJECT_OUTCOME_FAILED: ProjectOutcome.ValueType  # 4
-"""It could not be updated; the problem says why and how it was left."""
+"""The update failed; the problem says why, and in which condition the project is."""
 Global___ProjectOutcome: _TypeAlias = ProjectOutcome  # noqa: Y015
 
 class _RebootOutcome:
@@ -233,30 +233,32 @@ class _RebootOutcome:
 class _RebootOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RebootOutcome.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     REBOOT_OUTCOME_UNSPECIFIED: _RebootOutcome.ValueType  # 0
-    """It is no REBOOT, or it has not ended well."""
+    """The operation is not a REBOOT, or has not succeeded."""
     REBOOT_OUTCOME_REBOOTED: _RebootOutcome.ValueType  # 1
-    """Another boot answered."""
+    """The host was rebooted and answered with another boot id."""
     REBOOT_OUTCOME_NOT_NEEDED: _RebootOutcome.ValueType  # 2
-    """It was wanted only if required, and is not."""
+    """The host was not rebooted: a reboot was requested only if required, and none was."""
     REBOOT_OUTCOME_UNKNOWN: _RebootOutcome.ValueType  # 3
-    """It was wanted only if required, and whether it is could not be found out: nothing was rebooted."""
+    """The host was not rebooted: a reboot was requested only if required, and whether one was is unknown."""
 
 class RebootOutcome(_RebootOutcome, metaclass=_RebootOutcomeEnumTypeWrapper):
-    """What became of a REBOOT that ended well."""
+    """Outcome of a REBOOT that succeeded."""
 
 REBOOT_OUTCOME_UNSPECIFIED: RebootOutcome.ValueType  # 0
-"""It is no REBOOT, or it has not ended well."""
+"""The operation is not a REBOOT, or has not succeeded."""
 REBOOT_OUTCOME_REBOOTED: RebootOutcome.ValueType  # 1
-"""Another boot answered."""
+"""The host was rebooted and answered with another boot id."""
 REBOOT_OUTCOME_NOT_NEEDED: RebootOutcome.ValueType  # 2
-"""It was wanted only if required, and is not."""
+"""The host was not rebooted: a reboot was requested only if required, and none was."""
 REBOOT_OUTCOME_UNKNOWN: RebootOutcome.ValueType  # 3
-"""It was wanted only if required, and whether it is could not be found out: nothing was rebooted."""
+"""The host was not rebooted: a reboot was requested only if required, and whether one was is unknown."""
 Global___RebootOutcome: _TypeAlias = RebootOutcome  # noqa: Y015
 
 @_typing.final
 class Operation(_message.Message):
-    """One piece of work on one host. It is durable: it goes on whether or not anybody watches."""
+    """One piece of work on one host. The server stores operations and continues them after a restart, with or
+    without watching clients.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -282,67 +284,67 @@ class Operation(_message.Message):
     REBOOT_OUTCOME_FIELD_NUMBER: _builtins.int
     REBOOT_REASON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Made by the server, ordered by time."""
+    """Id of the operation, generated by the server. Ids sort by creation time."""
     host: _builtins.str
-    """The host's name."""
+    """Name of the host."""
     kind: Global___OperationKind.ValueType
-    """What it does."""
+    """Kind of the operation."""
     status: Global___OperationStatus.ValueType
-    """How far it is."""
+    """Status of the operation."""
     dry_run: _builtins.bool
-    """Whether it only finds out what an update would do."""
+    """Whether the operation only finds out what an update would do."""
     rollout_id: _builtins.str
-    """The rollout that owns it. Empty: none."""
+    """Id of the rollout that the operation belongs to. Empty: none."""
     created_by: _builtins.str
-    """Who asked for it."""
+    """Client that requested the operation."""
     log_size: _builtins.int
-    """Bytes of output that its log stands for. Of a long log the middle is left out: see LogChunk."""
+    """Number of bytes of output that the log stands for. The middle of a long log is not stored; see LogChunk."""
     revision: _builtins.int
-    """The fleet's revision of its last event. Its log and its progress grow without an event."""
+    """Fleet revision of the operation's latest event. The log and the progress grow without an event."""
     resumes_operation_id: _builtins.str
-    """The failed operation with which it goes on, from the step that failed. Empty: with none."""
+    """Id of the failed operation that this one continues from the failed step. Empty: none."""
     incomplete: _builtins.str
-    """Why the server does not show all that it stores of the operation: a stored value is out of range or
-    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """Why the server does not show everything that it stores of the operation: a stored value is out of range
+    or cannot be read, or a list is too long for one message. Empty: the message shows everything.
     """
     reboot_outcome: Global___RebootOutcome.ValueType
-    """What became of a REBOOT that SUCCEEDED. Unspecified: it is none, or it has not."""
+    """Outcome of a REBOOT that SUCCEEDED. Unspecified: the operation is of another kind, or has not succeeded."""
     reboot_reason: _builtins.str
-    """Of a REBOOT with only_if_required: why the host needs one or not, or why that is not known, as its look
-    at the host found. Empty: there is nothing to say, or the host was not looked at.
+    """Why the host needs a reboot or not, or why that is unknown. Only for a REBOOT with only_if_required.
+    Empty: no details, or the reboot check has not run.
     """
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was asked for."""
+        """Time of the request."""
 
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
-        """When its first step began. Absent: not yet."""
+        """Time at which the first step started. Absent: no step has started."""
 
     @_builtins.property
     def ended_at(self) -> _timestamp_pb2.Timestamp:
-        """When it ended. Absent: not yet."""
+        """Time at which the operation ended. Absent: the operation has not ended."""
 
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Step]:
-        """Its steps so far, in order."""
+        """Steps so far, in order."""
 
     @_builtins.property
     def problem(self) -> _host_pb2.Problem:
-        """What it failed with. Absent unless it did."""
+        """Error that ended the operation. Absent: the operation has not failed."""
 
     @_builtins.property
     def update(self) -> Global___UpdateResult:
-        """Of an UPDATE."""
+        """Result of an UPDATE."""
 
     @_builtins.property
     def health(self) -> Global___HealthResult:
-        """Of a CHECK."""
+        """Result of a CHECK."""
 
     @_builtins.property
     def progress(self) -> Global___OperationProgress:
-        """How far the package manager is in the step under way. Absent: the step has no progress, or has
-        reported none yet.
+        """Progress of the package manager in the running step. Absent: the step has no progress, or has not
+        reported any yet.
         """
 
     def __init__(
@@ -382,7 +384,7 @@ Global___Operation: _TypeAlias = Operation  # noqa: Y015
 
 @_typing.final
 class OperationProgress(_message.Message):
-    """How far the package manager is, by its own account."""
+    """Progress as the package manager reports it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -390,11 +392,11 @@ class OperationProgress(_message.Message):
     PERCENT_FIELD_NUMBER: _builtins.int
     PHASE_FIELD_NUMBER: _builtins.int
     package: _builtins.str
-    """The package. Empty: the transaction as a whole."""
+    """Name of the package. Empty: the transaction as a whole."""
     percent: _builtins.float
-    """0 to 100, of the phase."""
+    """Progress of the phase, 0 to 100."""
     phase: _builtins.str
-    """"download", "unpack", "configure" or another word of the package manager."""
+    """Phase as the package manager names it, such as "download", "unpack" or "configure"."""
     def __init__(
         self,
         *,
@@ -412,7 +414,7 @@ Global___OperationProgress: _TypeAlias = OperationProgress  # noqa: Y015
 
 @_typing.final
 class Step(_message.Message):
-    """A stage of an operation, as it went."""
+    """Step of an operation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -423,22 +425,22 @@ class Step(_message.Message):
     DETAIL_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     name: Global___StepName.ValueType
-    """Which."""
+    """Name of the step."""
     status: Global___StepStatus.ValueType
-    """How it went."""
+    """Status of the step."""
     detail: _builtins.str
-    """One line for a person. While the step is under way: what its last attempt failed with. Empty:
-    nothing to say.
+    """One line about the step, for people; in a running step the error of the latest attempt. Empty: no
+    details.
     """
     attempts: _builtins.int
-    """How often it was tried; more than once where it failed with what passes by itself."""
+    """Number of attempts. More than one if attempts failed with transient errors."""
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
-        """When it began."""
+        """Time at which the step started."""
 
     @_builtins.property
     def ended_at(self) -> _timestamp_pb2.Timestamp:
-        """When it ended. Absent: it has not."""
+        """Time at which the step ended. Absent: the step has not ended."""
 
     def __init__(
         self,
@@ -460,7 +462,7 @@ Global___Step: _TypeAlias = Step  # noqa: Y015
 
 @_typing.final
 class UpdateResult(_message.Message):
-    """What an update did or, for a dry run, would do."""
+    """Result of an update: what it changed or, for a dry run, what it would change."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -479,46 +481,48 @@ class UpdateResult(_message.Message):
     ROLLED_BACK_FIELD_NUMBER: _builtins.int
     HEALTH_FIELD_NUMBER: _builtins.int
     success: _builtins.bool
-    """Whether all of it went well."""
+    """Whether the update succeeded as a whole."""
     upgraded_count: _builtins.int
-    """How many packages have another version than before, by the package database."""
+    """Number of packages whose version in the package database changed."""
     reboot_required: _builtins.bool
-    """Whether the host needed a reboot when the update ended."""
+    """Whether the host needed a reboot at the end of the update."""
     rebooted: _builtins.bool
-    """Whether the update rebooted it."""
+    """Whether the update rebooted the host."""
     download_bytes: _builtins.int
-    """What was to be downloaded, in bytes. Absent: not known."""
+    """Size of the packages to download, in bytes. Absent: unknown."""
     snapshot: _builtins.str
-    """The file system snapshot that was made before the change, as its tool names it. Empty: none."""
+    """File system snapshot made before the change, as the snapshot tool names it. Empty: none."""
     rolled_back: _builtins.bool
-    """Whether the changes were taken back, because the host was not healthy with them."""
+    """Whether the changes were rolled back because the host was unhealthy after them."""
     @_builtins.property
     def packages(self) -> _containers.RepeatedCompositeFieldContainer[Global___PackageChange]:
-        """The packages that were changed; in a dry run, those that would be."""
+        """Changed packages; in a dry run the packages that would change."""
 
     @_builtins.property
     def withheld(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.PendingPackage]:
-        """What was pending and was left alone, with the reason."""
+        """Pending updates that the update did not install, each with the reason."""
 
     @_builtins.property
     def kept_conffiles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Configuration files whose local version was kept although the package ships another."""
+        """Paths of configuration files whose local version was kept although the package has another version."""
 
     @_builtins.property
     def plan_differences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """How what was pending differed from the plan that had been agreed to, one phrase each."""
+        """Differences between the pending updates and the approved plan, one phrase each."""
 
     @_builtins.property
     def projects(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProjectChange]:
-        """The compose projects, in the order of their folders."""
+        """Compose projects, in the order of their folders."""
 
     @_builtins.property
     def restarted_services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Services that were restarted because they ran what had been replaced."""
+        """Services that the update restarted because they ran replaced files."""
 
     @_builtins.property
     def health(self) -> Global___HealthResult:
-        """What the checks found after it. Absent: they were not made, or in an event."""
+        """Result of the health checks after the update. Absent: the checks did not run, or the result is part of an
+        event.
+        """
 
     def __init__(
         self,
@@ -550,7 +554,7 @@ Global___UpdateResult: _TypeAlias = UpdateResult  # noqa: Y015
 
 @_typing.final
 class ProjectChange(_message.Message):
-    """A compose project in an update."""
+    """Change of a compose project by an update."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -559,14 +563,14 @@ class ProjectChange(_message.Message):
     PROBLEM_FIELD_NUMBER: _builtins.int
     SERVICES_FIELD_NUMBER: _builtins.int
     path: _builtins.str
-    """Its folder."""
+    """Folder of the project."""
     outcome: Global___ProjectOutcome.ValueType
-    """How it ended."""
+    """Outcome of the update."""
     problem: _builtins.str
-    """What went wrong. Empty: nothing."""
+    """Error of the update. Empty: none."""
     @_builtins.property
     def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceChange]:
-        """Its services with their images."""
+        """Services of the project with their images."""
 
     def __init__(
         self,
@@ -586,7 +590,7 @@ Global___ProjectChange: _TypeAlias = ProjectChange  # noqa: Y015
 
 @_typing.final
 class ServiceChange(_message.Message):
-    """The image of a service before and after."""
+    """Change of a compose service's image."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -595,13 +599,13 @@ class ServiceChange(_message.Message):
     FROM_IMAGE_ID_FIELD_NUMBER: _builtins.int
     TO_IMAGE_ID_FIELD_NUMBER: _builtins.int
     service: _builtins.str
-    """The service."""
+    """Name of the service."""
     image: _builtins.str
-    """The image that the compose file names."""
+    """Image that the compose file names."""
     from_image_id: _builtins.str
-    """The id of the image before. Empty: it did not run."""
+    """Id of the image before the update. Empty: the service did not run."""
     to_image_id: _builtins.str
-    """The id of the image after."""
+    """Id of the image after the update."""
     def __init__(
         self,
         *,
@@ -620,7 +624,7 @@ Global___ServiceChange: _TypeAlias = ServiceChange  # noqa: Y015
 
 @_typing.final
 class PackageChange(_message.Message):
-    """A package with its version before and after."""
+    """Change of a package's version."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -628,11 +632,11 @@ class PackageChange(_message.Message):
     FROM_VERSION_FIELD_NUMBER: _builtins.int
     TO_VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the package."""
     from_version: _builtins.str
-    """The version before. Empty: newly installed."""
+    """Version before the update. Empty: the package was newly installed."""
     to_version: _builtins.str
-    """The version after. Empty: removed."""
+    """Version after the update. Empty: the package was removed."""
     def __init__(
         self,
         *,
@@ -650,7 +654,7 @@ Global___PackageChange: _TypeAlias = PackageChange  # noqa: Y015
 
 @_typing.final
 class HealthResult(_message.Message):
-    """What a check found."""
+    """Result of a host's health checks."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -658,12 +662,12 @@ class HealthResult(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     CHECKS_FIELD_NUMBER: _builtins.int
     healthy: _builtins.bool
-    """Whether everything was as it should be."""
+    """Whether all checks passed."""
     message: _builtins.str
-    """What was found, in words."""
+    """What the checks found, for people."""
     @_builtins.property
     def checks(self) -> _containers.RepeatedCompositeFieldContainer[_health_pb2.CheckResult]:
-        """Each check by itself, that of systemd first."""
+        """Results of the individual checks, systemd first."""
 
     def __init__(
         self,

@@ -22,13 +22,13 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class GetOperationRequest(_message.Message):
-    """The operation to show."""
+    """Request for GetOperation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Its id."""
+    """Id of the operation."""
     def __init__(
         self,
         *,
@@ -44,7 +44,7 @@ Global___GetOperationRequest: _TypeAlias = GetOperationRequest  # noqa: Y015
 
 @_typing.final
 class GetOperationResponse(_message.Message):
-    """An operation."""
+    """Response of GetOperation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -68,7 +68,7 @@ Global___GetOperationResponse: _TypeAlias = GetOperationResponse  # noqa: Y015
 
 @_typing.final
 class ListOperationsRequest(_message.Message):
-    """Which operations to list."""
+    """Request for ListOperations."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -78,16 +78,16 @@ class ListOperationsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     host: _builtins.str
-    """Of this host. Empty: of any."""
+    """Name of the host whose operations to list. Empty: all hosts."""
     rollout_id: _builtins.str
-    """Of this rollout. Empty: of any and none."""
+    """Id of the rollout whose operations to list. Empty: operations of all rollouts and of none."""
     page_size: _builtins.int
-    """At most how many. 0 means 50; more than 1000 is taken as 1000."""
+    """Maximum number of operations in the response. 0 means 50; more than 1000 counts as 1000."""
     page_token: _builtins.str
-    """The token of the former page, of the same request. Empty: from the start."""
+    """Value of `next_page_token` in the previous response to the same request. Empty: the first page."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_operation_pb2.OperationStatus.ValueType]:
-        """In one of these. Empty: in any."""
+        """Statuses of the operations to list. Empty: all statuses."""
 
     def __init__(
         self,
@@ -108,17 +108,17 @@ Global___ListOperationsRequest: _TypeAlias = ListOperationsRequest  # noqa: Y015
 
 @_typing.final
 class ListOperationsResponse(_message.Message):
-    """A page of operations."""
+    """Response of ListOperations."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OPERATIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """What to ask for the next page with. Empty: this was the last."""
+    """Token of the next page. Empty: this page is the last."""
     @_builtins.property
     def operations(self) -> _containers.RepeatedCompositeFieldContainer[_operation_pb2.Operation]:
-        """Newest first."""
+        """The operations, newest first."""
 
     def __init__(
         self,
@@ -136,17 +136,17 @@ Global___ListOperationsResponse: _TypeAlias = ListOperationsResponse  # noqa: Y0
 
 @_typing.final
 class WaitOperationRequest(_message.Message):
-    """The operation to wait for."""
+    """Request for WaitOperation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Its id."""
+    """Id of the operation."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """At most how long, 0 to 10 minutes. Absent: 60 s."""
+        """Maximum time to wait, 0 to 10 minutes. Absent means 60 s."""
 
     def __init__(
         self,
@@ -164,14 +164,14 @@ Global___WaitOperationRequest: _TypeAlias = WaitOperationRequest  # noqa: Y015
 
 @_typing.final
 class WaitOperationResponse(_message.Message):
-    """The operation as it stood when the wait ended; look at its status."""
+    """Response of WaitOperation. `operation.status` says whether the operation has ended."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OPERATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def operation(self) -> _operation_pb2.Operation:
-        """The operation."""
+        """The operation at the end of the wait."""
 
     def __init__(
         self,
@@ -188,19 +188,19 @@ Global___WaitOperationResponse: _TypeAlias = WaitOperationResponse  # noqa: Y015
 
 @_typing.final
 class CancelOperationRequest(_message.Message):
-    """The operation to stop."""
+    """Request for CancelOperation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Its id."""
+    """Id of the operation."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     def __init__(
         self,
@@ -218,14 +218,14 @@ Global___CancelOperationRequest: _TypeAlias = CancelOperationRequest  # noqa: Y0
 
 @_typing.final
 class CancelOperationResponse(_message.Message):
-    """What will happen."""
+    """Response of CancelOperation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OPERATION_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     message: _builtins.str
-    """When it takes effect, in words."""
+    """When the cancellation takes effect, for people."""
     @_builtins.property
     def operation(self) -> _operation_pb2.Operation:
         """The operation."""
@@ -246,16 +246,16 @@ Global___CancelOperationResponse: _TypeAlias = CancelOperationResponse  # noqa: 
 
 @_typing.final
 class WatchOperationRequest(_message.Message):
-    """The operation to follow."""
+    """Request for WatchOperation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
     LOG_OFFSET_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Its id."""
+    """Id of the operation."""
     log_offset: _builtins.int
-    """The bytes of the log that the caller has already. 0: from the start."""
+    """Number of bytes of the log that the client already has. 0: the log is sent from its beginning."""
     def __init__(
         self,
         *,
@@ -272,8 +272,8 @@ Global___WatchOperationRequest: _TypeAlias = WatchOperationRequest  # noqa: Y015
 
 @_typing.final
 class WatchOperationResponse(_message.Message):
-    """Either the operation, whenever it has changed, or a part of its log. The first message is the
-    operation as it stands; the last one is the operation as it ended, after all of its log.
+    """Message of the stream: the operation whenever it has changed, or a part of its log. The first message is
+    the operation in its current state. The last message is the ended operation, after all of its log.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -282,11 +282,11 @@ class WatchOperationResponse(_message.Message):
     LOG_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def operation(self) -> _operation_pb2.Operation:
-        """The operation as it stands now."""
+        """The operation in its current state."""
 
     @_builtins.property
     def log(self) -> Global___LogChunk:
-        """The next part of the log."""
+        """Next part of the log."""
 
     def __init__(
         self,
@@ -306,10 +306,10 @@ Global___WatchOperationResponse: _TypeAlias = WatchOperationResponse  # noqa: Y0
 
 @_typing.final
 class LogChunk(_message.Message):
-    """A part of an operation's log. Of a log that is longer than the server's operation_log_limit the
-    beginning and the end are kept. One chunk stands for what was left out between them: a line such as
-    "[… 184,549,376 bytes left out …]". Offsets count everything that the host printed, and never go back; to
-    resume, send the offset of the last chunk plus the length of its data.
+    """Part of an operation's log. The server stores the beginning and the end of a log that is longer than
+    operation_log_limit. One chunk stands for the part in between: a line with the number of bytes that are not
+    stored. Offsets count all bytes that the host printed, and never decrease. To resume, send the offset of
+    the last chunk plus the length of its data.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -317,10 +317,10 @@ class LogChunk(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
-    """Where in the log it begins, in bytes."""
+    """Offset of the chunk in the log, in bytes."""
     data: _builtins.bytes
-    """The bytes, just as the host printed them, or the line for what was left out, which ends where that
-    ended.
+    """Bytes as the host printed them; or the line for the part that is not stored, which ends at the end of
+    that part.
     """
     def __init__(
         self,

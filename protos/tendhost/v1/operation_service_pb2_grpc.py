@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class OperationServiceStub(object):
-    """The work on hosts, as it goes and as it went.
+    """Shows, waits for, watches and cancels operations. HostService and RolloutService start them.
     """
 
     def __init__(self, channel):
@@ -63,42 +63,42 @@ class OperationServiceStub(object):
 
 
 class OperationServiceServicer(object):
-    """The work on hosts, as it goes and as it went.
+    """Shows, waits for, watches and cancels operations. HostService and RolloutService start them.
     """
 
     def GetOperation(self, request, context):
-        """One operation. NOT_FOUND.
+        """Returns one operation. NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListOperations(self, request, context):
-        """Operations, newest first, a page at a time.
+        """Lists operations, newest first, a page at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WaitOperation(self, request, context):
-        """Return once the operation has ended or the timeout has passed, whichever comes first. NOT_FOUND,
-        UNAVAILABLE with SERVER_STOPPING (the server stops; ask again).
+        """Waits until the operation has ended or the timeout has passed. NOT_FOUND, UNAVAILABLE with
+        SERVER_STOPPING (the server stops; call again).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelOperation(self, request, context):
-        """Ask an operation to stop at the next point at which that is sound. NOT_FOUND,
-        FAILED_PRECONDITION (it has ended).
+        """Requests the cancellation of an operation. The operation stops at the next point at which that is sound.
+        NOT_FOUND, FAILED_PRECONDITION (the operation has ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchOperation(self, request, context):
-        """Follow an operation: its changes and its log, until it has ended. NOT_FOUND. The stream ends with OK
-        only when the operation has ended; UNAVAILABLE with SERVER_STOPPING: the server stops.
+        """Streams the changes and the log of an operation until it has ended. NOT_FOUND. The stream ends with OK
+        only when the operation has ended. UNAVAILABLE with SERVER_STOPPING: the server stops.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -141,7 +141,7 @@ def add_OperationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OperationService(object):
-    """The work on hosts, as it goes and as it went.
+    """Shows, waits for, watches and cancels operations. HostService and RolloutService start them.
     """
 
     @staticmethod

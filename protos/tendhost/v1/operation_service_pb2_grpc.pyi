@@ -13,28 +13,28 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class OperationServiceStub:
-    """The work on hosts, as it goes and as it went."""
+    """Shows, waits for, watches and cancels operations. HostService and RolloutService start them."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetOperation: _aio.UnaryUnaryMultiCallable[_operation_service_pb2.GetOperationRequest, _operation_service_pb2.GetOperationResponse]
-    """One operation. NOT_FOUND."""
+    """Returns one operation. NOT_FOUND."""
     ListOperations: _aio.UnaryUnaryMultiCallable[_operation_service_pb2.ListOperationsRequest, _operation_service_pb2.ListOperationsResponse]
-    """Operations, newest first, a page at a time."""
+    """Lists operations, newest first, a page at a time."""
     WaitOperation: _aio.UnaryUnaryMultiCallable[_operation_service_pb2.WaitOperationRequest, _operation_service_pb2.WaitOperationResponse]
-    """Return once the operation has ended or the timeout has passed, whichever comes first. NOT_FOUND,
-    UNAVAILABLE with SERVER_STOPPING (the server stops; ask again).
+    """Waits until the operation has ended or the timeout has passed. NOT_FOUND, UNAVAILABLE with
+    SERVER_STOPPING (the server stops; call again).
     """
     CancelOperation: _aio.UnaryUnaryMultiCallable[_operation_service_pb2.CancelOperationRequest, _operation_service_pb2.CancelOperationResponse]
-    """Ask an operation to stop at the next point at which that is sound. NOT_FOUND,
-    FAILED_PRECONDITION (it has ended).
+    """Requests the cancellation of an operation. The operation stops at the next point at which that is sound.
+    NOT_FOUND, FAILED_PRECONDITION (the operation has ended).
     """
     WatchOperation: _aio.UnaryStreamMultiCallable[_operation_service_pb2.WatchOperationRequest, _operation_service_pb2.WatchOperationResponse]
-    """Follow an operation: its changes and its log, until it has ended. NOT_FOUND. The stream ends with OK
-    only when the operation has ended; UNAVAILABLE with SERVER_STOPPING: the server stops.
+    """Streams the changes and the log of an operation until it has ended. NOT_FOUND. The stream ends with OK
+    only when the operation has ended. UNAVAILABLE with SERVER_STOPPING: the server stops.
     """
 
 class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The work on hosts, as it goes and as it went."""
+    """Shows, waits for, watches and cancels operations. HostService and RolloutService start them."""
 
     @_abc_1.abstractmethod
     def GetOperation(
@@ -42,7 +42,7 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operation_service_pb2.GetOperationRequest,
         context: _aio.ServicerContext[_operation_service_pb2.GetOperationRequest, _abc.Awaitable[_operation_service_pb2.GetOperationResponse]],
     ) -> _abc.Awaitable[_operation_service_pb2.GetOperationResponse]:
-        """One operation. NOT_FOUND."""
+        """Returns one operation. NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ListOperations(
@@ -50,7 +50,7 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operation_service_pb2.ListOperationsRequest,
         context: _aio.ServicerContext[_operation_service_pb2.ListOperationsRequest, _abc.Awaitable[_operation_service_pb2.ListOperationsResponse]],
     ) -> _abc.Awaitable[_operation_service_pb2.ListOperationsResponse]:
-        """Operations, newest first, a page at a time."""
+        """Lists operations, newest first, a page at a time."""
 
     @_abc_1.abstractmethod
     def WaitOperation(
@@ -58,8 +58,8 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operation_service_pb2.WaitOperationRequest,
         context: _aio.ServicerContext[_operation_service_pb2.WaitOperationRequest, _abc.Awaitable[_operation_service_pb2.WaitOperationResponse]],
     ) -> _abc.Awaitable[_operation_service_pb2.WaitOperationResponse]:
-        """Return once the operation has ended or the timeout has passed, whichever comes first. NOT_FOUND,
-        UNAVAILABLE with SERVER_STOPPING (the server stops; ask again).
+        """Waits until the operation has ended or the timeout has passed. NOT_FOUND, UNAVAILABLE with
+        SERVER_STOPPING (the server stops; call again).
         """
 
     @_abc_1.abstractmethod
@@ -68,8 +68,8 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operation_service_pb2.CancelOperationRequest,
         context: _aio.ServicerContext[_operation_service_pb2.CancelOperationRequest, _abc.Awaitable[_operation_service_pb2.CancelOperationResponse]],
     ) -> _abc.Awaitable[_operation_service_pb2.CancelOperationResponse]:
-        """Ask an operation to stop at the next point at which that is sound. NOT_FOUND,
-        FAILED_PRECONDITION (it has ended).
+        """Requests the cancellation of an operation. The operation stops at the next point at which that is sound.
+        NOT_FOUND, FAILED_PRECONDITION (the operation has ended).
         """
 
     @_abc_1.abstractmethod
@@ -78,8 +78,8 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operation_service_pb2.WatchOperationRequest,
         context: _aio.ServicerContext[_operation_service_pb2.WatchOperationRequest, _abc.AsyncIterator[_operation_service_pb2.WatchOperationResponse]],
     ) -> _abc.AsyncIterator[_operation_service_pb2.WatchOperationResponse]:
-        """Follow an operation: its changes and its log, until it has ended. NOT_FOUND. The stream ends with OK
-        only when the operation has ended; UNAVAILABLE with SERVER_STOPPING: the server stops.
+        """Streams the changes and the log of an operation until it has ended. NOT_FOUND. The stream ends with OK
+        only when the operation has ended. UNAVAILABLE with SERVER_STOPPING: the server stops.
         """
 
 def add_OperationServiceServicer_to_server(servicer: OperationServiceServicer, server: _aio.Server) -> None: ...

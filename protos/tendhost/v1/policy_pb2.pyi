@@ -78,8 +78,8 @@ class FreezePeriod(_message.Message):
 
     @_builtins.property
     def ends_at(self) -> _timestamp_pb2.Timestamp:
-        """First instant after the period: later than `starts_at` by at most ten years. A new freeze period must not
-        end in the past.
+        """First instant after the period: later than `starts_at`, and at most ten years from now. A new freeze
+        period must not end in the past.
         """
 
     def __init__(
