@@ -149,7 +149,7 @@ def server_messages() -> Iterator[Text]:
         yield from literals(path)
 
 
-@pytest.mark.parametrize("texts", [pages])
+@pytest.mark.parametrize("texts", [pages, command_help, command_messages])
 def test_retired_words__stand_nowhere_that_users_read(texts):
     found = findings(texts())
     assert not found, "\n".join(found)
@@ -201,3 +201,9 @@ def test_pages__name_modules_that_exist():
             if not any(file.endswith(f"/{name}") for file in files):
                 missing.append(f"{page.name}: {name}")
     assert not missing
+
+
+@pytest.mark.parametrize(("name", "command"), ALL_COMMANDS, ids=[name for name, _ in ALL_COMMANDS])
+def test_help__begins_with_a_verb(name, command):
+    assert command.help, f"{name} has no help"
+    assert command.help.split()[0] in VERBS

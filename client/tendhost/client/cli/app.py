@@ -35,11 +35,11 @@ app = typer.Typer(
 
 \b
 Exit status:
-  0    done
-  1    an operation, a check or a host of a rollout did not succeed
-  2    the request was refused: bad input, no such host, a busy host, …
-  3    the server cannot be reached, or cannot work at present
-  130  interrupted; what was begun goes on
+  0    success
+  1    an operation, a check or a host of a rollout failed
+  2    the request was refused: invalid input, unknown host, busy host, …
+  3    the server is unreachable or unavailable
+  130  interrupted; operations continue on the server
 """,
 )
 
@@ -52,21 +52,21 @@ def _session(
         typer.Option(
             envvar="TENDHOST_SERVER",
             metavar="ADDRESS",
-            help="The server: HOST:PORT or unix:/path. May stand anywhere.",
+            help="Address of the server: HOST:PORT or unix:/path. Accepted before or after the command.",
         ),
     ] = DEFAULT_TARGET,
     output: Annotated[
         Output,
         typer.Option(
-            help="Tables for people, or JSON for programs: one document, or one a line where it"
-            " goes on. May stand anywhere."
+            help="Print tables for people, or JSON for programs: one document, or one per line for"
+            " streams. Accepted before or after the command."
         ),
     ] = Output.TABLE,
 ) -> None:
     context.obj = Session(server, output)
 
 
-app.add_typer(hosts.app, name="host", help="Add, show, change and remove hosts.")
+app.add_typer(hosts.app, name="host", help="Manage hosts.")
 app.command()(pending_updates.updates)
 app.command(name="pending", hidden=True)(pending_updates.updates)
 app.command()(reports.why)
@@ -77,11 +77,13 @@ app.command()(updates.reboot)
 app.command()(updates.check)
 app.command()(updates.retry)
 app.command()(updates.acknowledge)
-app.add_typer(rollouts.app, name="rollout", help="Update many hosts, a wave at a time.")
-app.add_typer(schedules.app, name="schedule", help="Rollouts on a calendar.")
-app.add_typer(selections.app, name="selection", help="Selections of hosts that have a name.")
-app.add_typer(policies.app, name="policy", help="What groups and the fleet say for their hosts.")
-app.add_typer(operations.app, name="operation", help="What is being done, and what was done.")
+app.add_typer(rollouts.app, name="rollout", help="Manage rollouts: updates of many hosts in waves.")
+app.add_typer(
+    schedules.app, name="schedule", help="Manage schedules: rollouts that start by calendar."
+)
+app.add_typer(selections.app, name="selection", help="Manage saved host selections.")
+app.add_typer(policies.app, name="policy", help="Manage the policies of groups and of the fleet.")
+app.add_typer(operations.app, name="operation", help="Inspect operations.")
 app.command()(events.events)
 app.command()(pending_updates.osquery)
 app.command()(server.info)

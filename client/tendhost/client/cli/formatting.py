@@ -22,14 +22,16 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 AddWindow = Annotated[
     list[str] | None,
-    typer.Option("--add-window", metavar="WINDOW", help="Add a window. May be repeated."),
+    typer.Option(
+        "--add-window", metavar="WINDOW", help="Add a maintenance window. May be repeated."
+    ),
 ]
 RemoveWindow = Annotated[
     list[str] | None,
     typer.Option(
         "--remove-window",
         metavar="WINDOW",
-        help="Remove a window: the same in every part. May be repeated.",
+        help="Remove the window with exactly these days, times, zone and cut-off. May be repeated.",
     ),
 ]
 
@@ -40,7 +42,7 @@ def duration(text: str, option: str) -> timedelta:
     if text == "0":
         return timedelta()
     if not text or match is None:
-        refuse(f"{option}: {text!r} is not a duration; expected one such as 30s, 5m, 1h30m or 0")
+        refuse(f"{option}: invalid duration {text!r}; use one such as 30s, 5m, 1h30m or 0")
     numbers = zip(match.groups(), _UNITS.values(), strict=True)
     return timedelta(seconds=sum(int(number) * unit for number, unit in numbers if number))
 
@@ -52,13 +54,13 @@ def window(text: str, option: str) -> MaintenanceWindow:
     match = _WINDOW.fullmatch(text.strip())
     if match is None:
         refuse(
-            f"{option}: {text!r} is not a window;"
-            " expected one such as 'sat,sun 22:00-04:00 Europe/Vienna', or 'always'"
+            f"{option}: invalid window {text!r};"
+            " use one such as 'sat,sun 22:00-04:00 Europe/Vienna', or 'always'"
         )
     days = () if match["days"] in (None, "daily") else tuple(match["days"].split(","))
     for day in days:
         if day not in _DAYS:
-            refuse(f"{option}: {day!r} is no day; expected {', '.join(_DAYS)} or daily")
+            refuse(f"{option}: invalid day {day!r}; use {', '.join(_DAYS)} or daily")
     start, end = (part.zfill(5) for part in (match["start"], match["end"]))
     return MaintenanceWindow(
         start=start,

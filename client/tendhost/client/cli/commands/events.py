@@ -16,36 +16,43 @@ LARGEST_REVISION = 2**63 - 1
 
 def events(
     context: typer.Context,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on as they happen.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Continue with new events as they happen.")
+    ] = False,
     since: Annotated[
         int | None,
         typer.Option(
             min=0,
             max=LARGEST_REVISION,
             metavar="REVISION",
-            help="Those after this revision; 0: from the oldest that is kept.",
+            help="Show events after this revision. 0 starts with the oldest stored one.",
         ),
     ] = None,
     host: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Of this host only; a glob is fine. May be repeated."),
+        typer.Option(
+            metavar="NAME",
+            help="Show only events of hosts with this name or glob. May be repeated.",
+        ),
     ] = None,
     tag: Annotated[
-        list[str] | None, typer.Option(metavar="TAG", help="Of hosts that have all these tags.")
+        list[str] | None,
+        typer.Option(metavar="TAG", help="Show only events of hosts with all of these tags."),
     ] = None,
     group: Annotated[
-        list[str] | None, typer.Option(metavar="GROUP", help="Of hosts in one of these groups.")
+        list[str] | None,
+        typer.Option(metavar="GROUP", help="Show only events of hosts in one of these groups."),
     ] = None,
     saved: Saved = "",
 ) -> None:
-    """Show what happened, or with --follow what happens.
+    """Show recent events, or with --follow new ones.
 
     \b
       tendhost events --follow --tag web
       tendhost events --since 1200 --output json
 
-    With --output json, one event a line. Where the events after --since are not kept any more, a
-    snapshot of the hosts comes in their place.
+    With --output json, prints one event per line. If the events after --since were pruned, prints a
+    snapshot of the hosts instead.
     """
     session: Session = context.obj
 
@@ -53,7 +60,7 @@ def events(
 
         info = await client.info()
         if since is not None and since > info.revision:
-            refuse(f"--since: {since} is beyond the current revision, {info.revision}")
+            refuse(f"--since: {since} is greater than the current revision, {info.revision}")
         after = since
         if after is None:
             latest = max(info.oldest_revision - 1, info.revision - LATEST)
@@ -103,7 +110,7 @@ def document(item: Event | Snapshot) -> dict[str, object]:
 def _line(item: Event | Snapshot) -> str:
 
     if isinstance(item, Snapshot):
-        return f"{item.revision:>8}  the fleet as it is: {counted(len(item.hosts), 'host')}"
+        return f"{item.revision:>8}  snapshot of the fleet: {counted(len(item.hosts), 'host')}"
     at = item.at.astimezone().strftime("%H:%M:%S") if item.at else ""
     kind = item.kind.replace("_", " ")
     line = f"{item.revision:>8}  {at}  {item.host:<16} {kind:<18} {summary(item)}".rstrip()

@@ -42,15 +42,15 @@ def add(
     host_key: HostKey = "",
     allow_duplicate: Duplicate = False,
 ) -> None:
-    """Register a host and pin the key that it shows.
+    """Add a host and pin the host key that it shows.
 
     \b
       tendhost host add web1 --address 10.0.0.5 --user root --tag web --group production
       tendhost host add db1 --address db1.example.org --no-auto-reboot \\
           --window 'sat,sun 22:00-04:00 Europe/Vienna' --host-key SHA256:…
 
-    The fingerprint of the pinned key is printed. Nothing is changed on the host. The options that say
-    what updates change (--security, --package, …) are its policy; an update may ask for other things.
+    Prints the fingerprint of the pinned key. Changes nothing on the host. Options for the scope of updates
+    (--security, --package, …) are the host's policy; a single update can override them.
     """
     session: Session = context.obj
 
@@ -65,7 +65,7 @@ def add(
         if session.json:
             session.print_json(host)
         else:
-            print(f"{host.name} is registered; its host key is {host.host_key_fingerprint}")
+            print(f"added {host.name}; its host key is {host.host_key_fingerprint}")
 
     session.run(work)
 
@@ -74,31 +74,41 @@ def add(
 def list_(
     context: typer.Context,
     name: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="One of these; a glob is fine.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Show only hosts with this name or glob."),
     ] = None,
     tag: Annotated[
-        list[str] | None, typer.Option(metavar="TAG", help="With all of these tags.")
+        list[str] | None,
+        typer.Option(metavar="TAG", help="Show only hosts with all of these tags."),
     ] = None,
     any_tag: Annotated[
-        list[str] | None, typer.Option(metavar="TAG", help="With one of these tags.")
+        list[str] | None,
+        typer.Option(metavar="TAG", help="Show only hosts with one of these tags."),
     ] = None,
     group: Annotated[
-        list[str] | None, typer.Option(metavar="GROUP", help="In one of these groups.")
+        list[str] | None,
+        typer.Option(metavar="GROUP", help="Show only hosts in one of these groups."),
     ] = None,
     state: Annotated[
-        list[str] | None, typer.Option(metavar="STATE", help="In one of these states.")
+        list[str] | None,
+        typer.Option(metavar="STATE", help="Show only hosts in one of these states."),
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Without this one; a glob is fine.")
+        list[str] | None, typer.Option(metavar="NAME", help="Exclude hosts with this name or glob.")
     ] = None,
     reboot_needed: Annotated[
         bool | None,
-        typer.Option("--reboot-needed/--no-reboot-needed", help="That need a reboot, or do not."),
+        typer.Option(
+            "--reboot-needed/--no-reboot-needed",
+            help="Show only hosts that need a reboot, or that do not.",
+        ),
     ] = None,
-    search: Annotated[str, typer.Option(metavar="TEXT", help="With a name that begins so.")] = "",
+    search: Annotated[
+        str, typer.Option(metavar="TEXT", help="Show only hosts whose name starts with this text.")
+    ] = "",
     saved: Saved = "",
 ) -> None:
-    """Show the fleet, or the part of it that all the options select.
+    """List the hosts that match all options.
 
     \b
       tendhost host list --tag web --state failed
@@ -113,7 +123,7 @@ def list_(
         known = [word for word in HostState if word is not HostState.UNRECOGNIZED]
         for word in words:
             if word not in known:
-                refuse(f"--state: {word!r} is no state; expected {', '.join(known)}")
+                refuse(f"--state: invalid state {word!r}; use {', '.join(known)}")
         selection = HostFilter(
             names=tuple(name or ()),
             all_tags=tuple(tag or ()),
@@ -136,7 +146,7 @@ def list_(
 
 @app.command()
 def show(context: typer.Context, name: Name) -> None:
-    """Show all that is known of a host."""
+    """Show the configuration and status of a host."""
     session: Session = context.obj
 
     async def work(client: Client) -> None:
@@ -168,13 +178,14 @@ def set_(
     accept_new_host_key: Annotated[
         bool,
         typer.Option(
-            "--accept-new-host-key", help="Pin the key that it shows now, after a reinstallation."
+            "--accept-new-host-key",
+            help="Pin the key that the host shows now, after a reinstallation.",
         ),
     ] = False,
     host_key: HostKey = "",
     allow_duplicate: Duplicate = False,
 ) -> None:
-    """Change a host's configuration; the rest stays as it is.
+    """Change the configuration of a host; options that are not given keep their values.
 
     \b
       tendhost host set web1 --tag web --tag canary --no-auto-reboot
@@ -186,9 +197,8 @@ def set_(
       tendhost host set web1 --check tcp:5432 --check 'http://{address}/health' --settle 30s
       tendhost host set web1 --accept-new-host-key
 
-    Tags, groups, windows, compose paths and checks are replaced by those that are given; '' alone means
-    none. --add-tag, --remove-tag and their like leave the others as they are. Of what updates change, what
-    is not given stays as it is.
+    Given tags, groups, windows, compose paths and checks replace all former ones; '' alone removes them.
+    --add-tag, --remove-tag and similar options change single ones.
     """
     session: Session = context.obj
     changes: dict[str, Any] = {
@@ -204,7 +214,7 @@ def set_(
     if not (changes or given.settings or given.scope or accept_new_host_key):
         refuse("nothing to change; see `tendhost host set --help`")
     if host_key and not accept_new_host_key:
-        refuse("--host-key: it goes with --accept-new-host-key only")
+        refuse("--host-key requires --accept-new-host-key")
 
     async def changed(client: Client) -> Host:
         settings = given.settings
@@ -227,14 +237,14 @@ def set_(
             session.print_json(host)
         else:
             pinned = f"; its host key is {host.host_key_fingerprint}" if accept_new_host_key else ""
-            print(f"{host.name} is changed{pinned}")
+            print(f"changed {host.name}{pinned}")
 
     session.run(work)
 
 
 @app.command()
 def remove(context: typer.Context, name: Name) -> None:
-    """Forget a host; what was done on it stays on record."""
+    """Remove a host; its operations stay stored."""
     session: Session = context.obj
 
     async def work(client: Client) -> None:
@@ -242,14 +252,14 @@ def remove(context: typer.Context, name: Name) -> None:
         if session.json:
             session.print_json({"name": name, "removed": True})
         else:
-            print(f"{name} is removed")
+            print(f"removed {name}")
 
     session.run(work)
 
 
 @app.command()
 def packages(context: typer.Context, name: Name) -> None:
-    """Show what the last query found installed and pending."""
+    """Show the installed packages and pending updates of the last query."""
     session: Session = context.obj
 
     async def work(client: Client) -> None:
@@ -266,10 +276,9 @@ def packages(context: typer.Context, name: Name) -> None:
 
 @app.command()
 def inventory(context: typer.Context, name: Name) -> None:
-    """Show the machine, its file systems, network and containers.
+    """Show the hardware, mounts, network and containers of the last query.
 
-    As the last query found them, and what was concluded about the host and why. For its packages, see
-    `tendhost host packages`.
+    Also shows what was concluded about the host and why. For its packages, see `tendhost host packages`.
     """
     session: Session = context.obj
 
@@ -287,13 +296,13 @@ def inventory(context: typer.Context, name: Name) -> None:
 
 @app.command()
 def groups(context: typer.Context) -> None:
-    """Show every group with the number of its hosts."""
+    """List the groups with the number of their hosts."""
     _counts(context.obj, "GROUPS", lambda client: client.groups())
 
 
 @app.command()
 def tags(context: typer.Context) -> None:
-    """Show every tag with the number of its hosts."""
+    """List the tags with the number of their hosts."""
     _counts(context.obj, "TAGS", lambda client: client.tags())
 
 

@@ -18,15 +18,24 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="The operation's id.")]
 @app.command(name="list")
 def list_(
     context: typer.Context,
-    host: Annotated[str, typer.Option(metavar="NAME", help="Of this host only.")] = "",
-    rollout: Annotated[str, typer.Option(metavar="ID", help="Of this rollout only.")] = "",
+    host: Annotated[
+        str, typer.Option(metavar="NAME", help="Show only operations of this host.")
+    ] = "",
+    rollout: Annotated[
+        str, typer.Option(metavar="ID", help="Show only operations of this rollout.")
+    ] = "",
     status: Annotated[
         list[str] | None,
-        typer.Option(metavar="STATUS", help="Only those that are so, such as failed."),
+        typer.Option(
+            metavar="STATUS",
+            help="Show only operations with this status, such as failed. May be repeated.",
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="At most so many.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="NUMBER", help="Largest number of operations to show.")
+    ] = 50,
 ) -> None:
-    """Show operations, newest first.
+    """List operations, newest first.
 
     \b
       tendhost operation list --host web1
@@ -40,7 +49,7 @@ def list_(
         known = [word for word in OperationStatus if word is not OperationStatus.UNRECOGNIZED]
         for word in status or ():
             if word not in known:
-                refuse(f"--status: {word!r} is no status; expected {', '.join(known)}")
+                refuse(f"--status: invalid status {word!r}; use {', '.join(known)}")
         found = []
         async for operation in client.operations(
             host=host,
@@ -78,9 +87,9 @@ def show(context: typer.Context, id: Id) -> None:
 
 @app.command()
 def watch(context: typer.Context, id: Id) -> None:
-    """Wait for an operation and show how it goes.
+    """Watch an operation until it has ended.
 
-    What is printed, and the exit status, are those of the command that began it.
+    The output and the exit status are those of the command that started the operation.
     """
     session: Session = context.obj
 
@@ -95,12 +104,12 @@ def log(
     context: typer.Context,
     id: Id,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Go on until the operation has ended.")
+        bool, typer.Option("--follow", help="Continue until the operation has ended.")
     ] = False,
 ) -> None:
-    """Print what the package manager printed, byte for byte.
+    """Print the log of an operation: the unchanged output of the package manager.
 
-    With --output json, an object with a part of the text on each line.
+    With --output json, prints an object with a part of the text on each line.
     """
     session: Session = context.obj
 
@@ -119,9 +128,9 @@ def log(
 
 @app.command()
 def cancel(context: typer.Context, id: Id) -> None:
-    """Ask an operation to stop where that is sound.
+    """Cancel an operation before its next change.
 
-    A package transaction that is under way is never interrupted.
+    A running package transaction is never interrupted.
     """
     session: Session = context.obj
 

@@ -12,45 +12,52 @@ from tendhost.client.cli.session import Session
 def updates(
     context: typer.Context,
     by: Annotated[
-        Literal["package", "advisory", "host"], typer.Option(help="What each line is about.")
+        Literal["package", "advisory", "host"],
+        typer.Option(help="Group the updates by package, advisory or host."),
     ] = "package",
     security: Annotated[
-        bool, typer.Option("--security", help="Only what is known to be a security update.")
+        bool,
+        typer.Option("--security", help="Show only updates that are known to be security updates."),
     ] = False,
     package: Annotated[
         list[str] | None,
-        typer.Option(metavar="GLOB", help="Only packages of this name. May be repeated."),
+        typer.Option(metavar="GLOB", help="Show only packages with this name. May be repeated."),
     ] = None,
     fixes: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID", help="Only what fixes this CVE or advisory. May be repeated."),
+        typer.Option(
+            metavar="ID", help="Show only updates that fix this CVE or advisory. May be repeated."
+        ),
     ] = None,
     withheld: Annotated[
-        bool, typer.Option("--withheld", help="Also what an update leaves alone.")
+        bool, typer.Option("--withheld", help="Also show withheld updates.")
     ] = False,
     name: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="On these hosts; a glob is fine.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Show only hosts with this name or glob."),
     ] = None,
     tag: Annotated[
-        list[str] | None, typer.Option(metavar="TAG", help="On hosts with all of these tags.")
+        list[str] | None,
+        typer.Option(metavar="TAG", help="Show only hosts with all of these tags."),
     ] = None,
     group: Annotated[
-        list[str] | None, typer.Option(metavar="GROUP", help="On hosts in one of these groups.")
+        list[str] | None,
+        typer.Option(metavar="GROUP", help="Show only hosts in one of these groups."),
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Without this host; a glob is fine.")
+        list[str] | None, typer.Option(metavar="NAME", help="Exclude hosts with this name or glob.")
     ] = None,
     saved: Saved = "",
 ) -> None:
-    """Show the updates that wait over the fleet, security first.
+    """Show the pending updates of the fleet, security updates first.
 
     \b
       tendhost updates --security
       tendhost updates --fixes CVE-2026-0001 --by host
       tendhost updates --package 'openssl*'
 
-    From what the last queries found; no host is asked. A host whose archives do not tell what is a
-    security update is counted apart: unknown is not zero.
+    The answer comes from the last queries. Hosts whose package sources do not mark security updates are
+    counted separately: unknown is not zero.
     """
     session: Session = context.obj
     selection = HostFilter(
@@ -84,15 +91,15 @@ def updates(
 
 def osquery(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The host.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the host.")],
     sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT statement.")],
 ) -> None:
-    """Ask a host's osquery, where it has one.
+    """Query a host's osquery with SQL.
 
     \b
       tendhost osquery web1 "select name, version from deb_packages where name like 'openssl%'"
 
-    One read-only statement; nothing is stored.
+    Accepts one read-only statement and stores nothing.
     """
     session: Session = context.obj
 

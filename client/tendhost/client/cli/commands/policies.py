@@ -29,14 +29,15 @@ app = typer.Typer(no_args_is_help=True)
 _TIME = re.compile(r"(?P<at>[^\[\]]+)(?:\[(?P<zone>[^\[\]]+)\])?")
 
 Group = Annotated[
-    str, typer.Option("--group", metavar="GROUP", help="A group of hosts. Else: the whole fleet.")
+    str,
+    typer.Option("--group", metavar="GROUP", help="Group of hosts. Default: the whole fleet."),
 ]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The host's name.")]
 
 
 @app.command()
 def show(context: typer.Context, group: Group = "") -> None:
-    """Show what is said of the fleet, or of a group."""
+    """Show the policy of a group or of the fleet."""
     session: Session = context.obj
 
     async def work(client: Client) -> None:
@@ -47,7 +48,7 @@ def show(context: typer.Context, group: Group = "") -> None:
 
 @app.command(name="list")
 def list_(context: typer.Context) -> None:
-    """Show which groups have something said of them."""
+    """List the policies of groups and of the fleet."""
     session: Session = context.obj
 
     async def work(client: Client) -> None:
@@ -70,13 +71,11 @@ def set_(
         list[str] | None,
         typer.Option(
             metavar="WINDOW",
-            help="When its hosts may be changed: 'sat,sun 22:00-04:00 Europe/Vienna', or 'always'."
-            " May be repeated; these replace the former ones.",
+            help="Maintenance window: 'sat,sun 22:00-04:00 Europe/Vienna', or 'always'. May be"
+            " repeated; replaces all former windows.",
         ),
     ] = None,
-    no_windows: Annotated[
-        bool, typer.Option("--no-windows", help="Say nothing of windows any more.")
-    ] = False,
+    no_windows: Annotated[bool, typer.Option("--no-windows", help="Remove all windows.")] = False,
     add_window: AddWindow = None,
     remove_window: RemoveWindow = None,
     freeze: Annotated[
@@ -85,7 +84,7 @@ def set_(
             "--freeze",
             "--add-freeze",
             metavar="'NAME FROM UNTIL REASON'",
-            help="Add a time in which nothing is changed: 'year-end 2026-12-23T18:00[Europe/Berlin]"
+            help="Add a freeze: 'year-end 2026-12-23T18:00[Europe/Berlin]"
             " 2027-01-04T06:00[Europe/Berlin] holidays'. Replaces the freeze of the same name. May be repeated.",
         ),
     ] = None,
@@ -95,7 +94,7 @@ def set_(
             "--unfreeze",
             "--remove-freeze",
             metavar="NAME",
-            help="Lift the freeze of this name. May be repeated.",
+            help="Remove the freeze with this name. May be repeated.",
         ),
     ] = None,
     pre_hook: PreHook = None,
@@ -105,7 +104,7 @@ def set_(
     check: Checks = None,
     settle: Settle = None,
 ) -> None:
-    """Change what is said of the fleet, or of a group.
+    """Change the policy of a group or of the fleet; options that are not given keep their values.
 
     \b
       tendhost policy set --window 'sat,sun 22:00-04:00 Europe/Berlin'
@@ -113,13 +112,12 @@ def set_(
       tendhost policy set --unfreeze year-end
       tendhost policy set --group db --window 'sun 02:00-04:00 Europe/Berlin' --check tcp:5432
 
-    What is not given stays as it is. It holds at once for every host of it. A host's own windows and
-    hooks take the place of those of its groups, and these of those of the fleet; freezes and checks
-    add up. What is added or lifted is so at once with what others add or lift at the same time.
+    The change applies at once to all hosts of the group or of the fleet. A host's own windows and hooks
+    override those of its groups, which override those of the fleet; freezes and health checks add up.
     """
     session: Session = context.obj
     if no_windows and window:
-        refuse("--no-windows: it does not go with --window")
+        refuse("--no-windows cannot be combined with --window")
     require_hook(pre_hook, post_hook, hook_timeout, hook_exit_code)
     checks = checks_of(check)
     fields: dict[str, Any] = {
@@ -145,7 +143,7 @@ def set_(
 
 @app.command()
 def delete(context: typer.Context, group: Group = "") -> None:
-    """Say nothing any more of the fleet, or of a group."""
+    """Delete the policy of a group or of the fleet."""
     session: Session = context.obj
 
     async def work(client: Client) -> None:
@@ -153,14 +151,14 @@ def delete(context: typer.Context, group: Group = "") -> None:
         if session.json:
             session.print_json({"group": group, "deleted": True})
         else:
-            print(f"nothing is said of {f'the group {group}' if group else 'the fleet'} any more")
+            print(f"deleted the policy of {f'group {group}' if group else 'the fleet'}")
 
     session.run(work)
 
 
 @app.command()
 def effective(context: typer.Context, name: Name) -> None:
-    """Show what holds for a host, and who says so."""
+    """Show the effective policy of a host, and where each part comes from."""
     session: Session = context.obj
 
     async def work(client: Client) -> None:
@@ -179,7 +177,7 @@ def _freeze(text: str) -> FreezePeriod:
     try:
         name, starts, ends, *reason = shlex.split(text)
     except ValueError:
-        refuse(f"--freeze: {text!r} is no freeze; expected 'NAME FROM UNTIL REASON'")
+        refuse(f"--freeze: invalid freeze {text!r}; use 'NAME FROM UNTIL REASON'")
     starts_at, zone = _time(starts)
     ends_at, last_zone = _time(ends)
     return FreezePeriod(
@@ -201,13 +199,13 @@ def _time(text: str) -> tuple[datetime, str]:
         local = None
     if local is None or (local.tzinfo is None and not zone):
         refuse(
-            f"--freeze: {text!r} is not a time with its time zone;"
-            " expected one such as 2026-12-23T18:00+01:00 or 2026-12-23T18:00[Europe/Berlin]"
+            f"--freeze: invalid time {text!r}; use one with its time zone, such as"
+            " 2026-12-23T18:00+01:00 or 2026-12-23T18:00[Europe/Berlin]"
         )
     try:
         at = local if local.tzinfo is not None else local.replace(tzinfo=ZoneInfo(zone))
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        refuse(f"--freeze: {zone!r} is not an IANA time zone such as 'Europe/Vienna'")
+        refuse(f"--freeze: unknown time zone {zone!r}; use an IANA name such as 'Europe/Vienna'")
     return at, zone
 
 

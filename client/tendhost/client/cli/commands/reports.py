@@ -17,9 +17,9 @@ def why(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The host's name.")],
 ) -> None:
-    """Say why a host was, or was not, updated and rebooted.
+    """Explain why a host was, or was not, updated and rebooted.
 
-    From what is stored, in order of time; each reason with the operation or rollout that it comes from.
+    Lists the stored reasons in order of time, each with its operation or rollout.
     """
     session: Session = context.obj
 
@@ -36,18 +36,25 @@ def why(
 def compliance(
     context: typer.Context,
     tag: Annotated[
-        list[str] | None, typer.Option(metavar="TAG", help="Hosts with all of these tags.")
+        list[str] | None,
+        typer.Option(metavar="TAG", help="Count only hosts with all of these tags."),
     ] = None,
     group: Annotated[
-        list[str] | None, typer.Option(metavar="GROUP", help="Hosts in one of these groups.")
+        list[str] | None,
+        typer.Option(metavar="GROUP", help="Count only hosts in one of these groups."),
     ] = None,
     saved: Saved = "",
     overdue: Annotated[
         int,
-        typer.Option(min=1, max=3650, metavar="DAYS", help="List hosts not updated for so long."),
+        typer.Option(
+            min=1,
+            max=3650,
+            metavar="DAYS",
+            help="List hosts without a successful update for more than this number of days.",
+        ),
     ] = 30,
 ) -> None:
-    """Show how up to date the fleet is, and which hosts are not."""
+    """Show how up to date the fleet is, and which hosts are overdue."""
     session: Session = context.obj
     selection = HostFilter(all_tags=tuple(tag or ()), groups=tuple(group or ()), selection=saved)
 
@@ -65,12 +72,12 @@ def report(
     context: typer.Context,
     id: Annotated[str, typer.Argument(metavar="ID", help="The rollout's id.")],
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="As Markdown, for a ticket or a page.")
+        bool, typer.Option("--markdown", help="Print Markdown, for a ticket or a page.")
     ] = False,
 ) -> None:
-    """Show what came of a rollout.
+    """Show the report of a rollout.
 
-    Counts, durations, packages by version, reboots, failures by cause.
+    Contains counts, durations, packages by version, reboots and failures by cause.
     """
     session: Session = context.obj
 
@@ -104,10 +111,10 @@ def _explanation(name: str, found: Explanation) -> None:
 
 
 def _compliance(found: Compliance) -> None:
-    say(f"{counted(found.host_count, 'host')}: {_ages(found)}")
+    say(f"last update of {counted(found.host_count, 'host')}: {_ages(found)}")
     say(
-        f"open security fixes: none on {found.up_to_date_count}, some on"
-        f" {found.behind_count}, not known on {found.unknown_count}"
+        f"security updates: {found.up_to_date_count} of {counted(found.host_count, 'host')} up to date,"
+        f" {found.behind_count} behind, {found.unknown_count} unknown"
     )
     if found.overdue_hosts:
         rows = (
@@ -127,7 +134,8 @@ def _compliance(found: Compliance) -> None:
 def _ages(found: Compliance) -> str:
     within = [f"{count} within {days} d" for days, count in found.ages.items() if days and count]
     rest = found.ages.get(0, 0)
-    return ", ".join([*within, *([f"{rest} longer ago or never"] if rest else [])])
+    longest = max(found.ages, default=0)
+    return ", ".join([*within, *([f"{rest} not within {longest} d"] if rest else [])]) or "none"
 
 
 def _report(found: RolloutReport) -> None:
@@ -135,7 +143,7 @@ def _report(found: RolloutReport) -> None:
     if found.packages:
         rows = ((p.name, p.to_version or "removed", str(p.host_count)) for p in found.packages)
         draw(table(("PACKAGE", "VERSION", "HOSTS"), rows))
-    for title, causes in (("FAILED", found.failures), ("LEFT OUT", found.skipped)):
+    for title, causes in (("FAILED", found.failures), ("SKIPPED", found.skipped)):
         if causes:
             draw(table((title, "HOSTS", "", ""), (_cause_row(cause) for cause in causes)))
     say_incomplete((found.rollout.id, found.incomplete))
@@ -147,7 +155,7 @@ def _cause_row(cause: ReportCause) -> tuple[str, str, str, str]:
 
 def _summary(found: RolloutReport) -> str:
     total = counted(found.rollout.progress.total_hosts, "host")
-    took = "not ended yet" if found.duration is None else f"took {span(found.duration)}"
+    took = "still running" if found.duration is None else f"took {span(found.duration)}"
     words = f"{total}: {counts(found.rollout.progress)}; {took}; {counted(found.reboots, 'reboot')}"
     if found.longest_host:
         words += f"; the slowest host was {found.longest_host}, {span(found.longest)}"
@@ -158,7 +166,7 @@ def as_markdown(found: RolloutReport) -> str:
     """The report as a document."""
     rollout = found.rollout
     lines = [f"# Rollout {rollout.id}", "", f"**{rollout.status}**: {_summary(found)}."]
-    lines += [f"Begun by {rollout.created_by} at {rollout.created_at:%Y-%m-%d %H:%M} UTC.", ""]
+    lines += [f"Started by {rollout.created_by} at {rollout.created_at:%Y-%m-%d %H:%M} UTC.", ""]
     lines += _markdown_table(
         ("wave", "stage", "hosts", "completed", "failed", "skipped"),
         [
@@ -179,7 +187,7 @@ def as_markdown(found: RolloutReport) -> str:
             ("package", "version", "hosts"),
             [(p.name, p.to_version or "removed", str(p.host_count)) for p in found.packages],
         )
-    for title, causes in (("Failures", found.failures), ("Left out", found.skipped)):
+    for title, causes in (("Failures", found.failures), ("Skipped", found.skipped)):
         if causes:
             lines += [f"## {title}", ""]
             rows = [(c.reason, str(c.host_count), ", ".join(c.hosts), c.example) for c in causes]

@@ -19,13 +19,13 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="The rollout's id.")]
 @app.command()
 @with_spec
 def plan(context: typer.Context, spec: RolloutSpec) -> None:
-    """Show what a rollout would do, without touching a host.
+    """Plan a rollout: show what it would do, without touching a host.
 
     \b
       tendhost rollout plan --tag web --waves 1,5,20%,rest --max-failures 2
 
-    The hosts with their waves and what is expected of them, who is left out and why, and how long it
-    would take. Begin exactly this with: tendhost rollout start --plan ID
+    Shows the hosts with their waves and what to expect of them, the excluded hosts with the reason, and
+    the expected duration. To start exactly this rollout: tendhost rollout start --plan ID
     """
     session: Session = context.obj
 
@@ -53,13 +53,15 @@ def start(
     plan_id: Annotated[
         str,
         typer.Option(
-            "--plan", metavar="ID", help="Carry out this plan, if the fleet is still as it was."
+            "--plan", metavar="ID", help="Execute this plan, if the fleet has not changed since."
         ),
     ] = "",
-    follow: Annotated[bool, typer.Option("--follow", help="Watch it to its end.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Watch the rollout until it has ended.")
+    ] = False,
     spec: RolloutSpec,
 ) -> None:
-    """Begin to update many hosts, a wave at a time.
+    """Start a rollout: update many hosts in waves.
 
     \b
       tendhost rollout start --tag web --waves 1,5,20%,rest --max-failures 2 --follow
@@ -67,13 +69,13 @@ def start(
       tendhost rollout start --dependency 'db before app' --max-unavailable '1 per zone'
       tendhost rollout start --group production --exclude db1 --dry-run --follow
 
-    The hosts are those that have all the tags and are in one of the groups; without any of these,
-    the whole fleet. The exit status of --follow is 1 where a host failed or the rollout did not come
-    to its end.
+    A host must match all given kinds of options: names, tags, groups, states. Without any of these, the
+    rollout updates the whole fleet. With --follow the exit status is 1 if a host failed or the rollout was
+    not completed.
     """
     session: Session = context.obj
     if plan_id and spec != spec_of():
-        refuse("--plan: a plan says what is rolled out; no other options go with it")
+        refuse("--plan cannot be combined with options of a rollout: the plan contains them")
     begun: list[str] = []
 
     async def work(client: Client) -> int:
@@ -81,15 +83,13 @@ def start(
         begun.append(rollout.id)
         if not session.json:
             hosts = counted(rollout.progress.total_hosts, "host")
-            print(
-                f"rollout {rollout.id} has begun: {hosts} in {counted(rollout.wave_count, 'wave')}"
-            )
+            print(f"started rollout {rollout.id}: {hosts} in {counted(rollout.wave_count, 'wave')}")
         if follow:
             return await _watched(session, client, rollout.id)
         if session.json:
             session.print_json(rollout)
         else:
-            print(f"watch it with: tendhost rollout watch {rollout.id}")
+            print(f"to watch it: tendhost rollout watch {rollout.id}")
         return DONE
 
     session.run(work, interrupted=lambda: _goes_on(begun))
@@ -97,11 +97,10 @@ def start(
 
 @app.command()
 def watch(context: typer.Context, id: Id) -> None:
-    """Follow a rollout to its end.
+    """Watch a rollout until it has ended or halted.
 
-    It ends when the rollout has ended or has halted. The exit status is 1 unless every host that was
-    not skipped succeeded. With --output json, a line
-    whenever it has changed: the rollout, and those of its hosts that changed.
+    The exit status is 1 unless every host that was not skipped succeeded. With --output json, prints a line
+    for each change: the rollout, and the hosts that changed.
     """
     session: Session = context.obj
     session.run(lambda client: _watched(session, client, id), interrupted=lambda: _goes_on([id]))
@@ -112,7 +111,7 @@ def _goes_on(begun: list[str]) -> str:
         return "interrupted"
     (id,) = begun
     return (
-        "the rollout goes on without you\n"
+        "the rollout continues on the server\n"
         f"  tendhost rollout watch {id}   to watch it again\n"
         f"  tendhost rollout cancel {id}  to start no further hosts"
     )
@@ -141,9 +140,11 @@ def _went_well(rollout: Rollout) -> bool:
 @app.command(name="list")
 def list_(
     context: typer.Context,
-    limit: Annotated[int, typer.Option(min=1, metavar="NUMBER", help="At most so many.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="NUMBER", help="Largest number of rollouts to show.")
+    ] = 50,
 ) -> None:
-    """Show the rollouts, newest first."""
+    """List rollouts, newest first."""
     session: Session = context.obj
 
     async def work(client: Client) -> None:
@@ -185,7 +186,7 @@ def show(context: typer.Context, id: Id) -> None:
 
 @app.command()
 def pause(context: typer.Context, id: Id) -> None:
-    """Start nothing new; what runs goes on."""
+    """Pause a rollout: start no further hosts; running updates continue."""
     _steer(context.obj, lambda client: client.pause_rollout(id))
 
 
@@ -195,10 +196,10 @@ def resume(
     id: Id,
     max_failures: Annotated[
         str,
-        typer.Option(metavar="NUMBER|PERCENT%", help="Another failure budget from now on."),
+        typer.Option(metavar="NUMBER|PERCENT%", help="Replace the failure budget."),
     ] = "",
 ) -> None:
-    """Go on with a rollout that is paused or has halted."""
+    """Resume a paused or halted rollout."""
     _steer(context.obj, lambda client: client.resume_rollout(id, max_failures=max_failures))
 
 
@@ -206,9 +207,9 @@ def resume(
 def approve(
     context: typer.Context,
     id: Id,
-    wave: Annotated[int, typer.Argument(min=1, metavar="WAVE", help="The wave's number.")],
+    wave: Annotated[int, typer.Argument(min=1, metavar="WAVE", help="Number of the wave.")],
 ) -> None:
-    """Let the next wave begin."""
+    """Approve the next wave of a rollout."""
     _steer(context.obj, lambda client: client.approve_wave(id, wave))
 
 
@@ -216,24 +217,25 @@ def approve(
 def skip(
     context: typer.Context,
     id: Id,
-    host: Annotated[str, typer.Argument(metavar="HOST", help="The host to leave out.")],
+    host: Annotated[str, typer.Argument(metavar="HOST", help="Name of the host.")],
 ) -> None:
-    """Leave out a host that has not begun."""
+    """Skip a host of a rollout that has not started."""
     _steer(context.obj, lambda client: client.skip_rollout_host(id, host))
 
 
 @app.command()
 def retry(context: typer.Context, id: Id) -> None:
-    """Try the failed hosts again, each from the step that failed.
+    """Retry the failed hosts of a rollout, each from the step that failed.
 
-    While the rollout has not ended, in it; a rollout that had halted goes on then. Else in a new one.
+    A rollout that has not ended continues, also if it had halted. If the rollout has ended, the failed hosts
+    get a new one.
     """
     _steer(context.obj, lambda client: client.retry_rollout(id))
 
 
 @app.command()
 def cancel(context: typer.Context, id: Id) -> None:
-    """Start nothing new any more; what runs goes on to its end."""
+    """Cancel a rollout: start no further hosts; running updates continue to their end."""
     _steer(context.obj, lambda client: client.cancel_rollout(id))
 
 

@@ -27,45 +27,47 @@ def create(
         str,
         typer.Option(
             metavar="'M H D M W'",
-            help="When: minute, hour, day, month and weekday, as in crontab(5).",
+            help="Cron expression: minute, hour, day, month and weekday, as in crontab(5).",
         ),
     ] = "",
     rrule: Annotated[
         str,
         typer.Option(
-            metavar="RULE", help="When, instead: a rule such as 'FREQ=MONTHLY;BYDAY=2TU;BYHOUR=22'."
+            metavar="RULE",
+            help="Recurrence rule instead of --cron, such as 'FREQ=MONTHLY;BYDAY=2TU;BYHOUR=22'.",
         ),
     ] = "",
     time_zone: Annotated[
-        str, typer.Option(metavar="ZONE", help="Whose local time is meant, as Europe/Berlin.")
+        str, typer.Option(metavar="ZONE", help="Time zone of the schedule, such as Europe/Berlin.")
     ] = "UTC",
     starts_at: Annotated[
         str,
         typer.Option(
             metavar="TIME",
-            help="No run before this, as 2026-12-01T00:00+01:00; a rule counts from it.",
+            help="Earliest run, such as 2026-12-01T00:00+01:00; a recurrence rule counts from it.",
         ),
     ] = "",
     missed: Annotated[
         str,
         typer.Option(
             metavar="POLICY",
-            help="What becomes of runs that no server could begin: skip, or run-once.",
+            help="What to do after missed runs: skip them, or run-once for all of them.",
         ),
     ] = "skip",
     grace: Annotated[
-        str, typer.Option(metavar="DURATION", help="How late a run may begin: 15m, 2h.")
+        str,
+        typer.Option(metavar="DURATION", help="Time after which a run counts as missed: 15m, 2h."),
     ] = "15m",
     spec: RolloutSpec,
 ) -> None:
-    """Begin a rollout whenever the calendar says so.
+    """Create a schedule that starts rollouts by calendar.
 
     \b
       tendhost schedule create weekly --cron '0 3 * * 6' --time-zone Europe/Berlin --tag web
       tendhost schedule create patchday --rrule 'FREQ=MONTHLY;BYDAY=2TU;BYHOUR=22' --waves 1,20%
 
-    The options of a rollout are those of tendhost rollout start; its hosts are those that are selected
-    when it begins. While the rollout before has not ended, a run is skipped.
+    The options of the rollout are those of tendhost rollout start. Hosts are selected when a run starts. A
+    run is skipped while the rollout of an earlier run has not ended.
     """
     session: Session = context.obj
     wanted = ScheduleSpec(
@@ -86,33 +88,35 @@ def set_(
     context: typer.Context,
     name: Name,
     cron: Annotated[
-        str | None, typer.Option(metavar="'M H D M W'", help="When; it takes the place of a rule.")
+        str | None, typer.Option(metavar="'M H D M W'", help="Cron expression; replaces a rule.")
     ] = None,
     rrule: Annotated[
         str | None,
-        typer.Option(metavar="RULE", help="When; it takes the place of a cron expression."),
+        typer.Option(metavar="RULE", help="Recurrence rule; replaces a cron expression."),
     ] = None,
     time_zone: Annotated[
-        str | None, typer.Option(metavar="ZONE", help="Whose local time is meant.")
+        str | None, typer.Option(metavar="ZONE", help="Time zone of the schedule.")
     ] = None,
     starts_at: Annotated[
-        str | None, typer.Option(metavar="TIME", help="No run before this; a rule counts from it.")
+        str | None,
+        typer.Option(metavar="TIME", help="Earliest run; a recurrence rule counts from it."),
     ] = None,
     missed: Annotated[
         str | None,
-        typer.Option(metavar="POLICY", help="What becomes of missed runs: skip, or run-once."),
+        typer.Option(metavar="POLICY", help="What to do after missed runs: skip, or run-once."),
     ] = None,
     grace: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="How late a run may begin.")
+        str | None,
+        typer.Option(metavar="DURATION", help="Time after which a run counts as missed."),
     ] = None,
 ) -> None:
-    """Change when a schedule's rollouts begin; what is not given stays as it is.
+    """Change the times of a schedule; options that are not given keep their values.
 
     \b
       tendhost schedule set nightly --cron '0 4 * * *'
       tendhost schedule set nightly --missed run-once --grace 1h
 
-    A rule or a time zone that is changed counts anew, unless its beginning still lies ahead.
+    A changed rule or time zone counts from now, unless the schedule starts in the future.
     """
     session: Session = context.obj
     asked = {
@@ -130,7 +134,7 @@ def set_(
 
 def _policy(text: str) -> MissedRuns:
     if text not in _MISSED:
-        refuse(f"--missed: {text!r} is no policy; expected {', '.join(_MISSED)}")
+        refuse(f"--missed: invalid policy {text!r}; use {', '.join(_MISSED)}")
     return _MISSED[text]
 
 
@@ -141,15 +145,15 @@ def _time(text: str) -> datetime:
         at = None
     if at is None or at.tzinfo is None:
         refuse(
-            f"--starts-at: {text!r} is not a time with its offset;"
-            " expected one such as 2026-12-01T00:00+01:00"
+            f"--starts-at: invalid time {text!r}; use one with its offset, such as"
+            " 2026-12-01T00:00+01:00"
         )
     return at
 
 
 @app.command(name="list")
 def list_(context: typer.Context) -> None:
-    """Show the schedules."""
+    """List the schedules."""
     session: Session = context.obj
 
     async def work(client: Client) -> None:
@@ -166,7 +170,7 @@ def list_(context: typer.Context) -> None:
 
 @app.command()
 def show(context: typer.Context, name: Name) -> None:
-    """Show a schedule with its next runs and what became of the last one."""
+    """Show a schedule with its next runs and its last run."""
     session: Session = context.obj
 
     async def work(client: Client) -> None:
@@ -184,19 +188,19 @@ def show(context: typer.Context, name: Name) -> None:
 
 @app.command()
 def pause(context: typer.Context, name: Name) -> None:
-    """Begin no run any more; a rollout that has begun goes on."""
+    """Pause a schedule: start no further runs; a running rollout continues."""
     _tell(context.obj, lambda client: client.pause_schedule(name))
 
 
 @app.command()
 def resume(context: typer.Context, name: Name) -> None:
-    """Begin its runs again; those that were due meanwhile are not made up for."""
+    """Resume a schedule; runs that were due during the pause are not caught up."""
     _tell(context.obj, lambda client: client.resume_schedule(name))
 
 
 @app.command()
 def delete(context: typer.Context, name: Name) -> None:
-    """Forget a schedule; its rollouts stay."""
+    """Delete a schedule; its rollouts are kept."""
     session: Session = context.obj
 
     async def work(client: Client) -> None:
@@ -204,7 +208,7 @@ def delete(context: typer.Context, name: Name) -> None:
         if session.json:
             session.print_json({"name": name, "deleted": True})
         else:
-            print(f"schedule {name} is deleted")
+            print(f"deleted schedule {name}")
 
     session.run(work)
 

@@ -17,40 +17,45 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The selection's name.
 
 Hosts = Annotated[
     list[str] | None,
-    typer.Option("--host", metavar="NAME", help="A host, or a glob of names. May be repeated."),
+    typer.Option(
+        "--host", metavar="NAME", help="Select a host, or hosts by a glob. May be repeated."
+    ),
 ]
 Tags = Annotated[
     list[str] | None,
-    typer.Option("--tag", metavar="TAG", help="A tag that every host must have. May be repeated."),
+    typer.Option(
+        "--tag", metavar="TAG", help="Select hosts with all of these tags. May be repeated."
+    ),
 ]
 AnyTags = Annotated[
     list[str] | None,
     typer.Option(
-        "--any-tag", metavar="TAG", help="Hosts must have one of these tags. May be repeated."
+        "--any-tag", metavar="TAG", help="Select hosts with one of these tags. May be repeated."
     ),
 ]
 Groups = Annotated[
     list[str] | None,
     typer.Option(
-        "--group", metavar="GROUP", help="Hosts must be in one of these groups. May be repeated."
+        "--group", metavar="GROUP", help="Select hosts in one of these groups. May be repeated."
     ),
 ]
 Excluded = Annotated[
     list[str] | None,
     typer.Option(
-        "--exclude", metavar="NAME", help="Leave out a host, or a glob of names. May be repeated."
+        "--exclude", metavar="NAME", help="Exclude a host, or hosts by a glob. May be repeated."
     ),
 ]
 States = Annotated[
     list[HostState] | None,
     typer.Option(
-        "--state", metavar="STATE", help="Hosts must be in one of these states. May be repeated."
+        "--state", metavar="STATE", help="Select hosts in one of these states. May be repeated."
     ),
 ]
 RebootNeeded = Annotated[
     bool | None,
     typer.Option(
-        "--reboot-needed/--no-reboot-needed", help="Only hosts that need a reboot, or that do not."
+        "--reboot-needed/--no-reboot-needed",
+        help="Select hosts that need a reboot, or that do not.",
     ),
 ]
 
@@ -96,13 +101,11 @@ def set_(
     exclude: Excluded = None,
     state: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="STATE", help="Hosts must be in one of these states. May be repeated."
-        ),
+        typer.Option(metavar="STATE", help="Select hosts in one of these states. May be repeated."),
     ] = None,
     reboot_needed: RebootNeeded = None,
     reboot_any: Annotated[
-        bool, typer.Option("--reboot-any", help="Hosts may or may not need a reboot.")
+        bool, typer.Option("--reboot-any", help="Select hosts whether or not they need a reboot.")
     ] = False,
 ) -> None:
     """Change a saved selection; options that are not given keep their values.
@@ -138,7 +141,7 @@ def _states(values: list[str] | None) -> tuple[HostState, ...] | None:
     wanted = without_empty(values)
     for value in wanted or ():
         if value not in known:
-            refuse(f"--state: {value!r} is not a state; expected {', '.join(known)}")
+            refuse(f"--state: invalid state {value!r}; use {', '.join(known)}")
     return None if wanted is None else tuple(HostState(value) for value in wanted)
 
 
@@ -158,7 +161,7 @@ def _show(session: Session, ask: Callable[[Client], Awaitable[Selection]]) -> No
 
 @app.command(name="list")
 def list_(context: typer.Context) -> None:
-    """Show the saved selections."""
+    """List the saved selections."""
     session: Session = context.obj
 
     async def work(client: Client) -> None:
@@ -175,7 +178,7 @@ def list_(context: typer.Context) -> None:
 
 @app.command()
 def show(context: typer.Context, name: Name) -> None:
-    """Show a saved selection and the hosts that are in it now."""
+    """Show a saved selection and its current hosts."""
     session: Session = context.obj
 
     async def work(client: Client) -> None:
@@ -207,6 +210,6 @@ def delete(context: typer.Context, name: Name) -> None:
         if session.json:
             session.print_json({"name": name, "deleted": True})
         else:
-            print(f"selection {name} is deleted")
+            print(f"deleted selection {name}")
 
     session.run(work)

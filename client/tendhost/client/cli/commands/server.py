@@ -9,7 +9,7 @@ from tendhost.client.cli.session import Session
 
 
 def info(context: typer.Context) -> None:
-    """Show what server this is."""
+    """Show the version, the event log and the health of the server."""
     session: Session = context.obj
 
     async def work(client: Client) -> None:
@@ -21,7 +21,7 @@ def info(context: typer.Context) -> None:
         else:
             hosts = counted(found.host_count, "host")
             if found.store_problem:
-                hosts = f"the database cannot be used: {found.store_problem}"
+                hosts = f"the database is unavailable: {found.store_problem}"
             print(f"tendhostd {found.version} at {session.server}: {hosts}")
             print(
                 f"event log {found.log_id}, revisions {found.oldest_revision} to {found.revision}"
@@ -33,7 +33,7 @@ def info(context: typer.Context) -> None:
                     f"{lag.total_seconds() * 1000:.0f} ms"
                     for lag in (found.event_loop_lag.max, found.event_loop_lag.p99)
                 )
-                print(f"event loop: at most {longest} late in the last minute, 99 % within {p99}")
+                print(f"event loop delay in the last minute: at most {longest}, 99 % within {p99}")
             for target in found.notifications:
                 print(_target(target))
 

@@ -26,12 +26,13 @@ from tendhost.client.cli.options.scope import (
 )
 from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session, refuse, tell
 
-Names = Annotated[list[str], typer.Argument(metavar="NAME", help="The hosts.")]
+Names = Annotated[list[str], typer.Argument(metavar="NAME", help="Names of the hosts.")]
 Wait = Annotated[
-    bool, typer.Option("--wait/--no-wait", help="Wait for the end, or print the operation's id.")
+    bool,
+    typer.Option("--wait/--no-wait", help="Wait until the operation has ended, or print its id."),
 ]
 Queue = Annotated[
-    bool, typer.Option("--queue", help="Wait for what the host is busy with instead of failing.")
+    bool, typer.Option("--queue", help="Wait for other operations of the host instead of failing.")
 ]
 
 
@@ -42,16 +43,16 @@ def query(
         list[str] | None,
         typer.Option(
             metavar="PART",
-            help="Only this: packages, pending, hardware, mounts, network, containers. May be repeated.",
+            help="Query only this part: packages, pending, hardware, mounts, network or containers."
+            " May be repeated.",
         ),
     ] = None,
     wait: Wait = True,
     queue: Queue = False,
 ) -> None:
-    """Ask hosts what is installed and pending.
+    """Query hosts: what is installed and pending, and is a reboot needed?
 
-    Whether a reboot is due, too. `tendhost host packages` and `tendhost host inventory` show what was
-    found.
+    `tendhost host packages` and `tendhost host inventory` show the results.
 
     \b
       tendhost query web1 web2
@@ -60,7 +61,7 @@ def query(
     known = [word for word in InventoryPart if word is not InventoryPart.UNRECOGNIZED]
     for word in part or ():
         if word not in known:
-            refuse(f"--part: {word!r} is no part; expected {', '.join(known)}")
+            refuse(f"--part: invalid part {word!r}; use {', '.join(known)}")
     parts = tuple(InventoryPart(word) for word in part or ())
     _work(
         context.obj, names, wait, lambda client, name: client.query(name, parts=parts, queue=queue)
@@ -71,7 +72,8 @@ def update(
     context: typer.Context,
     names: Names,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only find out what it would do.")
+        bool,
+        typer.Option("--dry-run", help="Show what the update would change, and change nothing."),
     ] = False,
     security: Security = None,
     package: Only = None,
@@ -80,17 +82,15 @@ def update(
     autoremove: Autoremove = None,
     download_first: DownloadFirst = None,
     download_only: Annotated[
-        bool, typer.Option("--download-only", help="Only fetch; a later update applies it.")
+        bool, typer.Option("--download-only", help="Only download; a later update installs it.")
     ] = False,
-    plan: Annotated[
-        str, typer.Option(metavar="ID", help="The dry run whose plan is to be carried out.")
-    ] = "",
+    plan: Annotated[str, typer.Option(metavar="ID", help="Apply the plan of this dry run.")] = "",
     exact: Annotated[
         bool,
         typer.Option(
             "--exact",
-            help="Change nothing where what is pending differs from the plan, or from what was last"
-            " queried.",
+            help="Change nothing if the pending updates differ from the plan, or from the last"
+            " query.",
         ),
     ] = False,
     wait: Wait = True,
@@ -105,12 +105,12 @@ def update(
       tendhost update web1 --plan ID --exact
       tendhost update web1 --no-wait
 
-    Without an option that says what, each host is updated as its policy says (`tendhost host set`). A
-    host is rebooted where it needs that and its configuration allows it. For many hosts, in waves,
-    see `tendhost rollout start --help`.
+    Without options for the scope, the policy of each host applies (`tendhost host set`). A host is rebooted
+    if that is needed and its configuration allows it. To update many hosts in waves, see
+    `tendhost rollout start --help`.
     """
     if dry_run and (download_only or exact or plan):
-        refuse("--dry-run: it goes without --download-only, --plan and --exact")
+        refuse("--dry-run cannot be combined with --download-only, --plan or --exact")
     scope = wish_of(security, package, exclude_package, allow_removals, autoremove, download_first)
     _work(
         context.obj,
@@ -137,14 +137,14 @@ def reboot(
         bool,
         typer.Option(
             "--if-required",
-            help="Look at each host first, and reboot it only if it is known to need that.",
+            help="Query each host first, and reboot it only if a reboot is known to be needed.",
         ),
     ] = False,
 ) -> None:
-    """Reboot hosts, needed or not, and wait for them to come back.
+    """Reboot hosts, and wait until they answer with a new boot.
 
-    With --if-required, a host is rebooted only if it is known to need that. A host of which that is not
-    known makes the exit status 1; one that needs no reboot does not.
+    With --if-required, a host is rebooted only if a reboot is known to be needed. The exit status is 1 if
+    that is unknown for a host, and 0 if no reboot is needed.
     """
     _work(
         context.obj,
@@ -155,20 +155,20 @@ def reboot(
 
 
 def check(context: typer.Context, names: Names, wait: Wait = True, queue: Queue = False) -> None:
-    """Check the health of hosts; nothing is changed.
+    """Check the health of hosts, and change nothing.
 
-    An unhealthy host makes the exit status 1.
+    The exit status is 1 if a host is unhealthy.
     """
     _work(context.obj, names, wait, lambda client, name: client.check(name, queue=queue))
 
 
 def retry(context: typer.Context, names: Names, wait: Wait = True) -> None:
-    """Take hosts out of `failed` and go on with what failed."""
+    """Retry failed hosts, each from the step that failed."""
     _work(context.obj, names, wait, lambda client, name: client.retry(name))
 
 
 def acknowledge(context: typer.Context, names: Names) -> None:
-    """Record that you have seen a failure; it stays one."""
+    """Acknowledge the failure of hosts; they stay failed until a retry."""
     session: Session = context.obj
 
     async def work(client: Client) -> int:
@@ -177,7 +177,7 @@ def acknowledge(context: typer.Context, names: Names) -> None:
             session.print_json(hosts[0] if len(names) == 1 and hosts else hosts)
         else:
             for host in hosts:
-                print(f"{host.name}: the failure is acknowledged")
+                print(f"{host.name}: acknowledged the failure")
         return status
 
     session.run(work)
@@ -258,7 +258,7 @@ def goes_on(begun: list[str]) -> str:
     if not begun:
         return "interrupted"
     lines = "\n".join(f"  tendhost operation watch {id}" for id in begun)
-    return f"it goes on without you; watch it with\n{lines}"
+    return f"the operation continues on the server; to watch it:\n{lines}"
 
 
 def _went_badly(operation: Operation) -> bool:

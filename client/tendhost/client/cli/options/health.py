@@ -15,20 +15,24 @@ PreHook = Annotated[
     typer.Option(
         "--pre-hook",
         metavar="FILE",
-        help="A script that runs on it before an update changes it; where it fails, nothing is"
-        " changed. '' alone: none.",
+        help="Script to run on the host before an update changes it; if the script fails, nothing"
+        " is changed. '' alone removes it.",
     ),
 ]
 PostHook = Annotated[
     str | None,
     typer.Option(
-        "--post-hook", metavar="FILE", help="A script that runs on it after that. '' alone: none."
+        "--post-hook",
+        metavar="FILE",
+        help="Script to run on the host after an update changed it. '' alone removes it.",
     ),
 ]
 HookTimeout = Annotated[
     str | None,
     typer.Option(
-        "--hook-timeout", metavar="DURATION", help="How long the given hooks may take. Else: 5m."
+        "--hook-timeout",
+        metavar="DURATION",
+        help="Time limit of the given hooks. Default: 5m.",
     ),
 ]
 HookCodes = Annotated[
@@ -38,7 +42,7 @@ HookCodes = Annotated[
         min=0,
         max=255,
         metavar="CODE",
-        help="An exit status of the given hooks that is no failure. May be repeated. Else: 0.",
+        help="Treat this exit status of the hooks as success. May be repeated. Default: 0.",
     ),
 ]
 Checks = Annotated[
@@ -46,15 +50,16 @@ Checks = Annotated[
     typer.Option(
         "--check",
         metavar="CHECK",
-        help="What it has to pass to count as healthy: tcp:PORT, http://HOST/… or https://HOST/…"
-        " ({address} in place of HOST: its own), unit:NAME, command:LINE. May be repeated. ''"
-        " alone: nothing of its own.",
+        help="Health check: tcp:PORT, http://HOST/… or https://HOST/… ({address} stands for the"
+        " host's address), unit:NAME, or command:LINE. May be repeated. '' alone removes all.",
     ),
 ]
 Settle = Annotated[
     str | None,
     typer.Option(
-        "--settle", metavar="DURATION", help="How long all of that has to hold: 30s, 5m, or 0."
+        "--settle",
+        metavar="DURATION",
+        help="Time for which all health checks must hold: 30s, 5m, or 0.",
     ),
 ]
 
@@ -62,7 +67,7 @@ Settle = Annotated[
 def hook_of(
     path: str | None, option: str, timeout: str | None, codes: list[int] | None
 ) -> Hook | Literal["none"] | None:
-    """The hook whose script stands in the file at `path`."""
+    """The hook whose script is in the file at `path`."""
     if path is None:
         return None
     if not path:
@@ -70,7 +75,7 @@ def hook_of(
     try:
         script = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        refuse(f"{option}: {path} cannot be read: {error}")
+        refuse(f"{option}: cannot read {path}: {error}")
     limit = duration(timeout, "--hook-timeout") if timeout else timedelta(minutes=5)
     return Hook(script=script, timeout=limit, allowed_exit_codes=tuple(codes or (0,)))
 
@@ -78,9 +83,9 @@ def hook_of(
 def require_hook(
     pre: str | None, post: str | None, timeout: str | None, codes: list[int] | None
 ) -> None:
-    """Refuse what is said of hooks where none is given."""
+    """Refuse options of hooks if no hook is given."""
     if not pre and not post and (timeout is not None or codes):
-        refuse("--hook-timeout and --hook-exit-code go with --pre-hook or --post-hook only")
+        refuse("--hook-timeout and --hook-exit-code require --pre-hook or --post-hook")
 
 
 def checks_of(given: list[str] | None) -> HealthChecks | None:
@@ -100,7 +105,7 @@ def _check(text: str) -> HealthCheck:
         return HealthCheck(units=tuple(rest.split(",")))
     if kind != "command" or not rest.strip():
         refuse(
-            f"--check: {text!r} is no check; expected tcp:PORT, http://HOST/…, https://HOST/…,"
+            f"--check: invalid health check {text!r}; use tcp:PORT, http://HOST/…, https://HOST/…,"
             " unit:NAME or command:LINE"
         )
     return HealthCheck(command=rest)

@@ -40,19 +40,21 @@ from tendhost.client.cli.options.scope import (
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The host's name.")]
 Address = typer.Option(
-    metavar="ADDRESS", help="Host name or IP address; 'local': the server's own."
+    metavar="ADDRESS", help="Host name or IP address, or 'local' for the server's own machine."
 )
 Port = typer.Option(
-    min=1, max=65_535, metavar="PORT", help="The port of its sshd. Default for a new host: 22."
+    min=1, max=65_535, metavar="PORT", help="Port of the host's sshd. Default for a new host: 22."
 )
 User = typer.Option(
-    metavar="USER", help="root, or one that may use sudo -n. Default for a new host: root."
+    metavar="USER",
+    help="User to log in as: root, or a user that can run sudo -n. Default for a new host: root.",
 )
 Tags = Annotated[
-    list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag. May be repeated.")
+    list[str] | None, typer.Option("--tag", metavar="TAG", help="Tag of the host. May be repeated.")
 ]
 Groups = Annotated[
-    list[str] | None, typer.Option("--group", metavar="GROUP", help="A group. May be repeated.")
+    list[str] | None,
+    typer.Option("--group", metavar="GROUP", help="Group of the host. May be repeated."),
 ]
 AddTags = Annotated[
     list[str] | None,
@@ -64,25 +66,31 @@ RemoveTags = Annotated[
 ]
 AddGroups = Annotated[
     list[str] | None,
-    typer.Option("--add-group", metavar="GROUP", help="Add it to a group. May be repeated."),
+    typer.Option("--add-group", metavar="GROUP", help="Add the host to a group. May be repeated."),
 ]
 RemoveGroups = Annotated[
     list[str] | None,
     typer.Option(
-        "--remove-group", metavar="GROUP", help="Remove it from a group. May be repeated."
+        "--remove-group", metavar="GROUP", help="Remove the host from a group. May be repeated."
     ),
 ]
 Paths = Annotated[
     list[str] | None,
     typer.Option(
-        "--compose-path", metavar="PATH", help="A compose project's folder on it. May be repeated."
+        "--compose-path",
+        metavar="PATH",
+        help="Folder of a compose project on the host. May be repeated.",
     ),
 ]
 Key = Annotated[
-    str | None, typer.Option(metavar="PATH", help="A private key on the server. Else: its own.")
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="Path of a private key on the server. Default: the server's own key.",
+    ),
 ]
 HostKey = Annotated[
-    str, typer.Option(metavar="KEY", help="The key that it must show: SHA256:… or a public key.")
+    str, typer.Option(metavar="KEY", help="Key that the host must show: SHA256:… or a public key.")
 ]
 Duplicate = Annotated[
     bool,
@@ -94,52 +102,56 @@ WhenInterrupted = Annotated[
     Literal["upgrade", "repair"] | None,
     typer.Option(
         "--after-interruption",
-        help="An upgrade that was cut off on it: begin it once more, or only repair what it left.",
+        help="What to do after an interrupted upgrade: repair the package database and upgrade again,"
+        " or only repair it.",
     ),
 ]
 AutoReboot = Annotated[
     bool | None,
     typer.Option(
         "--auto-reboot/--no-auto-reboot",
-        help="Whether an update may reboot it when it needs that.",
+        help="Reboot the host after an update that requires it.",
     ),
 ]
 Restart = Annotated[
     Literal["never", "restart", "reboot"] | None,
     typer.Option(
         "--restart-services",
-        help="Services that still run what an update replaced: only list them, restart them, or"
-        " count them as a reason to reboot.",
+        help="Services that still run files that an update replaced: only list them, restart them,"
+        " or count them as a reason to reboot.",
     ),
 ]
 MakeSnapshots = Annotated[
     Literal["never", "if-possible", "required"] | None,
-    typer.Option("--snapshots", help="Whether to make a file system snapshot before a change."),
+    typer.Option("--snapshots", help="Make a snapshot of the root file system before a change."),
 ]
 TakeBack = Annotated[
     Literal["never", "unhealthy"] | None,
-    typer.Option("--rollback", help="Whether an update is taken back by itself."),
+    typer.Option(
+        "--rollback",
+        help="Roll back automatically when the host is unhealthy after an update.",
+    ),
 ]
 WhichCompose = Annotated[
     Literal["auto", "v1", "v2"] | None,
-    typer.Option("--compose-version", help="docker-compose (v1) or docker compose (v2)."),
+    typer.Option("--compose-version", help="Use docker-compose (v1) or docker compose (v2)."),
 ]
 Pull = Annotated[
-    bool | None, typer.Option("--pull/--no-pull", help="Whether an update pulls compose images.")
+    bool | None, typer.Option("--pull/--no-pull", help="Pull compose images in an update.")
 ]
 HealthTimeout = Annotated[
     str | None,
     typer.Option(
         "--compose-health-timeout",
         metavar="DURATION",
-        help="How long a compose project may take to be healthy before it is put back: 90s, 5m.",
+        help="Time for a compose project to become healthy before it is rolled back: 90s, 5m.",
     ),
 ]
 Prune = Annotated[
     bool | None,
     typer.Option(
         "--compose-prune/--no-compose-prune",
-        help="Whether compose images that an update replaced are removed.",
+        help="Remove compose images that an update replaced.",
     ),
 ]
 Window = Annotated[
@@ -147,8 +159,8 @@ Window = Annotated[
     typer.Option(
         "--window",
         metavar="WINDOW",
-        help="When it may be changed: 'sat,sun 22:00-04:00 Europe/Vienna', or 'always'. May be"
-        " repeated. '' alone: as its groups and the fleet say.",
+        help="Maintenance window: 'sat,sun 22:00-04:00 Europe/Vienna', or 'always'. May be"
+        " repeated. Use '' to inherit from the group or fleet policy.",
     ),
 ]
 

@@ -38,41 +38,41 @@ _PER = " per "
 def spec_of(
     host: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A host, or a glob of names. May be repeated."),
+        typer.Option(metavar="NAME", help="Select a host, or hosts by a glob. May be repeated."),
     ] = None,
     tag: Annotated[
-        list[str] | None, typer.Option(metavar="TAG", help="A tag that hosts must have.")
+        list[str] | None, typer.Option(metavar="TAG", help="Select hosts with all of these tags.")
     ] = None,
     any_tag: Annotated[
         list[str] | None,
-        typer.Option(metavar="TAG", help="A tag that hosts may have; one of them suffices."),
+        typer.Option(metavar="TAG", help="Select hosts with one of these tags."),
     ] = None,
     group: Annotated[
         list[str] | None,
-        typer.Option(metavar="GROUP", help="A group that hosts may be in; one of them suffices."),
+        typer.Option(metavar="GROUP", help="Select hosts in one of these groups."),
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Leave out a host, or a glob of names. May be repeated."),
+        typer.Option(metavar="NAME", help="Exclude a host, or hosts by a glob. May be repeated."),
     ] = None,
     state: Annotated[
         list[HostState] | None,
-        typer.Option(metavar="STATE", help="A state that hosts may be in. May be repeated."),
+        typer.Option(metavar="STATE", help="Select hosts in one of these states. May be repeated."),
     ] = None,
     saved: Saved = "",
     waves: Annotated[
         str,
         typer.Option(
             metavar="SIZES",
-            help="How many hosts at a time, wave after wave: numbers, percentages and 'rest', as"
-            " in 1,5,20%,rest. The last one repeats.",
+            help="Sizes of the waves: numbers, percentages and 'rest', as in 1,5,20%,rest. The last"
+            " one repeats.",
         ),
     ] = "2",
     stage: Annotated[
         list[str] | None,
         typer.Option(
             metavar="TAG[:SIZES]",
-            help="Hosts with this tag come before those of the next stage, in waves of their own."
+            help="Update hosts with this tag before those of the next stage, in waves of their own."
             " May be repeated.",
         ),
     ] = None,
@@ -80,76 +80,83 @@ def spec_of(
         list[str] | None,
         typer.Option(
             metavar="'TAG before TAG'",
-            help="Which hosts have to be updated before which others. May be repeated.",
+            help="Update hosts with the first tag before hosts with the second. May be repeated.",
         ),
     ] = None,
     order: Annotated[
-        str, typer.Option(metavar="ORDER", help="name, random or last-update.")
+        str, typer.Option(metavar="ORDER", help="Order of the hosts: name, random or last-update.")
     ] = "name",
     seed: Annotated[
         int,
-        typer.Option(min=0, metavar="NUMBER", help="With --order random: the same order again."),
+        typer.Option(
+            min=0, metavar="NUMBER", help="Repeat the order of an earlier --order random."
+        ),
     ] = 0,
     delay: Annotated[
         str,
-        typer.Option(
-            metavar="DURATION", help="The pause after a wave has ended: 30s, 5m, 1h30m or 0."
-        ),
+        typer.Option(metavar="DURATION", help="Pause after each wave: 30s, 5m, 1h30m or 0."),
     ] = "30s",
     settle: Annotated[
         str,
         typer.Option(
             metavar="DURATION",
-            help="After the pause, the hosts of a wave have to stay healthy for so long.",
+            help="Time for which the hosts of a wave must stay healthy after the pause.",
         ),
     ] = "",
     max_failures: Annotated[
         str,
-        typer.Option(
-            metavar="NUMBER|PERCENT%", help="Halt as soon as more hosts than this have failed."
-        ),
+        typer.Option(metavar="NUMBER|PERCENT%", help="Halt when more hosts than this have failed."),
     ] = "",
     max_unavailable: Annotated[
         list[str] | None,
         typer.Option(
             metavar="'LIMIT [per KEY]'",
-            help="How many hosts may be down at once, in the fleet or for each value of tags"
-            " KEY=VALUE: '10%' or '1 per zone'. May be repeated.",
+            help="Limit of unavailable hosts, in the fleet or for each value of the tags KEY=VALUE:"
+            " '10%' or '1 per zone'. May be repeated.",
         ),
     ] = None,
     ignore_earlier_failures: Annotated[
         bool,
         typer.Option(
             "--ignore-earlier-failures",
-            help="Do not count hosts that had failed before the start for --max-unavailable.",
+            help="Do not count hosts for --max-unavailable that had failed before the start.",
         ),
     ] = False,
     approve_waves: Annotated[
-        bool, typer.Option("--approve-waves", help="Wait for an approval before each further wave.")
+        bool,
+        typer.Option(
+            "--approve-waves", help="Wait for an approval before each wave but the first."
+        ),
     ] = False,
     approver: Annotated[
         list[str] | None,
         typer.Option(
             metavar="USER",
-            help="Who may approve; nobody else may. Implies --approve-waves. May be repeated.",
+            help="Accept approvals only from this user. Implies --approve-waves. May be repeated.",
         ),
     ] = None,
     approval_timeout: Annotated[
         str,
-        typer.Option(metavar="DURATION", help="Halt where no approval came: 1 day if not given."),
+        typer.Option(
+            metavar="DURATION", help="Halt without an approval after this time. Default: 1 day."
+        ),
     ] = "",
     expires: Annotated[
         str,
-        typer.Option(metavar="DURATION", help="Skip what could not begin for so long: 8h or 14d."),
+        typer.Option(
+            metavar="DURATION", help="Skip hosts that have not started after this time: 8h or 14d."
+        ),
     ] = "",
     outside_windows: Annotated[
         str,
         typer.Option(
-            metavar="REASON", help="Change hosts outside their windows as well; it is kept why."
+            metavar="REASON",
+            help="Ignore maintenance windows and freezes; operations record the reason.",
         ),
     ] = "",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only find out what the updates would do.")
+        bool,
+        typer.Option("--dry-run", help="Show what the updates would change, and change nothing."),
     ] = False,
     security: Security = None,
     package: Only = None,
@@ -160,7 +167,7 @@ def spec_of(
 ) -> RolloutSpec:
     """What the options ask for. Those that cannot be understood are refused as they were typed."""
     if order not in _ORDERS:
-        refuse(f"--order: {order!r} is no order; expected {', '.join(_ORDERS)}")
+        refuse(f"--order: invalid order {order!r}; use {', '.join(_ORDERS)}")
     return RolloutSpec(
         filter=HostFilter(
             names=tuple(host or ()),
@@ -214,7 +221,7 @@ def _stage(text: str) -> RolloutStage:
 def _dependency(text: str) -> RolloutDependency:
     before, word, after = text.partition(_BEFORE)
     if not word or not before.strip() or not after.strip():
-        refuse(f"--dependency: {text!r} is none; expected two tags as in 'db before app'")
+        refuse(f"--dependency: invalid dependency {text!r}; use two tags as in 'db before app'")
     return RolloutDependency(before=before.strip(), after=after.strip())
 
 

@@ -7,36 +7,40 @@ import typer
 from tendhost.client import ScopeOverride
 
 Security = Annotated[
-    bool | None, typer.Option("--security/--no-security", help="Only security updates.")
+    bool | None, typer.Option("--security/--no-security", help="Install only security updates.")
 ]
 Only = Annotated[
     list[str] | None,
-    typer.Option("--package", metavar="GLOB", help="Only packages of this name. May be repeated."),
+    typer.Option(
+        "--package", metavar="GLOB", help="Update only packages with this name. May be repeated."
+    ),
 ]
 Without = Annotated[
     list[str] | None,
     typer.Option(
-        "--exclude-package", metavar="GLOB", help="No packages of this name. May be repeated."
+        "--exclude-package",
+        metavar="GLOB",
+        help="Do not update packages with this name. May be repeated.",
     ),
 ]
 Removals = Annotated[
     bool | None,
     typer.Option(
         "--allow-removals/--no-allow-removals",
-        help="Whether packages may be removed so that others can be upgraded.",
+        help="Allow the removal of packages so that others can be upgraded.",
     ),
 ]
 Autoremove = Annotated[
     bool | None,
     typer.Option(
-        "--autoremove/--no-autoremove", help="Whether to remove what nothing needs any more."
+        "--autoremove/--no-autoremove", help="Remove dependencies that are no longer needed."
     ),
 ]
 DownloadFirst = Annotated[
     bool | None,
     typer.Option(
         "--download-first/--no-download-first",
-        help="Whether everything is fetched before anything is changed.",
+        help="Download everything before anything is changed.",
     ),
 ]
 

@@ -5,7 +5,10 @@ from typing import Annotated
 import typer
 
 Saved = Annotated[
-    str, typer.Option("--selection", metavar="NAME", help="In this saved selection, too.")
+    str,
+    typer.Option(
+        "--selection", metavar="NAME", help="Also require membership in this saved selection."
+    ),
 ]
 
 

@@ -41,7 +41,7 @@ def summary(event: Event) -> str:
             words = f"{kind} {status} {step} {message}"
         case StepRetried(step=step, attempt=attempt, pause=pause, problem=problem):
             words = f"{step}, attempt {attempt}: {problem.message}"
-            words += f"; again in {pause.total_seconds():.0f} s"
+            words += f"; next attempt in {pause.total_seconds():.0f} s"
         case RolloutChanged(
             status=status, progress=progress, wave=wave, wave_count=waves, message=said
         ):
@@ -60,7 +60,7 @@ def summary(event: Event) -> str:
         case HostRegistered(by=by) | HostUnregistered(by=by) | HostAcknowledged(by=by):
             words = f"by {by}" if by else ""
         case DuplicatesChanged(duplicate_of=duplicates):
-            words = "; ".join(map(duplicate_words, duplicates)) or "none any more"
+            words = "; ".join(map(duplicate_words, duplicates)) or "no duplicates"
         case HostDisconnected(reason=reason):
             words = reason
         case _:
@@ -77,7 +77,7 @@ def _settings(body: ScheduleChanged | SelectionChanged | PolicyChanged, rollout:
         case SelectionChanged(selection=name, change=change, message=said, changes=changes):
             return " ".join(filter(None, (f"{name} {change}", changed_words(changes), said)))
         case PolicyChanged(group=group, by=by, deleted=deleted, changes=changes):
-            whose = f"group {group}" if group else "the fleet"
+            whose = f"group {group}" if group else "fleet"
             what = " deleted" if deleted else f" {changed_words(changes)}" if changes else ""
             return f"{whose}{what} by {by}"
 

@@ -18,7 +18,7 @@ def checks_words(checks: HealthChecks) -> str:
     """What a host has to pass, in words."""
     words = [_words(check) for check in checks.checks]
     held = f" for {span(checks.settle)}" if checks.settle else ""
-    return f"{'; '.join(words) or 'systemd only'}{held}"
+    return f"{'; '.join(words) or 'systemd units only'}{held}"
 
 
 def _words(check: HealthCheck) -> str:

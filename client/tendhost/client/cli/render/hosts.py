@@ -57,8 +57,8 @@ def _count(number: int | None) -> str:
 
 def _security_words(number: int | None) -> str:
     if number is None:
-        return "how many of them are security updates is not known"
-    return f"{number} of them security"
+        return "security updates unknown"
+    return f"{number} of them security updates"
 
 
 def host(found: Host) -> None:
@@ -66,38 +66,38 @@ def host(found: Host) -> None:
     reboot = str(found.reboot.need).replace("_", " ")
     if found.reboot.reason:
         reboot += f" ({found.reboot.reason})"
-    pending = "never asked"
+    pending = "unknown: this host has never been queried"
     if found.queried_at is not None:
         pending = f"{found.pending_updates}, {_security_words(found.pending_security_updates)}"
-        pending += f" (asked {ago(found.queried_at)})"
+        pending += f" (queried {ago(found.queried_at)})"
     lines: dict[str, Cell] = {
         "name": found.name,
         "state": coloured(str(found.state)),
         "address": found.address if found.address == "local" else _address(found),
         "host key": found.host_key_fingerprint or "none",
-        "system": found.os_name or "not known yet",
+        "system": found.os_name or "unknown",
         "tags": ", ".join(found.tags) or "none",
         "groups": ", ".join(found.groups) or "none",
-        "compose stacks": ", ".join(found.compose_paths) or "none",
+        "compose projects": ", ".join(found.compose_paths) or "none",
         "pending": pending,
         "reboot": reboot,
-        "may reboot by itself": "yes" if found.auto_reboot else "no",
+        "automatic reboot": "yes" if found.auto_reboot else "no",
         "after an interruption": {
-            AfterInterruption.UPGRADE: "repair it, and upgrade once more",
-            AfterInterruption.REPAIR: "repair it only",
-        }.get(found.after_interruption, "not known"),
-        "may be changed": " or ".join(map(window_words, found.maintenance_windows))
-        or "as its groups and the fleet say",
+            AfterInterruption.UPGRADE: "repair, then upgrade again",
+            AfterInterruption.REPAIR: "repair only",
+        }.get(found.after_interruption, "unknown"),
+        "windows": " or ".join(map(window_words, found.maintenance_windows))
+        or "inherited from its groups and the fleet",
         "updates change": scope_words(found.scope),
         "outdated services": {
-            RestartServices.NEVER: "listed only",
+            RestartServices.NEVER: "only listed",
             RestartServices.RESTART: "restarted after an update",
             RestartServices.REBOOT: "a reason to reboot",
-        }.get(found.restart_services, "not known"),
-        "snapshot before": str(found.snapshots).replace("_", " "),
+        }.get(found.restart_services, "unknown"),
+        "snapshots": str(found.snapshots).replace("_", " "),
         "hooks": hooks_words(found.hooks),
-        "healthy when": checks_words(found.health_checks),
-        "taken back": "when unhealthy" if str(found.rollback) == "unhealthy" else "never",
+        "health checks": checks_words(found.health_checks),
+        "rollback": "when unhealthy" if str(found.rollback) == "unhealthy" else "never",
         "healthy": {None: "never checked", True: "yes", False: "no"}[found.healthy],
         "updated": ago(found.last_updated),
     }
@@ -115,23 +115,27 @@ def host(found: Host) -> None:
     when = f" in step {failure.step}, {ago(failure.failed_at)}{retries}: "
     say("")
     say(coloured("failed"), when, failure.problem.message)
-    seen = f"seen by {failure.acknowledged_by}" if failure.acknowledged_by else "not seen yet"
-    say(f"  {seen}; once it is mended, `tendhost retry {found.name}` goes on with it")
+    seen = (
+        f"acknowledged by {failure.acknowledged_by}"
+        if failure.acknowledged_by
+        else "not acknowledged"
+    )
+    say(f"  {seen}; fix the cause, then run: tendhost retry {found.name}")
 
 
 def scope_words(scope: UpdateScope) -> str:
     """What of the pending updates is wanted, in words."""
     words = ["security updates" if scope.security_only else "everything"]
     if scope.include:
-        words.append(f"only {', '.join(scope.include)}")
+        words.append(f"only packages {', '.join(scope.include)}")
     if scope.exclude:
-        words.append(f"not {', '.join(scope.exclude)}")
+        words.append(f"except packages {', '.join(scope.exclude)}")
     if scope.allow_removals:
         words.append("removals allowed")
     if scope.autoremove:
-        words.append("unneeded packages removed")
+        words.append("unused dependencies removed")
     if scope.download_first:
-        words.append("fetched first")
+        words.append("everything downloaded first")
     return ", ".join(words)
 
 
@@ -144,7 +148,7 @@ def inventory(found: Inventory) -> None:
     """What is installed and pending on a host."""
     say(
         f"{found.os_name}, kernel {found.kernel}, {found.architecture};"
-        f" asked {ago(found.collected_at)}"
+        f" queried {ago(found.collected_at)}"
     )
     if found.pending_updates:
         say("")
@@ -172,6 +176,6 @@ def reboot_sentence(found: Operation) -> str:
             return "no reboot needed"
         case RebootOutcome.UNKNOWN:
             why = f": {why}" if why else ""
-            return f"not known whether a reboot is needed{why}; nothing was done"
+            return f"unknown whether a reboot is needed{why}; not rebooted"
         case _:
             return f"rebooted ({why})" if why else ""

@@ -21,15 +21,15 @@ def pending(
         draw(table((title, "VERSION", "SECURITY", "FIXES", other), rows))
         say_incomplete(*((entry.name, entry.incomplete) for entry in found.entries))
     else:
-        say("no security updates wait" if security_only else "no updates wait")
+        say("no pending security updates" if security_only else "no pending updates")
     if found.hosts_unknown:
-        say(f"not counted: {counted(found.hosts_unknown, 'host')} whose updates are not known")
+        say(f"not counted: {counted(found.hosts_unknown, 'host')} with unknown updates")
     if found.hosts_security_unknown:
         hosts = counted(found.hosts_security_unknown, "host")
-        say(f"not known: which updates of {hosts} are security updates")
+        say(f"unknown: which updates of {hosts} are security updates")
     if found.hosts_fixes_unknown and (by_fix or by is PendingGrouping.ADVISORY):
         hosts = counted(found.hosts_fixes_unknown, "host")
-        say(f"not known: what the security updates of {hosts} fix, so they are not among these")
+        say(f"unknown: what the security updates of {hosts} fix; they are not in this list")
 
 
 def _pending_row(entry: PendingEntry, by: PendingGrouping) -> tuple[str, ...]:
@@ -53,25 +53,23 @@ def inventory(found: Inventory) -> None:
     """The machine, its file systems, network and containers."""
     lines = {
         "system": f"{found.os_name}, kernel {found.kernel}, {found.architecture}",
-        "asked": ago(found.collected_at),
-        "package manager": found.package_manager or "none that tendhost knows",
+        "queried": ago(found.collected_at),
+        "package manager": found.package_manager or "not supported",
     }
     machine = found.hardware
     if machine is not None:
-        lines["machine"] = " ".join(filter(None, (machine.vendor, machine.model))) or "not known"
-        lines["processor"] = f"{machine.cpu or 'not known'}, {counted(machine.threads, 'thread')}"
+        lines["machine"] = " ".join(filter(None, (machine.vendor, machine.model))) or "unknown"
+        lines["processor"] = f"{machine.cpu or 'unknown'}, {counted(machine.threads, 'thread')}"
         lines["memory"] = (
             f"{_size(machine.memory_bytes)}, {_size(machine.available_bytes)} available"
         )
     outdated = found.outdated_services
-    lines["run what was replaced"] = (
-        "not known" if outdated is None else ", ".join(outdated) or "no service"
-    )
+    lines["outdated services"] = "unknown" if outdated is None else ", ".join(outdated) or "none"
     show(lines)
     _sentences("concluded:", found.concluded)
-    _sentences("not learnt:", found.missing)
+    _sentences("unknown:", found.missing)
     _table(
-        # The path last: it may be long, and only what stands last is broken where it is.
+        # The path last: it may be long, and only the last column wraps.
         ("DEVICE", "TYPE", "SIZE", "FREE", "MOUNT"),
         (
             (m.device, m.type, _size(m.size_bytes), _size(m.free_bytes), m.path)
@@ -106,7 +104,7 @@ def _project_rows(project: ComposeProject) -> Iterable[tuple[str, ...]]:
     for service in project.services:
         image = f"{service.image} (pinned)" if service.pinned else service.image
         state = f"{service.state} ({service.health})" if service.health else service.state
-        yield (project.path, service.name, image, state or "not there", shortened(project.problem))
+        yield (project.path, service.name, image, state or "missing", shortened(project.problem))
 
 
 def _sentences(title: str, sentences: Sequence[str]) -> None:

@@ -36,7 +36,7 @@ def operations(found: Sequence[Operation]) -> None:
         )
         for o in found
     )
-    columns = ("ID", "HOST", "KIND", "STATUS", "BEGUN", "TOOK", "PROBLEM")
+    columns = ("ID", "HOST", "KIND", "STATUS", "CREATED", "DURATION", "PROBLEM")
     draw(table(columns, rows))
     say_incomplete(*((o.id, o.incomplete) for o in found))
 
@@ -50,7 +50,7 @@ def operation(found: Operation) -> None:
     say(f"{found.id}  {found.host}  {_kind(found)}  ", coloured(str(found.status)))
     by = f" by {found.created_by}" if found.created_by else ""
     rollout = f", rollout {found.rollout_id}" if found.rollout_id else ""
-    say(f"asked for {ago(found.created_at)}{by}{rollout}")
+    say(f"created {ago(found.created_at)}{by}{rollout}")
     for step in found.steps:
         took = lasting(step.started_at, step.ended_at)
         status = coloured(str(step.status))
@@ -70,7 +70,7 @@ def checks(found: HealthResult | None) -> None:
         return
     say("")
     rows = (
-        (c.name, "well" if c.healthy else "failed", f"{c.failures}/{c.attempts}", c.message)
+        (c.name, "passed" if c.healthy else "failed", f"{c.failures}/{c.attempts}", c.message)
         for c in found.checks
     )
     draw(table(("CHECK", "", "FAILED", "FOUND"), rows))
@@ -117,13 +117,13 @@ def update_sentence(update: UpdateResult, *, dry_run: bool) -> str:
         if count
     ]
     if not parts:
-        parts.append("nothing would be done" if dry_run else "nothing to do")
+        parts.append("nothing would be changed" if dry_run else "nothing to do")
     if update.projects:
         done = sum(1 for project in update.projects if str(project.outcome) == "updated")
         if done:
             parts.append(f"{counted(done, 'compose project')} updated")
     if update.rolled_back:
-        parts.append("taken back again")
+        parts.append("rolled back")
     if update.rebooted:
         parts.append("rebooted")
     if update.reboot_required:
@@ -143,7 +143,7 @@ def _update_details(update: UpdateResult, *, dry_run: bool) -> None:
         for c in update.packages
     ]
     rows += [
-        (f"  {p.name}", p.from_version, "→", p.to_version, f"left alone: {_why(p)}")
+        (f"  {p.name}", p.from_version, "→", p.to_version, f"withheld: {_why(p)}")
         for p in update.withheld
     ]
     if rows:
@@ -158,16 +158,16 @@ def _update_details(update: UpdateResult, *, dry_run: bool) -> None:
     if update.restarted_services:
         say(f"  restarted: {', '.join(update.restarted_services)}")
     if update.snapshot:
-        say(f"  the snapshot before it: {update.snapshot}")
+        say(f"  snapshot before the update: {update.snapshot}")
     for path in update.kept_conffiles:
-        say(f"  {path}  kept as it was, although its package ships another one")
+        say(f"  {path}  kept, although its package ships another version")
 
 
 def _project_words(project: ProjectChange) -> str:
     words = {
         "unchanged": "nothing to do",
         "updated": "updated",
-        "rolled_back": "put back to its former images",
+        "rolled_back": "rolled back to its former images",
         "failed": "not updated",
     }.get(str(project.outcome), str(project.outcome))
     moved = [s.service for s in project.services if s.from_image_id != s.to_image_id]
@@ -179,7 +179,7 @@ def _project_words(project: ProjectChange) -> str:
 def _why(package: PendingPackage) -> str:
     return {
         "held": "held by the administrator",
-        "kept_back": "kept back, it would remove another package",
-        "phased": "phased, this host's turn has not come",
-        "excluded": "not wanted",
+        "kept_back": "kept back, because it would remove another package",
+        "phased": "phased, not yet released for this host",
+        "excluded": "excluded",
     }.get(str(package.withheld), str(package.withheld))

@@ -18,11 +18,11 @@ from tendhost.client.cli.render.health import checks_words, hooks_words
 
 
 def overview(found: Sequence[GroupPolicy]) -> None:
-    """What is said of whom, in one line each."""
+    """All policies, in one line each."""
     if not found:
-        say("nothing is said of the fleet, or of any group")
+        say("no fleet policy and no group policies are set")
         return
-    columns = ("OF", "WINDOWS", "FREEZES", "HOOKS", "CHECKS", "CHANGED")
+    columns = ("POLICY", "WINDOWS", "FREEZES", "HOOKS", "CHECKS", "CHANGED")
     rows = (
         (
             _whose(one),
@@ -39,17 +39,17 @@ def overview(found: Sequence[GroupPolicy]) -> None:
 
 
 def _whose(found: GroupPolicy) -> str:
-    return f"group {found.group}" if found.group else "the fleet"
+    return f"group {found.group}" if found.group else "fleet"
 
 
 def group_policy(found: GroupPolicy) -> None:
-    """What is said of the fleet, or of a group."""
+    """The policy of a group or of the fleet."""
     lines = {
-        "of": _whose(found),
-        "may be changed": " or ".join(map(window_words, found.windows)) or "nothing is said",
-        "frozen": "; ".join(map(freeze_words, found.freezes)) or "never",
-        "hooks": hooks_words(found.hooks) if found.hooks != Hooks() else "nothing is said",
-        "healthy when": _checks(found.health_checks),
+        "policy": _whose(found),
+        "windows": " or ".join(map(window_words, found.windows)) or "not set",
+        "freezes": "; ".join(map(freeze_words, found.freezes)) or "none",
+        "hooks": hooks_words(found.hooks) if found.hooks != Hooks() else "not set",
+        "health checks": _checks(found.health_checks),
     }
     if found.changed_at is not None:
         lines["changed"] = f"{ago(found.changed_at)} by {found.changed_by}"
@@ -58,33 +58,33 @@ def group_policy(found: GroupPolicy) -> None:
 
 
 def effective(found: EffectivePolicy) -> None:
-    """What holds for a host, and who says so."""
+    """The effective policy of a host, with the source of each part."""
     opens = at_time(found.opens_at) if found.opens_at is not None else "never"
     show({"host": found.host, "may be updated": "now" if found.update_allowed else opens})
     if found.detail:
         say("  ", found.detail)
     rows = [
-        ("may be changed", " or ".join(map(window_words, part.windows)), source(part.source))
+        ("window", " or ".join(map(window_words, part.windows)), source(part.source))
         for part in found.windows
     ]
-    rows += [("frozen", freeze_words(part.freeze), source(part.source)) for part in found.freezes]
+    rows += [("freeze", freeze_words(part.freeze), source(part.source)) for part in found.freezes]
     if (pre := found.pre_hook) is not None:
         rows.append(("hook", hooks_words(Hooks(pre=pre.hook)), source(pre.source)))
     if (post := found.post_hook) is not None:
         rows.append(("hook", hooks_words(Hooks(post=post.hook)), source(post.source)))
     for check in found.checks:
         words = checks_words(HealthChecks(checks=(check.check,)))
-        rows.append(("has to pass", words, source(check.source)))
+        rows.append(("health check", words, source(check.source)))
     if found.settle is not None:
-        rows.append(("for", span(found.settle.settle), source(found.settle.source)))
+        rows.append(("settling time", span(found.settle.settle), source(found.settle.source)))
     if rows:
         say("")
-        draw(table(("WHAT", "", "FROM"), rows))
+        draw(table(("PART", "VALUE", "FROM"), rows))
     say_incomplete((found.host, found.incomplete))
 
 
 def source(found: PolicySource) -> str:
-    """Who says something."""
+    """The source of a part."""
     return f"group {found.group}" if found.kind is PolicySourceKind.GROUP else str(found.kind)
 
 
@@ -105,4 +105,4 @@ def freeze_words(freeze: FreezePeriod) -> str:
 
 
 def _checks(checks: HealthChecks) -> str:
-    return checks_words(checks) if checks != HealthChecks() else "nothing is said"
+    return checks_words(checks) if checks != HealthChecks() else "not set"

@@ -20,7 +20,7 @@ def rollouts(found: Sequence[Rollout]) -> None:
     if not found:
         say("no rollouts")
         return
-    columns = ("ID", "STATUS", "WAVE", "HOSTS", "DONE", "FAILED", "SKIPPED", "BEGUN")
+    columns = ("ID", "STATUS", "WAVE", "HOSTS", "DONE", "FAILED", "SKIPPED", "STARTED")
     rows = (
         (
             r.id,
@@ -57,7 +57,7 @@ def sentence(found: Rollout) -> str:
 
 
 def counts(progress: Progress) -> str:
-    """How many hosts are where, those places left out where none is."""
+    """The number of hosts in each status, without those that are 0."""
     parts = {
         "pending": progress.pending,
         "waiting": progress.waiting,
@@ -75,10 +75,10 @@ def situation(found: Rollout) -> str:
     if found.halt is not None:
         ways = []
         if found.progress.failed or found.progress.rolled_back:
-            ways.append(f"  tendhost rollout retry {found.id}   to try the failed hosts again")
-        more = ", with --max-failures where more may fail"
+            ways.append(f"  tendhost rollout retry {found.id}   to retry the failed hosts")
+        more = "; add --max-failures to allow more failures"
         with_more = more if found.halt.cause is HaltCause.FAILURES else ""
-        ways.append(f"  tendhost rollout resume {found.id}  to go on{with_more}")
+        ways.append(f"  tendhost rollout resume {found.id}  to continue{with_more}")
         ways.append(f"  tendhost rollout cancel {found.id}  to end it")
         return "\n".join((f"halted: {found.halt.message}", *ways))
     if found.approval_until is not None:
@@ -94,7 +94,7 @@ def situation(found: Rollout) -> str:
             f"wave {found.wave} settles until {at_time(healthy_until)}, if its hosts stay healthy"
         )
     if found.next_wave_at is not None and not found.ended:
-        return f"wave {found.wave + 1} begins {at_time(found.next_wave_at)}"
+        return f"wave {found.wave + 1} starts {at_time(found.next_wave_at)}"
     if found.expected_end is not None:
         return f"expected to end {at_time(found.expected_end)}"
     return ""
@@ -127,8 +127,8 @@ def plan(made: RolloutPlan, hosts: Sequence[PlannedHost]) -> None:
     )
     draw(table(("WAVE", "STAGE", "HOST", "EXPECTED"), rows))
     if exclusion:
-        draw(table(("LEFT OUT", "WHY"), ((host.host, host.detail) for host in exclusion)))
+        draw(table(("EXCLUDED", "WHY"), ((host.host, host.detail) for host in exclusion)))
     say_incomplete((made.id, made.incomplete), *_waves(made.waves))
     for warning in made.warnings:
-        say(f"it would be held up now: {warning}")
-    say(f"begin it with: tendhost rollout start --plan {made.id}")
+        say(f"would be held up now: {warning}")
+    say(f"to start it: tendhost rollout start --plan {made.id}")

@@ -13,7 +13,7 @@ def schedules(found: Sequence[Schedule]) -> None:
     if not found:
         say("no schedules")
         return
-    columns = ("NAME", "WHEN", "TIME ZONE", "STATUS", "NEXT RUN", "LAST RUN")
+    columns = ("NAME", "RULE", "TIME ZONE", "STATUS", "NEXT RUN", "LAST RUN")
     rows = (
         (
             s.name,
@@ -35,10 +35,10 @@ def schedule(found: Schedule) -> None:
     lines: dict[str, Cell] = {
         "name": found.name,
         "status": coloured(str(found.status)),
-        "when": when(found),
+        "rule": when(found),
         "time zone": spec.time_zone,
-        "missed": f"{spec.missed}, after {span(spec.grace)}",
-        "made": f"{ago(found.created_at)} by {found.created_by}",
+        "missed runs": f"{spec.missed}, after {span(spec.grace)}",
+        "created": f"{ago(found.created_at)} by {found.created_by}",
     }
     lines["last run"] = _run(run) if run is not None else "none"
     if rollout is not None:
