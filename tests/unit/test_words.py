@@ -10,6 +10,7 @@ import pytest
 import typer.main
 
 from tendhost.client.cli.app import app
+from tendhost.client.cli.field_options import OPTIONS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GLOSSARY = ROOT / "docs" / "glossary.md"
@@ -207,3 +208,10 @@ def test_pages__name_modules_that_exist():
 def test_help__begins_with_a_verb(name, command):
     assert command.help, f"{name} has no help"
     assert command.help.split()[0] in VERBS
+
+
+def test_errors__name_options_that_exist():
+    options = {
+        option for _, command in ALL_COMMANDS for each in command.params for option in each.opts
+    }
+    assert set(OPTIONS.values()) <= options

@@ -50,8 +50,8 @@ def test_compliance_counts_hosts_and_lists_the_laggards(tendhost, server):
     answer.overdue_hosts.add(host="db1", pending_security_updates=2, state=1)
     server.answer("GetCompliance", answer)
     lines = tendhost("compliance", "--tag", "db", "--overdue", "14").out.splitlines()
-    assert lines[0] == "5 hosts: 4 within 7 d, 1 longer ago or never"
-    assert lines[1] == "open security fixes: none on 3, some on 1, not known on 1"
+    assert lines[0] == "last update of 5 hosts: 4 within 7 d, 1 not within 7 d"
+    assert lines[1] == "security updates: 3 of 5 hosts up to date, 1 behind, 1 unknown"
     assert lines[-1].split() == ["db1", "idle", "2", "never"]
     (request,) = server.requests("GetCompliance")
     assert (list(request.filter.all_tags), request.overdue_days) == (["db"], 14)

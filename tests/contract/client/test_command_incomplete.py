@@ -85,7 +85,7 @@ ANSWERS: tuple[tuple[str, str, str, Any], ...] = (
         selections.GetSelectionResponse(selection=partly(selection())),
     ),
     (
-        *("policy show", "the fleet", "GetPolicy"),
+        *("policy show", "fleet", "GetPolicy"),
         policies.GetPolicyResponse(policy=partly(policy_pb2.GroupPolicy())),
     ),
     (

@@ -104,7 +104,7 @@ def test_interrupted_wait_says_that_the_operation_goes_on(server):
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (130, b"")
     assert err.decode().strip() == (
-        "it goes on without you; watch it with\n  tendhost operation watch op1"
+        "the operation continues on the server; to watch it:\n  tendhost operation watch op1"
     )
 
 

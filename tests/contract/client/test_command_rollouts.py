@@ -42,8 +42,8 @@ def test_rollout_is_started_with_what_was_typed(tendhost, server):
         *("--group", "g", "--exclude", "db1", "--dry-run"),
     )
     assert done.out.splitlines() == [
-        "rollout ro1 has begun: 2 hosts in 1 wave",
-        "watch it with: tendhost rollout watch ro1",
+        "started rollout ro1: 2 hosts in 1 wave",
+        "to watch it: tendhost rollout watch ro1",
     ]
     (request,) = server.requests("StartRollout")
     expected = rollout_pb2.RolloutSpec(
@@ -78,7 +78,7 @@ def test_empty_selection_is_refused(tendhost, server):
 def test_wrong_duration_is_refused_with_what_is_expected(wrong, tendhost, server):
     done = tendhost("rollout", "start", f"--delay={wrong}")
     assert done.status == 2
-    expected = f"--delay: {wrong!r} is not a duration; expected one such as 30s, 5m, 1h30m or 0"
+    expected = f"--delay: invalid duration {wrong!r}; use one such as 30s, 5m, 1h30m or 0"
     assert done.err == f"error: {expected}\n"
     assert not server.calls
 
@@ -114,7 +114,7 @@ def test_followed_rollout_is_begun_and_watched(tendhost, server):
     watching(server, advanced(rollout("COMPLETED", completed=2), member("a", "COMPLETED")))
     done = tendhost("rollout", "start", "--follow")
     assert done.status == 0
-    assert done.out.splitlines()[0] == "rollout ro1 has begun: 2 hosts in 1 wave"
+    assert done.out.splitlines()[0] == "started rollout ro1: 2 hosts in 1 wave"
     assert done.out.splitlines()[-1] == "completed: wave 1 of 1; 2 hosts: 2 completed"
 
 
@@ -239,9 +239,9 @@ def test_everything_that_a_rollout_may_be_asked_is_asked_as_it_was_typed(tendhos
 @pytest.mark.parametrize(
     ("option", "wrong", "expected"),
     [
-        ("--order", "age", "'age' is no order; expected name, random, last-update"),
-        ("--dependency", "db", "'db' is none; expected two tags as in 'db before app'"),
-        ("--expires", "soon", "'soon' is not a duration"),
+        ("--order", "age", "invalid order 'age'; use name, random, last-update"),
+        ("--dependency", "db", "invalid dependency 'db'; use two tags as in 'db before app'"),
+        ("--expires", "soon", "invalid duration 'soon'"),
     ],
 )
 def test_what_cannot_be_understood_of_a_rollout_is_refused(
@@ -276,7 +276,7 @@ def test_plan_says_who_is_updated_when_and_who_is_left_out_and_why(tendhost, ser
     assert lines[1] == "not selected: 3 hosts"
     assert lines[4].split(maxsplit=2) == ["2", "b", "its window opens at 22:00"]
     assert lines[6].split(maxsplit=1) == ["c", "it has failed"]
-    assert lines[-1] == "begin it with: tendhost rollout start --plan pl1"
+    assert lines[-1] == "to start it: tendhost rollout start --plan pl1"
 
 
 def test_plan_is_a_document_for_programs(tendhost, server):
@@ -351,7 +351,7 @@ def test_info_says_how_late_the_event_loop_is(tendhost, server):
     info.event_loop_lag.max.FromMilliseconds(230)
     info.event_loop_lag.p99.FromMilliseconds(3)
     server.answer("GetServerInfo", info)
-    words = "event loop: at most 230 ms late in the last minute, 99 % within 3 ms"
+    words = "event loop delay in the last minute: at most 230 ms, 99 % within 3 ms"
     assert tendhost("info").out.splitlines()[2] == words
     lag = tendhost("info", "--output", "json").json["event_loop_lag"]
     assert lag == {"max": 0.23, "p99": 0.003}
@@ -410,7 +410,7 @@ def test_revision_that_is_yet_to_come_is_refused(tendhost, server):
     known(server, 9)
     done = tendhost("events", "--since", "10")
     assert (done.status, done.err) == (
-        *(2, "error: --since: 10 is beyond the current revision, 9\n"),
+        *(2, "error: --since: 10 is greater than the current revision, 9\n"),
     )
 
 
@@ -428,7 +428,7 @@ def test_pruned_events_are_made_up_for_by_the_fleet_as_it_is(tendhost, server):
     taken = [hello(60), *snapshot(60, "a", "b"), Hold()]
     server.stream("WatchEvents", [compacted], taken, [compacted], taken)
     assert tendhost("events", "--since", "3").out.split() == [
-        *("60", "the", "fleet", "as", "it", "is:", "2", "hosts"),
+        *("60", "snapshot", "of", "the", "fleet:", "2", "hosts"),
     ]
     (document,) = tendhost("events", "--since", "3", "--output", "json").lines
     assert list(document) == ["revision", "kind", "hosts"]
@@ -484,7 +484,7 @@ BODIES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
     ),
     "policy_changed": (
         {"policy_changed": event_pb2.PolicyChanged(by="alex", deleted=True)},
-        "the fleet deleted by alex",
+        "fleet deleted by alex",
         {"group": "", "by": "alex", "deleted": True, "changes": []},
     ),
     "duplicates_changed": (

@@ -52,7 +52,7 @@ def test_selection_set__sends_only_what_was_typed(tendhost, server, options, ask
     ("options", "message"),
     [
         ((), "nothing to change"),
-        (("--state", "asleep"), "--state: 'asleep' is not a state; expected idle,"),
+        (("--state", "asleep"), "--state: invalid state 'asleep'; use idle,"),
         (("--reboot-any", "--reboot-needed"), "--reboot-any: it cannot be combined"),
     ],
 )
@@ -96,7 +96,7 @@ def test_selection_is_shown_with_its_hosts(tendhost, server):
 
 def test_selection_is_deleted(tendhost, server):
     server.answer("DeleteSelection", pb.DeleteSelectionResponse(revision=9))
-    assert tendhost("selection", "delete", "canaries").out == "selection canaries is deleted\n"
+    assert tendhost("selection", "delete", "canaries").out == "deleted selection canaries\n"
     document = tendhost("selection", "delete", "canaries", "--output", "json").json
     assert document == {"name": "canaries", "deleted": True}
 

@@ -91,9 +91,9 @@ def test_dry_run_says_what_would_be_done_and_what_is_left_alone(tendhost, updati
     assert told[-5:] == [
         "web1: 1 package would be upgraded",
         "libc6 2.36-9 → 2.36-10",
-        "p0 1 → 2 left alone: held by the administrator",
-        "p1 1 → 2 left alone: kept back, it would remove another package",
-        "p2 1 → 2 left alone: phased, this host's turn has not come",
+        "p0 1 → 2 withheld: held by the administrator",
+        "p1 1 → 2 withheld: kept back, because it would remove another package",
+        "p2 1 → 2 withheld: phased, not yet released for this host",
     ]
 
 
@@ -193,7 +193,7 @@ def test_id_is_all_that_is_printed_where_nobody_waits(tendhost, server):
         (
             "UNKNOWN",
             "dpkg is locked",
-            "web1: not known whether a reboot is needed: dpkg is locked; nothing was done",
+            "web1: unknown whether a reboot is needed: dpkg is locked; not rebooted",
             1,
         ),
     ],
@@ -262,7 +262,7 @@ def test_retry_follows_what_it_began(tendhost, server):
 
 def test_acknowledgement_is_told(tendhost, server):
     server.answer("AcknowledgeHost", pb.AcknowledgeHostResponse(host=messages.host()))
-    assert tendhost("acknowledge", "web1").out == "web1: the failure is acknowledged\n"
+    assert tendhost("acknowledge", "web1").out == "web1: acknowledged the failure\n"
     assert tendhost("acknowledge", "web1", "--output", "json").json["name"] == "web1"
 
 
@@ -319,7 +319,7 @@ def test_operations_are_listed_up_to_the_limit(tendhost, server):
     )
     done = tendhost("operation", "list", "--host", "web1", "--status", "running", "--limit", "2")
     header, *rows = done.out.splitlines()
-    assert header.split() == ["ID", "HOST", "KIND", "STATUS", "BEGUN", "TOOK", "PROBLEM"]
+    assert header.split() == ["ID", "HOST", "KIND", "STATUS", "CREATED", "DURATION", "PROBLEM"]
     assert [row.split()[:4] for row in rows] == [
         ["op0", "web1", "update", "running"],
         ["op1", "web1", "update", "running"],

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import typer
 
 from tendhost.client import Client, ServerFailed, TendhostError
+from tendhost.client.cli.field_options import option_of
 
 DONE, NOT_SUCCEEDED, REFUSED, NO_SERVER, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -84,17 +85,10 @@ def warn(warnings: Sequence[str]) -> None:
 def tell(error: TendhostError) -> int:
     """Tell the user of an error, in one line for each thing that is wrong; gives the exit status."""
 
-    lines = [f"{_option(v.field)}: {v.description}" for v in error.violations]
+    lines = [f"{option_of(v.field)}: {v.description}" for v in error.violations]
     for line in lines or [error.message]:
         print(f"error: {clean(line)}", file=sys.stderr)
     return NO_SERVER if isinstance(error, ServerFailed) else REFUSED
-
-
-def _option(field: str) -> str:
-    """A field of a request in the words of the command line."""
-    for message in ("config.", "spec.", "policy.", "rollout."):
-        field = field.removeprefix(message)
-    return field
 
 
 def clean(text: str) -> str:

@@ -185,7 +185,7 @@ def set_(
     host_key: HostKey = "",
     allow_duplicate: Duplicate = False,
 ) -> None:
-    """Change the configuration of a host; options that are not given keep their values.
+    """Change the configuration of a host. Options that are not given keep their values.
 
     \b
       tendhost host set web1 --tag web --tag canary --no-auto-reboot
@@ -259,7 +259,7 @@ def remove(context: typer.Context, name: Name) -> None:
 
 @app.command()
 def packages(context: typer.Context, name: Name) -> None:
-    """Show the installed packages and pending updates of the last query."""
+    """Show installed packages and pending updates, as last queried."""
     session: Session = context.obj
 
     async def work(client: Client) -> None:
@@ -276,7 +276,7 @@ def packages(context: typer.Context, name: Name) -> None:
 
 @app.command()
 def inventory(context: typer.Context, name: Name) -> None:
-    """Show the hardware, mounts, network and containers of the last query.
+    """Show hardware, mounts, network and containers, as last queried.
 
     Also shows what was concluded about the host and why. For its packages, see `tendhost host packages`.
     """

@@ -107,7 +107,9 @@ def log(
         bool, typer.Option("--follow", help="Continue until the operation has ended.")
     ] = False,
 ) -> None:
-    """Print the log of an operation: the unchanged output of the package manager.
+    """Print the log of an operation, byte for byte.
+
+    The log is the output of the package manager and of hooks.
 
     With --output json, prints an object with a part of the text on each line.
     """

@@ -49,7 +49,7 @@ def updates(
     ] = None,
     saved: Saved = "",
 ) -> None:
-    """Show the pending updates of the fleet, security updates first.
+    """Show the pending updates of the fleet, security first.
 
     \b
       tendhost updates --security

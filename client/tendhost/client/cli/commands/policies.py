@@ -104,7 +104,7 @@ def set_(
     check: Checks = None,
     settle: Settle = None,
 ) -> None:
-    """Change the policy of a group or of the fleet; options that are not given keep their values.
+    """Change the policy of a group or of the fleet. Options that are not given keep their values.
 
     \b
       tendhost policy set --window 'sat,sun 22:00-04:00 Europe/Berlin'
@@ -158,7 +158,7 @@ def delete(context: typer.Context, group: Group = "") -> None:
 
 @app.command()
 def effective(context: typer.Context, name: Name) -> None:
-    """Show the effective policy of a host, and where each part comes from."""
+    """Show the effective policy of a host with the source of each part."""
     session: Session = context.obj
 
     async def work(client: Client) -> None:

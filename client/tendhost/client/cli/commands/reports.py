@@ -54,7 +54,7 @@ def compliance(
         ),
     ] = 30,
 ) -> None:
-    """Show how up to date the fleet is, and which hosts are overdue."""
+    """Show how up to date the fleet is."""
     session: Session = context.obj
     selection = HostFilter(all_tags=tuple(tag or ()), groups=tuple(group or ()), selection=saved)
 

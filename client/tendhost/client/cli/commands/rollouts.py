@@ -186,7 +186,7 @@ def show(context: typer.Context, id: Id) -> None:
 
 @app.command()
 def pause(context: typer.Context, id: Id) -> None:
-    """Pause a rollout: start no further hosts; running updates continue."""
+    """Pause a rollout: start no further hosts. Running updates continue."""
     _steer(context.obj, lambda client: client.pause_rollout(id))
 
 
@@ -225,7 +225,7 @@ def skip(
 
 @app.command()
 def retry(context: typer.Context, id: Id) -> None:
-    """Retry the failed hosts of a rollout, each from the step that failed.
+    """Retry the failed hosts of a rollout, each from the failed step.
 
     A rollout that has not ended continues, also if it had halted. If the rollout has ended, the failed hosts
     get a new one.
@@ -235,7 +235,7 @@ def retry(context: typer.Context, id: Id) -> None:
 
 @app.command()
 def cancel(context: typer.Context, id: Id) -> None:
-    """Cancel a rollout: start no further hosts; running updates continue to their end."""
+    """Cancel a rollout: start no further hosts. Running updates continue to their end."""
     _steer(context.obj, lambda client: client.cancel_rollout(id))
 
 

@@ -110,7 +110,7 @@ def set_(
         typer.Option(metavar="DURATION", help="Time after which a run counts as missed."),
     ] = None,
 ) -> None:
-    """Change the times of a schedule; options that are not given keep their values.
+    """Change the times of a schedule. Options that are not given keep their values.
 
     \b
       tendhost schedule set nightly --cron '0 4 * * *'
@@ -188,13 +188,13 @@ def show(context: typer.Context, name: Name) -> None:
 
 @app.command()
 def pause(context: typer.Context, name: Name) -> None:
-    """Pause a schedule: start no further runs; a running rollout continues."""
+    """Pause a schedule: start no further runs. A running rollout continues."""
     _tell(context.obj, lambda client: client.pause_schedule(name))
 
 
 @app.command()
 def resume(context: typer.Context, name: Name) -> None:
-    """Resume a schedule; runs that were due during the pause are not caught up."""
+    """Resume a schedule. Runs that were due during the pause are not caught up."""
     _tell(context.obj, lambda client: client.resume_schedule(name))
 
 

@@ -108,7 +108,7 @@ def set_(
         bool, typer.Option("--reboot-any", help="Select hosts whether or not they need a reboot.")
     ] = False,
 ) -> None:
-    """Change a saved selection; options that are not given keep their values.
+    """Change a saved selection. Options that are not given keep their values.
 
     \b
       tendhost selection set canaries --exclude db1 --exclude db2

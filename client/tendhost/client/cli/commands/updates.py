@@ -50,9 +50,10 @@ def query(
     wait: Wait = True,
     queue: Queue = False,
 ) -> None:
-    """Query hosts: what is installed and pending, and is a reboot needed?
+    """Query what is installed and pending on hosts.
 
-    `tendhost host packages` and `tendhost host inventory` show the results.
+    A query also finds out whether a reboot is needed. `tendhost host packages` and
+    `tendhost host inventory` show the results.
 
     \b
       tendhost query web1 web2
@@ -168,7 +169,7 @@ def retry(context: typer.Context, names: Names, wait: Wait = True) -> None:
 
 
 def acknowledge(context: typer.Context, names: Names) -> None:
-    """Acknowledge the failure of hosts; they stay failed until a retry."""
+    """Acknowledge the failure of hosts. They stay failed until a retry."""
     session: Session = context.obj
 
     async def work(client: Client) -> int:
