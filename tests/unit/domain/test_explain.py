@@ -244,11 +244,11 @@ def test_reasons_come_in_order_of_time_with_what_proves_them():
 
 
 def test_a_reboot_that_was_due_and_not_allowed_is_told():
-    findings = StepFacts(reboot_need=R.NEEDED, reboot_allowed=False)
+    facts = StepFacts(reboot_need=R.NEEDED, reboot_allowed=False)
     found = explained(
         host(Policy(auto_reboot=False), reboot=Reboot(need=R.NEEDED)),
         NOTHING,
-        [update(findings=findings)],
+        [update(facts=facts)],
     )
     kinds = [reason.kind for reason in found.reasons]
     assert kinds == [K.NOTHING_PENDING, K.REBOOT_NOT_ALLOWED, K.REBOOT_NOT_ALLOWED]

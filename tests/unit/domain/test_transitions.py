@@ -1,4 +1,4 @@
-"""The events that a course tells, in their order, and the ends that are not of the usual kind."""
+"""The events that a state tells, in their order, and the ends that are not of the usual kind."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -63,29 +63,27 @@ def begun(kind: OperationKind, former: Host | None = None) -> OperationState:
     return started(operation, former or host(), NOW)
 
 
-def led(course: OperationState, *outcomes: Outcome) -> OperationState:
+def led(state: OperationState, *outcomes: Outcome) -> OperationState:
     now = NOW
     for outcome in outcomes:
         now += timedelta(minutes=1)
-        course = after_step(
-            OperationState(operation=course.operation, host=course.host), outcome, now
-        )
-    return course
+        state = after_step(OperationState(operation=state.operation, host=state.host), outcome, now)
+    return state
 
 
-def bodies(course: OperationState) -> list[Any]:
-    return [event.body for event in course.events]
+def bodies(state: OperationState) -> list[Any]:
+    return [event.body for event in state.events]
 
 
 def test_a_start_tells_the_state_then_the_step_of_host_operation_and_rollout():
-    course = begun(OperationKind.QUERY)
-    assert bodies(course) == [
+    state = begun(OperationKind.QUERY)
+    assert bodies(state) == [
         StateChanged(origin=S.IDLE, to=S.QUERYING, cause="query"),
         OperationChanged(
             kind=OperationKind.QUERY, status=OperationStatus.RUNNING, step=StepName.CONNECT
         ),
     ]
-    assert {(e.host, e.operation, e.rollout, e.at) for e in course.events} == {
+    assert {(e.host, e.operation, e.rollout, e.at) for e in state.events} == {
         ("web1", "op1", "r1", NOW)
     }
 
@@ -99,13 +97,13 @@ def test_a_failed_host_is_not_started_on():
 def test_a_host_that_cannot_be_reached_is_left_as_it_was():
     error = HostUnreachable(host="web1", address="192.0.2.1", problem="connection refused")
     former = host(state=S.PENDING_UPDATES, pending_count=3)
-    course = led(
+    state = led(
         begun(OperationKind.UPDATE, former),
         Outcome(problem=Problem.of(error), needs_person=error.needs_person),
     )
-    assert course.host.status.state is S.PENDING_UPDATES
-    assert course.host.status.last_problem == Problem.of(error)
-    assert bodies(course) == [
+    assert state.host.status.state is S.PENDING_UPDATES
+    assert state.host.status.last_problem == Problem.of(error)
+    assert bodies(state) == [
         HostDisconnected(reason=str(error)),
         OperationChanged(
             kind=OperationKind.UPDATE, status=OperationStatus.FAILED, message=str(error)
@@ -116,14 +114,14 @@ def test_a_host_that_cannot_be_reached_is_left_as_it_was():
 
 def test_another_host_key_fails_the_host_before_anything_is_done_on_it():
     error = HostKeyChanged(host="web1", address="192.0.2.1", pinned="SHA256:a", shown="SHA256:b")
-    course = led(
+    state = led(
         begun(OperationKind.QUERY),
         Outcome(problem=Problem.of(error), needs_person=error.needs_person),
     )
-    assert course.host.status.state is S.FAILED
-    assert course.host.status.failure is not None
-    assert course.host.status.failure.step == "connect"
-    assert course.host.status.failure.previous_state is S.QUERYING
+    assert state.host.status.state is S.FAILED
+    assert state.host.status.failure is not None
+    assert state.host.status.failure.step == "connect"
+    assert state.host.status.failure.previous_state is S.QUERYING
 
 
 def rebooting() -> OperationState:
@@ -131,25 +129,25 @@ def rebooting() -> OperationState:
 
 
 def test_a_reboot_that_was_asked_for_passes_through_waiting():
-    course = rebooting()
-    moves = [(b.origin, b.to) for b in bodies(course) if isinstance(b, StateChanged)]
+    state = rebooting()
+    moves = [(b.origin, b.to) for b in bodies(state) if isinstance(b, StateChanged)]
     assert moves == [(S.QUERYING, S.WAITING_REBOOT), (S.WAITING_REBOOT, S.REBOOTING)]
 
 
 def test_a_refused_reboot_leaves_the_host_idle_with_the_problem():
-    course = led(rebooting(), Outcome(problem=REFUSED))
-    assert course.operation.status is OperationStatus.FAILED
-    assert course.host.status.state is S.IDLE
-    assert course.host.status.last_problem == REFUSED
-    assert bodies(course)[-1] == StateChanged(origin=S.REBOOTING, to=S.IDLE, cause="reboot_refused")
+    state = led(rebooting(), Outcome(problem=REFUSED))
+    assert state.operation.status is OperationStatus.FAILED
+    assert state.host.status.state is S.IDLE
+    assert state.host.status.last_problem == REFUSED
+    assert bodies(state)[-1] == StateChanged(origin=S.REBOOTING, to=S.IDLE, cause="reboot_refused")
 
 
 def test_a_host_that_does_not_come_back_has_failed():
     never = Problem(reason="REBOOT_NEVER_RETURNED", message="did not come back")
-    course = led(rebooting(), Outcome(problem=never, needs_person=True))
-    assert course.host.status.state is S.FAILED
-    assert course.host.status.failure is not None
-    assert course.host.status.failure.previous_state is S.REBOOTING
+    state = led(rebooting(), Outcome(problem=never, needs_person=True))
+    assert state.host.status.state is S.FAILED
+    assert state.host.status.failure is not None
+    assert state.host.status.failure.previous_state is S.REBOOTING
 
 
 @pytest.mark.parametrize("why", ["window", "deadline"])
@@ -157,42 +155,40 @@ def test_a_host_that_does_not_come_back_has_failed():
 def test_a_reboot_that_is_not_permitted_any_more_stays_due(why: str, pending: int):
     problem = CLOSED if why == "window" else LATE
     former = host(state=S.PENDING_UPDATES if pending else S.IDLE, pending_count=pending)
-    course = led(
-        begun(OperationKind.REBOOT, former), Outcome(), Outcome(), Outcome(problem=problem)
-    )
-    assert course.operation.status is OperationStatus.FAILED
-    assert (course.host.status.last_problem, course.host.status.failure) == (problem, None)
-    assert course.host.status.state is (S.PENDING_UPDATES if pending else S.WAITING_REBOOT)
-    assert course.host.status.reboot.need is RebootNeed.NEEDED
+    state = led(begun(OperationKind.REBOOT, former), Outcome(), Outcome(), Outcome(problem=problem))
+    assert state.operation.status is OperationStatus.FAILED
+    assert (state.host.status.last_problem, state.host.status.failure) == (problem, None)
+    assert state.host.status.state is (S.PENDING_UPDATES if pending else S.WAITING_REBOOT)
+    assert state.host.status.reboot.need is RebootNeed.NEEDED
 
 
 def test_a_link_lost_while_verifying_fails_the_host_for_something_was_changed():
     lost = Problem(reason="LINK_LOST", message="the link was lost")
-    course = led(rebooting(), Outcome(), Outcome(problem=lost))
-    assert course.host.status.state is S.FAILED
+    state = led(rebooting(), Outcome(), Outcome(problem=lost))
+    assert state.host.status.state is S.FAILED
 
 
 def test_an_update_tells_what_it_changed_before_it_tells_its_end():
     found = StepFacts(pending_count=1, reboot_need=RebootNeed.NOT_NEEDED)
     update = UpdateResult()
-    course = led(
+    state = led(
         begun(OperationKind.UPDATE),
-        *(Outcome(), Outcome(), Outcome(findings=found, update=update)),
-        *(Outcome(update=update), Outcome(findings=found), Outcome()),
+        *(Outcome(), Outcome(), Outcome(facts=found, update=update)),
+        *(Outcome(update=update), Outcome(facts=found), Outcome()),
     )
-    told = bodies(course)
+    told = bodies(state)
     completed = next(b for b in told if isinstance(b, UpdateCompleted))
     ended = next(b for b in told if isinstance(b, OperationChanged))
     assert told.index(completed) < told.index(ended)
-    assert completed.result == course.operation.update
+    assert completed.result == state.operation.update
     assert completed.result.success
     assert completed.result.reboot_required is RebootNeed.NOT_NEEDED
-    assert course.host.status.last_updated == course.operation.ended_at
+    assert state.host.status.last_updated == state.operation.ended_at
 
 
 CLOSED = Problem.of(WindowClosed(host="web1", problem="frozen until then", opens=""))
 LISTED = Outcome(
-    findings=StepFacts(pending_count=1, post_hook_due=True),
+    facts=StepFacts(pending_count=1, post_hook_due=True),
     update=UpdateResult(),
     detail="1 pending",
 )
@@ -201,41 +197,41 @@ LISTED = Outcome(
 def applying(*more: Outcome, compose: bool = False, pending: int = 1) -> OperationState:
     """An update with its first transaction about to begin, and then what comes of it."""
     former = host(state=S.PENDING_UPDATES if pending else S.IDLE, pending_count=pending)
-    assert LISTED.findings is not None
-    findings = replace(LISTED.findings, pending_count=pending, compose_due=compose)
-    listed = replace(LISTED, findings=findings)
-    course = led(begun(OperationKind.UPDATE, former), Outcome(), Outcome(), listed)
-    assert course.operation.current is not None
-    assert course.operation.current.name is (StepName.APPLY if pending else StepName.COMPOSE)
-    return led(course, *more)
+    assert LISTED.facts is not None
+    facts = replace(LISTED.facts, pending_count=pending, compose_due=compose)
+    listed = replace(LISTED, facts=facts)
+    state = led(begun(OperationKind.UPDATE, former), Outcome(), Outcome(), listed)
+    assert state.operation.current is not None
+    assert state.operation.current.name is (StepName.APPLY if pending else StepName.COMPOSE)
+    return led(state, *more)
 
 
-def to_its_end(course: OperationState, last: Outcome) -> OperationState:
-    """The course once nothing follows, with `last` as the outcome of its hook."""
-    told: list[Any] = bodies(course)
-    while not course.operation.status.ended:
-        assert course.operation.current is not None
-        hook = course.operation.current.name is StepName.POST_HOOK
-        course = led(course, last if hook else Outcome())
-        told += bodies(course)
-    return course
+def to_its_end(state: OperationState, last: Outcome) -> OperationState:
+    """The state once nothing follows, with `last` as the outcome of its hook."""
+    told: list[Any] = bodies(state)
+    while not state.operation.status.ended:
+        assert state.operation.current is not None
+        hook = state.operation.current.name is StepName.POST_HOOK
+        state = led(state, last if hook else Outcome())
+        told += bodies(state)
+    return state
 
 
 def test_an_update_that_is_refused_right_before_its_transaction_leaves_its_host_as_it_was():
-    course = to_its_end(applying(Outcome(problem=CLOSED)), Outcome())
-    assert UpdateCompleted not in map(type, bodies(course))
-    assert course.operation.status is OperationStatus.FAILED
-    assert course.host.status.state is S.PENDING_UPDATES
-    assert (course.host.status.last_problem, course.host.status.failure) == (CLOSED, None)
-    assert course.host.status.last_updated is None
+    state = to_its_end(applying(Outcome(problem=CLOSED)), Outcome())
+    assert UpdateCompleted not in map(type, bodies(state))
+    assert state.operation.status is OperationStatus.FAILED
+    assert state.host.status.state is S.PENDING_UPDATES
+    assert (state.host.status.last_problem, state.host.status.failure) == (CLOSED, None)
+    assert state.host.status.last_updated is None
 
 
 def test_a_hook_that_then_fails_fails_the_host():
     problem = Problem(reason="POST_HOOK_FAILED", message="web1: the hook failed")
-    course = to_its_end(
+    state = to_its_end(
         applying(Outcome(problem=CLOSED)), Outcome(problem=problem, needs_person=True)
     )
-    assert course.host.status.state is S.FAILED
+    assert state.host.status.state is S.FAILED
 
 
 LATE = Problem.of(DeadlineExceeded(host="web1", seconds=60))
@@ -244,25 +240,25 @@ LATE = Problem.of(DeadlineExceeded(host="web1", seconds=60))
 @pytest.mark.parametrize("problem", [CLOSED, LATE], ids=["window", "deadline"])
 @pytest.mark.parametrize("how", ["first", "tried before", "compose", "only compose", "interrupted"])
 def test_not_permitted_before_a_transaction__leaves_the_host_pending(how: str, problem: Problem):
-    course = put_off(how)
-    course = to_its_end(led(course, Outcome(problem=problem)), Outcome())
-    assert course.operation.status is OperationStatus.FAILED
-    assert (course.host.status.last_problem, course.host.status.failure) == (problem, None)
+    state = put_off(how)
+    state = to_its_end(led(state, Outcome(problem=problem)), Outcome())
+    assert state.operation.status is OperationStatus.FAILED
+    assert (state.host.status.last_problem, state.host.status.failure) == (problem, None)
     pending = how != "only compose"
-    assert course.host.status.state is (S.PENDING_UPDATES if pending else S.IDLE)
+    assert state.host.status.state is (S.PENDING_UPDATES if pending else S.IDLE)
 
 
 @pytest.mark.parametrize("how", ["compose", "only compose", "interrupted"])
 def test_cancelled_before_a_transaction__leaves_the_host_pending(how: str):
-    course = put_off(how)
-    operation = replace(course.operation, cancel_requested_by="alex")
-    course = led(
-        replace(course, operation=operation),
+    state = put_off(how)
+    operation = replace(state.operation, cancel_requested_by="alex")
+    state = led(
+        replace(state, operation=operation),
         Outcome(problem=Problem.of(Cancelled(host="web1")), cancelled=True),
     )
-    course = to_its_end(course, Outcome())
-    assert course.operation.status is OperationStatus.CANCELLED
-    assert course.host.status.failure is None
+    state = to_its_end(state, Outcome())
+    assert state.operation.status is OperationStatus.CANCELLED
+    assert state.host.status.failure is None
 
 
 ILL = Outcome(
@@ -283,20 +279,20 @@ SERVICES_DUE = StepFacts(
 
 def refused_after_a_change(what: str, how: str) -> OperationState:
     """An update whose packages were upgraded, and whose next change is refused."""
-    course = applying(compose=what == "compose")
-    limited = replace(course.operation, time_limit=timedelta(seconds=60))
-    course = replace(course, operation=limited)
+    state = applying(compose=what == "compose")
+    limited = replace(state.operation, time_limit=timedelta(seconds=60))
+    state = replace(state, operation=limited)
     between = how == "between"
     changed = Outcome(update=UpdateResult(), overdue=between)
     if what != "compose":
-        course = led(course, Outcome(update=UpdateResult()))
-        findings = REBOOT_DUE if what == "reboot" else SERVICES_DUE
-        changed = Outcome(findings=findings, overdue=between)
-    course = led(course, changed)
+        state = led(state, Outcome(update=UpdateResult()))
+        facts = REBOOT_DUE if what == "reboot" else SERVICES_DUE
+        changed = Outcome(facts=facts, overdue=between)
+    state = led(state, changed)
     if between:
-        assert course.operation.problem is not None
-        return course
-    return led(course, Outcome(problem=CLOSED if how == "window" else LATE))
+        assert state.operation.problem is not None
+        return state
+    return led(state, Outcome(problem=CLOSED if how == "window" else LATE))
 
 
 @pytest.mark.parametrize("how", ["window", "door", "between"])
@@ -304,54 +300,54 @@ def refused_after_a_change(what: str, how: str) -> OperationState:
 def test_put_off_after_a_change__the_host_is_verified_its_hook_runs_and_it_rests(
     what: str, how: str
 ):
-    course = refused_after_a_change(what, how)
-    assert course.operation.failed_step == what
-    course = to_its_end(course, Outcome())
-    steps = [step.name for step in course.operation.steps]
+    state = refused_after_a_change(what, how)
+    assert state.operation.failed_step == what
+    state = to_its_end(state, Outcome())
+    steps = [step.name for step in state.operation.steps]
     assert steps[-2:] == [StepName.VERIFY, StepName.POST_HOOK]
-    problem = course.operation.problem
+    problem = state.operation.problem
     assert problem is not None
     assert problem.reason == ("WINDOW_CLOSED" if how == "window" else "DEADLINE_EXCEEDED")
-    assert course.host.status.failure is None
-    assert course.host.status.state.resting
+    assert state.host.status.failure is None
+    assert state.host.status.state.resting
 
 
 @pytest.mark.parametrize("what", ["compose", "reboot", "restart_services"])
 def test_put_off_after_a_change__a_host_that_is_not_healthy_has_failed_with_that(what: str):
-    course = refused_after_a_change(what, "window")
-    while course.operation.current is not None:
-        verifies = course.operation.current.name is StepName.VERIFY
-        course = led(course, ILL if verifies else Outcome())
-    assert (course.operation.problem, course.operation.failed_step) == (
+    state = refused_after_a_change(what, "window")
+    while state.operation.current is not None:
+        verifies = state.operation.current.name is StepName.VERIFY
+        state = led(state, ILL if verifies else Outcome())
+    assert (state.operation.problem, state.operation.failed_step) == (
         ILL.problem,
         StepName.VERIFY,
     )
-    failure = course.host.status.failure
+    failure = state.host.status.failure
     assert failure is not None
     assert (failure.problem, failure.step) == (ILL.problem, "verify")
 
 
 @pytest.mark.parametrize("problem", [CLOSED, LATE], ids=["window", "deadline"])
 def test_services_alone_that_may_not_be_restarted__leave_the_host_at_rest(problem: Problem):
-    listed = replace(LISTED, findings=replace(SERVICES_DUE, pending_count=0))
-    course = led(begun(OperationKind.UPDATE), Outcome(), Outcome(), listed)
-    assert course.operation.current is not None
-    assert course.operation.current.name is StepName.RESTART_SERVICES
-    assert course.host.status.state is S.UPDATING
-    course = to_its_end(led(course, Outcome(problem=problem)), Outcome())
-    assert StepName.VERIFY not in [step.name for step in course.operation.steps]
-    assert (course.host.status.state, course.host.status.failure) == (S.IDLE, None)
-    assert course.host.status.last_problem == problem
+    listed = replace(LISTED, facts=replace(SERVICES_DUE, pending_count=0))
+    state = led(begun(OperationKind.UPDATE), Outcome(), Outcome(), listed)
+    assert state.operation.current is not None
+    assert state.operation.current.name is StepName.RESTART_SERVICES
+    assert state.host.status.state is S.UPDATING
+    state = to_its_end(led(state, Outcome(problem=problem)), Outcome())
+    assert StepName.VERIFY not in [step.name for step in state.operation.steps]
+    assert (state.host.status.state, state.host.status.failure) == (S.IDLE, None)
+    assert state.host.status.last_problem == problem
 
 
 def test_a_reboot_that_is_cancelled_before_its_order__leaves_what_was_known():
-    course = rebooting()
-    former = course.host.status.reboot
-    operation = replace(course.operation, cancel_requested_by="alex")
+    state = rebooting()
+    former = state.host.status.reboot
+    operation = replace(state.operation, cancel_requested_by="alex")
     cancelled = Outcome(problem=Problem.of(Cancelled(host="web1")), cancelled=True)
-    course = to_its_end(led(replace(course, operation=operation), cancelled), Outcome())
-    assert course.operation.status is OperationStatus.CANCELLED
-    assert (course.host.status.state, course.host.status.reboot) == (S.IDLE, former)
+    state = to_its_end(led(replace(state, operation=operation), cancelled), Outcome())
+    assert state.operation.status is OperationStatus.CANCELLED
+    assert (state.host.status.state, state.host.status.reboot) == (S.IDLE, former)
 
 
 def put_off(how: str) -> OperationState:
@@ -373,34 +369,34 @@ def put_off(how: str) -> OperationState:
     "how", ["retried", "other problem", "its end was not seen", "looked", "later"]
 )
 def test_a_transaction_that_may_have_begun_fails_the_host(how: str):
-    course, problem = applying(), CLOSED
+    state, problem = applying(), CLOSED
     if how == "retried":
-        resumed = replace(course.operation, resume_at=StepName.APPLY)
-        course = replace(course, operation=resumed)
+        resumed = replace(state.operation, resume_at=StepName.APPLY)
+        state = replace(state, operation=resumed)
     elif how == "its end was not seen":
         job = JobRecord(operation="op1", kind=ChangeKind.APPLY, number=1)
-        course = replace(course, operation=replace(course.operation, job=job))
+        state = replace(state, operation=replace(state.operation, job=job))
     elif how == "later":
-        course = led(course, Outcome(update=UpdateResult()))
+        state = led(state, Outcome(update=UpdateResult()))
     elif how == "looked":
         # What came of it could not be looked at.
-        course = led(course, Outcome(problem=CLOSED), Outcome(problem=REFUSED))
-        assert course.operation.problem == REFUSED
-        course = to_its_end(course, Outcome())
-        assert course.host.status.state is S.FAILED
+        state = led(state, Outcome(problem=CLOSED), Outcome(problem=REFUSED))
+        assert state.operation.problem == REFUSED
+        state = to_its_end(state, Outcome())
+        assert state.host.status.state is S.FAILED
         return
     else:
         problem = REFUSED
-    course = to_its_end(led(course, Outcome(problem=problem)), Outcome())
-    assert course.host.status.state is S.FAILED
+    state = to_its_end(led(state, Outcome(problem=problem)), Outcome())
+    assert state.host.status.state is S.FAILED
 
 
 def test_a_queued_operation_is_told_of_and_leaves_the_host_alone():
     busy = begun(OperationKind.QUERY).host
     waiting = Operation(id="op2", host="web1", kind=OperationKind.CHECK, created_at=NOW)
-    course = queued(waiting, busy, NOW)
-    assert course.host is busy
-    assert bodies(course) == [
+    state = queued(waiting, busy, NOW)
+    assert state.host is busy
+    assert bodies(state) == [
         OperationChanged(kind=OperationKind.CHECK, status=OperationStatus.QUEUED)
     ]
 

@@ -145,8 +145,8 @@ class Rules:
         if self.refusal == "overdue":
             raise DeadlineExceeded(host="web1", seconds=60)
 
-    async def save_facts(self, findings: StepFacts) -> None:
-        self.operation = replace(self.operation, findings=findings)
+    async def save_facts(self, facts: StepFacts) -> None:
+        self.operation = replace(self.operation, facts=facts)
 
     async def begin_job(self, kind: ChangeKind) -> Operation:
         number = self.operation.jobs_begun + 1
@@ -233,7 +233,7 @@ async def performed(
             kind=OperationKind.UPDATE,
             created_at=world.clock.now(),
             status=OperationStatus.RUNNING,
-            findings=StepFacts(package_manager="apt", boot_id=boot, pending_count=1),
+            facts=StepFacts(package_manager="apt", boot_id=boot, pending_count=1),
             update=UpdateResult(),
         )
     )

@@ -70,7 +70,7 @@ async def test_an_order_that_was_recorded_and_never_given_is_given_by_the_next_s
     async with world.running():
         fake = await world.register("web1")
         recorded = world.store.hold_after_commit(
-            lambda change: any(o.findings.reboot_ordered_at for o in change.operations)
+            lambda change: any(o.facts.reboot_ordered_at for o in change.operations)
         )
         operation = await world.start(K.REBOOT)
         await world.reached(recorded)

@@ -30,13 +30,13 @@ class Fault:
         self.left, self.met = times, 0
         real = after_step
 
-        def faulty(course: OperationState, *args: Any) -> OperationState:
-            assert course.operation.current is not None
-            if course.operation.current.name == step and self.left:
+        def faulty(state: OperationState, *args: Any) -> OperationState:
+            assert state.operation.current is not None
+            if state.operation.current.name == step and self.left:
                 self.left -= 1
                 self.met += 1
                 raise AssertionError("a fault that nobody foresaw")
-            return real(course, *args)
+            return real(state, *args)
 
         monkeypatch.setattr("tendhost.server.engine.operations.runner.after_step", faulty)
 
@@ -193,8 +193,8 @@ async def test_change_that_cannot_be_stored__is_not_tried_for_ever(
     """The store is well; it is this operation's own words that no database takes."""
     real = after_step
 
-    def told_badly(course: OperationState, *args: Any) -> OperationState:
-        return real(course, *args).with_progress(world.clock.now(), "\ud800")
+    def told_badly(state: OperationState, *args: Any) -> OperationState:
+        return real(state, *args).with_progress(world.clock.now(), "\ud800")
 
     monkeypatch.setattr("tendhost.server.engine.operations.runner.after_step", told_badly)
     async with world.running():
@@ -211,7 +211,7 @@ async def test_operation_that_nobody_drives__is_found_and_taken_up(
     async with world.running() as engine:
         await world.register("web1")
         with monkeypatch.context() as lost:
-            lost.setattr(engine.operations, "take_up", lambda course: None)
+            lost.setattr(engine.operations, "take_up", lambda state: None)
             operation = await world.start(K.QUERY)
         with pytest.raises(HostBusy):
             await world.start(K.QUERY)
@@ -228,11 +228,11 @@ async def test_queue__that_nobody_called_goes_on(world: World) -> None:
     async with world.running() as engine:
         await world.register("web1")
         work = OperationRequest(host="web1", kind=K.QUERY)
-        course = queued(
+        state = queued(
             engine.operations.new(work, by="alex"), await world.host(), world.clock.now()
         )
-        await world.store.commit(engine.operations.change_of(course, course.host))
-        assert (await world.ended(course.operation.id)).status is S.SUCCEEDED
+        await world.store.commit(engine.operations.change_of(state, state.host))
+        assert (await world.ended(state.operation.id)).status is S.SUCCEEDED
 
 
 def faults_in(

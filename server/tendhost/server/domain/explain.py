@@ -274,12 +274,12 @@ def _reboot_words(operation: Operation) -> str:
 
 
 def _left_waiting(operation: Operation) -> bool:
-    findings = operation.findings
+    facts = operation.facts
     return (
         operation.problem is None
         and operation.status is OperationStatus.SUCCEEDED
-        and findings.reboot_need is RebootNeed.NEEDED
-        and not findings.reboot_allowed
+        and facts.reboot_need is RebootNeed.NEEDED
+        and not facts.reboot_allowed
         and not operation.only_prepares
     )
 

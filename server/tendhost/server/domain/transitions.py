@@ -1,7 +1,7 @@
-"""How the course of an operation moves its host: the states it passes through and the events that tell.
+"""Moves a host with its operation: the states that the host passes through, and the events that record them.
 
-Pure. `started`, `stepped` and `closed` each take the host as it was and give it back as it is, with the
-events in the order in which things happened.
+Pure. Each function takes the operation and the host as they were and returns them as they are, with the events
+in the order in which things happened.
 """
 
 from dataclasses import dataclass, replace
@@ -42,8 +42,8 @@ class OperationState:
     host: Host
     events: tuple[Event, ...] = ()
 
-    def told(self, body: EventBody, now: datetime) -> "OperationState":
-        """The course with one more event."""
+    def with_event(self, body: EventBody, now: datetime) -> "OperationState":
+        """The state with one more event."""
         operation = self.operation
         event = Event(
             at=now,
@@ -55,12 +55,12 @@ class OperationState:
         return replace(self, events=(*self.events, event))
 
     @property
-    def only_looks(self) -> bool:
-        """Whether the operation changes nothing on its host, and is one of many like it."""
+    def reads_only(self) -> bool:
+        """Whether the operation is a QUERY or a CHECK: it changes nothing on its host, and is one of many."""
         return self.operation.kind in (OperationKind.QUERY, OperationKind.CHECK)
 
     def at(self, revision: int, *, former: Host) -> "OperationState":
-        """The course once it was stored at `revision`, where its host had been `former`."""
+        """The state as it was stored at `revision`; `former` is the host as it was stored before."""
         host = self.host
         if host != former:
             host = replace(host, revision=revision)
@@ -68,11 +68,11 @@ class OperationState:
         return OperationState(operation=operation, host=host)
 
     def triggered(self, trigger: Trigger, now: datetime) -> "OperationState":
-        """The course with its host moved by `trigger`. Raises InvalidTransition."""
+        """The state with its host moved by `trigger`. Raises InvalidTransition."""
         return self._moved(self.host.after(trigger), str(trigger), now)
 
     def retried(self, now: datetime) -> "OperationState":
-        """The course with its host out of FAILED. Raises InvalidTransition."""
+        """The state with its host out of FAILED. Raises InvalidTransition."""
         return self._moved(self.host.retried(), str(Trigger.RETRY), now)
 
     def _moved(self, host: Host, cause: str, now: datetime) -> "OperationState":
@@ -80,12 +80,12 @@ class OperationState:
         moved = replace(self, host=host)
         if host.status.state is origin:
             return moved
-        return moved.told(StateChanged(origin=origin, to=host.status.state, cause=cause), now)
+        return moved.with_event(StateChanged(origin=origin, to=host.status.state, cause=cause), now)
 
     def with_progress(self, now: datetime, message: str = "") -> "OperationState":
-        """The course with an event that tells how far its operation is, and what is new about it.
+        """The state with an event that says how far its operation is, and a message.
 
-        Without `message` that is its problem, if it has one.
+        Default of `message`: that of the operation's problem, if it has one.
         """
         operation = self.operation
         step = operation.current.name if operation.current else None
@@ -94,7 +94,7 @@ class OperationState:
         changed = OperationChanged(
             kind=operation.kind, status=operation.status, step=step, message=message
         )
-        return self.told(changed, now)
+        return self.with_event(changed, now)
 
 
 def queued(operation: Operation, host: Host, now: datetime) -> OperationState:
@@ -103,7 +103,7 @@ def queued(operation: Operation, host: Host, now: datetime) -> OperationState:
 
 
 def refused(operation: Operation, problem: Problem, now: datetime) -> tuple[Operation, Event]:
-    """A queued operation whose turn came when its host could not be worked on."""
+    """A queued operation that could not start when its host was free, as FAILED, and the event of that."""
     failed = replace(operation, status=OperationStatus.FAILED, ended_at=now, problem=problem)
     body = OperationChanged(kind=failed.kind, status=failed.status, message=problem.message)
     event = Event(at=now, body=body, host=failed.host, operation=failed.id, rollout=failed.rollout)
@@ -111,181 +111,183 @@ def refused(operation: Operation, problem: Problem, now: datetime) -> tuple[Oper
 
 
 def started(operation: Operation, host: Host, now: datetime) -> OperationState:
-    """An operation with its first step under way, and its host taken.
+    """An operation with its first step begun, and its host busy with it.
 
-    Raises HostFailed or InvalidTransition unless the host may be worked on.
+    Raises HostFailed or InvalidTransition unless the host is at rest.
     """
     host.require_startable()
     running = replace(operation, status=OperationStatus.RUNNING)
     first = next_step(running)
     assert first is not None, "every operation has a first step"
-    course = OperationState(operation=begin_step(running, first, now), host=host)
-    return course.triggered(Trigger.QUERY, now).with_progress(now)
+    state = OperationState(operation=begin_step(running, first, now), host=host)
+    return state.triggered(Trigger.QUERY, now).with_progress(now)
 
 
 def after_retry(
-    course: OperationState, problem: Problem, pause: timedelta, now: datetime
+    state: OperationState, problem: Problem, pause: timedelta, now: datetime
 ) -> OperationState:
-    """The course when the step under way failed with what passes by itself, and is tried again."""
-    current = course.operation.current
+    """The state when the current step has failed with a transient error, and is retried after `pause`."""
+    current = state.operation.current
     assert current is not None, "no step is under way"
-    course = replace(course, operation=retry_step(course.operation, problem))
-    if course.only_looks and course.host.is_away(problem.reason):
-        return course
+    state = replace(state, operation=retry_step(state.operation, problem))
+    if state.reads_only and state.host.is_away(problem.reason):
+        return state
     retried = StepRetried(step=current.name, attempt=current.attempts, pause=pause, problem=problem)
-    return course.told(retried, now)
+    return state.with_event(retried, now)
 
 
-def after_step(course: OperationState, outcome: Outcome, now: datetime) -> OperationState:
-    """The course after the step under way has ended with `outcome`, and the next one, if any, begun.
+def after_step(state: OperationState, outcome: Outcome, now: datetime) -> OperationState:
+    """The state after the current step has ended with `outcome`, and the next one, if any, has begun.
 
-    Of what only looks at its host the beginning and the end are told, and not the step between them.
+    A QUERY or CHECK has events of its beginning and its end, and none of the step between them.
     """
-    current = course.operation.current
+    current = state.operation.current
     assert current is not None, "no step is under way"
-    former = course.host
-    course = _connection_told(course, current.name, outcome, now)
-    course = _facts_learnt(course, outcome, now)
-    course = replace(course, operation=finish_step(course.operation, outcome, now))
-    following = next_step(course.operation)
+    former = state.host
+    state = _with_connection_events(state, current.name, outcome, now)
+    state = _with_observation(state, outcome, now)
+    state = replace(state, operation=finish_step(state.operation, outcome, now))
+    following = next_step(state.operation)
     if following is None:
-        return _closed(course, former, current.name, outcome, now)
-    course = replace(course, operation=begin_step(course.operation, following, now))
-    course = _entered(course, following, now)
-    told_at_the_end = course.only_looks and course.host == former
-    return course if told_at_the_end else course.with_progress(now)
+        return _ended(state, former, current.name, outcome, now)
+    state = replace(state, operation=begin_step(state.operation, following, now))
+    state = _begun(state, following, now)
+    stays_quiet = state.reads_only and state.host == former
+    return state if stays_quiet else state.with_progress(now)
 
 
-def _connection_told(
-    course: OperationState, step: StepName, outcome: Outcome, now: datetime
+def _with_connection_events(
+    state: OperationState, step: StepName, outcome: Outcome, now: datetime
 ) -> OperationState:
     problem = outcome.problem
     never_tried = problem is not None and problem.reason == Cancelled.reason
     if step not in CONNECTING or never_tried or (step is StepName.REBOOT and outcome.cancelled):
-        return course
+        return state
     if problem is not None:
-        known = course.only_looks and course.host.is_away(problem.reason)
-        return course if known else course.told(HostDisconnected(reason=problem.message), now)
+        known = state.reads_only and state.host.is_away(problem.reason)
+        return state if known else state.with_event(HostDisconnected(reason=problem.message), now)
     if step is StepName.REBOOT:
-        course = course.told(HostDisconnected(reason="reboot"), now)
-    return course.told(HostConnected(), now) if tells_connection(course, course.host) else course
+        state = state.with_event(HostDisconnected(reason="reboot"), now)
+    return (
+        state.with_event(HostConnected(), now) if is_connection_news(state, state.host) else state
+    )
 
 
-def tells_connection(course: OperationState, former: Host) -> bool:
-    """Whether the operation tells that it is connected to its host, which had been `former`.
+def is_connection_news(state: OperationState, former: Host) -> bool:
+    """Whether a connection to the host, which had been `former`, is worth an event.
 
-    That a look at a host reached it is news only where the host was not reached before.
+    For a QUERY or CHECK it is only if the host had not been reached before.
     """
-    return not course.only_looks or former.unheard_of
+    return not state.reads_only or former.unheard_of
 
 
-def _facts_learnt(course: OperationState, outcome: Outcome, now: datetime) -> OperationState:
-    host = course.host
+def _with_observation(state: OperationState, outcome: Outcome, now: datetime) -> OperationState:
+    host = state.host
     if outcome.observed is not None:
         host = host.observed(outcome.observed, now)
     if outcome.duplicates is not None and outcome.duplicates != host.status.duplicate_of:
         host = host.resembling(outcome.duplicates)
-        course = course.told(DuplicatesChanged(duplicate_of=outcome.duplicates), now)
+        state = state.with_event(DuplicatesChanged(duplicate_of=outcome.duplicates), now)
     if outcome.health is not None:
         host = host.checked(healthy=outcome.health.healthy)
-    return replace(course, host=host)
+    return replace(state, host=host)
 
 
-def _entered(course: OperationState, step: StepName, now: datetime) -> OperationState:
-    state = course.host.status.state
+def _begun(state: OperationState, step: StepName, now: datetime) -> OperationState:
+    host_state = state.host.status.state
     match step:
-        case step if step in TAKING and state is HostState.QUERYING:
-            return _taken_for_update(course, now)
+        case step if step in TAKING and host_state is HostState.QUERYING:
+            return _to_updating(state, now)
         case StepName.REBOOT:
-            return course.triggered(Trigger.REBOOT_DUE, now).triggered(Trigger.REBOOT, now)
-        case StepName.VERIFY if state is not HostState.QUERYING:
-            return course.triggered(Trigger.VERIFY, now)
-        case StepName.POST_HOOK if state is not HostState.QUERYING:
-            return course
-        case StepName.VERIFY | StepName.POST_HOOK if course.operation.kind is OperationKind.UPDATE:
-            return _taken_for_update(course, now).triggered(Trigger.VERIFY, now)
+            return state.triggered(Trigger.REBOOT_DUE, now).triggered(Trigger.REBOOT, now)
+        case StepName.VERIFY if host_state is not HostState.QUERYING:
+            return state.triggered(Trigger.VERIFY, now)
+        case StepName.POST_HOOK if host_state is not HostState.QUERYING:
+            return state
+        case StepName.VERIFY | StepName.POST_HOOK if state.operation.kind is OperationKind.UPDATE:
+            return _to_updating(state, now).triggered(Trigger.VERIFY, now)
         case _:
-            return course
+            return state
 
 
-def _taken_for_update(course: OperationState, now: datetime) -> OperationState:
-    return course.triggered(Trigger.UPDATES_PENDING, now).triggered(Trigger.UPDATE, now)
+def _to_updating(state: OperationState, now: datetime) -> OperationState:
+    return state.triggered(Trigger.UPDATES_PENDING, now).triggered(Trigger.UPDATE, now)
 
 
-def _closed(
-    course: OperationState, former: Host, last: StepName, outcome: Outcome, now: datetime
+def _ended(
+    state: OperationState, former: Host, last: StepName, outcome: Outcome, now: datetime
 ) -> OperationState:
-    operation = course.operation
+    operation = state.operation
     if operation.kind is OperationKind.UPDATE and changed_anything(operation):
         assert operation.update is not None
-        course = course.told(UpdateCompleted(result=operation.update), now)
-    course = course.with_progress(now)
-    gone_already = last in CONNECTING and outcome.problem is not None
+        state = state.with_event(UpdateCompleted(result=operation.update), now)
+    state = state.with_progress(now)
+    disconnected_already = last in CONNECTING and outcome.problem is not None
     if last is StepName.POST_HOOK:
-        # Of a host that did not reboot as it should, that it runs the hook is not told by itself.
+        # Its reboot recorded that the host was gone; the connection of the hook has no event of its own.
         before = operation.steps[-2]
-        gone_already = before.name in CONNECTING and before.status is StepStatus.FAILED
-    if not gone_already and tells_connection(course, former):
-        course = course.told(HostDisconnected(reason="the operation ended"), now)
+        disconnected_already = before.name in CONNECTING and before.status is StepStatus.FAILED
+    if not disconnected_already and is_connection_news(state, former):
+        state = state.with_event(HostDisconnected(reason="the operation ended"), now)
     if operation.problem is None:
-        return _closed_well(course, now)
-    return _closed_badly(course, last, outcome, now)
+        return _ended_without_problem(state, now)
+    return _ended_with_problem(state, last, outcome, now)
 
 
 def changed_anything(operation: Operation) -> bool:
-    """Whether an UPDATE that has ended has changed its host, as far as that was seen."""
+    """Whether an UPDATE that has ended has changed its host, as far as that is known."""
     if never_began(operation):
         return False
     if operation.job is not None and not operation.job.concluded:
-        return False  # it may be at work still: an end that nobody has seen is not told of
+        return False  # the job may still run: there is no event of an end that nobody has seen
     goes_on = operation.resume_at is not None
     return operation.update is not None and (goes_on or has_changed(operation))
 
 
-def _closed_well(course: OperationState, now: datetime) -> OperationState:
-    operation, host = course.operation, course.host
+def _ended_without_problem(state: OperationState, now: datetime) -> OperationState:
+    operation, host = state.operation, state.host
     cancelled = operation.status is OperationStatus.CANCELLED
-    looked_at = operation.steps[-1].name is not StepName.CONNECT
+    was_reached = operation.steps[-1].name is not StepName.CONNECT
     former = operation.retried
-    if cancelled and former is not None and not looked_at:
-        # A retry that was called off before it saw the host: nothing is known to be better.
+    if cancelled and former is not None and not was_reached:
+        # A retry that was cancelled before it reached the host: nothing is known to be better.
         problem, of = former.problem, former.operation
         failed = host.failed(step=former.step, problem=problem, now=now, operation=of)
-        return course._moved(failed, problem.message, now)
+        return state._moved(failed, problem.message, now)
     if operation.status is OperationStatus.SUCCEEDED:
-        taken_back = operation.update is not None and operation.update.rolled_back
+        rolled_back = operation.update is not None and operation.update.rolled_back
         updated = operation.kind is OperationKind.UPDATE and not operation.only_prepares
-        updated = updated and not taken_back
+        updated = updated and not rolled_back
         began = operation.started_at
         took = now - began if updated and began is not None and has_changed(operation) else None
         host = host.succeeded(updated_at=now if updated else None, update_took=took)
-    return replace(course, host=host).triggered(host.resting_trigger, now)
+    return replace(state, host=host).triggered(host.resting_trigger, now)
 
 
-def _closed_badly(
-    course: OperationState, last: StepName, outcome: Outcome, now: datetime
+def _ended_with_problem(
+    state: OperationState, last: StepName, outcome: Outcome, now: datetime
 ) -> OperationState:
-    operation, host = course.operation, course.host
+    operation, host = state.operation, state.host
     problem = operation.problem
     assert problem is not None
     if operation.kind is OperationKind.REBOOT and operation.failed_step is StepName.REBOOT:
         # One that was called off is not due any more; one that did not come about is.
         host = host.reboot_ordered(reason="a reboot was asked for", now=now)
-    state = host.status.state
+    host_state = host.status.state
     if put_off(operation):
         troubled = host.troubled(problem)
-        return replace(course, host=troubled).triggered(troubled.resting_trigger, now)
+        return replace(state, host=troubled).triggered(troubled.resting_trigger, now)
     refused = not outcome.needs_person
     if last is StepName.POST_HOOK:
         refused = refused and problem.reason == RebootRefused.reason
-    if state is HostState.REBOOTING and refused:
+    if host_state is HostState.REBOOTING and refused:
         # Refused before it began: the host runs on as it did.
-        moved = replace(course, host=host.troubled(problem))
+        moved = replace(state, host=host.troubled(problem))
         return moved.triggered(Trigger.REBOOT_REFUSED, now)
     harmless = not outcome.needs_person and operation.resume_at is None
-    if state is HostState.QUERYING and harmless:
+    if host_state is HostState.QUERYING and harmless:
         troubled = host.troubled(problem)
-        return replace(course, host=troubled).triggered(troubled.resting_trigger, now)
+        return replace(state, host=troubled).triggered(troubled.resting_trigger, now)
     step = str(operation.failed_step or last)
     failed = host.failed(step=step, problem=problem, now=now, operation=operation.id)
-    return course._moved(failed, problem.message, now)
+    return state._moved(failed, problem.message, now)

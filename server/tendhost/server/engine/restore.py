@@ -49,10 +49,10 @@ async def settle_restoration(*, store: Store, clock: Clock) -> None:
             operations.append(failed)
             events.append(event)
             continue
-        course = _ended(operation, await store.host(operation.host), problem, now)
-        operations.append(course.operation)
-        hosts.append(course.host)
-        events.extend(course.events)
+        state = _ended(operation, await store.host(operation.host), problem, now)
+        operations.append(state.operation)
+        hosts.append(state.host)
+        events.extend(state.events)
     going_on = every_rollout(store, statuses=_GOING_ON)
     rollouts = [_paused(rollout) async for rollout in going_on]
     events.extend(_told(rollout, copied_at, now) for rollout in rollouts)

@@ -61,26 +61,26 @@ class Supervisor:
             self._woken[id].set()
 
     async def see_to_its_end(
-        self, id: str, course: OperationState | None, resumed_after: str = ""
+        self, id: str, state: OperationState | None, resumed_after: str = ""
     ) -> Operation | None:
         """The operation once it has ended; None: it is not on record any more.
 
-        `course` None: as it is stored. Raises nothing but CancelledError, which leaves it as it is stored.
+        `state` None: as it is stored. Raises nothing but CancelledError, which leaves it as it is stored.
         """
         self._woken[id] = asyncio.Event()
         try:
-            return await self._seen_to_its_end(id, course, resumed_after)
+            return await self._seen_to_its_end(id, state, resumed_after)
         finally:
             del self._woken[id]
 
     async def _seen_to_its_end(
-        self, id: str, course: OperationState | None, resumed_after: str
+        self, id: str, state: OperationState | None, resumed_after: str
     ) -> Operation | None:
         faults = 0
 
         async def drive() -> Operation:
-            nonlocal course
-            begun, course = course or await self._stored(id), None
+            nonlocal state
+            begun, state = state or await self._stored(id), None
             if begun.operation.status.ended:
                 return begun.operation
             return await self._driven(begun, resumed_after)
@@ -129,8 +129,8 @@ class Supervisor:
 
     @retried_on_conflict
     async def _broken_off(self, id: str, faults: int) -> Operation:
-        course = await self._stored(id)
-        operation = course.operation
+        state = await self._stored(id)
+        operation = state.operation
         if operation.status.ended or operation.current is None:
             return operation
         failed = BookkeepingFailed(
@@ -138,9 +138,9 @@ class Supervisor:
         )
         # Nothing of what the driver knew goes in, for it may be what cannot be stored.
         ended = broken_off(
-            operation, course.host, Problem.of(failed), self._clock.now(), fails_host=True
+            operation, state.host, Problem.of(failed), self._clock.now(), fails_host=True
         )
-        hosts = (ended.host,) if ended.host != course.host else ()
+        hosts = (ended.host,) if ended.host != state.host else ()
         change = Change(events=ended.events, hosts=hosts, operations=(ended.operation,))
         committed = await self._store.commit(change)
         return replace(ended.operation, revision=committed.revision)

@@ -148,7 +148,7 @@ def dry_run(**fields) -> Operation:
         created_at=NOW,
         dry_run=True,
         status=OperationStatus.SUCCEEDED,
-        findings=StepFacts(scope=UpdateScope(security_only=True)),
+        facts=StepFacts(scope=UpdateScope(security_only=True)),
         update=UpdateResult(planned=(package("a"),), planned_removals=(("old", "1"),)),
     )
     return replace(plan, **fields)

@@ -169,12 +169,12 @@ def outcome_of(step: StepName, said: Said, operation: Operation, number: int) ->
 
 
 def performed(step: StepName, said: Said, operation: Operation, number: int) -> Outcome:
-    findings = operation.findings
+    facts = operation.facts
     if step is StepName.REBOOT:
-        findings = replace(findings, reboot_ordered_at=NOW)
+        facts = replace(facts, reboot_ordered_at=NOW)
     if said.fails and said.refused and step in CHANGING:
         problem = Problem(reason="WINDOW_CLOSED", message=f"{step} not permitted in turn {number}")
-        return Outcome(problem=problem, findings=operation.findings)
+        return Outcome(problem=problem, facts=operation.facts)
     if said.fails:
         reason = "HOST_UNREACHABLE" if said.gone else "BROKE"
         problem = Problem(reason=reason, message=f"{step} broke in turn {number}")
@@ -185,13 +185,13 @@ def performed(step: StepName, said: Said, operation: Operation, number: int) -> 
             problem=problem,
             health=HealthResult(healthy=False, message="unhealthy") if unhealthy else None,
             needs_person=said.needs_person,
-            findings=findings,
+            facts=facts,
             interrupted=cut_off,
         )
     observed, update, health = None, None, None
     if step in (StepName.LIST, StepName.REBOOT_CHECK):
-        findings = replace(
-            findings,
+        facts = replace(
+            facts,
             pending_count=said.pending,
             reboot_need=said.reboot,
             reboot_allowed=said.allowed,
@@ -201,8 +201,8 @@ def performed(step: StepName, said: Said, operation: Operation, number: int) -> 
         if operation.kind is OperationKind.UPDATE:
             update = operation.update or UpdateResult()
     if step is StepName.LIST and operation.kind is OperationKind.UPDATE:
-        findings = replace(
-            findings,
+        facts = replace(
+            facts,
             download_due=said.download,
             pre_hook_due=said.pre_hook,
             post_hook_due=said.post_hook,
@@ -213,8 +213,8 @@ def performed(step: StepName, said: Said, operation: Operation, number: int) -> 
         change = PackageChange(name="p0", from_version="1", to_version="2")
         update = replace(operation.update or UpdateResult(), changes=(change,))
     if step is StepName.PREFLIGHT:
-        findings = replace(
-            findings,
+        facts = replace(
+            facts,
             reboot_allowed=said.allowed,
             boot_id="one",
             apply_again=said.again,
@@ -223,7 +223,7 @@ def performed(step: StepName, said: Said, operation: Operation, number: int) -> 
     if step is StepName.VERIFY:
         health = HealthResult(healthy=True, message="healthy")
     return Outcome(
-        detail=f"{step} done", findings=findings, observed=observed, update=update, health=health
+        detail=f"{step} done", facts=facts, observed=observed, update=update, health=health
     )
 
 
@@ -372,9 +372,9 @@ def test_an_update_reboots_only_what_needs_it_and_may(kind, state, script, dry_r
         current = course.operation.current
         begins = current is not None and current.name is StepName.REBOOT
         if begins:
-            findings = course.operation.findings
-            assert findings.reboot_need is RebootNeed.NEEDED
-            assert findings.reboot_allowed
+            facts = course.operation.facts
+            assert facts.reboot_need is RebootNeed.NEEDED
+            assert facts.reboot_allowed
             assert not course.operation.cancel_requested_by
             assert former.operation.problem is None
 
@@ -520,7 +520,7 @@ def test_a_change_is_taken_back_only_where_the_host_was_seen_unhealthy_and_where
     for former, step in pairwise(steps):
         if step.name is StepName.ROLLBACK:
             assert former.name in (StepName.VERIFY, StepName.POST_HOOK)
-            assert last.findings.rollback
+            assert last.facts.rollback
             assert step is steps[-1]
             assert last.status is OperationStatus.FAILED
             hook = steps[-2].name is StepName.POST_HOOK and steps[-2].status is StepStatus.FAILED
@@ -529,7 +529,7 @@ def test_a_change_is_taken_back_only_where_the_host_was_seen_unhealthy_and_where
     unhealthy = last.health is not None and not last.health.healthy
     changed = last.update is not None and bool(last.update.changes)
     at_its_end = steps[-1].name is StepName.VERIFY
-    assert not (at_its_end and unhealthy and last.findings.rollback and changed)
+    assert not (at_its_end and unhealthy and last.facts.rollback and changed)
 
 
 @any_course
@@ -603,7 +603,7 @@ def test_the_hook_after_a_change_runs_once_at_the_end_of_what_was_begun(
         assert steps.count(N.POST_HOOK) == 1
         assert {*steps[steps.index(N.POST_HOOK) + 1 :]} <= {N.ROLLBACK}
     elif changed and reached:
-        assert not last.findings.post_hook_due
+        assert not last.facts.post_hook_due
 
 
 @any_course
@@ -747,7 +747,7 @@ def test_a_retry_that_saw_a_hook_to_its_end_looks_at_the_host_anew():
         resumes="op1",
         resume_at=StepName.PRE_HOOK,
         job=JobRecord(operation="op1", kind=ChangeKind.PRE_HOOK, number=1),
-        findings=StepFacts(pre_hook_due=True, pending_count=3),
+        facts=StepFacts(pre_hook_due=True, pending_count=3),
     )
     course = started(waiting, host_in(HostState.IDLE), NOW)
     while not course.operation.status.ended:
@@ -861,7 +861,7 @@ def test_a_finding_that_an_order_to_reboot_was_given_forbids_another():
         if c.operation.current is not None and c.operation.current.name is StepName.REBOOT_CHECK
     )
     course = OperationState(operation=checking, host=history[4].host)
-    after = after_step(course, Outcome(findings=ordered), NOW)
+    after = after_step(course, Outcome(facts=ordered), NOW)
     assert names(after.operation)[-1] is StepName.VERIFY
 
 
@@ -960,6 +960,6 @@ def test_reboot__only_if_required_reboots_only_where_it_is_known_to_be(need, can
     for name in (StepName.CONNECT, StepName.PREFLIGHT, StepName.LIST):
         done = Step(name=name, status=StepStatus.SUCCEEDED, started_at=NOW, ended_at=NOW)
         operation = replace(operation, steps=(*operation.steps, done))
-    operation = replace(operation, findings=StepFacts(reboot_need=need))
+    operation = replace(operation, facts=StepFacts(reboot_need=need))
     wanted = need is RebootNeed.NEEDED and not cancelled
     assert next_step(operation) == (StepName.REBOOT if wanted else None)

@@ -39,7 +39,7 @@ def failed_at(kind: OperationKind, step: StepName, reason: str = "BROKE", **more
         status=OperationStatus.FAILED,
         problem=Problem(reason=reason, message="it broke"),
         failed_step=step,
-        findings=StepFacts(pending_count=3, boot_id="one", reboot_ordered_at=ORDERED),
+        facts=StepFacts(pending_count=3, boot_id="one", reboot_ordered_at=ORDERED),
         update=UPDATED if kind is K.UPDATE else None,
         epoch=4,
         **more,
@@ -149,9 +149,9 @@ def test_a_dry_run_begins_from_the_start():
 
 def test_a_reboot_that_is_still_due_can_be_ordered_again_and_one_that_is_waited_for_cannot():
     update = resuming(failed_at(K.UPDATE, N.REBOOT, "REBOOT_SAME_BOOT_ID"), new(K.UPDATE))
-    assert update.findings.reboot_ordered_at is None
+    assert update.facts.reboot_ordered_at is None
     reboot = resuming(failed_at(K.REBOOT, N.REBOOT, "REBOOT_NEVER_RETURNED"), new(K.REBOOT))
-    assert (reboot.findings.reboot_ordered_at, reboot.findings.boot_id) == (ORDERED, "one")
+    assert (reboot.facts.reboot_ordered_at, reboot.facts.boot_id) == (ORDERED, "one")
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,9 @@ def test_a_resumed_update_takes_the_steps_that_are_left_and_ends_like_any_other(
     course = started(retried, host, NOW)
     seen = [course.host.status.state]
     while (current := next_step(course.operation)) is not None:
-        findings = replace(course.operation.findings, reboot_need=RebootNeed.NOT_NEEDED)
+        facts = replace(course.operation.facts, reboot_need=RebootNeed.NOT_NEEDED)
         health = HealthResult(healthy=True, message="fine") if current is N.VERIFY else None
-        course = after_step(course, Outcome(findings=findings, health=health), NOW)
+        course = after_step(course, Outcome(facts=facts, health=health), NOW)
         if course.host.status.state is not seen[-1]:
             seen.append(course.host.status.state)
     assert [str(s.name) for s in course.operation.steps] == ["connect", *expected]

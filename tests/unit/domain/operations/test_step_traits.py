@@ -53,7 +53,7 @@ def test_step_traits__steps_whose_end_is_waited_for() -> None:
 
 def test_step_traits__steps_that_only_look() -> None:
     """That LIST is not stored before it begins, nor CONNECT, which no step comes before."""
-    assert {N.CONNECT, N.LIST} == traits.LOOKING
+    assert {N.CONNECT, N.LIST} == traits.READING
 
 
 def test_step_traits__steps_that_move_the_host() -> None:

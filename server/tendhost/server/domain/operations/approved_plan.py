@@ -33,7 +33,7 @@ def hold_to_plan(plan: Operation, order: OperationOptions, *, host: str) -> Oper
     )
     return replace(
         order,
-        scope=order.scope or ScopeOverride.exactly(plan.findings.scope),
+        scope=order.scope or ScopeOverride.exactly(plan.facts.scope),
         agreed=(*wanted(plan.update.planned), *removed),
     )
 

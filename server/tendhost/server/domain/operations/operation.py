@@ -1,4 +1,4 @@
-"""One piece of work on one host, as a value: its steps so far, its findings, its result."""
+"""One piece of work on one host, as a value: its steps so far, its facts, its result."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -241,7 +241,7 @@ class Operation:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     steps: tuple[Step, ...] = ()
-    findings: StepFacts = StepFacts()
+    facts: StepFacts = StepFacts()
     problem: Problem | None = None
     failed_step: StepName | None = None
     """Which step the problem came from."""
@@ -300,13 +300,13 @@ class Operation:
             return None
         if not self.order.only_if_required or any(s.name is StepName.REBOOT for s in self.steps):
             return RebootOutcome.REBOOTED
-        known = self.findings.reboot_need is RebootNeed.NOT_NEEDED
+        known = self.facts.reboot_need is RebootNeed.NOT_NEEDED
         return RebootOutcome.NOT_NEEDED if known else RebootOutcome.UNKNOWN
 
     @property
     def reboot_reason(self) -> str:
         """Why a REBOOT that was wanted only if required was done, or was not; empty: nothing was found."""
-        return self.findings.reboot_reason if self.order.only_if_required else ""
+        return self.facts.reboot_reason if self.order.only_if_required else ""
 
     @property
     def may_change(self) -> bool:
@@ -317,12 +317,12 @@ class Operation:
     @property
     def disruptive(self) -> bool:
         """Whether its host counts as down while it runs: while it only looks whether to reboot, it does not."""
-        only_looks = (
+        reads_only = (
             self.order.only_if_required
             and self.resume_at is None
             and not any(step.name is StepName.REBOOT for step in self.steps)
         )
-        return self.may_change and not only_looks
+        return self.may_change and not reads_only
 
     @property
     def cancellation(self) -> str:
@@ -360,7 +360,7 @@ class Outcome:
     """With a problem of `apply`: the transaction did not come to its end on the host."""
     overdue: bool = False
     """The operation's time is over."""
-    findings: StepFacts | None = None
+    facts: StepFacts | None = None
     """What is known now; None leaves it as it was."""
     observed: Observation | None = None
     """What a look at the host found."""

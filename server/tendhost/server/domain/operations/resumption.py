@@ -42,8 +42,8 @@ def resuming(failed: Operation, new: Operation) -> Operation:
             step = STEP_OF_JOB[failed.job.kind]
             return replace(_going_on(failed, new, step), job=job, jobs_begun=failed.jobs_begun)
         case OperationKind.UPDATE, (StepName.REBOOT_CHECK | StepName.REBOOT):
-            findings = replace(failed.findings, reboot_ordered_at=None)
-            return replace(_going_on(failed, new, StepName.REBOOT_CHECK), findings=findings)
+            facts = replace(failed.facts, reboot_ordered_at=None)
+            return replace(_going_on(failed, new, StepName.REBOOT_CHECK), facts=facts)
         case OperationKind.REBOOT, StepName.REBOOT if reason == RebootNeverReturned.reason:
             return _going_on(failed, new, StepName.REBOOT)
         case (
@@ -68,7 +68,7 @@ def _going_on(failed: Operation, new: Operation, step: StepName) -> Operation:
         resumes=failed.id,
         resume_at=step,
         order=failed.order,
-        findings=failed.findings,
+        facts=failed.facts,
         update=failed.update,
         epoch=failed.epoch + 1,
     )

@@ -53,7 +53,7 @@ def finish_step(operation: Operation, outcome: Outcome, now: datetime) -> Operat
     moved = replace(
         operation,
         steps=(*operation.steps[:-1], done),
-        findings=outcome.findings or operation.findings,
+        facts=outcome.facts or operation.facts,
         problem=operation.problem or problem,
         failed_step=operation.failed_step or (current.name if problem else None),
         update=outcome.update or operation.update,
@@ -77,7 +77,7 @@ def _status_of(outcome: Outcome) -> StepStatus:
 def _made_good(operation: Operation, outcome: Outcome) -> bool:
     """Whether the upgrade goes on after an interruption: once, where the policy wants that."""
     before = any(step.status is StepStatus.INTERRUPTED for step in operation.steps)
-    wanted = operation.findings.apply_again and not operation.cancel_requested_by
+    wanted = operation.facts.apply_again and not operation.cancel_requested_by
     return outcome.interrupted and wanted and not before
 
 
@@ -104,6 +104,6 @@ def _finished(operation: Operation, now: datetime) -> Operation:
         update = replace(
             update,
             success=status is OperationStatus.SUCCEEDED,
-            reboot_required=operation.findings.reboot_need,
+            reboot_required=operation.facts.reboot_need,
         )
     return replace(operation, status=status, ended_at=now, update=update)

@@ -118,12 +118,7 @@ def _post_hook_follows(operation: Operation, last: StepName) -> bool:
     once = not any(s.name in (StepName.POST_HOOK, StepName.ROLLBACK) for s in operation.steps)
     is_update = operation.kind is OperationKind.UPDATE
     return (
-        is_update
-        and operation.findings.post_hook_due
-        and at_its_end
-        and reached
-        and changed
-        and once
+        is_update and operation.facts.post_hook_due and at_its_end and reached and changed and once
     )
 
 
@@ -154,7 +149,7 @@ def _to_be_rolled_back(operation: Operation, last: StepName) -> bool:
     return (
         ((last is StepName.VERIFY and unhealthy) or hook_failed)
         and operation.kind is OperationKind.UPDATE
-        and operation.findings.rollback
+        and operation.facts.rollback
         and operation.update is not None
         and not operation.update.rolled_back
         and (bool(operation.update.changes) or _has_updated_projects(operation.update))
@@ -189,7 +184,7 @@ def _following_in_reboot(operation: Operation, last: StepName) -> StepName | Non
         case StepName.PREFLIGHT:
             return StepName.LIST if operation.order.only_if_required else StepName.REBOOT
         case StepName.LIST:
-            needed = operation.findings.reboot_need is RebootNeed.NEEDED
+            needed = operation.facts.reboot_need is RebootNeed.NEEDED
             return StepName.REBOOT if needed else None
         case StepName.REBOOT:
             return StepName.VERIFY
@@ -210,7 +205,7 @@ def _following_in_update(operation: Operation, last: StepName) -> StepName | Non
         case StepName.SNAPSHOT:
             return _the_change(operation)
         case StepName.APPLY:
-            return StepName.COMPOSE if operation.findings.compose_due else StepName.REBOOT_CHECK
+            return StepName.COMPOSE if operation.facts.compose_due else StepName.REBOOT_CHECK
         case StepName.COMPOSE:
             return StepName.REBOOT_CHECK
         case StepName.REBOOT_CHECK:
@@ -232,7 +227,7 @@ def _after_list(operation: Operation) -> StepName | None:
         return StepName.PREFLIGHT  # a retry that saw a hook to its end: what was listed is long ago
     following = _the_work(operation)
     hooked = any(step.name is StepName.PRE_HOOK for step in operation.steps)
-    hook_due = operation.findings.pre_hook_due and not hooked and not operation.order.download_only
+    hook_due = operation.facts.pre_hook_due and not hooked and not operation.order.download_only
     # What an interruption left is finished without asking a hook again.
     if following is not None and hook_due and not has_applied(operation):
         return StepName.PRE_HOOK
@@ -241,45 +236,45 @@ def _after_list(operation: Operation) -> StepName | None:
 
 def _the_work(operation: Operation) -> StepName | None:
     """The step with which what is to be done begins; None: there is nothing to do."""
-    findings = operation.findings
+    facts = operation.facts
     if operation.order.download_only:
-        return StepName.DOWNLOAD if findings.pending_count else None
-    if findings.pending_count and findings.download_due and not has_applied(operation):
+        return StepName.DOWNLOAD if facts.pending_count else None
+    if facts.pending_count and facts.download_due and not has_applied(operation):
         return StepName.DOWNLOAD
-    if findings.pending_count or findings.compose_due:
+    if facts.pending_count or facts.compose_due:
         return _before_the_change(operation)
     if has_applied(operation):
         return StepName.REBOOT_CHECK  # the repair has finished what was interrupted
     if _reboot_now(operation):
         return StepName.REBOOT
     # Those that an earlier update could not restart in its window.
-    return StepName.RESTART_SERVICES if findings.services_due else None
+    return StepName.RESTART_SERVICES if facts.services_due else None
 
 
 def _before_the_change(operation: Operation) -> StepName:
     made = any(step.name is StepName.SNAPSHOT for step in operation.steps)
-    if operation.findings.snapshots is not Snapshots.NEVER and not made:
+    if operation.facts.snapshots is not Snapshots.NEVER and not made:
         return StepName.SNAPSHOT
     return _the_change(operation)
 
 
 def _the_change(operation: Operation) -> StepName:
-    return StepName.APPLY if operation.findings.pending_count else StepName.COMPOSE
+    return StepName.APPLY if operation.facts.pending_count else StepName.COMPOSE
 
 
 def _after_reboot_check(operation: Operation) -> StepName:
     if _reboot_now(operation):
         return StepName.REBOOT
-    restart = operation.findings.services_due and not operation.cancel_requested_by
+    restart = operation.facts.services_due and not operation.cancel_requested_by
     return StepName.RESTART_SERVICES if restart else StepName.VERIFY
 
 
 def _reboot_now(operation: Operation) -> bool:
     # Unknown never reboots, and an operation reboots at most once.
-    findings = operation.findings
+    facts = operation.facts
     return (
         not operation.cancel_requested_by
-        and findings.reboot_need is RebootNeed.NEEDED
-        and findings.reboot_allowed
-        and findings.reboot_ordered_at is None
+        and facts.reboot_need is RebootNeed.NEEDED
+        and facts.reboot_allowed
+        and facts.reboot_ordered_at is None
     )

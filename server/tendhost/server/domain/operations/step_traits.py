@@ -57,7 +57,7 @@ class StepTraits:
     interruptible: bool = True
     """A cancelled operation need not see the end of the step. False: once the step has begun, it is waited
     for, also by a retry."""
-    looks_only: bool = False
+    reads_only: bool = False
     """Where nothing was changed yet, the step only reads: the operation's deadline ends it in the middle,
     and nothing has to be stored before it begins."""
     connects: bool = False
@@ -73,9 +73,9 @@ class StepTraits:
 _BEFORE, _CHANGE, _ACTIVATION = StepPhase.BEFORE_CHANGE, StepPhase.CHANGE, StepPhase.ACTIVATION
 STEP_TRAITS: Mapping[StepName, StepTraits] = MappingProxyType(
     {
-        StepName.CONNECT: StepTraits(phase=_BEFORE, looks_only=True, connects=True),
+        StepName.CONNECT: StepTraits(phase=_BEFORE, reads_only=True, connects=True),
         StepName.PREFLIGHT: StepTraits(phase=_BEFORE, repairs=True, jobs=(ChangeKind.REPAIR,)),
-        StepName.LIST: StepTraits(phase=_BEFORE, looks_only=True),
+        StepName.LIST: StepTraits(phase=_BEFORE, reads_only=True),
         StepName.PRE_HOOK: StepTraits(
             phase=_BEFORE,
             interruptible=False,
@@ -137,7 +137,7 @@ REFUSABLE = _steps(lambda traits: traits.changes or traits.repairs)
 """Steps that may end because they are not permitted any more, and before which everything that had begun has
 come to its end."""
 UNINTERRUPTIBLE = _steps(lambda traits: not traits.interruptible)
-LOOKING = _steps(lambda traits: traits.looks_only)
+READING = _steps(lambda traits: traits.reads_only)
 CONNECTING = _steps(lambda traits: traits.connects)
 TAKING = _steps(lambda traits: traits.takes_host)
 

@@ -24,8 +24,8 @@ NOTHING = JobOutput()
 class StepReporter(Protocol):
     """Where a step's progress goes."""
 
-    async def save_facts(self, findings: StepFacts) -> None:
-        """Store findings now, before what they announce is done."""
+    async def save_facts(self, facts: StepFacts) -> None:
+        """Store facts now, before what they announce is done."""
         ...
 
     async def begin_job(self, kind: ChangeKind) -> Operation:

@@ -151,12 +151,12 @@ class Operations:
         if work.kind is OperationKind.REBOOT:
             _require_named(host)
         work = replace(work, order=await self._agreed(work, host))
-        course = await self._begun(self.new(work, by=call.principal), host, queue=work.queue)
-        change = self.change_of(course, host)
+        state = await self._begun(self.new(work, by=call.principal), host, queue=work.queue)
+        change = self.change_of(state, host)
         begun = await call.commit(
-            self._store, change, at_revision(course.operation), subject=host.name
+            self._store, change, at_revision(state.operation), subject=host.name
         )
-        self.take_up(course.at(begun.revision, former=host))
+        self.take_up(state.at(begun.revision, former=host))
         return begun
 
     @retried_on_conflict
@@ -166,13 +166,13 @@ class Operations:
         Raises HostNotFound, InvalidTransition (the host is not in FAILED), RebootNotAllowed, AlreadyProcessed.
         """
         failed = await self._store.host(name)
-        course = await self.resumption(failed, by=call.principal)
+        state = await self.resumption(failed, by=call.principal)
 
         def value_at(revision: int) -> RetriedHost:
-            at = course.at(revision, former=failed)
+            at = state.at(revision, former=failed)
             return RetriedHost(host=at.host, operation=at.operation)
 
-        change = self.change_of(course, failed)
+        change = self.change_of(state, failed)
         retried = await call.commit(self._store, change, value_at, subject=name)
         self.take_up(OperationState(operation=retried.operation, host=retried.host))
         return retried
@@ -198,8 +198,8 @@ class Operations:
             ended_at=now,
         )
         host = await self._store.host(operation.host)
-        course = queued(ended, host, now)
-        change = self.change_of(course, host)
+        state = queued(ended, host, now)
+        change = self.change_of(state, host)
         cancelled = await call.commit(self._store, change, at_revision(ended), subject=id)
         self._when_ended(cancelled)
         return cancelled
@@ -225,7 +225,7 @@ class Operations:
     async def resumption(
         self, failed: Host, *, by: str, rollout: str = "", update: OperationRequest | None = None
     ) -> OperationState:
-        """The course of an operation that goes on where a host in FAILED was failed.
+        """The state of an operation that goes on where a host in FAILED was failed.
 
         With `update` it is an update in any case: that one, where something else had failed the host, and
         in its windows, or out of them, as that one. Raises InvalidTransition (the host is not in FAILED),
@@ -268,18 +268,18 @@ class Operations:
         begun = started(operation, freed.host, now)
         return replace(begun, events=(*freed.events, *begun.events))
 
-    def change_of(self, course: OperationState, host: Host) -> Change:
-        """The transaction that stores `course`, which began with `host` as it is stored."""
-        changed = (course.host,) if course.host != host else ()
-        return Change(events=course.events, hosts=changed, operations=(course.operation,))
+    def change_of(self, state: OperationState, host: Host) -> Change:
+        """The transaction that stores `state`, which began with `host` as it is stored."""
+        changed = (state.host,) if state.host != host else ()
+        return Change(events=state.events, hosts=changed, operations=(state.operation,))
 
-    def take_up(self, course: OperationState) -> None:
+    def take_up(self, state: OperationState) -> None:
         """Drive a stored operation; one that is queued, once its host is free."""
-        operation = course.operation
+        operation = state.operation
         if operation.status is OperationStatus.RUNNING:
             # At once, so that whoever cancels it finds its driver.
-            self._drivers[operation.id] = self._driver(course, "")
-            self._running.start(self._drive(operation.id, operation.host, course))
+            self._drivers[operation.id] = self._driver(state, "")
+            self._running.start(self._drive(operation.id, operation.host, state))
         elif operation.status is OperationStatus.QUEUED:
             # The operation that it was queued behind may have ended in the meantime.
             self._running.start(self._start_next(operation.host))
@@ -368,18 +368,18 @@ class Operations:
             raise Conflict(what=f"host {host.name}") from stale
 
     async def _drive(
-        self, id: str, host: str, course: OperationState | None, resumed_after: str = ""
+        self, id: str, host: str, state: OperationState | None, resumed_after: str = ""
     ) -> None:
-        ended = await self._supervisor.see_to_its_end(id, course, resumed_after)
+        ended = await self._supervisor.see_to_its_end(id, state, resumed_after)
         if ended is not None:
             self._when_ended(ended)
         self._running.start(self._start_next(host))
 
-    async def _driven(self, course: OperationState, resumed_after: str) -> Operation:
+    async def _driven(self, state: OperationState, resumed_after: str) -> Operation:
         """Drive an operation to its end. See Supervisor."""
-        id = course.operation.id
+        id = state.operation.id
         if id not in self._drivers:
-            self._drivers[id] = self._driver(course, resumed_after)
+            self._drivers[id] = self._driver(state, resumed_after)
         driver, slot = self._drivers[id]
         try:
             async with slot:
@@ -388,15 +388,15 @@ class Operations:
             del self._drivers[id]
         return driver.operation
 
-    def _driver(self, course: OperationState, resumed_after: str) -> tuple[OperationRunner, Slot]:
+    def _driver(self, state: OperationState, resumed_after: str) -> tuple[OperationRunner, Slot]:
         slot = Slot(
             self._places,
             clock=self._clock,
-            waits=course.operation.waits_for_place,
-            unreachable=_unreachable(course.host),
+            waits=state.operation.waits_for_place,
+            unreachable=_unreachable(state.host),
         )
         driver = OperationRunner(
-            course,
+            state,
             store=self._store,
             session=Session(self._connector),
             performer=self._performer,
@@ -423,8 +423,8 @@ class Operations:
             raise Conflict(what=f"operation {operation.id}")
         now = self._clock.now()
         marked = replace(operation, cancel_requested_by=call.principal)
-        course = OperationState(operation=marked, host=await self._store.host(operation.host))
-        change = self.change_of(course.with_progress(now), course.host)
+        state = OperationState(operation=marked, host=await self._store.host(operation.host))
+        change = self.change_of(state.with_progress(now), state.host)
         saved = await call.commit(self._store, change, at_revision(marked), subject=marked.id)
         self._supervisor.wake(operation.id)
         return saved
@@ -473,17 +473,17 @@ class Operations:
         while (operation := await self._store.next_queued(name)) is not None:
             try:
                 host = await self._store.host(name)
-                course = started(operation, host, self._clock.now())
+                state = started(operation, host, self._clock.now())
             except (HostFailed, HostNotFound) as error:
                 await self._refuse_queued(operation, error)
                 continue
             except InvalidTransition:
                 return  # another operation has the host; its end calls again
             try:
-                committed = await self._store.commit(self.change_of(course, host))
+                committed = await self._store.commit(self.change_of(state, host))
             except (Conflict, HostBusy):
                 continue
-            self.take_up(course.at(committed.revision, former=host))
+            self.take_up(state.at(committed.revision, former=host))
             return
 
     async def _refuse_queued(self, operation: Operation, error: TendhostError) -> None:

@@ -40,7 +40,7 @@ from tendhost.server.domain.operations.permission import ChangeKind
 from tendhost.server.domain.operations.step_sequence import next_step
 from tendhost.server.domain.operations.step_traits import (
     BEFORE_CHANGE,
-    LOOKING,
+    READING,
     STEP_OF_JOB,
     STEP_TRAITS,
     UNINTERRUPTIBLE,
@@ -90,7 +90,7 @@ class OperationRunner:
 
     def __init__(
         self,
-        course: OperationState,
+        state: OperationState,
         *,
         store: Store,
         session: Session,
@@ -103,8 +103,8 @@ class OperationRunner:
         resumed_after: str = "",
     ) -> None:
         """`resumed_after`: what it is taken up again after, in words; empty: it is driven from its start."""
-        self._course = course
-        self._saved_host = course.host
+        self._state = state
+        self._saved_host = state.host
         self._store = store
         self._session = session
         self._performer = performer
@@ -115,7 +115,7 @@ class OperationRunner:
         self._saving = asyncio.Lock()
         self.cancelled = asyncio.Event()
         """Set once it is asked to stop."""
-        if course.operation.cancel_requested_by:
+        if state.operation.cancel_requested_by:
             self.cancelled.set()
         self._overdue_at: timedelta | None = None
         self._gone_timeout = gone_timeout
@@ -133,14 +133,14 @@ class OperationRunner:
     @property
     def operation(self) -> Operation:
         """The operation as it stands."""
-        return self._course.operation
+        return self._state.operation
 
     async def run(self) -> None:
         """Perform steps until none is left. Cancelling this leaves the operation as it is stored."""
         if self.operation.waits_for_place:
             # Its time counts from here on, and this is stored with the first thing that is.
             operation = replace(self.operation, placed_at=self._clock.now())
-            self._course = replace(self._course, operation=operation)
+            self._state = replace(self._state, operation=operation)
         self._overdue_at = self._time_left()
         try:
             if self._resumed_after:
@@ -174,12 +174,12 @@ class OperationRunner:
         if job is None or not STEP_TRAITS[STEP_OF_JOB[job.kind]].job_folder_stays:
             return
         try:
-            await remove_finished_job(self._session, self._course.host, self.operation)
+            await remove_finished_job(self._session, self._state.host, self.operation)
         except HostError as error:
             # It goes with others after a month.
             logger.info(
                 "a job's folder was left on its host",
-                extra={"host": self._course.host.name, "cause": str(error)},
+                extra={"host": self._state.host.name, "cause": str(error)},
             )
 
     async def require_current(self) -> None:
@@ -201,33 +201,31 @@ class OperationRunner:
                 raise OperationEnded(operation=operation.id, status=str(operation.status))
             now = self._clock.now()
             marked = replace(operation, cancel_requested_by=call.principal)
-            course = replace(self._course, operation=marked).with_progress(now)
-            change = replace(self._change_of(course), at=now)  # events of before may go with it
-            await self._commit(
-                course, call.recorded(change, at_revision(marked), subject=marked.id)
-            )
+            state = replace(self._state, operation=marked).with_progress(now)
+            change = replace(self._change_of(state), at=now)  # events of before may go with it
+            await self._commit(state, call.recorded(change, at_revision(marked), subject=marked.id))
             self.cancelled.set()
             return self.operation
 
     # --- what a step tells of itself: StepReporter -----------------------------------------------------
 
-    async def save_facts(self, findings: StepFacts) -> None:
+    async def save_facts(self, facts: StepFacts) -> None:
         """See StepReporter."""
         async with self._saving:
-            operation = replace(self.operation, findings=findings)
-            await self._save(replace(self._course, operation=operation))
+            operation = replace(self.operation, facts=facts)
+            await self._save(replace(self._state, operation=operation))
 
     async def begin_job(self, kind: ChangeKind) -> Operation:
         """See StepReporter."""
         async with self._saving:
-            course, log = self._with_gathered()
-            operation = course.operation
+            state, log = self._with_gathered()
+            operation = state.operation
             number = operation.jobs_begun + 1
             job = JobRecord(
                 operation=operation.id, kind=kind, number=number, log_start=operation.log_size
             )
             begun = replace(operation, job=job, jobs_begun=number, epoch=operation.epoch + 1)
-            await self._save(replace(course, operation=begun), log=log)
+            await self._save(replace(state, operation=begun), log=log)
             return self.operation
 
     @property
@@ -258,10 +256,10 @@ class OperationRunner:
     def require_permission(self) -> None:
         """See StepReporter."""
         if self.operation.cancel_requested_by:
-            raise Cancelled(host=self._course.host.name)
+            raise Cancelled(host=self._state.host.name)
         if self._is_overdue:
             limit = self.operation.time_limit or timedelta()
-            raise DeadlineExceeded(host=self._course.host.name, seconds=limit.total_seconds())
+            raise DeadlineExceeded(host=self._state.host.name, seconds=limit.total_seconds())
 
     def add_event(self, body: EventBody) -> None:
         """See StepReporter."""
@@ -292,7 +290,7 @@ class OperationRunner:
         async with self._saving:
             operation = replace(self.operation, epoch=self.operation.epoch + 1)
             words = f"taken up again after {self._resumed_after}"
-            await self._save(_told(self._course, operation, self._clock.now(), words))
+            await self._save(_told(self._state, operation, self._clock.now(), words))
 
     def _may_be_given_up(self, step: StepName) -> bool:
         """Whether nothing has happened yet of which the end is wanted."""
@@ -301,7 +299,7 @@ class OperationRunner:
         return untouched and operation.resume_at not in UNINTERRUPTIBLE
 
     async def _outcome_of(self, step: StepName) -> Outcome:
-        host = self._course.host.name
+        host = self._state.host.name
         if (
             step is StepName.CONNECT
             and self.operation.cancel_requested_by
@@ -312,7 +310,7 @@ class OperationRunner:
         try:
             async with asyncio.timeout(self._seconds_left(step)):
                 outcome = await self._patiently(
-                    lambda: self._performer.perform(step, self._course, self._session, self)
+                    lambda: self._performer.perform(step, self._state, self._session, self)
                 )
         except TimeoutError:
             limit = self.operation.time_limit or timedelta()
@@ -338,8 +336,8 @@ class OperationRunner:
 
         A preflight may be repairing the host, which is not to be left in the middle.
         """
-        looks_only = step in LOOKING and not has_changed(self.operation)
-        if self._overdue_at is None or not looks_only:
+        reads_only = step in READING and not has_changed(self.operation)
+        if self._overdue_at is None or not reads_only:
             return None
         return max(0.0, (self._overdue_at - self._clock.elapsed()).total_seconds())
 
@@ -371,9 +369,9 @@ class OperationRunner:
     async def _try_again(self, step: StepName, outcome: Outcome, pause: timedelta) -> None:
         assert outcome.problem is not None
         async with self._saving:
-            course, log = self._with_gathered()
-            course = after_retry(course, outcome.problem, pause, self._clock.now())
-            await self._save(course, log=log)
+            state, log = self._with_gathered()
+            state = after_retry(state, outcome.problem, pause, self._clock.now())
+            await self._save(state, log=log)
         # Nothing of it is trusted any more, and nobody else waits for this operation's place.
         await self._session.close()
         await self._slot.released_while(
@@ -390,26 +388,26 @@ class OperationRunner:
             if seen is not None:
                 alike = await self._duplicates(seen)
                 outcome = replace(outcome, duplicates=alike)
-            course, log = self._with_gathered()
-            course = after_step(course, outcome, self._clock.now())
+            state, log = self._with_gathered()
+            state = after_step(state, outcome, self._clock.now())
             inventories: tuple[InventoryRecord, ...] = ()
             if seen is not None:
                 inventories = (
                     InventoryRecord(
-                        host=course.host.name, inventory=seen.inventory, pending=seen.pending
+                        host=state.host.name, inventory=seen.inventory, pending=seen.pending
                     ),
                 )
-            current = course.operation.current
-            if current is not None and current.name in LOOKING and not log:
+            current = state.operation.current
+            if current is not None and current.name in READING and not log:
                 # What follows changes nothing on the host, so nothing has to be on record before it:
                 # stored with the next flush, or, where that comes first, with the step's own end.
-                self._course, self._behind = course, True
+                self._state, self._behind = state, True
             else:
-                await self._save(course, inventories=inventories, log=log)
+                await self._save(state, inventories=inventories, log=log)
 
     async def _duplicates(self, seen: Observation) -> tuple[Duplicate, ...]:
         """Other hosts that are, or may be, the machine that was looked at."""
-        host = self._course.host.observed(seen, self._clock.now())
+        host = self._state.host.observed(seen, self._clock.now())
         return await self._patiently(lambda: self._store.duplicates(host))
 
     async def _flush_forever(self) -> None:
@@ -423,66 +421,66 @@ class OperationRunner:
             if not self._gathered and not self._behind:
                 return
             ended = self._gathered.job
-            course, log = self._with_gathered()
+            state, log = self._with_gathered()
             if ended is not None and ended.concluded:
                 # That its end was seen is stored with what becomes of it, or whoever takes the operation up
                 # in between would begin it once more.
                 job = replace(ended, concluded=False)
-                course = replace(course, operation=replace(course.operation, job=job))
+                state = replace(state, operation=replace(state.operation, job=job))
                 self._gathered = _Gathered(job=ended)
-            await self._save(course, log=log)
+            await self._save(state, log=log)
 
     def _with_gathered(self) -> tuple[OperationState, tuple[LogChunk, ...]]:
-        """The course with what was gathered since the last save, which the caller is to store."""
+        """The state with what was gathered since the last save, which the caller is to store."""
         now = self._clock.now()
         gathered, self._gathered = self._gathered, _Gathered()
-        course = self._course
+        state = self._state
         for body in gathered.events:
-            course = course.told(body, now)
+            state = state.with_event(body, now)
         operation = replace(
-            course.operation,
-            job=gathered.job or course.operation.job,
-            progress=gathered.progress or course.operation.progress,
+            state.operation,
+            job=gathered.job or state.operation.job,
+            progress=gathered.progress or state.operation.progress,
         )
         chunks = gathered.chunks(operation.id, operation.log_size)
         if chunks:
             size = chunks[-1].offset + len(chunks[-1].data)
             chunks[-1] = replace(chunks[-1], cut=self._log_limit.cut(size))
             operation = replace(operation, log_size=size)
-        return replace(course, operation=operation), tuple(chunks)
+        return replace(state, operation=operation), tuple(chunks)
 
     async def _save(
         self,
-        course: OperationState,
+        state: OperationState,
         *,
         inventories: tuple[InventoryRecord, ...] = (),
         log: tuple[LogChunk, ...] = (),
     ) -> None:
-        change = replace(self._change_of(course), inventories=inventories, log=log)
-        await self._commit(course, change)
+        change = replace(self._change_of(state), inventories=inventories, log=log)
+        await self._commit(state, change)
 
-    def _change_of(self, course: OperationState) -> Change:
-        host_changed = course.host != self._saved_host
+    def _change_of(self, state: OperationState) -> Change:
+        host_changed = state.host != self._saved_host
         return Change(
-            events=course.events,
-            hosts=(course.host,) if host_changed else (),
-            operations=(course.operation,),
+            events=state.events,
+            hosts=(state.host,) if host_changed else (),
+            operations=(state.operation,),
         )
 
-    async def _commit(self, course: OperationState, change: Change) -> None:
-        """Commit `change`, which stores `course`. Raises AlreadyProcessed, and what Store.commit raises."""
+    async def _commit(self, state: OperationState, change: Change) -> None:
+        """Commit `change`, which stores `state`. Raises AlreadyProcessed, and what Store.commit raises."""
         committed = await self._patiently(lambda: self._store.commit(change))
         if committed.replayed is not None:
             raise AlreadyProcessed(committed.replayed)
         self._behind = False
         self._roomy.set()
-        if course.events:
-            self._course = course.at(committed.revision, former=self._saved_host)
+        if state.events:
+            self._state = state.at(committed.revision, former=self._saved_host)
         else:
-            operation = course.operation
+            operation = state.operation
             quiet = replace(operation, quiet_writes=operation.quiet_writes + 1)
-            self._course = OperationState(operation=quiet, host=course.host)
-        self._saved_host = self._course.host
+            self._state = OperationState(operation=quiet, host=state.host)
+        self._saved_host = self._state.host
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         # What happened on a host is true whether or not it can be written down at once. Of the steps
@@ -538,10 +536,10 @@ class _Gathered:
 
 
 def _told(
-    course: OperationState, operation: Operation, now: datetime, message: str = ""
+    state: OperationState, operation: Operation, now: datetime, message: str = ""
 ) -> OperationState:
-    """The course with `operation` in place of its own, and an event that tells of it."""
-    return replace(course, operation=operation).with_progress(now, message)
+    """The state with `operation` in place of its own, and an event that tells of it."""
+    return replace(state, operation=operation).with_progress(now, message)
 
 
 def _failure(error: HostError) -> Outcome:

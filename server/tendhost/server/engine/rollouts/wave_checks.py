@@ -131,7 +131,7 @@ class WaveChecks:
         # Units that had failed before the update are not its fault.
         operation = replace(
             self._operations.new(work, by=by, rollout=self._id),
-            findings=StepFacts(failed_units=await self._failed_before(member)),
+            facts=StepFacts(failed_units=await self._failed_before(member)),
         )
         now = self._clock.now()
         if await self._store.running_operation(host.name) is not None:
@@ -143,7 +143,7 @@ class WaveChecks:
             update = await self._store.operation(member.operation)
         except OperationNotFound:
             return ()  # the rollout rested longer than operations are kept
-        return update.findings.failed_units
+        return update.facts.failed_units
 
     async def _wrong(self, member: Member) -> str:
         """The problem of a host, by its check; empty: none, or the host is gone."""

@@ -82,7 +82,7 @@ def _options(context: StepContext) -> UpdateOptions:
         pull=config.pull_before_update,
         health_timeout=config.compose_health_timeout,
         # The former images are the way back, as long as there may have to be one.
-        prune=config.compose_prune and not context.operation.findings.rollback,
+        prune=config.compose_prune and not context.operation.facts.rollback,
     )
 
 

@@ -93,26 +93,25 @@ class StepContext:
 
     def manager(self) -> PackageManager:
         """The package manager that an earlier step saw on the host. Raises PackageManagerMissing."""
-        manager = package_manager(self.operation.findings.package_manager)
+        manager = package_manager(self.operation.facts.package_manager)
         if manager is None:
             problem = "no package manager of the host is recorded"
             raise PackageManagerMissing(host=self.host.name, problem=problem)
         return manager
 
-    def found(self, result: QueryResult) -> StepFacts:
-        """The findings with what a look at the host bears on."""
-        findings = self.operation.findings
-        facts = result.facts
-        if findings.reboot_ordered_at is None and facts.system.boot_id:
-            boot = Boot(id=facts.system.boot_id, init_started=facts.init_started)
-            findings = replace(findings, boot_id=str(boot))
+    def facts_after(self, result: QueryResult) -> StepFacts:
+        """The operation's facts with those that a query of the host has found."""
+        facts, system = self.operation.facts, result.facts.system
+        if facts.reboot_ordered_at is None and system.boot_id:
+            boot = Boot(id=system.boot_id, init_started=result.facts.init_started)
+            facts = replace(facts, boot_id=str(boot))
         wish = self.host.config.policy.restart_services
         outdated = bool(result.inventory.outdated_services)
-        if findings.reboot_ordered_at is None:
-            findings = replace(findings, reboot_reason=self.reboot(result).reason)
+        if facts.reboot_ordered_at is None:
+            facts = replace(facts, reboot_reason=self.reboot(result).reason)
         return replace(
-            findings,
-            package_manager=facts.system.package_manager or findings.package_manager,
+            facts,
+            package_manager=system.package_manager or facts.package_manager,
             pending_count=result.pending.count,
             reboot_need=self.reboot(result).need,
             reboot_allowed=self.may_reboot(),

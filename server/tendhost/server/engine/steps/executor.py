@@ -63,12 +63,12 @@ class StepExecutor:
         self._policies = policies
 
     async def perform(
-        self, step: StepName, course: OperationState, session: Session, reporter: StepReporter
+        self, step: StepName, state: OperationState, session: Session, reporter: StepReporter
     ) -> Outcome:
         """Perform `step`. Raises HostError, which is the outcome of a step that failed."""
         context = StepContext(
-            operation=course.operation,
-            host=course.host,
+            operation=state.operation,
+            host=state.host,
             session=session,
             reporter=reporter,
             store=self._store,

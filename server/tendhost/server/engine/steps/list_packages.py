@@ -25,7 +25,7 @@ async def list_packages(context: StepContext) -> Outcome:
     reboots = operation.kind is OperationKind.REBOOT
     result = await context.query(remote, refresh=not reboots)
     words = reboot_words(result) if reboots else listed_words(result)
-    outcome = Outcome(detail=words, findings=context.found(result))
+    outcome = Outcome(detail=words, facts=context.facts_after(result))
     if not has_applied(operation):
         # Else the stored inventory stays what it was before the upgrade that goes on, for the
         # comparison at its end.
@@ -54,7 +54,7 @@ async def list_packages(context: StepContext) -> Outcome:
 
 def _with_plan(outcome: Outcome, planned: Planned) -> Outcome:
     detail = f"{outcome.detail}; {planned.words}" if planned.words else outcome.detail
-    return replace(outcome, detail=detail, findings=planned.findings, update=planned.update)
+    return replace(outcome, detail=detail, facts=planned.facts, update=planned.update)
 
 
 def _require_space(host: str, result: QueryResult, planned: Planned) -> None:

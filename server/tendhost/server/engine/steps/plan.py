@@ -36,7 +36,7 @@ class Planned:
     """A plan, and what stands against it."""
 
     update: UpdateResult
-    findings: StepFacts
+    facts: StepFacts
     plan: Plan
     boot_bytes: int = 0
     """What a new kernel takes of /boot."""
@@ -79,8 +79,8 @@ async def plan_update(context: StepContext, remote: Remote, result: QueryResult)
         projects=projects,
     )
     services = context.restartable(result)
-    findings = replace(
-        context.found(result),
+    facts = replace(
+        context.facts_after(result),
         services_due=bool(services),
         pending_count=count,
         scope=scope,
@@ -94,7 +94,7 @@ async def plan_update(context: StepContext, remote: Remote, result: QueryResult)
     )
     return Planned(
         update=update,
-        findings=findings,
+        facts=facts,
         plan=plan,
         boot_bytes=result.facts.kernel_bytes if _has_kernel(pending) else 0,
         words="; ".join(
@@ -103,7 +103,7 @@ async def plan_update(context: StepContext, remote: Remote, result: QueryResult)
                 (
                     _words(result, pending, scope, differ),
                     moved_words,
-                    _services_words(operation, findings, services),
+                    _services_words(operation, facts, services),
                 ),
             )
         ),
@@ -129,7 +129,7 @@ def transaction(context: StepContext) -> Transaction:
     """The transaction that was planned."""
     operation = context.operation
     update = operation.update or UpdateResult()
-    planned = _transaction(context, update.planned, operation.findings.scope)
+    planned = _transaction(context, update.planned, operation.facts.scope)
     return replace(planned, unneeded=update.planned_unneeded)
 
 
@@ -250,8 +250,8 @@ def _words(
     return "; ".join(words)
 
 
-def _services_words(operation: Operation, findings: StepFacts, services: tuple[str, ...]) -> str:
-    reboots = findings.reboot_need is RebootNeed.NEEDED and findings.reboot_allowed
+def _services_words(operation: Operation, facts: StepFacts, services: tuple[str, ...]) -> str:
+    reboots = facts.reboot_need is RebootNeed.NEEDED and facts.reboot_allowed
     if not services or reboots or not operation.dry_run:
         return ""
     return f"would restart {', '.join(services)}"

@@ -35,16 +35,16 @@ async def preflight(context: StepContext) -> Outcome:
     units = await queries.units(await context.remote(), host.name)
     boot = Boot(id=seen.facts.system.boot_id, init_started=seen.facts.init_started)
     policy = host.config.policy
-    findings = replace(
-        operation.findings,
+    facts = replace(
+        operation.facts,
         package_manager=seen.facts.system.package_manager,
         boot_id=str(boot),
-        failed_units=operation.findings.failed_units if goes_on else units.failed,
+        failed_units=operation.facts.failed_units if goes_on else units.failed,
         reboot_allowed=context.may_reboot(),
         apply_again=policy.after_interruption is AfterInterruption.UPGRADE,
         rollback=policy.rollback is Rollback.UNHEALTHY,
     )
-    return Outcome(detail=detail, findings=findings)
+    return Outcome(detail=detail, facts=facts)
 
 
 async def _fit(context: StepContext, *, may_repair: bool) -> tuple[Preflight, str]:

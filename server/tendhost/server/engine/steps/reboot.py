@@ -200,15 +200,15 @@ class _Order:
 
 async def reboot_host(context: StepContext) -> Outcome:
     """Reboot the host, and wait for another boot to answer."""
-    findings = context.operation.findings
+    facts = context.operation.facts
     recording = None
-    if findings.reboot_ordered_at is None:
-        findings = replace(findings, reboot_ordered_at=context.clock.now())
-        recording = partial(context.reporter.save_facts, findings)
+    if facts.reboot_ordered_at is None:
+        facts = replace(facts, reboot_ordered_at=context.clock.now())
+        recording = partial(context.reporter.save_facts, facts)
     detail = await reboot(
         context.session,
         context.host,
-        boot_before=findings.boot_id,
+        boot_before=facts.boot_id,
         door=context.door,
         recording=recording,
         timeout=context.settings.reboot_timeout,
@@ -217,4 +217,4 @@ async def reboot_host(context: StepContext) -> Outcome:
     update = context.operation.update
     if update is not None:
         update = replace(update, rebooted=True)
-    return Outcome(detail=detail, findings=findings, update=update)
+    return Outcome(detail=detail, facts=facts, update=update)

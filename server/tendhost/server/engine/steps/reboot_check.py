@@ -30,7 +30,7 @@ async def reboot_check(context: StepContext) -> Outcome:
         else None,
         detail=f"{counted_packages(len(changes))} changed; {reboot_words(result)}",
         observed=await context.observed(result),
-        findings=context.found(result),
+        facts=context.facts_after(result),
         update=replace(former, changes=changes),
     )
 

@@ -38,7 +38,7 @@ async def roll_back(context: StepContext) -> Outcome:
         left = f"not restored: {', '.join(missing)}" if missing else ""
         raise RollbackFailed(host=host, problem="; ".join(filter(None, (left, failed))))
     units = await queries.units(remote, host)
-    newly = [unit for unit in units.failed if unit not in operation.findings.failed_units]
+    newly = [unit for unit in units.failed if unit not in operation.facts.failed_units]
     health = f"still failed: {', '.join(newly)}" if newly else "healthy again"
     words = [f"{counted_packages(len(update.changes))} back as before"]
     back = sum(1 for old, new in zip(update.projects, projects, strict=True) if old != new)
@@ -47,7 +47,7 @@ async def roll_back(context: StepContext) -> Outcome:
     return Outcome(
         detail=f"{', '.join(words)}; {health}",
         observed=await context.observed(result),
-        findings=context.found(result),
+        facts=context.facts_after(result),
         update=replace(update, projects=projects, rolled_back=True),
     )
 

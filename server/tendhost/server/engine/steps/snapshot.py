@@ -21,7 +21,7 @@ async def snapshot(context: StepContext) -> Outcome:
     )
     made = understood(host, done, parse_snapshot)
     if not made.snapshot:
-        if operation.findings.snapshots is Snapshots.REQUIRED:
+        if operation.facts.snapshots is Snapshots.REQUIRED:
             raise SnapshotFailed(host=host, problem=made.problem)
         return Outcome(detail=f"none: {made.problem}")
     update = replace(operation.update or UpdateResult(), snapshot=made.snapshot)

@@ -46,23 +46,25 @@ async def verify(context: StepContext) -> Outcome:
         error = Unhealthy(host=host, problem=health.message)
         return Outcome(problem=Problem.of(error), needs_person=True, health=health)
     outcome = Outcome(detail=health.message, health=health)
-    if operation.findings.reboot_ordered_at is None:
+    if operation.facts.reboot_ordered_at is None:
         return outcome
     result = await context.query(remote, refresh=False)
-    return replace(outcome, observed=await context.observed(result), findings=context.found(result))
+    return replace(
+        outcome, observed=await context.observed(result), facts=context.facts_after(result)
+    )
 
 
 async def _settled(context: StepContext, remote: Remote) -> HealthResult:
     """Make the checks again and again until they say what the host is."""
     policy = context.policy.health_checks
-    only_looks = context.operation.kind is OperationKind.CHECK
+    reads_only = context.operation.kind is OperationKind.CHECK
     making = _Making(context=context, remote=remote, places=asyncio.Semaphore(COMMANDS_AT_ONCE))
     probes = (making.systemd, *(making.probe(check) for check in policy.checks))
     settle = policy.settle or timedelta()
     systemd = CheckRun(
         name=SYSTEMD,
         interval=CHECK_INTERVAL if settle or policy.checks else VERIFY_PAUSE,
-        attempts=1 if only_looks else None,
+        attempts=1 if reads_only else None,
         patience=context.settings.verify_timeout,
     )
     tried = (
@@ -71,7 +73,7 @@ async def _settled(context: StepContext, remote: Remote) -> HealthResult:
     )
     settling = Settling(checks=(systemd, *tried), settle=settle, began=context.clock.elapsed())
     while settling.verdict is None:
-        if only_looks:
+        if reads_only:
             context.reporter.require_permission()
         wait = settling.next_due - context.clock.elapsed()
         if wait > timedelta():
@@ -103,7 +105,7 @@ class _Making:
 
     async def systemd(self) -> CheckFinding:
         units = await queries.units(self.remote, self.context.host.name)
-        return _judged(units, known=self.context.operation.findings.failed_units)
+        return _judged(units, known=self.context.operation.facts.failed_units)
 
     def probe(self, check: HealthCheck) -> Callable[[], Coroutine[None, None, CheckFinding]]:
         async def tried() -> CheckFinding:
