@@ -53,7 +53,7 @@ async def test_the_slower_of_two_equal_requests_is_not_refused_because_of_the_qu
     fake = await api.register("web1")
     hold = fake.hold(Command.UNITS)
     request = pb.StartCheckRequest(name="web1", request_id=ID)
-    looked = api.world.store.hold_after_read("replay")
+    looked = api.world.store.hold_after_read("stored_response")
     slower = asyncio.ensure_future(answer(api, "HostService", request))
     await api.world.reached(looked)  # it has seen that nobody asked before
     quicker = await answer(api, "HostService", request)

@@ -89,8 +89,8 @@ async def test_clock_trust__what_is_known_of_the_date_outlives_the_store(
 ) -> None:
     assert await store.clock_trust() is None
     trust = ClockTrust(expected=OLD, seen=NOW, doubted_for=A_DAY / 7)
-    await store.keep_clock_trust(replace(trust, doubted_for=None))
-    await store.keep_clock_trust(trust)
+    await store.save_clock_trust(replace(trust, doubted_for=None))
+    await store.save_clock_trust(trust)
     assert await store.clock_trust() == trust
 
 
@@ -126,7 +126,7 @@ async def test_rollout__that_ended_long_ago_goes_with_all_of_its_members_however
 async def test_plans_go_with_their_hosts_when_they_have_grown_old(store: Store) -> None:
     for number, at in enumerate((*[OLD] * 7, NOW)):
         hosts = tuple(PlannedHost(name=f"h{n}", wave=0) for n in range(300))
-        await store.keep_plan(a_plan(f"pl-{number}", hosts=hosts, created_at=at))
+        await store.save_plan(a_plan(f"pl-{number}", hosts=hosts, created_at=at))
     assert await pruned(store, before=NOW - A_DAY) == 7
     for gone in range(7):
         with pytest.raises(PlanNotFound):
@@ -149,8 +149,8 @@ async def test_answers_to_requests__go_by_their_revision_and_no_date(store: Stor
         await store.commit(Change(events=(an_event(at=at),), request=request))
     newest = (await store.log_bounds()).current
     assert await pruned(store, requests_before=newest) == 1
-    assert await store.replay("old", b"digest") is None
-    assert await store.replay("new", b"digest") == b"answer"
+    assert await store.stored_response("old", b"digest") is None
+    assert await store.stored_response("new", b"digest") == b"answer"
 
 
 async def test_old_audit_rows_go(store: Store) -> None:

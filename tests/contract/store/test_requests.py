@@ -20,11 +20,11 @@ def a_request(digest: bytes = b"digest", id: str = ID) -> RequestRecord:
 async def test_answer_is_made_from_the_revision_that_was_reached(store: Store) -> None:
     committed = await store.commit(change(events=4, request=a_request()))
     assert (committed.revision, committed.replayed) == (4, None)
-    assert await store.replay(ID, b"digest") == b"at 4"
+    assert await store.stored_response(ID, b"digest") == b"at 4"
 
 
 async def test_request_that_was_never_sent_has_no_answer(store: Store) -> None:
-    assert await store.replay(ID, b"digest") is None
+    assert await store.stored_response(ID, b"digest") is None
 
 
 async def test_request_sent_again_changes_nothing_and_is_answered_as_before(store: Store) -> None:
@@ -41,7 +41,7 @@ async def test_request_id_with_another_body_is_refused(store: Store) -> None:
         await store.commit(change(hosts=(a_host(),), request=a_request(b"other")))
     assert caught.value.request_id == ID
     with pytest.raises(RequestIdReused):
-        await store.replay(ID, b"other")
+        await store.stored_response(ID, b"other")
     with pytest.raises(HostNotFound):
         await store.host("web1")
 
@@ -51,7 +51,7 @@ async def test_request_whose_change_failed_may_be_sent_again(store: Store) -> No
     stale = replace(host, revision=99)
     with pytest.raises(Conflict):
         await store.commit(change(hosts=(stale,), request=a_request()))
-    assert await store.replay(ID, b"digest") is None
+    assert await store.stored_response(ID, b"digest") is None
     committed = await store.commit(change(hosts=(host,), request=a_request()))
     assert committed.replayed is None
 

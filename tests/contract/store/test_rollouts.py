@@ -248,7 +248,7 @@ async def test_plan_reads_as_it_was_kept(store: Store) -> None:
     plan = a_plan(
         "pl-1", hosts=(PlannedHost(name="a", wave=0, conditions=(PlannedHostCondition.BUSY,)),)
     )
-    await store.keep_plan(plan)
+    await store.save_plan(plan)
     assert await store.plan("pl-1") == plan
     for read in (store.plan("pl-2"), store.plan_page("pl-2", first=0, last=9)):
         with pytest.raises(PlanNotFound):
@@ -261,7 +261,7 @@ async def test_plan__is_read_page_by_page_across_its_stored_parts(store: Store) 
         ExcludedHost(name=f"x{n:04}", why=Exclusion.FAILED, detail="-") for n in range(280)
     )
     plan = a_plan("pl-1", hosts=hosts, excluded=left)
-    await store.keep_plan(plan)
+    await store.save_plan(plan)
     assert await store.plan("pl-1") == plan
     everything = (*hosts, *left)
     for first, last in (

@@ -119,7 +119,7 @@ async def test_any_bytes_come_back_equal(
     chunk = LogChunk(operation=key, offset=0, data=data)
     await store.commit(change(log=(chunk,), request=request))
     assert (await store.log(key, offset=0, limit=999)).data == data
-    assert await store.replay(key, digest) == answer
+    assert await store.stored_response(key, digest) == answer
 
 
 @pytest.mark.parametrize("kind", get_args(EventBody), ids=lambda kind: kind.__name__)

@@ -94,7 +94,7 @@ async def telling(
 
 
 async def all_placed(world: World, names: Sequence[str]) -> bool:
-    return None not in [await world.store.place(name) for name in names]
+    return None not in [await world.store.notification_cursor(name) for name in names]
 
 
 async def until(world: World, condition: Callable[[], Awaitable[bool] | bool]) -> None:
@@ -109,7 +109,7 @@ async def until(world: World, condition: Callable[[], Awaitable[bool] | bool]) -
 
 
 async def at(world: World, name: str, revision: int) -> bool:
-    place = await world.store.place(name)
+    place = await world.store.notification_cursor(name)
     return place is not None and place.revision == revision
 
 
@@ -402,8 +402,8 @@ async def test_a_target_that_was_taken_away_is_forgotten(world: World):
     async with telling(world, FakeAnnouncer(), FakeAnnouncer(), names=["old", "kept"]):
         pass
     async with telling(world, FakeAnnouncer(), names=["kept"]):
-        assert await world.store.place("old") is None
-        assert await world.store.place("kept") is not None
+        assert await world.store.notification_cursor("old") is None
+        assert await world.store.notification_cursor("kept") is not None
 
 
 async def test_a_full_disk_has_nothing_told_over_and_over(
@@ -411,7 +411,7 @@ async def test_a_full_disk_has_nothing_told_over_and_over(
 ):
     announcer = FakeAnnouncer()
     async with telling(world, announcer):
-        world.store.outage_of = {"keep_place"}
+        world.store.outage_of = {"save_notification_cursor"}
         revision = await happen(world, failed(), host="web1", operation="op1")
         await until(world, lambda: world.store.failures >= 5)
         world.store.outage_of = set()
@@ -512,5 +512,5 @@ async def test_an_ended_rollout_whose_end_was_pruned_is_forgotten(world: World):
     async with telling(world, announcer, names=["t0"]):
         await until(world, lambda: bool(announcer.messages))
         await until(world, lambda: at(world, "t0", revision + 1))
-    place = await world.store.place("t0")
+    place = await world.store.notification_cursor("t0")
     assert place.following.rollouts == {}

@@ -127,7 +127,10 @@ async def test_pruning__goes_on_as_time_passes(world: World) -> None:
 
 async def asked_again(world: World) -> bool:
     """Whether a request that is sent again still gets its first answer."""
-    return await world.store.replay(call_with_id(lambda _: b"").request_id, b"body") is not None
+    return (
+        await world.store.stored_response(call_with_id(lambda _: b"").request_id, b"body")
+        is not None
+    )
 
 
 async def asks(world: World) -> None:

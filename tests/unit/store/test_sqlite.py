@@ -38,7 +38,7 @@ async def test_reads_of_a_database_that_went_bad_name_its_file(
     for read in (
         store.host("web1"),
         store.hosts(HostFilter(), limit=9),
-        store.replay("request", b"digest"),
+        store.stored_response("request", b"digest"),
     ):
         with pytest.raises(StoreUnavailable) as caught:
             await read

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.notifications.notices import (
@@ -24,12 +25,13 @@ from tendhost.server.domain.notifications.rate_limit import RateLimit
 from tendhost.server.domain.notifications.target import NotifyTarget
 from tendhost.server.domain.notifications.templates import Gathered, Message
 from tendhost.server.domain.operations.backoff import Backoff
-from tendhost.server.domain.request_errors import HostNotFound, RolloutNotFound
 from tendhost.server.engine.tasks import TaskSet
 from tendhost.server.engine.waiting import retry_while_unavailable
 from tendhost.server.outbound.apprise import NotDelivered, NotificationSender
 from tendhost.server.store.paging import every_host
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.events import EventLog, NotificationCursors
+from tendhost.server.store.protocols.hosts import HostStore
+from tendhost.server.store.protocols.rollouts import RolloutStore
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,10 @@ RETRY = Backoff(first=timedelta(seconds=5), longest=timedelta(minutes=10), attem
 """A message is given up after about half an hour."""
 MATCHES_KEPT = 256
 """Rollouts of which it is remembered whether the target hears of them."""
+
+
+class NotificationStore(EventLog, NotificationCursors, HostStore, RolloutStore, Protocol):
+    """Events, how far they were read, and what they are about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +77,12 @@ class NotificationWorker:
     """Tells one target."""
 
     def __init__(
-        self, target: NotifyTarget, announcer: NotificationSender, *, store: Store, clock: Clock
+        self,
+        target: NotifyTarget,
+        announcer: NotificationSender,
+        *,
+        store: NotificationStore,
+        clock: Clock,
     ) -> None:
         self._target = target
         self._announcer = announcer
@@ -140,13 +151,13 @@ class NotificationWorker:
                 await self._wait(place)
 
     async def _begin(self) -> NotificationCursor:
-        stored = await self._store.place(self._target.name)
+        stored = await self._store.notification_cursor(self._target.name)
         if stored is not None:
             self._stored = stored.revision
             return stored
         # A target that is new hears of what is yet to happen.
         place = NotificationCursor(revision=(await self._store.log_bounds()).current)
-        await self._store.keep_place(self._target.name, place)
+        await self._store.save_notification_cursor(self._target.name, place)
         self._stored = place.revision
         return place
 
@@ -162,11 +173,8 @@ class NotificationWorker:
         """What is worth remembering of rollouts whose last events may be gone."""
         left = {}
         for id, seen in following.rollouts.items():
-            try:
-                rollout = await self._store.rollout(id)
-            except RolloutNotFound:
-                continue
-            if not rollout.over:
+            rollout = await self._store.find_rollout(id)
+            if rollout is not None and not rollout.over:
                 left[id] = seen
         return replace(following, rollouts=left, stranded=())
 
@@ -188,7 +196,7 @@ class NotificationWorker:
             return
         # To read on from the stored cursor would send it again, over and over while a disk is full.
         await self._patiently(
-            lambda: self._store.keep_place(self._target.name, place),
+            lambda: self._store.save_notification_cursor(self._target.name, place),
             "how far notifications are was not stored",
         )
         self._stored = place.revision
@@ -273,10 +281,9 @@ class NotificationWorker:
         if selection is None or notice.kind is NoticeKind.EVENTS_PRUNED:
             return True
         if notice.host:
-            try:
-                return selection.matches(await self._store.host(notice.host))
-            except HostNotFound:
-                return True  # what it was is not known any more: rather one too many
+            host = await self._store.find_host(notice.host)
+            # What a removed host was is not known any more: rather one message too many.
+            return host is None or selection.matches(host)
         if notice.rollout not in self._matches:
             if len(self._matches) >= MATCHES_KEPT:
                 self._matches.pop(next(iter(self._matches)))
@@ -299,7 +306,7 @@ class Notifier:
         self,
         targets: Sequence[tuple[NotifyTarget, NotificationSender]],
         *,
-        store: Store,
+        store: NotificationStore,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -312,7 +319,9 @@ class Notifier:
     async def telling(self) -> AsyncIterator[None]:
         """Tell every target while the context lasts. What is on its way at its end is told again by the
         next server, for nothing is waited for."""
-        await self._store.keep_readers([teller.standing.name for teller in self._tellers])
+        await self._store.retain_notification_cursors(
+            [teller.standing.name for teller in self._tellers]
+        )
         running: TaskSet[None] = TaskSet()
         for teller in self._tellers:
             running.start(teller.run())

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.commits import CommitStore
 from tendhost.server.store.records import AuditRecord, Change, Conflict, RequestRecord
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ class MutationContext(Generic[T]):
         return self.principal.partition(" ")[0]
 
     async def commit(
-        self, store: Store, change: Change, value_at: Callable[[int], T], *, subject: str
+        self, store: CommitStore, change: Change, value_at: Callable[[int], T], *, subject: str
     ) -> T:
         """Commit `change` as this caller's, and return what it results in.
 
@@ -48,7 +48,7 @@ class MutationContext(Generic[T]):
             raise AlreadyProcessed(committed.replayed)
         return value_at(committed.revision)
 
-    async def commit_unchanged(self, store: Store, value: T, now: datetime) -> T:
+    async def commit_unchanged(self, store: CommitStore, value: T, now: datetime) -> T:
         """Answer a mutation that changes nothing with `value`.
 
         There is no event and no audit row of it, but the same request gets the same answer when it is

@@ -6,6 +6,7 @@ It is older than the truth: what was unfinished in it may have ended since, and 
 import logging
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Protocol
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.breaking_off import broken_off
@@ -18,7 +19,10 @@ from tendhost.server.domain.schedules.schedule import forgone
 from tendhost.server.domain.schedules.schedule_events import run_event
 from tendhost.server.domain.transitions import OperationState, refused
 from tendhost.server.store.paging import every_rollout, every_schedule
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.maintenance import RestorationStore
+from tendhost.server.store.protocols.operations import HostWorkStore
+from tendhost.server.store.protocols.policies import ScheduleStore
+from tendhost.server.store.protocols.rollouts import RolloutStore
 from tendhost.server.store.records import Change
 
 logger = logging.getLogger(__name__)
@@ -32,7 +36,11 @@ already. All others are at rest, or begin nothing any more."""
 _CHANGING = frozenset({OperationKind.UPDATE, OperationKind.REBOOT})
 
 
-async def settle_restoration(*, store: Store, clock: Clock) -> None:
+class RestoredStore(HostWorkStore, RolloutStore, ScheduleStore, RestorationStore, Protocol):
+    """What a restoration ends or pauses."""
+
+
+async def settle_restoration(*, store: RestoredStore, clock: Clock) -> None:
     """End every unfinished operation of a restored database, pause its rollouts, and let the runs of its
     schedules pass by that were due since the copy, in one change."""
     copied_at = await store.restored_from()

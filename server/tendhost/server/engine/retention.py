@@ -3,11 +3,13 @@
 import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.clock_trust import ClockTrust, slack_of
 from tendhost.server.engine.waiting import repeat_every
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.events import EventLog
+from tendhost.server.store.protocols.maintenance import RetentionStore
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +18,10 @@ REQUESTS_KEPT = timedelta(hours=24)
 """How long a request that is sent again gets the answer that it got before, at least: time in which no server
 runs is not counted."""
 BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
+
+
+class HistoryStore(RetentionStore, EventLog, Protocol):
+    """History, and the events that date it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +37,7 @@ class Retention:
 class Pruner:
     """Drops what is older than `retention` says, unless the date is in doubt: see domain/clock_trust."""
 
-    def __init__(self, *, store: Store, clock: Clock, retention: Retention) -> None:
+    def __init__(self, *, store: HistoryStore, clock: Clock, retention: Retention) -> None:
         self._store = store
         self._clock = clock
         self._retention = retention
@@ -52,7 +58,7 @@ class Pruner:
         trust = former.looked(now, passed=passed, slack=slack_of(self._retention.history))
         current = (await self._store.log_bounds()).current
         aging = former.aging.looked(current, passed=passed, kept=REQUESTS_KEPT)
-        await self._store.keep_clock_trust(replace(trust, aging=aging))
+        await self._store.save_clock_trust(replace(trust, aging=aging))
         self._looked_at = elapsed
         if trust.doubt and not self.held_up:
             logger.warning(trust.doubt, extra={"now": str(now), "expected": str(trust.expected)})

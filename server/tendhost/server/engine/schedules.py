@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from tendhost.server.clock import Clock
@@ -20,7 +21,6 @@ from tendhost.server.domain.events import ScheduleChange
 from tendhost.server.domain.hosts.unmatched import told
 from tendhost.server.domain.request_errors import (
     InvalidScheduleStatus,
-    RolloutNotFound,
     ScheduleNotFound,
     SelectionNotFound,
     StoreUnavailable,
@@ -43,7 +43,9 @@ from tendhost.server.engine.rollouts.manager import Beside, Rollouts
 from tendhost.server.engine.supervision import RETRY
 from tendhost.server.engine.waiting import CEILING, retry_while_unavailable, sleep_until_called
 from tendhost.server.store.paging import every_schedule
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.commits import CommitStore
+from tendhost.server.store.protocols.policies import ScheduleStore
+from tendhost.server.store.protocols.rollouts import RolloutStore
 from tendhost.server.store.records import Change, Conflict
 
 logger = logging.getLogger(__name__)
@@ -64,6 +66,10 @@ REVIEW = timedelta(hours=1)
 """Between two reviews of every stored next run, unless the clock is put right before."""
 
 
+class ScheduledRolloutStore(ScheduleStore, RolloutStore, CommitStore, Protocol):
+    """Schedules, and the rollouts that they began."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleView:
     """A schedule with its last rollout; None: none was started, or it is no longer kept."""
@@ -78,7 +84,12 @@ class Schedules:
     """Every schedule of the fleet's rollouts."""
 
     def __init__(
-        self, *, store: Store, rollouts: Rollouts, selections: Selections, clock: Clock
+        self,
+        *,
+        store: ScheduledRolloutStore,
+        rollouts: Rollouts,
+        selections: Selections,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._rollouts = rollouts
@@ -349,10 +360,8 @@ class Schedules:
     async def _former(self, schedule: Schedule) -> Rollout | None:
         if not schedule.last_rollout:
             return None
-        try:
-            return await self._store.rollout(schedule.last_rollout)
-        except RolloutNotFound:
-            return None  # it ended so long ago that it is no longer kept
+        # It may have ended so long ago that it is no longer kept.
+        return await self._store.find_rollout(schedule.last_rollout)
 
     async def _saved(
         self,

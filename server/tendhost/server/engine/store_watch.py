@@ -7,7 +7,7 @@ from datetime import timedelta
 from tendhost.server.clock import Clock
 from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.engine.waiting import CEILING
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.maintenance import StoreHealth
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ PROBE_PAUSE = timedelta(seconds=2)
 class StoreWatch:
     """Hears of writes and reads that failed, and tries the store until it can be used again."""
 
-    def __init__(self, *, store: Store, clock: Clock) -> None:
+    def __init__(self, *, store: StoreHealth, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._listeners: list[Callable[[], None]] = []

@@ -23,7 +23,7 @@ from tendhost.server.domain.request_errors import OperationNotFound
 from tendhost.server.domain.transitions import OperationState
 from tendhost.server.engine.requests import retried_on_conflict
 from tendhost.server.engine.waiting import retry_while_unavailable, sleep_until_called
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.operations import HostWorkStore
 from tendhost.server.store.records import Change
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ Driven = Callable[[OperationState, str], Awaitable[Operation]]
 class Supervisor:
     """Has each operation driven until it has ended."""
 
-    def __init__(self, *, store: Store, clock: Clock, driven: Driven) -> None:
+    def __init__(self, *, store: HostWorkStore, clock: Clock, driven: Driven) -> None:
         self._store = store
         self._clock = clock
         self._driven = driven

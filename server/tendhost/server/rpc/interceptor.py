@@ -22,7 +22,7 @@ from tendhost.server.engine.tasks import TaskSet
 from tendhost.server.rpc.rules import violations_of
 from tendhost.server.rpc.status import internal_status, status_of
 from tendhost.server.rpc.streams.stream_writer import Stream
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.commits import ResponseStore
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def call(encode: Callable[[T], Message]) -> MutationContext[T]:
 class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in its stub only
     """The one interceptor. Calls of services that are not tendhost's own pass as they are."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: ResponseStore) -> None:
         self._store = store
         self._mutating: TaskSet[Outcome] = TaskSet()
         self._guarded: dict[str, Any] = {}
@@ -152,7 +152,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
     async def _kept(self, caller: Caller) -> bytes | None:
         if not caller.request_id:
             return None
-        return await self._store.replay(caller.request_id, caller.digest)
+        return await self._store.stored_response(caller.request_id, caller.digest)
 
     def _stream(
         self,

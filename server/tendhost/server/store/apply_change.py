@@ -481,13 +481,13 @@ def clock_trust(database: sqlite3.Connection) -> ClockTrust | None:
     return rows.clock_trust_of(row[0]) if row else None
 
 
-def keep_clock_trust(database: sqlite3.Connection, trust: ClockTrust) -> None:
-    """See Store.keep_clock_trust."""
+def save_clock_trust(database: sqlite3.Connection, trust: ClockTrust) -> None:
+    """See Store.save_clock_trust."""
     database.execute(sql.SET_META, (CLOCK_TRUST, rows.document(trust)))
 
 
-def keep_plan(database: sqlite3.Connection, plan: RolloutPlan) -> None:
-    """See Store.keep_plan."""
+def save_plan(database: sqlite3.Connection, plan: RolloutPlan) -> None:
+    """See Store.save_plan."""
     outline = plan.outline
     values = (plan.id, rows.instant(plan.created_at), rows.document(outline))
     database.execute(sql.PUT_PLAN, values)
@@ -502,13 +502,15 @@ def keep_plan(database: sqlite3.Connection, plan: RolloutPlan) -> None:
     )
 
 
-def keep_place(database: sqlite3.Connection, reader: str, place: NotificationCursor) -> None:
-    """See Store.keep_place."""
-    database.execute(sql.PUT_PLACE, (reader, rows.document(place)))
+def save_notification_cursor(
+    database: sqlite3.Connection, target: str, cursor: NotificationCursor
+) -> None:
+    """See Store.save_notification_cursor."""
+    database.execute(sql.PUT_CURSOR, (target, rows.document(cursor)))
 
 
-def keep_readers(database: sqlite3.Connection, readers: Collection[str]) -> None:
-    """See Store.keep_readers."""
+def retain_notification_cursors(database: sqlite3.Connection, readers: Collection[str]) -> None:
+    """See Store.retain_notification_cursors."""
     known = [reader for (reader,) in database.execute(sql.READERS).fetchall()]
     gone = [(reader,) for reader in known if reader not in readers]
-    database.executemany(sql.DELETE_PLACE, gone)
+    database.executemany(sql.DELETE_CURSOR, gone)

@@ -38,7 +38,7 @@ _selection = Form(SavedSelection, "saved selection")
 _group_policy = Form(GroupPolicy, "policy")
 _plan = Form(PlanOutline, "plan")
 _plan_part = Form(PlanPart, "part of a plan")
-_place = Form(NotificationCursor, "place in the event log")
+_cursor = Form(NotificationCursor, "notification cursor")
 _clock_trust = Form(ClockTrust, "clock")
 _inventory = Form(Inventory, "inventory")
 _pending = Form(Pending, "pending updates")
@@ -76,7 +76,7 @@ _FORMS: Mapping[type, Form[Any]] = {
     GroupPolicy: _group_policy,
     PlanOutline: _plan,
     PlanPart: _plan_part,
-    NotificationCursor: _place,
+    NotificationCursor: _cursor,
     ClockTrust: _clock_trust,
     Inventory: _inventory,
     Pending: _pending,
@@ -203,9 +203,9 @@ def clock_trust_of(text: str) -> ClockTrust:
     return decoded(_clock_trust, "clock record", text)
 
 
-def place_of(text: str) -> NotificationCursor:
-    """A stored place of a reader of the event log."""
-    return decoded(_place, "place", text)
+def notification_cursor_of(text: str) -> NotificationCursor:
+    """How far a target of notifications has read the event log."""
+    return decoded(_cursor, "notification cursor", text)
 
 
 def group_policy_of(text: str) -> GroupPolicy:

@@ -204,13 +204,13 @@ PUT_PLAN_PART = "INSERT INTO plan_parts (plan, number, document) VALUES (?1, ?2,
 GET_PLAN_PARTS = """
     SELECT document FROM plan_parts WHERE plan = ?1 AND number BETWEEN ?2 AND ?3 ORDER BY number
 """
-PUT_PLACE = """
+PUT_CURSOR = """
     INSERT INTO places (reader, document) VALUES (?1, ?2)
     ON CONFLICT (reader) DO UPDATE SET document = excluded.document
 """
-GET_PLACE = "SELECT document FROM places WHERE reader = ?1"
+GET_CURSOR = "SELECT document FROM places WHERE reader = ?1"
 READERS = "SELECT reader FROM places"
-DELETE_PLACE = "DELETE FROM places WHERE reader = ?1"
+DELETE_CURSOR = "DELETE FROM places WHERE reader = ?1"
 
 INSERT_SELECTION = """
     INSERT INTO selections (name, revision, document) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING

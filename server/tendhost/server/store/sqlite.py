@@ -161,10 +161,14 @@ class SqliteStore:
     # --- hosts ------------------------------------------------------------------------------------
 
     async def host(self, name: str) -> Host:
-        text = self._one(sql.GET_HOST, name)
-        if text is None:
+        found = await self.find_host(name)
+        if found is None:
             raise HostNotFound(host=name)
-        return rows.host_of(text)
+        return found
+
+    async def find_host(self, name: str) -> Host | None:
+        text = self._one(sql.GET_HOST, name)
+        return None if text is None else rows.host_of(text)
 
     async def hosts(self, selection: HostFilter, *, after: str = "", limit: int) -> Page[Host]:
         def work(database: sqlite3.Connection) -> Page[Host]:
@@ -209,7 +213,7 @@ class SqliteStore:
         count: int | None = self._one(sql.GET_COUNT, kind, name)
         return count or 0
 
-    async def known(self, selection: HostFilter) -> KnownNames:
+    async def known_names(self, selection: HostFilter) -> KnownNames:
         names = (*selection.names, *selection.exclude_hosts)
         tags = (*selection.all_tags, *selection.any_tags)
 
@@ -258,10 +262,14 @@ class SqliteStore:
     # --- operations -------------------------------------------------------------------------------
 
     async def operation(self, id: str) -> Operation:
-        text = self._one(sql.GET_OPERATION, id)
-        if text is None:
+        found = await self.find_operation(id)
+        if found is None:
             raise OperationNotFound(operation=id)
-        return rows.operation_of(text)
+        return found
+
+    async def find_operation(self, id: str) -> Operation | None:
+        text = self._one(sql.GET_OPERATION, id)
+        return None if text is None else rows.operation_of(text)
 
     async def operations(
         self,
@@ -311,10 +319,14 @@ class SqliteStore:
     # --- rollouts ---------------------------------------------------------------------------------
 
     async def rollout(self, id: str) -> Rollout:
-        text = self._one(sql.GET_ROLLOUT, id)
-        if text is None:
+        found = await self.find_rollout(id)
+        if found is None:
             raise RolloutNotFound(rollout=id)
-        return rows.rollout_of(text)
+        return found
+
+    async def find_rollout(self, id: str) -> Rollout | None:
+        text = self._one(sql.GET_ROLLOUT, id)
+        return None if text is None else rows.rollout_of(text)
 
     async def rollouts(
         self, *, statuses: Sequence[RolloutStatus] = (), before: str = "", limit: int
@@ -344,7 +356,7 @@ class SqliteStore:
         text = self._one(sql.GET_MEMBER, rollout, host)
         return None if text is None else rows.member_of(text)
 
-    async def places(self, host: str, *, limit: int) -> Sequence[tuple[Member, int]]:
+    async def memberships(self, host: str, *, limit: int) -> Sequence[tuple[Member, int]]:
         def work(database: sqlite3.Connection) -> Sequence[tuple[Member, int]]:
             found = database.execute(sql.PLACES_OF_HOST, (host, limit))
             return [(rows.member_of(text), revision) for text, revision in found]
@@ -421,22 +433,22 @@ class SqliteStore:
     async def busy_hosts(self) -> frozenset[str]:
         return frozenset(await self._all(sql.RUNNING_HOSTS, (), str))
 
-    async def survey(self, look: Callable[[Iterable[HostSummary]], T]) -> T:
+    async def survey(self, read: Callable[[Iterable[HostSummary]], T]) -> T:
         def work(database: sqlite3.Connection) -> T:
             fleet = (fleet_index.host_summary_of(row[0]) for row in database.execute(sql.ALL_HOSTS))
-            return look(fleet)
+            return read(fleet)
 
         return await self._read(work, self._surveyor)
 
     async def survey_pending(
-        self, selection: HostFilter, look: Callable[[Iterable[HostPending]], T]
+        self, selection: HostFilter, read: Callable[[Iterable[HostPending]], T]
     ) -> T:
         return await self._read(
-            lambda database: look(_pending(database, selection)), self._surveyor
+            lambda database: read(_pending(database, selection)), self._surveyor
         )
 
-    async def keep_plan(self, plan: RolloutPlan) -> None:
-        await self._writer.submit(lambda database: apply_change.keep_plan(database, plan))
+    async def save_plan(self, plan: RolloutPlan) -> None:
+        await self._writer.submit(lambda database: apply_change.save_plan(database, plan))
 
     async def plan(self, id: str) -> RolloutPlan:
         def work(database: sqlite3.Connection) -> RolloutPlan:
@@ -493,7 +505,7 @@ class SqliteStore:
 
     # --- requests and events ----------------------------------------------------------------------
 
-    async def replay(self, request: str, digest: bytes) -> bytes | None:
+    async def stored_response(self, request: str, digest: bytes) -> bytes | None:
         with self._errors_told():
             return apply_change.replayed(self._direct, request, digest)
 
@@ -512,15 +524,19 @@ class SqliteStore:
 
         return await self._read(work)
 
-    async def place(self, reader: str) -> NotificationCursor | None:
-        text = self._one(sql.GET_PLACE, reader)
-        return None if text is None else rows.place_of(text)
+    async def notification_cursor(self, target: str) -> NotificationCursor | None:
+        text = self._one(sql.GET_CURSOR, target)
+        return None if text is None else rows.notification_cursor_of(text)
 
-    async def keep_place(self, reader: str, place: NotificationCursor) -> None:
-        await self._writer.submit(lambda database: apply_change.keep_place(database, reader, place))
+    async def save_notification_cursor(self, target: str, cursor: NotificationCursor) -> None:
+        await self._writer.submit(
+            lambda database: apply_change.save_notification_cursor(database, target, cursor)
+        )
 
-    async def keep_readers(self, readers: Collection[str]) -> None:
-        await self._writer.submit(lambda database: apply_change.keep_readers(database, readers))
+    async def retain_notification_cursors(self, targets: Collection[str]) -> None:
+        await self._writer.submit(
+            lambda database: apply_change.retain_notification_cursors(database, targets)
+        )
 
     async def wait_beyond(self, revision: int, *, timeout: timedelta) -> int:
         reached = await self._tail.wait_beyond(revision, timeout)
@@ -537,8 +553,8 @@ class SqliteStore:
         with self._errors_told():
             return apply_change.clock_trust(self._direct)
 
-    async def keep_clock_trust(self, trust: ClockTrust) -> None:
-        await self._writer.submit(lambda database: apply_change.keep_clock_trust(database, trust))
+    async def save_clock_trust(self, trust: ClockTrust) -> None:
+        await self._writer.submit(lambda database: apply_change.save_clock_trust(database, trust))
 
     async def until_unusable(self, *, timeout: timedelta) -> bool:
         await wait_for(self._unusable.wait(), timeout=timeout)

@@ -244,7 +244,9 @@ def test_a_reader_that_goes_on_from_a_stored_place_tells_what_one_that_never_sto
     for one in events[:cut]:
         following, notices = noticed(following, one)
         first.extend(notices)
-    stored = rows.place_of(rows.document(NotificationCursor(revision=cut, following=following)))
+    stored = rows.notification_cursor_of(
+        rows.document(NotificationCursor(revision=cut, following=following))
+    )
     rest = told(*events[cut:], following=stored.following)
     assert first + rest == told(*events)
 

@@ -11,7 +11,7 @@ from tendhost.server.packages.errors import PackageError
 from tendhost.server.packages.osquery import MAX_SECONDS, parse_rows, run_command
 from tendhost.server.packages.osquery_sql import SqlRefused
 from tendhost.server.remote.protocol import Connector
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.hosts import HostStore
 
 TIMEOUT = timedelta(seconds=MAX_SECONDS + 15)
 """For an answer; osqueryi itself is stopped before, where the host has timeout(1)."""
@@ -21,7 +21,7 @@ AT_ONCE = 16
 class OsqueryClient:
     """Asks hosts. Those that are asked have places of their own, beside those of operations."""
 
-    def __init__(self, *, store: Store, connector: Connector, clock: Clock) -> None:
+    def __init__(self, *, store: HostStore, connector: Connector, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._connector = connector

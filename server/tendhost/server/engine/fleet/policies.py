@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.changes import FieldChange, changes_of
@@ -28,13 +29,19 @@ from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import PolicyNotFound
 from tendhost.server.engine.requests import MutationContext, at_revision, retried_on_conflict
 from tendhost.server.engine.waiting import CEILING, repeat_every
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.commits import CommitStore
+from tendhost.server.store.protocols.hosts import HostStore
+from tendhost.server.store.protocols.policies import PolicyStore
 from tendhost.server.store.records import Change
 
 logger = logging.getLogger(__name__)
 
 Key = tuple[tuple[MaintenanceWindow, ...], tuple[str, ...]]
 """What the times depend on at which a host may be changed: its own windows, and its groups."""
+
+
+class GroupPolicyStore(PolicyStore, HostStore, CommitStore, Protocol):
+    """Policies, and the hosts that they hold for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +56,7 @@ class PolicyView:
 class Policies:
     """The defaults of every group and of the fleet, and what holds for hosts by them."""
 
-    def __init__(self, *, store: Store, clock: Clock) -> None:
+    def __init__(self, *, store: GroupPolicyStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._lock = asyncio.Lock()
@@ -129,7 +136,7 @@ class Policies:
         if not group:
             return ()
         named = HostFilter(groups=(group,))
-        found = unmatched(named, await self._store.known(named))
+        found = unmatched(named, await self._store.known_names(named))
         return tuple(one.description for one in found)
 
     @retried_on_conflict

@@ -19,13 +19,12 @@ from tendhost.server.domain.request_errors import (
     HostAlreadyExists,
     HostBusy,
     HostKeyMismatch,
-    HostNotFound,
 )
 from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.requests import MutationContext, at_revision, retried_on_conflict
 from tendhost.server.remote.host_keys import fingerprint, matches
 from tendhost.server.remote.protocol import Connector
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.operations import HostWorkStore
 from tendhost.server.store.records import Change
 
 
@@ -40,7 +39,7 @@ class Registry:
     """The hosts of the fleet."""
 
     def __init__(
-        self, *, store: Store, connector: Connector, clock: Clock, policies: Policies
+        self, *, store: HostWorkStore, connector: Connector, clock: Clock, policies: Policies
     ) -> None:
         self._store = store
         self._connector = connector
@@ -139,11 +138,8 @@ class Registry:
 
     async def _refuse_known(self, name: str) -> None:
         # Said before the network is asked: a second `host add` is answered at once.
-        try:
-            await self._store.host(name)
-        except HostNotFound:
-            return
-        raise HostAlreadyExists(host=name)
+        if await self._store.find_host(name) is not None:
+            raise HostAlreadyExists(host=name)
 
     async def _idle_host(self, name: str) -> Host:
         host = await self._store.host(name)

@@ -1,13 +1,13 @@
 """Accounts of what happened, gathered from the store: why a host is as it is, what came of a rollout."""
 
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import timedelta
+from typing import Protocol
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.explain import Explanation, RolloutMembership, explain
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.domain.request_errors import InventoryNotFound, RolloutNotFound
+from tendhost.server.domain.request_errors import InventoryNotFound
 from tendhost.server.domain.rollouts.plan import HostSummary, concerned
 from tendhost.server.domain.rollouts.report import (
     Compliance,
@@ -17,7 +17,9 @@ from tendhost.server.domain.rollouts.report import (
 )
 from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.store.paging import every_member, every_operation
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.hosts import FleetStore, HostStore, InventoryStore
+from tendhost.server.store.protocols.operations import OperationStore
+from tendhost.server.store.protocols.rollouts import RolloutStore
 
 OPERATIONS = 50
 ROLLOUTS = 20
@@ -25,10 +27,16 @@ ROLLOUTS = 20
 SHOWN_WAVES = 1000
 
 
+class ReportStore(HostStore, InventoryStore, FleetStore, OperationStore, RolloutStore, Protocol):
+    """What reports are made of."""
+
+
 class Reports:
     """Reads only, and only what is stored."""
 
-    def __init__(self, *, store: Store, clock: Clock, host_availability: HostAvailability) -> None:
+    def __init__(
+        self, *, store: ReportStore, clock: Clock, host_availability: HostAvailability
+    ) -> None:
         self._store = store
         self._clock = clock
         self._host_availability = host_availability
@@ -54,14 +62,15 @@ class Reports:
     async def _memberships(self, name: str) -> list[RolloutMembership]:
         places = {
             member.rollout: (member, revision)
-            for member, revision in await self._store.places(name, limit=ROLLOUTS)
+            for member, revision in await self._store.memberships(name, limit=ROLLOUTS)
         }
         newest = await self._store.rollouts(limit=ROLLOUTS)
         rollouts = {rollout.id: rollout for rollout in newest.items}
         # It may wait in one that is older than the newest of the fleet.
         for id in places.keys() - rollouts.keys():
-            with suppress(RolloutNotFound):  # it has just grown too old to be kept
-                rollouts[id] = await self._store.rollout(id)
+            rollout = await self._store.find_rollout(id)
+            if rollout is not None:  # else it has just grown too old to be kept
+                rollouts[id] = rollout
         found = []
         for _, rollout in sorted(rollouts.items(), reverse=True):
             member, revision = places.get(rollout.id, (None, 0))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.changes import FieldChange, changes_of
@@ -16,8 +17,14 @@ from tendhost.server.domain.request_errors import (
 )
 from tendhost.server.engine.requests import MutationContext, retried_on_conflict
 from tendhost.server.store.paging import every_schedule
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.commits import CommitStore
+from tendhost.server.store.protocols.hosts import HostStore
+from tendhost.server.store.protocols.policies import ScheduleStore, SelectionStore
 from tendhost.server.store.records import Change
+
+
+class SavedSelectionStore(SelectionStore, ScheduleStore, HostStore, CommitStore, Protocol):
+    """Selections, the schedules that name them, and the hosts that they name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +39,7 @@ class SelectionView:
 class Selections:
     """Every saved selection."""
 
-    def __init__(self, *, store: Store, clock: Clock) -> None:
+    def __init__(self, *, store: SavedSelectionStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
 
@@ -50,10 +57,10 @@ class Selections:
 
         Raises SelectionNotFound.
         """
-        found = list(unmatched(asked, await self._store.known(asked)))
+        found = list(unmatched(asked, await self._store.known_names(asked)))
         saved = (await self.resolved(asked)).also
         if saved is not None:
-            within = unmatched(saved, await self._store.known(saved))
+            within = unmatched(saved, await self._store.known_names(saved))
             found += [
                 FieldViolation(
                     "selection", f"{asked.selection!r} has {one.field}: {one.description}"

@@ -40,7 +40,7 @@ from tendhost.server.remote.job import (
     Position,
 )
 from tendhost.server.remote.protocol import Remote
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.operations import LogStore
 
 SHORTEST_PAUSE = timedelta(milliseconds=250)
 NEWS_PAUSE = timedelta(milliseconds=500)
@@ -76,7 +76,7 @@ class JobRunner:
     def __init__(
         self,
         *,
-        store: Store,
+        store: LogStore,
         clock: Clock,
         session: Session,
         host: Host,

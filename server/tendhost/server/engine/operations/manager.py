@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Protocol
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.errors import TendhostError
@@ -44,7 +45,9 @@ from tendhost.server.engine.supervision import FAULT, LONG_PAUSE, RETRY, Supervi
 from tendhost.server.engine.tasks import TaskSet
 from tendhost.server.engine.waiting import repeat_every, retry_while_unavailable
 from tendhost.server.remote.protocol import Connector
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.hosts import InventoryStore
+from tendhost.server.store.protocols.operations import HostWorkStore
+from tendhost.server.store.protocols.rollouts import RolloutStore
 from tendhost.server.store.records import Change, Conflict
 
 logger = logging.getLogger(__name__)
@@ -59,6 +62,10 @@ RESTART = "a restart of the server"
 SWEEP = timedelta(minutes=5)
 """How often it is looked for operations that nobody drives. It has never to find one, and reads all that are
 unfinished."""
+
+
+class OperationManagerStore(HostWorkStore, InventoryStore, RolloutStore, Protocol):
+    """Hosts and operations, what is pending, and the rollouts that share their ids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +115,7 @@ class Operations:
     def __init__(
         self,
         *,
-        store: Store,
+        store: OperationManagerStore,
         connector: Connector,
         performer: StepExecutor,
         clock: Clock,

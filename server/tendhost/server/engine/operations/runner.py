@@ -56,7 +56,7 @@ from tendhost.server.engine.requests import AlreadyProcessed, MutationContext, a
 from tendhost.server.engine.steps.executor import StepExecutor
 from tendhost.server.engine.waiting import retry_while_unavailable, sleep_until_called
 from tendhost.server.failpoints import reached
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.operations import HostWorkStore
 from tendhost.server.store.records import (
     Change,
     Conflict,
@@ -92,7 +92,7 @@ class OperationRunner:
         self,
         state: OperationState,
         *,
-        store: Store,
+        store: HostWorkStore,
         session: Session,
         performer: StepExecutor,
         clock: Clock,

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.hosts.host import Host
@@ -23,10 +24,15 @@ from tendhost.server.domain.rollouts.budgets import (
 )
 from tendhost.server.domain.rollouts.rollout import Member, Rollout, RolloutSpec, WaitingFor
 from tendhost.server.engine.fleet.availability import HostAvailability
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.hosts import HostStore
+from tendhost.server.store.protocols.operations import OperationStore
 
 _BUDGET = "down:"
 _HOST = "host:"
+
+
+class AdmissionStore(HostStore, OperationStore, Protocol):
+    """Hosts, how many are down, and which are busy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +65,9 @@ Decision = Admit | Hold | Exclude
 class Admission:
     """The budgets of every unfinished rollout, and the hosts that may begin under them."""
 
-    def __init__(self, *, store: Store, clock: Clock, host_availability: HostAvailability) -> None:
+    def __init__(
+        self, *, store: AdmissionStore, clock: Clock, host_availability: HostAvailability
+    ) -> None:
         self._store = store
         self._clock = clock
         self._host_availability = host_availability
@@ -106,7 +114,7 @@ class Admission:
 class BudgetUsages:
     """How much of some budgets is in use; each scope is read once."""
 
-    def __init__(self, store: Store, budgets: Sequence[BoundBudget]) -> None:
+    def __init__(self, store: AdmissionStore, budgets: Sequence[BoundBudget]) -> None:
         self._store = store
         self.budgets = budgets
         self._usages: dict[tuple[str, datetime | None], Usage] = {}
@@ -138,7 +146,7 @@ class AdmissionRound:
         self,
         *,
         spec: RolloutSpec,
-        store: Store,
+        store: AdmissionStore,
         host_availability: HostAvailability,
         now: datetime,
         budgets: Sequence[BoundBudget],

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Protocol
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.events import Event, RolloutChanged
@@ -12,17 +13,22 @@ from tendhost.server.domain.rollouts.rollout import Member, Rollout, Wave
 from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate
 from tendhost.server.domain.transitions import OperationState
 from tendhost.server.engine.operations.manager import Operations
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.operations import HostWorkStore
+from tendhost.server.store.protocols.rollouts import RolloutStore
 from tendhost.server.store.records import Change, Conflict
 
 Begun = Sequence[tuple[OperationState, Host]]
 """Operations that begin in a transaction, each with its host as it is stored."""
 
 
+class RolloutWorkStore(HostWorkStore, RolloutStore, Protocol):
+    """Rollouts, their hosts, and the operations on these."""
+
+
 class RolloutWriter:
     """Stores updates of rollouts."""
 
-    def __init__(self, *, store: Store, operations: Operations, clock: Clock) -> None:
+    def __init__(self, *, store: RolloutWorkStore, operations: Operations, clock: Clock) -> None:
         self._store = store
         self._operations = operations
         self._clock = clock

@@ -32,7 +32,7 @@ from tendhost.server.engine.clock_drift import ClockDrift
 from tendhost.server.engine.operations.manager import Operations
 from tendhost.server.engine.requests import ATTEMPTS
 from tendhost.server.engine.rollouts.admission import Admission
-from tendhost.server.engine.rollouts.changes import RolloutWriter
+from tendhost.server.engine.rollouts.changes import RolloutWorkStore, RolloutWriter
 from tendhost.server.engine.rollouts.held_up import HeldUp
 from tendhost.server.engine.rollouts.member_ends import MemberEnds
 from tendhost.server.engine.rollouts.member_starts import MemberStarts
@@ -40,7 +40,6 @@ from tendhost.server.engine.rollouts.wave_checks import WaveChecks
 from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tendhost.server.engine.supervision import LONG_PAUSE, RETRY
 from tendhost.server.engine.waiting import CEILING, retry_while_unavailable, sleep_until_called
-from tendhost.server.store.protocol import Store
 from tendhost.server.store.records import Conflict
 
 logger = logging.getLogger(__name__)
@@ -56,7 +55,7 @@ class RolloutController:
         self,
         id: str,
         *,
-        store: Store,
+        store: RolloutWorkStore,
         operations: Operations,
         admission: Admission,
         writer: RolloutWriter,

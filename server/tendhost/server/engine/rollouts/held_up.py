@@ -8,7 +8,7 @@ from tendhost.server.clock import Clock
 from tendhost.server.domain.rollouts.rollout import MemberStatus, Rollout, WaitingFor
 from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate
 from tendhost.server.engine.rollouts.admission import Hold
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.rollouts import RolloutStore
 
 AT_A_TIME = 200
 """Members that one transaction changes at most."""
@@ -17,7 +17,9 @@ AT_A_TIME = 200
 class HeldUp:
     """What one rollout says of the budgets that hold it up."""
 
-    def __init__(self, id: str, *, store: Store, clock: Clock, notify_after: timedelta) -> None:
+    def __init__(
+        self, id: str, *, store: RolloutStore, clock: Clock, notify_after: timedelta
+    ) -> None:
         self._id = id
         self._store = store
         self._clock = clock

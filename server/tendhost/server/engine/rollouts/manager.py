@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Protocol
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.hosts.selection import HostFilter
@@ -40,13 +41,14 @@ from tendhost.server.engine.fleet.selections import Selections
 from tendhost.server.engine.operations.manager import Operations
 from tendhost.server.engine.requests import MutationContext, at_revision, retried_on_conflict
 from tendhost.server.engine.rollouts.admission import Admission
-from tendhost.server.engine.rollouts.changes import RolloutWriter
+from tendhost.server.engine.rollouts.changes import RolloutWorkStore, RolloutWriter
 from tendhost.server.engine.rollouts.controller import RolloutController
 from tendhost.server.engine.rollouts.planner import Planner, rollout_of, with_tags
 from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tendhost.server.engine.tasks import TaskSet
 from tendhost.server.store.paging import every_member, every_rollout
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.hosts import FleetStore
+from tendhost.server.store.protocols.rollouts import PlanStore
 from tendhost.server.store.records import Change
 
 _STEERABLE = (
@@ -62,13 +64,17 @@ Beside = Callable[[Rollout, Change], Change]
 """Adds to the change that creates a rollout, so that both are stored or neither."""
 
 
+class RolloutManagerStore(RolloutWorkStore, PlanStore, FleetStore, Protocol):
+    """Rollouts, and the plans and the fleet that they begin from."""
+
+
 class Rollouts:
     """Every rollout of the fleet."""
 
     def __init__(
         self,
         *,
-        store: Store,
+        store: RolloutManagerStore,
         operations: Operations,
         host_availability: HostAvailability,
         selections: Selections,
@@ -105,7 +111,7 @@ class Rollouts:
         """
         plan, tags = await self._planner.planned(_seeded(spec), with_tags)
         plan = replace(plan, warnings=tuple(await self._admission.spent_budgets(plan.spec, tags)))
-        await self._store.keep_plan(plan)
+        await self._store.save_plan(plan)
         return plan
 
     async def start(

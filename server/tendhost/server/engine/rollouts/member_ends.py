@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from tendhost.server.clock import Clock
 from tendhost.server.domain.host_errors import WindowClosed
 from tendhost.server.domain.operations.operation import Operation, OperationStatus
-from tendhost.server.domain.request_errors import HostNotFound, OperationNotFound
 from tendhost.server.domain.rollouts.rollout import (
     Member,
     MemberStatus,
@@ -16,9 +15,8 @@ from tendhost.server.domain.rollouts.rollout import (
 )
 from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate
 from tendhost.server.domain.transitions import changed_anything
-from tendhost.server.engine.rollouts.changes import RolloutWriter
+from tendhost.server.engine.rollouts.changes import RolloutWorkStore, RolloutWriter
 from tendhost.server.store.paging import every_member
-from tendhost.server.store.protocol import Store
 
 AT_A_TIME = 200
 """Members that one transaction ends at most."""
@@ -44,7 +42,9 @@ _OPERATION_GONE = "its operation is no longer on record: the outcome on the host
 class MemberEnds:
     """Notes how members of one rollout end."""
 
-    def __init__(self, id: str, *, store: Store, writer: RolloutWriter, clock: Clock) -> None:
+    def __init__(
+        self, id: str, *, store: RolloutWorkStore, writer: RolloutWriter, clock: Clock
+    ) -> None:
         self._id = id
         self._store = store
         self._writer = writer
@@ -97,9 +97,8 @@ class MemberEnds:
 
     async def _note_end(self, update: RolloutUpdate, member: Member) -> None:
         """Move a member in progress if its operation has ended."""
-        try:
-            operation = await self._store.operation(member.operation)
-        except OperationNotFound:
+        operation = await self._store.find_operation(member.operation)
+        if operation is None:
             update.move(member, MemberStatus.FAILED, detail=_OPERATION_GONE)
             return
         if operation.status.ended:
@@ -108,20 +107,16 @@ class MemberEnds:
 
     async def _has_failed_its_host(self, operation: Operation) -> bool:
         """Whether the host of `operation` is in FAILED because of it."""
-        try:
-            failure = (await self._store.host(operation.host)).status.failure
-        except HostNotFound:
-            return False
+        host = await self._store.find_host(operation.host)
+        failure = host.status.failure if host is not None else None
         return failure is not None and failure.operation == operation.id
 
     async def _has_changed_its_host(self, member: Member) -> bool:
         """Whether the former operation of a waiting member may have changed its host."""
         if not member.operation:
             return False
-        try:
-            return changed_anything(await self._store.operation(member.operation))
-        except OperationNotFound:
-            return True
+        operation = await self._store.find_operation(member.operation)
+        return operation is None or changed_anything(operation)
 
 
 def note_end(

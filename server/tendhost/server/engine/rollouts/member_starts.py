@@ -21,7 +21,7 @@ from tendhost.server.engine.rollouts.admission import (
 )
 from tendhost.server.engine.rollouts.changes import RolloutWriter
 from tendhost.server.engine.rollouts.held_up import HeldUp
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.rollouts import RolloutStore
 
 AT_A_TIME = 200
 """Members that one transaction decides at most, those with changed windows apart."""
@@ -45,7 +45,7 @@ class MemberStarts:
         self,
         id: str,
         *,
-        store: Store,
+        store: RolloutStore,
         operations: Operations,
         admission: Admission,
         writer: RolloutWriter,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.policy.availability import Availability
@@ -27,10 +27,15 @@ from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.engine.fleet.selections import Selections
 from tendhost.server.engine.ids import Ids
 from tendhost.server.engine.rollouts.changes import change_of
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.hosts import FleetStore
+from tendhost.server.store.protocols.operations import OperationStore
 from tendhost.server.store.records import Change
 
 T = TypeVar("T")
+
+
+class PlanningStore(FleetStore, OperationStore, Protocol):
+    """The fleet, and which hosts are busy."""
 
 
 class Planner:
@@ -39,7 +44,7 @@ class Planner:
     def __init__(
         self,
         *,
-        store: Store,
+        store: PlanningStore,
         host_availability: HostAvailability,
         selections: Selections,
         clock: Clock,

@@ -10,15 +10,14 @@ from dataclasses import replace
 from tendhost.server.clock import Clock
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus, StepFacts
-from tendhost.server.domain.request_errors import HostNotFound, OperationNotFound
+from tendhost.server.domain.request_errors import OperationNotFound
 from tendhost.server.domain.rollouts.advance import after_wave_check
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, Wave
 from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate
 from tendhost.server.domain.transitions import OperationState, queued, started
 from tendhost.server.engine.operations.manager import OperationRequest, Operations
-from tendhost.server.engine.rollouts.changes import Begun, RolloutWriter
-from tendhost.server.store.paging import member_pages
-from tendhost.server.store.protocol import Store
+from tendhost.server.engine.rollouts.changes import Begun, RolloutWorkStore, RolloutWriter
+from tendhost.server.store.paging import every_member
 
 AT_A_TIME = 200
 """Checks that one transaction begins at most."""
@@ -33,7 +32,7 @@ class WaveChecks:
         self,
         id: str,
         *,
-        store: Store,
+        store: RolloutWorkStore,
         operations: Operations,
         writer: RolloutWriter,
         clock: Clock,
@@ -104,28 +103,22 @@ class WaveChecks:
         if self._awaited:
             return None
         found: dict[str, str] = {}
-        async for members in member_pages(
-            self._store, self._id, wave=wave.number, statuses=_CHECKED, limit=AT_A_TIME
+        async for member in every_member(
+            self._store, self._id, wave=wave.number, statuses=_CHECKED
         ):
-            for member in members:
-                wrong = await self._wrong(member)
-                if wrong:
-                    found[member.host] = wrong
+            wrong = await self._wrong(member)
+            if wrong:
+                found[member.host] = wrong
         return found
 
     async def _has_ended(self, id: str) -> bool:
-        try:
-            return (await self._store.operation(id)).status.ended
-        except OperationNotFound:
-            return True
+        operation = await self._store.find_operation(id)
+        return operation is None or operation.status.ended
 
     async def _check(self, member: Member, *, by: str) -> tuple[OperationState, Host] | None:
         """A check of a host; None: the host is gone, or is in FAILED, where no operation may begin."""
-        try:
-            host = await self._store.host(member.host)
-        except HostNotFound:
-            return None
-        if host.status.failure is not None:
+        host = await self._store.find_host(member.host)
+        if host is None or host.status.failure is not None:
             return None
         work = OperationRequest(host=host.name, kind=OperationKind.CHECK)
         # Units that had failed before the update are not its fault.
@@ -160,8 +153,6 @@ class WaveChecks:
         return "" if check.health is None or check.health.healthy else check.health.message
 
     async def _failure(self, name: str) -> str:
-        try:
-            failure = (await self._store.host(name)).status.failure
-        except HostNotFound:
-            return ""
+        host = await self._store.find_host(name)
+        failure = host.status.failure if host is not None else None
         return "" if failure is None else f"it has failed: {failure.problem.message}"

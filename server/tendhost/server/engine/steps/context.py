@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Protocol
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.host_errors import PackageManagerMissing, Timeout
@@ -28,7 +29,12 @@ from tendhost.server.packages.units import by_reboot_only
 from tendhost.server.remote.local import own_unit
 from tendhost.server.remote.probes import Prober
 from tendhost.server.remote.protocol import Remote
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.hosts import InventoryStore
+from tendhost.server.store.protocols.operations import LogStore
+
+
+class StepStore(InventoryStore, LogStore, Protocol):
+    """What steps read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +63,7 @@ class StepContext:
     host: Host
     session: Session
     reporter: StepReporter
-    store: Store
+    store: StepStore
     prober: Prober
     clock: Clock
     settings: StepSettings

@@ -12,7 +12,7 @@ from tendhost.server.engine.jobs.reporter import StepReporter
 from tendhost.server.engine.steps.apply import apply
 from tendhost.server.engine.steps.compose import compose
 from tendhost.server.engine.steps.connect import connect
-from tendhost.server.engine.steps.context import StepContext, StepSettings
+from tendhost.server.engine.steps.context import StepContext, StepSettings, StepStore
 from tendhost.server.engine.steps.download import download
 from tendhost.server.engine.steps.hooks import post_hook, pre_hook
 from tendhost.server.engine.steps.list_packages import list_packages
@@ -24,7 +24,6 @@ from tendhost.server.engine.steps.rollback import roll_back
 from tendhost.server.engine.steps.snapshot import snapshot
 from tendhost.server.engine.steps.verify import verify
 from tendhost.server.remote.probes import Prober
-from tendhost.server.store.protocol import Store
 
 _STEPS: Mapping[StepName, Callable[[StepContext], Awaitable[Outcome]]] = {
     StepName.CONNECT: connect,
@@ -50,7 +49,7 @@ class StepExecutor:
     def __init__(
         self,
         *,
-        store: Store,
+        store: StepStore,
         prober: Prober,
         clock: Clock,
         settings: StepSettings,

@@ -9,6 +9,7 @@ from tendhost.server.rpc.convert.selections import host_filter
 from tendhost.server.rpc.streams.event_feed import EventFeed
 from tendhost.server.rpc.streams.event_pages import bookmark
 from tendhost.server.rpc.streams.stream_writer import send
+from tendhost.server.store.protocols.events import EventLog
 from tendhost.server.store.records import LogBounds
 from tendhost.v1 import event_service_pb2 as pb
 from tendhost.v1 import event_service_pb2_grpc
@@ -18,7 +19,7 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
     """What happens in the fleet."""
 
     def __init__(self, engine: Engine, feed: EventFeed) -> None:
-        self._store = engine.store
+        self._store: EventLog = engine.store
         self._selections = engine.selections
         self._feed = feed
 

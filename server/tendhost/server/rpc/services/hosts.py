@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
@@ -33,6 +33,8 @@ from tendhost.server.rpc.paging import (
 )
 from tendhost.server.rpc.rules import violations_of
 from tendhost.server.rpc.services.pending_updates import list_pending
+from tendhost.server.store.protocols.hosts import HostStore, InventoryStore
+from tendhost.server.store.protocols.operations import OperationStore
 from tendhost.v1 import host_service_pb2 as pb
 from tendhost.v1 import host_service_pb2_grpc
 from tendhost.v1.host_pb2 import HostConfig
@@ -43,12 +45,16 @@ R = TypeVar("R", bound=Message)
 OVERDUE_DAYS = 30
 
 
+class HostServiceStore(HostStore, InventoryStore, OperationStore, Protocol):
+    """Hosts, what is on them, and what runs on them."""
+
+
 class HostServicer(host_service_pb2_grpc.HostServiceServicer):
     """The registry of hosts, and the work that is done on one of them."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._store = engine.store
+        self._store: HostServiceStore = engine.store
 
     async def RegisterHost(
         self, request: pb.RegisterHostRequest, context: Any

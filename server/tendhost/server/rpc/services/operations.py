@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from tendhost.server.domain.operations.log_limit import left_out_line
 from tendhost.server.domain.operations.operation import Operation
@@ -12,6 +12,7 @@ from tendhost.server.rpc.interceptor import call
 from tendhost.server.rpc.paging import fill, page_size, position
 from tendhost.server.rpc.streams.event_feed import EventFeed
 from tendhost.server.rpc.streams.stream_writer import send
+from tendhost.server.store.protocols.operations import LogStore, OperationStore
 from tendhost.v1 import operation_service_pb2 as pb
 from tendhost.v1 import operation_service_pb2_grpc
 
@@ -19,12 +20,16 @@ DEFAULT_WAIT_SECONDS = 60.0
 LOG_PAGE = 64 * 1024
 
 
+class OperationServiceStore(OperationStore, LogStore, Protocol):
+    """Operations and their logs."""
+
+
 class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
     """The work on hosts, as it goes and as it went."""
 
     def __init__(self, engine: Engine, feed: EventFeed) -> None:
         self._engine = engine
-        self._store = engine.store
+        self._store: OperationServiceStore = engine.store
         self._feed = feed
 
     async def GetOperation(

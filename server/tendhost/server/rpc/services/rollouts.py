@@ -1,7 +1,7 @@
 """RolloutService."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
@@ -28,6 +28,7 @@ from tendhost.server.rpc.paging import (
 )
 from tendhost.server.rpc.streams.event_feed import EventFeed
 from tendhost.server.rpc.streams.stream_writer import send
+from tendhost.server.store.protocols.rollouts import PlanStore, RolloutStore
 from tendhost.server.store.records import RolloutCursor, RolloutView
 from tendhost.v1 import rollout_service_pb2 as pb
 from tendhost.v1 import rollout_service_pb2_grpc
@@ -39,12 +40,16 @@ VIEW_BYTES = 256 * 1024
 """A stream holds no more than about this of a rollout's waves, and of its hosts."""
 
 
+class RolloutServiceStore(RolloutStore, PlanStore, Protocol):
+    """Rollouts and their plans."""
+
+
 class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
     """Updates of many hosts."""
 
     def __init__(self, engine: Engine, feed: EventFeed) -> None:
         self._engine = engine
-        self._store = engine.store
+        self._store: RolloutServiceStore = engine.store
         self._feed = feed
 
     async def PlanRollout(

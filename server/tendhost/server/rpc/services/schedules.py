@@ -18,6 +18,7 @@ from tendhost.server.rpc.convert.schedules import (
 from tendhost.server.rpc.interceptor import call
 from tendhost.server.rpc.paging import fill, page_size, position
 from tendhost.server.rpc.rules import violations_of
+from tendhost.server.store.protocols.policies import ScheduleStore
 from tendhost.server.store.records import Unreadable
 from tendhost.v1 import schedule_service_pb2 as pb
 from tendhost.v1 import schedule_service_pb2_grpc
@@ -30,7 +31,7 @@ class ScheduleServicer(schedule_service_pb2_grpc.ScheduleServiceServicer):
 
     def __init__(self, engine: Engine) -> None:
         self._schedules = engine.schedules
-        self._store = engine.store
+        self._store: ScheduleStore = engine.store
 
     async def CreateSchedule(
         self, request: pb.CreateScheduleRequest, context: Any

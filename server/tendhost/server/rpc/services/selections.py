@@ -10,6 +10,7 @@ from tendhost.server.engine.fleet.selections import SelectionView
 from tendhost.server.rpc.convert.selections import amended_filter, host_filter, selection_message
 from tendhost.server.rpc.interceptor import call
 from tendhost.server.rpc.paging import fill, page_size, position
+from tendhost.server.store.protocols.policies import SelectionStore
 from tendhost.v1 import selection_service_pb2 as pb
 from tendhost.v1 import selection_service_pb2_grpc
 
@@ -21,7 +22,7 @@ class SelectionServicer(selection_service_pb2_grpc.SelectionServiceServicer):
 
     def __init__(self, engine: Engine) -> None:
         self._selections = engine.selections
-        self._store = engine.store
+        self._store: SelectionStore = engine.store
 
     async def CreateSelection(
         self, request: pb.CreateSelectionRequest, context: Any

@@ -1,13 +1,15 @@
 """SystemService."""
 
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 
 from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.engine.engine import Engine
 from tendhost.server.engine.loop_monitor import LoopLag
 from tendhost.server.engine.notifications import DeliveryStatus
 from tendhost.server.rpc.convert.common import timestamp
+from tendhost.server.store.protocols.events import EventLog
+from tendhost.server.store.protocols.hosts import HostStore
 from tendhost.v1 import system_service_pb2 as pb
 from tendhost.v1 import system_service_pb2_grpc
 
@@ -15,11 +17,15 @@ VERSION = version("tendhost")
 """Read once: looking it up takes longer than the rest of the call."""
 
 
+class SystemServiceStore(EventLog, HostStore, Protocol):
+    """The event log and the hosts, to be counted."""
+
+
 class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
     """The server itself."""
 
     def __init__(self, engine: Engine) -> None:
-        self._store = engine.store
+        self._store: SystemServiceStore = engine.store
         self._notifier = engine.notifier
         self._pruner = engine.pruner
         self._monitor = engine.loop_monitor

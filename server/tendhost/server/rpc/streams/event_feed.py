@@ -5,6 +5,7 @@ import logging
 from collections import OrderedDict
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from typing import Protocol
 
 from tendhost.server.clock import wait_for
 from tendhost.server.domain.hosts.selection import HostFilter
@@ -14,7 +15,9 @@ from tendhost.server.rpc.streams.event_pages import Batch, EventPage
 from tendhost.server.rpc.streams.membership import SelectionMembership
 from tendhost.server.rpc.streams.signals import Signal, Signals
 from tendhost.server.rpc.streams.snapshots import FleetSnapshots
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.commits import CommitStore
+from tendhost.server.store.protocols.events import EventLog
+from tendhost.server.store.protocols.hosts import FleetStore, HostStore
 from tendhost.server.store.records import Touched
 
 logger = logging.getLogger(__name__)
@@ -30,10 +33,14 @@ SHARED_PAGES = 64
 EVERYTHING = HostFilter()
 
 
+class FeedStore(CommitStore, EventLog, FleetStore, HostStore, Protocol):
+    """Events and hosts, and the news of both."""
+
+
 class EventFeed:
     """What every stream of this server reads from."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: FeedStore) -> None:
         self._store = store
         self._news = asyncio.Event()
         self._revision = 0

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from tendhost.server.domain.hosts.host import Host, HostConfig
 from tendhost.server.domain.hosts.selection import HostFilter
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.hosts import HostStore
 from tendhost.server.store.records import Touched
 
 HOSTS_KEPT = 2048
@@ -16,7 +16,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 class SelectionMembership:
     """What every stream of this server asks which events concern it."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: HostStore) -> None:
         self._store = store
         self._hosts: dict[str, Host] = {}
         self._touched: set[str] = set()

@@ -14,7 +14,7 @@ from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.rpc.convert.hosts import host_message
 from tendhost.server.rpc.streams.stream_writer import send
-from tendhost.server.store.protocol import Store
+from tendhost.server.store.protocols.hosts import FleetStore
 from tendhost.server.store.records import HostCursor, HostsPart, Touched, Unreadable
 from tendhost.v1 import event_service_pb2 as pb
 
@@ -40,7 +40,7 @@ _Key = tuple[HostFilter, str | HostCursor]
 class FleetSnapshots:
     """What every snapshot of this server is read with."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: FleetStore) -> None:
         self._store = store
         self._parts: OrderedDict[_Key, _Part] = OrderedDict()
         self._host_changes = 0
