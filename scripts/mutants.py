@@ -96,7 +96,8 @@ def tests_near(file: Path) -> list[str]:
     near = set(folder.glob("test_*.py")) if len(below.parts) > 1 else set()
     layer = ROOT / "tests/unit" / below.parts[0]
     near |= {test for test in layer.rglob("test_*.py") if module in test.read_text("utf-8")}
-    return sorted(str(test.relative_to(ROOT)) for test in near)
+    # Short files first: they are quick to notice, and the first failure ends the run.
+    return [str(test.relative_to(ROOT)) for test in sorted(near, key=lambda t: t.stat().st_size)]
 
 
 def unnoticed(server: Path, tests: list[str]) -> bool:

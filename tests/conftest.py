@@ -78,6 +78,11 @@ def why_no_grpcurl() -> str | None:
     return None if shutil.which("grpcurl") else "no grpcurl: `make tools` builds it"
 
 
+def longest_turn_seconds() -> float:
+    """What one turn of an event loop may take, where coverage slows it down, too."""
+    return LONGEST_TURN_SECONDS * (COST_OF_COVERAGE if sys.gettrace() is not None else 1.0)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Fails a test in which one turn of an event loop took very long: nobody was served during it.
@@ -87,8 +92,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     with measured_turns() as longest:
         yield
     excused = item.nodeid.startswith(ANOTHERS_LOOP) or item.get_closest_marker("long_turns")
-    measured = sys.gettrace() is not None
-    bound = LONGEST_TURN_SECONDS * (COST_OF_COVERAGE if measured else 1.0)
+    bound = longest_turn_seconds()
     if longest.seconds > bound and not excused:
         words = f"one turn of the event loop took {longest.seconds:.2f} s of CPU: {longest.what}"
         pytest.fail(f"{words}; it may take {bound} s", pytrace=False)

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tests.conftest import longest_turn_seconds
 from tests.turns import measured_turns
 
 
@@ -26,9 +27,9 @@ def test_turn__is_measured_by_what_its_thread_computes() -> None:
 
 @pytest.mark.xfail(strict=True, reason="the rule itself")
 async def test_turn__that_takes_very_long_fails_its_test() -> None:
-    busy(1.2)
+    busy(1.2 * longest_turn_seconds())
 
 
 @pytest.mark.long_turns
 async def test_turn__may_take_long_where_a_test_says_so() -> None:
-    busy(1.2)
+    busy(1.2 * longest_turn_seconds())
