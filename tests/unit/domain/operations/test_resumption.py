@@ -19,7 +19,7 @@ from tendhost.server.domain.operations.operation import (
     UpdateResult,
 )
 from tendhost.server.domain.operations.permission import ChangeKind
-from tendhost.server.domain.operations.resumption import resuming
+from tendhost.server.domain.operations.resumption import resume
 from tendhost.server.domain.operations.step_sequence import next_step
 from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.domain.transitions import after_step, started
@@ -73,7 +73,7 @@ def new(kind: OperationKind) -> Operation:
     ],
 )
 def test_a_retry_goes_on_where_that_is_sound(kind, step, reason, at):
-    retried = resuming(failed_at(kind, step, reason), new(kind))
+    retried = resume(failed_at(kind, step, reason), new(kind))
     assert retried.resume_at is at
     assert retried.resumes == ("old" if at else "")
     if at is None:
@@ -88,7 +88,7 @@ def test_an_upgrade_whose_end_was_never_seen_is_gone_back_to():
         operation="old", kind=ChangeKind.APPLY, number=2, log_start=70, log_read=30, status_read=5
     )
     failed = failed_at(K.UPDATE, N.APPLY, "HOST_GONE", job=job, jobs_begun=2)
-    retried = resuming(failed, new(K.UPDATE))
+    retried = resume(failed, new(K.UPDATE))
     assert retried.resume_at is N.APPLY
     # All of its log belongs to the new operation, too.
     assert retried.job == JobRecord(operation="old", kind=ChangeKind.APPLY, number=2)
@@ -98,7 +98,7 @@ def test_an_upgrade_whose_end_was_never_seen_is_gone_back_to():
 def test_a_repair_whose_end_was_never_seen_is_gone_back_to_before_anything_else():
     job = JobRecord(operation="old", kind=ChangeKind.REPAIR, number=2, log_read=30)
     for step in (N.PREFLIGHT, N.APPLY):  # the first problem is the operation's
-        retried = resuming(failed_at(K.UPDATE, step, "HOST_GONE", job=job), new(K.UPDATE))
+        retried = resume(failed_at(K.UPDATE, step, "HOST_GONE", job=job), new(K.UPDATE))
         assert retried.resume_at is N.PREFLIGHT
         assert retried.job == JobRecord(operation="old", kind=ChangeKind.REPAIR, number=2)
 
@@ -106,7 +106,7 @@ def test_a_repair_whose_end_was_never_seen_is_gone_back_to_before_anything_else(
 def test_an_upgrade_whose_end_was_seen_is_not_gone_back_to():
     job = JobRecord(operation="old", kind=ChangeKind.APPLY, number=1, concluded=True)
     failed = failed_at(K.UPDATE, N.APPLY, "PACKAGE_FAILED", job=job, jobs_begun=1)
-    assert resuming(failed, new(K.UPDATE)) == new(K.UPDATE)
+    assert resume(failed, new(K.UPDATE)) == new(K.UPDATE)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_an_upgrade_whose_end_was_seen_is_not_gone_back_to():
 def test_every_change_whose_end_was_never_seen_is_gone_back_to(kind, step):
     job = JobRecord(operation="old", kind=kind, number=3)
     failed = failed_at(K.UPDATE, N.VERIFY, "HOST_GONE", job=job, jobs_begun=3)
-    assert resuming(failed, new(K.UPDATE)).resume_at is step
+    assert resume(failed, new(K.UPDATE)).resume_at is step
 
 
 def test_a_download_whose_end_was_never_seen_is_begun_anew():
@@ -133,24 +133,24 @@ def test_a_download_whose_end_was_never_seen_is_begun_anew():
         "HOST_GONE",
         job=JobRecord(operation="old", kind=ChangeKind.DOWNLOAD, number=1),
     )
-    assert resuming(failed, new(K.UPDATE)) == new(K.UPDATE)
+    assert resume(failed, new(K.UPDATE)) == new(K.UPDATE)
 
 
 def test_an_update_that_was_taken_back_begins_from_the_start():
     failed = failed_at(K.UPDATE, N.VERIFY, "UNHEALTHY")
     failed = replace(failed, update=replace(UPDATED, rolled_back=True))
-    assert resuming(failed, new(K.UPDATE)) == new(K.UPDATE)
+    assert resume(failed, new(K.UPDATE)) == new(K.UPDATE)
 
 
 def test_a_dry_run_begins_from_the_start():
     failed = replace(failed_at(K.UPDATE, N.VERIFY), dry_run=True)
-    assert resuming(failed, new(K.UPDATE)) == new(K.UPDATE)
+    assert resume(failed, new(K.UPDATE)) == new(K.UPDATE)
 
 
 def test_a_reboot_that_is_still_due_can_be_ordered_again_and_one_that_is_waited_for_cannot():
-    update = resuming(failed_at(K.UPDATE, N.REBOOT, "REBOOT_SAME_BOOT_ID"), new(K.UPDATE))
+    update = resume(failed_at(K.UPDATE, N.REBOOT, "REBOOT_SAME_BOOT_ID"), new(K.UPDATE))
     assert update.facts.reboot_ordered_at is None
-    reboot = resuming(failed_at(K.REBOOT, N.REBOOT, "REBOOT_NEVER_RETURNED"), new(K.REBOOT))
+    reboot = resume(failed_at(K.REBOOT, N.REBOOT, "REBOOT_NEVER_RETURNED"), new(K.REBOOT))
     assert (reboot.facts.reboot_ordered_at, reboot.facts.boot_id) == (ORDERED, "one")
 
 
@@ -166,7 +166,7 @@ def test_a_resumed_update_takes_the_steps_that_are_left_and_ends_like_any_other(
     step, expected, states
 ):
     job = JobRecord(operation="old", kind=ChangeKind.APPLY, number=1, concluded=step is not N.APPLY)
-    retried = resuming(failed_at(K.UPDATE, step, "HOST_GONE", job=job), new(K.UPDATE))
+    retried = resume(failed_at(K.UPDATE, step, "HOST_GONE", job=job), new(K.UPDATE))
     config = HostConfig(name="web1", address="192.0.2.1")
     host = Host(config=config, host_key="k", registered_at=NOW, status=HostStatus())
     course = started(retried, host, NOW)
@@ -186,21 +186,21 @@ def test_a_resumed_update_takes_the_steps_that_are_left_and_ends_like_any_other(
 
 def test_a_retry_that_does_not_get_to_the_host_leaves_it_failed_and_the_next_one_goes_on_as_well():
     job = JobRecord(operation="old", kind=ChangeKind.APPLY, number=1)
-    first = resuming(failed_at(K.UPDATE, N.APPLY, "HOST_GONE", job=job), new(K.UPDATE))
+    first = resume(failed_at(K.UPDATE, N.APPLY, "HOST_GONE", job=job), new(K.UPDATE))
     config = HostConfig(name="web1", address="192.0.2.1")
     host = Host(config=config, host_key="k", registered_at=NOW, status=HostStatus())
     dark = Problem(reason="HOST_UNREACHABLE", message="no answer")
     course = after_step(started(first, host, NOW), Outcome(problem=dark, transient=True), NOW)
     assert course.operation.status is OperationStatus.FAILED
     assert course.host.status.state is HostState.FAILED
-    second = resuming(course.operation, new(K.UPDATE))
+    second = resume(course.operation, new(K.UPDATE))
     assert (second.resume_at, second.job) == (N.APPLY, job)
     assert second.epoch > first.epoch
 
 
 def test_cancelled_while_it_connects_a_retry_still_goes_back_to_the_upgrade_under_way():
     job = JobRecord(operation="old", kind=ChangeKind.APPLY, number=1)
-    retried = resuming(failed_at(K.UPDATE, N.APPLY, "HOST_GONE", job=job), new(K.UPDATE))
+    retried = resume(failed_at(K.UPDATE, N.APPLY, "HOST_GONE", job=job), new(K.UPDATE))
     config = HostConfig(name="web1", address="192.0.2.1")
     host = Host(config=config, host_key="k", registered_at=NOW, status=HostStatus())
     course = started(replace(retried, cancel_requested_by="sam"), host, NOW)

@@ -1,1 +1,1 @@
-"""Operations: their steps in order, what each may do, and how a retry goes on."""
+"""Operations: the order of their steps, what each step may do, and where a retry continues."""

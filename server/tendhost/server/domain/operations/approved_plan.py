@@ -1,4 +1,4 @@
-"""The plan that an update is held to: that of a dry run, or what was pending when it was last asked."""
+"""Holds an update to an approved plan: that of a dry run, or the updates pending at the last query."""
 
 from dataclasses import replace
 
@@ -14,9 +14,9 @@ from tendhost.server.domain.request_errors import PlanUnusable
 
 
 def hold_to_plan(plan: Operation, order: OperationOptions, *, host: str) -> OperationOptions:
-    """`order`, to be held to the plan of a dry run of `host`. Raises PlanUnusable.
+    """`order`, held to the plan of a dry run of `host`. Raises PlanUnusable.
 
-    Its scope is that of the dry run unless the order has its own.
+    The scope is that of the dry run unless `order` has its own.
     """
     problem = ""
     if plan.host != host:
@@ -41,7 +41,7 @@ def hold_to_plan(plan: Operation, order: OperationOptions, *, host: str) -> Oper
 def hold_to_pending(
     pending: Pending, order: OperationOptions, policy: UpdateScope, *, host: str
 ) -> OperationOptions:
-    """`order`, to be held to what was pending when the host was last queried. Raises PlanUnusable."""
+    """`order`, held to the updates that were pending at the last query of the host. Raises PlanUnusable."""
     if pending.queried_at is None:
         raise PlanUnusable(
             host=host, operation="", problem="the last query could not list its pending updates"

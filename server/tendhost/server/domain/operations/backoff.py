@@ -1,4 +1,4 @@
-"""How long to wait before something is tried again: twice as long each time, bounded, and never in step."""
+"""Pauses between attempts: they double up to a bound, and have jitter."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,13 +12,13 @@ class Backoff:
     """Before the second attempt."""
     longest: timedelta
     attempts: int
-    """How many there are at most, the first one included."""
+    """Largest number of attempts, the first one included."""
 
     def pause(self, attempt: int, chance: float) -> timedelta | None:
         """The pause after `attempt` attempts have failed; None: there is no further one.
 
-        `chance`, from 0 to 1, moves it between half and the whole of its length, so that hosts
-        which failed together are not tried again together.
+        `chance`, from 0 to 1, is the jitter: the pause has between half and all of its length, so that hosts
+        which failed together are not retried together.
         """
         if attempt >= self.attempts:
             return None

@@ -1,6 +1,6 @@
-"""Which steps of an update's progress are kept as events: enough to see later how it went, and few.
+"""Chooses the progress of an update that is stored as events: a few milestones. Pure.
 
-How far an update is at this moment stands in its operation, and is not an event. Pure.
+The latest progress is stored in the operation, without an event.
 """
 
 from dataclasses import dataclass, replace
@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from tendhost.server.domain.operations.operation import JobProgress
 
 FIRST_OF_A_PHASE = 2
-"""An update of few packages is told package by package."""
+"""Number of events of a phase before PERCENT_STEP matters: an update of few packages has one for each."""
 PERCENT_STEP = 25.0
-"""After these, so much further is worth an event."""
+"""Progress of a phase, in percent, that is worth a further event after these."""
 MOST = 16
-"""Of one operation: with those of its steps, an update of any length stays below 40 events."""
+"""Most milestones of an operation: with the events of its steps, no update has more than 40."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Told:
+class _PhaseMilestones:
     phase: str
     count: int
     percent: float
@@ -24,23 +24,23 @@ class _Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Milestones:
-    """What was told of an operation's progress so far."""
+    """The milestones of an operation so far."""
 
     count: int = 0
-    phases: tuple[_Told, ...] = ()
+    phases: tuple[_PhaseMilestones, ...] = ()
 
     def after(self, progress: JobProgress) -> "Milestones | None":
-        """What is told once `progress` is; None: it is not worth an event."""
+        """The milestones with `progress`; None: it is not one."""
         if self.count == MOST:
             return None
-        former = next((told for told in self.phases if told.phase == progress.phase), None)
+        former = next((phase for phase in self.phases if phase.phase == progress.phase), None)
         if former is None:
-            told = _Told(phase=progress.phase, count=1, percent=progress.percent)
-            return Milestones(count=self.count + 1, phases=(*self.phases, told))
+            first = _PhaseMilestones(phase=progress.phase, count=1, percent=progress.percent)
+            return Milestones(count=self.count + 1, phases=(*self.phases, first))
         further = progress.percent >= former.percent + PERCENT_STEP
         if former.count >= FIRST_OF_A_PHASE and not further:
             return None
         percent = max(former.percent, progress.percent)
-        told = replace(former, count=former.count + 1, percent=percent)
+        latest = replace(former, count=former.count + 1, percent=percent)
         others = tuple(each for each in self.phases if each is not former)
-        return Milestones(count=self.count + 1, phases=(*others, told))
+        return Milestones(count=self.count + 1, phases=(*others, latest))

@@ -1,4 +1,4 @@
-"""One piece of work on one host, as a value: its steps so far, its facts, its result."""
+"""An operation, which is one piece of work on one host, as a value: its steps, facts, job and result."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,10 +29,10 @@ class OperationKind(StrEnum):
 
 
 class OperationStatus(StrEnum):
-    """How far an operation is."""
+    """The status of an operation."""
 
     QUEUED = "queued"
-    """It waits for the operation that its host is busy with."""
+    """The operation waits for the one that its host is busy with."""
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -40,7 +40,7 @@ class OperationStatus(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether the operation will never change again."""
+        """Whether the operation has ended and will not change."""
         return self in _ENDED
 
 
@@ -48,48 +48,48 @@ _ENDED = frozenset({OperationStatus.SUCCEEDED, OperationStatus.FAILED, Operation
 
 
 class StepStatus(StrEnum):
-    """How a step went."""
+    """The status of a step."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
-    """It was cut off on its host; what it left is repaired."""
+    """The step was interrupted on its host; what it left is repaired."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A stage of an operation, as it went."""
+    """One step of an operation, as far as it is."""
 
     name: StepName
     status: StepStatus
     started_at: datetime
     ended_at: datetime | None = None
     attempts: int = 1
-    """How often it was tried, for errors that pass by themselves."""
+    """Number of attempts: a step that fails with a transient error is retried."""
     detail: str = ""
-    """One line for a person: "12 updates pending, 3 of them security". While it is under way, what its
-    last attempt failed with."""
+    """One line for a person: "12 updates pending, 3 of them security". While the step runs, the problem of its
+    last attempt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """A job on the host that belongs to a step, on record before the job begins."""
+    """A job on the host, recorded before the job begins."""
 
     operation: str
-    """Whose folder it lives in: that of the operation that began it."""
+    """The operation in whose folder the job lives: the one that began it."""
     kind: ChangeKind
     number: int
     """Which of the operation's jobs it is, counted from 1."""
     log_start: int = 0
     """Where in the operation's log its output begins, in bytes."""
     log_read: int = 0
-    """Bytes of its log that are stored."""
+    """Bytes of the job's log that are stored."""
     status_read: int = 0
-    """Bytes of its status that were understood."""
+    """Bytes of the job's status that were parsed."""
     concluded: bool = False
-    """Whether its end was seen, so that its folder on the host may go. Until then it is followed by
-    whoever goes on with the operation, also by a retry."""
+    """Whether the job's end was seen, so that its folder on the host can be removed. Until then every server that
+    resumes the operation follows the job, and so does a retry."""
 
     @property
     def name(self) -> str:
@@ -99,7 +99,7 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobProgress:
-    """How far the package manager says that it is."""
+    """Progress, as the package manager reports it."""
 
     package: str
     """Empty: the transaction as a whole."""
@@ -110,77 +110,77 @@ class JobProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateResult:
-    """What an UPDATE did, or, for a dry run, what it would do."""
+    """What an UPDATE changed, or what a dry run would change."""
 
     success: bool = False
     changes: tuple[PackageChange, ...] = ()
-    """What the package database says was changed, not what the package manager announced."""
+    """Changes by the package database, not by the messages of the package manager."""
     planned: tuple[PendingPackage, ...] = ()
-    """What was pending when it was listed, the withheld packages included."""
+    """The pending packages when they were listed, withheld ones included."""
     planned_removals: tuple[tuple[str, str], ...] = ()
-    """Name and version of what the plan removes."""
+    """Name and version of each package that the plan removes."""
     planned_unneeded: tuple[str, ...] = ()
-    """Which of these are removed for not being needed any more."""
+    """Names of those that are removed because nothing needs them any more."""
     download_bytes: int | None = None
-    """What was to be downloaded when it was planned; None: not known."""
+    """Size of the planned download in bytes; None: unknown."""
     differences: tuple[str, ...] = ()
-    """How what was pending differed from the plan that had been agreed to, in words."""
+    """How the pending packages differed from the approved plan, as text."""
     snapshot: str = ""
-    """The file system snapshot that was made before the change, as its own tool names it."""
+    """Name of the file system snapshot from before the change; empty: none."""
     projects: tuple[ProjectChange, ...] = ()
     """The compose projects, in the order of their folders."""
     restarted: tuple[str, ...] = ()
-    """Services that were restarted because they ran what had been replaced."""
+    """Outdated services that were restarted."""
     rolled_back: bool = False
-    """Whether the changes were taken back."""
+    """Whether the changes were rolled back."""
     kept_conffiles: tuple[str, ...] = ()
-    """Configuration files whose local version was kept although the package ships another."""
+    """Configuration files whose local version was kept although the package has another one."""
     reboot_required: RebootNeed = RebootNeed.UNKNOWN
     rebooted: bool = False
 
 
 class RebootOutcome(StrEnum):
-    """What became of a REBOOT that ended well."""
+    """The outcome of a REBOOT that succeeded."""
 
     REBOOTED = "rebooted"
     NOT_NEEDED = "not_needed"
-    """It was wanted only if required, and a look at the host found that it is not."""
+    """The reboot was asked for only if required, and the host does not need it."""
     UNKNOWN = "unknown"
-    """It was wanted only if required, and whether it is could not be found out."""
+    """The reboot was asked for only if required, and whether the host needs it is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationOptions:
-    """What was asked of an UPDATE or a REBOOT, beyond the host's own policy."""
+    """Options of an UPDATE or a REBOOT, beside the host's policy."""
 
     scope: ScopeOverride | None = None
-    """None: what the host's policy says when its packages are listed."""
+    """None: the scope of the host's policy when its packages are listed."""
     agreed: tuple[PackageChange, ...] | None = None
-    """The plan that was agreed to; None: none."""
+    """The approved plan; None: there is none."""
     exact: bool = False
-    """Whether nothing but the agreed plan may be done."""
+    """Whether only the approved plan may be executed."""
     download_only: bool = False
     only_if_required: bool = False
-    """Of a REBOOT: whether a look at the host decides, which reboots it if it is known to need that."""
+    """Of a REBOOT: reboot only if the host is known to need it."""
     window_override_reason: str = ""
-    """Why its host is changed outside its window as well; empty: it is not."""
+    """Reason to change the host outside its maintenance window; empty: the window applies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """What one check found when it was last tried."""
+    """The result of one health check when it was last tried."""
 
     name: str
     healthy: bool
     message: str
     tries: int
     failures: int
-    """Of those tries."""
+    """Number of those tries that failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthResult:
-    """What the checks of a host found together."""
+    """The result of all health checks of a host."""
 
     healthy: bool
     message: str
@@ -189,37 +189,36 @@ class HealthResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepFacts:
-    """What the steps so far learnt that later decisions hang on."""
+    """What the steps so far have learnt that later decisions depend on."""
 
     pending_count: int = 0
-    """How many packages this operation is to change."""
+    """Number of packages that the operation is to change."""
     scope: UpdateScope = UpdateScope()
-    """What it is to change, as it was when the packages were listed."""
+    """The scope of the update when the packages were listed."""
     pre_hook_due: bool = False
-    """Whether the host has a hook that runs before a change."""
+    """Whether the host has a hook before a change."""
     post_hook_due: bool = False
     download_due: bool = False
     snapshots: Snapshots = Snapshots.NEVER
     compose_due: bool = False
     services_due: bool = False
-    """Whether services are to be restarted that run what was replaced. Before a change: those alone that a
-    restart renews."""
+    """Whether outdated services are to be restarted. Before a change: only those that a restart renews."""
     rollback: bool = False
-    """Whether the changes are to be taken back where the host is not healthy after them."""
+    """Whether the changes are rolled back if the host is unhealthy after them."""
     reboot_need: RebootNeed = RebootNeed.UNKNOWN
     reboot_reason: str = ""
-    """Why it is needed or not, or why that is not known, before any reboot was ordered."""
+    """Why the reboot is needed, not needed or unknown, before the operation's reboot."""
     reboot_allowed: bool = False
     package_manager: str = ""
-    """The one that the host uses; empty: none that tendhost knows, or nobody has asked yet."""
+    """The host's package manager; empty: none that tendhost knows, or not asked yet."""
     boot_id: str = ""
-    """The boot that the host ran when it was last asked before any reboot was ordered."""
+    """The boot id of the host before the operation's reboot."""
     reboot_ordered_at: datetime | None = None
-    """Written before the order is given, so that a successor knows that it may have been."""
+    """When the reboot was recorded, which is before its command is sent: the command may have been sent."""
     failed_units: tuple[str, ...] = ()
-    """systemd units that had failed before anything was touched."""
+    """systemd units that had failed before any change."""
     apply_again: bool = True
-    """Whether the host's policy wants an interrupted upgrade to be begun once more."""
+    """Whether an interrupted upgrade begins again after the repair, by the host's policy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,11 +231,11 @@ class Operation:
     created_at: datetime
     created_by: str = ""
     rollout: str = ""
-    """The rollout that owns it; empty for one of its own."""
+    """The rollout that owns the operation; empty: none."""
     dry_run: bool = False
     order: OperationOptions = OperationOptions()
     parts: tuple[InventoryPart, ...] = ()
-    """Of a QUERY: what is asked for; empty: everything."""
+    """Of a QUERY: the requested parts of the inventory; empty: all."""
     status: OperationStatus = OperationStatus.QUEUED
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -244,58 +243,57 @@ class Operation:
     facts: StepFacts = StepFacts()
     problem: Problem | None = None
     failed_step: StepName | None = None
-    """Which step the problem came from."""
+    """The step with the problem."""
     update: UpdateResult | None = None
     health: HealthResult | None = None
     cancel_requested_by: str = ""
     log_size: int = 0
-    """Bytes of its log that are stored."""
+    """Bytes of the operation's log that are stored."""
     progress: JobProgress | None = None
-    """The latest of the step under way; None: it tells of none."""
+    """The latest progress of the current step; None: it has none."""
     time_limit: timedelta | None = None
-    """From `placed_at` on; after that nothing more of the host is changed."""
-    placed_at: datetime | None = None
-    """When it got its place among those that run side by side; the wait for it is not counted. None: it
-    has none yet."""
+    """Counted from `slot_at`; after that nothing more is changed on the host."""
+    slot_at: datetime | None = None
+    """When the operation got its first slot; None: it waits for one. The wait does not count."""
     epoch: int = 1
-    """The number under which its jobs are acted on; each server that takes it up, and each job, has
-    a higher one than those before."""
+    """The number under which the host accepts requests about jobs. Each server that resumes the operation, and
+    each job, uses a higher one than before."""
     job: JobRecord | None = None
-    """Its latest job on the host."""
+    """The latest job on the host."""
     jobs_begun: int = 0
     resumes: str = ""
-    """The failed operation that it goes on with; empty for one of its own."""
+    """The failed operation that this one continues; empty: none."""
     resume_at: StepName | None = None
-    """Which step follows `connect` then."""
+    """The step after `connect` then."""
     retried: Failure | None = None
-    """What its host had failed with, out of which it was taken for this; None: it is no retry."""
+    """The failure of the host that this operation retries; None: it is no retry."""
     revision: int = 0
-    """The fleet's revision of its last event; 0: it is not stored yet."""
+    """The revision of the operation's last event; 0: the operation is not stored yet."""
     quiet_writes: int = 0
-    """How often it was stored since then without an event, for output and progress."""
+    """Number of writes without an event since then, for output and progress."""
 
     @property
     def current(self) -> Step | None:
-        """The step that is under way."""
+        """The step that runs; None: none."""
         last = self.steps[-1] if self.steps else None
         return last if last is not None and last.status is StepStatus.RUNNING else None
 
     @property
-    def waits_for_place(self) -> bool:
-        """Whether nothing of it has begun on its host, so that it waits for its turn like a new one.
+    def waits_for_slot(self) -> bool:
+        """Whether nothing has begun on the host, so that the operation waits for a slot like a new one.
 
-        What looked at its host alone may be on record as in its first step still, and looks once more.
+        A step that only read from the host may be recorded as the first one still, and reads again.
         """
         return len(self.steps) <= 1 and self.job is None
 
     @property
     def only_prepares(self) -> bool:
-        """Whether nothing of what the host runs is to be changed."""
+        """Whether the operation changes nothing that the host runs: a dry run, or a download."""
         return self.dry_run or self.order.download_only
 
     @property
     def reboot_outcome(self) -> RebootOutcome | None:
-        """What became of a REBOOT that ended well; None: it is none, or it has not."""
+        """The outcome of a REBOOT that succeeded; None: of any other operation."""
         if self.kind is not OperationKind.REBOOT or self.status is not OperationStatus.SUCCEEDED:
             return None
         if not self.order.only_if_required or any(s.name is StepName.REBOOT for s in self.steps):
@@ -305,18 +303,19 @@ class Operation:
 
     @property
     def reboot_reason(self) -> str:
-        """Why a REBOOT that was wanted only if required was done, or was not; empty: nothing was found."""
+        """Why a REBOOT with `only_if_required` was executed or not; empty: unknown."""
         return self.facts.reboot_reason if self.order.only_if_required else ""
 
     @property
     def may_change(self) -> bool:
-        """Whether it is there to change what its host runs."""
+        """Whether the operation may change what its host runs."""
         changing = self.kind in (OperationKind.UPDATE, OperationKind.REBOOT)
         return changing and not self.only_prepares
 
     @property
     def disruptive(self) -> bool:
-        """Whether its host counts as down while it runs: while it only looks whether to reboot, it does not."""
+        """Whether the host counts as unavailable while the operation runs: not while a REBOOT only finds out
+        whether one is required."""
         reads_only = (
             self.order.only_if_required
             and self.resume_at is None
@@ -326,7 +325,7 @@ class Operation:
 
     @property
     def cancellation(self) -> str:
-        """When a cancellation takes effect, in words."""
+        """When a cancellation takes effect, as text."""
         current = self.current
         if self.status.ended:
             return f"the operation has ended: {self.status}"
@@ -346,29 +345,29 @@ class Operation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a step went. Without a problem it succeeded."""
+    """The outcome of a step. Without a problem the step succeeded."""
 
     detail: str = ""
     problem: Problem | None = None
     needs_person: bool = False
-    """With a problem: the host ends in FAILED even where nothing was changed on it."""
+    """With a problem: the host ends in FAILED even if nothing was changed on it."""
     transient: bool = False
-    """With a problem: the same step may well succeed a little later."""
+    """With a problem: the step may succeed if it is retried."""
     cancelled: bool = False
     """With a transient problem: the operation was cancelled while it waited for the next attempt."""
     interrupted: bool = False
-    """With a problem of `apply`: the transaction did not come to its end on the host."""
+    """With a problem of `apply`: the transaction was interrupted on the host."""
     overdue: bool = False
-    """The operation's time is over."""
+    """The operation's time limit has passed."""
     facts: StepFacts | None = None
-    """What is known now; None leaves it as it was."""
+    """What is known now; None: what was known before."""
     observed: Observation | None = None
-    """What a look at the host found."""
+    """What a query of the host found."""
     duplicates: tuple[Duplicate, ...] | None = None
-    """Other hosts that are, or may be, the same machine; None: it was not looked for them."""
+    """Other hosts that are, or may be, the same machine; None: they were not looked for."""
     update: UpdateResult | None = None
     health: HealthResult | None = None
 
     def __post_init__(self) -> None:
-        # Every step's words go through here, whatever they were put together from.
+        # The details of all steps are bounded here, whatever they were composed of.
         object.__setattr__(self, "detail", text(self.detail))

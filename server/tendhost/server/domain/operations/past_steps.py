@@ -1,4 +1,4 @@
-"""What the steps of an operation have done so far, as far as it is on record. Pure."""
+"""What the steps of an operation have done so far, as far as is recorded. Pure."""
 
 from tendhost.server.domain.host_errors import DeadlineExceeded, WindowClosed
 from tendhost.server.domain.operations.operation import JobRecord, Operation, StepStatus
@@ -7,23 +7,23 @@ from tendhost.server.domain.operations.step_traits import CHANGING, REFUSABLE, R
 
 
 def has_applied(operation: Operation) -> bool:
-    """Whether its packages were touched, as far as can be known."""
+    """Whether the step that changes packages has begun."""
     return any(step.name is StepName.APPLY for step in operation.steps)
 
 
 def has_changed(operation: Operation) -> bool:
-    """Whether its packages or compose projects were touched, as far as can be known."""
+    """Whether a step that changes packages or compose projects has begun."""
     return any(step.name in REPLACING for step in operation.steps)
 
 
 _NOT_PERMITTED = frozenset({WindowClosed.reason, DeadlineExceeded.reason})
-"""With what the door refuses a change. (With a cancellation, too, which is no problem of the operation.)"""
+"""Reasons with which the door refuses a change. (A cancellation is another, and no problem of the operation.)"""
 
 
 def put_off(operation: Operation) -> bool:
-    """Whether its next change was not permitted any more, and nothing else went wrong.
+    """Whether the next change was not permitted any more, and nothing else went wrong.
 
-    Its host then waits for the next window with what is left to do.
+    The host then waits for its next window with the rest of the work.
     """
     problem, job = operation.problem, operation.job
     if problem is None or problem.reason not in _NOT_PERMITTED:
@@ -31,20 +31,20 @@ def put_off(operation: Operation) -> bool:
     if operation.failed_step not in REFUSABLE or (job is not None and not job.concluded):
         return False
     if operation.resume_at is not None and operation.failed_step is not StepName.REBOOT:
-        return False  # what the former operation failed with is not made good
-    # A step that was tried again had changed nothing, or it would not have been (Outcome.transient).
+        return False  # the failure of the former operation is not repaired
+    # A step that was retried had changed nothing: only transient failures are retried.
     failed = [step.name for step in operation.steps if step.status is StepStatus.FAILED]
     return failed in ([], [operation.failed_step])
 
 
 def never_began(operation: Operation) -> bool:
-    """Whether the first of its changes was not permitted any more, so that nothing was changed."""
+    """Whether the first change was not permitted any more, so that nothing was changed."""
     statuses = [step.status for step in operation.steps if step.name in CHANGING]
     first = operation.resume_at is None and statuses in ([], [StepStatus.FAILED])
     return first and put_off(operation)
 
 
 def unfinished_job(operation: Operation, kind: ChangeKind) -> JobRecord | None:
-    """The operation's job of `kind` whose end is not on record, if there is one."""
+    """The operation's job of `kind` whose end is not recorded, if there is one."""
     job = operation.job
     return job if job is not None and job.kind is kind and not job.concluded else None

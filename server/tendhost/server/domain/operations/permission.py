@@ -1,7 +1,7 @@
-"""What changes a host, as commands of their own type, and what each kind is asked for before it is given.
+"""Commands that change a host, as a type of their own, and the permission that each kind needs.
 
-A command that changes a host is no string, so nothing that runs scripts takes it: only the door
-(`engine/jobs/door.py`) does, and asks each time. A script that only looks stays a string.
+A command that changes a host is not a string, so nothing that runs scripts accepts it: only the door
+(`engine/jobs/door.py`) does, and asks for permission each time. A script that only reads is a string.
 """
 
 from collections.abc import Mapping
@@ -11,15 +11,15 @@ from types import MappingProxyType
 
 
 class Permission(StrEnum):
-    """What is asked for right before a changing command is given."""
+    """What is checked right before a changing command is sent."""
 
     CHANGE = "change"
     """Window, freeze, cancellation and deadline."""
     PREPARE = "prepare"
     """Cancellation and deadline: what the host runs stays as it is, so no window has to be open."""
     FINISH = "finish"
-    """Nothing: the command completes or takes back a change that has begun, and a host that is left in
-    the middle of it is worse than one that is changed outside its window."""
+    """Nothing: the command completes or reverts a change that has begun, and a host that is left in the middle
+    of it is worse than one that is changed outside its window."""
 
 
 class ChangeKind(StrEnum):
@@ -40,7 +40,7 @@ class ChangeKind(StrEnum):
     POST_HOOK = "post_hook"
     ROLLBACK = "rollback"
     UNDO = "undo"
-    """The former images of compose projects are put back."""
+    """Compose projects return to their former images."""
 
 
 _CHANGE = frozenset({Permission.CHANGE})
@@ -52,7 +52,7 @@ PERMISSIONS: Mapping[ChangeKind, frozenset[Permission]] = MappingProxyType(
         ChangeKind.SNAPSHOT: _CHANGE,
         ChangeKind.DOWNLOAD: frozenset({Permission.PREPARE}),
         ChangeKind.APPLY: _CHANGE,
-        # What the operation's own transaction left is repaired at any time, what was found so is not.
+        # What the operation's own transaction left is repaired at any time; a host that was found broken is not.
         ChangeKind.REPAIR: frozenset({Permission.CHANGE, Permission.FINISH}),
         ChangeKind.COMPOSE: _CHANGE,
         ChangeKind.PRE_HOOK: _CHANGE,
@@ -61,7 +61,7 @@ PERMISSIONS: Mapping[ChangeKind, frozenset[Permission]] = MappingProxyType(
         ChangeKind.UNDO: _FINISH,
     }
 )
-"""With which permissions each kind may be given; the door takes no others."""
+"""The permissions with which each kind may be sent; the door accepts no others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

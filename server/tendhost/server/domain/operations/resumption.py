@@ -1,8 +1,8 @@
-"""Where a retry goes on: at the step that failed where that is sound, else at the beginning.
+"""Decides where a retry continues: with the step that failed if that is sound, else from the start. Pure.
 
-It is sound where what came before the failed step is known to have been done, and stays done:
+It is sound if the steps before the failed one are known to be done, and stay done:
 
-    failed at      goes on with
+    failed at      continues with
     apply          the same job, where its end was never seen; else everything from the start, for the
     compose        package manager then knows what is still to be done
     rollback       the same job, where its end was never seen; else verify
@@ -12,9 +12,9 @@ It is sound where what came before the failed step is known to have been done, a
     reboot         UPDATE: reboot_check, which finds out whether the host came back after all, and so
                    whether a reboot is still due. REBOOT: the wait for a host that never came back
     restart_services  restart_services, and then verify
-    verify         verify; where the changes were taken back, everything from the start
+    verify         verify; where the changes were rolled back, everything from the start
     post_hook      the same hook, where its end was never seen; else verify, after which it runs again;
-                   where the changes were taken back, everything from the start
+                   where the changes were rolled back, everything from the start
 """
 
 from dataclasses import replace
@@ -25,44 +25,44 @@ from tendhost.server.domain.operations.permission import PERMISSIONS, Permission
 from tendhost.server.domain.operations.step_traits import STEP_OF_JOB, StepName
 
 
-def resuming(failed: Operation, new: Operation) -> Operation:
-    """`new`, an operation on the same host and of the same kind, as one that goes on with `failed`."""
+def resume(failed: Operation, new: Operation) -> Operation:
+    """`new`, an operation on the same host and of the same kind, as one that continues `failed`."""
     if failed.problem is None or failed.dry_run:
         return new
     if failed.resume_at is not None and failed.failed_step is StepName.CONNECT:
-        # A retry that did not get to the host: what it was to go on with is still to be done.
-        going_on = _going_on(failed, new, failed.resume_at)
-        return replace(going_on, job=failed.job, jobs_begun=failed.jobs_begun)
+        # A retry that did not reach the host: the step that it was to continue with is still to be done.
+        resumed = _resumed(failed, new, failed.resume_at)
+        return replace(resumed, job=failed.job, jobs_begun=failed.jobs_begun)
     reason = failed.problem.reason
     match failed.kind, failed.failed_step:
         case OperationKind.UPDATE, _ if failed.job and not failed.job.concluded:
             job = replace(failed.job, log_start=0, log_read=0, status_read=0)
             if Permission.PREPARE in PERMISSIONS[failed.job.kind]:
-                return new  # what only prepares a change begins again
+                return new  # a job that only prepares a change begins again
             step = STEP_OF_JOB[failed.job.kind]
-            return replace(_going_on(failed, new, step), job=job, jobs_begun=failed.jobs_begun)
+            return replace(_resumed(failed, new, step), job=job, jobs_begun=failed.jobs_begun)
         case OperationKind.UPDATE, (StepName.REBOOT_CHECK | StepName.REBOOT):
             facts = replace(failed.facts, reboot_ordered_at=None)
-            return replace(_going_on(failed, new, StepName.REBOOT_CHECK), facts=facts)
+            return replace(_resumed(failed, new, StepName.REBOOT_CHECK), facts=facts)
         case OperationKind.REBOOT, StepName.REBOOT if reason == RebootNeverReturned.reason:
-            return _going_on(failed, new, StepName.REBOOT)
+            return _resumed(failed, new, StepName.REBOOT)
         case (
             OperationKind.UPDATE,
             (StepName.VERIFY | StepName.POST_HOOK),
         ) if failed.update and failed.update.rolled_back:
-            return new  # nothing of it is left to go on with
+            return new  # nothing is left to continue with
         case (
             (OperationKind.UPDATE | OperationKind.REBOOT),
             (StepName.VERIFY | StepName.POST_HOOK),
         ):
-            return _going_on(failed, new, StepName.VERIFY)
+            return _resumed(failed, new, StepName.VERIFY)
         case OperationKind.UPDATE, StepName.RESTART_SERVICES:
-            return _going_on(failed, new, StepName.RESTART_SERVICES)
+            return _resumed(failed, new, StepName.RESTART_SERVICES)
         case _:
             return new
 
 
-def _going_on(failed: Operation, new: Operation, step: StepName) -> Operation:
+def _resumed(failed: Operation, new: Operation, step: StepName) -> Operation:
     return replace(
         new,
         resumes=failed.id,

@@ -1,4 +1,4 @@
-"""Begins the steps of operations, and makes of their outcomes what the operation is then. Pure."""
+"""Begins, retries and finishes the steps of operations. Pure."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -18,7 +18,7 @@ from tendhost.server.domain.operations.step_traits import CHANGING, StepName
 
 
 def begin_step(operation: Operation, step: StepName, now: datetime) -> Operation:
-    """The operation with `step` under way."""
+    """The operation with `step` begun."""
     running = Step(name=step, status=StepStatus.RUNNING, started_at=now)
     return replace(
         operation,
@@ -29,7 +29,7 @@ def begin_step(operation: Operation, step: StepName, now: datetime) -> Operation
 
 
 def retry_step(operation: Operation, problem: Problem) -> Operation:
-    """The operation with the step under way, which failed with `problem`, begun once more."""
+    """The operation with its current step, which failed with `problem`, begun again."""
     current = operation.current
     assert current is not None, "no step is under way"
     again = replace(current, attempts=current.attempts + 1, detail=problem.message)
@@ -37,16 +37,16 @@ def retry_step(operation: Operation, problem: Problem) -> Operation:
 
 
 def finish_step(operation: Operation, outcome: Outcome, now: datetime) -> Operation:
-    """The operation once the step under way has ended with `outcome`.
+    """The operation after its current step has ended with `outcome`.
 
-    Its status is the final one when no step follows. The first problem is the operation's problem:
-    what a later step finds out does not hide it, unless that problem is that a change was put off.
+    Its status is the final one if no step follows. The first problem is the operation's problem: the
+    problem of a later step does not replace it, unless the first one is that a change was put off.
     """
     current = operation.current
     assert current is not None, "no step is under way"
     detail = outcome.problem.message if outcome.problem else outcome.detail
     done = replace(current, status=_status_of(outcome), ended_at=now, detail=detail)
-    dropped = outcome.cancelled or _made_good(operation, outcome)
+    dropped = outcome.cancelled or _goes_on_after(operation, outcome)
     problem = None if dropped else outcome.problem
     if problem is not None and put_off(operation):
         operation = replace(operation, problem=None, failed_step=None)
@@ -62,7 +62,7 @@ def finish_step(operation: Operation, outcome: Outcome, now: datetime) -> Operat
     )
     following = next_step(moved)
     if outcome.overdue and (following in CHANGING or following is StepName.PRE_HOOK):
-        # As if it had been refused once it had begun.
+        # The same result as if the step had begun and been refused.
         moved = replace(moved, problem=_deadline_problem(moved), failed_step=following)
         following = next_step(moved)
     return moved if following is not None else _finished(moved, now)
@@ -74,8 +74,8 @@ def _status_of(outcome: Outcome) -> StepStatus:
     return StepStatus.FAILED if outcome.problem else StepStatus.SUCCEEDED
 
 
-def _made_good(operation: Operation, outcome: Outcome) -> bool:
-    """Whether the upgrade goes on after an interruption: once, where the policy wants that."""
+def _goes_on_after(operation: Operation, outcome: Outcome) -> bool:
+    """Whether the upgrade goes on after an interruption: once, if the policy says so."""
     before = any(step.status is StepStatus.INTERRUPTED for step in operation.steps)
     wanted = operation.facts.apply_again and not operation.cancel_requested_by
     return outcome.interrupted and wanted and not before
@@ -89,7 +89,7 @@ def _deadline_problem(operation: Operation) -> Problem:
 
 def _finished(operation: Operation, now: datetime) -> Operation:
     if operation.problem is None and operation.resume_at is StepName.ROLLBACK:
-        # What began as an update that left the host unhealthy does not end as one that succeeded.
+        # An update that left the host unhealthy has not succeeded, although its rollback has.
         problem = "it was unhealthy after the update, so the changes were rolled back"
         unhealthy = Problem.of(Unhealthy(host=operation.host, problem=problem))
         operation = replace(operation, problem=unhealthy, failed_step=StepName.VERIFY)

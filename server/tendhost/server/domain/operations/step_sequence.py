@@ -1,7 +1,7 @@
-"""Which step of an operation comes next, and what an outcome makes of it.
+"""Decides which step of an operation comes next. Pure.
 
-Pure: the engine asks `next_step`, begins that step with `begun`, performs it, hands the outcome to
-`ended`, saves, and asks again. Sequence, retry and reboot policy are decided nowhere else.
+The engine asks `next_step`, begins that step (`begin_step`), executes it, finishes it with its outcome
+(`finish_step`), saves, and asks again. The order of steps is decided nowhere else.
 
     QUERY    connect → list
     UPDATE   connect → preflight → list → [pre_hook] → [download] → [snapshot] → [apply] → [compose]
@@ -9,29 +9,27 @@ Pure: the engine asks `next_step`, begins that step with `begun`, performs it, h
     REBOOT   connect → preflight → [list] → [reboot → verify]
     CHECK    connect → verify
 
-A REBOOT that is wanted only if required ends after `list` unless that finds the host to need it: unknown
-reboots nothing.
+A REBOOT with `only_if_required` ends after `list` unless the host is found to need a reboot; unknown reboots
+nothing.
 
-An UPDATE ends after `list` when it is a dry run, or when nothing is pending, the host has no compose
-projects, no reboot is due and no service is to be restarted; after `download` when no more was asked
-for. A failed `apply` or `compose` is still followed by `reboot_check`, for half an upgrade can leave a
-reboot due; it is never followed by the reboot itself. A `verify` that finds the host unhealthy, and a
-`post_hook` that fails after it, is followed by `rollback` where the host's policy wants that; the
-operation has failed whatever becomes of it. A failed `restart_services` is followed by `verify`.
-Cancelling means that nothing more is changed: before the change the operation ends, after it the host
-is still looked at and verified, but not rebooted. A deadline that has passed means the same, and is
-the operation's problem. So does a window that has closed before a change: what was changed before that
-is verified, unless that is nothing. A later step that fails is then the operation's problem, for a
-change that was put off is no failure.
+An UPDATE ends after `list` if it is a dry run, or if nothing is pending, the host has no compose projects, no
+reboot is due and no service is to be restarted; a `--download-only` one ends after `download`. A failed
+`apply` or `compose` is followed by `reboot_check`, for half an upgrade can leave a reboot due, and never by
+the reboot itself. A `verify` that finds the host unhealthy, and a `post_hook` that fails after it, are followed
+by `rollback` if the host's policy says so; the operation has failed in any case. A failed `restart_services`
+is followed by `verify`. A cancellation means that nothing more is changed: before the change the operation ends,
+after it the host is still verified, but not rebooted. A deadline that has passed means the same, and is
+the operation's problem. So does a window that has closed before a change: earlier changes are
+verified. The problem of a later step then replaces it, for a change that was put off is no failure.
 
-The hooks: `pre_hook` runs once, before the first step that fetches or changes anything, and where it
-fails nothing is. `post_hook` runs once where a change was begun: after `verify`, whatever that found, or
-in its place where the operation failed before it. A host that is out of reach gets none, and neither
-does one whose change may still be under way, or was taken back.
+The hooks: `pre_hook` runs once, before the first step that downloads or changes anything, and nothing is changed
+if it fails. `post_hook` runs once if a change has begun: after `verify`, whatever that found, or in its place if
+the operation failed before. It does not run on a host that is unreachable, whose change may still be
+running, or whose change was rolled back.
 
-An `apply` that was interrupted on its host goes back to `preflight`, which repairs what it left, and
-from there through `list` to one more `apply`, once, unless the host's policy wants the repair alone.
-An operation that resumes another one goes from `connect` to the step at which that one failed.
+An `apply` that was interrupted on its host goes back to `preflight`, which repairs what it left, and then
+through `list` to another `apply`, once, unless the host's policy says `repair`. An operation that resumes another
+one goes from `connect` to the step at which that one failed.
 """
 
 from tendhost.server.domain.host_errors import (
@@ -71,7 +69,7 @@ from tendhost.server.domain.operations.step_traits import (
 
 
 def next_step(operation: Operation) -> StepName | None:
-    """The step to perform now, the one under way included; None: the operation has come to its end."""
+    """The step to execute now, which may be the current one; None: the operation has ended."""
     if operation.status is not OperationStatus.RUNNING:
         return None
     if operation.current is not None:
@@ -80,31 +78,31 @@ def next_step(operation: Operation) -> StepName | None:
         return StepName.CONNECT
     last = operation.steps[-1]
     if last.status is StepStatus.INTERRUPTED:
-        return StepName.PREFLIGHT  # which repairs, whatever comes then
+        return StepName.PREFLIGHT
     if operation.problem is not None or operation.cancel_requested_by:
-        return _conclusion(operation, last.name)
-    return _following(operation, last.name)
+        return _next_without_change(operation, last.name)
+    return _next_after(operation, last.name)
 
 
-def _conclusion(operation: Operation, last: StepName) -> StepName | None:
-    """What follows where nothing more is to be changed."""
+def _next_without_change(operation: Operation, last: StepName) -> StepName | None:
+    """The step after `last` if nothing more is to be changed."""
     if last is StepName.CONNECT and operation.resume_at in UNINTERRUPTIBLE:
-        # The change has begun long ago: its end is wanted.
+        # The change has begun in another operation: its end is waited for.
         return operation.resume_at if operation.problem is None else None
     if operation.job is not None and not operation.job.concluded:
-        return None  # it may still be at work, so there is no truth about the host yet
+        return None  # the job may still run, so the state of the host is not final
     if has_changed(operation) and (last in REPLACING or last in BEFORE_CHANGE):
-        # The truth about the host is wanted even of a failed upgrade.
+        # Also after a failed upgrade the state of the host is found out.
         return StepName.REBOOT_CHECK
     ended_early = last in (StepName.REBOOT_CHECK, StepName.REBOOT) and put_off(operation)
     if (last is StepName.RESTART_SERVICES or ended_early) and not never_began(operation):
         return StepName.VERIFY
     if _post_hook_follows(operation, last):
         return StepName.POST_HOOK
-    if _to_be_rolled_back(operation, last):
+    if _rollback_follows(operation, last):
         return StepName.ROLLBACK
     if operation.problem is None and last not in BEFORE_CHANGE:
-        return _following(operation, last)
+        return _next_after(operation, last)
     return None
 
 
@@ -134,15 +132,15 @@ OUT_OF_REACH = frozenset(
         RebootNeverReturned,
     )
 )
-"""Reasons of problems with which a host cannot be asked to run anything."""
+"""Reasons of problems with which a host cannot run anything."""
 
 
-def _to_be_rolled_back(operation: Operation, last: StepName) -> bool:
-    # Only a host that was seen to be unhealthy: one that could not be looked at may well be healthy.
+def _rollback_follows(operation: Operation, last: StepName) -> bool:
+    # Only a host that was found unhealthy: one that could not be checked may well be healthy.
     unhealthy = operation.health is not None and not operation.health.healthy
     hook_failed = False
     if last is StepName.POST_HOOK:
-        # Not where the update itself failed before: that is left as it is without a hook, too.
+        # Not if the update itself failed before: without a hook it is not rolled back either.
         before, hook = operation.steps[-2:]
         verified = before.name in (StepName.VERIFY, StepName.CONNECT)
         hook_failed = verified and (unhealthy or hook.status is StepStatus.FAILED)
@@ -161,23 +159,23 @@ def _has_updated_projects(update: UpdateResult) -> bool:
     return any(project.outcome is ProjectOutcome.UPDATED for project in update.projects)
 
 
-def _following(operation: Operation, last: StepName) -> StepName | None:
+def _next_after(operation: Operation, last: StepName) -> StepName | None:
     if last is StepName.CONNECT and operation.resume_at is not None:
         return operation.resume_at
     if operation.kind is OperationKind.UPDATE:
-        return _following_in_update(operation, last)
+        return _next_in_update(operation, last)
     if operation.kind is OperationKind.REBOOT:
-        return _following_in_reboot(operation, last)
-    return _FOLLOWING.get((operation.kind, last))
+        return _next_in_reboot(operation, last)
+    return _NEXT.get((operation.kind, last))
 
 
-_FOLLOWING = {
+_NEXT = {
     (OperationKind.QUERY, StepName.CONNECT): StepName.LIST,
     (OperationKind.CHECK, StepName.CONNECT): StepName.VERIFY,
 }
 
 
-def _following_in_reboot(operation: Operation, last: StepName) -> StepName | None:
+def _next_in_reboot(operation: Operation, last: StepName) -> StepName | None:
     match last:
         case StepName.CONNECT:
             return StepName.PREFLIGHT
@@ -192,7 +190,7 @@ def _following_in_reboot(operation: Operation, last: StepName) -> StepName | Non
             return None
 
 
-def _following_in_update(operation: Operation, last: StepName) -> StepName | None:
+def _next_in_update(operation: Operation, last: StepName) -> StepName | None:
     match last:
         case StepName.CONNECT:
             return StepName.PREFLIGHT
@@ -201,9 +199,9 @@ def _following_in_update(operation: Operation, last: StepName) -> StepName | Non
         case StepName.LIST | StepName.PRE_HOOK:
             return _after_list(operation)
         case StepName.DOWNLOAD:
-            return None if operation.order.download_only else _before_the_change(operation)
+            return None if operation.order.download_only else _before_change(operation)
         case StepName.SNAPSHOT:
-            return _the_change(operation)
+            return _change(operation)
         case StepName.APPLY:
             return StepName.COMPOSE if operation.facts.compose_due else StepName.REBOOT_CHECK
         case StepName.COMPOSE:
@@ -215,7 +213,7 @@ def _following_in_update(operation: Operation, last: StepName) -> StepName | Non
         case StepName.VERIFY:
             return StepName.POST_HOOK if _post_hook_follows(operation, last) else None
         case StepName.POST_HOOK:
-            # A retry that saw a hook to its end does not know yet how the host is.
+            # A retry that has only waited for the hook's end does not know yet how the host is.
             known = any(step.name is StepName.VERIFY for step in operation.steps)
             return None if known else StepName.VERIFY
 
@@ -224,41 +222,43 @@ def _after_list(operation: Operation) -> StepName | None:
     if operation.dry_run:
         return None
     if not any(step.name is StepName.LIST for step in operation.steps):
-        return StepName.PREFLIGHT  # a retry that saw a hook to its end: what was listed is long ago
-    following = _the_work(operation)
+        return (
+            StepName.PREFLIGHT
+        )  # a retry that has only waited for the hook's end: the list is old
+    following = _first_work(operation)
     hooked = any(step.name is StepName.PRE_HOOK for step in operation.steps)
     hook_due = operation.facts.pre_hook_due and not hooked and not operation.order.download_only
-    # What an interruption left is finished without asking a hook again.
+    # What an interruption left is finished without running the hook again.
     if following is not None and hook_due and not has_applied(operation):
         return StepName.PRE_HOOK
     return following
 
 
-def _the_work(operation: Operation) -> StepName | None:
-    """The step with which what is to be done begins; None: there is nothing to do."""
+def _first_work(operation: Operation) -> StepName | None:
+    """The first step that does something; None: there is nothing to do."""
     facts = operation.facts
     if operation.order.download_only:
         return StepName.DOWNLOAD if facts.pending_count else None
     if facts.pending_count and facts.download_due and not has_applied(operation):
         return StepName.DOWNLOAD
     if facts.pending_count or facts.compose_due:
-        return _before_the_change(operation)
+        return _before_change(operation)
     if has_applied(operation):
-        return StepName.REBOOT_CHECK  # the repair has finished what was interrupted
+        return StepName.REBOOT_CHECK  # the repair has finished the interrupted upgrade
     if _reboot_now(operation):
         return StepName.REBOOT
-    # Those that an earlier update could not restart in its window.
+    # Services that an earlier update could not restart in its window.
     return StepName.RESTART_SERVICES if facts.services_due else None
 
 
-def _before_the_change(operation: Operation) -> StepName:
+def _before_change(operation: Operation) -> StepName:
     made = any(step.name is StepName.SNAPSHOT for step in operation.steps)
     if operation.facts.snapshots is not Snapshots.NEVER and not made:
         return StepName.SNAPSHOT
-    return _the_change(operation)
+    return _change(operation)
 
 
-def _the_change(operation: Operation) -> StepName:
+def _change(operation: Operation) -> StepName:
     return StepName.APPLY if operation.facts.pending_count else StepName.COMPOSE
 
 

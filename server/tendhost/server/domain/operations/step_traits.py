@@ -1,6 +1,6 @@
-"""The steps of operations: their names, and one table of what holds for each of them.
+"""The steps of operations: their names, and one table of the traits of each.
 
-Whatever treats some steps otherwise than others reads it here, so that a new step is one row.
+Code that treats some steps differently reads the traits here, so that a new step is one row.
 """
 
 from collections.abc import Callable, Mapping
@@ -47,7 +47,7 @@ class StepPhase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTraits:
-    """What holds for one step."""
+    """The traits of one step."""
 
     phase: StepPhase
     changes: bool = False

@@ -22,7 +22,7 @@ from tendhost.server.domain.operations.operation import (
     OperationOptions,
     OperationStatus,
 )
-from tendhost.server.domain.operations.resumption import resuming
+from tendhost.server.domain.operations.resumption import resume
 from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.domain.request_errors import (
     HostBusy,
@@ -261,7 +261,7 @@ class Operations:
             )
         operation = self.new(work, by=by, rollout=rollout)
         if former is not None:
-            operation = resuming(former, operation)
+            operation = resume(former, operation)
         operation = replace(operation, retried=failed.status.failure)
         if update is not None:
             # Who had asked for what failed may have been told something else of windows.
@@ -297,7 +297,7 @@ class Operations:
         self.ids.follow(one.id for one in (await self._store.rollouts(limit=1)).items)
         unfinished = await self._store.unfinished_operations()
         # Those that were at work on their hosts come before those that wait for a place.
-        for operation in sorted(unfinished, key=lambda operation: operation.waits_for_place):
+        for operation in sorted(unfinished, key=lambda operation: operation.waits_for_slot):
             if operation.status is OperationStatus.QUEUED:
                 self._running.start(self._start_next(operation.host))
             else:
@@ -399,7 +399,7 @@ class Operations:
         slot = Slot(
             self._places,
             clock=self._clock,
-            waits=state.operation.waits_for_place,
+            waits=state.operation.waits_for_slot,
             unreachable=_unreachable(state.host),
         )
         driver = OperationRunner(

@@ -137,9 +137,9 @@ class OperationRunner:
 
     async def run(self) -> None:
         """Perform steps until none is left. Cancelling this leaves the operation as it is stored."""
-        if self.operation.waits_for_place:
+        if self.operation.waits_for_slot:
             # Its time counts from here on, and this is stored with the first thing that is.
-            operation = replace(self.operation, placed_at=self._clock.now())
+            operation = replace(self.operation, slot_at=self._clock.now())
             self._state = replace(self._state, operation=operation)
         self._overdue_at = self._time_left()
         try:
@@ -279,7 +279,7 @@ class OperationRunner:
         known by the date only.
         """
         operation = self.operation
-        began = operation.placed_at or operation.started_at
+        began = operation.slot_at or operation.started_at
         if operation.time_limit is None or began is None:
             return None
         spent = max(timedelta(), self._clock.now() - began)
