@@ -84,7 +84,7 @@ class HealthCheck(_message.Message):
 
     @_builtins.property
     def units(self) -> Global___UnitsProbe:
-        """systemd units that must be active on the host."""
+        """Units of systemd that must be active on the host."""
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:

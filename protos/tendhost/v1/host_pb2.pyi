@@ -30,47 +30,47 @@ class _HostState:
 class _HostStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HostState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     HOST_STATE_UNSPECIFIED: _HostState.ValueType  # 0
-    """Never sent. In a filter: not allowed."""
+    """Never sent. Not allowed in a filter."""
     HOST_STATE_IDLE: _HostState.ValueType  # 1
-    """Nothing to do, as far as is known."""
+    """No update and no reboot is pending, as of the last query."""
     HOST_STATE_QUERYING: _HostState.ValueType  # 2
-    """An operation looks at the host."""
+    """An operation is querying the host."""
     HOST_STATE_PENDING_UPDATES: _HostState.ValueType  # 3
-    """Updates wait for it."""
+    """Updates are pending."""
     HOST_STATE_UPDATING: _HostState.ValueType  # 4
-    """Its packages are being changed."""
+    """An operation is changing the host's packages."""
     HOST_STATE_WAITING_REBOOT: _HostState.ValueType  # 5
-    """It needs a reboot that has not been ordered."""
+    """The host needs a reboot, and no operation has rebooted it yet."""
     HOST_STATE_REBOOTING: _HostState.ValueType  # 6
-    """A reboot was ordered, and it has not come back yet."""
+    """An operation has rebooted the host, and the host has not answered yet."""
     HOST_STATE_VERIFYING: _HostState.ValueType  # 7
-    """It is being checked after a change."""
+    """An operation is checking the host's health."""
     HOST_STATE_FAILED: _HostState.ValueType  # 8
-    """Something went wrong that a person has to look at."""
+    """An operation failed, and a person must decide what to do."""
 
 class HostState(_HostState, metaclass=_HostStateEnumTypeWrapper):
-    """Where a host stands. It rests in IDLE, PENDING_UPDATES and WAITING_REBOOT, from which operations
-    start; it is busy in QUERYING, UPDATING, REBOOTING and VERIFYING; only a retry leaves FAILED.
+    """State of a host. A host rests in IDLE, PENDING_UPDATES or WAITING_REBOOT, from which operations start; it
+    is busy in QUERYING, UPDATING, REBOOTING and VERIFYING; only a retry leaves FAILED.
     """
 
 HOST_STATE_UNSPECIFIED: HostState.ValueType  # 0
-"""Never sent. In a filter: not allowed."""
+"""Never sent. Not allowed in a filter."""
 HOST_STATE_IDLE: HostState.ValueType  # 1
-"""Nothing to do, as far as is known."""
+"""No update and no reboot is pending, as of the last query."""
 HOST_STATE_QUERYING: HostState.ValueType  # 2
-"""An operation looks at the host."""
+"""An operation is querying the host."""
 HOST_STATE_PENDING_UPDATES: HostState.ValueType  # 3
-"""Updates wait for it."""
+"""Updates are pending."""
 HOST_STATE_UPDATING: HostState.ValueType  # 4
-"""Its packages are being changed."""
+"""An operation is changing the host's packages."""
 HOST_STATE_WAITING_REBOOT: HostState.ValueType  # 5
-"""It needs a reboot that has not been ordered."""
+"""The host needs a reboot, and no operation has rebooted it yet."""
 HOST_STATE_REBOOTING: HostState.ValueType  # 6
-"""A reboot was ordered, and it has not come back yet."""
+"""An operation has rebooted the host, and the host has not answered yet."""
 HOST_STATE_VERIFYING: HostState.ValueType  # 7
-"""It is being checked after a change."""
+"""An operation is checking the host's health."""
 HOST_STATE_FAILED: HostState.ValueType  # 8
-"""Something went wrong that a person has to look at."""
+"""An operation failed, and a person must decide what to do."""
 Global___HostState: _TypeAlias = HostState  # noqa: Y015
 
 class _RebootNeed:
@@ -82,23 +82,23 @@ class _RebootNeedEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RebootNeed
     REBOOT_NEED_UNSPECIFIED: _RebootNeed.ValueType  # 0
     """Never sent."""
     REBOOT_NEED_UNKNOWN: _RebootNeed.ValueType  # 1
-    """It could not be found out, or nobody has asked yet."""
+    """The host was never queried, or the last query could not find out."""
     REBOOT_NEED_NOT_NEEDED: _RebootNeed.ValueType  # 2
-    """The host runs what is installed."""
+    """The host runs the installed versions."""
     REBOOT_NEED_NEEDED: _RebootNeed.ValueType  # 3
-    """The host asks for a reboot."""
+    """The host needs a reboot."""
 
 class RebootNeed(_RebootNeed, metaclass=_RebootNeedEnumTypeWrapper):
-    """Whether a host needs a reboot. Unknown never reboots anything."""
+    """Whether a host needs a reboot. A host whose need is unknown is never rebooted automatically."""
 
 REBOOT_NEED_UNSPECIFIED: RebootNeed.ValueType  # 0
 """Never sent."""
 REBOOT_NEED_UNKNOWN: RebootNeed.ValueType  # 1
-"""It could not be found out, or nobody has asked yet."""
+"""The host was never queried, or the last query could not find out."""
 REBOOT_NEED_NOT_NEEDED: RebootNeed.ValueType  # 2
-"""The host runs what is installed."""
+"""The host runs the installed versions."""
 REBOOT_NEED_NEEDED: RebootNeed.ValueType  # 3
-"""The host asks for a reboot."""
+"""The host needs a reboot."""
 Global___RebootNeed: _TypeAlias = RebootNeed  # noqa: Y015
 
 class _Weekday:
@@ -125,7 +125,7 @@ class _WeekdayEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Weekday.Value
     """Sunday."""
 
 class Weekday(_Weekday, metaclass=_WeekdayEnumTypeWrapper):
-    """ISO 8601 weekdays."""
+    """Weekdays of ISO 8601."""
 
 WEEKDAY_UNSPECIFIED: Weekday.ValueType  # 0
 """Not allowed."""
@@ -152,25 +152,25 @@ class _ComposeVersion:
 class _ComposeVersionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ComposeVersion.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     COMPOSE_VERSION_UNSPECIFIED: _ComposeVersion.ValueType  # 0
-    """AUTO in a request, never sent."""
+    """Same as AUTO in a request. Never sent."""
     COMPOSE_VERSION_AUTO: _ComposeVersion.ValueType  # 1
-    """Version 2 where it is there, else version 1."""
+    """Version 2 if the host has it, otherwise version 1."""
     COMPOSE_VERSION_V1: _ComposeVersion.ValueType  # 2
-    """`docker-compose`."""
+    """Version 1, `docker-compose`."""
     COMPOSE_VERSION_V2: _ComposeVersion.ValueType  # 3
-    """`docker compose`."""
+    """Version 2, `docker compose`."""
 
 class ComposeVersion(_ComposeVersion, metaclass=_ComposeVersionEnumTypeWrapper):
-    """Which docker compose a host has."""
+    """Version of docker compose."""
 
 COMPOSE_VERSION_UNSPECIFIED: ComposeVersion.ValueType  # 0
-"""AUTO in a request, never sent."""
+"""Same as AUTO in a request. Never sent."""
 COMPOSE_VERSION_AUTO: ComposeVersion.ValueType  # 1
-"""Version 2 where it is there, else version 1."""
+"""Version 2 if the host has it, otherwise version 1."""
 COMPOSE_VERSION_V1: ComposeVersion.ValueType  # 2
-"""`docker-compose`."""
+"""Version 1, `docker-compose`."""
 COMPOSE_VERSION_V2: ComposeVersion.ValueType  # 3
-"""`docker compose`."""
+"""Version 2, `docker compose`."""
 Global___ComposeVersion: _TypeAlias = ComposeVersion  # noqa: Y015
 
 class _RestartServices:
@@ -180,25 +180,25 @@ class _RestartServices:
 class _RestartServicesEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RestartServices.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     RESTART_SERVICES_UNSPECIFIED: _RestartServices.ValueType  # 0
-    """NEVER in a request, never sent."""
+    """Same as NEVER in a request. Never sent."""
     RESTART_SERVICES_NEVER: _RestartServices.ValueType  # 1
-    """They are listed, and left alone."""
+    """The update only lists the services."""
     RESTART_SERVICES_RESTART: _RestartServices.ValueType  # 2
-    """They are restarted, unless the host is rebooted anyway."""
+    """The update restarts the services, unless it reboots the host."""
     RESTART_SERVICES_REBOOT: _RestartServices.ValueType  # 3
-    """They count as a reason to reboot."""
+    """The services count as a reason to reboot the host."""
 
 class RestartServices(_RestartServices, metaclass=_RestartServicesEnumTypeWrapper):
-    """What to do about services that still run what an update replaced."""
+    """What to do about services that still run replaced files after an update."""
 
 RESTART_SERVICES_UNSPECIFIED: RestartServices.ValueType  # 0
-"""NEVER in a request, never sent."""
+"""Same as NEVER in a request. Never sent."""
 RESTART_SERVICES_NEVER: RestartServices.ValueType  # 1
-"""They are listed, and left alone."""
+"""The update only lists the services."""
 RESTART_SERVICES_RESTART: RestartServices.ValueType  # 2
-"""They are restarted, unless the host is rebooted anyway."""
+"""The update restarts the services, unless it reboots the host."""
 RESTART_SERVICES_REBOOT: RestartServices.ValueType  # 3
-"""They count as a reason to reboot."""
+"""The services count as a reason to reboot the host."""
 Global___RestartServices: _TypeAlias = RestartServices  # noqa: Y015
 
 class _Snapshots:
@@ -208,25 +208,25 @@ class _Snapshots:
 class _SnapshotsEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Snapshots.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SNAPSHOTS_UNSPECIFIED: _Snapshots.ValueType  # 0
-    """NEVER in a request, never sent."""
+    """Same as NEVER in a request. Never sent."""
     SNAPSHOTS_NEVER: _Snapshots.ValueType  # 1
-    """None is made."""
+    """No snapshot is made."""
     SNAPSHOTS_IF_POSSIBLE: _Snapshots.ValueType  # 2
-    """One is made where the host can."""
+    """A snapshot is made if the host supports it."""
     SNAPSHOTS_REQUIRED: _Snapshots.ValueType  # 3
-    """A host on which none can be made is not updated."""
+    """A snapshot is made; a host that does not support it is not updated."""
 
 class Snapshots(_Snapshots, metaclass=_SnapshotsEnumTypeWrapper):
-    """Whether a file system snapshot is made before a host is changed."""
+    """Whether to make a file system snapshot before a change."""
 
 SNAPSHOTS_UNSPECIFIED: Snapshots.ValueType  # 0
-"""NEVER in a request, never sent."""
+"""Same as NEVER in a request. Never sent."""
 SNAPSHOTS_NEVER: Snapshots.ValueType  # 1
-"""None is made."""
+"""No snapshot is made."""
 SNAPSHOTS_IF_POSSIBLE: Snapshots.ValueType  # 2
-"""One is made where the host can."""
+"""A snapshot is made if the host supports it."""
 SNAPSHOTS_REQUIRED: Snapshots.ValueType  # 3
-"""A host on which none can be made is not updated."""
+"""A snapshot is made; a host that does not support it is not updated."""
 Global___Snapshots: _TypeAlias = Snapshots  # noqa: Y015
 
 class _Rollback:
@@ -236,24 +236,24 @@ class _Rollback:
 class _RollbackEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Rollback.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ROLLBACK_UNSPECIFIED: _Rollback.ValueType  # 0
-    """NEVER in a request, never sent."""
+    """Same as NEVER in a request. Never sent."""
     ROLLBACK_NEVER: _Rollback.ValueType  # 1
-    """It is left as it is."""
+    """Updates are not rolled back."""
     ROLLBACK_UNHEALTHY: _Rollback.ValueType  # 2
-    """When the host is not healthy after it, the former versions of its packages and compose images are
-    put back. The operation has failed all the same.
+    """If the host is unhealthy after an update, the former versions of its packages and compose images are
+    restored. The operation fails nevertheless.
     """
 
 class Rollback(_Rollback, metaclass=_RollbackEnumTypeWrapper):
-    """Whether an update is taken back by itself."""
+    """Whether to roll back an update automatically."""
 
 ROLLBACK_UNSPECIFIED: Rollback.ValueType  # 0
-"""NEVER in a request, never sent."""
+"""Same as NEVER in a request. Never sent."""
 ROLLBACK_NEVER: Rollback.ValueType  # 1
-"""It is left as it is."""
+"""Updates are not rolled back."""
 ROLLBACK_UNHEALTHY: Rollback.ValueType  # 2
-"""When the host is not healthy after it, the former versions of its packages and compose images are
-put back. The operation has failed all the same.
+"""If the host is unhealthy after an update, the former versions of its packages and compose images are
+restored. The operation fails nevertheless.
 """
 Global___Rollback: _TypeAlias = Rollback  # noqa: Y015
 
@@ -264,21 +264,21 @@ class _AfterInterruption:
 class _AfterInterruptionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AfterInterruption.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     AFTER_INTERRUPTION_UNSPECIFIED: _AfterInterruption.ValueType  # 0
-    """UPGRADE in a request, never sent."""
+    """Same as UPGRADE in a request. Never sent."""
     AFTER_INTERRUPTION_UPGRADE: _AfterInterruption.ValueType  # 1
-    """Repair what it left, and begin the upgrade once more, at most once."""
+    """The operation repairs the interrupted upgrade and repeats it, at most once."""
     AFTER_INTERRUPTION_REPAIR: _AfterInterruption.ValueType  # 2
-    """Repair what it left, and end with the problem INTERRUPTED."""
+    """The operation repairs the interrupted upgrade and fails with INTERRUPTED."""
 
 class AfterInterruption(_AfterInterruption, metaclass=_AfterInterruptionEnumTypeWrapper):
-    """What to do about an upgrade that was cut off on the host, by a power cut or a killed process."""
+    """What to do after an upgrade that was interrupted on the host by a power failure or a killed process."""
 
 AFTER_INTERRUPTION_UNSPECIFIED: AfterInterruption.ValueType  # 0
-"""UPGRADE in a request, never sent."""
+"""Same as UPGRADE in a request. Never sent."""
 AFTER_INTERRUPTION_UPGRADE: AfterInterruption.ValueType  # 1
-"""Repair what it left, and begin the upgrade once more, at most once."""
+"""The operation repairs the interrupted upgrade and repeats it, at most once."""
 AFTER_INTERRUPTION_REPAIR: AfterInterruption.ValueType  # 2
-"""Repair what it left, and end with the problem INTERRUPTED."""
+"""The operation repairs the interrupted upgrade and fails with INTERRUPTED."""
 Global___AfterInterruption: _TypeAlias = AfterInterruption  # noqa: Y015
 
 class _InventoryPart:
@@ -292,9 +292,9 @@ class _InventoryPartEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Invento
     INVENTORY_PART_PACKAGES: _InventoryPart.ValueType  # 1
     """Installed packages."""
     INVENTORY_PART_PENDING: _InventoryPart.ValueType  # 2
-    """Pending updates, after the package lists were fetched anew."""
+    """Pending updates, after the host has refreshed its package lists."""
     INVENTORY_PART_HARDWARE: _InventoryPart.ValueType  # 3
-    """Machine, processors, memory."""
+    """Machine, processors and memory."""
     INVENTORY_PART_MOUNTS: _InventoryPart.ValueType  # 4
     """File systems."""
     INVENTORY_PART_NETWORK: _InventoryPart.ValueType  # 5
@@ -303,16 +303,16 @@ class _InventoryPartEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Invento
     """Containers, images and compose projects."""
 
 class InventoryPart(_InventoryPart, metaclass=_InventoryPartEnumTypeWrapper):
-    """A part of an inventory."""
+    """Part of an inventory."""
 
 INVENTORY_PART_UNSPECIFIED: InventoryPart.ValueType  # 0
 """Not allowed."""
 INVENTORY_PART_PACKAGES: InventoryPart.ValueType  # 1
 """Installed packages."""
 INVENTORY_PART_PENDING: InventoryPart.ValueType  # 2
-"""Pending updates, after the package lists were fetched anew."""
+"""Pending updates, after the host has refreshed its package lists."""
 INVENTORY_PART_HARDWARE: InventoryPart.ValueType  # 3
-"""Machine, processors, memory."""
+"""Machine, processors and memory."""
 INVENTORY_PART_MOUNTS: InventoryPart.ValueType  # 4
 """File systems."""
 INVENTORY_PART_NETWORK: InventoryPart.ValueType  # 5
@@ -328,29 +328,29 @@ class _Withheld:
 class _WithheldEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Withheld.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     WITHHELD_UNSPECIFIED: _Withheld.ValueType  # 0
-    """It does not: the package is upgraded."""
+    """The update is not withheld."""
     WITHHELD_HELD: _Withheld.ValueType  # 1
-    """The administrator holds it."""
+    """The administrator of the host holds the package."""
     WITHHELD_KEPT_BACK: _Withheld.ValueType  # 2
-    """Upgrading it would remove another package."""
+    """The update would remove another package."""
     WITHHELD_PHASED: _Withheld.ValueType  # 3
-    """The archive rolls it out in phases, and this host's turn has not come."""
+    """The package source releases the update in phases, and not yet to this host."""
     WITHHELD_EXCLUDED: _Withheld.ValueType  # 4
-    """What is to be updated was narrowed down, and it is not among that."""
+    """The scope of the update does not contain the package."""
 
 class Withheld(_Withheld, metaclass=_WithheldEnumTypeWrapper):
-    """Why a plain upgrade leaves a pending package alone."""
+    """Why an update does not install a pending update."""
 
 WITHHELD_UNSPECIFIED: Withheld.ValueType  # 0
-"""It does not: the package is upgraded."""
+"""The update is not withheld."""
 WITHHELD_HELD: Withheld.ValueType  # 1
-"""The administrator holds it."""
+"""The administrator of the host holds the package."""
 WITHHELD_KEPT_BACK: Withheld.ValueType  # 2
-"""Upgrading it would remove another package."""
+"""The update would remove another package."""
 WITHHELD_PHASED: Withheld.ValueType  # 3
-"""The archive rolls it out in phases, and this host's turn has not come."""
+"""The package source releases the update in phases, and not yet to this host."""
 WITHHELD_EXCLUDED: Withheld.ValueType  # 4
-"""What is to be updated was narrowed down, and it is not among that."""
+"""The scope of the update does not contain the package."""
 Global___Withheld: _TypeAlias = Withheld  # noqa: Y015
 
 class _Severity:
@@ -360,7 +360,7 @@ class _Severity:
 class _SeverityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Severity.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SEVERITY_UNSPECIFIED: _Severity.ValueType  # 0
-    """Not known."""
+    """Unknown."""
     SEVERITY_LOW: _Severity.ValueType  # 1
     """Low."""
     SEVERITY_MODERATE: _Severity.ValueType  # 2
@@ -371,10 +371,10 @@ class _SeverityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Severity.Val
     """Critical."""
 
 class Severity(_Severity, metaclass=_SeverityEnumTypeWrapper):
-    """How bad what an advisory fixes is, as its publisher rates it."""
+    """Severity of an advisory, as its publisher rates it."""
 
 SEVERITY_UNSPECIFIED: Severity.ValueType  # 0
-"""Not known."""
+"""Unknown."""
 SEVERITY_LOW: Severity.ValueType  # 1
 """Low."""
 SEVERITY_MODERATE: Severity.ValueType  # 2
@@ -387,7 +387,7 @@ Global___Severity: _TypeAlias = Severity  # noqa: Y015
 
 @_typing.final
 class Host(_message.Message):
-    """A registered Linux machine."""
+    """Registered Linux machine."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -399,28 +399,28 @@ class Host(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     host_key_fingerprint: _builtins.str
-    """The pinned host key as a fingerprint, as `ssh-keygen -l` prints it: "SHA256:…"."""
+    """Fingerprint of the pinned host key, as `ssh-keygen -l` prints it: "SHA256:…"."""
     revision: _builtins.int
-    """The fleet's revision at which it last changed."""
+    """Fleet revision of the last change."""
     etag: _builtins.str
-    """Stands for its configuration and its pinned key, and changes with them; what is known of it (status,
-    revision) does not matter to it. See ReconfigureHostRequest.etag.
+    """Changes whenever the configuration or the pinned host key changes; the status and the revision do not
+    change it. See ReconfigureHostRequest.etag.
     """
     incomplete: _builtins.str
-    """Why the server does not show all that it stores of the host: a stored value is out of range or
-    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """Why the server does not show everything that it stores of the host: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: the message shows everything.
     """
     @_builtins.property
     def config(self) -> Global___HostConfig:
-        """What a user says of it."""
+        """Configuration of the host, set by clients."""
 
     @_builtins.property
     def status(self) -> Global___HostStatus:
-        """What tendhost knows of it."""
+        """Status of the host, maintained by the server."""
 
     @_builtins.property
     def registered_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was registered."""
+        """Time of the registration."""
 
     def __init__(
         self,
@@ -443,7 +443,7 @@ Global___Host: _TypeAlias = Host  # noqa: Y015
 
 @_typing.final
 class HostConfig(_message.Message):
-    """How a host is reached and what may be done to it."""
+    """Configuration of a host: how the server reaches it, and what it may do to it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -461,43 +461,47 @@ class HostConfig(_message.Message):
     COMPOSE_HEALTH_TIMEOUT_FIELD_NUMBER: _builtins.int
     COMPOSE_PRUNE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Unique in the fleet: 1 to 63 characters a-z, 0-9, "-", "." and "_", beginning and ending with a
-    letter or digit. Cannot be changed.
+    """Name, unique in the fleet: 1 to 63 characters a-z, 0-9, "-", "." and "_", beginning and ending with a
+    letter or digit. The name cannot be changed.
     """
     address: _builtins.str
-    """A host name or an IP address, without a port. "local" is the machine of the server itself."""
+    """Host name or IP address, without a port. "local" is the machine of the server itself."""
     port: _builtins.int
-    """The port of its sshd, 1 to 65535. 0 means 22."""
+    """Port of the host's SSH server, 1 to 65535. 0 means 22."""
     user: _builtins.str
-    """The user to log in as: root, or one that may use `sudo -n`. Empty means root."""
+    """User for the login: root, or a user who may run `sudo -n`. Empty means root."""
     ssh_key: _builtins.str
-    """The path of a private key on the server. Empty: the server's TENDHOST_SSH_KEY, else its agent."""
+    """Path of a private key on the server. Empty: the key of the server's TENDHOST_SSH_KEY, or else of its SSH
+    agent.
+    """
     compose_version: Global___ComposeVersion.ValueType
-    """Which docker compose it has. Unspecified means AUTO."""
+    """Version of docker compose on the host. Unspecified means AUTO."""
     pull_before_update: _builtins.bool
-    """Whether an update pulls the images of its compose projects. Absent means true."""
+    """Whether an update pulls the images of the compose projects. Absent means true."""
     compose_prune: _builtins.bool
-    """Whether images that an update replaced are removed from the host."""
+    """Whether an update removes the images that it replaced."""
     @_builtins.property
     def compose_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Folders of compose projects on the host, absolute. Empty: none."""
+        """Absolute paths of folders with compose projects on the host. Empty: none."""
 
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Labels to select by, each 1 to 63 characters a-z, A-Z, 0-9, "-", ".", "_", ":", "=" and "/"."""
+        """Labels for the selection of hosts, each 1 to 63 characters a-z, A-Z, 0-9, "-", ".", "_", ":", "=" and
+        "/". Empty: none.
+        """
 
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Groups that it belongs to; the same characters as tags."""
+        """Groups of the host, of the same characters as tags. Groups can have policies. Empty: none."""
 
     @_builtins.property
     def policy(self) -> Global___Policy:
-        """What tendhost may do to it by itself. Absent: the defaults of Policy."""
+        """Policy of the host. Absent: the default values of Policy."""
 
     @_builtins.property
     def compose_health_timeout(self) -> _duration_pb2.Duration:
-        """How long every service of a project may take to be healthy, 1 s to 1 h; then the former images
-        are put back. Absent means 2 minutes.
+        """Time in which all services of a compose project must become healthy, 1 s to 1 h. After it, the update
+        restores the former images. Absent means 2 minutes.
         """
 
     def __init__(
@@ -529,7 +533,7 @@ Global___HostConfig: _TypeAlias = HostConfig  # noqa: Y015
 
 @_typing.final
 class Policy(_message.Message):
-    """What tendhost may do to a host by itself."""
+    """Policy of one host: when it may be changed, and how."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -543,37 +547,39 @@ class Policy(_message.Message):
     HOOKS_FIELD_NUMBER: _builtins.int
     HEALTH_CHECKS_FIELD_NUMBER: _builtins.int
     auto_reboot: _builtins.bool
-    """Whether an update may reboot the host when it needs it. Absent means true, but false for the
-    machine of the server itself (address "local"), which is rebooted by nothing without it.
+    """Whether an update may reboot a host that needs a reboot. Absent means true; for the machine of the server
+    itself (address "local") absent means false.
     """
     after_interruption: Global___AfterInterruption.ValueType
-    """What to do about an upgrade that was cut off on the host. Unspecified means UPGRADE."""
+    """What to do after an interrupted upgrade. Unspecified means UPGRADE."""
     restart_services: Global___RestartServices.ValueType
-    """What to do about services that still run what an update replaced. Unspecified means NEVER."""
+    """What to do about services that still run replaced files after an update. Unspecified means NEVER."""
     snapshots: Global___Snapshots.ValueType
-    """Whether a file system snapshot is made before a change. Unspecified means NEVER."""
+    """Whether to make a file system snapshot before a change. Unspecified means NEVER."""
     rollback: Global___Rollback.ValueType
-    """Whether an update is taken back by itself. Unspecified means NEVER."""
+    """Whether to roll back an update automatically. Unspecified means NEVER."""
     @_builtins.property
     def maintenance_windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___MaintenanceWindow]:
-        """The host may be changed in any of these. Empty: as the defaults of its groups, else of the fleet,
-        say, and always where they say nothing. See PolicyService.
+        """Maintenance windows. The host may be changed while any of them is open. Empty: the windows of the host's
+        groups, or else of the fleet; without any windows the host may be changed at any time. See PolicyService.
         """
 
     @_builtins.property
     def scope(self) -> Global___UpdateScope:
-        """What updates change, unless the request says otherwise. Absent: all that a plain upgrade does."""
+        """Pending updates that an update installs, unless the request overrides the scope. Absent: all updates of a
+        plain upgrade.
+        """
 
     @_builtins.property
     def hooks(self) -> _hook_pb2.Hooks:
-        """Scripts that run on the host before and after an update changes it. What is absent is as the
-        defaults of its groups, else of the fleet, say.
+        """Scripts that run on the host before and after a change. Absent hooks are those of the host's groups, or
+        else of the fleet.
         """
 
     @_builtins.property
     def health_checks(self) -> _health_pb2.HealthChecks:
-        """What it has to pass to count as healthy after a change, and in a CHECK, besides what every host has
-        to and what the defaults of its groups and of the fleet ask for.
+        """Health checks of the host after a change and in a CHECK, in addition to those of its groups and of the
+        fleet. Absent: none of its own.
         """
 
     def __init__(
@@ -601,7 +607,7 @@ Global___Policy: _TypeAlias = Policy  # noqa: Y015
 
 @_typing.final
 class UpdateScope(_message.Message):
-    """What of the pending updates is wanted. Names may hold the globs *, ? and […]."""
+    """Part of the pending updates that an update installs. Names may have the globs *, ? and […]."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -612,21 +618,23 @@ class UpdateScope(_message.Message):
     AUTOREMOVE_FIELD_NUMBER: _builtins.int
     DOWNLOAD_FIRST_FIELD_NUMBER: _builtins.int
     security_only: _builtins.bool
-    """Only what is known to be a security update. Where a host's archives do not tell, that is nothing."""
+    """Whether to install only known security updates. If the host's package sources do not mark security
+    updates, that is none.
+    """
     allow_removals: _builtins.bool
-    """Whether packages may be removed so that others can be upgraded (apt's dist-upgrade)."""
+    """Whether an update may remove packages so that others can be upgraded (apt's dist-upgrade)."""
     autoremove: _builtins.bool
-    """Whether packages are removed that were installed for others only and are not needed any more."""
+    """Whether an update removes packages that were installed as dependencies and are no longer needed."""
     download_first: _builtins.bool
-    """Whether everything is fetched before anything is changed."""
+    """Whether an update downloads everything before it changes anything."""
     @_builtins.property
     def include(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only packages of these names. Empty: all."""
+        """Names of the packages to update. Empty: all packages."""
 
     @_builtins.property
     def exclude(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """No packages of these names. Where a wanted update cannot be had without changing one of them,
-        nothing is changed, and the operation fails with PLAN_CONFLICT.
+        """Names of packages that an update must not change. If a wanted update requires such a change, nothing is
+        changed and the operation fails with PLAN_CONFLICT. Empty: none.
         """
 
     def __init__(
@@ -649,8 +657,8 @@ Global___UpdateScope: _TypeAlias = UpdateScope  # noqa: Y015
 
 @_typing.final
 class ScopeOverride(_message.Message):
-    """What of the pending updates one request wants, over what each host's policy says. What is absent is as
-    the policy says.
+    """Scope of one request, which overrides the policy of each host. Absent or empty fields keep the policy's
+    value.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -663,22 +671,24 @@ class ScopeOverride(_message.Message):
     DOWNLOAD_FIRST_FIELD_NUMBER: _builtins.int
     IGNORE_POLICY_PACKAGES_FIELD_NUMBER: _builtins.int
     security_only: _builtins.bool
-    """See UpdateScope."""
+    """Whether to install only known security updates; see UpdateScope. Absent: as in the policy."""
     allow_removals: _builtins.bool
-    """See UpdateScope."""
+    """Whether packages may be removed; see UpdateScope. Absent: as in the policy."""
     autoremove: _builtins.bool
-    """See UpdateScope."""
+    """Whether unneeded dependencies are removed; see UpdateScope. Absent: as in the policy."""
     download_first: _builtins.bool
-    """See UpdateScope."""
+    """Whether to download everything first; see UpdateScope. Absent: as in the policy."""
     ignore_policy_packages: _builtins.bool
-    """Leave the names of the policy out of account, those that it excludes as well."""
+    """Whether to ignore `include` and `exclude` of the policy."""
     @_builtins.property
     def include(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only packages of these names, instead of those of the policy. Empty: those of the policy."""
+        """Names of the packages to update, in place of those of the policy. Empty: those of the policy."""
 
     @_builtins.property
     def exclude(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """No packages of these names, nor of those that the policy excludes."""
+        """Names of packages that the update must not change, in addition to those of the policy. Empty: none in
+        addition.
+        """
 
     def __init__(
         self,
@@ -716,7 +726,7 @@ Global___ScopeOverride: _TypeAlias = ScopeOverride  # noqa: Y015
 
 @_typing.final
 class MaintenanceWindow(_message.Message):
-    """When a host may be changed, in a time zone of its own."""
+    """Recurring period in which a host may be changed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -726,18 +736,18 @@ class MaintenanceWindow(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     CUTOFF_FIELD_NUMBER: _builtins.int
     start: _builtins.str
-    """The first minute, local time, HH:MM from 00:00 to 23:59."""
+    """Local time at which the window opens, HH:MM from 00:00 to 23:59."""
     end: _builtins.str
-    """The minute at which it closes. At or before `start` means the next day."""
+    """Local time at which the window closes, HH:MM. A time at or before `start` is on the next day."""
     time_zone: _builtins.str
-    """An IANA time zone such as "Europe/Vienna". Empty means UTC."""
+    """IANA time zone, such as "Europe/Vienna". Empty means UTC."""
     @_builtins.property
     def days(self) -> _containers.RepeatedScalarFieldContainer[Global___Weekday.ValueType]:
-        """The days on which it opens. Empty: every day."""
+        """Days on which the window opens. Empty: every day."""
 
     @_builtins.property
     def cutoff(self) -> _duration_pb2.Duration:
-        """So long before its end nothing more begins. Shorter than the window."""
+        """Time before the end of the window in which nothing new starts; shorter than the window. Absent means 0."""
 
     def __init__(
         self,
@@ -758,7 +768,7 @@ Global___MaintenanceWindow: _TypeAlias = MaintenanceWindow  # noqa: Y015
 
 @_typing.final
 class HostStatus(_message.Message):
-    """What tendhost knows of a host."""
+    """Status of a host, maintained by the server."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -778,47 +788,49 @@ class HostStatus(_message.Message):
     MACHINE_ID_FIELD_NUMBER: _builtins.int
     DUPLICATE_OF_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The host's name, so that a status can stand alone."""
+    """Name of the host, so that a status is complete on its own."""
     state: Global___HostState.ValueType
-    """Where it stands."""
+    """State of the host."""
     pending_updates: _builtins.int
-    """How many packages an update would change; held, kept back and phased ones do not count."""
+    """Number of packages that an update would change. Held, kept back and phased packages do not count."""
     pending_security_updates: _builtins.int
-    """How many of them are security updates. Absent: the host's archives do not tell of each of them."""
+    """Number of security updates among them. Absent: unknown, because the host's package sources do not mark
+    all security updates.
+    """
     error: _builtins.str
-    """What the last operation failed with; empty when it succeeded."""
+    """Error of the last operation. Empty: the operation succeeded."""
     healthy: _builtins.bool
-    """The outcome of the last check. Absent: never checked."""
+    """Result of the last health check. Absent: the host was never checked."""
     retry_count: _builtins.int
-    """Retries since the last success."""
+    """Number of retries since the last successful operation."""
     os_name: _builtins.str
-    """The operating system as it names itself. Empty: never queried."""
+    """Name of the operating system. Empty: the host was never queried."""
     machine_id: _builtins.str
     """The machine-id(5) that the host last reported. Empty: the host has not reported one."""
     @_builtins.property
     def last_updated(self) -> _timestamp_pb2.Timestamp:
-        """When an update last succeeded; a dry run does not count. Absent: never."""
+        """Time of the last successful update; dry runs do not count. Absent: never."""
 
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The host's tags, so that a status can stand alone."""
+        """Tags of the host, so that a status is complete on its own."""
 
     @_builtins.property
     def queried_at(self) -> _timestamp_pb2.Timestamp:
-        """When the pending updates were last listed. Absent: never."""
+        """Time of the last list of pending updates. Absent: the host was never queried."""
 
     @_builtins.property
     def reboot(self) -> Global___Reboot:
-        """Whether it needs a reboot."""
+        """Whether the host needs a reboot."""
 
     @_builtins.property
     def failure(self) -> Global___Failure:
-        """Why it is in FAILED. Absent in every other state."""
+        """Why the host is in FAILED. Absent in every other state."""
 
     @_builtins.property
     def duplicate_of(self) -> _containers.RepeatedCompositeFieldContainer[Global___Duplicate]:
-        """Other registered hosts that are, or may be, the same machine, as the last look at the host found them:
-        at most 16, those with the same host key or address first. Empty: none.
+        """Other registered hosts that are, or may be, the same machine, as of the last operation: at most 16, those
+        with the same host key or address first. Empty: none.
         """
 
     def __init__(
@@ -857,7 +869,7 @@ Global___HostStatus: _TypeAlias = HostStatus  # noqa: Y015
 
 @_typing.final
 class Duplicate(_message.Message):
-    """Another registered host that is, or may be, the same machine."""
+    """Other registered host that is, or may be, the same machine."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -866,13 +878,15 @@ class Duplicate(_message.Message):
     SAME_ADDRESS_FIELD_NUMBER: _builtins.int
     SAME_MACHINE_ID_FIELD_NUMBER: _builtins.int
     host: _builtins.str
-    """Its name."""
+    """Name of the other host."""
     same_host_key: _builtins.bool
     """Whether both have the same pinned host key."""
     same_address: _builtins.bool
     """Whether both have the same address and port."""
     same_machine_id: _builtins.bool
-    """Whether both have the same machine-id. Alone, this may as well mean two copies of one image."""
+    """Whether both have the same machine-id. If nothing else is the same, they may also be two copies of one
+    image.
+    """
     def __init__(
         self,
         *,
@@ -899,12 +913,12 @@ class Reboot(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
     need: Global___RebootNeed.ValueType
-    """The answer."""
+    """Whether the host needs a reboot."""
     reason: _builtins.str
-    """In words. Empty when there is nothing to say."""
+    """Reason, for people. Empty: no details."""
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
-        """Since when the host is known to need it. Absent unless it does."""
+        """Time since which the host is known to need a reboot. Absent: it does not."""
 
     def __init__(
         self,
@@ -923,7 +937,7 @@ Global___Reboot: _TypeAlias = Reboot  # noqa: Y015
 
 @_typing.final
 class Failure(_message.Message):
-    """Why a host is in FAILED, and who knows of it."""
+    """Why a host is in FAILED, and who acknowledged it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -935,24 +949,24 @@ class Failure(_message.Message):
     ACKNOWLEDGED_BY_FIELD_NUMBER: _builtins.int
     ACKNOWLEDGED_AT_FIELD_NUMBER: _builtins.int
     previous_state: Global___HostState.ValueType
-    """Where it stood before."""
+    """State before the failure."""
     step: _builtins.str
-    """The step that failed, such as "apply"."""
+    """Failed step, such as "apply"."""
     retry_count: _builtins.int
-    """How many retries came before this failure."""
+    """Number of retries before this failure."""
     acknowledged_by: _builtins.str
-    """Who has seen it. Empty: nobody yet."""
+    """Client that acknowledged the failure. Empty: nobody has."""
     @_builtins.property
     def problem(self) -> Global___Problem:
-        """What went wrong."""
+        """Error of the step."""
 
     @_builtins.property
     def failed_at(self) -> _timestamp_pb2.Timestamp:
-        """When."""
+        """Time of the failure."""
 
     @_builtins.property
     def acknowledged_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was seen. Absent: not yet."""
+        """Time of the acknowledgement. Absent: nobody has acknowledged the failure."""
 
     def __init__(
         self,
@@ -975,7 +989,7 @@ Global___Failure: _TypeAlias = Failure  # noqa: Y015
 
 @_typing.final
 class Problem(_message.Message):
-    """What went wrong on a host. (What is wrong with a request is an RPC error instead.)"""
+    """Error on a host. Errors of a request are RPC errors instead."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1003,12 +1017,12 @@ class Problem(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """For programs: UPPER_SNAKE, never renamed, such as "PACKAGE_FAILED"."""
+    """Reason for programs: UPPER_SNAKE_CASE, never renamed, such as "PACKAGE_FAILED"."""
     message: _builtins.str
-    """For people: one or more sentences."""
+    """Message for people, one or more sentences."""
     @_builtins.property
     def facts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The facts in the message, by name; names are never removed."""
+        """Values in the message, by name. Names are never removed."""
 
     def __init__(
         self,
@@ -1027,11 +1041,11 @@ Global___Problem: _TypeAlias = Problem  # noqa: Y015
 
 @_typing.final
 class HostFilter(_message.Message):
-    """A selection of hosts. Every part that is not empty must match; an empty filter selects all.
+    """Filter of hosts. A host matches if it matches every field that is set; an empty filter matches all hosts.
 
-    An entry of `names`, `exclude_hosts`, the tags or `groups` that no host matches is an error where a rollout
-    is planned or started (INVALID_ARGUMENT names it), and a warning in schedules and saved selections, for the
-    fleet may change until they are used. Lists and watches answer with what is there.
+    An entry of `names`, `exclude_hosts`, `all_tags`, `any_tags` or `groups` that no host has is an error when
+    a rollout is planned or started (INVALID_ARGUMENT names the entry), and a warning in schedules and saved
+    selections, because the fleet may change before they are used. Lists and streams ignore such entries.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1046,36 +1060,34 @@ class HostFilter(_message.Message):
     SEARCH_FIELD_NUMBER: _builtins.int
     SELECTION_FIELD_NUMBER: _builtins.int
     reboot_needed: _builtins.bool
-    """Whether the host must, or must not, be known to need a reboot. Absent: either."""
+    """Whether a host must be known to need a reboot (true), or must not (false). Absent: either."""
     search: _builtins.str
-    """A prefix of the name."""
+    """Prefix of the host's name. Empty: any name."""
     selection: _builtins.str
-    """The name of a saved selection: the host has to be in it, too. NOT_FOUND where there is none. Empty:
-    none.
-    """
+    """Name of a saved selection that a host must also match. NOT_FOUND if it does not exist. Empty: none."""
     @_builtins.property
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names, with the globs *, ? and […]."""
+        """Names of hosts, with the globs *, ? and […]. Empty: any name."""
 
     @_builtins.property
     def all_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Tags that the host must all have."""
+        """Tags that a host must all have. Empty: any tags."""
 
     @_builtins.property
     def any_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Tags of which the host must have one."""
+        """Tags of which a host must have at least one. Empty: any tags."""
 
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Groups of which the host must be in one."""
+        """Groups of which a host must be in at least one. Empty: any groups."""
 
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___HostState.ValueType]:
-        """States of which the host must be in one."""
+        """States of which a host must be in one. Empty: any state."""
 
     @_builtins.property
     def exclude_hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names that are left out, with the globs *, ? and […]."""
+        """Names of hosts to exclude, with the globs *, ? and […]. Empty: none."""
 
     def __init__(
         self,
@@ -1102,7 +1114,7 @@ Global___HostFilter: _TypeAlias = HostFilter  # noqa: Y015
 
 @_typing.final
 class Inventory(_message.Message):
-    """What a query learnt of a host's software."""
+    """Software and hardware of a host as of its queries."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1143,64 +1155,64 @@ class Inventory(_message.Message):
     MISSING_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     host: _builtins.str
-    """The host."""
+    """Name of the host."""
     outdated_services_known: _builtins.bool
-    """Whether outdated_services could be found out."""
+    """Whether the outdated services could be found out."""
     incomplete: _builtins.str
-    """Why the server does not show all that it stores of the inventory: a stored value is out of range or
-    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """Why the server does not show everything that it stores of the inventory: a stored value is out of range
+    or cannot be read, or a list is too long for one message. Empty: the message shows everything.
     """
     @_builtins.property
     def system(self) -> Global___SystemFacts:
-        """The operating system."""
+        """Operating system."""
 
     @_builtins.property
     def pending_updates(self) -> _containers.RepeatedCompositeFieldContainer[Global___PendingPackage]:
-        """The packages with a newer version in the archive, the withheld ones included, by name."""
+        """Packages with a newer version in the package sources, including withheld ones, sorted by name."""
 
     @_builtins.property
     def packages(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstalledPackage]:
-        """Every installed package, by name."""
+        """All installed packages, sorted by name."""
 
     @_builtins.property
     def collected_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was collected."""
+        """Time of the query."""
 
     @_builtins.property
     def containers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Container]:
-        """The containers on it, running or not, by name."""
+        """Containers, running or not, sorted by name."""
 
     @_builtins.property
     def images(self) -> _containers.RepeatedCompositeFieldContainer[Global___Image]:
-        """The container images on it."""
+        """Container images."""
 
     @_builtins.property
     def compose_projects(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComposeProject]:
-        """Its compose projects, by path."""
+        """Compose projects, sorted by path."""
 
     @_builtins.property
     def hardware(self) -> Global___Hardware:
-        """The machine, its processors and memory. Absent: not learnt."""
+        """Machine, processors and memory. Absent: unknown."""
 
     @_builtins.property
     def mounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Mount]:
-        """Its file systems, by path."""
+        """File systems, sorted by path."""
 
     @_builtins.property
     def interfaces(self) -> _containers.RepeatedCompositeFieldContainer[Global___Interface]:
-        """Its network interfaces, by name."""
+        """Network interfaces, sorted by name."""
 
     @_builtins.property
     def outdated_services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Services that run what was deleted or replaced on the disk since they started."""
+        """Services that still run files that were deleted or replaced since the services started."""
 
     @_builtins.property
     def sources(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Which collector each part came from, by part: "packages" → "osquery 5.12.1", "network" → "native"."""
+        """Collector of each part, by part: "packages" → "osquery 5.12.1", "network" → "native"."""
 
     @_builtins.property
     def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What could not be learnt, and why: one sentence each."""
+        """What could not be found out, and why, one sentence each."""
 
     def __init__(
         self,
@@ -1232,7 +1244,7 @@ Global___Inventory: _TypeAlias = Inventory  # noqa: Y015
 
 @_typing.final
 class Container(_message.Message):
-    """A container."""
+    """Container on a host."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1242,15 +1254,15 @@ class Container(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     HEALTH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the container."""
     image: _builtins.str
-    """The image that it was made from, as it was named then."""
+    """Image of the container, by its name at the creation of the container."""
     image_id: _builtins.str
-    """The id of that image."""
+    """Id of the image."""
     state: _builtins.str
-    """As docker names it: "running", "exited"."""
+    """State as docker names it: "running", "exited"."""
     health: _builtins.str
-    """Its health, where it has a check: "healthy", "unhealthy", "starting". Empty: it has none."""
+    """Health as docker names it: "healthy", "unhealthy", "starting". Empty: the container has no health check."""
     def __init__(
         self,
         *,
@@ -1270,7 +1282,7 @@ Global___Container: _TypeAlias = Container  # noqa: Y015
 
 @_typing.final
 class Image(_message.Message):
-    """A container image."""
+    """Container image."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1279,16 +1291,16 @@ class Image(_message.Message):
     DIGESTS_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Its id, "sha256:…"."""
+    """Id of the image, "sha256:…"."""
     size_bytes: _builtins.int
-    """Its size in bytes."""
+    """Size in bytes."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The names that it has."""
+        """Names of the image."""
 
     @_builtins.property
     def digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What it is called in registries, "NAME@sha256:…"."""
+        """Digests of the image in registries, "NAME@sha256:…"."""
 
     def __init__(
         self,
@@ -1308,7 +1320,7 @@ Global___Image: _TypeAlias = Image  # noqa: Y015
 
 @_typing.final
 class ComposeProject(_message.Message):
-    """A compose project."""
+    """Compose project on a host."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1316,12 +1328,12 @@ class ComposeProject(_message.Message):
     PROBLEM_FIELD_NUMBER: _builtins.int
     SERVICES_FIELD_NUMBER: _builtins.int
     path: _builtins.str
-    """Its folder."""
+    """Folder of the project."""
     problem: _builtins.str
-    """Why it cannot be used. Empty: it can."""
+    """Why the project cannot be updated. Empty: it can."""
     @_builtins.property
     def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComposeService]:
-        """Its services, by name."""
+        """Services of the project, sorted by name."""
 
     def __init__(
         self,
@@ -1340,7 +1352,7 @@ Global___ComposeProject: _TypeAlias = ComposeProject  # noqa: Y015
 
 @_typing.final
 class ComposeService(_message.Message):
-    """A service of a compose project."""
+    """Service of a compose project."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1351,17 +1363,17 @@ class ComposeService(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     HEALTH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the service."""
     image: _builtins.str
-    """The image that the compose file names."""
+    """Image that the compose file names."""
     image_id: _builtins.str
-    """The id of the image that runs. Empty: nothing runs."""
+    """Id of the image that is running. Empty: the service is not running."""
     pinned: _builtins.bool
-    """Whether the image is named by its digest, and so never updated."""
+    """Whether the compose file names the image by its digest, so that it is never updated."""
     state: _builtins.str
-    """As docker names it. Empty: no container."""
+    """State of the container as docker names it. Empty: the service has no container."""
     health: _builtins.str
-    """Its health, where it has a check."""
+    """Health of the container as docker names it. Empty: the container has no health check."""
     def __init__(
         self,
         *,
@@ -1382,7 +1394,7 @@ Global___ComposeService: _TypeAlias = ComposeService  # noqa: Y015
 
 @_typing.final
 class Hardware(_message.Message):
-    """A machine. Zero and empty mean that it could not be learnt."""
+    """Machine of a host. 0 and empty mean unknown."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1397,25 +1409,25 @@ class Hardware(_message.Message):
     AVAILABLE_BYTES_FIELD_NUMBER: _builtins.int
     HOSTNAME_FIELD_NUMBER: _builtins.int
     vendor: _builtins.str
-    """Who made it."""
+    """Vendor of the machine."""
     model: _builtins.str
-    """Its model."""
+    """Model of the machine."""
     serial: _builtins.str
-    """Its serial number."""
+    """Serial number of the machine."""
     cpu: _builtins.str
-    """The processor's model."""
+    """Model of the processor."""
     sockets: _builtins.int
-    """Processor sockets."""
+    """Number of processor sockets."""
     cores: _builtins.int
-    """Processor cores."""
+    """Number of processor cores."""
     threads: _builtins.int
-    """Processor threads."""
+    """Number of processor threads."""
     memory_bytes: _builtins.int
-    """Memory in bytes."""
+    """Size of the memory in bytes."""
     available_bytes: _builtins.int
-    """Memory that programs could still have, in bytes."""
+    """Memory available to programs, in bytes."""
     hostname: _builtins.str
-    """The name that it gives itself."""
+    """Host name of the machine."""
     def __init__(
         self,
         *,
@@ -1440,7 +1452,7 @@ Global___Hardware: _TypeAlias = Hardware  # noqa: Y015
 
 @_typing.final
 class Mount(_message.Message):
-    """A file system."""
+    """Mounted file system."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1450,15 +1462,15 @@ class Mount(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     FREE_BYTES_FIELD_NUMBER: _builtins.int
     path: _builtins.str
-    """Where."""
+    """Mount point."""
     device: _builtins.str
-    """What."""
+    """Mounted device."""
     type: _builtins.str
-    """Of which kind: "ext4"."""
+    """Type of the file system, such as "ext4"."""
     size_bytes: _builtins.int
-    """Its size in bytes."""
+    """Size in bytes."""
     free_bytes: _builtins.int
-    """What is free for programs, in bytes."""
+    """Space available to programs, in bytes."""
     def __init__(
         self,
         *,
@@ -1478,7 +1490,7 @@ Global___Mount: _TypeAlias = Mount  # noqa: Y015
 
 @_typing.final
 class Interface(_message.Message):
-    """A network interface."""
+    """Network interface."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1487,14 +1499,14 @@ class Interface(_message.Message):
     ADDRESSES_FIELD_NUMBER: _builtins.int
     MTU_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the interface."""
     mac: _builtins.str
-    """Its hardware address."""
+    """Hardware address."""
     mtu: _builtins.int
-    """The largest packet that it takes, in bytes."""
+    """Maximum size of a packet, in bytes."""
     @_builtins.property
     def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Its addresses, without prefix lengths."""
+        """IP addresses, without prefix lengths."""
 
     def __init__(
         self,
@@ -1514,7 +1526,7 @@ Global___Interface: _TypeAlias = Interface  # noqa: Y015
 
 @_typing.final
 class SystemFacts(_message.Message):
-    """The operating system of a host as it describes itself. Empty: it could not be learnt."""
+    """Operating system of a host. Empty fields are unknown."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1538,28 +1550,28 @@ class SystemFacts(_message.Message):
     os_name: _builtins.str
     """PRETTY_NAME of os-release(5)."""
     kernel: _builtins.str
-    """The running kernel's release, as `uname -r` prints it."""
+    """Release of the running kernel, as `uname -r` prints it."""
     architecture: _builtins.str
-    """The machine, as `uname -m` prints it."""
+    """Machine architecture, as `uname -m` prints it."""
     boot_id: _builtins.str
-    """Another value means another boot. See random(4), boot_id."""
+    """Boot id, which changes at each boot. See random(4)."""
     package_manager: _builtins.str
-    """The package manager that tendhost uses there, such as "apt". Empty: none that it knows."""
+    """Package manager that tendhost uses on the host, such as "apt". Empty: none that tendhost supports."""
     container: _builtins.bool
     """Whether the host is a container."""
     init: _builtins.str
-    """The name of its first process, such as "systemd"."""
+    """Name of the first process, such as "systemd"."""
     virtualization: _builtins.str
-    """As systemd-detect-virt(1) names it: "lxc", "docker", "kvm"; "none" on bare metal."""
+    """Virtualization as systemd-detect-virt(1) names it: "lxc", "docker", "kvm"; "none" on bare metal."""
     machine_id: _builtins.str
-    """The content of /etc/machine-id, 32 hexadecimal digits; see machine-id(5)."""
+    """Content of /etc/machine-id, 32 hexadecimal digits; see machine-id(5)."""
     @_builtins.property
     def uptime(self) -> _duration_pb2.Duration:
-        """The time since the boot. Absent: not learnt."""
+        """Time since the boot. Absent: unknown."""
 
     @_builtins.property
     def concluded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What was concluded about the host and why, one sentence each."""
+        """Conclusions about the host with their reasons, one sentence each."""
 
     def __init__(
         self,
@@ -1588,7 +1600,7 @@ Global___SystemFacts: _TypeAlias = SystemFacts  # noqa: Y015
 
 @_typing.final
 class PendingPackage(_message.Message):
-    """A package with a newer version in the archive."""
+    """Package with a newer version in the package sources."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1601,22 +1613,22 @@ class PendingPackage(_message.Message):
     WITHHELD_FIELD_NUMBER: _builtins.int
     ADVISORIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the package."""
     from_version: _builtins.str
-    """The installed version. Empty: it would be newly installed."""
+    """Installed version. Empty: the package would be newly installed."""
     to_version: _builtins.str
-    """The newer version."""
+    """Newer version."""
     architecture: _builtins.str
-    """Its architecture, as the package manager names it."""
+    """Architecture as the package manager names it."""
     origin: _builtins.str
-    """The archive it comes from, as the package manager names it."""
+    """Package source as the package manager names it."""
     security: _builtins.bool
-    """Whether it is a security update. Absent: the host's archives do not tell."""
+    """Whether this is a security update. Absent: unknown, because the host's package sources do not say."""
     withheld: Global___Withheld.ValueType
-    """Why an upgrade leaves it alone, if it does."""
+    """Why an update does not install the package. Unspecified: it does."""
     @_builtins.property
     def advisories(self) -> _containers.RepeatedCompositeFieldContainer[Global___Advisory]:
-        """What was published about the newer versions. Empty: nothing, or the host's archives do not tell."""
+        """Advisories about the newer versions. Empty: none, or the host's package sources have no advisories."""
 
     def __init__(
         self,
@@ -1642,7 +1654,7 @@ Global___PendingPackage: _TypeAlias = PendingPackage  # noqa: Y015
 
 @_typing.final
 class Advisory(_message.Message):
-    """What a distribution published about an update."""
+    """Advisory of a distribution about an update."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1651,14 +1663,14 @@ class Advisory(_message.Message):
     SEVERITY_FIELD_NUMBER: _builtins.int
     CVES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Its name: "RHSA-2026:1234"."""
+    """Id of the advisory, such as "RHSA-2026:1234"."""
     security: _builtins.bool
-    """Whether it is about security."""
+    """Whether the advisory is about a security problem."""
     severity: Global___Severity.ValueType
-    """How bad."""
+    """Severity of the problem."""
     @_builtins.property
     def cves(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The CVE ids of what it fixes."""
+        """CVE ids of the fixed problems."""
 
     def __init__(
         self,
@@ -1678,16 +1690,16 @@ Global___Advisory: _TypeAlias = Advisory  # noqa: Y015
 
 @_typing.final
 class InstalledPackage(_message.Message):
-    """An installed package."""
+    """Installed package."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name; "name:architecture" where the architecture is a foreign one."""
+    """Name of the package; "name:architecture" if the architecture is a foreign one."""
     version: _builtins.str
-    """Its version."""
+    """Installed version."""
     def __init__(
         self,
         *,

@@ -30,23 +30,23 @@ class _PendingGrouping:
 class _PendingGroupingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PendingGrouping.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PENDING_GROUPING_UNSPECIFIED: _PendingGrouping.ValueType  # 0
-    """PACKAGE."""
+    """Same as PACKAGE."""
     PENDING_GROUPING_PACKAGE: _PendingGrouping.ValueType  # 1
     """One entry for each package and new version."""
     PENDING_GROUPING_ADVISORY: _PendingGrouping.ValueType  # 2
-    """One entry for each advisory. What no advisory is known for is left out."""
+    """One entry for each advisory. Updates without a known advisory are not listed."""
     PENDING_GROUPING_HOST: _PendingGrouping.ValueType  # 3
     """One entry for each host."""
 
 class PendingGrouping(_PendingGrouping, metaclass=_PendingGroupingEnumTypeWrapper):
-    """What an entry of pending updates is about."""
+    """Subject of an entry of pending updates."""
 
 PENDING_GROUPING_UNSPECIFIED: PendingGrouping.ValueType  # 0
-"""PACKAGE."""
+"""Same as PACKAGE."""
 PENDING_GROUPING_PACKAGE: PendingGrouping.ValueType  # 1
 """One entry for each package and new version."""
 PENDING_GROUPING_ADVISORY: PendingGrouping.ValueType  # 2
-"""One entry for each advisory. What no advisory is known for is left out."""
+"""One entry for each advisory. Updates without a known advisory are not listed."""
 PENDING_GROUPING_HOST: PendingGrouping.ValueType  # 3
 """One entry for each host."""
 Global___PendingGrouping: _TypeAlias = PendingGrouping  # noqa: Y015
@@ -62,78 +62,78 @@ class _ReasonKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReasonKind
     REASON_KIND_UPDATED: _ReasonKind.ValueType  # 1
     """An update changed packages."""
     REASON_KIND_REBOOTED: _ReasonKind.ValueType  # 2
-    """It was rebooted."""
+    """The host was rebooted."""
     REASON_KIND_NOTHING_PENDING: _ReasonKind.ValueType  # 3
-    """An update found nothing to do."""
+    """An update found no pending update."""
     REASON_KIND_WITHHELD: _ReasonKind.ValueType  # 4
     """Packages are held, kept back, phased or excluded."""
     REASON_KIND_WINDOW: _ReasonKind.ValueType  # 5
-    """Its window was, or is, closed."""
+    """The maintenance window was, or is, closed."""
     REASON_KIND_BUDGET: _ReasonKind.ValueType  # 6
-    """Too many hosts are down."""
+    """Too many hosts are unavailable for a disruption budget."""
     REASON_KIND_BUSY: _ReasonKind.ValueType  # 7
-    """Another operation ran on it."""
+    """Another operation was running on the host."""
     REASON_KIND_FAILURE: _ReasonKind.ValueType  # 8
     """An operation failed."""
     REASON_KIND_ROLLED_BACK: _ReasonKind.ValueType  # 9
-    """What was changed was taken back."""
+    """An update was rolled back."""
     REASON_KIND_CANCELLED: _ReasonKind.ValueType  # 10
     """An operation was cancelled."""
     REASON_KIND_SKIPPED: _ReasonKind.ValueType  # 11
-    """A rollout left it out."""
+    """A rollout skipped the host."""
     REASON_KIND_NOT_ITS_TURN: _ReasonKind.ValueType  # 12
-    """A rollout has not come to it, or rests."""
+    """A rollout has not reached the host's wave, or is paused or halted."""
     REASON_KIND_NOT_SELECTED: _ReasonKind.ValueType  # 13
-    """A rollout was not about it."""
+    """A rollout's filter did not match the host."""
     REASON_KIND_REBOOT_NOT_ALLOWED: _ReasonKind.ValueType  # 14
-    """A reboot is or was due, and not allowed."""
+    """A reboot was, or is, needed and not allowed."""
     REASON_KIND_REBOOT_UNKNOWN: _ReasonKind.ValueType  # 15
-    """It is not known whether a reboot is needed."""
+    """Whether a reboot is needed is unknown."""
     REASON_KIND_DUPLICATE: _ReasonKind.ValueType  # 16
     """Another registered host is, or may be, the same machine."""
 
 class ReasonKind(_ReasonKind, metaclass=_ReasonKindEnumTypeWrapper):
-    """What a reason is about."""
+    """Kind of a reason."""
 
 REASON_KIND_UNSPECIFIED: ReasonKind.ValueType  # 0
 """Never sent."""
 REASON_KIND_UPDATED: ReasonKind.ValueType  # 1
 """An update changed packages."""
 REASON_KIND_REBOOTED: ReasonKind.ValueType  # 2
-"""It was rebooted."""
+"""The host was rebooted."""
 REASON_KIND_NOTHING_PENDING: ReasonKind.ValueType  # 3
-"""An update found nothing to do."""
+"""An update found no pending update."""
 REASON_KIND_WITHHELD: ReasonKind.ValueType  # 4
 """Packages are held, kept back, phased or excluded."""
 REASON_KIND_WINDOW: ReasonKind.ValueType  # 5
-"""Its window was, or is, closed."""
+"""The maintenance window was, or is, closed."""
 REASON_KIND_BUDGET: ReasonKind.ValueType  # 6
-"""Too many hosts are down."""
+"""Too many hosts are unavailable for a disruption budget."""
 REASON_KIND_BUSY: ReasonKind.ValueType  # 7
-"""Another operation ran on it."""
+"""Another operation was running on the host."""
 REASON_KIND_FAILURE: ReasonKind.ValueType  # 8
 """An operation failed."""
 REASON_KIND_ROLLED_BACK: ReasonKind.ValueType  # 9
-"""What was changed was taken back."""
+"""An update was rolled back."""
 REASON_KIND_CANCELLED: ReasonKind.ValueType  # 10
 """An operation was cancelled."""
 REASON_KIND_SKIPPED: ReasonKind.ValueType  # 11
-"""A rollout left it out."""
+"""A rollout skipped the host."""
 REASON_KIND_NOT_ITS_TURN: ReasonKind.ValueType  # 12
-"""A rollout has not come to it, or rests."""
+"""A rollout has not reached the host's wave, or is paused or halted."""
 REASON_KIND_NOT_SELECTED: ReasonKind.ValueType  # 13
-"""A rollout was not about it."""
+"""A rollout's filter did not match the host."""
 REASON_KIND_REBOOT_NOT_ALLOWED: ReasonKind.ValueType  # 14
-"""A reboot is or was due, and not allowed."""
+"""A reboot was, or is, needed and not allowed."""
 REASON_KIND_REBOOT_UNKNOWN: ReasonKind.ValueType  # 15
-"""It is not known whether a reboot is needed."""
+"""Whether a reboot is needed is unknown."""
 REASON_KIND_DUPLICATE: ReasonKind.ValueType  # 16
 """Another registered host is, or may be, the same machine."""
 Global___ReasonKind: _TypeAlias = ReasonKind  # noqa: Y015
 
 @_typing.final
 class RegisterHostRequest(_message.Message):
-    """A host to register."""
+    """Request for RegisterHost."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -142,23 +142,23 @@ class RegisterHostRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ALLOW_DUPLICATE_FIELD_NUMBER: _builtins.int
     expected_host_key: _builtins.str
-    """The key that it must show: as a fingerprint ("SHA256:…") or a public key ("ssh-ed25519 AAAA…").
-    Empty: trust the key that it shows now.
+    """Expected host key: a fingerprint ("SHA256:…") or a public key ("ssh-ed25519 AAAA…"). Empty: the server
+    trusts the key that the host presents now.
     """
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     allow_duplicate: _builtins.bool
-    """Register it although another host has the same host key, or the same address and port. Else such a host
-    is refused with HOST_DUPLICATE, which names the other one: two names of one machine would be updated side
-    by side.
+    """Whether to register the host although another host has the same host key, or the same address and port.
+    False: such a host is refused with HOST_DUPLICATE, which names the other one, because the server would
+    update one machine under two names at the same time.
     """
     @_builtins.property
     def config(self) -> _host_pb2.HostConfig:
-        """Its configuration."""
+        """Configuration of the host."""
 
     def __init__(
         self,
@@ -178,17 +178,17 @@ Global___RegisterHostRequest: _TypeAlias = RegisterHostRequest  # noqa: Y015
 
 @_typing.final
 class RegisterHostResponse(_message.Message):
-    """The registered host."""
+    """Response of RegisterHost."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     HOST_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """The fleet's revision after the call."""
+    """Fleet revision after the call."""
     @_builtins.property
     def host(self) -> _host_pb2.Host:
-        """The host."""
+        """The registered host."""
 
     def __init__(
         self,
@@ -206,13 +206,13 @@ Global___RegisterHostResponse: _TypeAlias = RegisterHostResponse  # noqa: Y015
 
 @_typing.final
 class GetHostRequest(_message.Message):
-    """The host to show."""
+    """Request for GetHost."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the host."""
     def __init__(
         self,
         *,
@@ -228,14 +228,14 @@ Global___GetHostRequest: _TypeAlias = GetHostRequest  # noqa: Y015
 
 @_typing.final
 class GetHostResponse(_message.Message):
-    """A host."""
+    """Response of GetHost."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     HOST_FIELD_NUMBER: _builtins.int
     OPERATION_ID_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.str
-    """The operation that it is busy with. Empty: none."""
+    """Id of the operation that is running on the host. Empty: none."""
     @_builtins.property
     def host(self) -> _host_pb2.Host:
         """The host."""
@@ -256,7 +256,7 @@ Global___GetHostResponse: _TypeAlias = GetHostResponse  # noqa: Y015
 
 @_typing.final
 class ListHostsRequest(_message.Message):
-    """Which hosts to list."""
+    """Request for ListHosts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -264,12 +264,12 @@ class ListHostsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most how many. 0 means 50; more than 1000 is taken as 1000."""
+    """Maximum number of hosts in the response. 0 means 50; more than 1000 counts as 1000."""
     page_token: _builtins.str
-    """The token of the former page, of the same filter. Empty: from the start."""
+    """Value of `next_page_token` in the previous response to the same request. Empty: the first page."""
     @_builtins.property
     def filter(self) -> _host_pb2.HostFilter:
-        """Which. Absent: all."""
+        """Hosts to list. Absent: all hosts."""
 
     def __init__(
         self,
@@ -288,17 +288,17 @@ Global___ListHostsRequest: _TypeAlias = ListHostsRequest  # noqa: Y015
 
 @_typing.final
 class ListHostsResponse(_message.Message):
-    """A page of hosts."""
+    """Response of ListHosts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     HOSTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """What to ask for the next page with. Empty: this was the last."""
+    """Token of the next page. Empty: this page is the last."""
     @_builtins.property
     def hosts(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.Host]:
-        """The hosts, by name."""
+        """The hosts, sorted by name."""
 
     def __init__(
         self,
@@ -316,10 +316,10 @@ Global___ListHostsResponse: _TypeAlias = ListHostsResponse  # noqa: Y015
 
 @_typing.final
 class ReconfigureHostRequest(_message.Message):
-    """What to change of a host's configuration.
+    """Request for ReconfigureHost.
 
-    What is added and removed is added to and removed from what is stored at that moment, after the fields
-    of the mask were changed: two clients that add a tag each end with both.
+    The server applies the additions and removals to the stored configuration, after the fields of the mask. So
+    if two clients each add a tag, the host has both.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -339,61 +339,67 @@ class ReconfigureHostRequest(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     ALLOW_DUPLICATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The host."""
+    """Name of the host."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     accept_new_host_key: _builtins.bool
-    """Pin the key that the host shows now, for one that was reinstalled. Its fingerprint is in the
-    response; see RegisterHostRequest.expected_host_key for naming it beforehand.
+    """Whether to pin the host key that the host presents now, for a reinstalled host. The response has its
+    fingerprint. See `expected_host_key` to name the key in advance.
     """
     expected_host_key: _builtins.str
-    """With accept_new_host_key: the key that it must show. Empty: any."""
+    """Expected host key, with accept_new_host_key; see RegisterHostRequest.expected_host_key. Empty: any key."""
     etag: _builtins.str
-    """The etag of the host that the change was decided upon. Where it is another one by now, somebody else has
-    changed it since: nothing is changed, and the call ends with ABORTED (ETAG_MISMATCH). Read it again, decide
-    again, and ask again. Empty: no precondition.
+    """Expected etag: that of the host as the client read it. If the stored host has another etag, somebody has
+    changed it since: nothing is changed, and the call fails with ABORTED (ETAG_MISMATCH). The client should
+    then read the host again and decide again. Empty: the etag is not checked.
     """
     allow_duplicate: _builtins.bool
-    """See RegisterHostRequest. Of interest where the address, the port or the pinned key changes."""
+    """Whether to allow a duplicate; see RegisterHostRequest.allow_duplicate. Relevant if the address, the port
+    or the pinned host key changes.
+    """
     @_builtins.property
     def config(self) -> _host_pb2.HostConfig:
-        """The new values. Absent: empty ones. Fields that the mask does not name are not read, those that it names
-        are held to the same rules as in RegisterHost.
+        """The new values. Absent: empty values. The server ignores fields that the mask does not name, and
+        validates the others as RegisterHost does.
         """
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to change, such as "tags" or "policy.auto_reboot". "name" cannot be changed. Absent or empty: none;
-        then something has to be added, removed or pinned.
+        """Fields to change, such as "tags" or "policy.auto_reboot". "name" cannot be changed. Absent or empty:
+        none; the request must then add, remove or pin something.
         """
 
     @_builtins.property
     def add_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Tags to add; those that it has already stay. Empty: none."""
+        """Tags to add. Tags that the host already has are kept. Empty: none."""
 
     @_builtins.property
     def remove_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Tags to take away; those that it does not have do not matter. Empty: none."""
+        """Tags to remove. Tags that the host does not have are ignored. Empty: none."""
 
     @_builtins.property
     def add_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Groups to add; those that it has already stay. Empty: none."""
+        """Groups to add. Groups that the host already has are kept. Empty: none."""
 
     @_builtins.property
     def remove_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Groups to take away; those that it does not have do not matter. Empty: none."""
+        """Groups to remove. Groups that the host does not have are ignored. Empty: none."""
 
     @_builtins.property
     def add_windows(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.MaintenanceWindow]:
-        """Windows of its own to add; one that is there already stays once. Empty: none."""
+        """Maintenance windows to add to the host's own. A window that the host already has is not added twice.
+        Empty: none.
+        """
 
     @_builtins.property
     def remove_windows(self) -> _containers.RepeatedCompositeFieldContainer[_host_pb2.MaintenanceWindow]:
-        """Windows of its own to take away: equal in every field. Empty: none. INVALID_ARGUMENT where there is no such window."""
+        """Maintenance windows to remove from the host's own, equal in every field. Empty: none. A window that the
+        host does not have is refused with INVALID_ARGUMENT.
+        """
 
     def __init__(
         self,
@@ -423,17 +429,17 @@ Global___ReconfigureHostRequest: _TypeAlias = ReconfigureHostRequest  # noqa: Y0
 
 @_typing.final
 class ReconfigureHostResponse(_message.Message):
-    """The changed host."""
+    """Response of ReconfigureHost."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     HOST_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """The fleet's revision after the call."""
+    """Fleet revision after the call."""
     @_builtins.property
     def host(self) -> _host_pb2.Host:
-        """The host."""
+        """The host after the change."""
 
     def __init__(
         self,
@@ -451,7 +457,7 @@ Global___ReconfigureHostResponse: _TypeAlias = ReconfigureHostResponse  # noqa: 
 
 @_typing.final
 class UnregisterHostRequest(_message.Message):
-    """The host to forget."""
+    """Request for UnregisterHost."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -459,15 +465,15 @@ class UnregisterHostRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the host."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     etag: _builtins.str
-    """See ReconfigureHostRequest."""
+    """Expected etag of the host; see ReconfigureHostRequest.etag. Empty: the etag is not checked."""
     def __init__(
         self,
         *,
@@ -485,13 +491,13 @@ Global___UnregisterHostRequest: _TypeAlias = UnregisterHostRequest  # noqa: Y015
 
 @_typing.final
 class UnregisterHostResponse(_message.Message):
-    """The host is forgotten."""
+    """Response of UnregisterHost."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REVISION_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """The fleet's revision after the call."""
+    """Fleet revision after the call."""
     def __init__(
         self,
         *,
@@ -507,16 +513,16 @@ Global___UnregisterHostResponse: _TypeAlias = UnregisterHostResponse  # noqa: Y0
 
 @_typing.final
 class ListGroupsRequest(_message.Message):
-    """Asks for every group."""
+    """Request for ListGroups."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """How many to return at most. 0, or more than 1000: 1000."""
+    """Maximum number of groups in the response. 0, and more than 1000, mean 1000."""
     page_token: _builtins.str
-    """From the response with the former page. Empty: the first page."""
+    """Value of `next_page_token` in the previous response. Empty: the first page."""
     def __init__(
         self,
         *,
@@ -533,16 +539,16 @@ Global___ListGroupsRequest: _TypeAlias = ListGroupsRequest  # noqa: Y015
 
 @_typing.final
 class NameCount(_message.Message):
-    """A name with the number of hosts that carry it."""
+    """Tag or group with the number of its hosts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     HOST_COUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The tag or group."""
+    """Name of the tag or group."""
     host_count: _builtins.int
-    """How many hosts have it."""
+    """Number of hosts."""
     def __init__(
         self,
         *,
@@ -559,17 +565,17 @@ Global___NameCount: _TypeAlias = NameCount  # noqa: Y015
 
 @_typing.final
 class ListGroupsResponse(_message.Message):
-    """Every group."""
+    """Response of ListGroups."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     GROUPS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """For the next page. Empty: this was the last one."""
+    """Token of the next page. Empty: this page is the last."""
     @_builtins.property
     def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___NameCount]:
-        """By name."""
+        """The groups, sorted by name."""
 
     def __init__(
         self,
@@ -587,16 +593,16 @@ Global___ListGroupsResponse: _TypeAlias = ListGroupsResponse  # noqa: Y015
 
 @_typing.final
 class ListTagsRequest(_message.Message):
-    """Asks for every tag."""
+    """Request for ListTags."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """How many to return at most. 0, or more than 1000: 1000."""
+    """Maximum number of tags in the response. 0, and more than 1000, mean 1000."""
     page_token: _builtins.str
-    """From the response with the former page. Empty: the first page."""
+    """Value of `next_page_token` in the previous response. Empty: the first page."""
     def __init__(
         self,
         *,
@@ -613,17 +619,17 @@ Global___ListTagsRequest: _TypeAlias = ListTagsRequest  # noqa: Y015
 
 @_typing.final
 class ListTagsResponse(_message.Message):
-    """Every tag."""
+    """Response of ListTags."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TAGS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """For the next page. Empty: this was the last one."""
+    """Token of the next page. Empty: this page is the last."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___NameCount]:
-        """By name."""
+        """The tags, sorted by name."""
 
     def __init__(
         self,
@@ -641,13 +647,13 @@ Global___ListTagsResponse: _TypeAlias = ListTagsResponse  # noqa: Y015
 
 @_typing.final
 class GetInventoryRequest(_message.Message):
-    """The host whose inventory to show."""
+    """Request for GetInventory."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the host."""
     def __init__(
         self,
         *,
@@ -663,14 +669,14 @@ Global___GetInventoryRequest: _TypeAlias = GetInventoryRequest  # noqa: Y015
 
 @_typing.final
 class GetInventoryResponse(_message.Message):
-    """A stored inventory."""
+    """Response of GetInventory."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     INVENTORY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def inventory(self) -> _host_pb2.Inventory:
-        """The inventory."""
+        """The stored inventory."""
 
     def __init__(
         self,
@@ -687,7 +693,7 @@ Global___GetInventoryResponse: _TypeAlias = GetInventoryResponse  # noqa: Y015
 
 @_typing.final
 class StartQueryRequest(_message.Message):
-    """The host to query."""
+    """Request for StartQuery."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -696,18 +702,18 @@ class StartQueryRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the host."""
     queue: _builtins.bool
-    """Wait for the operation that the host is busy with, instead of being refused."""
+    """Whether to wait for the operation that is running on the host. False: the call fails if the host is busy."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     @_builtins.property
     def parts(self) -> _containers.RepeatedScalarFieldContainer[_host_pb2.InventoryPart.ValueType]:
-        """What to ask for; the rest stays as it was known. Empty: everything."""
+        """Parts of the inventory to query; the other parts keep their stored values. Empty: all parts."""
 
     def __init__(
         self,
@@ -727,7 +733,7 @@ Global___StartQueryRequest: _TypeAlias = StartQueryRequest  # noqa: Y015
 
 @_typing.final
 class ListPendingUpdatesRequest(_message.Message):
-    """Which pending updates to list, and how."""
+    """Request for ListPendingUpdates."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -740,26 +746,26 @@ class ListPendingUpdatesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     group_by: Global___PendingGrouping.ValueType
-    """What each entry is about. UNSPECIFIED means PACKAGE."""
+    """Subject of each entry. Unspecified means PACKAGE."""
     security_only: _builtins.bool
-    """Only what is known to be a security update."""
+    """Whether to list only known security updates."""
     include_withheld: _builtins.bool
-    """Also what an update leaves alone (held, kept back, phased, excluded)."""
+    """Whether to list also withheld updates: held, kept back, phased or excluded ones."""
     page_size: _builtins.int
-    """At most how many entries. 0 means 50; more than 1000 is taken as 1000."""
+    """Maximum number of entries in the response. 0 means 50; more than 1000 counts as 1000."""
     page_token: _builtins.str
-    """The token of the former page, of the same request. Empty: from the start."""
+    """Value of `next_page_token` in the previous response to the same request. Empty: the first page."""
     @_builtins.property
     def filter(self) -> _host_pb2.HostFilter:
-        """Of which hosts. Absent: of all."""
+        """Hosts whose pending updates to list. Absent: all hosts."""
 
     @_builtins.property
     def packages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only packages of these names, with the globs *, ? and […]. Empty: all."""
+        """Names of packages to list, with the globs *, ? and […]. Empty: all packages."""
 
     @_builtins.property
     def fixes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only what fixes one of these: advisory or CVE ids. Empty: all."""
+        """Ids of advisories or CVEs; only updates that fix one of them are listed. Empty: all updates."""
 
     def __init__(
         self,
@@ -783,7 +789,7 @@ Global___ListPendingUpdatesRequest: _TypeAlias = ListPendingUpdatesRequest  # no
 
 @_typing.final
 class PendingEntry(_message.Message):
-    """One package, advisory or host with its pending updates."""
+    """Package, advisory or host with its pending updates."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -799,36 +805,36 @@ class PendingEntry(_message.Message):
     PACKAGE_COUNT_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The package's, advisory's or host's name."""
+    """Name of the package or host, or id of the advisory."""
     version: _builtins.str
-    """By package: the version that waits. Else empty."""
+    """New version, for a package. Otherwise empty."""
     security: _builtins.bool
-    """Whether a security update is among it. Absent: not known."""
+    """Whether the entry has a security update. Absent: unknown."""
     severity: _host_pb2.Severity.ValueType
-    """The worst of its advisories."""
+    """Highest severity of the advisories."""
     host_count: _builtins.int
-    """How many hosts lack it."""
+    """Number of hosts without the update."""
     package_count: _builtins.int
-    """How many packages."""
+    """Number of packages."""
     incomplete: _builtins.str
-    """Why the server does not show all that it stores of the entry: a stored value is out of range or
-    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """Why the server does not show everything that it stores of the entry: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: the message shows everything.
     """
     @_builtins.property
     def cves(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The CVE ids of what it fixes, in order."""
+        """CVE ids of the fixed problems, sorted."""
 
     @_builtins.property
     def advisories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The advisories, in order."""
+        """Ids of the advisories, sorted."""
 
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The hosts that lack it, in order; at most 1000."""
+        """Names of the hosts without the update, sorted; at most 1000."""
 
     @_builtins.property
     def packages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The packages, in order; at most 1000."""
+        """Names of the packages, sorted; at most 1000."""
 
     def __init__(
         self,
@@ -857,7 +863,7 @@ Global___PendingEntry: _TypeAlias = PendingEntry  # noqa: Y015
 
 @_typing.final
 class ListPendingUpdatesResponse(_message.Message):
-    """A page of pending updates."""
+    """Response of ListPendingUpdates."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -867,18 +873,18 @@ class ListPendingUpdatesResponse(_message.Message):
     HOSTS_SECURITY_UNKNOWN_FIELD_NUMBER: _builtins.int
     HOSTS_FIXES_UNKNOWN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """What to ask for the next page with. Empty: this was the last."""
+    """Token of the next page. Empty: this page is the last."""
     hosts_unknown: _builtins.int
-    """How many of the selected hosts have never been asked, and so are not counted."""
+    """Number of matching hosts that were never queried, and so are not counted."""
     hosts_security_unknown: _builtins.int
-    """How many of the selected hosts have archives that do not tell what is a security update."""
+    """Number of matching hosts whose package sources do not mark security updates."""
     hosts_fixes_unknown: _builtins.int
-    """Hosts with updates that are, or may be, security updates of which it is not known what they fix, so
-    that a search by advisory or CVE cannot find them: apt's archives never tell, others may not.
+    """Number of hosts with updates that are, or may be, security updates without known advisories, so that a
+    search by advisory or CVE cannot find them. apt's package sources never have advisories.
     """
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___PendingEntry]:
-        """Security first, then by severity, by the number of hosts, and by name."""
+        """The entries, sorted by security first, then by severity, number of hosts, and name."""
 
     def __init__(
         self,
@@ -899,14 +905,14 @@ Global___ListPendingUpdatesResponse: _TypeAlias = ListPendingUpdatesResponse  # 
 
 @_typing.final
 class RunOsqueryRequest(_message.Message):
-    """What to ask a host's osquery."""
+    """Request for RunOsquery."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     SQL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The host."""
+    """Name of the host."""
     sql: _builtins.str
     """One SELECT statement."""
     def __init__(
@@ -925,7 +931,7 @@ Global___RunOsqueryRequest: _TypeAlias = RunOsqueryRequest  # noqa: Y015
 
 @_typing.final
 class OsqueryRow(_message.Message):
-    """One row of an answer."""
+    """Row of an answer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -952,7 +958,7 @@ class OsqueryRow(_message.Message):
     VALUES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def values(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The values by column; osquery gives all of them as text."""
+        """Values by column, all as text as in osquery."""
 
     def __init__(
         self,
@@ -969,17 +975,17 @@ Global___OsqueryRow: _TypeAlias = OsqueryRow  # noqa: Y015
 
 @_typing.final
 class RunOsqueryResponse(_message.Message):
-    """What osquery answered."""
+    """Response of RunOsquery."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ROWS_FIELD_NUMBER: _builtins.int
     OMITTED_ROWS_FIELD_NUMBER: _builtins.int
     omitted_rows: _builtins.int
-    """How many more rows there are than fit into one response. 0: these are all of them."""
+    """Number of further rows, which do not fit into one response. 0: the response has all rows."""
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___OsqueryRow]:
-        """The rows."""
+        """Rows of the answer."""
 
     def __init__(
         self,
@@ -997,14 +1003,14 @@ Global___RunOsqueryResponse: _TypeAlias = RunOsqueryResponse  # noqa: Y015
 
 @_typing.final
 class StartQueryResponse(_message.Message):
-    """The operation that was begun."""
+    """Response of StartQuery."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OPERATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def operation(self) -> _operation_pb2.Operation:
-        """The operation."""
+        """The new operation."""
 
     def __init__(
         self,
@@ -1021,7 +1027,7 @@ Global___StartQueryResponse: _TypeAlias = StartQueryResponse  # noqa: Y015
 
 @_typing.final
 class StartUpdateRequest(_message.Message):
-    """The host to update."""
+    """Request for StartUpdate."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1034,28 +1040,30 @@ class StartUpdateRequest(_message.Message):
     EXACT_FIELD_NUMBER: _builtins.int
     DOWNLOAD_ONLY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the host."""
     dry_run: _builtins.bool
-    """Only find out what an update would do."""
+    """Whether the operation only finds out what an update would do."""
     queue: _builtins.bool
-    """Wait for the operation that the host is busy with, instead of being refused."""
+    """Whether to wait for the operation that is running on the host. False: the call fails if the host is busy."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     plan_operation_id: _builtins.str
-    """The dry run whose plan is to be carried out. Where what is pending differs from it by then, the
-    result says how. Empty: none; with `exact`, what was pending when the host was last queried.
+    """Id of the dry run whose plan the update follows. The result lists the differences between the plan and
+    the pending updates. Empty: none; with `exact`, the pending updates of the last query.
     """
     exact: _builtins.bool
-    """Change nothing where what is pending differs from the plan: the operation fails with PLAN_CHANGED."""
+    """Whether to change nothing if the pending updates differ from the plan: the operation then fails with
+    PLAN_CHANGED.
+    """
     download_only: _builtins.bool
-    """Only fetch what the update will need, also outside the maintenance window; a later update applies it."""
+    """Whether to only download the packages, also outside the maintenance window. A later update installs them."""
     @_builtins.property
     def scope(self) -> _host_pb2.ScopeOverride:
-        """What to update. Absent: what the host's policy says."""
+        """Scope that overrides the host's policy. Absent: the policy applies."""
 
     def __init__(
         self,
@@ -1079,14 +1087,14 @@ Global___StartUpdateRequest: _TypeAlias = StartUpdateRequest  # noqa: Y015
 
 @_typing.final
 class StartUpdateResponse(_message.Message):
-    """The operation that was begun."""
+    """Response of StartUpdate."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OPERATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def operation(self) -> _operation_pb2.Operation:
-        """The operation."""
+        """The new operation."""
 
     def __init__(
         self,
@@ -1103,7 +1111,7 @@ Global___StartUpdateResponse: _TypeAlias = StartUpdateResponse  # noqa: Y015
 
 @_typing.final
 class StartRebootRequest(_message.Message):
-    """The host to reboot."""
+    """Request for StartReboot."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1112,19 +1120,20 @@ class StartRebootRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ONLY_IF_REQUIRED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the host."""
     queue: _builtins.bool
-    """Wait for the operation that the host is busy with, instead of being refused."""
+    """Whether to wait for the operation that is running on the host. False: the call fails if the host is busy."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     only_if_required: _builtins.bool
-    """Reboot it only if it needs that: the operation looks at the host first. Where it needs no reboot, and
-    where that is not known, it ends SUCCEEDED without one, and Operation.reboot_outcome says which. Only
-    where it needs one must its maintenance window be open (else WINDOW_CLOSED).
+    """Whether to reboot the host only if it needs a reboot, as a query at the start of the operation finds. If
+    no reboot is needed, or the need is unknown, the operation ends as SUCCEEDED without a reboot, and
+    Operation.reboot_outcome says which. The maintenance window must be open only if a reboot is needed
+    (otherwise the operation fails with WINDOW_CLOSED).
     """
     def __init__(
         self,
@@ -1144,14 +1153,14 @@ Global___StartRebootRequest: _TypeAlias = StartRebootRequest  # noqa: Y015
 
 @_typing.final
 class StartRebootResponse(_message.Message):
-    """The operation that was begun."""
+    """Response of StartReboot."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OPERATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def operation(self) -> _operation_pb2.Operation:
-        """The operation."""
+        """The new operation."""
 
     def __init__(
         self,
@@ -1168,7 +1177,7 @@ Global___StartRebootResponse: _TypeAlias = StartRebootResponse  # noqa: Y015
 
 @_typing.final
 class StartCheckRequest(_message.Message):
-    """The host to check."""
+    """Request for StartCheck."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1176,14 +1185,14 @@ class StartCheckRequest(_message.Message):
     QUEUE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the host."""
     queue: _builtins.bool
-    """Wait for the operation that the host is busy with, instead of being refused."""
+    """Whether to wait for the operation that is running on the host. False: the call fails if the host is busy."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     def __init__(
         self,
@@ -1202,14 +1211,14 @@ Global___StartCheckRequest: _TypeAlias = StartCheckRequest  # noqa: Y015
 
 @_typing.final
 class StartCheckResponse(_message.Message):
-    """The operation that was begun."""
+    """Response of StartCheck."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OPERATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def operation(self) -> _operation_pb2.Operation:
-        """The operation."""
+        """The new operation."""
 
     def __init__(
         self,
@@ -1226,19 +1235,19 @@ Global___StartCheckResponse: _TypeAlias = StartCheckResponse  # noqa: Y015
 
 @_typing.final
 class RetryHostRequest(_message.Message):
-    """The host to retry."""
+    """Request for RetryHost."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the host."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     def __init__(
         self,
@@ -1256,7 +1265,7 @@ Global___RetryHostRequest: _TypeAlias = RetryHostRequest  # noqa: Y015
 
 @_typing.final
 class RetryHostResponse(_message.Message):
-    """The retried host."""
+    """Response of RetryHost."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1264,11 +1273,11 @@ class RetryHostResponse(_message.Message):
     OPERATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def host(self) -> _host_pb2.Host:
-        """The host."""
+        """The host after the call."""
 
     @_builtins.property
     def operation(self) -> _operation_pb2.Operation:
-        """The operation that was begun."""
+        """The new operation."""
 
     def __init__(
         self,
@@ -1286,19 +1295,19 @@ Global___RetryHostResponse: _TypeAlias = RetryHostResponse  # noqa: Y015
 
 @_typing.final
 class AcknowledgeHostRequest(_message.Message):
-    """The host whose failure somebody has seen."""
+    """Request for AcknowledgeHost."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the host."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     def __init__(
         self,
@@ -1316,17 +1325,17 @@ Global___AcknowledgeHostRequest: _TypeAlias = AcknowledgeHostRequest  # noqa: Y0
 
 @_typing.final
 class AcknowledgeHostResponse(_message.Message):
-    """The acknowledged host."""
+    """Response of AcknowledgeHost."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     HOST_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """The fleet's revision after the call."""
+    """Fleet revision after the call."""
     @_builtins.property
     def host(self) -> _host_pb2.Host:
-        """The host."""
+        """The host after the call."""
 
     def __init__(
         self,
@@ -1344,13 +1353,13 @@ Global___AcknowledgeHostResponse: _TypeAlias = AcknowledgeHostResponse  # noqa: 
 
 @_typing.final
 class ExplainHostRequest(_message.Message):
-    """The host to explain."""
+    """Request for ExplainHost."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name."""
+    """Name of the host."""
     def __init__(
         self,
         *,
@@ -1366,7 +1375,7 @@ Global___ExplainHostRequest: _TypeAlias = ExplainHostRequest  # noqa: Y015
 
 @_typing.final
 class ExplainHostResponse(_message.Message):
-    """Why it is as it is."""
+    """Response of ExplainHost."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1375,16 +1384,16 @@ class ExplainHostResponse(_message.Message):
     REASONS_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     update: _builtins.str
-    """Why it was, or was not, updated, in a sentence."""
+    """Why the host was, or was not, updated, in one sentence."""
     reboot: _builtins.str
-    """Why it was, or was not, rebooted, in a sentence."""
+    """Why the host was, or was not, rebooted, in one sentence."""
     incomplete: _builtins.str
-    """Why the server does not show all that it stores of the answer: a stored value is out of range or
-    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """Why the server does not show everything that it stores of the explanation: a stored value is out of range
+    or cannot be read, or a list is too long for one message. Empty: the message shows everything.
     """
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
-        """What both rest on, oldest first: from the newest 50 operations on it and the newest 20 rollouts."""
+        """Reasons for both, oldest first, from the newest 50 operations on the host and the newest 20 rollouts."""
 
     def __init__(
         self,
@@ -1404,7 +1413,7 @@ Global___ExplainHostResponse: _TypeAlias = ExplainHostResponse  # noqa: Y015
 
 @_typing.final
 class Reason(_message.Message):
-    """One thing that happened, or holds, and bears on the answer."""
+    """Stored fact, or current condition, that explains the host's status."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1415,18 +1424,18 @@ class Reason(_message.Message):
     ROLLOUT_ID_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     kind: Global___ReasonKind.ValueType
-    """What it is about."""
+    """Kind of the reason."""
     message: _builtins.str
-    """In words."""
+    """Reason, for people."""
     operation_id: _builtins.str
-    """The operation that it comes from. Empty: none."""
+    """Id of the operation. Empty: none."""
     rollout_id: _builtins.str
-    """The rollout that it comes from. Empty: none."""
+    """Id of the rollout. Empty: none."""
     revision: _builtins.int
-    """The revision at which it is on record, as in the event log. 0: it is how things stand now."""
+    """Revision of the event. 0: the reason is a current condition."""
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
-        """When."""
+        """Time of the fact."""
 
     def __init__(
         self,
@@ -1448,7 +1457,7 @@ Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 @_typing.final
 class GetComplianceRequest(_message.Message):
-    """Which hosts, and what counts as late."""
+    """Request for GetCompliance."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1457,14 +1466,14 @@ class GetComplianceRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     overdue_days: _builtins.int
-    """A host is listed that was not updated with success for so many days, 1 to 3650. Absent means 30."""
+    """Number of days without a successful update after which a host is overdue, 1 to 3650. Absent means 30."""
     page_size: _builtins.int
-    """At most how many of the listed hosts. 0 means 50; more than 1000 is taken as 1000."""
+    """Maximum number of overdue hosts in the response. 0 means 50; more than 1000 counts as 1000."""
     page_token: _builtins.str
-    """The token of the former page, of the same request. Empty: from the start."""
+    """Value of `next_page_token` in the previous response to the same request. Empty: the first page."""
     @_builtins.property
     def filter(self) -> _host_pb2.HostFilter:
-        """Which hosts. Absent: all."""
+        """Hosts to report on. Absent: all hosts."""
 
     def __init__(
         self,
@@ -1486,7 +1495,7 @@ Global___GetComplianceRequest: _TypeAlias = GetComplianceRequest  # noqa: Y015
 
 @_typing.final
 class GetComplianceResponse(_message.Message):
-    """How up to date they are."""
+    """Response of GetCompliance."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1499,25 +1508,25 @@ class GetComplianceResponse(_message.Message):
     OVERDUE_HOST_COUNT_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     host_count: _builtins.int
-    """How many hosts are selected."""
+    """Number of matching hosts."""
     up_to_date_count: _builtins.int
-    """Hosts without open security fixes."""
+    """Number of hosts without pending security updates."""
     behind_count: _builtins.int
-    """Hosts with open security fixes."""
+    """Number of hosts with pending security updates."""
     unknown_count: _builtins.int
-    """Hosts of which that is not known."""
+    """Number of hosts whose pending security updates are unknown."""
     overdue_host_count: _builtins.int
-    """How many there are of these."""
+    """Number of overdue hosts."""
     next_page_token: _builtins.str
-    """What to ask for the next page with. Empty: this was the last."""
+    """Token of the next page. Empty: this page is the last."""
     @_builtins.property
     def ages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComplianceAge]:
-        """How many were last updated how long ago."""
+        """Number of hosts by the age of their last successful update."""
 
     @_builtins.property
     def overdue_hosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___OverdueHost]:
-        """Hosts with open security fixes, or not updated for so long: the most fixes first, then those that
-        were updated longest ago.
+        """Hosts with pending security updates or without a successful update for overdue_days: the most security
+        updates first, then the oldest update.
         """
 
     def __init__(
@@ -1542,16 +1551,18 @@ Global___GetComplianceResponse: _TypeAlias = GetComplianceResponse  # noqa: Y015
 
 @_typing.final
 class ComplianceAge(_message.Message):
-    """Hosts by the age of their last success."""
+    """Number of hosts by the age of their last successful update."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DAYS_FIELD_NUMBER: _builtins.int
     HOST_COUNT_FIELD_NUMBER: _builtins.int
     days: _builtins.int
-    """Within so many days, and longer ago than the entry before says. 0: longer ago than any, or never."""
+    """Maximum age in days; the previous entry's age is the minimum. 0: older than all other entries, or never
+    updated.
+    """
     host_count: _builtins.int
-    """How many hosts."""
+    """Number of hosts."""
     def __init__(
         self,
         *,
@@ -1568,7 +1579,7 @@ Global___ComplianceAge: _TypeAlias = ComplianceAge  # noqa: Y015
 
 @_typing.final
 class OverdueHost(_message.Message):
-    """A host that is not as it should be."""
+    """Host with pending security updates, or without a recent successful update."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1577,14 +1588,14 @@ class OverdueHost(_message.Message):
     PENDING_SECURITY_UPDATES_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     host: _builtins.str
-    """Its name."""
+    """Name of the host."""
     pending_security_updates: _builtins.int
-    """How many security fixes wait for it. Absent: not known."""
+    """Number of pending security updates. Absent: unknown."""
     state: _host_pb2.HostState.ValueType
-    """Its state."""
+    """State of the host."""
     @_builtins.property
     def last_updated(self) -> _timestamp_pb2.Timestamp:
-        """When it was last updated with success. Absent: never."""
+        """Time of the last successful update. Absent: never."""
 
     def __init__(
         self,

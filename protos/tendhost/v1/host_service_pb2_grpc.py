@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class HostServiceStub(object):
-    """The registry of hosts, and the work that is done on one of them.
+    """Manages the registered hosts, and starts operations on single hosts.
     """
 
     def __init__(self, channel):
@@ -128,144 +128,146 @@ class HostServiceStub(object):
 
 
 class HostServiceServicer(object):
-    """The registry of hosts, and the work that is done on one of them.
+    """Manages the registered hosts, and starts operations on single hosts.
     """
 
     def RegisterHost(self, request, context):
-        """Register a host and pin the key that it shows now. The key can be compared with
-        `expected_host_key` instead of being trusted at first sight.
-        ALREADY_EXISTS, INVALID_ARGUMENT, FAILED_PRECONDITION (it does not answer).
+        """Registers a host and pins its host key. With `expected_host_key`, the server verifies the key instead of
+        trusting it on first use. ALREADY_EXISTS, INVALID_ARGUMENT, FAILED_PRECONDITION (the host does not
+        answer).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetHost(self, request, context):
-        """One host. NOT_FOUND.
+        """Returns one host. NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListHosts(self, request, context):
-        """Hosts by name, a page at a time.
+        """Lists hosts by name, a page at a time. NOT_FOUND (the saved selection of the filter).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReconfigureHost(self, request, context):
-        """Change named fields of a host's configuration, add to its lists and take away from them. NOT_FOUND,
-        INVALID_ARGUMENT, ABORTED (busy; another etag).
+        """Changes named fields of a host's configuration, adds to its lists, and removes from them. NOT_FOUND,
+        INVALID_ARGUMENT, ALREADY_EXISTS (another host has the new address or host key), ABORTED (the host is
+        busy; the etag differs).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnregisterHost(self, request, context):
-        """Forget a host. Its past operations stay. NOT_FOUND, ABORTED (busy; another etag).
+        """Unregisters a host. Its operations remain. NOT_FOUND, ABORTED (the host is busy; the etag differs).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListGroups(self, request, context):
-        """Every group with the number of its hosts.
+        """Lists the groups by name with the number of their hosts, a page at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTags(self, request, context):
-        """Every tag with the number of its hosts.
+        """Lists the tags by name with the number of their hosts, a page at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetInventory(self, request, context):
-        """What the last query learnt; the host is not asked. NOT_FOUND, also where none is stored.
+        """Returns the stored inventory of a host, without a connection to the host. NOT_FOUND (the host, or it was
+        never queried).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListPendingUpdates(self, request, context):
-        """The updates that wait over the whole fleet, by package, advisory or host; security first. From what
-        the last queries learnt: no host is asked.
+        """Lists the pending updates of the fleet by package, advisory or host, security updates first. The list is
+        from the last queries, without a connection to any host. NOT_FOUND (the saved selection of the filter).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RunOsquery(self, request, context):
-        """Ask a host's osquery, where it has one: one read-only SQL statement. Nothing is stored.
-        NOT_FOUND, INVALID_ARGUMENT (not a single SELECT), FAILED_PRECONDITION (no osquery, or it refuses),
-        UNAVAILABLE (the host does not answer).
+        """Runs one read-only SQL statement with a host's osquery. The server does not store the answer. NOT_FOUND,
+        INVALID_ARGUMENT (not a single SELECT), FAILED_PRECONDITION (the host has no osquery, or osquery refuses
+        the statement), UNAVAILABLE (the host does not answer).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StartQuery(self, request, context):
-        """Begin a QUERY: what is installed, what is pending, whether a reboot is due.
-        NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
+        """Starts a QUERY, which finds out what is installed, which updates are pending, and whether the host needs
+        a reboot. NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StartUpdate(self, request, context):
-        """Begin an UPDATE: query, upgrade, reboot if needed and allowed, verify.
-        NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
+        """Starts an UPDATE, which queries the host, upgrades it, reboots it if needed and allowed, and verifies it.
+        NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StartReboot(self, request, context):
-        """Begin a REBOOT, needed or not, or only if required, and wait for the host to come back.
-        NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
+        """Starts a REBOOT, which reboots the host, always or only if required, and waits until it answers again.
+        NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StartCheck(self, request, context):
-        """Begin a CHECK of the host's health. It changes nothing.
-        NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
+        """Starts a CHECK, which runs the host's health checks and changes nothing. NOT_FOUND, FAILED_PRECONDITION
+        (the host is in FAILED), ABORTED (the host is busy).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RetryHost(self, request, context):
-        """Take a host out of FAILED and go on with the operation that failed: an UPDATE from the step that
-        failed where that is sound, so that nothing is applied twice; else from its start.
-        NOT_FOUND, FAILED_PRECONDITION (the host is not in FAILED).
+        """Takes a host out of FAILED and starts the failed operation again: an UPDATE from the failed step where
+        that is sound, so that nothing is applied twice; otherwise from the beginning. NOT_FOUND,
+        FAILED_PRECONDITION (the host is not in FAILED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AcknowledgeHost(self, request, context):
-        """Record that somebody has seen a host's failure. It stays in FAILED.
-        NOT_FOUND, FAILED_PRECONDITION (the host is not in FAILED).
+        """Records that a person has seen a host's failure. The host stays in FAILED. NOT_FOUND, FAILED_PRECONDITION
+        (the host is not in FAILED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExplainHost(self, request, context):
-        """Why a host was, or was not, updated and rebooted, from what is stored. NOT_FOUND.
+        """Explains why a host was, or was not, updated and rebooted, from stored events. NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCompliance(self, request, context):
-        """How up to date the selected hosts are, by what is stored: how long ago they were updated, and which
-        have open security fixes.
+        """Reports how up to date the matching hosts are, as of the last queries: how long ago they were updated,
+        and which have pending security updates. NOT_FOUND (the saved selection of the filter).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -373,7 +375,7 @@ def add_HostServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class HostService(object):
-    """The registry of hosts, and the work that is done on one of them.
+    """Manages the registered hosts, and starts operations on single hosts.
     """
 
     @staticmethod

@@ -13,73 +13,76 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class HostServiceStub:
-    """The registry of hosts, and the work that is done on one of them."""
+    """Manages the registered hosts, and starts operations on single hosts."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     RegisterHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.RegisterHostRequest, _host_service_pb2.RegisterHostResponse]
-    """Register a host and pin the key that it shows now. The key can be compared with
-    `expected_host_key` instead of being trusted at first sight.
-    ALREADY_EXISTS, INVALID_ARGUMENT, FAILED_PRECONDITION (it does not answer).
+    """Registers a host and pins its host key. With `expected_host_key`, the server verifies the key instead of
+    trusting it on first use. ALREADY_EXISTS, INVALID_ARGUMENT, FAILED_PRECONDITION (the host does not
+    answer).
     """
     GetHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.GetHostRequest, _host_service_pb2.GetHostResponse]
-    """One host. NOT_FOUND."""
+    """Returns one host. NOT_FOUND."""
     ListHosts: _aio.UnaryUnaryMultiCallable[_host_service_pb2.ListHostsRequest, _host_service_pb2.ListHostsResponse]
-    """Hosts by name, a page at a time."""
+    """Lists hosts by name, a page at a time. NOT_FOUND (the saved selection of the filter)."""
     ReconfigureHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.ReconfigureHostRequest, _host_service_pb2.ReconfigureHostResponse]
-    """Change named fields of a host's configuration, add to its lists and take away from them. NOT_FOUND,
-    INVALID_ARGUMENT, ABORTED (busy; another etag).
+    """Changes named fields of a host's configuration, adds to its lists, and removes from them. NOT_FOUND,
+    INVALID_ARGUMENT, ALREADY_EXISTS (another host has the new address or host key), ABORTED (the host is
+    busy; the etag differs).
     """
     UnregisterHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.UnregisterHostRequest, _host_service_pb2.UnregisterHostResponse]
-    """Forget a host. Its past operations stay. NOT_FOUND, ABORTED (busy; another etag)."""
+    """Unregisters a host. Its operations remain. NOT_FOUND, ABORTED (the host is busy; the etag differs)."""
     ListGroups: _aio.UnaryUnaryMultiCallable[_host_service_pb2.ListGroupsRequest, _host_service_pb2.ListGroupsResponse]
-    """Every group with the number of its hosts."""
+    """Lists the groups by name with the number of their hosts, a page at a time."""
     ListTags: _aio.UnaryUnaryMultiCallable[_host_service_pb2.ListTagsRequest, _host_service_pb2.ListTagsResponse]
-    """Every tag with the number of its hosts."""
+    """Lists the tags by name with the number of their hosts, a page at a time."""
     GetInventory: _aio.UnaryUnaryMultiCallable[_host_service_pb2.GetInventoryRequest, _host_service_pb2.GetInventoryResponse]
-    """What the last query learnt; the host is not asked. NOT_FOUND, also where none is stored."""
+    """Returns the stored inventory of a host, without a connection to the host. NOT_FOUND (the host, or it was
+    never queried).
+    """
     ListPendingUpdates: _aio.UnaryUnaryMultiCallable[_host_service_pb2.ListPendingUpdatesRequest, _host_service_pb2.ListPendingUpdatesResponse]
-    """The updates that wait over the whole fleet, by package, advisory or host; security first. From what
-    the last queries learnt: no host is asked.
+    """Lists the pending updates of the fleet by package, advisory or host, security updates first. The list is
+    from the last queries, without a connection to any host. NOT_FOUND (the saved selection of the filter).
     """
     RunOsquery: _aio.UnaryUnaryMultiCallable[_host_service_pb2.RunOsqueryRequest, _host_service_pb2.RunOsqueryResponse]
-    """Ask a host's osquery, where it has one: one read-only SQL statement. Nothing is stored.
-    NOT_FOUND, INVALID_ARGUMENT (not a single SELECT), FAILED_PRECONDITION (no osquery, or it refuses),
-    UNAVAILABLE (the host does not answer).
+    """Runs one read-only SQL statement with a host's osquery. The server does not store the answer. NOT_FOUND,
+    INVALID_ARGUMENT (not a single SELECT), FAILED_PRECONDITION (the host has no osquery, or osquery refuses
+    the statement), UNAVAILABLE (the host does not answer).
     """
     StartQuery: _aio.UnaryUnaryMultiCallable[_host_service_pb2.StartQueryRequest, _host_service_pb2.StartQueryResponse]
-    """Begin a QUERY: what is installed, what is pending, whether a reboot is due.
-    NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
+    """Starts a QUERY, which finds out what is installed, which updates are pending, and whether the host needs
+    a reboot. NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
     """
     StartUpdate: _aio.UnaryUnaryMultiCallable[_host_service_pb2.StartUpdateRequest, _host_service_pb2.StartUpdateResponse]
-    """Begin an UPDATE: query, upgrade, reboot if needed and allowed, verify.
-    NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
+    """Starts an UPDATE, which queries the host, upgrades it, reboots it if needed and allowed, and verifies it.
+    NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
     """
     StartReboot: _aio.UnaryUnaryMultiCallable[_host_service_pb2.StartRebootRequest, _host_service_pb2.StartRebootResponse]
-    """Begin a REBOOT, needed or not, or only if required, and wait for the host to come back.
-    NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
+    """Starts a REBOOT, which reboots the host, always or only if required, and waits until it answers again.
+    NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
     """
     StartCheck: _aio.UnaryUnaryMultiCallable[_host_service_pb2.StartCheckRequest, _host_service_pb2.StartCheckResponse]
-    """Begin a CHECK of the host's health. It changes nothing.
-    NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
+    """Starts a CHECK, which runs the host's health checks and changes nothing. NOT_FOUND, FAILED_PRECONDITION
+    (the host is in FAILED), ABORTED (the host is busy).
     """
     RetryHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.RetryHostRequest, _host_service_pb2.RetryHostResponse]
-    """Take a host out of FAILED and go on with the operation that failed: an UPDATE from the step that
-    failed where that is sound, so that nothing is applied twice; else from its start.
-    NOT_FOUND, FAILED_PRECONDITION (the host is not in FAILED).
+    """Takes a host out of FAILED and starts the failed operation again: an UPDATE from the failed step where
+    that is sound, so that nothing is applied twice; otherwise from the beginning. NOT_FOUND,
+    FAILED_PRECONDITION (the host is not in FAILED).
     """
     AcknowledgeHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.AcknowledgeHostRequest, _host_service_pb2.AcknowledgeHostResponse]
-    """Record that somebody has seen a host's failure. It stays in FAILED.
-    NOT_FOUND, FAILED_PRECONDITION (the host is not in FAILED).
+    """Records that a person has seen a host's failure. The host stays in FAILED. NOT_FOUND, FAILED_PRECONDITION
+    (the host is not in FAILED).
     """
     ExplainHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.ExplainHostRequest, _host_service_pb2.ExplainHostResponse]
-    """Why a host was, or was not, updated and rebooted, from what is stored. NOT_FOUND."""
+    """Explains why a host was, or was not, updated and rebooted, from stored events. NOT_FOUND."""
     GetCompliance: _aio.UnaryUnaryMultiCallable[_host_service_pb2.GetComplianceRequest, _host_service_pb2.GetComplianceResponse]
-    """How up to date the selected hosts are, by what is stored: how long ago they were updated, and which
-    have open security fixes.
+    """Reports how up to date the matching hosts are, as of the last queries: how long ago they were updated,
+    and which have pending security updates. NOT_FOUND (the saved selection of the filter).
     """
 
 class HostServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The registry of hosts, and the work that is done on one of them."""
+    """Manages the registered hosts, and starts operations on single hosts."""
 
     @_abc_1.abstractmethod
     def RegisterHost(
@@ -87,9 +90,9 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.RegisterHostRequest,
         context: _aio.ServicerContext[_host_service_pb2.RegisterHostRequest, _abc.Awaitable[_host_service_pb2.RegisterHostResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.RegisterHostResponse]:
-        """Register a host and pin the key that it shows now. The key can be compared with
-        `expected_host_key` instead of being trusted at first sight.
-        ALREADY_EXISTS, INVALID_ARGUMENT, FAILED_PRECONDITION (it does not answer).
+        """Registers a host and pins its host key. With `expected_host_key`, the server verifies the key instead of
+        trusting it on first use. ALREADY_EXISTS, INVALID_ARGUMENT, FAILED_PRECONDITION (the host does not
+        answer).
         """
 
     @_abc_1.abstractmethod
@@ -98,7 +101,7 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.GetHostRequest,
         context: _aio.ServicerContext[_host_service_pb2.GetHostRequest, _abc.Awaitable[_host_service_pb2.GetHostResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.GetHostResponse]:
-        """One host. NOT_FOUND."""
+        """Returns one host. NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ListHosts(
@@ -106,7 +109,7 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.ListHostsRequest,
         context: _aio.ServicerContext[_host_service_pb2.ListHostsRequest, _abc.Awaitable[_host_service_pb2.ListHostsResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.ListHostsResponse]:
-        """Hosts by name, a page at a time."""
+        """Lists hosts by name, a page at a time. NOT_FOUND (the saved selection of the filter)."""
 
     @_abc_1.abstractmethod
     def ReconfigureHost(
@@ -114,8 +117,9 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.ReconfigureHostRequest,
         context: _aio.ServicerContext[_host_service_pb2.ReconfigureHostRequest, _abc.Awaitable[_host_service_pb2.ReconfigureHostResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.ReconfigureHostResponse]:
-        """Change named fields of a host's configuration, add to its lists and take away from them. NOT_FOUND,
-        INVALID_ARGUMENT, ABORTED (busy; another etag).
+        """Changes named fields of a host's configuration, adds to its lists, and removes from them. NOT_FOUND,
+        INVALID_ARGUMENT, ALREADY_EXISTS (another host has the new address or host key), ABORTED (the host is
+        busy; the etag differs).
         """
 
     @_abc_1.abstractmethod
@@ -124,7 +128,7 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.UnregisterHostRequest,
         context: _aio.ServicerContext[_host_service_pb2.UnregisterHostRequest, _abc.Awaitable[_host_service_pb2.UnregisterHostResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.UnregisterHostResponse]:
-        """Forget a host. Its past operations stay. NOT_FOUND, ABORTED (busy; another etag)."""
+        """Unregisters a host. Its operations remain. NOT_FOUND, ABORTED (the host is busy; the etag differs)."""
 
     @_abc_1.abstractmethod
     def ListGroups(
@@ -132,7 +136,7 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.ListGroupsRequest,
         context: _aio.ServicerContext[_host_service_pb2.ListGroupsRequest, _abc.Awaitable[_host_service_pb2.ListGroupsResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.ListGroupsResponse]:
-        """Every group with the number of its hosts."""
+        """Lists the groups by name with the number of their hosts, a page at a time."""
 
     @_abc_1.abstractmethod
     def ListTags(
@@ -140,7 +144,7 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.ListTagsRequest,
         context: _aio.ServicerContext[_host_service_pb2.ListTagsRequest, _abc.Awaitable[_host_service_pb2.ListTagsResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.ListTagsResponse]:
-        """Every tag with the number of its hosts."""
+        """Lists the tags by name with the number of their hosts, a page at a time."""
 
     @_abc_1.abstractmethod
     def GetInventory(
@@ -148,7 +152,9 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.GetInventoryRequest,
         context: _aio.ServicerContext[_host_service_pb2.GetInventoryRequest, _abc.Awaitable[_host_service_pb2.GetInventoryResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.GetInventoryResponse]:
-        """What the last query learnt; the host is not asked. NOT_FOUND, also where none is stored."""
+        """Returns the stored inventory of a host, without a connection to the host. NOT_FOUND (the host, or it was
+        never queried).
+        """
 
     @_abc_1.abstractmethod
     def ListPendingUpdates(
@@ -156,8 +162,8 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.ListPendingUpdatesRequest,
         context: _aio.ServicerContext[_host_service_pb2.ListPendingUpdatesRequest, _abc.Awaitable[_host_service_pb2.ListPendingUpdatesResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.ListPendingUpdatesResponse]:
-        """The updates that wait over the whole fleet, by package, advisory or host; security first. From what
-        the last queries learnt: no host is asked.
+        """Lists the pending updates of the fleet by package, advisory or host, security updates first. The list is
+        from the last queries, without a connection to any host. NOT_FOUND (the saved selection of the filter).
         """
 
     @_abc_1.abstractmethod
@@ -166,9 +172,9 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.RunOsqueryRequest,
         context: _aio.ServicerContext[_host_service_pb2.RunOsqueryRequest, _abc.Awaitable[_host_service_pb2.RunOsqueryResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.RunOsqueryResponse]:
-        """Ask a host's osquery, where it has one: one read-only SQL statement. Nothing is stored.
-        NOT_FOUND, INVALID_ARGUMENT (not a single SELECT), FAILED_PRECONDITION (no osquery, or it refuses),
-        UNAVAILABLE (the host does not answer).
+        """Runs one read-only SQL statement with a host's osquery. The server does not store the answer. NOT_FOUND,
+        INVALID_ARGUMENT (not a single SELECT), FAILED_PRECONDITION (the host has no osquery, or osquery refuses
+        the statement), UNAVAILABLE (the host does not answer).
         """
 
     @_abc_1.abstractmethod
@@ -177,8 +183,8 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.StartQueryRequest,
         context: _aio.ServicerContext[_host_service_pb2.StartQueryRequest, _abc.Awaitable[_host_service_pb2.StartQueryResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.StartQueryResponse]:
-        """Begin a QUERY: what is installed, what is pending, whether a reboot is due.
-        NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
+        """Starts a QUERY, which finds out what is installed, which updates are pending, and whether the host needs
+        a reboot. NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
         """
 
     @_abc_1.abstractmethod
@@ -187,8 +193,8 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.StartUpdateRequest,
         context: _aio.ServicerContext[_host_service_pb2.StartUpdateRequest, _abc.Awaitable[_host_service_pb2.StartUpdateResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.StartUpdateResponse]:
-        """Begin an UPDATE: query, upgrade, reboot if needed and allowed, verify.
-        NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
+        """Starts an UPDATE, which queries the host, upgrades it, reboots it if needed and allowed, and verifies it.
+        NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
         """
 
     @_abc_1.abstractmethod
@@ -197,8 +203,8 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.StartRebootRequest,
         context: _aio.ServicerContext[_host_service_pb2.StartRebootRequest, _abc.Awaitable[_host_service_pb2.StartRebootResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.StartRebootResponse]:
-        """Begin a REBOOT, needed or not, or only if required, and wait for the host to come back.
-        NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
+        """Starts a REBOOT, which reboots the host, always or only if required, and waits until it answers again.
+        NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
         """
 
     @_abc_1.abstractmethod
@@ -207,8 +213,8 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.StartCheckRequest,
         context: _aio.ServicerContext[_host_service_pb2.StartCheckRequest, _abc.Awaitable[_host_service_pb2.StartCheckResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.StartCheckResponse]:
-        """Begin a CHECK of the host's health. It changes nothing.
-        NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (busy).
+        """Starts a CHECK, which runs the host's health checks and changes nothing. NOT_FOUND, FAILED_PRECONDITION
+        (the host is in FAILED), ABORTED (the host is busy).
         """
 
     @_abc_1.abstractmethod
@@ -217,9 +223,9 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.RetryHostRequest,
         context: _aio.ServicerContext[_host_service_pb2.RetryHostRequest, _abc.Awaitable[_host_service_pb2.RetryHostResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.RetryHostResponse]:
-        """Take a host out of FAILED and go on with the operation that failed: an UPDATE from the step that
-        failed where that is sound, so that nothing is applied twice; else from its start.
-        NOT_FOUND, FAILED_PRECONDITION (the host is not in FAILED).
+        """Takes a host out of FAILED and starts the failed operation again: an UPDATE from the failed step where
+        that is sound, so that nothing is applied twice; otherwise from the beginning. NOT_FOUND,
+        FAILED_PRECONDITION (the host is not in FAILED).
         """
 
     @_abc_1.abstractmethod
@@ -228,8 +234,8 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.AcknowledgeHostRequest,
         context: _aio.ServicerContext[_host_service_pb2.AcknowledgeHostRequest, _abc.Awaitable[_host_service_pb2.AcknowledgeHostResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.AcknowledgeHostResponse]:
-        """Record that somebody has seen a host's failure. It stays in FAILED.
-        NOT_FOUND, FAILED_PRECONDITION (the host is not in FAILED).
+        """Records that a person has seen a host's failure. The host stays in FAILED. NOT_FOUND, FAILED_PRECONDITION
+        (the host is not in FAILED).
         """
 
     @_abc_1.abstractmethod
@@ -238,7 +244,7 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.ExplainHostRequest,
         context: _aio.ServicerContext[_host_service_pb2.ExplainHostRequest, _abc.Awaitable[_host_service_pb2.ExplainHostResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.ExplainHostResponse]:
-        """Why a host was, or was not, updated and rebooted, from what is stored. NOT_FOUND."""
+        """Explains why a host was, or was not, updated and rebooted, from stored events. NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def GetCompliance(
@@ -246,8 +252,8 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _host_service_pb2.GetComplianceRequest,
         context: _aio.ServicerContext[_host_service_pb2.GetComplianceRequest, _abc.Awaitable[_host_service_pb2.GetComplianceResponse]],
     ) -> _abc.Awaitable[_host_service_pb2.GetComplianceResponse]:
-        """How up to date the selected hosts are, by what is stored: how long ago they were updated, and which
-        have open security fixes.
+        """Reports how up to date the matching hosts are, as of the last queries: how long ago they were updated,
+        and which have pending security updates. NOT_FOUND (the saved selection of the filter).
         """
 
 def add_HostServiceServicer_to_server(servicer: HostServiceServicer, server: _aio.Server) -> None: ...

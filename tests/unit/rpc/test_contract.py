@@ -35,6 +35,28 @@ def test_contract__has_a_comment_on_every_field() -> None:
     assert bare == []
 
 
+def comments() -> Iterator[tuple[str, str]]:
+    """Every comment of the contract's own files, with where it is."""
+    stored = resources.files("tendhost.v1").joinpath("descriptors.binpb").read_bytes()
+    for file in FileDescriptorSet.FromString(stored).file:
+        if file.package == "tendhost.v1":
+            for at in file.source_code_info.location:
+                if at.leading_comments.strip():
+                    yield f"{file.name}:{at.span[0] + 1}", " ".join(at.leading_comments.split())
+
+
+def test_contract__has_comments_with_a_subject_that_end_as_sentences() -> None:
+    no_subject = re.compile(
+        r"(its?|they|them|those|this|which|who|whose|how|by|of|with|in)\b", re.I
+    )
+    wrong = [
+        f"{where}: {comment}"
+        for where, comment in comments()
+        if no_subject.match(comment) or not comment.endswith(".") or comment[0].islower()
+    ]
+    assert wrong == []
+
+
 def test_requests__say_of_every_field_what_leaving_it_out_means() -> None:
     silent = []
     for message, field, comment in fields():
