@@ -150,7 +150,15 @@ def server_messages() -> Iterator[Text]:
         yield from literals(path)
 
 
-@pytest.mark.parametrize("texts", [pages, command_help, command_messages])
+def contract() -> Iterator[Text]:
+    """Comments of the contract, and the messages of its rules."""
+    for path in sorted(ROOT.glob("protos/tendhost/v1/*.proto")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        prose = [line if re.match(r" *(//|message: )", line) else "" for line in lines]
+        yield Text(path.name, "\n".join(line.replace("//", "  ") for line in prose))
+
+
+@pytest.mark.parametrize("texts", [pages, command_help, command_messages, contract])
 def test_retired_words__stand_nowhere_that_users_read(texts):
     found = findings(texts())
     assert not found, "\n".join(found)
