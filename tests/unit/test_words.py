@@ -106,7 +106,7 @@ def pages() -> Iterator[Text]:
         if path.name not in GENERATED:
             text = section("") if path == GLOSSARY else path.read_text(encoding="utf-8")
             text = re.sub(r"<!-- the tree.*?the end of the tree -->", blank, text, flags=re.DOTALL)
-            text = re.sub(r"^```python.*?^```", blank, text, flags=re.DOTALL | re.MULTILINE)
+            text = re.sub(r"^ *```python.*?^ *```", blank, text, flags=re.DOTALL | re.MULTILINE)
             yield Text(str(path.relative_to(ROOT)), text)
 
 
