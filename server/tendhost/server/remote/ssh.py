@@ -223,7 +223,7 @@ class _PinnedClient(asyncssh.SSHClient):
         return False
 
 
-class _Session(asyncssh.SSHClientSession[bytes]):
+class _CommandSession(asyncssh.SSHClientSession[bytes]):
     """One command: passes its output to the callbacks and keeps its exit status."""
 
     def __init__(
@@ -300,7 +300,7 @@ class SshRemote(CommandRemote):
         status: int | None
         try:
             async with self._time_limit(timeout):
-                session = _Session(on_stdout, on_stderr)
+                session = _CommandSession(on_stdout, on_stderr)
                 channel, _ = await self._connection.create_session(
                     lambda: session, line, encoding=None
                 )

@@ -51,7 +51,7 @@ from tendhost.server.domain.rollouts.rollout import (
     Wave,
 )
 from tendhost.server.domain.schedules.schedule import Schedule
-from tendhost.server.store import apply_change, fleet_index, host_sql, parts, rows, sql
+from tendhost.server.store import apply_change, host_sql, host_summaries, parts, rows, sql
 from tendhost.server.store.database import LOG_ID, open_for_reading, open_for_writing, take_lock
 from tendhost.server.store.event_cache import RecentEvents
 from tendhost.server.store.records import (
@@ -435,7 +435,9 @@ class SqliteStore:
 
     async def survey(self, read: Callable[[Iterable[HostSummary]], T]) -> T:
         def work(database: sqlite3.Connection) -> T:
-            fleet = (fleet_index.host_summary_of(row[0]) for row in database.execute(sql.ALL_HOSTS))
+            fleet = (
+                host_summaries.host_summary_of(row[0]) for row in database.execute(sql.ALL_HOSTS)
+            )
             return read(fleet)
 
         return await self._read(work, self._surveyor)

@@ -50,7 +50,7 @@ statement or its values (SQLITE_ERROR, _TOOBIG, _CONSTRAINT, _MISMATCH, _MISUSE,
 
 
 @dataclass(slots=True)
-class _Job:
+class _Work:
     work: Callable[[sqlite3.Connection], Any]
     done: asyncio.Future[Any]
     result: Any = None
@@ -78,12 +78,12 @@ class Writer:
         self._when_unusable = when_unusable
         self._name = name
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[_Job] = []
+        self._waiting: list[_Work] = []
         self._scheduled = False
         self._under_way = False
         self._crowded = False
         self._closed = False
-        self._groups: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        self._groups: queue.SimpleQueue[list[_Work] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -96,7 +96,7 @@ class Writer:
         """
         if self._closed:
             raise StoreUnavailable(cause=f"{self._name} is closed")
-        job = _Job(work, self._loop.create_future())
+        job = _Work(work, self._loop.create_future())
         self._waiting.append(job)
         self._hand_over_soon()
         result: T = await job.done
@@ -133,7 +133,7 @@ class Writer:
             self._loop.call_soon_threadsafe(self._deliver, group)
         self._database.close()
 
-    def _commit(self, group: list[_Job]) -> None:
+    def _commit(self, group: list[_Work]) -> None:
         trouble = self._written(group)
         if trouble is None:
             return
@@ -150,7 +150,7 @@ class Writer:
                 self._refuse(group[position + 1 :], trouble.error)
                 return
 
-    def _written(self, group: list[_Job]) -> "_Trouble | None":
+    def _written(self, group: list[_Work]) -> "_Trouble | None":
         """Commit `group`, or nothing of it; the trouble that the database is in, if it is in any."""
         begun = False
         try:
@@ -171,7 +171,7 @@ class Writer:
             return _Trouble(error, everybodys=not begun)
         return None
 
-    def _perform(self, job: _Job) -> None:
+    def _perform(self, job: _Work) -> None:
         job.result = job.error = None
         self._database.execute("SAVEPOINT job")
         try:
@@ -183,7 +183,7 @@ class Writer:
             self._database.execute("ROLLBACK TO job")
         self._database.execute("RELEASE job")
 
-    def _refuse(self, group: list[_Job], error: Exception) -> None:
+    def _refuse(self, group: list[_Work], error: Exception) -> None:
         for job in group:
             job.error = StoreUnavailable(cause=f"{self._name}: {error}")
             job.error.__cause__ = error
@@ -192,7 +192,7 @@ class Writer:
         if self._database.in_transaction:  # some errors end it by themselves
             self._database.execute("ROLLBACK")
 
-    def _deliver(self, group: list[_Job]) -> None:
+    def _deliver(self, group: list[_Work]) -> None:
         self._crowded = len(group) > 1
         self._under_way = False
         self._hand_over_soon()
@@ -213,7 +213,7 @@ class _Trouble:
     everybodys: bool
 
 
-def _answer(job: _Job) -> None:
+def _answer(job: _Work) -> None:
     if job.done.cancelled():
         return
     if job.error is not None:

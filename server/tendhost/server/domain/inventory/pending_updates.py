@@ -82,7 +82,7 @@ class PendingEntry:
 
 
 @dataclass(slots=True)
-class _Gathered:
+class _EntryBuilder:
     """An entry in the making."""
 
     security: set[bool | None] = field(default_factory=set)
@@ -128,7 +128,7 @@ class PendingView:
 
     def __init__(self, query: PendingQuery) -> None:
         self._query = query
-        self._groups: dict[tuple[str, str], _Gathered] = {}
+        self._groups: dict[tuple[str, str], _EntryBuilder] = {}
         self.hosts_unknown = 0
         """Hosts that were never asked, or whose pending updates could not be listed."""
         self.hosts_security_unknown = 0
@@ -155,7 +155,7 @@ class PendingView:
     def _add_package(self, host: str, package: PendingPackage) -> None:
         wanted = [a for a in package.advisories if self._query.wants_advisory(a)]
         for key, advisories in self._keys(host, package, wanted):
-            self._groups.setdefault(key, _Gathered()).add(host, package, advisories)
+            self._groups.setdefault(key, _EntryBuilder()).add(host, package, advisories)
 
     def _keys(
         self, host: str, package: PendingPackage, wanted: list[Advisory]

@@ -120,7 +120,7 @@ class OperationRunner:
         self._overdue_at: timedelta | None = None
         self._gone_timeout = gone_timeout
         self._away_since: timedelta | None = None
-        self._gathered = _Gathered()
+        self._gathered = _Unsaved()
         self._log_limit = log_limit
         self._crowded = asyncio.Event()
         """Set by whoever waits for room: what has gathered is stored at once."""
@@ -427,13 +427,13 @@ class OperationRunner:
                 # in between would begin it once more.
                 job = replace(ended, concluded=False)
                 state = replace(state, operation=replace(state.operation, job=job))
-                self._gathered = _Gathered(job=ended)
+                self._gathered = _Unsaved(job=ended)
             await self._save(state, log=log)
 
     def _with_gathered(self) -> tuple[OperationState, tuple[LogChunk, ...]]:
         """The state with what was gathered since the last save, which the caller is to store."""
         now = self._clock.now()
-        gathered, self._gathered = self._gathered, _Gathered()
+        gathered, self._gathered = self._gathered, _Unsaved()
         state = self._state
         for body in gathered.events:
             state = state.with_event(body, now)
@@ -497,7 +497,7 @@ class OperationRunner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Gathered:
+class _Unsaved:
     """What a step told since the last flush, to be stored together."""
 
     events: tuple[EventBody, ...] = ()
@@ -529,7 +529,7 @@ class _Gathered:
 
     def grown(
         self, job: JobRecord, output: JobOutput, progress: Sequence[JobProgress]
-    ) -> "_Gathered":
+    ) -> "_Unsaved":
         more = (output,) if output.data else ()
         latest = progress[-1] if progress else self.progress
         return replace(self, output=(*self.output, *more), progress=latest, job=job)

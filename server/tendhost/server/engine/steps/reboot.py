@@ -61,7 +61,7 @@ async def reboot(
     began = clock.elapsed()
     order = _Order(session=session, host=host, boot_before=boot_before, door=door)
     await order.give(recording)
-    wait = _Wait(
+    wait = _RebootWait(
         session=session, host=host, boot_before=boot_before, clock=clock, dropped=order.cut_off
     )
     pause = FIRST_PAUSE
@@ -85,7 +85,7 @@ async def reboot(
 
 
 @dataclass(slots=True, kw_only=True)
-class _Wait:
+class _RebootWait:
     """For another boot to answer.
 
     As long as a connection answers, that one is asked: when it breaks, the host went down, or its

@@ -25,7 +25,7 @@ SHARED_PARTS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _SnapshotPart:
     """A part as one message. `encoded` is empty where it says nothing."""
 
     encoded: bytes
@@ -42,7 +42,7 @@ class FleetSnapshots:
 
     def __init__(self, store: FleetStore) -> None:
         self._store = store
-        self._parts: OrderedDict[_Key, _Part] = OrderedDict()
+        self._parts: OrderedDict[_Key, _SnapshotPart] = OrderedDict()
         self._host_changes = 0
         # Snapshots take one of the store's readers at most: rollouts and lists need the others.
         self._reading = asyncio.Lock()
@@ -73,7 +73,7 @@ class FleetSnapshots:
 
     async def _part(
         self, selection: HostFilter, after: str | HostCursor, *, at_least: int
-    ) -> _Part:
+    ) -> _SnapshotPart:
         """What follows `after`, as of a revision that is not below `at_least`."""
         key = (selection, after)
         async with self._reading:
@@ -86,7 +86,7 @@ class FleetSnapshots:
                 read = await self._store.changed_hosts(selection, after=after, **bounds)
             else:
                 read = await self._store.hosts_part(selection, after=after, **bounds)
-            part = _Part(_encoded(read), read.revision, read.last, read.more)
+            part = _SnapshotPart(_encoded(read), read.revision, read.last, read.more)
             if changes == self._host_changes:
                 self._parts[key] = part
                 if len(self._parts) > SHARED_PARTS:
@@ -94,7 +94,7 @@ class FleetSnapshots:
             return part
 
 
-async def _send(part: _Part, context: Any) -> None:
+async def _send(part: _SnapshotPart, context: Any) -> None:
     if part.encoded:
         await send(context, part.encoded)
 

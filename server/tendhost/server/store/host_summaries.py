@@ -1,4 +1,4 @@
-"""Reads of a host's document only what a plan of a rollout needs: whole fleets are planned at once."""
+"""Summaries of hosts: the part of a stored host that plans and reports of whole fleets need."""
 
 from datetime import datetime, timedelta
 
@@ -13,43 +13,43 @@ from tendhost.server.store.documents import Form
 from tendhost.server.store.rows import decoded
 
 
-class _Policy(msgspec.Struct, frozen=True):
+class _PolicyFields(msgspec.Struct, frozen=True):
     maintenance_windows: tuple[MaintenanceWindow, ...]
 
 
-class _Config(msgspec.Struct, frozen=True):
+class _ConfigFields(msgspec.Struct, frozen=True):
     name: str
     tags: tuple[str, ...]
     groups: tuple[str, ...]
-    policy: _Policy
+    policy: _PolicyFields
 
 
-class _Problem(msgspec.Struct, frozen=True):
+class _ProblemFields(msgspec.Struct, frozen=True):
     reason: str
     message: str
 
 
-class _Reboot(msgspec.Struct, frozen=True):
+class _RebootFields(msgspec.Struct, frozen=True):
     need: RebootNeed
 
 
-class _Status(msgspec.Struct, frozen=True):
+class _StatusFields(msgspec.Struct, frozen=True):
     state: HostState
     pending_count: int
     pending_security_count: int | None
     queried_at: datetime | None
     last_updated: datetime | None
-    last_problem: _Problem | None
-    reboot: _Reboot
+    last_problem: _ProblemFields | None
+    reboot: _RebootFields
     update_took: timedelta | None = None
 
 
-class _Host(msgspec.Struct, frozen=True):
-    config: _Config
-    status: _Status
+class _HostFields(msgspec.Struct, frozen=True):
+    config: _ConfigFields
+    status: _StatusFields
 
 
-_host = Form(_Host, "host")
+_host = Form(_HostFields, "host")
 
 
 def host_summary_of(text: str) -> HostSummary:
