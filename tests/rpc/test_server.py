@@ -109,7 +109,7 @@ async def test_event_loop_lag__is_told_by_a_server_that_measures_it(api: Api, wo
     monitor.beat()
     watched: Any = SimpleNamespace(
         store=world.store,
-        notifier=SimpleNamespace(standings=()),
+        notifier=SimpleNamespace(delivery_status=()),
         pruner=SimpleNamespace(held_up=""),
         loop_monitor=monitor,
         store_watch=SimpleNamespace(problem=""),

@@ -120,9 +120,9 @@ def _restore(file: Path, database: Path) -> str:
 
 
 async def _sent_to(name: str, targets: Targets) -> str:
-    for target, announcer in targets:
+    for target, sender in targets:
         if target.name == name:
-            await announcer.send(TEST_MESSAGE, set())
+            await sender.send(TEST_MESSAGE, set())
             return f"{name} took the message"
     known = ", ".join(target.name for target, _ in targets) or "none is configured"
     raise ConfigurationError(field="notify-test", value=name, expected=f"a target ({known})")

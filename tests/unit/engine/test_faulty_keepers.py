@@ -173,22 +173,22 @@ async def test_notifications__pass_over_an_event_that_cannot_be_told_and_count_i
 ) -> None:
     told: list[str] = []
 
-    class Announcer:
+    class Sender:
         async def send(self, message: Any, reached: set[int]) -> None:
             told.append(message.title)
 
     real = NotificationWorker._take
 
-    async def take(teller: NotificationWorker, notice: Any, place: Any) -> None:
+    async def take(worker: NotificationWorker, notice: Any, place: Any) -> None:
         if notice.host == "bad1":
             raise AssertionError("unforeseen")
-        await real(teller, notice, place)
+        await real(worker, notice, place)
 
     monkeypatch.setattr(NotificationWorker, "_take", take)
     target = NotifyTarget(name="team")
-    teller = NotificationWorker(target, Announcer(), store=world.store, clock=world.clock)
+    worker = NotificationWorker(target, Sender(), store=world.store, clock=world.clock)
     async with world.running() as engine:
-        following = asyncio.create_task(teller.run())
+        following = asyncio.create_task(worker.run())
         for name in ("bad1", "web1"):
             fake = await world.register(name)
             fake.pending = {"web": Pending(breaks=True)}
@@ -203,7 +203,7 @@ async def test_notifications__pass_over_an_event_that_cannot_be_told_and_count_i
         following.cancel()
         assert engine is not None
     assert any("web1" in title for title in told)
-    assert teller.standing.given_up == 1
+    assert worker.status.undelivered == 1
 
 
 async def test_policies__that_another_process_changed_hold_within_a_minute(world: World) -> None:

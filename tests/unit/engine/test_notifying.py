@@ -46,7 +46,7 @@ def loaded_library() -> None:
     AppriseSender("loaded", ["json://127.0.0.1"])
 
 
-class FakeAnnouncer:
+class FakeSender:
     """Keeps what it is given, fails as often as a test wants, or waits until it may go on."""
 
     def __init__(self, *, failures: int = 0) -> None:
@@ -57,7 +57,7 @@ class FakeAnnouncer:
         self.free.set()
 
     async def send(self, message: Message, reached: set[int]) -> None:
-        """See Announcer."""
+        """See NotificationSender."""
         self.attempts += 1
         await self.free.wait()
         if self.failures:
@@ -77,17 +77,17 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def telling(
-    world: World, *announcers: NotificationSender, begun: bool = True, **how: Any
+async def notifying(
+    world: World, *senders: NotificationSender, begun: bool = True, **how: Any
 ) -> AsyncIterator[Notifier]:
-    """A notifier with a target for each announcer, that is at the log's end or where it was."""
-    names = how.pop("names", [f"t{number}" for number in range(len(announcers))])
+    """A notifier with a target for each sender, that is at the log's end or where it was."""
+    names = how.pop("names", [f"t{number}" for number in range(len(senders))])
     targets = [
-        (NotifyTarget(name=name, **how), announcer)
-        for name, announcer in zip(names, announcers, strict=True)
+        (NotifyTarget(name=name, **how), sender)
+        for name, sender in zip(names, senders, strict=True)
     ]
     notifier = Notifier(targets, store=world.store, clock=world.clock)
-    async with notifier.telling():
+    async with notifier.running():
         if begun:
             await until(world, lambda: all_placed(world, names))
         yield notifier
@@ -137,48 +137,48 @@ COURSE_TITLES = ["Rollout ro1 started", "Rollout ro1: wave 1 of 3 done", "Rollou
 
 
 async def test_what_happens_is_told_in_order(world: World):
-    announcer = FakeAnnouncer()
-    async with telling(world, announcer) as notifier:
+    sender = FakeSender()
+    async with notifying(world, sender) as notifier:
         for body in COURSE:
             await happen(world, body, rollout="ro1")
-        await until(world, lambda: len(announcer.messages) == 3)
-    assert announcer.titles == COURSE_TITLES
-    assert notifier.standings[0].delivered == 3
+        await until(world, lambda: len(sender.messages) == 3)
+    assert sender.titles == COURSE_TITLES
+    assert notifier.delivery_status[0].delivered == 3
 
 
 async def test_what_happened_before_a_target_was_there_is_not_told(world: World):
     await happen(world, failed("before"), host="web1", operation="op1")
-    announcer = FakeAnnouncer()
-    async with telling(world, announcer):
+    sender = FakeSender()
+    async with notifying(world, sender):
         await happen(world, failed("after"), host="web2", operation="op2")
-        await until(world, lambda: bool(announcer.messages))
-    assert [message.body for message in announcer.messages] == ["after"]
+        await until(world, lambda: bool(sender.messages))
+    assert [message.body for message in sender.messages] == ["after"]
 
 
 async def test_what_happens_while_no_server_runs_is_told_by_the_next_one(world: World):
-    async with telling(world, FakeAnnouncer()):
+    async with notifying(world, FakeSender()):
         pass
     for body in COURSE:
         await happen(world, body, rollout="ro1")
-    announcer = FakeAnnouncer()
-    async with telling(world, announcer):
-        await until(world, lambda: len(announcer.messages) == 3)
-    assert announcer.titles == COURSE_TITLES
+    sender = FakeSender()
+    async with notifying(world, sender):
+        await until(world, lambda: len(sender.messages) == 3)
+    assert sender.titles == COURSE_TITLES
 
 
 @pytest.mark.parametrize("stops", range(4))
 async def test_servers_that_come_and_go_tell_each_thing_once_and_nothing_twice(
     world: World, stops: int
 ):
-    first, second = FakeAnnouncer(), FakeAnnouncer()
-    async with telling(world, first):
+    first, second = FakeSender(), FakeSender()
+    async with notifying(world, first):
         for body in COURSE[:stops]:
             revision = await happen(world, body, rollout="ro1")
         if stops:
             expected = min(stops, 3)
             await until(world, lambda: len(first.messages) == expected)
             await until(world, lambda: at(world, "t0", revision))
-    async with telling(world, second):
+    async with notifying(world, second):
         for body in COURSE[stops:]:
             await happen(world, body, rollout="ro1")
         await until(world, lambda: len(first.messages) + len(second.messages) == 3)
@@ -186,40 +186,40 @@ async def test_servers_that_come_and_go_tell_each_thing_once_and_nothing_twice(
 
 
 async def test_a_message_that_was_on_its_way_at_the_end_is_told_again(world: World):
-    hanging, announcer = FakeAnnouncer(), FakeAnnouncer()
+    hanging, sender = FakeSender(), FakeSender()
     hanging.free.clear()
-    async with telling(world, hanging):
+    async with notifying(world, hanging):
         await happen(world, failed(), host="web1", operation="op1")
         await until(world, lambda: hanging.attempts == 1)
-    async with telling(world, announcer):
-        await until(world, lambda: bool(announcer.messages))
-    assert announcer.titles == ["web1 failed"]
+    async with notifying(world, sender):
+        await until(world, lambda: bool(sender.messages))
+    assert sender.titles == ["web1 failed"]
 
 
 async def test_of_an_event_with_two_notices_the_second_is_not_lost_with_the_server(world: World):
-    first, second = FakeAnnouncer(), FakeAnnouncer()
+    first, second = FakeSender(), FakeSender()
 
-    class OnlyOnce(FakeAnnouncer):
+    class OnlyOnce(FakeSender):
         async def send(self, message: Message, reached: set[int]) -> None:
             await super().send(message, reached)
             self.free.clear()
 
     first = OnlyOnce()
-    async with telling(world, first):
+    async with notifying(world, first):
         await happen(world, changed(), rollout="ro1")
         await until(world, lambda: first.titles == COURSE_TITLES[:1])
         first.free.set()
         await happen(world, changed(R.HALTED, wave=1), rollout="ro1")
         await until(world, lambda: first.attempts == 3)
-    async with telling(world, second):
+    async with notifying(world, second):
         await until(world, lambda: "Rollout ro1 halted" in second.titles)
     assert second.titles == COURSE_TITLES[1:]
 
 
 async def test_targets_do_not_wait_for_each_other(world: World):
-    hanging, well = FakeAnnouncer(), FakeAnnouncer()
+    hanging, well = FakeSender(), FakeSender()
     hanging.free.clear()
-    async with telling(world, hanging, well):
+    async with notifying(world, hanging, well):
         for number in range(3):
             await happen(world, failed(), host=f"web{number}", operation=f"op{number}")
         await until(world, lambda: len(well.messages) == 3)
@@ -227,71 +227,71 @@ async def test_targets_do_not_wait_for_each_other(world: World):
 
 
 async def test_a_target_hears_only_what_it_has_chosen(world: World):
-    announcer = FakeAnnouncer()
-    async with telling(world, announcer, kinds=(NoticeKind.ROLLOUT_HALTED,)):
+    sender = FakeSender()
+    async with notifying(world, sender, kinds=(NoticeKind.ROLLOUT_HALTED,)):
         for body in COURSE:
             await happen(world, body, rollout="ro1")
-        await until(world, lambda: bool(announcer.messages))
-    assert announcer.titles == ["Rollout ro1 halted"]
+        await until(world, lambda: bool(sender.messages))
+    assert sender.titles == ["Rollout ro1 halted"]
 
 
 # --- deliveries that fail -------------------------------------------------------------------------
 
 
 async def test_a_message_is_tried_again_until_it_is_taken(world: World):
-    announcer = FakeAnnouncer(failures=3)
-    async with telling(world, announcer) as notifier:
+    sender = FakeSender(failures=3)
+    async with notifying(world, sender) as notifier:
         await happen(world, failed(), host="web1", operation="op1")
-        await until(world, lambda: bool(announcer.messages))
-        await until(world, lambda: notifier.standings[0].delivered == 1)
-        standing = notifier.standings[0]
-    assert (announcer.attempts, standing.retried, standing.given_up) == (4, 3, 0)
-    assert standing.problem == ""
+        await until(world, lambda: bool(sender.messages))
+        await until(world, lambda: notifier.delivery_status[0].delivered == 1)
+        status = notifier.delivery_status[0]
+    assert (sender.attempts, status.retried, status.undelivered) == (4, 3, 0)
+    assert status.problem == ""
     assert world.clock.now() - START >= timedelta(seconds=(5 + 10 + 20) / 2)
 
 
 async def test_a_message_that_nobody_takes_is_given_up_in_the_log_and_what_follows_is_told(
     world: World, caplog: pytest.LogCaptureFixture
 ):
-    announcer = FakeAnnouncer(failures=RETRY.attempts)
-    async with telling(world, announcer) as notifier:
+    sender = FakeSender(failures=RETRY.attempts)
+    async with notifying(world, sender) as notifier:
         await happen(world, failed(), host="web1", operation="op1")
-        await until(world, lambda: notifier.standings[0].given_up == 1)
-        assert notifier.standings[0].problem == "URL 1 answered with status 500"
+        await until(world, lambda: notifier.delivery_status[0].undelivered == 1)
+        assert notifier.delivery_status[0].problem == "URL 1 answered with status 500"
         await happen(world, failed(), host="web2", operation="op2")
-        await until(world, lambda: bool(announcer.messages))
-    assert announcer.titles == ["web2 failed"]
-    (record,) = [r for r in caplog.records if r.message == "a notification was given up"]
+        await until(world, lambda: bool(sender.messages))
+    assert sender.titles == ["web2 failed"]
+    (record,) = [r for r in caplog.records if r.message == "a notification was not delivered"]
     assert (record.target, record.title) == ("t0", "web1 failed")  # type: ignore[attr-defined]
 
 
 async def test_a_web_server_that_answers_500_three_times_and_then_200_is_told_once(world: World):
     async with receiving(500, 500, 500, 200) as receiver:
-        announcer = AppriseSender("t0", [f"json://127.0.0.1:{receiver.port}"])
-        async with telling(world, announcer) as notifier:
+        sender = AppriseSender("t0", [f"json://127.0.0.1:{receiver.port}"])
+        async with notifying(world, sender) as notifier:
             await happen(world, failed(), host="web1", operation="op1")
-            await until(world, lambda: notifier.standings[0].delivered == 1)
+            await until(world, lambda: notifier.delivery_status[0].delivered == 1)
     assert receiver.titles == ["web1 failed"] * 4
-    assert notifier.standings[0].retried == 3
+    assert notifier.delivery_status[0].retried == 3
 
 
 async def test_a_web_server_that_is_down_is_told_once_it_is_up(world: World):
     port = free_port()
-    announcer = AppriseSender("t0", [f"json://127.0.0.1:{port}"])
-    async with telling(world, announcer) as notifier:
+    sender = AppriseSender("t0", [f"json://127.0.0.1:{port}"])
+    async with notifying(world, sender) as notifier:
         await happen(world, failed(), host="web1", operation="op1")
-        await until(world, lambda: notifier.standings[0].retried == 2)
-        assert notifier.standings[0].problem.startswith("URL 1 could not be reached")
+        await until(world, lambda: notifier.delivery_status[0].retried == 2)
+        assert notifier.delivery_status[0].problem.startswith("URL 1 could not be reached")
         async with receiving(port=port) as receiver:
-            await until(world, lambda: notifier.standings[0].delivered == 1)
+            await until(world, lambda: notifier.delivery_status[0].delivered == 1)
     assert receiver.titles == ["web1 failed"]
 
 
 async def test_a_web_server_that_hangs_holds_up_neither_the_store_nor_the_stop(world: World):
     async with receiving(answers=False) as receiver:
-        announcer = AppriseSender("t0", [f"json://127.0.0.1:{receiver.port}"])
+        sender = AppriseSender("t0", [f"json://127.0.0.1:{receiver.port}"])
         async with asyncio.timeout(2):  # less than Apprise waits for an answer
-            async with telling(world, announcer):
+            async with notifying(world, sender):
                 await happen(world, failed(), host="web1", operation="op1")
                 await receiver.received(1)
                 await happen(world, failed(), host="web2", operation="op2")
@@ -301,37 +301,37 @@ async def test_a_web_server_that_hangs_holds_up_neither_the_store_nor_the_stop(w
 
 
 async def test_what_is_over_the_limit_is_gathered_to_one_message(world: World):
-    announcer = FakeAnnouncer()
-    async with telling(world, announcer, per_minute=2) as notifier:
+    sender = FakeSender()
+    async with notifying(world, sender, per_minute=2) as notifier:
         for number in range(7):
             revision = await happen(world, failed(), host=f"web{number}", operation=f"op{number}")
-        await until(world, lambda: len(announcer.messages) == 3)
+        await until(world, lambda: len(sender.messages) == 3)
         await until(world, lambda: at(world, "t0", revision))
-        assert notifier.standings[0].gathered == 0
-    assert announcer.titles == ["web0 failed", "web1 failed", "5 events: 5 × host_failed"]
-    lines = announcer.messages[2].body.splitlines()
+        assert notifier.delivery_status[0].waiting == 0
+    assert sender.titles == ["web0 failed", "web1 failed", "5 events: 5 × host_failed"]
+    lines = sender.messages[2].body.splitlines()
     assert [line.split()[1] for line in lines] == [f"web{number}" for number in range(2, 7)]
     assert world.clock.now() - START >= timedelta(minutes=1)
 
 
 async def test_one_that_is_over_the_limit_is_told_as_it_is(world: World):
-    announcer = FakeAnnouncer()
-    async with telling(world, announcer, per_minute=1):
+    sender = FakeSender()
+    async with notifying(world, sender, per_minute=1):
         for number in range(2):
             await happen(world, failed(), host=f"web{number}", operation=f"op{number}")
-        await until(world, lambda: len(announcer.messages) == 2)
-    assert announcer.titles == ["web0 failed", "web1 failed"]
+        await until(world, lambda: len(sender.messages) == 2)
+    assert sender.titles == ["web0 failed", "web1 failed"]
 
 
 async def test_what_was_gathered_when_the_server_stopped_is_told_by_the_next_one(world: World):
-    first, second = FakeAnnouncer(), FakeAnnouncer()
-    async with telling(world, first, per_minute=1) as notifier:
+    first, second = FakeSender(), FakeSender()
+    async with notifying(world, first, per_minute=1) as notifier:
         await happen(world, *map(failed, "abcd"), host="web1", operation="op1")
         async with asyncio.timeout(20):
-            while notifier.standings[0].gathered < 3:  # and no time passes
+            while notifier.delivery_status[0].waiting < 3:  # and no time passes
                 await asyncio.sleep(0)
                 await world.store.calm.wait()
-    async with telling(world, second, per_minute=1):
+    async with notifying(world, second, per_minute=1):
         await until(world, lambda: len(second.messages) == 2)
     assert [message.body for message in first.messages] == ["a"]
     # The place is behind the event that was told, whichever others came with it.
@@ -343,65 +343,65 @@ async def test_what_was_gathered_when_the_server_stopped_is_told_by_the_next_one
 
 
 async def test_events_that_were_pruned_unread_are_told_as_such(world: World):
-    async with telling(world, FakeAnnouncer()):
+    async with notifying(world, FakeSender()):
         await happen(world, changed(), rollout="ro1")
     await happen(world, *[HostConnected()] * 10, host="web1")
     await happen(world, failed(), host="web2", operation="op2")
     await world.store.prune(before=START, now=START, requests_before=0, keep_events=1)
-    announcer = FakeAnnouncer()
-    async with telling(world, announcer, kinds=(NoticeKind.HOST_FAILED,)):
-        await until(world, lambda: len(announcer.messages) == 2)
-    assert announcer.titles == ["Events were pruned before they were told", "web2 failed"]
-    assert announcer.messages[0].body.startswith("1")
+    sender = FakeSender()
+    async with notifying(world, sender, kinds=(NoticeKind.HOST_FAILED,)):
+        await until(world, lambda: len(sender.messages) == 2)
+    assert sender.titles == ["Events were pruned before they were sent", "web2 failed"]
+    assert sender.messages[0].body.startswith("1")
 
 
 async def test_events_that_were_all_pruned_unread_are_told_as_such(world: World):
-    async with telling(world, FakeAnnouncer()):
+    async with notifying(world, FakeSender()):
         pass
     await happen(world, *[HostConnected()] * 10, host="web1")
     later = START + timedelta(days=1)
     await world.store.prune(before=later, now=later, requests_before=0, keep_events=100)
-    announcer = FakeAnnouncer()
-    async with telling(world, announcer):
-        await until(world, lambda: bool(announcer.messages))
+    sender = FakeSender()
+    async with notifying(world, sender):
+        await until(world, lambda: bool(sender.messages))
         await until(world, lambda: at(world, "t0", 10))
-    assert announcer.messages[0].body.startswith("10 events (revisions 1 to 10)")
+    assert sender.messages[0].body.startswith("10 events (revisions 1 to 10)")
 
 
 async def test_events_that_are_pruned_after_they_were_told_are_not_missed(world: World):
-    announcer = FakeAnnouncer()
-    async with telling(world, announcer):
+    sender = FakeSender()
+    async with notifying(world, sender):
         revision = await happen(world, failed(), host="web1", operation="op1")
         await until(world, lambda: at(world, "t0", revision))
         later = START + timedelta(days=1)
         await world.store.prune(before=later, now=later, requests_before=0, keep_events=100)
         await happen(world, failed(), host="web2", operation="op2")
-        await until(world, lambda: len(announcer.messages) == 2)
-    assert announcer.titles == ["web1 failed", "web2 failed"]
+        await until(world, lambda: len(sender.messages) == 2)
+    assert sender.titles == ["web1 failed", "web2 failed"]
 
 
 async def test_a_place_moves_over_what_is_not_told(world: World, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(notifications, "LONGEST_QUIET", timedelta(milliseconds=5))
-    announcer = FakeAnnouncer()
-    async with telling(world, announcer):
+    sender = FakeSender()
+    async with notifying(world, sender):
         revision = await happen(world, *[HostConnected()] * 10, host="web1")
         await until(world, lambda: at(world, "t0", revision))
-    assert announcer.messages == []
+    assert sender.messages == []
 
 
 async def test_a_place_is_stored_after_many_events_though_there_is_no_quiet(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(notifications, "UNSTORED", 10)
-    async with telling(world, FakeAnnouncer()):
+    async with notifying(world, FakeSender()):
         await happen(world, *[HostConnected()] * 25, host="web1")
         await until(world, lambda: at(world, "t0", 25))
 
 
 async def test_a_target_that_was_taken_away_is_forgotten(world: World):
-    async with telling(world, FakeAnnouncer(), FakeAnnouncer(), names=["old", "kept"]):
+    async with notifying(world, FakeSender(), FakeSender(), names=["old", "kept"]):
         pass
-    async with telling(world, FakeAnnouncer(), names=["kept"]):
+    async with notifying(world, FakeSender(), names=["kept"]):
         assert await world.store.notification_cursor("old") is None
         assert await world.store.notification_cursor("kept") is not None
 
@@ -409,44 +409,44 @@ async def test_a_target_that_was_taken_away_is_forgotten(world: World):
 async def test_a_full_disk_has_nothing_told_over_and_over(
     world: World, caplog: pytest.LogCaptureFixture
 ):
-    announcer = FakeAnnouncer()
-    async with telling(world, announcer):
+    sender = FakeSender()
+    async with notifying(world, sender):
         world.store.outage_of = {"save_notification_cursor"}
         revision = await happen(world, failed(), host="web1", operation="op1")
         await until(world, lambda: world.store.failures >= 5)
         world.store.outage_of = set()
         await until(world, lambda: at(world, "t0", revision))
-    assert announcer.titles == ["web1 failed"]
-    assert "how far notifications are was not stored" in caplog.text
+    assert sender.titles == ["web1 failed"]
+    assert "the cursor of notifications was not stored" in caplog.text
 
 
 async def test_a_store_that_cannot_be_read_is_waited_for(world: World):
-    announcer = FakeAnnouncer()
-    async with telling(world, announcer):
+    sender = FakeSender()
+    async with notifying(world, sender):
         world.store.outage_of = {"events", "log_bounds"}
         await happen(world, failed(), host="web1", operation="op1")
         await until(world, lambda: world.store.failures >= 3)
         world.store.outage_of = set()
-        await until(world, lambda: bool(announcer.messages))
-    assert announcer.titles == ["web1 failed"]
+        await until(world, lambda: bool(sender.messages))
+    assert sender.titles == ["web1 failed"]
 
 
 async def test_a_fault_is_logged_and_what_it_befell_is_told_after_a_while(
     world: World, caplog: pytest.LogCaptureFixture
 ):
-    class Stumbling(FakeAnnouncer):
+    class Stumbling(FakeSender):
         async def send(self, message: Message, reached: set[int]) -> None:
             if not self.attempts:
                 self.attempts += 1
                 raise ZeroDivisionError
             await super().send(message, reached)
 
-    announcer = Stumbling()
-    async with telling(world, announcer):
+    sender = Stumbling()
+    async with notifying(world, sender):
         await happen(world, failed(), host="web1", operation="op1")
-        await until(world, lambda: bool(announcer.messages))
-    assert announcer.titles == ["web1 failed"]
-    assert "notifications stumbled" in caplog.text
+        await until(world, lambda: bool(sender.messages))
+    assert sender.titles == ["web1 failed"]
+    assert "notifications failed" in caplog.text
 
 
 # --- whom it concerns -----------------------------------------------------------------------------
@@ -484,20 +484,20 @@ async def test_a_target_of_a_group_or_a_tag_hears_of_its_hosts_and_their_rollout
     world: World, how: dict[str, Any]
 ):
     await a_fleet(world)
-    announcer = FakeAnnouncer()
-    async with telling(world, announcer, **how):
+    sender = FakeSender()
+    async with notifying(world, sender, **how):
         for host in ("web2", "web1", "unknown"):
             await happen(world, failed(), host=host, operation=f"op-{host}")
         for rollout in ("ro2", "ro1"):
             await happen(world, changed(), rollout=rollout)
-        await until(world, lambda: len(announcer.messages) == 3)
+        await until(world, lambda: len(sender.messages) == 3)
     # Of a host that is not registered any more nobody knows what it was in.
-    assert announcer.titles == ["web1 failed", "unknown failed", "Rollout ro1 started"]
+    assert sender.titles == ["web1 failed", "unknown failed", "Rollout ro1 started"]
 
 
 async def test_an_ended_rollout_whose_end_was_pruned_is_forgotten(world: World):
     await a_fleet(world)
-    async with telling(world, FakeAnnouncer(), FakeAnnouncer(), names=["t0", "t1"]):
+    async with notifying(world, FakeSender(), FakeSender(), names=["t0", "t1"]):
         revision = await happen(world, changed(R.PAUSED), rollout="ro1")
         revision = await happen(world, failed(), host="web1", operation="op1")
         await until(world, lambda: at(world, "t0", revision))
@@ -508,9 +508,9 @@ async def test_an_ended_rollout_whose_end_was_pruned_is_forgotten(world: World):
     await world.store.prune(
         before=START - timedelta(days=1), now=START, requests_before=0, keep_events=0
     )
-    announcer = FakeAnnouncer()
-    async with telling(world, announcer, names=["t0"]):
-        await until(world, lambda: bool(announcer.messages))
+    sender = FakeSender()
+    async with notifying(world, sender, names=["t0"]):
+        await until(world, lambda: bool(sender.messages))
         await until(world, lambda: at(world, "t0", revision + 1))
     place = await world.store.notification_cursor("t0")
     assert place.following.rollouts == {}

@@ -132,7 +132,7 @@ async def running_engine(
             keeping.start(keeper.keep())
         notifier = Notifier(targets, store=store, clock=clock)
         try:
-            async with notifier.telling():
+            async with notifier.running():
                 yield Engine(
                     store=store,
                     registry=registry,

@@ -1,7 +1,7 @@
-"""People are told of what happens: each target reads the event log at its own pace, in a task of its own.
+"""Notifications: a worker for each target reads the event log at its own pace and sends messages.
 
-A target's place in the log is stored after a message was delivered, or given up. So a server that is
-killed between the two tells that one message again, and none is left out.
+The cursor of a target is stored after a message was delivered or has failed for good. A server that is
+killed between the two sends that one message again, and misses none.
 """
 
 import logging
@@ -23,7 +23,7 @@ from tendhost.server.domain.notifications.notices import (
 )
 from tendhost.server.domain.notifications.rate_limit import RateLimit
 from tendhost.server.domain.notifications.target import NotifyTarget
-from tendhost.server.domain.notifications.templates import Gathered, Message
+from tendhost.server.domain.notifications.templates import Message, WaitingNotices
 from tendhost.server.domain.operations.backoff import Backoff
 from tendhost.server.engine.tasks import TaskSet
 from tendhost.server.engine.waiting import retry_while_unavailable
@@ -37,16 +37,17 @@ logger = logging.getLogger(__name__)
 
 PAGE = 512
 LONGEST_QUIET = timedelta(minutes=1)
-"""A place that has moved without anything told is stored at least this often."""
+"""Longest time after which a cursor that has moved without a message is stored."""
 UNSTORED = 5000
-"""A place is stored at the latest after so many events without anything told."""
+"""Number of events without a message after which the cursor is stored at the latest."""
 FAULT_PAUSE = timedelta(minutes=1)
+"""Pause of a worker after an unexpected fault."""
 RETRY_FAULTS = 6
-"""So often an event is tried that cannot be told for a fault of the server's own."""
+"""Number of unexpected faults after which the worker skips the event that causes them."""
 RETRY = Backoff(first=timedelta(seconds=5), longest=timedelta(minutes=10), attempts=10)
-"""A message is given up after about half an hour."""
+"""For a message that is not delivered: ten attempts take about half an hour."""
 MATCHES_KEPT = 256
-"""Rollouts of which it is remembered whether the target hears of them."""
+"""Rollouts for which a worker remembers whether the target selects one of their hosts."""
 
 
 class NotificationStore(EventLog, NotificationCursors, HostStore, RolloutStore, Protocol):
@@ -55,122 +56,122 @@ class NotificationStore(EventLog, NotificationCursors, HostStore, RolloutStore, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryStatus:
-    """How notifications to one target go, since the server started."""
+    """Deliveries to one target since the server started."""
 
     name: str
     delivered: int = 0
-    """Messages, a summary being one."""
+    """Number of messages delivered; a summary counts as one."""
     retried: int = 0
-    given_up: int = 0
-    """Messages that reached nobody, or not everybody, in all attempts."""
-    gathered: int = 0
-    """Notices that wait for the rate limit now."""
+    undelivered: int = 0
+    """Number of messages that did not reach every service of the target in all attempts."""
+    waiting: int = 0
+    """Number of notices that wait for the rate limit now."""
     revision: int = 0
-    """Everything up to it was told."""
+    """Revision up to which every event has been handled."""
     problem: str = ""
-    """What the latest attempt failed with; empty: it went well."""
+    """Problem of the latest attempt; empty: it succeeded."""
     problem_at: datetime | None = None
     delivered_at: datetime | None = None
 
 
 class NotificationWorker:
-    """Tells one target."""
+    """Sends notifications to one target."""
 
     def __init__(
         self,
         target: NotifyTarget,
-        announcer: NotificationSender,
+        sender: NotificationSender,
         *,
         store: NotificationStore,
         clock: Clock,
     ) -> None:
         self._target = target
-        self._announcer = announcer
+        self._sender = sender
         self._store = store
         self._clock = clock
         self._limit = RateLimit(per_minute=target.per_minute)
-        self._gathered = Gathered()
+        self._waiting = WaitingNotices()
         self._stored = 0
         self._matches: dict[str, bool] = {}
         self._at = 0
-        """The event that is being told; 0: none is."""
+        """Revision of the event in work; 0: none is."""
         self._faults: dict[int, int] = {}
-        """How often an event could not be told for a fault of the server's own, by its revision."""
-        self.standing = DeliveryStatus(name=target.name)
+        """Number of unexpected faults that an event has caused, by its revision."""
+        self.status = DeliveryStatus(name=target.name)
 
     async def run(self) -> None:
-        """Tell whatever happens, until cancelled."""
+        """Send notifications until cancelled."""
         while True:
             try:
-                await self._patiently(self._follow, "notifications wait")
+                await self._retry_while_unavailable(self._follow, "notifications wait")
             except Exception:
-                logger.exception("notifications stumbled", extra={"target": self._target.name})
+                logger.exception("notifications failed", extra={"target": self._target.name})
                 self._note(problem="an unexpected fault; see the server's log")
                 self._count_fault()
                 await self._clock.sleep(FAULT_PAUSE)
 
     def _count_fault(self) -> None:
-        """Count a fault; an event that has caused so many is passed over, until the next start."""
+        """Count a fault of the event in work; after RETRY_FAULTS it is skipped until the server restarts."""
         if self._at == 0:
             return
         self._faults[self._at] = self._faults.get(self._at, 0) + 1
         if self._faults[self._at] == RETRY_FAULTS:
             fields = {"target": self._target.name, "revision": self._at}
-            logger.error("an event is passed over that cannot be told", extra=fields)
-            self._note(given_up=self.standing.given_up + 1)
+            logger.error("an event was skipped: it caused a fault each time", extra=fields)
+            self._note(undelivered=self.status.undelivered + 1)
 
     # --- the log ----------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
-        """Read on from the stored place."""
+        """Read the log from the stored cursor on."""
         self._at = 0
-        place = await self._begin()
-        self._gathered = Gathered()
-        self._note(gathered=0, revision=place.revision)
+        cursor = await self._start_cursor()
+        self._waiting = WaitingNotices()
+        self._note(waiting=0, revision=cursor.revision)
         while True:
-            events = await self._store.events(after=place.revision, limit=PAGE)
+            events = await self._store.events(after=cursor.revision, limit=PAGE)
             first = events[0].revision if events else (await self._store.log_bounds()).oldest
-            if first > place.revision + 1:
-                place = await self._skip(place, first)
+            if first > cursor.revision + 1:
+                cursor = await self._skip(cursor, first)
             for event in events:
                 if self._faults.get(event.revision, 0) >= RETRY_FAULTS:
-                    place = replace(place, revision=event.revision)
+                    cursor = replace(cursor, revision=event.revision)
                     continue
                 self._at = event.revision
-                before = place
-                following, notices = noticed(place.following, event)
-                place = NotificationCursor(revision=event.revision, following=following)
+                before = cursor
+                following, notices = noticed(cursor.following, event)
+                cursor = NotificationCursor(revision=event.revision, following=following)
                 for notice in notices:
-                    # Of an event with several it is passed only with the last.
-                    await self._take(notice, place if notice is notices[-1] else before)
+                    # An event with several notices is handled with its last one.
+                    await self._take(notice, cursor if notice is notices[-1] else before)
             self._at = 0
-            await self._flush(place)
-            if place.revision - self._stored >= UNSTORED:
-                await self._keep(place)
+            await self._flush(cursor)
+            if cursor.revision - self._stored >= UNSTORED:
+                await self._store_cursor(cursor)
             if not events:
-                await self._wait(place)
+                await self._wait(cursor)
 
-    async def _begin(self) -> NotificationCursor:
+    async def _start_cursor(self) -> NotificationCursor:
         stored = await self._store.notification_cursor(self._target.name)
         if stored is not None:
             self._stored = stored.revision
             return stored
-        # A target that is new hears of what is yet to happen.
-        place = NotificationCursor(revision=(await self._store.log_bounds()).current)
-        await self._store.save_notification_cursor(self._target.name, place)
-        self._stored = place.revision
-        return place
+        # A new target gets notifications of later events only.
+        cursor = NotificationCursor(revision=(await self._store.log_bounds()).current)
+        await self._store.save_notification_cursor(self._target.name, cursor)
+        self._stored = cursor.revision
+        return cursor
 
-    async def _skip(self, place: NotificationCursor, first: int) -> NotificationCursor:
-        """The place behind events that are gone, which is told as well."""
-        following = await self._without_the_ended(place.following)
-        gap = pruned(revision=place.revision, first=first, at=self._clock.now())
+    async def _skip(self, cursor: NotificationCursor, first: int) -> NotificationCursor:
+        """The cursor behind events that were pruned, after a notification about them."""
+        following = await self._without_ended(cursor.following)
+        gap = pruned(revision=cursor.revision, first=first, at=self._clock.now())
         beyond = NotificationCursor(revision=first - 1, following=following)
         await self._take(gap, beyond)
         return beyond
 
-    async def _without_the_ended(self, following: FollowedRollouts) -> FollowedRollouts:
-        """What is worth remembering of rollouts whose last events may be gone."""
+    async def _without_ended(self, following: FollowedRollouts) -> FollowedRollouts:
+        """What to remember of rollouts whose last events may have been pruned."""
         left = {}
         for id, seen in following.rollouts.items():
             rollout = await self._store.find_rollout(id)
@@ -178,72 +179,72 @@ class NotificationWorker:
                 left[id] = seen
         return replace(following, rollouts=left, stranded=())
 
-    async def _wait(self, place: NotificationCursor) -> None:
-        """Until there is news, or the rate limit lets what is gathered go."""
+    async def _wait(self, cursor: NotificationCursor) -> None:
+        """Wait for the next event, or until the rate limit allows a message."""
         pause = LONGEST_QUIET
-        if self._gathered.total:
+        if self._waiting.total:
             pause = self._limit.wait(self._clock.elapsed())
-            # News are gathered too, so that there is nothing to be woken for.
+            # New notices would wait too, so no event needs to end this sleep.
             await self._clock.sleep(pause)
             return
-        reached = await self._store.wait_beyond(place.revision, timeout=pause)
-        if reached == place.revision != self._stored:
-            await self._keep(place)
+        reached = await self._store.wait_beyond(cursor.revision, timeout=pause)
+        if reached == cursor.revision != self._stored:
+            await self._store_cursor(cursor)
 
-    async def _keep(self, place: NotificationCursor) -> None:
-        """Store the place, unless something before it has not been told."""
-        if self._gathered.total:
+    async def _store_cursor(self, cursor: NotificationCursor) -> None:
+        """Store the cursor, unless a notice before it still waits."""
+        if self._waiting.total:
             return
         # To read on from the stored cursor would send it again, over and over while a disk is full.
-        await self._patiently(
-            lambda: self._store.save_notification_cursor(self._target.name, place),
-            "how far notifications are was not stored",
+        await self._retry_while_unavailable(
+            lambda: self._store.save_notification_cursor(self._target.name, cursor),
+            "the cursor of notifications was not stored",
         )
-        self._stored = place.revision
-        self._note(revision=place.revision)
+        self._stored = cursor.revision
+        self._note(revision=cursor.revision)
 
-    # --- what is told -----------------------------------------------------------------------------
+    # --- messages ---------------------------------------------------------------------------------
 
-    async def _take(self, notice: Notice, place: NotificationCursor) -> None:
-        """Tell a notice, or keep it for the next summary."""
-        if not self._target.hears(notice) or not await self._concerns(notice):
+    async def _take(self, notice: Notice, cursor: NotificationCursor) -> None:
+        """Send a notice, or keep it for the next summary."""
+        if not self._target.wants(notice) or not await self._concerns(notice):
             return
-        if not self._gathered.total and not self._limit.wait(self._clock.elapsed()):
-            await self._tell(self._target.message(notice), place)
+        if not self._waiting.total and not self._limit.wait(self._clock.elapsed()):
+            await self._send(self._target.message(notice), cursor)
             return
-        self._gathered = self._gathered.with_(notice)
-        self._note(gathered=self._gathered.total)
+        self._waiting = self._waiting.with_(notice)
+        self._note(waiting=self._waiting.total)
 
-    async def _flush(self, place: NotificationCursor) -> None:
-        """Tell what is gathered, once the rate limit allows."""
-        gathered = self._gathered
-        if not gathered.total or self._limit.wait(self._clock.elapsed()):
+    async def _flush(self, cursor: NotificationCursor) -> None:
+        """Send the waiting notices, if the rate limit allows."""
+        waiting = self._waiting
+        if not waiting.total or self._limit.wait(self._clock.elapsed()):
             return
-        alone = gathered.total == 1
-        message = self._target.message(gathered.first[0]) if alone else gathered.message()
-        self._gathered = Gathered()
-        await self._tell(message, place)
-        self._note(gathered=0)
+        alone = waiting.total == 1
+        message = self._target.message(waiting.first[0]) if alone else waiting.message()
+        self._waiting = WaitingNotices()
+        await self._send(message, cursor)
+        self._note(waiting=0)
 
-    async def _tell(self, message: Message, place: NotificationCursor) -> None:
+    async def _send(self, message: Message, cursor: NotificationCursor) -> None:
         await self._deliver(message)
         self._limit = self._limit.after(self._clock.elapsed())
-        await self._keep(place)
+        await self._store_cursor(cursor)
 
     async def _deliver(self, message: Message) -> None:
-        """Have the message delivered, in as many attempts as it may take."""
+        """Deliver the message, with up to RETRY.attempts attempts."""
         reached: set[int] = set()
         attempt = 1
         while True:
             try:
-                await self._announcer.send(message, reached)
+                await self._sender.send(message, reached)
             except NotDelivered as error:
                 pause = RETRY.pause(attempt, random.random())  # noqa: S311
                 self._failed(message, error, attempt, pause)
                 if pause is None:
                     return
             else:
-                delivered = self.standing.delivered + 1
+                delivered = self.status.delivered + 1
                 self._note(delivered=delivered, problem="", delivered_at=self._clock.now())
                 return
             await self._clock.sleep(pause)
@@ -255,13 +256,15 @@ class NotificationWorker:
         fields = {"target": self._target.name, "title": message.title, "cause": str(error)}
         self._note(problem=str(error), problem_at=self._clock.now())
         if pause is None:
-            logger.error("a notification was given up", extra={**fields, "attempts": attempt})
-            self._note(given_up=self.standing.given_up + 1)
+            logger.error("a notification was not delivered", extra={**fields, "attempts": attempt})
+            self._note(undelivered=self.status.undelivered + 1)
             return
-        logger.warning("a notification is tried again", extra={**fields, "attempt": attempt})
-        self._note(retried=self.standing.retried + 1)
+        logger.warning("a notification is retried", extra={**fields, "attempt": attempt})
+        self._note(retried=self.status.retried + 1)
 
-    async def _patiently(self, work: Callable[[], Awaitable[None]], waiting: str) -> None:
+    async def _retry_while_unavailable(
+        self, work: Callable[[], Awaitable[None]], waiting: str
+    ) -> None:
         await retry_while_unavailable(
             work,
             sleep=self._clock.sleep,
@@ -271,12 +274,12 @@ class NotificationWorker:
         )
 
     def _note(self, **changed: object) -> None:
-        self.standing = replace(self.standing, **changed)  # type: ignore[arg-type]
+        self.status = replace(self.status, **changed)  # type: ignore[arg-type]
 
-    # --- whom it concerns -------------------------------------------------------------------------
+    # --- filters -------------------------------------------------------------------------
 
     async def _concerns(self, notice: Notice) -> bool:
-        """Whether a notice is about a host that the target hears about."""
+        """Whether a notice is about a host that the target selects."""
         selection = self._target.selection
         if selection is None or notice.kind is NoticeKind.EVENTS_PRUNED:
             return True
@@ -287,12 +290,12 @@ class NotificationWorker:
         if notice.rollout not in self._matches:
             if len(self._matches) >= MATCHES_KEPT:
                 self._matches.pop(next(iter(self._matches)))
-            self._matches[notice.rollout] = await self._has_selected(notice.rollout)
+            self._matches[notice.rollout] = await self._selects(notice.rollout)
         return self._matches[notice.rollout]
 
-    async def _has_selected(self, rollout: str) -> bool:
+    async def _selects(self, rollout: str) -> bool:
         selection = self._target.selection
-        assert selection is not None, "asked only where there is one"
+        assert selection is not None, "called only for a target with a selection"
         async for host in every_host(self._store, selection):
             if await self._store.member(rollout, host.name) is not None:
                 return True
@@ -300,7 +303,7 @@ class NotificationWorker:
 
 
 class Notifier:
-    """Every target of notifications."""
+    """The workers of all targets."""
 
     def __init__(
         self,
@@ -310,27 +313,27 @@ class Notifier:
         clock: Clock,
     ) -> None:
         self._store = store
-        self._tellers = [
-            NotificationWorker(target, announcer, store=store, clock=clock)
-            for target, announcer in targets
+        self._workers = [
+            NotificationWorker(target, sender, store=store, clock=clock)
+            for target, sender in targets
         ]
 
     @asynccontextmanager
-    async def telling(self) -> AsyncIterator[None]:
-        """Tell every target while the context lasts. What is on its way at its end is told again by the
-        next server, for nothing is waited for."""
+    async def running(self) -> AsyncIterator[None]:
+        """Run every worker while the context lasts. A message that is being sent when it ends is sent again
+        by the next server."""
         await self._store.retain_notification_cursors(
-            [teller.standing.name for teller in self._tellers]
+            [worker.status.name for worker in self._workers]
         )
-        running: TaskSet[None] = TaskSet()
-        for teller in self._tellers:
-            running.start(teller.run())
+        tasks: TaskSet[None] = TaskSet()
+        for worker in self._workers:
+            tasks.start(worker.run())
         try:
             yield
         finally:
-            await running.cancel()
+            await tasks.cancel()
 
     @property
-    def standings(self) -> Sequence[DeliveryStatus]:
-        """How notifications go, target by target."""
-        return [teller.standing for teller in self._tellers]
+    def delivery_status(self) -> Sequence[DeliveryStatus]:
+        """Deliveries since the server started, target by target."""
+        return [worker.status for worker in self._workers]

@@ -46,7 +46,7 @@ class AppriseSender:
         self._patience = patience
 
     async def send(self, message: Message, reached: set[int]) -> None:
-        """See Announcer."""
+        """See NotificationSender."""
         left = [number for number in range(len(self._services)) if number not in reached]
         problems = await asyncio.gather(*(self._sent(number, message) for number in left))
         reached.update(

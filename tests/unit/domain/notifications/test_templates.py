@@ -13,8 +13,8 @@ from tendhost.server.domain.notifications.templates import (
     FIELDS,
     LONGEST_MESSAGE,
     NAMED,
-    Gathered,
     Urgency,
+    WaitingNotices,
     message_of,
     template,
 )
@@ -42,10 +42,10 @@ def notice(kind: NoticeKind = K.WAVE_DONE, **how: object) -> Notice:
         (K.ROLLOUT_STARTED, "Rollout ro1 started"),
         (K.WAVE_DONE, "Rollout ro1: wave 2 of 3 done"),
         (K.ROLLOUT_HALTED, "Rollout ro1 halted"),
-        (K.APPROVAL_WANTED, "Rollout ro1: wave 3 wants approval"),
+        (K.APPROVAL_WANTED, "Rollout ro1: wave 3 waits for approval"),
         (K.ROLLOUT_ENDED, "Rollout ro1 running"),
         (K.HOST_FAILED, "web1 failed"),
-        (K.EVENTS_PRUNED, "Events were pruned before they were told"),
+        (K.EVENTS_PRUNED, "Events were pruned before they were sent"),
     ],
 )
 def test_each_kind_has_a_title(kind, title):
@@ -117,7 +117,7 @@ def test_a_message_without_end_is_cut():
 
 @given(kinds=st.lists(st.sampled_from(NoticeKind), min_size=1, max_size=40))
 def test_a_summary_counts_every_notice_and_tells_the_first(kinds):
-    gathered = Gathered()
+    gathered = WaitingNotices()
     for number, kind in enumerate(kinds):
         gathered = gathered.with_(notice(kind, host=f"web{number}"))
     message = gathered.message()
@@ -130,13 +130,13 @@ def test_a_summary_counts_every_notice_and_tells_the_first(kinds):
 
 
 def test_a_summary_is_as_urgent_as_the_most_urgent_of_what_it_tells():
-    gathered = Gathered().with_(notice(K.ROLLOUT_HALTED)).with_(notice(K.ROLLOUT_STARTED))
+    gathered = WaitingNotices().with_(notice(K.ROLLOUT_HALTED)).with_(notice(K.ROLLOUT_STARTED))
     assert gathered.message().urgency is Urgency.FAILURE
 
 
 def test_a_target_hears_what_it_has_chosen_and_of_events_that_were_pruned():
     target = NotifyTarget(name="ops", kinds=(K.ROLLOUT_HALTED,))
-    heard = [kind for kind in NoticeKind if target.hears(notice(kind))]
+    heard = [kind for kind in NoticeKind if target.wants(notice(kind))]
     assert heard == [K.ROLLOUT_HALTED, K.EVENTS_PRUNED]
 
 

@@ -1,1 +1,1 @@
-"""Notifications: which events people are told of, in which words, and how often."""
+"""Notifications: which events cause them, their texts, and how many there are a minute."""

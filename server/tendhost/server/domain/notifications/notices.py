@@ -1,8 +1,8 @@
-"""What is worth telling people of: which events make which notices, and for whom.
+"""Notices: which events cause which notifications.
 
-A reader of the event log carries a `Following` from event to event: what it has to remember of those
-that it has passed. It is stored together with the reader's place in the log, so that a server that
-was restarted derives from the same events the same notices.
+A reader of the event log keeps `FollowedRollouts` from event to event: what it has to remember of the
+events before its cursor. They are stored together with the cursor, so that a restarted server derives
+the same notices from the same events.
 """
 
 from collections.abc import Mapping
@@ -17,24 +17,24 @@ from tendhost.server.domain.rollouts.rollout import RolloutProgress, RolloutStat
 
 
 class NoticeKind(StrEnum):
-    """What a notice is about."""
+    """The subject of a notice."""
 
     ROLLOUT_STARTED = "rollout_started"
     WAVE_DONE = "wave_done"
-    """A wave has ended and the next one is the current one. The end of the last is the rollout's."""
+    """A wave has ended and the next one is current. The last wave ends with its rollout."""
     ROLLOUT_HALTED = "rollout_halted"
     ROLLOUT_HELD_UP = "rollout_held_up"
-    """A disruption budget has let nothing of a rollout begin for a long time."""
+    """A disruption budget has held up a rollout for a long time."""
     APPROVAL_WANTED = "approval_wanted"
     ROLLOUT_ENDED = "rollout_ended"
     HOST_FAILED = "host_failed"
-    """An update or a reboot of a host failed, or whatever else took it to FAILED."""
+    """An update or a reboot of a host has failed, or the host has entered FAILED for another reason."""
     EVENTS_PRUNED = "events_pruned"
-    """History was dropped before it could be told. Every target hears of it."""
+    """Events were pruned before the target had them. Every target gets this notice."""
 
 
 CHOOSABLE = tuple(kind for kind in NoticeKind if kind is not NoticeKind.EVENTS_PRUNED)
-"""What a target may choose from."""
+"""The kinds that a target may choose from."""
 
 KIND_OF_STATUS: Mapping[RolloutStatus, NoticeKind | None] = {
     RolloutStatus.RUNNING: None,
@@ -45,37 +45,37 @@ KIND_OF_STATUS: Mapping[RolloutStatus, NoticeKind | None] = {
     RolloutStatus.CANCELLED: NoticeKind.ROLLOUT_ENDED,
     RolloutStatus.EXPIRED: NoticeKind.ROLLOUT_ENDED,
 }
-"""What is told when a rollout comes to a status; None: nothing. An end is told once nothing of the
-rollout is under way any more."""
+"""The notice when a rollout enters a status; None: there is none. The notice of an end comes when no operation
+of the rollout runs any longer."""
 
 ENDED_KEPT = 64
-"""So many ended rollouts are remembered as told, for a rollout may have another event after its end."""
+"""Ended rollouts to remember: a rollout may have another event after its end."""
 _CHANGING = (OperationKind.UPDATE, OperationKind.REBOOT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Something to tell. What does not apply is empty."""
+    """One notification to send. Fields that do not apply are empty."""
 
     kind: NoticeKind
     at: datetime
     revision: int
-    """Of the event that it was derived from."""
+    """Revision of the event that caused it."""
     rollout: str = ""
     host: str = ""
     status: str = ""
-    """The rollout's."""
+    """Status of the rollout."""
     wave: int = 0
-    """From 1; 0: it is not about a rollout."""
+    """Number of the wave, from 1; 0: the notice is not about a rollout."""
     waves: int = 0
     progress: RolloutProgress | None = None
     message: str = ""
-    """Why, in the words of the event."""
+    """The message of the event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """How a rollout stood at its last event."""
+    """Status and wave of a rollout at its last event."""
 
     status: RolloutStatus
     wave: int
@@ -84,19 +84,19 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowedRollouts:
-    """What a reader of the log remembers of the events before its place in it."""
+    """What a reader of the log remembers of the events before its cursor."""
 
     rollouts: Mapping[str, Seen] = field(default_factory=dict)
-    """Those that have not ended."""
+    """Rollouts that have not ended, by id."""
     ended: tuple[str, ...] = ()
-    """The latest rollouts whose end was told, at most ENDED_KEPT."""
+    """The latest rollouts whose end caused a notice, at most ENDED_KEPT."""
     stranded: tuple[str, ...] = ()
-    """Operations under way that have taken their host to FAILED; told once they have ended."""
+    """Running operations that have moved their host to FAILED; the notice comes when they end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotificationCursor:
-    """How far a reader of the log is: the last revision it is done with, and what it remembers."""
+    """The position of a reader of the log: the last revision that it has handled, and what it remembers."""
 
     revision: int
     following: FollowedRollouts = FollowedRollouts()
@@ -105,7 +105,7 @@ class NotificationCursor:
 def noticed(
     following: FollowedRollouts, event: Event
 ) -> tuple[FollowedRollouts, tuple[Notice, ...]]:
-    """What there is to tell of `event`, and what is to be remembered from then on."""
+    """What to remember after `event`, and the notices that it causes."""
     match event.body:
         case RolloutChanged() as body:
             return _of_rollout(following, event, body)
@@ -120,14 +120,14 @@ def noticed(
 
 
 def pruned(*, revision: int, first: int, at: datetime) -> Notice:
-    """What is told where the events after `revision` and before `first` were dropped unread."""
+    """The notice about pruned events: those after `revision` and before `first`."""
     count = first - revision - 1
     return Notice(
         kind=NoticeKind.EVENTS_PRUNED,
         at=at,
         revision=first - 1,
         message=f"{count} events (revisions {revision + 1} to {first - 1}) were pruned before they"
-        " could be told; what happened in them is not known here",
+        " could be sent as notifications; their contents are unknown",
     )
 
 
@@ -162,7 +162,7 @@ def _of_rollout(
 
 
 def _untouched(body: RolloutChanged) -> bool:
-    """Whether this is how a rollout is created; it is no more so once its first wave has hosts under way."""
+    """Whether the rollout has just been created: no host of its first wave has started."""
     progress = body.progress
     return (
         body.status is RolloutStatus.RUNNING
@@ -179,7 +179,7 @@ def _about_rollout(kind: NoticeKind, event: Event, body: RolloutChanged) -> Noti
         revision=event.revision,
         rollout=event.rollout,
         status=str(body.status),
-        # The number has moved on already: what is done is the wave before, which counts from 1 as it is.
+        # `body.wave` is the next wave, from 0, and so the number of the wave that is done, from 1.
         wave=body.wave if done else body.wave + 1,
         waves=body.waves,
         progress=body.progress,

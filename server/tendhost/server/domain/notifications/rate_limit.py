@@ -1,4 +1,4 @@
-"""How much may be told in a minute."""
+"""The rate limit of notifications: so many messages a minute."""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -8,19 +8,19 @@ MINUTE = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimit:
-    """At most `per_minute` in any sixty seconds. Times are measured from some fixed moment."""
+    """At most `per_minute` messages in any sixty seconds. Times are readings of a monotonic clock."""
 
     per_minute: int
     """1 or more."""
-    told: tuple[timedelta, ...] = ()
-    """When the latest were told, at most `per_minute` of them, the oldest first."""
+    sent: tuple[timedelta, ...] = ()
+    """Times of the latest messages, at most `per_minute` of them, oldest first."""
 
     def wait(self, now: timedelta) -> timedelta:
-        """How long until another one may be told; zero: at once."""
-        if len(self.told) < self.per_minute:
+        """Time until the next message may be sent; zero: it may be sent now."""
+        if len(self.sent) < self.per_minute:
             return timedelta()
-        return max(timedelta(), self.told[0] + MINUTE - now)
+        return max(timedelta(), self.sent[0] + MINUTE - now)
 
     def after(self, now: timedelta) -> "RateLimit":
-        """The limit once another one was told at `now`."""
-        return replace(self, told=(*self.told, now)[-self.per_minute :])
+        """The limit after a message at `now`."""
+        return replace(self, sent=(*self.sent, now)[-self.per_minute :])

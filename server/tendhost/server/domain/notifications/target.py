@@ -1,4 +1,4 @@
-"""Whom to tell of what: one target of notifications, without the secrets of how it is reached."""
+"""Targets of notifications: which notices each gets, and with which texts, without the secrets of its services."""
 
 from dataclasses import dataclass
 
@@ -9,31 +9,31 @@ from tendhost.server.domain.notifications.templates import Message, Template, me
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifyTarget:
-    """What one target hears, and how it reads."""
+    """One target of notifications."""
 
     name: str
     kinds: tuple[NoticeKind, ...] = CHOOSABLE
     groups: tuple[str, ...] = ()
-    """Only what is about a host in one of them; empty: about any."""
+    """Groups of which a notice must concern a host; empty: any host."""
     tags: tuple[str, ...] = ()
-    """Only what is about a host with one of them; empty: about any."""
+    """Tags of which a notice must concern a host; empty: any host."""
     title: Template | None = None
-    """None: as it reads by default."""
+    """None: the default text."""
     body: Template | None = None
     per_minute: int = 20
-    """So many messages are sent in any minute; what is beyond is gathered to one."""
+    """Number of messages in any minute; further notices are sent as one summary."""
 
     @property
     def selection(self) -> HostFilter | None:
-        """The hosts that this target hears about; None: all of them."""
+        """The hosts whose notices the target gets; None: all hosts."""
         if not self.groups and not self.tags:
             return None
         return HostFilter(groups=self.groups, any_tags=self.tags)
 
-    def hears(self, notice: Notice) -> bool:
-        """Whether this target wants notices of this kind, whichever host they are about."""
+    def wants(self, notice: Notice) -> bool:
+        """Whether the target gets notices of this kind, whatever host they are about."""
         return notice.kind is NoticeKind.EVENTS_PRUNED or notice.kind in self.kinds
 
     def message(self, notice: Notice) -> Message:
-        """How a notice reads for this target."""
+        """The message of a notice for this target."""
         return message_of(notice, title=self.title, body=self.body)

@@ -1,4 +1,4 @@
-"""How a notice reads: the texts by default, templates in their place, and one text for many notices."""
+"""Texts of notifications: the default texts, templates that replace them, and the summary of many notices."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,13 +11,13 @@ from tendhost.server.domain.request_errors import ConfigurationError
 from tendhost.server.domain.rollouts.rollout import RolloutProgress
 
 NAMED = 10
-"""So many of the notices of a summary are told one by one; all of them are counted."""
+"""Notices that a summary lists; it counts all of them."""
 LONGEST_MESSAGE = 2000
-"""Characters of an event's words that are told; services refuse texts without a bound."""
+"""Characters of an event's message that a notification has; services refuse long texts."""
 
 
 class Urgency(StrEnum):
-    """How a service that knows colours or priorities is to show a message."""
+    """The colour or priority with which a service shows a message."""
 
     INFO = "info"
     SUCCESS = "success"
@@ -42,10 +42,10 @@ _TITLES: Mapping[NoticeKind, str] = {
     NoticeKind.WAVE_DONE: "Rollout {rollout}: wave {wave} of {waves} done",
     NoticeKind.ROLLOUT_HALTED: "Rollout {rollout} halted",
     NoticeKind.ROLLOUT_HELD_UP: "Rollout {rollout} is held up",
-    NoticeKind.APPROVAL_WANTED: "Rollout {rollout}: wave {next_wave} wants approval",
+    NoticeKind.APPROVAL_WANTED: "Rollout {rollout}: wave {next_wave} waits for approval",
     NoticeKind.ROLLOUT_ENDED: "Rollout {rollout} {status}",
     NoticeKind.HOST_FAILED: "{host} failed",
-    NoticeKind.EVENTS_PRUNED: "Events were pruned before they were told",
+    NoticeKind.EVENTS_PRUNED: "Events were pruned before they were sent",
 }
 _COUNTS = (
     "{completed} completed, {failed} failed, {rolled_back} rolled back, {skipped} skipped,"
@@ -56,7 +56,7 @@ _BODIES: Mapping[NoticeKind, str] = {
     NoticeKind.WAVE_DONE: _COUNTS + ".",
     NoticeKind.ROLLOUT_HALTED: "In wave {wave} of {waves}: {message}\n" + _COUNTS + ".",
     NoticeKind.ROLLOUT_HELD_UP: "{message}\n" + _COUNTS + ".",
-    NoticeKind.APPROVAL_WANTED: "Approve of it with: tendhost rollout approve {rollout} {next_wave}\n"
+    NoticeKind.APPROVAL_WANTED: "Approve it with: tendhost rollout approve {rollout} {next_wave}\n"
     + _COUNTS
     + ".",
     NoticeKind.ROLLOUT_ENDED: _COUNTS + ".",
@@ -67,7 +67,7 @@ _BODIES: Mapping[NoticeKind, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """What a service is given to show."""
+    """The message that a service shows."""
 
     title: str
     body: str
@@ -106,7 +106,7 @@ FIELDS = (
     *("message", "total", "pending", "waiting", "in_progress", "completed", "failed"),
     *("rolled_back", "skipped"),
 )
-"""What a template may name, besides `title` and `text`: what would stand there without it."""
+"""Fields that a template may use. It may also use `title` and `text`, which are the default texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,8 +163,8 @@ def _urgency(notice: Notice) -> Urgency:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gathered:
-    """Notices that wait to be told together."""
+class WaitingNotices:
+    """Notices that wait for the rate limit, to be sent as one message."""
 
     first: tuple[Notice, ...] = ()
     """The first NAMED of them."""
@@ -173,21 +173,21 @@ class Gathered:
 
     @property
     def total(self) -> int:
-        """How many there are."""
+        """Number of the notices."""
         return sum(self.counts.values())
 
-    def with_(self, notice: Notice) -> "Gathered":
-        """The same with one more."""
+    def with_(self, notice: Notice) -> "WaitingNotices":
+        """These notices and one more."""
         counts = Counter(self.counts)
         counts[notice.kind] += 1
-        return Gathered(
+        return WaitingNotices(
             first=(*self.first, notice)[:NAMED],
             counts=dict(counts),
             urgency=max(self.urgency, _urgency(notice), key=_ORDER.index),
         )
 
     def message(self) -> Message:
-        """One text that counts them all and tells the first of them."""
+        """The summary: a count of each kind, and the first notices."""
         kinds = ", ".join(f"{count} × {kind}" for kind, count in sorted(self.counts.items()))
         lines: Sequence[str] = [_line(notice) for notice in self.first]
         more = self.total - len(self.first)
@@ -200,6 +200,6 @@ class Gathered:
 
 
 def _line(notice: Notice) -> str:
-    told = message_of(notice)
-    head = told.body.splitlines()[0] if told.body else ""
-    return f"{notice.at:%H:%M:%S} {told.title}" + (f": {head}" if head else "")
+    message = message_of(notice)
+    head = message.body.splitlines()[0] if message.body else ""
+    return f"{notice.at:%H:%M:%S} {message.title}" + (f": {head}" if head else "")

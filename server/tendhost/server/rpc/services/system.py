@@ -42,7 +42,7 @@ class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
             oldest_revision=bounds.oldest,
             host_count=await self._count_hosts(),
             store_problem=self._store_watch.problem,
-            notifications=map(_target, self._notifier.standings),
+            notifications=map(_target, self._notifier.delivery_status),
             pruning_problem=self._pruner.held_up,
             event_loop_lag=None if self._monitor is None else _lag(self._monitor.lag()),
         )
@@ -63,15 +63,15 @@ def _lag(lag: LoopLag) -> pb.EventLoopLag:
     return message
 
 
-def _target(standing: DeliveryStatus) -> pb.NotificationTarget:
+def _target(status: DeliveryStatus) -> pb.NotificationTarget:
     return pb.NotificationTarget(
-        name=standing.name,
-        delivered=standing.delivered,
-        retried=standing.retried,
-        undelivered=standing.given_up,
-        waiting=standing.gathered,
-        revision=standing.revision,
-        problem=standing.problem,
-        problem_at=timestamp(standing.problem_at),
-        delivered_at=timestamp(standing.delivered_at),
+        name=status.name,
+        delivered=status.delivered,
+        retried=status.retried,
+        undelivered=status.undelivered,
+        waiting=status.waiting,
+        revision=status.revision,
+        problem=status.problem,
+        problem_at=timestamp(status.problem_at),
+        delivered_at=timestamp(status.delivered_at),
     )
