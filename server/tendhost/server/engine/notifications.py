@@ -285,7 +285,7 @@ class NotificationWorker:
             return True
         if notice.host:
             host = await self._store.find_host(notice.host)
-            # What a removed host was is not known any more: rather one message too many.
+            # The tags of a removed host are unknown: rather one message too many.
             return host is None or selection.matches(host)
         if notice.rollout not in self._matches:
             if len(self._matches) >= MATCHES_KEPT:

@@ -1,8 +1,8 @@
-"""Schedules are made and changed here, and their runs begin here when they are due.
+"""Schedules: created and changed by users, and started when they are due.
 
-What is due and whether it begins is decided in domain/schedules/schedule.py, upon what is stored. A run's rollout is
-created in the transaction that moves the schedule on to its next run, so that a server that is killed, or
-a second one, neither loses a run nor begins one twice.
+domain/schedules/schedule.py decides what is due and whether it starts. The rollout of a run is created in
+the transaction that moves the schedule to its next run, so that a server that is killed, or a second one,
+neither loses a run nor starts one twice.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from tendhost.server.domain.changes import FieldChange, changes_of
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.etags import require_etag
 from tendhost.server.domain.events import ScheduleChange
-from tendhost.server.domain.hosts.unmatched import told
+from tendhost.server.domain.hosts.unmatched import warnings_of
 from tendhost.server.domain.request_errors import (
     InvalidScheduleStatus,
     ScheduleNotFound,
@@ -60,10 +60,10 @@ _CONTRACT = {
 """Paths of a schedule's spec as the contract names them."""
 AT_A_TIME = 100
 FAULT_PAUSE = timedelta(minutes=1)
-"""Before what stumbled is tried again."""
+"""Pause before a schedule that caused an unexpected fault is tried again."""
 FAULT_WORDS = "an unexpected fault; see the server's log"
 REVIEW = timedelta(hours=1)
-"""Between two reviews of every stored next run, unless the clock is put right before."""
+"""Time between two reviews of all stored next runs; a clock that is put back causes one at once."""
 
 
 class ScheduledRolloutStore(ScheduleStore, RolloutStore, CommitStore, Protocol):
@@ -77,7 +77,7 @@ class ScheduleView:
     schedule: Schedule
     last_rollout: Rollout | None = None
     warnings: tuple[str, ...] = ()
-    """What its rollouts name and no host has."""
+    """Entries of its rollouts' filter that match no host."""
 
 
 class Schedules:
@@ -97,15 +97,15 @@ class Schedules:
         self._clock = clock
         self._woken = asyncio.Event()
         self._faults: dict[str, int] = {}
-        """How often a due run has stumbled, by its schedule."""
+        """Number of unexpected faults that the due run of a schedule has caused, by name."""
         self._drift = ClockDrift(clock)
         self._reviewed_at: timedelta | None = None
-        """When the last review of every schedule was begun; None: a review is due."""
+        """Monotonic time at which the last review started; None: a review is due."""
 
-    # --- what users ask ---------------------------------------------------------------------------
+    # --- changes by users ---------------------------------------------------------------------------
 
     async def view(self, schedule: Schedule) -> ScheduleView:
-        """The schedule with its last rollout and what it has to be warned of."""
+        """The schedule with its last rollout and its warnings."""
         warnings = await self._warnings(schedule)
         return replace(await self.overview(schedule), warnings=warnings)
 
@@ -114,15 +114,15 @@ class Schedules:
         return ScheduleView(schedule=schedule, last_rollout=await self._former(schedule))
 
     async def create(
-        self, wish: ScheduleRequest, call: MutationContext[ScheduleView]
+        self, request: ScheduleRequest, call: MutationContext[ScheduleView]
     ) -> ScheduleView:
-        """Keep a new schedule.
+        """Create a schedule.
 
         Raises InvalidArgument, SelectionNotFound, ScheduleAlreadyExists, AlreadyProcessed.
         """
         now = self._clock.now()
         made = Schedule(
-            spec=wish.spec(now), created_at=now, created_by=call.principal, next_at=None
+            spec=request.spec(now), created_at=now, created_by=call.principal, next_at=None
         )
         await self._selections.resolved(made.spec.rollout.filter)
         return await self._saved(made.going(now), ScheduleChange.CREATED, call)
@@ -136,7 +136,7 @@ class Schedules:
         *,
         etag: str = "",
     ) -> ScheduleView:
-        """Change what is asked of a schedule; what it has begun goes on as it is.
+        """Change a schedule; rollouts that it has started continue unchanged.
 
         Raises ScheduleNotFound, SelectionNotFound, InvalidArgument, EtagMismatch, AlreadyProcessed.
         """
@@ -154,7 +154,7 @@ class Schedules:
     async def pause(
         self, name: str, call: MutationContext[ScheduleView], *, etag: str = ""
     ) -> ScheduleView:
-        """Begin no run any more.
+        """Start no further runs.
 
         Raises ScheduleNotFound, InvalidScheduleStatus, EtagMismatch, AlreadyProcessed.
         """
@@ -167,7 +167,7 @@ class Schedules:
     async def resume(
         self, name: str, call: MutationContext[ScheduleView], *, etag: str = ""
     ) -> ScheduleView:
-        """Begin its runs again; those that were due meanwhile are not made up for.
+        """Start its runs again; runs that were due in the meantime are not caught up.
 
         Raises ScheduleNotFound, InvalidScheduleStatus, EtagMismatch, AlreadyProcessed.
         """
@@ -183,14 +183,14 @@ class Schedules:
     async def delete(
         self, name: str, call: MutationContext[ScheduleView], *, etag: str = ""
     ) -> ScheduleView:
-        """Forget a schedule; its rollouts stay. Raises ScheduleNotFound, EtagMismatch, AlreadyProcessed."""
+        """Delete a schedule; its rollouts stay. Raises ScheduleNotFound, EtagMismatch, AlreadyProcessed."""
         schedule = await self._read(name, etag)
         return await self._saved(schedule.held(), ScheduleChange.DELETED, call, removed=(schedule,))
 
-    # --- what is due ------------------------------------------------------------------------------
+    # --- due runs ------------------------------------------------------------------------------
 
     async def keep(self) -> None:
-        """Begin every run when it is due, until cancelled."""
+        """Start every run when it is due, until cancelled."""
         while True:
             self._woken.clear()
             try:
@@ -203,7 +203,7 @@ class Schedules:
             await sleep_until_called(self._clock, pause, self._woken)
 
     async def _round(self) -> timedelta:
-        """Review the schedules where that is due, begin what is due, and say how long to wait then."""
+        """Review the schedules if a review is due, start due runs, and return the pause until the next round."""
         elapsed = self._clock.elapsed()
         put_back = self._drift.jump() < timedelta()
         reviewed_at = self._reviewed_at
@@ -214,20 +214,20 @@ class Schedules:
         well = await self._begin_due()
         due_at = await self._store.next_due()
         if not well:
-            return FAULT_PAUSE  # what stumbled is still due
-        # Sleeps know nothing of a clock that is put forward.
+            return FAULT_PAUSE  # the run that failed is still due
+        # A sleep does not notice a clock that is put forward.
         return CEILING if due_at is None else min(due_at - self._clock.now(), CEILING)
 
     async def _review(self) -> None:
-        """Compute the next run of every schedule again, by the clock and the time zones of now."""
-        ZoneInfo.clear_cache()  # or this process would never hear of new rules
+        """Compute the next run of every schedule again, with the present clock and time zones."""
+        ZoneInfo.clear_cache()  # else this process would never read new rules
         async for schedule in every_schedule(self._store):
             try:
                 await self._recompute(schedule.name)
             except StoreUnavailable:
                 raise
             except Exception:
-                logger.exception("a schedule stumbled", extra={"schedule": schedule.name})
+                logger.exception("a schedule failed", extra={"schedule": schedule.name})
 
     @retried_on_conflict
     async def _recompute(self, name: str) -> None:
@@ -236,23 +236,23 @@ class Schedules:
         except ScheduleNotFound:
             return  # deleted since
         now = self._clock.now()
-        right = schedule.recomputed(now)
-        if right is None:
+        recomputed = schedule.recomputed(now)
+        if recomputed is None:
             return
         former = "none" if schedule.next_at is None else schedule.next_at.isoformat()
         words = (
             f"the next run was {former}: the clock of the server was wrong when that was computed,"
             f" or the rules of {schedule.spec.recurrence.time_zone} have changed"
         )
-        event = schedule_event(right, ScheduleChange.RECOMPUTED, now, message=words)
-        await self._store.commit(Change(events=(event,), schedules=(right,)))
+        event = schedule_event(recomputed, ScheduleChange.RECOMPUTED, now, message=words)
+        await self._store.commit(Change(events=(event,), schedules=(recomputed,)))
         logger.warning(
             "the next run of a schedule was computed again",
-            extra={"schedule": name, "former": former, "next_at": str(right.next_at)},
+            extra={"schedule": name, "former": former, "next_at": str(recomputed.next_at)},
         )
 
     async def _begin_due(self) -> bool:
-        """Take what is due; whether nothing stumbled. One schedule's fault holds up no other."""
+        """Start or skip the due runs; False: one has failed. The fault of one schedule does not delay another."""
         well = True
         for schedule in await self._store.due_schedules(self._clock.now(), limit=AT_A_TIME):
             try:
@@ -264,45 +264,50 @@ class Schedules:
                 well = False
                 faults = self._faults[schedule.name] = self._faults.get(schedule.name, 0) + 1
                 fields = {"schedule": schedule.name, "faults": faults}
-                logger.exception("a schedule stumbled", extra=fields)
+                logger.exception("a schedule failed", extra=fields)
                 if faults >= RETRY.attempts:
-                    await self._give_up(schedule.name)
+                    await self._stop_trying(schedule.name)
         return well
 
-    async def _give_up(self, name: str) -> None:
-        """Let a run pass by that stumbled so often; where even that fails, pause its schedule."""
-        for give_up in (self._passed_by_for_faults, self._paused_for_faults):
+    async def _stop_trying(self, name: str) -> None:
+        """Skip a run that has failed RETRY.attempts times; if that fails too, pause its schedule."""
+        for stop in (self._skip_after_faults, self._pause_after_faults):
             try:
-                await give_up(name)
+                await stop(name)
             except StoreUnavailable:
                 raise
             except Exception:
-                logger.exception("a schedule could not be given up", extra={"schedule": name})
+                logger.exception(
+                    "the run of a schedule could not be skipped", extra={"schedule": name}
+                )
             else:
                 del self._faults[name]
                 return
 
     @retried_on_conflict
-    async def _passed_by_for_faults(self, name: str) -> None:
+    async def _skip_after_faults(self, name: str) -> None:
         schedule = await self._store.schedule(name)
         now = self._clock.now()
         if schedule.next_at is not None and schedule.next_at <= now:
             refused = RunOutcome.REFUSED
             due_at = schedule.next_at
             run = ScheduledRun(due_at=due_at, at=now, outcome=refused, detail=FAULT_WORDS)
-            await self._pass_by(schedule, run, now)
+            await self._skip(schedule, run, now)
 
     @retried_on_conflict
-    async def _paused_for_faults(self, name: str) -> None:
+    async def _pause_after_faults(self, name: str) -> None:
         schedule = (await self._store.schedule(name)).held()
-        told = schedule_event(
-            schedule, ScheduleChange.PAUSED, self._clock.now(), message=f"paused for {FAULT_WORDS}"
+        event = schedule_event(
+            schedule,
+            ScheduleChange.PAUSED,
+            self._clock.now(),
+            message=f"paused after {FAULT_WORDS}",
         )
-        await self._store.commit(Change(events=(told,), schedules=(schedule,)))
+        await self._store.commit(Change(events=(event,), schedules=(schedule,)))
 
     @retried_on_conflict
     async def _take(self, name: str) -> None:
-        """Begin the run of a schedule that is due, or let it pass by."""
+        """Start the due run of a schedule, or skip it."""
         try:
             schedule = await self._store.schedule(name)
         except ScheduleNotFound:
@@ -312,7 +317,7 @@ class Schedules:
             case DueRun() as begin:
                 await self._begin(schedule, begin, now)
             case ScheduledRun() as skipped:
-                await self._pass_by(schedule, skipped, now)
+                await self._skip(schedule, skipped, now)
 
     async def _begin(self, schedule: Schedule, begin: DueRun, now: datetime) -> None:
         call: MutationContext[Rollout] = MutationContext(
@@ -332,10 +337,10 @@ class Schedules:
                 logger.exception("a scheduled rollout failed", extra={"schedule": schedule.name})
             refused = RunOutcome.REFUSED
             run = ScheduledRun(due_at=begin.due_at, at=now, outcome=refused, detail=detail)
-            # Had the rollout been stored all the same, this would be a Conflict.
-            await self._pass_by(schedule, run, now)
+            # If the rollout was stored in spite of the error, this raises Conflict.
+            await self._skip(schedule, run, now)
 
-    async def _pass_by(self, schedule: Schedule, run: ScheduledRun, now: datetime) -> None:
+    async def _skip(self, schedule: Schedule, run: ScheduledRun, now: datetime) -> None:
         advanced = schedule.after(run, now)
         change = Change(events=(run_event(advanced, now),), schedules=(advanced,))
         await self._store.commit(change)
@@ -353,7 +358,7 @@ class Schedules:
 
     async def _warnings(self, schedule: Schedule) -> tuple[str, ...]:
         try:
-            return told(await self._selections.unmatched(schedule.spec.rollout.filter))
+            return warnings_of(await self._selections.unmatched(schedule.spec.rollout.filter))
         except SelectionNotFound as error:
             return (str(error),)
 
@@ -395,11 +400,11 @@ def _invalid_status(schedule: Schedule, wanted: str) -> InvalidScheduleStatus:
 
 
 METHOD = "schedule"
-"""In the audit, where the method of a caller stands."""
+"""Method of a scheduled rollout in the audit log."""
 
 
 def change_beside(schedule: Schedule, begin: DueRun, now: datetime) -> Beside:
-    """Adds to the change that creates a rollout that this run of the schedule has begun."""
+    """A function that adds the run of the schedule to the change that creates its rollout."""
 
     def beside(rollout: Rollout, change: Change) -> Change:
         run = ScheduledRun(

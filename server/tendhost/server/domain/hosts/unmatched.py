@@ -1,8 +1,7 @@
-"""What a filter names that nobody has: a misspelt host, tag or group selects, or spares, nobody unnoticed.
+"""Entries of a filter that match no host: a misspelt host, tag or group would select, or exclude, nothing.
 
-In a rollout that is planned or started such an entry is an error. What is kept for later (schedules, saved
-selections, policies of groups) warns of it, for the fleet may change until then. Lists and watches answer
-with what is there.
+In a rollout that is planned or started such an entry is an error. Schedules, saved selections and group
+policies warn of it, since the fleet may change before they are used. Lists and watches ignore it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,13 +11,13 @@ from fnmatch import fnmatchcase
 from tendhost.server.domain.hosts.selection import HostFilter, is_glob
 from tendhost.server.domain.request_errors import FieldViolation
 
-MOST_TOLD = 20
-"""So many warnings name an entry each; of more it is said how many."""
+MOST_WARNINGS = 20
+"""Warnings that name an entry each; a last one counts the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownNames:
-    """Of what a filter names, what hosts have. With globs `names` holds every host."""
+    """The names, tags and groups of a filter that hosts have. With globs `names` holds every host."""
 
     names: frozenset[str] = frozenset()
     tags: frozenset[str] = frozenset()
@@ -26,7 +25,7 @@ class KnownNames:
 
 
 def unmatched(selection: HostFilter, known: KnownNames) -> Iterator[FieldViolation]:
-    """A violation for each entry that no host has; what a saved selection names is not looked at."""
+    """A violation for each entry that matches no host, without those of a saved selection."""
     for field in ("names", "exclude_hosts"):
         for number, entry in enumerate(getattr(selection, field)):
             if not _has_host(entry, known.names):
@@ -40,10 +39,10 @@ def unmatched(selection: HostFilter, known: KnownNames) -> Iterator[FieldViolati
                 yield FieldViolation(f"{field}[{number}]", f"{label!r} {words}")
 
 
-def told(found: Sequence[FieldViolation]) -> tuple[str, ...]:
-    """The same as warnings, a sentence each."""
-    words = [f"{one.field}: {one.description}" for one in found[:MOST_TOLD]]
-    more = len(found) - MOST_TOLD
+def warnings_of(found: Sequence[FieldViolation]) -> tuple[str, ...]:
+    """The violations as warnings, one sentence each."""
+    words = [f"{one.field}: {one.description}" for one in found[:MOST_WARNINGS]]
+    more = len(found) - MOST_WARNINGS
     return (*words, f"and {more} more") if more > 0 else tuple(words)
 
 

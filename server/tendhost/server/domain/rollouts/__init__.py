@@ -1,1 +1,1 @@
-"""Rollouts: their plans, waves and budgets, and when each goes on."""
+"""Rollouts: their plans, waves and budgets, and what each does next."""

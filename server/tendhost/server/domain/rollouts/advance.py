@@ -1,8 +1,8 @@
 """What a rollout does next: pure, and idempotent.
 
-`advance` looks at a rollout, at its current wave and at the time. Asked again before its answer was
-carried out, it answers the same, so that a server that was killed, or another one, goes on where it
-was. It looks at counts alone: what it costs does not depend on how many hosts a wave has.
+`advance` takes a rollout, its current wave and the time. Called again before its decision was carried
+out, it returns the same decision, so that the next server continues where a killed one stopped. It uses
+counts only, so its cost does not depend on the number of hosts in a wave.
 """
 
 from collections.abc import Mapping
@@ -24,49 +24,49 @@ from tendhost.server.domain.rollouts.settling import settling_from
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Begin the work on at most `room` members of the current wave that may begin."""
+    """Start at most `room` members of the current wave."""
 
     room: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """Nothing to do before `until`, or, without it, before a member ends or a user speaks."""
+    """Wait until `until`, or, without it, until a member ends or a user changes the rollout."""
 
     until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Save:
-    """Store `rollout` and ask again."""
+    """Store `rollout` and call `advance` again."""
 
     rollout: Rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enter:
-    """Begin the wave `rollout.wave`, with what has to be done before it, store `rollout`, ask again."""
+    """Run the hooks before the wave `rollout.wave`, start it, store `rollout` and call `advance` again."""
 
     rollout: Rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leave:
-    """Do what has to be done after the current wave, store `rollout`, ask again."""
+    """Run the hooks after the current wave, store `rollout` and call `advance` again."""
 
     rollout: Rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckWave:
-    """Look whether the updated hosts of the current wave are healthy, or go on with that: `looked`."""
+    """Begin or continue a health round of the updated hosts of the current wave, with `rollout`."""
 
     rollout: Rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkipRest:
-    """Skip every member that has not begun."""
+    """Skip every member that has not started."""
 
 
 Decision = Start | Wait | Save | Enter | Leave | CheckWave | SkipRest
@@ -79,24 +79,24 @@ _AT_REST = frozenset({RolloutStatus.PAUSED, RolloutStatus.HALTED})
 def advance(rollout: Rollout, wave: Wave, now: datetime, *, at_once: int) -> Decision:
     """What to do next with a rollout whose current wave is `wave`.
 
-    `at_once` is how many members of one rollout may be under way, whatever the size of the wave.
+    `at_once` is the number of members of one rollout that may be in progress, whatever the size of the wave.
     """
     if rollout.over:
         return Wait()
     in_bounds = bounded(rollout, now)
     if in_bounds != rollout:
-        # The clock was put back: nobody waits for longer than was asked.
+        # The clock was put back: no wait is longer than the user asked for.
         return Save(rollout=in_bounds)
     if rollout.status in _WINDING_UP:
         return _wind_up(rollout, now)
-    if rollout.expires_at is not None and now >= rollout.expires_at and _waits(rollout):
+    if rollout.expires_at is not None and now >= rollout.expires_at and _has_more_ahead(rollout):
         return Save(rollout=expired(rollout))
     if rollout.status in _AT_REST:
         return Wait(until=rollout.expires_at)
     if rollout.progress.not_begun and overspent(rollout.spec.max_failures, rollout.progress):
-        return Save(rollout=halted(rollout, _spent(rollout, now)))
+        return Save(rollout=halted(rollout, _failures_halt(rollout, now)))
     if rollout.status is RolloutStatus.AWAITING_APPROVAL:
-        return _awaited(rollout, now)
+        return _awaiting_approval(rollout, now)
     if rollout.next_wave_at is not None:
         return _between_waves(rollout, wave, now)
     if wave.started_at is None:
@@ -109,8 +109,8 @@ def advance(rollout: Rollout, wave: Wave, now: datetime, *, at_once: int) -> Dec
     return _wave_over(rollout, wave, now)
 
 
-def _waits(rollout: Rollout) -> bool:
-    """Whether anything is still to come of it but the end of what is under way."""
+def _has_more_ahead(rollout: Rollout) -> bool:
+    """Whether the rollout has more ahead than the end of its running operations."""
     return (
         rollout.progress.not_begun > 0
         or rollout.next_wave_at is not None
@@ -119,18 +119,18 @@ def _waits(rollout: Rollout) -> bool:
 
 
 def expired(rollout: Rollout) -> Rollout:
-    """The rollout once its time limit has passed: what has not begun is skipped."""
+    """The rollout after its time limit has passed: members that have not started are skipped."""
     return replace(
         rollout, status=RolloutStatus.EXPIRED, next_wave_at=None, settling=None, approval_until=None
     )
 
 
 def halted(rollout: Rollout, halt: Halt) -> Rollout:
-    """The rollout at rest, by itself."""
+    """The rollout halted for `halt`."""
     return replace(rollout, status=RolloutStatus.HALTED, halt=halt, approval_until=None)
 
 
-def _spent(rollout: Rollout, now: datetime) -> Halt:
+def _failures_halt(rollout: Rollout, now: datetime) -> Halt:
     limit = tolerated(rollout.spec.max_failures, rollout.progress)
     assert limit is not None
     failures = rollout.progress.failures
@@ -144,14 +144,14 @@ def _spent(rollout: Rollout, now: datetime) -> Halt:
     return Halt(cause=HaltCause.FAILURES, message=message, at=now, hosts=rollout.failed_hosts)
 
 
-def _awaited(rollout: Rollout, now: datetime) -> Decision:
+def _awaiting_approval(rollout: Rollout, now: datetime) -> Decision:
     if rollout.approved_wave > rollout.wave:
         return Save(rollout=replace(rollout, status=RolloutStatus.RUNNING, approval_until=None))
     until = rollout.approval_until
     assert until is not None
     if now < until:
         return Wait(until=_earlier(until, rollout))
-    message = f"nobody approved of wave {rollout.wave + 2} within its time"
+    message = f"nobody approved wave {rollout.wave + 2} in time"
     return Save(rollout=halted(rollout, Halt(cause=HaltCause.APPROVAL, message=message, at=now)))
 
 
@@ -171,7 +171,7 @@ def _between_waves(rollout: Rollout, wave: Wave, now: datetime) -> Decision:
 def _settle(rollout: Rollout, now: datetime) -> Decision:
     settling = rollout.settling
     if settling is None or (settling.look_at is None and now < settling.since):
-        # Anew as well where the clock was put back to before it began.
+        # It starts again where the clock was put back to before its start.
         return Save(rollout=replace(rollout, settling=settling_from(now, rollout.spec.settle)))
     if settling.look_at is None and now < settling.next_look_at:
         return Wait(until=_earlier(settling.next_look_at, rollout))
@@ -181,18 +181,18 @@ def _settle(rollout: Rollout, now: datetime) -> Decision:
 def after_wave_check(
     rollout: Rollout, wave: Wave, unhealthy: Mapping[str, str], now: datetime
 ) -> tuple[Rollout, Wave]:
-    """The rollout and its current wave once a look has ended that found these hosts `unhealthy`, each
-    with what is wrong with it."""
-    assert rollout.settling is not None, "no look is under way"
+    """The rollout and its current wave after a health round that found these hosts `unhealthy`, each with
+    its problem."""
+    assert rollout.settling is not None, "no health round is under way"
     if unhealthy:
-        return halted(replace(rollout, settling=None), _unsettled(wave, unhealthy, now)), wave
+        return halted(replace(rollout, settling=None), _unhealthy_halt(wave, unhealthy, now)), wave
     settling = rollout.settling.after_look(rollout.spec.settle)
     if settling is None:
         wave = replace(wave, settled_at=now)
     return replace(rollout, settling=settling), wave
 
 
-def _unsettled(wave: Wave, unhealthy: Mapping[str, str], now: datetime) -> Halt:
+def _unhealthy_halt(wave: Wave, unhealthy: Mapping[str, str], now: datetime) -> Halt:
     named = sorted(unhealthy)[:NAMED_FAILURES]
     more = len(unhealthy) - len(named)
     hosts = "; ".join(f"{name}: {unhealthy[name]}" for name in named)

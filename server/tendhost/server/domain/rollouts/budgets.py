@@ -1,17 +1,17 @@
-"""What the budgets of rollouts allow: how many hosts may fail, and how many may be down at once.
+"""The budgets of rollouts: how many hosts may fail, and how many may be down at the same time.
 
-**The failure budget** is counted over the whole rollout, all its waves together. A host counts once
+**The failure budget** counts over the whole rollout, all its waves together. A host counts when
 its operation has ended without success: FAILED (a host that cannot be reached is one of these) or
 ROLLED_BACK. Skipped hosts do not count, and a host that was retried counts by its last attempt. The
 rollout halts as soon as *more* hosts have failed than `max_failures`; a percentage is of all hosts of
 the rollout, skipped ones included, rounded down, so 10% of 19 hosts is one.
 
-**A disruption budget** limits how many hosts are down at once. Down is a host on which an update or a
-reboot runs, whoever asked for it (one that only looks or downloads does not count), and a host in
-FAILED, unless the rollout ignores those that had failed before it was started. `per_tag="zone"` counts
-the hosts of each tag zone=VALUE by themselves; without it the whole fleet is counted. A percentage is of
-the registered hosts that are counted together, rounded down, but at least one. The budgets of all
-unfinished rollouts hold for the hosts of each of them. What a person begins without a rollout counts,
+**A disruption budget** limits how many hosts are down at the same time. A host is down if an update or a
+reboot runs on it, whoever started that (one that only reads or downloads does not count), or if it is in
+FAILED, unless the rollout ignores the hosts that had failed before it was started. `per_tag="zone"` counts
+the hosts of each tag zone=VALUE separately; without it, it counts the whole fleet. A percentage is of
+the registered hosts that count together, rounded down, but at least one. The budgets of all unfinished
+rollouts apply to the hosts of each of them. An operation that a person starts without a rollout counts,
 but is not held up.
 """
 
@@ -24,13 +24,13 @@ from tendhost.server.domain.rollouts.rollout import DisruptionBudget, RolloutPro
 from tendhost.server.domain.rollouts.share import HostCount
 
 NAMED = 5
-"""Failed hosts that are named of those that spend a budget."""
+"""Failed hosts that a message names of those that spend a budget."""
 FLEET = ""
 """The scope of a budget that counts the whole fleet."""
 
 
 def require_sound_failures(max_failures: str) -> None:
-    """Raise InvalidArgument unless it is empty, a number or a percentage."""
+    """Raise InvalidArgument unless `max_failures` is empty, a number or a percentage."""
     if max_failures:
         _parsed("max_failures", max_failures)
 
@@ -67,20 +67,20 @@ def _parsed(field: str, text: str) -> HostCount:
 
 
 def tolerated(max_failures: str, progress: RolloutProgress) -> int | None:
-    """How many hosts of a rollout may fail before it halts; None: all of them."""
+    """Number of hosts of a rollout that may fail before it halts; None: all of them."""
     if not max_failures:
         return None
     return HostCount.parse(max_failures).of(progress.total_hosts, at_least=0)
 
 
 def overspent(max_failures: str, progress: RolloutProgress) -> bool:
-    """Whether more hosts have failed than may."""
+    """Whether more hosts have failed than `max_failures` allows."""
     limit = tolerated(max_failures, progress)
     return limit is not None and progress.failures > limit
 
 
 def scopes(budget: DisruptionBudget, tags: Iterable[str]) -> Iterator[str]:
-    """What a host with these tags counts for under `budget`: tags KEY=VALUE, or FLEET."""
+    """The scopes in which a host with these tags counts under `budget`: tags KEY=VALUE, or FLEET."""
     if not budget.per_tag:
         yield FLEET
         return
@@ -89,14 +89,16 @@ def scopes(budget: DisruptionBudget, tags: Iterable[str]) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """How much of one scope of a budget is in use."""
+    """The use of one scope of a budget."""
 
     down: int
+    """Number of hosts that are down."""
     hosts: int
-    """All that are counted."""
+    """Number of hosts in the scope."""
     failed: tuple[str, ...] = ()
-    """The first of those that are down because they have failed, at most NAMED, by name."""
+    """The first failed hosts among those that are down, at most NAMED, by name."""
     failed_count: int = 0
+    """Number of failed hosts among those that are down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,17 +107,17 @@ class BoundBudget:
 
     budget: DisruptionBudget
     failed_since: datetime | None = None
-    """Hosts that have failed before do not count; None: all that have failed do."""
+    """Hosts that failed before this time do not count; None: all failed hosts count."""
 
 
 def bound(spec: RolloutSpec, started_at: datetime) -> tuple[BoundBudget, ...]:
-    """The budgets of a rollout that was started then."""
+    """The budgets of a rollout that started at `started_at`."""
     since = started_at if spec.ignore_earlier_failures else None
     return tuple(BoundBudget(budget=budget, failed_since=since) for budget in spec.budgets)
 
 
 def room(budget: DisruptionBudget, usage: Usage) -> int:
-    """How many more hosts of a scope may go down now; negative where too many are down already."""
+    """Number of further hosts of a scope that may go down now; negative where too many are down."""
     return HostCount.parse(budget.limit).of(usage.hosts, at_least=1) - usage.down
 
 
@@ -133,6 +135,6 @@ def spent_message(scope: str, usage: Usage, budget: DisruptionBudget) -> str:
 
 
 def spent(budgets: Iterable[DisruptionBudget], scope: str, usage: Usage) -> DisruptionBudget | None:
-    """The budget under which no host of `scope`, of which so much is in use, may go down; None: none."""
+    """The first budget under which no further host of `scope` may go down; None: there is none."""
     key = scope.partition("=")[0]
     return next((b for b in budgets if b.per_tag == key and room(b, usage) < 1), None)

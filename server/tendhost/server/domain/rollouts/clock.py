@@ -1,8 +1,8 @@
-"""The durations of a rollout in spite of a clock that is set: pauses, settling, approvals, the time limit.
+"""The durations of a rollout when the clock is set: pauses, settling, approvals, and the time limit.
 
-They are stored as the dates at which they end, for only dates outlive a server. While a server runs it
-knows by how much its clock was set, and moves them by that. Across a restart nothing is known but the
-dates: there none may end later than if it began now, and one that has ended by its date has ended.
+They are stored as the dates at which they end, since only dates survive a restart. While a server runs it
+knows by how much its clock was set, and moves the dates by that. After a restart only the dates are known:
+then no duration ends later than if it started now, and one whose date has passed has ended.
 """
 
 from dataclasses import replace
@@ -12,7 +12,7 @@ from tendhost.server.domain.rollouts.rollout import Rollout
 
 
 def shifted(rollout: Rollout, by: timedelta) -> Rollout:
-    """The rollout once the clock was set by `by`, forward or, negative, back: every duration stays as long."""
+    """The rollout after the clock was set by `by`, negative for back: every duration keeps its length."""
     settling = rollout.settling
     if settling is not None:
         look_at = None if settling.look_at is None else settling.look_at + by
@@ -33,7 +33,7 @@ def shifted(rollout: Rollout, by: timedelta) -> Rollout:
 
 
 def bounded(rollout: Rollout, now: datetime) -> Rollout:
-    """The rollout with no duration left that is longer than was asked, by a clock that says `now`."""
+    """The rollout with no remaining duration longer than its specification at `now`."""
     spec = rollout.spec
     if rollout.next_wave_at is not None:
         latest = now + spec.delay_between_waves

@@ -1,8 +1,7 @@
-"""An update of many hosts, in waves: what is asked of it, how far it is, and how far its hosts are.
+"""Rollouts, their waves and their members: specification, progress and status.
 
-Values only. How hosts are divided into waves is in domain/rollouts/waves.py, what a rollout would do in
-domain/rollouts/plan.py, what it does next in domain/rollouts/advance.py, and what its budgets allow in
-domain/rollouts/budgets.py.
+Values only. domain/rollouts/waves.py divides hosts into waves, plan.py plans a rollout, advance.py decides
+what it does next, and budgets.py what its budgets allow.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -18,40 +17,40 @@ APPROVAL_TIMEOUT = timedelta(days=1)
 
 
 class RolloutStatus(StrEnum):
-    """How far a rollout is."""
+    """The status of a rollout."""
 
     RUNNING = "running"
     PAUSED = "paused"
-    """Nothing new starts; what runs goes on."""
+    """Nothing new starts; running operations continue."""
     COMPLETED = "completed"
-    """Every member has come to its end; the progress says how many failed."""
+    """Every member has ended; the progress has the number of failed ones."""
     CANCELLED = "cancelled"
-    """Nothing new starts any more: what had not begun is skipped, what runs goes on to its end."""
+    """Nothing new starts: members that have not started are skipped, running operations continue to their end."""
     HALTED = "halted"
-    """As paused, but by the rollout itself: `Rollout.halt` says why."""
+    """Paused by the rollout itself; `Rollout.halt` has the reason."""
     AWAITING_APPROVAL = "awaiting_approval"
-    """The next wave begins when somebody approves of it."""
+    """The next wave starts when somebody approves it."""
     EXPIRED = "expired"
-    """As cancelled, by its own time limit."""
+    """Cancelled by its own time limit."""
 
 
 class MemberStatus(StrEnum):
-    """How far one host of a rollout is."""
+    """The status of one host of a rollout."""
 
     PENDING = "pending"
-    """Its wave has not come to it."""
+    """The rollout has not decided about it."""
     WAITING = "waiting"
-    """Its turn has come, and something holds it up; `Member.waiting` says what."""
+    """Something holds it up; `Member.waiting` says what."""
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"
     FAILED = "failed"
     ROLLED_BACK = "rolled_back"
-    """It failed, and what was changed is taken back."""
+    """It failed, and its changes were rolled back."""
     SKIPPED = "skipped"
 
     @property
     def begun(self) -> bool:
-        """Whether the rollout has begun to work on this host, or never will."""
+        """Whether the rollout has started to work on this host, or never will."""
         return self not in (MemberStatus.PENDING, MemberStatus.WAITING)
 
     @property
@@ -61,12 +60,12 @@ class MemberStatus(StrEnum):
 
     @property
     def failed(self) -> bool:
-        """Whether it counts against the failure budget."""
+        """Whether the host counts against the failure budget."""
         return self in (MemberStatus.FAILED, MemberStatus.ROLLED_BACK)
 
 
 class WaitingFor(StrEnum):
-    """What holds a host up whose turn has come."""
+    """What a waiting member waits for."""
 
     WINDOW = "window"
     """Its maintenance window, or the end of a freeze."""
@@ -78,58 +77,58 @@ class WaitingFor(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisruptionBudget:
-    """How many hosts may be down at once."""
+    """A limit for the number of hosts that are down at the same time."""
 
     limit: str
-    """A number of hosts, or a percentage of all that count, rounded down, but at least one."""
+    """A number of hosts, or a percentage of the hosts that count, rounded down, but at least one."""
     per_tag: str = ""
-    """The key of tags written KEY=VALUE: the limit holds for the hosts of each value. Empty: it holds
-    for the whole fleet."""
+    """The key of tags written KEY=VALUE: the limit applies to the hosts of each value. Empty: it applies
+    to the whole fleet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutSpec:
-    """What a user asks of a rollout."""
+    """The specification of a rollout."""
 
     filter: HostFilter
     division: Division = Division()
     delay_between_waves: timedelta = timedelta(seconds=30)
     settle: timedelta = timedelta()
-    """After the delay, the hosts of the wave have to be healthy for so long before the next one begins."""
+    """Time after the delay for which the hosts of the wave must stay healthy before the next wave starts."""
     max_failures: str = ""
-    """More failed hosts than this halt the rollout: a number, or a percentage of all its hosts,
-    rounded down. Empty: no number of failures does."""
+    """Number of failed hosts, or percentage of all hosts of the rollout, rounded down, above which the rollout
+    halts. Empty: it never halts for failures."""
     budgets: tuple[DisruptionBudget, ...] = ()
     ignore_earlier_failures: bool = False
-    """Whether hosts that had failed before the rollout was started do not count for its budgets."""
+    """Whether hosts that had failed before the rollout started do not count for its budgets."""
     approve_waves: bool = False
     """Whether each wave after the first one needs somebody's approval."""
     approvers: tuple[str, ...] = ()
-    """Who may approve, by the users' names; empty: everybody."""
+    """Names of the users who may approve; empty: everybody."""
     approval_timeout: timedelta = APPROVAL_TIMEOUT
-    """Without an approval for so long the rollout halts."""
+    """Time without an approval after which the rollout halts."""
     expires_after: timedelta | None = None
-    """Hosts that have not begun by then are skipped; None: they wait for as long as it takes."""
+    """Time after which hosts that have not started are skipped; None: they wait indefinitely."""
     window_override_reason: str = ""
-    """Why hosts are changed outside their windows as well; empty: they are not."""
+    """Reason for changing hosts outside their windows, too; empty: they are changed inside only."""
     dry_run: bool = False
     scope: ScopeOverride | None = None
-    """None: what each host's policy says."""
+    """None: the scope of each host's policy."""
 
     @property
     def settles(self) -> bool:
-        """Whether the hosts of a wave are looked at before the next one begins."""
+        """Whether the hosts of a wave are checked before the next wave starts."""
         return self.settle > timedelta() and not self.dry_run
 
     @property
     def pause(self) -> timedelta:
-        """How long it takes from the end of one wave to the beginning of the next, approvals apart."""
+        """Time from the end of one wave to the start of the next, without approvals."""
         return self.delay_between_waves + (self.settle if self.settles else timedelta())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutProgress:
-    """How many members are where. The parts always add up to the total."""
+    """Number of members in each status. The parts always add up to the total."""
 
     total_hosts: int
     pending: int
@@ -141,7 +140,7 @@ class RolloutProgress:
     skipped: int = 0
 
     def moved(self, origin: MemberStatus, to: MemberStatus) -> "RolloutProgress":
-        """The progress after one member went from `origin` to `to`."""
+        """The progress after one member has moved from `origin` to `to`."""
         counts = {origin.value: getattr(self, origin.value) - 1}
         counts[to.value] = counts.get(to.value, getattr(self, to.value)) + 1
         return replace(self, **counts)
@@ -152,23 +151,23 @@ class RolloutProgress:
         return replace(self, total_hosts=self.total_hosts - 1, **{status.value: count})
 
     def joined(self, status: MemberStatus) -> "RolloutProgress":
-        """The progress of a wave that a member of this status has come to."""
+        """The progress of a wave that a member of this status has joined."""
         count = getattr(self, status.value) + 1
         return replace(self, total_hosts=self.total_hosts + 1, **{status.value: count})
 
     @property
     def failures(self) -> int:
-        """How many members count against the failure budget."""
+        """Number of members that count against the failure budget."""
         return self.failed + self.rolled_back
 
     @property
     def not_begun(self) -> int:
-        """How many members have not begun."""
+        """Number of members that have not started."""
         return self.pending + self.waiting
 
     @property
     def ended(self) -> int:
-        """How many members have come to their end."""
+        """Number of members that have ended."""
         return self.total_hosts - self.not_begun - self.in_progress
 
     def __add__(self, other: "RolloutProgress") -> "RolloutProgress":
@@ -185,31 +184,31 @@ class Member:
     wave: int
     """From 0."""
     position: int
-    """Its place in the order of the whole rollout, from 0."""
+    """Position in the order of the whole rollout, from 0."""
     check: str = ""
-    """The operation that last looked whether it is healthy while its wave settled."""
+    """Id of the last operation that checked its health while its wave settled."""
     status: MemberStatus = MemberStatus.PENDING
     waiting: WaitingFor | None = None
-    """In WAITING only: for what."""
+    """What it waits for, in WAITING only."""
     not_before: datetime | None = None
-    """While it waits for its window: when that opens."""
+    """When its window opens, while it waits for that."""
     blocked_by: str = ""
-    """While it waits for a budget or for its host: which one."""
+    """Key of the budget or busy host that it waits for."""
     operation: str = ""
     detail: str = ""
     """What it waits for, why it was skipped, or what it failed with."""
     retry: bool = False
-    """Whether its operation is to go on where a former one of this host failed."""
+    """Whether its operation continues where a former one of this host failed."""
 
     @property
     def tried(self) -> bool:
-        """Whether an attempt of this rollout has failed, after which it was not tried again yet."""
+        """Whether an attempt of this rollout has failed and the next one has not started yet."""
         return self.retry and not self.status.begun and bool(self.operation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wave:
-    """Members that are updated side by side."""
+    """Members that are updated together."""
 
     rollout: str
     number: int
@@ -218,11 +217,11 @@ class Wave:
     stage: str = ""
     """The tag of its stage; empty: none."""
     expected: timedelta = timedelta()
-    """How long it will take, by what its hosts took before."""
+    """Estimated duration, from the earlier updates of its hosts."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
     settled_at: datetime | None = None
-    """When its hosts had been healthy for as long as was asked."""
+    """When its settling time had passed with all hosts healthy."""
     approved_by: str = ""
     approved_at: datetime | None = None
 
@@ -233,13 +232,13 @@ class HaltCause(StrEnum):
     FAILURES = "failures"
     """More hosts failed than `max_failures`."""
     APPROVAL = "approval"
-    """Nobody approved of the next wave in time."""
+    """Nobody approved the next wave in time."""
     WAVE_HOOK = "wave_hook"
     """A hook before or after a wave failed."""
     UNHEALTHY = "unhealthy"
     """An updated host did not stay healthy while its wave settled."""
     FAULT = "fault"
-    """The server failed again and again to carry it forward."""
+    """The server failed repeatedly to continue the rollout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,12 +249,12 @@ class Halt:
     message: str
     at: datetime
     hosts: tuple[str, ...] = ()
-    """Those that spent the budget, or are not healthy."""
+    """Hosts that spent the failure budget, or are unhealthy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
-    """A durable rollout."""
+    """A rollout as it is stored."""
 
     id: str
     spec: RolloutSpec
@@ -265,43 +264,43 @@ class Rollout:
     status: RolloutStatus = RolloutStatus.RUNNING
     created_by: str = ""
     retry_of: str = ""
-    """The ended rollout whose failed hosts these are."""
+    """Id of the ended rollout whose failed hosts this one retries."""
     wave: int = 0
     """The current wave, from 0."""
     next_wave_at: datetime | None = None
-    """Between two waves: when the delay ends."""
+    """When the delay between two waves ends."""
     settling: WaveSettling | None = None
-    """While the current wave settles: how far that is."""
+    """The settling of the current wave, while it settles."""
     approval_until: datetime | None = None
-    """In AWAITING_APPROVAL: when the rollout halts without it."""
+    """When the rollout halts without an approval, in AWAITING_APPROVAL."""
     approved_wave: int = 0
-    """The last wave that needs no approval any more, from 0."""
+    """The last approved wave, from 0."""
     halt: Halt | None = None
-    """In HALTED: why."""
+    """Why the rollout halted, in HALTED."""
     failed_hosts: tuple[str, ...] = ()
-    """The first that failed, at most NAMED_FAILURES, to be named when the budget is spent."""
+    """The first failed hosts, at most NAMED_FAILURES, for the message when the failure budget is spent."""
     expected_rest: timedelta = timedelta()
-    """How long the waves after the current one will take, with the delays between them."""
+    """Estimated duration of the waves after the current one, with the pauses between them."""
     held_up: str = ""
-    """While a disruption budget lets nothing of it begin and nothing of it runs: which, and who spends it."""
+    """The disruption budget that lets nothing start while nothing runs, and the hosts that spend it; empty: none."""
     held_up_since: datetime | None = None
     held_up_told: bool = False
-    """Whether people were told."""
+    """Whether people have been notified that it is held up."""
     expiry_shift: timedelta = timedelta()
-    """By how much the clock was set since the rollout was created, as far as a server has seen it."""
+    """By how much running servers have seen the clock set since the rollout was created."""
     expected_end: datetime | None = None
-    """When it will end, by what its hosts took before; None: it rests or has ended."""
+    """Estimated end, from the earlier updates of its hosts; None: it rests or has ended."""
     ended_at: datetime | None = None
     revision: int = 0
 
     @property
     def over(self) -> bool:
-        """Whether nothing of it will ever change again."""
+        """Whether the rollout has ended and never changes again."""
         return self.ended_at is not None
 
     @property
     def expires_at(self) -> datetime | None:
-        """When hosts that have not begun are skipped."""
+        """When hosts that have not started are skipped; None: never."""
         limit = self.spec.expires_after
         return None if limit is None else self.created_at + limit + self.expiry_shift
 

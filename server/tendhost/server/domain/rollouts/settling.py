@@ -1,36 +1,38 @@
-"""How long the hosts of a wave are looked at before the next one begins: pure.
+"""The settling time of a wave, in which its hosts must stay healthy before the next wave starts.
 
-A look is one health check of every host that the wave has updated. Looks are made again and again until
-one that found everybody healthy was begun when the settling time had passed.
+A health round checks every host that the wave has updated once. Rounds repeat until one that started after
+the settling time has found all hosts healthy.
 """
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 SHARE = 10
-"""Into so many parts a settling time is divided by looks."""
+"""Number of health rounds in a settling time, unless SHORTEST_PAUSE makes it less."""
 SHORTEST_PAUSE = timedelta(seconds=10)
-"""Between two looks, unless the settling time is shorter."""
+"""Shortest time between two health rounds, unless the settling time is shorter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaveSettling:
-    """The settling time of one wave, and how far its looks are."""
+    """The settling time of one wave, and its health rounds so far."""
 
     since: datetime
+    """Start of the settling time."""
     next_look_at: datetime
+    """When the next health round starts."""
     look_at: datetime | None = None
-    """When the look under way was begun; None: none is under way."""
+    """Start of the present health round; None: there is none."""
     position: int = -1
-    """Of the look under way: the last member whose check has begun, by Member.position."""
+    """`Member.position` of the last member whose check has started in the present health round."""
 
     def looking(self, now: datetime) -> "WaveSettling":
-        """With a look under way, begun now unless one is already."""
+        """The settling with a health round: the present one, or one that starts now."""
         return self if self.look_at is not None else replace(self, look_at=now)
 
     def after_look(self, settle: timedelta) -> "WaveSettling | None":
-        """Once the look under way has found everybody healthy; None: the wave has settled."""
-        assert self.look_at is not None, "no look is under way"
+        """The settling after a health round that found all hosts healthy; None: the wave has settled."""
+        assert self.look_at is not None, "no health round is under way"
         end = self.since + settle
         if self.look_at >= end:
             return None
@@ -39,10 +41,10 @@ class WaveSettling:
 
 
 def settling_from(now: datetime, settle: timedelta) -> WaveSettling:
-    """A settling time that begins now, when every host of the wave has just been verified."""
+    """A settling time that starts now, when every host of the wave has just been verified."""
     return WaveSettling(since=now, next_look_at=now + pause_of(settle))
 
 
 def pause_of(settle: timedelta) -> timedelta:
-    """How long after the beginning of one look the next one begins."""
+    """Time from the start of one health round to the start of the next."""
     return min(settle, max(SHORTEST_PAUSE, settle / SHARE))

@@ -1,4 +1,4 @@
-"""A part of a number of hosts, as a user writes it: "5", "20%" or, for a wave, "rest"."""
+"""Numbers of hosts as users write them: "5", "20%" or, for a wave, "rest"."""
 
 import re
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ class HostCount:
 
     count: int | None = None
     percent: int | None = None
-    """1 to 100, or, where nothing at all is a part as well, 0."""
+    """1 to 100; 0 where no host at all is allowed."""
 
     @classmethod
     def parse(cls, text: str) -> "HostCount":
-        """What `text` says: "5" or "20%". Raises ValueError."""
+        """The count of a text such as "5" or "20%". Raises ValueError."""
         match = _WRITTEN.fullmatch(text)
         if match is None:
             raise ValueError(f"{text!r} is neither a number of hosts nor a percentage")
@@ -30,7 +30,7 @@ class HostCount:
         return cls(percent=percent)
 
     def of(self, total: int, *, at_least: int) -> int:
-        """How many of `total` hosts: a percentage is rounded down, though not below `at_least`."""
+        """The number of hosts out of `total`: a percentage is rounded down, but not below `at_least`."""
         if self.count is not None:
             return self.count
         assert self.percent is not None

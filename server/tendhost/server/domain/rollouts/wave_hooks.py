@@ -1,4 +1,4 @@
-"""What is run on the server between the waves of a rollout: which hooks, and what they are told."""
+"""Wave hooks, which the server runs between the waves of a rollout, and the facts that they get."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,20 +24,20 @@ class WaveHook:
     command: tuple[str, ...] = ()
     """A program and its arguments; no shell is involved."""
     url: str = ""
-    """Where a JSON document is posted to. May hold secrets: it is never told."""
+    """URL to which a JSON document is posted. It may hold secrets, so no message names it."""
     timeout: timedelta = timedelta(minutes=1)
-    """For the command to end, or for the whole answer."""
+    """Time limit for the command, or for the whole response."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaveHookResult:
-    """What became of the hooks of one moment."""
+    """The result of the hooks of one moment."""
 
     succeeded: bool = True
     hook: str = ""
-    """The hook that failed; those after it were not run."""
+    """Name of the hook that failed; later hooks were not run."""
     message: str = ""
-    """What it failed with, in words."""
+    """The problem of the hook that failed."""
 
 
 def due(hooks: Sequence[WaveHook], when: WaveMoment) -> Sequence[WaveHook]:
@@ -46,12 +46,12 @@ def due(hooks: Sequence[WaveHook], when: WaveMoment) -> Sequence[WaveHook]:
 
 
 def key_of(when: WaveMoment, rollout: Rollout) -> str:
-    """What is the same whenever the hooks of this very moment are run again: ROLLOUT/WAVE/WHEN."""
+    """A key that stays the same when the hooks of this moment are run again: ROLLOUT/WAVE/WHEN."""
     return f"{rollout.id}/{rollout.wave + 1}/{when}"
 
 
 def facts_of(hook: WaveHook, rollout: Rollout) -> Mapping[str, str | int]:
-    """What a hook is told: in the environment in upper case after TENDHOST_, or as JSON."""
+    """The facts that a hook gets: in the environment, in upper case after TENDHOST_, or as JSON."""
     progress = rollout.progress
     return {
         "key": key_of(hook.when, rollout),
@@ -77,9 +77,9 @@ def facts_of(hook: WaveHook, rollout: Rollout) -> Mapping[str, str | int]:
 def environment_of(
     hook: WaveHook, rollout: Rollout, inherited: Mapping[str, str]
 ) -> dict[str, str]:
-    """The environment of a command: the server's, but for the settings and secrets of tendhost."""
+    """The environment of a command: that of the server, without the settings and secrets of tendhost."""
     kept = {name: value for name, value in inherited.items() if not name.startswith("TENDHOST_")}
-    told = {
+    facts = {
         f"TENDHOST_{name.upper()}": str(value) for name, value in facts_of(hook, rollout).items()
     }
-    return kept | told
+    return kept | facts

@@ -1,1 +1,1 @@
-"""The fleet: which hosts there are, what holds for them, and what is told of all of them."""
+"""The fleet: the registered hosts, the policies that apply to them, and reports about them."""

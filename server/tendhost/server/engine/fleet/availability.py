@@ -1,4 +1,4 @@
-"""When hosts may be changed, by what is stored of them and of their groups."""
+"""When hosts may be changed, by their windows and freeze periods and those of their groups and the fleet."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from tendhost.server.engine.fleet.policies import Key, Policies
 
 
 class HostAvailability:
-    """The windows and freeze periods that hold for hosts."""
+    """The windows and freeze periods that apply to hosts."""
 
     def __init__(self, policies: Policies) -> None:
         self._policies = policies
@@ -18,7 +18,7 @@ class HostAvailability:
         self._known: dict[tuple[ChangeWindows, timedelta], Availability | None] = {}
 
     async def of(self, host: Host, now: datetime) -> Availability | None:
-        """When `host` may be updated, as long as that may take; None: now."""
+        """When an update of `host` may start, with the time that it is expected to take; None: now."""
         policy = host.config.policy
         times = self._policies.open_times(policy.maintenance_windows, host.config.groups)
         return self._availability(times, now, host.planned_update)
@@ -26,12 +26,12 @@ class HostAvailability:
     def closed_at(
         self, now: datetime
     ) -> Callable[[Iterable[HostSummary]], Mapping[str, Availability]]:
-        """Tells those of a fleet that may not be updated at `now`, by name; may be called in a thread."""
+        """Finds the hosts of a fleet that may not be updated at `now`, by name; a thread may call it."""
         open_times = self._policies.open_times_now()
 
         def closed(fleet: Iterable[HostSummary]) -> Mapping[str, Availability]:
             found: dict[str, Availability] = {}
-            # By what they depend on, which is small: to hash all windows and freezes of each host takes long.
+            # Keyed by what the windows depend on: hashing all windows and freeze periods of each host takes long.
             known: dict[tuple[Key, timedelta], Availability | None] = {}
             for host in fleet:
                 planned = planned_time(host.update_took)

@@ -1,4 +1,4 @@
-"""What is asked of a host and answered to whoever asked: nothing is stored, and nothing is changed."""
+"""Osquery statements for one host, answered to the client: nothing is stored, and nothing is changed."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -14,30 +14,30 @@ from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocols.hosts import HostStore
 
 TIMEOUT = timedelta(seconds=MAX_SECONDS + 15)
-"""For an answer; osqueryi itself is stopped before, where the host has timeout(1)."""
+"""Time limit for an answer; on hosts with timeout(1) osqueryi is stopped earlier."""
 AT_ONCE = 16
 
 
 class OsqueryClient:
-    """Asks hosts. Those that are asked have places of their own, beside those of operations."""
+    """Runs osquery statements on hosts, in slots of its own beside those of operations."""
 
     def __init__(self, *, store: HostStore, connector: Connector, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._connector = connector
-        self._places = OperationLimits(AT_ONCE)
+        self._limits = OperationLimits(AT_ONCE)
 
     async def osquery(self, name: str, sql: str) -> tuple[Mapping[str, str], ...]:
-        """The rows that the host's osquery answers to one statement that only looks.
+        """The rows that the host's osquery returns for one statement that only reads.
 
-        Raises HostNotFound, InvalidArgument (it is not such a statement), OsqueryRefused, SshError.
+        Raises HostNotFound, InvalidArgument (the statement does more than read), OsqueryRefused, SshError.
         """
         try:
             command = run_command(sql)
         except SqlRefused as error:
             raise InvalidArgument(FieldViolation("sql", error.text)) from error
         host = await self._store.host(name)
-        async with Slot(self._places, clock=self._clock):
+        async with Slot(self._limits, clock=self._clock):
             remote = await self._connector.connect(target_of(host))
             try:
                 completed = await remote.run(command, timeout=TIMEOUT)

@@ -1,7 +1,7 @@
-"""What is said of groups and of the fleet is changed here, and what of it holds for a host is told.
+"""Group policies and the fleet policy: their changes, and the effective policy of a host.
 
-The stored defaults are few and are read once: every rollout asks for every host. Whoever has to decide
-anew once they have changed is told.
+The stored policies are few and are kept in memory, since every rollout asks for every host. Listeners are
+called when other policies may apply to a host.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ from tendhost.server.store.records import Change
 logger = logging.getLogger(__name__)
 
 Key = tuple[tuple[MaintenanceWindow, ...], tuple[str, ...]]
-"""What the times depend on at which a host may be changed: its own windows, and its groups."""
+"""What the change windows of a host depend on: its own windows, and its groups."""
 
 
 class GroupPolicyStore(PolicyStore, HostStore, CommitStore, Protocol):
@@ -46,7 +46,7 @@ class GroupPolicyStore(PolicyStore, HostStore, CommitStore, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyView:
-    """What holds for a host, and when it may be updated; no availability: now."""
+    """The effective policy of a host, and when it may be updated; no availability: now."""
 
     host: str
     policy: EffectivePolicy
@@ -54,7 +54,7 @@ class PolicyView:
 
 
 class Policies:
-    """The defaults of every group and of the fleet, and what holds for hosts by them."""
+    """The policies of all groups and of the fleet, and the effective policies of hosts."""
 
     def __init__(self, *, store: GroupPolicyStore, clock: Clock) -> None:
         self._store = store
@@ -65,19 +65,19 @@ class Policies:
         self._listeners: list[Callable[[str], None]] = []
 
     def on_change(self, listener: Callable[[str], None]) -> None:
-        """Call `listener` whenever something else may hold for a host, with its name; empty: for any."""
+        """Call `listener` whenever another policy may apply to a host, with its name; empty: to any host."""
         self._listeners.append(listener)
 
-    # --- what holds -------------------------------------------------------------------------------
+    # --- effective policies -------------------------------------------------------------------------------
 
     async def load(self) -> None:
-        """Read what is stored. Nothing else is asked before. Raises StoreUnavailable."""
+        """Read the stored policies. Call this before anything else. Raises StoreUnavailable."""
         self._use(await self._stored())
 
     async def keep(self) -> None:
-        """Look at what is stored every CEILING, until cancelled: another process may have changed it."""
+        """Read the stored policies every CEILING, until cancelled: another process may have changed them."""
         await self._clock.sleep(CEILING)
-        failed = "policies were not looked at"
+        failed = "policies were not read again"
         await repeat_every(CEILING, self._reload, clock=self._clock, logger=logger, failed=failed)
 
     async def _reload(self) -> None:
@@ -87,7 +87,7 @@ class Policies:
             if stored != former:
                 self._use(stored)
         if stored != former:
-            self._tell("")
+            self._notify("")
 
     async def _stored(self) -> Mapping[str, GroupPolicy]:
         return {found.group: found for found in await self._store.group_policies()}
@@ -97,42 +97,42 @@ class Policies:
         self._open_times.clear()
 
     def of(self, config: HostConfig) -> EffectivePolicy:
-        """What holds for a host at this moment."""
+        """The effective policy of a host now."""
         return effective(config, self._group_policies)
 
     def open_times(
         self, windows: tuple[MaintenanceWindow, ...], groups: tuple[str, ...]
     ) -> ChangeWindows:
-        """When a host of these groups may be changed that has `windows` of its own."""
+        """When a host with these windows of its own and in these groups may be changed."""
         key = (windows, groups)
         if key not in self._open_times:
             self._open_times[key] = open_times(windows, groups, self._group_policies)
         return self._open_times[key]
 
     def open_times_now(self) -> Callable[..., ChangeWindows]:
-        """`open_times` by what is said at this moment, for a thread."""
-        said = self._group_policies  # never changed, only replaced
-        return lambda windows, groups: open_times(windows, groups, said)
+        """`open_times` with the policies of now, for a thread."""
+        policies = self._group_policies  # never changed, only replaced
+        return lambda windows, groups: open_times(windows, groups, policies)
 
     def group_policy(self, group: str) -> GroupPolicy:
-        """What is said of a group, or of the fleet; it may be nothing."""
+        """The policy of a group, or of the fleet; an empty one where none is set."""
         return self._group_policies.get(group, GroupPolicy(group=group))
 
     def all_group_policies(self) -> Sequence[GroupPolicy]:
-        """What is said of the fleet and of groups, by group."""
+        """The policies of the fleet and of groups, by group."""
         return sorted(self._group_policies.values(), key=lambda policy: policy.group)
 
     async def view(self, name: str) -> PolicyView:
-        """What holds for a host, and when it may be updated. Raises HostNotFound."""
+        """The effective policy of a host, and when it may be updated. Raises HostNotFound."""
         host = await self._store.host(name)
         policy = self.of(host.config)
         availability = policy.open_times.availability(self._clock.now(), host.planned_update)
         return PolicyView(host=name, policy=policy, availability=availability)
 
-    # --- what users ask ---------------------------------------------------------------------------
+    # --- changes by users ---------------------------------------------------------------------------
 
     async def warnings(self, group: str) -> tuple[str, ...]:
-        """What is wrong with saying anything of this group; empty: nothing, also for the fleet."""
+        """Warnings about a policy of this group: that no host is in it. Empty for the fleet."""
         if not group:
             return ()
         named = HostFilter(groups=(group,))
@@ -143,7 +143,7 @@ class Policies:
     async def change(
         self, wanted: GroupPolicyChange, call: MutationContext[GroupPolicy]
     ) -> GroupPolicy:
-        """Change what is said of a group or of the fleet.
+        """Change the policy of a group or of the fleet.
 
         Raises InvalidArgument, EtagMismatch, AlreadyProcessed.
         """
@@ -152,17 +152,17 @@ class Policies:
             former = self.group_policy(wanted.given.group)
             require_etag(_whose(former.group), wanted=wanted.etag, current=former.etag)
             now = self._clock.now()
-            said = wanted.of(former, now)
-            if said == former:
+            policy = wanted.of(former, now)
+            if policy == former:
                 return await call.commit_unchanged(self._store, former, now)
-            changed = replace(said, changed_by=call.principal, changed_at=now)
-            return await self._saved(changed, call, changes=changes_of(former, said))
+            changed = replace(policy, changed_by=call.principal, changed_at=now)
+            return await self._saved(changed, call, changes=changes_of(former, policy))
 
     @retried_on_conflict
     async def delete(
         self, group: str, call: MutationContext[GroupPolicy], *, etag: str = ""
     ) -> GroupPolicy:
-        """Say nothing any more of a group, or of the fleet.
+        """Delete the policy of a group or of the fleet.
 
         Raises PolicyNotFound, EtagMismatch, AlreadyProcessed.
         """
@@ -175,8 +175,8 @@ class Policies:
             return await self._saved(former, call, deleted=True)
 
     def host_changed(self, name: str) -> None:
-        """Hear that a host has other windows or groups now, or is there, or gone."""
-        self._tell(name)
+        """Call the listeners: a host has other windows or groups, or was registered or unregistered."""
+        self._notify(name)
 
     async def _saved(
         self,
@@ -187,25 +187,25 @@ class Policies:
         changes: tuple[FieldChange, ...] = (),
     ) -> GroupPolicy:
         now = self._clock.now()
-        told = PolicyChanged(
+        body = PolicyChanged(
             group=policy.group, by=call.principal, deleted=deleted, changes=changes
         )
         change = Change(
-            events=(Event(at=now, body=told),),
+            events=(Event(at=now, body=body),),
             group_policies=() if deleted else (policy,),
             removed_group_policies=(policy,) if deleted else (),
         )
         subject = f"group {policy.group}" if policy.group else "fleet"
         saved = await call.commit(self._store, change, at_revision(policy), subject=subject)
-        # Not read again: it holds from now on, even if the store cannot be used any more.
+        # Not read again: the policy applies from now on, even if the store becomes unavailable.
         others = {
-            group: said for group, said in self._group_policies.items() if group != saved.group
+            group: other for group, other in self._group_policies.items() if group != saved.group
         }
         self._use(others if deleted else {**others, saved.group: saved})
-        self._tell("")
+        self._notify("")
         return saved
 
-    def _tell(self, host: str) -> None:
+    def _notify(self, host: str) -> None:
         for listener in self._listeners:
             listener(host)
 

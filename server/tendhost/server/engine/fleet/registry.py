@@ -1,4 +1,4 @@
-"""Hosts are added, changed and removed here."""
+"""The hosts of the fleet: registered, reconfigured, acknowledged and unregistered."""
 
 from dataclasses import dataclass, replace
 
@@ -30,7 +30,7 @@ from tendhost.server.store.records import Change
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovedHost:
-    """A host that is registered no more."""
+    """A host that has been unregistered."""
 
     revision: int
 
@@ -64,14 +64,14 @@ class Registry:
         host_key = await self._enrolled(config, expected_key)
         now = self._clock.now()
         host = Host(config=config, host_key=host_key, registered_at=now)
-        told = HostRegistered(by=call.principal, host_key_fingerprint=fingerprint(host_key))
+        body = HostRegistered(by=call.principal, host_key_fingerprint=fingerprint(host_key))
         change = Change(
-            events=(Event(at=now, body=told, host=host.name),),
+            events=(Event(at=now, body=body, host=host.name),),
             hosts=(host,),
             distinct_hosts=() if allow_duplicate else (host.name,),
         )
         registered = await call.commit(self._store, change, at_revision(host), subject=host.name)
-        self._policies.host_changed(host.name)  # one of that name may have been waited for
+        self._policies.host_changed(host.name)  # a rollout may wait for a host of that name
         return registered
 
     @retried_on_conflict
@@ -90,12 +90,12 @@ class Registry:
         if changed == host:
             return await call.commit_unchanged(self._store, host, self._clock.now())
         changes = _changes(host, changed)
-        told = HostReconfigured(
+        body = HostReconfigured(
             fields=tuple(change.path for change in changes), by=call.principal, changes=changes
         )
         moved = (config.endpoint, changed.host_key) != (host.config.endpoint, host.host_key)
         distinct = moved and not wanted.allow_duplicate
-        saved = await self._saved(changed, told, call, distinct=distinct)
+        saved = await self._saved(changed, body, call, distinct=distinct)
         if (config.groups, config.policy) != (host.config.groups, host.config.policy):
             self._policies.host_changed(host.name)
         return saved
@@ -104,7 +104,7 @@ class Registry:
     async def unregister(
         self, name: str, call: MutationContext[RemovedHost], *, etag: str = ""
     ) -> RemovedHost:
-        """Forget a host; what was done on it stays. Raises HostNotFound, HostBusy, EtagMismatch."""
+        """Remove a host; its operations stay. Raises HostNotFound, HostBusy, EtagMismatch."""
         host = await self._idle_host(name)
         require_etag(f"host {name!r}", wanted=etag, current=host.etag)
         now = self._clock.now()
@@ -115,7 +115,7 @@ class Registry:
         removed = await call.commit(
             self._store, change, lambda revision: RemovedHost(revision=revision), subject=name
         )
-        self._policies.host_changed(name)  # nobody is to wait for its windows any more
+        self._policies.host_changed(name)  # no rollout is to wait for its windows any longer
         return removed
 
     @retried_on_conflict
@@ -126,18 +126,18 @@ class Registry:
         return await self._saved(seen, HostAcknowledged(by=call.principal), call)
 
     async def _saved(
-        self, host: Host, told: EventBody, call: MutationContext[Host], *, distinct: bool = False
+        self, host: Host, body: EventBody, call: MutationContext[Host], *, distinct: bool = False
     ) -> Host:
         now = self._clock.now()
         change = Change(
-            events=(Event(at=now, body=told, host=host.name),),
+            events=(Event(at=now, body=body, host=host.name),),
             hosts=(host,),
             distinct_hosts=(host.name,) if distinct else (),
         )
         return await call.commit(self._store, change, at_revision(host), subject=host.name)
 
     async def _refuse_known(self, name: str) -> None:
-        # Said before the network is asked: a second `host add` is answered at once.
+        # Checked before the connection: a second `host add` fails at once.
         if await self._store.find_host(name) is not None:
             raise HostAlreadyExists(host=name)
 
@@ -160,7 +160,7 @@ class Registry:
 
 
 def _changes(old: Host, new: Host) -> tuple[FieldChange, ...]:
-    """What of a host's configuration and pinned key changed."""
+    """Changes of a host's configuration and pinned key."""
     found = changes_of(old.config, new.config, renamed={"address": "address"})
     if old.host_key == new.host_key:
         return found

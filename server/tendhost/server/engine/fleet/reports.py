@@ -1,4 +1,4 @@
-"""Accounts of what happened, gathered from the store: why a host is as it is, what came of a rollout."""
+"""Reports from what is stored: why a host is in its state, the result of a rollout, the compliance of the fleet."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -22,8 +22,9 @@ from tendhost.server.store.protocols.operations import OperationStore
 from tendhost.server.store.protocols.rollouts import RolloutStore
 
 OPERATIONS = 50
+"""Newest operations of a host that an explanation uses."""
 ROLLOUTS = 20
-"""So many of the newest are looked at for an explanation."""
+"""Newest rollouts that an explanation uses."""
 SHOWN_WAVES = 1000
 
 
@@ -32,7 +33,7 @@ class ReportStore(HostStore, InventoryStore, FleetStore, OperationStore, Rollout
 
 
 class Reports:
-    """Reads only, and only what is stored."""
+    """Reports about hosts, rollouts and the fleet. They only read the store."""
 
     def __init__(
         self, *, store: ReportStore, clock: Clock, host_availability: HostAvailability
@@ -66,7 +67,7 @@ class Reports:
         }
         newest = await self._store.rollouts(limit=ROLLOUTS)
         rollouts = {rollout.id: rollout for rollout in newest.items}
-        # It may wait in one that is older than the newest of the fleet.
+        # The host may wait in a rollout that is older than the newest of the fleet.
         for id in places.keys() - rollouts.keys():
             rollout = await self._store.find_rollout(id)
             if rollout is not None:  # else it has just grown too old to be kept
@@ -78,28 +79,27 @@ class Reports:
         return found
 
     async def report(self, id: str) -> RolloutReport:
-        """What came of a rollout. Raises RolloutNotFound."""
+        """The result of a rollout. Raises RolloutNotFound."""
         rollout = await self._store.rollout(id)
-        making = ReportBuilder(rollout, await self._store.waves(id, first=0, last=SHOWN_WAVES - 1))
+        builder = ReportBuilder(rollout, await self._store.waves(id, first=0, last=SHOWN_WAVES - 1))
         members = {}
         async for member in every_member(self._store, id):
             members[member.host] = member
-            making.add_member(member)
+            builder.add_member(member)
         async for operation in every_operation(self._store, rollout=id):
-            making.add_operation(operation, members.get(operation.host))
-        return making.report()
+            builder.add_operation(operation, members.get(operation.host))
+        return builder.report()
 
     async def compliance(
         self, selection: HostFilter, overdue: timedelta, *, first: int, last: int
     ) -> Compliance:
-        """How up to date the selected hosts are, with the overdue_hosts from the place `first` until before
-        `last`."""
+        """How up to date the selected hosts are, with the overdue hosts from position `first` to before `last`."""
         now = self._clock.now()
 
-        def look(fleet: Iterable[HostSummary]) -> Compliance:
+        def survey(fleet: Iterable[HostSummary]) -> Compliance:
             chosen = (
                 h for h in fleet if concerned(selection, h) and not selection.excludes(h.name)
             )
             return compliance(chosen, now, overdue, first=first, last=last)
 
-        return await self._store.survey(look)
+        return await self._store.survey(survey)

@@ -9,7 +9,7 @@ from tendhost.server.domain.changes import FieldChange, changes_of
 from tendhost.server.domain.etags import require_etag
 from tendhost.server.domain.events import Event, SelectionChange, SelectionChanged
 from tendhost.server.domain.hosts.selection import HostFilter, SavedSelection
-from tendhost.server.domain.hosts.unmatched import told, unmatched
+from tendhost.server.domain.hosts.unmatched import unmatched, warnings_of
 from tendhost.server.domain.request_errors import (
     FieldViolation,
     InvalidArgument,
@@ -33,7 +33,7 @@ class SelectionView:
 
     selection: SavedSelection
     warnings: tuple[str, ...] = ()
-    """What its filter names and no host has."""
+    """Entries of its filter that match no host."""
 
 
 class Selections:
@@ -44,7 +44,7 @@ class Selections:
         self._clock = clock
 
     async def resolved(self, asked: HostFilter) -> HostFilter:
-        """The filter with what the saved selection that it names stands for now.
+        """The filter with the saved selection that it names, as that is now.
 
         Raises SelectionNotFound.
         """
@@ -53,7 +53,7 @@ class Selections:
         return replace(asked, also=(await self._store.selection(asked.selection)).filter)
 
     async def unmatched(self, asked: HostFilter) -> Sequence[FieldViolation]:
-        """What `asked`, or the saved selection that it names, names and no host has.
+        """Entries of `asked`, or of the saved selection that it names, that match no host.
 
         Raises SelectionNotFound.
         """
@@ -70,8 +70,10 @@ class Selections:
         return found
 
     async def view(self, saved: SavedSelection) -> SelectionView:
-        """The selection with what it names and no host has."""
-        return SelectionView(selection=saved, warnings=told(await self.unmatched(saved.filter)))
+        """The selection with its warnings."""
+        return SelectionView(
+            selection=saved, warnings=warnings_of(await self.unmatched(saved.filter))
+        )
 
     async def create(
         self, name: str, selection: HostFilter, call: MutationContext[SelectionView]

@@ -1,1 +1,1 @@
-"""Rollouts: planned, started and carried out, a wave at a time."""
+"""Rollouts: planned, started, and carried out wave by wave."""
