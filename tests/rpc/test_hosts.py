@@ -282,7 +282,7 @@ async def test_hosts_are_selected_by_each_part_of_the_filter(api: Api):
     assert await listed(api, any_tags=["web", "db"]) == ["db1", "web1", "web2"]
     assert await listed(api, groups=["eu"]) == ["db1", "web1"]
     assert await listed(api, exclude_hosts=["web1"]) == ["db1", "web2"]
-    assert await listed(api, search="web") == ["web1", "web2"]
+    assert await listed(api, name_prefix="web") == ["web1", "web2"]
     assert await listed(api, states=[HOST_STATE_IDLE]) == ["db1", "web1", "web2"]
     assert await listed(api, states=[HOST_STATE_FAILED]) == []
     assert await listed(api, reboot_needed=True) == []

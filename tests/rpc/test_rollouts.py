@@ -160,7 +160,7 @@ async def test_a_rollout_is_paused_resumed_and_cancelled_where_that_is_possible(
 
 async def test_a_filter_that_selects_nobody_is_no_rollout(api: Api):
     await fleet(api)
-    spec = RolloutSpec(filter=HostFilter(search="nobody"))
+    spec = RolloutSpec(filter=HostFilter(name_prefix="nobody"))
     refused = await refusal(api.rollouts.StartRollout(pb.StartRolloutRequest(spec=spec)))
     assert refused.code is grpc.StatusCode.FAILED_PRECONDITION
     assert refused.reason == "ROLLOUT_EMPTY"

@@ -1057,11 +1057,11 @@ class HostFilter(_message.Message):
     STATES_FIELD_NUMBER: _builtins.int
     EXCLUDE_HOSTS_FIELD_NUMBER: _builtins.int
     REBOOT_NEEDED_FIELD_NUMBER: _builtins.int
-    SEARCH_FIELD_NUMBER: _builtins.int
+    NAME_PREFIX_FIELD_NUMBER: _builtins.int
     SELECTION_FIELD_NUMBER: _builtins.int
     reboot_needed: _builtins.bool
     """Whether a host must be known to need a reboot (true), or must not (false). Absent: either."""
-    search: _builtins.str
+    name_prefix: _builtins.str
     """Prefix of the host's name. Empty: any name."""
     selection: _builtins.str
     """Name of a saved selection that a host must also match. NOT_FOUND if it does not exist. Empty: none."""
@@ -1099,12 +1099,12 @@ class HostFilter(_message.Message):
         states: _abc.Iterable[Global___HostState.ValueType] | None = ...,
         exclude_hosts: _abc.Iterable[_builtins.str] | None = ...,
         reboot_needed: _builtins.bool | None = ...,
-        search: _builtins.str = ...,
+        name_prefix: _builtins.str = ...,
         selection: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_reboot_needed", b"_reboot_needed", "reboot_needed", b"reboot_needed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reboot_needed", b"_reboot_needed", "all_tags", b"all_tags", "any_tags", b"any_tags", "exclude_hosts", b"exclude_hosts", "groups", b"groups", "names", b"names", "reboot_needed", b"reboot_needed", "search", b"search", "selection", b"selection", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reboot_needed", b"_reboot_needed", "all_tags", b"all_tags", "any_tags", b"any_tags", "exclude_hosts", b"exclude_hosts", "groups", b"groups", "name_prefix", b"name_prefix", "names", b"names", "reboot_needed", b"reboot_needed", "selection", b"selection", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__reboot_needed: _TypeAlias = _typing.Literal["reboot_needed"]  # noqa: Y015
     _WhichOneofArgType__reboot_needed: _TypeAlias = _typing.Literal["_reboot_needed", b"_reboot_needed"]  # noqa: Y015

@@ -176,7 +176,7 @@ def test_selection_is_passed_on(tendhost, server):
         states=[host_pb2.HOST_STATE_FAILED, host_pb2.HOST_STATE_IDLE],
         exclude_hosts=["web3"],
         reboot_needed=False,
-        search="w",
+        name_prefix="w",
     )
 
 

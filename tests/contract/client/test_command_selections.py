@@ -65,7 +65,7 @@ def test_selection_set__what_cannot_be_meant_is_refused(tendhost, server, option
 def test_selections_are_listed_with_the_hosts_they_stand_for(tendhost, server):
     every = [
         selection("a", names=["web*"], groups=["g", "h"], reboot_needed=False),
-        selection("b", states=[host_pb2.HOST_STATE_FAILED], search="x"),
+        selection("b", states=[host_pb2.HOST_STATE_FAILED], name_prefix="x"),
         pb.Selection(name="c"),
     ]
     server.answer("ListSelections", pb.ListSelectionsResponse(selections=every))

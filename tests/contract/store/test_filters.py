@@ -47,7 +47,7 @@ plain_filters = st.builds(
     states=st.lists(st.sampled_from(STATES), unique=True).map(tuple),
     exclude_hosts=st.lists(st.sampled_from((*NAMES, "*")), max_size=2).map(tuple),
     reboot_needed=st.none() | st.booleans(),
-    search=st.sampled_from(("", "", "a", "ab", "b", "z[", "%", "_")),
+    name_prefix=st.sampled_from(("", "", "a", "ab", "b", "z[", "%", "_")),
 )
 filters = st.builds(replace, plain_filters, also=st.none() | plain_filters)
 

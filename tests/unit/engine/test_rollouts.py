@@ -266,7 +266,7 @@ async def test_a_selection_without_hosts_is_no_rollout(world: World):
     async with world.running():
         await fleet(world, "a")
         with pytest.raises(RolloutEmpty):
-            await begin(world, filter=HostFilter(search="nobody"))
+            await begin(world, filter=HostFilter(name_prefix="nobody"))
 
 
 async def test_only_what_the_filter_selects_is_touched(world: World):

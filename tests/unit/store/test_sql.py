@@ -81,7 +81,7 @@ def members(*statuses: str, wave: int | None = None) -> str:
 WEB = HostFilter(all_tags=("web",), states=(HostState.FAILED,))
 BUILT: Mapping[str, str] = {
     "select_hosts: all": hosts(),
-    "select_hosts: search": hosts(search="web"),
+    "select_hosts: search": hosts(name_prefix="web"),
     "select_hosts: names": hosts(names=("web1", "web2")),
     "select_hosts: glob": hosts(names=("web*",)),
     "select_hosts: state": hosts(states=(HostState.FAILED,), reboot_needed=True),

@@ -221,7 +221,7 @@ class HostCalls(Connected):
         overdue_hosts: list[OverdueHost] = []
         last = pb.GetComplianceResponse()
         async for last in self._transport.pages(self._hosts.GetCompliance, request):
-            overdue_hosts += map(convert_reports.laggard, last.overdue_hosts)
+            overdue_hosts += map(convert_reports.overdue_host, last.overdue_hosts)
         return Compliance(
             host_count=last.host_count,
             ages={age.days: age.host_count for age in last.ages},
@@ -273,7 +273,7 @@ class HostCalls(Connected):
         request = pb.StartUpdateRequest(
             name=name,
             dry_run=dry_run,
-            scope=convert_selections.wish_message(scope) if scope is not None else None,
+            scope=convert_selections.override_message(scope) if scope is not None else None,
             plan_operation_id=plan,
             exact=exact,
             download_only=download_only,

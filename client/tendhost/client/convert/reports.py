@@ -67,7 +67,7 @@ def _cause(line: rollout_service_pb2.ReportCause) -> ReportCause:
     )
 
 
-def laggard(message: host_service_pb2.OverdueHost) -> OverdueHost:
+def overdue_host(message: host_service_pb2.OverdueHost) -> OverdueHost:
     """A host that is not as it should be."""
     return OverdueHost(
         host=message.host,

@@ -54,7 +54,7 @@ def spec_message(spec: values.RolloutSpec) -> pb.RolloutSpec:
         expires_after=_duration(spec.expires_after),
         window_override_reason=spec.window_override_reason,
         dry_run=spec.dry_run,
-        scope=convert_selections.wish_message(spec.scope) if spec.scope is not None else None,
+        scope=convert_selections.override_message(spec.scope) if spec.scope is not None else None,
     )
 
 
@@ -86,7 +86,9 @@ def spec(message: pb.RolloutSpec) -> values.RolloutSpec:
         expires_after=_lasting(message, "expires_after"),
         window_override_reason=message.window_override_reason,
         dry_run=message.dry_run,
-        scope=convert_selections.scope_wish(message.scope) if message.HasField("scope") else None,
+        scope=convert_selections.scope_override(message.scope)
+        if message.HasField("scope")
+        else None,
     )
 
 

@@ -40,21 +40,21 @@ def scope_message(wanted: UpdateScope) -> host_pb2.UpdateScope:
     )
 
 
-def wish_message(wish: ScopeOverride) -> host_pb2.ScopeOverride:
-    """A wish for a request."""
+def override_message(override: ScopeOverride) -> host_pb2.ScopeOverride:
+    """A scope override for a request."""
     return host_pb2.ScopeOverride(
-        security_only=wish.security_only,
-        include=wish.include,
-        exclude=wish.exclude,
-        ignore_policy_packages=wish.ignore_policy_packages,
-        allow_removals=wish.allow_removals,
-        autoremove=wish.autoremove,
-        download_first=wish.download_first,
+        security_only=override.security_only,
+        include=override.include,
+        exclude=override.exclude,
+        ignore_policy_packages=override.ignore_policy_packages,
+        allow_removals=override.allow_removals,
+        autoremove=override.autoremove,
+        download_first=override.download_first,
     )
 
 
-def scope_wish(message: host_pb2.ScopeOverride) -> ScopeOverride:
-    """A wish that a server keeps."""
+def scope_override(message: host_pb2.ScopeOverride) -> ScopeOverride:
+    """A scope override that a server stores."""
     return ScopeOverride(
         security_only=message.security_only if message.HasField("security_only") else None,
         include=tuple(message.include),
@@ -76,7 +76,7 @@ def filter_message(selection: HostFilter) -> host_pb2.HostFilter:
         states=[STATE_NUMBERS[state] for state in selection.states],
         exclude_hosts=selection.exclude_hosts,
         reboot_needed=selection.reboot_needed,
-        search=selection.search,
+        name_prefix=selection.name_prefix,
         selection=selection.selection,
     )
 
@@ -91,7 +91,7 @@ def host_filter(message: host_pb2.HostFilter) -> HostFilter:
         states=tuple(state(number) for number in message.states),
         exclude_hosts=tuple(message.exclude_hosts),
         reboot_needed=message.reboot_needed if message.HasField("reboot_needed") else None,
-        search=message.search,
+        name_prefix=message.name_prefix,
         selection=message.selection,
     )
 

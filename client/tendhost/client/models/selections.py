@@ -20,7 +20,7 @@ class HostFilter:
     states: tuple[HostState, ...] = ()
     exclude_hosts: tuple[str, ...] = ()
     reboot_needed: bool | None = None
-    search: str = ""
+    name_prefix: str = ""
     selection: str = ""
     """The name of a saved selection that hosts have to be in as well."""
 

@@ -83,7 +83,7 @@ def _where(way: _Way, selection: HostFilter, values: list[object], after: str) -
 
 def _prefixes(selection: HostFilter) -> Iterator[str]:
     """What the name of every host begins with that may match."""
-    yield from filter(None, (selection.search, _common_prefix(selection.names)))
+    yield from filter(None, (selection.name_prefix, _common_prefix(selection.names)))
     if selection.also is not None:
         yield from _prefixes(selection.also)
 

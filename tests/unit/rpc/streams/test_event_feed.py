@@ -88,7 +88,7 @@ async def test_filter_by_names__reads_no_host(store: FaultyStore, events: EventF
     before = store.calls.copy()
     assert await told(events, HostFilter(names=("a",))) == ["a", "a"]
     assert await told(events, HostFilter(names=("[bc]",), exclude_hosts=("c",))) == ["b"]
-    assert await told(events, HostFilter(search="c")) == ["c"]
+    assert await told(events, HostFilter(name_prefix="c")) == ["c"]
     assert (store.calls - before).keys() <= {"events"}
 
 

@@ -26,7 +26,7 @@ FILTERS = (
     HostFilter(),
     HostFilter(names=("h1", "h4")),
     HostFilter(names=("h*[2-5]",)),
-    HostFilter(search="h", exclude_hosts=("h3",)),
+    HostFilter(name_prefix="h", exclude_hosts=("h3",)),
     HostFilter(all_tags=("web",)),
     HostFilter(states=(HostState.FAILED,)),
     HostFilter(selection="s", also=HostFilter(names=("h[0-4]",), any_tags=("web", "db"))),

@@ -132,7 +132,7 @@ def list_(
             states=tuple(HostState(word) for word in words),
             exclude_hosts=tuple(exclude or ()),
             reboot_needed=reboot_needed,
-            search=search,
+            name_prefix=search,
             selection=saved,
         )
         found = [host async for host in client.hosts(selection)]

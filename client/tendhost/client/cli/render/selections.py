@@ -36,6 +36,6 @@ def words(selection: HostFilter) -> str:
     parts = [f"{word} {joined.join(names)}" for word, joined, names in kinds if names]
     if selection.reboot_needed is not None:
         parts.append("that need a reboot" if selection.reboot_needed else "that need no reboot")
-    if selection.search:
-        parts.append(f"whose names begin with {selection.search}")
+    if selection.name_prefix:
+        parts.append(f"whose names begin with {selection.name_prefix}")
     return "hosts " + ", ".join(parts) if parts else "every host"

@@ -28,7 +28,7 @@ class HostFilter:
     states: tuple[HostState, ...] = ()
     exclude_hosts: tuple[str, ...] = ()
     reboot_needed: bool | None = None
-    search: str = ""
+    name_prefix: str = ""
     """A prefix of the name."""
     selection: str = ""
     """The name of a saved selection that the host has to be in as well; empty: none."""
@@ -48,7 +48,7 @@ class HostFilter:
     def may_match(self, name: str) -> bool:
         """Whether a host of this name may be selected, whatever else is known of it."""
         return (
-            name.startswith(self.search)
+            name.startswith(self.name_prefix)
             and not self.excludes(name)
             and (not self.names or self.names_match(name))
             and (self.also is None or self.also.may_match(name))

@@ -305,7 +305,7 @@ def plan_changes(former: RolloutPlan, current: RolloutPlan, *, named: int = 10) 
 def concerned(selection: HostFilter, host: HostSummary) -> bool:
     """Whether the filter is about such hosts, the ones that it excludes by name included."""
     return (
-        host.name.startswith(selection.search)
+        host.name.startswith(selection.name_prefix)
         and (not selection.names or selection.names_match(host.name))
         and all(tag in host.tags for tag in selection.all_tags)
         and (not selection.any_tags or any(tag in host.tags for tag in selection.any_tags))

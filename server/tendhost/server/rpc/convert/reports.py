@@ -38,20 +38,20 @@ def explanation_message(found: Explanation) -> host_service_pb2.ExplainHostRespo
     )
 
 
-def _unread_laggard(laggard: OverdueHost | str, _: str) -> host_service_pb2.OverdueHost:
+def _unread_overdue(overdue: OverdueHost | str, _: str) -> host_service_pb2.OverdueHost:
     return host_service_pb2.OverdueHost(
-        host=text(laggard if isinstance(laggard, str) else laggard.host)
+        host=text(overdue if isinstance(overdue, str) else overdue.host)
     )
 
 
-@whole(_unread_laggard)
-def overdue_host_message(laggard: OverdueHost) -> host_service_pb2.OverdueHost:
+@whole(_unread_overdue)
+def overdue_host_message(overdue: OverdueHost) -> host_service_pb2.OverdueHost:
     """A host that is not as it should be."""
     return host_service_pb2.OverdueHost(
-        host=laggard.host,
-        last_updated=timestamp(laggard.last_updated),
-        pending_security_updates=laggard.security,
-        state=HOST_STATE[HostState(laggard.state)],
+        host=overdue.host,
+        last_updated=timestamp(overdue.last_updated),
+        pending_security_updates=overdue.security,
+        state=HOST_STATE[HostState(overdue.state)],
     )
 
 

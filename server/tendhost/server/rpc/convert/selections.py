@@ -32,7 +32,7 @@ def update_scope(message: host_pb2.UpdateScope) -> UpdateScope:
 
 
 def scope_override(message: host_pb2.ScopeOverride) -> ScopeOverride:
-    """A validated wish."""
+    """A validated scope override."""
     return ScopeOverride(
         security_only=message.security_only if message.HasField("security_only") else None,
         include=tuple(message.include),
@@ -44,16 +44,16 @@ def scope_override(message: host_pb2.ScopeOverride) -> ScopeOverride:
     )
 
 
-def override_message(wish: ScopeOverride) -> host_pb2.ScopeOverride:
-    """A wish as clients see it."""
+def override_message(override: ScopeOverride) -> host_pb2.ScopeOverride:
+    """A scope override as clients see it."""
     return host_pb2.ScopeOverride(
-        security_only=wish.security_only,
-        include=wish.include,
-        exclude=wish.exclude,
-        ignore_policy_packages=wish.ignore_policy_packages,
-        allow_removals=wish.allow_removals,
-        autoremove=wish.autoremove,
-        download_first=wish.download_first,
+        security_only=override.security_only,
+        include=override.include,
+        exclude=override.exclude,
+        ignore_policy_packages=override.ignore_policy_packages,
+        allow_removals=override.allow_removals,
+        autoremove=override.autoremove,
+        download_first=override.download_first,
     )
 
 
@@ -79,7 +79,7 @@ def host_filter(message: host_pb2.HostFilter) -> HostFilter:
         states=tuple(_STATE_OF[number] for number in message.states),
         exclude_hosts=tuple(message.exclude_hosts),
         reboot_needed=message.reboot_needed if message.HasField("reboot_needed") else None,
-        search=message.search,
+        name_prefix=message.name_prefix,
         selection=message.selection,
     )
 
@@ -117,7 +117,7 @@ def filter_message(selection: HostFilter) -> host_pb2.HostFilter:
         states=[HOST_STATE[state] for state in selection.states],
         exclude_hosts=selection.exclude_hosts,
         reboot_needed=selection.reboot_needed,
-        search=selection.search,
+        name_prefix=selection.name_prefix,
         selection=selection.selection,
     )
 
