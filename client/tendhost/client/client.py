@@ -75,7 +75,7 @@ class Client(HostCalls, OperationCalls, RolloutCalls, ScheduleCalls, SelectionCa
         )
 
     async def info(self) -> ServerInfo:
-        """What server this is."""
+        """Version and condition of the server."""
         method = SystemServiceStub(self._transport.calls).GetServerInfo
         request = system_service_pb2.GetServerInfoRequest()
         return convert_server.server_info(await self._transport.call(method, request))

@@ -31,39 +31,39 @@ class _RolloutStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Rollout
     ROLLOUT_STATUS_UNSPECIFIED: _RolloutStatus.ValueType  # 0
     """Never sent."""
     ROLLOUT_STATUS_RUNNING: _RolloutStatus.ValueType  # 1
-    """It works through its waves."""
+    """The rollout works through its waves."""
     ROLLOUT_STATUS_PAUSED: _RolloutStatus.ValueType  # 2
-    """Nothing new starts; what runs goes on."""
+    """A client paused the rollout. No host starts; running operations continue."""
     ROLLOUT_STATUS_COMPLETED: _RolloutStatus.ValueType  # 3
-    """Every host has come to its end; the progress says how many failed."""
+    """Every host has ended; the progress says how many failed."""
     ROLLOUT_STATUS_CANCELLED: _RolloutStatus.ValueType  # 4
-    """Nothing new starts any more; the hosts that had not begun are skipped."""
+    """A client cancelled the rollout. Hosts that had not started are skipped."""
     ROLLOUT_STATUS_HALTED: _RolloutStatus.ValueType  # 5
-    """As paused, but by the rollout itself; halt says why."""
+    """The rollout stopped because of a failure; `halt` says why. No host starts; running operations continue."""
     ROLLOUT_STATUS_AWAITING_APPROVAL: _RolloutStatus.ValueType  # 6
-    """The next wave begins when somebody approves of it."""
+    """The next wave waits for an approval."""
     ROLLOUT_STATUS_EXPIRED: _RolloutStatus.ValueType  # 7
-    """Its time limit has passed; the hosts that had not begun are skipped."""
+    """The time limit has passed. Hosts that had not started are skipped."""
 
 class RolloutStatus(_RolloutStatus, metaclass=_RolloutStatusEnumTypeWrapper):
-    """How far a rollout is."""
+    """Status of a rollout."""
 
 ROLLOUT_STATUS_UNSPECIFIED: RolloutStatus.ValueType  # 0
 """Never sent."""
 ROLLOUT_STATUS_RUNNING: RolloutStatus.ValueType  # 1
-"""It works through its waves."""
+"""The rollout works through its waves."""
 ROLLOUT_STATUS_PAUSED: RolloutStatus.ValueType  # 2
-"""Nothing new starts; what runs goes on."""
+"""A client paused the rollout. No host starts; running operations continue."""
 ROLLOUT_STATUS_COMPLETED: RolloutStatus.ValueType  # 3
-"""Every host has come to its end; the progress says how many failed."""
+"""Every host has ended; the progress says how many failed."""
 ROLLOUT_STATUS_CANCELLED: RolloutStatus.ValueType  # 4
-"""Nothing new starts any more; the hosts that had not begun are skipped."""
+"""A client cancelled the rollout. Hosts that had not started are skipped."""
 ROLLOUT_STATUS_HALTED: RolloutStatus.ValueType  # 5
-"""As paused, but by the rollout itself; halt says why."""
+"""The rollout stopped because of a failure; `halt` says why. No host starts; running operations continue."""
 ROLLOUT_STATUS_AWAITING_APPROVAL: RolloutStatus.ValueType  # 6
-"""The next wave begins when somebody approves of it."""
+"""The next wave waits for an approval."""
 ROLLOUT_STATUS_EXPIRED: RolloutStatus.ValueType  # 7
-"""Its time limit has passed; the hosts that had not begun are skipped."""
+"""The time limit has passed. Hosts that had not started are skipped."""
 Global___RolloutStatus: _TypeAlias = RolloutStatus  # noqa: Y015
 
 class _RolloutHostStatus:
@@ -75,39 +75,39 @@ class _RolloutHostStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Rol
     ROLLOUT_HOST_STATUS_UNSPECIFIED: _RolloutHostStatus.ValueType  # 0
     """Never sent."""
     ROLLOUT_HOST_STATUS_PENDING: _RolloutHostStatus.ValueType  # 1
-    """Its turn has not come."""
+    """The host's wave has not started."""
     ROLLOUT_HOST_STATUS_IN_PROGRESS: _RolloutHostStatus.ValueType  # 2
-    """Its operation runs."""
+    """The host's operation is running."""
     ROLLOUT_HOST_STATUS_COMPLETED: _RolloutHostStatus.ValueType  # 3
-    """Its operation succeeded."""
+    """The host's operation succeeded."""
     ROLLOUT_HOST_STATUS_FAILED: _RolloutHostStatus.ValueType  # 4
-    """Its operation did not succeed."""
+    """The host's operation did not succeed."""
     ROLLOUT_HOST_STATUS_SKIPPED: _RolloutHostStatus.ValueType  # 5
-    """It was left out; the detail says why."""
+    """The rollout does not update the host; the detail says why."""
     ROLLOUT_HOST_STATUS_WAITING: _RolloutHostStatus.ValueType  # 6
-    """Its turn has come, and something holds it up: see waiting_for and the detail."""
+    """The host's wave has started and the host cannot start yet: see waiting_for and the detail."""
     ROLLOUT_HOST_STATUS_ROLLED_BACK: _RolloutHostStatus.ValueType  # 7
-    """Its operation did not succeed, and what it had changed is taken back."""
+    """The host's operation did not succeed, and its changes were rolled back."""
 
 class RolloutHostStatus(_RolloutHostStatus, metaclass=_RolloutHostStatusEnumTypeWrapper):
-    """How far one host of a rollout is."""
+    """Status of one host of a rollout."""
 
 ROLLOUT_HOST_STATUS_UNSPECIFIED: RolloutHostStatus.ValueType  # 0
 """Never sent."""
 ROLLOUT_HOST_STATUS_PENDING: RolloutHostStatus.ValueType  # 1
-"""Its turn has not come."""
+"""The host's wave has not started."""
 ROLLOUT_HOST_STATUS_IN_PROGRESS: RolloutHostStatus.ValueType  # 2
-"""Its operation runs."""
+"""The host's operation is running."""
 ROLLOUT_HOST_STATUS_COMPLETED: RolloutHostStatus.ValueType  # 3
-"""Its operation succeeded."""
+"""The host's operation succeeded."""
 ROLLOUT_HOST_STATUS_FAILED: RolloutHostStatus.ValueType  # 4
-"""Its operation did not succeed."""
+"""The host's operation did not succeed."""
 ROLLOUT_HOST_STATUS_SKIPPED: RolloutHostStatus.ValueType  # 5
-"""It was left out; the detail says why."""
+"""The rollout does not update the host; the detail says why."""
 ROLLOUT_HOST_STATUS_WAITING: RolloutHostStatus.ValueType  # 6
-"""Its turn has come, and something holds it up: see waiting_for and the detail."""
+"""The host's wave has started and the host cannot start yet: see waiting_for and the detail."""
 ROLLOUT_HOST_STATUS_ROLLED_BACK: RolloutHostStatus.ValueType  # 7
-"""Its operation did not succeed, and what it had changed is taken back."""
+"""The host's operation did not succeed, and its changes were rolled back."""
 Global___RolloutHostStatus: _TypeAlias = RolloutHostStatus  # noqa: Y015
 
 class _WaitingFor:
@@ -117,25 +117,25 @@ class _WaitingFor:
 class _WaitingForEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WaitingFor.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     WAITING_FOR_UNSPECIFIED: _WaitingFor.ValueType  # 0
-    """Nothing does."""
+    """The host is not waiting."""
     WAITING_FOR_WINDOW: _WaitingFor.ValueType  # 1
-    """Its maintenance window, or the end of a freeze."""
+    """The host waits for its maintenance window or for the end of a freeze period."""
     WAITING_FOR_BUDGET: _WaitingFor.ValueType  # 2
-    """A disruption budget: too many hosts are down."""
+    """The host waits for a disruption budget: too many hosts are unavailable."""
     WAITING_FOR_HOST: _WaitingFor.ValueType  # 3
-    """Another operation on the same host."""
+    """The host waits for another operation on the same host."""
 
 class WaitingFor(_WaitingFor, metaclass=_WaitingForEnumTypeWrapper):
-    """What holds a host up whose turn has come."""
+    """What a host in WAITING waits for."""
 
 WAITING_FOR_UNSPECIFIED: WaitingFor.ValueType  # 0
-"""Nothing does."""
+"""The host is not waiting."""
 WAITING_FOR_WINDOW: WaitingFor.ValueType  # 1
-"""Its maintenance window, or the end of a freeze."""
+"""The host waits for its maintenance window or for the end of a freeze period."""
 WAITING_FOR_BUDGET: WaitingFor.ValueType  # 2
-"""A disruption budget: too many hosts are down."""
+"""The host waits for a disruption budget: too many hosts are unavailable."""
 WAITING_FOR_HOST: WaitingFor.ValueType  # 3
-"""Another operation on the same host."""
+"""The host waits for another operation on the same host."""
 Global___WaitingFor: _TypeAlias = WaitingFor  # noqa: Y015
 
 class _HostOrder:
@@ -145,25 +145,25 @@ class _HostOrder:
 class _HostOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HostOrder.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     HOST_ORDER_UNSPECIFIED: _HostOrder.ValueType  # 0
-    """By name."""
+    """Same as NAME."""
     HOST_ORDER_NAME: _HostOrder.ValueType  # 1
-    """By name."""
+    """Sorted by name."""
     HOST_ORDER_RANDOM: _HostOrder.ValueType  # 2
-    """Shuffled; the same seed and the same hosts give the same order."""
+    """Shuffled. The same seed and the same hosts result in the same order."""
     HOST_ORDER_LAST_UPDATE: _HostOrder.ValueType  # 3
-    """Those that were updated longest ago first, those that never were before all."""
+    """Sorted by the last successful update: hosts that were never updated first, then the oldest update first."""
 
 class HostOrder(_HostOrder, metaclass=_HostOrderEnumTypeWrapper):
-    """In which order hosts are taken."""
+    """Order in which a rollout updates hosts."""
 
 HOST_ORDER_UNSPECIFIED: HostOrder.ValueType  # 0
-"""By name."""
+"""Same as NAME."""
 HOST_ORDER_NAME: HostOrder.ValueType  # 1
-"""By name."""
+"""Sorted by name."""
 HOST_ORDER_RANDOM: HostOrder.ValueType  # 2
-"""Shuffled; the same seed and the same hosts give the same order."""
+"""Shuffled. The same seed and the same hosts result in the same order."""
 HOST_ORDER_LAST_UPDATE: HostOrder.ValueType  # 3
-"""Those that were updated longest ago first, those that never were before all."""
+"""Sorted by the last successful update: hosts that were never updated first, then the oldest update first."""
 Global___HostOrder: _TypeAlias = HostOrder  # noqa: Y015
 
 class _HaltCause:
@@ -177,29 +177,33 @@ class _HaltCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HaltCause.V
     HALT_CAUSE_FAILURES: _HaltCause.ValueType  # 1
     """More hosts failed than max_failures."""
     HALT_CAUSE_APPROVAL: _HaltCause.ValueType  # 2
-    """Nobody approved of the next wave in time."""
+    """Nobody approved the next wave in time."""
     HALT_CAUSE_WAVE_HOOK: _HaltCause.ValueType  # 3
     """A hook before or after a wave failed."""
     HALT_CAUSE_UNHEALTHY: _HaltCause.ValueType  # 4
     """An updated host did not stay healthy while its wave settled."""
     HALT_CAUSE_FAULT: _HaltCause.ValueType  # 5
-    """The server failed again and again to carry it forward; its log says why."""
+    """The server could not continue the rollout because of repeated internal errors; the server's log has the
+    cause.
+    """
 
 class HaltCause(_HaltCause, metaclass=_HaltCauseEnumTypeWrapper):
-    """Why a rollout halted by itself."""
+    """Why a rollout halted."""
 
 HALT_CAUSE_UNSPECIFIED: HaltCause.ValueType  # 0
 """Never sent."""
 HALT_CAUSE_FAILURES: HaltCause.ValueType  # 1
 """More hosts failed than max_failures."""
 HALT_CAUSE_APPROVAL: HaltCause.ValueType  # 2
-"""Nobody approved of the next wave in time."""
+"""Nobody approved the next wave in time."""
 HALT_CAUSE_WAVE_HOOK: HaltCause.ValueType  # 3
 """A hook before or after a wave failed."""
 HALT_CAUSE_UNHEALTHY: HaltCause.ValueType  # 4
 """An updated host did not stay healthy while its wave settled."""
 HALT_CAUSE_FAULT: HaltCause.ValueType  # 5
-"""The server failed again and again to carry it forward; its log says why."""
+"""The server could not continue the rollout because of repeated internal errors; the server's log has the
+cause.
+"""
 Global___HaltCause: _TypeAlias = HaltCause  # noqa: Y015
 
 class _Exclusion:
@@ -209,25 +213,25 @@ class _Exclusion:
 class _ExclusionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exclusion.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     EXCLUSION_UNSPECIFIED: _Exclusion.ValueType  # 0
-    """Never sent."""
+    """The host is not excluded."""
     EXCLUSION_EXCLUDED: _Exclusion.ValueType  # 1
-    """The filter names it as one to leave out."""
+    """The filter excludes the host by name."""
     EXCLUSION_FAILED: _Exclusion.ValueType  # 2
-    """It is in FAILED, and has to be retried first."""
+    """The host is in FAILED and must be retried first."""
     EXCLUSION_NEVER_OPEN: _Exclusion.ValueType  # 3
-    """It may never be changed: none of its windows will ever open."""
+    """None of the host's maintenance windows will ever open."""
 
 class Exclusion(_Exclusion, metaclass=_ExclusionEnumTypeWrapper):
-    """Why a host that a rollout's filter is about has no place in it."""
+    """Why a rollout does not update a host that its filter refers to."""
 
 EXCLUSION_UNSPECIFIED: Exclusion.ValueType  # 0
-"""Never sent."""
+"""The host is not excluded."""
 EXCLUSION_EXCLUDED: Exclusion.ValueType  # 1
-"""The filter names it as one to leave out."""
+"""The filter excludes the host by name."""
 EXCLUSION_FAILED: Exclusion.ValueType  # 2
-"""It is in FAILED, and has to be retried first."""
+"""The host is in FAILED and must be retried first."""
 EXCLUSION_NEVER_OPEN: Exclusion.ValueType  # 3
-"""It may never be changed: none of its windows will ever open."""
+"""None of the host's maintenance windows will ever open."""
 Global___Exclusion: _TypeAlias = Exclusion  # noqa: Y015
 
 class _PlannedHostCondition:
@@ -239,32 +243,32 @@ class _PlannedHostConditionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_
     PLANNED_HOST_CONDITION_UNSPECIFIED: _PlannedHostCondition.ValueType  # 0
     """Never sent."""
     PLANNED_HOST_CONDITION_NOTHING_PENDING: _PlannedHostCondition.ValueType  # 1
-    """At the last look nothing was pending on it."""
+    """The last query found no pending update."""
     PLANNED_HOST_CONDITION_UNREACHABLE: _PlannedHostCondition.ValueType  # 2
-    """It did not answer when it was last contacted."""
+    """The host did not answer the last operation."""
     PLANNED_HOST_CONDITION_BUSY: _PlannedHostCondition.ValueType  # 3
-    """Another operation runs on it, which will be waited for."""
+    """Another operation is running on the host; the rollout will wait for its end."""
     PLANNED_HOST_CONDITION_WINDOW_CLOSED: _PlannedHostCondition.ValueType  # 4
-    """Its window is closed, and will be waited for."""
+    """The host's maintenance window is closed; the rollout will wait for its opening."""
 
 class PlannedHostCondition(_PlannedHostCondition, metaclass=_PlannedHostConditionEnumTypeWrapper):
-    """What is known beforehand of a host that has its place."""
+    """Condition of a host in a plan that can affect its update."""
 
 PLANNED_HOST_CONDITION_UNSPECIFIED: PlannedHostCondition.ValueType  # 0
 """Never sent."""
 PLANNED_HOST_CONDITION_NOTHING_PENDING: PlannedHostCondition.ValueType  # 1
-"""At the last look nothing was pending on it."""
+"""The last query found no pending update."""
 PLANNED_HOST_CONDITION_UNREACHABLE: PlannedHostCondition.ValueType  # 2
-"""It did not answer when it was last contacted."""
+"""The host did not answer the last operation."""
 PLANNED_HOST_CONDITION_BUSY: PlannedHostCondition.ValueType  # 3
-"""Another operation runs on it, which will be waited for."""
+"""Another operation is running on the host; the rollout will wait for its end."""
 PLANNED_HOST_CONDITION_WINDOW_CLOSED: PlannedHostCondition.ValueType  # 4
-"""Its window is closed, and will be waited for."""
+"""The host's maintenance window is closed; the rollout will wait for its opening."""
 Global___PlannedHostCondition: _TypeAlias = PlannedHostCondition  # noqa: Y015
 
 @_typing.final
 class RolloutSpec(_message.Message):
-    """What a user asks of a rollout."""
+    """Rollout as a client requests it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -287,94 +291,97 @@ class RolloutSpec(_message.Message):
     SETTLE_FIELD_NUMBER: _builtins.int
     APPROVERS_FIELD_NUMBER: _builtins.int
     order: Global___HostOrder.ValueType
-    """In which order the hosts of a stage are taken."""
+    """Order of the hosts within a stage."""
     seed: _builtins.int
-    """With HOST_ORDER_RANDOM: from what the order is drawn. 0: the server draws it, and says so here."""
+    """Seed of the order, for HOST_ORDER_RANDOM. 0: the server chooses a seed and returns it here."""
     max_failures: _builtins.str
-    """The failure budget: as soon as *more* hosts than this have failed, the rollout halts. A number, or
-    a percentage of all its hosts, skipped ones included, rounded down. Empty: no failure halts it.
+    """Failure budget: the rollout halts as soon as more hosts than this have failed. A number, or a percentage
+    of all hosts of the rollout including skipped ones, rounded down. Empty: failures do not halt the
+    rollout.
 
-    A host counts once its operation has ended without success: FAILED, which a host is as well that
-    could not be reached, or ROLLED_BACK. SKIPPED does not count. A host that was tried again counts
-    by its last attempt. All waves count together.
+    A host counts when its operation has ended as FAILED or ROLLED_BACK. An unreachable host is FAILED.
+    SKIPPED hosts do not count. A host that was retried counts by its last attempt. All waves count together.
 
-    An example: waves ["1", "50%", "rest"] over six hosts a to f with max_failures "1" are the waves
-    a; b, c, d; e, f. a succeeds. Of the second wave b fails: one failure, which is not more than one,
-    so c and d, which run at the same time, go on. c fails as well: two failures are more than one, and
-    the rollout is HALTED at this moment, and names b and c. d is not cut off, and ends as it ends. e
-    and f stay PENDING until somebody retries the rollout, resumes it with a greater budget, or
-    cancels it.
+    Example: the waves ["1", "50%", "rest"] over the hosts a to f are a; b, c, d; e, f, and max_failures is
+    "1". a succeeds. In the second wave b fails: one failure does not exceed the budget, so c and d, which
+    run at the same time, continue. c fails, too: two failures exceed the budget, and the rollout is HALTED
+    at this moment and names b and c. d runs to its end. e and f stay PENDING until a client retries the
+    rollout, resumes it with a greater budget, or cancels it.
     """
     ignore_earlier_failures: _builtins.bool
-    """Hosts that had failed before the rollout was started do not count for its max_unavailable budgets. False: every
-    failed host counts, until somebody retries it. The budgets of other rollouts count as those rollouts say.
+    """Whether hosts that had failed before the rollout started are not counted for its max_unavailable budgets.
+    False: every failed host counts until it is retried. Other rollouts' budgets follow their own setting.
     """
     approve_waves: _builtins.bool
-    """Each wave but the first needs an ApproveWave."""
+    """Whether each wave except the first needs an approval (ApproveWave)."""
     window_override_reason: _builtins.str
-    """Change hosts outside their maintenance windows as well, and why; it is kept with every operation.
-    Empty: no host is changed outside its window.
+    """Reason to change hosts outside their maintenance windows; every operation records it. Empty: no host is
+    changed outside its windows.
     """
     dry_run: _builtins.bool
-    """Only find out what the updates would do."""
+    """Whether the rollout only finds out what the updates would do."""
     @_builtins.property
     def filter(self) -> _host_pb2.HostFilter:
-        """Which hosts. Absent: all."""
+        """Hosts to update. Absent: all hosts."""
 
     @_builtins.property
     def waves(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """How many hosts at a time, wave after wave: each a number ("5"), a percentage of the hosts that are
-        divided together ("20%", rounded down, at least one) or "rest". The last one repeats. Together are
-        divided all hosts of the rollout, or, with stages, those of a stage, or, with dependencies, those
-        of a stage that have equally many before them. Empty: ["2"].
+        """Sizes of the waves: each a number of hosts ("5"), a percentage ("20%", rounded down, at least one host)
+        or "rest". The last size repeats. A percentage and "rest" refer to all hosts of the rollout; with stages,
+        to the hosts of the stage; with dependencies, to the hosts of the stage at the same depth of
+        dependencies. Empty means ["2"].
 
-        ["1", "5", "20%", "rest"] over 100 hosts makes waves of 1, 5, 20 and 74 hosts; ["1", "20%"] waves
-        of 1, 20, 20, 20, 20 and 19.
+        Example: ["1", "5", "20%", "rest"] over 100 hosts makes waves of 1, 5, 20 and 74 hosts; ["1", "20%"]
+        makes waves of 1, 20, 20, 20, 20 and 19 hosts.
         """
 
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___RolloutStage]:
-        """Hosts with a tag before those with another one; hosts that are in no stage come last."""
+        """Stages, each the hosts with one tag, updated one after the other. Hosts without any of the tags come
+        last. Empty: one stage with all hosts.
+        """
 
     @_builtins.property
     def dependencies(self) -> _containers.RepeatedCompositeFieldContainer[Global___RolloutDependency]:
-        """Which hosts have to be updated before which others, within a stage."""
+        """Order within a stage: hosts with one tag before hosts with another. Empty: none."""
 
     @_builtins.property
     def delay_between_waves(self) -> _duration_pb2.Duration:
-        """The pause after a wave has ended before the next one begins, 0 to 7 days. Absent means 30 s."""
+        """Pause between the end of a wave and the start of the next, 0 to 7 days. Absent means 30 s."""
 
     @_builtins.property
     def max_unavailable(self) -> _containers.RepeatedCompositeFieldContainer[Global___DisruptionBudget]:
-        """How many hosts may be down at once. The budgets of all unfinished rollouts hold for each of them."""
+        """Disruption budgets: how many hosts may be unavailable at the same time. The budgets of all unfinished
+        rollouts apply to each of these rollouts. Empty: this rollout sets no budget.
+        """
 
     @_builtins.property
     def approval_timeout(self) -> _duration_pb2.Duration:
-        """How long an approval is waited for before the rollout halts, 1 minute to 90 days. Absent: 1 day."""
+        """Time to wait for an approval before the rollout halts, 1 minute to 90 days. Absent means 1 day."""
 
     @_builtins.property
     def expires_after(self) -> _duration_pb2.Duration:
-        """Hosts that have not begun by then, counted from the start, are skipped; 1 minute to 365 days.
-        Absent: they wait for their windows as long as it takes.
+        """Time from the start of the rollout after which hosts that have not started are skipped, 1 minute to 365
+        days. Absent: hosts wait for their windows without a limit.
         """
 
     @_builtins.property
     def scope(self) -> _host_pb2.ScopeOverride:
-        """What to update. Absent: what each host's policy says."""
+        """Scope that overrides the hosts' policies. Absent: each host's policy applies."""
 
     @_builtins.property
     def settle(self) -> _duration_pb2.Duration:
-        """After the delay, the updated hosts of a wave have to be healthy for so long before the next wave
-        begins, 0 to 7 days. They are looked at ten times in it, at most every 10 s, and once more when it
-        has passed; as soon as one is found that is not healthy, or cannot be reached, the rollout is HALTED
-        and says which. Resumed, the wave settles anew. Absent or 0: the next wave begins after the delay.
+        """Time for which the updated hosts of a wave must stay healthy after the delay, before the next wave
+        starts, 0 to 7 days. The server checks the hosts ten times in this period, at most every 10 s, and once
+        at its end. If a host is unhealthy or unreachable, the rollout is HALTED and names the host. After a
+        resume, the settling time starts from the beginning. Absent or 0: the next wave starts after the delay.
         """
 
     @_builtins.property
     def approvers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """With approve_waves: who may approve of a wave, by the names that clients give of their users
-        (metadata tendhost-user); anybody else is refused with PERMISSION_DENIED. As long as the server
-        believes these names this guards against mistakes, not against malice. Empty: everybody may.
+        """Names of the users who may approve waves, with approve_waves; other users are refused with
+        PERMISSION_DENIED. Clients send the name as metadata tendhost-user. The server does not verify names, so
+        this prevents mistakes, not abuse. Empty: every user may approve.
         """
 
     def __init__(
@@ -409,17 +416,17 @@ Global___RolloutSpec: _TypeAlias = RolloutSpec  # noqa: Y015
 
 @_typing.final
 class RolloutStage(_message.Message):
-    """The hosts with one tag."""
+    """Stage of a rollout: the hosts with one tag."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TAG_FIELD_NUMBER: _builtins.int
     WAVES_FIELD_NUMBER: _builtins.int
     tag: _builtins.str
-    """The tag; a host that has those of several stages is in the first of them."""
+    """Tag of the hosts. A host with the tags of several stages is in the first of these stages."""
     @_builtins.property
     def waves(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """As RolloutSpec.waves, of this stage's hosts. Empty: as for the whole rollout."""
+        """Sizes of the waves of this stage, as RolloutSpec.waves. Empty: the sizes of the rollout."""
 
     def __init__(
         self,
@@ -437,8 +444,8 @@ Global___RolloutStage: _TypeAlias = RolloutStage  # noqa: Y015
 
 @_typing.final
 class RolloutDependency(_message.Message):
-    """Hosts with the tag `before` are updated before those with the tag `after`. A host that has both comes
-    with the later ones.
+    """Order of hosts: those with the tag `before` are updated before those with the tag `after`. A host with both
+    tags is updated with the later ones.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -446,9 +453,9 @@ class RolloutDependency(_message.Message):
     BEFORE_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
     before: _builtins.str
-    """The tag of what comes first."""
+    """Tag of the hosts to update first."""
     after: _builtins.str
-    """The tag of what comes later."""
+    """Tag of the hosts to update later."""
     def __init__(
         self,
         *,
@@ -465,8 +472,9 @@ Global___RolloutDependency: _TypeAlias = RolloutDependency  # noqa: Y015
 
 @_typing.final
 class DisruptionBudget(_message.Message):
-    """How many hosts may be down at once. Down is a host on which an update or a reboot runs, whoever asked
-    for it, and a host in FAILED. What a person begins without a rollout counts, and is not held up.
+    """Number of hosts that may be unavailable at the same time. A host is unavailable while an update or a reboot
+    runs on it, in a rollout or not, and while it is in FAILED. Operations outside rollouts count, but no
+    budget delays them.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -474,12 +482,12 @@ class DisruptionBudget(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     PER_TAG_FIELD_NUMBER: _builtins.int
     limit: _builtins.str
-    """A number, or a percentage of the registered hosts that are counted together, rounded down, but at
-    least one.
+    """Number of hosts, or percentage of the registered hosts that are counted together, rounded down, at least
+    one host.
     """
     per_tag: _builtins.str
-    """The key of tags that are written KEY=VALUE, "zone" for zone=a and zone=b: the hosts of each value
-    are counted by themselves. Empty: the whole fleet is counted.
+    """Key of tags of the form KEY=VALUE, such as "zone" for zone=a and zone=b. The hosts of each value are
+    counted separately. Empty: all hosts of the fleet are counted together.
     """
     def __init__(
         self,
@@ -497,9 +505,14 @@ Global___DisruptionBudget: _TypeAlias = DisruptionBudget  # noqa: Y015
 
 @_typing.final
 class Rollout(_message.Message):
-    """An update of many hosts, a wave at a time. With waves ["2"] and five hosts a to e: a and b are updated
-    side by side; when both have ended, well or not, the delay runs; then c and d; then e. The hosts are
-    those that the filter selected when the rollout was started.
+    """Update of many hosts in waves. The hosts are those that match the filter at the start of the rollout.
+
+    Example: RolloutSpec {filter: {all_tags: ["web"]}, waves: ["1", "rest"], delay_between_waves: "60s",
+    max_failures: "0"} over the hosts web1 to web4. The rollout is RUNNING in wave 1 of 2, and web1 is
+    IN_PROGRESS. When web1 is COMPLETED, next_wave_at is 60 s later. Then wave 2 starts: web2, web3 and web4
+    are IN_PROGRESS together. web3 fails, which exceeds the failure budget of 0: the rollout is HALTED, and
+    `halt` names web3. web2 and web4 run to their end. RetryRollout starts web3 again from the failed step, and
+    the rollout is RUNNING. When all hosts have ended, the rollout is COMPLETED and `ended_at` is set.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -524,66 +537,68 @@ class Rollout(_message.Message):
     HELD_UP_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Made by the server, ordered by time."""
+    """Id of the rollout, generated by the server. Ids sort by creation time."""
     status: Global___RolloutStatus.ValueType
-    """How far it is."""
+    """Status of the rollout."""
     wave: _builtins.int
-    """The current wave, from 1."""
+    """Number of the current wave, from 1."""
     wave_count: _builtins.int
-    """How many waves there are."""
+    """Number of waves."""
     created_by: _builtins.str
-    """Who asked for it."""
+    """Client that started the rollout."""
     revision: _builtins.int
-    """The fleet's revision at which it last changed."""
+    """Fleet revision of the last change."""
     retry_of: _builtins.str
-    """The ended rollout whose failed hosts it tries again. Empty: none."""
+    """Id of the ended rollout whose failed hosts this rollout retries. Empty: none."""
     held_up: _builtins.str
-    """The disruption budget that lets no further host begin while none of the rollout's hosts runs, and the failed
-    hosts that spend it. Empty: no budget holds the rollout up.
+    """Disruption budget that keeps further hosts from starting while no host of the rollout is running, with
+    the failed hosts that use it up. Empty: no budget holds up the rollout.
     """
     incomplete: _builtins.str
-    """Why the server does not show all that it stores of the rollout: a stored value is out of range or
-    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """Why the server does not show everything that it stores of the rollout: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: the message shows everything.
     """
     @_builtins.property
     def spec(self) -> Global___RolloutSpec:
-        """What was asked."""
+        """Definition of the rollout."""
 
     @_builtins.property
     def progress(self) -> Global___RolloutProgress:
-        """How many hosts are where."""
+        """Number of hosts in each status."""
 
     @_builtins.property
     def next_wave_at(self) -> _timestamp_pb2.Timestamp:
-        """Between two waves: when the delay ends."""
+        """End of the delay between two waves. Absent: the rollout is not between two waves."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was asked for."""
+        """Time of the start."""
 
     @_builtins.property
     def ended_at(self) -> _timestamp_pb2.Timestamp:
-        """When it ended. Absent: not yet."""
+        """Time of the end. Absent: the rollout has not ended."""
 
     @_builtins.property
     def halt(self) -> Global___Halt:
-        """In HALTED: why."""
+        """Why the rollout halted. Only in HALTED."""
 
     @_builtins.property
     def approval_until(self) -> _timestamp_pb2.Timestamp:
-        """In AWAITING_APPROVAL: when it halts without one."""
+        """Time at which the rollout halts without an approval. Only in AWAITING_APPROVAL."""
 
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
-        """When hosts that have not begun are skipped. Absent: never."""
+        """Time at which hosts that have not started are skipped. Absent: never."""
 
     @_builtins.property
     def expected_end(self) -> _timestamp_pb2.Timestamp:
-        """While it runs: when it will end, by what its hosts took before, waits for windows apart."""
+        """Estimated end, from the durations of earlier updates and without waits for windows. Absent: the rollout
+        is not running.
+        """
 
     @_builtins.property
     def settling_since(self) -> _timestamp_pb2.Timestamp:
-        """While the current wave settles: since when."""
+        """Time at which the current wave began to settle. Absent: the wave is not settling."""
 
     def __init__(
         self,
@@ -627,16 +642,16 @@ class Halt(_message.Message):
     AT_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
     cause: Global___HaltCause.ValueType
-    """The kind."""
+    """Kind of the cause."""
     message: _builtins.str
-    """In words."""
+    """Cause, for people."""
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
-        """When."""
+        """Time of the halt."""
 
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The hosts that spent the budget, or are not healthy, the first twenty."""
+        """Names of the failed or unhealthy hosts, at most 20."""
 
     def __init__(
         self,
@@ -656,7 +671,7 @@ Global___Halt: _TypeAlias = Halt  # noqa: Y015
 
 @_typing.final
 class RolloutProgress(_message.Message):
-    """How many hosts of a rollout, or of one of its waves, are where. The seven parts add up to the total."""
+    """Number of hosts of a rollout, or of a wave, in each status. The seven statuses add up to the total."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -669,21 +684,21 @@ class RolloutProgress(_message.Message):
     WAITING_FIELD_NUMBER: _builtins.int
     ROLLED_BACK_FIELD_NUMBER: _builtins.int
     total_hosts: _builtins.int
-    """All of them."""
+    """Number of hosts."""
     pending: _builtins.int
-    """Not begun."""
+    """Number of hosts in PENDING."""
     in_progress: _builtins.int
-    """Under way."""
+    """Number of hosts in IN_PROGRESS."""
     completed: _builtins.int
-    """Ended well."""
+    """Number of hosts in COMPLETED."""
     failed: _builtins.int
-    """Ended with a problem."""
+    """Number of hosts in FAILED."""
     skipped: _builtins.int
-    """Left out."""
+    """Number of hosts in SKIPPED."""
     waiting: _builtins.int
-    """Held up although their turn has come."""
+    """Number of hosts in WAITING."""
     rolled_back: _builtins.int
-    """Ended with a problem, what was changed taken back."""
+    """Number of hosts in ROLLED_BACK."""
     def __init__(
         self,
         *,
@@ -706,7 +721,7 @@ Global___RolloutProgress: _TypeAlias = RolloutProgress  # noqa: Y015
 
 @_typing.final
 class RolloutWave(_message.Message):
-    """One wave of a rollout."""
+    """Wave of a rollout."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -721,38 +736,40 @@ class RolloutWave(_message.Message):
     SETTLED_AT_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     number: _builtins.int
-    """From 1."""
+    """Number of the wave, from 1."""
     stage: _builtins.str
-    """The tag of its stage. Empty: none."""
+    """Tag of the wave's stage. Empty: none."""
     approved_by: _builtins.str
-    """Who approved of it. Empty: nobody had to, or nobody did."""
+    """Client that approved the wave. Empty: the wave needs no approval, or has none yet."""
     incomplete: _builtins.str
-    """Why the server does not show all that it stores of the wave: a stored value is out of range or
-    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """Why the server does not show everything that it stores of the wave: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: the message shows everything.
     """
     @_builtins.property
     def progress(self) -> Global___RolloutProgress:
-        """How many of its hosts are where."""
+        """Number of the wave's hosts in each status."""
 
     @_builtins.property
     def expected_duration(self) -> _duration_pb2.Duration:
-        """How long it takes, by what its hosts took before."""
+        """Estimated duration, from the durations of earlier updates of the hosts."""
 
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
-        """When it began. Absent: not yet."""
+        """Time at which the wave started. Absent: the wave has not started."""
 
     @_builtins.property
     def ended_at(self) -> _timestamp_pb2.Timestamp:
-        """When it ended. Absent: not yet."""
+        """Time at which the wave ended. Absent: the wave has not ended."""
 
     @_builtins.property
     def approved_at(self) -> _timestamp_pb2.Timestamp:
-        """When."""
+        """Time of the approval. Absent: the wave needs no approval, or has none yet."""
 
     @_builtins.property
     def settled_at(self) -> _timestamp_pb2.Timestamp:
-        """When its hosts had been healthy for as long as was asked. Absent: not asked, or not yet."""
+        """Time at which the wave's hosts had stayed healthy for the settling time. Absent: no settling time is set,
+        or it has not passed yet.
+        """
 
     def __init__(
         self,
@@ -778,7 +795,7 @@ Global___RolloutWave: _TypeAlias = RolloutWave  # noqa: Y015
 
 @_typing.final
 class RolloutHost(_message.Message):
-    """One host of a rollout."""
+    """Host of a rollout."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -791,24 +808,28 @@ class RolloutHost(_message.Message):
     OPENS_AT_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     host: _builtins.str
-    """Its name."""
+    """Name of the host."""
     wave: _builtins.int
-    """Its wave, from 1."""
+    """Number of the host's wave, from 1."""
     status: Global___RolloutHostStatus.ValueType
-    """How far it is."""
+    """Status of the host in the rollout."""
     operation_id: _builtins.str
-    """Its operation. Empty: none was begun."""
+    """Id of the host's operation. Empty: no operation was started."""
     detail: _builtins.str
-    """What it waits for, why it was skipped, or what it failed with. Empty: none of these."""
+    """What the host waits for, why it was skipped, or the error of its operation, for people. Empty: none of
+    these.
+    """
     waiting_for: Global___WaitingFor.ValueType
-    """In WAITING: for what."""
+    """What the host waits for. Only in WAITING."""
     incomplete: _builtins.str
-    """Why the server does not show all that it stores of the host: a stored value is out of range or
-    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """Why the server does not show everything that it stores of the host: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: the message shows everything.
     """
     @_builtins.property
     def opens_at(self) -> _timestamp_pb2.Timestamp:
-        """In WAITING for its window: when that opens, as far as it is known."""
+        """Next opening of the host's maintenance window, if the host waits for it. Absent: the host does not wait
+        for its window, or the time is unknown.
+        """
 
     def __init__(
         self,
@@ -832,7 +853,7 @@ Global___RolloutHost: _TypeAlias = RolloutHost  # noqa: Y015
 
 @_typing.final
 class RolloutPlan(_message.Message):
-    """What a rollout would do."""
+    """Plan of a rollout: its hosts and waves, without a change to any host."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -849,43 +870,43 @@ class RolloutPlan(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """With which StartRollout takes it."""
+    """Id of the plan, for StartRollout."""
     wave_count: _builtins.int
-    """How many waves there are."""
+    """Number of waves."""
     host_count: _builtins.int
-    """How many hosts have their place."""
+    """Number of hosts to update."""
     excluded_count: _builtins.int
-    """How many hosts the filter is about that have none."""
+    """Number of hosts that the filter refers to and the rollout would not update."""
     not_selected_count: _builtins.int
-    """How many registered hosts the filter is not about."""
+    """Number of registered hosts that the filter does not refer to."""
     known_duration_count: _builtins.int
-    """For how many hosts it is known how long an update takes. The others are taken as their median, or,
-    where none is known, as 3 minutes.
+    """Number of hosts whose update duration is known from earlier updates. The estimate uses the median of
+    these for the other hosts, or 3 minutes if no duration is known.
     """
     incomplete: _builtins.str
-    """Why the server does not show all that it stores of the plan: a stored value is out of range or
-    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """Why the server does not show everything that it stores of the plan: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: the message shows everything.
     """
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was made."""
+        """Time at which the plan was made."""
 
     @_builtins.property
     def spec(self) -> Global___RolloutSpec:
-        """What was asked, a drawn seed included."""
+        """Definition of the rollout, including the seed that the server chose."""
 
     @_builtins.property
     def waves(self) -> _containers.RepeatedCompositeFieldContainer[Global___RolloutWave]:
-        """The waves, in order; of more than 1000, the first 1000."""
+        """Waves in order; the first 1000."""
 
     @_builtins.property
     def expected_duration(self) -> _duration_pb2.Duration:
-        """How long it would take, waits for windows and approvals apart."""
+        """Estimated duration, without waits for windows and approvals."""
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What would hold it up if it began now, in words: disruption budgets that are spent. Windows and busy
-        hosts are told of each host.
+        """What would delay the rollout if it started now: disruption budgets that are used up, one sentence each.
+        Closed windows and busy hosts are reported for each host.
         """
 
     def __init__(
@@ -914,7 +935,7 @@ Global___RolloutPlan: _TypeAlias = RolloutPlan  # noqa: Y015
 
 @_typing.final
 class PlannedHost(_message.Message):
-    """One host of a plan."""
+    """Host of a plan."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -925,20 +946,20 @@ class PlannedHost(_message.Message):
     OPENS_AT_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     host: _builtins.str
-    """Its name."""
+    """Name of the host."""
     wave: _builtins.int
-    """Its wave, from 1. 0: it is left out."""
+    """Number of the host's wave, from 1. 0: the rollout would not update the host."""
     exclusion: Global___Exclusion.ValueType
-    """Why it is left out."""
+    """Why the rollout would not update the host. Unspecified: it would."""
     detail: _builtins.str
-    """Both in words."""
+    """Exclusion or conditions, for people. Empty: none."""
     @_builtins.property
     def conditions(self) -> _containers.RepeatedScalarFieldContainer[Global___PlannedHostCondition.ValueType]:
-        """What is expected of it."""
+        """Conditions that can affect the update. Empty: none."""
 
     @_builtins.property
     def opens_at(self) -> _timestamp_pb2.Timestamp:
-        """If its window is closed: when it opens."""
+        """Next opening of the host's maintenance window. Absent: the window is open, or the host has no windows."""
 
     def __init__(
         self,

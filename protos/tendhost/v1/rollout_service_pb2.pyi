@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class PlanRolloutRequest(_message.Message):
-    """What to plan."""
+    """Request for PlanRollout."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -31,14 +31,14 @@ class PlanRolloutRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     plan_id: _builtins.str
-    """A plan that was made before, to see more of its hosts. Empty: make one."""
+    """Id of an existing plan, to get another page of its hosts. Empty: the server makes a new plan."""
     page_size: _builtins.int
-    """At most how many hosts. 0 means 50; more than 1000 is taken as 1000."""
+    """Maximum number of hosts in the response. 0 means 50; more than 1000 counts as 1000."""
     page_token: _builtins.str
-    """The token of the former page. Empty: from the start."""
+    """Value of `next_page_token` in the previous response. Empty: the first page."""
     @_builtins.property
     def spec(self) -> _rollout_pb2.RolloutSpec:
-        """What would be asked. Absent: all defaults, all hosts."""
+        """Definition of the rollout. Absent: all hosts with the default settings."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ Global___PlanRolloutRequest: _TypeAlias = PlanRolloutRequest  # noqa: Y015
 
 @_typing.final
 class PlanRolloutResponse(_message.Message):
-    """What would happen."""
+    """Response of PlanRollout."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -66,14 +66,14 @@ class PlanRolloutResponse(_message.Message):
     HOSTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """What to ask for the next page with, together with plan_id. Empty: this was the last."""
+    """Token of the next page, to send together with plan_id. Empty: this page is the last."""
     @_builtins.property
     def plan(self) -> _rollout_pb2.RolloutPlan:
-        """The plan as a whole."""
+        """The plan."""
 
     @_builtins.property
     def hosts(self) -> _containers.RepeatedCompositeFieldContainer[_rollout_pb2.PlannedHost]:
-        """A page of its hosts: by wave and order, then those that are left out, by name."""
+        """Page of the plan's hosts: in the order of their updates, then the excluded hosts by name."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ Global___PlanRolloutResponse: _TypeAlias = PlanRolloutResponse  # noqa: Y015
 
 @_typing.final
 class StartRolloutRequest(_message.Message):
-    """What to roll out."""
+    """Request for StartRollout."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -100,16 +100,16 @@ class StartRolloutRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     PLAN_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     plan_id: _builtins.str
-    """The plan to carry out. Empty: whatever is selected now."""
+    """Id of the plan to start. Empty: the server plans the rollout now."""
     @_builtins.property
     def spec(self) -> _rollout_pb2.RolloutSpec:
-        """What is asked. Absent: all defaults, all hosts."""
+        """Definition of the rollout. Absent: all hosts with the default settings."""
 
     def __init__(
         self,
@@ -128,14 +128,14 @@ Global___StartRolloutRequest: _TypeAlias = StartRolloutRequest  # noqa: Y015
 
 @_typing.final
 class StartRolloutResponse(_message.Message):
-    """The rollout that was begun."""
+    """Response of StartRollout."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ROLLOUT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def rollout(self) -> _rollout_pb2.Rollout:
-        """The rollout."""
+        """The new rollout."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ Global___StartRolloutResponse: _TypeAlias = StartRolloutResponse  # noqa: Y015
 
 @_typing.final
 class GetRolloutRequest(_message.Message):
-    """The rollout to show."""
+    """Request for GetRollout."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -160,11 +160,11 @@ class GetRolloutRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Its id."""
+    """Id of the rollout."""
     page_size: _builtins.int
-    """At most how many of its hosts. 0 means 50; more than 1000 is taken as 1000."""
+    """Maximum number of hosts in the response. 0 means 50; more than 1000 counts as 1000."""
     page_token: _builtins.str
-    """The token of the former page of hosts. Empty: from the start."""
+    """Value of `next_page_token` in the previous response. Empty: the first page of hosts."""
     def __init__(
         self,
         *,
@@ -182,7 +182,7 @@ Global___GetRolloutRequest: _TypeAlias = GetRolloutRequest  # noqa: Y015
 
 @_typing.final
 class GetRolloutResponse(_message.Message):
-    """A rollout."""
+    """Response of GetRollout."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -191,18 +191,18 @@ class GetRolloutResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     WAVES_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """What to ask for the next page of hosts with. Empty: this was the last."""
+    """Token of the next page of hosts. Empty: this page is the last."""
     @_builtins.property
     def rollout(self) -> _rollout_pb2.Rollout:
         """The rollout."""
 
     @_builtins.property
     def hosts(self) -> _containers.RepeatedCompositeFieldContainer[_rollout_pb2.RolloutHost]:
-        """A page of its hosts, by wave and order."""
+        """Page of the rollout's hosts, in the order of their updates."""
 
     @_builtins.property
     def waves(self) -> _containers.RepeatedCompositeFieldContainer[_rollout_pb2.RolloutWave]:
-        """The waves of these hosts."""
+        """Waves of these hosts."""
 
     def __init__(
         self,
@@ -222,7 +222,7 @@ Global___GetRolloutResponse: _TypeAlias = GetRolloutResponse  # noqa: Y015
 
 @_typing.final
 class ListRolloutsRequest(_message.Message):
-    """Which rollouts to list."""
+    """Request for ListRollouts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -230,12 +230,12 @@ class ListRolloutsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most how many. 0 means 50; more than 1000 is taken as 1000."""
+    """Maximum number of rollouts in the response. 0 means 50; more than 1000 counts as 1000."""
     page_token: _builtins.str
-    """The token of the former page, of the same request. Empty: from the start."""
+    """Value of `next_page_token` in the previous response to the same request. Empty: the first page."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_rollout_pb2.RolloutStatus.ValueType]:
-        """In one of these. Empty: in any."""
+        """Statuses of the rollouts to list. Empty: all statuses."""
 
     def __init__(
         self,
@@ -254,17 +254,17 @@ Global___ListRolloutsRequest: _TypeAlias = ListRolloutsRequest  # noqa: Y015
 
 @_typing.final
 class ListRolloutsResponse(_message.Message):
-    """A page of rollouts."""
+    """Response of ListRollouts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ROLLOUTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """What to ask for the next page with. Empty: this was the last."""
+    """Token of the next page. Empty: this page is the last."""
     @_builtins.property
     def rollouts(self) -> _containers.RepeatedCompositeFieldContainer[_rollout_pb2.Rollout]:
-        """Newest first."""
+        """The rollouts, newest first."""
 
     def __init__(
         self,
@@ -282,19 +282,19 @@ Global___ListRolloutsResponse: _TypeAlias = ListRolloutsResponse  # noqa: Y015
 
 @_typing.final
 class PauseRolloutRequest(_message.Message):
-    """The rollout to pause."""
+    """Request for PauseRollout."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Its id."""
+    """Id of the rollout."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     def __init__(
         self,
@@ -312,14 +312,14 @@ Global___PauseRolloutRequest: _TypeAlias = PauseRolloutRequest  # noqa: Y015
 
 @_typing.final
 class PauseRolloutResponse(_message.Message):
-    """The paused rollout."""
+    """Response of PauseRollout."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ROLLOUT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def rollout(self) -> _rollout_pb2.Rollout:
-        """The rollout."""
+        """The paused rollout."""
 
     def __init__(
         self,
@@ -336,7 +336,7 @@ Global___PauseRolloutResponse: _TypeAlias = PauseRolloutResponse  # noqa: Y015
 
 @_typing.final
 class ResumeRolloutRequest(_message.Message):
-    """The rollout to go on with."""
+    """Request for ResumeRollout."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -344,15 +344,15 @@ class ResumeRolloutRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     MAX_FAILURES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Its id."""
+    """Id of the rollout."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     max_failures: _builtins.str
-    """Another failure budget from now on, see RolloutSpec. Empty: the same."""
+    """New failure budget; see RolloutSpec.max_failures. Empty: the budget is unchanged."""
     def __init__(
         self,
         *,
@@ -370,14 +370,14 @@ Global___ResumeRolloutRequest: _TypeAlias = ResumeRolloutRequest  # noqa: Y015
 
 @_typing.final
 class ResumeRolloutResponse(_message.Message):
-    """The rollout that goes on."""
+    """Response of ResumeRollout."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ROLLOUT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def rollout(self) -> _rollout_pb2.Rollout:
-        """The rollout."""
+        """The resumed rollout."""
 
     def __init__(
         self,
@@ -394,19 +394,19 @@ Global___ResumeRolloutResponse: _TypeAlias = ResumeRolloutResponse  # noqa: Y015
 
 @_typing.final
 class CancelRolloutRequest(_message.Message):
-    """The rollout to cancel."""
+    """Request for CancelRollout."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Its id."""
+    """Id of the rollout."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     def __init__(
         self,
@@ -424,14 +424,14 @@ Global___CancelRolloutRequest: _TypeAlias = CancelRolloutRequest  # noqa: Y015
 
 @_typing.final
 class CancelRolloutResponse(_message.Message):
-    """The cancelled rollout."""
+    """Response of CancelRollout."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ROLLOUT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def rollout(self) -> _rollout_pb2.Rollout:
-        """The rollout."""
+        """The cancelled rollout."""
 
     def __init__(
         self,
@@ -448,7 +448,7 @@ Global___CancelRolloutResponse: _TypeAlias = CancelRolloutResponse  # noqa: Y015
 
 @_typing.final
 class ApproveWaveRequest(_message.Message):
-    """The rollout whose next wave may begin."""
+    """Request for ApproveWave."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -456,15 +456,15 @@ class ApproveWaveRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     WAVE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Its id."""
+    """Id of the rollout."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     wave: _builtins.int
-    """The number of the wave, from 1, so that it is that wave and no other one."""
+    """Number of the wave, from 1. The call fails if another wave awaits the approval."""
     def __init__(
         self,
         *,
@@ -482,14 +482,14 @@ Global___ApproveWaveRequest: _TypeAlias = ApproveWaveRequest  # noqa: Y015
 
 @_typing.final
 class ApproveWaveResponse(_message.Message):
-    """The rollout that goes on."""
+    """Response of ApproveWave."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ROLLOUT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def rollout(self) -> _rollout_pb2.Rollout:
-        """The rollout."""
+        """The rollout after the approval."""
 
     def __init__(
         self,
@@ -506,7 +506,7 @@ Global___ApproveWaveResponse: _TypeAlias = ApproveWaveResponse  # noqa: Y015
 
 @_typing.final
 class SkipRolloutHostRequest(_message.Message):
-    """The host to leave out."""
+    """Request for SkipRolloutHost."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -514,14 +514,14 @@ class SkipRolloutHostRequest(_message.Message):
     HOST_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """The rollout's id."""
+    """Id of the rollout."""
     host: _builtins.str
-    """The host's name."""
+    """Name of the host."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     def __init__(
         self,
@@ -540,14 +540,14 @@ Global___SkipRolloutHostRequest: _TypeAlias = SkipRolloutHostRequest  # noqa: Y0
 
 @_typing.final
 class SkipRolloutHostResponse(_message.Message):
-    """The rollout without that host."""
+    """Response of SkipRolloutHost."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ROLLOUT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def rollout(self) -> _rollout_pb2.Rollout:
-        """The rollout."""
+        """The rollout after the change."""
 
     def __init__(
         self,
@@ -564,19 +564,19 @@ Global___SkipRolloutHostResponse: _TypeAlias = SkipRolloutHostResponse  # noqa: 
 
 @_typing.final
 class RetryRolloutRequest(_message.Message):
-    """The rollout whose failed hosts to try again."""
+    """Request for RetryRollout."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Its id."""
+    """Id of the rollout."""
     request_id: _builtins.str
-    """A UUID that makes the call safe to repeat: for 24 hours, an equal request with the same id gets the
-    response of the first one that succeeded, and changes nothing more. Upper and lower case are the same.
-    Failed calls are not remembered: most have changed nothing (docs/errors.md tells which may have). Empty:
-    a repeated call is a new one.
+    """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the
+    response of the first request that succeeded, and changes nothing more. Upper and lower case are equal.
+    Failed calls are not remembered: most have changed nothing, and docs/errors.md says which may have.
+    Empty: a repeated call counts as a new one.
     """
     def __init__(
         self,
@@ -594,14 +594,14 @@ Global___RetryRolloutRequest: _TypeAlias = RetryRolloutRequest  # noqa: Y015
 
 @_typing.final
 class RetryRolloutResponse(_message.Message):
-    """The rollout in which they are tried."""
+    """Response of RetryRollout."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ROLLOUT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def rollout(self) -> _rollout_pb2.Rollout:
-        """The rollout."""
+        """The rollout that retries the hosts."""
 
     def __init__(
         self,
@@ -618,13 +618,13 @@ Global___RetryRolloutResponse: _TypeAlias = RetryRolloutResponse  # noqa: Y015
 
 @_typing.final
 class WatchRolloutRequest(_message.Message):
-    """The rollout to follow."""
+    """Request for WatchRollout."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Its id."""
+    """Id of the rollout."""
     def __init__(
         self,
         *,
@@ -640,10 +640,11 @@ Global___WatchRolloutRequest: _TypeAlias = WatchRolloutRequest  # noqa: Y015
 
 @_typing.final
 class WatchRolloutResponse(_message.Message):
-    """The rollout, whenever it has changed. The first messages are the rollout as it stands with all of its
-    hosts and waves; the last one is the rollout as it ended. Everything in a message is as of one revision:
-    that of the rollout. Large rollouts are sent in parts: with the first message without `more`, everything that
-    came before it, each host and wave as it came last, is as of the revision of that message.
+    """Message of the stream, sent whenever the rollout has changed. The first messages are the rollout in its
+    current state with all of its hosts and waves; the last one is the ended rollout. A message is as of the
+    revision of its rollout. A large rollout is sent in parts: with the first message without `more`, all
+    messages so far, with the latest version of each host and wave, are the rollout as of the revision of that
+    message.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -653,20 +654,20 @@ class WatchRolloutResponse(_message.Message):
     WAVES_FIELD_NUMBER: _builtins.int
     MORE_FIELD_NUMBER: _builtins.int
     more: _builtins.bool
-    """Whether this is a part, and the following message belongs to it. A host or a wave that changed meanwhile
-    comes once more.
+    """Whether the message is a part, and the next message belongs to it. A host or a wave that changed in the
+    meantime is sent again.
     """
     @_builtins.property
     def rollout(self) -> _rollout_pb2.Rollout:
-        """The rollout as it stands."""
+        """The rollout in its current state."""
 
     @_builtins.property
     def hosts(self) -> _containers.RepeatedCompositeFieldContainer[_rollout_pb2.RolloutHost]:
-        """The hosts that changed since the former message."""
+        """Hosts that changed since the previous message."""
 
     @_builtins.property
     def waves(self) -> _containers.RepeatedCompositeFieldContainer[_rollout_pb2.RolloutWave]:
-        """The waves that changed since the former message."""
+        """Waves that changed since the previous message."""
 
     def __init__(
         self,
@@ -686,13 +687,13 @@ Global___WatchRolloutResponse: _TypeAlias = WatchRolloutResponse  # noqa: Y015
 
 @_typing.final
 class GetRolloutReportRequest(_message.Message):
-    """The rollout to report on."""
+    """Request for GetRolloutReport."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Its id."""
+    """Id of the rollout."""
     def __init__(
         self,
         *,
@@ -708,7 +709,7 @@ Global___GetRolloutReportRequest: _TypeAlias = GetRolloutReportRequest  # noqa: 
 
 @_typing.final
 class GetRolloutReportResponse(_message.Message):
-    """What came of it."""
+    """Response of GetRolloutReport."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -724,44 +725,44 @@ class GetRolloutReportResponse(_message.Message):
     LONGEST_HOST_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     reboots: _builtins.int
-    """How many hosts were rebooted."""
+    """Number of rebooted hosts."""
     longest_host: _builtins.str
-    """Which host that was. Empty: none has ended."""
+    """Name of the slowest host. Empty: no host has ended."""
     incomplete: _builtins.str
-    """Why the server does not show all that it stores of the report: a stored value is out of range or
-    cannot be read, or a list is too long for one message. Empty: it shows everything.
+    """Why the server does not show everything that it stores of the report: a stored value is out of range or
+    cannot be read, or a list is too long for one message. Empty: the message shows everything.
     """
     @_builtins.property
     def rollout(self) -> _rollout_pb2.Rollout:
-        """The rollout, with how many hosts are where."""
+        """The rollout, with the number of hosts in each status."""
 
     @_builtins.property
     def waves(self) -> _containers.RepeatedCompositeFieldContainer[_rollout_pb2.RolloutWave]:
-        """Its waves; of more than 1000, the first 1000."""
+        """Waves; the first 1000."""
 
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
-        """How long it took. Absent: it has not ended."""
+        """Duration of the rollout. Absent: the rollout has not ended."""
 
     @_builtins.property
     def packages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportPackage]:
-        """Which versions of which packages came to how many hosts, by name; of more than 10000, the first 10000."""
+        """Changed packages with the number of hosts, sorted by name; the first 10000."""
 
     @_builtins.property
     def rebooted_hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The first hundred of these."""
+        """Names of the rebooted hosts, at most 100."""
 
     @_builtins.property
     def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportCause]:
-        """Why hosts failed, the most frequent cause first."""
+        """Causes of failures, the most frequent first."""
 
     @_builtins.property
     def skipped(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportCause]:
-        """Why hosts were left out, the most frequent cause first."""
+        """Reasons why hosts were skipped, the most frequent first."""
 
     @_builtins.property
     def longest(self) -> _duration_pb2.Duration:
-        """How long the slowest host took."""
+        """Duration of the slowest host's operation."""
 
     def __init__(
         self,
@@ -788,7 +789,7 @@ Global___GetRolloutReportResponse: _TypeAlias = GetRolloutReportResponse  # noqa
 
 @_typing.final
 class ReportPackage(_message.Message):
-    """A version of a package that came to hosts."""
+    """Version of a package that a rollout installed on hosts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -796,11 +797,11 @@ class ReportPackage(_message.Message):
     TO_VERSION_FIELD_NUMBER: _builtins.int
     HOST_COUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The package."""
+    """Name of the package."""
     to_version: _builtins.str
-    """The version. Empty: it was removed."""
+    """Installed version. Empty: the package was removed."""
     host_count: _builtins.int
-    """How many hosts."""
+    """Number of hosts."""
     def __init__(
         self,
         *,
@@ -818,7 +819,7 @@ Global___ReportPackage: _TypeAlias = ReportPackage  # noqa: Y015
 
 @_typing.final
 class ReportCause(_message.Message):
-    """Hosts that failed, or were left out, for one cause."""
+    """Hosts that failed, or were skipped, for the same cause."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -827,14 +828,14 @@ class ReportCause(_message.Message):
     HOST_COUNT_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """The error's reason, such as HOST_UNREACHABLE; for hosts that were left out, why."""
+    """Reason of the error, such as HOST_UNREACHABLE; for skipped hosts the detail."""
     example: _builtins.str
-    """What one of them said."""
+    """Message of one of the hosts."""
     host_count: _builtins.int
-    """How many."""
+    """Number of hosts."""
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The first hundred."""
+        """Names of the hosts, at most 100."""
 
     def __init__(
         self,

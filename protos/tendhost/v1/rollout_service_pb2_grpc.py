@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class RolloutServiceStub(object):
-    """Updates of many hosts.
+    """Manages rollouts, which update many hosts in waves.
     """
 
     def __init__(self, channel):
@@ -98,72 +98,74 @@ class RolloutServiceStub(object):
 
 
 class RolloutServiceServicer(object):
-    """Updates of many hosts.
+    """Manages rollouts, which update many hosts in waves.
     """
 
     def PlanRollout(self, request, context):
-        """What a rollout would do, without touching a host; its hosts a page at a time, the ones that are left
-        out after the others. FAILED_PRECONDITION (no host is selected), INVALID_ARGUMENT, NOT_FOUND (the
-        plan to page through).
+        """Plans a rollout without a change to any host. The hosts come in pages, excluded ones after the others.
+        FAILED_PRECONDITION (no host matches), INVALID_ARGUMENT, NOT_FOUND (the plan, or the saved selection of
+        the filter).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StartRollout(self, request, context):
-        """Begin a rollout. FAILED_PRECONDITION (no host is selected; the fleet has changed since the plan),
-        INVALID_ARGUMENT, NOT_FOUND (the plan).
+        """Starts a rollout. FAILED_PRECONDITION (no host matches; the fleet has changed since the plan),
+        INVALID_ARGUMENT, NOT_FOUND (the plan, or the saved selection of the filter).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetRollout(self, request, context):
-        """One rollout. NOT_FOUND.
+        """Returns one rollout with a page of its hosts. NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListRollouts(self, request, context):
-        """Rollouts, newest first, a page at a time.
+        """Lists rollouts, newest first, a page at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PauseRollout(self, request, context):
-        """Start nothing new; what runs goes on. NOT_FOUND, FAILED_PRECONDITION (it has ended).
+        """Pauses a rollout: no further host starts; running operations continue. NOT_FOUND, FAILED_PRECONDITION
+        (the rollout has ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResumeRollout(self, request, context):
-        """Go on with a rollout that is paused or halted. NOT_FOUND, FAILED_PRECONDITION (it is neither; more
-        hosts have failed than may).
+        """Resumes a paused or halted rollout. NOT_FOUND, FAILED_PRECONDITION (the rollout is neither paused nor
+        halted; more hosts have failed than max_failures).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelRollout(self, request, context):
-        """Start nothing new any more; what runs goes on to its end. NOT_FOUND, FAILED_PRECONDITION (it
-        has ended).
+        """Cancels a rollout: no further host starts; running operations continue to their end. NOT_FOUND,
+        FAILED_PRECONDITION (the rollout has ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ApproveWave(self, request, context):
-        """Let the next wave begin. NOT_FOUND, FAILED_PRECONDITION (none waits; another one does).
+        """Approves the next wave of a rollout. NOT_FOUND, FAILED_PRECONDITION (no wave awaits an approval; another
+        wave does), PERMISSION_DENIED (the user is not an approver).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SkipRolloutHost(self, request, context):
-        """Leave out a host that has not begun. NOT_FOUND, FAILED_PRECONDITION (it has begun; the rollout has
+        """Skips a host that has not started. NOT_FOUND, FAILED_PRECONDITION (the host has started; the rollout has
         ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -171,24 +173,24 @@ class RolloutServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RetryRollout(self, request, context):
-        """Try the failed hosts again, each from the step that failed. While the rollout has not ended, in it:
-        they join its current wave, and a rollout that had halted because of them goes on. Else in a new
-        rollout. NOT_FOUND, FAILED_PRECONDITION (none has failed; it is being cancelled).
+        """Retries the failed hosts, each from the failed step. In a rollout that has not ended, the hosts join its
+        current wave, and a rollout that halted because of them continues. For an ended rollout, the server
+        starts a new one. NOT_FOUND, FAILED_PRECONDITION (no host has failed; the rollout is being cancelled).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetRolloutReport(self, request, context):
-        """What came of a rollout, or has come of it so far. NOT_FOUND.
+        """Returns a report on a rollout, complete or so far. NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchRollout(self, request, context):
-        """Follow a rollout until it has ended. NOT_FOUND. The stream ends with OK only when the rollout has
-        ended; UNAVAILABLE with SERVER_STOPPING: the server stops.
+        """Streams the changes of a rollout until it has ended. NOT_FOUND. The stream ends with OK only when the
+        rollout has ended. UNAVAILABLE with SERVER_STOPPING: the server stops.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -266,7 +268,7 @@ def add_RolloutServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RolloutService(object):
-    """Updates of many hosts.
+    """Manages rollouts, which update many hosts in waves.
     """
 
     @staticmethod

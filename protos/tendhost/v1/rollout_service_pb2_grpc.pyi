@@ -13,52 +13,56 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RolloutServiceStub:
-    """Updates of many hosts."""
+    """Manages rollouts, which update many hosts in waves."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PlanRollout: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.PlanRolloutRequest, _rollout_service_pb2.PlanRolloutResponse]
-    """What a rollout would do, without touching a host; its hosts a page at a time, the ones that are left
-    out after the others. FAILED_PRECONDITION (no host is selected), INVALID_ARGUMENT, NOT_FOUND (the
-    plan to page through).
+    """Plans a rollout without a change to any host. The hosts come in pages, excluded ones after the others.
+    FAILED_PRECONDITION (no host matches), INVALID_ARGUMENT, NOT_FOUND (the plan, or the saved selection of
+    the filter).
     """
     StartRollout: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.StartRolloutRequest, _rollout_service_pb2.StartRolloutResponse]
-    """Begin a rollout. FAILED_PRECONDITION (no host is selected; the fleet has changed since the plan),
-    INVALID_ARGUMENT, NOT_FOUND (the plan).
+    """Starts a rollout. FAILED_PRECONDITION (no host matches; the fleet has changed since the plan),
+    INVALID_ARGUMENT, NOT_FOUND (the plan, or the saved selection of the filter).
     """
     GetRollout: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.GetRolloutRequest, _rollout_service_pb2.GetRolloutResponse]
-    """One rollout. NOT_FOUND."""
+    """Returns one rollout with a page of its hosts. NOT_FOUND."""
     ListRollouts: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.ListRolloutsRequest, _rollout_service_pb2.ListRolloutsResponse]
-    """Rollouts, newest first, a page at a time."""
+    """Lists rollouts, newest first, a page at a time."""
     PauseRollout: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.PauseRolloutRequest, _rollout_service_pb2.PauseRolloutResponse]
-    """Start nothing new; what runs goes on. NOT_FOUND, FAILED_PRECONDITION (it has ended)."""
+    """Pauses a rollout: no further host starts; running operations continue. NOT_FOUND, FAILED_PRECONDITION
+    (the rollout has ended).
+    """
     ResumeRollout: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.ResumeRolloutRequest, _rollout_service_pb2.ResumeRolloutResponse]
-    """Go on with a rollout that is paused or halted. NOT_FOUND, FAILED_PRECONDITION (it is neither; more
-    hosts have failed than may).
+    """Resumes a paused or halted rollout. NOT_FOUND, FAILED_PRECONDITION (the rollout is neither paused nor
+    halted; more hosts have failed than max_failures).
     """
     CancelRollout: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.CancelRolloutRequest, _rollout_service_pb2.CancelRolloutResponse]
-    """Start nothing new any more; what runs goes on to its end. NOT_FOUND, FAILED_PRECONDITION (it
-    has ended).
+    """Cancels a rollout: no further host starts; running operations continue to their end. NOT_FOUND,
+    FAILED_PRECONDITION (the rollout has ended).
     """
     ApproveWave: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.ApproveWaveRequest, _rollout_service_pb2.ApproveWaveResponse]
-    """Let the next wave begin. NOT_FOUND, FAILED_PRECONDITION (none waits; another one does)."""
+    """Approves the next wave of a rollout. NOT_FOUND, FAILED_PRECONDITION (no wave awaits an approval; another
+    wave does), PERMISSION_DENIED (the user is not an approver).
+    """
     SkipRolloutHost: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.SkipRolloutHostRequest, _rollout_service_pb2.SkipRolloutHostResponse]
-    """Leave out a host that has not begun. NOT_FOUND, FAILED_PRECONDITION (it has begun; the rollout has
+    """Skips a host that has not started. NOT_FOUND, FAILED_PRECONDITION (the host has started; the rollout has
     ended).
     """
     RetryRollout: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.RetryRolloutRequest, _rollout_service_pb2.RetryRolloutResponse]
-    """Try the failed hosts again, each from the step that failed. While the rollout has not ended, in it:
-    they join its current wave, and a rollout that had halted because of them goes on. Else in a new
-    rollout. NOT_FOUND, FAILED_PRECONDITION (none has failed; it is being cancelled).
+    """Retries the failed hosts, each from the failed step. In a rollout that has not ended, the hosts join its
+    current wave, and a rollout that halted because of them continues. For an ended rollout, the server
+    starts a new one. NOT_FOUND, FAILED_PRECONDITION (no host has failed; the rollout is being cancelled).
     """
     GetRolloutReport: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.GetRolloutReportRequest, _rollout_service_pb2.GetRolloutReportResponse]
-    """What came of a rollout, or has come of it so far. NOT_FOUND."""
+    """Returns a report on a rollout, complete or so far. NOT_FOUND."""
     WatchRollout: _aio.UnaryStreamMultiCallable[_rollout_service_pb2.WatchRolloutRequest, _rollout_service_pb2.WatchRolloutResponse]
-    """Follow a rollout until it has ended. NOT_FOUND. The stream ends with OK only when the rollout has
-    ended; UNAVAILABLE with SERVER_STOPPING: the server stops.
+    """Streams the changes of a rollout until it has ended. NOT_FOUND. The stream ends with OK only when the
+    rollout has ended. UNAVAILABLE with SERVER_STOPPING: the server stops.
     """
 
 class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Updates of many hosts."""
+    """Manages rollouts, which update many hosts in waves."""
 
     @_abc_1.abstractmethod
     def PlanRollout(
@@ -66,9 +70,9 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rollout_service_pb2.PlanRolloutRequest,
         context: _aio.ServicerContext[_rollout_service_pb2.PlanRolloutRequest, _abc.Awaitable[_rollout_service_pb2.PlanRolloutResponse]],
     ) -> _abc.Awaitable[_rollout_service_pb2.PlanRolloutResponse]:
-        """What a rollout would do, without touching a host; its hosts a page at a time, the ones that are left
-        out after the others. FAILED_PRECONDITION (no host is selected), INVALID_ARGUMENT, NOT_FOUND (the
-        plan to page through).
+        """Plans a rollout without a change to any host. The hosts come in pages, excluded ones after the others.
+        FAILED_PRECONDITION (no host matches), INVALID_ARGUMENT, NOT_FOUND (the plan, or the saved selection of
+        the filter).
         """
 
     @_abc_1.abstractmethod
@@ -77,8 +81,8 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rollout_service_pb2.StartRolloutRequest,
         context: _aio.ServicerContext[_rollout_service_pb2.StartRolloutRequest, _abc.Awaitable[_rollout_service_pb2.StartRolloutResponse]],
     ) -> _abc.Awaitable[_rollout_service_pb2.StartRolloutResponse]:
-        """Begin a rollout. FAILED_PRECONDITION (no host is selected; the fleet has changed since the plan),
-        INVALID_ARGUMENT, NOT_FOUND (the plan).
+        """Starts a rollout. FAILED_PRECONDITION (no host matches; the fleet has changed since the plan),
+        INVALID_ARGUMENT, NOT_FOUND (the plan, or the saved selection of the filter).
         """
 
     @_abc_1.abstractmethod
@@ -87,7 +91,7 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rollout_service_pb2.GetRolloutRequest,
         context: _aio.ServicerContext[_rollout_service_pb2.GetRolloutRequest, _abc.Awaitable[_rollout_service_pb2.GetRolloutResponse]],
     ) -> _abc.Awaitable[_rollout_service_pb2.GetRolloutResponse]:
-        """One rollout. NOT_FOUND."""
+        """Returns one rollout with a page of its hosts. NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ListRollouts(
@@ -95,7 +99,7 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rollout_service_pb2.ListRolloutsRequest,
         context: _aio.ServicerContext[_rollout_service_pb2.ListRolloutsRequest, _abc.Awaitable[_rollout_service_pb2.ListRolloutsResponse]],
     ) -> _abc.Awaitable[_rollout_service_pb2.ListRolloutsResponse]:
-        """Rollouts, newest first, a page at a time."""
+        """Lists rollouts, newest first, a page at a time."""
 
     @_abc_1.abstractmethod
     def PauseRollout(
@@ -103,7 +107,9 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rollout_service_pb2.PauseRolloutRequest,
         context: _aio.ServicerContext[_rollout_service_pb2.PauseRolloutRequest, _abc.Awaitable[_rollout_service_pb2.PauseRolloutResponse]],
     ) -> _abc.Awaitable[_rollout_service_pb2.PauseRolloutResponse]:
-        """Start nothing new; what runs goes on. NOT_FOUND, FAILED_PRECONDITION (it has ended)."""
+        """Pauses a rollout: no further host starts; running operations continue. NOT_FOUND, FAILED_PRECONDITION
+        (the rollout has ended).
+        """
 
     @_abc_1.abstractmethod
     def ResumeRollout(
@@ -111,8 +117,8 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rollout_service_pb2.ResumeRolloutRequest,
         context: _aio.ServicerContext[_rollout_service_pb2.ResumeRolloutRequest, _abc.Awaitable[_rollout_service_pb2.ResumeRolloutResponse]],
     ) -> _abc.Awaitable[_rollout_service_pb2.ResumeRolloutResponse]:
-        """Go on with a rollout that is paused or halted. NOT_FOUND, FAILED_PRECONDITION (it is neither; more
-        hosts have failed than may).
+        """Resumes a paused or halted rollout. NOT_FOUND, FAILED_PRECONDITION (the rollout is neither paused nor
+        halted; more hosts have failed than max_failures).
         """
 
     @_abc_1.abstractmethod
@@ -121,8 +127,8 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rollout_service_pb2.CancelRolloutRequest,
         context: _aio.ServicerContext[_rollout_service_pb2.CancelRolloutRequest, _abc.Awaitable[_rollout_service_pb2.CancelRolloutResponse]],
     ) -> _abc.Awaitable[_rollout_service_pb2.CancelRolloutResponse]:
-        """Start nothing new any more; what runs goes on to its end. NOT_FOUND, FAILED_PRECONDITION (it
-        has ended).
+        """Cancels a rollout: no further host starts; running operations continue to their end. NOT_FOUND,
+        FAILED_PRECONDITION (the rollout has ended).
         """
 
     @_abc_1.abstractmethod
@@ -131,7 +137,9 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rollout_service_pb2.ApproveWaveRequest,
         context: _aio.ServicerContext[_rollout_service_pb2.ApproveWaveRequest, _abc.Awaitable[_rollout_service_pb2.ApproveWaveResponse]],
     ) -> _abc.Awaitable[_rollout_service_pb2.ApproveWaveResponse]:
-        """Let the next wave begin. NOT_FOUND, FAILED_PRECONDITION (none waits; another one does)."""
+        """Approves the next wave of a rollout. NOT_FOUND, FAILED_PRECONDITION (no wave awaits an approval; another
+        wave does), PERMISSION_DENIED (the user is not an approver).
+        """
 
     @_abc_1.abstractmethod
     def SkipRolloutHost(
@@ -139,7 +147,7 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rollout_service_pb2.SkipRolloutHostRequest,
         context: _aio.ServicerContext[_rollout_service_pb2.SkipRolloutHostRequest, _abc.Awaitable[_rollout_service_pb2.SkipRolloutHostResponse]],
     ) -> _abc.Awaitable[_rollout_service_pb2.SkipRolloutHostResponse]:
-        """Leave out a host that has not begun. NOT_FOUND, FAILED_PRECONDITION (it has begun; the rollout has
+        """Skips a host that has not started. NOT_FOUND, FAILED_PRECONDITION (the host has started; the rollout has
         ended).
         """
 
@@ -149,9 +157,9 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rollout_service_pb2.RetryRolloutRequest,
         context: _aio.ServicerContext[_rollout_service_pb2.RetryRolloutRequest, _abc.Awaitable[_rollout_service_pb2.RetryRolloutResponse]],
     ) -> _abc.Awaitable[_rollout_service_pb2.RetryRolloutResponse]:
-        """Try the failed hosts again, each from the step that failed. While the rollout has not ended, in it:
-        they join its current wave, and a rollout that had halted because of them goes on. Else in a new
-        rollout. NOT_FOUND, FAILED_PRECONDITION (none has failed; it is being cancelled).
+        """Retries the failed hosts, each from the failed step. In a rollout that has not ended, the hosts join its
+        current wave, and a rollout that halted because of them continues. For an ended rollout, the server
+        starts a new one. NOT_FOUND, FAILED_PRECONDITION (no host has failed; the rollout is being cancelled).
         """
 
     @_abc_1.abstractmethod
@@ -160,7 +168,7 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rollout_service_pb2.GetRolloutReportRequest,
         context: _aio.ServicerContext[_rollout_service_pb2.GetRolloutReportRequest, _abc.Awaitable[_rollout_service_pb2.GetRolloutReportResponse]],
     ) -> _abc.Awaitable[_rollout_service_pb2.GetRolloutReportResponse]:
-        """What came of a rollout, or has come of it so far. NOT_FOUND."""
+        """Returns a report on a rollout, complete or so far. NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def WatchRollout(
@@ -168,8 +176,8 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rollout_service_pb2.WatchRolloutRequest,
         context: _aio.ServicerContext[_rollout_service_pb2.WatchRolloutRequest, _abc.AsyncIterator[_rollout_service_pb2.WatchRolloutResponse]],
     ) -> _abc.AsyncIterator[_rollout_service_pb2.WatchRolloutResponse]:
-        """Follow a rollout until it has ended. NOT_FOUND. The stream ends with OK only when the rollout has
-        ended; UNAVAILABLE with SERVER_STOPPING: the server stops.
+        """Streams the changes of a rollout until it has ended. NOT_FOUND. The stream ends with OK only when the
+        rollout has ended. UNAVAILABLE with SERVER_STOPPING: the server stops.
         """
 
 def add_RolloutServiceServicer_to_server(servicer: RolloutServiceServicer, server: _aio.Server) -> None: ...

@@ -34,7 +34,7 @@ _NEW_HOST = HostSettings(port=22, user="root")
 
 
 class HostCalls(Connected):
-    """The registry of hosts, and the work on one host."""
+    """Registered hosts, and operations on single hosts."""
 
     @property
     def _hosts(self) -> HostServiceStub:
@@ -49,7 +49,7 @@ class HostCalls(Connected):
         allow_duplicate: bool = False,
         **settings: Unpack[HostSettings],
     ) -> Host:
-        """Register a host and pin the key that it shows, or that `expected_host_key` names.
+        """Register a host and pin its host key, which must be `expected_host_key` if that is given.
 
         Raises AlreadyExists also where another host has the same host key or address (HOST_DUPLICATE),
         unless `allow_duplicate`.
@@ -74,7 +74,7 @@ class HostCalls(Connected):
     async def hosts(
         self, selection: HostFilter | None = None, *, page_size: int = PAGE
     ) -> AsyncGenerator[Host, None]:
-        """Every selected host, by name; a page is fetched when it is needed."""
+        """All matching hosts, sorted by name; pages are loaded when needed."""
         message = convert_selections.filter_message(selection or HostFilter())
         request = pb.ListHostsRequest(filter=message, page_size=page_size)
         async for page in self._transport.pages(self._hosts.ListHosts, request):
@@ -98,7 +98,7 @@ class HostCalls(Connected):
         etag: str = "",
         **settings: Unpack[HostSettings],
     ) -> Host:
-        """Change a host's configuration; settings that are None or not given stay as they are.
+        """Change a host's configuration; settings that are None or not given keep their values.
 
         The server adds and removes at the moment of the change: of two clients that add a tag each, both
         win. A window is removed by one that is equal to it.
@@ -130,12 +130,12 @@ class HostCalls(Connected):
         return convert_hosts.host(response.host)
 
     async def remove_host(self, name: str, *, etag: str = "") -> None:
-        """Forget a host; what was done on it stays on record. Raises EtagMismatch: see reconfigure_host."""
+        """Unregister a host; its operations remain. Raises EtagMismatch: see reconfigure_host."""
         request = pb.UnregisterHostRequest(name=name, etag=etag, request_id=new_request_id())
         await self._transport.call(self._hosts.UnregisterHost, request)
 
     async def groups(self) -> Mapping[str, int]:
-        """Every group with the number of its hosts."""
+        """All groups with the number of their hosts."""
         counts: dict[str, int] = {}
         request = pb.ListGroupsRequest()
         while True:
@@ -146,7 +146,7 @@ class HostCalls(Connected):
                 return counts
 
     async def tags(self) -> Mapping[str, int]:
-        """Every tag with the number of its hosts."""
+        """All tags with the number of their hosts."""
         counts: dict[str, int] = {}
         request = pb.ListTagsRequest()
         while True:
@@ -157,7 +157,7 @@ class HostCalls(Connected):
                 return counts
 
     async def inventory(self, name: str) -> Inventory:
-        """What the last query learnt of a host; the host is not asked."""
+        """The stored inventory of a host, without a connection to the host."""
         request = pb.GetInventoryRequest(name=name)
         response = await self._transport.call(self._hosts.GetInventory, request)
         return convert_inventory.inventory(response.inventory)
@@ -172,7 +172,7 @@ class HostCalls(Connected):
         fixes: Sequence[str] = (),
         withheld: bool = False,
     ) -> PendingUpdates:
-        """The updates that wait over the fleet, security first; no host is asked.
+        """The pending updates of the fleet as of the last queries, security updates first.
 
         `packages` are globs of names, `fixes` ids of advisories and CVEs; `withheld` adds what an
         update leaves alone.
@@ -200,7 +200,7 @@ class HostCalls(Connected):
         )
 
     async def explain(self, name: str) -> Explanation:
-        """Why a host was, or was not, updated and rebooted, from what is stored."""
+        """Why a host was, or was not, updated and rebooted, from stored events."""
         request = pb.ExplainHostRequest(name=name)
         return convert_reports.explanation(
             await self._transport.call(self._hosts.ExplainHost, request)
@@ -209,7 +209,7 @@ class HostCalls(Connected):
     async def compliance(
         self, selection: HostFilter | None = None, *, overdue_days: int = 30
     ) -> Compliance:
-        """How up to date the selected hosts are, by what is stored.
+        """How up to date the matching hosts are, as of the last queries.
 
         The overdue_hosts have open security fixes, or were not updated for `overdue_days`.
         """
@@ -232,7 +232,7 @@ class HostCalls(Connected):
         )
 
     async def osquery(self, name: str, sql: str) -> tuple[Mapping[str, str], ...]:
-        """The rows that a host's osquery answers to one read-only statement."""
+        """The answer of a host's osquery to one read-only SQL statement."""
         request = pb.RunOsqueryRequest(name=name, sql=sql)
         response = await self._transport.call(
             self._hosts.RunOsquery, request, seconds=REGISTER_SECONDS
@@ -244,7 +244,7 @@ class HostCalls(Connected):
     async def query(
         self, name: str, *, parts: Sequence[InventoryPart] = (), queue: bool = False
     ) -> OperationHandle:
-        """Begin to look at a host: at `parts`, or at everything. With `queue`, wait for what it is busy with."""
+        """Start a query of a host: of `parts`, or of everything. With `queue`, wait while the host is busy."""
         request = pb.StartQueryRequest(
             name=name,
             queue=queue,
@@ -264,7 +264,7 @@ class HostCalls(Connected):
         download_only: bool = False,
         queue: bool = False,
     ) -> OperationHandle:
-        """Begin to update a host, or with `dry_run` to find out what that would do.
+        """Start an update of a host; with `dry_run`, only find out what the update would do.
 
         `scope` None is what the host's policy says. `plan` is the id of a dry run that is to be carried
         out; with `exact` nothing is changed where what is pending differs from it, or without a plan
@@ -285,7 +285,7 @@ class HostCalls(Connected):
     async def reboot(
         self, name: str, *, only_if_required: bool = False, queue: bool = False
     ) -> OperationHandle:
-        """Begin to reboot a host, whether it needs it or not.
+        """Start a reboot of a host, needed or not.
 
         With `only_if_required` a look at it decides: where it needs none, and where that is not known, the
         operation succeeds without a reboot, and its `reboot_outcome` says which.
@@ -299,17 +299,17 @@ class HostCalls(Connected):
         return self._begun(await self._transport.call(self._hosts.StartReboot, request))
 
     async def check(self, name: str, *, queue: bool = False) -> OperationHandle:
-        """Begin to check a host's health; nothing is changed on it."""
+        """Start a check of a host's health, which changes nothing."""
         request = pb.StartCheckRequest(name=name, queue=queue, request_id=new_request_id())
         return self._begun(await self._transport.call(self._hosts.StartCheck, request))
 
     async def retry(self, name: str) -> OperationHandle:
-        """Take a host out of FAILED and go on with what failed, from the failed step where that is sound."""
+        """Take a host out of FAILED and retry the failed operation, from the failed step where that is sound."""
         request = pb.RetryHostRequest(name=name, request_id=new_request_id())
         return self._begun(await self._transport.call(self._hosts.RetryHost, request))
 
     async def acknowledge(self, name: str) -> Host:
-        """Record that somebody has seen a host's failure; it stays in FAILED."""
+        """Record that a person has seen a host's failure; the host stays in FAILED."""
         request = pb.AcknowledgeHostRequest(name=name, request_id=new_request_id())
         response = await self._transport.call(self._hosts.AcknowledgeHost, request)
         return convert_hosts.host(response.host)

@@ -22,14 +22,14 @@ EARLY_SECONDS = 0.2
 
 
 class OperationHandle:
-    """An operation on the server. It goes on whether or not anybody holds this."""
+    """Operation on the server, which continues with or without this handle."""
 
     def __init__(self, connection: Transport, operation: Operation) -> None:
         self._transport = connection
         self._calls = OperationServiceStub(connection.calls)
         self._watches = OperationServiceStub(connection.watches)
         self.latest = operation
-        """The operation as it was last heard of."""
+        """The latest known version of the operation."""
 
     @property
     def id(self) -> str:
@@ -42,7 +42,7 @@ class OperationHandle:
         return self.latest.host
 
     async def refresh(self) -> Operation:
-        """Ask how it stands."""
+        """Load the operation again."""
         request = pb.GetOperationRequest(id=self.id)
         response = await self._transport.call(self._calls.GetOperation, request)
         self.latest = convert_operations.operation(response.operation)
@@ -101,7 +101,7 @@ class OperationHandle:
                     yield self.latest
 
     async def log(self, *, follow: bool = False) -> AsyncGenerator[bytes, None]:
-        """The log so far, and with `follow` what comes until the operation has ended."""
+        """The log so far; with `follow`, also what follows until the operation has ended."""
         size = None if follow else (await self.refresh()).log_size
         if size == 0:
             return
@@ -113,7 +113,7 @@ class OperationHandle:
                         return
 
     async def cancel(self) -> str:
-        """Ask it to stop where that is sound; when that will be, in words."""
+        """Request the cancellation of the operation; returns a message that says when it takes effect."""
         request = pb.CancelOperationRequest(id=self.id, request_id=new_request_id())
         response = await self._transport.call(self._calls.CancelOperation, request)
         self.latest = convert_operations.operation(response.operation)
@@ -121,14 +121,14 @@ class OperationHandle:
 
 
 class OperationCalls(Connected):
-    """What is being done, and what was done."""
+    """Operations, running and ended."""
 
     @property
     def _operations(self) -> OperationServiceStub:
         return OperationServiceStub(self._transport.calls)
 
     async def operation(self, id: str) -> OperationHandle:
-        """One operation, to wait for it or to look at."""
+        """One operation, to wait for or to inspect."""
         request = pb.GetOperationRequest(id=id)
         response = await self._transport.call(self._operations.GetOperation, request)
         return OperationHandle(self._transport, convert_operations.operation(response.operation))
@@ -141,7 +141,7 @@ class OperationCalls(Connected):
         statuses: Sequence[OperationStatus] = (),
         page_size: int = 50,
     ) -> AsyncGenerator[Operation, None]:
-        """Operations, newest first; a page is fetched when it is needed."""
+        """Operations, newest first; pages are loaded when needed."""
         request = pb.ListOperationsRequest(
             host=host,
             rollout_id=rollout_id,

@@ -18,14 +18,14 @@ NoHook = Literal["none"]
 
 
 class PolicyCalls(Connected):
-    """What hosts inherit from their groups and from the fleet."""
+    """Policies that hosts inherit from their groups and from the fleet."""
 
     @property
     def _policies(self) -> PolicyServiceStub:
         return PolicyServiceStub(self._transport.calls)
 
     async def get_policy(self, group: str = "") -> GroupPolicy:
-        """What is said of a group, or of the fleet; with revision 0 it is nothing."""
+        """The policy of a group or of the fleet; with revision 0, no policy is set."""
         request = pb.GetPolicyRequest(group=group)
         response = await self._transport.call(self._policies.GetPolicy, request)
         return convert_policies.group_policy(response.policy)
@@ -100,22 +100,22 @@ class PolicyCalls(Connected):
         return convert_policies.group_policy(response.policy)
 
     async def policies(self, *, page_size: int = 50) -> AsyncGenerator[GroupPolicy, None]:
-        """What is said of the fleet, and then of groups by name; a page is fetched when it is needed."""
+        """The fleet policy, then the policies of groups by name; pages are loaded when needed."""
         request = pb.ListPoliciesRequest(page_size=page_size)
         async for page in self._transport.pages(self._policies.ListPolicies, request):
             for policy in page.policies:
                 yield convert_policies.group_policy(policy)
 
     async def delete_policy(self, group: str = "", *, etag: str = "") -> None:
-        """Say nothing any more of a group, or of the fleet.
+        """Delete the policy of a group or of the fleet.
 
-        Raises NotFound where nothing is said, EtagMismatch.
+        Raises NotFound where no policy is set, EtagMismatch.
         """
         request = pb.DeletePolicyRequest(group=group, etag=etag, request_id=new_request_id())
         await self._transport.call(self._policies.DeletePolicy, request)
 
     async def effective_policy(self, host: str) -> EffectivePolicy:
-        """What holds for a host, where it comes from, and when the host may be updated."""
+        """The policy that applies to a host, with its sources, and when the host may be updated."""
         request = pb.GetEffectivePolicyRequest(host=host)
         response = await self._transport.call(self._policies.GetEffectivePolicy, request)
         return convert_policies.effective_policy(response.policy)

@@ -23,14 +23,14 @@ HOSTS_PAGE = 500
 
 
 class RolloutCalls(Connected):
-    """Updates of many hosts."""
+    """Rollouts, which update many hosts in waves."""
 
     @property
     def _rollouts(self) -> RolloutServiceStub:
         return RolloutServiceStub(self._transport.calls)
 
     async def plan_rollout(self, spec: RolloutSpec | None = None) -> RolloutPlan:
-        """What a rollout would do, without touching a host. Start it with its id."""
+        """Plan a rollout without a change to any host. Start the plan with its id."""
         asked = convert_rollouts.spec_message(spec or RolloutSpec())
         request = pb.PlanRolloutRequest(spec=asked, page_size=1)
         response = await self._transport.call(self._rollouts.PlanRollout, request)
@@ -39,14 +39,14 @@ class RolloutCalls(Connected):
     async def planned_hosts(
         self, plan_id: str, *, page_size: int = HOSTS_PAGE
     ) -> AsyncGenerator[PlannedHost, None]:
-        """The hosts of a plan, in order, then those that are left out; by page, when it is needed."""
+        """The hosts of a plan in the order of their updates, then excluded hosts; pages are loaded when needed."""
         request = pb.PlanRolloutRequest(plan_id=plan_id, page_size=page_size)
         async for page in self._transport.pages(self._rollouts.PlanRollout, request):
             for host in page.hosts:
                 yield convert_rollouts.planned_host(host)
 
     async def start_rollout(self, spec: RolloutSpec | None = None, *, plan_id: str = "") -> Rollout:
-        """Begin a rollout: of what `spec` asks, or of a plan, if the fleet is still as it was then."""
+        """Start a rollout as defined by `spec`, or from a plan if the fleet has not changed since."""
         request = pb.StartRolloutRequest(plan_id=plan_id, request_id=new_request_id())
         if not plan_id:
             request.spec.CopyFrom(convert_rollouts.spec_message(spec or RolloutSpec()))
@@ -62,27 +62,27 @@ class RolloutCalls(Connected):
     async def rollout_hosts(
         self, id: str, *, page_size: int = HOSTS_PAGE
     ) -> AsyncGenerator[RolloutHost, None]:
-        """The hosts of a rollout, by batch and name; a page is fetched when it is needed."""
+        """The hosts of a rollout in the order of their updates; pages are loaded when needed."""
         request = pb.GetRolloutRequest(id=id, page_size=page_size)
         async for page in self._transport.pages(self._rollouts.GetRollout, request):
             for host in page.hosts:
                 yield convert_rollouts.rollout_host(host)
 
     async def rollouts(self, *, page_size: int = 50) -> AsyncGenerator[Rollout, None]:
-        """Rollouts, newest first; a page is fetched when it is needed."""
+        """Rollouts, newest first; pages are loaded when needed."""
         request = pb.ListRolloutsRequest(page_size=page_size)
         async for page in self._transport.pages(self._rollouts.ListRollouts, request):
             for rollout in page.rollouts:
                 yield convert_rollouts.rollout(rollout)
 
     async def pause_rollout(self, id: str) -> Rollout:
-        """Start nothing new; what runs goes on."""
+        """Pause a rollout: no further host starts, running operations continue."""
         request = pb.PauseRolloutRequest(id=id, request_id=new_request_id())
         response = await self._transport.call(self._rollouts.PauseRollout, request)
         return convert_rollouts.rollout(response.rollout)
 
     async def resume_rollout(self, id: str, *, max_failures: str = "") -> Rollout:
-        """Go on with a rollout that is paused or halted; with another budget, if one is given."""
+        """Resume a paused or halted rollout, with a new failure budget if one is given."""
         request = pb.ResumeRolloutRequest(
             id=id, max_failures=max_failures, request_id=new_request_id()
         )
@@ -90,31 +90,31 @@ class RolloutCalls(Connected):
         return convert_rollouts.rollout(response.rollout)
 
     async def cancel_rollout(self, id: str) -> Rollout:
-        """Start nothing new any more; what runs goes on to its end."""
+        """Cancel a rollout: no further host starts, running operations continue to their end."""
         request = pb.CancelRolloutRequest(id=id, request_id=new_request_id())
         response = await self._transport.call(self._rollouts.CancelRollout, request)
         return convert_rollouts.rollout(response.rollout)
 
     async def approve_wave(self, id: str, wave: int) -> Rollout:
-        """Let the wave of this number, from 1, begin."""
+        """Approve the wave with this number, from 1."""
         request = pb.ApproveWaveRequest(id=id, wave=wave, request_id=new_request_id())
         response = await self._transport.call(self._rollouts.ApproveWave, request)
         return convert_rollouts.rollout(response.rollout)
 
     async def skip_rollout_host(self, id: str, host: str) -> Rollout:
-        """Leave out a host that has not begun."""
+        """Skip a host that has not started."""
         request = pb.SkipRolloutHostRequest(id=id, host=host, request_id=new_request_id())
         response = await self._transport.call(self._rollouts.SkipRolloutHost, request)
         return convert_rollouts.rollout(response.rollout)
 
     async def retry_rollout(self, id: str) -> Rollout:
-        """Try the failed hosts again: in the same rollout, or, where it has ended, in a new one."""
+        """Retry the failed hosts: in the same rollout, or in a new one if it has ended."""
         request = pb.RetryRolloutRequest(id=id, request_id=new_request_id())
         response = await self._transport.call(self._rollouts.RetryRollout, request)
         return convert_rollouts.rollout(response.rollout)
 
     async def rollout_report(self, id: str) -> RolloutReport:
-        """What came of a rollout, or has come of it so far."""
+        """Report on a rollout, complete or so far."""
         request = pb.GetRolloutReportRequest(id=id)
         return convert_reports.report(
             await self._transport.call(self._rollouts.GetRolloutReport, request)

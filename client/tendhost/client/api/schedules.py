@@ -14,14 +14,14 @@ from tendhost.v1.schedule_service_pb2_grpc import ScheduleServiceStub
 
 
 class ScheduleCalls(Connected):
-    """Rollouts on a calendar."""
+    """Schedules, which start rollouts by calendar."""
 
     @property
     def _schedules(self) -> ScheduleServiceStub:
         return ScheduleServiceStub(self._transport.calls)
 
     async def create_schedule(self, spec: ScheduleSpec) -> Schedule:
-        """Keep a new schedule. Raises AlreadyExists, InvalidRequest (also where it never comes)."""
+        """Create a schedule. Raises AlreadyExists, InvalidRequest (also if it has no future run)."""
         request = pb.CreateScheduleRequest(
             spec=convert_schedules.spec_message(spec), request_id=new_request_id()
         )
@@ -35,7 +35,7 @@ class ScheduleCalls(Connected):
         return convert_schedules.schedule(response.schedule)
 
     async def schedules(self, *, page_size: int = 50) -> AsyncGenerator[Schedule, None]:
-        """Schedules by name; a page is fetched when it is needed."""
+        """Schedules, sorted by name; pages are loaded when needed."""
         request = pb.ListSchedulesRequest(page_size=page_size)
         async for page in self._transport.pages(self._schedules.ListSchedules, request):
             for schedule in page.schedules:
@@ -54,7 +54,7 @@ class ScheduleCalls(Connected):
         rollout: RolloutSpec | None = None,
         etag: str = "",
     ) -> Schedule:
-        """Change what is given; the rest, and a rollout that has begun, stay as they are.
+        """Change the given fields of a schedule; a rollout that it has started continues unchanged.
 
         A `cron` takes the place of an rrule, and the other way round. With `etag`, that of the schedule as it
         was read, nothing is changed where it was changed since: raises EtagMismatch.
@@ -80,18 +80,18 @@ class ScheduleCalls(Connected):
         return convert_schedules.schedule(response.schedule)
 
     async def pause_schedule(self, name: str, *, etag: str = "") -> Schedule:
-        """Begin no run any more; a rollout that has begun goes on."""
+        """Pause a schedule: no further run starts, a started rollout continues."""
         request = pb.PauseScheduleRequest(name=name, etag=etag, request_id=new_request_id())
         response = await self._transport.call(self._schedules.PauseSchedule, request)
         return convert_schedules.schedule(response.schedule)
 
     async def resume_schedule(self, name: str, *, etag: str = "") -> Schedule:
-        """Begin its runs again; those that were due meanwhile are not made up for."""
+        """Resume a schedule; runs that were due during the pause do not start."""
         request = pb.ResumeScheduleRequest(name=name, etag=etag, request_id=new_request_id())
         response = await self._transport.call(self._schedules.ResumeSchedule, request)
         return convert_schedules.schedule(response.schedule)
 
     async def delete_schedule(self, name: str, *, etag: str = "") -> None:
-        """Forget a schedule; its rollouts stay on record."""
+        """Delete a schedule; its rollouts remain."""
         request = pb.DeleteScheduleRequest(name=name, etag=etag, request_id=new_request_id())
         await self._transport.call(self._schedules.DeleteSchedule, request)

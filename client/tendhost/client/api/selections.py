@@ -12,7 +12,7 @@ from tendhost.v1.selection_service_pb2_grpc import SelectionServiceStub
 
 
 class SelectionCalls(Connected):
-    """Selections of hosts that filters can name."""
+    """Saved selections, which filters can name."""
 
     @property
     def _selections(self) -> SelectionServiceStub:
@@ -35,7 +35,7 @@ class SelectionCalls(Connected):
         return convert_selections.selection(response.selection)
 
     async def selections(self, *, page_size: int = 50) -> AsyncGenerator[Selection, None]:
-        """Saved selections by name; a page is fetched when it is needed."""
+        """Saved selections, sorted by name; pages are loaded when needed."""
         request = pb.ListSelectionsRequest(page_size=page_size)
         async for page in self._transport.pages(self._selections.ListSelections, request):
             for found in page.selections:

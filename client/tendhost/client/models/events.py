@@ -13,7 +13,7 @@ from tendhost.client.models.schedules import ScheduleChange
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldChange:
-    """A field that changed, with its value before and after; None: not told, being long or perhaps secret."""
+    """Changed field with its values before and after; None: not recorded, being long or perhaps secret."""
 
     path: str
     old: str | None
@@ -22,7 +22,7 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostRegistered:
-    """A host was added, and the key with this fingerprint pinned."""
+    """A host was registered, and the host key with this fingerprint pinned."""
 
     by: str = ""
     host_key_fingerprint: str = ""
@@ -30,7 +30,7 @@ class HostRegistered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostUnregistered:
-    """A host was removed."""
+    """A host was unregistered."""
 
     by: str = ""
 
@@ -46,22 +46,22 @@ class HostReconfigured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuplicatesChanged:
-    """A look at a host found other hosts to be, or to be no more, the same machine."""
+    """The duplicates of a host changed: registered hosts that are, or may be, the same machine."""
 
     duplicate_of: tuple[Duplicate, ...]
-    """As they are now; empty: none is any more."""
+    """Duplicates after the change; empty: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostAcknowledged:
-    """Somebody has seen a host's failure."""
+    """Somebody acknowledged a host's failure."""
 
     by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostConnected:
-    """An operation reached the host."""
+    """An operation connected to its host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class HostDisconnected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChanged:
-    """A host went from one state to another; `cause` is what moved it, such as "updates_pending"."""
+    """A host changed its state because of `cause`, such as "updates_pending"."""
 
     from_state: HostState
     to_state: HostState
@@ -82,7 +82,7 @@ class StateChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateProgress:
-    """An upgrade got further: `percent` of the phase, 0 to 100. No package: the whole transaction."""
+    """An upgrade made progress: `percent` of the phase, 0 to 100. No package: the whole transaction."""
 
     package: str
     percent: float
@@ -91,14 +91,14 @@ class UpdateProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateCompleted:
-    """An upgrade ended, well or not. A dry run is not one."""
+    """An upgrade ended, successfully or not. Dry runs do not report this."""
 
     result: UpdateResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationChanged:
-    """An operation was created, began `step` (empty: none), or ended with `message`."""
+    """An operation was created, started `step` (empty: none), or ended with `message`."""
 
     kind: OperationKind
     status: OperationStatus
@@ -108,7 +108,7 @@ class OperationChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRetried:
-    """A step failed with what passes by itself; its next attempt follows after `pause`."""
+    """A step failed with a transient error; the next attempt follows after `pause`."""
 
     step: str
     attempt: int
@@ -125,28 +125,28 @@ class RolloutChanged:
     wave: int
     wave_count: int
     message: str
-    """What was done, by whom, or why it halted; empty: it advanced."""
+    """Action and the client that requested it, or why the rollout halted; empty: it advanced."""
     held_up: str = ""
-    """Which disruption budget has held it up for long, and who spends it; empty: none, or it was told before."""
+    """Disruption budget that has held up the rollout for long; empty: none, or reported before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleChanged:
-    """A schedule was created or changed, or a run of it was due; `next_at`: when the next one is."""
+    """A schedule was created or changed, or a run was due; `next_at` is the time of the next run."""
 
     schedule: str
     change: ScheduleChange
     next_at: datetime | None
     message: str
-    """By whom, or why a run was skipped or late; empty: it began in time."""
+    """Client that changed the schedule, or why a run was skipped or late; empty: a run started in time."""
     by: str = ""
     """Empty: a run was due."""
     changes: tuple[FieldChange, ...] = ()
-    """Of its spec."""
+    """Changed fields of the definition."""
 
 
 class SelectionChange(StrEnum):
-    """What became of a saved selection."""
+    """What happened to a saved selection."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -163,23 +163,23 @@ class SelectionChanged:
     message: str
     by: str = ""
     changes: tuple[FieldChange, ...] = ()
-    """Of its filter."""
+    """Changes with the filter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unrecognized:
-    """Something that only a newer SDK has a word for."""
+    """Event that only a newer SDK knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyChanged:
-    """Something else is said for the hosts of a group, or of the fleet."""
+    """The policy of a group or of the fleet was changed or deleted."""
 
     group: str
     """Empty: the fleet."""
     by: str
     deleted: bool
-    """Nothing is said any more."""
+    """Whether the policy was deleted."""
     changes: tuple[FieldChange, ...] = ()
 
 
@@ -206,7 +206,7 @@ EventBody = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A numbered fact; `host`, `operation_id` and `rollout_id` are empty where it is about none."""
+    """Numbered, stored fact; `host`, `operation_id` and `rollout_id` are empty if it is about none."""
 
     revision: int
     at: datetime | None
@@ -215,7 +215,7 @@ class Event:
     rollout_id: str
     body: EventBody
     incomplete: str = ""
-    """Why it does not show everything that the server stores of it; empty: it does."""
+    """Why this value does not show everything that the server stores; empty: it does."""
 
     @property
     def kind(self) -> str:
@@ -225,7 +225,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Every selected host as of `revision`; the events that follow it come next."""
+    """All matching hosts as of `revision`; the events after it follow."""
 
     revision: int
     hosts: tuple[Host, ...]

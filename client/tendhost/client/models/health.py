@@ -6,7 +6,7 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hook:
-    """A script that runs on the host, as root; see the contract for its environment."""
+    """Script that runs on the host as root; see the contract for its environment."""
 
     script: str
     timeout: timedelta = timedelta(minutes=5)
@@ -15,7 +15,7 @@ class Hook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """The hooks before and after an update; None: none."""
+    """Hooks before and after a change; None: no hook."""
 
     pre: Hook | None = None
     post: Hook | None = None
@@ -23,25 +23,25 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TcpProbe:
-    """A port of the host that has to take connections from the server."""
+    """TCP port of the host that must accept connections from the server."""
 
     port: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpProbe:
-    """A URL that has to answer the server; "{address}" in it is the host's own address."""
+    """URL that must answer the server; "{address}" in it is the host's own address."""
 
     url: str
     statuses: tuple[int, ...] = ()
-    """Empty: 200 to 299."""
+    """Empty means 200 to 299."""
     body: str = ""
-    """A regular expression in RE2 syntax; empty: any body."""
+    """Regular expression in RE2 syntax; empty: any body."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthCheck:
-    """One thing that has to hold: exactly one of `command`, `tcp`, `http` and `units` is given."""
+    """Health check: exactly one of `command`, `tcp`, `http` and `units` is set."""
 
     command: str = ""
     tcp: TcpProbe | None = None
@@ -54,16 +54,16 @@ class HealthCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthChecks:
-    """What a host has to pass to count as healthy, and for how long."""
+    """Health checks of a host, and the time for which they must hold."""
 
     checks: tuple[HealthCheck, ...] = ()
     settle: timedelta | None = None
-    """None: once is enough."""
+    """None: each check must hold once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """What one check found when it was last tried, and how often it was tried and failed."""
+    """Result of one health check at its last attempt, with the number of attempts and failures."""
 
     name: str
     healthy: bool
@@ -74,7 +74,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthResult:
-    """What the checks of a host found together."""
+    """Result of a host's health checks."""
 
     healthy: bool
     message: str

@@ -10,7 +10,7 @@ from tendhost.client.models.health import HealthChecks, Hook, Hooks
 
 
 class HostState(StrEnum):
-    """Where a host stands."""
+    """State of a host."""
 
     IDLE = "idle"
     QUERYING = "querying"
@@ -32,7 +32,7 @@ class RebootNeed(StrEnum):
 
 
 class AfterInterruption(StrEnum):
-    """What to do about an upgrade that was cut off on the host: see the contract."""
+    """What to do after an upgrade that was interrupted on the host; see the contract."""
 
     UPGRADE = "upgrade"
     REPAIR = "repair"
@@ -40,7 +40,7 @@ class AfterInterruption(StrEnum):
 
 
 class ComposeVersion(StrEnum):
-    """Which docker compose a host has."""
+    """Version of docker compose on a host."""
 
     AUTO = "auto"
     V1 = "v1"
@@ -49,7 +49,7 @@ class ComposeVersion(StrEnum):
 
 
 class RestartServices(StrEnum):
-    """What to do about services that still run what an update replaced."""
+    """What to do about services that still run replaced files after an update."""
 
     NEVER = "never"
     RESTART = "restart"
@@ -58,7 +58,7 @@ class RestartServices(StrEnum):
 
 
 class Snapshots(StrEnum):
-    """Whether a file system snapshot is made before a host is changed."""
+    """Whether to make a file system snapshot before a change."""
 
     NEVER = "never"
     IF_POSSIBLE = "if_possible"
@@ -67,7 +67,7 @@ class Snapshots(StrEnum):
 
 
 class Rollback(StrEnum):
-    """Whether an update is taken back by itself."""
+    """Whether to roll back an update automatically."""
 
     NEVER = "never"
     UNHEALTHY = "unhealthy"
@@ -76,7 +76,7 @@ class Rollback(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What went wrong on a host: the reason is for programs, the message for people."""
+    """Error on a host: `reason` is for programs, `message` for people."""
 
     reason: str
     message: str
@@ -92,12 +92,12 @@ class MaintenanceWindow:
     days: tuple[str, ...] = ()
     time_zone: str = "UTC"
     cutoff: timedelta = timedelta()
-    """So long before its end nothing more begins."""
+    """Time before the end of the window in which nothing new starts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateScope:
-    """What of the pending updates is wanted; `include` and `exclude` are globs of package names."""
+    """Part of the pending updates that an update installs; `include` and `exclude` are globs of package names."""
 
     security_only: bool = False
     include: tuple[str, ...] = ()
@@ -149,15 +149,15 @@ class HostSettings(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeOverride:
-    """What one request wants, over what each host's policy says; None and empty: what that says."""
+    """Scope of one request; None and empty fields keep the value of each host's policy."""
 
     security_only: bool | None = None
     include: tuple[str, ...] = ()
-    """Only packages of these names, instead of those of the policy."""
+    """Names of the packages to update, in place of those of the policy."""
     exclude: tuple[str, ...] = ()
-    """No packages of these names, nor of those that the policy excludes."""
+    """Names of packages that must not change, in addition to those of the policy."""
     ignore_policy_packages: bool = False
-    """Leave the names of the policy out of account, those that it excludes as well."""
+    """Whether to ignore `include` and `exclude` of the policy."""
     allow_removals: bool | None = None
     autoremove: bool | None = None
     download_first: bool | None = None
@@ -174,7 +174,7 @@ class Reboot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a host is in FAILED, and who knows of it."""
+    """Why a host is in FAILED, and who acknowledged it."""
 
     previous_state: HostState
     step: str
@@ -187,18 +187,18 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicate:
-    """Another registered host that is, or may be, the same machine, and what both have in common."""
+    """Other registered host that is, or may be, the same machine, with what both have in common."""
 
     host: str
     same_host_key: bool
     same_address: bool
     same_machine_id: bool
-    """Alone, it may as well mean two copies of one image."""
+    """If nothing else is the same, they may also be two copies of one image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """A registered machine: how it is reached, what may be done to it, and what is known of it."""
+    """Registered Linux machine: its configuration and its status."""
 
     name: str
     address: str
@@ -214,7 +214,7 @@ class Host:
     groups: tuple[str, ...]
     auto_reboot: bool
     maintenance_windows: tuple[MaintenanceWindow, ...]
-    """Its own; empty: as its groups and the fleet say."""
+    """The host's own windows; empty: those of its groups or of the fleet."""
     after_interruption: AfterInterruption
     scope: UpdateScope
     restart_services: RestartServices
@@ -227,7 +227,7 @@ class Host:
     state: HostState
     pending_updates: int
     pending_security_updates: int | None
-    """None: the host's archives do not tell."""
+    """None: the host's package sources do not say."""
     last_updated: datetime | None
     queried_at: datetime | None
     reboot: Reboot
@@ -238,10 +238,10 @@ class Host:
     os_name: str
     revision: int
     machine_id: str
-    """Empty: it never told one."""
+    """Empty: the host has not reported one."""
     duplicate_of: tuple[Duplicate, ...]
     """Other registered hosts that are, or may be, the same machine."""
     etag: str
-    """Of its configuration and pinned key: what is known of it does not change it."""
+    """Changes with the configuration and the pinned host key, not with the status."""
     incomplete: str = ""
-    """Why it does not show everything that the server stores of it; empty: it does."""
+    """Why this value does not show everything that the server stores; empty: it does."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Withheld(StrEnum):
-    """Why an upgrade leaves a pending package alone."""
+    """Why an update does not install a pending update."""
 
     NO = "no"
     HELD = "held"
@@ -18,7 +18,7 @@ class Withheld(StrEnum):
 
 
 class Severity(StrEnum):
-    """How bad what an advisory fixes is, as its publisher rates it."""
+    """Severity of an advisory, as its publisher rates it."""
 
     UNKNOWN = "unknown"
     LOW = "low"
@@ -29,7 +29,7 @@ class Severity(StrEnum):
 
 
 class InventoryPart(StrEnum):
-    """A part of an inventory, to be asked for by itself."""
+    """Part of an inventory that a query can be limited to."""
 
     PACKAGES = "packages"
     PENDING = "pending"
@@ -41,7 +41,7 @@ class InventoryPart(StrEnum):
 
 
 class PendingGrouping(StrEnum):
-    """What an entry of the fleet's pending updates is about."""
+    """Subject of an entry of pending updates."""
 
     PACKAGE = "package"
     ADVISORY = "advisory"
@@ -51,7 +51,7 @@ class PendingGrouping(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advisory:
-    """What a distribution published about an update."""
+    """Advisory of a distribution about an update."""
 
     id: str
     security: bool
@@ -61,7 +61,7 @@ class Advisory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingPackage:
-    """A package with a newer version in the archive."""
+    """Package with a newer version in the package sources."""
 
     name: str
     from_version: str
@@ -69,7 +69,7 @@ class PendingPackage:
     architecture: str
     origin: str
     security: bool | None
-    """None: the host's archives do not tell."""
+    """None: the host's package sources do not say."""
     withheld: Withheld
     advisories: tuple[Advisory, ...]
 
@@ -84,7 +84,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """A container; `health` is empty where it has no check."""
+    """Container; `health` is empty if it has no health check."""
 
     name: str
     image: str
@@ -105,7 +105,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComposeService:
-    """A service of a compose project; `image_id` is empty where nothing runs."""
+    """Service of a compose project; `image_id` is empty if the service is not running."""
 
     name: str
     image: str
@@ -117,7 +117,7 @@ class ComposeService:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComposeProject:
-    """A compose project; `problem` says why it cannot be used."""
+    """Compose project; `problem` says why it cannot be updated."""
 
     path: str
     problem: str
@@ -126,7 +126,7 @@ class ComposeProject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """A machine; what is empty or 0 could not be learnt."""
+    """Machine of a host; 0 and empty mean unknown."""
 
     vendor: str
     model: str
@@ -163,7 +163,7 @@ class Interface:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """What the last query learnt of a host."""
+    """Software and hardware of a host as of its queries."""
 
     host: str
     os_id: str
@@ -173,14 +173,14 @@ class Inventory:
     architecture: str
     boot_id: str
     machine_id: str
-    """As /etc/machine-id says; empty: it says nothing."""
+    """Content of /etc/machine-id; empty: unknown."""
     uptime: timedelta | None
     package_manager: str
     container: bool
     init: str
     virtualization: str
     concluded: tuple[str, ...]
-    """What was concluded about the host and why."""
+    """Conclusions about the host with their reasons."""
     pending_updates: tuple[PendingPackage, ...]
     packages: tuple[Package, ...]
     collected_at: datetime | None
@@ -191,18 +191,18 @@ class Inventory:
     mounts: tuple[Mount, ...]
     interfaces: tuple[Interface, ...]
     outdated_services: tuple[str, ...] | None
-    """Services that run what was deleted or replaced on the disk; None: not known."""
+    """Services that still run deleted or replaced files; None: unknown."""
     sources: Mapping[str, str]
-    """Which collector each part came from."""
+    """Collector of each part."""
     missing: tuple[str, ...]
-    """What could not be learnt, and why."""
+    """What could not be found out, and why."""
     incomplete: str = ""
-    """Why it does not show everything that the server stores of it; empty: it does."""
+    """Why this value does not show everything that the server stores; empty: it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingEntry:
-    """A package, an advisory or a host, with what is pending of it over the fleet."""
+    """Package, advisory or host with its pending updates."""
 
     name: str
     version: str
@@ -217,17 +217,17 @@ class PendingEntry:
     """At most 1,000; `package_count` is their number."""
     package_count: int
     incomplete: str = ""
-    """Why it does not show everything that the server stores of it; empty: it does."""
+    """Why this value does not show everything that the server stores; empty: it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingUpdates:
-    """The pending updates of a fleet, security first."""
+    """Pending updates of a fleet, security updates first."""
 
     entries: tuple[PendingEntry, ...]
     hosts_unknown: int
-    """Hosts that were never asked, and so are not counted."""
+    """Number of hosts that were never queried, and so are not counted."""
     hosts_security_unknown: int
-    """Hosts whose archives do not tell what is a security update."""
+    """Number of hosts whose package sources do not mark security updates."""
     hosts_fixes_unknown: int
-    """Hosts of which it is not known what their security updates fix: no search by CVE finds them."""
+    """Number of hosts with security updates without known advisories: no search by CVE finds them."""

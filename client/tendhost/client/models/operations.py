@@ -10,7 +10,7 @@ from tendhost.client.models.inventory import PendingPackage
 
 
 class ProjectOutcome(StrEnum):
-    """How the update of a compose project ended."""
+    """Outcome of the update of a compose project."""
 
     UNCHANGED = "unchanged"
     UPDATED = "updated"
@@ -20,7 +20,7 @@ class ProjectOutcome(StrEnum):
 
 
 class OperationKind(StrEnum):
-    """What an operation does."""
+    """Kind of an operation."""
 
     QUERY = "query"
     UPDATE = "update"
@@ -30,7 +30,7 @@ class OperationKind(StrEnum):
 
 
 class OperationStatus(StrEnum):
-    """How far an operation is."""
+    """Status of an operation."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -41,7 +41,7 @@ class OperationStatus(StrEnum):
 
 
 class RebootOutcome(StrEnum):
-    """What became of a reboot that succeeded; the last two were wanted only if required."""
+    """Outcome of a REBOOT that succeeded; the last two were requested only if required."""
 
     REBOOTED = "rebooted"
     NOT_NEEDED = "not_needed"
@@ -50,7 +50,7 @@ class RebootOutcome(StrEnum):
 
 
 class StepStatus(StrEnum):
-    """How a step went."""
+    """Status of a step."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -61,7 +61,7 @@ class StepStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageChange:
-    """A package with its version before and after; empty: it was not there."""
+    """Package with its versions before and after the update; empty: not installed."""
 
     name: str
     from_version: str
@@ -70,7 +70,7 @@ class PackageChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceChange:
-    """The image of a compose service before and after, by id; empty: it did not run."""
+    """Ids of a compose service's image before and after the update; empty: the service did not run."""
 
     service: str
     image: str
@@ -80,7 +80,7 @@ class ServiceChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectChange:
-    """A compose project in an update."""
+    """Change of a compose project by an update."""
 
     path: str
     outcome: ProjectOutcome
@@ -90,7 +90,7 @@ class ProjectChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateResult:
-    """What an update did or, for a dry run, would do."""
+    """Result of an update: what it changed or, for a dry run, what it would change."""
 
     success: bool
     upgraded_count: int
@@ -100,19 +100,19 @@ class UpdateResult:
     withheld: tuple[PendingPackage, ...]
     kept_conffiles: tuple[str, ...]
     plan_differences: tuple[str, ...]
-    """How what was pending differed from the plan that had been agreed to."""
+    """Differences between the pending updates and the approved plan."""
     download_bytes: int | None
     snapshot: str
     projects: tuple[ProjectChange, ...]
     restarted_services: tuple[str, ...]
     rolled_back: bool
     health: HealthResult | None
-    """What the checks found after it; None: they were not made."""
+    """Result of the health checks after the update; None: they did not run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A stage of an operation, as it went."""
+    """Step of an operation."""
 
     name: str
     status: StepStatus
@@ -124,7 +124,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationProgress:
-    """How far the package manager is: `percent` of the phase, 0 to 100. No package: the whole transaction."""
+    """Progress of the package manager: `percent` of the phase, 0 to 100. No package: the whole transaction."""
 
     package: str
     percent: float
@@ -133,7 +133,7 @@ class OperationProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One piece of work on one host."""
+    """Operation: one piece of work on one host."""
 
     id: str
     host: str
@@ -153,28 +153,28 @@ class Operation:
     resumes_operation_id: str
     revision: int
     reboot_outcome: RebootOutcome | None = None
-    """What became of a reboot that succeeded; None: it is none, or has not."""
+    """Outcome of a REBOOT that succeeded; None: another kind, or not succeeded."""
     reboot_reason: str = ""
-    """Of one that was wanted only if required: why it is needed or not, or why that is not known."""
+    """Why a reboot is needed or not, or why that is unknown; only if requested only if required."""
     progress: OperationProgress | None = None
-    """Of the step under way, unless it has no progress or has reported none yet."""
+    """Progress of the running step; None: the step has not reported any."""
     incomplete: str = ""
-    """Why it does not show everything that the server stores of it; empty: it does."""
+    """Why this value does not show everything that the server stores; empty: it does."""
 
     @property
     def ended(self) -> bool:
-        """Whether it will never change again."""
+        """Whether the status is final."""
         return self.ended_at is not None
 
     @property
     def succeeded(self) -> bool:
-        """Whether it ended and did what it was to do."""
+        """Whether the operation has ended and succeeded."""
         return self.status is OperationStatus.SUCCEEDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogChunk:
-    """A part of an operation's log, from `offset` (bytes) on."""
+    """Part of an operation's log, from `offset` (bytes) on."""
 
     offset: int
     data: bytes

@@ -10,41 +10,41 @@ from tendhost.client.models.hosts import MaintenanceWindow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreezePeriod:
-    """From `starts_at` until `ends_at`, both aware, nothing is changed, whatever the windows say."""
+    """Period from `starts_at` to `ends_at`, both aware, in which no host is changed, even if a window is open."""
 
     name: str
     starts_at: datetime
     ends_at: datetime
     reason: str = ""
     time_zone: str = "UTC"
-    """In which people are told of it."""
+    """IANA time zone in which messages show the period."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupPolicy:
-    """What holds for the hosts of a group, or of the fleet, as far as nothing nearer says otherwise."""
+    """Policy for every host of a group or of the fleet; a nearer policy overrides it."""
 
     group: str = ""
     """Empty: the fleet."""
     windows: tuple[MaintenanceWindow, ...] = ()
-    """Empty: nothing is said of it here."""
+    """Empty: this policy sets no windows."""
     freezes: tuple[FreezePeriod, ...] = ()
     hooks: Hooks = Hooks()
     health_checks: HealthChecks = HealthChecks()
     changed_by: str = ""
     changed_at: datetime | None = None
-    """None: nothing was ever said for it."""
+    """None: the policy was never set."""
     revision: int = 0
     etag: str = ""
-    """Of what is said. Given back with a change: nothing is changed where it is another one by now."""
+    """Changes with the policy. A change that sends it is refused if the policy has changed since."""
     warnings: tuple[str, ...] = ()
-    """What may be a mistake: that no host is in the group; not told in lists."""
+    """Possible mistakes: that no host is in the group; not set in lists."""
     incomplete: str = ""
-    """Why it does not show everything that the server stores of it; empty: it does."""
+    """Why this value does not show everything that the server stores; empty: it does."""
 
 
 class PolicySourceKind(StrEnum):
-    """Who can say what holds for a host."""
+    """Kinds of policies that a setting of a host can come from."""
 
     HOST = "host"
     GROUP = "group"
@@ -54,16 +54,16 @@ class PolicySourceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySource:
-    """Where a part of an effective policy comes from."""
+    """Policy that a part of an effective policy comes from."""
 
     kind: PolicySourceKind
     group: str
-    """With GROUP: which."""
+    """Name of the group, for GROUP; otherwise empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectiveWindows:
-    """Windows of which one has to be open."""
+    """Set of maintenance windows of which one must be open."""
 
     windows: tuple[MaintenanceWindow, ...]
     source: PolicySource
@@ -71,7 +71,7 @@ class EffectiveWindows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectiveFreeze:
-    """A freeze period that holds for a host."""
+    """Freeze period that applies to a host."""
 
     freeze: FreezePeriod
     source: PolicySource
@@ -79,7 +79,7 @@ class EffectiveFreeze:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectiveHook:
-    """A hook that runs on a host."""
+    """Hook that runs on a host."""
 
     hook: Hook
     source: PolicySource
@@ -87,7 +87,7 @@ class EffectiveHook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectiveCheck:
-    """A check that a host has to pass."""
+    """Health check that a host must pass."""
 
     check: HealthCheck
     source: PolicySource
@@ -95,7 +95,7 @@ class EffectiveCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectiveSettle:
-    """For how long a host has to be healthy."""
+    """Settling time of a host's health checks."""
 
     settle: timedelta
     source: PolicySource
@@ -103,21 +103,21 @@ class EffectiveSettle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectivePolicy:
-    """What holds for a host, of all that it inherits, and when it may be updated."""
+    """Policy that applies to one host after inheritance, and when the host may be updated."""
 
     host: str
     windows: tuple[EffectiveWindows, ...]
-    """Of each of them a window has to be open."""
+    """Sets of windows; in each set one window must be open."""
     freezes: tuple[EffectiveFreeze, ...]
     pre_hook: EffectiveHook | None
     post_hook: EffectiveHook | None
     checks: tuple[EffectiveCheck, ...]
     settle: EffectiveSettle | None
     update_allowed: bool
-    """Whether an update may begin now."""
+    """Whether an update may start now."""
     opens_at: datetime | None
-    """If not: when; None: never."""
+    """Next time at which an update may start, if not now; None: never."""
     detail: str
-    """If not: why."""
+    """Why an update is not allowed now."""
     incomplete: str = ""
-    """Why it does not show everything that the server stores of it; empty: it does."""
+    """Why this value does not show everything that the server stores; empty: it does."""

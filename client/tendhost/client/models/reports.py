@@ -10,7 +10,7 @@ from tendhost.client.models.rollouts import Rollout, RolloutWave
 
 
 class ReasonKind(StrEnum):
-    """What a reason is about."""
+    """Kind of a reason."""
 
     UPDATED = "updated"
     REBOOTED = "rebooted"
@@ -33,7 +33,7 @@ class ReasonKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """One thing that happened, or holds, and bears on the answer; revision 0: it holds now."""
+    """Stored fact that explains the host's status; revision 0: a current condition."""
 
     at: datetime | None
     kind: ReasonKind
@@ -45,18 +45,18 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """Why a host was, or was not, updated and rebooted; the reasons are in order of time."""
+    """Why a host was, or was not, updated and rebooted; the reasons are sorted by time."""
 
     update: str
     reboot: str
     reasons: tuple[Reason, ...]
     incomplete: str = ""
-    """Why it does not show everything that the server stores of it; empty: it does."""
+    """Why this value does not show everything that the server stores; empty: it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportPackage:
-    """A version of a package that came to hosts; `to_version` empty: it was removed."""
+    """Version of a package that a rollout installed on hosts; `to_version` empty: removed."""
 
     name: str
     to_version: str
@@ -65,7 +65,7 @@ class ReportPackage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportCause:
-    """Hosts that failed, or were left out, for one cause; the first hundred are named."""
+    """Hosts that failed, or were skipped, for the same cause; `hosts` has at most 100."""
 
     reason: str
     example: str
@@ -75,7 +75,7 @@ class ReportCause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutReport:
-    """What came of a rollout."""
+    """Report on a rollout."""
 
     rollout: Rollout
     waves: tuple[RolloutWave, ...]
@@ -88,12 +88,12 @@ class RolloutReport:
     longest: timedelta
     longest_host: str
     incomplete: str = ""
-    """Why it does not show everything that the server stores of it; empty: it does."""
+    """Why this value does not show everything that the server stores; empty: it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverdueHost:
-    """A host that is not as it should be; `pending_security_updates` is None where unknown."""
+    """Host with pending security updates (None: unknown), or without a recent successful update."""
 
     host: str
     last_updated: datetime | None

@@ -9,7 +9,7 @@ from tendhost.client.models.selections import HostFilter
 
 
 class RolloutStatus(StrEnum):
-    """How far a rollout is."""
+    """Status of a rollout."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -22,7 +22,7 @@ class RolloutStatus(StrEnum):
 
 
 class RolloutHostStatus(StrEnum):
-    """How far one host of a rollout is."""
+    """Status of one host of a rollout."""
 
     PENDING = "pending"
     WAITING = "waiting"
@@ -35,7 +35,7 @@ class RolloutHostStatus(StrEnum):
 
 
 class WaitingFor(StrEnum):
-    """What holds a host up whose turn has come."""
+    """What a host in WAITING waits for."""
 
     WINDOW = "window"
     BUDGET = "budget"
@@ -44,7 +44,7 @@ class WaitingFor(StrEnum):
 
 
 class HostOrder(StrEnum):
-    """In which order hosts are taken."""
+    """Order in which a rollout updates hosts."""
 
     NAME = "name"
     RANDOM = "random"
@@ -53,7 +53,7 @@ class HostOrder(StrEnum):
 
 
 class HaltCause(StrEnum):
-    """Why a rollout halted by itself."""
+    """Why a rollout halted."""
 
     FAILURES = "failures"
     APPROVAL = "approval"
@@ -64,7 +64,7 @@ class HaltCause(StrEnum):
 
 
 class Exclusion(StrEnum):
-    """Why a host that a filter is about has no place in a rollout."""
+    """Why a rollout does not update a host that its filter refers to."""
 
     EXCLUDED = "excluded"
     FAILED = "failed"
@@ -73,7 +73,7 @@ class Exclusion(StrEnum):
 
 
 class PlannedHostCondition(StrEnum):
-    """What is known beforehand of a host that has its place."""
+    """Condition of a host in a plan that can affect its update."""
 
     NOTHING_PENDING = "nothing_pending"
     UNREACHABLE = "unreachable"
@@ -84,7 +84,7 @@ class PlannedHostCondition(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutStage:
-    """The hosts with one tag; `waves` empty: as for the whole rollout."""
+    """Stage of a rollout: the hosts with one tag. `waves` empty: the sizes of the rollout."""
 
     tag: str
     waves: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ class RolloutDependency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisruptionBudget:
-    """How many hosts may be down at once: "2" or "10%", of the fleet or per value of a tag's key."""
+    """Number of hosts that may be unavailable at the same time: "2" or "10%", in the fleet or per value of a tag."""
 
     limit: str
     per_tag: str = ""
@@ -108,41 +108,41 @@ class DisruptionBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutSpec:
-    """What is asked of a rollout."""
+    """Definition of a rollout."""
 
     filter: HostFilter = HostFilter()
     waves: tuple[str, ...] = ("2",)
-    """How many hosts at a time, wave after wave: "5", "20%" or "rest"; the last one repeats."""
+    """Sizes of the waves: "5", "20%" or "rest"; the last size repeats."""
     stages: tuple[RolloutStage, ...] = ()
     dependencies: tuple[RolloutDependency, ...] = ()
     order: HostOrder = HostOrder.NAME
     seed: int = 0
-    """With HostOrder.RANDOM: from what the order is drawn; 0: the server draws it."""
+    """Seed of HostOrder.RANDOM; 0: the server chooses one."""
     delay_between_waves: timedelta = timedelta(seconds=30)
     settle: timedelta | None = None
-    """After the delay, the hosts of a wave have to be healthy for so long; None: they are not looked at."""
+    """Time for which the hosts of a wave must stay healthy after the delay; None: they are not checked."""
     max_failures: str = ""
-    """More failed hosts than this halt the rollout: "3" or "10%"; empty: no failure does."""
+    """Failure budget: more failed hosts halt the rollout, "3" or "10%"; empty: failures do not halt it."""
     max_unavailable: tuple[DisruptionBudget, ...] = ()
     ignore_earlier_failures: bool = False
-    """Hosts that had failed before the rollout was started do not count for its `max_unavailable`."""
+    """Whether hosts that failed before the rollout started do not count for its `max_unavailable`."""
     approve_waves: bool = False
     approvers: tuple[str, ...] = ()
-    """Who may approve, by the names that clients give of their users; empty: everybody."""
+    """Names of the users who may approve waves, as clients send them; empty: every user."""
     approval_timeout: timedelta | None = None
-    """None: a day."""
+    """None means 1 day."""
     expires_after: timedelta | None = None
-    """None: hosts wait for their windows as long as it takes."""
+    """None: hosts wait for their windows without a limit."""
     window_override_reason: str = ""
-    """Why hosts are changed outside their windows as well; empty: they are not."""
+    """Reason to change hosts outside their windows; empty: no host is changed outside its windows."""
     dry_run: bool = False
     scope: ScopeOverride | None = None
-    """None: what each host's policy says."""
+    """None: each host's policy applies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How many hosts of a rollout or a wave are where; the seven parts add up to the total."""
+    """Number of hosts of a rollout or a wave in each status; the seven statuses add up to the total."""
 
     total_hosts: int
     pending: int
@@ -156,7 +156,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Halt:
-    """Why a rollout halted; `hosts` spent its budget or are not healthy, the first twenty."""
+    """Why a rollout halted; `hosts` are failed or unhealthy, at most 20."""
 
     cause: HaltCause
     message: str
@@ -166,7 +166,7 @@ class Halt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
-    """An update of many hosts, a wave at a time."""
+    """Update of many hosts in waves."""
 
     id: str
     spec: RolloutSpec
@@ -186,19 +186,19 @@ class Rollout:
     retry_of: str
     settling_since: datetime | None
     held_up: str = ""
-    """Which disruption budget lets nothing more begin, and who spends it; empty: none does."""
+    """Disruption budget that keeps further hosts from starting, with the failed hosts; empty: none."""
     incomplete: str = ""
-    """Why it does not show everything that the server stores of it; empty: it does."""
+    """Why this value does not show everything that the server stores; empty: it does."""
 
     @property
     def ended(self) -> bool:
-        """Whether it will never change again."""
+        """Whether the status is final."""
         return self.ended_at is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutWave:
-    """One wave of a rollout."""
+    """Wave of a rollout."""
 
     number: int
     stage: str
@@ -210,12 +210,12 @@ class RolloutWave:
     approved_at: datetime | None
     settled_at: datetime | None
     incomplete: str = ""
-    """Why it does not show everything that the server stores of it; empty: it does."""
+    """Why this value does not show everything that the server stores; empty: it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutHost:
-    """One host of a rollout."""
+    """Host of a rollout."""
 
     host: str
     wave: int
@@ -225,12 +225,12 @@ class RolloutHost:
     waiting_for: WaitingFor | None
     opens_at: datetime | None
     incomplete: str = ""
-    """Why it does not show everything that the server stores of it; empty: it does."""
+    """Why this value does not show everything that the server stores; empty: it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutUpdate:
-    """A rollout as it stands, with those of its hosts and waves that changed since the update before."""
+    """Rollout in its current state, with the hosts and waves that changed since the previous update."""
 
     rollout: Rollout
     hosts: tuple[RolloutHost, ...]
@@ -239,7 +239,7 @@ class RolloutUpdate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutPlan:
-    """What a rollout would do."""
+    """Plan of a rollout: its hosts and waves."""
 
     id: str
     created_at: datetime | None
@@ -250,18 +250,18 @@ class RolloutPlan:
     host_count: int
     excluded_count: int
     not_selected_count: int
-    """How many registered hosts the filter is not about."""
+    """Number of registered hosts that the filter does not refer to."""
     expected_duration: timedelta
     known_duration_count: int
     warnings: tuple[str, ...]
-    """What would hold it up if it began now, windows and busy hosts apart."""
+    """What would delay the rollout if it started now, apart from windows and busy hosts."""
     incomplete: str = ""
-    """Why it does not show everything that the server stores of it; empty: it does."""
+    """Why this value does not show everything that the server stores; empty: it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedHost:
-    """One host of a plan; wave 0: it is left out."""
+    """Host of a plan; wave 0: the rollout would not update it."""
 
     host: str
     wave: int

@@ -8,7 +8,7 @@ from tendhost.client.models.rollouts import Rollout, RolloutSpec
 
 
 class MissedRuns(StrEnum):
-    """What becomes of runs that could not begin in time, because no server ran."""
+    """What happens to runs that could not start in time because no server was running."""
 
     SKIP = "skip"
     RUN_ONCE = "run_once"
@@ -16,7 +16,7 @@ class MissedRuns(StrEnum):
 
 
 class ScheduleStatus(StrEnum):
-    """Whether a schedule has runs before it."""
+    """Whether a schedule has future runs."""
 
     ACTIVE = "active"
     PAUSED = "paused"
@@ -25,7 +25,7 @@ class ScheduleStatus(StrEnum):
 
 
 class RunOutcome(StrEnum):
-    """What became of a run; all but STARTED were skipped."""
+    """What happened when a run was due; all but STARTED were skipped."""
 
     STARTED = "started"
     MISSED = "missed"
@@ -35,7 +35,7 @@ class RunOutcome(StrEnum):
 
 
 class ScheduleChange(StrEnum):
-    """What became of a schedule."""
+    """What happened to a schedule."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -50,25 +50,25 @@ class ScheduleChange(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleSpec:
-    """What is asked of a schedule: a rollout whenever `cron` or `rrule`, one of them, says so."""
+    """Definition of a schedule; exactly one of `cron` and `rrule` is set."""
 
     name: str
     cron: str = ""
-    """Five fields as in crontab(5), in local time."""
+    """Cron expression with the five fields of crontab(5), in local time."""
     rrule: str = ""
-    """A rule as in RFC 5545, in local time."""
+    """Recurrence rule of RFC 5545, in local time."""
     time_zone: str = "UTC"
     starts_at: datetime | None = None
-    """No run is before it, and a rule counts from it; None: now."""
+    """Time before which no run starts, and DTSTART of a recurrence rule; None: now."""
     missed: MissedRuns = MissedRuns.SKIP
     grace: timedelta = timedelta(minutes=15)
-    """A run that begins so much late is not missed."""
+    """Delay up to which a late run still starts."""
     rollout: RolloutSpec = RolloutSpec()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduledRun:
-    """What became of one run; `detail` says why it was skipped, or why it was late."""
+    """Run of a schedule that was due; `detail` says why it was skipped or late."""
 
     due_at: datetime | None
     at: datetime | None
@@ -79,25 +79,25 @@ class ScheduledRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Rollouts on a calendar."""
+    """Schedules, which start rollouts by calendar."""
 
     spec: ScheduleSpec
     status: ScheduleStatus
     next_runs: tuple[datetime, ...]
-    """The next five; none while it is paused."""
+    """Times of the next five runs; none while the schedule is paused."""
     last_run: ScheduledRun | None
-    """Begun or skipped."""
+    """Latest run that was due, started or skipped."""
     last_rollout: Rollout | None
-    """The last that it started, as it stands; None: none, or it is no longer kept."""
+    """Latest rollout in its current state; None: none was started, or it is no longer stored."""
     created_by: str
     created_at: datetime | None
     revision: int
     etag: str
-    """Of what was asked and whether it is paused, not of its runs."""
+    """Changes with the definition and when the schedule is paused or resumed, not with runs."""
     warnings: tuple[str, ...] = ()
-    """What its rollouts name and no host has; not told in lists."""
+    """Names in the rollout's filter that match nothing; not set in lists."""
     incomplete: str = ""
-    """Why it does not show everything that the server stores of it; empty: it does."""
+    """Why this value does not show everything that the server stores; empty: it does."""
 
     @property
     def name(self) -> str:

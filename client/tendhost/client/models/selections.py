@@ -8,7 +8,7 @@ from tendhost.client.models.hosts import HostState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFilter:
-    """A selection of hosts: every part that is not empty must match.
+    """Filter of hosts: a host must match every field that is not empty.
 
     `names` and `exclude_hosts` may hold globs. In a rollout, what no host matches is an error.
     """
@@ -22,12 +22,12 @@ class HostFilter:
     reboot_needed: bool | None = None
     name_prefix: str = ""
     selection: str = ""
-    """The name of a saved selection that hosts have to be in as well."""
+    """Name of a saved selection that hosts must also match."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """A selection that filters can name."""
+    """Saved selection, which filters can name."""
 
     name: str
     filter: HostFilter
@@ -35,8 +35,8 @@ class Selection:
     changed_at: datetime | None
     revision: int
     etag: str
-    """Of its filter."""
+    """Changes with the filter."""
     warnings: tuple[str, ...] = ()
-    """What it names and no host has; not told in lists."""
+    """Names in the filter that match nothing; not set in lists."""
     incomplete: str = ""
-    """Why it does not show everything that the server stores of it; empty: it does."""
+    """Why this value does not show everything that the server stores; empty: it does."""

@@ -6,34 +6,34 @@ from datetime import datetime, timedelta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotificationTarget:
-    """How notifications to one target go, since the server started."""
+    """Delivery status of one target of notifications since the server started."""
 
     name: str
     delivered: int
     retried: int
     undelivered: int
-    """Messages that are lost."""
+    """Number of lost messages."""
     waiting: int
-    """Notices that wait for the rate limit now."""
+    """Number of notifications that wait for the rate limit."""
     revision: int
     problem: str
-    """What the latest attempt failed with; empty: it went well."""
+    """Error of the latest delivery attempt; empty: it succeeded."""
     problem_at: datetime | None
     delivered_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventLoopLag:
-    """How late the server's event loop came to what was due, in the last minute."""
+    """Lag of the server's event loop in the last minute."""
 
     max: timedelta
     p99: timedelta
-    """Of a hundred measurements 99 were no longer."""
+    """99th percentile of the measured lags."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerInfo:
-    """What server this is."""
+    """Version and condition of the server."""
 
     version: str
     log_id: str
@@ -44,6 +44,6 @@ class ServerInfo:
     pruning_problem: str = ""
     """Why the server does not prune history at present; empty: history is pruned."""
     store_problem: str = ""
-    """Why the database cannot be used at present; empty: it can. `hosts` may be 0 then without meaning it."""
+    """Why the database cannot be used at present; empty: it works. `host_count` may then be 0."""
     event_loop_lag: EventLoopLag | None = None
-    """None: it is not measured."""
+    """None: the lag is not measured."""
