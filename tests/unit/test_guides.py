@@ -1,7 +1,9 @@
 """CONTRIBUTING.md, AGENTS.md and the recipes: the files, targets, tests and names that they mention are there."""
 
+import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,9 @@ BY_NAME = re.compile(r"[\w.-]+\.(?:py|proto|json|md|toml|sh)")
 TEST = re.compile(r"test_\w+")
 IDENTIFIER = re.compile(r"_[A-Z_]+|[A-Z]{4,}(?:_[A-Z]+)*|_[a-z_]+|(?:[A-Z][a-z]+){2,}")
 EXAMPLES = {
-    *("BackupFailed", "UptimeUnknown", "UPTIME_UNKNOWN"),
+    *("ApkLogParser", "parse_pending", "parse_planned", "uptimes"),
+    *("BACKUP", "BackupFailed", "GetUptime", "GetUptimeRequest", "GetUptimeResponse", "UPTIME"),
+    *("UptimeUnknown", "UPTIME_UNKNOWN"),
     *(
         "NAME",
         "NAME_UNSPECIFIED",
@@ -35,6 +39,9 @@ EXAMPLES = {
     *("COVERAGE", "PYTEST_ARGS", "BENCH", "MODULE", "URL"),
 }
 """Names in the examples and placeholders, and variables of the Makefile."""
+
+CODE = "".join(re.findall(r"^ *```python\n(.*?)^ *```", GUIDES[2].read_text("utf-8"), re.M | re.S))
+"""All code of the recipes."""
 
 guides = pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
 
@@ -54,6 +61,14 @@ def paths(guide: Path) -> set[str]:
     """What is set as code and begins with something in the root folder, or is named as a file."""
     words = {word.strip(".,;") if word.endswith((",", ";")) else word for word in code(guide)}
     return {word for word in words if "/" in word and word.split("/")[0] in TOP - {".venv"}}
+
+
+@cache
+def words() -> Set[str]:
+    """Every word in the code, this file aside."""
+    folders = ("server/**/*.py", "client/**/*.py", "tests/**/*.py", "protos/tendhost/**/*.proto")
+    files = {path for folder in folders for path in ROOT.glob(folder)} - {Path(__file__)}
+    return {word for path in files for word in re.findall(r"\w+", path.read_text("utf-8"))}
 
 
 @guides
@@ -118,12 +133,26 @@ def test_guide__has_no_retired_words(guide: Path) -> None:
 @guides
 def test_guide__names_identifiers_that_exist(guide: Path) -> None:
     """Tables, classes and functions to use or extend: the guides follow when they are renamed."""
-    folders = ("server/**/*.py", "client/**/*.py", "tests/**/*.py", "protos/tendhost/**/*.proto")
-    sources = (path.read_text("utf-8") for folder in folders for path in ROOT.glob(folder))
-    words = {word for source in sources for word in re.findall(r"\w+", source)}
     named = {word for span in code(guide) for word in span.split(".") if IDENTIFIER.fullmatch(word)}
     assert len(named) > 1
-    assert named - EXAMPLES <= words
+    assert named - EXAMPLES <= words()
+
+
+def test_recipes__have_code_that_imports_and_uses_what_exists() -> None:
+    text = re.sub(r'""".*?"""|"[^"\n]*"|#.*', "", CODE, flags=re.DOTALL)
+    imported = re.findall(r"^ *from ([\w.]+) import (?:\((.*?)\)|([^\n]*))", text, re.M | re.S)
+    names = {name for _, *both in imported for name in re.findall(r"\w+", " ".join(both))}
+    attributes = set(re.findall(r"\.(\w+)", re.sub(r"^ *from .*", "", text, flags=re.M)))
+    assert {"framed_script", "status"} <= names | attributes
+    made = {
+        name
+        for found in re.findall(r"(?:def|class) (\w+)|^ *(\w+): ", text, re.M)
+        for name in found
+    }
+    assert (names | attributes) - made - EXAMPLES <= words()
+    for module, *_ in imported:
+        if module.startswith("tendhost.") and not re.search("NOUN|apk", module):
+            assert importlib.util.find_spec(module), module
 
 
 def test_agents__is_short() -> None:
