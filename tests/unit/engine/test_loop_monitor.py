@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tendhost.server.engine.loop_monitor import INTERVAL, KEPT, LATE, STUCK, LoopMonitor
+from tendhost.server.engine.loop_monitor import INTERVAL, LATE, STUCK, WINDOW, LoopMonitor
 
 
 class Times:
@@ -42,21 +42,21 @@ def test_lag__is_that_of_the_last_minute(monitor: LoopMonitor, times: Times) -> 
     assert seconds(monitor) == (0.15, 0.15)
     beats(monitor, times, *[0.001] * 100)
     assert seconds(monitor) == (0.15, 0.002)
-    times.now += KEPT + 1
+    times.now += WINDOW + 1
     assert monitor.lag().longest == timedelta()
     beats(monitor, times, 0.003)
-    assert seconds(monitor)[1] > KEPT - 1, "the minute in which nothing came is itself late"
+    assert seconds(monitor)[1] > WINDOW - 1, "the minute in which nothing came is itself late"
 
 
 def test_loop_that_was_late__is_told_once_with_what_ran(
     monitor: LoopMonitor, times: Times, caplog: pytest.LogCaptureFixture
 ) -> None:
     beats(monitor, times, LATE - 0.01)
-    monitor.look()
+    monitor.check()
     assert caplog.records == []
     times.now += INTERVAL + 0.3
     times.cpu += 0.25
-    monitor.look()
+    monitor.check()
     monitor.beat()
     monitor.beat()
     (record,) = caplog.records
@@ -69,8 +69,8 @@ def test_loop_that_does_not_go_on__is_told_while_it_stands(
     monitor: LoopMonitor, times: Times, caplog: pytest.LogCaptureFixture
 ) -> None:
     times.now += INTERVAL + STUCK + 1
-    monitor.look()
-    monitor.look()
+    monitor.check()
+    monitor.check()
     (record,) = caplog.records
     assert record.getMessage() == "the event loop stands still"
     assert vars(record)["lag_ms"] == (STUCK + 1) * 1000
@@ -80,14 +80,14 @@ async def test_watching__names_the_function_that_holds_up_the_loop(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monitor, caught = LoopMonitor(), threading.Event()
-    look = monitor.look
+    look = monitor.check
 
     def noted() -> None:
         look()
         if monitor._caught:
             caught.set()
 
-    monitor.look = noted  # type: ignore[method-assign]
+    monitor.check = noted  # type: ignore[method-assign]
 
     def holds_up_everything() -> None:
         while not caught.is_set():

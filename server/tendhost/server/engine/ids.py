@@ -1,4 +1,4 @@
-"""Identifiers of operations, rollouts and plans: unique, and in the order of their making."""
+"""Ids of operations, rollouts and plans: unique, and in the order of their creation."""
 
 import secrets
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ STRIDE = 2**32
 
 
 class Ids:
-    """Makes UUIDs of version 7, each higher than all before it, whatever becomes of the date.
+    """Makes UUIDs of version 7, each higher than all before it, even where the clock is put back.
 
     What is queued begins, and what is listed is listed, in the order of its ids. So they go on from the
     highest where the clock stands still or is put back, and look younger than they are then.

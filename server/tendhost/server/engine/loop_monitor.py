@@ -23,9 +23,9 @@ INTERVAL = 0.05
 LATE = 0.2
 """Seconds. A turn of the loop is meant to take 50 ms at most; from here on users notice."""
 STUCK = 10.0
-"""Seconds after which it is told that the loop does not go on at all."""
-KEPT = 60.0
-"""Seconds of which the lag is told."""
+"""Seconds after which an error is logged that the loop does not go on at all."""
+WINDOW = 60.0
+"""Seconds that the reported lag covers."""
 SHOWN_FRAMES = 4
 _OURS = "/tendhost/server/"
 
@@ -56,12 +56,12 @@ class LoopMonitor:
         self._used = 0.0
         self._thread = threading.get_ident()
         self._caught = ""
-        self._told_stuck = False
+        self._reported_stuck = False
         self._over = threading.Event()
 
     def lag(self) -> LoopLag:
         """How late the loop was in the last minute."""
-        since = self._now() - KEPT
+        since = self._now() - WINDOW
         lags = sorted(lag for at, lag in self._lags if at >= since) or [0.0]
         p99 = lags[min(len(lags) - 1, len(lags) * 99 // 100)]
         return LoopLag(longest=timedelta(seconds=lags[-1]), p99=timedelta(seconds=p99))
@@ -103,24 +103,24 @@ class LoopMonitor:
             }
             logger.warning("the event loop was late", extra=fields)
         self._beaten, self._used = now, used
-        self._caught, self._told_stuck = "", False
+        self._caught, self._reported_stuck = "", False
         self._lags.append((now, lag))
-        while self._lags[0][0] < now - KEPT:
+        while self._lags[0][0] < now - WINDOW:
             self._lags.popleft()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Note, in another thread, what the loop is in the middle of if its beat is overdue."""
         overdue = self._now() - self._beaten - INTERVAL
         if overdue > LATE and not self._caught:
             self._caught = _running(sys._current_frames().get(self._thread))
-        if overdue > STUCK and not self._told_stuck:
-            self._told_stuck = True
+        if overdue > STUCK and not self._reported_stuck:
+            self._reported_stuck = True
             fields = {"lag_ms": round(overdue * 1000), "running": self._caught}
             logger.error("the event loop stands still", extra=fields)
 
     def _watch(self) -> None:
         while not self._over.wait(2 * INTERVAL):
-            self.look()
+            self.check()
 
 
 def _running(frame: FrameType | None) -> str:

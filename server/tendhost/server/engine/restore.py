@@ -1,4 +1,4 @@
-"""What a database that was restored from a copy is told before anything in it is taken up.
+"""Settles a database that was restored from a copy, before anything in it is taken up.
 
 It is older than the truth: what was unfinished in it may have ended since, and must not be done twice.
 """
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 EPOCHS_PASSED_OVER = 1000
 """More than servers and jobs can have used up since the copy: a retry that goes back to a job on the host
-would else be taken for a server that has lost the operation."""
+would otherwise be taken for a server that has lost the operation."""
 _GOING_ON = (RolloutStatus.RUNNING, RolloutStatus.AWAITING_APPROVAL)
 """What may begin work on hosts though nobody says so after the restoration: an approval may be on record
 already. All others are at rest, or begin nothing any more."""
@@ -63,7 +63,7 @@ async def settle_restoration(*, store: RestoredStore, clock: Clock) -> None:
         events.extend(state.events)
     going_on = every_rollout(store, statuses=_GOING_ON)
     rollouts = [_paused(rollout) async for rollout in going_on]
-    events.extend(_told(rollout, copied_at, now) for rollout in rollouts)
+    events.extend(_event_of(rollout, copied_at, now) for rollout in rollouts)
     forgone_runs = [forgone(one, copied_at, now) async for one in every_schedule(store)]
     schedules = [schedule for schedule in forgone_runs if schedule is not None]
     events.extend(run_event(schedule, now) for schedule in schedules)
@@ -105,7 +105,7 @@ def _paused(rollout: Rollout) -> Rollout:
     return replace(rollout, status=paused, approval_until=None, expected_end=None)
 
 
-def _told(rollout: Rollout, copied_at: datetime, now: datetime) -> Event:
+def _event_of(rollout: Rollout, copied_at: datetime, now: datetime) -> Event:
     at = copied_at.astimezone(UTC).isoformat(timespec="seconds")
     body = RolloutChanged(
         status=rollout.status,

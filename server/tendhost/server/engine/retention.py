@@ -1,4 +1,4 @@
-"""How long history is kept, and the loop that drops what is older."""
+"""Retention: how long history is kept, and the loop that drops older history."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -26,10 +26,10 @@ class HistoryStore(RetentionStore, EventLog, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """What is kept. What is unfinished is kept whatever its age."""
+    """How much history is kept. What is unfinished is kept whatever its age."""
 
     history: timedelta = timedelta(days=90)
-    """Ended operations and rollouts, logs and events that are older go."""
+    """Ended operations and rollouts, logs and events that are older are dropped."""
     events: int = 1_000_000
     """Of all events at most the newest so many stay."""
 
@@ -43,7 +43,7 @@ class Pruner:
         self._retention = retention
         self._looked_at: timedelta | None = None
         self.held_up = ""
-        """Why nothing is pruned at present, in words; empty: it is."""
+        """Why nothing is pruned at present; empty: history is pruned."""
 
     async def run(self) -> None:
         """Prune at once and then every INTERVAL, until cancelled."""
@@ -73,7 +73,7 @@ class Pruner:
             logger.info("history was pruned", extra={"rows": dropped})
 
     async def _unknown(self, now: datetime) -> ClockTrust:
-        """What a database says of the date that no server has looked at yet: when its newest event was."""
+        """The first record of the date in a new database: the time of its newest event."""
         newest = (await self._store.log_bounds()).current
         events = await self._store.events(after=newest - 1, limit=1)
         at = events[-1].at if events else now

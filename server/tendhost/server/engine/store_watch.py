@@ -1,4 +1,4 @@
-"""Whether the store can be used: whoever tells of the server's health hears when that changes."""
+"""Watches whether the store can be used, and notifies listeners when that changes."""
 
 import logging
 from collections.abc import Callable
@@ -12,18 +12,18 @@ from tendhost.server.store.protocols.maintenance import StoreHealth
 logger = logging.getLogger(__name__)
 
 PROBE_PAUSE = timedelta(seconds=2)
-"""Between tries of a store that cannot be used: a probe writes one page, and nobody waits long for the news."""
+"""Between probes of a store that cannot be used: a probe writes one page, and its recovery is soon known."""
 
 
 class StoreWatch:
-    """Hears of writes and reads that failed, and tries the store until it can be used again."""
+    """Waits for a write or a read that fails, and probes the store until it can be used again."""
 
     def __init__(self, *, store: StoreHealth, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._listeners: list[Callable[[], None]] = []
         self.problem = ""
-        """Why the store cannot be used, in words; empty: it can."""
+        """Why the store cannot be used; empty: it can."""
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever `problem` has changed."""
@@ -45,18 +45,18 @@ class StoreWatch:
             try:
                 await self._store.probe()
             except StoreUnavailable as error:
-                self._tell(error.cause)
+                self._report(error.cause)
                 await self._clock.sleep(PROBE_PAUSE)
             else:
-                self._tell("")
+                self._report("")
                 return
 
-    def _tell(self, problem: str) -> None:
+    def _report(self, problem: str) -> None:
         if problem == self.problem:
             return
         if bool(problem) != bool(self.problem):
-            words = "the store cannot be used" if problem else "the store can be used again"
-            logger.warning(words, extra={"cause": problem or self.problem})
+            message = "the store cannot be used" if problem else "the store can be used again"
+            logger.warning(message, extra={"cause": problem or self.problem})
         self.problem = problem
         for listener in self._listeners:
             listener()

@@ -1,4 +1,4 @@
-"""What every call goes through: who calls, is the request valid, was it answered before, what went wrong."""
+"""The interceptor of every call: names the caller, validates, answers repeated requests, and maps errors."""
 
 import asyncio
 import hashlib
@@ -39,7 +39,7 @@ _USER = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who makes the present call, and the call's identity where it is a mutation that has one."""
+    """The caller of the present call, and the call's request_id where it is a mutation that has one."""
 
     principal: str
     method: str
@@ -72,10 +72,10 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
         self._store = store
         self._mutating: TaskSet[Outcome] = TaskSet()
         self._guarded: dict[str, Any] = {}
-        """Each method's handler behind the gate: gRPC asks for it anew at every call."""
+        """Each method's handler with the checks in front of it: gRPC asks for a handler at every call."""
 
     async def close(self) -> None:
-        """Let go of the mutations that are still under way; the next start takes up what they began."""
+        """Cancel the mutations that are still under way; the next server takes up what they began."""
         await self._mutating.cancel()
 
     async def intercept_service(
@@ -94,7 +94,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
         return guarded
 
     def _guard(self, method: str, handler: Any) -> Any:
-        # Requests are read and decoded behind the gate: grpc would tell the caller the decoder's own
+        # Requests are read and decoded here: grpc would tell the caller the decoder's own
         # words, and leave a call that ends without a message open for ever.
         decode = handler.request_deserializer
         if handler.response_streaming:
@@ -140,16 +140,16 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
 
     async def _outcome(self, work: Callable[[], Awaitable[Message]], caller: Caller) -> Outcome:
         try:
-            return await self._kept(caller) or await work()
+            return await self._stored_response(caller) or await work()
         except AlreadyProcessed as replayed:
             return replayed.response
         except TendhostError as error:
             # An equal request may have been carried out meanwhile; then its answer is this one's, too.
-            return await self._kept(caller) or error
+            return await self._stored_response(caller) or error
         except Exception as error:
             return error
 
-    async def _kept(self, caller: Caller) -> bytes | None:
+    async def _stored_response(self, caller: Caller) -> bytes | None:
         if not caller.request_id:
             return None
         return await self._store.stored_response(caller.request_id, caller.digest)
@@ -175,7 +175,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] 
 
 
 def _serialized(message: Message | bytes) -> bytes:
-    # Bytes are an answer that was kept, or a batch that many streams share.
+    # Bytes are a stored response, or a batch that many streams share.
     return message if isinstance(message, bytes) else message.SerializeToString()
 
 
@@ -240,7 +240,7 @@ async def _abort_with(status: status_pb2.Status, context: Any) -> None:
     except grpc.aio.AbortError:
         raise
     except Exception as failed:
-        # The connection takes nothing any more, or the server has stopped: nobody is left to be told.
+        # The connection takes nothing any more, or the server has stopped: nobody receives the status.
         logger.info("a client did not take its refusal", extra={"cause": str(failed)})
         raise asyncio.CancelledError from failed
 

@@ -1,4 +1,4 @@
-"""Page sizes as clients ask for them, and page tokens that only fit the list they were given for."""
+"""Pages of lists: their size, and page tokens, each valid only for the list that it was given for."""
 
 import base64
 import binascii
@@ -24,7 +24,7 @@ M = TypeVar("M", bound=Message)
 
 
 def page_size(asked: int) -> int:
-    """How many to give: 0 means DEFAULT_PAGE, more than LARGEST_PAGE is taken as that."""
+    """Number of items on a page: 0 means DEFAULT_PAGE, and more than LARGEST_PAGE means LARGEST_PAGE."""
     return min(asked or DEFAULT_PAGE, LARGEST_PAGE)
 
 
@@ -34,7 +34,7 @@ def token(request: Message, last: str) -> str:
 
 
 def position(request: Message, page_token: str) -> str:
-    """What the page follows; empty for the first. Raises PageTokenInvalid."""
+    """The position that the page follows; empty for the first page. Raises PageTokenInvalid."""
     if not page_token:
         return ""
     try:
@@ -51,19 +51,21 @@ def fill(
     request: Message,
     rows: Sequence[T | Unreadable],
     tell: Callable[[T | Unreadable], M],
-    place: Callable[[T], str],
+    position_of: Callable[[T], str],
     *,
     more: bool,
 ) -> tuple[list[M], str]:
     """The messages of as many of `rows` as PAGE_BYTES hold, at least one, and the token of what follows.
 
-    `place` is where a row stands in its list; `more` says whether anything follows the last of `rows`.
+    `position_of` is the position of a row in its list; `more` says whether anything follows the last of `rows`.
     """
     messages = first_part(map(tell, rows))
     if not messages or (len(messages) == len(rows) and not more):
         return messages, ""
     last = rows[len(messages) - 1]
-    return messages, token(request, last.position if isinstance(last, Unreadable) else place(last))
+    return messages, token(
+        request, last.position if isinstance(last, Unreadable) else position_of(last)
+    )
 
 
 def first_part(messages: Iterable[M], *, most: int = LARGEST_PAGE) -> list[M]:

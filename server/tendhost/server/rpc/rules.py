@@ -1,4 +1,4 @@
-"""What makes a request invalid: the rules that stand in the contract, and those that no annotation can say.
+"""Validation of requests: the rules of the contract, and those that no annotation can express.
 
 Both are told together, so that a caller gets every invalid field at once. A rule of the second kind belongs to
 a type of message and holds wherever one stands in a request; it is asked about what keeps the rules of the

@@ -80,8 +80,8 @@ async def serving(engine: Engine, address: str) -> AsyncIterator[str]:
     when the address cannot be had.
     """
     feed = EventFeed(engine.store)
-    gate = RequestInterceptor(engine.store)
-    server = grpc.aio.server(interceptors=(gate,), options=_OPTIONS)
+    interceptor = RequestInterceptor(engine.store)
+    server = grpc.aio.server(interceptors=(interceptor,), options=_OPTIONS)
     host_service_pb2_grpc.add_HostServiceServicer_to_server(HostServicer(engine), server)
     operation_service_pb2_grpc.add_OperationServiceServicer_to_server(
         OperationServicer(engine, feed), server
@@ -116,7 +116,7 @@ async def serving(engine: Engine, address: str) -> AsyncIterator[str]:
         readiness.end()
         feed.close()
         await server.stop(GRACE_SECONDS)
-        await gate.close()
+        await interceptor.close()
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
 

@@ -1,4 +1,4 @@
-"""One table from every error of the domain to its gRPC status, and the status with its details.
+"""The gRPC status of every error: one table of codes, and the details of a status.
 
 The details follow AIP-193: always one ErrorInfo of the domain "tendhost", BadRequest with every
 invalid field, PreconditionFailure for a state that does not allow what was asked, RetryInfo where
@@ -215,18 +215,18 @@ def _bad_request(
     violations: Sequence[request_errors.FieldViolation], room: int
 ) -> error_details_pb2.BadRequest:
     """The violations that `room` bytes hold, and how many more there are."""
-    told = error_details_pb2.BadRequest()
+    request = error_details_pb2.BadRequest()
     for number, violation in enumerate(violations):
-        told.field_violations.add(
+        request.field_violations.add(
             field=cut(violation.field, _FIELD_BYTES),
             description=cut(violation.description, _DESCRIPTION_BYTES),
         )
-        if number and _size(told) > room - _PART_BYTES:
-            del told.field_violations[-1]
+        if number and _size(request) > room - _PART_BYTES:
+            del request.field_violations[-1]
             more = f"and {len(violations) - number} more"
-            told.field_violations.add(field="request", description=more)
+            request.field_violations.add(field="request", description=more)
             break
-    return told
+    return request
 
 
 def _precondition(kind: str, subject: str, text: str) -> error_details_pb2.PreconditionFailure:

@@ -1,4 +1,4 @@
-"""What a change does to the database, within a transaction that somebody else begins and ends."""
+"""Writes a change to the database, and prunes history, within a transaction that the caller begins and ends."""
 
 import sqlite3
 from collections.abc import Collection
@@ -64,7 +64,7 @@ class Written:
 def write(database: sqlite3.Connection, change: Change) -> Written:
     """Write `change`. Raises what Store.commit raises, and leaves undoing to the caller."""
     if change.request is not None:
-        answer = replayed(database, change.request.id, change.request.digest)
+        answer = stored_response(database, change.request.id, change.request.digest)
         if answer is not None:
             (revision,) = database.execute(sql.CURRENT_REVISION).fetchone()
             return Written(Committed(revision=revision, replayed=answer))
@@ -131,8 +131,8 @@ def _touched(change: Change) -> Touched:
     )
 
 
-def replayed(database: sqlite3.Connection, request: str, digest: bytes) -> bytes | None:
-    """What was answered to this request before. Raises RequestIdReused."""
+def stored_response(database: sqlite3.Connection, request: str, digest: bytes) -> bytes | None:
+    """The stored response to this request; None: it is new. Raises RequestIdReused."""
     row = database.execute(sql.GET_REQUEST, (request,)).fetchone()
     if row is None:
         return None
@@ -238,8 +238,8 @@ def _write_operation(database: sqlite3.Connection, operation: Operation, revisio
     new = replace(operation, revision=revision, quiet_writes=0)
     if operation.revision == 0:
         status, end = str(new.status), rows.moment(new.ended_at)
-        place = (new.id, new.host, new.rollout, new.disruptive)
-        values = (*place, status, end, revision, rows.document(new))
+        key = (new.id, new.host, new.rollout, new.disruptive)
+        values = (*key, status, end, revision, rows.document(new))
         if database.execute(sql.INSERT_OPERATION, values).rowcount == 0:
             raise _refusal(database, operation)
         return
@@ -360,7 +360,7 @@ def _group_policy_conflict(policy: GroupPolicy) -> Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """How many rows went, the highest event revision that was ever pruned, and whether more can go."""
+    """Number of dropped rows, the highest event revision that was ever pruned, and whether more can be dropped."""
 
     rows: int
     up_to: int
@@ -396,7 +396,7 @@ def prune(
 
 
 _Dropped = tuple[int, bool]
-"""How many rows went, and whether there may be more."""
+"""Number of dropped rows, and whether there may be more."""
 
 
 _Old = tuple[int, int, int]
@@ -418,7 +418,7 @@ def _prune_operations(database: sqlite3.Connection, old: _Old) -> _Dropped:
 
 
 def _prune_rollouts(database: sqlite3.Connection, old: _Old) -> _Dropped:
-    """A rollout goes at once, for whoever reads; its members follow, in as many commits as it takes."""
+    """Drop old rollouts: each row in one commit, its members in as many further commits as it takes."""
     oldest = (*old, ROLLOUTS_AT_ONCE)
     database.execute(sql.NOTE_PRUNED_ROLLOUTS, oldest)
     dropped = database.execute(sql.PRUNE_ROLLOUTS, oldest).rowcount
@@ -509,8 +509,8 @@ def save_notification_cursor(
     database.execute(sql.PUT_CURSOR, (target, rows.document(cursor)))
 
 
-def retain_notification_cursors(database: sqlite3.Connection, readers: Collection[str]) -> None:
+def retain_notification_cursors(database: sqlite3.Connection, targets: Collection[str]) -> None:
     """See Store.retain_notification_cursors."""
     known = [reader for (reader,) in database.execute(sql.READERS).fetchall()]
-    gone = [(reader,) for reader in known if reader not in readers]
+    gone = [(reader,) for reader in known if reader not in targets]
     database.executemany(sql.DELETE_CURSOR, gone)

@@ -1,6 +1,6 @@
 """Copies of the database: made while a server writes to it, and put in its place again.
 
-A copy is a single file. It carries no id of an event log, so that whoever opens it gives it a new one and
+A copy is a single file. It carries no id of an event log, so that the server that opens it gives it a new one and
 no cursor of the former log is believed; and it carries when it was made, so that the engine knows that
 what was unfinished then may have ended since. Both hold however it is put in place, also by `cp`.
 """
@@ -63,7 +63,7 @@ def back_up(database: Path, file: Path, *, now: datetime, force: bool = False) -
         raise CopyFailed(f"{file} belongs to the database itself")
     if os.path.lexists(file) and not force:
         raise CopyFailed(f"{file} already exists; --force replaces it")
-    with _errors_told(f"{database} cannot be copied to {file}"), _partial(file) as partial:
+    with _errors_translated(f"{database} cannot be copied to {file}"), _partial(file) as partial:
         return _copied(database, partial, created_at=now)
 
 
@@ -79,7 +79,7 @@ def restore(file: Path, database: Path, *, now: datetime) -> Restoration:
         raise CopyFailed(f"{file} belongs to the database itself")
     lock = take_lock(database)
     try:
-        with _errors_told(f"{file} cannot be restored"), _partial(database) as partial:
+        with _errors_translated(f"{file} cannot be restored"), _partial(database) as partial:
             # A file that says nothing of when it was made was copied by other means than `back_up`.
             changed = datetime.fromtimestamp(int(file.stat().st_mtime), UTC)
             copy = _copied(file, partial, created_at=changed)
@@ -94,7 +94,7 @@ def _files_of(database: Path) -> set[Path]:
 
 
 @contextmanager
-def _errors_told(what: str) -> Iterator[None]:
+def _errors_translated(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -189,7 +189,7 @@ def _snapshot(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(address, uri=True, isolation_level=None)
     try:
         database.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
-        # Without a transaction of its own, the copy would begin anew with every commit of the server.
+        # Without a transaction of its own, the copy would start again with every commit of the server.
         database.execute("BEGIN")
         _require_tendhost(database, path)
     except BaseException:

@@ -1,8 +1,8 @@
-"""Stored documents: JSON that says with which version of its form it was written.
+"""Stored documents: JSON with the version of its form.
 
 A program reads what older ones have stored, for a field that is missing has a default. What a newer one has
-stored it must not: it would drop the fields that it does not know, and write the rest back. So whoever adds a
-field that must not be lost, after a release, raises the version of its document in VERSIONS.
+stored it must not: it would drop the fields that it does not know, and write the rest back. So a change that adds a
+field which must not be lost, after a release, raises the version of its document in VERSIONS.
 
 A document of version 1 says nothing of it, so that versions cost no byte before they are needed, nor 7 after.
 """

@@ -1,4 +1,4 @@
-"""The newest events in memory: what every stream reads all the time, and what wakes it."""
+"""The newest events in memory: every stream reads them, and is woken by them."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ class RecentEvents:
     def __init__(self, revision: int) -> None:
         self.revision = revision
         self._events: list[Event] = []
-        self._news = asyncio.Event()
+        self._extended = asyncio.Event()
 
     def extend(self, events: Sequence[Event]) -> None:
-        """Add events that were committed, and wake whoever waits."""
+        """Add events that were committed, and wake those that wait for them."""
         if events[0].revision > self.revision + 1:
             self._events.clear()  # there is a gap before them
         self._events.extend(event for event in events if event.revision > self.revision)
@@ -35,7 +35,7 @@ class RecentEvents:
 
     def _reached(self, revision: int) -> None:
         self.revision = revision
-        news, self._news = self._news, asyncio.Event()
+        news, self._extended = self._extended, asyncio.Event()
         news.set()
 
     def forget(self, revision: int) -> None:
@@ -59,4 +59,4 @@ class RecentEvents:
 
     async def _exceeds(self, revision: int) -> None:
         while self.revision <= revision:
-            await self._news.wait()
+            await self._extended.wait()

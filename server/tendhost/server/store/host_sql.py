@@ -1,4 +1,4 @@
-"""The statements for pages of hosts, such that a page costs the same in a fleet of any size.
+"""Statements for pages of hosts: a page costs the same in a fleet of any size.
 
 A page is read by an index whose order is that of the names. Which one depends on what is asked: a tag or a
 group has its own table in that order, and so has each state and each answer to "is a reboot needed?". Where

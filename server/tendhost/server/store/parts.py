@@ -1,4 +1,4 @@
-"""Reads a whole fleet or rollout a part at a time, each part from a transaction of its own."""
+"""Parts of a whole fleet or rollout, each read in a transaction of its own."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ from tendhost.server.store.records import (
 )
 
 ROWS_AT_ONCE = 1000
-"""A read looks at no more hosts than this, so that whoever else wants to read waits for milliseconds."""
+"""A read looks at no more hosts than this, so that other readers wait for milliseconds only."""
 
 
 def hosts_part(
@@ -115,7 +115,7 @@ def rollout_view(
 def _behind(
     found: Iterable[tuple[int, int, object, str]], limit: int, size: int
 ) -> tuple[list[tuple[int, str, str]], tuple[int, int] | None, bool]:
-    """The first rows, each with its number and key, the place of the last of them, and whether there are more."""
+    """The first rows, each with its number and key, the cursor of the last of them, and whether there are more."""
     taken: list[tuple[int, str, str]] = []
     held, last = 0, None
     for revision, number, key, document in found:
@@ -132,7 +132,7 @@ def _selected(selection: HostFilter, name: str, document: str | None) -> Host | 
     if document is None or not selection.may_match(name):
         return None
     host = rows.row_of(rows.host_of, document, name)
-    # Whether it is selected is not known of one that cannot be read: it is told of.
+    # Whether an unreadable host is selected is not known: it is part of the answer.
     return host if isinstance(host, Unreadable) or selection.matches(host) else None
 
 

@@ -1,4 +1,4 @@
-"""What a store takes and gives: changes, pages, and the records that are no values of the domain."""
+"""Arguments and results of a store: changes, pages, cursors, and records that are no values of the domain."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -75,7 +75,7 @@ class RequestRecord:
     """A mutation's `request_id`, stored in the mutation's own transaction.
 
     `digest` is of the request's body. `respond` makes the response's bytes once the revision is
-    known; they are stored and given to whoever sends the same request again.
+    known; they are stored, and answer the same request when it is repeated.
     """
 
     id: str
@@ -105,7 +105,7 @@ class Change:
     It may hold operations that are stored already, with their logs, settle a restoration, and record a
     request that changed nothing. Such an operation keeps its revision, which is that of its last event,
     and its `quiet_writes` grow by one; a change with events sets them to 0. Both numbers together are
-    what compare-and-swap goes by.
+    what compare-and-swap compares.
     """
 
     events: Sequence[Event]
@@ -154,7 +154,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touched:
-    """What a commit stored anew: names of hosts, ids of operations and rollouts.
+    """What a commit has stored: names of hosts, ids of operations and rollouts.
 
     An operation is touched by bytes of its log, too, and a rollout by its waves and hosts. Whether events
     tell of it does not matter.
@@ -194,12 +194,12 @@ class Page(Generic[T]):
     """A part of a list in its stable order; `more` says whether anything follows."""
 
     rows: tuple[T | Unreadable, ...]
-    """For whoever only shows them."""
+    """For callers that only show them."""
     more: bool
 
     @property
     def items(self) -> tuple[T, ...]:
-        """For whoever acts on them. Raises DocumentUnreadable where one of them cannot be read."""
+        """For callers that act on them. Raises DocumentUnreadable where one of them cannot be read."""
         for row in self.rows:
             if isinstance(row, Unreadable):
                 raise DocumentUnreadable(kind=row.kind, key=row.key, problem=row.problem)
@@ -217,7 +217,7 @@ class LogBounds:
 
 @dataclass(frozen=True, slots=True, order=True)
 class HostCursor:
-    """A place in the order in which hosts were stored: by revision, then by name."""
+    """A cursor in the order in which hosts were stored: by revision, then by name."""
 
     revision: int
     name: str = ""
@@ -243,7 +243,7 @@ class HostsPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutCursor:
-    """A place in the order in which the waves and the members of a rollout were stored.
+    """A cursor in the order in which the waves and the members of a rollout were stored.
 
     Each is a revision with the wave's number or the member's position.
     """
@@ -253,13 +253,13 @@ class RolloutCursor:
 
     @classmethod
     def behind(cls, revision: int) -> "RolloutCursor":
-        """The place that whatever was stored after `revision` follows."""
+        """The cursor before everything that was stored after `revision`."""
         return cls(wave=(revision + 1, -1), member=(revision + 1, -1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutView:
-    """A rollout, and a part of what was stored of it behind some place, from one read transaction."""
+    """A rollout, and a part of what was stored of it after a cursor, from one read transaction."""
 
     rollout: Rollout
     waves: tuple[Wave | Unreadable, ...]

@@ -1,4 +1,4 @@
-"""Between rows and values: documents by msgspec, beside the few columns that statements need."""
+"""Conversion between rows and values: documents by msgspec, and the few columns that statements need."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -107,7 +107,7 @@ def document(value: Stored) -> str:
 
 
 def labels(host: Host) -> str:
-    """A host's tags and groups, such that other ones give another text."""
+    """A host's tags and groups as a text that differs whenever they differ."""
     return _encoder.encode((host.config.tags, host.config.groups)).decode()
 
 
@@ -120,7 +120,7 @@ def decoded(decoder: Form[T], kind: str, text: str, key: str = "") -> T:
 
 
 def _key_in(text: str) -> str:
-    """What a document that cannot be read calls itself."""
+    """The name or id that stands in a document which cannot be read."""
     try:
         found = msgspec.json.decode(text)
     except (msgspec.MsgspecError, ValueError):
@@ -291,10 +291,10 @@ def instant(at: datetime) -> int:
 
 
 def at_instant(microseconds: int) -> datetime:
-    """What `instant` was made of."""
+    """The datetime of an `instant`."""
     return _EPOCH + microseconds * _MICROSECOND
 
 
 def moment(at: datetime | None) -> int | None:
-    """`instant` of what may have none."""
+    """The `instant` of a datetime; None stays None."""
     return None if at is None else instant(at)

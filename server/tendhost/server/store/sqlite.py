@@ -107,7 +107,7 @@ class SqliteStore:
         self._lock = lock
         (self._log_id,) = database.execute(sql.GET_META, (LOG_ID,)).fetchone()
         (revision,) = database.execute(sql.CURRENT_REVISION).fetchone()
-        self._tail = RecentEvents(revision)
+        self._recent = RecentEvents(revision)
         self._pruned_to = apply_change.pruned_to(database)
         self._listeners: list[Callable[[Touched], None]] = []
         self._direct = open_for_reading(path)
@@ -143,7 +143,7 @@ class SqliteStore:
             pruned = await self._writer.submit(work)
             dropped, more = dropped + pruned.rows, pruned.more
             self._pruned_to = pruned.up_to
-            self._tail.forget(pruned.up_to)
+            self._recent.forget(pruned.up_to)
         return dropped
 
     def _committed(self, results: Sequence[Any]) -> None:
@@ -152,7 +152,7 @@ class SqliteStore:
             if isinstance(result, apply_change.Written):
                 events.extend(result.events)
         if events:
-            self._tail.extend(events)
+            self._recent.extend(events)
         for result in results:
             if isinstance(result, apply_change.Written):
                 for listener in self._listeners:
@@ -183,7 +183,7 @@ class SqliteStore:
                     for document, name in part
                     if selection.may_match(name)
                 )
-                # Whether it is one of them is not known of one that cannot be read: it is told of.
+                # Whether an unreadable host matches is not known: it is part of the page.
                 found.extend(
                     host
                     for host in named
@@ -508,16 +508,16 @@ class SqliteStore:
     # --- requests and events ----------------------------------------------------------------------
 
     async def stored_response(self, request: str, digest: bytes) -> bytes | None:
-        with self._errors_told():
-            return apply_change.replayed(self._direct, request, digest)
+        with self._errors_translated():
+            return apply_change.stored_response(self._direct, request, digest)
 
     async def log_bounds(self) -> LogBounds:
         return LogBounds(
-            log_id=self._log_id, oldest=self._pruned_to + 1, current=self._tail.revision
+            log_id=self._log_id, oldest=self._pruned_to + 1, current=self._recent.revision
         )
 
     async def events(self, *, after: int, limit: int) -> Sequence[Event]:
-        newest = self._tail.after(after, limit)
+        newest = self._recent.after(after, limit)
         if newest is not None:
             return newest
 
@@ -541,18 +541,18 @@ class SqliteStore:
         )
 
     async def wait_beyond(self, revision: int, *, timeout: timedelta) -> int:
-        reached = await self._tail.wait_beyond(revision, timeout)
+        reached = await self._recent.wait_beyond(revision, timeout)
         if reached <= revision:
             # No signal is relied on: what is stored is looked at before the time is said to be over.
-            self._tail.reach(self._one(sql.CURRENT_REVISION))
-        return self._tail.revision
+            self._recent.reach(self._one(sql.CURRENT_REVISION))
+        return self._recent.revision
 
     def listen(self, listener: Callable[[Touched], None]) -> Callable[[], None]:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     async def clock_trust(self) -> ClockTrust | None:
-        with self._errors_told():
+        with self._errors_translated():
             return apply_change.clock_trust(self._direct)
 
     async def save_clock_trust(self, trust: ClockTrust) -> None:
@@ -568,7 +568,7 @@ class SqliteStore:
         await self._read(lambda database: database.execute(sql.CURRENT_REVISION).fetchone())
 
     async def restored_from(self) -> datetime | None:
-        with self._errors_told():
+        with self._errors_translated():
             return apply_change.restored_from(self._direct)
 
     # --- inside -----------------------------------------------------------------------------------
@@ -586,7 +586,7 @@ class SqliteStore:
         return None if row is None else row[0]
 
     def _row(self, text: str, *values: object) -> Any:
-        with self._errors_told():
+        with self._errors_translated():
             return self._direct.execute(text, values).fetchone()
 
     async def _all(
@@ -619,13 +619,13 @@ class SqliteStore:
                 self._opened.append(database)
             return work(database)
 
-        with self._errors_told():
+        with self._errors_translated():
             return await asyncio.get_running_loop().run_in_executor(
                 threads or self._readers, on_thread
             )
 
     @contextmanager
-    def _errors_told(self) -> Iterator[None]:
+    def _errors_translated(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:

@@ -1,4 +1,4 @@
-"""Conditions of statements that are put together, with numbered parameters."""
+"""WHERE clauses that are built from conditions, with numbered parameters."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""The one thread that writes to SQLite: whatever has gathered goes into one commit."""
+"""The one thread that writes to SQLite: works that have gathered share one commit."""
 
 import asyncio
 import logging
@@ -200,7 +200,7 @@ class Writer:
             if any(isinstance(job.error, StoreUnavailable) for job in group):
                 self._when_unusable()
             self._when_done([job.result for job in group if job.error is None])
-        finally:  # whoever waits hears of it in any case
+        finally:  # those that wait get an answer in any case
             for job in group:
                 _answer(job)
 

@@ -147,7 +147,7 @@ async def test_feed__goes_on_when_the_store_could_not_be_read(
     await failed.wait()
     await store.commit(Change(events=[an_event()]))
     async with asyncio.timeout(20):
-        while not following.beyond(0):
-            await following.news(0)
+        while not following.has_after(0):
+            await following.wait_for_news(0)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -141,7 +141,7 @@ async def _snapshots_of_a_busy_fleet_are_true(
     filters: list[HostFilter],
 ) -> None:
     shared = FleetSnapshots(store)
-    store.listen(shared.hear)
+    store.listen(shared.forget)
     fleet = Fleet(store, before, each=len(before))
     await fleet.go_on()
     fleet.steps, fleet.each = during, each
@@ -176,7 +176,7 @@ async def test_snapshot__is_read_once_for_all_that_want_it_at_the_same_time(
     store = await open_store(tmp_path / "tendhost.db")
     await store.commit(change(hosts=tuple(a_host(f"h{number:02}") for number in range(20))))
     shared, reads = FleetSnapshots(store), []
-    store.listen(shared.hear)
+    store.listen(shared.forget)
     real = store.hosts_part
 
     async def counted(*args: Any, **kwargs: Any) -> Any:

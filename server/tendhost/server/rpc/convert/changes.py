@@ -1,4 +1,4 @@
-"""Changed fields, as clients see them."""
+"""Changed fields, from domain values to messages."""
 
 from collections.abc import Iterable, Iterator
 

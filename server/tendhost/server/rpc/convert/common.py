@@ -1,4 +1,4 @@
-"""What every conversion to protobuf needs: the numbers of words, and timestamps and durations."""
+"""Enumerations, timestamps, durations and problems, for every conversion to messages."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Events, as clients see them."""
+"""Events, from domain values to messages."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

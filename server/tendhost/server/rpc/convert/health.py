@@ -1,4 +1,4 @@
-"""Between messages and values: health checks, and what they found."""
+"""Health checks and their results, between messages and domain values."""
 
 from datetime import timedelta
 from typing import Any

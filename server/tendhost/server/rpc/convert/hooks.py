@@ -1,4 +1,4 @@
-"""Between messages and values: hooks."""
+"""Hooks, between messages and domain values."""
 
 from tendhost.server.domain.policy.hooks import HOOK_TIMEOUT, Hook, Hooks
 from tendhost.server.rpc.convert.common import duration

@@ -1,4 +1,4 @@
-"""Between messages and what is known of a host's software and hardware."""
+"""What is known of a host's software and hardware, from domain values to messages."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Operations, their steps and results, as clients see them."""
+"""Operations, their steps and results, between messages and domain values."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Explanations and reports, as clients see them."""
+"""Explanations and reports, from domain values to messages."""
 
 from tendhost.server.domain.bounds import text
 from tendhost.server.domain.explain import Explanation, ReasonKind

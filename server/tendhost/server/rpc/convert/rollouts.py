@@ -1,4 +1,4 @@
-"""Between rollouts and their messages."""
+"""Rollouts and their plans, between messages and domain values."""
 
 from collections.abc import Iterable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Between schedules and their messages."""
+"""Schedules, between messages and domain values."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -61,7 +61,7 @@ def amendment(
 ) -> Callable[[ScheduleSpec, datetime], ScheduleRequest]:
     """Makes what is asked of a schedule what `given` says in the fields that `paths` names.
 
-    What recurs otherwise than before counts anew, unless it begins in the future or it is said when.
+    A changed recurrence counts from now on, unless its start is given or lies in the future.
     """
     mask = frozenset(paths)
 

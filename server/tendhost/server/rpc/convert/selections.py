@@ -1,4 +1,4 @@
-"""Which hosts, and what of them to update, between messages and values."""
+"""Host filters, saved selections and update scopes, between messages and domain values."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Conversion that never fails, and messages that are never too large: every message of a stored value is made here.
+"""Total conversion of stored values: it never fails, and no message is ever too large.
 
 What is stored may be older than the bounds of today, newer than this program, or damaged. One such value
 must not end a list or a stream for everybody: what cannot be sent as it is, is sent within the bounds, or as
@@ -32,30 +32,30 @@ _LONGEST_NOTE = 1000
 def whole(
     placeholder: Callable[[Any, str], M], *, most: int = ITEM_BYTES
 ) -> Callable[[Callable[Concatenate[T, P], M]], Callable[Concatenate[T | Unreadable, P], M]]:
-    """Makes a conversion total. `placeholder` makes the message that only names what cannot be told; it is
+    """Makes a conversion total. `placeholder` makes the message that only names what cannot be sent; it is
     given the value, or the key of a stored document that cannot be read, and why."""
 
     def decorate(
         convert: Callable[Concatenate[T, P], M],
     ) -> Callable[Concatenate[T | Unreadable, P], M]:
         @wraps(convert)
-        def told(value: T | Unreadable, /, *beside: P.args, **named: P.kwargs) -> M:
+        def converted(value: T | Unreadable, /, *beside: P.args, **named: P.kwargs) -> M:
             if isinstance(value, Unreadable):
                 return placeholder(value.key, value.problem)
             try:
                 message = convert(value, *beside, **named)
             except Exception as error:
-                message = _told_in_part(
+                message = _converted_in_part(
                     lambda kept: convert(kept, *beside, **named), value, placeholder, error
                 )
             return fitted(message, most)
 
-        return told
+        return converted
 
     return decorate
 
 
-def _told_in_part(
+def _converted_in_part(
     convert: Callable[[T], M], value: T, placeholder: Callable[[Any, str], M], error: Exception
 ) -> M:
     kind = type(value).__name__

@@ -1,4 +1,4 @@
-"""Between messages and values: maintenance windows and freeze periods."""
+"""Maintenance windows and freeze periods, between messages and domain values."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, time

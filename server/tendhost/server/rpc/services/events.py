@@ -36,26 +36,26 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
         await self._follow(cursor, selection, context)
 
     async def _follow(self, cursor: int, selection: HostFilter, context: Any) -> None:
-        told = cursor
+        sent = cursor
         while True:
             batch = await self._feed.batch(cursor, selection)
             if batch.encoded:
                 await send(context, batch.encoded)
-                cursor = told = batch.revision
+                cursor = sent = batch.revision
             elif batch.revision > cursor:
                 cursor = batch.revision
-            elif cursor > told:
-                # What was passed over is told as soon as there is nothing more to pass over.
+            elif cursor > sent:
+                # The revision that events of other hosts have reached is sent once no event follows.
                 await send(context, bookmark(cursor))
-                told = cursor
+                sent = cursor
             elif self._feed.closing:
                 raise ServerStopping
             else:
                 await self._pause(cursor, context)
 
     async def _pause(self, cursor: int, context: Any) -> None:
-        await self._feed.news(cursor)
-        if (self._feed.quiet or self._feed.closing) and not self._feed.beyond(cursor):
+        await self._feed.wait_for_news(cursor)
+        if (self._feed.idle or self._feed.closing) and not self._feed.has_after(cursor):
             await send(context, bookmark(cursor))
 
 

@@ -47,12 +47,12 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # it
         return health_pb2.HealthCheckResponse(status=self._status(request.service))
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
-        told = None
+        sent = None
         while True:
             changed, status = self._changed, self._status(request.service)
-            if status != told:
+            if status != sent:
                 await send(context, health_pb2.HealthCheckResponse(status=status))
-                told = status
+                sent = status
             if self._ended:
                 return
             await changed.wait()

@@ -1,4 +1,4 @@
-"""HostService."""
+"""HostService: hosts are registered, changed, listed and unregistered."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""OperationService."""
+"""OperationService: operations are started, listed, watched and cancelled."""
 
 import asyncio
 from dataclasses import replace
@@ -64,7 +64,7 @@ class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
             try:
                 async with asyncio.timeout(seconds):
                     while not operation.status.ended:
-                        await self._feed.called(signal)
+                        await self._feed.wait_for_change(signal)
                         operation = await self._store.operation(request.id)
             except TimeoutError:
                 pass  # the answer says how far it is
@@ -84,15 +84,15 @@ class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
     async def WatchOperation(  # type: ignore[override]
         self, request: pb.WatchOperationRequest, context: Any
     ) -> None:
-        offset, told = request.log_offset, None
+        offset, sent = request.log_offset, None
         with self._feed.changes_of(request.id) as signal:
             operation = await self._store.operation(request.id)
             while not operation.status.ended:
-                if _news(operation) != told:
+                if _compared(operation) != sent:
                     await self._tell(operation, context)
-                    told = _news(operation)
+                    sent = _compared(operation)
                 offset = await self._send_log(operation, offset, context)
-                await self._feed.called(signal)
+                await self._feed.wait_for_change(signal)
                 operation = await self._store.operation(request.id)
         await self._send_log(operation, offset, context)
         await self._tell(operation, context)
@@ -121,6 +121,6 @@ def _left_out(begin: int, end: int) -> pb.LogChunk:
     return pb.LogChunk(offset=end - len(line), data=line)
 
 
-def _news(operation: Operation) -> Operation:
-    """What has to differ for whoever follows an operation to be sent it once more; its log comes apart."""
+def _compared(operation: Operation) -> Operation:
+    """The part of an operation whose change is sent to those who watch it; its log is sent apart."""
     return replace(operation, log_size=0, job=None, quiet_writes=0)

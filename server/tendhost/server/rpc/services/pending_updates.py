@@ -1,4 +1,4 @@
-"""The pending updates of the fleet, as clients ask for them."""
+"""Lists of the pending updates of the fleet, by host, package or advisory."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,7 +43,7 @@ async def list_pending(
             withheld=request.include_withheld,
         )
     )
-    after, size = _place(request), page_size(request.page_size)
+    after, size = _cursor(request), page_size(request.page_size)
 
     def look(fleet: Iterable[HostPending]) -> tuple[Sequence[PendingEntry], bool]:
         for item in fleet:
@@ -64,17 +64,17 @@ async def list_pending(
     )
 
 
-def _place(request: pb.ListPendingUpdatesRequest) -> tuple[Any, ...] | None:
-    told = position(request, request.page_token)
-    if not told:
+def _cursor(request: pb.ListPendingUpdatesRequest) -> tuple[Any, ...] | None:
+    text = position(request, request.page_token)
+    if not text:
         return None
     try:
-        place = json.loads(told)
+        cursor = json.loads(text)
     except (ValueError, RecursionError):
         raise PageTokenInvalid from None
-    match place:
+    match cursor:
         case [int(), int(), int(), str(), str()]:
-            return tuple(place)
+            return tuple(cursor)
     # Tokens are no secret: somebody made this one up.
     raise PageTokenInvalid
 

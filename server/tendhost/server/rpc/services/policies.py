@@ -1,4 +1,4 @@
-"""PolicyService."""
+"""PolicyService: policies of groups and of the fleet."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar

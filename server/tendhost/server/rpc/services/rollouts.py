@@ -1,4 +1,4 @@
-"""RolloutService."""
+"""RolloutService: rollouts are planned, started, steered and watched."""
 
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
@@ -169,20 +169,20 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
     async def WatchRollout(  # type: ignore[override]
         self, request: pb.WatchRolloutRequest, context: Any
     ) -> None:
-        place, told, more = RolloutCursor(), -1, False
+        cursor, sent, more = RolloutCursor(), -1, False
         with self._feed.changes_of(request.id) as signal:
             while True:
                 view = await self._store.rollout_view(
-                    request.id, after=place, limit=VIEW_ROWS, size=VIEW_BYTES
+                    request.id, after=cursor, limit=VIEW_ROWS, size=VIEW_BYTES
                 )
-                if more or view.rollout.revision > told:
+                if more or view.rollout.revision > sent:
                     await send(context, _message(view))
-                    place, told, more = view.last, view.rollout.revision, view.more
+                    cursor, sent, more = view.last, view.rollout.revision, view.more
                 if more:
                     continue
                 if view.rollout.over:
                     return
-                await self._feed.called(signal)
+                await self._feed.wait_for_change(signal)
 
 
 def _message(view: RolloutView) -> pb.WatchRolloutResponse:

@@ -1,4 +1,4 @@
-"""ScheduleService."""
+"""ScheduleService: rollouts on a calendar."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

@@ -1,4 +1,4 @@
-"""SelectionService."""
+"""SelectionService: saved selections of hosts."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

@@ -1,4 +1,4 @@
-"""SystemService."""
+"""SystemService: the version of the server, its event log and its health."""
 
 from importlib.metadata import version
 from typing import Any, Protocol

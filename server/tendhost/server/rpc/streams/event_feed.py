@@ -1,4 +1,4 @@
-"""The event log as streams read it: news for all of them from one place, batches made once and shared."""
+"""The event log for streams: one reader wakes all of them, and they share the batches of events."""
 
 import asyncio
 import logging
@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 GATHERING = timedelta(milliseconds=5)
 """Under load streams are woken no more often than this: a message costs as much as many events."""
 BOOKMARK_INTERVAL = timedelta(seconds=5)
-"""A quiet stream hears of the revision it has reached at least this often."""
+"""An idle stream sends the revision that it has reached at least this often."""
 LONGEST_WAIT = timedelta(seconds=10)
-"""Whoever waits for a change looks at what is stored at least this often, whatever became of the signal."""
+"""A stream that waits for a change reads what is stored at least this often, with or without a signal."""
 PAGE = 512
 SHARED_PAGES = 64
 EVERYTHING = HostFilter()
@@ -46,15 +46,15 @@ class EventFeed:
         self._revision = 0
         self._pages: OrderedDict[int, EventPage] = OrderedDict()
         self._closed = asyncio.Event()
-        self._followers = Signals()
+        self._signals = Signals()
         self._membership = SelectionMembership(store)
         self.snapshots = FleetSnapshots(store)
-        self.quiet = False
-        """Whether the last wake-up was for want of news: then streams say where they are."""
+        self.idle = False
+        """Whether the last wake-up came without new events: then streams send the revision that they have reached."""
 
     async def run(self) -> None:
         """Keep waking the streams, at every commit and every BOOKMARK_INTERVAL, until cancelled."""
-        stop_listening = self._store.listen(self._hear)
+        stop_listening = self._store.listen(self._on_commit)
         try:
             self._revision = (await self._store.log_bounds()).current
             while True:
@@ -70,40 +70,37 @@ class EventFeed:
 
     async def _wake_once(self) -> None:
         reached = await self._store.wait_beyond(self._revision, timeout=BOOKMARK_INTERVAL)
-        self.quiet = reached == self._revision
+        self.idle = reached == self._revision
         self._revision = reached
-        self._announce()
-        # An event that comes alone is told at once; those that follow on its heels, together.
+        self._wake_all()
+        # An event that comes alone is sent at once; those that follow within GATHERING, together.
         await self._pause(GATHERING)
 
     async def _pause(self, time: timedelta) -> None:
         await wait_for(self._closed.wait(), timeout=time)
 
     def close(self) -> None:
-        """Have every stream say where it is and end."""
+        """Have every stream send the revision that it has reached, and end."""
         self._closed.set()
-        self._announce()
-        self._followers.call_all()
+        self._wake_all()
+        self._signals.call_all()
 
-    def _announce(self) -> None:
+    def _wake_all(self) -> None:
         news, self._news = self._news, asyncio.Event()
         news.set()
 
-    async def news(self, revision: int) -> None:
-        """Return once there is anything beyond `revision`, or it is time for a bookmark.
-
-        After LONGEST_WAIT in any case: then there is something to read, or there is not.
-        """
+    async def wait_for_news(self, revision: int) -> None:
+        """Return once there are events after `revision`, or a bookmark is due, and after LONGEST_WAIT at most."""
         if self._revision <= revision and not self.closing:
             await wait_for(self._news.wait(), timeout=LONGEST_WAIT)
 
     @property
     def closing(self) -> bool:
-        """Whether streams are to say where they are and end."""
+        """Whether streams are to send the revision that they have reached, and end."""
         return self._closed.is_set()
 
-    def beyond(self, revision: int) -> bool:
-        """Whether there is anything beyond `revision`."""
+    def has_after(self, revision: int) -> bool:
+        """Whether there are events after `revision`."""
         return self._revision > revision
 
     async def batch(self, after: int, selection: HostFilter = EVERYTHING) -> Batch:
@@ -143,11 +140,11 @@ class EventFeed:
         return page
 
     def changes_of(self, id: str) -> AbstractContextManager[Signal]:
-        """A signal that is called when the operation or the rollout of this id was stored anew."""
-        return self._followers.subscribed(id)
+        """A signal that is called whenever the operation or the rollout with this id is stored."""
+        return self._signals.subscribed(id)
 
-    async def called(self, signal: Signal) -> None:
-        """Return once `signal` was called, and after LONGEST_WAIT in any case.
+    async def wait_for_change(self, signal: Signal) -> None:
+        """Return once `signal` is called, and after LONGEST_WAIT at most.
 
         Raises ServerStopping.
         """
@@ -156,7 +153,7 @@ class EventFeed:
         if self.closing:
             raise ServerStopping
 
-    def _hear(self, touched: Touched) -> None:
-        self._membership.hear(touched)
-        self.snapshots.hear(touched)
-        self._followers.call((*touched.operations, *touched.rollouts))
+    def _on_commit(self, touched: Touched) -> None:
+        self._membership.forget(touched)
+        self.snapshots.forget(touched)
+        self._signals.call((*touched.operations, *touched.rollouts))

@@ -1,4 +1,4 @@
-"""A page of the event log, made once for all streams: which events are whose, and each of them encoded."""
+"""Pages of the event log, shared by all streams: the events of each host, each encoded once."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ BATCH_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a stream is told next, as one message; it is then at `revision`. Empty where nothing concerns it."""
+    """The next message of a stream, which is then at `revision`. `encoded` is empty where no event concerns it."""
 
     encoded: bytes
     revision: int

@@ -1,4 +1,4 @@
-"""Which hosts a filter selects at present: each host is read once for all streams, until it changes."""
+"""The hosts that a filter selects at present: each host is read once for all streams, until it changes."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -14,7 +14,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class SelectionMembership:
-    """What every stream of this server asks which events concern it."""
+    """Decides for every stream of this server which events concern it."""
 
     def __init__(self, store: HostStore) -> None:
         self._store = store
@@ -23,10 +23,10 @@ class SelectionMembership:
         """Since the last reading began."""
         self._reading = asyncio.Lock()
         self.version = 0
-        """Another one, whenever a host has changed: what was decided before may not hold any more."""
+        """Grows whenever a host changes: earlier decisions may be outdated then."""
 
-    def hear(self, touched: Touched) -> None:
-        """Forget what is not true any more. To be called after every commit."""
+    def forget(self, touched: Touched) -> None:
+        """Drop what a commit has changed. To be called after every commit."""
         if touched.hosts:
             self.version += 1
             self._touched |= touched.hosts
@@ -67,5 +67,5 @@ class SelectionMembership:
 
 
 def _gone(name: str) -> Host:
-    """Stands for a host that was removed: whoever watches it by name still wants to hear so."""
+    """Stands for a removed host: streams that watch it by name still get the event of its removal."""
     return Host(config=HostConfig(name=name, address=""), host_key="", registered_at=_NEVER)

@@ -1,4 +1,4 @@
-"""Wake-ups by name: whoever follows one operation or rollout is called when something of it was committed.
+"""Signals by name: a stream that watches one operation or rollout is woken when something of it is committed.
 
 A signal is not a fact. It may come without a change, and where another process has committed it does not
 come at all, so each wait has a ceiling after which the stored state is looked at.
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 
 class Signal:
-    """Remembers one call until somebody waits for it."""
+    """Remembers one call until it is waited for."""
 
     def __init__(self) -> None:
         self._called = asyncio.Event()
@@ -24,12 +24,12 @@ class Signal:
         self._called.clear()
 
     def call(self) -> None:
-        """Wake whoever waits, now or later."""
+        """Wake the one that waits, now or later."""
         self._called.set()
 
 
 class Signals:
-    """The signals of everybody who waits, by the name of what they wait for."""
+    """All signals, by the name that they wait for."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, set[Signal]] = {}
@@ -48,11 +48,11 @@ class Signals:
                 del self._waiting[name]
 
     def call(self, names: Iterable[str]) -> None:
-        """Wake everybody who waits for one of `names`."""
+        """Call every signal of one of `names`."""
         for name in names:
             for signal in self._waiting.get(name, ()):
                 signal.call()
 
     def call_all(self) -> None:
-        """Wake everybody."""
+        """Call every signal."""
         self.call(list(self._waiting))

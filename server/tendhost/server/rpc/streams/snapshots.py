@@ -1,4 +1,4 @@
-"""The fleet as of one revision, a part at a time: no stream holds more than one part, and streams share them.
+"""Snapshots of the fleet as of one revision, a part at a time: streams share the parts, and hold one each.
 
 The parts of a snapshot are read one by one, as their client takes them, each as of a revision of its own. What
 was changed or removed behind the first of them is sent once more, until a read finds nothing further: then the
@@ -26,7 +26,7 @@ SHARED_PARTS = 64
 
 @dataclass(frozen=True, slots=True)
 class _SnapshotPart:
-    """A part as one message. `encoded` is empty where it says nothing."""
+    """A part as one message. `encoded` is empty where the part has no hosts."""
 
     encoded: bytes
     revision: int
@@ -38,7 +38,7 @@ _Key = tuple[HostFilter, str | HostCursor]
 
 
 class FleetSnapshots:
-    """What every snapshot of this server is read with."""
+    """Reads and sends the snapshots of all streams."""
 
     def __init__(self, store: FleetStore) -> None:
         self._store = store
@@ -47,8 +47,8 @@ class FleetSnapshots:
         # Snapshots take one of the store's readers at most: rollouts and lists need the others.
         self._reading = asyncio.Lock()
 
-    def hear(self, touched: Touched) -> None:
-        """Forget what is not true any more. To be called after every commit."""
+    def forget(self, touched: Touched) -> None:
+        """Drop what a commit has changed. To be called after every commit."""
         if touched.hosts:
             self._host_changes += 1
             self._parts.clear()
