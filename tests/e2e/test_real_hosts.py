@@ -84,7 +84,7 @@ async def test_update_upgrades_reboots_and_verifies_and_dpkg_agrees(make_fleet, 
     progress = [e.update_progress for e in events if e.HasField("update_progress")]
     assert {"unpack", "configure"} <= {p.phase for p in progress}
     states = [
-        host_pb2.HostState.Name(e.state_changed.to).removeprefix("HOST_STATE_")
+        host_pb2.HostState.Name(e.state_changed.to_state).removeprefix("HOST_STATE_")
         for e in events
         if e.HasField("state_changed")
     ]
