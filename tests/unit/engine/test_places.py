@@ -330,7 +330,7 @@ async def test_slot__looks_at_what_is_stored_while_it_waits_and_keeps_its_turn()
 
     async def hold(name: str, until: asyncio.Event) -> None:
         slot = Slot(places, clock=clock)
-        slot.on_look(look)
+        slot.check_while_waiting(look)
         async with slot:
             order.append(name)
             await until.wait()
@@ -356,16 +356,16 @@ async def test_slot__that_is_told_to_wait_no_more_takes_no_place() -> None:
 
     async with Slot(places, clock=clock):
         waiting = Slot(places, clock=clock)
-        waiting.on_look(gone)
+        waiting.check_while_waiting(gone)
         task = asyncio.ensure_future(waiting.__aenter__())
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         clock.advance(CEILING)
         with pytest.raises(Conflict):
             await task
-    assert not places.answering.locked()
+    assert not places.reachable_pool.locked()
     async with Slot(places, clock=clock):
-        assert places.answering.locked()
+        assert places.reachable_pool.locked()
 
 
 async def test_slot__that_is_let_go_of_as_it_gets_its_place_gives_it_back() -> None:
@@ -378,4 +378,4 @@ async def test_slot__that_is_let_go_of_as_it_gets_its_place_gives_it_back() -> N
     await first.__aexit__(None, None, None)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert not places.answering.locked()
+    assert not places.reachable_pool.locked()

@@ -127,7 +127,7 @@ async def test_fault__between_two_tries_a_cancellation_is_taken_and_heard(
         operation = await world.start(K.UPDATE)
 
         async def rests() -> bool:
-            return fault.met == 3 and operation.id not in engine.operations._drivers
+            return fault.met == 3 and operation.id not in engine.operations._runners
 
         await world.until(rests)
         fault.mend()

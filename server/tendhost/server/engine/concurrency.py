@@ -1,4 +1,4 @@
-"""How many operations run side by side, and who gives way to whom."""
+"""Limits how many operations run at the same time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,48 +10,48 @@ from tendhost.server.engine.waiting import CEILING
 
 
 class OperationLimits:
-    """The places of a server: so many for hosts that answer, and as many for those that did not.
+    """The pools of slots: one for hosts that answer, and one of the same size for hosts that did not.
 
-    A host that is dark holds its place until the attempt to reach it is given up, for many seconds. With places
-    of their own, any number of such hosts does not keep the others waiting.
+    An operation on an unreachable host holds its slot until the attempt to connect fails, for many seconds. With
+    a pool of their own, any number of unreachable hosts does not keep the others waiting.
     """
 
     def __init__(self, number: int) -> None:
-        self.answering = asyncio.Semaphore(number)
-        self.unreachable = asyncio.Semaphore(number)
+        self.reachable_pool = asyncio.Semaphore(number)
+        self.unreachable_pool = asyncio.Semaphore(number)
 
 
 class Slot:
-    """One operation's place among those that may run, held as long as the context lasts."""
+    """One operation's slot, held as long as the context lasts."""
 
     def __init__(
         self,
-        places: OperationLimits,
+        limits: OperationLimits,
         *,
         clock: Clock,
         waits: bool = True,
         unreachable: bool = False,
     ) -> None:
-        """`waits` False: it takes a place that is free and goes on without one where none is, for its
-        operation has been at work on its host long before this server was."""
-        self._places = places
+        """`waits` False: the operation runs without a slot if none is free, for it has been at work on its host
+        since before this server started. `unreachable`: the host did not answer when it was last asked."""
+        self._limits = limits
         self._clock = clock
-        self._look: Callable[[], Awaitable[None]] | None = None
-        self._call: asyncio.Event | None = None
+        self._check: Callable[[], Awaitable[None]] | None = None
+        self._stop: asyncio.Event | None = None
         self._waits = waits
-        self._doubtful = unreachable
+        self._unreachable = unreachable
         self._held: asyncio.Semaphore | None = None
 
-    def on_look(self, look: Callable[[], Awaitable[None]]) -> None:
-        """Call `look` every CEILING while it waits; it ends the wait by raising."""
-        self._look = look
+    def check_while_waiting(self, check: Callable[[], Awaitable[None]]) -> None:
+        """Call `check` every CEILING during a wait; it ends the wait by raising."""
+        self._check = check
 
-    def until(self, call: asyncio.Event) -> None:
-        """Wait for the first place until `call` at most, and go on without one then."""
-        self._call = call
+    def stop_waiting_on(self, stop: asyncio.Event) -> None:
+        """Wait for the first slot until `stop` at most, and run without one then."""
+        self._stop = stop
 
     async def __aenter__(self) -> Self:
-        await self._take(self._call)
+        await self._take(self._stop)
         return self
 
     async def __aexit__(
@@ -60,54 +60,54 @@ class Slot:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._give()
+        self._release()
 
     async def released_while(
-        self, waiting: Awaitable[None], *, unreachable: bool, call: asyncio.Event | None
+        self, waiting: Awaitable[None], *, unreachable: bool, stop: asyncio.Event | None
     ) -> None:
-        """Leave the place to another operation as long as `waiting` takes.
+        """Release the slot to another operation while `waiting` runs, and take one again.
 
-        `doubtful`: the host did not answer, so the next place is one of those for such hosts. It is waited
-        for until `call` at most; None: without end.
+        `unreachable`: the host did not answer, so the next slot is from the pool for such hosts. The wait for it
+        ends at `stop`; None: when there is one.
         """
-        self._give()
-        self._doubtful = unreachable
+        self._release()
+        self._unreachable = unreachable
         await waiting
-        await self._take(call)
+        await self._take(stop)
 
-    async def _take(self, call: asyncio.Event | None) -> None:
-        if call is not None and call.is_set():
+    async def _take(self, stop: asyncio.Event | None) -> None:
+        if stop is not None and stop.is_set():
             return
-        wanted = self._places.unreachable if self._doubtful else self._places.answering
+        wanted = self._limits.unreachable_pool if self._unreachable else self._limits.reachable_pool
         if wanted.locked():
             if not self._waits:
                 return
-            if not await self._waited_for(wanted, call or asyncio.Event()):
+            if not await self._wait_for(wanted, stop or asyncio.Event()):
                 return
         else:
             await wanted.acquire()
         self._held = wanted
 
-    async def _waited_for(self, wanted: asyncio.Semaphore, call: asyncio.Event) -> bool:
-        """Whether it got the place before it was called."""
-        # One and the same wait throughout, for a new one would begin at the end of the line.
+    async def _wait_for(self, wanted: asyncio.Semaphore, stop: asyncio.Event) -> bool:
+        """Whether there was a slot before `stop` was set."""
+        # One wait throughout, for a new one would begin at the end of the queue.
         acquiring = asyncio.ensure_future(wanted.acquire())
-        called = asyncio.ensure_future(call.wait())
+        stopped = asyncio.ensure_future(stop.wait())
         try:
             while not acquiring.done():
-                if called.done():
+                if stopped.done():
                     acquiring.cancel()
                     await asyncio.gather(acquiring, return_exceptions=True)
                     return not acquiring.cancelled()
                 sleeping = asyncio.ensure_future(self._clock.sleep(CEILING))
                 try:
                     await asyncio.wait(
-                        (acquiring, called, sleeping), return_when=asyncio.FIRST_COMPLETED
+                        (acquiring, stopped, sleeping), return_when=asyncio.FIRST_COMPLETED
                     )
                 finally:
                     sleeping.cancel()
-                if self._look is not None and not (acquiring.done() or called.done()):
-                    await self._look()
+                if self._check is not None and not (acquiring.done() or stopped.done()):
+                    await self._check()
         except BaseException:
             acquiring.cancel()
             await asyncio.gather(acquiring, return_exceptions=True)
@@ -115,10 +115,10 @@ class Slot:
                 wanted.release()
             raise
         finally:
-            called.cancel()
+            stopped.cancel()
         return True
 
-    def _give(self) -> None:
+    def _release(self) -> None:
         held, self._held = self._held, None
         if held is not None:
             held.release()

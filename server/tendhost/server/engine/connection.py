@@ -1,4 +1,4 @@
-"""The connection of one operation: opened when it is first needed, kept until the operation ends."""
+"""The connection of one operation: opened when a step first needs it, kept until the operation ends."""
 
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.failpoints import reached
@@ -13,27 +13,27 @@ class Session:
         self._remote: Remote | None = None
 
     async def remote(self, host: Host) -> Remote:
-        """The open connection, made now if there is none. Raises what Connector.connect raises."""
+        """The open connection, opened now if there is none. Raises what Connector.connect raises."""
         if self._remote is None:
             reached("connect.begun")
             self._remote = await self._connector.connect(target_of(host))
             reached("connect.made")
         return self._remote
 
-    async def renewed(self, host: Host) -> Remote:
-        """A connection that was opened after this call began."""
+    async def reconnected(self, host: Host) -> Remote:
+        """A new connection. Raises what Connector.connect raises."""
         await self.close()
         return await self.remote(host)
 
     async def close(self) -> None:
-        """End the connection, if there is one."""
+        """Close the connection, if there is one."""
         remote, self._remote = self._remote, None
         if remote is not None:
             await remote.close()
 
 
 def target_of(host: Host) -> Target:
-    """Where `host` is and who to be there."""
+    """The address of `host`, and the user to log in as."""
     config = host.config
     return Target(
         host=config.name,

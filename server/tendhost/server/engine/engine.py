@@ -92,7 +92,7 @@ async def running_engine(
         operations = Operations(
             store=store,
             connector=connector,
-            performer=StepExecutor(
+            executor=StepExecutor(
                 store=store,
                 prober=prober,
                 clock=clock,

@@ -1,9 +1,9 @@
-"""What becomes of an operation, or of a queue, when the bookkeeping about it fails.
+"""Runs each operation until it has ended, also if the bookkeeping about it fails.
 
-A driver ends with its operation. Where it ends by a fault (a change that cannot be stored, a row that somebody
-else has changed, a mistake of the program), the operation is taken up again from what is stored, as by a new
-server, after a pause and so many times; then it and its host end in FAILED, and a person is needed. An outage
-of the store is no fault of an operation's, and is waited out.
+An operation whose runner ends by a fault (a change that cannot be stored, a row that something else has
+changed, a bug) is resumed from its stored state, as by a new server, after a pause and a limited number of
+times; then the operation and its host end in FAILED, and a person is needed. An outage of the store is not a
+fault of an operation, and is waited out.
 """
 
 import asyncio
@@ -29,66 +29,66 @@ from tendhost.server.store.records import Change
 logger = logging.getLogger(__name__)
 
 RETRY = Backoff(first=timedelta(seconds=5), longest=timedelta(minutes=5), attempts=6)
-"""For what fails by a fault of the server's own. In all it takes three minutes: what passes by itself (another
-writer, a moment without memory) has passed by then, and what has not is a mistake that no pause mends."""
+"""For faults of the server. In all it takes three minutes: transient faults (another writer, a moment without
+memory) have passed by then, and what has not passed is a bug that no pause mends."""
 LONG_PAUSE = timedelta(minutes=10)
-"""Between tries to store the end of an operation that even this fails for. There is no last one: until it is
-stored nobody else can work on the host."""
+"""Between attempts to store the end of an operation. There is no last one: until the end is stored, no other
+operation can start on the host."""
 
 FAULT = "an unexpected fault of the server"
-"""What an operation is taken up again after, in words."""
+"""The cause of a resumption, as text."""
 
-Driven = Callable[[OperationState, str], Awaitable[Operation]]
-"""Drives an operation, taken up again after this (in words; empty: it is new), and returns how it ended."""
+Run = Callable[[OperationState, str], Awaitable[Operation]]
+"""Runs an operation to its end. The text is what it is resumed after; empty: the operation is new."""
 
 
 class Supervisor:
-    """Has each operation driven until it has ended."""
+    """Runs operations, each in a call of its own, until they have ended."""
 
-    def __init__(self, *, store: HostWorkStore, clock: Clock, driven: Driven) -> None:
+    def __init__(self, *, store: HostWorkStore, clock: Clock, run: Run) -> None:
         self._store = store
         self._clock = clock
-        self._driven = driven
+        self._run = run
         self._woken: dict[str, asyncio.Event] = {}
-        """By operation, of those that are supervised."""
+        """By id, for the supervised operations: set to end a pause."""
 
     def __contains__(self, id: str) -> bool:
         return id in self._woken
 
     def wake(self, id: str) -> None:
-        """Have an operation that rests after a fault taken up again now."""
+        """Resume an operation now that pauses after a fault."""
         if id in self._woken:
             self._woken[id].set()
 
-    async def see_to_its_end(
+    async def run_until_end(
         self, id: str, state: OperationState | None, resumed_after: str = ""
     ) -> Operation | None:
-        """The operation once it has ended; None: it is not on record any more.
+        """The operation once it has ended; None: it is not stored any more.
 
-        `state` None: as it is stored. Raises nothing but CancelledError, which leaves it as it is stored.
+        `state` None: the stored one. Raises nothing but CancelledError, which leaves the operation as stored.
         """
         self._woken[id] = asyncio.Event()
         try:
-            return await self._seen_to_its_end(id, state, resumed_after)
+            return await self._run_until_end(id, state, resumed_after)
         finally:
             del self._woken[id]
 
-    async def _seen_to_its_end(
+    async def _run_until_end(
         self, id: str, state: OperationState | None, resumed_after: str
     ) -> Operation | None:
         faults = 0
 
-        async def drive() -> Operation:
+        async def run() -> Operation:
             nonlocal state
             begun, state = state or await self._stored(id), None
             if begun.operation.status.ended:
                 return begun.operation
-            return await self._driven(begun, resumed_after)
+            return await self._run(begun, resumed_after)
 
         while True:
             try:
                 return await retry_while_unavailable(
-                    drive,
+                    run,
                     sleep=self._clock.sleep,
                     logger=logger,
                     waiting="an operation waits for the store",
@@ -106,10 +106,10 @@ class Supervisor:
                 resumed_after = FAULT
 
     async def _after(self, id: str, faults: int) -> Operation | None:
-        """What follows so many faults: the operation's end, or a pause."""
+        """Pause after a number of faults; after too many, the operation as it ended."""
         pause = RETRY.pause(faults, random.random())  # noqa: S311 (no secret)
         if pause is None:
-            ended = await self._given_up(id, faults)
+            ended = await self._end(id, faults)
             if ended is not None:
                 return ended
             pause = LONG_PAUSE
@@ -117,18 +117,18 @@ class Supervisor:
         self._woken[id].clear()
         return None
 
-    async def _given_up(self, id: str, faults: int) -> Operation | None:
-        """Store the end of an operation that was given up; None: that failed as well."""
+    async def _end(self, id: str, faults: int) -> Operation | None:
+        """Store the end of an operation with too many faults; None: that failed as well."""
         try:
-            return await self._broken_off(id, faults)
+            return await self._break_off(id, faults)
         except Exception as error:
-            # It goes on to be tried with long pauses; its host is busy until that succeeds.
+            # This is retried with long pauses; the host is busy until it succeeds.
             fields = {"run": id, "cause": str(error)}
             logger.exception("the end of an operation could not be stored", extra=fields)
             return None
 
     @retried_on_conflict
-    async def _broken_off(self, id: str, faults: int) -> Operation:
+    async def _break_off(self, id: str, faults: int) -> Operation:
         state = await self._stored(id)
         operation = state.operation
         if operation.status.ended or operation.current is None:
@@ -136,7 +136,7 @@ class Supervisor:
         failed = BookkeepingFailed(
             host=operation.host, step=str(operation.current.name), attempts=faults
         )
-        # Nothing of what the driver knew goes in, for it may be what cannot be stored.
+        # Nothing of the runner's state goes in, for it may be what cannot be stored.
         ended = broken_off(
             operation, state.host, Problem.of(failed), self._clock.now(), fails_host=True
         )

@@ -1,1 +1,1 @@
-"""Jobs on hosts: begun once, by permission, and followed to their end."""
+"""Jobs on hosts: each starts once, by permission, and is followed to its end."""

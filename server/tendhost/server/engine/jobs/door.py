@@ -1,9 +1,9 @@
-"""The door: the only way by which a command that changes a host gets there, and where permission is asked.
+"""The door: the only way on which a command that changes a host gets there, and where permission is asked.
 
-Between the decision to change a host and the change may lie a lost link, a dead server and many hours. So
-permission is asked each time that a command is given, right before it, also when it is given again.
-What a job's folder is looked at, made and removed by (`remote/job.py`) changes nothing that a host runs,
-and does not pass here; the order to begin the job does.
+A lost connection, a crashed server and many hours may lie between the decision to change a host and the change.
+So the door asks for permission each time a command is sent, right before it, also when it is sent again.
+The scripts that read, create and remove a job's folder (`remote/job.py`) change nothing that a host runs, and
+do not pass the door; the start command of a job does.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from tendhost.server.remote.protocol import Completed, Remote
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """The way of one operation's changing commands to its host."""
+    """Sends the changing commands of one operation to its host."""
 
     operation: Operation
     host: Host
@@ -39,9 +39,9 @@ class Door:
         timeout: timedelta,
         input: bytes = b"",
     ) -> Completed:
-        """Give `command` to the host if that is permitted at this moment.
+        """Send `command` to the host if it is permitted at this moment.
 
-        Raises NotPermitted, with which nothing has been sent, and what Remote.run raises.
+        Raises NotPermitted, in which case nothing was sent, and what Remote.run raises.
         """
         assert permission in PERMISSIONS[command.kind], (
             f"{command.kind} asks for another permission"

@@ -1,4 +1,4 @@
-"""What a step may tell of itself while it is under way."""
+"""The protocol by which a running step reports events, facts, output and progress."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,54 +12,55 @@ from tendhost.server.domain.operations.permission import ChangeKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOutput:
-    """What a job printed, after so many bytes that were passed over."""
+    """Output of a job."""
 
     data: bytes = b""
     skipped: int = 0
+    """Bytes before `data` that were left out."""
 
 
 NOTHING = JobOutput()
 
 
 class StepReporter(Protocol):
-    """Where a step's progress goes."""
+    """Stores what a running step reports, and knows the operation as it is now."""
 
     async def save_facts(self, facts: StepFacts) -> None:
-        """Store facts now, before what they announce is done."""
+        """Store facts now, before the change that they announce."""
         ...
 
     async def begin_job(self, kind: ChangeKind) -> Operation:
-        """Put a new job on record now, before it begins; the operation with that job."""
+        """Store a new job now, before it starts; the operation with that job."""
         ...
 
     @property
     def log_limit(self) -> LogLimit:
-        """How much of the operation's log is kept."""
+        """The bound of the operation's log."""
         ...
 
     async def wait_for_room(self) -> None:
-        """Return once there is room for more output: while the store is out of reach nothing is read that
-        would have to be kept in memory."""
+        """Return once there is room for more output: while the store is unavailable, only a bounded part of the
+        output is read into memory."""
         ...
 
     def add_output(
         self, job: JobRecord, *, output: JobOutput = NOTHING, progress: Sequence[JobProgress] = ()
     ) -> None:
-        """Note how far a job's output is read, and what it said; stored soon, and together.
+        """Add output of a job, and how far it is read; stored soon, and together.
 
-        Of the progress the latest is stored in the operation, and the milestones become events.
+        The latest progress is stored in the operation, and milestones become events.
         """
         ...
 
     @property
     def operation(self) -> Operation:
-        """The operation as it stands now, which may not be what it was when the step began."""
+        """The operation as it is now, which may have changed since the step began."""
         ...
 
     def require_permission(self) -> None:
-        """Raise Cancelled or DeadlineExceeded where nothing more is to be begun on the host."""
+        """Raise Cancelled or DeadlineExceeded if nothing more may start on the host."""
         ...
 
     def add_event(self, body: EventBody) -> None:
-        """Note an event; it is stored soon."""
+        """Add an event; it is stored soon."""
         ...

@@ -56,7 +56,7 @@ RECONNECTING = Backoff(
     first=timedelta(seconds=1), longest=timedelta(seconds=30), attempts=1_000_000
 )
 _FINAL = (HostKeyChanged, KeyUnusable, NotPermitted, Superseded)
-"""Errors that no further attempt mends."""
+"""Errors that a further attempt does not change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +181,7 @@ class JobRunner:
             reached("job.polled")
 
     async def _start(self, state: JobState) -> JobReport:
-        """Have a job begin that has not, as far as is known, and see how it stands then."""
+        """Start the job, which has not begun as far as is known; the report after that."""
         now = self._clock.elapsed()
         first = self._first_start = self._first_start or now
         if now - first > BEGINNING:
@@ -197,7 +197,7 @@ class JobRunner:
         except Superseded as error:
             if error.recorded != UNRECORDED:
                 raise
-            # The folder went with a power cut. Nothing had begun: what begins is on the disk first.
+            # The folder was lost in a power failure. Nothing had begun: the claim is on disk before the command.
             self._last_start = None
             await self._clock.sleep(NEWS_PAUSE)
             return await self._asked(jobs.attach)
@@ -215,7 +215,7 @@ class JobRunner:
         return jobs.started(job, completed)
 
     async def _withdrawn(self, state: JobState, refusal: NotPermitted) -> JobReport:
-        """The job as it stands where it may not be begun any more; raises `refusal` unless it runs.
+        """The report of a job that may not start any more; raises `refusal` unless it runs.
 
         A start that was sent before may have arrived and not shown yet, so the job is withdrawn first.
         """
@@ -235,7 +235,7 @@ class JobRunner:
         )
 
     def _take(self, report: JobReport) -> bool:
-        """Note what the report brings; whether it brings anything."""
+        """Add the output in the report; whether there is any."""
         if report.state is JobState.ABSENT and self._output.position != Position():
             self._conclude()
             cause = "the host has no record of it any more"
@@ -265,7 +265,7 @@ class JobRunner:
     async def _asked(
         self, ask: Callable[[Remote, Job, Position], Awaitable[JobReport]]
     ) -> JobReport:
-        """What the host answers, however long it takes to reach it, within the bound."""
+        """The answer of the host, however long it takes to reach it, up to `gone_timeout`."""
         attempt = 0
         while True:
             try:
@@ -277,7 +277,7 @@ class JobRunner:
                 if isinstance(error, JobRefused) and self._never_seen:
                     raise
                 await self._session.close()
-                self._report_lost(error)
+                self._report_disconnected(error)
                 silent = self._clock.elapsed() - self._last_answer
                 if silent >= self._gone_timeout:
                     raise self._gone(error, silent) from error
@@ -286,15 +286,15 @@ class JobRunner:
                 assert pause is not None
                 await self._clock.sleep(pause)
             else:
-                self._report_back()
+                self._report_connected()
                 return report
 
-    def _report_lost(self, error: HostError) -> None:
+    def _report_disconnected(self, error: HostError) -> None:
         if not self._away:
             self._away = True
             self._reporter.add_event(HostDisconnected(reason=str(error)))
 
-    def _report_back(self) -> None:
+    def _report_connected(self) -> None:
         self._last_answer = self._clock.elapsed()
         if self._away:
             self._away = False

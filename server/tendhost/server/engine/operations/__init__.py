@@ -1,1 +1,1 @@
-"""Operations: begun, queued, cancelled, and driven through their steps."""
+"""Operations: started, queued, cancelled, and run step by step."""

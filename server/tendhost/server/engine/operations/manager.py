@@ -1,4 +1,4 @@
-"""Operations are started, queued, retried and cancelled here, and each running one has its driver."""
+"""Starts, queues, retries and cancels operations, and resumes those that a former server left."""
 
 import asyncio
 import logging
@@ -54,14 +54,14 @@ logger = logging.getLogger(__name__)
 
 
 RECENT = 1000
-"""Among so many failed operations of a host, the one that failed it is looked for."""
+"""Number of failed operations of a host among which the one that failed it is looked for."""
 
 
 RESTART = "a restart of the server"
-"""What operations are taken up again after, in words."""
+"""The cause of a resumption, as text."""
 SWEEP = timedelta(minutes=5)
-"""How often it is looked for operations that nobody drives. It has never to find one, and reads all that are
-unfinished."""
+"""Interval of the search for operations without a runner. It should never find one, and reads all unfinished
+operations."""
 
 
 class OperationManagerStore(HostWorkStore, InventoryStore, RolloutStore, Protocol):
@@ -70,7 +70,7 @@ class OperationManagerStore(HostWorkStore, InventoryStore, RolloutStore, Protoco
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationRequest:
-    """What is asked of one host."""
+    """A request for an operation on one host."""
 
     host: str
     kind: OperationKind
@@ -79,14 +79,14 @@ class OperationRequest:
     parts: tuple[InventoryPart, ...] = ()
     """Of a QUERY; see Operation.parts."""
     plan: str = ""
-    """The dry run whose plan is to be carried out; empty: none."""
+    """The dry run whose plan is to be executed; empty: none."""
     queue: bool = False
-    """Wait for the operation that the host is busy with, instead of being refused."""
+    """Wait for the operation that the host is busy with; else the request is refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetriedHost:
-    """A host out of FAILED again, with the operation that was begun on it."""
+    """A host that a retry took out of FAILED, and the operation of the retry."""
 
     host: Host
     operation: Operation
@@ -94,52 +94,52 @@ class RetriedHost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationSettings:
-    """What an operator may set of operations as a whole."""
+    """Settings of operations."""
 
     at_once: int = 64
-    """How many run side by side. Only those that a former server left in the middle of their work go on
-    even where no place is free."""
+    """Number of slots: how many operations run at the same time. Operations that were at work when a former server
+    stopped continue even without a slot."""
     time_limit: timedelta = timedelta(hours=6)
-    """For a whole operation, from its first step on; see Operation.time_limit."""
+    """For a whole operation; see Operation.time_limit."""
     retry: Backoff = Backoff(first=timedelta(seconds=2), longest=timedelta(minutes=1), attempts=4)
-    """For a step that failed with what passes by itself."""
+    """For a step that failed with a transient error."""
     gone_timeout: timedelta = timedelta(minutes=30)
-    """For a host to answer again that went out of sight after it was changed."""
+    """For a host to answer again that became unreachable after a change."""
     log_limit: LogLimit = LogLimit()
-    """For the log of one operation."""
+    """Bound of the log of one operation."""
 
 
 class Operations:
-    """Every operation of the fleet; the running ones are driven in tasks of `tasks`."""
+    """The operations of the fleet; the running ones run in tasks of `tasks`."""
 
     def __init__(
         self,
         *,
         store: OperationManagerStore,
         connector: Connector,
-        performer: StepExecutor,
+        executor: StepExecutor,
         clock: Clock,
         tasks: asyncio.TaskGroup,
         settings: OperationSettings,
     ) -> None:
         self._store = store
         self._connector = connector
-        self._performer = performer
+        self._executor = executor
         self._clock = clock
         self._settings = settings
         self.ids = Ids(clock)
-        """Of operations, and of rollouts and plans as well."""
-        self._places = OperationLimits(settings.at_once)
-        self._drivers: dict[str, tuple[OperationRunner, Slot]] = {}
-        self._supervisor = Supervisor(store=store, clock=clock, driven=self._driven)
-        self._stumbling: set[str] = set()
-        """Hosts whose queue is tried again after a fault."""
+        """Makes the ids of operations, rollouts and plans."""
+        self._limits = OperationLimits(settings.at_once)
+        self._runners: dict[str, tuple[OperationRunner, Slot]] = {}
+        self._supervisor = Supervisor(store=store, clock=clock, run=self._run)
+        self._failing_queues: set[str] = set()
+        """Hosts whose queue pauses after a fault."""
         self._running: TaskSet[None] = TaskSet(tasks.create_task)
         self._when_ended: Callable[[Operation], None] = lambda _: None
 
     @property
     def at_once(self) -> int:
-        """How many run side by side."""
+        """How many operations run at the same time."""
         return self._settings.at_once
 
     def on_end(self, listener: Callable[[Operation], None]) -> None:
@@ -150,15 +150,15 @@ class Operations:
 
     @retried_on_conflict
     async def start(self, work: OperationRequest, call: MutationContext[Operation]) -> Operation:
-        """Begin `work`, or queue it.
+        """Start `work`, or queue it.
 
         Raises HostNotFound, HostBusy, HostFailed, RebootNotAllowed, PlanUnusable, AlreadyProcessed.
         """
         host = await self._store.host(work.host)
         if work.kind is OperationKind.REBOOT:
             _require_named(host)
-        work = replace(work, order=await self._agreed(work, host))
-        state = await self._begun(self.new(work, by=call.principal), host, queue=work.queue)
+        work = replace(work, order=await self._with_approved_plan(work, host))
+        state = await self._new_state(self.new(work, by=call.principal), host, queue=work.queue)
         change = self.change_of(state, host)
         begun = await call.commit(
             self._store, change, at_revision(state.operation), subject=host.name
@@ -168,7 +168,7 @@ class Operations:
 
     @retried_on_conflict
     async def retry(self, name: str, call: MutationContext[RetriedHost]) -> RetriedHost:
-        """Take a host out of FAILED and go on with what failed on it: see domain/resumption.
+        """Take a host out of FAILED and continue the operation that failed: see domain/operations/resumption.
 
         Raises HostNotFound, InvalidTransition (the host is not in FAILED), RebootNotAllowed, AlreadyProcessed.
         """
@@ -186,15 +186,15 @@ class Operations:
 
     @retried_on_conflict
     async def cancel(self, id: str, call: MutationContext[Operation]) -> Operation:
-        """Ask an operation to stop at the next point at which that is sound.
+        """Cancel an operation: it ends at the next point at which that is sound.
 
         Raises OperationNotFound, OperationEnded (it has ended), AlreadyProcessed.
         """
         operation = await self._store.operation(id)
         if operation.status.ended:
             raise OperationEnded(operation=id, status=str(operation.status))
-        if id in self._drivers:
-            return await self._drivers[id][0].cancel(call)
+        if id in self._runners:
+            return await self._runners[id][0].cancel(call)
         if operation.status is OperationStatus.RUNNING:
             return await self._cancel_undriven(operation, call)
         now = self._clock.now()
@@ -232,18 +232,18 @@ class Operations:
     async def resumption(
         self, failed: Host, *, by: str, rollout: str = "", update: OperationRequest | None = None
     ) -> OperationState:
-        """The state of an operation that goes on where a host in FAILED was failed.
+        """The state of an operation that continues the one which failed a host in FAILED.
 
-        With `update` it is an update in any case: that one, where something else had failed the host, and
-        in its windows, or out of them, as that one. Raises InvalidTransition (the host is not in FAILED),
-        RebootNotAllowed, HostFailed (`update` is a dry run, which makes good nothing that failed).
+        With `update` it is an update in any case: `update` itself, if another kind of operation failed the host,
+        and with the window override of `update`. Raises InvalidTransition (the host is not in FAILED),
+        RebootNotAllowed, HostFailed (`update` is a dry run, which repairs nothing that failed).
         """
         now = self._clock.now()
         last = await self._store.operations(
             host=failed.name, statuses=(OperationStatus.FAILED,), limit=RECENT
         )
-        # Those that never began were refused because of the failure; they are not what failed. Where
-        # that is not on record any more, a look at the host is the sound beginning.
+        # Operations without steps were refused because of the failure; they are not its cause. If that is not
+        # stored any more, a query of the host is a sound start.
         cause = failed.status.failure.operation if failed.status.failure else ""
         began = [operation for operation in last.items if operation.steps]
         former = next((operation for operation in began if operation.id == cause), None)
@@ -264,63 +264,63 @@ class Operations:
             operation = resume(former, operation)
         operation = replace(operation, retried=failed.status.failure)
         if update is not None:
-            # Who had asked for what failed may have been told something else of windows.
+            # The failed operation may have had another window override.
             order = replace(
                 operation.order, window_override_reason=update.order.window_override_reason
             )
             operation = replace(operation, order=order)
         if operation.kind is OperationKind.REBOOT and operation.resume_at is None:
-            _require_named(failed)  # by now its policy may be another one
+            _require_named(failed)  # its policy may have changed since
         freed = OperationState(operation=operation, host=failed).retried(now)
         begun = started(operation, freed.host, now)
         return replace(begun, events=(*freed.events, *begun.events))
 
     def change_of(self, state: OperationState, host: Host) -> Change:
-        """The transaction that stores `state`, which began with `host` as it is stored."""
+        """The transaction that stores `state`; `host` is the host as it is stored."""
         changed = (state.host,) if state.host != host else ()
         return Change(events=state.events, hosts=changed, operations=(state.operation,))
 
     def take_up(self, state: OperationState) -> None:
-        """Drive a stored operation; one that is queued, once its host is free."""
+        """Run a stored operation; a queued one, once its host is free."""
         operation = state.operation
         if operation.status is OperationStatus.RUNNING:
-            # At once, so that whoever cancels it finds its driver.
-            self._drivers[operation.id] = self._driver(state, "")
-            self._running.start(self._drive(operation.id, operation.host, state))
+            # At once, so that a cancellation finds its runner.
+            self._runners[operation.id] = self._new_runner(state, "")
+            self._running.start(self._supervise(operation.id, operation.host, state))
         elif operation.status is OperationStatus.QUEUED:
             # The operation that it was queued behind may have ended in the meantime.
             self._running.start(self._start_next(operation.host))
 
     async def take_up_unfinished(self) -> int:
-        """Drive again whatever a former server left; how many operations that is."""
+        """Resume the operations that a former server left; how many there are."""
         self.ids.follow(one.id for one in (await self._store.operations(limit=1)).items)
         self.ids.follow(one.id for one in (await self._store.rollouts(limit=1)).items)
         unfinished = await self._store.unfinished_operations()
-        # Those that were at work on their hosts come before those that wait for a place.
+        # Those that were at work on their hosts come before those that wait for a slot.
         for operation in sorted(unfinished, key=lambda operation: operation.waits_for_slot):
             if operation.status is OperationStatus.QUEUED:
                 self._running.start(self._start_next(operation.host))
             else:
-                self._running.start(self._drive(operation.id, operation.host, None, RESTART))
+                self._running.start(self._supervise(operation.id, operation.host, None, RESTART))
         return len(unfinished)
 
     async def keep(self) -> None:
-        """Look every SWEEP for what nobody drives although it is on record, until cancelled.
+        """Look every SWEEP for stored operations without a runner, until cancelled.
 
-        What is found twice in a row is taken up: in between whoever began it had the time to.
+        An operation that is found twice in a row is resumed: between its commit and its runner lies a moment.
         """
         suspects: frozenset[str] = frozenset()
 
         async def sweep() -> None:
             nonlocal suspects
-            suspects = await self._swept(suspects)
+            suspects = await self._sweep(suspects)
 
         await self._clock.sleep(SWEEP)
         failed = "operations were not looked through"
         await repeat_every(SWEEP, sweep, clock=self._clock, logger=logger, failed=failed)
 
-    async def _swept(self, suspects: frozenset[str]) -> frozenset[str]:
-        """What nobody drives; those that were among `suspects` are taken up."""
+    async def _sweep(self, suspects: frozenset[str]) -> frozenset[str]:
+        """The operations without a runner; those that were among `suspects` are resumed."""
         unfinished = await self._store.unfinished_operations()
         busy = {o.host for o in unfinished if o.status is OperationStatus.RUNNING}
         found = [
@@ -337,17 +337,17 @@ class Operations:
             if operation.status is OperationStatus.QUEUED:
                 self._running.start(self._start_next(operation.host))
             else:
-                self._running.start(self._drive(operation.id, operation.host, None, FAULT))
+                self._running.start(self._supervise(operation.id, operation.host, None, FAULT))
         return frozenset(operation.id for operation in found)
 
     async def stop(self) -> None:
-        """Let go of every running operation; each stays as it is stored."""
+        """Stop running operations; each stays as it is stored."""
         await self._running.cancel()
 
     # --- inside -----------------------------------------------------------------------------------
 
-    async def _agreed(self, work: OperationRequest, host: Host) -> OperationOptions:
-        """The order with the plan that was agreed to. Raises OperationNotFound, PlanUnusable."""
+    async def _with_approved_plan(self, work: OperationRequest, host: Host) -> OperationOptions:
+        """The options with the approved plan. Raises OperationNotFound, PlanUnusable."""
         if work.plan:
             former = await self._store.operation(work.plan)
             return hold_to_plan(former, work.order, host=work.host)
@@ -361,7 +361,7 @@ class Operations:
             return hold_to_pending(record.pending, work.order, policy, host=work.host)
         return work.order
 
-    async def _begun(self, operation: Operation, host: Host, *, queue: bool) -> OperationState:
+    async def _new_state(self, operation: Operation, host: Host, *, queue: bool) -> OperationState:
         running = await self._store.running_operation(host.name)
         now = self._clock.now()
         if running is not None:
@@ -371,42 +371,44 @@ class Operations:
         try:
             return started(operation, host, now)
         except InvalidTransition as stale:
-            # Nothing runs on it, so it was read before what ran on it had let go of it.
+            # No operation runs on the host, so it was read before the last one had ended.
             raise Conflict(what=f"host {host.name}") from stale
 
-    async def _drive(
+    async def _supervise(
         self, id: str, host: str, state: OperationState | None, resumed_after: str = ""
     ) -> None:
-        ended = await self._supervisor.see_to_its_end(id, state, resumed_after)
+        ended = await self._supervisor.run_until_end(id, state, resumed_after)
         if ended is not None:
             self._when_ended(ended)
         self._running.start(self._start_next(host))
 
-    async def _driven(self, state: OperationState, resumed_after: str) -> Operation:
-        """Drive an operation to its end. See Supervisor."""
+    async def _run(self, state: OperationState, resumed_after: str) -> Operation:
+        """Run an operation to its end. See Supervisor."""
         id = state.operation.id
-        if id not in self._drivers:
-            self._drivers[id] = self._driver(state, resumed_after)
-        driver, slot = self._drivers[id]
+        if id not in self._runners:
+            self._runners[id] = self._new_runner(state, resumed_after)
+        runner, slot = self._runners[id]
         try:
             async with slot:
-                await driver.run()
+                await runner.run()
         finally:
-            del self._drivers[id]
-        return driver.operation
+            del self._runners[id]
+        return runner.operation
 
-    def _driver(self, state: OperationState, resumed_after: str) -> tuple[OperationRunner, Slot]:
+    def _new_runner(
+        self, state: OperationState, resumed_after: str
+    ) -> tuple[OperationRunner, Slot]:
         slot = Slot(
-            self._places,
+            self._limits,
             clock=self._clock,
             waits=state.operation.waits_for_slot,
             unreachable=_unreachable(state.host),
         )
-        driver = OperationRunner(
+        runner = OperationRunner(
             state,
             store=self._store,
             session=Session(self._connector),
-            performer=self._performer,
+            executor=self._executor,
             clock=self._clock,
             slot=slot,
             retry=self._settings.retry,
@@ -414,17 +416,17 @@ class Operations:
             log_limit=self._settings.log_limit,
             resumed_after=resumed_after,
         )
-        slot.on_look(driver.require_current)
-        slot.until(driver.cancelled)
-        return driver, slot
+        slot.check_while_waiting(runner.require_current)
+        slot.stop_waiting_on(runner.cancelled)
+        return runner, slot
 
     async def _cancel_undriven(
         self, operation: Operation, call: MutationContext[Operation]
     ) -> Operation:
-        """Put the cancellation of a running operation on record that rests after a fault.
+        """Store the cancellation of a running operation that pauses after a fault.
 
-        Raises Conflict for one whose driver has just gone, or that nobody has taken up yet: to end it from
-        here would leave its host busy for ever.
+        Raises Conflict for one whose runner has just ended, or that is not resumed yet: to end it from here would
+        leave its host busy without end.
         """
         if operation.id not in self._supervisor:
             raise Conflict(what=f"operation {operation.id}")
@@ -437,7 +439,7 @@ class Operations:
         return saved
 
     async def _start_next(self, name: str) -> None:
-        """Begin what the host's queue begins with, however often the bookkeeping about it fails."""
+        """Start the first operation of the host's queue, however often the bookkeeping about it fails."""
         faults = 0
         while True:
             try:
@@ -451,17 +453,17 @@ class Operations:
             except Exception:
                 faults += 1
                 logger.exception("a queue stumbled", extra={"host": name, "faults": faults})
-                if name in self._stumbling and faults == 1:
-                    return  # it is tried again already
-                self._stumbling.add(name)
-                await self._clock.sleep(await self._after_stumbling(name, faults))
+                if name in self._failing_queues and faults == 1:
+                    return  # it is retried already
+                self._failing_queues.add(name)
+                await self._clock.sleep(await self._after_queue_fault(name, faults))
             else:
                 break
         if faults:
-            self._stumbling.discard(name)
+            self._failing_queues.discard(name)
 
-    async def _after_stumbling(self, name: str, faults: int) -> timedelta:
-        """How long a queue rests after so many faults; after too many its first operation is ended."""
+    async def _after_queue_fault(self, name: str, faults: int) -> timedelta:
+        """The pause of a queue after a number of faults; after too many, its first operation is ended."""
         pause = RETRY.pause(faults, random.random())  # noqa: S311 (no secret)
         if pause is not None:
             return pause
@@ -485,7 +487,7 @@ class Operations:
                 await self._refuse_queued(operation, error)
                 continue
             except InvalidTransition:
-                return  # another operation has the host; its end calls again
+                return  # another operation runs on the host; its end starts the next one
             try:
                 committed = await self._store.commit(self.change_of(state, host))
             except (Conflict, HostBusy):
@@ -503,7 +505,7 @@ class Operations:
 
 
 def _is_of_the_kind(former: Operation | None, update: OperationRequest) -> bool:
-    """Whether `former` was to do what `update` is: neither only looks, or only downloads, for the other."""
+    """Whether `former` has the kind of `update`: a dry run does not continue an update, nor does a download."""
     if former is None or former.kind is not update.kind:
         return False
     return former.dry_run is update.dry_run and (
@@ -512,7 +514,7 @@ def _is_of_the_kind(former: Operation | None, update: OperationRequest) -> bool:
 
 
 def _require_named(host: Host) -> None:
-    """Raise RebootNotAllowed for the server's own machine unless its policy names its reboots."""
+    """Raise RebootNotAllowed for the server's own machine unless its policy allows reboots."""
     if host.config.address == LOCAL and not host.config.may_reboot:
         raise RebootNotAllowed(host=host.name)
 

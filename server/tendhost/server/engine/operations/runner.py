@@ -1,4 +1,4 @@
-"""Drives one operation to its end: asks what comes next, performs it, saves, asks again."""
+"""Runs one operation to its end: asks for the next step, executes it, saves, and repeats."""
 
 import asyncio
 import logging
@@ -69,23 +69,23 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 FLUSH_INTERVAL = timedelta(milliseconds=500)
-"""How long progress and log output gather before they are stored together."""
+"""Interval at which progress and log output are stored."""
 
-MOST_GATHERED = 256 * 1024
-"""Bytes of output with which nothing more is read until they are stored."""
+MOST_UNSAVED = 256 * 1024
+"""Bytes of output in memory; nothing more is read until they are stored."""
 MOST_CONNECTIONS = 32
-"""Events of one operation about a link that was lost and came back. Even, so that the last one is good."""
+"""Most events of one operation about a lost and restored connection. Even, so that the last one is good."""
 
 FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(seconds=30)
-"""Between tries to write to a store that cannot be written."""
+"""Between attempts to use a store that is unavailable."""
 
 
 class OperationRunner:
     """One running operation.
 
-    Everything that is saved of the operation while it runs goes through here, one change at a time,
-    so that the operation in memory and the stored one never part.
+    Everything that is stored of the operation while it runs goes through here, one change at a time, so that the
+    operation in memory and the stored one never differ.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class OperationRunner:
         *,
         store: HostWorkStore,
         session: Session,
-        performer: StepExecutor,
+        executor: StepExecutor,
         clock: Clock,
         slot: Slot,
         retry: Backoff,
@@ -102,46 +102,46 @@ class OperationRunner:
         log_limit: LogLimit,
         resumed_after: str = "",
     ) -> None:
-        """`resumed_after`: what it is taken up again after, in words; empty: it is driven from its start."""
+        """`resumed_after`: the cause of the resumption, as text; empty: the operation is new."""
         self._state = state
         self._saved_host = state.host
         self._store = store
         self._session = session
-        self._performer = performer
+        self._executor = executor
         self._clock = clock
         self._slot = slot
         self._retry = retry
         self._resumed_after = resumed_after
         self._saving = asyncio.Lock()
         self.cancelled = asyncio.Event()
-        """Set once it is asked to stop."""
+        """Set once the operation is cancelled."""
         if state.operation.cancel_requested_by:
             self.cancelled.set()
         self._overdue_at: timedelta | None = None
         self._gone_timeout = gone_timeout
         self._away_since: timedelta | None = None
-        self._gathered = _Unsaved()
+        self._unsaved = _Unsaved()
         self._log_limit = log_limit
         self._crowded = asyncio.Event()
-        """Set by whoever waits for room: what has gathered is stored at once."""
+        """Set by a wait for room: unsaved output is stored at once."""
         self._roomy = asyncio.Event()
         self._connections = 0
         self._milestones = Milestones()
         self._behind = False
-        """Whether the stored operation is not the one in memory."""
+        """Whether the stored operation differs from the one in memory."""
 
     @property
     def operation(self) -> Operation:
-        """The operation as it stands."""
+        """The operation as it is now."""
         return self._state.operation
 
     async def run(self) -> None:
-        """Perform steps until none is left. Cancelling this leaves the operation as it is stored."""
+        """Execute steps until none is left. Cancelling this leaves the operation as it is stored."""
         if self.operation.waits_for_slot:
-            # Its time counts from here on, and this is stored with the first thing that is.
+            # The time limit counts from here on; this is stored with the first change.
             operation = replace(self.operation, slot_at=self._clock.now())
             self._state = replace(self._state, operation=operation)
-        self._overdue_at = self._time_left()
+        self._overdue_at = self._deadline()
         try:
             if self._resumed_after:
                 await self._take_over()
@@ -150,40 +150,40 @@ class OperationRunner:
             await self._session.close()
 
     async def _perform_steps(self) -> None:
-        # A flush that fails is a fault as any other: the operation does not go on unrecorded.
+        # A flush that fails is a fault like any other: the operation does not continue unrecorded.
         async with asyncio.TaskGroup() as tasks:
             flushing = tasks.create_task(self._flush_forever())
             while (step := next_step(self.operation)) is not None:
                 reached("step.begun")
                 outcome = await self._outcome_of(step)
                 reached("step.performed")
-                pause = self._pause_before_another_try(outcome)
+                pause = self._pause_before_retry(outcome)
                 if pause is None:
                     self._away_since = None
                     await self._end_step(outcome)
                     reached("step.stored")
                 else:
-                    await self._try_again(step, outcome, pause)
+                    await self._retry_step(step, outcome, pause)
             reached("operation.stored")
-            await self._tidy_at_the_end()
+            await self._remove_last_job()
             flushing.cancel()
 
-    async def _tidy_at_the_end(self) -> None:
-        """Remove from the host what the last job left, where no step followed that does so."""
+    async def _remove_last_job(self) -> None:
+        """Remove the folder of the last job from the host, if no later step does so."""
         job = self.operation.job
         if job is None or not STEP_TRAITS[STEP_OF_JOB[job.kind]].job_folder_stays:
             return
         try:
             await remove_finished_job(self._session, self._state.host, self.operation)
         except HostError as error:
-            # It goes with others after a month.
+            # It is removed with others after a month.
             logger.info(
                 "a job's folder was left on its host",
                 extra={"host": self._state.host.name, "cause": str(error)},
             )
 
     async def require_current(self) -> None:
-        """Raise Conflict where the operation was changed by anybody else than this driver."""
+        """Raise Conflict if anything but this runner has changed the stored operation."""
         async with self._saving:
             stored = await self._store.operation(self.operation.id)
             mine = self.operation
@@ -191,7 +191,7 @@ class OperationRunner:
                 raise Conflict(what=f"operation {stored.id}")
 
     async def cancel(self, call: MutationContext[Operation]) -> Operation:
-        """Ask the operation to stop where that is sound.
+        """Cancel the operation: it ends where that is sound.
 
         Raises OperationEnded (it has ended in the meantime), AlreadyProcessed.
         """
@@ -207,7 +207,7 @@ class OperationRunner:
             self.cancelled.set()
             return self.operation
 
-    # --- what a step tells of itself: StepReporter -----------------------------------------------------
+    # --- what a step reports: StepReporter -----------------------------------------------------
 
     async def save_facts(self, facts: StepFacts) -> None:
         """See StepReporter."""
@@ -218,7 +218,7 @@ class OperationRunner:
     async def begin_job(self, kind: ChangeKind) -> Operation:
         """See StepReporter."""
         async with self._saving:
-            state, log = self._with_gathered()
+            state, log = self._with_unsaved()
             operation = state.operation
             number = operation.jobs_begun + 1
             job = JobRecord(
@@ -235,7 +235,7 @@ class OperationRunner:
 
     async def wait_for_room(self) -> None:
         """See StepReporter."""
-        while self._gathered.size > MOST_GATHERED:
+        while self._unsaved.size > MOST_UNSAVED:
             self._roomy.clear()
             self._crowded.set()
             await self._roomy.wait()
@@ -245,13 +245,13 @@ class OperationRunner:
     ) -> None:
         """See StepReporter."""
         for step in progress:
-            told = self._milestones.after(step)
-            if told is not None:
-                self._milestones = told
+            milestones = self._milestones.after(step)
+            if milestones is not None:
+                self._milestones = milestones
                 self.add_event(
                     UpdateProgress(package=step.package, percent=step.percent, phase=step.phase)
                 )
-        self._gathered = self._gathered.grown(job, output, progress)
+        self._unsaved = self._unsaved.with_output(job, output, progress)
 
     def require_permission(self) -> None:
         """See StepReporter."""
@@ -265,18 +265,17 @@ class OperationRunner:
         """See StepReporter."""
         if isinstance(body, HostDisconnected | HostConnected):
             self._connections += 1
-            # A link that comes and goes for hours is told of for a while; by turns, so it ends connected.
+            # The events of an unstable connection are bounded; they alternate, so the last one is connected.
             if self._connections > MOST_CONNECTIONS:
                 return
-        self._gathered = replace(self._gathered, events=(*self._gathered.events, body))
+        self._unsaved = replace(self._unsaved, events=(*self._unsaved.events, body))
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _time_left(self) -> timedelta | None:
-        """At which reading of the clock the operation's time is over.
+    def _deadline(self) -> timedelta | None:
+        """The reading of the monotonic clock at which the time limit ends; None: there is none.
 
-        Counted on from here by a clock that nobody sets; what went before, with another server, is
-        known by the date only.
+        The time that another server has spent is known by the date only.
         """
         operation = self.operation
         began = operation.slot_at or operation.started_at
@@ -286,31 +285,27 @@ class OperationRunner:
         return self._clock.elapsed() + max(timedelta(), operation.time_limit - spent)
 
     async def _take_over(self) -> None:
-        """Put on record that another server acts from now on, before it does."""
+        """Store that another server acts from now on, before it does."""
         async with self._saving:
             operation = replace(self.operation, epoch=self.operation.epoch + 1)
             words = f"taken up again after {self._resumed_after}"
-            await self._save(_told(self._state, operation, self._clock.now(), words))
+            await self._save(_with_operation(self._state, operation, self._clock.now(), words))
 
-    def _may_be_given_up(self, step: StepName) -> bool:
-        """Whether nothing has happened yet of which the end is wanted."""
+    def _may_end(self, step: StepName) -> bool:
+        """Whether a cancellation can end the operation now, for nothing has changed on the host."""
         operation = self.operation
         untouched = step in BEFORE_CHANGE and not has_changed(operation)
         return untouched and operation.resume_at not in UNINTERRUPTIBLE
 
     async def _outcome_of(self, step: StepName) -> Outcome:
         host = self._state.host.name
-        if (
-            step is StepName.CONNECT
-            and self.operation.cancel_requested_by
-            and self._may_be_given_up(step)
-        ):
-            # It may have been called off while it waited for its place, and has none.
+        if step is StepName.CONNECT and self.operation.cancel_requested_by and self._may_end(step):
+            # It may have been cancelled while it waited for a slot, and has none.
             return replace(_failure(Cancelled(host=host)), cancelled=True)
         try:
             async with asyncio.timeout(self._seconds_left(step)):
-                outcome = await self._patiently(
-                    lambda: self._performer.perform(step, self._state, self._session, self)
+                outcome = await self._retry_while_unavailable(
+                    lambda: self._executor.execute(step, self._state, self._session, self)
                 )
         except TimeoutError:
             limit = self.operation.time_limit or timedelta()
@@ -332,16 +327,16 @@ class OperationRunner:
         return self._overdue_at is not None and self._clock.elapsed() >= self._overdue_at
 
     def _seconds_left(self, step: StepName) -> float | None:
-        """For what only looks at a host that is as it was; all else is let come to its end.
+        """The rest of the time limit for a step that only reads; None for every other step: it is never cut short.
 
-        A preflight may be repairing the host, which is not to be left in the middle.
+        A preflight may be repairing the host, which must not be interrupted.
         """
         reads_only = step in READING and not has_changed(self.operation)
         if self._overdue_at is None or not reads_only:
             return None
         return max(0.0, (self._overdue_at - self._clock.elapsed()).total_seconds())
 
-    def _pause_before_another_try(self, outcome: Outcome) -> timedelta | None:
+    def _pause_before_retry(self, outcome: Outcome) -> timedelta | None:
         current = self.operation.current
         if not outcome.transient or self.operation.cancel_requested_by or current is None:
             return None
@@ -356,7 +351,7 @@ class OperationRunner:
         return pause if self._clock.elapsed() + pause < self._overdue_at else None
 
     def _is_waited_for(self, outcome: Outcome) -> bool:
-        """Whether a host that was changed went out of sight, and not for too long yet."""
+        """Whether a host became unreachable after a change, and not for longer than `gone_timeout`."""
         operation = self.operation
         changed = has_changed(operation) or operation.resume_at is not None
         lost = (HostUnreachable.reason, LinkLost.reason)
@@ -366,20 +361,20 @@ class OperationRunner:
             self._away_since = self._clock.elapsed()
         return self._clock.elapsed() - self._away_since < self._gone_timeout
 
-    async def _try_again(self, step: StepName, outcome: Outcome, pause: timedelta) -> None:
+    async def _retry_step(self, step: StepName, outcome: Outcome, pause: timedelta) -> None:
         assert outcome.problem is not None
         async with self._saving:
-            state, log = self._with_gathered()
+            state, log = self._with_unsaved()
             state = after_retry(state, outcome.problem, pause, self._clock.now())
             await self._save(state, log=log)
-        # Nothing of it is trusted any more, and nobody else waits for this operation's place.
+        # The connection is not trusted any more, and the slot is free for another operation during the pause.
         await self._session.close()
         await self._slot.released_while(
             sleep_until_called(self._clock, pause, self.cancelled),
             unreachable=step is StepName.CONNECT,
-            call=self.cancelled if self._may_be_given_up(step) else None,
+            stop=self.cancelled if self._may_end(step) else None,
         )
-        if self.operation.cancel_requested_by and self._may_be_given_up(step):
+        if self.operation.cancel_requested_by and self._may_end(step):
             await self._end_step(replace(outcome, cancelled=True))
 
     async def _end_step(self, outcome: Outcome) -> None:
@@ -388,7 +383,7 @@ class OperationRunner:
             if seen is not None:
                 alike = await self._duplicates(seen)
                 outcome = replace(outcome, duplicates=alike)
-            state, log = self._with_gathered()
+            state, log = self._with_unsaved()
             state = after_step(state, outcome, self._clock.now())
             inventories: tuple[InventoryRecord, ...] = ()
             if seen is not None:
@@ -399,16 +394,16 @@ class OperationRunner:
                 )
             current = state.operation.current
             if current is not None and current.name in READING and not log:
-                # What follows changes nothing on the host, so nothing has to be on record before it:
-                # stored with the next flush, or, where that comes first, with the step's own end.
+                # The next step changes nothing on the host, so nothing has to be stored before it: this is stored
+                # with the next flush or with the end of that step, whichever comes first.
                 self._state, self._behind = state, True
             else:
                 await self._save(state, inventories=inventories, log=log)
 
     async def _duplicates(self, seen: Observation) -> tuple[Duplicate, ...]:
-        """Other hosts that are, or may be, the machine that was looked at."""
+        """Other hosts that are, or may be, the queried machine."""
         host = self._state.host.observed(seen, self._clock.now())
-        return await self._patiently(lambda: self._store.duplicates(host))
+        return await self._retry_while_unavailable(lambda: self._store.duplicates(host))
 
     async def _flush_forever(self) -> None:
         while True:
@@ -418,31 +413,31 @@ class OperationRunner:
 
     async def _flush(self) -> None:
         async with self._saving:
-            if not self._gathered and not self._behind:
+            if not self._unsaved and not self._behind:
                 return
-            ended = self._gathered.job
-            state, log = self._with_gathered()
+            ended = self._unsaved.job
+            state, log = self._with_unsaved()
             if ended is not None and ended.concluded:
-                # That its end was seen is stored with what becomes of it, or whoever takes the operation up
-                # in between would begin it once more.
+                # The end of the job is stored with its result. Otherwise a server that resumes the operation in
+                # between would start it again.
                 job = replace(ended, concluded=False)
                 state = replace(state, operation=replace(state.operation, job=job))
-                self._gathered = _Unsaved(job=ended)
+                self._unsaved = _Unsaved(job=ended)
             await self._save(state, log=log)
 
-    def _with_gathered(self) -> tuple[OperationState, tuple[LogChunk, ...]]:
-        """The state with what was gathered since the last save, which the caller is to store."""
+    def _with_unsaved(self) -> tuple[OperationState, tuple[LogChunk, ...]]:
+        """The state with what was reported since the last save, which the caller stores."""
         now = self._clock.now()
-        gathered, self._gathered = self._gathered, _Unsaved()
+        unsaved, self._unsaved = self._unsaved, _Unsaved()
         state = self._state
-        for body in gathered.events:
+        for body in unsaved.events:
             state = state.with_event(body, now)
         operation = replace(
             state.operation,
-            job=gathered.job or state.operation.job,
-            progress=gathered.progress or state.operation.progress,
+            job=unsaved.job or state.operation.job,
+            progress=unsaved.progress or state.operation.progress,
         )
-        chunks = gathered.chunks(operation.id, operation.log_size)
+        chunks = unsaved.chunks(operation.id, operation.log_size)
         if chunks:
             size = chunks[-1].offset + len(chunks[-1].data)
             chunks[-1] = replace(chunks[-1], cut=self._log_limit.cut(size))
@@ -469,7 +464,7 @@ class OperationRunner:
 
     async def _commit(self, state: OperationState, change: Change) -> None:
         """Commit `change`, which stores `state`. Raises AlreadyProcessed, and what Store.commit raises."""
-        committed = await self._patiently(lambda: self._store.commit(change))
+        committed = await self._retry_while_unavailable(lambda: self._store.commit(change))
         if committed.replayed is not None:
             raise AlreadyProcessed(committed.replayed)
         self._behind = False
@@ -482,9 +477,9 @@ class OperationRunner:
             self._state = OperationState(operation=quiet, host=state.host)
         self._saved_host = self._state.host
 
-    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
-        # What happened on a host is true whether or not it can be written down at once. Of the steps
-        # only those that may be repeated use the store.
+    async def _retry_while_unavailable(self, work: Callable[[], Awaitable[T]]) -> T:
+        # What happened on a host is true even if it cannot be stored at once. Only steps that can be repeated
+        # use the store.
         return await retry_while_unavailable(
             work,
             sleep=self._clock.sleep,
@@ -498,7 +493,7 @@ class OperationRunner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Unsaved:
-    """What a step told since the last flush, to be stored together."""
+    """What a step has reported since the last flush, to be stored together."""
 
     events: tuple[EventBody, ...] = ()
     output: tuple[JobOutput, ...] = ()
@@ -506,7 +501,7 @@ class _Unsaved:
     job: JobRecord | None = None
 
     def __bool__(self) -> bool:
-        # How far a job is read is not worth a commit of its own: it can be read again.
+        # The read position of a job is not worth a commit of its own: the output can be read again.
         return bool(self.events or self.output or self.progress)
 
     @property
@@ -515,7 +510,7 @@ class _Unsaved:
         return sum(len(part.data) for part in self.output)
 
     def chunks(self, operation: str, offset: int) -> list[LogChunk]:
-        """The output as it is stored in a log that ends at `offset`: one chunk, unless some was left out."""
+        """The output as chunks of a log that ends at `offset`: one chunk, unless some output was left out."""
         found: list[LogChunk] = []
         parts: list[bytes] = []
         for part in (*self.output, JobOutput(skipped=1)):
@@ -527,7 +522,7 @@ class _Unsaved:
             parts.append(part.data)
         return found
 
-    def grown(
+    def with_output(
         self, job: JobRecord, output: JobOutput, progress: Sequence[JobProgress]
     ) -> "_Unsaved":
         more = (output,) if output.data else ()
@@ -535,10 +530,10 @@ class _Unsaved:
         return replace(self, output=(*self.output, *more), progress=latest, job=job)
 
 
-def _told(
+def _with_operation(
     state: OperationState, operation: Operation, now: datetime, message: str = ""
 ) -> OperationState:
-    """The state with `operation` in place of its own, and an event that tells of it."""
+    """The state with `operation` in place of its own, and an event of it."""
     return replace(state, operation=operation).with_progress(now, message)
 
 

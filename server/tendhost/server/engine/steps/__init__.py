@@ -1,1 +1,1 @@
-"""The steps of operations: one file for each, named after it, and what they have in common."""
+"""The steps of operations, one file for each, named after the step, and the code that they share."""

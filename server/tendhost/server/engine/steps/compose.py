@@ -1,4 +1,4 @@
-"""The step that updates a host's compose projects, and the way back of one that is to be undone."""
+"""The step that updates a host's compose projects, and their rollback."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,7 +32,7 @@ BESIDE = timedelta(minutes=2)
 
 
 async def compose(context: StepContext) -> Outcome:
-    """Update the compose projects, from what they ran when they were looked at."""
+    """Update the compose projects, from the images that they ran at the last query."""
     config, host = context.host.config, context.host.name
     options = _options(context)
     stored = (await context.store.inventory(host)).inventory.projects
@@ -56,7 +56,7 @@ async def compose(context: StepContext) -> Outcome:
 async def roll_back_projects(
     context: StepContext, changes: Sequence[ProjectChange]
 ) -> tuple[ProjectChange, ...]:
-    """Put the projects that were updated back on their former images; what became of each project.
+    """Put the projects that were updated back on their former images; the outcome of each project.
 
     Raises ComposeFailed where a project could not be put back, and what StepContext.run_job raises.
     """
@@ -81,13 +81,13 @@ def _options(context: StepContext) -> UpdateOptions:
         version=config.compose_version,
         pull=config.pull_before_update,
         health_timeout=config.compose_health_timeout,
-        # The former images are the way back, as long as there may have to be one.
+        # A rollback needs the former images.
         prune=config.compose_prune and not context.operation.facts.rollback,
     )
 
 
 def _changes(host: str, ended: FinishedJob) -> tuple[ProjectChange, ...]:
-    """What became of each project, by the output of the job. Raises ComposeFailed."""
+    """The outcome of each project, by the output of the job. Raises ComposeFailed."""
     lines = [line for line in ended.output.split("\n") if line.startswith("compose1\t")]
     try:
         return parse_update("".join(f"{line}\n" for line in lines).encode())

@@ -6,5 +6,5 @@ from tendhost.server.engine.steps.context import StepContext
 
 async def connect(context: StepContext) -> Outcome:
     """Open a connection, and so verify the host's key."""
-    await context.session.renewed(context.host)
+    await context.session.reconnected(context.host)
     return Outcome(detail=f"logged in as {context.host.config.user}")

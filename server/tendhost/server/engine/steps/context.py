@@ -1,4 +1,4 @@
-"""One step under way: its operation and its host, and what it is performed with."""
+"""The context of a running step: its operation, its host, and the ways to both."""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -42,13 +42,13 @@ class StepSettings:
     """How long steps may take. The defaults are for a slow single-board computer."""
 
     query_timeout: timedelta = timedelta(minutes=5)
-    """For one look at a host, beyond the wait for a lock."""
+    """For one query of a host, beyond the wait for a lock."""
     apply_timeout: timedelta = timedelta(hours=2)
     """For a package transaction, beyond the wait for a lock."""
     lock_timeout: timedelta = timedelta(minutes=5)
     """For another user of the package manager to finish."""
     reboot_timeout: timedelta = timedelta(minutes=10)
-    """From the order to reboot to the first answer of the new boot."""
+    """From the reboot command to the first answer of the new boot."""
     verify_timeout: timedelta = timedelta(minutes=2)
     """For a host to be healthy after a change."""
     gone_timeout: timedelta = timedelta(minutes=30)
@@ -57,7 +57,7 @@ class StepSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepContext:
-    """What a step is performed with, and the ways to its host."""
+    """Everything that a step works with: the operation, its host, the connection, and settings."""
 
     operation: Operation
     host: Host
@@ -71,15 +71,15 @@ class StepContext:
 
     @property
     def policy(self) -> EffectivePolicy:
-        """What holds for the host at this moment, of all that it inherits."""
+        """The host's effective policy at this moment."""
         return self.policies.of(self.host.config)
 
     async def remote(self) -> Remote:
-        """The open connection, made now if there is none."""
+        """The open connection, opened now if there is none."""
         return await self.session.remote(self.host)
 
     async def query(self, remote: Remote, *, refresh: bool) -> QueryResult:
-        """Ask for what the operation is to know. Raises HostError."""
+        """Query the host for what the operation needs. Raises HostError."""
         of_inventory = self.operation.kind is OperationKind.QUERY
         wanted = frozenset(self.operation.parts) or EVERYTHING
         config = self.host.config
@@ -98,7 +98,7 @@ class StepContext:
         )
 
     def manager(self) -> PackageManager:
-        """The package manager that an earlier step saw on the host. Raises PackageManagerMissing."""
+        """The host's package manager, from an earlier step. Raises PackageManagerMissing."""
         manager = package_manager(self.operation.facts.package_manager)
         if manager is None:
             problem = "no package manager of the host is recorded"
@@ -125,9 +125,9 @@ class StepContext:
         )
 
     def restartable(self, result: QueryResult) -> tuple[str, ...]:
-        """The services that an update restarts because they run what was replaced, if nothing else is due.
+        """The outdated services that an update restarts if nothing else is due.
 
-        Those that a restart does not renew are left out, or each update would begin with them again.
+        Services that only a reboot renews are left out, or each update would restart them again.
         """
         if self.host.config.policy.restart_services is not RestartServices.RESTART:
             return ()
@@ -136,7 +136,7 @@ class StepContext:
         return tuple(unit for unit in services if unit != own and not by_reboot_only(unit))
 
     async def observed(self, result: QueryResult) -> Observation:
-        """What the domain keeps of a look at the host: what it did not learn stays as it is known."""
+        """What the query has found, completed from the stored inventory where it did not ask."""
         scope = self.host.config.policy.scope
         told = self.reboot(result)
         asked = result.asked_packages or told.need is RebootNeed.NEEDED
@@ -152,7 +152,7 @@ class StepContext:
             return seen
         pending = seen.pending if listed else former.pending
         if listed and stale and former.pending.queried_at is not None:
-            # What old lists say is as old as they are.
+            # Updates from old package lists are as old as the lists.
             pending = replace(pending, queried_at=former.pending.queried_at)
         return replace(
             seen,
@@ -161,7 +161,7 @@ class StepContext:
         )
 
     def reboot(self, result: QueryResult) -> Reboot:
-        """Whether the host needs a reboot, by what it shows and by what its policy makes of that."""
+        """Whether the host needs a reboot, by the query and by its policy for outdated services."""
         services = result.inventory.outdated_services
         by_policy = self.host.config.policy.restart_services is RestartServices.REBOOT
         if not services or not by_policy or result.reboot.need is RebootNeed.NEEDED:

@@ -1,4 +1,4 @@
-"""The step that fetches what an update will install."""
+"""The step that downloads what an update will install."""
 
 from dataclasses import replace
 
@@ -11,8 +11,8 @@ from tendhost.server.engine.steps.transactions import transact
 
 
 async def download(context: StepContext) -> Outcome:
-    """Fetch what the update will install, and change nothing."""
-    # Nothing that the host runs is changed by it, so it does not keep to the window.
+    """Download what the update will install, and change nothing."""
+    # A download changes nothing that the host runs, so it may happen outside the window.
     wanted = replace(transaction(context), download_only=True)
     done = await transact(context, wanted, kind=ChangeKind.DOWNLOAD, permission=Permission.PREPARE)
     if done.error is None:

@@ -1,4 +1,4 @@
-"""Performs the steps of operations on their hosts. Decides nothing of their order."""
+"""Executes the steps of operations on their hosts. `domain/operations/step_sequence.py` decides their order."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -44,7 +44,7 @@ _STEPS: Mapping[StepName, Callable[[StepContext], Awaitable[Outcome]]] = {
 
 
 class StepExecutor:
-    """Performs any step of any operation."""
+    """Executes any step of any operation."""
 
     def __init__(
         self,
@@ -61,10 +61,10 @@ class StepExecutor:
         self._settings = settings
         self._policies = policies
 
-    async def perform(
+    async def execute(
         self, step: StepName, state: OperationState, session: Session, reporter: StepReporter
     ) -> Outcome:
-        """Perform `step`. Raises HostError, which is the outcome of a step that failed."""
+        """Execute `step`. Raises HostError if the step has failed."""
         context = StepContext(
             operation=state.operation,
             host=state.host,

@@ -1,4 +1,4 @@
-"""The steps that run a host's hooks, each as a detached job: exactly once, whatever becomes of the link."""
+"""The steps that run a host's hooks, each as a job: exactly once, also if the connection is lost."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ from tendhost.server.packages.hook_script import HookOutput, hook_job
 
 LAST_LINES = 5
 LONGEST_WORDS = 500
-"""Of what a failed hook said last: so many lines, and characters, are told with its failure."""
+"""Lines and characters of the end of a failed hook's output that its problem has."""
 
 
 async def pre_hook(context: StepContext) -> Outcome:
@@ -74,7 +74,7 @@ async def _run(
             overdue_fails=False,
         )
     except Interrupted as error:
-        # Nobody knows how far it got, so it is for a person to run it again.
+        # How far the hook got is unknown, so only a person may run it again.
         raise failure(host=host, problem=error.cause, exit_status=None, output="") from error
     words = last_lines(finished.output)
     if finished.overdue:
@@ -88,6 +88,6 @@ async def _run(
 
 
 def last_lines(output: str) -> str:
-    """The end of what a hook said, within the bounds of this module, as one line."""
+    """The end of a hook's output, within the bounds above, as one line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return "; ".join(lines[-LAST_LINES:])[-LONGEST_WORDS:]

@@ -1,4 +1,4 @@
-"""The step that lists what is installed and pending, and plans an update."""
+"""The step that lists installed packages and pending updates, and plans an update."""
 
 import math
 from dataclasses import replace
@@ -17,17 +17,17 @@ from tendhost.server.packages.query import QueryResult
 
 
 async def list_packages(context: StepContext) -> Outcome:
-    """Learn what is installed and pending, and plan an update."""
+    """List installed packages and pending updates, and plan an update."""
     operation, host = context.operation, context.host
     await remove_finished_job(context.session, host, operation)
     remote = await context.remote()
-    # Whether a reboot is needed does not hang on archives and package managers.
+    # Whether a reboot is needed does not depend on archives and package managers.
     reboots = operation.kind is OperationKind.REBOOT
     result = await context.query(remote, refresh=not reboots)
     words = reboot_words(result) if reboots else listed_words(result)
     outcome = Outcome(detail=words, facts=context.facts_after(result))
     if not has_applied(operation):
-        # Else the stored inventory stays what it was before the upgrade that goes on, for the
+        # Otherwise the stored inventory stays that of before the upgrade that continues, for the
         # comparison at its end.
         outcome = replace(outcome, observed=await context.observed(result))
     try:
@@ -42,7 +42,7 @@ async def list_packages(context: StepContext) -> Outcome:
             raise planned.problem
         _require_space(host.name, result, planned)
     except HostError as error:
-        # What was learnt is true all the same.
+        # The result of the query is true all the same.
         return replace(
             outcome,
             problem=Problem.of(error),
@@ -58,7 +58,7 @@ def _with_plan(outcome: Outcome, planned: Planned) -> Outcome:
 
 
 def _require_space(host: str, result: QueryResult, planned: Planned) -> None:
-    """Raise DiskFull where what the update takes is not there."""
+    """Raise DiskFull if the update needs more space than there is."""
     needs = {
         result.manager.cache if result.manager else "": planned.plan.download_bytes or 0,
         "/usr": max(0, planned.plan.disk_bytes or 0),

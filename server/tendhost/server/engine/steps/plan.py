@@ -1,4 +1,4 @@
-"""What an update will do: the pending packages narrowed down, planned by the host, and compared."""
+"""Plans an update: narrows the pending packages, has the host plan them, compares with the approved plan."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -33,23 +33,23 @@ from tendhost.server.remote.protocol import Remote
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A plan, and what stands against it."""
+    """A plan, and the problem that it has."""
 
     update: UpdateResult
     facts: StepFacts
     plan: Plan
     boot_bytes: int = 0
-    """What a new kernel takes of /boot."""
+    """Bytes that a new kernel needs in /boot."""
     words: str = ""
     problem: HostError | None = None
 
 
 async def plan_update(context: StepContext, remote: Remote, result: QueryResult) -> Planned:
-    """Plan the update that the operation is. Raises HostError where the host cannot plan it."""
+    """Plan the operation's update. Raises HostError if the host cannot plan it."""
     operation, policy = context.operation, context.host.config.policy
     hooks = context.policy.hooks
-    wish = operation.order.scope
-    scope = wish.over(policy.scope) if wish is not None else policy.scope
+    override = operation.order.scope
+    scope = override.over(policy.scope) if override is not None else policy.scope
     pending = narrowed(result.pending.packages, scope)
     plan = Plan()
     if _is_worth_planning(pending, scope):
@@ -64,7 +64,7 @@ async def plan_update(context: StepContext, remote: Remote, result: QueryResult)
     now = (*wanted(pending), *removed)
     agreed = operation.order.agreed
     if agreed is not None and goes_on:
-        # A part of it was done before the interruption; what is left has to be a part of it, too.
+        # A part was done before the interruption; the rest must be a part of the approved plan, too.
         left = {change.name for change in now}
         agreed = tuple(change for change in agreed if change.name in left)
     differ = differences(agreed, now) if agreed is not None else ()
@@ -160,7 +160,7 @@ def _is_worth_planning(pending: tuple[PendingPackage, ...], scope: UpdateScope) 
 
 
 def _leaves_compose_alone(context: StepContext, scope: UpdateScope) -> bool:
-    """Whether the update is about a part of the packages, or held to a plan, which knows no images."""
+    """Whether the update is of a part of the packages, or held to a plan, which has no images."""
     return scope.security_only or bool(scope.include) or context.operation.order.exact
 
 
@@ -173,7 +173,7 @@ async def _planned_by_host(
 ) -> Plan:
     manager, host = result.manager, context.host.name
     assert manager is not None, "what is pending was listed"
-    # What is kept back may be had where removals are allowed, if it is wanted.
+    # Packages that are kept back can be installed if removals are allowed and the scope has them.
     named = tuple(
         package
         for package in pending
@@ -187,7 +187,7 @@ async def _planned_by_host(
     except PackageError as error:
         raise host_error(host, error) from error
     if plan.failure is not None and plan.failure.kind is FailureKind.UNMET_DEPENDENCIES:
-        # The archives do not fit together, or not with what is wanted: nothing is broken on the host.
+        # The archives do not fit together, or not with the scope: nothing is broken on the host.
         raise PackageFailed(host=host, problem=plan.failure.reason)
     if plan.failure is not None:
         raise upgrade_error(host, plan.failure, 0)
@@ -197,7 +197,7 @@ async def _planned_by_host(
 async def _planned_projects(
     context: StepContext, remote: Remote, result: QueryResult
 ) -> tuple[tuple[ProjectChange, ...], str]:
-    """What a dry run finds out of compose projects without pulling, and in words."""
+    """The image updates of compose projects that a dry run finds without pulling, and a text about them."""
     projects = result.inventory.projects
     if not context.operation.dry_run or not projects:
         return (), ""

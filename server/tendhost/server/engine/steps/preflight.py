@@ -1,4 +1,4 @@
-"""The step before a change: is the host fit for it, and what did an interruption leave."""
+"""The step before a change: checks that the host is fit for it, and repairs what an interruption left."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -21,11 +21,11 @@ from tendhost.server.packages.query import Preflight
 async def preflight(context: StepContext) -> Outcome:
     """Make sure that the host can be changed now, and repair what an interruption left."""
     operation, host = context.operation, context.host
-    # What an interrupted upgrade left is repaired whenever that is; all else keeps to the window.
+    # What an interrupted upgrade left is repaired at any time; everything else needs an open window.
     goes_on = has_applied(operation) or unfinished_job(operation, ChangeKind.REPAIR) is not None
     wants_packages = operation.kind is OperationKind.UPDATE
     planned = host.planned_update if wants_packages else timedelta()
-    # Of a reboot that is wanted only if required, the look decides whether there is anything to ask for.
+    # Of a reboot that is asked for only if required, `list` finds out whether there is anything to permit.
     if not goes_on and not operation.order.only_if_required:
         context.door.require_window(planned)
     seen, detail = await _fit(context, may_repair=wants_packages and not operation.only_prepares)
@@ -48,7 +48,7 @@ async def preflight(context: StepContext) -> Outcome:
 
 
 async def _fit(context: StepContext, *, may_repair: bool) -> tuple[Preflight, str]:
-    """What is wrong with the host, once what a repair can mend is mended, and what was done."""
+    """The problems of the host after a repair, if one is due, and a text about what was done."""
     operation, host = context.operation, context.host.name
     seen = broken = None
     if unfinished_job(operation, ChangeKind.REPAIR) is None:
@@ -56,9 +56,9 @@ async def _fit(context: StepContext, *, may_repair: bool) -> tuple[Preflight, st
         broken = _repairable(seen)
         if broken is None or not may_repair:
             return seen, "fit for a change"
-        # What looks interrupted may be under way, by whoever holds the lock.
+        # What looks interrupted may be running: another process may hold the lock.
         raise_first(host, _locks(seen.problems), packages=True)
-    # What the operation itself began is repaired whatever has been said since.
+    # What the operation itself began is repaired even without permission for a change.
     permission = Permission.FINISH if has_applied(operation) else Permission.CHANGE
     manager = (seen.manager if seen else None) or context.manager()
     why_not = await repair(context, manager, permission=permission)

@@ -1,6 +1,6 @@
-"""Looking at a host over an open connection: run one script, understand the answer, change nothing.
+"""Queries of a host over an open connection: run one script, parse its output, change nothing.
 
-`understood` serves the answers of changing commands, too."""
+`understood` also parses the output of changing commands."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,7 +28,7 @@ from tendhost.server.packages.units import UnitHealth, parse_units, units_script
 from tendhost.server.remote.protocol import Completed, Remote
 
 SHORT = timedelta(seconds=60)
-"""For scripts that only read a few files; a loaded single-board computer needs a few seconds."""
+"""For scripts that read a few files; a loaded single-board computer needs a few seconds."""
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ async def query(
     timeout: timedelta,
     at: datetime,
 ) -> QueryResult:
-    """Ask the host for what `options` name. Raises HostError."""
+    """Query the host for the parts in `options`. Raises HostError."""
     return await _asked(
         remote,
         host,
@@ -54,20 +54,20 @@ async def query(
 async def preflight(
     remote: Remote, host: str, *, lock_timeout: timedelta, timeout: timedelta
 ) -> Preflight:
-    """Ask whether the host is fit for a change. Raises HostError."""
+    """Query whether the host is fit for a change. Raises HostError."""
     script = preflight_script(lock_timeout=lock_timeout)
     return await _asked(remote, host, script, parse_preflight, timeout=timeout)
 
 
 async def units(remote: Remote, host: str) -> UnitHealth:
-    """Ask for failed units. Raises HostError."""
+    """Query the failed units. Raises HostError."""
     return await _asked(remote, host, units_script(), parse_units, timeout=SHORT)
 
 
 async def active(
     remote: Remote, host: str, wanted: Sequence[str], *, timeout: timedelta
 ) -> CheckFinding:
-    """Ask whether systemd units are active. Raises HostError."""
+    """Query whether systemd units are active. Raises HostError."""
     return await _asked(
         remote,
         host,
@@ -78,12 +78,12 @@ async def active(
 
 
 async def boot(remote: Remote, host: str) -> Boot:
-    """Ask which boot the host runs. Raises HostError."""
+    """Query the boot id. Raises HostError."""
     return await _asked(remote, host, boot_script(), parse_boot, timeout=SHORT)
 
 
 def observation(result: QueryResult, *, scope: UpdateScope, reboot: Reboot | None) -> Observation:
-    """What a query learnt, as the domain keeps it: `scope` and `reboot` are what policy makes of it."""
+    """The result of a query for the domain, narrowed to `scope`, with what policy makes of the reboot."""
     pending = replace(result.pending, packages=narrowed(result.pending.packages, scope))
     return Observation(inventory=result.inventory, pending=pending, reboot=reboot)
 
@@ -100,7 +100,7 @@ async def _asked(
 
 
 def understood(host: str, completed: Completed, parse: Callable[[bytes], T]) -> T:
-    """What `parse` makes of the answer of a script. Raises HostError."""
+    """The parsed output of a script. Raises HostError."""
     try:
         return parse(completed.stdout)
     except PackageError as error:

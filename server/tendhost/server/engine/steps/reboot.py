@@ -1,4 +1,4 @@
-"""The step that reboots a host: ordered at most once, and believed only when another boot answers."""
+"""The step that reboots a host: commanded once, and done only when the host answers with another boot id."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -31,11 +31,11 @@ from tendhost.server.packages.boot import reboot_command
 FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(seconds=10)
 ORDER_TIMEOUT = timedelta(seconds=60)
-"""For the order to be taken. A host that goes down under it answers no more, which is an answer."""
+"""For the host to accept the command. A host that goes down does not answer, which is an answer, too."""
 LOST = timedelta(seconds=30)
-"""After so long, a host that answers and is not stopping never got the order, or it had no effect."""
+"""After so long, a host that answers and is not stopping never got the command, or it had no effect."""
 STOPPING = "stopping"
-"""The word of `systemctl is-system-running` for a host on its way down."""
+"""The output of `systemctl is-system-running` on a host that goes down."""
 
 
 async def reboot(

@@ -1,4 +1,4 @@
-"""The step that finds out what was changed, and whether a reboot is due."""
+"""The step that finds out what has changed, and whether a reboot is due."""
 
 from dataclasses import replace
 
@@ -12,18 +12,18 @@ from tendhost.server.engine.steps.wording import counted_packages, reboot_words
 
 
 async def reboot_check(context: StepContext) -> Outcome:
-    """Find out what was changed, and whether a reboot is due."""
-    # A new connection: what carried the transaction may be gone, or have been upgraded itself.
-    remote = await context.session.renewed(context.host)
+    """Find out what has changed, and whether a reboot is due."""
+    # A new connection: the old one may be dead, or its sshd upgraded.
+    remote = await context.session.reconnected(context.host)
     await remove_finished_job(context.session, context.host, context.operation)
     result = await context.query(remote, refresh=False)
     before = (await context.store.inventory(context.host.name)).inventory
     after = result.inventory
-    # No host is without packages: what could not be read is not known to have changed.
+    # Every host has packages: if none could be read, no change is known.
     changes = diff_installed(before.installed, after.installed) if after.installed else ()
     former = context.operation.update or UpdateResult()
     changes = changed_since(former.changes, changes)
-    undone = _undone(context, after.installed) if context.operation.order.exact else ""
+    undone = _missing_of_plan(context, after.installed) if context.operation.order.exact else ""
     return Outcome(
         problem=Problem.of(PackageFailed(host=context.host.name, problem=undone))
         if undone
@@ -35,10 +35,10 @@ async def reboot_check(context: StepContext) -> Outcome:
     )
 
 
-def _undone(context: StepContext, installed: tuple[tuple[str, str], ...]) -> str:
-    """What of the plan was not done although nothing else was to be, in words; empty: nothing.
+def _missing_of_plan(context: StepContext, installed: tuple[tuple[str, str], ...]) -> str:
+    """The part of the approved plan that was not executed, as text; empty: none.
 
-    A package manager that is given exact versions may pass over those that are not to be had.
+    A package manager may skip exact versions that are not available.
     """
     planned = context.operation.update.planned if context.operation.update else ()
     there = set(installed)

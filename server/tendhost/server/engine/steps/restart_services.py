@@ -1,4 +1,4 @@
-"""The step that restarts the services which run what was replaced."""
+"""The step that restarts outdated services."""
 
 from dataclasses import replace
 
@@ -13,10 +13,10 @@ from tendhost.server.remote.local import own_unit
 
 
 async def restart_services(context: StepContext) -> Outcome:
-    """Restart the services that run what was replaced; once more does no harm."""
+    """Restart the outdated services. A repetition does no harm."""
     host = context.host.name
     inventory = (await context.store.inventory(host)).inventory
-    # The server would end in the middle of it, and its successor would begin the same once more.
+    # The server would stop in the middle of the step, and the next server would start it again.
     own = own_unit() if context.host.config.address == LOCAL else ""
     units = tuple(unit for unit in inventory.outdated_services or () if unit != own)
     completed = await context.door.give(

@@ -20,7 +20,7 @@ async def roll_back(context: StepContext) -> Outcome:
     operation, host = context.operation, context.host.name
     update = operation.update or UpdateResult()
     projects, failed = update.projects, ""
-    # A job that a former server began comes first; what is done by then finds nothing more to do.
+    # A job that a former server started comes first; projects that are rolled back already are skipped.
     if unfinished_job(operation, ChangeKind.ROLLBACK) is None:
         projects, failed = await _roll_back_projects(context, update)
     if update.changes:
@@ -31,7 +31,7 @@ async def roll_back(context: StepContext) -> Outcome:
             raise RollbackFailed(host=host, problem=f"{failure.reason}{where}{also}")
     if unfinished_job(operation, ChangeKind.ROLLBACK) is not None:
         projects, failed = await _roll_back_projects(context, update)
-    remote = await context.session.renewed(context.host)
+    remote = await context.session.reconnected(context.host)
     result = await context.query(remote, refresh=False)
     missing = not_restored(update.changes, result.inventory.installed)
     if missing or failed:
@@ -55,9 +55,9 @@ async def roll_back(context: StepContext) -> Outcome:
 async def _roll_back_projects(
     context: StepContext, update: UpdateResult
 ) -> tuple[tuple[ProjectChange, ...], str]:
-    """What became of the compose projects, and, if one was not put back, why.
+    """The outcome of the compose projects, and the problem if one was not rolled back.
 
-    The packages are to be put back all the same.
+    The packages are rolled back in any case.
     """
     try:
         return await roll_back_projects(context, update.projects), ""

@@ -1,4 +1,4 @@
-"""The package transactions on a host, and the repair of one that was interrupted: each a detached job."""
+"""The package transactions on a host, each as a job: upgrade, download, repair and rollback."""
 
 from dataclasses import dataclass
 
@@ -65,7 +65,7 @@ async def repair(
     except Interrupted:
         await context.reporter.begin_job(ChangeKind.REPAIR)
         finished = await _repair(context, manager, permission)
-    # It can be done over where its result gets lost, so its folder need not wait for that.
+    # A repair can be repeated if its result is lost, so its folder can go before the result is stored.
     await remove_job_folder(context.session, context.host, finished.job)
     return manager.failure(finished.exit_status, finished.output)
 

@@ -1,4 +1,4 @@
-"""The step that finds out whether a host is healthy: its units, and the checks of its policy."""
+"""The step that checks whether a host is healthy: its systemd units, and the health checks of its policy."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -28,17 +28,17 @@ from tendhost.server.remote.protocol import Remote
 
 VERIFY_PAUSE = timedelta(seconds=1)
 SYSTEMD = "systemd"
-"""The name of the check that every host has: started, and no unit newly failed."""
+"""The name of the check that every host has: it has started, and no further unit has failed."""
 LONGEST_OUTPUT = 1024 * 1024
 """Bytes that the command of a check may print."""
 COMMANDS_AT_ONCE = 4
-"""On one connection: sshd's MaxSessions is 10, and the host is to be left some air."""
+"""On one connection: sshd's MaxSessions is 10, and other sessions need some of them."""
 
 
 async def verify(context: StepContext) -> Outcome:
     """Check the host's health over a new connection."""
     operation, host = context.operation, context.host.name
-    remote = await context.session.renewed(context.host)
+    remote = await context.session.reconnected(context.host)
     health = await _settled(context, remote)
     if operation.kind is OperationKind.CHECK:
         return Outcome(detail=health.message, health=health)
@@ -55,11 +55,11 @@ async def verify(context: StepContext) -> Outcome:
 
 
 async def _settled(context: StepContext, remote: Remote) -> HealthResult:
-    """Make the checks again and again until they say what the host is."""
+    """Repeat the checks until they show whether the host is healthy."""
     policy = context.policy.health_checks
     reads_only = context.operation.kind is OperationKind.CHECK
-    making = _Making(context=context, remote=remote, places=asyncio.Semaphore(COMMANDS_AT_ONCE))
-    probes = (making.systemd, *(making.probe(check) for check in policy.checks))
+    checker = _Probes(context=context, remote=remote, places=asyncio.Semaphore(COMMANDS_AT_ONCE))
+    probes = (checker.systemd, *(checker.probe(check) for check in policy.checks))
     settle = policy.settle or timedelta()
     systemd = CheckRun(
         name=SYSTEMD,
@@ -86,7 +86,7 @@ async def _settled(context: StepContext, remote: Remote) -> HealthResult:
 async def _tried(
     probes: Mapping[int, Callable[[], Coroutine[None, None, CheckFinding]]],
 ) -> Mapping[int, CheckFinding]:
-    """Make these tries side by side. Raises HostError where the host cannot be asked."""
+    """Run these tries concurrently. Raises HostError if the host cannot be reached."""
     try:
         async with asyncio.TaskGroup() as tries:
             tasks = {number: tries.create_task(probe()) for number, probe in probes.items()}
@@ -96,8 +96,8 @@ async def _tried(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Making:
-    """What checks are made with."""
+class _Probes:
+    """Runs the tries of checks on one host."""
 
     context: StepContext
     remote: Remote
@@ -148,7 +148,7 @@ class _Making:
 
 
 def _judged(units: UnitHealth, *, known: tuple[str, ...]) -> CheckFinding:
-    """Well is a host that has started and has no failed unit but those that had failed before."""
+    """A host is healthy if it has started and no unit has failed but those that had failed before."""
     if not units.started:
         return CheckFinding(holds=False, words=f"still {units.state}")
     newly = tuple(unit for unit in units.failed if unit not in known)

@@ -1,4 +1,4 @@
-"""What steps found, in words for the details of operations."""
+"""Texts about what steps found, for the details of operations."""
 
 from tendhost.server.packages.query import QueryResult
 
@@ -8,7 +8,7 @@ def counted_packages(count: int) -> str:
 
 
 def listed_words(result: QueryResult) -> str:
-    """What a look at a host found, in one line."""
+    """The result of a query, in one line."""
     if not result.asked_packages:
         return "its packages were not asked for"
     pending = result.pending
