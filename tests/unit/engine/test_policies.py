@@ -183,7 +183,7 @@ async def test_a_host_whose_windows_never_meet_any_more_is_left_out(world: World
         await is_in(world, rollout.id, "w")
         await say(world, group="web", windows=(MaintenanceWindow(start=time(5), end=time(6)),))
         assert (await world.rollout_ended(rollout.id)).progress.skipped == 1
-        assert "never open at one time" in (await members(world, rollout.id))["a"].detail
+        assert "never open at the same time" in (await members(world, rollout.id))["a"].detail
 
 
 def test_changed_windows__concern_only_members_that_wait_for_their_windows():
@@ -246,7 +246,7 @@ async def test_a_plan_tells_of_freezes_and_of_windows_that_never_meet(world: Wor
         assert host.detail.startswith("frozen until 2026-03-04 12:00 UTC (year end: holidays)")
         (left,) = plan.excluded
         assert (left.name, left.why) == ("b", Exclusion.NEVER_OPEN)
-        assert "never open at one time" in left.detail
+        assert "never open at the same time" in left.detail
 
 
 async def test_a_reason_passes_freezes_too_and_is_kept_with_who_gave_it(world: World):

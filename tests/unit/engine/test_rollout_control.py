@@ -485,7 +485,10 @@ async def test_a_host_whose_update_no_longer_fits_into_its_window_waits_for_the_
         rollout = await begin(world)
         await is_in(world, rollout.id, "w")
         waiting = (await members(world, rollout.id))["n"]
-        assert "too late in its window for what took 0:20:00 the last time" in waiting.detail
+        assert (
+            "too late in its window for an update, which took 0:20:00 the last time"
+            in waiting.detail
+        )
         assert waiting.not_before == world.clock.now() + timedelta(hours=23, minutes=10)
         await passes(world, timedelta(hours=23, minutes=10))
         assert (await world.rollout_ended(rollout.id)).progress.completed == 1

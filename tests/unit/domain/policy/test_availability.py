@@ -206,7 +206,7 @@ def test_windows_that_never_meet_never_open():
     assert availability is not None
     assert availability.until is None
     assert availability.message == (
-        "its windows daily 02:00-04:00 UTC and daily 04:00-06:00 UTC are never open at one time"
+        "its windows daily 02:00-04:00 UTC and daily 04:00-06:00 UTC are never open at the same time"
     )
 
 
@@ -255,14 +255,14 @@ def test_a_freeze_longer_than_the_reach_is_waited_for():
             ChangeWindows(windows=((SATURDAYS,),)),
             NOON,
             8,
-            "what took 8:00:00 the last time never fits into its windows"
+            "an update, which took 8:00:00 the last time, never fits into its windows"
             " sat 22:00-04:00 Europe/Berlin",
         ),
         (
             ChangeWindows(windows=((SATURDAYS,),)),
             utc("2026-12-27T02:30"),
             1,
-            "too late in its window for what took 1:00:00 the last time;"
+            "too late in its window for an update, which took 1:00:00 the last time;"
             " its window opens Sat 2027-01-02 22:00 Europe/Berlin",
         ),
         (
@@ -270,7 +270,7 @@ def test_a_freeze_longer_than_the_reach_is_waited_for():
             utc("2026-12-20T16:30"),
             1,
             "too late before the freeze of 2026-12-20 18:00 Europe/Berlin (year end: holidays)"
-            " for what took 1:00:00 the last time;"
+            " for an update, which took 1:00:00 the last time;"
             " it may be changed from 2027-01-02 06:00 Europe/Berlin on",
         ),
     ],

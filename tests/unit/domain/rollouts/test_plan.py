@@ -116,7 +116,7 @@ def test_what_is_expected_of_a_host_is_told_in_words():
         HostSummary(name="c", pending_count=2, queried_at=NOW),
     ]
     a, b, c = plan(fleet, busy=frozenset("b")).hosts
-    assert a.detail == "nothing was pending at the last look, 2026-11-22 12:00 UTC"
+    assert a.detail == "nothing was pending at the last query, 2026-11-22 12:00 UTC"
     assert b.conditions == (PlannedHostCondition.BUSY, PlannedHostCondition.UNREACHABLE)
     assert (c.conditions, c.detail) == ((), "")
 

@@ -1,1 +1,1 @@
-"""Hosts: their configuration and its changes, their states, and which of them a filter selects."""
+"""Hosts: their configuration and its changes, their states, and the filters that select them."""

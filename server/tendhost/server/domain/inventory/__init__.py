@@ -1,1 +1,1 @@
-"""What is on a host and pending for it, and what of that an update takes."""
+"""The inventory of a host, its pending updates, and the scope of an update."""

@@ -1,1 +1,1 @@
-"""What owners say of their hosts: windows, freezes, health checks and hooks."""
+"""Policies of hosts: maintenance windows, freeze periods, health checks and hooks."""

@@ -1,4 +1,4 @@
-"""When a host may be changed, by all the windows and freeze periods that hold for it."""
+"""When a host may be changed, by all windows and freeze periods that apply to it."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,14 +8,14 @@ from tendhost.server.domain.policy.freezes import FreezePeriod
 from tendhost.server.domain.policy.windows import MaintenanceWindow, first_start
 
 REACH = timedelta(days=366)
-"""How far is looked for a moment at which windows of several groups are open, freezes apart: a year
-has every difference of their time zones in it."""
+"""How far ahead to search for an instant at which windows of several groups are open, without freeze periods:
+a year has every difference of their time zones in it."""
 
 
 def planned_time(took: timedelta | None) -> timedelta:
-    """The time that is planned for the update of a host, of which the last took so long.
+    """The planned time of an update of a host whose last one took `took`; None: unknown.
 
-    In whole minutes, rounded up, so that a large fleet has few different ones. None: nothing is known.
+    In whole minutes, rounded up, so that a large fleet has few different values.
     """
     return -(-(took or timedelta()) // _MINUTE) * _MINUTE
 
@@ -35,26 +35,26 @@ class Availability:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeWindows:
-    """The windows and freeze periods that hold for a host. Without any it may always be changed."""
+    """The windows and freeze periods that apply to a host. Without any it may always be changed."""
 
     windows: tuple[tuple[MaintenanceWindow, ...], ...] = ()
-    """Of each of these sets, none of which is empty, one window has to be open."""
+    """Sets of windows, none of them empty. One window of each set must be open."""
     freezes: tuple[FreezePeriod, ...] = ()
 
     def allow(self, now: datetime, planned: timedelta = timedelta()) -> bool:
-        """Whether what is planned to take so long may begin at `now` (aware)."""
+        """Whether work that takes `planned` may start at `now` (aware)."""
         if any(freeze.meets(now, planned) for freeze in self.freezes):
             return False
         return all(first_start(windows, now, planned) == now for windows in self.windows)
 
     def next_start(self, now: datetime, planned: timedelta = timedelta()) -> datetime | None:
-        """The first instant from `now` on at which what is planned to take so long may begin.
+        """The first instant from `now` on at which work that takes `planned` may start.
 
-        None: never within REACH, freezes apart.
+        None: never within REACH, without freeze periods.
         """
         at, last = now, now + REACH
         while at <= last:
-            start = self._thawed(at, planned)
+            start = self._after_freezes(at, planned)
             last += start - at
             for windows in self.windows:
                 found = first_start(windows, start, planned)
@@ -67,14 +67,14 @@ class ChangeWindows:
         return None
 
     def availability(self, now: datetime, planned: timedelta = timedelta()) -> Availability | None:
-        """When what is planned to take so long may begin; None: at `now`."""
+        """When work that takes `planned` may start, and why not now; None: it may start at `now`."""
         if self.allow(now, planned):
             return None
         start = self.next_start(now, planned)
         return Availability(until=start, message=self._message(now, planned, start))
 
-    def _thawed(self, at: datetime, planned: timedelta) -> datetime:
-        """The first instant from `at` on that no freeze period forbids."""
+    def _after_freezes(self, at: datetime, planned: timedelta) -> datetime:
+        """The first instant from `at` on that is in no freeze period."""
         while True:
             ends = [freeze.ends_at for freeze in self.freezes if freeze.meets(at, planned)]
             if not ends:
@@ -99,15 +99,17 @@ class ChangeWindows:
         else:
             words = "too late in its window"
         if planned:
-            words += f" for what took {planned} the last time"
+            words += f" for an update, which took {planned} the last time"
         return f"{words}; {self._when(start, planned)}"
 
     def _when(self, start: datetime | None, planned: timedelta) -> str:
         sets = " and ".join(" or ".join(map(str, windows)) for windows in self.windows)
         if start is None and planned:
-            return f"what took {planned} the last time never fits into its windows {sets}"
+            return (
+                f"an update, which took {planned} the last time, never fits into its windows {sets}"
+            )
         if start is None:
-            return f"its windows {sets} are never open at one time"
+            return f"its windows {sets} are never open at the same time"
         opens = (w for windows in self.windows for w in windows if w.contains(start))
         window = next(opens, None)
         if window is None:

@@ -1,4 +1,4 @@
-"""Freeze periods: from when until when nothing is changed, whatever the windows say."""
+"""Freeze periods, in which nothing is changed, whatever the maintenance windows allow."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,28 +8,28 @@ from zoneinfo import ZoneInfo
 from tendhost.server.domain.policy.windows import require_zone
 
 LONGEST_AHEAD = timedelta(days=3653)
-"""A freeze ends within ten years: one for good is a mistake, or a host to be removed."""
+"""Longest time until a freeze ends: a longer one is a mistake, or a host that should be unregistered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreezePeriod:
-    """From `starts_at` until `ends_at`, both aware, nothing begins that would run in it."""
+    """A period from `starts_at` to `ends_at` (both aware). Nothing starts that would run during it."""
 
     name: str
     starts_at: datetime
-    """The first instant of it."""
+    """First instant of the period."""
     ends_at: datetime
-    """The first instant after it."""
+    """First instant after the period."""
     reason: str = ""
     time_zone: str = "UTC"
-    """In which its times are told to people; an IANA name."""
+    """IANA name of the time zone in which messages show its times."""
 
     def contains(self, now: datetime) -> bool:
-        """Whether it lasts at `now`."""
+        """Whether `now` is in the period."""
         return self.starts_at <= now < self.ends_at
 
     def meets(self, start: datetime, planned: timedelta) -> bool:
-        """Whether what begins at `start` and is planned to take so long would run in it."""
+        """Whether work that starts at `start` and takes `planned` would run during the period."""
         return start < self.ends_at and (
             self.starts_at <= start or self.starts_at < start + planned
         )
@@ -38,12 +38,12 @@ class FreezePeriod:
         return f"{self.name}: {self.reason}" if self.reason else self.name
 
     def local(self, at: datetime) -> str:
-        """A moment in its time zone, in words."""
+        """An instant as text, in the time zone of the period."""
         return f"{at.astimezone(ZoneInfo(self.time_zone)):%Y-%m-%d %H:%M} {self.time_zone}"
 
 
 def inconsistent_freezes(freezes: Sequence[FreezePeriod]) -> Iterator[tuple[str, str]]:
-    """What is wrong with freeze periods at any time: the field, and what it must be."""
+    """Faults of freeze periods that do not depend on the time: the field, and what it must be."""
     names: set[str] = set()
     for number, freeze in enumerate(freezes):
         if freeze.name in names:
@@ -60,9 +60,9 @@ def inconsistent_freezes(freezes: Sequence[FreezePeriod]) -> Iterator[tuple[str,
 def unsound_freezes(
     freezes: Sequence[FreezePeriod], now: datetime, *, known: Collection[FreezePeriod]
 ) -> Iterator[tuple[str, str]]:
-    """What is wrong with freeze periods: the field, and what it must be.
+    """Faults of freeze periods: the field, and what it must be.
 
-    One of those that are `known` may have passed since it was set.
+    A freeze period in `known` may have passed since it was set.
     """
     yield from inconsistent_freezes(freezes)
     for number, freeze in enumerate(freezes):

@@ -1,4 +1,4 @@
-"""Health checks: what a host has to pass to count as healthy, and for how long."""
+"""Health checks: the checks that a host must pass to count as healthy, and for how long."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ CHECK_ATTEMPTS = 3
 OWN_ADDRESS = "{address}"
 """Stands for the host's own address in a URL, so that one policy serves many hosts."""
 SHOWN_PATTERN = 200
-"""Characters of a pattern that are repeated to whoever wrote it."""
+"""Characters of a pattern that an error message repeats."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TcpProbe:
-    """A port of the host that has to take connections from the server."""
+    """A port of the host that must accept connections from the server."""
 
     port: int
     """1 to 65535."""
@@ -27,17 +27,17 @@ class TcpProbe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpProbe:
-    """A URL that has to answer the server. Redirections are answers; they are not followed."""
+    """A URL that must answer the server. A redirection is an answer; it is not followed."""
 
     url: str
-    """http or https, of OWN_ADDRESS or of any host that it names."""
+    """An http or https URL, with OWN_ADDRESS or with any host."""
     statuses: tuple[int, ...] = ()
-    """Those that are well, 100 to 599; empty: 200 to 299."""
+    """Accepted status codes, 100 to 599; empty: 200 to 299."""
     body: str = ""
-    """A regular expression in RE2 syntax that has to be found in the first 64 KiB; empty: any body."""
+    """A regular expression in RE2 syntax that must match in the first 64 KiB; empty: any body."""
 
     def at(self, address: str) -> SplitResult:
-        """Where to ask, for a host with this address. Raises ValueError."""
+        """The URL for a host with this address. Raises ValueError."""
         host = f"[{address}]" if ":" in address else address
         parts = urlsplit(self.url.replace(OWN_ADDRESS, host, 1))
         if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
@@ -49,30 +49,30 @@ class HttpProbe:
         return parts
 
     def accepts(self, status: int) -> bool:
-        """Whether an answer with `status` is well."""
+        """Whether the probe accepts an answer with `status`."""
         return status in self.statuses if self.statuses else 200 <= status <= 299
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthCheck:
-    """One thing that has to hold: exactly one of the first four says which."""
+    """One health check: exactly one of `command`, `tcp`, `http` and `units` is set."""
 
     command: str = ""
-    """A line for sh that has to end with 0 on the host, as root."""
+    """A line for sh that must exit with 0 on the host, as root."""
     tcp: TcpProbe | None = None
     http: HttpProbe | None = None
     units: tuple[str, ...] = ()
-    """systemd units that have to be active on the host, each."""
+    """systemd units that must all be active on the host."""
     timeout: timedelta = CHECK_TIMEOUT
-    """For one try."""
+    """Time limit for one attempt."""
     attempts: int = CHECK_ATTEMPTS
-    """1 to 100. When so many tries have failed, the host is unhealthy."""
+    """Number of failed attempts after which the host is unhealthy, 1 to 100."""
     interval: timedelta = CHECK_INTERVAL
-    """Between two tries."""
+    """Time between two attempts."""
 
     @property
     def name(self) -> str:
-        """What it looks at, in a few words."""
+        """A short name of the check for messages."""
         if self.tcp is not None:
             return f"tcp {self.tcp.port}"
         if self.http is not None:
@@ -89,7 +89,7 @@ class HealthChecks:
 
     checks: tuple[HealthCheck, ...] = ()
     settle: timedelta | None = None
-    """For how long all of them have to hold without a break; None: nothing is said of it here."""
+    """Time for which all checks must hold without a break; None: inherited."""
 
     def over(self, wider: "HealthChecks") -> "HealthChecks":
         """These checks and those of `wider`, each once; the settling time of `wider` unless set here."""
@@ -99,7 +99,7 @@ class HealthChecks:
 
 
 def unusable(checks: HealthChecks) -> Sequence[tuple[str, str]]:
-    """What no rule of the contract can see of checks that cannot be made: the field, and what it must be."""
+    """Faults of checks that no rule of the contract covers: the field, and what it must be."""
     found = []
     for number, check in enumerate(checks.checks):
         if check.http is None:
@@ -108,7 +108,7 @@ def unusable(checks: HealthChecks) -> Sequence[tuple[str, str]]:
         try:
             check.http.at("192.0.2.1")
         except ValueError as error:
-            # The port of a URL is only looked at when it is asked for.
+            # urlsplit checks the port of a URL only when it is read.
             words = str(error) if str(error).startswith("must ") else f"is no URL: {error}"
             found.append((f"{field}.url", f"{check.http.url!r}: {words}"))
         try:

@@ -1,13 +1,13 @@
-"""Whether a host is healthy, from what its checks find one after the other.
+"""Whether a host is healthy, from the findings of its checks.
 
-Pure. `due` says which checks to make at a moment, `after` takes what they found, and `verdict` says what
-that makes of the host, or that it is too early to say.
+Pure. `due` returns the checks to run now, `after` takes their findings, and `verdict` is whether the host
+is healthy, or None while that is open.
 
-Each check is tried at once, and again after its interval for as long as there is no verdict. The host
-is healthy when every check has held without a break for the settling time, the last try of each not
-before its end. It is unhealthy when a check has failed so often as it may (`attempts`: in all, before or
-while the host settles), or, for a check with patience in place of a number, still fails when that is
-over; and every check was tried by then.
+Each check runs at once, and again after its interval while there is no verdict. The host is healthy when
+every check has held without a break for the settling time, with its last run not before the end of that
+time. The host is unhealthy when a check has failed `attempts` times in all, before or while the host
+settles, or, for a check with patience in place of a number, still fails when its patience is over; every
+check has run by then.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckFinding:
-    """What one try of a check found."""
+    """The finding of one run of a check."""
 
     holds: bool
     words: str
@@ -25,22 +25,22 @@ class CheckFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRun:
-    """A check, and how its tries went so far. Moments are readings of a clock that nobody sets."""
+    """A check and its runs so far. Times are readings of a monotonic clock."""
 
     name: str
     interval: timedelta
     attempts: int | None = None
-    """How often it may fail in all; None: until `patience` is over."""
+    """Number of failed runs after which it has failed; None: it may fail until `patience` is over."""
     patience: timedelta = timedelta()
     tries: int = 0
     failures: int = 0
     last: CheckFinding | None = None
     last_at: timedelta = timedelta()
     held_since: timedelta | None = None
-    """The first try of the present run of those that held."""
+    """Time of the first of the latest runs that held without a break; None: the last one failed."""
 
     def after(self, found: CheckFinding, at: timedelta) -> "CheckRun":
-        """The check after one more try."""
+        """The check after one more run."""
         return replace(
             self,
             tries=self.tries + 1,
@@ -53,7 +53,7 @@ class CheckRun:
         )
 
     def has_failed(self, began: timedelta) -> bool:
-        """Whether it will not be tried again."""
+        """Whether the check has failed for good."""
         if self.last is None or self.last.holds:
             return False
         if self.attempts is None:
@@ -63,25 +63,25 @@ class CheckRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settling:
-    """All checks of a host, from when they began."""
+    """All checks of a host since `began`."""
 
     checks: tuple[CheckRun, ...]
     settle: timedelta
     began: timedelta
 
     def due(self, now: timedelta) -> Sequence[int]:
-        """The numbers of the checks to try now."""
+        """Indexes of the checks to run now."""
         if self.verdict is not None:
             return ()
         return [number for number, check in enumerate(self.checks) if self._due_at(check) <= now]
 
     @property
     def next_due(self) -> timedelta:
-        """When a check is due, unless there is a verdict by then."""
+        """Time at which the next check is due, unless there is a verdict before."""
         return min(self._due_at(check) for check in self.checks)
 
     def after(self, found: Mapping[int, CheckFinding], now: timedelta) -> "Settling":
-        """What is known once these tries, by their numbers, have ended."""
+        """The checks after these findings, by index."""
         checks = tuple(
             check.after(found[number], now) if number in found else check
             for number, check in enumerate(self.checks)
@@ -90,7 +90,7 @@ class Settling:
 
     @property
     def verdict(self) -> bool | None:
-        """Whether the host is healthy; None: too early to say."""
+        """Whether the host is healthy; None: still open."""
         if any(check.last is None for check in self.checks):
             return None
         if any(check.has_failed(self.began) for check in self.checks):
@@ -102,7 +102,7 @@ class Settling:
 
     @property
     def _held_since(self) -> timedelta | None:
-        """Since when all of them have held."""
+        """Time since which all checks have held; None: they have not."""
         held = [check.held_since for check in self.checks]
         known = [since for since in held if since is not None]
         return max(known) if len(known) == len(held) else None
@@ -112,6 +112,6 @@ class Settling:
             return self.began
         due = check.last_at + check.interval
         since = self._held_since
-        # The last try comes with the end of the settling time, not an interval later.
+        # The last run comes at the end of the settling time, not an interval later.
         end = None if since is None else since + self.settle
         return due if end is None or end <= check.last_at else min(due, end)

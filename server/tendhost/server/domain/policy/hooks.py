@@ -1,4 +1,4 @@
-"""Hooks: scripts of a user's that run on a host before and after it is changed."""
+"""Hooks: scripts of users that run on a host before and after it is changed."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,32 +14,32 @@ LONGEST_NAMES = 96 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hook:
-    """A script that runs on the host, as root; one that begins with "#!" by the program it names."""
+    """A script that runs on the host as root, with sh or with the program after "#!"."""
 
     script: str
-    """Kept by value: 1 to LONGEST_SCRIPT bytes, without NUL."""
+    """The text of the script: 1 to LONGEST_SCRIPT bytes, without NUL."""
     timeout: timedelta = HOOK_TIMEOUT
-    """For the script to end, in whole seconds; then it is killed with all that it has started."""
+    """Time limit in whole seconds, after which the script and every process that it started are killed."""
     allowed_exit_codes: tuple[int, ...] = (0,)
-    """0 to 255; every other one is a failure."""
+    """Exit codes that count as success, 0 to 255."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """The hooks of a host, a group or a fleet. None: nothing is said of it here."""
+    """The hooks of a host, a group or a fleet. None: inherited."""
 
     pre: Hook | None = None
-    """Before anything is fetched or changed. Where it fails, nothing is."""
+    """Runs before anything is downloaded or changed. If it fails, nothing is."""
     post: Hook | None = None
-    """Once the host was verified, or its change has failed."""
+    """Runs after the host was verified, or its change has failed."""
 
     def over(self, wider: "Hooks") -> "Hooks":
-        """These hooks, with those of `wider` where nothing is said here."""
+        """These hooks, with those of `wider` where one is not set here."""
         return Hooks(pre=self.pre or wider.pre, post=self.post or wider.post)
 
 
 class HookOutcome(StrEnum):
-    """What the hook after the change is told of it."""
+    """The outcome of the change, for the hook after it."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -53,10 +53,9 @@ def hook_environment(
     packages: Iterable[str],
     outcome: HookOutcome | None = None,
 ) -> Mapping[str, str]:
-    """What a hook finds in its environment.
+    """The environment of a hook.
 
-    `packages` that would make it longer than LONGEST_NAMES are left out; `outcome` is there for the
-    hook after the change only.
+    `packages` beyond LONGEST_NAMES bytes are omitted; only the hook after the change has an `outcome`.
     """
     names = " ".join(packages)
     if len(names) > LONGEST_NAMES:

@@ -15,7 +15,7 @@ refused; 1 MiB holds a pattern of LONGEST_PATTERN characters without large repet
 
 
 class PatternUnusable(ValueError):
-    """A pattern is not one that RE2 takes."""
+    """RE2 does not accept a pattern."""
 
 
 def require_usable(pattern: str) -> None:
@@ -47,5 +47,5 @@ def _compiled(pattern: str) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    said = error.args[0] if error.args else ""
-    return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(error)
+    reason = error.args[0] if error.args else ""
+    return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(error)

@@ -37,21 +37,21 @@ class MaintenanceWindow:
     days: frozenset[Weekday] = frozenset()
     time_zone: str = "UTC"
     cutoff: timedelta = timedelta()
-    """So long before its end nothing more begins."""
+    """Time before its end in which nothing new starts."""
 
     def contains(self, now: datetime) -> bool:
         """Whether the window is open at `now` (aware). The start is inside, the end is not."""
-        return any(opens <= now < closes for opens, closes in self.openings(now, days_ahead=0))
+        return any(opens <= now < closes for opens, closes in self.occurrences(now, days_ahead=0))
 
     @property
     def length(self) -> timedelta:
-        """From its start to its end, by the clock on the wall."""
+        """Length of the window in local time."""
         day = timedelta(days=1)
         span = datetime.combine(date.min, self.end) - datetime.combine(date.min, self.start)
         return span if span > timedelta() else span + day
 
-    def openings(self, now: datetime, *, days_ahead: int) -> Iterator[tuple[datetime, datetime]]:
-        """From when until when (UTC) it is open, in order, from the day before `now` on."""
+    def occurrences(self, now: datetime, *, days_ahead: int) -> Iterator[tuple[datetime, datetime]]:
+        """Start and end (UTC) of each time it is open, in order, from the day before `now` on."""
         today = now.astimezone(ZoneInfo(self.time_zone)).date()
         for offset in range(-1, days_ahead + 1):
             day = today + timedelta(days=offset)
@@ -75,11 +75,11 @@ class MaintenanceWindow:
 def first_start(
     windows: Sequence[MaintenanceWindow], now: datetime, planned: timedelta = timedelta()
 ) -> datetime | None:
-    """The first instant from `now` on at which what is planned to take so long may begin in one of
-    `windows`: before its cut-off, and to be through by its end.
+    """The first instant from `now` on at which work that takes `planned` may start in one of `windows`:
+    before its cut-off, and so that the work ends before the window.
 
     Windows that follow each other without a gap, or overlap, count as one, with the cut-off of the
-    one that closes last. None: never, because they are never open for so long.
+    one that closes last. None: never, since they are never open that long.
     """
     opened: datetime | None = None
     end = now
@@ -99,12 +99,12 @@ def first_start(
 def _with_cutoff(
     window: MaintenanceWindow, now: datetime
 ) -> Iterator[tuple[datetime, datetime, timedelta]]:
-    for opens, closes in window.openings(now, days_ahead=_AHEAD):
+    for opens, closes in window.occurrences(now, days_ahead=_AHEAD):
         yield opens, closes, window.cutoff
 
 
 def require_zone(name: str) -> ZoneInfo:
-    """The time zone of this name. Raises ValueError where there is none."""
+    """The time zone of this name. Raises ValueError if there is none."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -114,7 +114,7 @@ def require_zone(name: str) -> ZoneInfo:
 
 
 def unsound_windows(windows: Iterable[MaintenanceWindow]) -> Iterator[tuple[str, str]]:
-    """What no rule of the contract can see of windows that never open: the field, and what is wrong."""
+    """Faults of windows that no rule of the contract covers: the field, and the fault."""
     for number, window in enumerate(windows):
         try:
             require_zone(window.time_zone)

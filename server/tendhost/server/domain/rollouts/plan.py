@@ -1,7 +1,7 @@
-"""What a rollout would do: its waves with their hosts, who is left out and why, and how long it takes.
+"""Plans of rollouts: the waves with their hosts, the excluded hosts with the reason, and the duration.
 
-Pure: `plan_rollout` looks at what is stored of the fleet, never at a host. A rollout begins with the
-plan that is made when it is started; `plan_changes` says how that differs from one made before.
+Pure: `plan_rollout` uses what is stored of the fleet and asks no host. A rollout starts with the plan
+that is made at its start; `plan_changes` compares that with an earlier plan.
 """
 
 import statistics
@@ -19,36 +19,36 @@ from tendhost.server.domain.rollouts.rollout import RolloutSpec
 from tendhost.server.domain.rollouts.waves import Candidate, require_sound, wave_plan
 
 TYPICAL_UPDATE = timedelta(minutes=3)
-"""What the update of a host is taken to need where no host of the rollout was ever updated."""
+"""Estimated duration of an update where no host of the rollout was ever updated."""
 
 
 class Exclusion(StrEnum):
-    """Why a host has no place in a rollout although its filter is about such hosts."""
+    """Why a rollout does not update a host that its filter selects."""
 
     EXCLUDED = "excluded"
-    """The filter names it as one to leave out."""
+    """The filter excludes it by name."""
     FAILED = "failed"
-    """It is in FAILED: a person has to look at it, and retry it, first."""
+    """It is in FAILED, and a person has to retry it first."""
     NEVER_OPEN = "never_open"
-    """The windows that hold for it are never open for as long as its update takes."""
+    """Its windows are never open for as long as its update takes."""
 
 
 class PlannedHostCondition(StrEnum):
-    """What is known beforehand of a host that has its place."""
+    """Conditions of a planned host that are known before the rollout starts."""
 
     NOTHING_PENDING = "nothing_pending"
-    """At the last look nothing was pending on it."""
+    """Nothing was pending on it at the last query."""
     UNREACHABLE = "unreachable"
     """It did not answer when it was last contacted."""
     BUSY = "busy"
-    """Another operation runs on it, which is waited for."""
+    """Another operation runs on it, and the rollout waits for that."""
     WINDOW_CLOSED = "window_closed"
-    """Its windows are closed, or it is frozen, and that is waited for."""
+    """Its windows are closed, or it is frozen, and the rollout waits for the end of that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSummary:
-    """What a plan needs to know of a registered host."""
+    """A registered host as plans, reports and the compliance of the fleet need it."""
 
     name: str
     tags: tuple[str, ...] = ()
@@ -56,36 +56,36 @@ class HostSummary:
     state: HostState = HostState.IDLE
     pending_count: int = 0
     security_count: int | None = 0
-    """None: the host's archives do not tell."""
+    """None: the host's archives do not say which updates are security updates."""
     queried_at: datetime | None = None
     last_updated: datetime | None = None
     update_took: timedelta | None = None
-    """How long its last successful update took."""
+    """Duration of its last successful update."""
     windows: tuple[MaintenanceWindow, ...] = ()
-    """Its own; empty: those of its groups and of the fleet."""
+    """Windows of its own; empty: those of its groups and of the fleet."""
     reboot_needed: bool = False
     unreachable: bool = False
     failed_with: str = ""
-    """In FAILED: the error."""
+    """The error of a host in FAILED."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedHost:
-    """One host of a plan, with what is expected of it."""
+    """One host of a plan, with its conditions."""
 
     name: str
     wave: int
     """From 0."""
     conditions: tuple[PlannedHostCondition, ...] = ()
     opens_at: datetime | None = None
-    """With WINDOW: when."""
+    """When its window opens, with WINDOW_CLOSED."""
     detail: str = ""
-    """The conditions in words."""
+    """Message about the conditions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExcludedHost:
-    """A host that has no place in a plan."""
+    """A host that a plan excludes."""
 
     name: str
     why: Exclusion
@@ -103,7 +103,7 @@ class WaveOutline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanOutline:
-    """A plan without its hosts, which may be very many."""
+    """A plan without its hosts, of which there may be very many."""
 
     id: str
     created_at: datetime
@@ -117,14 +117,14 @@ class PlanOutline:
 
     @property
     def expected(self) -> timedelta:
-        """How long the rollout would take, the waits for windows and approvals apart."""
+        """Estimated duration of the rollout, without waits for windows and approvals."""
         delays = self.spec.pause * max(0, len(self.waves) - 1)
         return sum((wave.expected for wave in self.waves), delays)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanPart:
-    """Some of the hosts of a plan: those that have their place in it come before those that have none."""
+    """Some of the hosts of a plan; planned hosts come before excluded ones."""
 
     hosts: tuple[PlannedHost, ...] = ()
     excluded: tuple[ExcludedHost, ...] = ()
@@ -135,7 +135,7 @@ class PlanPart:
         return (*self.hosts, *self.excluded)
 
     def cut(self, first: int, last: int) -> "PlanPart":
-        """The hosts from the place `first` until before the place `last`, counted from 0 over both."""
+        """The hosts from position `first` to before position `last`, from 0 over planned and excluded ones."""
         count = len(self.hosts)
         return PlanPart(
             hosts=self.hosts[first:last],
@@ -145,7 +145,7 @@ class PlanPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutPlan:
-    """What a rollout would do."""
+    """The plan of a rollout."""
 
     id: str
     created_at: datetime
@@ -156,15 +156,15 @@ class RolloutPlan:
     excluded: tuple[ExcludedHost, ...]
     """By name."""
     not_selected: int
-    """How many registered hosts the filter is not about."""
+    """Number of registered hosts that the filter does not select."""
     warnings: tuple[str, ...] = ()
-    """What would hold it up if it began now, windows and busy hosts apart."""
+    """What would hold it up if it started now, without windows and busy hosts."""
     known_durations: int
-    """For how many hosts it is known how long an update takes; the others are taken as their median."""
+    """Number of hosts whose update duration is known; the others count with the median."""
 
     @property
     def expected(self) -> timedelta:
-        """How long the rollout would take, the waits for windows and approvals apart."""
+        """Estimated duration of the rollout, without waits for windows and approvals."""
         return self.outline.expected
 
     @property
@@ -189,7 +189,7 @@ class RolloutPlan:
 
 
 def plan_of(outline: PlanOutline, parts: Iterable[PlanPart]) -> RolloutPlan:
-    """The plan of which this is the outline, with its hosts."""
+    """The plan with this outline and these hosts."""
     hosts: list[PlannedHost] = []
     excluded: list[ExcludedHost] = []
     for part in parts:
@@ -209,7 +209,7 @@ def plan_of(outline: PlanOutline, parts: Iterable[PlanPart]) -> RolloutPlan:
 
 
 def require_sound_spec(spec: RolloutSpec) -> None:
-    """Raise InvalidArgument unless the parts of `spec` can be understood and met."""
+    """Raise InvalidArgument unless `spec` is valid on its own."""
     require_sound(spec.division)
     require_sound_failures(spec.max_failures)
 
@@ -227,8 +227,8 @@ def plan_rollout(
 ) -> RolloutPlan:
     """The plan of a rollout over `fleet`, which is every registered host.
 
-    `availability` holds the hosts that may not be changed now; `at_once` is how many hosts of a rollout may
-    be under way; with `retry` hosts in FAILED have their place. Raises InvalidArgument.
+    `availability` has the hosts that may not be changed now; `at_once` is the number of hosts of a rollout that
+    may be in progress; with `retry` hosts in FAILED are planned, too. Raises InvalidArgument.
     """
     require_sound_spec(spec)
     excluded: list[ExcludedHost] = []
@@ -240,13 +240,13 @@ def plan_rollout(
             not_selected += 1
             continue
         tags.update(host.tags)
-        reason = _left_out(host, spec.filter, availability)
+        reason = _exclusion(host, spec.filter, availability)
         if reason is None or (retry and reason.why is Exclusion.FAILED):
             taken[host.name] = host
         else:
             excluded.append(reason)
     if taken and not retry:
-        # Of a retry they were sound for the whole selection, of which few hosts may be left.
+        # A retry has a part of a selection for which the budgets were checked at its start.
         require_sound_budgets(spec.budgets, tags)
     candidates = [
         Candidate(name=h.name, tags=h.tags, last_updated=h.last_updated) for h in taken.values()
@@ -278,10 +278,9 @@ def plan_rollout(
 
 
 def plan_changes(former: RolloutPlan, current: RolloutPlan, *, named: int = 10) -> tuple[str, ...]:
-    """How the rollout of `current` differs from that of `former`, in words; empty: not at all.
+    """Messages about the differences between `former` and `current`; empty: there are none.
 
-    Only what would be done differently counts: who is in it, and in which wave. Of each kind of
-    difference at most `named` hosts are named.
+    Only the hosts and their waves count. Each message names at most `named` hosts.
     """
     then = {host.name: host.wave for host in former.hosts}
     now = {host.name: host.wave for host in current.hosts}
@@ -303,7 +302,7 @@ def plan_changes(former: RolloutPlan, current: RolloutPlan, *, named: int = 10) 
 
 
 def concerned(selection: HostFilter, host: HostSummary) -> bool:
-    """Whether the filter is about such hosts, the ones that it excludes by name included."""
+    """Whether the filter selects `host`, or would if it did not exclude it by name."""
     return (
         host.name.startswith(selection.name_prefix)
         and (not selection.names or selection.names_match(host.name))
@@ -320,7 +319,7 @@ def _within(saved: HostFilter, host: HostSummary) -> bool:
     return not saved.excludes(host.name) and concerned(saved, host)
 
 
-def _left_out(
+def _exclusion(
     host: HostSummary, selection: HostFilter, availability: Mapping[str, Availability]
 ) -> ExcludedHost | None:
     if selection.excludes(host.name):
@@ -344,7 +343,7 @@ def _planned(host: HostSummary, wave: int, closed: Availability | None, busy: bo
     if host.unreachable:
         found.append((PlannedHostCondition.UNREACHABLE, "it did not answer at the last contact"))
     if host.queried_at is not None and not host.pending_count:
-        seen = f"nothing was pending at the last look, {host.queried_at:%Y-%m-%d %H:%M} UTC"
+        seen = f"nothing was pending at the last query, {host.queried_at:%Y-%m-%d %H:%M} UTC"
         found.append((PlannedHostCondition.NOTHING_PENDING, seen))
     if not found:
         return PlannedHost(name=host.name, wave=wave)
@@ -358,5 +357,5 @@ def _planned(host: HostSummary, wave: int, closed: Availability | None, busy: bo
 
 
 def _side_by_side(took: Sequence[timedelta], at_once: int) -> timedelta:
-    """How long work takes of which `at_once` pieces are under way at a time, at least."""
+    """Shortest duration of updates that take `took`, `at_once` of them at the same time."""
     return max(*took, sum(took, timedelta()) / min(at_once, len(took)))

@@ -1,4 +1,4 @@
-"""What came of a rollout, and how up to date a fleet is: sums of what is stored."""
+"""Reports: the result of a rollout, and the compliance of a fleet, as sums of what is stored."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollou
 from tendhost.server.domain.slices import SortedInSlices
 
 NAMED_HOSTS = 100
-"""So many hosts are named of each cause; all are counted."""
+"""Hosts that a report names for each cause; it counts all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageLine:
-    """A version of a package that came to hosts; `to_version` empty: it was removed."""
+    """A package version that hosts got; `to_version` empty: the package was removed."""
 
     name: str
     to_version: str
@@ -25,12 +25,12 @@ class PackageLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CauseLine:
-    """Hosts that failed, or were left out, for one cause."""
+    """Hosts that failed, or were skipped, for one cause."""
 
     reason: str
-    """The problem's reason, such as HOST_UNREACHABLE; for what was skipped the words why."""
+    """Reason of the problem, such as HOST_UNREACHABLE; for skipped hosts a text."""
     example: str
-    """What one of them said."""
+    """The message of one of the hosts."""
     count: int
     hosts: tuple[str, ...]
     """The first NAMED_HOSTS."""
@@ -38,7 +38,7 @@ class CauseLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutReport:
-    """What came of a rollout."""
+    """The result of a rollout."""
 
     rollout: Rollout
     waves: tuple[Wave, ...]
@@ -53,7 +53,7 @@ class RolloutReport:
     """The most frequent first."""
     skipped: tuple[CauseLine, ...]
     longest: timedelta
-    """That a host took."""
+    """Longest duration of an update."""
     longest_host: str
 
 
@@ -71,7 +71,7 @@ class _Cause:
 
 
 class ReportBuilder:
-    """Takes the hosts of a rollout one after the other, and then gives the report."""
+    """Builds the report of a rollout from its members and operations."""
 
     def __init__(self, rollout: Rollout, waves: Iterable[Wave]) -> None:
         self._rollout = rollout
@@ -83,13 +83,13 @@ class ReportBuilder:
         self._longest = (timedelta(), "")
 
     def add_member(self, member: Member) -> None:
-        """Count a host that was left out."""
+        """Count a member if it was skipped."""
         if member.status is MemberStatus.SKIPPED:
             words = member.detail.partition(":")[0]
             self._skipped.setdefault(words, _Cause()).add(member.host, member.detail)
 
     def add_operation(self, operation: Operation, member: Member | None) -> None:
-        """Count what an operation of the rollout did; only a member's last one can be its failure."""
+        """Count the changes of an operation; its failure counts only if it is the last one of its member."""
         update = operation.update
         if update is not None and not update.rolled_back and not operation.only_prepares:
             for change in update.changes:
@@ -107,7 +107,7 @@ class ReportBuilder:
             self._failures.setdefault(problem.reason, _Cause()).add(operation.host, problem.message)
 
     def report(self) -> RolloutReport:
-        """The report on all that was added."""
+        """The report on everything that was added."""
         rollout = self._rollout
         ended = rollout.ended_at
         return RolloutReport(
@@ -136,13 +136,13 @@ def _lines(causes: dict[str, _Cause]) -> tuple[CauseLine, ...]:
 
 
 DAYS = (1, 7, 30, 90)
-"""The bounds of the ages that hosts are counted by."""
+"""Bounds of the ages by which hosts are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Age:
-    """How many hosts were last updated with success within so many days, and longer ago than the
-    bound before; `days` None: longer ago than any bound, or never."""
+    """Number of hosts whose last successful update is at most `days` ago, and longer than the bound before;
+    `days` None: longer than any bound, or never."""
 
     days: int | None
     hosts: int
@@ -150,12 +150,12 @@ class Age:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverdueHost:
-    """A host that is not as it should be."""
+    """A host with open security updates, or without an update for too long."""
 
     host: str
     last_updated: datetime | None
     security: int | None
-    """Open security fixes; None: not known."""
+    """Number of open security updates; None: unknown."""
     state: str
 
 
@@ -168,25 +168,24 @@ class Compliance:
     without_open_fixes: int
     with_open_fixes: int
     fixes_unknown: int
-    """Hosts of which it is not known whether security fixes wait for them."""
+    """Number of hosts for which it is unknown whether they have open security updates."""
     overdue_hosts: tuple[OverdueHost, ...]
-    """Of those with open security fixes, or not updated within `overdue`, the wanted ones: the most fixes
-    first, then those that were updated longest ago."""
+    """The requested overdue hosts: most open security updates first, then longest time since the last update."""
     overdue_host_count: int
-    """How many there are in all."""
+    """Number of all overdue hosts."""
 
 
 def compliance(
     fleet: Iterable[HostSummary], now: datetime, overdue: timedelta, *, first: int, last: int
 ) -> Compliance:
-    """How up to date the hosts of `fleet` are, with the overdue_hosts from the place `first` until before `last`.
+    """How up to date the hosts of `fleet` are, with the overdue hosts from position `first` to before `last`.
 
-    A host is overdue that was not updated for so long.
+    A host without an update for longer than `overdue`, or with open security updates, is overdue.
     """
     ages = dict.fromkeys((*DAYS, None), 0)
     bounds = [(days, timedelta(days=days)) for days in DAYS]
     counts = {"without": 0, "with": 0, "unknown": 0}
-    overdue_hosts: SortedInSlices[_LaggardKey] = SortedInSlices()
+    overdue_hosts: SortedInSlices[_OverdueKey] = SortedInSlices()
     total = 0
     for host in fleet:
         total += 1
@@ -205,16 +204,16 @@ def compliance(
         without_open_fixes=counts["without"],
         with_open_fixes=counts["with"],
         fixes_unknown=counts["unknown"],
-        overdue_hosts=tuple(_laggard(key) for key in overdue_hosts.between(first, last)),
+        overdue_hosts=tuple(_overdue_host(key) for key in overdue_hosts.between(first, last)),
         overdue_host_count=len(overdue_hosts),
     )
 
 
-_LaggardKey = tuple[int, bool, datetime, str, bool, str]
-"""What overdue_hosts are ordered by, and at its end what else is told of them."""
+_OverdueKey = tuple[int, bool, datetime, str, bool, str]
+"""Sort key of overdue hosts, followed by their other fields."""
 
 
-def _laggard(key: _LaggardKey) -> OverdueHost:
+def _overdue_host(key: _OverdueKey) -> OverdueHost:
     fixes, was_updated, updated, name, unknown, state = key
     return OverdueHost(
         host=name,

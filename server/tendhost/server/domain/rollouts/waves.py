@@ -1,8 +1,8 @@
-"""How the hosts of a rollout are divided into waves, and in which order they come.
+"""The division of the hosts of a rollout into waves, and their order.
 
-Pure: `wave_plan` takes the selected hosts and what was asked, and gives the waves with their hosts.
-Stages (by tag) come one after the other; within a stage, what others depend on comes first; what is
-left is ordered as the user asked and cut into waves of the sizes that he asked for.
+Pure: `wave_plan` takes the selected hosts and the division, and returns the waves with their hosts. Stages
+(by tag) follow each other; within a stage, hosts that others depend on come first; the rest is sorted as
+the user asked and cut into waves of the given sizes.
 """
 
 import random
@@ -18,13 +18,13 @@ DEFAULT_WAVES = ("2",)
 
 
 class HostOrder(StrEnum):
-    """In which order the hosts of a stage are taken."""
+    """The order of the hosts of a stage."""
 
     NAME = "name"
     RANDOM = "random"
     """Shuffled with the rollout's seed: the same seed and hosts give the same order."""
     LAST_UPDATE = "last_update"
-    """Those that were updated longest ago first, those that never were before all."""
+    """Never updated hosts first, then those with the oldest update."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Stage:
 
     tag: str
     waves: tuple[str, ...] = ()
-    """As RolloutSpec.waves, of this stage's hosts; empty: those of the whole rollout."""
+    """Sizes of the waves of this stage, as `Division.waves`; empty: those of the rollout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Dependency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A selected host with what its place depends on."""
+    """A selected host with the facts that decide about its position."""
 
     name: str
     tags: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedWave:
-    """The hosts that are updated side by side, in order."""
+    """The hosts that are updated together, in order."""
 
     stage: str
     """The tag of its stage; empty: there are none, or its hosts are in none of them."""
@@ -67,7 +67,7 @@ class PlannedWave:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Division:
-    """How hosts are to be divided into waves."""
+    """How hosts are divided into waves."""
 
     waves: tuple[str, ...] = DEFAULT_WAVES
     """Each "5", "20%" or "rest"; the last one repeats. A percentage is of the hosts that are divided
@@ -101,7 +101,7 @@ def wave_plan(division: Division, hosts: Sequence[Candidate]) -> tuple[PlannedWa
 
 
 def in_order(hosts: Sequence[Candidate], order: HostOrder, seed: int) -> list[str]:
-    """The names of `hosts` in the order that was asked for; where that leaves it open, by name."""
+    """The names of `hosts` in the given order; equal ones by name."""
     by_name = sorted(hosts, key=lambda host: host.name)
     if order is HostOrder.LAST_UPDATE:
         never = datetime.min.replace(tzinfo=UTC)
@@ -113,7 +113,7 @@ def in_order(hosts: Sequence[Candidate], order: HostOrder, seed: int) -> list[st
 
 
 def require_sound(division: Division) -> None:
-    """Raise InvalidArgument, with every fault at once, unless the division can be carried out."""
+    """Raise InvalidArgument, with every fault, unless the division is valid."""
     faults = _wave_faults("waves", division.waves)
     for number, stage in enumerate(division.stages):
         faults += _wave_faults(f"stages[{number}].waves", stage.waves, may_be_empty=True)

@@ -1,1 +1,1 @@
-"""Schedules: rollouts on a calendar, and what is told of them."""
+"""Schedules: rollouts on a calendar, and the events about them."""
