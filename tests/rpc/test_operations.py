@@ -157,7 +157,7 @@ async def test_log__whose_middle_was_left_out_says_so_in_one_line_wherever_it_is
     grown = replace(stored, log_size=gap[1] + len(end))
     await api.world.store.commit(Change(events=(), operations=(grown,), log=chunks))
     _, parts = await watched(api, id)
-    line = "\n[… 999,995 bytes left out …]\n".encode()
+    line = "\n[… 999,995 bytes omitted …]\n".encode()
     assert [(part.offset, part.data) for part in parts] == [
         (0, begin),
         (gap[1] - len(line), line),

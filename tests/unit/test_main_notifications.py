@@ -37,7 +37,7 @@ def test_settings_that_can_be_used_are_said_to_be(tmp_path, capsys):
     command = ["sh", "-c", "true"]
     """
     assert main([*configured(tmp_path, text), "check-config"]) == 0
-    assert capsys.readouterr().out == "the settings can be used\n"
+    assert capsys.readouterr().out == "the configuration is valid\n"
     assert not (tmp_path / "state").exists()
 
 
@@ -83,8 +83,8 @@ async def test_a_test_message_is_sent_and_what_went_wrong_is_said(tmp_path, caps
             return main([*options, "notify-test", name])
 
         assert await asyncio.to_thread(tested, "ops") == 0
-        assert capsys.readouterr().out == "ops took the message\n"
-        assert receiver.titles == ["tendhost: a test"]
+        assert capsys.readouterr().out == "ops accepted the message\n"
+        assert receiver.titles == ["tendhost: test message"]
         assert await asyncio.to_thread(tested, "ops") == 1
         assert "answered with status 500" in capsys.readouterr().err
         assert await asyncio.to_thread(tested, "down") == 1

@@ -1,7 +1,7 @@
-"""`tendhostd`: reads the settings, puts the layers together, serves until it is told to stop.
+"""`tendhostd`: reads the settings, connects the layers, and serves until it is stopped.
 
-`tendhostd backup` and `tendhostd restore` copy the database instead, `check-config` looks at the settings
-and no further, and `notify-test` sends a message to a target of notifications.
+`tendhostd backup` and `tendhostd restore` copy the database instead, `check-config` validates the settings,
+and `notify-test` sends a test message to a notification target.
 """
 
 import argparse
@@ -47,15 +47,15 @@ logger = logging.getLogger(__name__)
 
 DATABASE = "tendhost.db"
 TEST_MESSAGE = Message(
-    title="tendhost: a test",
-    body="This target of notifications can be reached.",
+    title="tendhost: test message",
+    body="This notification target works.",
     urgency=Urgency.INFO,
 )
 Targets: TypeAlias = Sequence[tuple[NotifyTarget, NotificationSender]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the server, or what is to be done in place of it.
+    """Run the server, or another command of `tendhostd`.
 
     Exit status: 0 stopped when told to, or done; 1 could not serve, or it was not done; 2 bad settings.
     """
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tendhostd: {error}", file=sys.stderr)
         return 2
     if command == "check-config":
-        return _told(lambda: "the settings can be used")
+        return _told(lambda: "the configuration is valid")
     if command == "notify-test":
         return _told(lambda: asyncio.run(_sent_to(target, targets)))
     configure_logging(settings.log_level)
@@ -123,7 +123,7 @@ async def _sent_to(name: str, targets: Targets) -> str:
     for target, sender in targets:
         if target.name == name:
             await sender.send(TEST_MESSAGE, set())
-            return f"{name} took the message"
+            return f"{name} accepted the message"
     known = ", ".join(target.name for target, _ in targets) or "none is configured"
     raise ConfigurationError(field="notify-test", value=name, expected=f"a target ({known})")
 
@@ -161,7 +161,7 @@ async def _serve(settings: Settings, targets: Targets, hooks: WaveHooks) -> None
             _calm_the_collector()
             with monitor.watching():
                 # For whoever started it with port 0, and for people: a line that says it is ready.
-                print(f"tendhostd {version('tendhost')} serves at {address}", flush=True)
+                print(f"tendhostd {version('tendhost')} listening on {address}", flush=True)
                 await told_to_stop.wait()
                 logger.info("stopping")
     finally:
@@ -254,28 +254,40 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tendhostd",
         description="The tendhost server: keeps a fleet of Linux hosts patched over SSH.",
-        epilog="Every option can be set as TENDHOST_<NAME> in the environment or in the file.",
+        epilog="Every option can also be set in the configuration file, or in the environment as TENDHOST_<NAME>.",
     )
     parser.add_argument("--version", action="version", version=f"tendhostd {version('tendhost')}")
     _add_place(parser)
     parser.add_argument(
-        "--listen", metavar="ADDRESS", help="HOST:PORT on loopback, or unix:/path (127.0.0.1:50051)"
+        "--listen",
+        metavar="ADDRESS",
+        help="address: HOST:PORT on loopback, or unix:/path (127.0.0.1:50051)",
     )
-    parser.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error (info)")
     parser.add_argument(
-        "--operations-at-once", metavar="N", help="operations that run side by side (64)"
+        "--log-level",
+        metavar="LEVEL",
+        help="lowest level to log: debug, info, warning or error (info)",
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="in place of serving")
-    backing_up = commands.add_parser("backup", help="copy the database, also while a server runs")
-    backing_up.add_argument("file", type=Path, metavar="FILE", help="where the copy goes")
-    backing_up.add_argument("--force", action="store_true", help="replace FILE if it is there")
+    parser.add_argument(
+        "--operations-at-once", metavar="N", help="number of concurrent operations (64)"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    backing_up = commands.add_parser(
+        "backup", help="copy the database, with or without a running server"
+    )
+    backing_up.add_argument("file", type=Path, metavar="FILE", help="path of the copy")
+    backing_up.add_argument("--force", action="store_true", help="replace FILE if it exists")
     restoring = commands.add_parser(
-        "restore", help="put a copy in the database's place, while no server runs"
+        "restore", help="replace the database with a copy, while no server runs"
     )
-    restoring.add_argument("file", type=Path, metavar="FILE", help="the copy")
-    checking = commands.add_parser("check-config", help="say whether the settings can be used")
-    testing = commands.add_parser("notify-test", help="send a message to a target of notifications")
-    testing.add_argument("target", metavar="NAME", help="the target's name in the file")
+    restoring.add_argument("file", type=Path, metavar="FILE", help="path of the copy")
+    checking = commands.add_parser("check-config", help="validate the configuration")
+    testing = commands.add_parser(
+        "notify-test", help="send a test message to a notification target"
+    )
+    testing.add_argument(
+        "target", metavar="NAME", help="name of the target in the configuration file"
+    )
     for command in (backing_up, restoring, checking, testing):
         _add_place(command, default=argparse.SUPPRESS)
     return parser
@@ -284,13 +296,13 @@ def _parser() -> argparse.ArgumentParser:
 def _add_place(parser: argparse.ArgumentParser, *, default: str | None = None) -> None:
     """What says where the database is; before a command or after it."""
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", default=default, help="a TOML file of settings"
+        "--config", type=Path, metavar="FILE", default=default, help="TOML file with settings"
     )
     parser.add_argument(
         "--state-dir",
         metavar="DIR",
         default=default,
-        help="the database's folder ($XDG_STATE_HOME/tendhost)",
+        help="folder of the database ($XDG_STATE_HOME/tendhost)",
     )
 
 

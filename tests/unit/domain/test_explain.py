@@ -97,10 +97,10 @@ def explained(subject: Host, pending=NOTHING, operations=(), memberships=(), clo
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (explained(host()), "up to date: nothing was pending when it was last asked"),
-        (explained(host(), None), "not known: what is pending on it was never listed"),
-        (explained(host(), SOME), "1 update was pending, for security (1 withheld)"),
-        (explained(host(), SOME), "nobody has asked for an update"),
+        (explained(host()), "up to date: no updates were pending at the last query"),
+        (explained(host(), None), "unknown: this host has never been queried"),
+        (explained(host(), SOME), "1 update was pending, a security update (1 withheld)"),
+        (explained(host(), SOME), "nobody has started an update"),
         (
             explained(host(), SOME, [update(problem=Problem(reason="X", message="dpkg broke"))]),
             "the last update failed: dpkg broke",
@@ -131,13 +131,13 @@ def explained(subject: Host, pending=NOTHING, operations=(), memberships=(), clo
                 [update(created_at=NOW - 3 * HOUR)],
                 memberships=[place(MemberStatus.SKIPPED, detail="skipped by kim")],
             ),
-            "rollout ro1 left it out: skipped by kim",
+            "rollout ro1 skipped it: skipped by kim",
         ),
         (
             explained(
                 host(), SOME, [update()], memberships=[place(MemberStatus.SKIPPED, detail="x")]
             ),
-            "nobody has asked for an update since they came out",
+            "nobody has started an update since then",
         ),
         (
             explained(
@@ -150,7 +150,7 @@ def explained(subject: Host, pending=NOTHING, operations=(), memberships=(), clo
                     )
                 ],
             ),
-            "nobody has asked for an update",
+            "nobody has started an update",
         ),
         (
             explained(host(), SOME, memberships=[place(MemberStatus.PENDING)]),
@@ -178,7 +178,7 @@ def explained(subject: Host, pending=NOTHING, operations=(), memberships=(), clo
                     step="apply", problem=Problem(reason="X", message="dpkg broke"), now=NOW
                 )
             ),
-            "it is in failed since 2026-11-22 12:00 UTC, because of apply: dpkg broke",
+            "it has been in failed since 2026-11-22 12:00 UTC, because of apply: dpkg broke",
         ),
     ],
 )
@@ -193,7 +193,7 @@ def test_the_answer_about_updates_says_what_stands_in_the_way(found, words):
         (
             host(reboot=Reboot(need=R.UNKNOWN, reason="no kernels")),
             None,
-            "not known whether a reboot is needed (no kernels)",
+            "unknown whether a reboot is needed (no kernels)",
         ),
         (
             host(reboot=Reboot(need=R.NEEDED, reason="libc6 asks", since=NOW)),

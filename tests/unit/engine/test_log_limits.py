@@ -178,7 +178,7 @@ async def test_link__that_comes_and_goes_for_long_is_told_of_for_a_while(world: 
 
 
 def test_left_out__is_counted_in_words_that_are_shorter_than_it():
-    assert left_out_line(184_549_376) == "\n[… 184,549,376 bytes left out …]\n".encode()
+    assert left_out_line(184_549_376) == "\n[… 184,549,376 bytes omitted …]\n".encode()
     assert len(left_out_line(10**18)) < LEAST_CUT
 
 

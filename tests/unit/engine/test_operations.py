@@ -38,7 +38,9 @@ async def test_a_query_learns_what_is_pending_and_stores_the_inventory(world: Wo
         operation = await world.run(K.QUERY)
         assert operation.status is S.SUCCEEDED
         assert steps(operation) == ["connect", "list"]
-        assert "1 update pending, 1 of them security, 1 withheld" in operation.steps[-1].detail
+        assert (
+            "1 update pending, 1 of them security updates, 1 withheld" in operation.steps[-1].detail
+        )
         host = await world.host()
         assert host.status.state is HostState.PENDING_UPDATES
         assert host.status.queried_at is not None

@@ -99,7 +99,7 @@ async def test_an_upgrade_goes_on_without_the_server_and_the_next_one_brings_it_
     assert [c.name for c in ended.update.changes] == ["web"]
     assert log == b"Setting up web (2.0-1) ...\n"
     told = [e.body.message for e in await world.events() if isinstance(e.body, OperationChanged)]
-    assert "taken up again after a restart of the server" in told
+    assert "resumed after a restart of the server" in told
     assert (fake.count(Command.UPGRADE), fake.count(Command.REBOOT)) == (1, 1)
     assert (fake.jobs.jobs, fake.jobs.epochs) == ({}, {})
 

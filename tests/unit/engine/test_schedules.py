@@ -232,7 +232,7 @@ async def test_runs_that_no_server_began_are_made_up_for_once_where_that_is_wish
     async with world.running():
         run = await last_run(world)
         assert (run.outcome, run.due_at) == (RunOutcome.STARTED, DUE)
-        assert run.detail.startswith("made up for: ")
+        assert run.detail.startswith("caught up: ")
         await world.rollout_ended(run.rollout)
         await idle(world)
         assert len(await rollouts(world)) == 1

@@ -72,7 +72,7 @@ async def test_fault__costs_a_pause_and_nothing_is_done_twice(
         ended = await world.run(K.UPDATE)
         assert ended.status is S.SUCCEEDED
         assert fake.count(Command.UPGRADE) == 1
-        taken_up = "taken up again after an unexpected fault of the server"
+        taken_up = "resumed after an unexpected fault of the server"
         assert (await words_of(world, ended)).count(taken_up) == 2
         assert (await world.run(K.QUERY)).status is S.SUCCEEDED
 
@@ -179,7 +179,7 @@ async def test_fault__of_what_is_told_meanwhile_does_not_pass_unnoticed(
         operation = await world.start(K.UPDATE)
 
         async def taken_up() -> bool:
-            return any("taken up again" in words for words in await words_of(world, operation))
+            return any("resumed after" in words for words in await words_of(world, operation))
 
         await world.until(taken_up)
         hold.released.set()

@@ -132,8 +132,8 @@ def _about_updates(
     if status.failure is not None:
         failure = status.failure
         return (
-            f"not updated: it is in failed since {_moment(failure.failed_at)}, because of"
-            f" {failure.step}: {failure.problem.message}; retry it when that is mended"
+            f"not updated: it has been in failed since {_moment(failure.failed_at)}, because of"
+            f" {failure.step}: {failure.problem.message}; fix the cause, then retry it"
         )
     # A dry run updates nobody, whatever becomes of it.
     memberships = [m for m in memberships if not m.rollout.spec.dry_run]
@@ -145,22 +145,22 @@ def _about_updates(
     if due is not None and not due.rollout.over:
         return f"not updated yet: {_turn(due)}"
     if pending is None or pending.queried_at is None:
-        return "not known: what is pending on it was never listed"
+        return "unknown: this host has never been queried"
     if not pending.count:
         return f"up to date: {_pending_words(pending)}"
     words = f"not updated: {_pending_words(pending)}"
     last = next((o for o in operations if _is_real_update(o)), None)
     left_out = _left_out_since(last, memberships)
     if left_out is not None and left_out.member is not None:
-        words += f"; rollout {left_out.rollout.id} left it out: {left_out.member.detail}"
+        words += f"; rollout {left_out.rollout.id} skipped it: {left_out.member.detail}"
     elif last is None:
-        words += "; nobody has asked for an update"
+        words += "; nobody has started an update"
     elif last.problem is not None:
         words += f"; the last update failed: {last.problem.message}"
     elif last.status is OperationStatus.CANCELLED:
         words += "; the last update was cancelled"
     else:
-        words += "; nobody has asked for an update since they came out"
+        words += "; nobody has started an update since then"
     return f"{words}; {closed.message}" if closed is not None else words
 
 
@@ -179,9 +179,7 @@ def _about_reboots(host: Host, operations: Sequence[Operation], closed: Availabi
     reboot = host.status.reboot
     because = f" ({reboot.reason})" if reboot.reason else ""
     if reboot.need is RebootNeed.UNKNOWN:
-        return (
-            f"not known whether a reboot is needed{because}, and what is not known reboots nothing"
-        )
+        return f"unknown whether a reboot is needed{because}; unknown never reboots a host"
     if reboot.need is RebootNeed.NOT_NEEDED:
         last = next((o for o in operations if _rebooted(o)), None)
         when = f"; it was last rebooted {_moment(last.ended_at)}" if last and last.ended_at else ""
@@ -190,7 +188,7 @@ def _about_reboots(host: Host, operations: Sequence[Operation], closed: Availabi
     if not host.config.may_reboot:
         return f"a reboot is needed{since}{because}, and its policy does not allow updates to do it"
     if host.status.failure is not None:
-        return f"a reboot is needed{since}{because}; it is in failed, and nothing is done to it"
+        return f"a reboot is needed{since}{because}; it is in failed, so nothing is changed on it"
     if closed is not None:
         return f"a reboot is needed{since}{because}; {closed.message}"
     return f"a reboot is needed{since}{because}; its next update does it"
@@ -198,7 +196,7 @@ def _about_reboots(host: Host, operations: Sequence[Operation], closed: Availabi
 
 def _pending_words(pending: Pending) -> str:
     withheld = len(pending.packages) - pending.count
-    words = "nothing was pending"
+    words = "no updates were pending"
     if pending.count:
         words = (
             "1 update was pending"
@@ -207,11 +205,15 @@ def _pending_words(pending: Pending) -> str:
         )
     security = pending.security_count
     if pending.count and security:
-        words += ", for security" if pending.count == 1 else f", {security} of them for security"
+        words += (
+            ", a security update"
+            if pending.count == 1
+            else f", {security} of them security updates"
+        )
     if withheld:
         words += f" ({withheld} withheld)"
     assert pending.queried_at is not None
-    return f"{words} when it was last asked, {_moment(pending.queried_at)}"
+    return f"{words} at the last query, {_moment(pending.queried_at)}"
 
 
 # --- the reasons ----------------------------------------------------------------------------------
@@ -252,7 +254,7 @@ def _of_operation(operation: Operation) -> Iterator[Reason]:
         elif not operation.only_prepares:
             yield reason(ReasonKind.NOTHING_PENDING, _unchanged_words(update))
     if update is not None and update.rolled_back:
-        yield reason(ReasonKind.ROLLED_BACK, "what it had changed was taken back")
+        yield reason(ReasonKind.ROLLED_BACK, "its changes were rolled back")
     if _rebooted(operation):
         yield reason(ReasonKind.REBOOTED, _reboot_words(operation))
     elif operation.kind is OperationKind.UPDATE and update is not None and _left_waiting(operation):
@@ -316,7 +318,7 @@ def _of_membership(membership: RolloutMembership) -> Iterator[Reason]:
             kind, words = _WAITS[member.waiting], f"{name} waits with it: {member.detail}"
             words += _rest_words(rollout)
         case MemberStatus.SKIPPED:
-            kind, words = ReasonKind.SKIPPED, f"{name} left it out: {member.detail}"
+            kind, words = ReasonKind.SKIPPED, f"{name} skipped it: {member.detail}"
         case MemberStatus.PENDING:
             kind, words = ReasonKind.NOT_ITS_TURN, f"{name}: {_turn(membership)}"
         case _:

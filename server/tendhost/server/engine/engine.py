@@ -125,7 +125,7 @@ async def running_engine(
         carried = await rollouts.take_up_unfinished()
         if resumed or carried:
             logger.info(
-                "unfinished work was taken up", extra={"operations": resumed, "rollouts": carried}
+                "unfinished work was resumed", extra={"operations": resumed, "rollouts": carried}
             )
         store_watch = StoreWatch(store=store, clock=clock)
         for keeper in (schedules, operations, policies, store_watch):

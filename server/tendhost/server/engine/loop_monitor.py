@@ -116,7 +116,7 @@ class LoopMonitor:
         if overdue > STUCK and not self._reported_stuck:
             self._reported_stuck = True
             fields = {"lag_ms": round(overdue * 1000), "running": self._caught}
-            logger.error("the event loop stands still", extra=fields)
+            logger.error("the event loop is blocked", extra=fields)
 
     def _watch(self) -> None:
         while not self._over.wait(2 * INTERVAL):

@@ -247,7 +247,7 @@ class Schedules:
         event = schedule_event(recomputed, ScheduleChange.RECOMPUTED, now, message=words)
         await self._store.commit(Change(events=(event,), schedules=(recomputed,)))
         logger.warning(
-            "the next run of a schedule was computed again",
+            "the next run of a schedule was recomputed",
             extra={"schedule": name, "former": former, "next_at": str(recomputed.next_at)},
         )
 

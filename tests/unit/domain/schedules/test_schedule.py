@@ -89,10 +89,10 @@ def test_run_after_the_grace_is_skipped_or_made_up_for_by_the_policy() -> None:
     assert isinstance(skipped, ScheduledRun)
     assert (skipped.outcome, skipped.due_at, skipped.at) == (RunOutcome.MISSED, DUE, now)
     assert skipped.detail == (
-        "it was due 2026-03-02 03:00 UTC and no server began it within 0:15:00"
+        "it was due 2026-03-02 03:00 UTC and no server started it within 0:15:00"
     )
     made_up = decide(a_schedule(missed=MissedRuns.RUN_ONCE), None, now)
-    assert made_up == DueRun(due_at=DUE, detail=f"made up for: {skipped.detail}")
+    assert made_up == DueRun(due_at=DUE, detail=f"caught up: {skipped.detail}")
 
 
 def test_run_that_is_in_time_stands_for_those_that_were_missed_before() -> None:
@@ -105,7 +105,7 @@ def test_run_does_not_begin_while_the_former_rollout_has_not_ended(missed: Misse
     skipped = decide(made, a_rollout(over=False), DUE)
     assert isinstance(skipped, ScheduledRun)
     assert (skipped.outcome, skipped.rollout) == (RunOutcome.OVERLAPPED, "")
-    assert skipped.detail == "rollout ro1 of the former run has not ended: it is paused"
+    assert skipped.detail == "rollout ro1 of an earlier run has not ended: it is paused"
     assert decide(made, a_rollout(over=True), DUE) == DueRun(due_at=DUE)
 
 

@@ -30,5 +30,5 @@ class LogLimit:
 
 
 def left_out_line(count: int) -> bytes:
-    """The line in a log in place of `count` bytes that were left out."""
-    return f"\n[… {count:,} bytes left out …]\n".encode()
+    """The line in a log in place of `count` omitted bytes."""
+    return f"\n[… {count:,} bytes omitted …]\n".encode()

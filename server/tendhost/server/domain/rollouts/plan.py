@@ -341,7 +341,9 @@ def _planned(host: HostSummary, wave: int, closed: Availability | None, busy: bo
     if busy:
         found.append((PlannedHostCondition.BUSY, "another operation runs on it"))
     if host.unreachable:
-        found.append((PlannedHostCondition.UNREACHABLE, "it did not answer at the last contact"))
+        found.append(
+            (PlannedHostCondition.UNREACHABLE, "it did not answer when it was last contacted")
+        )
     if host.queried_at is not None and not host.pending_count:
         seen = f"nothing was pending at the last query, {host.queried_at:%Y-%m-%d %H:%M} UTC"
         found.append((PlannedHostCondition.NOTHING_PENDING, seen))

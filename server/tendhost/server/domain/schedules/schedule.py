@@ -243,12 +243,12 @@ def decide(
     due_at = in_time or first
     late = ""
     if first <= since and in_time is None:
-        late = f"it was due {_words(first)} and no server began it within {spec.grace}"
+        late = f"it was due {_words(first)} and no server started it within {spec.grace}"
         if spec.missed is MissedRuns.SKIP:
             return ScheduledRun(due_at=first, at=now, outcome=RunOutcome.MISSED, detail=late)
-        late = f"made up for: {late}"
+        late = f"caught up: {late}"
     if former is not None and not former.over:
-        words = f"rollout {former.id} of the former run has not ended: it is {former.status}"
+        words = f"rollout {former.id} of an earlier run has not ended: it is {former.status}"
         if former.held_up:
             words += f" and held up: {former.held_up}"
         return ScheduledRun(due_at=due_at, at=now, outcome=RunOutcome.OVERLAPPED, detail=words)
@@ -265,7 +265,7 @@ def forgone(schedule: Schedule, copied_at: datetime, now: datetime) -> Schedule 
         return None
     words = (
         f"the database was restored from a copy of {_words(copied_at)};"
-        " whether this run was begun since is not known"
+        " it is unknown whether this run has started since"
     )
     run = ScheduledRun(due_at=due_at, at=now, outcome=RunOutcome.MISSED, detail=words)
     return schedule.after(run, now)

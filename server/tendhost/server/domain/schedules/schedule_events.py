@@ -32,7 +32,7 @@ def schedule_event(
 def run_event(schedule: Schedule, now: datetime) -> Event:
     """What is told of the schedule's last run."""
     run = schedule.last_run
-    assert run is not None, "a run was begun or skipped"
+    assert run is not None, "a run was started or skipped"
     started = run.outcome is RunOutcome.STARTED
     change = ScheduleChange.STARTED if started else ScheduleChange.SKIPPED
     told = schedule_event(schedule, change, now, message=run.detail)

@@ -316,7 +316,7 @@ class Operations:
             suspects = await self._sweep(suspects)
 
         await self._clock.sleep(SWEEP)
-        failed = "operations were not looked through"
+        failed = "operations were not checked"
         await repeat_every(SWEEP, sweep, clock=self._clock, logger=logger, failed=failed)
 
     async def _sweep(self, suspects: frozenset[str]) -> frozenset[str]:
@@ -333,7 +333,7 @@ class Operations:
             if operation.id not in suspects:
                 continue
             fields = {"host": operation.host, "run": operation.id}
-            logger.warning("an operation that nobody drove is taken up", extra=fields)
+            logger.warning("an operation without a runner is resumed", extra=fields)
             if operation.status is OperationStatus.QUEUED:
                 self._running.start(self._start_next(operation.host))
             else:
@@ -452,7 +452,7 @@ class Operations:
                 )
             except Exception:
                 faults += 1
-                logger.exception("a queue stumbled", extra={"host": name, "faults": faults})
+                logger.exception("a queue failed", extra={"host": name, "faults": faults})
                 if name in self._failing_queues and faults == 1:
                     return  # it is retried already
                 self._failing_queues.add(name)

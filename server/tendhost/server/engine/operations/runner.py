@@ -288,7 +288,7 @@ class OperationRunner:
         """Store that another server acts from now on, before it does."""
         async with self._saving:
             operation = replace(self.operation, epoch=self.operation.epoch + 1)
-            words = f"taken up again after {self._resumed_after}"
+            words = f"resumed after {self._resumed_after}"
             await self._save(_with_operation(self._state, operation, self._clock.now(), words))
 
     def _may_end(self, step: StepName) -> bool:
