@@ -65,7 +65,7 @@ async def test_compliance_counts_and_lists_page_by_page(api: Api):
     assert [(age.days, age.host_count) for age in first.ages if age.host_count] == [(1, 2), (0, 2)]
     request.page_token = first.next_page_token
     second = await api.hosts.GetCompliance(request)
-    assert [laggard.host for laggard in (*first.overdue_hosts, *second.overdue_hosts)] == [
+    assert [overdue.host for overdue in (*first.overdue_hosts, *second.overdue_hosts)] == [
         "b",
         "new",
     ]

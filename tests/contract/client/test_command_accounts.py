@@ -41,7 +41,7 @@ def test_why_is_a_document_for_programs(tendhost, server):
     assert [reason["revision"] for reason in document["reasons"]] == [7, 0]
 
 
-def test_compliance_counts_hosts_and_lists_the_laggards(tendhost, server):
+def test_compliance_counts_hosts_and_lists_overdue_hosts(tendhost, server):
     answer = host_service_pb2.GetComplianceResponse(
         host_count=5, up_to_date_count=3, behind_count=1, unknown_count=1, overdue_host_count=1
     )

@@ -7,7 +7,7 @@ from tendhost.v1 import event_pb2
 
 
 def field_changes(messages: Iterable[event_pb2.FieldChange]) -> tuple[FieldChange, ...]:
-    """Changed fields with their values, where these are told."""
+    """Changed fields with their values, where these are recorded."""
     return tuple(
         FieldChange(
             path=message.path,

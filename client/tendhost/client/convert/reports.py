@@ -18,7 +18,7 @@ _reason_kind = reading(enum_names(ReasonKind, host_service_pb2.ReasonKind), Reas
 
 
 def explanation(message: host_service_pb2.ExplainHostResponse) -> Explanation:
-    """Why a host is as it is."""
+    """An explanation as clients see it."""
     return Explanation(
         update=message.update,
         reboot=message.reboot,
@@ -38,7 +38,7 @@ def explanation(message: host_service_pb2.ExplainHostResponse) -> Explanation:
 
 
 def report(message: rollout_service_pb2.GetRolloutReportResponse) -> RolloutReport:
-    """What came of a rollout."""
+    """A report on a rollout as clients see it."""
     has_ended = message.HasField("duration")
     return RolloutReport(
         rollout=convert_rollouts.rollout(message.rollout),
@@ -68,7 +68,7 @@ def _cause(line: rollout_service_pb2.ReportCause) -> ReportCause:
 
 
 def overdue_host(message: host_service_pb2.OverdueHost) -> OverdueHost:
-    """A host that is not as it should be."""
+    """An overdue host as clients see it."""
     return OverdueHost(
         host=message.host,
         last_updated=instant(message, "last_updated"),

@@ -127,7 +127,7 @@ def _halt(message: pb.Halt) -> values.Halt:
 
 
 def progress(message: pb.RolloutProgress) -> values.Progress:
-    """How many hosts are where."""
+    """Number of hosts in each status, as clients see it."""
     return values.Progress(
         total_hosts=message.total_hosts,
         pending=message.pending,

@@ -83,7 +83,7 @@ def _run(message: pb.ScheduledRun) -> values.ScheduledRun:
 
 
 def schedule_changed(message: event_pb2.ScheduleChanged) -> ScheduleChanged:
-    """What became of a schedule."""
+    """A change of a schedule as clients see it."""
     return ScheduleChanged(
         schedule=message.schedule,
         change=_change(message.change),

@@ -111,7 +111,7 @@ def selection(message: selection_service_pb2.Selection) -> Selection:
 
 
 def selection_changed(message: event_pb2.SelectionChanged) -> SelectionChanged:
-    """What became of a saved selection."""
+    """A change of a saved selection as clients see it."""
     return SelectionChanged(
         selection=message.selection,
         change=_change(message.change),

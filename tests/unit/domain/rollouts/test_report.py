@@ -128,7 +128,7 @@ def test_a_fleet_is_counted_by_age_and_by_open_fixes():
     found = compliance(fleet, NOW, 30 * DAY, first=0, last=50)
     assert {age.days: age.hosts for age in found.ages} == {1: 1, 7: 1, 30: 0, 90: 0, None: 3}
     assert (found.without_open_fixes, found.with_open_fixes, found.fixes_unknown) == (2, 1, 2)
-    assert [laggard.host for laggard in found.overdue_hosts] == ["week", "never", "new", "old"]
+    assert [overdue.host for overdue in found.overdue_hosts] == ["week", "never", "new", "old"]
     assert sum(age.hosts for age in found.ages) == found.hosts == 5
 
 
@@ -147,7 +147,7 @@ def test_a_fleet_is_counted_by_age_and_by_open_fixes():
     st.integers(0, 6),
     st.integers(1, 4),
 )
-def test_compliance__gives_any_part_of_the_laggards_in_their_order(fleet, first, count, size):
+def test_compliance__gives_any_part_of_the_overdue_hosts_in_order(fleet, first, count, size):
     def known(host) -> int | None:
         return host.security_count if host.queried_at else None
 

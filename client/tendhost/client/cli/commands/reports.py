@@ -119,14 +119,14 @@ def _compliance(found: Compliance) -> None:
     if found.overdue_hosts:
         rows = (
             (
-                laggard.host,
-                coloured(str(laggard.state)),
+                overdue.host,
+                coloured(str(overdue.state)),
                 "?"
-                if laggard.pending_security_updates is None
-                else str(laggard.pending_security_updates),
-                ago(laggard.last_updated),
+                if overdue.pending_security_updates is None
+                else str(overdue.pending_security_updates),
+                ago(overdue.last_updated),
             )
-            for laggard in found.overdue_hosts
+            for overdue in found.overdue_hosts
         )
         draw(table(("HOST", "STATE", "SECURITY", "UPDATED"), rows))
 

@@ -70,7 +70,7 @@ def check_message(value: HealthCheck) -> health_pb2.HealthCheck:
 
 
 def health_message(result: HealthResult | None) -> operation_pb2.HealthResult | None:
-    """What the checks found, as clients see it."""
+    """The result of the checks, as clients see it."""
     if result is None:
         return None
     return operation_pb2.HealthResult(

@@ -128,7 +128,7 @@ def update_message(
 
 
 def _planned_changes(result: UpdateResult) -> tuple[PackageChange, ...]:
-    """What the update that was only tried would change."""
+    """What a dry run would change."""
     removed = (
         PackageChange(name=name, from_version=version, to_version="")
         for name, version in result.planned_removals

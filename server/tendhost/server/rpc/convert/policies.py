@@ -28,7 +28,7 @@ _SOURCE_KIND = numbers(SourceKind, pb.PolicySourceKind)
 
 
 def group_policy(message: pb.GroupPolicy) -> GroupPolicy:
-    """The policy in a request, without who changed it and when. Raises InvalidArgument."""
+    """The policy in a request, without `changed_by` and `changed_at`. Raises InvalidArgument."""
     return GroupPolicy(
         group=message.group,
         windows=windows(message.windows),
@@ -93,7 +93,7 @@ def _unread_policy(view: PolicyView | str, why: str) -> pb.EffectivePolicy:
 
 @whole(_unread_policy)
 def policy_message(view: PolicyView) -> pb.EffectivePolicy:
-    """What holds for a host, as clients see it."""
+    """An effective policy as clients see it."""
     message = _effective_message(view.policy)
     message.host = view.host
     message.update_allowed = view.availability is None

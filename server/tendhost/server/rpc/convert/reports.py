@@ -20,7 +20,7 @@ def _unread_explanation(_: Explanation | str, why: str) -> host_service_pb2.Expl
 
 @whole(_unread_explanation)
 def explanation_message(found: Explanation) -> host_service_pb2.ExplainHostResponse:
-    """Why a host is as it is."""
+    """An explanation as clients see it."""
     return host_service_pb2.ExplainHostResponse(
         update=found.update,
         reboot=found.reboot,
@@ -46,7 +46,7 @@ def _unread_overdue(overdue: OverdueHost | str, _: str) -> host_service_pb2.Over
 
 @whole(_unread_overdue)
 def overdue_host_message(overdue: OverdueHost) -> host_service_pb2.OverdueHost:
-    """A host that is not as it should be."""
+    """An overdue host as clients see it."""
     return host_service_pb2.OverdueHost(
         host=overdue.host,
         last_updated=timestamp(overdue.last_updated),
@@ -63,7 +63,7 @@ def _unread_report(
 
 @whole(_unread_report, most=3 * ITEM_BYTES)
 def report_message(found: RolloutReport) -> rollout_service_pb2.GetRolloutReportResponse:
-    """What came of a rollout."""
+    """A report on a rollout as clients see it."""
     return rollout_service_pb2.GetRolloutReportResponse(
         rollout=rollout_message(found.rollout),
         waves=[wave_message(wave) for wave in found.waves],

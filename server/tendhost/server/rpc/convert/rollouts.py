@@ -95,7 +95,7 @@ def rollout_spec(message: pb.RolloutSpec) -> RolloutSpec:
 
 
 def spec_message(spec: RolloutSpec) -> pb.RolloutSpec:
-    """What was asked, as clients see it."""
+    """A definition as clients see it."""
     division = spec.division
     return pb.RolloutSpec(
         filter=filter_message(spec.filter),
@@ -168,7 +168,7 @@ def _halt_message(halt: Halt) -> pb.Halt:
 
 
 def progress_message(progress: RolloutProgress) -> pb.RolloutProgress:
-    """How many hosts are where."""
+    """Number of hosts in each status, as clients see it."""
     return pb.RolloutProgress(
         total_hosts=progress.total_hosts,
         pending=progress.pending,

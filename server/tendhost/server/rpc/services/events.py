@@ -16,7 +16,7 @@ from tendhost.v1 import event_service_pb2_grpc
 
 
 class EventServicer(event_service_pb2_grpc.EventServiceServicer):
-    """What happens in the fleet."""
+    """Streams the events of the fleet."""
 
     def __init__(self, engine: Engine, feed: EventFeed) -> None:
         self._store: EventLog = engine.store
@@ -60,7 +60,7 @@ class EventServicer(event_service_pb2_grpc.EventServiceServicer):
 
 
 def starting_point(request: pb.WatchEventsRequest, bounds: LogBounds) -> int:
-    """The revision to begin after. Raises CursorCompacted or CursorUnknown."""
+    """The revision after which the events begin. Raises CursorCompacted or CursorUnknown."""
     if not request.HasField("resume_after"):
         return bounds.current
     cursor = request.resume_after

@@ -15,7 +15,7 @@ from tendhost.server.rpc.streams.stream_writer import send
 
 
 class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # it is untyped
-    """Tells of the server as a whole, under the empty name, and of each of its services."""
+    """Reports the health of the server, under the empty name, and of each of its services."""
 
     def __init__(self, services: Collection[str]) -> None:
         self._services = frozenset(("", *services))
@@ -25,17 +25,17 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # it
         self._changed = asyncio.Event()
 
     def serve(self) -> None:
-        """From now on calls are served."""
+        """Report SERVING from now on."""
         self._serving = True
         self._announce()
 
     def use_store(self, *, usable: bool) -> None:
-        """Tell whether the store can be used: without it next to no call is served."""
+        """Report whether the store can be used: without it almost no call succeeds."""
         self._usable = usable
         self._announce()
 
     def end(self) -> None:
-        """From now on they are not; watchers are told so, and their streams end."""
+        """Report NOT_SERVING from now on, and end the streams of watchers."""
         self._serving, self._ended = False, True
         self._announce()
 

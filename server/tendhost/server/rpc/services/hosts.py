@@ -46,11 +46,11 @@ OVERDUE_DAYS = 30
 
 
 class HostServiceStore(HostStore, InventoryStore, OperationStore, Protocol):
-    """Hosts, what is on them, and what runs on them."""
+    """Hosts, their inventories, and their operations."""
 
 
 class HostServicer(host_service_pb2_grpc.HostServiceServicer):
-    """The registry of hosts, and the work that is done on one of them."""
+    """Manages the registered hosts, and starts operations on single hosts."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -250,7 +250,7 @@ def with_operation(response: Callable[..., R]) -> Callable[[Operation], R]:
 
 
 def reconfiguration(request: pb.ReconfigureHostRequest) -> Reconfiguration:
-    """What to change. Raises InvalidArgument where the mask or a field that it names is not valid."""
+    """The requested change. Raises InvalidArgument if the mask or a field that it names is invalid."""
     mask = FieldMask(paths=sorted({path.split(".")[0] for path in request.update_mask.paths}))
     probe = pb.RegisterHostRequest()
     known = FieldMask(paths=[p for p in mask.paths if p in HostConfig.DESCRIPTOR.fields_by_name])
@@ -287,7 +287,7 @@ _CHANGES = frozenset(
 
 
 def _idle(request: pb.ReconfigureHostRequest) -> Iterator[FieldViolation]:
-    """A request that asks for nothing is a mistake."""
+    """A violation if the request changes nothing."""
     asked = {field.name for field, _ in request.ListFields()} - {"update_mask"}
     if not request.update_mask.paths and not asked & _CHANGES:
         yield FieldViolation(

@@ -21,7 +21,7 @@ R = TypeVar("R", bound=Message)
 
 
 class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
-    """What hosts inherit from their groups and from the fleet."""
+    """Manages the policies of groups and of the fleet."""
 
     def __init__(self, engine: Engine) -> None:
         self._policies = engine.policies
@@ -69,5 +69,5 @@ class PolicyServicer(policy_service_pb2_grpc.PolicyServiceServicer):
 def with_group_policy(
     response: Callable[..., R], warnings: Sequence[str] = ()
 ) -> Callable[[GroupPolicy], R]:
-    """Make the response that carries a group policy."""
+    """Makes the response that carries a group policy."""
     return lambda policy: response(policy=group_policy_message(policy, warnings))

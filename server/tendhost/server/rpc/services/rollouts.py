@@ -45,7 +45,7 @@ class RolloutServiceStore(RolloutStore, PlanStore, Protocol):
 
 
 class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
-    """Updates of many hosts."""
+    """Manages rollouts."""
 
     def __init__(self, engine: Engine, feed: EventFeed) -> None:
         self._engine = engine
@@ -62,7 +62,7 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
         else:
             made = await self._engine.rollouts.plan(rollout_spec(request.spec))
             plan, part = made.outline, made.whole.cut(first, last)
-        # Whoever pages on names the plan, so that every page is of the same one.
+        # The client names the plan for further pages, so that all pages are of the same one.
         paged = pb.PlanRolloutRequest(plan_id=plan.id, page_size=request.page_size)
         shown = first_part(map(planned_host_message, part.all))
         reached = first + len(shown)

@@ -27,7 +27,7 @@ R = TypeVar("R", bound=Message)
 
 
 class ScheduleServicer(schedule_service_pb2_grpc.ScheduleServiceServicer):
-    """Rollouts on a calendar."""
+    """Manages schedules."""
 
     def __init__(self, engine: Engine) -> None:
         self._schedules = engine.schedules
@@ -99,7 +99,7 @@ def with_schedule(response: Callable[..., R]) -> Callable[[ScheduleView], R]:
 
 
 def _require_sound(request: pb.UpdateScheduleRequest) -> None:
-    """Raise InvalidArgument where the mask or a field that it names is not valid."""
+    """Raise InvalidArgument if the mask or a field that it names is invalid."""
     probe = pb.CreateScheduleRequest()
     probe.spec.CopyFrom(named_by(request.spec, request.update_mask.paths))
     probe.spec.name = request.name

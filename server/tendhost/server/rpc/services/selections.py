@@ -18,7 +18,7 @@ R = TypeVar("R", bound=Message)
 
 
 class SelectionServicer(selection_service_pb2_grpc.SelectionServiceServicer):
-    """Saved selections of hosts."""
+    """Manages saved selections."""
 
     def __init__(self, engine: Engine) -> None:
         self._selections = engine.selections
@@ -67,5 +67,5 @@ class SelectionServicer(selection_service_pb2_grpc.SelectionServiceServicer):
 
 
 def with_selection(response: Callable[..., R]) -> Callable[[SelectionView], R]:
-    """Make the response that carries a selection."""
+    """Makes the response that carries a selection."""
     return lambda view: response(selection=selection_message(view.selection, view.warnings))

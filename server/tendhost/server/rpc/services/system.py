@@ -18,11 +18,11 @@ VERSION = version("tendhost")
 
 
 class SystemServiceStore(EventLog, HostStore, Protocol):
-    """The event log and the hosts, to be counted."""
+    """The event log, and the number of hosts."""
 
 
 class SystemServicer(system_service_pb2_grpc.SystemServiceServicer):
-    """The server itself."""
+    """Reports on the server itself."""
 
     def __init__(self, engine: Engine) -> None:
         self._store: SystemServiceStore = engine.store
