@@ -108,7 +108,7 @@ async def test_a_token_of_another_list_of_pending_updates_is_refused(api: Api):
     following = (await pending(api, page_size=1)).next_page_token
     for other in (
         {"security_only": True},
-        {"withheld": True},
+        {"include_withheld": True},
         {"group_by": pb.PENDING_GROUPING_HOST},
         {"packages": ["db"]},
         {"filter": HostFilter(names=["web1"])},

@@ -222,7 +222,7 @@ async def test_health__is_not_serving_while_the_store_cannot_be_used(api: Api, w
         answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
         assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
         assert "readonly" in (await info()).store_problem
-        assert (await info()).hosts == 1, "what can be read is told"
+        assert (await info()).host_count == 1, "what can be read is told"
         switch(on=False)
         world.clock.advance(PROBE_PAUSE)
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING

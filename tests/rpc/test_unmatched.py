@@ -44,7 +44,7 @@ async def test_exclude__takes_globs_as_names_do(api: Api):
     found = (await api.hosts.ListHosts(request)).hosts
     assert [host.config.name for host in found] == ["go-1"]
     compliance = hosts.GetComplianceRequest(filter=HostFilter(exclude_hosts=["go-*"]))
-    assert (await api.hosts.GetCompliance(compliance)).hosts == 1
+    assert (await api.hosts.GetCompliance(compliance)).host_count == 1
 
 
 @pytest.mark.parametrize(
