@@ -185,10 +185,10 @@ async def test_bytes_that_are_no_message_are_refused_and_do_no_harm(api: Api):
 
 async def test_the_server_says_what_it_is_and_how_much_it_knows(api: Api):
     before = await api.system.GetServerInfo(system_service_pb2.GetServerInfoRequest())
-    assert (before.hosts, before.revision) == (0, 0)
+    assert (before.host_count, before.revision) == (0, 0)
     await api.register("web1")
     after = await api.system.GetServerInfo(system_service_pb2.GetServerInfoRequest())
-    assert (after.hosts, after.revision) == (1, 1)
+    assert (after.host_count, after.revision) == (1, 1)
     assert after.log_id == before.log_id != ""
     assert after.version
 
@@ -318,7 +318,7 @@ async def test_reflection__describes_every_service_that_it_lists(api: Api):
 async def test_reflection__tells_the_comments_of_the_contract(api: Api):
     files = await reflected(api, "tendhost.v1.HostService.GetHost")
     comments = [location.leading_comments for location in files[0].source_code_info.location]
-    assert any("One host. NOT_FOUND." in comment for comment in comments)
+    assert any("Returns one host. NOT_FOUND." in comment for comment in comments)
     for file in files:
         if file.name.startswith("tendhost/"):
             assert file.source_code_info.location, f"{file.name} has no comments"
