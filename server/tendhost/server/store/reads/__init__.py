@@ -1,0 +1,1 @@
+"""Reads from SQLite, a class for each noun as in `protocols`."""

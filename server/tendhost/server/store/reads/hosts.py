@@ -1,0 +1,204 @@
+"""Reads of hosts: one by one, in pages, and the whole fleet at once."""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from tendhost.server.domain.hosts.host import MOST_DUPLICATES, Duplicate, Host, most_alike
+from tendhost.server.domain.hosts.selection import HostFilter, is_glob
+from tendhost.server.domain.hosts.unmatched import KnownNames
+from tendhost.server.domain.request_errors import HostNotFound, InventoryNotFound
+from tendhost.server.domain.rollouts.budgets import NAMED, Usage
+from tendhost.server.domain.rollouts.plan import HostSummary
+from tendhost.server.store import host_sql, host_summaries, parts, rows, sql
+from tendhost.server.store.reads.connections import ReadConnections
+from tendhost.server.store.records import (
+    HostCursor,
+    HostPending,
+    HostsPart,
+    InventoryRecord,
+    Page,
+    Unreadable,
+)
+
+T = TypeVar("T")
+
+SURVEYED_AT_ONCE = 200
+"""Hosts that a survey reads in one go."""
+
+
+class HostReads(ReadConnections):
+    """See HostStore, InventoryStore and FleetStore."""
+
+    async def host(self, name: str) -> Host:
+        found = await self.find_host(name)
+        if found is None:
+            raise HostNotFound(host=name)
+        return found
+
+    async def find_host(self, name: str) -> Host | None:
+        text = self._one(sql.GET_HOST, name)
+        return None if text is None else rows.host_of(text)
+
+    async def hosts(self, selection: HostFilter, *, after: str = "", limit: int) -> Page[Host]:
+        def work(database: sqlite3.Connection) -> Page[Host]:
+            found: list[Host | Unreadable] = []
+            position = after
+            while True:
+                text, values = host_sql.select_hosts(selection, after=position, limit=limit + 1)
+                part = database.execute(text, values).fetchall()
+                # By name first: where a pattern fits few hosts, only those are decoded.
+                named = (
+                    rows.row_of(rows.host_of, document, name)
+                    for document, name in part
+                    if selection.may_match(name)
+                )
+                # Whether an unreadable host matches is not known: it is part of the page.
+                found.extend(
+                    host
+                    for host in named
+                    if isinstance(host, Unreadable) or selection.matches(host)
+                )
+                if len(found) > limit or len(part) <= limit:
+                    return Page(rows=tuple(found[:limit]), more=len(found) > limit)
+                position = part[-1][1]
+
+        return await self._read(work)
+
+    async def count_hosts(self) -> int:
+        return self._count("host", "")
+
+    async def groups(self) -> Sequence[tuple[str, int]]:
+        return await self._label_counts("group")
+
+    async def tags(self) -> Sequence[tuple[str, int]]:
+        return await self._label_counts("tag")
+
+    async def _label_counts(self, kind: str) -> Sequence[tuple[str, int]]:
+        return await self._read(
+            lambda database: database.execute(sql.GET_COUNTS, (kind,)).fetchall()
+        )
+
+    def _count(self, kind: str, name: str) -> int:
+        count: int | None = self._one(sql.GET_COUNT, kind, name)
+        return count or 0
+
+    async def known_names(self, selection: HostFilter) -> KnownNames:
+        names = (*selection.names, *selection.exclude_hosts)
+        tags = (*selection.all_tags, *selection.any_tags)
+
+        def work(database: sqlite3.Connection) -> KnownNames:
+            def found(text: str, wanted: Sequence[str]) -> frozenset[str]:
+                rows = (database.execute(text, (name,)).fetchone() for name in wanted)
+                return frozenset(row[0] for row in rows if row is not None)
+
+            if any(map(is_glob, names)):
+                hosts = frozenset(name for (name,) in database.execute(sql.HOST_NAMES))
+            else:
+                hosts = found(sql.HAS_HOST, names)
+            return KnownNames(
+                names=hosts,
+                tags=found(sql.HAS_TAG, tags),
+                groups=found(sql.HAS_GROUP, selection.groups),
+            )
+
+        return await self._read(work)
+
+    async def duplicates(self, host: Host) -> tuple[Duplicate, ...]:
+        mine = (host.host_key, host.config.endpoint, host.status.machine_id)
+        statements = (sql.ALIKE_BY_HOST_KEY, sql.ALIKE_BY_ENDPOINT, sql.ALIKE_BY_MACHINE_ID)
+
+        def work(database: sqlite3.Connection) -> tuple[Duplicate, ...]:
+            found = [
+                row
+                for statement, value in zip(statements, mine, strict=True)
+                if value
+                for row in database.execute(statement, (value, host.name, MOST_DUPLICATES))
+            ]
+            return most_alike(
+                Duplicate(
+                    host=name,
+                    host_key=key == mine[0],
+                    address=endpoint == mine[1],
+                    machine_id=machine_id == mine[2] != "",
+                )
+                for name, key, endpoint, machine_id in found
+            )
+
+        return await self._read(work)
+
+    async def usage(self, scope: str, *, failed_since: datetime | None = None) -> Usage:
+        def work(database: sqlite3.Connection) -> Usage:
+            kind = "tag" if scope else "host"
+            hosts = database.execute(sql.GET_COUNT, (kind, scope)).fetchone()
+            values = (scope, "" if failed_since is None else failed_since.isoformat())
+            named = database.execute(sql.FAILED_NAMES, (*values, NAMED)).fetchall()
+            return Usage(
+                down=database.execute(sql.DOWN, values).fetchone()[0],
+                hosts=hosts[0] if hosts else 0,
+                failed=tuple(name for (name,) in named),
+                failed_count=database.execute(sql.FAILED_OF_SCOPE, values).fetchone()[0],
+            )
+
+        return await self._read(work)
+
+    async def inventory(self, host: str) -> InventoryRecord:
+        row = self._row(sql.GET_INVENTORY, host)
+        if row is None:
+            await self.host(host)
+            raise InventoryNotFound(host=host)
+        return rows.inventory_of(host, row)
+
+    async def survey(self, read: Callable[[Iterable[HostSummary]], T]) -> T:
+        def work(database: sqlite3.Connection) -> T:
+            fleet = (
+                host_summaries.host_summary_of(row[0]) for row in database.execute(sql.ALL_HOSTS)
+            )
+            return read(fleet)
+
+        return await self._read(work, self._surveyor)
+
+    async def survey_pending(
+        self, selection: HostFilter, read: Callable[[Iterable[HostPending]], T]
+    ) -> T:
+        return await self._read(
+            lambda database: read(_pending(database, selection)), self._surveyor
+        )
+
+    async def hosts_part(
+        self, selection: HostFilter, *, after: str, limit: int, size: int
+    ) -> HostsPart:
+        return await self._read(
+            lambda database: parts.hosts_part(
+                database, selection, after=after, limit=limit, size=size
+            )
+        )
+
+    async def changed_hosts(
+        self, selection: HostFilter, *, after: HostCursor, limit: int, size: int
+    ) -> HostsPart:
+        return await self._read(
+            lambda database: parts.changed_hosts(
+                database, selection, after=after, limit=limit, size=size
+            )
+        )
+
+
+def _pending(database: sqlite3.Connection, selection: HostFilter) -> Iterator[HostPending]:
+    position = ""
+    while True:
+        text, values = host_sql.select_pending(selection, after=position, limit=SURVEYED_AT_ONCE)
+        part = database.execute(text, values).fetchall()
+        for document, name, pending in part:
+            if not selection.may_match(name):
+                continue
+            host = rows.row_of(rows.host_of, document, name)
+            if isinstance(host, Unreadable) or selection.matches(host):
+                # What cannot be read is not known, like what was never asked.
+                known = rows.row_of(rows.pending_of, pending, name)
+                known = None if isinstance(known, Unreadable) else known
+                yield HostPending(host=name, pending=known)
+        if len(part) < SURVEYED_AT_ONCE:
+            return
+        position = part[-1][1]

@@ -1,0 +1,72 @@
+"""Reads of operations and their logs."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from tendhost.server.domain.operations.operation import Operation, OperationStatus
+from tendhost.server.domain.request_errors import OperationNotFound
+from tendhost.server.store import rows, sql
+from tendhost.server.store.reads.connections import ReadConnections
+from tendhost.server.store.records import LogChunk, Page
+
+
+class OperationReads(ReadConnections):
+    """See OperationStore and LogStore."""
+
+    async def operation(self, id: str) -> Operation:
+        found = await self.find_operation(id)
+        if found is None:
+            raise OperationNotFound(operation=id)
+        return found
+
+    async def find_operation(self, id: str) -> Operation | None:
+        text = self._one(sql.GET_OPERATION, id)
+        return None if text is None else rows.operation_of(text)
+
+    async def operations(
+        self,
+        *,
+        host: str = "",
+        rollout: str = "",
+        statuses: Sequence[OperationStatus] = (),
+        before: str = "",
+        limit: int,
+    ) -> Page[Operation]:
+        text, values = sql.select_operations(
+            host=host,
+            rollout=rollout,
+            statuses=statuses,
+            before=before,
+            limit=limit + 1,
+        )
+        return await self._page(text, values, rows.operation_of, limit)
+
+    async def running_operation(self, host: str) -> Operation | None:
+        text = self._one(sql.RUNNING_OPERATION, host)
+        return None if text is None else rows.operation_of(text)
+
+    async def next_queued(self, host: str) -> Operation | None:
+        text = self._one(sql.NEXT_QUEUED, host)
+        return None if text is None else rows.operation_of(text)
+
+    async def unfinished_operations(self) -> Sequence[Operation]:
+        return await self._all(sql.UNFINISHED_OPERATIONS, (), rows.operation_of)
+
+    async def busy_hosts(self) -> frozenset[str]:
+        return frozenset(await self._all(sql.RUNNING_HOSTS, (), str))
+
+    async def log(self, operation: str, *, offset: int, limit: int) -> LogChunk:
+        def work(database: sqlite3.Connection) -> LogChunk:
+            begin, found = offset, bytearray()
+            for position, data in database.execute(sql.GET_LOG, (operation, offset)):
+                wanted = data[max(0, offset - position) :]
+                if found and position > begin + len(found):
+                    break  # what lies between was left out
+                if wanted and not found:
+                    begin = max(position, offset)
+                found += wanted
+                if len(found) >= limit:
+                    break
+            return LogChunk(operation=operation, offset=begin, data=bytes(found[:limit]))
+
+        return await self._read(work)
