@@ -1,4 +1,4 @@
-"""Parts of a value are changed: the fields that a mask names, and what is added to lists or removed from them."""
+"""Changes of parts of a value: fields that an update mask names, and entries added to lists or removed from them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 V = TypeVar("V", bound="DataclassInstance")
 MOST_WINDOWS = 32
-"""As the contract allows for a list of windows."""
+"""Windows that the contract allows in a list."""
 
 
 def taken(path: str, value: V, new: V) -> V:
@@ -26,17 +26,17 @@ def taken(path: str, value: V, new: V) -> V:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelChange:
-    """Tags or groups to add and to take away. What is there, or not there, already does not matter."""
+    """Tags or groups to add and to remove. Adding a present one, or removing an absent one, changes nothing."""
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
 
     def of(self, former: Sequence[str]) -> tuple[str, ...]:
-        """Those that are left, in order."""
+        """The labels after the change, in order."""
         return tuple(sorted({*former, *self.added} - {*self.removed}))
 
     def unsound(self, what: str) -> Iterator[FieldViolation]:
-        """What is both added and removed."""
+        """A violation for each label that is both added and removed."""
         for number, label in enumerate(self.removed):
             if label in self.added:
                 words = f"{label!r} is also in add_{what}; leave one of the two out"
@@ -45,18 +45,18 @@ class LabelChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowChange:
-    """Windows to add and to take away."""
+    """Windows to add and to remove."""
 
     added: tuple[MaintenanceWindow, ...] = ()
     removed: tuple[MaintenanceWindow, ...] = ()
 
     def of(self, former: Iterable[MaintenanceWindow]) -> tuple[MaintenanceWindow, ...]:
-        """Those that are left, new ones last."""
+        """The windows after the change, new ones last."""
         kept = dict.fromkeys(window for window in former if window not in self.removed)
         return tuple({**kept, **dict.fromkeys(self.added)})
 
     def unsound(self, former: Sequence[MaintenanceWindow]) -> Iterator[FieldViolation]:
-        """What cannot be added or removed: a window that was not there may still close the wrong time."""
+        """Violations for windows that cannot be added or removed; a misspelt one must not stay unnoticed."""
         for field, words in unsound_windows(self.added):
             yield FieldViolation(f"add_windows{field}", words)
         for number, window in enumerate(self.removed):

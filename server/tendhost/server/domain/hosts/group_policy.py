@@ -1,9 +1,9 @@
-"""What holds for every host of a group, or of the fleet, and what of it holds for one host.
+"""Policies of groups and of the fleet, and the effective policy of one host.
 
-The nearer says more: a host's own policy, then its groups in the order of their names, then the fleet.
-A host's own windows take the place of those of its groups, and these of those of the fleet; windows of
-several groups all have to be open. Freeze periods of all of them add up, and so do health checks. Of
-hooks and of the settling time the nearest counts, each by itself.
+The order of precedence: the host's own policy, then its groups by name, then the fleet. A host's own windows
+replace those of its groups, and these replace those of the fleet; windows of several groups must all be
+open. Freeze periods of all levels add up, and so do health checks. Each hook, and the settling time, comes
+from the first level that has it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,38 +23,38 @@ from tendhost.server.domain.policy.windows import MaintenanceWindow
 T = TypeVar("T")
 
 FLEET = ""
-"""In place of a group's name: every host."""
+"""Name of the policy for every host, in place of a group's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupPolicy:
-    """What holds for the hosts of a group, or of the fleet, as far as nothing nearer says otherwise."""
+    """The policy of a group, or of the fleet, which hosts inherit."""
 
     group: str = FLEET
     windows: tuple[MaintenanceWindow, ...] = ()
-    """Its hosts may be changed in any of them; empty: nothing is said of it here."""
+    """Its hosts may be changed in any of these windows; empty: not set here."""
     freezes: tuple[FreezePeriod, ...] = ()
     hooks: Hooks = Hooks()
     health_checks: HealthChecks = HealthChecks()
     changed_by: str = ""
     changed_at: datetime | None = None
-    """None: nothing was ever said for it."""
+    """None: the policy was never set."""
     revision: int = 0
-    """The fleet's revision at which it last changed; 0: it is not stored."""
+    """Revision at which it last changed; 0: it is not stored."""
 
     @property
-    def said(self) -> tuple[object, ...]:
-        """What is said, without who said it and when."""
+    def settings(self) -> tuple[object, ...]:
+        """The settings, without who changed them and when."""
         return self.windows, self.freezes, self.hooks, self.health_checks
 
     @property
     def etag(self) -> str:
-        """Changes with what is said."""
-        return etag_of(self.group, *self.said)
+        """Changes with the settings."""
+        return etag_of(self.group, *self.settings)
 
 
 class SourceKind(StrEnum):
-    """Who can say what holds for a host."""
+    """The levels of policies."""
 
     HOST = "host"
     GROUP = "group"
@@ -67,12 +67,12 @@ class Source:
 
     kind: SourceKind
     group: str = ""
-    """With GROUP: its name."""
+    """Name of the group, with GROUP."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sourced(Generic[T]):
-    """A part of an effective policy, with where it comes from."""
+    """A part of an effective policy, with its source."""
 
     value: T
     source: Source
@@ -80,10 +80,10 @@ class Sourced(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectivePolicy:
-    """What holds for a host, of all that is inherited."""
+    """The effective policy of a host, with the source of each part."""
 
     windows: tuple[Sourced[tuple[MaintenanceWindow, ...]], ...] = ()
-    """Of each of these sets one window has to be open."""
+    """Sets of windows; one window of each must be open."""
     freezes: tuple[Sourced[FreezePeriod], ...] = ()
     pre_hook: Sourced[Hook] | None = None
     post_hook: Sourced[Hook] | None = None
@@ -100,7 +100,7 @@ class EffectivePolicy:
 
     @property
     def hooks(self) -> Hooks:
-        """The hooks that run on it."""
+        """The hooks that run on the host."""
         return Hooks(
             pre=self.pre_hook.value if self.pre_hook else None,
             post=self.post_hook.value if self.post_hook else None,
@@ -108,7 +108,7 @@ class EffectivePolicy:
 
     @property
     def health_checks(self) -> HealthChecks:
-        """What it has to pass to count as healthy."""
+        """The checks that the host must pass to count as healthy."""
         return HealthChecks(
             checks=tuple(part.value for part in self.checks),
             settle=self.settle.value if self.settle else None,
@@ -116,7 +116,7 @@ class EffectivePolicy:
 
 
 def effective(config: HostConfig, group_policies: Mapping[str, GroupPolicy]) -> EffectivePolicy:
-    """What holds for a host, with the defaults of every group that has some, and the fleet's."""
+    """The effective policy of a host, with the policies of its groups and of the fleet."""
     policy = config.policy
     wider = _wider(config.groups, group_policies)
     hooks = [(_HOST, policy.hooks), *((source, d.hooks) for source, d in wider)]
@@ -140,14 +140,14 @@ def open_times(
     groups: Iterable[str],
     group_policies: Mapping[str, GroupPolicy],
 ) -> ChangeWindows:
-    """When a host of these groups may be changed that has `windows` of its own."""
+    """When a host with these windows of its own and in these groups may be changed."""
     wider = _wider(groups, group_policies)
     return EffectivePolicy(windows=_windows(windows, wider), freezes=_freezes(wider)).open_times
 
 
 _HOST = Source(kind=SourceKind.HOST)
 _Wider = Sequence[tuple[Source, GroupPolicy]]
-"""The defaults that a host inherits from, the nearest first."""
+"""The policies that a host inherits from, in order of precedence."""
 
 
 def _wider(groups: Iterable[str], group_policies: Mapping[str, GroupPolicy]) -> _Wider:
@@ -166,9 +166,9 @@ def _windows(
 ) -> tuple[Sourced[tuple[MaintenanceWindow, ...]], ...]:
     if own:
         return (Sourced(value=own, source=_HOST),)
-    said = [Sourced(value=d.windows, source=source) for source, d in wider if d.windows]
-    of_groups = tuple(part for part in said if part.source.kind is SourceKind.GROUP)
-    return of_groups or tuple(said)
+    inherited = [Sourced(value=d.windows, source=source) for source, d in wider if d.windows]
+    of_groups = tuple(part for part in inherited if part.source.kind is SourceKind.GROUP)
+    return of_groups or tuple(inherited)
 
 
 def _freezes(wider: _Wider) -> tuple[Sourced[FreezePeriod], ...]:

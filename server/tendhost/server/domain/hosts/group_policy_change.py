@@ -1,4 +1,4 @@
-"""What is to be said otherwise of a group or of the fleet, and what comes of it."""
+"""Changes of the policy of a group or of the fleet."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,24 +24,24 @@ CHANGEABLE = (
 )
 """The paths that an update mask may hold."""
 MOST_FREEZES = 100
-"""As the contract allows for a group, and for the fleet."""
+"""Freeze periods that the contract allows in one policy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreezeChange:
-    """Freezes to add, in the place of those of their names, and names of those to lift."""
+    """Freeze periods to add, which replace those of the same name, and names of those to remove."""
 
     added: tuple[FreezePeriod, ...] = ()
     removed: tuple[str, ...] = ()
 
     def of(self, former: tuple[FreezePeriod, ...], now: datetime) -> tuple[FreezePeriod, ...]:
-        """Those that are left, without those that have passed, new ones last."""
+        """The freeze periods after the change, without past ones, new ones last."""
         gone = {*self.removed, *(freeze.name for freeze in self.added)}
         kept = (f for f in former if f.name not in gone and f.ends_at > now)
         return (*kept, *self.added)
 
     def unsound(self, former: tuple[FreezePeriod, ...], now: datetime) -> Iterator[FieldViolation]:
-        """What cannot be added or removed. A misspelt name must not leave a freeze in force unnoticed."""
+        """Violations for freeze periods that cannot be added or removed; a misspelt name must not stay unnoticed."""
         for field, words in unsound_freezes(self.added, now, known=former):
             yield FieldViolation(f"add_freezes{field}", words)
         names, added = [f.name for f in former], {f.name for f in self.added}
@@ -64,11 +64,11 @@ class GroupPolicyChange:
 
     given: GroupPolicy
     mask: tuple[str, ...] | None = None
-    """None: every field; but none where something is added or removed."""
+    """None: every field, or, if something is added or removed, no field."""
     windows: WindowChange = WindowChange()
     freezes: FreezeChange = FreezeChange()
     etag: str = ""
-    """The etag that the defaults must have; empty: any."""
+    """The etag that the policy must have; empty: any."""
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ class GroupPolicyChange:
         return FIELDS if (self.windows, self.freezes) == (WindowChange(), FreezeChange()) else ()
 
     def of(self, former: GroupPolicy, now: datetime) -> GroupPolicy:
-        """What is to be said. Raises InvalidArgument, which names every invalid field."""
+        """The changed policy. Raises InvalidArgument, which names every invalid field."""
         expected = ", ".join(CHANGEABLE)
         unknown = [
             FieldViolation("update_mask", f"{path!r} cannot be changed; expected {expected}")
@@ -87,27 +87,27 @@ class GroupPolicyChange:
         ]
         if unknown:
             raise InvalidArgument(*unknown)
-        said = former
+        policy = former
         for path in self.paths:
-            said = taken(path, said, self.given)
-        wrong = (*self.windows.unsound(said.windows), *self.freezes.unsound(said.freezes, now))
+            policy = taken(path, policy, self.given)
+        wrong = (*self.windows.unsound(policy.windows), *self.freezes.unsound(policy.freezes, now))
         if wrong:
             raise InvalidArgument(*wrong)
         if self.windows != WindowChange():
-            said = replace(said, windows=self.windows.of(said.windows))
+            policy = replace(policy, windows=self.windows.of(policy.windows))
         if self.freezes != FreezeChange():
-            said = replace(said, freezes=self.freezes.of(said.freezes, now))
-        _require_sound(said, former, now)
-        return said
+            policy = replace(policy, freezes=self.freezes.of(policy.freezes, now))
+        _require_sound(policy, former, now)
+        return policy
 
 
-def _require_sound(wish: GroupPolicy, former: GroupPolicy, now: datetime) -> None:
+def _require_sound(policy: GroupPolicy, former: GroupPolicy, now: datetime) -> None:
     """Raise InvalidArgument for what no rule of the contract can see."""
-    freezes = unsound_freezes(wish.freezes, now, known=former.freezes)
+    freezes = unsound_freezes(policy.freezes, now, known=former.freezes)
     found = [
-        *((f"windows{field}", words) for field, words in unsound_windows(wish.windows)),
+        *((f"windows{field}", words) for field, words in unsound_windows(policy.windows)),
         *((f"freezes{field}", words) for field, words in freezes),
-        *((f"health_checks.{field}", words) for field, words in unusable(wish.health_checks)),
+        *((f"health_checks.{field}", words) for field, words in unusable(policy.health_checks)),
     ]
     if found:
         raise InvalidArgument(*(FieldViolation(f"policy.{f}", words) for f, words in found))

@@ -1,4 +1,4 @@
-"""A host: how it is configured, what is known of it, and how its state moves."""
+"""A host: its configuration, its status, and the changes of its state."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,57 +20,57 @@ from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import HostFailed, InvalidTransition
 
 _UNREACHED = frozenset({HostUnreachable.reason, LinkLost.reason, AuthenticationRefused.reason})
-"""Problems of a host that could not be worked on at all."""
+"""Reasons of problems after which nothing could be done on a host."""
 
 
 class AfterInterruption(StrEnum):
-    """What to do about an upgrade that was cut off on the host, by a power cut for example."""
+    """What to do about an upgrade that was interrupted on the host, by a power cut for example."""
 
     UPGRADE = "upgrade"
-    """Repair what it left, and begin the upgrade once more."""
+    """Repair the packages, and start the upgrade again."""
     REPAIR = "repair"
-    """Repair what it left, and leave the rest to a person."""
+    """Repair the packages, and leave the rest to a person."""
 
 
 class RestartServices(StrEnum):
-    """What to do about services that still run what an update replaced."""
+    """What to do about services that still run files which an update has replaced."""
 
     NEVER = "never"
-    """They are listed, and left alone."""
+    """They are listed only."""
     RESTART = "restart"
-    """They are restarted, unless the host is rebooted anyway."""
+    """They are restarted, unless the host is rebooted."""
     REBOOT = "reboot"
     """They count as a reason to reboot."""
 
 
 class Snapshots(StrEnum):
-    """Whether a file system snapshot is made before a host is changed."""
+    """Whether to make a file system snapshot before a host is changed."""
 
     NEVER = "never"
     IF_POSSIBLE = "if_possible"
     REQUIRED = "required"
-    """A host on which none can be made is not updated."""
+    """A host that cannot make one is not updated."""
 
 
 class Rollback(StrEnum):
-    """Whether an update is taken back by itself."""
+    """Whether to roll back an update automatically."""
 
     NEVER = "never"
     UNHEALTHY = "unhealthy"
-    """When the host is not healthy after it."""
+    """When the host is unhealthy after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What tendhost may do to a host by itself."""
+    """The policy of one host: when and how tendhost may change it."""
 
     auto_reboot: bool | None = None
     """Whether an update may reboot the host; None: yes, unless it is the machine of the server."""
     maintenance_windows: tuple[MaintenanceWindow, ...] = ()
-    """It may be changed in any of them; empty: as the defaults of its groups and of the fleet say."""
+    """The host may be changed in any of these windows; empty: inherited from its groups and the fleet."""
     after_interruption: AfterInterruption = AfterInterruption.UPGRADE
     scope: UpdateScope = UpdateScope()
-    """What updates change, unless the request says otherwise."""
+    """Which pending updates to take, unless a request overrides it."""
     restart_services: RestartServices = RestartServices.NEVER
     snapshots: Snapshots = Snapshots.NEVER
     rollback: Rollback = Rollback.NEVER
@@ -79,48 +79,48 @@ class Policy:
 
 
 LOCAL = "local"
-"""The address of the machine of the server itself."""
+"""The address of the server's own machine."""
 COMPOSE_HEALTH_TIMEOUT = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostConfig:
-    """What a user says of a host."""
+    """The configuration of a host."""
 
     name: str
     address: str
     port: int = 22
     user: str = "root"
     ssh_key: str = ""
-    """Path of a private key on the server; empty: `TENDHOST_SSH_KEY`, else the agent."""
+    """Path of a private key on the server; empty: `TENDHOST_SSH_KEY`, or without that the agent."""
     compose_paths: tuple[str, ...] = ()
-    """The folders of its compose projects."""
+    """Folders of its compose projects."""
     compose_version: ComposeVersion = ComposeVersion.AUTO
     pull_before_update: bool = True
-    """Whether images are pulled; else only what is on the host already is brought up."""
+    """Whether to pull images; without that, only images that are on the host are used."""
     compose_health_timeout: timedelta = COMPOSE_HEALTH_TIMEOUT
-    """For every service of a project to be healthy; then the former images are put back."""
+    """Time for every service of a project to become healthy, after which the former images are restored."""
     compose_prune: bool = False
-    """Whether images that an update replaced are removed."""
+    """Whether to remove images that an update has replaced."""
     tags: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     policy: Policy = Policy()
 
     @property
     def endpoint(self) -> str:
-        """Where it answers: two hosts with one endpoint are one machine."""
+        """Address and port; two hosts with the same endpoint are the same machine."""
         return LOCAL if self.address == LOCAL else f"{self.address.lower()} {self.port}"
 
     @property
     def may_reboot(self) -> bool:
-        """Whether the policy lets the host be rebooted; the machine of the server has to be named."""
+        """Whether the policy allows a reboot; for the server's own machine it must say so."""
         named = self.policy.auto_reboot
         return self.address != LOCAL if named is None else named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """An error as it is stored: the reason for programs, the message for people, the facts for both."""
+    """An error as it is stored: a reason for programs, a message for people, and facts for both."""
 
     reason: str
     message: str
@@ -135,16 +135,16 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a host is in FAILED, and who knows of it."""
+    """Why a host is in FAILED, and who has acknowledged that."""
 
     previous_state: HostState
     step: str
     problem: Problem
     failed_at: datetime
     retry_count: int
-    """How many retries came before this failure."""
+    """Number of retries before this failure."""
     operation: str = ""
-    """The operation that failed, with which a retry goes on."""
+    """Id of the operation that failed, which a retry continues."""
     acknowledged_by: str = ""
     acknowledged_at: datetime | None = None
 
@@ -156,9 +156,9 @@ class Duplicate:
     host: str
     host_key: bool
     address: bool
-    """The same address and port."""
+    """Whether both have the same address and port."""
     machine_id: bool
-    """The same machine-id: either one machine, or copies of one."""
+    """Whether both have the same machine-id, as one machine or copies of one have."""
 
     @property
     def words(self) -> str:
@@ -172,7 +172,7 @@ class Duplicate:
 
 
 MOST_DUPLICATES = 16
-"""Of which a host's status tells. A fleet of copies of one image may have thousands."""
+"""Duplicates in the status of a host. A fleet of copies of one image may have thousands."""
 
 
 def most_alike(found: Iterable[Duplicate]) -> tuple[Duplicate, ...]:
@@ -184,32 +184,32 @@ def most_alike(found: Iterable[Duplicate]) -> tuple[Duplicate, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostStatus:
-    """What tendhost knows of a host."""
+    """The status of a host."""
 
     state: HostState = HostState.IDLE
     pending_count: int = 0
     pending_security_count: int | None = 0
-    """None: the host's archives do not tell."""
+    """None: the host's archives do not say which updates are security updates."""
     queried_at: datetime | None = None
     reboot: Reboot = Reboot()
     boot_id: str = ""
     os_name: str = ""
     healthy: bool | None = None
-    """The outcome of the last check; None: never checked."""
+    """Result of the last check; None: never checked."""
     last_updated: datetime | None = None
-    """When an update last succeeded. A dry run does not count."""
+    """End of the last successful update. A dry run does not count."""
     update_took: timedelta | None = None
-    """How long that update took."""
+    """Duration of that update."""
     last_problem: Problem | None = None
-    """What the last operation failed with; None once one succeeded."""
+    """Problem of the last operation; None: it succeeded."""
     failure: Failure | None = None
-    """Present in FAILED only."""
+    """Why the host is in FAILED; None in other states."""
     retry_count: int = 0
-    """Retries since the last success."""
+    """Number of retries since the last success."""
     machine_id: str = ""
-    """The latest that the host told; empty: it never told one."""
+    """The latest machine-id of the host; empty: unknown."""
     duplicate_of: tuple[Duplicate, ...] = ()
-    """Other names of the same machine, as the last look at the host found them; see `most_alike`."""
+    """Other names of the same machine, as of the last query; see `most_alike`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +225,7 @@ class Host:
 
     @property
     def planned_update(self) -> timedelta:
-        """How long an update of it may take: as long as the last one that succeeded."""
+        """Planned duration of an update: that of the last successful one, in whole minutes."""
         return planned_time(self.status.update_took)
 
     @property
@@ -235,21 +235,21 @@ class Host:
 
     @property
     def etag(self) -> str:
-        """Changes with what users say of the host and the pinned key, not with what is known of it."""
+        """Changes with the configuration and the pinned key, not with the status."""
         return etag_of(self.config, self.host_key)
 
     def after(self, trigger: Trigger) -> "Host":
-        """The host once `trigger` has happened. Raises InvalidTransition."""
+        """The host after `trigger`. Raises InvalidTransition."""
         state = after(self.status.state, trigger, host=self.name)
         return self._with(state=state)
 
     def settled(self) -> "Host":
-        """The host at rest where its facts call for, from a state in which work may end well."""
+        """The host in the resting state that follows from its facts. Raises InvalidTransition."""
         return self.after(self.resting_trigger)
 
     @property
     def resting_trigger(self) -> Trigger:
-        """The trigger that leads to the resting state of the present facts."""
+        """The trigger to the resting state that follows from the facts."""
         if self.status.pending_count:
             return Trigger.UPDATES_PENDING
         if self.status.reboot.need is RebootNeed.NEEDED:
@@ -257,7 +257,7 @@ class Host:
         return Trigger.NOTHING_PENDING
 
     def observed(self, seen: Observation, now: datetime) -> "Host":
-        """The host with the facts that a look at it found. Its state is another matter."""
+        """The host with the facts of an observation; its state stays."""
         former = self.status.reboot
         reboot = seen.reboot or former
         boot_id = seen.inventory.system.boot_id
@@ -265,51 +265,51 @@ class Host:
             reboot = replace(reboot, since=former.since or now)
             again = former.need is RebootNeed.NEEDED and former.reason == reboot.reason
             if again and self.status.boot_id not in ("", boot_id):
-                # Another reboot would do no more than the one that has just been.
+                # Another reboot would have the same result as the one before.
                 words = f"{reboot.reason}, after a reboot just as before it"
                 reboot = Reboot(need=RebootNeed.UNKNOWN, reason=words)
-        looked = self._with(
+        observed = self._with(
             reboot=reboot,
             boot_id=boot_id,
             os_name=seen.inventory.system.os_name,
             machine_id=seen.inventory.system.machine_id or self.status.machine_id,
         )
         if seen.pending.queried_at is None:
-            return looked  # what is pending could not be listed, which is not the same as nothing
-        return looked._with(
+            return observed  # pending updates are unknown, which does not mean that there are none
+        return observed._with(
             pending_count=seen.pending.count,
             pending_security_count=seen.pending.security_count,
             queried_at=seen.pending.queried_at,
         )
 
     def resembling(self, duplicates: tuple[Duplicate, ...]) -> "Host":
-        """The host with those that are, or may be, the same machine."""
+        """The host with its duplicates."""
         return self._with(duplicate_of=duplicates)
 
     def checked(self, *, healthy: bool) -> "Host":
-        """The host with the outcome of a check."""
+        """The host with the result of a check."""
         return self._with(healthy=healthy)
 
     def reboot_ordered(self, *, reason: str, now: datetime) -> "Host":
-        """The host as one that needs a reboot because somebody wants it, if it did not need one."""
+        """The host with a needed reboot that a user has requested, unless it needs one already."""
         if self.status.reboot.need is RebootNeed.NEEDED:
             return self
         return self._with(reboot=Reboot(need=RebootNeed.NEEDED, reason=reason, since=now))
 
     @property
     def unheard_of(self) -> bool:
-        """Whether the host could not be reached the last time, or was never looked at."""
+        """Whether the host was never queried, or could not be reached at the last contact."""
         return self.status.queried_at is None or self.is_away(*_UNREACHED)
 
     def is_away(self, *reasons: str) -> bool:
-        """Whether the host could not be reached the last time, for one of `reasons`."""
+        """Whether the host could not be reached at the last contact, for one of `reasons`."""
         problem = self.status.last_problem
         return problem is not None and problem.reason in _UNREACHED and problem.reason in reasons
 
     def succeeded(
         self, *, updated_at: datetime | None, update_took: timedelta | None = None
     ) -> "Host":
-        """The host after work that ended well; `updated_at` where that was an update."""
+        """The host after a successful operation; `updated_at` is set after an update."""
         return self._with(
             last_updated=updated_at or self.status.last_updated,
             update_took=update_took or self.status.update_took,
@@ -318,11 +318,11 @@ class Host:
         )
 
     def troubled(self, problem: Problem) -> "Host":
-        """The host after work that failed without harm: nothing but the problem is kept."""
+        """The host after an operation that failed without harm: only the problem is stored."""
         return self._with(last_problem=problem)
 
     def failed(self, *, step: str, problem: Problem, now: datetime, operation: str = "") -> "Host":
-        """The host in FAILED, with the reason kept."""
+        """The host in FAILED, with the reason."""
         failure = Failure(
             previous_state=self.status.state,
             step=step,
@@ -335,12 +335,12 @@ class Host:
         return moved._with(failure=failure, last_problem=problem)
 
     def retried(self) -> "Host":
-        """The host in IDLE again, its retries counted. Raises InvalidTransition unless FAILED."""
+        """The host in IDLE again, with one more retry. Raises InvalidTransition unless FAILED."""
         moved = self.after(Trigger.RETRY)
         return moved._with(failure=None, retry_count=self.status.retry_count + 1)
 
     def acknowledged(self, *, by: str, now: datetime) -> "Host":
-        """The host still in FAILED, with who has seen it. Raises InvalidTransition unless FAILED."""
+        """The host, still in FAILED, with who has acknowledged that. Raises InvalidTransition unless FAILED."""
         if self.status.failure is None:
             state = self.status.state
             raise InvalidTransition(
@@ -355,7 +355,7 @@ class Host:
         return self._with(failure=seen)
 
     def require_not_failed(self) -> None:
-        """Raise HostFailed where the host is in FAILED."""
+        """Raise HostFailed if the host is in FAILED."""
         failure = self.status.failure
         if failure is not None:
             raise HostFailed(host=self.name, step=failure.step, error=failure.problem.message)

@@ -1,4 +1,4 @@
-"""What of a host's configuration is to be changed, and what comes of it."""
+"""Changes of the configuration of a host."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -38,12 +38,12 @@ RECONFIGURABLE = (
 )
 """The paths that an update mask may hold."""
 MOST_LABELS = 64
-"""As the contract allows for tags, and for groups."""
+"""Tags, and groups, that the contract allows for a host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconfiguration:
-    """What to change of a host: new values for the fields that `mask` names, then the lists."""
+    """A change of a host: new values for the fields in `mask`, then changes of lists."""
 
     name: str
     config: HostConfig
@@ -85,7 +85,7 @@ class Reconfiguration:
 
 
 def unknown_paths(mask: Iterable[str]) -> tuple[FieldViolation, ...]:
-    """What is wrong with an update mask: a violation for each path that cannot be changed."""
+    """A violation for each path of an update mask that cannot be changed."""
     expected = ", ".join(RECONFIGURABLE)
     return tuple(
         FieldViolation("update_mask", f"{path!r} cannot be changed; expected {expected}")
@@ -95,7 +95,7 @@ def unknown_paths(mask: Iterable[str]) -> tuple[FieldViolation, ...]:
 
 
 def require_sound(config: HostConfig) -> None:
-    """Raise InvalidArgument for what no rule of the contract can see."""
+    """Raise InvalidArgument for faults that no rule of the contract covers."""
     violations = tuple(_unsound(config))
     if violations:
         raise InvalidArgument(*violations)

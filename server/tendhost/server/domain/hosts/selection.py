@@ -1,4 +1,4 @@
-"""Which hosts a list, a watch or a rollout is about."""
+"""Filters of hosts, and saved selections."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,22 +31,22 @@ class HostFilter:
     name_prefix: str = ""
     """A prefix of the name."""
     selection: str = ""
-    """The name of a saved selection that the host has to be in as well; empty: none."""
+    """Name of a saved selection that must also match; empty: none."""
     also: "HostFilter | None" = None
-    """What `selection` stood for when it was looked up."""
+    """The filter of `selection` when it was resolved."""
 
     def excludes(self, name: str) -> bool:
-        """Whether one of `exclude_hosts` is or matches `name`."""
+        """Whether `exclude_hosts` has `name` or a glob that matches it."""
         exact, globs = _sorted_out(self.exclude_hosts)
         return name in exact or any(fnmatchcase(name, glob) for glob in globs)
 
     def names_match(self, name: str) -> bool:
-        """Whether one of `names` is or matches `name`."""
+        """Whether `names` has `name` or a glob that matches it."""
         exact, globs = _sorted_out(self.names)
         return name in exact or any(fnmatchcase(name, glob) for glob in globs)
 
     def may_match(self, name: str) -> bool:
-        """Whether a host of this name may be selected, whatever else is known of it."""
+        """Whether the filter may match a host of this name."""
         return (
             name.startswith(self.name_prefix)
             and not self.excludes(name)
@@ -56,13 +56,13 @@ class HostFilter:
 
     @property
     def exact_names(self) -> frozenset[str] | None:
-        """The only names that may match; None: they are not told one by one."""
+        """The only names that may match; None: the filter does not list them."""
         exact, globs = _sorted_out(self.names)
         return exact if exact and not globs else None
 
     @property
     def is_of_names(self) -> bool:
-        """Whether a host's name alone decides."""
+        """Whether the filter depends on the name of a host only."""
         others = self.all_tags or self.any_tags or self.groups or self.states
         return (
             not others

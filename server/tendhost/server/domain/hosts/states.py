@@ -1,13 +1,13 @@
 """The state machine of a host, as one table.
 
-A host rests in IDLE, PENDING_UPDATES or WAITING_REBOOT; which of them is a matter of facts (what is
-pending, whether a reboot is due), so every piece of work that ends well ends in the resting state
-that the facts call for. It is busy in QUERYING, UPDATING, REBOOTING and VERIFYING, each of which
-belongs to exactly one operation. FAILED needs a person: nothing but a retry leaves it.
+A host rests in IDLE, PENDING_UPDATES or WAITING_REBOOT. The facts (pending updates, a needed reboot) decide
+which of them, so every successful operation ends in the resting state that follows from the facts. A host
+is busy in QUERYING, UPDATING, REBOOTING and VERIFYING, each of which belongs to exactly one operation.
+FAILED needs a person: only a retry leaves it.
 
-Every operation begins with a look at the host, that is in QUERYING; there is no way from IDLE
-straight into UPDATING. A trigger that the table does not hold for a state is refused with
-`InvalidTransition` and changes nothing. The diagram in `docs/` is drawn from this table.
+Every operation starts with a query of the host, in QUERYING; no transition leads from IDLE to UPDATING. A
+trigger without an entry in the table for a state raises `InvalidTransition` and changes nothing. The
+diagram in `docs/` is drawn from this table.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from tendhost.server.domain.request_errors import InvalidTransition
 
 
 class HostState(StrEnum):
-    """Where a host stands. `str(state)` is the word that users see."""
+    """The states of a host. `str(state)` is the name that users see."""
 
     IDLE = "idle"
     QUERYING = "querying"
@@ -31,7 +31,7 @@ class HostState(StrEnum):
 
     @property
     def busy(self) -> bool:
-        """Whether an operation is at work on the host."""
+        """Whether an operation works on the host."""
         return self in _BUSY
 
     @property
@@ -50,7 +50,7 @@ class Trigger(StrEnum):
     """What moves a host from one state to another."""
 
     QUERY = "query"
-    """An operation begins: it looks at the host first, for an inventory grows old."""
+    """An operation starts. It queries the host first, since an inventory becomes outdated."""
     NOTHING_PENDING = "nothing_pending"
     UPDATES_PENDING = "updates_pending"
     REBOOT_DUE = "reboot_due"

@@ -1,7 +1,7 @@
-"""Rollouts are planned, started and steered here; each unfinished one is carried forward in a task.
+"""Rollouts: planned, started and changed by users; each unfinished one has a controller in a task.
 
-What a rollout does by itself is in engine/rollouts/controller.py. Whatever a user asks is one transaction, upon
-which that task decides anew.
+engine/rollouts/controller.py is what a rollout does without users. Each change by a user is one transaction,
+after which the controller starts a new round.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class RolloutManagerStore(RolloutWorkStore, PlanStore, FleetStore, Protocol):
 
 
 class Rollouts:
-    """Every rollout of the fleet."""
+    """All rollouts."""
 
     def __init__(
         self,
@@ -102,10 +102,10 @@ class Rollouts:
         self._running: TaskSet[None] = TaskSet(tasks.create_task)
         operations.on_end(self._operation_ended)
 
-    # --- what users ask ---------------------------------------------------------------------------
+    # --- changes by users ---------------------------------------------------------------------------
 
     async def plan(self, spec: RolloutSpec) -> RolloutPlan:
-        """What a rollout would do now; kept, so that it can be started by its id.
+        """The plan of a rollout that would start now, stored so that it can be started by its id.
 
         Raises InvalidArgument, SelectionNotFound, RolloutEmpty.
         """
@@ -117,24 +117,27 @@ class Rollouts:
     async def start(
         self, spec: RolloutSpec, call: MutationContext[Rollout], *, beside: Beside | None = None
     ) -> Rollout:
-        """Begin a rollout over the hosts that are selected now.
+        """Start a rollout over the hosts that are selected now.
 
         `beside` adds to the transaction that creates it. Raises InvalidArgument, SelectionNotFound,
         RolloutEmpty, AlreadyProcessed, and, with `beside`, Conflict.
         """
-        return await self._begun(_seeded(spec), call, beside=beside)
+        return await self._start(_seeded(spec), call, beside=beside)
 
     async def start_planned(self, id: str, call: MutationContext[Rollout]) -> Rollout:
-        """Begin the rollout of a plan.
+        """Start the rollout of a plan.
 
-        Raises PlanNotFound, SelectionNotFound, FleetChanged (it would be another one by now), RolloutEmpty,
+        Raises PlanNotFound, SelectionNotFound, FleetChanged (the plan would be another one now), RolloutEmpty,
         AlreadyProcessed.
         """
         former = await self._store.plan(id)
-        return await self._begun(former.spec, call, former=former)
+        return await self._start(former.spec, call, former=former)
 
     async def pause(self, id: str, call: MutationContext[Rollout]) -> Rollout:
-        """Start nothing new. Raises RolloutNotFound, InvalidRolloutStatus, AlreadyProcessed."""
+        """Pause a rollout: nothing new starts until it is resumed.
+
+        Raises RolloutNotFound, InvalidRolloutStatus, AlreadyProcessed.
+        """
         origins = (RolloutStatus.RUNNING, RolloutStatus.AWAITING_APPROVAL)
         return await self._steer(id, origins, RolloutStatus.PAUSED, "paused", call)
 
@@ -142,7 +145,7 @@ class Rollouts:
     async def resume(
         self, id: str, call: MutationContext[Rollout], *, max_failures: str = ""
     ) -> Rollout:
-        """Go on with a rollout that is paused or halted, with another failure budget if one is given.
+        """Resume a rollout that is paused or halted, with another failure budget if one is given.
 
         Raises RolloutNotFound, InvalidRolloutStatus, RolloutBudgetSpent, InvalidArgument, AlreadyProcessed.
         """
@@ -161,12 +164,12 @@ class Rollouts:
         )
 
     async def cancel(self, id: str, call: MutationContext[Rollout]) -> Rollout:
-        """Start nothing new any more. Raises RolloutNotFound, InvalidRolloutStatus, AlreadyProcessed."""
+        """Cancel a rollout: nothing new starts. Raises RolloutNotFound, InvalidRolloutStatus, AlreadyProcessed."""
         return await self._steer(id, _STEERABLE, RolloutStatus.CANCELLED, "cancelled", call)
 
     @retried_on_conflict
     async def approve(self, id: str, wave: int, call: MutationContext[Rollout]) -> Rollout:
-        """Let the wave of this number, from 0, begin.
+        """Approve the wave of this number, from 0.
 
         Raises RolloutNotFound, InvalidRolloutStatus (none waits), NotAnApprover, WaveNotWaiting, AlreadyProcessed.
         """
@@ -190,7 +193,7 @@ class Rollouts:
 
     @retried_on_conflict
     async def skip(self, id: str, host: str, call: MutationContext[Rollout]) -> Rollout:
-        """Leave out a host that has not begun.
+        """Skip a host that has not started.
 
         Raises RolloutNotFound, HostNotInRollout, HostNotSkippable, InvalidRolloutStatus, AlreadyProcessed.
         """
@@ -206,18 +209,18 @@ class Rollouts:
 
     @retried_on_conflict
     async def retry(self, id: str, call: MutationContext[Rollout]) -> Rollout:
-        """Try the hosts again that failed, each from the step that failed.
+        """Retry the failed hosts, each from the step that failed.
 
-        While the rollout has not ended, in it, as a part of its current wave; that takes it out of
-        HALTED. Else in a new one. Raises RolloutNotFound, NothingToRetry, InvalidRolloutStatus (it is
-        being wound up), AlreadyProcessed.
+        In a rollout that has not ended they join its current wave, which ends a halt for failures. After its
+        end a new rollout retries them. Raises RolloutNotFound, NothingToRetry, InvalidRolloutStatus (it is
+        cancelled or expired), AlreadyProcessed.
         """
         rollout = await self._store.rollout(id)
         failed = [m async for m in every_member(self._store, id, statuses=_RETRIABLE)]
         if not failed:
             raise NothingToRetry(rollout=id)
         if rollout.over:
-            return await self._retried_anew(rollout, failed, call)
+            return await self._retried_in_new_rollout(rollout, failed, call)
         rollout = await self._steerable(id, _STEERABLE, "retried")
         spent = rollout.halt is not None and rollout.halt.cause is HaltCause.FAILURES
         at_rest = rollout.status is RolloutStatus.PAUSED or (rollout.halt and not spent)
@@ -236,12 +239,12 @@ class Rollouts:
         update.change_wave(rollout.wave, ended_at=None, settled_at=None)
         return await self._commit(update, call)
 
-    # --- what the engine asks ---------------------------------------------------------------------
+    # --- calls of the engine ---------------------------------------------------------------------
 
     async def take_up_unfinished(self) -> int:
-        """Carry forward again whatever a former server left; how many rollouts that is."""
+        """Start a controller for every unfinished rollout; returns their number."""
         unfinished = [rollout async for rollout in every_rollout(self._store) if not rollout.over]
-        # The budgets of each bind all of them, so all are known before the first goes on.
+        # The budgets of each apply to all, so all are registered before the first controller starts.
         for rollout in unfinished:
             self._admission.register_budgets(rollout)
         for rollout in unfinished:
@@ -249,13 +252,13 @@ class Rollouts:
         return len(unfinished)
 
     async def stop(self) -> None:
-        """Let go of every rollout; each stays as it is stored."""
+        """Stop every controller; each rollout stays as it is stored."""
         await self._running.cancel()
 
     # --- inside -----------------------------------------------------------------------------------
 
     def recheck_host(self, host: str) -> None:
-        """Hear that windows or freeze periods have changed for a host; empty: for any number of them."""
+        """Decide again about a host whose windows or freeze periods have changed; empty: about all hosts."""
         for controller in self._controllers.values():
             controller.recheck_host(host)
 
@@ -284,7 +287,7 @@ class Rollouts:
             del self._controllers[controller.id]
             self._admission.unregister_budgets(controller.id)
 
-    async def _begun(
+    async def _start(
         self,
         spec: RolloutSpec,
         call: MutationContext[Rollout],
@@ -293,7 +296,7 @@ class Rollouts:
         retry_of: str = "",
         beside: Beside | None = None,
     ) -> Rollout:
-        """Begin the rollout that is planned now; with `former` it has to be that one."""
+        """Start the rollout that is planned now; it must be equal to the plan `former`, if that is given."""
         now, id = self._clock.now(), self._operations.ids.next()
 
         def made(plan: RolloutPlan, _: Sequence[HostSummary]) -> tuple[Rollout, Change]:
@@ -302,21 +305,21 @@ class Rollouts:
                 raise FleetChanged(plan=former.id, changes="; ".join(changes))
             return rollout_of(plan, id=id, by=call.principal, now=now, retry_of=retry_of)
 
-        # What is kept for later warns instead of this: its hosts may have come and gone since.
+        # Schedules warn in place of this: the fleet may have changed since they were created.
         strictly = beside is None and not retry_of
         rollout, change = await self._planner.planned(
             spec, made, retry=bool(retry_of), strictly=strictly
         )
         if beside is not None:
             change = beside(rollout, change)
-        # From the moment at which it is on record its budgets bind every rollout.
+        # Its budgets apply to every rollout from the moment at which it is stored.
         async with self._admission.lock:
             saved = await call.commit(self._store, change, at_revision(rollout), subject=id)
             self._admission.register_budgets(saved)
         self._take_up(saved)
         return saved
 
-    async def _retried_anew(
+    async def _retried_in_new_rollout(
         self, rollout: Rollout, failed: Sequence[Member], call: MutationContext[Rollout]
     ) -> Rollout:
         division = replace(rollout.spec.division, stages=(), dependencies=())
@@ -325,7 +328,7 @@ class Rollouts:
             filter=HostFilter(names=tuple(member.host for member in failed)),
             division=division,
         )
-        return await self._begun(again, call, retry_of=rollout.id)
+        return await self._start(again, call, retry_of=rollout.id)
 
     @retried_on_conflict
     async def _steer(
@@ -359,7 +362,7 @@ class Rollouts:
 
 
 def _seeded(spec: RolloutSpec) -> RolloutSpec:
-    """The spec with the seed that its order is drawn with, for whoever wants the same order again."""
+    """The spec with the seed of its random order, so that the same order can be requested again."""
     division = spec.division
     if division.order is not HostOrder.RANDOM or division.seed:
         return spec

@@ -1,4 +1,4 @@
-"""What a rollout would do now: planned over the whole fleet, in the thread for surveys."""
+"""Plans of rollouts, made over the whole fleet in the thread for surveys."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -66,10 +66,10 @@ class Planner:
         retry: bool = False,
         strictly: bool = True,
     ) -> T:
-        """What `make` makes of the plan of a rollout that begins now and of the fleet that it is for.
+        """The result of `make` for the plan of a rollout that starts now, and for the fleet.
 
-        `make` runs in the thread, too. With `retry` hosts in FAILED have their place; with `strictly` every
-        host, tag and group that the filter names has to be there. Raises InvalidArgument,
+        `make` runs in the thread, too. With `retry` hosts in FAILED are planned, too; with `strictly` every
+        host, tag and group of the filter must exist. Raises InvalidArgument,
         SelectionNotFound, RolloutEmpty, and what `make` raises.
         """
         require_sound_spec(spec)
@@ -81,8 +81,8 @@ class Planner:
         closed = self._host_availability.closed_at(now)
         busy = await self._store.busy_hosts()
 
-        def look(glances: Iterable[HostSummary]) -> T:
-            fleet = tuple(glances)
+        def survey(summaries: Iterable[HostSummary]) -> T:
+            fleet = tuple(summaries)
             availability: Mapping[str, Availability] = {}
             if not (spec.dry_run or spec.window_override_reason):
                 availability = closed(fleet)
@@ -100,7 +100,7 @@ class Planner:
                 raise RolloutEmpty(excluded=[f"{h.name}: {h.detail}" for h in plan.excluded])
             return make(plan, fleet)
 
-        return await self._store.survey(look)
+        return await self._store.survey(survey)
 
     async def _require_matched(self, spec: RolloutSpec) -> None:
         found = await self._selections.unmatched(spec.filter)
@@ -111,7 +111,7 @@ class Planner:
 
 
 def with_tags(plan: RolloutPlan, fleet: Sequence[HostSummary]) -> tuple[RolloutPlan, Sequence[str]]:
-    """A plan, and the tags of the hosts that have their place in it, in order."""
+    """A plan, and the tags of its hosts, in order."""
     taken = {host.name for host in plan.hosts}
     return plan, sorted({tag for host in fleet if host.name in taken for tag in host.tags})
 
@@ -119,7 +119,7 @@ def with_tags(plan: RolloutPlan, fleet: Sequence[HostSummary]) -> tuple[RolloutP
 def rollout_of(
     plan: RolloutPlan, *, id: str, by: str, now: datetime, retry_of: str
 ) -> tuple[Rollout, Change]:
-    """The rollout that a plan becomes, and the change that stores it with its waves and members."""
+    """The rollout of a plan, and the change that stores it with its waves and members."""
     skipped = [host for host in plan.excluded if host.why is not Exclusion.EXCLUDED]
     total, excluded = len(plan.hosts) + len(skipped), len(skipped)
     rollout = Rollout(
@@ -143,7 +143,7 @@ def rollout_of(
         )
         for number, wave in enumerate(plan.waves)
     ]
-    # Who is left out is on record with the last wave, so that every count is a sum of the waves'.
+    # Excluded hosts are stored with the last wave, so that every count is the sum over the waves.
     last = waves[-1]
     left = RolloutProgress(total_hosts=excluded, pending=0, skipped=excluded)
     waves[-1] = replace(last, progress=last.progress + left)

@@ -1,4 +1,4 @@
-"""Hooks of the server's side, run between the waves of rollouts."""
+"""Wave hooks: commands of the server's machine and webhooks, run between the waves of rollouts."""
 
 import logging
 import shutil
@@ -45,9 +45,9 @@ class WaveHooks:
     async def run(self, when: WaveMoment, rollout: Rollout) -> WaveHookResult:
         """Run the hooks of this moment for the rollout's current wave, one after the other.
 
-        The first that fails ends it. Run again, after a crash as well as after a failure, each is given
-        the same key; a command may by then still run that a killed server had begun. Cancelling this
-        kills the command that runs. Never raises for what a hook does.
+        The first failure ends the run. When hooks run again, after a crash or a failure, each gets the same
+        key; a command that a killed server had started may still run then. Cancelling this kills the
+        running command. It never raises for the result of a hook.
         """
         for hook in due(self._hooks, when):
             fields = {"hook": hook.name, "key": key_of(when, rollout)}
@@ -60,7 +60,7 @@ class WaveHooks:
         return WaveHookResult()
 
     async def _problem(self, hook: WaveHook, rollout: Rollout) -> str:
-        """Run one hook; what went wrong, empty: nothing."""
+        """Run one hook and return its problem; empty: it succeeded."""
         return await (self._run(hook, rollout) if hook.command else self._post(hook, rollout))
 
     async def _run(self, hook: WaveHook, rollout: Rollout) -> str:
@@ -68,12 +68,12 @@ class WaveHooks:
         try:
             end = await run_command(hook.command, environment=environment, timeout=hook.timeout)
         except OSError as error:
-            return f"it cannot be run: {error.strerror}"
+            return f"cannot run it: {error.strerror}"
         if end.status == 0:
             return ""
         said = f": {end.output[-TOLD:]}" if end.output else ""
         if end.status is None:
-            return f"not done within {hook.timeout.total_seconds():g} s, and killed{said}"
+            return f"killed after {hook.timeout.total_seconds():g} s{said}"
         if end.status < 0:
             return f"killed by signal {-end.status}{said}"
         return f"exit status {end.status}{said}"
