@@ -1,7 +1,7 @@
-"""Why a host was, or was not, updated and rebooted: read from what is stored, never guessed.
+"""Explains why a host was updated and rebooted, or was not: from what is stored, without a guess. Pure.
 
-Pure: `explain` takes what is known of a host and gives two answers and the reasons for them in order of
-time, each with the operation or rollout that it comes from and the revision of the event that proves it.
+`explain` returns two answers, and their reasons in order of time, each with its operation or rollout and the
+revision of the event that proves it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ from tendhost.server.domain.rollouts.rollout import (
 
 
 class ReasonKind(StrEnum):
-    """What a reason is about."""
+    """The subject of a reason."""
 
     UPDATED = "updated"
     REBOOTED = "rebooted"
@@ -44,11 +44,11 @@ class ReasonKind(StrEnum):
     ROLLED_BACK = "rolled_back"
     CANCELLED = "cancelled"
     SKIPPED = "skipped"
-    """A rollout left it out."""
+    """A rollout skipped the host."""
     NOT_ITS_TURN = "not_its_turn"
-    """A rollout has not come to its wave, or rests."""
+    """A rollout has not reached the wave of the host, or is at rest."""
     NOT_SELECTED = "not_selected"
-    """A rollout was not about it."""
+    """A rollout did not select the host."""
     REBOOT_NOT_ALLOWED = "reboot_not_allowed"
     REBOOT_UNKNOWN = "reboot_unknown"
     DUPLICATE = "duplicate"
@@ -57,7 +57,7 @@ class ReasonKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """One thing that happened, or holds, and bears on the answer."""
+    """A fact that bears on the answer."""
 
     at: datetime
     kind: ReasonKind
@@ -65,22 +65,22 @@ class Reason:
     operation: str = ""
     rollout: str = ""
     revision: int = 0
-    """The revision of the fleet at which it is on record; 0: it is how things stand now."""
+    """The revision at which the fact was recorded; 0: it holds now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutMembership:
-    """A rollout, and the host's place in it; None: it has none."""
+    """A rollout, and the host as its member; None: it is not a member."""
 
     rollout: Rollout
     member: Member | None
     revision: int = 0
-    """At which the place last changed."""
+    """The revision at which the member last changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """Two answers, and what they rest on, oldest first."""
+    """Two answers, and their reasons, oldest first."""
 
     host: str
     update: str
@@ -96,10 +96,10 @@ def explain(
     closed: Availability | None,
     now: datetime,
 ) -> Explanation:
-    """Why `host` is as it is.
+    """Explain why `host` was updated and rebooted, or was not.
 
-    `pending` is None where it was never queried; `operations` and `memberships` are the newest ones,
-    newest first; `closed` says why it may not be changed now, None: it may.
+    `pending` is None if the host was never queried; `operations` and `memberships` are the newest ones, newest
+    first; `closed` is why the host may not be changed now, None: it may be.
     """
     reasons = [
         *(reason for operation in operations for reason in _of_operation(operation)),
@@ -135,7 +135,7 @@ def _about_updates(
             f"not updated: it has been in failed since {_moment(failure.failed_at)}, because of"
             f" {failure.step}: {failure.problem.message}; fix the cause, then retry it"
         )
-    # A dry run updates nobody, whatever becomes of it.
+    # A dry run updates no host.
     memberships = [m for m in memberships if not m.rollout.spec.dry_run]
     waiting = next((m for m in memberships if _is_in(m, MemberStatus.WAITING)), None)
     if waiting is not None and waiting.member is not None:
@@ -150,9 +150,9 @@ def _about_updates(
         return f"up to date: {_pending_words(pending)}"
     words = f"not updated: {_pending_words(pending)}"
     last = next((o for o in operations if _is_real_update(o)), None)
-    left_out = _left_out_since(last, memberships)
-    if left_out is not None and left_out.member is not None:
-        words += f"; rollout {left_out.rollout.id} skipped it: {left_out.member.detail}"
+    skipped = _skipped_since(last, memberships)
+    if skipped is not None and skipped.member is not None:
+        words += f"; rollout {skipped.rollout.id} skipped it: {skipped.member.detail}"
     elif last is None:
         words += "; nobody has started an update"
     elif last.problem is not None:
@@ -164,10 +164,10 @@ def _about_updates(
     return f"{words}; {closed.message}" if closed is not None else words
 
 
-def _left_out_since(
+def _skipped_since(
     last: Operation | None, memberships: Sequence[RolloutMembership]
 ) -> RolloutMembership | None:
-    """The newest place of the host where it was left out by a rollout that began after its last update."""
+    """The newest membership, if that rollout skipped the host and was created after its last update."""
     newest = next((m for m in memberships if m.member is not None), None)
     if newest is None or newest.member is None or newest.member.status is not MemberStatus.SKIPPED:
         return None
@@ -322,7 +322,7 @@ def _of_membership(membership: RolloutMembership) -> Iterator[Reason]:
         case MemberStatus.PENDING:
             kind, words = ReasonKind.NOT_ITS_TURN, f"{name}: {_turn(membership)}"
         case _:
-            return  # its operation says the rest
+            return  # the rest is in its operation
     yield Reason(at=at, kind=kind, message=words, rollout=rollout.id, revision=membership.revision)
 
 
@@ -334,7 +334,7 @@ def _turn(membership: RolloutMembership) -> str:
 
 
 def _rest_words(rollout: Rollout) -> str:
-    """What keeps the whole rollout from going on; empty: nothing."""
+    """Why the whole rollout does not continue; empty: it does."""
     if rollout.status is RolloutStatus.PAUSED:
         return "; the rollout is paused"
     if rollout.status is RolloutStatus.AWAITING_APPROVAL:

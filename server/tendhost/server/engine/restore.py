@@ -1,6 +1,6 @@
-"""Settles a database that was restored from a copy, before anything in it is taken up.
+"""Settles a database that was restored from a copy, before anything in it is resumed.
 
-It is older than the truth: what was unfinished in it may have ended since, and must not be done twice.
+The copy is out of date: what was unfinished in it may have ended since, and must not happen twice.
 """
 
 import logging
@@ -28,11 +28,11 @@ from tendhost.server.store.records import Change
 logger = logging.getLogger(__name__)
 
 EPOCHS_PASSED_OVER = 1000
-"""More than servers and jobs can have used up since the copy: a retry that goes back to a job on the host
-would otherwise be taken for a server that has lost the operation."""
+"""More epochs than servers and jobs can have used since the copy. With a smaller one, a retry that follows a job
+on the host would be refused as a server that has lost the operation."""
 _GOING_ON = (RolloutStatus.RUNNING, RolloutStatus.AWAITING_APPROVAL)
-"""What may begin work on hosts though nobody says so after the restoration: an approval may be on record
-already. All others are at rest, or begin nothing any more."""
+"""Rollouts that may start hosts without a further request: an approval may be stored already. All others are at
+rest, or start nothing any more."""
 _CHANGING = frozenset({OperationKind.UPDATE, OperationKind.REBOOT})
 
 
