@@ -35,7 +35,7 @@ protos: dev ## generate the Python stubs from protos/, the drawing of the states
 	$(PY) scripts/draw_tree.py
 
 .PHONY: format
-format: dev ## format the code and mend what ruff can mend
+format: dev ## format the code and fix what ruff can fix
 	$(PY) -m ruff check --fix $(CHECKED)
 	$(PY) -m ruff format $(CHECKED)
 

@@ -103,8 +103,8 @@ def findings(texts: Iterator[Text]) -> list[str]:
 
 
 def pages() -> Iterator[Text]:
-    """README, changelog and docs, the glossary without its list of retired words."""
-    for path in (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))):
+    """README, changelog, guides and docs, the glossary without its list of retired words."""
+    for path in (*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))):
         if path.name not in GENERATED:
             text = section("") if path == GLOSSARY else path.read_text(encoding="utf-8")
             text = re.sub(r"<!-- the tree.*?the end of the tree -->", blank, text, flags=re.DOTALL)
@@ -198,7 +198,7 @@ def anchors(page: str) -> set[str]:
 
 def test_pages__link_to_files_and_sections_that_exist():
     missing = []
-    for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))):
+    for page in (*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))):
         for link in re.findall(r"\]\(([^):]+)\)", page.read_text(encoding="utf-8")):
             name, _, anchor = link.partition("#")
             target = page.parent / name if name else page
@@ -212,7 +212,7 @@ def test_pages__name_modules_that_exist():
         f"/{path.relative_to(ROOT)}" for path in ROOT.rglob("*.py") if ".venv" not in path.parts
     }
     missing = []
-    for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))):
+    for page in (*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))):
         for name in re.findall(r"`([a-z_]+(?:/[a-z_]+)*\.py)`", page.read_text(encoding="utf-8")):
             if not any(file.endswith(f"/{name}") for file in files):
                 missing.append(f"{page.name}: {name}")
