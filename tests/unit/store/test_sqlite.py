@@ -10,7 +10,7 @@ import pytest
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.operations.operation import OperationStatus
 from tendhost.server.domain.request_errors import StoreUnavailable
-from tendhost.server.store import apply_change
+from tendhost.server.store import pruning
 from tendhost.server.store.database import open_for_writing
 from tendhost.server.store.records import AuditRecord
 from tendhost.server.store.sqlite import SqliteStore, open_store
@@ -81,22 +81,20 @@ async def test_audit_rows_tell_who_asked_for_what_at_which_revision(
 async def test_one_commit_prunes_no_more_than_a_bounded_part(
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apply_change, "EVENTS_AT_ONCE", 10)
-    monkeypatch.setattr(apply_change, "OPERATIONS_AT_ONCE", 3)
+    monkeypatch.setattr(pruning, "EVENTS_AT_ONCE", 10)
+    monkeypatch.setattr(pruning, "OPERATIONS_AT_ONCE", 3)
     ended = [an_operation(status=OperationStatus.FAILED, ended_at=NOW) for _ in range(7)]
     await store.commit(change(events=25, operations=ended))
     later = NOW + A_DAY
     with closing(open_for_writing(path)) as database:
         parts = [
-            apply_change.prune(
-                database, before=later, now=later, requests_before=0, keep_events=100
-            )
+            pruning.prune(database, before=later, now=later, requests_before=0, keep_events=100)
             for _ in range(4)
         ]
     assert parts == [
         # Operations are as new as the last of their events.
-        apply_change.Pruned(10, 10, more=True),
-        apply_change.Pruned(10, 20, more=True),
-        apply_change.Pruned(8, 25, more=True),
-        apply_change.Pruned(3, 25, more=True),
+        pruning.Pruned(10, 10, more=True),
+        pruning.Pruned(10, 20, more=True),
+        pruning.Pruned(8, 25, more=True),
+        pruning.Pruned(3, 25, more=True),
     ]

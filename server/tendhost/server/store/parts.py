@@ -10,7 +10,7 @@ from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.request_errors import CursorCompacted, RolloutNotFound
 from tendhost.server.store import host_sql, rows, sql
-from tendhost.server.store.apply_change import pruned_to
+from tendhost.server.store.pruning import pruned_to
 from tendhost.server.store.records import (
     HostCursor,
     HostsPart,

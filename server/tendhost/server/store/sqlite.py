@@ -14,7 +14,7 @@ from tendhost.server.domain.events import Event
 from tendhost.server.domain.notifications.notices import NotificationCursor
 from tendhost.server.domain.request_errors import StoreUnavailable
 from tendhost.server.domain.rollouts.plan import RolloutPlan
-from tendhost.server.store import apply_change, rows, sql
+from tendhost.server.store import apply_change, pruning, rows, sql
 from tendhost.server.store.database import LOG_ID, open_for_writing, take_lock
 from tendhost.server.store.event_cache import RecentEvents
 from tendhost.server.store.reads.hosts import HostReads
@@ -54,7 +54,7 @@ class SqliteStore(HostReads, OperationReads, RolloutReads, PolicyReads):
         super().__init__(path)
         self._lock = lock
         self._recent = RecentEvents(revision)
-        self._pruned_to = apply_change.pruned_to(database)
+        self._pruned_to = pruning.pruned_to(database)
         self._listeners: list[Callable[[Touched], None]] = []
         self._writer = Writer(
             database, self._committed, name=str(path), when_unusable=self._unusable.set
@@ -72,8 +72,8 @@ class SqliteStore(HostReads, OperationReads, RolloutReads, PolicyReads):
     async def prune(
         self, *, before: datetime, now: datetime, requests_before: int, keep_events: int
     ) -> int:
-        def work(database: sqlite3.Connection) -> apply_change.Pruned:
-            return apply_change.prune(
+        def work(database: sqlite3.Connection) -> pruning.Pruned:
+            return pruning.prune(
                 database,
                 before=before,
                 now=now,

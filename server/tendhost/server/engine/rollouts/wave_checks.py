@@ -10,7 +10,6 @@ from dataclasses import replace
 from tendhost.server.clock import Clock
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus, StepFacts
-from tendhost.server.domain.request_errors import OperationNotFound
 from tendhost.server.domain.rollouts.advance import after_wave_check
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, Wave
 from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate
@@ -132,19 +131,16 @@ class WaveChecks:
         return started(operation, host, now), host
 
     async def _failed_before(self, member: Member) -> tuple[str, ...]:
-        try:
-            update = await self._store.operation(member.operation)
-        except OperationNotFound:
-            return ()  # the rollout rested longer than operations are kept
-        return update.facts.failed_units
+        update = await self._store.find_operation(member.operation)
+        # The rollout may have rested longer than operations are kept.
+        return () if update is None else update.facts.failed_units
 
     async def _wrong(self, member: Member) -> str:
         """The problem of a host, by its check; empty: none, or the host is gone."""
         if not member.check:
             return await self._failure(member.host)
-        try:
-            check = await self._store.operation(member.check)
-        except OperationNotFound:
+        check = await self._store.find_operation(member.check)
+        if check is None:
             return "its check is no longer on record"
         if check.problem is not None:
             return check.problem.message
