@@ -1,4 +1,4 @@
-"""The pending updates of a fleet, put together by package, by advisory or by host. Pure."""
+"""The pending updates of a fleet, grouped by package, by advisory or by host."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,22 +17,22 @@ from tendhost.server.domain.inventory.scope import matches
 from tendhost.server.domain.slices import SortedInSlices
 
 MOST_NAMES = 1000
-"""So many hosts and packages an entry names at most; their number is told whatever it is."""
+"""Hosts that an entry names at most; it counts all of them."""
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
 
 
 class PendingGrouping(StrEnum):
-    """What an entry is about."""
+    """The subject of an entry."""
 
     PACKAGE = "package"
-    """A package and the version that waits."""
+    """A package and its pending version."""
     ADVISORY = "advisory"
     HOST = "host"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingQuery:
-    """Which pending updates are wanted, and how they are put together."""
+    """Which pending updates to list, and how to group them."""
 
     group_by: PendingGrouping = PendingGrouping.PACKAGE
     security_only: bool = False
@@ -41,12 +41,12 @@ class PendingQuery:
     fixes: tuple[str, ...] = ()
     """Ids of advisories and CVEs; empty: all."""
     withheld: bool = False
-    """Whether also what an update leaves alone is wanted."""
+    """Whether to list withheld updates, too."""
 
     def wants(self, package: PendingPackage) -> bool:
-        """Whether `package` is wanted."""
+        """Whether the list has `package`."""
         return (
-            # Whoever asks for a fix wants to know who lacks it, whatever the reason.
+            # A list of fixes has every host that lacks one, for whatever reason.
             (self.withheld or bool(self.fixes) or package.withheld is Withheld.NO)
             and (not self.security_only or package.security is True)
             and (not self.packages or matches(package.name, self.packages))
@@ -61,7 +61,7 @@ class PendingQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingEntry:
-    """A package, an advisory or a host, with what is pending of it."""
+    """A package, an advisory or a host, with its pending updates."""
 
     name: str
     version: str
@@ -76,7 +76,7 @@ class PendingEntry:
 
     @property
     def place(self) -> tuple[int, int, int, str, str]:
-        """Where it stands in the list: security first, then the worst, then the most hosts."""
+        """Sort key: security updates first, then by severity, then by number of hosts."""
         security = {True: 0, None: 1, False: 2}[self.security]
         return (security, -_RANK[self.severity], -self.host_count, self.name, self.version)
 
@@ -124,21 +124,21 @@ _LEAST = Severity.UNKNOWN
 
 
 class PendingView:
-    """Takes the hosts of a fleet one after the other, by name, and then gives the entries."""
+    """Builds the entries from the hosts of a fleet, added by name."""
 
     def __init__(self, query: PendingQuery) -> None:
         self._query = query
         self._groups: dict[tuple[str, str], _EntryBuilder] = {}
         self.hosts_unknown = 0
-        """Hosts that were never asked, or whose pending updates could not be listed."""
+        """Number of hosts that were never queried, or whose pending updates could not be listed."""
         self.hosts_security_unknown = 0
-        """Hosts that have updates of which it is not known whether they are security updates."""
+        """Number of hosts with updates for which it is unknown whether they are security updates."""
         self.hosts_fixes_unknown = 0
-        """Hosts that have updates which are, or may be, security updates of which it is not known what
-        they fix: apt's archives never tell."""
+        """Number of hosts with updates that are, or may be, security updates with unknown fixes: apt's archives
+        never list them."""
 
     def add(self, host: str, pending: Pending | None) -> None:
-        """Take what is pending on one host; None: it was never asked."""
+        """Add the pending updates of one host; None: it was never queried."""
         if pending is None or pending.queried_at is None:
             self.hosts_unknown += 1
             return

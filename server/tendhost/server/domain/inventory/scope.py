@@ -1,4 +1,4 @@
-"""What an update is to change: the pending packages narrowed down, and compared with an agreed plan."""
+"""The scope of an update: which pending packages it takes, and the comparison with an agreed plan."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -10,27 +10,27 @@ from tendhost.server.domain.inventory.inventory import PackageChange, PendingPac
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateScope:
-    """What of the pending updates is wanted. The default is all that a plain upgrade does.
+    """Which pending updates an update takes. The default is everything that a plain upgrade does.
 
     Names may hold the globs `*`, `?` and `[…]`; see fnmatch(3).
     """
 
     security_only: bool = False
-    """Only what is known to be a security update."""
+    """Only known security updates."""
     include: tuple[str, ...] = ()
-    """Only these; empty: all."""
+    """Only these packages; empty: all."""
     exclude: tuple[str, ...] = ()
-    """Not these, and nothing that cannot be had without them."""
+    """Not these packages, and none that require them."""
     allow_removals: bool = False
     """Whether a package may be removed so that others can be upgraded."""
     autoremove: bool = False
-    """Whether what was installed for others only, and is not needed any more, is removed as well."""
+    """Whether to remove packages that were installed for others only and are no longer needed."""
     download_first: bool = False
-    """Whether everything is fetched before anything is changed."""
+    """Whether to download everything before anything is changed."""
 
     @property
     def narrows(self) -> bool:
-        """Whether it leaves out anything that a plain upgrade would do."""
+        """Whether it takes less than a plain upgrade does."""
         return self.security_only or bool(self.include or self.exclude)
 
     def wants(self, package: PendingPackage) -> bool:
@@ -49,13 +49,13 @@ class UpdateScope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeOverride:
-    """What one request says of the scope, over the host's policy; None is what the policy says."""
+    """The scope in a request, which applies over the host's policy; None: as the policy."""
 
     security_only: bool | None = None
     include: tuple[str, ...] = ()
-    """Only these, instead of those of the policy; empty: those of the policy."""
+    """Only these packages, in place of those of the policy; empty: those of the policy."""
     exclude: tuple[str, ...] = ()
-    """Not these, and not those that the policy excludes."""
+    """Not these packages, nor those that the policy excludes."""
     ignore_policy_packages: bool = False
     """Whether the names of the policy do not count."""
     allow_removals: bool | None = None
@@ -64,7 +64,7 @@ class ScopeOverride:
 
     @classmethod
     def exactly(cls, scope: UpdateScope) -> "ScopeOverride":
-        """The wish for this scope, whatever the policy says."""
+        """An override with exactly this scope, whatever the policy is."""
         said = {field.name: getattr(scope, field.name) for field in fields(scope)}
         return cls(**said, ignore_policy_packages=True)
 

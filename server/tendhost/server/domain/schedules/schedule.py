@@ -1,6 +1,6 @@
-"""A rollout on a calendar: what is asked of it, when it is due, and whether it then begins or is skipped.
+"""Schedules: rollouts on a calendar, their due runs, and whether a run starts or is skipped.
 
-Values and decisions only. When a schedule recurs is in domain/schedules/recurrence.py.
+Values and decisions only. domain/schedules/recurrence.py computes when a schedule recurs.
 """
 
 from dataclasses import dataclass, replace
@@ -21,29 +21,29 @@ from tendhost.server.domain.schedules.recurrence import (
 GRACE = timedelta(minutes=15)
 SHOWN_RUNS = 5
 CLOCK_SLACK = timedelta(days=1)
-"""How far a stored instant may lie in the future, or before what came earlier, and still be believed. A
-clock that was put back by less brings no run back; one that was ahead by more leaves no trace."""
+"""How far a stored instant may lie in the future, or before an earlier one, and still count as right. A clock
+that is put back by less repeats no run; one that was ahead by more has no lasting effect."""
 
 
 class MissedRuns(StrEnum):
-    """What becomes of runs that could not begin in time, because no server ran."""
+    """What happens with runs that could not start in time, since no server ran."""
 
     SKIP = "skip"
     RUN_ONCE = "run_once"
-    """However many there were, one run makes up for them as soon as a server runs."""
+    """One run catches up for all of them as soon as a server runs."""
 
 
 class ScheduleStatus(StrEnum):
-    """Whether a schedule has runs before it."""
+    """Whether a schedule has further runs."""
 
     ACTIVE = "active"
     PAUSED = "paused"
     ENDED = "ended"
-    """It never comes again."""
+    """It has no further runs."""
 
 
 class RunOutcome(StrEnum):
-    """What became of a run."""
+    """The outcome of a run."""
 
     STARTED = "started"
     MISSED = "missed"
@@ -56,19 +56,19 @@ class RunOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleSpec:
-    """What a user asks of a schedule."""
+    """The specification of a schedule."""
 
     name: str
     recurrence: Recurrence
     rollout: RolloutSpec
     missed: MissedRuns = MissedRuns.SKIP
     grace: timedelta = GRACE
-    """A run that begins so much late is not missed."""
+    """Delay up to which a late run still starts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleRequest:
-    """A schedule as it is asked for: see ScheduleSpec and Recurrence."""
+    """A request for a schedule: see ScheduleSpec and Recurrence."""
 
     name: str
     cron: str = ""
@@ -81,7 +81,7 @@ class ScheduleRequest:
     grace: timedelta = GRACE
 
     def spec(self, now: datetime) -> ScheduleSpec:
-        """What is kept of it. Raises InvalidArgument, also where it has no run after `now`."""
+        """The specification for this request. Raises InvalidArgument, also if it has no run after `now`."""
         recurrence = anchored(
             cron=self.cron,
             rrule=self.rrule,
@@ -110,11 +110,11 @@ class ScheduleRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduledRun:
-    """What became of one run."""
+    """One run and its outcome."""
 
     due_at: datetime
     at: datetime
-    """When it was begun or skipped."""
+    """When it was started or skipped."""
     outcome: RunOutcome
     rollout: str = ""
     detail: str = ""
@@ -123,7 +123,7 @@ class ScheduledRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """A durable schedule. Its name is its key."""
+    """A schedule as it is stored. Its name is its key."""
 
     spec: ScheduleSpec
     created_at: datetime
@@ -134,9 +134,9 @@ class Schedule:
     computed_at: datetime | None = None
     """When `next_at` was computed, by the clock of that time; None: never, or the schedule is paused."""
     last_run: ScheduledRun | None = None
-    """Begun or skipped."""
+    """The last run, started or skipped."""
     last_rollout: str = ""
-    """The last that was started, however many runs were skipped since."""
+    """Id of the last rollout that it started; runs may have been skipped since."""
     revision: int = 0
 
     @property
@@ -146,52 +146,52 @@ class Schedule:
 
     @property
     def etag(self) -> str:
-        """Changes with what users ask of the schedule, not with its runs."""
+        """Changes with the specification and with a pause, not with runs."""
         return etag_of(self.spec, self.paused)
 
     @property
     def status(self) -> ScheduleStatus:
-        """Whether runs are before it."""
+        """Whether it has further runs."""
         if self.paused:
             return ScheduleStatus.PAUSED
         return ScheduleStatus.ENDED if self.next_at is None else ScheduleStatus.ACTIVE
 
     def next_runs(self, count: int = SHOWN_RUNS) -> tuple[datetime, ...]:
-        """The next so many runs, fewer where it ends before; none while it is paused."""
+        """The next `count` runs, fewer if it ends before; none while it is paused."""
         if self.next_at is None:
             return ()
         return (self.next_at, *upcoming(self.spec.recurrence, self.next_at, count - 1))
 
     def going(self, now: datetime) -> "Schedule":
-        """The schedule with its next run after `now`, and after whatever run it has had: a clock that
-        was put back does not bring a run back. A run that a clock far ahead has begun does not count."""
-        floor = self._after_what_was_had(now, now)
+        """The schedule with its next run after `now` and after its last run, so that a clock that is put back
+        repeats no run. A last run that a clock far ahead has started does not count."""
+        floor = self._after_last_run(now, now)
         next_at = self.spec.recurrence.next(floor)
         return replace(self, paused=False, next_at=next_at, computed_at=now)
 
     def recomputed(self, now: datetime) -> "Schedule | None":
-        """The schedule with the next run that it should have at `now`; None: it has that already.
+        """The schedule with the right next run at `now`; None: its next run is right.
 
-        What is stored is wrong where the clock was wrong when it was computed, and where the rules of
-        the time zone have changed since. A run that is due stays due, unless the clock was wrong.
+        A stored next run is wrong if the clock was wrong when it was computed, or if the rules of the time
+        zone have changed since. A run that is due stays due, unless the clock was wrong.
         """
         if self.paused:
             return None
         if self.computed_at is None or not self._is_plausible(self.computed_at, now):
             right = self._begun_at(now).going(now)
         else:
-            floor = self._after_what_was_had(self.computed_at, now)
+            floor = self._after_last_run(self.computed_at, now)
             right = replace(self, next_at=self.spec.recurrence.next(floor))
         return None if right.next_at == self.next_at else right
 
     def _is_plausible(self, computed_at: datetime, now: datetime) -> bool:
-        """Whether the clock can have been right when it said `computed_at`, if it is right now."""
+        """Whether the clock can have been right at `computed_at`, if it is right now."""
         before = [self.created_at] if self.last_run is None else [self.created_at, self.last_run.at]
         earliest = max((at for at in before if at <= now), default=computed_at)
         return earliest - CLOCK_SLACK <= computed_at <= now
 
     def _begun_at(self, now: datetime) -> "Schedule":
-        """The schedule with a beginning at `now` where a clock that was ahead has said when it begins."""
+        """The schedule with its start at `now`, if a clock that was ahead has set its start."""
         recurrence = self.spec.recurrence
         by_clock = (
             at is not None and at - CLOCK_SLACK <= recurrence.start <= at
@@ -202,8 +202,8 @@ class Schedule:
         begun = replace(recurrence, start=default_start(recurrence.rrule, recurrence.zone, now))
         return replace(self, spec=replace(self.spec, recurrence=begun))
 
-    def _after_what_was_had(self, floor: datetime, now: datetime) -> datetime:
-        """`floor`, or the run that was had after it, as far as that can be believed at `now`."""
+    def _after_last_run(self, floor: datetime, now: datetime) -> datetime:
+        """`floor`, or a later last run, if that is plausible at `now`."""
         if self.last_run is None or self.last_run.due_at > now + CLOCK_SLACK:
             return floor
         return max(floor, self.last_run.due_at)
@@ -213,14 +213,14 @@ class Schedule:
         return replace(self, paused=True, next_at=None, computed_at=None)
 
     def after(self, run: ScheduledRun, now: datetime) -> "Schedule":
-        """The schedule once this run was begun or skipped. Runs that `now` has passed do not come."""
+        """The schedule after this run was started or skipped. Runs before `now` are not caught up."""
         passed = replace(self, last_run=run, last_rollout=run.rollout or self.last_rollout)
         return passed.going(now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueRun:
-    """Start the rollout of the run that was due then."""
+    """A decision to start the rollout of a due run."""
 
     due_at: datetime
     detail: str = ""
@@ -229,21 +229,20 @@ class DueRun:
 def decide(
     schedule: Schedule, former: Rollout | None, now: datetime
 ) -> DueRun | ScheduledRun | None:
-    """What to do of a schedule at `now`: begin a run, let one pass by, or nothing, for none is due.
+    """What to do about a schedule at `now`: start a run, skip one, or nothing, since none is due.
 
-    `former` is the schedule's last rollout, as far as it is known. Of several runs that were due
-    at most one begins.
+    `former` is the schedule's last rollout, if it is still stored. Of several due runs at most one starts.
     """
     first, spec = schedule.next_at, schedule.spec
     if first is None or first > now:
         return None
-    # The moment `now - grace` itself is within the grace.
+    # The instant `now - grace` itself is within the grace.
     since = now - spec.grace - timedelta(microseconds=1)
     in_time = spec.recurrence.latest(after=since, until=now) if first <= since else None
     due_at = in_time or first
     late = ""
     if first <= since and in_time is None:
-        late = f"it was due {_words(first)} and no server started it within {spec.grace}"
+        late = f"it was due {_utc(first)} and no server started it within {spec.grace}"
         if spec.missed is MissedRuns.SKIP:
             return ScheduledRun(due_at=first, at=now, outcome=RunOutcome.MISSED, detail=late)
         late = f"caught up: {late}"
@@ -258,18 +257,18 @@ def decide(
 def forgone(schedule: Schedule, copied_at: datetime, now: datetime) -> Schedule | None:
     """The schedule of a database that was restored from a copy, without the runs that were due since.
 
-    Whether they were begun is not known, and none may begin twice. None: none was due.
+    It is unknown whether they were started, and none may start twice. None: no run was due.
     """
     due_at = schedule.next_at
     if due_at is None or due_at > now:
         return None
     words = (
-        f"the database was restored from a copy of {_words(copied_at)};"
+        f"the database was restored from a copy of {_utc(copied_at)};"
         " it is unknown whether this run has started since"
     )
     run = ScheduledRun(due_at=due_at, at=now, outcome=RunOutcome.MISSED, detail=words)
     return schedule.after(run, now)
 
 
-def _words(at: datetime) -> str:
+def _utc(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"

@@ -1,4 +1,4 @@
-"""The events that tell of a schedule and of its runs."""
+"""Events about schedules and their runs."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -17,7 +17,7 @@ def schedule_event(
     by: str = "",
     changes: tuple[FieldChange, ...] = (),
 ) -> Event:
-    """What is told of a schedule."""
+    """The event about a change of a schedule."""
     body = ScheduleChanged(
         schedule=schedule.name,
         change=change,
@@ -30,10 +30,10 @@ def schedule_event(
 
 
 def run_event(schedule: Schedule, now: datetime) -> Event:
-    """What is told of the schedule's last run."""
+    """The event about the last run of a schedule."""
     run = schedule.last_run
     assert run is not None, "a run was started or skipped"
     started = run.outcome is RunOutcome.STARTED
     change = ScheduleChange.STARTED if started else ScheduleChange.SKIPPED
-    told = schedule_event(schedule, change, now, message=run.detail)
-    return replace(told, rollout=run.rollout)
+    event = schedule_event(schedule, change, now, message=run.detail)
+    return replace(event, rollout=run.rollout)

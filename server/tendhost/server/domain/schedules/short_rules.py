@@ -1,8 +1,7 @@
-"""When a rule of RFC 5545 recurs that comes by the hour, the day or the week: its local times, found day by day.
+"""Hourly, daily and weekly rules of RFC 5545: their local times, found day by day.
 
-dateutil goes through every period, and through every minute of it, whether or not its day suits. For a
-rule that seldom or never comes this takes seconds. Here only days that suit are gone into, and the days
-are bounded.
+dateutil goes through every period, and every minute of it, whether or not its day matches. For a rule that
+recurs seldom or never this takes seconds. Here only matching days are expanded, and their number is bounded.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,17 +11,17 @@ from datetime import date, datetime, time, timedelta
 SHORT = ("HOURLY", "DAILY", "WEEKLY")
 """The frequencies whose periods are of one length."""
 HORIZON = timedelta(days=366 * 60)
-"""So far ahead of the last moment, or of the beginning, a next one is looked for. Days that suit by month,
-day and weekday come within 40 years if ever (29 February on one weekday, around 2100)."""
+"""How far ahead of the last time, or of the start, to search for the next one. Days that match by month, day
+and weekday come within 40 years if ever (29 February on one weekday, around 2100)."""
 _DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _DAY = timedelta(days=1)
 _LAST = date(9990, 1, 1)
-"""No calendar is asked about what follows."""
+"""Last day that is searched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Days:
-    """Which days suit."""
+    """The days on which a rule recurs."""
 
     months: frozenset[int]
     month_days: frozenset[int]
@@ -31,10 +30,10 @@ class _Days:
     weekdays: frozenset[int]
     """From 0, Monday. In all of these: empty means any."""
     first_weekday: int
-    """With which a week begins."""
+    """The weekday with which a week starts."""
 
-    def suit(self, day: date) -> bool:
-        """Whether a day does."""
+    def match(self, day: date) -> bool:
+        """Whether the rule recurs on this day."""
         if self.months and day.month not in self.months:
             return False
         if self.weekdays and day.weekday() not in self.weekdays:
@@ -95,7 +94,7 @@ def _unbounded(parts: Mapping[str, str], start: datetime, first: date) -> Iterat
         if off:
             day += min(ahead, _LAST - day)
             continue
-        if days.suit(day):
+        if days.match(day):
             moments = times.on(day)
             yield from moments
             if moments:
@@ -109,13 +108,13 @@ def _later(day: date) -> date:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Times:
-    """At what times of a day a rule comes."""
+    """The times of a day at which a rule recurs."""
 
     hours: tuple[int, ...]
     minutes: tuple[int, ...]
     second: int
     interval: int
-    """Hours from one that may suit to the next, of an hourly rule; else 1."""
+    """Hours between two possible times of an hourly rule; 1 for other rules."""
     start: datetime
 
     @classmethod
@@ -135,7 +134,7 @@ class _Times:
         )
 
     def on(self, day: date) -> list[datetime]:
-        """The moments of a day that suits."""
+        """The times on a matching day."""
         hours_before = (day - self.start.date()).days * 24 - self.start.hour
         return [
             datetime.combine(day, time(hour, minute, self.second))
@@ -147,8 +146,8 @@ class _Times:
 
 def _days_of(parts: Mapping[str, str], start: datetime) -> _Days:
     weekdays = [_DAYS.index(name) for name in parts.get("BYDAY", "").split(",") if name]
-    told = ("BYDAY", "BYMONTHDAY", "BYYEARDAY", "BYWEEKNO")
-    if parts["FREQ"] == "WEEKLY" and not any(name in parts for name in told):
+    day_parts = ("BYDAY", "BYMONTHDAY", "BYYEARDAY", "BYWEEKNO")
+    if parts["FREQ"] == "WEEKLY" and not any(name in parts for name in day_parts):
         weekdays = [start.weekday()]
     return _Days(
         months=frozenset(_numbers(parts, "BYMONTH")),
