@@ -119,7 +119,7 @@ async def test_event__that_cannot_be_read_is_told_and_the_stream_goes_on(api: Ap
     bounds = await api.world.store.log_bounds()
     damage(api, "UPDATE events SET kind = 'host_sang' WHERE revision = 1")
     behind: Any = api.world.store.behind
-    behind._tail.forget(bounds.current)  # so that they are read from the database
+    behind._recent.forget(bounds.current)  # so that they are read from the database
     await stored(api)
     found = await watched(api, bounds.current + 1)
     assert [one.revision for one in found] == list(range(1, bounds.current + 2))
@@ -306,7 +306,7 @@ async def test_names__of_tags_and_groups_are_paged(api: Api):
     pages = await paged(tags, lambda r: [one.name for one in r.tags], 4)
     assert [len(page) for page in pages] == [4, 4, 2]
     groups = await api.hosts.ListGroups(host_service_pb2.ListGroupsRequest(page_size=2))
-    assert [(one.name, one.hosts) for one in groups.groups] == [("all", 2), ("web1", 1)]
+    assert [(one.name, one.host_count) for one in groups.groups] == [("all", 2), ("web1", 1)]
     assert groups.next_page_token
 
 
