@@ -342,7 +342,7 @@ def test_rule_that_never_comes__work_until_that_is_known_is_bounded(
 
         monkeypatch.setattr(owner, name, also_counted)
 
-    counted(short_rules._Days, "suit", "days")
+    counted(short_rules._Days, "match", "days")
     counted(short_rules._Times, "on", "times")
     counted(dateutil.rrule._iterinfo, "rebuild", "months")
     assert "has no run after" in refused(rrule=rule)[1]
