@@ -39,8 +39,9 @@ _HOST = """
 ## Errors of hosts
 
 An error of a host ends the operation and becomes the operation's `problem`; the call that started the operation
-succeeds. Only calls that connect to a host themselves, to register it, pin its key or query its osquery, fail with
-the status below. An error that needs a person always leaves the host in `failed`, until somebody retries it.
+succeeds. In the response of TestHost it is the `problem`, too. Only the other calls that connect to a host themselves,
+to register it, pin its key or query its osquery, fail with the status below. An error that needs a person always
+leaves the host in `failed`, until somebody retries it.
 
 | reason | status | needs a person | meaning |
 | --- | --- | --- | --- |

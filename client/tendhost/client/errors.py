@@ -171,6 +171,7 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "HOST_KEY_CHANGED": HostKeyChanged,
     "HOST_KEY_MISMATCH": HostKeyChanged,
     "PRIVILEGE_MISSING": HostProblem,
+    "SHELL_UNUSABLE": HostProblem,
     "OUTPUT_TOO_LARGE": HostProblem,
     "PACKAGE_FAILED": HostProblem,
     "PACKAGE_DATABASE_BROKEN": HostProblem,

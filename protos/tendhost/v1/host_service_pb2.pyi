@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -22,6 +23,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _RootAccess:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RootAccessEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RootAccess.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROOT_ACCESS_UNSPECIFIED: _RootAccess.ValueType  # 0
+    """Unknown: the login or the shell does not work."""
+    ROOT_ACCESS_ROOT: _RootAccess.ValueType  # 1
+    """The user is root."""
+    ROOT_ACCESS_SUDO: _RootAccess.ValueType  # 2
+    """The user becomes root with `sudo -n`."""
+    ROOT_ACCESS_NONE: _RootAccess.ValueType  # 3
+    """The user cannot become root."""
+
+class RootAccess(_RootAccess, metaclass=_RootAccessEnumTypeWrapper):
+    """Access to root that the user has who logs in on a host."""
+
+ROOT_ACCESS_UNSPECIFIED: RootAccess.ValueType  # 0
+"""Unknown: the login or the shell does not work."""
+ROOT_ACCESS_ROOT: RootAccess.ValueType  # 1
+"""The user is root."""
+ROOT_ACCESS_SUDO: RootAccess.ValueType  # 2
+"""The user becomes root with `sudo -n`."""
+ROOT_ACCESS_NONE: RootAccess.ValueType  # 3
+"""The user cannot become root."""
+Global___RootAccess: _TypeAlias = RootAccess  # noqa: Y015
 
 class _PendingGrouping:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -690,6 +719,84 @@ class GetInventoryResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetInventoryResponse: _TypeAlias = GetInventoryResponse  # noqa: Y015
+
+@_typing.final
+class TestHostRequest(_message.Message):
+    """Request for TestHost."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the host."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestHostRequest: _TypeAlias = TestHostRequest  # noqa: Y015
+
+@_typing.final
+class TestHostResponse(_message.Message):
+    """Response of TestHost."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REACHABLE_FIELD_NUMBER: _builtins.int
+    HOST_KEY_FINGERPRINT_FIELD_NUMBER: _builtins.int
+    HOST_KEY_PINNED_FIELD_NUMBER: _builtins.int
+    LOGGED_IN_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    ROOT_ACCESS_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    reachable: _builtins.bool
+    """Whether the host answered and presented a host key."""
+    host_key_fingerprint: _builtins.str
+    """Fingerprint of the host key that the host presented. Empty: it presented none. "local" for the server's
+    own machine.
+    """
+    host_key_pinned: _builtins.bool
+    """Whether the presented host key is the pinned one."""
+    logged_in: _builtins.bool
+    """Whether the host accepted the login."""
+    user: _builtins.str
+    """Name of the user, as the host says it. Empty: it was not found out."""
+    root_access: Global___RootAccess.ValueType
+    """Access to root that the user has."""
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """Duration of the test, from the connection to the last answer of the host."""
+
+    @_builtins.property
+    def problem(self) -> _host_pb2.Problem:
+        """Problem that prevents operations on the host. Absent: the login works, and the user can become root."""
+
+    def __init__(
+        self,
+        *,
+        reachable: _builtins.bool = ...,
+        host_key_fingerprint: _builtins.str = ...,
+        host_key_pinned: _builtins.bool = ...,
+        logged_in: _builtins.bool = ...,
+        user: _builtins.str = ...,
+        root_access: Global___RootAccess.ValueType = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        problem: _host_pb2.Problem | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "problem", b"problem"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "host_key_fingerprint", b"host_key_fingerprint", "host_key_pinned", b"host_key_pinned", "logged_in", b"logged_in", "problem", b"problem", "reachable", b"reachable", "root_access", b"root_access", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestHostResponse: _TypeAlias = TestHostResponse  # noqa: Y015
 
 @_typing.final
 class StartQueryRequest(_message.Message):

@@ -85,6 +85,11 @@ class HostServiceStub(object):
                 request_serializer=tendhost_dot_v1_dot_host__service__pb2.RunOsqueryRequest.SerializeToString,
                 response_deserializer=tendhost_dot_v1_dot_host__service__pb2.RunOsqueryResponse.FromString,
                 _registered_method=True)
+        self.TestHost = channel.unary_unary(
+                '/tendhost.v1.HostService/TestHost',
+                request_serializer=tendhost_dot_v1_dot_host__service__pb2.TestHostRequest.SerializeToString,
+                response_deserializer=tendhost_dot_v1_dot_host__service__pb2.TestHostResponse.FromString,
+                _registered_method=True)
         self.StartQuery = channel.unary_unary(
                 '/tendhost.v1.HostService/StartQuery',
                 request_serializer=tendhost_dot_v1_dot_host__service__pb2.StartQueryRequest.SerializeToString,
@@ -209,6 +214,15 @@ class HostServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TestHost(self, request, context):
+        """Logs in on a host now, runs a command there, and returns what was found. It changes nothing on the host,
+        stores nothing, and works also while the host is busy or in FAILED. A host that cannot be used is not an
+        error of the call: the response has its problem. NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StartQuery(self, request, context):
         """Starts a QUERY, which finds out what is installed, which updates are pending, and whether the host needs
         a reboot. NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
@@ -325,6 +339,11 @@ def add_HostServiceServicer_to_server(servicer, server):
                     servicer.RunOsquery,
                     request_deserializer=tendhost_dot_v1_dot_host__service__pb2.RunOsqueryRequest.FromString,
                     response_serializer=tendhost_dot_v1_dot_host__service__pb2.RunOsqueryResponse.SerializeToString,
+            ),
+            'TestHost': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestHost,
+                    request_deserializer=tendhost_dot_v1_dot_host__service__pb2.TestHostRequest.FromString,
+                    response_serializer=tendhost_dot_v1_dot_host__service__pb2.TestHostResponse.SerializeToString,
             ),
             'StartQuery': grpc.unary_unary_rpc_method_handler(
                     servicer.StartQuery,
@@ -638,6 +657,33 @@ class HostService(object):
             '/tendhost.v1.HostService/RunOsquery',
             tendhost_dot_v1_dot_host__service__pb2.RunOsqueryRequest.SerializeToString,
             tendhost_dot_v1_dot_host__service__pb2.RunOsqueryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestHost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tendhost.v1.HostService/TestHost',
+            tendhost_dot_v1_dot_host__service__pb2.TestHostRequest.SerializeToString,
+            tendhost_dot_v1_dot_host__service__pb2.TestHostResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,11 @@ class HostServiceStub:
     INVALID_ARGUMENT (not a single SELECT), FAILED_PRECONDITION (the host has no osquery, or osquery refuses
     the statement), UNAVAILABLE (the host does not answer).
     """
+    TestHost: _aio.UnaryUnaryMultiCallable[_host_service_pb2.TestHostRequest, _host_service_pb2.TestHostResponse]
+    """Logs in on a host now, runs a command there, and returns what was found. It changes nothing on the host,
+    stores nothing, and works also while the host is busy or in FAILED. A host that cannot be used is not an
+    error of the call: the response has its problem. NOT_FOUND.
+    """
     StartQuery: _aio.UnaryUnaryMultiCallable[_host_service_pb2.StartQueryRequest, _host_service_pb2.StartQueryResponse]
     """Starts a QUERY, which finds out what is installed, which updates are pending, and whether the host needs
     a reboot. NOT_FOUND, FAILED_PRECONDITION (the host is in FAILED), ABORTED (the host is busy).
@@ -175,6 +180,17 @@ class HostServiceServicer(metaclass=_abc_1.ABCMeta):
         """Runs one read-only SQL statement with a host's osquery. The server does not store the answer. NOT_FOUND,
         INVALID_ARGUMENT (not a single SELECT), FAILED_PRECONDITION (the host has no osquery, or osquery refuses
         the statement), UNAVAILABLE (the host does not answer).
+        """
+
+    @_abc_1.abstractmethod
+    def TestHost(
+        self,
+        request: _host_service_pb2.TestHostRequest,
+        context: _aio.ServicerContext[_host_service_pb2.TestHostRequest, _abc.Awaitable[_host_service_pb2.TestHostResponse]],
+    ) -> _abc.Awaitable[_host_service_pb2.TestHostResponse]:
+        """Logs in on a host now, runs a command there, and returns what was found. It changes nothing on the host,
+        stores nothing, and works also while the host is busy or in FAILED. A host that cannot be used is not an
+        error of the call: the response has its problem. NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

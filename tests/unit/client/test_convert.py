@@ -34,6 +34,7 @@ ENUMS = [
     (host_pb2.Snapshots, client.Snapshots),
     (host_pb2.Rollback, client.Rollback),
     (host_pb2.InventoryPart, client.InventoryPart),
+    (host_service_pb2.RootAccess, client.RootAccess),
     (host_service_pb2.PendingGrouping, client.PendingGrouping),
     (operation_pb2.ProjectOutcome, client.ProjectOutcome),
     (operation_pb2.OperationKind, client.OperationKind),

@@ -79,6 +79,11 @@ def boot(host: FakeHost) -> bytes:
     return framed([("boot_id", 0, host.boot_id, ""), ("init_started", 0, "42", "")])
 
 
+def login(host: FakeHost) -> bytes:
+    """The answer to `login_script`."""
+    return framed(part for part in facts(host) if part[0] == "privilege")
+
+
 def units(host: FakeHost) -> bytes:
     """The answer to `units_script`."""
     state = "degraded" if host.failed_units else "running"

@@ -13,6 +13,7 @@ class Command(StrEnum):
     DRY_RUN = "dry_run"
     BOOT = "boot"
     UNITS = "units"
+    LOGIN = "login"
     UPGRADE = "upgrade"
     REPAIR = "repair"
     HOOK = "hook"

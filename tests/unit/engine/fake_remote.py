@@ -12,6 +12,7 @@ from tendhost.server.domain.host_errors import (
     LinkLost,
 )
 from tendhost.server.packages.boot import boot_script
+from tendhost.server.packages.login import login_script
 from tendhost.server.packages.units import units_script
 from tendhost.server.remote.host_keys import fingerprint
 from tendhost.server.remote.job_scripts import START
@@ -27,6 +28,7 @@ def kind_of(command: str) -> Command:
     exact = {
         boot_script(): Command.BOOT,
         units_script(): Command.UNITS,
+        login_script(): Command.LOGIN,
     }
     if command in exact:
         return exact[command]
@@ -163,6 +165,8 @@ class FakeRemote:
                 return fake_answers.dry_run(host)
             case Command.RESTART:
                 return fake_answers.restart(host, command)
+            case Command.LOGIN:
+                return fake_answers.login(host)
             case Command.BOOT:
                 return fake_answers.boot(host)
             case _:

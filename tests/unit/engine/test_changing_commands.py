@@ -339,6 +339,7 @@ LOOKS = {
     "engine/steps/queries.py",
     "engine/steps/plan.py",
     "engine/fleet/osquery.py",
+    "engine/fleet/host_tests.py",
     "remote/job.py",
 }
 """Where scripts are run that only look, and those about a job's folder."""

@@ -17,6 +17,7 @@ from tendhost.server.packages.apt.commands import (
 from tendhost.server.packages.apt.failures import diagnose
 from tendhost.server.packages.boot import boot_script, parse_boot, reboot_command
 from tendhost.server.packages.failures import FailureKind
+from tendhost.server.packages.login import login_script
 from tendhost.server.packages.package_manager import Transaction
 from tendhost.server.packages.query import (
     EVERYTHING,
@@ -57,8 +58,9 @@ def host() -> FakeHost:
         (DRY_RUN, fake_answers.dry_run),
         (boot_script(), fake_answers.boot),
         (units_script(), fake_answers.units),
+        (login_script(), fake_answers.login),
     ],
-    ids=["query", "preflight", "dry_run", "boot", "units"],
+    ids=["query", "preflight", "dry_run", "boot", "units", "login"],
 )
 def test_the_fake_host_prints_the_parts_that_a_real_one_prints(
     host: FakeHost, script: str, answer: Callable[[FakeHost], bytes]

@@ -7,6 +7,7 @@ import pytest
 
 from tendhost.server.domain.inventory.inventory import PackageChange, PendingPackage
 from tendhost.server.packages.detection import PACKAGE_MANAGERS, package_manager
+from tendhost.server.packages.login import login_script
 from tendhost.server.packages.package_manager import Transaction
 from tendhost.server.packages.query import (
     EVERYTHING,
@@ -25,6 +26,7 @@ SCRIPTS = {
     ),
     "after": query_script(QueryOptions()),
     "preflight": preflight_script(lock_timeout=WAIT),
+    "login": login_script(),
 }
 NAMED = Transaction(
     packages=(PendingPackage(name="a b", from_version="1", to_version="2"),), exact=True

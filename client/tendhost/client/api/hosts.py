@@ -13,7 +13,13 @@ from tendhost.client.convert import policies as convert_policies
 from tendhost.client.convert import reports as convert_reports
 from tendhost.client.convert import selections as convert_selections
 from tendhost.client.convert.host_settings import config_message
-from tendhost.client.models.hosts import Host, HostSettings, MaintenanceWindow, ScopeOverride
+from tendhost.client.models.hosts import (
+    Host,
+    HostSettings,
+    HostTest,
+    MaintenanceWindow,
+    ScopeOverride,
+)
 from tendhost.client.models.inventory import (
     Inventory,
     InventoryPart,
@@ -238,6 +244,17 @@ class HostCalls(Connected):
             self._hosts.RunOsquery, request, seconds=REGISTER_SECONDS
         )
         return tuple(dict(row.values) for row in response.rows)
+
+    async def test_host(self, name: str) -> HostTest:
+        """Log in on a host now and tell what was found out; nothing is changed, and nothing is stored.
+
+        What fails on the host raises nothing: it is the `problem` of the test.
+        """
+        request = pb.TestHostRequest(name=name)
+        response = await self._transport.call(
+            self._hosts.TestHost, request, seconds=REGISTER_SECONDS
+        )
+        return convert_hosts.host_test(response)
 
     # --- work on one host -------------------------------------------------------------------------
 

@@ -10,14 +10,16 @@ from tendhost.client.models.hosts import (
     Duplicate,
     Failure,
     Host,
+    HostTest,
     Problem,
     Reboot,
     RebootNeed,
     RestartServices,
     Rollback,
+    RootAccess,
     Snapshots,
 )
-from tendhost.v1 import host_pb2
+from tendhost.v1 import host_pb2, host_service_pb2
 
 _AFTER_INTERRUPTION = enum_names(AfterInterruption, host_pb2.AfterInterruption)
 
@@ -31,6 +33,7 @@ _ROLLBACK = enum_names(Rollback, host_pb2.Rollback)
 _reboot_need = reading(enum_names(RebootNeed, host_pb2.RebootNeed), RebootNeed.UNKNOWN)
 
 
+_root_access = reading(enum_names(RootAccess, host_service_pb2.RootAccess), RootAccess.UNKNOWN)
 _after_interruption = reading(_AFTER_INTERRUPTION, AfterInterruption.UNRECOGNIZED)
 _compose_version = reading(_COMPOSE_VERSION, ComposeVersion.UNRECOGNIZED)
 _restart_services = reading(_RESTART_SERVICES, RestartServices.UNRECOGNIZED)
@@ -99,6 +102,20 @@ def host(message: host_pb2.Host) -> Host:
         revision=message.revision,
         incomplete=message.incomplete,
         etag=message.etag,
+    )
+
+
+def host_test(message: host_service_pb2.TestHostResponse) -> HostTest:
+    """A test of the login on a host."""
+    return HostTest(
+        reachable=message.reachable,
+        host_key_fingerprint=message.host_key_fingerprint,
+        host_key_pinned=message.host_key_pinned,
+        logged_in=message.logged_in,
+        user=message.user,
+        root_access=_root_access(message.root_access),
+        duration=span(message.duration),
+        problem=problem(message.problem) if message.HasField("problem") else None,
     )
 
 

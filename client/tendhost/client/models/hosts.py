@@ -31,6 +31,17 @@ class RebootNeed(StrEnum):
     NEEDED = "needed"
 
 
+class RootAccess(StrEnum):
+    """How the user who logs in on a host becomes root there."""
+
+    UNKNOWN = "unknown"
+    ROOT = "root"
+    """The user is root."""
+    SUDO = "sudo"
+    """With `sudo -n`."""
+    NONE = "none"
+
+
 class AfterInterruption(StrEnum):
     """What to do after an upgrade that was interrupted on the host; see the contract."""
 
@@ -245,3 +256,20 @@ class Host:
     """Changes with the configuration and the pinned host key, not with the status."""
     incomplete: str = ""
     """Why this value does not show everything that the server stores; empty: it does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostTest:
+    """What a test of the login on a host found out."""
+
+    reachable: bool
+    host_key_fingerprint: str
+    """Of the host key that the host presented; empty: it presented none."""
+    host_key_pinned: bool
+    logged_in: bool
+    user: str
+    """As the host says it; empty: it was not found out."""
+    root_access: RootAccess
+    duration: timedelta
+    problem: Problem | None
+    """What prevents operations on the host; None: the login works, and the user can become root."""

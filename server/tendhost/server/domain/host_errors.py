@@ -74,6 +74,19 @@ class PrivilegeMissing(HostError):
     template = "{host}: user {user!r} cannot become root with sudo -n: {problem}"
 
 
+class ShellUnusable(HostError):
+    """The login works, but the shell of the user does not run commands."""
+
+    needs_person = True
+
+    user: str
+    problem: str
+    template = (
+        "{host}: the shell of user {user!r} does not run commands: {problem}; give the user a POSIX"
+        " shell, such as /bin/sh"
+    )
+
+
 class Timeout(HostError):
     """A command or job exceeded its time limit."""
 

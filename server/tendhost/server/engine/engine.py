@@ -10,6 +10,7 @@ from datetime import timedelta
 from tendhost.server.clock import Clock
 from tendhost.server.domain.notifications.target import NotifyTarget
 from tendhost.server.engine.fleet.availability import HostAvailability
+from tendhost.server.engine.fleet.host_tests import HostTester
 from tendhost.server.engine.fleet.osquery import OsqueryClient
 from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.fleet.registry import Registry
@@ -60,6 +61,7 @@ class Engine:
     schedules: Schedules
     selections: Selections
     questions: OsqueryClient
+    host_tester: HostTester
     accounts: Reports
     notifier: Notifier
     policies: Policies
@@ -141,6 +143,7 @@ async def running_engine(
                     schedules=schedules,
                     selections=selections,
                     questions=OsqueryClient(store=store, connector=connector, clock=clock),
+                    host_tester=HostTester(store=store, connector=connector, clock=clock),
                     accounts=Reports(store=store, clock=clock, host_availability=host_availability),
                     policies=policies,
                     store_watch=store_watch,

@@ -11,10 +11,14 @@ from tendhost.server.domain.inventory.inventory import SystemFacts
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.script import Part
 
-FACTS = r"""
+PRIVILEGE = 'privilege() { id -u && id -un && { [ "$(id -u)" = 0 ] || sudo -n true; }; }'
+"""Prints id and name of the user; it fails, with the message of sudo, if the user cannot become root."""
+
+FACTS = (
+    f"{PRIVILEGE}\n"
+    + r"""
 os_release() { cat /etc/os-release || cat /usr/lib/os-release; }
 boot() { cat /proc/sys/kernel/random/boot_id /proc/uptime /proc/1/stat; }
-privilege() { id -u && id -un && { [ "$(id -u)" = 0 ] || sudo -n true; }; }
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n env LC_ALL=C "$@"; fi; }
 container() {
   if command -v systemd-detect-virt >/dev/null; then systemd-detect-virt -c || :
@@ -49,6 +53,7 @@ part virtualization virtualization
 part disk disk
 case $out in *'% /boot'*) part kernel_size kernel_size ;; esac
 """.strip()
+)
 """The parts that every script begins with. They set `release` (os-release(5)), `privileged`
 (0: yes) and `contained`; `as_root` runs a command as root."""
 
@@ -125,7 +130,7 @@ def parse_facts(parts: Mapping[str, Part]) -> HostFacts:
     release = parse_os_release(parts["os_release"].stdout)
     kernel, build, machine = _parse_uname(parts["uname"].stdout)
     boot_id, uptime, init_started = _parse_boot(parts["boot"].stdout)
-    privilege, user = _parse_privilege(parts["privilege"])
+    privilege, user = parse_privilege(parts["privilege"])
     container = parts["container"].stdout.partition("\n")[0].strip()
     virtual = parts["virtualization"].stdout.strip() if "virtualization" in parts else ""
     system = SystemFacts(
@@ -214,7 +219,8 @@ def _init_name(text: str) -> str:
 _INIT = re.compile(r"^1 \((.*)\) \S ", re.MULTILINE)
 
 
-def _parse_privilege(part: Part) -> tuple[Privilege, str]:
+def parse_privilege(part: Part) -> tuple[Privilege, str]:
+    """How the user becomes root, and the name of the user. Raises ParseFailed."""
     uid, _, user = part.stdout.partition("\n")
     if not uid.isdigit():
         raise ParseFailed(part="privilege", line=part.stdout)

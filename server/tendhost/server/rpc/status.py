@@ -71,6 +71,7 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     host_errors.KeyUnusable: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.HostKeyChanged: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.PrivilegeMissing: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.ShellUnusable: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.Timeout: grpc.StatusCode.DEADLINE_EXCEEDED,
     host_errors.OutputTooLarge: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.PackageFailed: grpc.StatusCode.FAILED_PRECONDITION,

@@ -15,6 +15,7 @@ from tendhost.server.domain.request_errors import FieldViolation, InvalidArgumen
 from tendhost.server.engine.engine import Engine
 from tendhost.server.engine.fleet.registry import RemovedHost
 from tendhost.server.engine.operations.manager import OperationRequest, RetriedHost
+from tendhost.server.rpc.convert.host_tests import host_test_message
 from tendhost.server.rpc.convert.hosts import host_config, host_message
 from tendhost.server.rpc.convert.inventory import inventory_message, inventory_parts
 from tendhost.server.rpc.convert.operations import operation_message
@@ -132,6 +133,9 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
         rows = await self._engine.questions.osquery(request.name, request.sql)
         shown = first_part((pb.OsqueryRow(values=row) for row in rows), most=len(rows))
         return pb.RunOsqueryResponse(rows=shown, omitted_rows=len(rows) - len(shown))
+
+    async def TestHost(self, request: pb.TestHostRequest, context: Any) -> pb.TestHostResponse:
+        return host_test_message(await self._engine.host_tester.test(request.name))
 
     async def ExplainHost(
         self, request: pb.ExplainHostRequest, context: Any

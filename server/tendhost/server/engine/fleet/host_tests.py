@@ -1,0 +1,130 @@
+"""Tests of the login on one host, answered to the client: nothing is stored, and nothing is changed."""
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from tendhost.server.clock import Clock
+from tendhost.server.domain.bounds import text
+from tendhost.server.domain.host_errors import (
+    AuthenticationRefused,
+    HostError,
+    HostKeyChanged,
+    HostUnreachable,
+    PrivilegeMissing,
+    ShellUnusable,
+)
+from tendhost.server.domain.hosts.host import Host, Problem
+from tendhost.server.engine.concurrency import OperationLimits, Slot
+from tendhost.server.engine.connection import target_of
+from tendhost.server.packages.errors import PackageError
+from tendhost.server.packages.facts import Privilege
+from tendhost.server.packages.login import Login, login_script, parse_login
+from tendhost.server.remote.host_keys import fingerprint
+from tendhost.server.remote.protocol import Completed, Connector, Remote
+from tendhost.server.store.protocols.hosts import HostStore
+
+TIMEOUT = timedelta(seconds=15)
+"""Time limit for the script, which takes milliseconds; sudo may wait for a directory of users."""
+OUTPUT_LIMIT = 64 * 1024
+"""Bytes that a host may print during the test. A banner fits; an endless one is refused early."""
+AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostTest:
+    """What was found out about a host. The defaults are those of a host that does not answer."""
+
+    host_key_fingerprint: str = ""
+    """Of the host key that the host presented; empty: none."""
+    host_key_pinned: bool = False
+    logged_in: bool = False
+    login: Login | None = None
+    duration: timedelta = timedelta()
+    problem: Problem | None = None
+    """None: the login works, and the user can become root."""
+
+
+class HostTester:
+    """Tests the login on hosts, in slots of its own beside those of operations."""
+
+    def __init__(self, *, store: HostStore, connector: Connector, clock: Clock) -> None:
+        self._store = store
+        self._connector = connector
+        self._clock = clock
+        self._limits = OperationLimits(AT_ONCE)
+
+    async def test(self, name: str) -> HostTest:
+        """What a login on the host finds out now. What fails on the host is in it. Raises HostNotFound."""
+        host = await self._store.host(name)
+        async with Slot(self._limits, clock=self._clock):
+            begun = self._clock.elapsed()
+            found = await self._tested(host)
+            return replace(found, duration=self._clock.elapsed() - begun)
+
+    async def _tested(self, host: Host) -> HostTest:
+        try:
+            remote = await self._connector.connect(target_of(host))
+        except HostError as error:
+            return await self._refused(host, error)
+        try:
+            return await self._logged_in(host, remote)
+        finally:
+            await remote.close()
+
+    async def _refused(self, host: Host, error: HostError) -> HostTest:
+        """The test of a host on which the login failed with `error`."""
+        match error:
+            case HostUnreachable():
+                shown = ""
+            case HostKeyChanged():
+                shown = error.shown
+            case AuthenticationRefused():
+                # The host key is compared before the user is.
+                shown = fingerprint(host.host_key)
+            case _:
+                shown = await self._shown(host)
+        return HostTest(
+            host_key_fingerprint=shown,
+            host_key_pinned=shown == fingerprint(host.host_key),
+            problem=Problem.of(error),
+        )
+
+    async def _shown(self, host: Host) -> str:
+        """Fingerprint of the key that the host shows to somebody who does not log in; empty: none."""
+        config = host.config
+        with suppress(HostError):
+            key = await self._connector.get_host_key(
+                host=host.name, address=config.address, port=config.port
+            )
+            return fingerprint(key)
+        return ""
+
+    async def _logged_in(self, host: Host, remote: Remote) -> HostTest:
+        found = HostTest(
+            host_key_fingerprint=fingerprint(host.host_key), host_key_pinned=True, logged_in=True
+        )
+        try:
+            completed = await remote.run(login_script(), timeout=TIMEOUT, limit=OUTPUT_LIMIT)
+            login = _login(host, completed)
+        except HostError as error:
+            return replace(found, problem=Problem.of(error))
+        if login.privilege is Privilege.NONE:
+            missing = PrivilegeMissing(
+                host=host.name, user=login.user, problem=login.sudo_message or "sudo refused"
+            )
+            return replace(found, login=login, problem=Problem.of(missing))
+        return replace(found, login=login)
+
+
+def _login(host: Host, completed: Completed) -> Login:
+    """What the shell answered. Raises ShellUnusable."""
+    try:
+        return parse_login(completed.stdout)
+    except PackageError as error:
+        printed = (completed.stdout + completed.stderr).decode("utf-8", "replace").split()
+        said = (
+            f"it printed {text(' '.join(printed), most=200)!r}" if printed else "it printed nothing"
+        )
+        problem = f"{said} and ended with exit status {completed.exit_status}"
+        raise ShellUnusable(host=host.name, user=host.config.user, problem=problem) from error
