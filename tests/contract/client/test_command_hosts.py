@@ -2,6 +2,7 @@
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from tendhost.v1 import host_pb2
 from tendhost.v1 import host_service_pb2 as pb
@@ -120,6 +121,65 @@ def test_refusal_is_one_readable_line_and_status_2(tendhost, server):
     done = tendhost("host", "show", "web9")
     assert (done.status, done.out) == (2, "")
     assert done.err == "error: host 'web9' is not registered\n"
+
+
+def test_a_test__shows_a_line_for_each_fact_and_ends_with_0(tendhost, server):
+    server.answer(
+        "TestHost",
+        pb.TestHostResponse(
+            reachable=True,
+            host_key_fingerprint="SHA256:abc",
+            host_key_pinned=True,
+            logged_in=True,
+            user="ops",
+            root_access=pb.ROOT_ACCESS_SUDO,
+            duration=Duration(nanos=420_000_000),
+        ),
+    )
+    done = tendhost("host", "test", "web1")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        "reachable  yes",
+        "host key   SHA256:abc, which is the pinned key",
+        "login      yes, as ops",
+        "root       with sudo -n",
+        "duration   0.42 s",
+    ]
+    done = tendhost("host", "test", "web1", "--output", "json")
+    assert done.status == 0
+    assert done.json == {
+        "name": "web1",
+        "reachable": True,
+        "host_key_fingerprint": "SHA256:abc",
+        "host_key_pinned": True,
+        "logged_in": True,
+        "user": "ops",
+        "root_access": "sudo",
+        "duration": 0.42,
+        "problem": None,
+    }
+    assert [request.name for request in server.requests("TestHost")] == ["web1", "web1"]
+
+
+def test_a_test__with_a_problem_shows_it_and_ends_with_1(tendhost, server):
+    problem = host_pb2.Problem(reason="HOST_KEY_CHANGED", message="web1: \x1b[2Jchanged")
+    server.answer(
+        "TestHost",
+        pb.TestHostResponse(reachable=True, host_key_fingerprint="SHA256:new", problem=problem),
+    )
+    done = tendhost("host", "test", "web1")
+    assert done.status == 1
+    assert done.out.splitlines() == [
+        "reachable  yes",
+        "host key   SHA256:new, which is not the pinned key",
+        "login      no",
+        "root       unknown",
+        "duration   0.00 s",
+        "problem    web1: \N{REPLACEMENT CHARACTER}[2Jchanged",
+    ]
+    done = tendhost("host", "test", "web1", "--output", "json")
+    assert done.status == 1
+    assert done.json["problem"]["reason"] == "HOST_KEY_CHANGED"
 
 
 def test_fleet_is_a_table(tendhost, server):

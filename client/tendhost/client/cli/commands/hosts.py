@@ -1,6 +1,7 @@
 """`tendhost host …`."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -27,7 +28,7 @@ from tendhost.client.cli.options.host import (
     with_settings,
 )
 from tendhost.client.cli.options.selection import Saved
-from tendhost.client.cli.session import Session, refuse
+from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session, refuse
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -253,6 +254,31 @@ def remove(context: typer.Context, name: Name) -> None:
             session.print_json({"name": name, "removed": True})
         else:
             print(f"removed {name}")
+
+    session.run(work)
+
+
+@app.command()
+def test(context: typer.Context, name: Name) -> None:
+    """Check whether the server can log in on a host and become root there.
+
+    \b
+      tendhost host test web1
+
+    The server logs in now, also if the host is busy or failed. Nothing is changed on the host, and nothing is
+    stored. The exit status is 1 if there is a problem.
+    """
+    session: Session = context.obj
+
+    async def work(client: Client) -> int:
+        from tendhost.client.cli.render import hosts as render_hosts
+
+        found = await client.test_host(name)
+        if session.json:
+            session.print_json({"name": name, **asdict(found)})
+        else:
+            render_hosts.host_test(found)
+        return DONE if found.problem is None else NOT_SUCCEEDED
 
     session.run(work)
 

@@ -7,10 +7,12 @@ from rich.text import Text
 from tendhost.client import (
     AfterInterruption,
     Host,
+    HostTest,
     Inventory,
     Operation,
     RebootOutcome,
     RestartServices,
+    RootAccess,
     UpdateScope,
 )
 from tendhost.client.cli.console import (
@@ -121,6 +123,29 @@ def host(found: Host) -> None:
         else "not acknowledged"
     )
     say(f"  {seen}; fix the cause, then run: tendhost retry {found.name}")
+
+
+def host_test(found: HostTest) -> None:
+    """What a test of the login on a host found out, a line for each fact."""
+    key = "unknown"
+    if found.host_key_fingerprint:
+        pinned = "is" if found.host_key_pinned else "is not"
+        key = f"{found.host_key_fingerprint}, which {pinned} the pinned key"
+    user = f", as {found.user}" if found.user else ""
+    lines: dict[str, Cell] = {
+        "reachable": "yes" if found.reachable else "no",
+        "host key": key,
+        "login": f"yes{user}" if found.logged_in else "no",
+        "root": {
+            RootAccess.ROOT: "the user is root",
+            RootAccess.SUDO: "with sudo -n",
+            RootAccess.NONE: "no",
+        }.get(found.root_access, "unknown"),
+        "duration": f"{found.duration.total_seconds():.2f} s",
+    }
+    if found.problem is not None:
+        lines["problem"] = found.problem.message
+    show(lines)
 
 
 def scope_words(scope: UpdateScope) -> str:
