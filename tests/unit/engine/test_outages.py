@@ -97,7 +97,7 @@ async def test_whoever_asks_during_an_outage_is_told_and_may_ask_again(world: Wo
         assert (await world.run(K.QUERY)).status is S.SUCCEEDED
 
 
-@pytest.mark.parametrize("method", ["rollout", "wave", "startable", "operation", "commit"])
+@pytest.mark.parametrize("method", ["rollout", "wave", "startable", "find_operation", "commit"])
 async def test_a_rollout_goes_on_after_an_outage(world: World, method: str):
     async with world.running() as engine:
         for name in ("a", "b", "c"):
