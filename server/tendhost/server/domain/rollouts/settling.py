@@ -1,4 +1,4 @@
-"""The settling time of a wave, in which its hosts must stay healthy before the next wave starts.
+"""Decides when a wave has settled: its hosts must stay healthy for the settling time of the wave.
 
 A health round checks every host that the wave has updated once. Rounds repeat until one that started after
 the settling time has found all hosts healthy.

@@ -1,4 +1,4 @@
-"""Group policies and the fleet policy: their changes, and the effective policy of a host.
+"""Policies of groups and the fleet: changes, of which running rollouts are told, and the effective policy of a host.
 
 The stored policies are few and are kept in memory, since every rollout asks for every host. Listeners are
 called when other policies may apply to a host.

@@ -1,4 +1,4 @@
-"""Members of the current wave that begin, or wait, as admission decides."""
+"""Members that begin, or wait, as admission decides: decided again when windows or freeze periods change."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

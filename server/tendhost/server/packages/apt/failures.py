@@ -1,4 +1,4 @@
-"""Why apt or dpkg failed, in one line: from its exit status and the end of its output."""
+"""Why apt or dpkg failed (a lock that is held, a full disk, a script), from its exit status and its last output."""
 
 import re
 

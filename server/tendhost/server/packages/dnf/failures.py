@@ -1,4 +1,4 @@
-"""Why dnf or rpm failed, in one line: from its exit status and the end of its output."""
+"""Why dnf or rpm failed (a lock that is held, a full disk, a script), from its exit status and its last output."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Writing to a stream whose client may have stopped reading."""
+"""Writes to a stream, and ends it with WATCHER_TOO_SLOW when its client does not read."""
 
 import asyncio
 from typing import Any
