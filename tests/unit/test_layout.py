@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path, PurePosixPath
 
@@ -64,6 +65,37 @@ def test_distribution_holds_every_module(built: dict[str, set[str]], kind: str) 
         str(path.relative_to(ROOT / root)) for root in ROOTS for path in (ROOT / root).rglob("*.py")
     }
     assert sources <= built[kind]
+
+
+SERVER = ROOT / "server" / "tendhost" / "server"
+
+
+def independent(name: str) -> set[str]:
+    """The modules of the import contract whose name begins with `name`."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    (modules,) = (c["modules"] for c in contracts if c["name"].startswith(name))
+    return {module.rpartition(".")[2] for module in modules}
+
+
+def test_import_contract__holds_for_every_step() -> None:
+    # The rollback undoes other steps, and hence imports them.
+    files = (SERVER / "engine" / "steps").glob("*.py")
+    steps = {file.stem for file in files if file.read_text().startswith('"""The step')}
+    assert steps - {"__init__", "rollback"} == independent("Steps do not know each other")
+
+
+def test_import_contract__holds_for_every_package_manager() -> None:
+    # What several package managers share is no package manager.
+    folders = {file.parent.name for file in (SERVER / "packages").glob("*/__init__.py")}
+    assert folders - {"rpm"} == independent("The package managers do not know each other")
+
+
+def test_import_contract__holds_for_every_service() -> None:
+    # The lists of pending updates are a part of the host service.
+    services = {file.stem for file in (SERVER / "rpc" / "services").glob("*.py")}
+    expected = services - {"__init__", "pending_updates"}
+    assert expected == independent("The services do not know each other")
 
 
 def test_documented_make_targets_exist() -> None:
