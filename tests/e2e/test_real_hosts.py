@@ -399,7 +399,7 @@ async def test_window_that_is_closed_allows_to_look_and_nothing_else(make_fleet,
     window = host_pb2.MaintenanceWindow(
         start=f"{past:%H:%M}", end=f"{past + timedelta(hours=1):%H:%M}"
     )
-    policy = host_pb2.Policy(maintenance_windows=[window])
+    policy = host_pb2.Policy(windows=[window])
     async with daemon(tmp_path / "state", key=fleet.private_key) as server:
         await registered(server, fleet, policy=policy)
         update = await server.update("web1")

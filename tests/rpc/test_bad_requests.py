@@ -348,17 +348,17 @@ async def test_call_without_a_message__is_refused_at_once(api: Api, method: str)
 
 async def test_invalid_fields__are_named_all_at_once_whatever_kind_of_rule_they_break(api: Api):
     config = HostConfig(name="web1", address="web1.example.org", port=70000)
-    config.policy.maintenance_windows.add(start="22:00", end="04:00", time_zone="Mars/Olympus")
-    config.policy.maintenance_windows.add(start="25:00", end="04:00", time_zone="Mars/Olympus")
+    config.policy.windows.add(start="22:00", end="04:00", time_zone="Mars/Olympus")
+    config.policy.windows.add(start="25:00", end="04:00", time_zone="Mars/Olympus")
     config.policy.health_checks.checks.add().http.url = "http://web1/"
     config.policy.health_checks.checks[0].http.body = "(a"
     refused = await refusal(api.hosts.RegisterHost(pb.RegisterHostRequest(config=config)))
     assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
     assert set(refused.fields) == {
         "config.port",
-        "config.policy.maintenance_windows[0].time_zone",
-        "config.policy.maintenance_windows[1].start",
-        "config.policy.maintenance_windows[1].time_zone",
+        "config.policy.windows[0].time_zone",
+        "config.policy.windows[1].start",
+        "config.policy.windows[1].time_zone",
         "config.policy.health_checks.checks[0].http.body",
     }
 

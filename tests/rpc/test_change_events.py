@@ -37,7 +37,7 @@ async def test_host__who_registered_changed_and_removed_it_is_told(api: Api):
         auto_reboot=False,
         hooks=Hooks(pre=Hook(script=SECRET)),
         health_checks=HealthChecks(checks=[HealthCheck(command=SECRET)]),
-        maintenance_windows=[MaintenanceWindow(start="22:00", end="04:00")],
+        windows=[MaintenanceWindow(start="22:00", end="04:00")],
     )
     request = hosts.ReconfigureHostRequest(
         name="web1",
@@ -52,7 +52,7 @@ async def test_host__who_registered_changed_and_removed_it_is_told(api: Api):
         Change(path="address", old="web1.example.org", new="other.example.org"),
         Change(path="tags", old="a", new="a, b"),
         Change(path="policy.auto_reboot", old="", new="false"),
-        Change(path="policy.maintenance_windows", old="", new="daily 22:00-04:00 UTC"),
+        Change(path="policy.windows", old="", new="daily 22:00-04:00 UTC"),
         Change(path="policy.hooks.pre"),
         Change(path="policy.health_checks.checks"),
     ]

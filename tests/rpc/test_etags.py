@@ -86,10 +86,10 @@ async def test_host__the_same_configuration_again_makes_no_event_and_no_new_revi
 
 async def test_host__lists_are_added_to_and_removed_from_after_the_mask(api: Api):
     await api.register("web1", tags=["a", "b"], groups=["g"])
-    policy = Policy(maintenance_windows=[NIGHTS])
+    policy = Policy(windows=[NIGHTS])
     host = await reconfigure(
         api,
-        *("tags", "policy.maintenance_windows"),
+        *("tags", "policy.windows"),
         config=HostConfig(tags=["x", "y"], policy=policy),
         add_tags=["c"],
         remove_tags=["y"],
@@ -98,9 +98,9 @@ async def test_host__lists_are_added_to_and_removed_from_after_the_mask(api: Api
         add_windows=[MORNINGS, NIGHTS],
     )
     assert (list(host.config.tags), list(host.config.groups)) == (["c", "x"], ["f"])
-    assert list(host.config.policy.maintenance_windows) == [NIGHTS, MORNINGS]
+    assert list(host.config.policy.windows) == [NIGHTS, MORNINGS]
     host = await reconfigure(api, remove_windows=[NIGHTS])
-    assert list(host.config.policy.maintenance_windows) == [MORNINGS]
+    assert list(host.config.policy.windows) == [MORNINGS]
 
 
 @pytest.mark.parametrize(

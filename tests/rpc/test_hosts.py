@@ -60,7 +60,7 @@ async def test_a_registered_host_has_its_defaults_filled_in_and_its_key_pinned(a
     assert (host.config.port, host.config.user) == (22, "root")
     assert list(host.config.tags) == list(host.status.tags) == ["a", "b"]
     assert host.config.policy.auto_reboot
-    assert not host.config.policy.maintenance_windows
+    assert not host.config.policy.windows
     assert host.status.state == HOST_STATE_IDLE
     assert not host.status.HasField("healthy")
     assert not host.status.HasField("last_updated")
@@ -80,7 +80,7 @@ async def test_every_invalid_field_of_a_registration_is_named_at_once(api: Api):
                 user="no such user",
                 tags=["fine", "not fine"],
                 compose_paths=["relative"],
-                policy=Policy(maintenance_windows=[window]),
+                policy=Policy(windows=[window]),
             )
         )
     )
@@ -92,27 +92,25 @@ async def test_every_invalid_field_of_a_registration_is_named_at_once(api: Api):
         "config.user",
         "config.tags[1]",
         "config.compose_paths[0]",
-        "config.policy.maintenance_windows[0].start",
-        "config.policy.maintenance_windows[0].end",
-        "config.policy.maintenance_windows[0].time_zone",
+        "config.policy.windows[0].start",
+        "config.policy.windows[0].end",
+        "config.policy.windows[0].time_zone",
     }
 
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "Europe", "../../etc/passwd", "/etc/localtime"])
 async def test_a_time_zone_that_does_not_exist_is_an_invalid_field(api: Api, zone: str):
     window = MaintenanceWindow(start="02:00", end="04:00", time_zone=zone)
-    request = registration(policy=Policy(maintenance_windows=[window]))
+    request = registration(policy=Policy(windows=[window]))
     refused = await refusal(api.hosts.RegisterHost(request))
     assert refused.code is INVALID
-    assert refused.fields == ["config.policy.maintenance_windows[0].time_zone"]
+    assert refused.fields == ["config.policy.windows[0].time_zone"]
 
 
 async def test_a_cut_off_that_leaves_nothing_of_a_window_is_refused(api: Api):
     window = MaintenanceWindow(start="02:00", end="04:00", cutoff=Duration(seconds=7200))
-    refused = await refusal(
-        api.hosts.RegisterHost(registration(policy=Policy(maintenance_windows=[window])))
-    )
-    assert refused.fields == ["config.policy.maintenance_windows[0].cutoff"]
+    refused = await refusal(api.hosts.RegisterHost(registration(policy=Policy(windows=[window]))))
+    assert refused.fields == ["config.policy.windows[0].cutoff"]
     assert "open for 2:00:00" in refused.text
 
 
@@ -200,15 +198,15 @@ async def test_a_masked_field_that_is_empty_goes_back_to_its_default(api: Api):
 
 async def test_a_part_of_the_policy_is_changed_without_the_other(api: Api):
     window = MaintenanceWindow(start="02:00", end="04:00", time_zone="Europe/Vienna")
-    await api.register("web1", policy=Policy(maintenance_windows=[window]))
+    await api.register("web1", policy=Policy(windows=[window]))
     request = reconfiguration(["policy.auto_reboot"], policy=Policy(auto_reboot=False))
     policy = (await api.hosts.ReconfigureHost(request)).host.config.policy
     assert not policy.auto_reboot
-    assert policy.maintenance_windows == [window]
-    request = reconfiguration(["policy.maintenance_windows"])
+    assert policy.windows == [window]
+    request = reconfiguration(["policy.windows"])
     policy = (await api.hosts.ReconfigureHost(request)).host.config.policy
     assert not policy.auto_reboot
-    assert not policy.maintenance_windows
+    assert not policy.windows
     policy = (await api.hosts.ReconfigureHost(reconfiguration(["policy"]))).host.config.policy
     assert policy.auto_reboot
 

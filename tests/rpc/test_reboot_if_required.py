@@ -73,7 +73,7 @@ LATER = MaintenanceWindow(start="01:00", end="02:00")
 async def test_reboot__that_is_not_done_does_not_ask_for_the_window(
     api: Api, needed: bool | None, outcome: int
 ):
-    fake = await api.register("web1", policy=Policy(maintenance_windows=[LATER]))
+    fake = await api.register("web1", policy=Policy(windows=[LATER]))
     reboot_need(fake, needed)
     operation = await api.run("StartReboot", only_if_required=True)
     assert operation.status == pb.OPERATION_STATUS_SUCCEEDED
@@ -83,7 +83,7 @@ async def test_reboot__that_is_not_done_does_not_ask_for_the_window(
 async def test_reboot__that_is_needed_outside_the_window_is_refused_and_the_host_waits_for_it(
     api: Api,
 ):
-    fake = await api.register("web1", policy=Policy(maintenance_windows=[LATER]))
+    fake = await api.register("web1", policy=Policy(windows=[LATER]))
     reboot_need(fake, needed=True)
     operation = await api.run("StartReboot", only_if_required=True)
     assert (operation.problem.reason, steps(operation)) == ("WINDOW_CLOSED", STEPS)

@@ -22,9 +22,9 @@ async def retry_on_conflict(work: Callable[[], Awaitable[T]], *, attempts: int =
 
         async def without_sundays():
             host = await tendhost.get_host("web1")
-            windows = [w for w in host.maintenance_windows if "sun" not in w.days]
+            windows = [w for w in host.windows if "sun" not in w.days]
             return await tendhost.reconfigure_host(
-                "web1", maintenance_windows=windows, etag=host.etag
+                "web1", windows=windows, etag=host.etag
             )
 
         await retry_on_conflict(without_sundays)

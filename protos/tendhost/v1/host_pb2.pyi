@@ -538,7 +538,7 @@ class Policy(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     AUTO_REBOOT_FIELD_NUMBER: _builtins.int
-    MAINTENANCE_WINDOWS_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
     AFTER_INTERRUPTION_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
     RESTART_SERVICES_FIELD_NUMBER: _builtins.int
@@ -559,7 +559,7 @@ class Policy(_message.Message):
     rollback: Global___Rollback.ValueType
     """Whether to roll back an update automatically. Unspecified means NEVER."""
     @_builtins.property
-    def maintenance_windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___MaintenanceWindow]:
+    def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___MaintenanceWindow]:
         """Maintenance windows. The host may be changed while any of them is open. Empty: the windows of the host's
         groups, or else of the fleet; without any windows the host may be changed at any time. See PolicyService.
         """
@@ -586,7 +586,7 @@ class Policy(_message.Message):
         self,
         *,
         auto_reboot: _builtins.bool | None = ...,
-        maintenance_windows: _abc.Iterable[Global___MaintenanceWindow] | None = ...,
+        windows: _abc.Iterable[Global___MaintenanceWindow] | None = ...,
         after_interruption: Global___AfterInterruption.ValueType = ...,
         scope: Global___UpdateScope | None = ...,
         restart_services: Global___RestartServices.ValueType = ...,
@@ -597,7 +597,7 @@ class Policy(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot", "auto_reboot", b"auto_reboot", "health_checks", b"health_checks", "hooks", b"hooks", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot", "after_interruption", b"after_interruption", "auto_reboot", b"auto_reboot", "health_checks", b"health_checks", "hooks", b"hooks", "maintenance_windows", b"maintenance_windows", "restart_services", b"restart_services", "rollback", b"rollback", "scope", b"scope", "snapshots", b"snapshots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot", "after_interruption", b"after_interruption", "auto_reboot", b"auto_reboot", "health_checks", b"health_checks", "hooks", b"hooks", "restart_services", b"restart_services", "rollback", b"rollback", "scope", b"scope", "snapshots", b"snapshots", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__auto_reboot: _TypeAlias = _typing.Literal["auto_reboot"]  # noqa: Y015
     _WhichOneofArgType__auto_reboot: _TypeAlias = _typing.Literal["_auto_reboot", b"_auto_reboot"]  # noqa: Y015

@@ -188,7 +188,7 @@ async def test_host_is_registered_as_it_was_described(server, client):
         tags=["web"],
         groups=["production"],
         auto_reboot=False,
-        maintenance_windows=[
+        windows=[
             MaintenanceWindow(
                 start="22:00", end="04:00", days=("sat", "sun"), time_zone="Europe/Vienna"
             )
@@ -211,7 +211,7 @@ async def test_host_is_registered_as_it_was_described(server, client):
         compose_paths=["/srv/app"],
         tags=["web"],
         groups=["production"],
-        policy=host_pb2.Policy(auto_reboot=False, maintenance_windows=[window]),
+        policy=host_pb2.Policy(auto_reboot=False, windows=[window]),
     )
     assert request.expected_host_key == "SHA256:abc"
     assert (host.name, host.host_key_fingerprint) == ("web1", "SHA256:abc")
@@ -219,15 +219,15 @@ async def test_host_is_registered_as_it_was_described(server, client):
 
 async def test_only_what_is_named_is_reconfigured(server, client):
     server.answer("ReconfigureHost", answered("ReconfigureHost"))
-    await client.reconfigure_host("web1", tags=[], auto_reboot=False, maintenance_windows=[])
+    await client.reconfigure_host("web1", tags=[], auto_reboot=False, windows=[])
     (request,) = server.requests("ReconfigureHost")
     assert sorted(request.update_mask.paths) == [
         "policy.auto_reboot",
-        "policy.maintenance_windows",
+        "policy.windows",
         "tags",
     ]
     assert not request.config.tags
-    assert not request.config.policy.maintenance_windows
+    assert not request.config.policy.windows
     assert request.config.policy.auto_reboot is False
     assert not request.accept_new_host_key
 

@@ -23,7 +23,7 @@ HOST_KEYS = [
     "tags",
     "groups",
     "auto_reboot",
-    "maintenance_windows",
+    "windows",
     "after_interruption",
     "scope",
     "restart_services",
@@ -72,7 +72,7 @@ def test_added_host_is_told_with_its_fingerprint(tendhost, server):
     assert (list(config.groups), config.ssh_key) == (["production"], "/k")
     assert list(config.compose_paths) == ["/srv/app"]
     assert config.policy.auto_reboot is False
-    (window,) = config.policy.maintenance_windows
+    (window,) = config.policy.windows
     assert (window.start, window.end, list(window.days), window.time_zone) == (
         *("22:00", "04:00", [6, 7], "Europe/Vienna"),
     )
@@ -85,7 +85,7 @@ def test_host_is_added_with_the_defaults_that_are_documented(tendhost, server):
     (request,) = server.requests("RegisterHost")
     assert (request.config.port, request.config.user) == (22, "root")
     assert not request.config.policy.HasField("auto_reboot")
-    assert not request.config.policy.maintenance_windows
+    assert not request.config.policy.windows
 
 
 def test_every_invalid_field_is_told_on_a_line_of_its_own(tendhost, server):
@@ -357,7 +357,7 @@ def test_only_what_is_named_is_set(tendhost, server):
     assert done.out == "changed web1\n"
     (request,) = server.requests("ReconfigureHost")
     assert sorted(request.update_mask.paths) == [
-        *("policy.auto_reboot", "policy.maintenance_windows", "tags"),
+        *("policy.auto_reboot", "policy.windows", "tags"),
     ]
     assert list(request.config.tags) == []
 

@@ -224,7 +224,7 @@ async def test_usage__hosts_that_failed_before_do_not_count(
 async def test_glances_say_of_every_host_what_a_plan_needs(store: Store) -> None:
     problem = Problem(reason="HOST_UNREACHABLE", message="no answer")
     window = MaintenanceWindow(start=time(22), end=time(4), days=frozenset({Weekday.SATURDAY}))
-    config = replace(a_host("b").config, policy=Policy(maintenance_windows=(window,)))
+    config = replace(a_host("b").config, policy=Policy(windows=(window,)))
     gone = a_host("b", last_problem=problem, queried_at=NOW, update_took=A_DAY, last_updated=NOW)
     await store.commit(change(hosts=(replace(gone, config=config),)))
     failed = Problem(reason="PACKAGE_FAILED", message="dpkg broke")

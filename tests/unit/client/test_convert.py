@@ -229,7 +229,7 @@ def test_a_host_is_its_configuration_and_its_status_in_one():
 def test_what_is_absent_is_none_and_not_the_beginning_of_time():
     host = convert_hosts.host(messages.host())
     assert (host.last_updated, host.queried_at, host.healthy, host.failure) == (None,) * 4
-    assert host.maintenance_windows == ()
+    assert host.windows == ()
     assert host.registered_at == datetime(2027, 1, 15, 8, tzinfo=UTC)
     operation = convert_operations.operation(messages.operation())
     assert (operation.ended_at, operation.problem, operation.update) == (None, None, None)
@@ -248,8 +248,8 @@ def test_window_survives_the_way_there_and_back():
         cutoff=timedelta(minutes=30),
     )
     message = messages.host()
-    message.config.policy.maintenance_windows.append(convert_policies.window_message(window))
-    assert convert_hosts.host(message).maintenance_windows == (window,)
+    message.config.policy.windows.append(convert_policies.window_message(window))
+    assert convert_hosts.host(message).windows == (window,)
 
 
 def test_day_that_there_is_not_is_refused():

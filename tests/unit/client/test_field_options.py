@@ -10,7 +10,7 @@ from tendhost.client.cli.field_options import option_of
     [
         ("spec.cron", "--cron"),
         ("spec.rollout.waves[2]", "--waves"),
-        ("config.policy.maintenance_windows[0].start", "--window (start)"),
+        ("config.policy.windows[0].start", "--window (start)"),
         ("policy.windows[1].time_zone", "--window (time_zone)"),
         ("config.policy.hooks.pre.script", "--pre-hook (script)"),
         ("policy.hooks.post.timeout", "--hook-timeout"),

@@ -24,7 +24,7 @@ VALUES: dict[str, object] = {
     "tags": ["web"],
     "groups": ["production"],
     "auto_reboot": False,
-    "maintenance_windows": [client.MaintenanceWindow(start="22:00", end="04:00")],
+    "windows": [client.MaintenanceWindow(start="22:00", end="04:00")],
     "after_interruption": client.AfterInterruption.REPAIR,
     "scope": client.UpdateScope(security_only=True),
     "restart_services": client.RestartServices.REBOOT,

@@ -35,7 +35,7 @@ def reason(operation: Operation) -> str:
 async def test_outside_its_window_a_host_is_looked_at_and_not_changed(world: World):
     closed = MaintenanceWindow(start=time(2), end=time(4))
     async with world.running():
-        fake = await world.register("web1", policy=Policy(maintenance_windows=(closed,)))
+        fake = await world.register("web1", policy=Policy(windows=(closed,)))
         fake.pending = {"web": Pending()}
         for kind in (K.UPDATE, K.REBOOT):
             operation = await world.run(kind)
@@ -49,7 +49,7 @@ async def test_outside_its_window_a_host_is_looked_at_and_not_changed(world: Wor
 async def test_a_window_that_closes_during_the_upgrade_holds_back_the_reboot(world: World):
     noon = MaintenanceWindow(start=START.time(), end=(START + timedelta(minutes=10)).time())
     async with world.running():
-        fake = await world.register("web1", policy=Policy(maintenance_windows=(noon,)))
+        fake = await world.register("web1", policy=Policy(windows=(noon,)))
         fake.pending = {"web": Pending(wants_reboot=True)}
         hold = fake.hold(Command.UPGRADE)
         operation = await world.start(K.UPDATE)

@@ -19,7 +19,7 @@ from tests.unit.engine.test_jobs import in_the_middle, reason, steps
 from tests.unit.engine.world import World, call
 
 K, S = OperationKind, OperationStatus
-AROUND_NOON = Policy(maintenance_windows=(MaintenanceWindow(start=time(11), end=time(14)),))
+AROUND_NOON = Policy(windows=(MaintenanceWindow(start=time(11), end=time(14)),))
 UNBOUNDED = EngineSettings(operations=replace(OperationSettings(), time_limit=timedelta(days=30)))
 
 

@@ -19,9 +19,7 @@ from tests.unit.engine.test_rollouts import begin
 from tests.unit.engine.world import World, call
 
 S = OperationStatus
-UNTIL_FIVE_PAST_NOON = Policy(
-    maintenance_windows=(MaintenanceWindow(start=time(11), end=time(12, 5)),)
-)
+UNTIL_FIVE_PAST_NOON = Policy(windows=(MaintenanceWindow(start=time(11), end=time(12, 5)),))
 AWAY = timedelta(minutes=8)
 
 
@@ -257,7 +255,7 @@ async def test_not_permitted_any_more__a_rollout_goes_on_with_its_host_in_the_ne
 
 
 RESTARTS = Policy(
-    maintenance_windows=UNTIL_FIVE_PAST_NOON.maintenance_windows,
+    windows=UNTIL_FIVE_PAST_NOON.windows,
     restart_services=RestartServices.RESTART,
 )
 

@@ -407,7 +407,7 @@ def nightly(world: World) -> Policy:
     """A window that opens in two hours and is open for one."""
     opens = (world.clock.now() + timedelta(hours=2)).time().replace(microsecond=0)
     ends = (world.clock.now() + timedelta(hours=3)).time().replace(microsecond=0)
-    return Policy(maintenance_windows=(MaintenanceWindow(start=opens, end=ends),))
+    return Policy(windows=(MaintenanceWindow(start=opens, end=ends),))
 
 
 async def test_a_host_waits_for_its_window_and_says_so(world: World):
@@ -472,7 +472,7 @@ async def test_a_host_whose_update_no_longer_fits_into_its_window_waits_for_the_
         opens = (world.clock.now() - timedelta(minutes=50)).time()
         ends = (world.clock.now() + timedelta(minutes=10)).time()
         hour = MaintenanceWindow(start=opens, end=ends)
-        fake = await world.register("n", policy=Policy(maintenance_windows=(hour,)))
+        fake = await world.register("n", policy=Policy(windows=(hour,)))
         fake.pending = {"web": Pending()}
         host = await world.host("n")
         took = replace(host.status, update_took=timedelta(minutes=20))

@@ -38,7 +38,6 @@ OPTIONS = {
     "hooks.pre": "--pre-hook",
     "hooks.pre.allowed_exit_codes": "--hook-exit-code",
     "hooks.pre.timeout": "--hook-timeout",
-    "maintenance_windows": "--window",
     "max_failures": "--max-failures",
     "max_unavailable": "--max-unavailable",
     "port": "--port",

@@ -12,7 +12,7 @@ from tendhost.v1 import host_pb2
 
 _POLICY: Mapping[str, Callable[[Any], Any]] = {
     "auto_reboot": lambda value: value,
-    "maintenance_windows": lambda value: map(convert_policies.window_message, value),
+    "windows": lambda value: map(convert_policies.window_message, value),
     "after_interruption": convert_hosts.AFTER_INTERRUPTION_NUMBERS.__getitem__,
     "scope": convert_selections.scope_message,
     "restart_services": convert_hosts.RESTART_SERVICES_NUMBERS.__getitem__,

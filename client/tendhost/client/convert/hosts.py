@@ -70,7 +70,7 @@ def host(message: host_pb2.Host) -> Host:
         tags=tuple(config.tags),
         groups=tuple(config.groups),
         auto_reboot=config.policy.auto_reboot,
-        maintenance_windows=tuple(map(convert_policies.window, config.policy.maintenance_windows)),
+        windows=tuple(map(convert_policies.window, config.policy.windows)),
         after_interruption=_after_interruption(config.policy.after_interruption),
         scope=convert_selections.scope(config.policy.scope),
         restart_services=_restart_services(config.policy.restart_services),

@@ -139,7 +139,7 @@ class HostSettings(TypedDict, total=False):
     tags: Sequence[str] | None
     groups: Sequence[str] | None
     auto_reboot: bool | None
-    maintenance_windows: Sequence[MaintenanceWindow] | None
+    windows: Sequence[MaintenanceWindow] | None
     """Empty: those of the host's groups, or of the fleet."""
     after_interruption: AfterInterruption | None
     scope: UpdateScope | None
@@ -224,7 +224,7 @@ class Host:
     tags: tuple[str, ...]
     groups: tuple[str, ...]
     auto_reboot: bool
-    maintenance_windows: tuple[MaintenanceWindow, ...]
+    windows: tuple[MaintenanceWindow, ...]
     """The host's own windows; empty: those of its groups or of the fleet."""
     after_interruption: AfterInterruption
     scope: UpdateScope

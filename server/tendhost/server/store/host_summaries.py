@@ -14,7 +14,7 @@ from tendhost.server.store.rows import decoded
 
 
 class _PolicyFields(msgspec.Struct, frozen=True):
-    maintenance_windows: tuple[MaintenanceWindow, ...]
+    windows: tuple[MaintenanceWindow, ...]
 
 
 class _ConfigFields(msgspec.Struct, frozen=True):
@@ -67,7 +67,7 @@ def host_summary_of(text: str) -> HostSummary:
         queried_at=status.queried_at,
         last_updated=status.last_updated,
         update_took=status.update_took,
-        windows=config.policy.maintenance_windows,
+        windows=config.policy.windows,
         reboot_needed=status.reboot.need is RebootNeed.NEEDED,
         unreachable=problem is not None and problem.reason == HostUnreachable.reason,
         failed_with=problem.message if problem and status.state is HostState.FAILED else "",

@@ -149,7 +149,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             document TEXT NOT NULL
         )
         """,
-        "CREATE TABLE places (reader TEXT PRIMARY KEY, document TEXT NOT NULL)",
+        "CREATE TABLE notification_cursors (reader TEXT PRIMARY KEY, document TEXT NOT NULL)",
         """
         CREATE TABLE group_policies (
             host_group TEXT PRIMARY KEY,

@@ -205,12 +205,12 @@ GET_PLAN_PARTS = """
     SELECT document FROM plan_parts WHERE plan = ?1 AND number BETWEEN ?2 AND ?3 ORDER BY number
 """
 PUT_CURSOR = """
-    INSERT INTO places (reader, document) VALUES (?1, ?2)
+    INSERT INTO notification_cursors (reader, document) VALUES (?1, ?2)
     ON CONFLICT (reader) DO UPDATE SET document = excluded.document
 """
-GET_CURSOR = "SELECT document FROM places WHERE reader = ?1"
-READERS = "SELECT reader FROM places"
-DELETE_CURSOR = "DELETE FROM places WHERE reader = ?1"
+GET_CURSOR = "SELECT document FROM notification_cursors WHERE reader = ?1"
+READERS = "SELECT reader FROM notification_cursors"
+DELETE_CURSOR = "DELETE FROM notification_cursors WHERE reader = ?1"
 
 INSERT_SELECTION = """
     INSERT INTO selections (name, revision, document) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING

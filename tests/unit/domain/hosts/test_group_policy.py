@@ -61,7 +61,7 @@ def test_a_hosts_own_windows_replace_its_groups_and_these_the_fleets():
         GroupPolicy(group=FLEET, windows=(at(1),)),
         GroupPolicy(group="db", windows=(at(2), at(3))),
     )
-    own = effective(host("db", maintenance_windows=(at(4),)), everything)
+    own = effective(host("db", windows=(at(4),)), everything)
     assert parts(own.windows) == [((at(4),), HOST)]
     grouped = effective(host("db"), everything)
     assert parts(grouped.windows) == [((at(2), at(3)), DB)]
@@ -88,7 +88,7 @@ def test_freezes_of_all_of_them_hold_also_for_a_host_with_windows_of_its_own():
         GroupPolicy(group="db", freezes=(freeze("d"),)),
         GroupPolicy(group="web", freezes=(freeze("w"),)),
     )
-    found = effective(host("db", maintenance_windows=(at(4),)), everything)
+    found = effective(host("db", windows=(at(4),)), everything)
     assert parts(found.freezes) == [(freeze("d"), DB), (freeze("f"), THE_FLEET)]
 
 
@@ -142,7 +142,7 @@ def fleets(draw) -> dict[str, GroupPolicy]:
 
 @given(groups, some_windows, hooks, checks, fleets())
 def test_parts_are_what_laying_one_over_the_other_makes(names, windows, own, health, everything):
-    config = host(*names, maintenance_windows=windows, hooks=own, health_checks=health)
+    config = host(*names, windows=windows, hooks=own, health_checks=health)
     found = effective(config, everything)
     wider = [everything[g] for g in (*sorted(names), FLEET) if g in everything]
     for one in wider:

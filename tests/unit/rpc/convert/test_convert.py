@@ -151,7 +151,7 @@ def test_a_configuration_comes_back_as_it_was_sent(auto_reboot: bool):
         compose_paths=("/srv/b", "/srv/a"),
         tags=("a", "b"),
         groups=("g",),
-        policy=Policy(auto_reboot=auto_reboot, maintenance_windows=(window,)),
+        policy=Policy(auto_reboot=auto_reboot, windows=(window,)),
     )
     host = Host(config=config, host_key="ssh-ed25519 AAAA", registered_at=NOW)
     assert convert_hosts.host_config(convert_hosts.host_message(host).config) == config

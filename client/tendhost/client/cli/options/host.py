@@ -221,7 +221,7 @@ def settings_of(
         "groups": _without_empty(group),
         "compose_paths": _without_empty(compose_path),
         "auto_reboot": auto_reboot,
-        "maintenance_windows": windows(window, "--window"),
+        "windows": windows(window, "--window"),
         "after_interruption": _enum(AfterInterruption, after_interruption),
         "restart_services": _enum(RestartServices, restart_services),
         "snapshots": _enum(Snapshots, snapshots),

@@ -88,7 +88,7 @@ def host(found: Host) -> None:
             AfterInterruption.UPGRADE: "repair, then upgrade again",
             AfterInterruption.REPAIR: "repair only",
         }.get(found.after_interruption, "unknown"),
-        "windows": " or ".join(map(window_words, found.maintenance_windows))
+        "windows": " or ".join(map(window_words, found.windows))
         or "inherited from its groups and the fleet",
         "updates change": scope_words(found.scope),
         "outdated services": {

@@ -126,7 +126,7 @@ def effective(config: HostConfig, group_policies: Mapping[str, GroupPolicy]) -> 
         for check in part.checks:
             checks.setdefault(check, source)
     return EffectivePolicy(
-        windows=_windows(policy.maintenance_windows, wider),
+        windows=_windows(policy.windows, wider),
         freezes=_freezes(wider),
         pre_hook=_nearest((source, part.pre) for source, part in hooks),
         post_hook=_nearest((source, part.post) for source, part in hooks),

@@ -66,7 +66,7 @@ class Policy:
 
     auto_reboot: bool | None = None
     """Whether an update may reboot the host; None: yes, unless it is the machine of the server."""
-    maintenance_windows: tuple[MaintenanceWindow, ...] = ()
+    windows: tuple[MaintenanceWindow, ...] = ()
     """The host may be changed in any of these windows; empty: inherited from its groups and the fleet."""
     after_interruption: AfterInterruption = AfterInterruption.UPGRADE
     scope: UpdateScope = UpdateScope()

@@ -19,7 +19,7 @@ RECONFIGURABLE = (
     "groups",
     "policy",
     "policy.auto_reboot",
-    "policy.maintenance_windows",
+    "policy.windows",
     "policy.after_interruption",
     "policy.scope",
     "policy.restart_services",
@@ -65,7 +65,7 @@ class Reconfiguration:
             raise InvalidArgument(*unknown)
         for path in self.mask:
             config = taken("address" if path == "address" else path, config, self.config)
-        own = config.policy.maintenance_windows
+        own = config.policy.windows
         wrong = (
             *self.tags.unsound("tags"),
             *self.groups.unsound("groups"),
@@ -78,7 +78,7 @@ class Reconfiguration:
         if self.groups != LabelChange():
             config = replace(config, groups=self.groups.of(config.groups))
         if self.windows != WindowChange():
-            policy = replace(config.policy, maintenance_windows=self.windows.of(own))
+            policy = replace(config.policy, windows=self.windows.of(own))
             config = replace(config, policy=policy)
         require_sound(config)
         return config
@@ -102,8 +102,8 @@ def require_sound(config: HostConfig) -> None:
 
 
 def _unsound(config: HostConfig) -> Iterator[FieldViolation]:
-    for field, words in unsound_windows(config.policy.maintenance_windows):
-        yield FieldViolation(f"config.policy.maintenance_windows{field}", words)
+    for field, words in unsound_windows(config.policy.windows):
+        yield FieldViolation(f"config.policy.windows{field}", words)
     for field, words in unusable(config.policy.health_checks):
         yield FieldViolation(f"config.policy.health_checks.{field}", words)
     for what, labels in (("tags", config.tags), ("groups", config.groups)):

@@ -20,7 +20,7 @@ class HostAvailability:
     async def of(self, host: Host, now: datetime) -> Availability | None:
         """When an update of `host` may start, with the time that it is expected to take; None: now."""
         policy = host.config.policy
-        times = self._policies.open_times(policy.maintenance_windows, host.config.groups)
+        times = self._policies.open_times(policy.windows, host.config.groups)
         return self._availability(times, now, host.planned_update)
 
     def closed_at(

@@ -161,7 +161,7 @@ class Registry:
 
 def _changes(old: Host, new: Host) -> tuple[FieldChange, ...]:
     """Changes of a host's configuration and pinned key."""
-    found = changes_of(old.config, new.config, renamed={"address": "address"})
+    found = changes_of(old.config, new.config)
     if old.host_key == new.host_key:
         return found
     before, after = fingerprint(old.host_key), fingerprint(new.host_key)

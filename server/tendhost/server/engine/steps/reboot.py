@@ -135,9 +135,11 @@ class _RebootWait:
         return units.state == STOPPING
 
     def failure(self, *, minutes: float) -> HostError:
-        name, order = self.host.name, f"the reboot command {minutes:g} min ago"
+        name, order = self.host.name, f"the reboot command {minutes:.3g} min ago"
         if self.away is not None:
-            problem = f"did not come back within {minutes:g} min of the reboot command: {self.away}"
+            problem = (
+                f"did not come back within {minutes:.3g} min of the reboot command: {self.away}"
+            )
             return RebootNeverReturned(host=name, problem=problem)
         if self.dropped:
             problem = f"its connection dropped, but its boot id is the same as before {order}"

@@ -75,7 +75,7 @@ def _given(message: Any, field: str, *, default: bool) -> bool:
 def _policy(message: host_pb2.Policy) -> Policy:
     return Policy(
         auto_reboot=message.auto_reboot if message.HasField("auto_reboot") else None,
-        maintenance_windows=windows(message.maintenance_windows),
+        windows=windows(message.windows),
         after_interruption=_AFTER_INTERRUPTION_OF.get(
             message.after_interruption, AfterInterruption.UPGRADE
         ),
@@ -113,7 +113,7 @@ def _config_message(config: HostConfig) -> host_pb2.HostConfig:
         restart_services=_RESTART_SERVICES[config.policy.restart_services],
         snapshots=_SNAPSHOTS[config.policy.snapshots],
         rollback=_ROLLBACK[config.policy.rollback],
-        maintenance_windows=map(window_message, config.policy.maintenance_windows),
+        windows=map(window_message, config.policy.windows),
     )
     if config.policy.scope != UpdateScope():
         policy.scope.CopyFrom(scope_message(config.policy.scope))
