@@ -256,7 +256,7 @@ async def test_a_reason_passes_freezes_too_and_is_kept_with_who_gave_it(world: W
         rollout = await begin(world, window_override_reason="CVE-2026-1")
         assert (await world.rollout_ended(rollout.id)).progress.completed == 1
         operation = await world.store.operation((await members(world, rollout.id))["a"].operation)
-        assert (operation.order.window_override_reason, operation.created_by) == (
+        assert (operation.options.window_override_reason, operation.created_by) == (
             "CVE-2026-1",
             "alex",
         )

@@ -280,7 +280,7 @@ async def test_a_retried_host_keeps_to_its_windows_as_its_rollout_does(world: Wo
         again = await engine.rollouts.retry(rollout.id, call())
         assert (await world.rollout_ended(again.id)).progress.completed == 1
         (operation,) = (await world.store.operations(rollout=again.id, limit=9)).items
-        assert operation.order.window_override_reason == "CVE-2026-1"
+        assert operation.options.window_override_reason == "CVE-2026-1"
 
 
 async def has_failed(world: World, name: str) -> bool:
@@ -536,7 +536,7 @@ async def test_a_reason_opens_every_window_and_is_kept_with_the_operation(world:
         ended = await world.rollout_ended(rollout.id)
         assert ended.progress.completed == 1
         operation = await world.store.operation((await members(world, rollout.id))["n"].operation)
-        assert (operation.order.window_override_reason, operation.created_by) == (
+        assert (operation.options.window_override_reason, operation.created_by) == (
             "CVE-2026-1",
             "alex",
         )

@@ -764,7 +764,7 @@ def test_a_retry_that_saw_a_hook_to_its_end_looks_at_the_host_anew():
 
 def test_an_order_to_fetch_alone_ends_with_that():
     operation = replace(
-        operation_of(OperationKind.UPDATE), order=OperationOptions(download_only=True)
+        operation_of(OperationKind.UPDATE), options=OperationOptions(download_only=True)
     )
     course = started(operation, host_in(HostState.IDLE), NOW)
     while not course.operation.status.ended:
@@ -953,7 +953,7 @@ def test_reboot__only_if_required_reboots_only_where_it_is_known_to_be(need, can
         host="web1",
         kind=OperationKind.REBOOT,
         created_at=NOW,
-        order=OperationOptions(only_if_required=True),
+        options=OperationOptions(only_if_required=True),
         status=OperationStatus.RUNNING,
         cancel_requested_by=cancelled,
     )

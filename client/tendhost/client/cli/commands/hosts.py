@@ -260,7 +260,7 @@ def remove(context: typer.Context, name: Name) -> None:
 
 @app.command()
 def test(context: typer.Context, name: Name) -> None:
-    """Check whether the server can log in on a host and become root there.
+    """Check the login on a host.
 
     \b
       tendhost host test web1

@@ -13,10 +13,10 @@ from tendhost.server.domain.operations.operation import (
 from tendhost.server.domain.request_errors import PlanUnusable
 
 
-def hold_to_plan(plan: Operation, order: OperationOptions, *, host: str) -> OperationOptions:
-    """`order`, held to the plan of a dry run of `host`. Raises PlanUnusable.
+def hold_to_plan(plan: Operation, options: OperationOptions, *, host: str) -> OperationOptions:
+    """`options`, held to the plan of a dry run of `host`. Raises PlanUnusable.
 
-    The scope is that of the dry run unless `order` has its own.
+    The scope is that of the dry run unless `options` has its own.
     """
     problem = ""
     if plan.host != host:
@@ -32,21 +32,21 @@ def hold_to_plan(plan: Operation, order: OperationOptions, *, host: str) -> Oper
         for name, version in plan.update.planned_removals
     )
     return replace(
-        order,
-        scope=order.scope or ScopeOverride.exactly(plan.facts.scope),
+        options,
+        scope=options.scope or ScopeOverride.exactly(plan.facts.scope),
         agreed=(*wanted(plan.update.planned), *removed),
     )
 
 
 def hold_to_pending(
-    pending: Pending, order: OperationOptions, policy: UpdateScope, *, host: str
+    pending: Pending, options: OperationOptions, policy: UpdateScope, *, host: str
 ) -> OperationOptions:
-    """`order`, held to the updates that were pending at the last query of the host. Raises PlanUnusable."""
+    """`options`, held to the updates that were pending at the last query of the host. Raises PlanUnusable."""
     if pending.queried_at is None:
         raise PlanUnusable(
             host=host, operation="", problem="the last query could not list its pending updates"
         )
     packages = pending.packages
-    if order.scope is not None:
-        packages = narrowed(packages, order.scope.over(policy))
-    return replace(order, agreed=wanted(packages))
+    if options.scope is not None:
+        packages = narrowed(packages, options.scope.over(policy))
+    return replace(options, agreed=wanted(packages))

@@ -233,7 +233,7 @@ class Operation:
     rollout: str = ""
     """The rollout that owns the operation; empty: none."""
     dry_run: bool = False
-    order: OperationOptions = OperationOptions()
+    options: OperationOptions = OperationOptions()
     parts: tuple[InventoryPart, ...] = ()
     """Of a QUERY: the requested parts of the inventory; empty: all."""
     status: OperationStatus = OperationStatus.QUEUED
@@ -289,14 +289,14 @@ class Operation:
     @property
     def only_prepares(self) -> bool:
         """Whether the operation changes nothing that the host runs: a dry run, or a download."""
-        return self.dry_run or self.order.download_only
+        return self.dry_run or self.options.download_only
 
     @property
     def reboot_outcome(self) -> RebootOutcome | None:
         """The outcome of a REBOOT that succeeded; None: of any other operation."""
         if self.kind is not OperationKind.REBOOT or self.status is not OperationStatus.SUCCEEDED:
             return None
-        if not self.order.only_if_required or any(s.name is StepName.REBOOT for s in self.steps):
+        if not self.options.only_if_required or any(s.name is StepName.REBOOT for s in self.steps):
             return RebootOutcome.REBOOTED
         known = self.facts.reboot_need is RebootNeed.NOT_NEEDED
         return RebootOutcome.NOT_NEEDED if known else RebootOutcome.UNKNOWN
@@ -304,7 +304,7 @@ class Operation:
     @property
     def reboot_reason(self) -> str:
         """Why a REBOOT with `only_if_required` was executed or not; empty: unknown."""
-        return self.facts.reboot_reason if self.order.only_if_required else ""
+        return self.facts.reboot_reason if self.options.only_if_required else ""
 
     @property
     def may_change(self) -> bool:
@@ -317,7 +317,7 @@ class Operation:
         """Whether the host counts as unavailable while the operation runs: not while a REBOOT only finds out
         whether one is required."""
         reads_only = (
-            self.order.only_if_required
+            self.options.only_if_required
             and self.resume_at is None
             and not any(step.name is StepName.REBOOT for step in self.steps)
         )

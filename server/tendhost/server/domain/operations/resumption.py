@@ -67,7 +67,7 @@ def _resumed(failed: Operation, new: Operation, step: StepName) -> Operation:
         new,
         resumes=failed.id,
         resume_at=step,
-        order=failed.order,
+        options=failed.options,
         facts=failed.facts,
         update=failed.update,
         epoch=failed.epoch + 1,

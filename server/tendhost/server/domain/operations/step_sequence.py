@@ -180,7 +180,7 @@ def _next_in_reboot(operation: Operation, last: StepName) -> StepName | None:
         case StepName.CONNECT:
             return StepName.PREFLIGHT
         case StepName.PREFLIGHT:
-            return StepName.LIST if operation.order.only_if_required else StepName.REBOOT
+            return StepName.LIST if operation.options.only_if_required else StepName.REBOOT
         case StepName.LIST:
             needed = operation.facts.reboot_need is RebootNeed.NEEDED
             return StepName.REBOOT if needed else None
@@ -199,7 +199,7 @@ def _next_in_update(operation: Operation, last: StepName) -> StepName | None:
         case StepName.LIST | StepName.PRE_HOOK:
             return _after_list(operation)
         case StepName.DOWNLOAD:
-            return None if operation.order.download_only else _before_change(operation)
+            return None if operation.options.download_only else _before_change(operation)
         case StepName.SNAPSHOT:
             return _change(operation)
         case StepName.APPLY:
@@ -227,7 +227,7 @@ def _after_list(operation: Operation) -> StepName | None:
         )  # a retry that has only waited for the hook's end: the list is old
     following = _first_work(operation)
     hooked = any(step.name is StepName.PRE_HOOK for step in operation.steps)
-    hook_due = operation.facts.pre_hook_due and not hooked and not operation.order.download_only
+    hook_due = operation.facts.pre_hook_due and not hooked and not operation.options.download_only
     # What an interruption left is finished without running the hook again.
     if following is not None and hook_due and not has_applied(operation):
         return StepName.PRE_HOOK
@@ -237,7 +237,7 @@ def _after_list(operation: Operation) -> StepName | None:
 def _first_work(operation: Operation) -> StepName | None:
     """The first step that does something; None: there is nothing to do."""
     facts = operation.facts
-    if operation.order.download_only:
+    if operation.options.download_only:
         return StepName.DOWNLOAD if facts.pending_count else None
     if facts.pending_count and facts.download_due and not has_applied(operation):
         return StepName.DOWNLOAD

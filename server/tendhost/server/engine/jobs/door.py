@@ -59,7 +59,7 @@ class Door:
 
     def require_window(self, planned: timedelta = timedelta()) -> None:
         """Raise WindowClosed unless a change that may take `planned` may begin at this moment."""
-        if self.operation.only_prepares or self.operation.order.window_override_reason:
+        if self.operation.only_prepares or self.operation.options.window_override_reason:
             return
         availability = self.policies.of(self.host.config).open_times.availability(
             self.clock.now(), planned

@@ -75,7 +75,7 @@ class OperationRequest:
     host: str
     kind: OperationKind
     dry_run: bool = False
-    order: OperationOptions = OperationOptions()
+    options: OperationOptions = OperationOptions()
     parts: tuple[InventoryPart, ...] = ()
     """Of a QUERY; see Operation.parts."""
     plan: str = ""
@@ -157,7 +157,7 @@ class Operations:
         host = await self._store.host(work.host)
         if work.kind is OperationKind.REBOOT:
             _require_named(host)
-        work = replace(work, order=await self._with_approved_plan(work, host))
+        work = replace(work, options=await self._with_approved_plan(work, host))
         state = await self._new_state(self.new(work, by=call.principal), host, queue=work.queue)
         change = self.change_of(state, host)
         begun = await call.commit(
@@ -224,7 +224,7 @@ class Operations:
             created_by=by,
             rollout=rollout,
             dry_run=work.dry_run,
-            order=work.order,
+            options=work.options,
             parts=work.parts,
             time_limit=self._settings.time_limit,
         )
@@ -256,7 +256,7 @@ class Operations:
                 host=failed.name,
                 kind=former.kind if former else OperationKind.QUERY,
                 dry_run=former.dry_run if former else False,
-                order=former.order if former else OperationOptions(),
+                options=former.options if former else OperationOptions(),
                 parts=former.parts if former else (),
             )
         operation = self.new(work, by=by, rollout=rollout)
@@ -265,10 +265,10 @@ class Operations:
         operation = replace(operation, retried=failed.status.failure)
         if update is not None:
             # The failed operation may have had another window override.
-            order = replace(
-                operation.order, window_override_reason=update.order.window_override_reason
+            options = replace(
+                operation.options, window_override_reason=update.options.window_override_reason
             )
-            operation = replace(operation, order=order)
+            operation = replace(operation, options=options)
         if operation.kind is OperationKind.REBOOT and operation.resume_at is None:
             _require_named(failed)  # its policy may have changed since
         freed = OperationState(operation=operation, host=failed).retried(now)
@@ -350,16 +350,16 @@ class Operations:
         """The options with the approved plan. Raises OperationNotFound, PlanUnusable."""
         if work.plan:
             former = await self._store.operation(work.plan)
-            return hold_to_plan(former, work.order, host=work.host)
-        if work.order.exact:
+            return hold_to_plan(former, work.options, host=work.host)
+        if work.options.exact:
             try:
                 record = await self._store.inventory(work.host)
             except InventoryNotFound:
                 problem = "the host has never been queried"
                 raise PlanUnusable(host=work.host, operation="", problem=problem) from None
             policy = host.config.policy.scope
-            return hold_to_pending(record.pending, work.order, policy, host=work.host)
-        return work.order
+            return hold_to_pending(record.pending, work.options, policy, host=work.host)
+        return work.options
 
     async def _new_state(self, operation: Operation, host: Host, *, queue: bool) -> OperationState:
         running = await self._store.running_operation(host.name)
@@ -509,7 +509,7 @@ def _is_of_the_kind(former: Operation | None, update: OperationRequest) -> bool:
     if former is None or former.kind is not update.kind:
         return False
     return former.dry_run is update.dry_run and (
-        former.order.download_only is update.order.download_only
+        former.options.download_only is update.options.download_only
     )
 
 

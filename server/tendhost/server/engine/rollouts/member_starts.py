@@ -176,7 +176,7 @@ class MemberStarts:
             host=member.host,
             kind=OperationKind.UPDATE,
             dry_run=spec.dry_run,
-            order=OperationOptions(
+            options=OperationOptions(
                 scope=spec.scope, window_override_reason=spec.window_override_reason
             ),
         )

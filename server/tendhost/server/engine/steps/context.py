@@ -174,7 +174,7 @@ class StepContext:
         """Whether an update may reboot the host at this moment."""
         in_time = self.policy.open_times.allow(self.clock.now())
         return self.host.config.may_reboot and (
-            in_time or bool(self.operation.order.window_override_reason)
+            in_time or bool(self.operation.options.window_override_reason)
         )
 
     @property

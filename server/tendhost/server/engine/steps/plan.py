@@ -48,7 +48,7 @@ async def plan_update(context: StepContext, remote: Remote, result: QueryResult)
     """Plan the operation's update. Raises HostError if the host cannot plan it."""
     operation, policy = context.operation, context.host.config.policy
     hooks = context.policy.hooks
-    override = operation.order.scope
+    override = operation.options.scope
     scope = override.over(policy.scope) if override is not None else policy.scope
     pending = narrowed(result.pending.packages, scope)
     plan = Plan()
@@ -62,7 +62,7 @@ async def plan_update(context: StepContext, remote: Remote, result: QueryResult)
         PackageChange(name=name, from_version=version, to_version="") for name, version in goes
     )
     now = (*wanted(pending), *removed)
-    agreed = operation.order.agreed
+    agreed = operation.options.agreed
     if agreed is not None and goes_on:
         # A part was done before the interruption; the rest must be a part of the approved plan, too.
         left = {change.name for change in now}
@@ -120,7 +120,7 @@ def _objection(
 ) -> HostError | None:
     if conflict := unwanted(pending, (*plan.removed, *plan.unneeded), scope):
         return PlanConflict(host=context.host.name, packages=", ".join(conflict))
-    if differ and context.operation.order.exact:
+    if differ and context.operation.options.exact:
         return PlanChanged(host=context.host.name, differences="; ".join(differ))
     return None
 
@@ -140,7 +140,7 @@ def _transaction(
     *,
     kept_back: bool = False,
 ) -> Transaction:
-    exact = context.operation.order.exact
+    exact = context.operation.options.exact
     taken = (Withheld.NO, Withheld.KEPT_BACK) if kept_back else (Withheld.NO,)
     chosen = tuple(package for package in pending if package.withheld in taken)
     return Transaction(
@@ -161,7 +161,7 @@ def _is_worth_planning(pending: tuple[PendingPackage, ...], scope: UpdateScope) 
 
 def _leaves_compose_alone(context: StepContext, scope: UpdateScope) -> bool:
     """Whether the update is of a part of the packages, or held to a plan, which has no images."""
-    return scope.security_only or bool(scope.include) or context.operation.order.exact
+    return scope.security_only or bool(scope.include) or context.operation.options.exact
 
 
 async def _planned_by_host(

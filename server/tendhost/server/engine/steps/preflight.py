@@ -26,7 +26,7 @@ async def preflight(context: StepContext) -> Outcome:
     wants_packages = operation.kind is OperationKind.UPDATE
     planned = host.planned_update if wants_packages else timedelta()
     # Of a reboot that is asked for only if required, `list` finds out whether there is anything to permit.
-    if not goes_on and not operation.order.only_if_required:
+    if not goes_on and not operation.options.only_if_required:
         context.door.require_window(planned)
     seen, detail = await _fit(context, may_repair=wants_packages and not operation.only_prepares)
     raise_first(host.name, seen.problems, packages=wants_packages)

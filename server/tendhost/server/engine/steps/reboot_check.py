@@ -23,7 +23,7 @@ async def reboot_check(context: StepContext) -> Outcome:
     changes = diff_installed(before.installed, after.installed) if after.installed else ()
     former = context.operation.update or UpdateResult()
     changes = changed_since(former.changes, changes)
-    undone = _missing_of_plan(context, after.installed) if context.operation.order.exact else ""
+    undone = _missing_of_plan(context, after.installed) if context.operation.options.exact else ""
     return Outcome(
         problem=Problem.of(PackageFailed(host=context.host.name, problem=undone))
         if undone

@@ -185,7 +185,7 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
             host=request.name,
             kind=OperationKind.UPDATE,
             dry_run=request.dry_run,
-            order=OperationOptions(
+            options=OperationOptions(
                 scope=scope_override(request.scope) if request.HasField("scope") else None,
                 exact=request.exact,
                 download_only=request.download_only,
@@ -202,7 +202,7 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
         work = OperationRequest(
             host=request.name,
             kind=OperationKind.REBOOT,
-            order=OperationOptions(only_if_required=request.only_if_required),
+            options=OperationOptions(only_if_required=request.only_if_required),
             queue=request.queue,
         )
         encode = with_operation(pb.StartRebootResponse)
