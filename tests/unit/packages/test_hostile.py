@@ -18,6 +18,7 @@ from tendhost.server.domain.bounds import bounded
 from tendhost.server.domain.inventory.hardware import InventoryPart
 from tendhost.server.packages import osquery_rows
 from tendhost.server.packages.apt.commands import parse_sizes
+from tendhost.server.packages.detection import PACKAGE_MANAGERS
 from tendhost.server.packages.dnf import listing
 from tendhost.server.packages.errors import PackageError
 from tendhost.server.packages.progress import Phase, TransactionProgress
@@ -87,6 +88,13 @@ def test_parsers__are_bounded_wherever_the_output_of_a_host_comes_in():
             assert getattr(function, "bounded", False) or name.startswith("_"), name
             found.add(name)
     assert {"parse_plan", "parse_units", "parse_image_updates", "parse_update"} <= found
+
+
+@pytest.mark.parametrize("method", ["parse_plan", "failure", "kept_conffiles"])
+def test_package_managers__bound_what_they_parse(method: str):
+    """`failure` and `kept_conffiles` take the log of a job, which is text already."""
+    for manager in PACKAGE_MANAGERS:
+        assert getattr(getattr(manager, method), "bounded", False), f"{manager.name}.{method}"
 
 
 def _functions() -> list[tuple[str, Callable[..., Any]]]:
