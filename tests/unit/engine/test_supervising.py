@@ -13,6 +13,7 @@ from tendhost.server.domain.operations.operation import Operation, OperationKind
 from tendhost.server.domain.request_errors import HostBusy
 from tendhost.server.domain.transitions import OperationState, after_step, queued
 from tendhost.server.engine.operations import runner as driving
+from tendhost.server.engine.operations.changes import operation_change
 from tendhost.server.engine.operations.manager import SWEEP, OperationRequest
 from tendhost.server.engine.supervision import RETRY
 from tendhost.server.store.records import Change
@@ -231,7 +232,7 @@ async def test_queue__that_nobody_called_goes_on(world: World) -> None:
         state = queued(
             engine.operations.new(work, by="alex"), await world.host(), world.clock.now()
         )
-        await world.store.commit(engine.operations.change_of(state, state.host))
+        await world.store.commit(operation_change(state, state.host))
         assert (await world.ended(state.operation.id)).status is S.SUCCEEDED
 
 

@@ -2,16 +2,14 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Protocol
 
 from tendhost.server.clock import Clock
-from tendhost.server.domain.errors import TendhostError
-from tendhost.server.domain.host_errors import BookkeepingFailed, HostUnreachable
-from tendhost.server.domain.hosts.host import LOCAL, Host, Problem
+from tendhost.server.domain.host_errors import HostUnreachable
+from tendhost.server.domain.hosts.host import LOCAL, Host
 from tendhost.server.domain.inventory.hardware import InventoryPart
 from tendhost.server.domain.operations.approved_plan import hold_to_pending, hold_to_plan
 from tendhost.server.domain.operations.backoff import Backoff
@@ -23,32 +21,31 @@ from tendhost.server.domain.operations.operation import (
     OperationStatus,
 )
 from tendhost.server.domain.operations.resumption import resume
-from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.domain.request_errors import (
     HostBusy,
-    HostFailed,
-    HostNotFound,
     InvalidTransition,
     InventoryNotFound,
     OperationEnded,
     PlanUnusable,
     RebootNotAllowed,
 )
-from tendhost.server.domain.transitions import OperationState, queued, refused, started
+from tendhost.server.domain.transitions import OperationState, queued, started
 from tendhost.server.engine.concurrency import OperationLimits, Slot
 from tendhost.server.engine.connection import Session
 from tendhost.server.engine.ids import Ids
+from tendhost.server.engine.operations.changes import operation_change
+from tendhost.server.engine.operations.queues import HostQueues
 from tendhost.server.engine.operations.runner import OperationRunner
 from tendhost.server.engine.requests import MutationContext, at_revision, retried_on_conflict
 from tendhost.server.engine.steps.executor import StepExecutor
-from tendhost.server.engine.supervision import FAULT, LONG_PAUSE, RETRY, Supervisor
+from tendhost.server.engine.supervision import FAULT, Supervisor
 from tendhost.server.engine.tasks import TaskSet
-from tendhost.server.engine.waiting import repeat_every, retry_while_unavailable
+from tendhost.server.engine.waiting import repeat_every
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocols.hosts import InventoryStore
 from tendhost.server.store.protocols.operations import HostWorkStore
 from tendhost.server.store.protocols.rollouts import RolloutStore
-from tendhost.server.store.records import Change, Conflict
+from tendhost.server.store.records import Conflict
 
 logger = logging.getLogger(__name__)
 
@@ -132,10 +129,14 @@ class Operations:
         self._limits = OperationLimits(settings.at_once)
         self._runners: dict[str, tuple[OperationRunner, Slot]] = {}
         self._supervisor = Supervisor(store=store, clock=clock, run=self._run)
-        self._failing_queues: set[str] = set()
-        """Hosts whose queue pauses after a fault."""
         self._running: TaskSet[None] = TaskSet(tasks.create_task)
         self._when_ended: Callable[[Operation], None] = lambda _: None
+        self._queues = HostQueues(
+            store=store,
+            clock=clock,
+            take_up=self.take_up,
+            ended=self._announce_end,
+        )
 
     @property
     def at_once(self) -> int:
@@ -159,7 +160,7 @@ class Operations:
             _require_named(host)
         work = replace(work, options=await self._with_approved_plan(work, host))
         state = await self._new_state(self.new(work, by=call.principal), host, queue=work.queue)
-        change = self.change_of(state, host)
+        change = operation_change(state, host)
         begun = await call.commit(
             self._store, change, at_revision(state.operation), subject=host.name
         )
@@ -179,7 +180,7 @@ class Operations:
             at = state.at(revision, former=failed)
             return RetriedHost(host=at.host, operation=at.operation)
 
-        change = self.change_of(state, failed)
+        change = operation_change(state, failed)
         retried = await call.commit(self._store, change, value_at, subject=name)
         self.take_up(OperationState(operation=retried.operation, host=retried.host))
         return retried
@@ -206,7 +207,7 @@ class Operations:
         )
         host = await self._store.host(operation.host)
         state = queued(ended, host, now)
-        change = self.change_of(state, host)
+        change = operation_change(state, host)
         cancelled = await call.commit(self._store, change, at_revision(ended), subject=id)
         self._when_ended(cancelled)
         return cancelled
@@ -275,11 +276,6 @@ class Operations:
         begun = started(operation, freed.host, now)
         return replace(begun, events=(*freed.events, *begun.events))
 
-    def change_of(self, state: OperationState, host: Host) -> Change:
-        """The transaction that stores `state`; `host` is the host as it is stored."""
-        changed = (state.host,) if state.host != host else ()
-        return Change(events=state.events, hosts=changed, operations=(state.operation,))
-
     def take_up(self, state: OperationState) -> None:
         """Run a stored operation; a queued one, once its host is free."""
         operation = state.operation
@@ -289,7 +285,7 @@ class Operations:
             self._running.start(self._supervise(operation.id, operation.host, state))
         elif operation.status is OperationStatus.QUEUED:
             # The operation that it was queued behind may have ended in the meantime.
-            self._running.start(self._start_next(operation.host))
+            self._running.start(self._queues.start_next(operation.host))
 
     async def take_up_unfinished(self) -> int:
         """Resume the operations that a former server left; how many there are."""
@@ -299,7 +295,7 @@ class Operations:
         # Those that were at work on their hosts come before those that wait for a slot.
         for operation in sorted(unfinished, key=lambda operation: operation.waits_for_slot):
             if operation.status is OperationStatus.QUEUED:
-                self._running.start(self._start_next(operation.host))
+                self._running.start(self._queues.start_next(operation.host))
             else:
                 self._running.start(self._supervise(operation.id, operation.host, None, RESTART))
         return len(unfinished)
@@ -335,7 +331,7 @@ class Operations:
             fields = {"host": operation.host, "run": operation.id}
             logger.warning("an operation without a runner is resumed", extra=fields)
             if operation.status is OperationStatus.QUEUED:
-                self._running.start(self._start_next(operation.host))
+                self._running.start(self._queues.start_next(operation.host))
             else:
                 self._running.start(self._supervise(operation.id, operation.host, None, FAULT))
         return frozenset(operation.id for operation in found)
@@ -345,6 +341,9 @@ class Operations:
         await self._running.cancel()
 
     # --- inside -----------------------------------------------------------------------------------
+
+    def _announce_end(self, operation: Operation) -> None:
+        self._when_ended(operation)
 
     async def _with_approved_plan(self, work: OperationRequest, host: Host) -> OperationOptions:
         """The options with the approved plan. Raises OperationNotFound, PlanUnusable."""
@@ -380,7 +379,7 @@ class Operations:
         ended = await self._supervisor.run_until_end(id, state, resumed_after)
         if ended is not None:
             self._when_ended(ended)
-        self._running.start(self._start_next(host))
+        self._running.start(self._queues.start_next(host))
 
     async def _run(self, state: OperationState, resumed_after: str) -> Operation:
         """Run an operation to its end. See Supervisor."""
@@ -433,75 +432,10 @@ class Operations:
         now = self._clock.now()
         marked = replace(operation, cancel_requested_by=call.principal)
         state = OperationState(operation=marked, host=await self._store.host(operation.host))
-        change = self.change_of(state.with_progress(now), state.host)
+        change = operation_change(state.with_progress(now), state.host)
         saved = await call.commit(self._store, change, at_revision(marked), subject=marked.id)
         self._supervisor.wake(operation.id)
         return saved
-
-    async def _start_next(self, name: str) -> None:
-        """Start the first operation of the host's queue, however often the bookkeeping about it fails."""
-        faults = 0
-        while True:
-            try:
-                await retry_while_unavailable(
-                    lambda: self._start_first_queued(name),
-                    sleep=self._clock.sleep,
-                    logger=logger,
-                    waiting="a queue waits for the store",
-                    host=name,
-                )
-            except Exception:
-                faults += 1
-                logger.exception("a queue failed", extra={"host": name, "faults": faults})
-                if name in self._failing_queues and faults == 1:
-                    return  # it is retried already
-                self._failing_queues.add(name)
-                await self._clock.sleep(await self._after_queue_fault(name, faults))
-            else:
-                break
-        if faults:
-            self._failing_queues.discard(name)
-
-    async def _after_queue_fault(self, name: str, faults: int) -> timedelta:
-        """The pause of a queue after a number of faults; after too many, its first operation is ended."""
-        pause = RETRY.pause(faults, random.random())  # noqa: S311 (no secret)
-        if pause is not None:
-            return pause
-        try:
-            operation = await self._store.next_queued(name)
-            if operation is not None:
-                error = BookkeepingFailed(host=name, step=str(StepName.CONNECT), attempts=faults)
-                await self._refuse_queued(operation, error)
-        except Exception as error:
-            fields = {"host": name, "cause": str(error)}
-            logger.exception("the end of a queued operation could not be stored", extra=fields)
-            return LONG_PAUSE
-        return timedelta()
-
-    async def _start_first_queued(self, name: str) -> None:
-        while (operation := await self._store.next_queued(name)) is not None:
-            try:
-                host = await self._store.host(name)
-                state = started(operation, host, self._clock.now())
-            except (HostFailed, HostNotFound) as error:
-                await self._refuse_queued(operation, error)
-                continue
-            except InvalidTransition:
-                return  # another operation runs on the host; its end starts the next one
-            try:
-                committed = await self._store.commit(self.change_of(state, host))
-            except (Conflict, HostBusy):
-                continue
-            self.take_up(state.at(committed.revision, former=host))
-            return
-
-    async def _refuse_queued(self, operation: Operation, error: TendhostError) -> None:
-        failed, event = refused(operation, Problem.of(error), self._clock.now())
-        try:
-            await self._store.commit(Change(events=(event,), operations=(failed,)))
-        except Conflict:
-            return
-        self._when_ended(failed)
 
 
 def _is_of_the_kind(former: Operation | None, update: OperationRequest) -> bool:

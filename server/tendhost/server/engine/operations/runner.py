@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -52,6 +52,8 @@ from tendhost.server.engine.concurrency import Slot
 from tendhost.server.engine.connection import Session
 from tendhost.server.engine.jobs.folders import remove_finished_job
 from tendhost.server.engine.jobs.reporter import NOTHING, JobOutput
+from tendhost.server.engine.operations.changes import operation_change
+from tendhost.server.engine.operations.unsaved import Unsaved
 from tendhost.server.engine.requests import AlreadyProcessed, MutationContext, at_revision
 from tendhost.server.engine.steps.executor import StepExecutor
 from tendhost.server.engine.waiting import retry_while_unavailable, sleep_until_called
@@ -120,7 +122,7 @@ class OperationRunner:
         self._overdue_at: timedelta | None = None
         self._gone_timeout = gone_timeout
         self._away_since: timedelta | None = None
-        self._unsaved = _Unsaved()
+        self._unsaved = Unsaved()
         self._log_limit = log_limit
         self._crowded = asyncio.Event()
         """Set by a wait for room: unsaved output is stored at once."""
@@ -202,7 +204,9 @@ class OperationRunner:
             now = self._clock.now()
             marked = replace(operation, cancel_requested_by=call.principal)
             state = replace(self._state, operation=marked).with_progress(now)
-            change = replace(self._change_of(state), at=now)  # events of before may go with it
+            change = replace(
+                operation_change(state, self._saved_host), at=now
+            )  # events of before may go with it
             await self._commit(state, call.recorded(change, at_revision(marked), subject=marked.id))
             self.cancelled.set()
             return self.operation
@@ -422,13 +426,13 @@ class OperationRunner:
                 # between would start it again.
                 job = replace(ended, concluded=False)
                 state = replace(state, operation=replace(state.operation, job=job))
-                self._unsaved = _Unsaved(job=ended)
+                self._unsaved = Unsaved(job=ended)
             await self._save(state, log=log)
 
     def _with_unsaved(self) -> tuple[OperationState, tuple[LogChunk, ...]]:
         """The state with what was reported since the last save, which the caller stores."""
         now = self._clock.now()
-        unsaved, self._unsaved = self._unsaved, _Unsaved()
+        unsaved, self._unsaved = self._unsaved, Unsaved()
         state = self._state
         for body in unsaved.events:
             state = state.with_event(body, now)
@@ -451,16 +455,10 @@ class OperationRunner:
         inventories: tuple[InventoryRecord, ...] = (),
         log: tuple[LogChunk, ...] = (),
     ) -> None:
-        change = replace(self._change_of(state), inventories=inventories, log=log)
-        await self._commit(state, change)
-
-    def _change_of(self, state: OperationState) -> Change:
-        host_changed = state.host != self._saved_host
-        return Change(
-            events=state.events,
-            hosts=(state.host,) if host_changed else (),
-            operations=(state.operation,),
+        change = replace(
+            operation_change(state, self._saved_host), inventories=inventories, log=log
         )
+        await self._commit(state, change)
 
     async def _commit(self, state: OperationState, change: Change) -> None:
         """Commit `change`, which stores `state`. Raises AlreadyProcessed, and what Store.commit raises."""
@@ -489,45 +487,6 @@ class OperationRunner:
             longest=LONGEST_PAUSE,
             run=self.operation.id,
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Unsaved:
-    """What a step has reported since the last flush, to be stored together."""
-
-    events: tuple[EventBody, ...] = ()
-    output: tuple[JobOutput, ...] = ()
-    progress: JobProgress | None = None
-    job: JobRecord | None = None
-
-    def __bool__(self) -> bool:
-        # The read position of a job is not worth a commit of its own: the output can be read again.
-        return bool(self.events or self.output or self.progress)
-
-    @property
-    def size(self) -> int:
-        """Bytes of output."""
-        return sum(len(part.data) for part in self.output)
-
-    def chunks(self, operation: str, offset: int) -> list[LogChunk]:
-        """The output as chunks of a log that ends at `offset`: one chunk, unless some output was left out."""
-        found: list[LogChunk] = []
-        parts: list[bytes] = []
-        for part in (*self.output, JobOutput(skipped=1)):
-            if part.skipped and parts:
-                data = b"".join(parts)
-                found.append(LogChunk(operation=operation, offset=offset, data=data))
-                offset, parts = offset + len(data), []
-            offset += part.skipped
-            parts.append(part.data)
-        return found
-
-    def with_output(
-        self, job: JobRecord, output: JobOutput, progress: Sequence[JobProgress]
-    ) -> "_Unsaved":
-        more = (output,) if output.data else ()
-        latest = progress[-1] if progress else self.progress
-        return replace(self, output=(*self.output, *more), progress=latest, job=job)
 
 
 def _with_operation(

@@ -12,6 +12,7 @@ from tendhost.server.domain.request_errors import HostBusy
 from tendhost.server.domain.rollouts.rollout import Member, Rollout, Wave
 from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate
 from tendhost.server.domain.transitions import OperationState
+from tendhost.server.engine.operations.changes import operation_change
 from tendhost.server.engine.operations.manager import Operations
 from tendhost.server.store.protocols.operations import HostWorkStore
 from tendhost.server.store.protocols.rollouts import RolloutStore
@@ -53,7 +54,7 @@ class RolloutWriter:
         Raises Conflict where somebody else has changed the rollout or begun work on one of the hosts.
         """
         change = await self.change_of(update)
-        starts = [self._operations.change_of(state, host) for state, host in begun]
+        starts = [operation_change(state, host) for state, host in begun]
         change = replace(
             change,
             events=(*(event for start in starts for event in start.events), *change.events),
