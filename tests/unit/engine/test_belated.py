@@ -15,7 +15,7 @@ from tendhost.server.remote.protocol import Target
 from tendhost.server.store.records import Change
 from tests.unit.engine.fake_command import Command, Hold
 from tests.unit.engine.fake_host import Pending, Rebooting
-from tests.unit.engine.test_jobs import in_the_middle, reason, steps
+from tests.unit.engine.jobs.test_jobs import in_the_middle, reason, steps
 from tests.unit.engine.world import World, call
 
 K, S = OperationKind, OperationStatus

@@ -37,7 +37,7 @@ from tendhost.server.store.records import Change
 from tests.contract.store.samples import whole_view
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import Pending
-from tests.unit.engine.test_rollouts import begin, fleet, members, spec, statuses
+from tests.unit.engine.rollouts.test_rollouts import begin, fleet, members, spec, statuses
 from tests.unit.engine.world import World, call
 
 K, M, R = OperationKind, MemberStatus, RolloutStatus

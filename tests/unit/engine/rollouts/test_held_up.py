@@ -14,7 +14,7 @@ from tendhost.server.domain.schedules.schedule import RunOutcome
 from tendhost.server.rpc.convert.rollouts import rollout_message
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost, Pending
-from tests.unit.engine.test_rollouts import begin, fleet, members, spec
+from tests.unit.engine.rollouts.test_rollouts import begin, fleet, members, spec
 from tests.unit.engine.test_schedules import DUE, last_run, nightly, to
 from tests.unit.engine.world import World, call
 

@@ -18,8 +18,8 @@ from tendhost.server.domain.rollouts.rollout import (
 from tendhost.server.domain.rollouts.wave_hooks import WaveHook, WaveHookResult, WaveMoment, key_of
 from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tests.unit.engine.fake_command import Hold
-from tests.unit.engine.test_rollout_control import NO_DELAY, is_in, is_now, passes
-from tests.unit.engine.test_rollouts import begin, fleet, statuses
+from tests.unit.engine.rollouts.test_rollout_control import NO_DELAY, is_in, is_now, passes
+from tests.unit.engine.rollouts.test_rollouts import begin, fleet, statuses
 from tests.unit.engine.world import World, call
 from tests.unit.remote.web_receiver import free_port, receiving
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tendhost.server.domain.rollouts.rollout import Rollout, RolloutStatus
-from tests.unit.engine.test_rollout_control import is_now
-from tests.unit.engine.test_rollouts import begin, fleet
+from tests.unit.engine.rollouts.test_rollout_control import is_now
+from tests.unit.engine.rollouts.test_rollouts import begin, fleet
 from tests.unit.engine.world import World
 
 ASKED = timedelta(minutes=20)

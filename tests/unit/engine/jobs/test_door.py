@@ -13,9 +13,9 @@ from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.rollouts.rollout import MemberStatus
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost, Pending
+from tests.unit.engine.jobs.test_jobs import reason
+from tests.unit.engine.rollouts.test_rollouts import begin
 from tests.unit.engine.test_belated import UNBOUNDED
-from tests.unit.engine.test_jobs import reason
-from tests.unit.engine.test_rollouts import begin
 from tests.unit.engine.world import World, call
 
 S = OperationStatus

@@ -8,8 +8,8 @@ from tendhost.server.domain.operations.operation import Operation, OperationKind
 from tendhost.server.domain.rollouts.rollout import HaltCause, Rollout, RolloutStatus
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import Pending
-from tests.unit.engine.test_rollout_control import NO_DELAY, is_now
-from tests.unit.engine.test_rollouts import begin, fleet, members, statuses
+from tests.unit.engine.rollouts.test_rollout_control import NO_DELAY, is_now
+from tests.unit.engine.rollouts.test_rollouts import begin, fleet, members, statuses
 from tests.unit.engine.world import World, call
 
 R = RolloutStatus

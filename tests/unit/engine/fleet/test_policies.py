@@ -27,8 +27,8 @@ from tendhost.server.engine.rollouts.member_starts import waiting_for_windows
 from tests.unit.engine.fake_clock import START
 from tests.unit.engine.fake_command import Command, Hold
 from tests.unit.engine.fake_host import FakeHost, Pending
-from tests.unit.engine.test_rollout_control import halted, is_in, passes
-from tests.unit.engine.test_rollouts import begin, fleet, members, spec
+from tests.unit.engine.rollouts.test_rollout_control import halted, is_in, passes
+from tests.unit.engine.rollouts.test_rollouts import begin, fleet, members, spec
 from tests.unit.engine.world import World, call
 
 K, M, S = OperationKind, MemberStatus, OperationStatus
