@@ -26,13 +26,13 @@ async def updated_fleet(api: Api) -> str:
 async def test_explanations_name_the_rollout_and_the_operation(api: Api):
     rollout = await updated_fleet(api)
     good = await api.hosts.ExplainHost(host_service_pb2.ExplainHostRequest(name="a"))
-    assert good.update.startswith("up to date: nothing was pending")
+    assert good.update.startswith("up to date: no updates were pending")
     (done,) = (r for r in good.reasons if r.kind == host_service_pb2.REASON_KIND_UPDATED)
     assert (done.rollout_id, bool(done.operation_id)) == (rollout, True)
     events = {event.revision for event in await api.world.events()}
     assert done.revision in events
     bad = await api.hosts.ExplainHost(host_service_pb2.ExplainHostRequest(name="b"))
-    assert bad.update.startswith("not updated: it is in failed since")
+    assert bad.update.startswith("not updated: it has been in failed since")
     assert "web: cannot migrate" in bad.update
     refused = await refusal(
         api.hosts.ExplainHost(host_service_pb2.ExplainHostRequest(name="nobody"))

@@ -57,6 +57,10 @@ class TcpConnector:
     async def _look_up(
         self, host: str, address: str, port: int
     ) -> list[tuple[socket.AddressFamily, tuple[str | int | bytes, ...]]]:
+        if "\0" in address:
+            # The resolver would read the name up to here, which is another name.
+            problem = "the name is invalid: it contains a null character"
+            raise HostUnreachable(host=host, address=address, problem=problem)
         loop = asyncio.get_running_loop()
         seconds = self._resolve_timeout.total_seconds()
         try:

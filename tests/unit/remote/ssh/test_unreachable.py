@@ -116,7 +116,7 @@ async def test_name_that_does_not_resolve_is_said_so(
     assert error.problem == "the name does not resolve: Name or service not known"
 
 
-@pytest.mark.parametrize("name", ["a..b", "x" * 300, "-\0-", "\udcff"])
+@pytest.mark.parametrize("name", ["a..b", "x" * 300, "-\0-", "localhost\0.example.org", "\udcff"])
 async def test_address_that_can_be_no_name_is_said_so(
     connector: SshConnector, target: Target, name: str
 ) -> None:
