@@ -78,7 +78,7 @@ class Registry:
             "version": 0.1,
             "log": {"level": "warn"},
             "storage": {"filesystem": {"rootdirectory": str(self._folder)}},
-            "http": {"address": self.address},
+            "http": {"addr": self.address},
         }
         self._folder.mkdir(exist_ok=True)
         configuration = self._folder / "config.json"  # JSON is YAML
