@@ -72,7 +72,7 @@ async def test_rollout_halts_as_the_example_of_the_contract_and_goes_on_once_its
         assert [h.transactions() for h in fleet.hosts[4:]] == [[], []]
         explain = host_service_pb2.ExplainHostRequest
         failed = await server.hosts.ExplainHost(explain(name="b"))
-        assert "it is in failed since" in failed.update
+        assert "it has been in failed since" in failed.update
         assert "cannot migrate database" in failed.update
         waits = await server.hosts.ExplainHost(explain(name="e"))
         assert "it is in wave 3, and wave 2 of 3 is on; the rollout has halted" in waits.update

@@ -72,7 +72,7 @@ def test_loop_that_does_not_go_on__is_told_while_it_stands(
     monitor.check()
     monitor.check()
     (record,) = caplog.records
-    assert record.getMessage() == "the event loop stands still"
+    assert record.getMessage() == "the event loop is blocked"
     assert vars(record)["lag_ms"] == (STUCK + 1) * 1000
 
 
