@@ -166,8 +166,8 @@ async def _list_by_state(server: Server) -> float:
 
 async def _compliance(calls: Calls) -> None:
     response = await calls.hosts.GetCompliance(host_service_pb2.GetComplianceRequest())
-    if response.hosts != MANY:
-        raise Unmeasured(f"{response.hosts} of {MANY} hosts were counted")
+    if response.host_count != MANY:
+        raise Unmeasured(f"{response.host_count} of {MANY} hosts were counted")
 
 
 def _spec() -> rollout_pb2.RolloutSpec:
