@@ -62,6 +62,27 @@ def test_selection_set__what_cannot_be_meant_is_refused(tendhost, server, option
     assert not server.requests("UpdateSelection")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("selection", "create", "canaries"),
+        ("selection", "set", "canaries"),
+        ("host", "list"),
+        ("rollout", "plan"),
+        ("rollout", "start"),
+        ("schedule", "create", "nightly", "--cron", "0 3 * * *"),
+    ],
+)
+@pytest.mark.parametrize("state", ["asleep", "unrecognized", "failed,idle"])
+def test_state__that_no_host_can_have_is_refused_before_anything_is_sent(
+    tendhost, server, command, state
+):
+    done = tendhost(*command, "--state", state)
+    assert f"--state: invalid state {state!r}; use idle," in done.err
+    assert "unrecognized," not in done.err and done.status == 2
+    assert not server.calls
+
+
 def test_selections_are_listed_with_the_hosts_they_stand_for(tendhost, server):
     every = [
         selection("a", names=["web*"], groups=["g", "h"], reboot_needed=False),

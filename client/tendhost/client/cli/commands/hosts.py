@@ -15,6 +15,7 @@ from tendhost.client import (
     retry_on_conflict,
 )
 from tendhost.client.cli.formatting import AddWindow, RemoveWindow, windows
+from tendhost.client.cli.options.choices import chosen
 from tendhost.client.cli.options.host import (
     AddGroups,
     Address,
@@ -27,7 +28,13 @@ from tendhost.client.cli.options.host import (
     RemoveTags,
     with_settings,
 )
-from tendhost.client.cli.options.selection import Saved
+from tendhost.client.cli.options.selection import (
+    NotShown,
+    Saved,
+    ShownGroups,
+    ShownNames,
+    ShownTags,
+)
 from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session, refuse
 
 app = typer.Typer(no_args_is_help=True)
@@ -74,29 +81,18 @@ def add(
 @app.command(name="list")
 def list_(
     context: typer.Context,
-    name: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Show only hosts with this name or glob."),
-    ] = None,
-    tag: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TAG", help="Show only hosts with all of these tags."),
-    ] = None,
+    name: ShownNames = None,
+    tag: ShownTags = None,
     any_tag: Annotated[
         list[str] | None,
         typer.Option(metavar="TAG", help="Show only hosts with one of these tags."),
     ] = None,
-    group: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GROUP", help="Show only hosts in one of these groups."),
-    ] = None,
+    group: ShownGroups = None,
     state: Annotated[
         list[str] | None,
         typer.Option(metavar="STATE", help="Show only hosts in one of these states."),
     ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Exclude hosts with this name or glob.")
-    ] = None,
+    exclude: NotShown = None,
     reboot_needed: Annotated[
         bool | None,
         typer.Option(
@@ -120,17 +116,12 @@ def list_(
     async def work(client: Client) -> None:
         from tendhost.client.cli.render import hosts as render_hosts
 
-        words = [word.lower() for word in state or ()]
-        known = [word for word in HostState if word is not HostState.UNRECOGNIZED]
-        for word in words:
-            if word not in known:
-                refuse(f"--state: invalid state {word!r}; use {', '.join(known)}")
         selection = HostFilter(
             names=tuple(name or ()),
             all_tags=tuple(tag or ()),
             any_tags=tuple(any_tag or ()),
             groups=tuple(group or ()),
-            states=tuple(HostState(word) for word in words),
+            states=chosen(HostState, [word.lower() for word in state or ()], "--state"),
             exclude_hosts=tuple(exclude or ()),
             reboot_needed=reboot_needed,
             name_prefix=search,

@@ -8,7 +8,8 @@ import typer
 
 from tendhost.client import Client, OperationStatus
 from tendhost.client.cli.commands import updates as working
-from tendhost.client.cli.session import Session, refuse
+from tendhost.client.cli.options.choices import chosen
+from tendhost.client.cli.session import Session
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -46,15 +47,11 @@ def list_(
     async def work(client: Client) -> None:
         from tendhost.client.cli.render import operations as render_operations
 
-        known = [word for word in OperationStatus if word is not OperationStatus.UNRECOGNIZED]
-        for word in status or ():
-            if word not in known:
-                refuse(f"--status: invalid status {word!r}; use {', '.join(known)}")
         found = []
         async for operation in client.operations(
             host=host,
             rollout_id=rollout,
-            statuses=[OperationStatus(word) for word in status or ()],
+            statuses=chosen(OperationStatus, status or (), "--status"),
             page_size=min(limit, 1000),
         ):
             found.append(operation)

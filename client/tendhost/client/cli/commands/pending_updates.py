@@ -5,7 +5,13 @@ from typing import Annotated, Literal
 import typer
 
 from tendhost.client import Client, HostFilter, PendingGrouping
-from tendhost.client.cli.options.selection import Saved
+from tendhost.client.cli.options.selection import (
+    NotShown,
+    Saved,
+    ShownGroups,
+    ShownNames,
+    ShownTags,
+)
 from tendhost.client.cli.session import Session
 
 
@@ -32,21 +38,10 @@ def updates(
     withheld: Annotated[
         bool, typer.Option("--withheld", help="Also show withheld updates.")
     ] = False,
-    name: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Show only hosts with this name or glob."),
-    ] = None,
-    tag: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TAG", help="Show only hosts with all of these tags."),
-    ] = None,
-    group: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GROUP", help="Show only hosts in one of these groups."),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Exclude hosts with this name or glob.")
-    ] = None,
+    name: ShownNames = None,
+    tag: ShownTags = None,
+    group: ShownGroups = None,
+    exclude: NotShown = None,
     saved: Saved = "",
 ) -> None:
     """Show the pending updates of the fleet, security first.

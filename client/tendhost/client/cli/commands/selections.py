@@ -6,7 +6,17 @@ from typing import Annotated, Any
 import typer
 
 from tendhost.client import Client, HostFilter, HostState, Selection
-from tendhost.client.cli.options.selection import without_empty
+from tendhost.client.cli.options.choices import chosen
+from tendhost.client.cli.options.selection import (
+    AnyHostTags,
+    ExcludedHosts,
+    HostGroups,
+    HostNames,
+    HostStates,
+    HostTags,
+    RebootNeeded,
+    without_empty,
+)
 from tendhost.client.cli.session import Session, refuse, warn
 
 app = typer.Typer(no_args_is_help=True)
@@ -15,61 +25,16 @@ app = typer.Typer(no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The selection's name.")]
 
 
-Hosts = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--host", metavar="NAME", help="Select a host, or hosts by a glob. May be repeated."
-    ),
-]
-Tags = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--tag", metavar="TAG", help="Select hosts with all of these tags. May be repeated."
-    ),
-]
-AnyTags = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--any-tag", metavar="TAG", help="Select hosts with one of these tags. May be repeated."
-    ),
-]
-Groups = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--group", metavar="GROUP", help="Select hosts in one of these groups. May be repeated."
-    ),
-]
-Excluded = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--exclude", metavar="NAME", help="Exclude a host, or hosts by a glob. May be repeated."
-    ),
-]
-States = Annotated[
-    list[HostState] | None,
-    typer.Option(
-        "--state", metavar="STATE", help="Select hosts in one of these states. May be repeated."
-    ),
-]
-RebootNeeded = Annotated[
-    bool | None,
-    typer.Option(
-        "--reboot-needed/--no-reboot-needed",
-        help="Select hosts that need a reboot, or that do not.",
-    ),
-]
-
-
 @app.command()
 def create(
     context: typer.Context,
     name: Name,
-    host: Hosts = None,
-    tag: Tags = None,
-    any_tag: AnyTags = None,
-    group: Groups = None,
-    exclude: Excluded = None,
-    state: States = None,
+    host: HostNames = None,
+    tag: HostTags = None,
+    any_tag: AnyHostTags = None,
+    group: HostGroups = None,
+    exclude: ExcludedHosts = None,
+    state: HostStates = None,
     reboot_needed: RebootNeeded = None,
 ) -> None:
     """Create a saved selection of hosts.
@@ -83,7 +48,7 @@ def create(
         all_tags=tuple(tag or ()),
         any_tags=tuple(any_tag or ()),
         groups=tuple(group or ()),
-        states=tuple(state or ()),
+        states=chosen(HostState, state or (), "--state"),
         exclude_hosts=tuple(exclude or ()),
         reboot_needed=reboot_needed,
     )
@@ -94,15 +59,12 @@ def create(
 def set_(
     context: typer.Context,
     name: Name,
-    host: Hosts = None,
-    tag: Tags = None,
-    any_tag: AnyTags = None,
-    group: Groups = None,
-    exclude: Excluded = None,
-    state: Annotated[
-        list[str] | None,
-        typer.Option(metavar="STATE", help="Select hosts in one of these states. May be repeated."),
-    ] = None,
+    host: HostNames = None,
+    tag: HostTags = None,
+    any_tag: AnyHostTags = None,
+    group: HostGroups = None,
+    exclude: ExcludedHosts = None,
+    state: HostStates = None,
     reboot_needed: RebootNeeded = None,
     reboot_any: Annotated[
         bool, typer.Option("--reboot-any", help="Select hosts whether or not they need a reboot.")
@@ -119,12 +81,13 @@ def set_(
     """
     if reboot_any and reboot_needed is not None:
         refuse("--reboot-any: it cannot be combined with --reboot-needed or --no-reboot-needed")
+    states = without_empty(state)
     asked: dict[str, Any] = {
         "names": without_empty(host),
         "all_tags": without_empty(tag),
         "any_tags": without_empty(any_tag),
         "groups": without_empty(group),
-        "states": _states(state),
+        "states": None if states is None else chosen(HostState, states, "--state"),
         "exclude_hosts": without_empty(exclude),
         "reboot_needed": reboot_needed,
     }
@@ -134,15 +97,6 @@ def set_(
         refuse("nothing to change; see `tendhost selection set --help`")
     selection = HostFilter(**given)
     _show(context.obj, lambda client: client.update_selection(name, selection, fields=fields))
-
-
-def _states(values: list[str] | None) -> tuple[HostState, ...] | None:
-    known = [str(state) for state in HostState if state is not HostState.UNRECOGNIZED]
-    wanted = without_empty(values)
-    for value in wanted or ():
-        if value not in known:
-            refuse(f"--state: invalid state {value!r}; use {', '.join(known)}")
-    return None if wanted is None else tuple(HostState(value) for value in wanted)
 
 
 def _show(session: Session, ask: Callable[[Client], Awaitable[Selection]]) -> None:

@@ -15,6 +15,7 @@ from tendhost.client import (
     RolloutStage,
 )
 from tendhost.client.cli.formatting import duration
+from tendhost.client.cli.options.choices import chosen
 from tendhost.client.cli.options.option_group import option_group
 from tendhost.client.cli.options.scope import (
     Autoremove,
@@ -25,7 +26,15 @@ from tendhost.client.cli.options.scope import (
     Without,
     wish_of,
 )
-from tendhost.client.cli.options.selection import Saved
+from tendhost.client.cli.options.selection import (
+    AnyHostTags,
+    ExcludedHosts,
+    HostGroups,
+    HostNames,
+    HostStates,
+    HostTags,
+    Saved,
+)
 from tendhost.client.cli.session import refuse
 
 _ORDERS = {"name": HostOrder.NAME, "random": HostOrder.RANDOM, "last-update": HostOrder.LAST_UPDATE}
@@ -36,29 +45,12 @@ _PER = " per "
 
 
 def spec_of(
-    host: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Select a host, or hosts by a glob. May be repeated."),
-    ] = None,
-    tag: Annotated[
-        list[str] | None, typer.Option(metavar="TAG", help="Select hosts with all of these tags.")
-    ] = None,
-    any_tag: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TAG", help="Select hosts with one of these tags."),
-    ] = None,
-    group: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GROUP", help="Select hosts in one of these groups."),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Exclude a host, or hosts by a glob. May be repeated."),
-    ] = None,
-    state: Annotated[
-        list[HostState] | None,
-        typer.Option(metavar="STATE", help="Select hosts in one of these states. May be repeated."),
-    ] = None,
+    host: HostNames = None,
+    tag: HostTags = None,
+    any_tag: AnyHostTags = None,
+    group: HostGroups = None,
+    exclude: ExcludedHosts = None,
+    state: HostStates = None,
     saved: Saved = "",
     waves: Annotated[
         str,
@@ -174,7 +166,7 @@ def spec_of(
             all_tags=tuple(tag or ()),
             any_tags=tuple(any_tag or ()),
             groups=tuple(group or ()),
-            states=tuple(state or ()),
+            states=chosen(HostState, state or (), "--state"),
             exclude_hosts=tuple(exclude or ()),
             selection=saved,
         ),
