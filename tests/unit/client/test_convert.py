@@ -11,6 +11,8 @@ from tendhost.client.convert import hosts as convert_hosts
 from tendhost.client.convert import operations as convert_operations
 from tendhost.client.convert import policies as convert_policies
 from tendhost.client.convert import rollouts as convert_rollouts
+from tendhost.client.convert import schedules as convert_schedules
+from tendhost.client.convert import selections as convert_selections
 from tendhost.v1 import (
     event_pb2,
     health_pb2,
@@ -256,3 +258,22 @@ def test_day_that_there_is_not_is_refused():
     window = client.MaintenanceWindow(start="22:00", end="04:00", days=("saturday",))
     with pytest.raises(ValueError, match="'saturday' is no day: expected one of mon, tue"):
         convert_policies.window_message(window)
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda: convert_selections.filter_message(
+            client.HostFilter(states=(client.HostState.UNRECOGNIZED,))
+        ),
+        lambda: convert_rollouts.spec_message(
+            client.RolloutSpec(order=client.HostOrder.UNRECOGNIZED)
+        ),
+        lambda: convert_schedules.spec_message(
+            client.ScheduleSpec(name="n", cron="0 3 * * *", missed=client.MissedRuns.UNRECOGNIZED)
+        ),
+    ],
+)
+def test_value_of_a_newer_server__cannot_be_sent_back_and_says_so(send):
+    with pytest.raises(ValueError, match="UNRECOGNIZED: 'unrecognized'> cannot be sent"):
+        send()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -24,9 +24,17 @@ def reading(known: Mapping[int, E], other: E) -> Callable[[int], E]:
     return lambda number: known.get(number, other)
 
 
+class _Numbers(dict[E, Any]):
+    def __missing__(self, member: E) -> NoReturn:
+        raise ValueError(
+            f"{member!r} cannot be sent: it is read where a newer server has a value of its own;"
+            " choose another one"
+        )
+
+
 def numbers(known: Mapping[int, E]) -> Mapping[E, Any]:
-    """The number of each word."""
-    return {member: number for number, member in known.items()}
+    """The number of each member. Raises ValueError for one that the contract does not have, when asked."""
+    return _Numbers({member: number for number, member in known.items()})
 
 
 def instant(message: Any, field: str) -> datetime | None:
