@@ -102,7 +102,7 @@ class Transport:
         *,
         complete: Callable[[], bool] = lambda: False,
     ) -> AsyncGenerator[Any, None]:
-        """The messages of a stream, begun anew with another `request` whenever it breaks.
+        """The messages of a stream, started again with another `request` whenever it breaks.
 
         It ends when the server ends it and it is `complete`. Raises TendhostError when it is refused,
         or when no server has answered for too long.

@@ -55,7 +55,7 @@ class QueryOptions:
     parts: frozenset[InventoryPart] = AROUND_A_CHANGE
     """SYSTEM is always asked for."""
     refresh: bool = False
-    """Whether the package lists are fetched anew."""
+    """Whether the package lists are fetched again."""
     lock_timeout: timedelta = timedelta()
     """How long another user of the package lists is waited for."""
     compose_paths: tuple[str, ...] = ()

@@ -22,7 +22,7 @@ from tendhost.client.cli.options.scope import (
     Removals,
     Security,
     Without,
-    wish_of,
+    override_of,
 )
 from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session, refuse, tell
 
@@ -112,7 +112,9 @@ def update(
     """
     if dry_run and (download_only or exact or plan):
         refuse("--dry-run cannot be combined with --download-only, --plan or --exact")
-    scope = wish_of(security, package, exclude_package, allow_removals, autoremove, download_first)
+    scope = override_of(
+        security, package, exclude_package, allow_removals, autoremove, download_first
+    )
     _work(
         context.obj,
         names,

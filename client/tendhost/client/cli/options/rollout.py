@@ -24,7 +24,7 @@ from tendhost.client.cli.options.scope import (
     Removals,
     Security,
     Without,
-    wish_of,
+    override_of,
 )
 from tendhost.client.cli.options.selection import (
     AnyHostTags,
@@ -188,7 +188,7 @@ def spec_of(
         expires_after=duration(expires, "--expires") if expires else None,
         window_override_reason=outside_windows,
         dry_run=dry_run,
-        scope=wish_of(
+        scope=override_of(
             security, package, exclude_package, allow_removals, autoremove, download_first
         ),
     )

@@ -45,7 +45,7 @@ DownloadFirst = Annotated[
 ]
 
 
-def wish_of(
+def override_of(
     security: bool | None,
     package: list[str] | None,
     exclude_package: list[str] | None,

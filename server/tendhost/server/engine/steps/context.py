@@ -111,7 +111,7 @@ class StepContext:
         if facts.reboot_ordered_at is None and system.boot_id:
             boot = Boot(id=system.boot_id, init_started=result.facts.init_started)
             facts = replace(facts, boot_id=str(boot))
-        wish = self.host.config.policy.restart_services
+        services_policy = self.host.config.policy.restart_services
         outdated = bool(result.inventory.outdated_services)
         if facts.reboot_ordered_at is None:
             facts = replace(facts, reboot_reason=self.reboot(result).reason)
@@ -121,7 +121,7 @@ class StepContext:
             pending_count=result.pending.count,
             reboot_need=self.reboot(result).need,
             reboot_allowed=self.may_reboot(),
-            services_due=outdated and wish is RestartServices.RESTART,
+            services_due=outdated and services_policy is RestartServices.RESTART,
         )
 
     def restartable(self, result: QueryResult) -> tuple[str, ...]:

@@ -140,7 +140,7 @@ ${{name%.*}}
 
 
 def repair_command() -> str:
-    """Install anew what an interrupted transaction left in two versions; its scriptlets run again."""
+    """Reinstall what an interrupted transaction left in two versions; its scriptlets run again."""
     return _REPAIR.format(rpm=RPM, several=SEVERAL, zypper=ZYPPER)
 
 

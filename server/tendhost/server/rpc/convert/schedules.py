@@ -71,16 +71,24 @@ def amendment(
             replaced |= {"cron", "rrule"}
         message = named_by(schedule_spec_message(spec), _FIELDS - replaced)
         message.MergeFrom(named_by(given, mask))
-        wish = schedule_request(message)
+        request = schedule_request(message)
         begun = spec.recurrence.start <= now and "starts_at" not in mask
-        return replace(wish, starts_at=None) if begun and _recurs_otherwise(wish, spec) else wish
+        return (
+            replace(request, starts_at=None)
+            if begun and _recurs_otherwise(request, spec)
+            else request
+        )
 
     return amended
 
 
-def _recurs_otherwise(wish: ScheduleRequest, spec: ScheduleSpec) -> bool:
+def _recurs_otherwise(request: ScheduleRequest, spec: ScheduleSpec) -> bool:
     former = spec.recurrence
-    return (wish.cron, wish.rrule, wish.time_zone) != (former.cron, former.rrule, former.time_zone)
+    return (request.cron, request.rrule, request.time_zone) != (
+        former.cron,
+        former.rrule,
+        former.time_zone,
+    )
 
 
 def named_by(message: pb.ScheduleSpec, paths: Iterable[str]) -> pb.ScheduleSpec:
