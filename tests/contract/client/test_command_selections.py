@@ -29,6 +29,22 @@ def test_selection_is_created_as_it_was_typed(tendhost, server):
 
 
 @pytest.mark.parametrize(
+    ("warning", "line"),
+    [
+        ("all_tags[0]: 'x' is on no host", "warning: --tag: 'x' is on no host"),
+        ("names[2]: 'x*' matches no host", "warning: names[2]: 'x*' matches no host"),
+        ("no host is in the group: 'a: b'", "warning: no host is in the group: 'a: b'"),
+    ],
+)
+def test_warning__names_the_option_that_was_typed(tendhost, server, warning, line):
+    answer = selection()
+    answer.warnings.append(warning)
+    server.answer("CreateSelection", pb.CreateSelectionResponse(selection=answer))
+    done = tendhost("selection", "create", "canaries", "--tag", "x")
+    assert done.err == f"{line}\n"
+
+
+@pytest.mark.parametrize(
     ("options", "asked", "fields"),
     [
         (("--tag", "web", "--tag", "eu"), {"all_tags": ["web", "eu"]}, ["all_tags"]),

@@ -78,8 +78,11 @@ def refuse(text: str) -> NoReturn:
 
 def warn(warnings: Sequence[str]) -> None:
     """Say what may be a mistake, beside the answer."""
-    for words in warnings:
-        print(f"warning: {clean(words)}", file=sys.stderr)
+    for warning in warnings:
+        field, _, description = warning.partition(": ")
+        option = option_of(f"filter.{field}")  # warnings about fields are about a filter's
+        line = f"{option}: {description}" if option.startswith("--") else warning
+        print(f"warning: {clean(line)}", file=sys.stderr)
 
 
 def tell(error: TendhostError) -> int:
