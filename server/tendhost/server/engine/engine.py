@@ -60,9 +60,9 @@ class Engine:
     rollouts: Rollouts
     schedules: Schedules
     selections: Selections
-    questions: OsqueryClient
+    osquery: OsqueryClient
     host_tester: HostTester
-    accounts: Reports
+    reports: Reports
     notifier: Notifier
     policies: Policies
     pruner: Pruner
@@ -142,9 +142,9 @@ async def running_engine(
                     rollouts=rollouts,
                     schedules=schedules,
                     selections=selections,
-                    questions=OsqueryClient(store=store, connector=connector, clock=clock),
+                    osquery=OsqueryClient(store=store, connector=connector, clock=clock),
                     host_tester=HostTester(store=store, connector=connector, clock=clock),
-                    accounts=Reports(store=store, clock=clock, host_availability=host_availability),
+                    reports=Reports(store=store, clock=clock, host_availability=host_availability),
                     policies=policies,
                     store_watch=store_watch,
                     notifier=notifier,

@@ -67,7 +67,7 @@ async def test_a_frozen_fleet_waits_and_says_so_and_goes_on_when_the_freeze_is_l
         words = f"frozen until {freeze.ends_at:%Y-%m-%d %H:%M} UTC (year end: holidays)"
         assert (waiting.waiting, waiting.detail) == (WaitingFor.WINDOW, words)
         assert waiting.not_before == freeze.ends_at
-        explanation = await engine.accounts.explanation("a")
+        explanation = await engine.reports.explanation("a")
         assert any(words in reason.message for reason in explanation.reasons)
         assert fakes["a"].count(Command.UPGRADE) == 0
         before = world.clock.now()
@@ -88,7 +88,7 @@ async def test_what_a_host_waits_for_is_told_however_many_rollouts_of_others_cam
         await is_in(world, rollout.id, "w")
         world.clock.advance(timedelta(seconds=1))
         await begin(world, filter=HostFilter(names=("b",)))
-        explanation = await engine.accounts.explanation("a")
+        explanation = await engine.reports.explanation("a")
         assert "its rollout waits: frozen until" in explanation.update
 
 

@@ -130,7 +130,7 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
     async def RunOsquery(
         self, request: pb.RunOsqueryRequest, context: Any
     ) -> pb.RunOsqueryResponse:
-        rows = await self._engine.questions.osquery(request.name, request.sql)
+        rows = await self._engine.osquery.osquery(request.name, request.sql)
         shown = first_part((pb.OsqueryRow(values=row) for row in rows), most=len(rows))
         return pb.RunOsqueryResponse(rows=shown, omitted_rows=len(rows) - len(shown))
 
@@ -140,7 +140,7 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
     async def ExplainHost(
         self, request: pb.ExplainHostRequest, context: Any
     ) -> pb.ExplainHostResponse:
-        return explanation_message(await self._engine.accounts.explanation(request.name))
+        return explanation_message(await self._engine.reports.explanation(request.name))
 
     async def GetCompliance(
         self, request: pb.GetComplianceRequest, context: Any
@@ -149,7 +149,7 @@ class HostServicer(host_service_pb2_grpc.HostServiceServicer):
         first = number(position(request, request.page_token), default=0)
         selection = await self._engine.selections.resolved(host_filter(request.filter))
         last = first + page_size(request.page_size)
-        found = await self._engine.accounts.compliance(
+        found = await self._engine.reports.compliance(
             selection, timedelta(days=days), first=first, last=last
         )
         overdue_hosts = first_part(map(overdue_host_message, found.overdue_hosts))

@@ -163,7 +163,7 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
     async def GetRolloutReport(
         self, request: pb.GetRolloutReportRequest, context: Any
     ) -> pb.GetRolloutReportResponse:
-        return report_message(await self._engine.accounts.report(request.id))
+        return report_message(await self._engine.reports.report(request.id))
 
     # The generated type is that of a generator; this way a write can be given a deadline.
     async def WatchRollout(  # type: ignore[override]
