@@ -58,7 +58,7 @@ class RecordedJobs:
         if key not in self._begun:
             return "tendhost-job absent\n"
         state = "ended 0" if self._over else "running -"
-        return f"tendhost-job {state} same 0 0 all\n"
+        return f"tendhost-job {state} same 0 0 0 0 all\n"
 
 
 class RecordedHost(SimulatedMachine):
