@@ -8,6 +8,8 @@ from enum import IntEnum
 from operator import itemgetter
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from tendhost.server.domain.utc_offsets import offset_spans
+
 
 class Weekday(IntEnum):
     """ISO 8601 weekdays, Monday is 1."""
@@ -27,9 +29,8 @@ class MaintenanceWindow:
 
     An `end` at or before `start` means the next day, so 22:00–04:00 on Friday ends on Saturday
     morning, and 00:00–00:00 is the whole day. Empty `days` mean every day. `time_zone` is an IANA
-    name. Where daylight saving time makes a local time happen twice, the window opens at the first
-    of the two and closes at the second; where it makes one vanish, the window moves with the clock
-    (PEP 495's rule for a time in the gap).
+    name. The window is open while the local clock shows a time inside it, also where the clock is
+    changed: a time that the clock skips opens nothing, and one that it shows twice is inside twice.
     """
 
     start: time
@@ -41,30 +42,41 @@ class MaintenanceWindow:
 
     def contains(self, now: datetime) -> bool:
         """Whether the window is open at `now` (aware). The start is inside, the end is not."""
-        return any(opens <= now < closes for opens, closes in self.occurrences(now, days_ahead=0))
+        local = now.astimezone(ZoneInfo(self.time_zone))
+        if self.start < self.end:
+            return self._opens_on(local.date()) and self.start <= local.time() < self.end
+        if local.time() >= self.start and self._opens_on(local.date()):
+            return True
+        return local.time() < self.end and self._opens_on(local.date() - _DAY)
 
     @property
     def length(self) -> timedelta:
         """Length of the window in local time."""
-        day = timedelta(days=1)
         span = datetime.combine(date.min, self.end) - datetime.combine(date.min, self.start)
-        return span if span > timedelta() else span + day
+        return span if span > timedelta() else span + _DAY
 
-    def occurrences(self, now: datetime, *, days_ahead: int) -> Iterator[tuple[datetime, datetime]]:
-        """Start and end (UTC) of each time it is open, in order, from the day before `now` on."""
-        today = now.astimezone(ZoneInfo(self.time_zone)).date()
-        for offset in range(-1, days_ahead + 1):
-            day = today + timedelta(days=offset)
-            if not self.days or Weekday(day.isoweekday()) in self.days:
-                yield self._on(day)
+    def open_spans(self, start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+        """The spans of time between `start` and `end` (aware) in which the window is open, in order.
 
-    def _on(self, day: date) -> tuple[datetime, datetime]:
-        zone = ZoneInfo(self.time_zone)
-        last = day if self.start < self.end else day + timedelta(days=1)
-        opens = datetime.combine(day, self.start, tzinfo=zone)
-        closes = datetime.combine(last, self.end, tzinfo=zone).replace(fold=1)
-        # Comparisons of two datetimes in one zone ignore the offset, so both go to UTC.
-        return opens.astimezone(UTC), closes.astimezone(UTC)
+        Each as its first instant and the first instant after it, in UTC. Two spans can adjoin.
+        """
+        for span in offset_spans(self.time_zone, start, end):
+            first = (span.start + span.offset).replace(tzinfo=None)
+            last = (span.end + span.offset).replace(tzinfo=None)
+            day = first.date() - _DAY
+            while day <= last.date():
+                opens = datetime.combine(day, self.start)
+                # Offsets are constant here, so that local times can be compared and counted.
+                begun, ended = max(opens, first), min(opens + self.length, last)
+                if begun < ended and self._opens_on(day):
+                    yield (
+                        (begun - span.offset).replace(tzinfo=UTC),
+                        (ended - span.offset).replace(tzinfo=UTC),
+                    )
+                day += _DAY
+
+    def _opens_on(self, day: date) -> bool:
+        return not self.days or Weekday(day.isoweekday()) in self.days
 
     def __str__(self) -> str:
         days = ",".join(d.name[:3].lower() for d in sorted(self.days)) or "daily"
@@ -78,28 +90,34 @@ def first_start(
     """The first instant from `now` on at which work that takes `planned` may start in one of `windows`:
     before its cut-off, and so that the work ends before the window.
 
-    Windows that follow each other without a gap, or overlap, count as one, with the cut-off of the
-    one that closes last. None: never, since they are never open that long.
+    Windows that adjoin or overlap count as one, with the cut-off of the one that closes last; of several
+    that close last, with the longest. None: never, since they are never open that long.
     """
-    opened: datetime | None = None
-    end = now
+    strictest = max((window.cutoff for window in windows), default=timedelta())
     ways = (_with_cutoff(window, now) for window in windows)
-    for opens, closes, cutoff in heapq.merge(*ways, key=itemgetter(0)):
-        if opened is None or opens > end:
-            opened, end = opens, closes
-        elif closes < end:
-            continue
-        end = closes
-        start = max(opened, now)
-        if start < end and start + max(cutoff, planned) <= end:
-            return start
+    spans = heapq.merge(*ways, key=itemgetter(0))
+    first = next(spans, None)
+    while first is not None:
+        opened, end, cutoff = first
+        first = None
+        for following in spans:
+            opens, closes, its_cutoff = following
+            # No later cut-off can be longer, so that nothing that follows makes the start impossible.
+            if opened + max(strictest, planned) <= end:
+                return opened
+            if opens > end:
+                first = following
+                break
+            end, cutoff = max((end, cutoff), (closes, its_cutoff))
+        if opened + max(cutoff, planned) <= end:
+            return opened
     return None
 
 
 def _with_cutoff(
     window: MaintenanceWindow, now: datetime
 ) -> Iterator[tuple[datetime, datetime, timedelta]]:
-    for opens, closes in window.occurrences(now, days_ahead=_AHEAD):
+    for opens, closes in window.open_spans(now, now + _AHEAD):
         yield opens, closes, window.cutoff
 
 
@@ -127,6 +145,7 @@ def unsound_windows(windows: Iterable[MaintenanceWindow]) -> Iterator[tuple[str,
             )
 
 
-_AHEAD = 15
-"""Days in which every window opens twice, so that one day on which daylight saving time shortens it, or
+_DAY = timedelta(days=1)
+_AHEAD = timedelta(days=15)
+"""Time in which every window opens twice, so that one day on which a change of the clock shortens it, or
 takes it away, does not hide the other."""
