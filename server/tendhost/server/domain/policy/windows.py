@@ -60,20 +60,21 @@ class MaintenanceWindow:
 
         Each as its first instant and the first instant after it, in UTC. Two spans can adjoin.
         """
+        length = self.length
         for span in offset_spans(self.time_zone, start, end):
             first = (span.start + span.offset).replace(tzinfo=None)
             last = (span.end + span.offset).replace(tzinfo=None)
-            day = first.date() - _DAY
-            while day <= last.date():
+            for day in _days(first.date() - _DAY, last.date()):
+                if not self._opens_on(day):
+                    continue
+                # The offset is constant here, so that local times can be compared and counted.
                 opens = datetime.combine(day, self.start)
-                # Offsets are constant here, so that local times can be compared and counted.
-                begun, ended = max(opens, first), min(opens + self.length, last)
-                if begun < ended and self._opens_on(day):
+                begun, ended = max(opens, first), min(opens + length, last)
+                if begun < ended:
                     yield (
                         (begun - span.offset).replace(tzinfo=UTC),
                         (ended - span.offset).replace(tzinfo=UTC),
                     )
-                day += _DAY
 
     def _opens_on(self, day: date) -> bool:
         return not self.days or Weekday(day.isoweekday()) in self.days
@@ -82,6 +83,13 @@ class MaintenanceWindow:
         days = ",".join(d.name[:3].lower() for d in sorted(self.days)) or "daily"
         words = f"{days} {self.start:%H:%M}-{self.end:%H:%M} {self.time_zone}"
         return f"{words}, cut-off {self.cutoff} before its end" if self.cutoff else words
+
+
+def _days(first: date, last: date) -> Iterator[date]:
+    day = first
+    while day <= last:
+        yield day
+        day += _DAY
 
 
 def first_start(
