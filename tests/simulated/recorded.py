@@ -73,7 +73,7 @@ class RecordedHost(SimulatedMachine):
         """Its boot id is all that a boot changes."""
 
     async def _execute(self, process: "asyncssh.SSHServerProcess[bytes]") -> None:
-        command = process.command or ""
+        command = await self.received_script(process)
         if "tendhost-job" in command:
             process.stdout.write(self.jobs.answer(command).encode())
             process.exit(0)

@@ -121,7 +121,7 @@ class SimulatedHost(SimulatedMachine):
         (proc / "1/stat").write_text(f"1 (init) S{' 0' * 18} {self.boot_count}\n")
 
     async def _execute(self, process: "asyncssh.SSHServerProcess[bytes]") -> None:
-        running = await self._started(process.command or "")
+        running = await self._started(await self.received_script(process))
         await process.redirect(stdout=running.stdout, stderr=running.stderr)
         status = await running.wait()
         self._running.discard(running)

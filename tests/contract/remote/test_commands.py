@@ -65,6 +65,20 @@ async def test_command_of_many_lines_and_quotes_runs_as_it_is_written(
     assert (await done(remote, script)).stdout == b"a 'b'|$HOME \\n|"
 
 
+@pytest.mark.parametrize("privileged", [False, True])
+@pytest.mark.parametrize("input", [b"", b"its own\0input\n" * 3])
+async def test_script__may_be_longer_than_an_argument(
+    remote: CommandRemote, privileged: bool, input: bytes
+) -> None:
+    names = [f"a-package-with-a-long-name-{number}=1:2.0-{number}" for number in range(5000)]
+    words = " ".join(f"'{name}'" for name in names)
+    script = f"set -- {words}\necho $#\nprintf '%s\\n' \"$@\" | tail -n 1\ncat"
+    assert len(script) > 128 * 1024
+    completed = await done(remote, script, privileged=privileged, input=input)
+    assert completed.stderr == b""
+    assert completed.stdout == f"5000\n{names[-1]}\n".encode() + input
+
+
 async def test_command_that_reads_finds_the_end_of_its_input(remote: CommandRemote) -> None:
     completed = await done(remote, "cat; read answer; echo $?")
     assert completed.stdout == b"1\n"

@@ -1,6 +1,7 @@
 """Commands on the server's own machine: nothing of them is left behind, however they are left."""
 
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -101,6 +102,17 @@ async def test_child_that_was_left_on_purpose_outlives_its_command(
     os.kill(pid, signal.SIGKILL)
 
 
-async def test_command_that_the_kernel_takes_no_more_of_is_told_as_such(here: Remote) -> None:
-    with pytest.raises(LinkLost, match="cannot be started: Argument list too long"):
-        await here.run("#" * 4_000_000, timeout=LONG)
+async def test_command__may_be_longer_than_the_kernel_takes_as_arguments(here: Remote) -> None:
+    done = await here.run("#" * 4_000_000 + "\necho done", timeout=LONG)
+    assert done.stdout == b"done\n"
+
+
+async def test_command__that_cannot_be_started_is_told_as_such(
+    here: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "subprocess_exec", refused, raising=False)
+    with pytest.raises(LinkLost, match="cannot be started: Resource temporarily unavailable"):
+        await here.run("true", timeout=LONG)

@@ -1,7 +1,6 @@
 """Running a command on any kind of connection: root through sudo, bounded output, a time limit."""
 
 import asyncio
-import shlex
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,6 +8,7 @@ from datetime import timedelta
 
 from tendhost.server.domain.host_errors import OutputTooLarge, PrivilegeMissing, Timeout
 from tendhost.server.remote.protocol import DEFAULT_OUTPUT_LIMIT, Completed
+from tendhost.server.remote.script_input import loader, standard_input
 
 SUDO_TIMEOUT = timedelta(seconds=30)
 
@@ -94,8 +94,9 @@ class CommandRemote(ABC):
         Raises Timeout, LinkLost, PrivilegeMissing, and what a callback raises.
         """
         through_sudo = privileged and not self._is_root
-        line = f"sudo -n -- sh -c {shlex.quote(command)}" if through_sudo else command
-        status = await self._execute(line, timeout, on_stdout, on_stderr, input)
+        line = loader(reads=bool(input), through_sudo=through_sudo)
+        sent = standard_input(command, input)
+        status = await self._execute(line, timeout, on_stdout, on_stderr, sent)
         if through_sudo and status != 0:
             # Only a failure needs to be told from one of sudo: this saves a round trip.
             await self._require_sudo()

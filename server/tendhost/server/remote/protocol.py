@@ -44,10 +44,10 @@ class Remote(Protocol):
         limit: int = DEFAULT_OUTPUT_LIMIT,
         input: bytes = b"",
     ) -> Completed:
-        """Run `command` with sh and return its output.
+        """Run `command` with sh, whatever the user's login shell is, and return its output.
 
-        `privileged` runs it as root, through `sudo -n` for other users. `input` is its standard input:
-        unlike `command`, it is in no list of processes and may be of any length.
+        `privileged` runs it as root, through `sudo -n` for other users. `input` is its standard input.
+        Both may be of any length, and are in no list of processes.
         Raises Timeout, OutputTooLarge, LinkLost, PrivilegeMissing.
         """
         ...
