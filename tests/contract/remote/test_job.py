@@ -55,7 +55,12 @@ class ShellRemote:
         limit: int = 0,
         input: bytes = b"",
     ) -> Completed:
-        for path in ("/var/lib/tendhost", "/run/systemd", "/proc/sys/kernel/random/boot_id"):
+        for path in (
+            "/var/lib/tendhost",
+            "/run/systemd",
+            "/proc/sys/kernel/random/boot_id",
+            "/proc/uptime",
+        ):
             command = command.replace(path, f"{self._root}{path}")
         process = await asyncio.create_subprocess_exec(
             *self._shell,
@@ -78,8 +83,15 @@ def remote(request, tmp_path):
     boot = tmp_path / "proc/sys/kernel/random/boot_id"
     boot.parent.mkdir(parents=True)
     boot.write_text("first\n")
+    (tmp_path / "proc/uptime").symlink_to("/proc/uptime")
     (tmp_path / "var/lib").mkdir(parents=True)
     return ShellRemote(request.param, tmp_path)
+
+
+def up_for(root: Path, *, days: int) -> None:
+    """Say that the host was booted so long ago (proc_uptime(5))."""
+    (root / "proc/uptime").unlink()
+    (root / "proc/uptime").write_text(f"{days * 86_400}.25 77.10\n")
 
 
 def job(command: str, *, number: int = 1, epoch: int = 1, seconds: float = 60) -> Job:
@@ -387,14 +399,96 @@ async def test_what_still_runs_is_not_cleaned_away(remote, tmp_path):
     await clean(remote, wanted)
 
 
+def look_old(folder: Path, *, days: int = 40) -> None:
+    """Give a folder the date that it has once NTP has set a clock forward by so many days."""
+    age = folder.stat().st_mtime - days * 86_400
+    os.utime(folder, (age, age))
+
+
 async def test_leftovers_of_more_than_thirty_days_go_and_younger_ones_stay(remote, tmp_path):
     for name, days in (("old", 32), ("young", 29)):
         left = ops(tmp_path) / name
         (left / "apply-1").mkdir(parents=True)
-        age = left.stat().st_mtime - days * 86_400
-        os.utime(left, (age, age))
+        look_old(left, days=days)
     await attach(remote, job("true"), Position())
     assert sorted(path.name for path in ops(tmp_path).iterdir()) == ["0190", "young"]
+
+
+async def test_leftovers__of_the_operation_itself_stay_whatever_their_date(remote, tmp_path):
+    wanted = job(f"echo x >>{tmp_path}/ran; while [ ! -e {tmp_path}/go ]; do sleep 0.02; done")
+    await begun(remote, wanted)
+    await until(remote, wanted, JobState.RUNNING)
+    look_old(ops(tmp_path) / "0190")
+    # A restarted server attaches, and orders the start again where it finds nothing.
+    wanted = replace(wanted, epoch=2)
+    assert (await attach(remote, wanted, Position())).state is JobState.RUNNING
+    (tmp_path / "go").touch()
+    await until(remote, wanted, JobState.ENDED)
+    look_old(ops(tmp_path) / "0190")
+    assert (await attach(remote, wanted, Position())).state is JobState.ENDED
+    assert (tmp_path / "ran").read_text() == "x\n"
+
+
+async def test_leftovers__with_a_job_that_runs_stay_whatever_their_date(remote, tmp_path):
+    other = replace(job(f"while [ ! -e {tmp_path}/go ]; do sleep 0.02; done"), operation="0180")
+    await begun(remote, other)
+    await until(remote, other, JobState.RUNNING)
+    (ops(tmp_path) / "0180/apply-1/boot").write_text("of a former boot\n")
+    look_old(ops(tmp_path) / "0180")
+    await attach(remote, job("true"), Position())
+    assert (await poll(remote, other, Position())).state is JobState.RUNNING
+    (tmp_path / "go").touch()
+    await until(remote, other, JobState.ENDED)
+    await attach(remote, job("true"), Position())
+    assert (await poll(remote, other, Position())).state is JobState.ABSENT
+
+
+@pytest.mark.parametrize("days", [1, 29, 31])
+async def test_leftovers__of_this_boot_are_not_older_than_the_boot(remote, tmp_path, days):
+    other = replace(job("true"), operation="0180")
+    await begun(remote, other)
+    await until(remote, other, JobState.ENDED)
+    look_old(ops(tmp_path) / "0180")
+    up_for(tmp_path, days=days)
+    await attach(remote, job("true"), Position())
+    expected = JobState.ENDED if days < 30 else JobState.ABSENT
+    assert (await poll(remote, other, Position())).state is expected
+
+
+async def test_leftovers__whose_guard_somebody_holds_stay(remote, tmp_path):
+    left = ops(tmp_path) / "0180"
+    left.mkdir(parents=True)
+    with (left / "guard").open("a") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        look_old(left)
+        await attach(remote, job("true"), Position())
+    assert left.exists()
+
+
+async def test_a_job__whose_folder_was_removed_runs_on_and_is_not_started_again(remote, tmp_path):
+    wanted = job(f"echo x >>{tmp_path}/ran; while [ ! -e {tmp_path}/go ]; do sleep 0.02; done")
+    await begun(remote, wanted)
+    await until(remote, wanted, JobState.RUNNING)
+    shutil.rmtree(ops(tmp_path))
+    wanted = replace(wanted, epoch=2)
+    position = Position(log=7, status=9)
+    report = await attach(remote, wanted, position)
+    assert (report.state, report.log_at, report.status_at) == (JobState.RUNNING, 7, 9)
+    assert (await start(remote, wanted, position)).state is JobState.RUNNING
+    assert not (ops(tmp_path) / "0190/apply-1").exists()
+    (tmp_path / "go").touch()
+    await until(remote, wanted, JobState.ABSENT)
+    assert (tmp_path / "ran").read_text() == "x\n"
+
+
+async def test_a_job__that_fails_while_the_clock_is_set_forward_was_not_overdue(remote, tmp_path):
+    clock = tmp_path / "bin/date"
+    clock.parent.mkdir()
+    clock.write_text(f"#!/bin/sh\n[ -e {tmp_path}/set ] && echo 9999999999 || echo 1000\n")
+    clock.chmod(0o755)
+    remote.path = f"{clock.parent}:{remote.path}"
+    wanted = job(f"touch {tmp_path}/set; exit 130")
+    assert (await run_to_end(remote, wanted)).exit_status == 130
 
 
 async def test_nobody_else_can_read_what_a_job_prints(remote, tmp_path):

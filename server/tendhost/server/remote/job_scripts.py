@@ -3,6 +3,9 @@
 Each is sent behind assignments of `operation`, `job`, `epoch`, `log_from`, `status_from`, `most`, `log_head`,
 `log_tail` and `status_tail`, and behind REPORT. They need mkdir, mv, cat, tail, head, wc, and flock, of
 util-linux or busybox. With fallocate of util-linux the middle of a long output is taken off the disk.
+
+No clock decides whether a job lives: a host without a battery boots with a date of long ago, and NTP sets it
+forward later. The lock says whether a job runs, and times are those of /proc/uptime.
 """
 
 REPORT = r"""
@@ -23,8 +26,18 @@ part() {
   [ "$left" -gt 0 ] || left=0
   [ "$left" -le "$most" ] || { left=$most; more=more; }
 }
+up() { read -r up up_rest </proc/uptime && echo "${up%%.*}"; }
+# Whether the job runs although its folder was removed. The brackets keep the pattern from matching itself.
+runs_without_folder() {
+  [ -n "$(find /proc -maxdepth 2 -path '/proc/[0-9]*/cmdline' \
+    -exec grep -lsE "$home/$job[/](run|cmd)" {} + 2>/dev/null)" ]
+}
 report() {
-  cd "$home/$job" 2>/dev/null || { echo 'tendhost-job absent'; return; }
+  if ! cd "$home/$job" 2>/dev/null; then
+    runs_without_folder || { echo 'tendhost-job absent'; return; }
+    echo "tendhost-job running - same $log_from 0 $status_from 0 all"
+    return
+  fi
   # The exit status first: whatever was printed before it stands in the log that is read after.
   state=prepared rc=- more=all here=same
   if [ -f rc ]; then
@@ -62,14 +75,39 @@ elif [ "$(recorded)" != "$epoch" ]; then
   printf '%-18s\n' "$epoch" 1<>"$home/epoch" || exit 1
 fi
 exec 8>&-
-# What no server came back for, left by operations that are long over.
-find "$ops" -mindepth 1 -maxdepth 1 -type d -mtime +30 -exec rm -rf {} + 2>/dev/null
+# What no server came back for, left by operations that are long over: never this operation's own folder,
+# and none with a job that runs, or that began in this boot if the host is not up for so long.
+over() {
+  for each in "$1"/*/; do
+    [ -d "$each" ] || continue
+    [ ! -e "$each/lock" ] || flock -s -n "$each/lock" true || return 1
+    if [ -e "$each/boot" ] && [ "$(cat "$each/boot")" = "$(boot)" ]; then
+      [ "$(up)" -ge 2592000 ] || return 1
+    fi
+  done
+}
+find "$ops" -mindepth 1 -maxdepth 1 -type d -mtime +30 ! -name "$operation" 2>/dev/null |
+  while IFS= read -r left; do
+    (
+      exec 7>>"$left/guard" && flock -n 7 && over "$left" || exit 0
+      # A wrapper that is on its way finds its claim taken, and nothing to run.
+      for each in "$left"/*/; do
+        mkdir "$each/claim"
+        rm -f "$each/cmd"
+      done
+      rm -rf "$left"
+    ) 2>/dev/null
+  done
 report
 """
 
 START = r"""
 { [ -d "$home" ] && exec 8>>"$home/guard" && flock 8; } || stale
 [ "$(recorded)" = "$epoch" ] || stale
+if [ ! -d "$home/$job" ] && runs_without_folder; then
+  report
+  exit 0
+fi
 if [ ! -d "$home/$job" ]; then
   # Made whole under another name: a wrapper never sees half of it.
   new=$home/$job.new
@@ -171,12 +209,13 @@ if command -v fallocate >/dev/null 2>&1; then
   ) 9>&- </dev/null >/dev/null 2>&1 &
   punching=$!
 fi
-began=$(date +%s) bounded=
+up() { read -r up up_rest </proc/uptime && echo "${up%%.*}"; }
+began=$(up) bounded=
 ! command -v timeout >/dev/null 2>&1 || bounded="timeout -k 60 $limit"
 (cd / && exec $bounded sh "$job/cmd") </dev/null >>status 2>>log
 rc=$?
 # Each timeout(1) tells in its own way that it had to end the command.
-[ "$rc" -lt 124 ] || [ $(($(date +%s) - began)) -lt "$limit" ] || rc=124
+[ "$rc" -lt 124 ] || [ $(($(up) - began)) -lt "$limit" ] || rc=124
 if [ -n "$punching" ]; then
   kill "$punching" 2>/dev/null
   punch_all >/dev/null 2>&1

@@ -180,6 +180,42 @@ async def test_a_host_that_forgot_the_job_is_never_taken_for_one_that_did_not_be
     assert ended.steps[3].detail.endswith("the host has no record of it any more")
 
 
+@pytest.mark.parametrize("prepared", [False, True])
+async def test_a_silent_job__that_the_host_forgot_is_not_started_again(
+    world: World, prepared: bool
+):
+    async with world.running():
+        fake, operation = await in_the_middle(world)
+        await world.until(lambda: _begun(world, operation))
+        if prepared:  # a host that was set back to a former state of its disk
+            fake.jobs.prepared |= fake.jobs.jobs.keys()
+        fake.jobs.jobs.clear()
+        ended = await world.ended(operation.id)
+    assert ended.steps[3].status is StepStatus.INTERRUPTED
+    assert ended.steps[3].detail.endswith("the host has no record of it any more")
+
+
+async def test_a_retry__does_not_start_the_job_that_its_host_forgot(world: World):
+    async with world.running() as engine:
+        fake, operation = await in_the_middle(world)
+        await world.until(lambda: _begun(world, operation))
+        fake.reachable = False
+        ended = await world.ended(operation.id)
+        assert reason(ended) == "HOST_GONE"
+        fake.reachable = True
+        fake.jobs.jobs.clear()
+        fake.jobs.epochs.clear()
+        retried = await engine.operations.retry("web1", call())
+        again = await world.ended(retried.operation.id)
+    assert steps(again)[1] == "apply"
+    assert again.steps[1].status is StepStatus.INTERRUPTED
+
+
+async def _begun(world: World, operation: Operation) -> bool:
+    job = (await world.store.operation(operation.id)).job
+    return job is not None and job.begun
+
+
 async def _stored(world: World, operation: Operation) -> bool:
     return bool((await world.store.operation(operation.id)).log_size)
 

@@ -87,6 +87,9 @@ class JobRecord:
     """Bytes of the job's log that are stored."""
     status_read: int = 0
     """Bytes of the job's status that were parsed."""
+    begun: bool = False
+    """Whether the host was seen to have begun the job. A job that has begun is never started again, also where
+    its folder is gone."""
     concluded: bool = False
     """Whether the job's end was seen, so that its folder on the host can be removed. Until then every server that
     resumes the operation follows the job, and so does a retry."""

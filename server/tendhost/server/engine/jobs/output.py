@@ -34,6 +34,11 @@ class JobOutputReader:
         """The last REMEMBERED bytes of the log."""
         return self._printed.decode("utf-8", "replace").replace("\r\n", "\n")
 
+    def begin(self) -> JobRecord:
+        """The record of the job, which was seen to have begun."""
+        self.record = replace(self.record, begun=True)
+        return self.record
+
     def conclude(self) -> JobRecord:
         """The record of the job, whose end was seen."""
         self.record = replace(self.record, concluded=True)

@@ -236,12 +236,17 @@ class JobRunner:
 
     def _take(self, report: JobReport) -> bool:
         """Add the output in the report; whether there is any."""
-        if report.state is JobState.ABSENT and self._output.position != Position():
+        begun = self._output.record.begun or self._output.position != Position()
+        if report.state in (JobState.ABSENT, JobState.PREPARED):
+            if not begun:
+                return False
+            # Its folder was removed, or the host was set back to a former state of its disk.
             self._conclude()
             cause = "the host has no record of it any more"
             raise Interrupted(host=self._job.host, step=self._job.name, cause=cause)
-        if report.state not in (JobState.ABSENT, JobState.PREPARED):
-            self._never_seen = False
+        self._never_seen = False
+        if not begun:
+            self._reporter.add_output(self._output.begin())
         if not report.log and not report.status:
             return False
         output, progress = self._output.read(report)

@@ -417,7 +417,7 @@ class OperationRunner:
 
     async def _flush(self) -> None:
         async with self._saving:
-            if not self._unsaved and not self._behind:
+            if not self._unsaved and not self._behind and not self._job_begins:
                 return
             ended = self._unsaved.job
             state, log = self._with_unsaved()
@@ -428,6 +428,12 @@ class OperationRunner:
                 state = replace(state, operation=replace(state.operation, job=job))
                 self._unsaved = Unsaved(job=ended)
             await self._save(state, log=log)
+
+    @property
+    def _job_begins(self) -> bool:
+        """Whether the job was seen to have begun, which is not stored yet."""
+        seen, stored = self._unsaved.job, self.operation.job
+        return seen is not None and seen.begun and not (stored is not None and stored.begun)
 
     def _with_unsaved(self) -> tuple[OperationState, tuple[LogChunk, ...]]:
         """The state with what was reported since the last save, which the caller stores."""
