@@ -87,7 +87,7 @@ async def test_a_test__works_on_a_failed_host_and_shows_its_new_key(make_fleet, 
     async with daemon(tmp_path / "state", key=fleet.private_key) as server:
         await server.register("web1", host.address)
         await asyncio.to_thread(host.change_host_key)
-        await server.query("web1")
+        await server.update("web1")
         assert (await server.host("web1")).status.state == host_pb2.HOST_STATE_FAILED
         found = await answer_of(server, "web1")
         stored = await server.host("web1")

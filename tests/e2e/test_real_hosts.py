@@ -218,9 +218,13 @@ async def test_changed_host_key_is_refused_until_somebody_pins_the_new_one(make_
         await asyncio.to_thread(fleet["web1"].change_host_key)
         operation = await server.query("web1")
         status = (await server.host("web1")).status
+        refused = await server.update("web1")
+        failed = (await server.host("web1")).status
     assert operation.status == FAILED
     assert operation.problem.reason == "HOST_KEY_CHANGED"
-    assert status.state == host_pb2.HOST_STATE_FAILED
+    assert (status.state, status.error) == (host_pb2.HOST_STATE_IDLE, operation.problem.message)
+    assert refused.problem.reason == "HOST_KEY_CHANGED"
+    assert failed.state == host_pb2.HOST_STATE_FAILED
 
 
 async def test_sudo_user_updates_and_one_whom_sudo_asks_is_told_so(make_fleet, tmp_path):

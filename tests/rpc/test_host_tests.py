@@ -111,6 +111,7 @@ async def test_a_test__works_on_a_busy_host_and_on_one_that_has_failed(api: Api)
     fake.cut_during = Command.QUERY
     hold.released.set()
     await api.ended(id)
+    await api.run("StartUpdate")
     assert (await api.host()).status.state == HOST_STATE_FAILED
     assert (await answer_of(api)).problem.reason == "AUTHENTICATION_REFUSED"
     fake.accepts_key = True

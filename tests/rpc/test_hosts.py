@@ -8,6 +8,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from tendhost.server.domain.events import StateChanged
 from tendhost.server.remote.host_keys import fingerprint
 from tendhost.v1 import host_service_pb2 as pb
 from tendhost.v1.host_pb2 import (
@@ -254,6 +255,45 @@ async def test_a_reinstalled_host_is_pinned_anew_only_when_somebody_says_so(api:
     assert host.host_key_fingerprint == fingerprint(OTHER_KEY)
 
 
+@pytest.mark.parametrize("looks", ["StartQuery", "StartCheck"])
+async def test_first_hour__a_host_without_a_usable_key_is_looked_at_until_it_has_one(
+    api: Api, looks: str
+):
+    fake = await api.register("web1")
+    fake.accepts_key = False
+    for _ in range(2):
+        assert (await api.run(looks)).problem.reason == "AUTHENTICATION_REFUSED"
+        status = (await api.host()).status
+        assert status.state == HOST_STATE_IDLE
+        assert not status.HasField("failure")
+        assert "tendhost host set web1 --ssh-key PATH" in status.error
+    await api.hosts.ReconfigureHost(reconfiguration(["ssh_key"], ssh_key="/etc/tendhost/key"))
+    fake.accepts_key = True
+    assert (await api.run(looks)).status == OPERATION_STATUS_SUCCEEDED
+    assert (await api.host()).status.error == ""
+
+
+@pytest.mark.parametrize("work", ["StartUpdate", "StartReboot"])
+async def test_first_hour__a_host_that_failed_at_the_login_is_free_once_that_has_other_settings(
+    api: Api, work: str
+):
+    fake = await api.register("web1")
+    fake.accepts_key = False
+    await api.run(work)
+    assert (await api.host()).status.state == HOST_STATE_FAILED
+    host = (await api.hosts.ReconfigureHost(reconfiguration(["tags"], tags=["web"]))).host
+    assert host.status.state == HOST_STATE_FAILED  # the login is as it was
+    host = (
+        await api.hosts.ReconfigureHost(reconfiguration(["ssh_key"], ssh_key="/etc/tendhost/key"))
+    ).host
+    assert host.status.state == HOST_STATE_IDLE
+    event = (await api.world.events())[-1]
+    assert isinstance(event.body, StateChanged)
+    assert (str(event.body.to), event.body.cause) == ("idle", "the login has other settings")
+    fake.accepts_key = True
+    assert (await api.run("StartQuery")).status == OPERATION_STATUS_SUCCEEDED
+
+
 async def test_a_busy_host_is_not_reconfigured_and_says_when_to_try_again(api: Api):
     fake = await api.register("web1")
     hold = fake.hold(Command.UNITS)
@@ -372,7 +412,7 @@ async def test_a_failed_host_is_shown_acknowledged_and_retried(api: Api):
         assert refused.facts["to"] in ("idle", "failed")
         assert "web1: it is idle; only failed hosts can be " in refused.text
     fake.accepts_key = False
-    await api.run("StartQuery")
+    await api.run("StartUpdate")
     failure = (await api.host()).status.failure
     assert (failure.step, failure.problem.reason) == ("connect", "AUTHENTICATION_REFUSED")
     refused = await refusal(api.hosts.StartUpdate(pb.StartUpdateRequest(name="web1")))
@@ -380,6 +420,7 @@ async def test_a_failed_host_is_shown_acknowledged_and_retried(api: Api):
         grpc.StatusCode.FAILED_PRECONDITION,
         "HOST_FAILED",
     )
+    assert refused.text.endswith("retry it first: tendhost retry web1")
     seen = await api.hosts.AcknowledgeHost(
         pb.AcknowledgeHostRequest(name="web1"), metadata=(("tendhost-user", "sam"),)
     )

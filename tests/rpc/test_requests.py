@@ -92,6 +92,7 @@ def mutations() -> list[tuple[str, Message]]:
         ("HostService", pb.RegisterHostRequest(config=config)),
         ("HostService", pb.ReconfigureHostRequest(name="web2", config=config, update_mask=mask)),  # type: ignore[arg-type]
         ("HostService", pb.StartQueryRequest(name="web2")),
+        ("HostService", pb.StartUpdateRequest(name="web2")),
         ("HostService", pb.AcknowledgeHostRequest(name="web2")),
         ("HostService", pb.RetryHostRequest(name="web2")),
         ("HostService", pb.StartUpdateRequest(name="web1")),

@@ -50,7 +50,8 @@ class _HostStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HostState.V
 
 class HostState(_HostState, metaclass=_HostStateEnumTypeWrapper):
     """State of a host. A host rests in IDLE, PENDING_UPDATES or WAITING_REBOOT, from which operations start; it
-    is busy in QUERYING, UPDATING, REBOOTING and VERIFYING; only a retry leaves FAILED.
+    is busy in QUERYING, UPDATING, REBOOTING and VERIFYING; a retry leaves FAILED, and other
+    settings of the login (address, port, user, ssh_key, host key) leave it if nothing but the login had failed.
     """
 
 HOST_STATE_UNSPECIFIED: HostState.ValueType  # 0

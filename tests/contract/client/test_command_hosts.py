@@ -53,8 +53,14 @@ HOST_KEYS = [
 """Programs read them: none is ever removed or renamed."""
 
 
+LOGGED_IN = pb.TestHostResponse(
+    reachable=True, logged_in=True, user="admin", root_access=pb.ROOT_ACCESS_SUDO
+)
+
+
 def test_added_host_is_told_with_its_fingerprint(tendhost, server):
     server.answer("RegisterHost", pb.RegisterHostResponse(host=messages.host()))
+    server.answer("TestHost", LOGGED_IN)
     done = tendhost(
         *("host", "add", "web1", "--address", "10.0.0.5", "--user", "admin", "--port", "2222"),
         *("--tag", "web", "--tag", "canary", "--group", "production", "--ssh-key", "/k"),
@@ -62,7 +68,11 @@ def test_added_host_is_told_with_its_fingerprint(tendhost, server):
         *("--window", "sat,sun 22:00-04:00 Europe/Vienna"),
     )
     assert (done.status, done.err) == (0, "")
-    assert done.out == "added web1; its host key is SHA256:abc\n"
+    assert done.out.splitlines() == [
+        "added web1; its host key is SHA256:abc",
+        "the login works: admin, who becomes root with sudo -n",
+    ]
+    assert [request.name for request in server.requests("TestHost")] == ["web1"]
     (request,) = server.requests("RegisterHost")
     config = request.config
     assert (config.name, config.address, config.port, config.user) == (
@@ -81,11 +91,37 @@ def test_added_host_is_told_with_its_fingerprint(tendhost, server):
 
 def test_host_is_added_with_the_defaults_that_are_documented(tendhost, server):
     server.answer("RegisterHost", pb.RegisterHostResponse(host=messages.host()))
+    server.answer("TestHost", LOGGED_IN)
     tendhost("host", "add", "web1", "--address", "10.0.0.5")
     (request,) = server.requests("RegisterHost")
     assert (request.config.port, request.config.user) == (22, "root")
     assert not request.config.policy.HasField("auto_reboot")
     assert not request.config.policy.windows
+
+
+def test_added_host__that_nobody_can_log_in_to_is_added_with_a_warning(tendhost, server):
+    server.answer("RegisterHost", pb.RegisterHostResponse(host=messages.host()))
+    problem = host_pb2.Problem(reason="KEY_UNUSABLE", message="web1: no key\x1b[2J")
+    server.answer("TestHost", pb.TestHostResponse(reachable=True, problem=problem))
+    words = ("host", "add", "web1", "--address", "10.0.0.5")
+    done = tendhost(*words)
+    assert (done.status, done.out) == (1, "added web1; its host key is SHA256:abc\n")
+    assert done.err == (
+        "warning: web1: no key\N{REPLACEMENT CHARACTER}[2J; test the login again: tendhost host test web1\n"
+    )
+    done = tendhost(*words, "--output", "json")
+    assert (done.status, done.json["name"]) == (1, "web1")
+    assert done.json["test"]["problem"]["reason"] == "KEY_UNUSABLE"
+
+
+def test_added_host__is_not_logged_in_to_with_no_test(tendhost, server):
+    server.answer("RegisterHost", pb.RegisterHostResponse(host=messages.host()))
+    words = ("host", "add", "web1", "--address", "10.0.0.5", "--no-test")
+    done = tendhost(*words)
+    assert (done.status, done.err) == (0, "")
+    assert done.out == "added web1; its host key is SHA256:abc\n"
+    assert tendhost(*words, "--output", "json").json["test"] is None
+    assert server.requests("TestHost") == []
 
 
 def test_every_invalid_field_is_told_on_a_line_of_its_own(tendhost, server):
@@ -312,6 +348,7 @@ def test_what_a_host_says_is_neither_markup_nor_a_command_for_the_terminal(tendh
 
 def test_policy_of_a_host_is_given_with_it(tendhost, server):
     server.answer("RegisterHost", pb.RegisterHostResponse(host=messages.host()))
+    server.answer("TestHost", LOGGED_IN)
     done = tendhost(
         *(
             "host",

@@ -45,17 +45,20 @@ def test_message__is_made_of_the_facts():
     assert timeout.facts() == {"host": "web1", "what": "apply-1", "seconds": "1.5"}
     assert str(hook) == "web1: the hook failed: {host}"
     assert hook.facts()["exit_status"] == ""
-    assert str(key) == "web1 (192.0.2.1): host key changed: pinned SHA256:a, shown SHA256:b"
+    assert str(key) == (
+        "web1 (192.0.2.1): host key changed: pinned SHA256:a, shown SHA256:b; if the host was reinstalled, pin its new"
+        " key: tendhost host set web1 --accept-new-host-key"
+    )
     assert list(key.facts()) == ["host", "address", "problem", "pinned", "shown"]
     assert str(approver) == "eve may not approve waves of rollout r1; its approvers: kim, alex"
 
 
 def test_message__of_a_refused_action_says_what_to_do():
     assert str(transition("retry", "idle")) == (
-        "cannot retry web1: it is idle; only failed hosts can be retried"
+        "cannot retry web1: it is idle; only failed hosts can be retried; query it again: tendhost query web1"
     )
     assert str(transition("query", "updating")) == (
-        "cannot query web1: it is updating; try again when its operation has ended"
+        "cannot query web1: it is updating; try again when its operation has ended: tendhost host show web1"
     )
     assert str(transition("verify", "idle")) == "cannot verify web1: it is idle"
 

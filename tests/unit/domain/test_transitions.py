@@ -15,14 +15,17 @@ from tendhost.server.domain.events import (
 from tendhost.server.domain.host_errors import (
     Cancelled,
     DeadlineExceeded,
+    HostError,
     HostKeyChanged,
     HostUnreachable,
+    KeyUnusable,
     RebootRefused,
+    Unexpected,
     WindowClosed,
 )
 from tendhost.server.domain.hosts.host import Host, HostConfig, HostStatus, Problem
 from tendhost.server.domain.hosts.states import HostState as S
-from tendhost.server.domain.inventory.inventory import RebootNeed
+from tendhost.server.domain.inventory.inventory import Reboot, RebootNeed
 from tendhost.server.domain.operations.operation import (
     HealthResult,
     JobRecord,
@@ -112,16 +115,76 @@ def test_a_host_that_cannot_be_reached_is_left_as_it_was():
     ]
 
 
-def test_another_host_key_fails_the_host_before_anything_is_done_on_it():
-    error = HostKeyChanged(host="web1", address="192.0.2.1", pinned="SHA256:a", shown="SHA256:b")
-    state = led(
-        begun(OperationKind.QUERY),
-        Outcome(problem=Problem.of(error), needs_person=error.needs_person),
+OTHER_KEY = HostKeyChanged(host="web1", address="192.0.2.1", pinned="SHA256:a", shown="SHA256:b")
+NO_KEY = KeyUnusable(host="web1", address="192.0.2.1", problem="no key")
+BUG = Unexpected(host="web1", step="connect")
+
+
+def failing(error: HostError) -> Outcome:
+    return Outcome(problem=Problem.of(error), needs_person=error.needs_person)
+
+
+def test_another_host_key__fails_a_host_that_was_to_be_changed_before_anything_is_done():
+    state = led(begun(OperationKind.UPDATE), failing(OTHER_KEY))
+    failure = state.host.status.failure
+    assert state.host.status.state is S.FAILED
+    assert failure is not None
+    assert (failure.step, failure.previous_state) == ("connect", S.QUERYING)
+    assert failure.at_login
+
+
+@pytest.mark.parametrize("error", [OTHER_KEY, NO_KEY, BUG], ids=lambda error: error.reason)
+@pytest.mark.parametrize("rest", [S.IDLE, S.PENDING_UPDATES, S.WAITING_REBOOT])
+@pytest.mark.parametrize("kind", [OperationKind.QUERY, OperationKind.CHECK, "dry run"])
+def test_looking__never_locks_a_host(error: HostError, rest: S, kind: OperationKind | str):
+    dry = kind == "dry run"
+    operation = Operation(
+        id="op1",
+        host="web1",
+        kind=OperationKind.UPDATE if dry else OperationKind(kind),
+        dry_run=dry,
+        created_at=NOW,
     )
+    need = RebootNeed.NEEDED if rest is S.WAITING_REBOOT else RebootNeed.UNKNOWN
+    former = host(
+        state=rest, reboot=Reboot(need=need), pending_count=2 * (rest is S.PENDING_UPDATES)
+    )
+    state = led(started(operation, former, NOW), failing(error))
+    assert state.operation.status is OperationStatus.FAILED
+    assert state.host == former.troubled(Problem.of(error))
+
+
+@pytest.mark.parametrize("at_login", [True, False])
+def test_looking__on_a_failed_host_without_success_leaves_it_failed(at_login: bool):
+    failed = host(state=S.UPDATING).failed(
+        step="connect", problem=REFUSED, now=NOW, at_login=at_login
+    )
+    query = Operation(
+        id="op2",
+        host="web1",
+        kind=OperationKind.QUERY,
+        created_at=NOW,
+        retried=failed.status.failure,
+    )
+    state = led(started(query, failed.retried(), NOW), failing(NO_KEY))
     assert state.host.status.state is S.FAILED
     assert state.host.status.failure is not None
-    assert state.host.status.failure.step == "connect"
-    assert state.host.status.failure.previous_state is S.QUERYING
+    assert state.host.status.failure.problem == Problem.of(NO_KEY)
+    assert state.host.status.failure.at_login is at_login  # a change may be half done
+
+
+def test_a_failure__that_a_retry_resumes_is_not_of_the_login_alone():
+    update = Operation(
+        id="op2",
+        host="web1",
+        kind=OperationKind.UPDATE,
+        created_at=NOW,
+        resumes="op1",
+        resume_at=StepName.VERIFY,
+    )
+    state = led(started(update, host(), NOW), failing(NO_KEY))
+    assert state.host.status.failure is not None
+    assert not state.host.status.failure.at_login
 
 
 def rebooting() -> OperationState:

@@ -44,12 +44,17 @@ class AuthenticationRefused(SshError):
     """The host does not accept the key."""
 
     needs_person = True
+    template = (
+        "{host} ({address}): {problem}; add the server's public key to the authorized_keys of this user on the host,"
+        " or use another key or user: tendhost host set {host} --ssh-key PATH --user USER"
+    )
 
 
 class KeyUnusable(SshError):
     """The private key that the host's configuration names cannot be read or used."""
 
     needs_person = True
+    template = "{host} ({address}): {problem}; use a key file on the server: tendhost host set {host} --ssh-key PATH"
 
 
 class HostKeyChanged(SshError):
@@ -60,6 +65,10 @@ class HostKeyChanged(SshError):
     problem: str = field(init=False)
     pinned: str
     shown: str
+    template = (
+        "{host} ({address}): {problem}; if the host was reinstalled, pin its new key: tendhost host set {host}"
+        " --accept-new-host-key"
+    )
 
     def __post_init__(self) -> None:
         self.problem = f"host key changed: pinned {self.pinned}, shown {self.shown or 'another'}"
@@ -364,7 +373,9 @@ class BookkeepingFailed(HostError):
 
     step: str
     attempts: int
+    command: str
+    """The command that goes on from here."""
     template = (
-        "{host}: the server failed {attempts} times to save step {step!r} (see its log); check the host, then"
-        " retry it: tendhost retry {host}"
+        "{host}: the server failed {attempts} times to save step {step!r} (see its log); check the host, then run:"
+        " {command}"
     )

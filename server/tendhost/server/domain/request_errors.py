@@ -120,7 +120,8 @@ class HostBusy(RequestError):
     host: str
     operation: str
     template = (
-        "host {host!r} is busy with operation {operation}; try again when the operation has ended"
+        "host {host!r} is busy with operation {operation}; try again when the operation has ended, or wait for its"
+        " end: tendhost operation watch {operation}"
     )
 
 
@@ -152,13 +153,13 @@ class InvalidTransition(RequestError):
     def message(self) -> str:
         text = f"cannot {self.action} {self.host or 'a host'}: it is {self.state}"
         advice = _ADVICE.get(self.action)
-        return f"{text}; {advice}" if advice else text
+        return f"{text}; {advice.format(host=self.host)}" if advice else text
 
 
 _ADVICE: Mapping[str, str] = {
-    "acknowledge": "only failed hosts can be acknowledged",
-    "query": "try again when its operation has ended",
-    "retry": "only failed hosts can be retried",
+    "acknowledge": "only failed hosts can be acknowledged; list them: tendhost host list --state failed",
+    "query": "try again when its operation has ended: tendhost host show {host}",
+    "retry": "only failed hosts can be retried; query it again: tendhost query {host}",
 }
 """What the caller of an action can do. The other actions are steps of tendhost's own operations."""
 
@@ -167,7 +168,10 @@ class RebootNotAllowed(RequestError):
     """The host is the server's own machine, which is rebooted only where its policy says so."""
 
     host: str
-    template = "cannot reboot {host}: it is the server's own machine; set auto_reboot in its policy to allow reboots"
+    template = (
+        "cannot reboot {host}: it is the server's own machine, which is rebooted only if its policy says so: tendhost"
+        " host set {host} --auto-reboot"
+    )
 
 
 class PlanUnusable(RequestError):
@@ -178,8 +182,15 @@ class PlanUnusable(RequestError):
     problem: str
 
     def message(self) -> str:
-        plan = f"operation {self.operation}" if self.operation else "the stored pending updates"
-        return f"cannot use {plan} as the plan for {self.host}: {self.problem}"
+        if not self.operation:
+            plan, remedy = (
+                "the stored pending updates",
+                f"query it first: tendhost query {self.host}",
+            )
+        else:
+            plan = f"operation {self.operation}"
+            remedy = f"make a plan: tendhost update {self.host} --dry-run"
+        return f"cannot use {plan} as the plan for {self.host}: {self.problem}; {remedy}"
 
 
 class OsqueryRefused(RequestError):
@@ -187,7 +198,9 @@ class OsqueryRefused(RequestError):
 
     host: str
     problem: str
-    template = "{host}: osquery: {problem}"
+    template = (
+        "{host}: osquery: {problem}; what is known without osquery: tendhost host inventory {host}"
+    )
 
 
 class OperationNotFound(RequestError):
@@ -202,7 +215,10 @@ class OperationEnded(RequestError):
 
     operation: str
     status: str
-    template = "cannot cancel operation {operation}: it has already ended ({status})"
+    template = (
+        "cannot cancel operation {operation}: it has already ended ({status}); see its result: tendhost operation show"
+        " {operation}"
+    )
 
 
 class InvalidRolloutStatus(RequestError):
@@ -211,7 +227,24 @@ class InvalidRolloutStatus(RequestError):
     rollout: str
     status: str
     wanted: str
-    template = "rollout {rollout} cannot be {wanted}: it is {status}"
+
+    def message(self) -> str:
+        advice = _ROLLOUT_ADVICE.get(self.status, _SHOW_ROLLOUT).format(rollout=self.rollout)
+        return f"rollout {self.rollout} cannot be {self.wanted}: it is {self.status}; {advice}"
+
+
+_SHOW_ROLLOUT = "see its hosts: tendhost rollout show {rollout}"
+_RETRY_ROLLOUT = "retry its failed hosts in a new rollout: tendhost rollout retry {rollout}"
+_ROLLOUT_ADVICE: Mapping[str, str] = {
+    "running": "follow it: tendhost rollout watch {rollout}",
+    "paused": "go on with it: tendhost rollout resume {rollout}",
+    "halted": "go on with it: tendhost rollout resume {rollout}",
+    "awaiting_approval": "approve its next wave: tendhost rollout approve {rollout} WAVE",
+    "completed": _RETRY_ROLLOUT,
+    "cancelled": _RETRY_ROLLOUT,
+    "expired": _RETRY_ROLLOUT,
+}
+"""What the caller can do instead, by the status of the rollout."""
 
 
 class RolloutNotFound(RequestError):
@@ -229,7 +262,8 @@ class RolloutBudgetSpent(RequestError):
     max_failures: str
     template = (
         "cannot resume rollout {rollout}: {failures} failed, more than max_failures = {max_failures}; retry the"
-        " failed hosts, or resume with a greater max_failures"
+        " failed hosts, or resume with a greater max_failures: tendhost rollout retry {rollout}, or tendhost rollout"
+        " resume {rollout} --max-failures NUMBER"
     )
 
 
@@ -239,7 +273,10 @@ class WaveNotWaiting(RequestError):
     rollout: str
     wave: int
     waiting: int
-    template = "cannot approve wave {wave} of rollout {rollout}: wave {waiting} is the one that waits for approval"
+    template = (
+        "cannot approve wave {wave} of rollout {rollout}: wave {waiting} is the one that waits for approval: tendhost"
+        " rollout approve {rollout} {waiting}"
+    )
 
 
 class HostNotInRollout(RequestError):
@@ -258,7 +295,7 @@ class HostNotSkippable(RequestError):
     status: str
     template = (
         "cannot skip {host} in rollout {rollout}: it is {status};"
-        " only hosts that have not started can be skipped"
+        " only hosts that have not started can be skipped: tendhost rollout show {rollout}"
     )
 
 
@@ -275,7 +312,7 @@ class NothingToRetry(RequestError):
     """No host of the rollout has failed."""
 
     rollout: str
-    template = "cannot retry rollout {rollout}: none of its hosts has failed"
+    template = "cannot retry rollout {rollout}: none of its hosts has failed; see them: tendhost rollout show {rollout}"
 
 
 class PlanNotFound(RequestError):
@@ -291,7 +328,8 @@ class FleetChanged(RequestError):
     plan: str
     changes: str
     template = (
-        "the fleet has changed since plan {plan} was made: {changes}; make a new plan and compare"
+        "the fleet has changed since plan {plan} was made: {changes}; make a new plan and compare: tendhost rollout"
+        " plan"
     )
 
 
@@ -302,10 +340,11 @@ class RolloutEmpty(RequestError):
 
     def message(self) -> str:
         if not self.excluded:
-            return "filter: it selects no host, so there is nothing to roll out"
+            return "filter: it selects no host, so there is nothing to roll out; see names and tags: tendhost host list"
         named = "; ".join(self.excluded[:MOST_NAMED])
         return (
-            f"filter: each of the {len(self.excluded)} hosts that it selects is excluded: {named}"
+            f"filter: each of the {len(self.excluded)} hosts that it selects is excluded; see why: tendhost why HOST:"
+            f" {named}"
         )
 
 
@@ -335,7 +374,10 @@ class SelectionInUse(RequestError):
 
     selection: str
     schedule: str
-    template = "cannot delete the saved selection {selection!r}: schedule {schedule!r} uses it"
+    template = (
+        "cannot delete the saved selection {selection!r}: schedule {schedule!r} uses it; delete the schedule first:"
+        " tendhost schedule delete {schedule}"
+    )
 
 
 class PolicyNotFound(RequestError):
@@ -362,7 +404,21 @@ class InvalidScheduleStatus(RequestError):
     schedule: str
     status: str
     wanted: str
-    template = "schedule {schedule!r} cannot be {wanted}: it is {status}"
+
+    def message(self) -> str:
+        advice = _SCHEDULE_ADVICE.get(self.status, "see it: tendhost schedule show {schedule}")
+        return (
+            f"schedule {self.schedule!r} cannot be {self.wanted}: it is {self.status};"
+            f" {advice.format(schedule=self.schedule)}"
+        )
+
+
+_SCHEDULE_ADVICE: Mapping[str, str] = {
+    "active": "see its next runs: tendhost schedule show {schedule}",
+    "paused": "go on with it: tendhost schedule resume {schedule}",
+    "ended": "give it further runs: tendhost schedule set {schedule} --cron 'M H D M W'",
+}
+"""What the caller can do instead, by the status of the schedule."""
 
 
 class InventoryNotFound(RequestError):

@@ -252,7 +252,9 @@ def _ended_without_problem(state: OperationState, now: datetime) -> OperationSta
     if cancelled and former is not None and not was_reached:
         # A retry that was cancelled before it reached the host: nothing is known to be better.
         problem, of = former.problem, former.operation
-        failed = host.failed(step=former.step, problem=problem, now=now, operation=of)
+        failed = host.failed(
+            step=former.step, problem=problem, now=now, operation=of, at_login=former.at_login
+        )
         return state._moved(failed, problem.message, now)
     if operation.status is OperationStatus.SUCCEEDED:
         rolled_back = operation.update is not None and operation.update.rolled_back
@@ -284,10 +286,21 @@ def _ended_with_problem(
         # Refused before it began: the host runs on as it did.
         moved = replace(state, host=host.troubled(problem))
         return moved.triggered(Trigger.REBOOT_REFUSED, now)
-    harmless = not outcome.needs_person and operation.resume_at is None
+    # Looking never locks a host. One that was in FAILED before the retry is there again, for nothing was mended.
+    looked = operation.looks_only and operation.retried is None
+    harmless = (looked or not outcome.needs_person) and operation.resume_at is None
     if host_state is HostState.QUERYING and harmless:
         troubled = host.troubled(problem)
         return replace(state, host=troubled).triggered(troubled.resting_trigger, now)
-    step = str(operation.failed_step or last)
-    failed = host.failed(step=step, problem=problem, now=now, operation=operation.id)
+    step = operation.failed_step or last
+    former = operation.retried
+    failed = host.failed(
+        step=str(step),
+        problem=problem,
+        now=now,
+        operation=operation.id,
+        at_login=step is StepName.CONNECT
+        and operation.resume_at is None
+        and (former is None or former.at_login),
+    )
     return state._moved(failed, problem.message, now)

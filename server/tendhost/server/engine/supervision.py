@@ -2,8 +2,8 @@
 
 An operation whose runner ends by a fault (a change that cannot be stored, a row that something else has
 changed, a bug) is resumed from its stored state, as by a new server, after a pause and a limited number of
-times; then the operation and its host end in FAILED, and a person is needed. An outage of the store is not a
-fault of an operation, and is waited out.
+times; then the operation ends in FAILED, and so does its host unless the operation only looked at it. An outage
+of the store is not a fault of an operation, and is waited out.
 """
 
 import asyncio
@@ -133,12 +133,21 @@ class Supervisor:
         operation = state.operation
         if operation.status.ended or operation.current is None:
             return operation
+        fails_host = not operation.looks_only or operation.retried is not None
+        again = "retry" if fails_host else str(operation.kind)
         failed = BookkeepingFailed(
-            host=operation.host, step=str(operation.current.name), attempts=faults
+            host=operation.host,
+            step=str(operation.current.name),
+            attempts=faults,
+            command=f"tendhost {again} {operation.host}",
         )
         # Nothing of the runner's state goes in, for it may be what cannot be stored.
         ended = broken_off(
-            operation, state.host, Problem.of(failed), self._clock.now(), fails_host=True
+            operation,
+            state.host,
+            Problem.of(failed),
+            self._clock.now(),
+            fails_host=fails_host,
         )
         hosts = (ended.host,) if ended.host != state.host else ()
         change = Change(events=ended.events, hosts=hosts, operations=(ended.operation,))

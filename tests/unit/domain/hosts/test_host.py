@@ -126,6 +126,38 @@ def test_a_retry_is_counted_and_forgets_the_failure():
     retried.require_startable()
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("ssh_key", "/etc/tendhost/key"),
+        ("user", "ops"),
+        ("port", 2222),
+        ("address", "192.0.2.9"),
+    ],
+)
+@pytest.mark.parametrize(("pending", "rest"), [(0, HostState.IDLE), (3, HostState.PENDING_UPDATES)])
+def test_other_settings_of_the_login__end_a_failure_of_the_login(setting, value, pending, rest):
+    former = host(state=HostState.QUERYING, pending_count=pending).failed(
+        step="connect", problem=PROBLEM, now=NOW, at_login=True
+    )
+    changed = replace(former, config=replace(former.config, **{setting: value}))
+    freed = changed.reconfigured(former).status
+    assert (freed.state, freed.failure, freed.last_problem) == (rest, None, PROBLEM)
+    assert replace(former, host_key="ssh-ed25519 BBBB").reconfigured(former).status == freed
+
+
+def test_other_settings__end_no_other_failure():
+    by_update = host(state=HostState.UPDATING).failed(step="apply", problem=PROBLEM, now=NOW)
+    by_login = host(state=HostState.QUERYING).failed(
+        step="connect", problem=PROBLEM, now=NOW, at_login=True
+    )
+    other_key = replace(by_update, config=replace(by_update.config, ssh_key="/etc/key"))
+    assert other_key.reconfigured(by_update) == other_key
+    tagged = replace(by_login, config=replace(by_login.config, tags=("web",)))
+    assert tagged.reconfigured(by_login) == tagged
+    assert by_login.reconfigured(by_login) == by_login
+
+
 def test_an_acknowledged_host_stays_failed_and_keeps_who_has_seen_it():
     failed = host(state=HostState.VERIFYING).failed(step="verify", problem=PROBLEM, now=NOW)
     seen_by = failed.acknowledged(by="alex", now=LATER)

@@ -9,7 +9,7 @@ from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tests.unit.engine.fake_command import Command
-from tests.unit.engine.fake_host import KEY, Pending, Rebooting
+from tests.unit.engine.fake_host import KEY, FakeHost, Pending, Rebooting
 from tests.unit.engine.world import World
 
 K, S = OperationKind, OperationStatus
@@ -307,19 +307,27 @@ async def test_a_package_database_that_stays_broken_fails_the_host(world: World)
         ("refresh_fails", True, "REFRESH_FAILED", HostState.PENDING_UPDATES),
     ],
 )
-async def test_a_query_that_fails_leaves_the_host_at_rest_unless_a_person_is_needed(
-    world: World, knob: str, value: object, why: str, state: HostState
+@pytest.mark.parametrize("looks", [K.QUERY, K.CHECK, "dry run", K.UPDATE])
+async def test_failure_to_look__leaves_the_host_as_it_was_and_shows_the_problem(
+    world: World, knob: str, value: object, why: str, state: HostState, looks: str
 ):
+    if knob in ("privileged", "refresh_fails") and looks is K.CHECK:
+        return  # a check asks for neither
     async with world.running():
         fake = await world.register("web1")
         fake.pending = {"web": Pending()}
         await world.run(K.QUERY)
         setattr(fake, knob, value)
-        operation = await world.run(K.QUERY)
+        dry_run = looks == "dry run"
+        operation = await world.run(K.UPDATE if dry_run else K(looks), dry_run=dry_run)
         assert (operation.status, reason(operation)) == (S.FAILED, why)
         host = await world.host()
-        assert host.status.state is state
+        assert host.status.state is (state if looks is K.UPDATE else HostState.PENDING_UPDATES)
         assert host.status.last_problem == operation.problem
+        setattr(fake, knob, getattr(FakeHost, knob, KEY))
+        if host.status.failure is None:
+            assert (await world.run(K.QUERY)).status is S.SUCCEEDED
+            assert (await world.host()).status.last_problem is None
 
 
 async def test_a_fault_of_the_server_itself_ends_the_operation_and_is_no_riddle(

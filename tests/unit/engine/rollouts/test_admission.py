@@ -126,7 +126,7 @@ async def test_a_queue_behind_a_host_that_fails_is_refused_with_the_reason(world
     async with world.running():
         fake = await world.register("web1")
         fake.accepts_key = False
-        hold_on = await world.start(K.QUERY)
+        hold_on = await world.start(K.UPDATE)
         waiting = await world.start(K.CHECK, queue=True)
         assert (await world.ended(hold_on.id)).status is S.FAILED
         refused = await world.ended(waiting.id)
@@ -164,7 +164,7 @@ async def test_retries_that_fail_are_counted(world: World):
     async with world.running():
         fake = await world.register("web1")
         fake.accepts_key = False
-        await world.run(K.QUERY)
+        await world.run(K.UPDATE)
         for count in (1, 2):
             retried = await world.engine.operations.retry("web1", call())
             await world.ended(retried.operation.id)
@@ -181,7 +181,7 @@ async def test_an_acknowledged_host_stays_failed_and_records_who_has_seen_it(wor
         with pytest.raises(InvalidTransition):
             await world.engine.operations.retry("web1", call())
         fake.accepts_key = False
-        await world.run(K.QUERY)
+        await world.run(K.UPDATE)
         seen = await world.engine.registry.acknowledge("web1", call("sam"))
         assert seen.status.failure is not None
         assert seen.status.failure.acknowledged_by == "sam"

@@ -120,7 +120,7 @@ async def test_a_host_that_has_failed_before_is_skipped_and_says_why(world: Worl
     async with world.running():
         fakes = await fleet(world, "ab")
         fakes["a"].accepts_key = False
-        await world.run(K.QUERY, "a")
+        await world.run(K.UPDATE, "a")
         rollout = await begin(world)
         ended = await world.rollout_ended(rollout.id)
         assert (ended.progress.completed, ended.progress.skipped) == (1, 1)

@@ -114,7 +114,7 @@ async def test_a_host_that_cannot_be_reached_or_has_failed_halts_as_well(world: 
         await no_check_runs(world, rollout.id)
         fakes["a"].reachable = False
         fakes["b"].accepts_key = False
-        await world.run(OperationKind.QUERY, "b")
+        await world.run(OperationKind.UPDATE, "b")
         await engine.rollouts.resume(rollout.id, call())
 
         async def is_halted() -> bool:

@@ -11,6 +11,7 @@ from tendhost.client import (
     Host,
     HostFilter,
     HostState,
+    RootAccess,
     UpdateScope,
     retry_on_conflict,
 )
@@ -35,9 +36,12 @@ from tendhost.client.cli.options.selection import (
     ShownNames,
     ShownTags,
 )
-from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session, refuse
+from tendhost.client.cli.session import DONE, NOT_SUCCEEDED, Session, clean, refuse, warn
 
 app = typer.Typer(no_args_is_help=True)
+
+_ROOT = {RootAccess.SUDO: ", who becomes root with sudo -n"}
+"""What is said of a user other than root."""
 
 
 @app.command()
@@ -49,20 +53,24 @@ def add(
     given: GivenSettings,
     host_key: HostKey = "",
     allow_duplicate: Duplicate = False,
+    test: Annotated[
+        bool, typer.Option("--test/--no-test", help="Log in once to check the login.")
+    ] = True,
 ) -> None:
-    """Add a host and pin the host key that it shows.
+    """Add a host, pin the host key that it shows, and check the login.
 
     \b
       tendhost host add web1 --address 10.0.0.5 --user root --tag web --group production
       tendhost host add db1 --address db1.example.org --no-auto-reboot \\
           --window 'sat,sun 22:00-04:00 Europe/Vienna' --host-key SHA256:…
 
-    Prints the fingerprint of the pinned key. Changes nothing on the host. Options for the scope of updates
-    (--security, --package, …) are the host's policy; a single update can override them.
+    Prints the fingerprint of the pinned key. Changes nothing on the host. If the login does not work, the host is
+    added all the same, and the exit status is 1. Options for the scope of updates (--security, --package, …) are
+    the host's policy; a single update can override them.
     """
     session: Session = context.obj
 
-    async def work(client: Client) -> None:
+    async def work(client: Client) -> int:
         host = await client.add_host(
             name,
             address,
@@ -70,10 +78,17 @@ def add(
             allow_duplicate=allow_duplicate,
             **given.with_scope(UpdateScope()),
         )
+        if not session.json:
+            print(f"added {host.name}; its host key is {host.host_key_fingerprint}", flush=True)
+        found = await client.test_host(name) if test else None
         if session.json:
-            session.print_json(host)
-        else:
-            print(f"added {host.name}; its host key is {host.host_key_fingerprint}")
+            session.print_json({**asdict(host), "test": found})
+        elif found is not None and found.problem is None:
+            print(f"the login works: {clean(found.user)}{_ROOT.get(found.root_access, '')}")
+        if found is None or found.problem is None:
+            return DONE
+        warn([f"{found.problem.message}; test the login again: tendhost host test {name}"])
+        return NOT_SUCCEEDED
 
     session.run(work)
 

@@ -8,7 +8,14 @@ from enum import StrEnum
 from tendhost.server.domain.bounds import text
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.etags import etag_of
-from tendhost.server.domain.host_errors import AuthenticationRefused, HostUnreachable, LinkLost
+from tendhost.server.domain.host_errors import (
+    AuthenticationRefused,
+    HostKeyChanged,
+    HostUnreachable,
+    KeyUnusable,
+    LinkLost,
+    SshError,
+)
 from tendhost.server.domain.hosts.states import HostState, Trigger, after, allowed_from
 from tendhost.server.domain.inventory.compose import ComposeVersion
 from tendhost.server.domain.inventory.inventory import Observation, Reboot, RebootNeed
@@ -19,7 +26,17 @@ from tendhost.server.domain.policy.hooks import Hooks
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import HostFailed, InvalidTransition
 
-_UNREACHED = frozenset({HostUnreachable.reason, LinkLost.reason, AuthenticationRefused.reason})
+_UNREACHED = frozenset(
+    error.reason
+    for error in (
+        SshError,
+        HostUnreachable,
+        LinkLost,
+        AuthenticationRefused,
+        KeyUnusable,
+        HostKeyChanged,
+    )
+)
 """Reasons of problems after which nothing could be done on a host."""
 
 
@@ -145,6 +162,8 @@ class Failure:
     """Number of retries before this failure."""
     operation: str = ""
     """Id of the operation that failed, which a retry continues."""
+    at_login: bool = False
+    """Whether nothing was done on the host, because the login failed: other settings of the login end the failure."""
     acknowledged_by: str = ""
     acknowledged_at: datetime | None = None
 
@@ -321,7 +340,15 @@ class Host:
         """The host after an operation that failed without harm: only the problem is stored."""
         return self._with(last_problem=problem)
 
-    def failed(self, *, step: str, problem: Problem, now: datetime, operation: str = "") -> "Host":
+    def failed(
+        self,
+        *,
+        step: str,
+        problem: Problem,
+        now: datetime,
+        operation: str = "",
+        at_login: bool = False,
+    ) -> "Host":
         """The host in FAILED, with the reason."""
         failure = Failure(
             previous_state=self.status.state,
@@ -330,6 +357,7 @@ class Host:
             failed_at=now,
             retry_count=self.status.retry_count,
             operation=operation,
+            at_login=at_login,
         )
         moved = self.after(Trigger.FAIL)
         return moved._with(failure=failure, last_problem=problem)
@@ -338,6 +366,22 @@ class Host:
         """The host in IDLE again, with one more retry. Raises InvalidTransition unless FAILED."""
         moved = self.after(Trigger.RETRY)
         return moved._with(failure=None, retry_count=self.status.retry_count + 1)
+
+    def reconfigured(self, former: "Host") -> "Host":
+        """The host after its settings were changed from those of `former`.
+
+        A host that failed because the login failed is at rest again if the login has other settings now.
+        """
+        failure = self.status.failure
+        if failure is None or not failure.at_login or self._login == former._login:
+            return self
+        return self.settled()._with(failure=None)
+
+    @property
+    def _login(self) -> tuple[str, ...]:
+        """The settings that decide whether a login succeeds."""
+        config = self.config
+        return (config.endpoint, config.user, config.ssh_key, self.host_key)
 
     def acknowledged(self, *, by: str, now: datetime) -> "Host":
         """The host, still in FAILED, with who has acknowledged that. Raises InvalidTransition unless FAILED."""

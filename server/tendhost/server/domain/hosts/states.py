@@ -3,7 +3,7 @@
 A host rests in IDLE, PENDING_UPDATES or WAITING_REBOOT. The facts (pending updates, a needed reboot) decide
 which of them, so every successful operation ends in the resting state that follows from the facts. A host
 is busy in QUERYING, UPDATING, REBOOTING and VERIFYING, each of which belongs to exactly one operation.
-FAILED needs a person: only a retry leaves it.
+FAILED needs a person: a retry leaves it, and other settings for the login if nothing but the login had failed.
 
 Every operation starts with a query of the host, in QUERYING; no transition leads from IDLE to UPDATING. A
 trigger without an entry in the table for a state raises `InvalidTransition` and changes nothing. The
@@ -96,6 +96,10 @@ TRANSITIONS: Mapping[tuple[HostState, Trigger], HostState] = MappingProxyType(
         (_S.VERIFYING, _T.REBOOT_DUE): _S.WAITING_REBOOT,
         (_S.VERIFYING, _T.FAIL): _S.FAILED,
         (_S.FAILED, _T.RETRY): _S.IDLE,
+        # Nothing but the login had failed, and the login has other settings now.
+        (_S.FAILED, _T.NOTHING_PENDING): _S.IDLE,
+        (_S.FAILED, _T.UPDATES_PENDING): _S.PENDING_UPDATES,
+        (_S.FAILED, _T.REBOOT_DUE): _S.WAITING_REBOOT,
     }
 )
 

@@ -316,6 +316,14 @@ class Operation:
         return changing and not self.only_prepares
 
     @property
+    def looks_only(self) -> bool:
+        """Whether the operation only reads from its host: a QUERY, a CHECK or a dry run.
+
+        Such an operation never moves a host to FAILED that was not there before.
+        """
+        return self.dry_run or self.kind in (OperationKind.QUERY, OperationKind.CHECK)
+
+    @property
     def disruptive(self) -> bool:
         """Whether the host counts as unavailable while the operation runs: not while a REBOOT only finds out
         whether one is required."""

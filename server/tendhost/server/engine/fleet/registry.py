@@ -12,6 +12,7 @@ from tendhost.server.domain.events import (
     HostReconfigured,
     HostRegistered,
     HostUnregistered,
+    StateChanged,
 )
 from tendhost.server.domain.hosts.host import Host, HostConfig
 from tendhost.server.domain.hosts.reconfiguration import Reconfiguration, require_sound
@@ -93,9 +94,10 @@ class Registry:
         body = HostReconfigured(
             fields=tuple(change.path for change in changes), by=call.principal, changes=changes
         )
+        changed = changed.reconfigured(host)
         moved = (config.endpoint, changed.host_key) != (host.config.endpoint, host.host_key)
         distinct = moved and not wanted.allow_duplicate
-        saved = await self._saved(changed, body, call, distinct=distinct)
+        saved = await self._saved(changed, host, body, call, distinct=distinct)
         if (config.groups, config.policy) != (host.config.groups, host.config.policy):
             self._policies.host_changed(host.name)
         return saved
@@ -123,14 +125,25 @@ class Registry:
         """Record who has seen a host's failure. Raises HostNotFound, InvalidTransition."""
         host = await self._store.host(name)
         seen = host.acknowledged(by=call.principal, now=self._clock.now())
-        return await self._saved(seen, HostAcknowledged(by=call.principal), call)
+        return await self._saved(seen, host, HostAcknowledged(by=call.principal), call)
 
     async def _saved(
-        self, host: Host, body: EventBody, call: MutationContext[Host], *, distinct: bool = False
+        self,
+        host: Host,
+        former: Host,
+        body: EventBody,
+        call: MutationContext[Host],
+        *,
+        distinct: bool = False,
     ) -> Host:
         now = self._clock.now()
+        bodies = [body]
+        origin, to = former.status.state, host.status.state
+        if to is not origin:
+            cause = "the login has other settings"
+            bodies.append(StateChanged(origin=origin, to=to, cause=cause))
         change = Change(
-            events=(Event(at=now, body=body, host=host.name),),
+            events=tuple(Event(at=now, body=body, host=host.name) for body in bodies),
             hosts=(host,),
             distinct_hosts=(host.name,) if distinct else (),
         )

@@ -78,7 +78,12 @@ class HostQueues:
         try:
             operation = await self._store.next_queued(name)
             if operation is not None:
-                error = BookkeepingFailed(host=name, step=str(StepName.CONNECT), attempts=faults)
+                error = BookkeepingFailed(
+                    host=name,
+                    step=str(StepName.CONNECT),
+                    attempts=faults,
+                    command=f"tendhost {operation.kind} {name}",
+                )
                 await self._refuse(operation, error)
         except Exception as error:
             fields = {"host": name, "cause": str(error)}

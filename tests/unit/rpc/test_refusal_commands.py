@@ -1,0 +1,79 @@
+"""Refusals name the command that helps: one that exists, with options that it has."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from typing import Any
+
+import grpc
+import pytest
+import typer.main
+
+from tendhost.client.cli.app import app
+from tendhost.server.domain import host_errors, request_errors
+from tendhost.server.domain.errors import TendhostError
+from tendhost.server.domain.hosts.states import HostState
+from tendhost.server.domain.rollouts.rollout import MemberStatus, RolloutStatus
+from tendhost.server.domain.schedules.schedule import ScheduleStatus
+from tendhost.server.rpc.status import CODES
+
+COMMAND = typer.main.get_command(app)
+OF_LOGIN = (
+    host_errors.AuthenticationRefused,
+    host_errors.KeyUnusable,
+    host_errors.HostKeyChanged,
+)
+"""What fails at the login is shown with the host until the login works."""
+VARIANTS: dict[type[TendhostError], Sequence[dict[str, Any]]] = {
+    request_errors.InvalidTransition: [
+        {"action": action, "state": str(state)}
+        for action in ("retry", "acknowledge", "query")
+        for state in HostState
+    ],
+    request_errors.InvalidRolloutStatus: [{"status": str(s)} for s in (*RolloutStatus, "unknown")],
+    request_errors.InvalidScheduleStatus: [
+        {"status": str(s)} for s in (*ScheduleStatus, "unknown")
+    ],
+    request_errors.HostNotSkippable: [{"status": str(s)} for s in MemberStatus],
+    request_errors.PlanUnusable: [{"operation": ""}, {"operation": "op1"}],
+    request_errors.RolloutEmpty: [{"excluded": ()}, {"excluded": ("web1: failed",)}],
+}
+
+
+def refusals() -> Iterator[TendhostError]:
+    for kind, code in CODES.items():
+        of_request = issubclass(kind, request_errors.RequestError)
+        if kind in OF_LOGIN or (of_request and code is grpc.StatusCode.FAILED_PRECONDITION):
+            for facts in VARIANTS.get(kind, [{}]):
+                yield kind(**{**_made_up(kind), **facts})
+    yield request_errors.HostBusy(host="web1", operation="op1")
+
+
+def _made_up(kind: type[TendhostError]) -> dict[str, Any]:
+    """A value for each fact of an error."""
+    numbers = {"wave": 1, "waiting": 2, "failures": 3}
+    return {field.name: numbers.get(field.name, "web1") for field in fields(kind) if field.init}
+
+
+def commands_of(text: str) -> Iterator[tuple[Any, str]]:
+    """Each command that a text names, and the rest of its line."""
+    for line in re.findall(r"(?:: |`|, or )(?:tendhost )([^;`]*)", text):
+        words = line.split()
+        found: Any = COMMAND
+        while (below := getattr(found, "commands", None)) and words:
+            assert words[0] in below, f"there is no command {words[0]!r}: {text}"
+            found, words = below[words[0]], words[1:]
+        assert not below, f"a group is no command: {text}"
+        yield found, " ".join(words)
+
+
+@pytest.mark.parametrize("error", tuple(refusals()), ids=lambda error: type(error).__name__)
+def test_refusal__names_a_command_that_exists(error: TendhostError):
+    if isinstance(error, request_errors.HostKeyMismatch):
+        return  # its remedy is on the host itself
+    named = list(commands_of(str(error)))
+    assert named, str(error)
+    for command, rest in named:
+        options = {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
+        for option in re.findall(r"--[a-z-]+", rest.split(", or ")[0]):
+            assert option in options, f"{command.name} has no option {option}: {error}"
