@@ -128,6 +128,7 @@ class ScheduleSpec(_message.Message):
     MISSED_FIELD_NUMBER: _builtins.int
     GRACE_FIELD_NUMBER: _builtins.int
     ROLLOUT_FIELD_NUMBER: _builtins.int
+    OFFSET_DAYS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, unique among schedules: 1 to 63 characters a-z, 0-9, "-", "." and "_", beginning and ending with a
     letter or digit. The name cannot be changed.
@@ -146,6 +147,10 @@ class ScheduleSpec(_message.Message):
     """IANA time zone. Empty means UTC."""
     missed: Global___MissedRuns.ValueType
     """What happens to missed runs. Unspecified means SKIP."""
+    offset_days: _builtins.int
+    """Days after each date of `cron` or `rrule` at which the run starts, at the same local time: 10 with
+    "FREQ=MONTHLY;BYDAY=4TU" is ten days after the fourth Tuesday. Negative: days before. -366 to 366.
+    """
     @_builtins.property
     def starts_at(self) -> _timestamp_pb2.Timestamp:
         """Time before which no run starts; for a recurrence rule also its DTSTART. Absent: now, and for a
@@ -173,10 +178,11 @@ class ScheduleSpec(_message.Message):
         missed: Global___MissedRuns.ValueType = ...,
         grace: _duration_pb2.Duration | None = ...,
         rollout: _rollout_pb2.RolloutSpec | None = ...,
+        offset_days: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["grace", b"grace", "rollout", b"rollout", "starts_at", b"starts_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cron", b"cron", "grace", b"grace", "missed", b"missed", "name", b"name", "rollout", b"rollout", "rrule", b"rrule", "starts_at", b"starts_at", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cron", b"cron", "grace", b"grace", "missed", b"missed", "name", b"name", "offset_days", b"offset_days", "rollout", b"rollout", "rrule", b"rrule", "starts_at", b"starts_at", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -205,8 +205,8 @@ class UpdateScheduleRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields to change, each as a whole: "cron", "rrule", "time_zone", "starts_at", "missed", "grace" and
-        "rollout". Naming one of "cron" and "rrule" clears the other. "name" cannot be changed.
+        """Fields to change, each as a whole: "cron", "rrule", "time_zone", "starts_at", "offset_days", "missed",
+        "grace" and "rollout". Naming one of "cron" and "rrule" clears the other. "name" cannot be changed.
         """
 
     def __init__(

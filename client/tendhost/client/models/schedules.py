@@ -60,6 +60,8 @@ class ScheduleSpec:
     time_zone: str = "UTC"
     starts_at: datetime | None = None
     """Time before which no run starts, and DTSTART of a recurrence rule; None: now."""
+    offset_days: int = 0
+    """Days after each date of `cron` or `rrule` at which the run starts, -366 to 366; negative: before."""
     missed: MissedRuns = MissedRuns.SKIP
     grace: timedelta = timedelta(minutes=15)
     """Delay up to which a late run still starts."""

@@ -56,6 +56,7 @@ _CONTRACT = {
     "recurrence.rrule": "rrule",
     "recurrence.time_zone": "time_zone",
     "recurrence.start": "starts_at",
+    "recurrence.offset_days": "offset_days",
 }
 """Paths of a schedule's spec as the contract names them."""
 AT_A_TIME = 100

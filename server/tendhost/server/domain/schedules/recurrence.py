@@ -21,7 +21,7 @@ _HORIZON = 60
 """Years ahead of its start that a rule is looked at, at least."""
 _MOMENT = timedelta(microseconds=1)
 
-_DAY = r"([+-]?[0-9]{1,2})?(?:MO|TU|WE|TH|FR|SA|SU)"
+_DAY = r"(?:[+-]?(?:0?[1-9]|[1-4][0-9]|5[0-3]))?(?:MO|TU|WE|TH|FR|SA|SU)"
 _WORDS = {
     "FREQ": re.compile(r"HOURLY|DAILY|WEEKLY|MONTHLY|YEARLY"),
     "UNTIL": re.compile(r"[0-9]{8}(?:T[0-9]{6}Z?)?"),
@@ -39,6 +39,13 @@ _NUMBERS = {
     "BYSETPOS": range(-366, 367),
 }
 _FROM_NOUGHT = ("BYHOUR", "BYMINUTE")
+_UNSIGNED = ("BYMONTH", "BYHOUR", "BYMINUTE")
+_NOT_WITH = {
+    "BYWEEKNO": ("HOURLY", "DAILY", "WEEKLY", "MONTHLY"),
+    "BYYEARDAY": ("DAILY", "WEEKLY", "MONTHLY"),
+    "BYMONTHDAY": ("WEEKLY",),
+}
+"""Parts with the frequencies that forbid them: the table of RFC 5545, section 3.3.10."""
 _PARTS = (*_WORDS, *_COUNTS, *_NUMBERS)
 """The parts of RFC 5545, section 3.3.10, without seconds: rollouts do not recur by the minute."""
 _LONG = ("MONTHLY", "YEARLY")
@@ -66,11 +73,35 @@ class Recurrence:
     start: datetime
     """No moment is before it. What `rrule` counts from: its DTSTART, which is a moment only where the
     rule says so."""
+    offset_days: int = 0
+    """Days after each date of `cron` or `rrule` at which the moment comes, at the same local time: 10 with
+    "the fourth Tuesday". Negative: days before. -366 to 366."""
 
     def moments(self, after: datetime) -> Iterator[datetime]:
         """The moments that follow `after`, ascending, in UTC. They may come to an end."""
         floor = max(after, self.start - _MOMENT)
+        if not self.offset_days:
+            return self._dates(floor)
+        earliest = floor - timedelta(days=self.offset_days) - _WIDEST_GAP
+        return self._shifted(self._dates(max(earliest, self.start - _MOMENT)), floor)
+
+    def _dates(self, floor: datetime) -> Iterator[datetime]:
         return self._of_cron(floor) if self.cron else self._of_rule(floor)
+
+    def _shifted(self, dates: Iterator[datetime], floor: datetime) -> Iterator[datetime]:
+        offset = timedelta(days=self.offset_days)
+        times = (at.astimezone(self.zone).replace(tzinfo=None) + offset for at in dates)
+        return self._ascending(times, floor)
+
+    def _ascending(self, times: Iterator[datetime], floor: datetime) -> Iterator[datetime]:
+        """The moments of these local times that follow `floor`. What falls into the time that a clock leaves
+        out can come after what follows it in local time."""
+        latest = floor
+        for _, of_a_day in groupby(times, key=datetime.date):
+            for moment in sorted(self._instant(local) for local in of_a_day):
+                if moment > latest:
+                    latest = moment
+                    yield moment
 
     def next(self, after: datetime) -> datetime | None:
         """The first moment that follows `after`; None: there is none."""
@@ -97,15 +128,10 @@ class Recurrence:
     def _of_rule(self, floor: datetime) -> Iterator[datetime]:
         parts = _parts_of(self.rrule)
         last = _until(parts.pop("UNTIL", ""), self.zone)
-        # What falls into the time that a clock leaves out can come after what follows it here.
-        latest = floor
-        for _, times in groupby(self._local_times(parts, floor), key=datetime.date):
-            for moment in sorted(self._instant(local) for local in times):
-                if last is not None and moment > last:
-                    return
-                if moment > latest:
-                    latest = moment
-                    yield moment
+        for moment in self._ascending(self._local_times(parts, floor), floor):
+            if last is not None and moment > last:
+                return
+            yield moment
 
     def _instant(self, local: datetime) -> datetime:
         return local.replace(tzinfo=self.zone).astimezone(UTC)
@@ -123,14 +149,21 @@ class Recurrence:
             yield found.replace(year=found.year - ahead)
 
     def __str__(self) -> str:
-        return f"{self.cron or self.rrule} {self.time_zone}"
+        offset = f" {self.offset_days:+d}d" if self.offset_days else ""
+        return f"{self.cron or self.rrule}{offset} {self.time_zone}"
 
 
 _EITHER = "expected a cron expression or an rrule, and not both"
 
 
 def anchored(
-    *, cron: str, rrule: str, time_zone: str, start: datetime | None, now: datetime
+    *,
+    cron: str,
+    rrule: str,
+    time_zone: str,
+    start: datetime | None,
+    now: datetime,
+    offset_days: int = 0,
 ) -> Recurrence:
     """The recurrence that begins at `start`, or else now; a rule counts from the local midnight then, so
     that what it leaves open is on the hour.
@@ -141,7 +174,9 @@ def anchored(
     zone = _zone_of(time_zone)
     if start is None:
         start = default_start(rrule, zone, now)
-    made = Recurrence(cron=cron, rrule=rrule, time_zone=time_zone, start=start)
+    made = Recurrence(
+        cron=cron, rrule=rrule, time_zone=time_zone, start=start, offset_days=offset_days
+    )
     _require_sound(made, now)
     return made
 
@@ -212,7 +247,8 @@ def _require_rule(text: str) -> None:
     try:
         parts = _parts_of(text)
         _until(parts.pop("UNTIL", ""), UTC)
-        rrulestr(_text_of(parts), dtstart=datetime(2000, 1, 1, tzinfo=UTC))
+        if parts["FREQ"] in _LONG:
+            rrulestr(_text_of(parts), dtstart=datetime(2000, 1, 1, tzinfo=UTC))
     except ValueError as error:
         raise _violation("rrule", f"invalid value {text!r}: {error}") from error
 
@@ -234,14 +270,29 @@ def _parts_of(rule: str) -> dict[str, str]:
         raise ValueError("FREQ is missing")
     if "COUNT" in parts and "UNTIL" in parts:
         raise ValueError("COUNT and UNTIL cannot be combined")
-    if parts["FREQ"] not in _LONG:
-        if "BYSETPOS" in parts:
-            raise ValueError(f"BYSETPOS is allowed with {' and '.join(_LONG)} only")
-        if re.search(r"[0-9]", parts.get("BYDAY", "")):
-            raise ValueError(f"numbers in BYDAY are allowed with {' and '.join(_LONG)} only")
+    _require_allowed(parts)
     if parts.get("BYSETPOS", "").count(",") >= _MOST_POSITIONS:
         raise ValueError(f"BYSETPOS can have at most {_MOST_POSITIONS} numbers")
     return parts
+
+
+def _require_allowed(parts: Mapping[str, str]) -> None:
+    """Raises ValueError where RFC 5545 forbids a part beside the others, or this server does."""
+    frequency, days = parts["FREQ"], parts.get("BYDAY", "")
+    for name, frequencies in _NOT_WITH.items():
+        if name in parts and frequency in frequencies:
+            raise ValueError(f"RFC 5545 does not allow {name} with FREQ={frequency}")
+    numbered = re.search(r"[0-9]", days) is not None
+    if frequency not in _LONG:
+        if "BYSETPOS" in parts:
+            raise ValueError(f"BYSETPOS is allowed with {' and '.join(_LONG)} only")
+        if numbered:
+            raise ValueError(f"numbers in BYDAY are allowed with {' and '.join(_LONG)} only")
+    if numbered and "BYWEEKNO" in parts:
+        raise ValueError("RFC 5545 does not allow numbers in BYDAY with BYWEEKNO")
+    others = [name for name in parts if name.startswith("BY") and name != "BYSETPOS"]
+    if "BYSETPOS" in parts and not others:
+        raise ValueError("BYSETPOS needs another part such as BYDAY, whose dates it selects")
 
 
 def _suits(name: str, value: str) -> bool:
@@ -249,7 +300,10 @@ def _suits(name: str, value: str) -> bool:
         return _WORDS[name].fullmatch(value) is not None
     if name in _COUNTS:
         return re.fullmatch(r"0*[1-9][0-9]{0,3}", value, re.ASCII) is not None
-    if re.fullmatch(r"[+-]?[0-9]{1,3}(?:,[+-]?[0-9]{1,3})*", value, re.ASCII) is None:
+    sign = "" if name in _UNSIGNED else "[+-]?"
+    digits = "{1,3}" if max(_NUMBERS[name]) > 99 else "{1,2}"
+    number = f"{sign}[0-9]{digits}"
+    if re.fullmatch(f"{number}(?:,{number})*", value, re.ASCII) is None:
         return False
     found = {int(number) for number in value.split(",")}
     return found <= set(_NUMBERS[name]) and (0 not in found or name in _FROM_NOUGHT)

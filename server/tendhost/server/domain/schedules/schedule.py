@@ -76,6 +76,7 @@ class ScheduleRequest:
     time_zone: str = "UTC"
     starts_at: datetime | None = None
     """None: now."""
+    offset_days: int = 0
     rollout: RolloutSpec
     missed: MissedRuns = MissedRuns.SKIP
     grace: timedelta = GRACE
@@ -87,6 +88,7 @@ class ScheduleRequest:
             rrule=self.rrule,
             time_zone=self.time_zone,
             start=self.starts_at,
+            offset_days=self.offset_days,
             now=now,
         )
         try:

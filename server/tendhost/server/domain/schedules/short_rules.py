@@ -26,7 +26,6 @@ class _Days:
     months: frozenset[int]
     month_days: frozenset[int]
     year_days: frozenset[int]
-    weeks: frozenset[int]
     weekdays: frozenset[int]
     """From 0, Monday. In all of these: empty means any."""
     first_weekday: int
@@ -41,18 +40,7 @@ class _Days:
         if self.month_days and self.month_days.isdisjoint(_both(day.day, _month_length(day))):
             return False
         length = (date(day.year + 1, 1, 1) - date(day.year, 1, 1)).days
-        if self.year_days and self.year_days.isdisjoint(_both(_year_day(day), length)):
-            return False
-        return not self.weeks or not self.weeks.isdisjoint(self._week(day))
-
-    def _week(self, day: date) -> tuple[int, int]:
-        """The number of the day's week, from the beginning and from the end of that week's year.
-
-        The first week of a year is the first with four days in it.
-        """
-        middle = self.week_start(day) + 3 * _DAY
-        weeks = _weeks_of(middle.year, self.first_weekday)
-        return _both((_year_day(middle) - 1) // 7 + 1, weeks)
+        return not self.year_days or not self.year_days.isdisjoint(_both(_year_day(day), length))
 
     def week_start(self, day: date) -> date:
         """The first day of the day's week."""
@@ -124,7 +112,9 @@ class _Times:
         interval = int(parts.get("INTERVAL", "1")) if hourly else 1
         reached = {(start.hour + step * interval) % 24 for step in range(24)}
         if hourly and reached.isdisjoint(hours):
-            raise ValueError(f"an INTERVAL of {interval} hours never comes to its BYHOUR")
+            raise ValueError(
+                f"an INTERVAL of {interval} hours from {start:%H:%M} never comes to its BYHOUR"
+            )
         return cls(
             hours=tuple(sorted(set(hours))),
             minutes=tuple(sorted(set(_numbers(parts, "BYMINUTE") or [start.minute]))),
@@ -146,14 +136,12 @@ class _Times:
 
 def _days_of(parts: Mapping[str, str], start: datetime) -> _Days:
     weekdays = [_DAYS.index(name) for name in parts.get("BYDAY", "").split(",") if name]
-    day_parts = ("BYDAY", "BYMONTHDAY", "BYYEARDAY", "BYWEEKNO")
-    if parts["FREQ"] == "WEEKLY" and not any(name in parts for name in day_parts):
+    if parts["FREQ"] == "WEEKLY" and "BYDAY" not in parts:
         weekdays = [start.weekday()]
     return _Days(
         months=frozenset(_numbers(parts, "BYMONTH")),
         month_days=frozenset(_numbers(parts, "BYMONTHDAY")),
         year_days=frozenset(_numbers(parts, "BYYEARDAY")),
-        weeks=frozenset(_numbers(parts, "BYWEEKNO")),
         weekdays=frozenset(weekdays),
         first_weekday=_DAYS.index(parts.get("WKST", "MO")),
     )
@@ -175,10 +163,3 @@ def _month_length(day: date) -> int:
 
 def _year_day(day: date) -> int:
     return day.timetuple().tm_yday
-
-
-def _weeks_of(year: int, first_weekday: int) -> int:
-    """How many weeks a year has that begin with this weekday."""
-    january = (date(year, 1, 1).weekday() - first_weekday) % 7
-    leap = date(year, 12, 31).timetuple().tm_yday == 366
-    return 53 if january == 3 or (leap and january == 2) else 52

@@ -42,6 +42,7 @@ def schedule_request(message: pb.ScheduleSpec) -> ScheduleRequest:
         rrule=message.rrule.strip(),
         time_zone=message.time_zone or "UTC",
         starts_at=_instant(message) if message.HasField("starts_at") else None,
+        offset_days=message.offset_days,
         rollout=rollout_spec(message.rollout),
         missed=_MISSED_OF.get(message.missed, MissedRuns.SKIP),
         grace=message.grace.ToTimedelta() if message.HasField("grace") else GRACE,
@@ -84,11 +85,8 @@ def amendment(
 
 def _recurs_otherwise(request: ScheduleRequest, spec: ScheduleSpec) -> bool:
     former = spec.recurrence
-    return (request.cron, request.rrule, request.time_zone) != (
-        former.cron,
-        former.rrule,
-        former.time_zone,
-    )
+    asked = (request.cron, request.rrule, request.time_zone, request.offset_days)
+    return asked != (former.cron, former.rrule, former.time_zone, former.offset_days)
 
 
 def named_by(message: pb.ScheduleSpec, paths: Iterable[str]) -> pb.ScheduleSpec:
@@ -117,6 +115,7 @@ def schedule_spec_message(spec: ScheduleSpec) -> pb.ScheduleSpec:
         rrule=spec.recurrence.rrule,
         time_zone=spec.recurrence.time_zone,
         starts_at=timestamp(spec.recurrence.start),
+        offset_days=spec.recurrence.offset_days,
         missed=_MISSED[spec.missed],
         grace=duration(spec.grace),
         rollout=spec_message(spec.rollout),
