@@ -17,7 +17,8 @@ SCHEDULE_KEYS = [
     "incomplete",
 ]
 SPEC_KEYS = [
-    *("name", "cron", "rrule", "time_zone", "starts_at", "missed", "grace", "rollout"),
+    *("name", "cron", "rrule", "time_zone", "starts_at", "offset_days", "missed", "grace"),
+    "rollout",
 ]
 RUN_KEYS = ["due_at", "at", "outcome", "rollout_id", "detail"]
 """Programs read them: none is ever removed or renamed."""
@@ -40,9 +41,9 @@ def test_schedule_is_made_of_what_was_typed(tendhost, server):
         *("--missed", "run-once", "--grace", "1h", "--starts-at", "2027-01-15T09:00+01:00"),
         *("--tag", "web", "--waves", "1,rest", "--max-failures", "2"),
     )
-    first, second = done.out.splitlines()
-    assert (done.status, first) == (0, "schedule weekly is active")
-    assert second.startswith("next run: 2027-01-22 08:00 UTC")
+    first, heading, second, *_ = (line.strip() for line in done.out.splitlines())
+    assert (done.status, first, heading) == (0, "schedule weekly is active", "NEXT RUNS")
+    assert second.startswith("Fri 2027-01-22 09:00 Europe/Berlin")
     (request,) = server.requests("CreateSchedule")
     spec = request.spec
     assert (spec.name, spec.cron, spec.rrule, spec.time_zone) == (
@@ -52,6 +53,56 @@ def test_schedule_is_made_of_what_was_typed(tendhost, server):
     assert spec.starts_at.ToDatetime(tzinfo=UTC) == datetime(2027, 1, 15, 8, 0, tzinfo=UTC)
     assert (spec.rollout.waves, spec.rollout.max_failures) == (["1", "rest"], "2")
     assert spec.rollout.filter.all_tags == ["web"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("2027-01-15T09:00+01:00", "2027-01-15T08:00"),
+        ("2027-01-15T09:00[Europe/Berlin]", "2027-01-15T08:00"),
+        ("2027-01-15T09:00+01:00[Europe/Berlin]", "2027-01-15T08:00"),
+        (
+            "2027-01-15T09:00Z[Europe/Berlin]",
+            "2027-01-15T09:00",
+        ),  # RFC 9557: Z leaves the offset open
+        ("2026-10-25T02:30[Europe/Berlin]", "2026-10-25T00:30"),  # the first of two
+        ("2026-10-25T02:30+01:00[Europe/Berlin]", "2026-10-25T01:30"),
+    ],
+)
+def test_start_of_a_schedule__is_a_time_with_its_offset_or_zone(tendhost, server, typed, expected):
+    server.answer("CreateSchedule", pb.CreateScheduleResponse(schedule=schedule()))
+    rule = ("--cron", "0 3 * * *", "--offset-days", "-3")
+    done = tendhost("schedule", "create", "weekly", *rule, "--starts-at", typed)
+    assert done.status == 0
+    (request,) = server.requests("CreateSchedule")
+    assert request.spec.starts_at.ToDatetime().isoformat()[:16] == expected
+    assert request.spec.offset_days == -3
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("2027-01-15T18:00+05:00[Europe/Berlin]", "is not that of Europe/Berlin, which is +01:00"),
+        ("2027-07-15T18:00+01:00[Europe/Berlin]", "is not that of Europe/Berlin, which is +02:00"),
+        ("2027-03-28T02:30[Europe/Berlin]", "does not exist"),
+        ("2026-10-04T02:15[Australia/Lord_Howe]", "does not exist"),
+        ("2027-01-15T09:00", "use one with its time zone"),
+        ("2027-01-15T09:00[Europe/Atlantis]", "unknown time zone 'Europe/Atlantis'"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--starts-at", "--freeze"])
+def test_time_that_contradicts_itself__is_refused_with_its_option(
+    tendhost, server, option, typed, words
+):
+    freeze = f"'year end' {typed} 2028-01-01T00:00Z"
+    commands = {
+        "--starts-at": ("schedule", "create", "weekly", "--cron", "0 3 * * *", option, typed),
+        "--freeze": ("policy", "set", option, freeze),
+    }
+    done = tendhost(*commands[option])
+    assert (done.status, done.out) == (2, "")
+    assert done.err.splitlines()[-1].startswith(f"error: {option}: ")
+    assert words in done.err
 
 
 def test_schedule_has_the_defaults_that_are_documented(tendhost, server):
@@ -115,7 +166,7 @@ def test_schedules_are_listed_with_their_next_and_last_runs(tendhost, server):
         "LAST",
         "RUN",
     ]
-    assert active.startswith("weekly  0 3 * * 6  Europe/Berlin  active  2027-01-22 08:00 UTC")
+    assert active.startswith("weekly  0 3 * * 6  Europe/Berlin  active  2027-01-22 09:00 (in")
     assert paused.split()[:8] == ["other", *["0", "3", "*", "*", "6"], "Europe/Berlin", "paused"]
     assert "overlapped" in paused
     documents = tendhost("schedule", "list", "--output", "json").json
@@ -139,8 +190,8 @@ def test_schedule_is_shown_with_its_next_runs_and_what_became_of_the_last(tendho
         *("name weekly", "status active", "rule 0 3 * * 6", "time zone Europe/Berlin"),
     ]
     head = said.index("NEXT RUNS")
-    assert said[head + 1].startswith("Fri 2027-01-22 08:00 UTC")
-    assert said[head + 2].startswith("Fri 2027-01-29 08:00 UTC")
+    assert said[head + 1].startswith("Fri 2027-01-22 09:00 Europe/Berlin (in ")
+    assert said[head + 2].startswith("Fri 2027-01-29 09:00 Europe/Berlin (in ")
     assert (
         "last run overlapped, due 2027-01-15 08:00 UTC:"
         " rollout ro1 of the former run has not ended: it is paused"

@@ -53,6 +53,12 @@ async def rollouts(world: World) -> list[Rollout]:
     return list(reversed((await world.store.rollouts(limit=1000)).items))
 
 
+async def skipped(world: World) -> list[str]:
+    """What was told about each run that was skipped, the oldest first."""
+    told = [e.body for e in await world.events() if isinstance(e.body, ScheduleChanged)]
+    return [body.message for body in told if body.change is ScheduleChange.SKIPPED]
+
+
 async def last_run(world: World, *, due_at: datetime = DUE, name: str = "nightly") -> ScheduledRun:
     """The run that was due then, once it was begun or skipped."""
 
@@ -215,9 +221,14 @@ async def test_runs_that_no_server_began_are_skipped(world: World) -> None:
     to(world, DUE + 3 * DAY + HOUR)
     async with world.running():
         run = await last_run(world)
-        assert (run.outcome, run.due_at) == (RunOutcome.MISSED, DUE)
-        assert "2026-03-02 03:00 UTC" in run.detail
+        assert (run.outcome, run.due_at) == (RunOutcome.MISSED, DUE + 3 * DAY)
+        assert "2026-03-05 03:00 UTC" in run.detail
         await idle(world)
+        # Each is told.
+        told = await skipped(world)
+        assert len(told) == 4
+        for n, words in enumerate(told):
+            assert f"due {DUE + n * DAY:%Y-%m-%d %H:%M} UTC" in words
         assert await rollouts(world) == []
         assert (await world.store.schedule("nightly")).next_at == DUE + 4 * DAY
 
@@ -231,8 +242,9 @@ async def test_runs_that_no_server_began_are_made_up_for_once_where_that_is_wish
     to(world, DUE + 3 * DAY + HOUR)
     async with world.running():
         run = await last_run(world)
-        assert (run.outcome, run.due_at) == (RunOutcome.STARTED, DUE)
-        assert run.detail.startswith("caught up: ")
+        assert (run.outcome, run.due_at) == (RunOutcome.STARTED, DUE + 3 * DAY)
+        assert run.detail.startswith("caught up: it was due 2026-03-05 03:00 UTC")
+        assert len(await skipped(world)) == 3
         await world.rollout_ended(run.rollout)
         await idle(world)
         assert len(await rollouts(world)) == 1

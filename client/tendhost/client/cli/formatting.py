@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
@@ -118,11 +119,29 @@ def span(duration: timedelta) -> str:
     return "".join(parts) or "0s"
 
 
-def at_time(at: datetime) -> str:
-    """A moment, and how far it is from now: 2026-11-22 14:05 UTC (in 4h10m)."""
+def at_time(at: datetime, time_zone: str = "UTC", *, named: bool = True) -> str:
+    """A moment, and how far it is from now: 2026-11-22 14:05 UTC (in 4h10m).
+
+    `time_zone` is an IANA name; UTC where this machine does not know it. Not `named`: without the zone.
+    """
     ahead = at - datetime.now(UTC)
     distance = f"in {span(ahead)}" if ahead > timedelta() else "now"
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC ({distance})"
+    shown = local_time(at, time_zone) if named else f"{in_zone(at, time_zone):%Y-%m-%d %H:%M}"
+    return f"{shown} ({distance})"
+
+
+def local_time(at: datetime, time_zone: str) -> str:
+    """A moment in a time zone: 2026-11-22 14:05 Europe/Berlin. In UTC where this machine does not know the zone."""
+    local = in_zone(at, time_zone)
+    return f"{local:%Y-%m-%d %H:%M} {'UTC' if local.tzinfo is UTC else time_zone}"
+
+
+def in_zone(at: datetime, time_zone: str) -> datetime:
+    """A moment in the local time of a zone; in UTC where this machine does not know the zone."""
+    try:
+        return at.astimezone(ZoneInfo(time_zone))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return at.astimezone(UTC)
 
 
 def counted(count: int, noun: str) -> str:

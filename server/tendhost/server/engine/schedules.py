@@ -17,7 +17,7 @@ from tendhost.server.clock import Clock
 from tendhost.server.domain.changes import FieldChange, changes_of
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.etags import require_etag
-from tendhost.server.domain.events import ScheduleChange
+from tendhost.server.domain.events import Event, ScheduleChange
 from tendhost.server.domain.hosts.unmatched import warnings_of
 from tendhost.server.domain.request_errors import (
     InvalidScheduleStatus,
@@ -34,8 +34,9 @@ from tendhost.server.domain.schedules.schedule import (
     ScheduleRequest,
     ScheduleSpec,
     decide,
+    missed_before,
 )
-from tendhost.server.domain.schedules.schedule_events import run_event, schedule_event
+from tendhost.server.domain.schedules.schedule_events import missed_event, run_event, schedule_event
 from tendhost.server.engine.clock_drift import ClockDrift
 from tendhost.server.engine.fleet.selections import Selections
 from tendhost.server.engine.requests import MutationContext, retried_on_conflict
@@ -314,19 +315,26 @@ class Schedules:
         except ScheduleNotFound:
             return  # deleted since
         now = self._clock.now()
-        match decide(schedule, await self._former(schedule), now):
-            case DueRun() as begin:
-                await self._begin(schedule, begin, now)
-            case ScheduledRun() as skipped:
-                await self._skip(schedule, skipped, now)
+        run = decide(schedule, await self._former(schedule), now)
+        if run is None:
+            return
+        missed = tuple(
+            missed_event(schedule, each, now) for each in missed_before(schedule, run, now)
+        )
+        if isinstance(run, DueRun):
+            await self._begin(schedule, run, now, missed)
+        else:
+            await self._skip(schedule, run, now, missed)
 
-    async def _begin(self, schedule: Schedule, begin: DueRun, now: datetime) -> None:
+    async def _begin(
+        self, schedule: Schedule, begin: DueRun, now: datetime, missed: tuple[Event, ...]
+    ) -> None:
         call: MutationContext[Rollout] = MutationContext(
             principal=f"schedule {schedule.name}", method=METHOD, encode=lambda _: b""
         )
         try:
             warned = "; ".join((*filter(None, [begin.detail]), *await self._warnings(schedule)))
-            beside = change_beside(schedule, replace(begin, detail=warned), now)
+            beside = change_beside(schedule, replace(begin, detail=warned), now, missed)
             await self._rollouts.start(schedule.spec.rollout, call, beside=beside)
         except (StoreUnavailable, Conflict):
             raise
@@ -339,11 +347,19 @@ class Schedules:
             refused = RunOutcome.REFUSED
             run = ScheduledRun(due_at=begin.due_at, at=now, outcome=refused, detail=detail)
             # If the rollout was stored in spite of the error, this raises Conflict.
-            await self._skip(schedule, run, now)
+            await self._skip(schedule, run, now, missed)
 
-    async def _skip(self, schedule: Schedule, run: ScheduledRun, now: datetime) -> None:
+    async def _skip(
+        self,
+        schedule: Schedule,
+        run: ScheduledRun,
+        now: datetime,
+        missed: tuple[Event, ...] = (),
+    ) -> None:
+        """Skip a run; `missed` are the events about those before it that were missed."""
         advanced = schedule.after(run, now)
-        change = Change(events=(run_event(advanced, now),), schedules=(advanced,))
+        events = (*missed, run_event(advanced, now))
+        change = Change(events=events, schedules=(advanced,))
         await self._store.commit(change)
         logger.warning(
             "a scheduled rollout was skipped",
@@ -404,8 +420,13 @@ METHOD = "schedule"
 """Method of a scheduled rollout in the audit log."""
 
 
-def change_beside(schedule: Schedule, begin: DueRun, now: datetime) -> Beside:
-    """A function that adds the run of the schedule to the change that creates its rollout."""
+def change_beside(
+    schedule: Schedule, begin: DueRun, now: datetime, missed: tuple[Event, ...] = ()
+) -> Beside:
+    """A function that adds the run of the schedule to the change that creates its rollout.
+
+    `missed` are the events about runs before it that were missed.
+    """
 
     def beside(rollout: Rollout, change: Change) -> Change:
         run = ScheduledRun(
@@ -416,7 +437,7 @@ def change_beside(schedule: Schedule, begin: DueRun, now: datetime) -> Beside:
             detail=begin.detail,
         )
         advanced = schedule.after(run, now)
-        events = (*change.events, run_event(advanced, now))
+        events = (*change.events, *missed, run_event(advanced, now))
         return replace(change, events=events, schedules=(advanced,))
 
     return beside

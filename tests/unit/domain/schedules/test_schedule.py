@@ -27,6 +27,7 @@ from tendhost.server.domain.schedules.schedule import (
     ScheduleStatus,
     decide,
     forgone,
+    missed_before,
 )
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -93,6 +94,37 @@ def test_run_after_the_grace_is_skipped_or_made_up_for_by_the_policy() -> None:
     )
     made_up = decide(a_schedule(missed=MissedRuns.RUN_ONCE), None, now)
     assert made_up == DueRun(due_at=DUE, detail=f"caught up: {skipped.detail}")
+
+
+@pytest.mark.parametrize(("runs", "told"), [(1, 0), (4, 3), (21, 20), (500, 20)])
+def test_missed_runs__are_told_one_by_one_up_to_a_bound(runs: int, told: int) -> None:
+    made, now = a_schedule(), DUE + (runs - 1) * DAY + HOUR
+    skipped = decide(made, None, now)
+    assert isinstance(skipped, ScheduledRun)
+    assert skipped.due_at == DUE + (runs - 1) * DAY
+    before = missed_before(made, skipped, now)
+    assert [run.due_at for run in before] == [DUE + n * DAY for n in range(told)]
+    assert all(f"{run.due_at:%Y-%m-%d %H:%M} UTC" in run.detail for run in before)
+    assert any("those that followed" in run.detail for run in before) is (runs - 1 > told)
+
+
+def test_missed_runs__of_every_minute_of_years_take_little_work() -> None:
+    made, now = a_schedule(cron="* * * * *"), DUE + 3650 * DAY
+    run = decide(made, None, now)
+    assert run is not None
+    assert run.due_at == now
+    assert len(missed_before(made, run, now)) == 20
+    rare = a_schedule(cron="0 0 29 2 *")
+    skipped = decide(rare, None, datetime(2033, 1, 1, tzinfo=UTC))
+    assert skipped is not None
+    assert skipped.due_at == datetime(2032, 2, 29, tzinfo=UTC)
+
+
+def test_missed_run__is_told_in_the_time_zone_of_its_schedule() -> None:
+    made = a_schedule(time_zone="Asia/Kathmandu")
+    skipped = decide(made, None, DUE + HOUR)
+    assert isinstance(skipped, ScheduledRun)
+    assert skipped.detail.startswith("it was due 2026-03-02 03:00 Asia/Kathmandu and no server")
 
 
 def test_run_that_is_in_time_stands_for_those_that_were_missed_before() -> None:

@@ -1,10 +1,7 @@
 """`tendhost policy …`: what hosts inherit from their groups and from the fleet."""
 
-import re
 import shlex
-from datetime import datetime
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
@@ -22,11 +19,11 @@ from tendhost.client.cli.options.health import (
     require_hook,
     settle_of,
 )
+from tendhost.client.cli.options.times import moment
 from tendhost.client.cli.session import Session, refuse, warn
 
 app = typer.Typer(no_args_is_help=True)
 
-_TIME = re.compile(r"(?P<at>[^\[\]]+)(?:\[(?P<zone>[^\[\]]+)\])?")
 
 Group = Annotated[
     str,
@@ -178,8 +175,8 @@ def _freeze(text: str) -> FreezePeriod:
         name, starts, ends, *reason = shlex.split(text)
     except ValueError:
         refuse(f"--freeze: invalid freeze {text!r}; use 'NAME FROM UNTIL REASON'")
-    starts_at, zone = _time(starts)
-    ends_at, last_zone = _time(ends)
+    starts_at, zone = moment(starts, "--freeze")
+    ends_at, last_zone = moment(ends, "--freeze", last=True)
     return FreezePeriod(
         name=name,
         starts_at=starts_at,
@@ -187,26 +184,6 @@ def _freeze(text: str) -> FreezePeriod:
         reason=" ".join(reason),
         time_zone=last_zone or zone or "UTC",
     )
-
-
-def _time(text: str) -> tuple[datetime, str]:
-    """A moment as RFC 3339 and RFC 9557 write it, with the time zone that was named."""
-    match = _TIME.fullmatch(text)
-    zone = (match and match["zone"]) or ""
-    try:
-        local = datetime.fromisoformat(match["at"] if match else "")
-    except ValueError:
-        local = None
-    if local is None or (local.tzinfo is None and not zone):
-        refuse(
-            f"--freeze: invalid time {text!r}; use one with its time zone, such as"
-            " 2026-12-23T18:00+01:00 or 2026-12-23T18:00[Europe/Berlin]"
-        )
-    try:
-        at = local if local.tzinfo is not None else local.replace(tzinfo=ZoneInfo(zone))
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        refuse(f"--freeze: unknown time zone {zone!r}; use an IANA name such as 'Europe/Vienna'")
-    return at, zone
 
 
 def _tell(session: Session, found: GroupPolicy) -> None:

@@ -1,14 +1,14 @@
 """`tendhost schedule …`."""
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from typing import Annotated
 
 import typer
 
 from tendhost.client import Client, MissedRuns, RolloutSpec, Schedule, ScheduleSpec
-from tendhost.client.cli.formatting import at_time, duration
+from tendhost.client.cli.formatting import duration
 from tendhost.client.cli.options.rollout import with_spec
+from tendhost.client.cli.options.times import moment
 from tendhost.client.cli.session import Session, refuse, warn
 
 app = typer.Typer(no_args_is_help=True)
@@ -44,9 +44,18 @@ def create(
         str,
         typer.Option(
             metavar="TIME",
-            help="Earliest run, such as 2026-12-01T00:00+01:00; a recurrence rule counts from it.",
+            help="Earliest run, such as 2026-12-01T00:00[Europe/Berlin]; a recurrence rule counts from it.",
         ),
     ] = "",
+    offset_days: Annotated[
+        int,
+        typer.Option(
+            metavar="DAYS",
+            min=-366,
+            max=366,
+            help="Days from each date of the rule to the run, such as 10 with BYDAY=4TU; -1: the day before.",
+        ),
+    ] = 0,
     missed: Annotated[
         str,
         typer.Option(
@@ -75,7 +84,8 @@ def create(
         cron=cron,
         rrule=rrule,
         time_zone=time_zone,
-        starts_at=_time(starts_at) if starts_at else None,
+        starts_at=moment(starts_at, "--starts-at")[0] if starts_at else None,
+        offset_days=offset_days,
         missed=_policy(missed),
         grace=duration(grace, "--grace"),
         rollout=spec,
@@ -101,6 +111,12 @@ def set_(
         str | None,
         typer.Option(metavar="TIME", help="Earliest run; a recurrence rule counts from it."),
     ] = None,
+    offset_days: Annotated[
+        int | None,
+        typer.Option(
+            metavar="DAYS", min=-366, max=366, help="Days from each date of the rule to the run."
+        ),
+    ] = None,
     missed: Annotated[
         str | None,
         typer.Option(metavar="POLICY", help="What to do after missed runs: skip, or run-once."),
@@ -123,7 +139,8 @@ def set_(
         "cron": cron,
         "rrule": rrule,
         "time_zone": time_zone,
-        "starts_at": _time(starts_at) if starts_at is not None else None,
+        "starts_at": moment(starts_at, "--starts-at")[0] if starts_at is not None else None,
+        "offset_days": offset_days,
         "missed": _policy(missed) if missed is not None else None,
         "grace": duration(grace, "--grace") if grace is not None else None,
     }
@@ -136,19 +153,6 @@ def _policy(text: str) -> MissedRuns:
     if text not in _MISSED:
         refuse(f"--missed: invalid policy {text!r}; use {', '.join(_MISSED)}")
     return _MISSED[text]
-
-
-def _time(text: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        refuse(
-            f"--starts-at: invalid time {text!r}; use one with its offset, such as"
-            " 2026-12-01T00:00+01:00"
-        )
-    return at
 
 
 @app.command(name="list")
@@ -215,13 +219,14 @@ def delete(context: typer.Context, name: Name) -> None:
 
 def _tell(session: Session, ask: Callable[[Client], Awaitable[Schedule]]) -> None:
     async def work(client: Client) -> None:
+        from tendhost.client.cli.render import schedules as render_schedules
+
         found = await ask(client)
         warn(found.warnings)
         if session.json:
             session.print_json(found)
             return
         print(f"schedule {found.name} is {found.status}")
-        if found.next_runs:
-            print(f"next run: {at_time(found.next_runs[0])}")
+        render_schedules.next_runs(found)
 
     session.run(work)

@@ -121,6 +121,10 @@ class Recurrence:
         """The time zone in which it is meant."""
         return ZoneInfo(self.time_zone)
 
+    def local(self, at: datetime) -> str:
+        """An instant as text, in this time zone."""
+        return f"{at.astimezone(self.zone):%Y-%m-%d %H:%M} {self.time_zone}"
+
     def _of_cron(self, floor: datetime) -> Iterator[datetime]:
         for moment in CronSim(self.cron.upper(), floor.astimezone(self.zone)):
             yield moment.astimezone(UTC)

@@ -3,6 +3,7 @@
 Values and decisions only. domain/schedules/recurrence.py computes when a schedule recurs.
 """
 
+import itertools
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -238,22 +239,73 @@ def decide(
     first, spec = schedule.next_at, schedule.spec
     if first is None or first > now:
         return None
-    # The instant `now - grace` itself is within the grace.
-    since = now - spec.grace - timedelta(microseconds=1)
+    since = _last_too_late(spec, now)
     in_time = spec.recurrence.latest(after=since, until=now) if first <= since else None
     due_at = in_time or first
     late = ""
     if first <= since and in_time is None:
-        late = f"it was due {_utc(first)} and no server started it within {spec.grace}"
+        last = _last_missed(spec, first, since)
         if spec.missed is MissedRuns.SKIP:
-            return ScheduledRun(due_at=first, at=now, outcome=RunOutcome.MISSED, detail=late)
-        late = f"caught up: {late}"
+            return _missed(spec, last, now)
+        due_at = last
+        late = f"caught up: {_late(spec, last)}"
     if former is not None and not former.over:
         words = f"rollout {former.id} of an earlier run has not ended: it is {former.status}"
         if former.held_up:
             words += f" and held up: {former.held_up}"
         return ScheduledRun(due_at=due_at, at=now, outcome=RunOutcome.OVERLAPPED, detail=words)
     return DueRun(due_at=due_at, detail=late)
+
+
+MOST_TOLD = 20
+"""Missed runs that are told one by one; the last of them stands for all that follow."""
+
+
+def missed_before(
+    schedule: Schedule, run: DueRun | ScheduledRun, now: datetime
+) -> tuple[ScheduledRun, ...]:
+    """The runs before `run`, as `decide` returned it at `now`, that no server started in time, in order.
+
+    At most MOST_TOLD; the detail of the last says that others followed it.
+    """
+    first, spec = schedule.next_at, schedule.spec
+    if first is None or first >= run.due_at:
+        return ()
+    moments = itertools.chain((first,), spec.recurrence.moments(first))
+    missed = itertools.takewhile(lambda at: at < run.due_at, moments)
+    told = [_missed(spec, at, now) for at in itertools.islice(missed, MOST_TOLD)]
+    if next(missed, None) is not None:
+        until = spec.recurrence.local(run.due_at)
+        detail = f"{told[-1].detail}, nor those that followed it before {until}"
+        told[-1] = replace(told[-1], detail=detail)
+    return tuple(told)
+
+
+def _last_too_late(spec: ScheduleSpec, now: datetime) -> datetime:
+    """The last instant at which a run that starts at `now` was due too long ago."""
+    # The instant `now - grace` itself is within the grace.
+    return now - spec.grace - timedelta(microseconds=1)
+
+
+def _last_missed(spec: ScheduleSpec, first: datetime, since: datetime) -> datetime:
+    """The last moment until `since`; `first` is one. Looked for backwards: there may be millions."""
+    span = timedelta(hours=1)
+    while since - span > first:
+        found = spec.recurrence.latest(after=since - span, until=since)
+        if found is not None:
+            return found
+        span *= 4
+    return spec.recurrence.latest(after=first, until=since) or first
+
+
+def _missed(spec: ScheduleSpec, due_at: datetime, now: datetime) -> ScheduledRun:
+    detail = _late(spec, due_at)
+    return ScheduledRun(due_at=due_at, at=now, outcome=RunOutcome.MISSED, detail=detail)
+
+
+def _late(spec: ScheduleSpec, due_at: datetime) -> str:
+    due = spec.recurrence.local(due_at)
+    return f"it was due {due} and no server started it within {spec.grace}"
 
 
 def forgone(schedule: Schedule, copied_at: datetime, now: datetime) -> Schedule | None:
@@ -265,12 +317,8 @@ def forgone(schedule: Schedule, copied_at: datetime, now: datetime) -> Schedule 
     if due_at is None or due_at > now:
         return None
     words = (
-        f"the database was restored from a copy of {_utc(copied_at)};"
+        f"the database was restored from a copy of {copied_at:%Y-%m-%d %H:%M} UTC;"
         " it is unknown whether this run has started since"
     )
     run = ScheduledRun(due_at=due_at, at=now, outcome=RunOutcome.MISSED, detail=words)
     return schedule.after(run, now)
-
-
-def _utc(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC"

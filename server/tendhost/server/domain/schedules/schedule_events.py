@@ -5,7 +5,7 @@ from datetime import datetime
 
 from tendhost.server.domain.changes import FieldChange
 from tendhost.server.domain.events import Event, ScheduleChange, ScheduleChanged
-from tendhost.server.domain.schedules.schedule import RunOutcome, Schedule
+from tendhost.server.domain.schedules.schedule import RunOutcome, Schedule, ScheduledRun
 
 
 def schedule_event(
@@ -27,6 +27,11 @@ def schedule_event(
         changes=changes,
     )
     return Event(at=now, body=body)
+
+
+def missed_event(schedule: Schedule, run: ScheduledRun, now: datetime) -> Event:
+    """The event about a run that was missed before the last one."""
+    return schedule_event(schedule, ScheduleChange.SKIPPED, now, message=run.detail)
 
 
 def run_event(schedule: Schedule, now: datetime) -> Event:
