@@ -72,16 +72,17 @@ def mutants_of(file: Path) -> Iterator[list[Mutant]]:
         operator = get_operator(name)()
         found = ((n, start) for n in nodes for start, _ in operator.mutation_positions(n))
         for occurrence, (node, start) in enumerate(found):
-            if not _is_type(node, name):
+            if not _is_irrelevant(node, name):
                 mutant = Mutant(file=file, line=start[0], operator=name, occurrence=occurrence)
                 places[start].append(mutant)
     yield from places.values()
 
 
-def _is_type(node: object, operator: str) -> bool:
-    while "BitOr" in operator and (node := getattr(node, "parent", None)) is not None:
+def _is_irrelevant(node: object, operator: str) -> bool:
+    """Whether no test is to notice a change of the node: it stands in a type, or in a decorator (`slots=True`)."""
+    while (node := getattr(node, "parent", None)) is not None:
         kind = getattr(node, "type", "")
-        if kind in ANNOTATIONS:
+        if kind == "decorator" or ("BitOr" in operator and kind in ANNOTATIONS):
             return True
         if kind.endswith("_stmt"):
             return False

@@ -129,7 +129,7 @@ def test_schedule_has_the_defaults_that_are_documented(tendhost, server):
     [
         ("--missed", "twice", "invalid policy 'twice'; use skip, run-once"),
         ("--grace", "soon", "invalid duration 'soon'"),
-        ("--starts-at", "tomorrow", "invalid time 'tomorrow'; use one with its offset"),
+        ("--starts-at", "tomorrow", "invalid time 'tomorrow'; use one with its time zone"),
         ("--starts-at", "2027-01-15T09:00", "invalid time '2027-01-15T09:00'; use"),
     ],
 )
@@ -193,7 +193,7 @@ def test_schedule_is_shown_with_its_next_runs_and_what_became_of_the_last(tendho
     assert said[head + 1].startswith("Fri 2027-01-22 09:00 Europe/Berlin (in ")
     assert said[head + 2].startswith("Fri 2027-01-29 09:00 Europe/Berlin (in ")
     assert (
-        "last run overlapped, due 2027-01-15 08:00 UTC:"
+        "last run overlapped, due 2027-01-15 09:00 Europe/Berlin:"
         " rollout ro1 of the former run has not ended: it is paused"
     ) in said
     assert "last rollout ro1 paused: wave 1 of 1; 2 hosts: 1 pending, 1 completed" in said

@@ -38,7 +38,7 @@ def moment(text: str, option: str, *, last: bool = False) -> tuple[datetime, str
     if there.utcoffset() != at.utcoffset() and not text.partition("[")[0].endswith(("Z", "z")):
         refuse(
             f"{option}: the offset of {text!r} is not that of {zone}, which is {there.isoformat()[-6:]} then;"
-            " leave out the offset or the time zone"
+            " write only one of the two"
         )
     return there, zone
 
