@@ -5,7 +5,7 @@ that by running the same scripts on the machine of the tests.
 """
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -22,15 +22,19 @@ Configuration file '/etc/{name}.conf'
  ==> Package distributor has shipped an updated version.
  ==> Keeping old config file as default.
 """
-POST_INSTALL_FAILED = """\
-dpkg: error processing package {name} (--configure):
- installed {name} package post-installation script subprocess returned error exit status 1
+POST_INSTALL_PROBLEM = (
+    "installed {name} package post-installation script subprocess returned error exit status 1"
+)
+POST_INSTALL_FAILED = f"""\
+dpkg: error processing package {{name}} (--configure):
+ {POST_INSTALL_PROBLEM}
 Errors were encountered while processing:
- {name}
+ {{name}}
 E: Sub-process /usr/bin/dpkg returned an error code (1)
 """
 
 
+DPKG_DIED = "E: Sub-process /usr/bin/dpkg received a segmentation fault.\n"
 INTERRUPTED = (
     "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem."
 )
@@ -60,6 +64,10 @@ class Pending:
     conffile_kept: bool = False
     breaks: bool = False
     """Its post-install script fails."""
+    says: str = ""
+    """Lines that its post-install script prints."""
+    kills: bool = False
+    """dpkg dies of a signal while it is configured, once."""
     wants_reboot: bool = False
 
 
@@ -78,6 +86,8 @@ class FakeHost:
     pending: dict[str, Pending] = field(default_factory=dict)
     interrupted: bool = False
     repairable: bool = True
+    dying_repairs: int = 0
+    """So many of the next repairs die of a signal."""
     unreadable: bool = False
     """dpkg's database cannot be read."""
     reboot_required: bool = False
@@ -173,12 +183,17 @@ class FakeHost:
                 continue
             lines.append(f"pmstatus:{name}:50.0000:Unpacking {name} (amd64)")
             lines.append(f"pmstatus:{name}:75.0000:Configuring {name} (amd64)")
-            words.append(f"Setting up {name} ({waiting.to}) ...\n")
+            words.append(f"Setting up {name} ({waiting.to}) ...\n{waiting.says}")
+            if waiting.kills:
+                self.pending[name] = replace(waiting, kills=False)
+                self.interrupted = True
+                return 100, "\n".join(lines) + "\n", "".join((*words, DPKG_DIED))
             if waiting.conffile_kept:
                 words.append(CONFFILE.format(name=name))
             if waiting.breaks:
                 status = 100
                 words += [f"{name}: cannot migrate\n", POST_INSTALL_FAILED.format(name=name)]
+                lines.append(f"pmerror:{name}:75.0000:{POST_INSTALL_PROBLEM.format(name=name)}")
             self.installed[name] = waiting.to
             self.reboot_required |= waiting.wants_reboot
             del self.pending[name]
@@ -190,5 +205,8 @@ class FakeHost:
 
     def repair(self) -> tuple[int, str, str]:
         """Exit status, status lines and words of the repair."""
+        if self.dying_repairs:
+            self.dying_repairs -= 1
+            return 139, "", "Segmentation fault\n"
         self.interrupted = not self.repairable
         return (0 if self.repairable else 1), "", ""

@@ -50,7 +50,7 @@ REASONS = {
     ),
     "upgrade-disk-full-unpack": (
         FailureKind.DISK_FULL,
-        "cannot copy extracted data for './usr/share/tb-simple/version' to"
+        "tb-simple: cannot copy extracted data for './usr/share/tb-simple/version' to"
         " '/usr/share/tb-simple/version.dpkg-new': failed to write (No space left on device)",
     ),
     "upgrade-hash-mismatch": (

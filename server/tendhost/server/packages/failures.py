@@ -21,6 +21,8 @@ class FailureKind(StrEnum):
     HASH_MISMATCH = "hash_mismatch"
     FETCH_FAILED = "fetch_failed"
     NOT_PRIVILEGED = "not_privileged"
+    HOOK_FAILED = "hook_failed"
+    """A command that the package manager's configuration has it run failed."""
     CONFFILE_PROMPT = "conffile_prompt"
     """The package manager asked a person about a configuration file."""
     KILLED = "killed"
@@ -40,6 +42,8 @@ class PackageFailure:
     """One line, mostly as the package manager prints it."""
     packages: tuple[str, ...] = ()
     """The packages at fault, where it names them."""
+    began: bool = False
+    """Whether packages had been changed by then, and their scripts had run."""
 
     @property
     def interrupted(self) -> bool:
@@ -48,8 +52,11 @@ class PackageFailure:
 
     @property
     def transient(self) -> bool:
-        """Whether a later try may succeed without anybody touching the host."""
-        return self.kind in TRANSIENT
+        """Whether a later try may succeed without anybody touching the host.
+
+        Never once packages were changed: a later try runs their scripts again.
+        """
+        return self.kind in TRANSIENT and not self.began
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +67,21 @@ class LockHolder:
     pid: int = 0
     """0 where it could not be told."""
     command: str = ""
+
+
+LAST_SIGNAL = 64
+"""The last of the real-time signals of signal(7)."""
+
+
+def killed_by_signal(exit_status: int) -> PackageFailure | None:
+    """The failure of a command that a signal ended, whatever it printed before; None: it ended by itself.
+
+    Its exit status is 128 and the number of the signal then, as sh(1) has it.
+    """
+    if not 128 < exit_status <= 128 + LAST_SIGNAL:
+        return None
+    reason = f"killed by signal {exit_status - 128}"
+    return PackageFailure(kind=FailureKind.KILLED, reason=reason)
 
 
 LONGEST_REASON = 500

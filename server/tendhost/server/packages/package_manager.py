@@ -6,7 +6,7 @@ variables of facts.FACTS, and call `part NAME COMMAND…` for each answer. The c
 a detached job, whose standard error is the operation's log.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -20,7 +20,7 @@ from tendhost.server.domain.inventory.inventory import (
 from tendhost.server.packages.errors import PackageError
 from tendhost.server.packages.facts import HostFacts
 from tendhost.server.packages.failures import PackageFailure
-from tendhost.server.packages.progress import ProgressSource
+from tendhost.server.packages.progress import ProgressSource, TransactionProgress
 from tendhost.server.packages.script import Part
 
 
@@ -167,10 +167,14 @@ class PackageManager(ProgressSource, Protocol):
         """
         ...
 
-    def failure(self, exit_status: int, output: str) -> PackageFailure | None:
+    def failure(
+        self, exit_status: int, output: str, errors: Sequence[TransactionProgress] = ()
+    ) -> PackageFailure | None:
         """Why a command failed, from its exit status and the end of its log; None: it did not.
 
-        A transaction can fail in part and end with 0, as dnf's with a failed scriptlet.
+        `errors`: those in its progress, as far as it was read. What maintainer scripts print in the log
+        counts for no failure of the package manager's. A transaction can fail in part and end with 0, as
+        dnf's with a failed scriptlet.
         """
         ...
 

@@ -86,6 +86,52 @@ async def test_a_repair_that_is_interrupted_itself_is_begun_once_more(world: Wor
     assert fake.count(Command.REPAIR) == 2
 
 
+async def test_upgrade__whose_dpkg_dies_of_a_signal_is_repaired_and_begins_once_more(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending(kills=True)}
+        ended = await world.run(K.UPDATE)
+    assert ended.status is S.SUCCEEDED, ended.problem
+    assert steps(ended)[3:6] == ["apply", "preflight", "list"]
+    assert ended.steps[3].status is StepStatus.INTERRUPTED
+    assert ended.steps[3].detail.endswith("dpkg received a segmentation fault.")
+    assert (fake.count(Command.UPGRADE), fake.count(Command.REPAIR)) == (2, 1)
+
+
+async def test_repair__whose_dpkg_dies_of_a_signal_begins_once_more(world: World):
+    async with world.running():
+        fake, operation = await in_the_middle(world)
+        fake.interrupted, fake.dying_repairs = True, 1
+        fake.jobs.kill()
+        ended = await world.ended(operation.id)
+    assert ended.status is S.SUCCEEDED, ended.problem
+    assert fake.count(Command.REPAIR) == 2
+
+
+async def test_repair__that_dies_twice_is_given_up(world: World):
+    async with world.running():
+        fake, operation = await in_the_middle(world)
+        fake.interrupted, fake.dying_repairs = True, 2
+        fake.jobs.kill()
+        ended = await world.ended(operation.id)
+    assert reason(ended) == "PACKAGE_DATABASE_BROKEN"
+    assert ended.problem is not None
+    assert "killed by signal 11" in ended.problem.message
+    assert fake.count(Command.REPAIR) == 2
+
+
+async def test_script__that_speaks_of_a_lock_fails_its_package_and_runs_once(world: World):
+    lock = "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (apt-get)\n"
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending(breaks=True, says=lock)}
+        ended = await world.run(K.UPDATE)
+    assert reason(ended) == "PACKAGE_FAILED"
+    assert ended.problem is not None
+    assert ended.problem.message.startswith("web: post-install script failed (exit 1)")
+    assert fake.count(Command.UPGRADE) == 1
+
+
 async def test_what_cannot_be_repaired_fails_with_the_package_managers_words(world: World):
     async with world.running():
         fake, operation = await in_the_middle(world)

@@ -6,12 +6,14 @@ from dataclasses import replace
 from tendhost.server.domain.operations.log_limit import left_out_line
 from tendhost.server.domain.operations.operation import JobProgress, JobRecord
 from tendhost.server.engine.jobs.reporter import JobOutput
-from tendhost.server.packages.progress import ProgressSource, TransactionProgress
+from tendhost.server.packages.progress import Phase, ProgressSource, TransactionProgress
 from tendhost.server.remote.job import JobReport, Position
 
 REMEMBERED = 1024 * 1024
 """Bytes of output in which reasons and kept files are looked for: what 3,000 packages print. Each job that
 is followed holds so much in memory; the log holds more of it."""
+MOST_ERRORS = 1000
+"""Errors on the status channel that are remembered, from the first on."""
 LONGEST_NAME = 1000
 """Of what progress names, in characters: a path is shorter, and a longer name is none."""
 
@@ -28,11 +30,17 @@ class JobOutputReader:
         self._progress = progress
         self._parser = progress.progress_parser()
         self._last_step = ("", "")
+        self._errors: list[TransactionProgress] = []
 
     @property
     def text(self) -> str:
         """The last REMEMBERED bytes of the log."""
         return self._printed.decode("utf-8", "replace").replace("\r\n", "\n")
+
+    @property
+    def errors(self) -> tuple[TransactionProgress, ...]:
+        """The errors among the progress, as far as this server has read it: not what one before it read."""
+        return tuple(self._errors)
 
     def begin(self) -> JobRecord:
         """The record of the job, which was seen to have begun."""
@@ -61,6 +69,8 @@ class JobOutputReader:
         self._printed += report.log
         del self._printed[:-REMEMBERED]
         steps = self._parser.feed(report.log if in_log else report.status)
+        self._errors += [step for step in steps if step.phase is Phase.ERROR]
+        del self._errors[MOST_ERRORS:]
         # The log is stored as it comes; a status line is read again until it is complete.
         held = 0 if in_log else self._parser.held
         self.record = replace(

@@ -28,7 +28,7 @@ from tendhost.server.engine.jobs.door import Door
 from tendhost.server.engine.jobs.output import REMEMBERED, JobOutputReader
 from tendhost.server.engine.jobs.reporter import StepReporter
 from tendhost.server.failpoints import reached
-from tendhost.server.packages.progress import ProgressSource
+from tendhost.server.packages.progress import ProgressSource, TransactionProgress
 from tendhost.server.remote import job as jobs
 from tendhost.server.remote.job import (
     OVERDUE,
@@ -66,6 +66,8 @@ class FinishedJob:
     exit_status: int
     output: str
     job: Job
+    errors: tuple[TransactionProgress, ...] = ()
+    """Those in its progress; none that a server before this one read."""
     overdue: bool = False
     """Whether its host had to end it, for it took longer than its limit."""
 
@@ -260,7 +262,11 @@ class JobRunner:
         status = report.exit_status
         assert status is not None, "an ended job has an exit status"
         return FinishedJob(
-            exit_status=status, output=self._output.text, job=self._job, overdue=status == OVERDUE
+            exit_status=status,
+            output=self._output.text,
+            job=self._job,
+            errors=self._output.errors,
+            overdue=status == OVERDUE,
         )
 
     def _interrupted(self, report: JobReport) -> Interrupted:

@@ -1,5 +1,6 @@
 """The package transactions on a host, each as a job: upgrade, download, repair and rollback."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tendhost.server.domain.host_errors import Interrupted, PackageFailed
@@ -9,7 +10,7 @@ from tendhost.server.engine.jobs.folders import remove_job_folder
 from tendhost.server.engine.jobs.runner import FinishedJob
 from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.engine.steps.package_errors import upgrade_error
-from tendhost.server.packages.failures import PackageFailure
+from tendhost.server.packages.failures import FailureKind, PackageFailure
 from tendhost.server.packages.package_manager import PackageManager, Transaction
 
 
@@ -44,7 +45,7 @@ async def transact(
     detail = "the package manager is done"
     if kept:
         detail += f"; kept as they were: {', '.join(kept)}"
-    failure = manager.failure(finished.exit_status, finished.output)
+    failure = _failure(manager, finished)
     if failure is None:
         return Applied(detail=detail, kept_conffiles=kept, error=None)
     if failure.interrupted:
@@ -58,16 +59,15 @@ async def repair(
 ) -> PackageFailure | None:
     """Finish what an interrupted package manager left; why it could not be finished, or None.
 
-    A repair that is itself interrupted begins once more. Raises what StepContext.run_job raises.
+    A repair that is itself interrupted, or whose package manager is killed, begins once more. Raises what
+    StepContext.run_job raises.
     """
-    try:
-        finished = await _repair(context, manager, permission)
-    except Interrupted:
-        await context.reporter.begin_job(ChangeKind.REPAIR)
-        finished = await _repair(context, manager, permission)
-    # A repair can be repeated if its result is lost, so its folder can go before the result is stored.
-    await remove_job_folder(context.session, context.host, finished.job)
-    return manager.failure(finished.exit_status, finished.output)
+    with suppress(Interrupted):
+        why_not = await _repair(context, manager, permission)
+        if why_not is None or why_not.kind is not FailureKind.KILLED:
+            return why_not
+    await context.reporter.begin_job(ChangeKind.REPAIR)
+    return await _repair(context, manager, permission)
 
 
 async def restore(
@@ -85,16 +85,23 @@ async def restore(
         limit=context.transaction_limit,
         progress=manager,
     )
-    return manager.failure(finished.exit_status, finished.output)
+    return _failure(manager, finished)
 
 
 async def _repair(
     context: StepContext, manager: PackageManager, permission: Permission
-) -> FinishedJob:
-    return await context.run_job(
+) -> PackageFailure | None:
+    finished = await context.run_job(
         ChangeKind.REPAIR,
         manager.repair_command(),
         permission=permission,
         limit=context.settings.apply_timeout,
         progress=manager,
     )
+    # A repair can be repeated if its result is lost, so its folder can go before the result is stored.
+    await remove_job_folder(context.session, context.host, finished.job)
+    return _failure(manager, finished)
+
+
+def _failure(manager: PackageManager, finished: FinishedJob) -> PackageFailure | None:
+    return manager.failure(finished.exit_status, finished.output, finished.errors)

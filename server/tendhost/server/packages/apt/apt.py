@@ -1,7 +1,7 @@
 """The package manager apt, for Debian, Ubuntu and their descendants."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from tendhost.server.domain.inventory.inventory import PackageChange, Pending
@@ -35,6 +35,7 @@ from tendhost.server.packages.errors import (
 from tendhost.server.packages.facts import HostFacts, Privilege
 from tendhost.server.packages.failures import FailureKind, PackageFailure
 from tendhost.server.packages.package_manager import PackageReport, Plan, Transaction
+from tendhost.server.packages.progress import TransactionProgress
 from tendhost.server.packages.reboot import installed_kernels
 from tendhost.server.packages.script import Part, require, whole_seconds
 
@@ -174,9 +175,11 @@ class Apt:
         return AptStatusParser()
 
     @parser
-    def failure(self, exit_status: int, output: str) -> PackageFailure | None:
+    def failure(
+        self, exit_status: int, output: str, errors: Sequence[TransactionProgress] = ()
+    ) -> PackageFailure | None:
         """See PackageManager."""
-        return diagnose(exit_status, output) if exit_status else None
+        return diagnose(exit_status, output, errors) if exit_status else None
 
     @parser
     def kept_conffiles(self, output: str) -> tuple[str, ...]:

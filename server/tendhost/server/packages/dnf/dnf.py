@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from tendhost.server.domain.inventory.inventory import Advisory, PackageChange, Pending, Reboot
@@ -33,6 +33,7 @@ from tendhost.server.packages.errors import (
 )
 from tendhost.server.packages.failures import FailureKind, PackageFailure
 from tendhost.server.packages.package_manager import Plan, Transaction
+from tendhost.server.packages.progress import TransactionProgress
 from tendhost.server.packages.rpm.database import InstalledRpms
 from tendhost.server.packages.rpm.locks import retry_while_locked
 from tendhost.server.packages.rpm.manager import RpmPackageManager
@@ -282,8 +283,10 @@ class Dnf(RpmPackageManager):
         return DnfLogParser()
 
     @parser
-    def failure(self, exit_status: int, output: str) -> PackageFailure | None:
-        """See PackageManager."""
+    def failure(
+        self, exit_status: int, output: str, errors: Sequence[TransactionProgress] = ()
+    ) -> PackageFailure | None:
+        """See PackageManager. All is in the log."""
         return diagnose(exit_status, output)
 
 

@@ -1,9 +1,20 @@
-"""Why dnf or rpm failed (a lock that is held, a full disk, a script), from its exit status and its last output."""
+"""Why dnf or rpm failed (a lock that is held, a full disk, a script), from its exit status and its last output.
+
+Once the transaction runs, the output of scriptlets stands between dnf's own. From there on only rpm's lines
+of errors count, and none of them makes a failure one that passes by itself.
+"""
 
 import re
+from dataclasses import replace
 
-from tendhost.server.packages.failures import FailureKind, PackageFailure, line_signs, one_line
-from tendhost.server.packages.rpm.failures import script_name, scriptlet_failure
+from tendhost.server.packages.failures import (
+    FailureKind,
+    PackageFailure,
+    killed_by_signal,
+    line_signs,
+    one_line,
+)
+from tendhost.server.packages.rpm.failures import rpm_errors, script_name, scriptlet_failure
 
 LOCKED = 200
 """dnf's exit status where exit_on_lock is set and somebody holds a lock."""
@@ -14,6 +25,9 @@ _FAILED = re.compile(r"^Failed:\n((?: +\S.*\n?)+)", re.MULTILINE)
 _ERROR = re.compile(
     r"^(?:\S*error: |Error: |Failed to |\[Errno [0-9]+\] )(.*)$", re.MULTILINE | re.IGNORECASE
 )
+
+
+_BEGAN = re.compile(r"^Running transaction\s*$", re.MULTILINE)
 
 
 # In the order of precedence: the cause before what follows from it.
@@ -48,17 +62,23 @@ def diagnose(exit_status: int, output: str) -> PackageFailure | None:
         return PackageFailure(
             kind=FailureKind.LOCK_HELD, reason="dnf's lock is held by another process"
         )
+    if killed := killed_by_signal(exit_status):
+        return killed
+    began = _BEGAN.search(output) is not None
     if failure := _scriptlet(output):
-        return failure
+        return replace(failure, began=began)
     if exit_status == 0:
         return None
+    own = rpm_errors(output) if began else output
     for kind, sign in _SIGNS:
-        if match := sign.search(output):
-            return PackageFailure(kind=kind, reason=_message(match[0]))
+        if match := sign.search(own):
+            reason = _message(match[0])
+            return PackageFailure(kind=kind, reason=reason, packages=_failed(output), began=began)
+    return replace(_last_words(exit_status, output), began=began)
+
+
+def _last_words(exit_status: int, output: str) -> PackageFailure:
     errors = _ERROR.findall(output)
-    if exit_status > 128 and not errors:
-        reason = f"killed by signal {exit_status - 128}"
-        return PackageFailure(kind=FailureKind.KILLED, reason=reason)
     last = errors[-1] if errors else output.rstrip().rpartition("\n")[2]
     reason = _message(last) or f"it ended with exit status {exit_status}"
     return PackageFailure(kind=FailureKind.OTHER, reason=reason, packages=_failed(output))

@@ -48,6 +48,17 @@ def scriptlet_failure(output: str, *, last_message: Callable[[str], str]) -> Pac
     )
 
 
+# error: unpacking of archive failed on file /usr/share/tb/version;6743f1: cpio: write failed - No space left on device
+# >>> [RPM] unpacking of archive failed …     (dnf 5)
+# Error: Subprocess failed. Error: RPM failed: error: unpacking of archive failed …     (zypper)
+_OWN_ERROR = re.compile(r"^(?:.*RPM failed: )?(?:error: |>>> \[RPM\] |\[RPM\] ).*$", re.MULTILINE)
+
+
+def rpm_errors(output: str) -> str:
+    """Of the output of a transaction that runs, rpm's own lines of errors; scriptlets print the others."""
+    return "\n".join(_OWN_ERROR.findall(output))
+
+
 _RPMNEW = re.compile(r"^warning: (/\S.*) created as \1\.rpmnew$", re.MULTILINE)
 
 

@@ -1,16 +1,22 @@
-"""Why zypper or rpm failed (a lock that is held, a full disk, a script), from its exit status and its last output."""
+"""Why zypper or rpm failed (a lock that is held, a full disk, a script), from its exit status and its last output.
+
+Once a package is installed or removed, the output of scriptlets stands between zypper's own. From there on
+only rpm's and zypper's lines of errors count, and none of them makes a failure one that passes by itself.
+"""
 
 import re
+from dataclasses import replace
 from html import unescape
 
 from tendhost.server.packages.failures import (
     FailureKind,
     LockHolder,
     PackageFailure,
+    killed_by_signal,
     line_signs,
     one_line,
 )
-from tendhost.server.packages.rpm.failures import scriptlet_failure
+from tendhost.server.packages.rpm.failures import rpm_errors, scriptlet_failure
 
 LOCKED = 7
 """ZYPPER_EXIT_ZYPP_LOCKED."""
@@ -24,6 +30,7 @@ _ON_SIGNAL = 105
 
 _HELD = re.compile(r"locked by the application with pid (\d{1,10})(?: \(([^)\n]*)\))?")
 _FAILED = re.compile(r"^(?:Installation|Removal) of (\S+)-[^-\s]+-[^-\s]+ failed:", re.MULTILINE)
+_BEGAN = re.compile(r"^\( *\d+/\d+\) (?:Installing|Removing)", re.MULTILINE)
 _RPM_FAILED = re.compile(r"^.*?RPM failed: ")
 
 
@@ -84,29 +91,45 @@ def lock_holder(output: str) -> LockHolder | None:
 def diagnose(exit_status: int, output: str) -> PackageFailure | None:
     """Why a command failed; None: it did not. A failed %post leaves zypper's exit status at 0 or 107."""
     output = said(output)
+    if killed := killed_by_signal(exit_status):
+        return killed
     if exit_status == LOCKED:
         holder = lock_holder(output)
         who = f"process {holder.pid} ({holder.command})" if holder else "another process"
         return PackageFailure(kind=FailureKind.LOCK_HELD, reason=f"{who} holds zypp's lock")
+    began = _BEGAN.search(output) is not None
     if failure := scriptlet_failure(output, last_message=_last_message):
-        return failure
+        return replace(failure, began=began)
     if exit_status in _DONE:
         return None
     if exit_status == NO_REPOSITORIES:
         return PackageFailure(kind=FailureKind.OTHER, reason="no repositories are defined")
     if exit_status == _ON_SIGNAL:
         return PackageFailure(kind=FailureKind.KILLED, reason="zypper was told by a signal to end")
-    packages = tuple(dict.fromkeys(_FAILED.findall(output)))
+    failure = _from_words(exit_status, _without_scriptlets(output))
+    return replace(failure, packages=tuple(dict.fromkeys(_FAILED.findall(output))), began=began)
+
+
+def _from_words(exit_status: int, output: str) -> PackageFailure:
+    """The failure that zypper's and rpm's own words tell."""
     for kind, sign in _SIGNS:
         if match := sign.search(output):
-            return PackageFailure(kind=kind, reason=_message(match[0]), packages=packages)
+            return PackageFailure(kind=kind, reason=_message(match[0]))
     errors = _ERROR.search(output)
-    if exit_status > 128 and errors is None:
-        reason = f"killed by signal {exit_status - 128}"
-        return PackageFailure(kind=FailureKind.KILLED, reason=reason)
     last = errors[0] if errors else output.rstrip().rpartition("\n")[2]
     reason = _message(last) or f"it ended with exit status {exit_status}"
-    return PackageFailure(kind=FailureKind.OTHER, reason=reason, packages=packages)
+    return PackageFailure(kind=FailureKind.OTHER, reason=reason)
+
+
+_NEXT = r"(?=^\( *\d+/\d+\) |^Abort, retry|^Problem occurred|\n\n\n|\Z)"
+_SCRIPTLET_OUTPUT = re.compile(rf"^Additional rpm output:\n.*?{_NEXT}", re.M | re.S)
+_RPM_OUTPUT = re.compile(rf"^[^\n]*RPM failed: (?!Command was killed).*?{_NEXT}", re.M | re.S)
+
+
+def _without_scriptlets(output: str) -> str:
+    """What is left of the output without that of scriptlets; of the output of an rpm that failed its errors."""
+    told = _SCRIPTLET_OUTPUT.sub("", output)
+    return _RPM_OUTPUT.sub(lambda match: rpm_errors(match[0]) or match[0].partition("\n")[0], told)
 
 
 def _last_message(output: str) -> str:

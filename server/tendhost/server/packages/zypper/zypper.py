@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from tendhost.server.domain.inventory.inventory import PackageChange, Pending, Reboot
@@ -18,6 +18,7 @@ from tendhost.server.packages.errors import (
 )
 from tendhost.server.packages.failures import FailureKind, PackageFailure
 from tendhost.server.packages.package_manager import Plan, Transaction
+from tendhost.server.packages.progress import TransactionProgress
 from tendhost.server.packages.rpm.database import InstalledRpms
 from tendhost.server.packages.rpm.manager import RpmPackageManager
 from tendhost.server.packages.script import Part, whole_seconds
@@ -195,8 +196,10 @@ class Zypper(RpmPackageManager):
         return ZypperLogParser()
 
     @parser
-    def failure(self, exit_status: int, output: str) -> PackageFailure | None:
-        """See PackageManager."""
+    def failure(
+        self, exit_status: int, output: str, errors: Sequence[TransactionProgress] = ()
+    ) -> PackageFailure | None:
+        """See PackageManager. All is in the log."""
         return diagnose(exit_status, output)
 
 
