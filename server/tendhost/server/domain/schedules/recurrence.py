@@ -12,6 +12,7 @@ from dateutil.rrule import rrulestr
 
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.domain.schedules.short_rules import SHORT, local_times
+from tendhost.server.domain.utc_offsets import offset_spans
 
 FARTHEST_START = timedelta(days=3660)
 """Before or after the present."""
@@ -19,6 +20,8 @@ _CYCLE = 400
 """Years after which the Gregorian calendar repeats, weekdays included: 146,097 days are 20,871 weeks."""
 _HORIZON = 60
 """Years ahead of its start that a rule is looked at, at least."""
+_CRON_HORIZON = timedelta(days=366 * 50)
+"""How far ahead a cron expression is looked at, as CronSim does."""
 _MOMENT = timedelta(microseconds=1)
 
 _DAY = r"(?:[+-]?(?:0?[1-9]|[1-4][0-9]|5[0-3]))?(?:MO|TU|WE|TH|FR|SA|SU)"
@@ -126,8 +129,24 @@ class Recurrence:
         return f"{at.astimezone(self.zone):%Y-%m-%d %H:%M} {self.time_zone}"
 
     def _of_cron(self, floor: datetime) -> Iterator[datetime]:
+        minute, hour, *_ = self.cron.split()
+        if minute.startswith("*") or hour.startswith("*"):
+            yield from self._of_hourly_cron(floor)
+            return
         for moment in CronSim(self.cron.upper(), floor.astimezone(self.zone)):
             yield moment.astimezone(UTC)
+
+    def _of_hourly_cron(self, floor: datetime) -> Iterator[datetime]:
+        """Whenever the clock shows a matching time. CronSim misses some where a clock is changed by half an hour."""
+        for span in offset_spans(self.time_zone, floor, floor + _CRON_HORIZON):
+            first = (span.start + span.offset).replace(tzinfo=None)
+            last = (span.end + span.offset).replace(tzinfo=None)
+            for local in CronSim(self.cron.upper(), first - _MOMENT):
+                if local >= last:
+                    break
+                moment = (local - span.offset).replace(tzinfo=UTC)
+                if moment > floor:
+                    yield moment
 
     def _of_rule(self, floor: datetime) -> Iterator[datetime]:
         parts = _parts_of(self.rrule)
