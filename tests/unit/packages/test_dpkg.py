@@ -140,6 +140,49 @@ def test_what_comes_and_goes_in_turns_is_summed_up() -> None:
     assert changed_since(first, back) == ()
 
 
+def test_a_kernel_that_goes_for_the_limit_is_not_the_one_that_comes() -> None:
+    # dnf with installonly_limit=3 installs one kernel, and removes the oldest in the same transaction.
+    changes = diff_installed(
+        kernels("6.8.9", "6.8.10", "6.8.11"), kernels("6.8.10", "6.8.11", "6.9.1")
+    )
+    apart = (
+        PackageChange(name="kernel", from_version="6.8.9", to_version=""),
+        PackageChange(name="kernel", from_version="", to_version="6.9.1"),
+    )
+    assert changes == apart
+    assert changed_since((), changes) == apart
+    assert changed_since(apart, ()) == apart
+
+
+def test_a_package_that_went_and_came_again_was_upgraded() -> None:
+    gone = diff_installed((("a", "1"),), ())
+    back = diff_installed((), (("a", "2"),))
+    assert changed_since(gone, back) == (
+        PackageChange(name="a", from_version="1", to_version="2"),
+    )
+
+
+SIDE_BY_SIDE = st.dictionaries(
+    st.sampled_from(["bash", "kernel"]), st.sets(st.sampled_from("1234"), max_size=3)
+).map(lambda found: tuple((name, v) for name in sorted(found) for v in sorted(found[name])))
+
+
+@given(SIDE_BY_SIDE, SIDE_BY_SIDE, SIDE_BY_SIDE)
+def test_the_sum_of_two_differences_is_what_lies_between_first_and_last(
+    first: tuple[tuple[str, str], ...],
+    middle: tuple[tuple[str, str], ...],
+    last: tuple[tuple[str, str], ...],
+) -> None:
+    earlier, later = diff_installed(first, middle), diff_installed(middle, last)
+    assert changed_since((), earlier) == changed_since(earlier, ()) == earlier
+    changes = changed_since(earlier, later)
+    gone = [(change.name, change.from_version) for change in changes if change.from_version]
+    come = [(change.name, change.to_version) for change in changes if change.to_version]
+    assert sorted(gone) == sorted(set(first) - set(last))
+    assert sorted(come) == sorted(set(last) - set(first))
+    assert [change.name for change in changes] == sorted(change.name for change in changes)
+
+
 def test_what_is_not_back_is_named_and_a_kernel_beside_others_is_not_missed() -> None:
     changes = (
         PackageChange(name="a", from_version="1", to_version="2"),

@@ -135,6 +135,27 @@ def test_differences_from_a_plan_are_told_package_by_package():
     )
 
 
+def kernel(to: str, former: str = "") -> PackageChange:
+    return PackageChange(name="kernel", from_version=former, to_version=to)
+
+
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        ((kernel("6.9.1"), kernel("", "6.8.9")), ()),
+        (
+            (kernel("6.9.2"), kernel("", "6.8.9")),
+            ("kernel 6.9.2 instead of 6.9.1",),
+        ),
+        ((kernel("6.9.1"),), ("kernel removed is not pending any more",)),
+        ((kernel("", "6.8.9"),), ("kernel 6.9.1 is not pending any more",)),
+    ],
+)
+def test_differences_know_a_kernel_that_comes_from_the_one_that_goes(now, told):
+    agreed = (kernel("6.9.1"), kernel("", "6.8.9"))
+    assert differences(agreed, now) == told
+
+
 @given(PACKAGES)
 def test_a_plan_does_not_differ_from_itself(packages):
     assert differences(wanted(packages), wanted(packages)) == ()

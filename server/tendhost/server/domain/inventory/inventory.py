@@ -97,20 +97,47 @@ class PackageChange:
 def changed_since(
     former: tuple[PackageChange, ...], further: tuple[PackageChange, ...]
 ) -> tuple[PackageChange, ...]:
-    """What `former` and then `further` changes come to, ordered by name."""
-    sums: dict[str, list[PackageChange]] = {}
-    for change in former:
-        sums.setdefault(change.name, []).append(change)
-    for change in further:
-        known = sums.setdefault(change.name, [])
-        before = next((c for c in known if c.to_version == change.from_version), None)
-        if before is None:
-            known.append(change)
+    """What `former` and then `further` changes come to, ordered by name.
+
+    Each is what one comparison of two inventories found. A package that had several changes in one of
+    them is there in several versions, of which each comes and goes alone.
+    """
+    before, after = _by_name(former), _by_name(further)
+    return tuple(
+        change
+        for name in sorted(before.keys() | after.keys())
+        for change in _sum_of(before.get(name, []), after.get(name, []))
+    )
+
+
+def _by_name(changes: tuple[PackageChange, ...]) -> dict[str, list[PackageChange]]:
+    found: dict[str, list[PackageChange]] = {}
+    for change in changes:
+        found.setdefault(change.name, []).append(change)
+    return found
+
+
+def _sum_of(former: list[PackageChange], further: list[PackageChange]) -> list[PackageChange]:
+    """The sum of the changes of one package."""
+    if not former or not further:
+        return former or further
+    if len(former) == len(further) == 1 and former[0].to_version == further[0].from_version:
+        come = replace(further[0], from_version=former[0].from_version)
+        return [come] if come.from_version != come.to_version else []
+    left: list[PackageChange] = []
+    for change in (part for one in (*former, *further) for part in _parts(one)):
+        undone = replace(change, from_version=change.to_version, to_version=change.from_version)
+        if undone in left:
+            left.remove(undone)
         else:
-            known.remove(before)
-            if before.from_version != change.to_version:
-                known.append(replace(change, from_version=before.from_version))
-    return tuple(change for name in sorted(sums) for change in sums[name])
+            left.append(change)
+    return left
+
+
+def _parts(change: PackageChange) -> list[PackageChange]:
+    """The version that goes, and the one that comes."""
+    parts = (replace(change, to_version=""), replace(change, from_version=""))
+    return [part for part in parts if part.from_version or part.to_version]
 
 
 def diff_installed(

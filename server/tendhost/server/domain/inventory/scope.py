@@ -160,17 +160,28 @@ def wanted(planned: Iterable[PendingPackage]) -> tuple[PackageChange, ...]:
 
 
 def differences(agreed: Iterable[PackageChange], now: Iterable[PackageChange]) -> tuple[str, ...]:
-    """How what would be done now differs from what was agreed to, one phrase for each package."""
-    before = {change.name: change for change in agreed}
-    after = {change.name: change for change in now}
+    """How what would be done now differs from what was agreed to, one phrase for each package.
+
+    Of a package with several versions, as a kernel, one may be installed and another one removed.
+    """
+    before, after = _ends(agreed), _ends(now)
     found = []
     for name in sorted(before.keys() | after.keys()):
-        old, new = before.get(name), after.get(name)
-        if old is None and new is not None:
-            found.append(f"{name} {new.to_version or 'removed'} is new")
-        elif new is None:
+        was, will = before.get(name, []), after.get(name, [])
+        gone = ", ".join(end for end in was if end not in will)
+        come = ", ".join(end for end in will if end not in was)
+        if not will:
             found.append(f"{name} is not pending any more")
-        elif old is not None and old.to_version != new.to_version:
-            to = new.to_version or "removed"
-            found.append(f"{name} {to} instead of {old.to_version or 'removed'}")
+        elif come:
+            found.append(f"{name} {come} {f'instead of {gone}' if gone else 'is new'}")
+        elif gone:
+            found.append(f"{name} {gone} is not pending any more")
     return tuple(found)
+
+
+def _ends(changes: Iterable[PackageChange]) -> dict[str, list[str]]:
+    """What becomes of each package: its versions, and "removed"."""
+    found: dict[str, list[str]] = {}
+    for change in changes:
+        found.setdefault(change.name, []).append(change.to_version or "removed")
+    return found

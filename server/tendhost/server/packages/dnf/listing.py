@@ -17,6 +17,7 @@ from tendhost.server.domain.inventory.inventory import (
 )
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.rpm.database import evr, name_of, parse_version
+from tendhost.server.packages.rpm.versions import newest_versions
 from tendhost.server.packages.script import Part
 
 
@@ -207,7 +208,7 @@ def pending_packages(
     listing: DnfListing, installed: Sequence[tuple[str, str]]
 ) -> tuple[PendingPackage, ...]:
     """Every package with an update, ordered by name."""
-    versions = dict(installed)  # of several versions, the last one is the newest as it sorts
+    versions = newest_versions(installed)
     found = []
     for upgrade in listing.upgrades:
         name = name_of(upgrade.name, upgrade.architecture, listing.native)
@@ -337,7 +338,7 @@ def planned_changes(
     rows: Sequence[Row], installed: Sequence[tuple[str, str]], native: str
 ) -> tuple[tuple[PendingPackage, ...], tuple[tuple[str, str], ...]]:
     """What a transaction would change, and name and version of what it would remove."""
-    versions = dict(installed)
+    versions = newest_versions(installed)
     changes, removed = [], []
     for row in rows:
         name = name_of(row.name, row.architecture, native)

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from tendhost.server.packages.errors import DatabaseBroken, LockHeld, ParseFailed
+from tendhost.server.packages.rpm.versions import VersionKey, version_key
 from tendhost.server.packages.script import Part
 
 # An epoch of "(none)" is none. /proc/locks names who holds a POSIX lock, by the inode of its file.
@@ -33,8 +34,8 @@ class InstalledRpms:
     native_architecture: str
     """As `rpm --eval %_arch` prints it; packages of another one are foreign."""
     packages: tuple[tuple[str, str], ...]
-    """Name and version, in order; "name.arch" for a foreign architecture. A name may be there more than
-    once."""
+    """Name and version, in order of both; "name.arch" for a foreign architecture. A name may be there more
+    than once."""
     kernels: tuple[tuple[str, str], ...]
     """Release as `uname -r` prints it, and version."""
 
@@ -70,9 +71,13 @@ def parse_rpms(part: Part) -> InstalledRpms:
         packages.append((name_of(name, architecture, native), evr(epoch, version)))
     return InstalledRpms(
         native_architecture=native,
-        packages=tuple(sorted(packages)),
+        packages=tuple(sorted(packages, key=_order)),
         kernels=tuple(sorted(set(kernels))),
     )
+
+
+def _order(package: tuple[str, str]) -> tuple[str, VersionKey]:
+    return package[0], version_key(package[1])
 
 
 def name_of(name: str, architecture: str, native: str) -> str:

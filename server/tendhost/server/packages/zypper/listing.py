@@ -21,8 +21,8 @@ from tendhost.server.domain.inventory.inventory import (
 )
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.rpm.database import name_of, parse_version
+from tendhost.server.packages.rpm.versions import newest_versions, version_key
 from tendhost.server.packages.script import Part
-from tendhost.server.packages.zypper.versions import version_key
 
 
 def parse_stream(text: str, *, part: str) -> ElementTree.Element:
@@ -162,7 +162,7 @@ def pending_packages(
     listing: ZypperListing, installed: Sequence[tuple[str, str]]
 ) -> tuple[PendingPackage, ...]:
     """Every package with an update, ordered by name."""
-    versions = dict(installed)
+    versions = newest_versions(installed)
     allowed = {(update.name, update.architecture) for update in listing.updates}
     fixes = _fixes_by_package(listing)
     # An update can be among what is to be done, and not among everything, where vendors differ.
@@ -249,7 +249,7 @@ def parse_summary(text: str, installed: Sequence[tuple[str, str]], native: str) 
     summary = parse_stream(text, part="plan").find("install-summary")
     if summary is None:
         return None
-    versions = dict(installed)
+    versions = newest_versions(installed)
     changes, removed = [], []
     for section in summary:
         for solvable in section.iter("solvable"):

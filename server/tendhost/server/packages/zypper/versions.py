@@ -1,30 +1,7 @@
-"""Order of versions by rpm-version(7), and the kernels of SUSE's packages."""
+"""The kernels among SUSE's packages, with the release that uname(1) prints for each."""
 
 import re
 from collections.abc import Collection
-
-_PIECE = re.compile(r"[0-9]+|[A-Za-z]+|[~^]")
-
-
-def version_key(version: str) -> tuple[tuple[tuple[int, str], ...], ...]:
-    """A key that orders "[EPOCH:]VERSION[-RELEASE]" as rpm does; an epoch that is not named is 0."""
-    epoch, _, rest = version.rpartition(":")
-    upstream, _, release = rest.partition("-")
-    return _pieces(epoch or "0"), _pieces(upstream), _pieces(release)
-
-
-def _pieces(text: str) -> tuple[tuple[int, str], ...]:
-    # A tilde sorts before the end, a caret right after it, then words, then numbers. Numbers may be
-    # of any length, so they are compared by their length first.
-    return (*map(_rank, _PIECE.findall(text)), (0, ""))
-
-
-def _rank(piece: str) -> tuple[int, str]:
-    if piece.isdigit():
-        digits = piece.lstrip("0")
-        return 3 + len(digits), digits
-    return {"~": -1, "^": 1}.get(piece, 2), piece
-
 
 _FLAVOURS = (
     "default|azure|rt|longterm|preempt|vanilla|64kb|pae|kvmsmall|debug|lpae|zfcpdump|xen|ec2|trace"
