@@ -1613,6 +1613,7 @@ class PendingPackage(_message.Message):
     SECURITY_FIELD_NUMBER: _builtins.int
     WITHHELD_FIELD_NUMBER: _builtins.int
     ADVISORIES_FIELD_NUMBER: _builtins.int
+    REPLACES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the package."""
     from_version: _builtins.str
@@ -1631,6 +1632,10 @@ class PendingPackage(_message.Message):
     def advisories(self) -> _containers.RepeatedCompositeFieldContainer[Global___Advisory]:
         """Advisories about the newer versions. Empty: none, or the host's package sources have no advisories."""
 
+    @_builtins.property
+    def replaces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of installed packages of other names that this package takes the place of. Empty: none."""
+
     def __init__(
         self,
         *,
@@ -1642,10 +1647,11 @@ class PendingPackage(_message.Message):
         security: _builtins.bool | None = ...,
         withheld: Global___Withheld.ValueType = ...,
         advisories: _abc.Iterable[Global___Advisory] | None = ...,
+        replaces: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_security", b"_security", "security", b"security"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_security", b"_security", "advisories", b"advisories", "architecture", b"architecture", "from_version", b"from_version", "name", b"name", "origin", b"origin", "security", b"security", "to_version", b"to_version", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_security", b"_security", "advisories", b"advisories", "architecture", b"architecture", "from_version", b"from_version", "name", b"name", "origin", b"origin", "replaces", b"replaces", "security", b"security", "to_version", b"to_version", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__security: _TypeAlias = _typing.Literal["security"]  # noqa: Y015
     _WhichOneofArgType__security: _TypeAlias = _typing.Literal["_security", b"_security"]  # noqa: Y015

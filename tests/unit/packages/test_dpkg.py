@@ -157,9 +157,7 @@ def test_a_kernel_that_goes_for_the_limit_is_not_the_one_that_comes() -> None:
 def test_a_package_that_went_and_came_again_was_upgraded() -> None:
     gone = diff_installed((("a", "1"),), ())
     back = diff_installed((), (("a", "2"),))
-    assert changed_since(gone, back) == (
-        PackageChange(name="a", from_version="1", to_version="2"),
-    )
+    assert changed_since(gone, back) == (PackageChange(name="a", from_version="1", to_version="2"),)
 
 
 SIDE_BY_SIDE = st.dictionaries(

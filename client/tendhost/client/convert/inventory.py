@@ -78,6 +78,7 @@ def pending_package(message: host_pb2.PendingPackage) -> values.PendingPackage:
             )
             for advisory in message.advisories
         ),
+        replaces=tuple(message.replaces),
     )
 
 

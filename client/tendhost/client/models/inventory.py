@@ -72,6 +72,8 @@ class PendingPackage:
     """None: the host's package sources do not say."""
     withheld: Withheld
     advisories: tuple[Advisory, ...]
+    replaces: tuple[str, ...]
+    """Installed packages of other names that it takes the place of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,7 @@ class Transaction:
     @property
     def named(self) -> tuple[PendingPackage, ...]:
         """Of `packages` those to be named: what is newly installed follows from what needs it."""
-        return tuple(package for package in self.packages or () if package.from_version)
+        return tuple(package for package in self.packages or () if not package.is_new)
 
     @property
     def upgrades(self) -> bool:

@@ -135,6 +135,41 @@ def test_differences_from_a_plan_are_told_package_by_package():
     )
 
 
+REPLACING = PendingPackage(
+    name="new", from_version="", to_version="2", security=True, replaces=("old",)
+)
+
+
+@pytest.mark.parametrize(
+    ("scope", "withheld"),
+    [
+        (UpdateScope(), Withheld.NO),
+        (UpdateScope(security_only=True), Withheld.NO),
+        (UpdateScope(include=("new",)), Withheld.NO),
+        (UpdateScope(include=("old",)), Withheld.NO),
+        (UpdateScope(include=("bash",)), Withheld.EXCLUDED),
+        (UpdateScope(exclude=("new",)), Withheld.EXCLUDED),
+        (UpdateScope(exclude=("old",)), Withheld.EXCLUDED),
+    ],
+)
+def test_a_scope_takes_what_replaces_an_installed_package_by_either_name(scope, withheld):
+    (narrow,) = narrowed([REPLACING], scope)
+    assert narrow.withheld is withheld
+    unknown = narrowed([replace(REPLACING, security=None)], UpdateScope(security_only=True))
+    assert unknown[0].withheld is Withheld.EXCLUDED
+
+
+def test_a_plan_of_what_is_pending_has_the_packages_that_go_for_others():
+    pending = Pending(packages=(REPLACING, package("bash")), queried_at=NOW)
+    agreed = hold_to_pending(pending, OperationOptions(), UpdateScope(), host="web1").agreed
+    assert agreed is not None
+    now = (
+        *wanted(planned(pending.packages, pending.packages)),
+        PackageChange(name="old", from_version="1", to_version=""),
+    )
+    assert differences(agreed, now) == ()
+
+
 def kernel(to: str, former: str = "") -> PackageChange:
     return PackageChange(name="kernel", from_version=former, to_version=to)
 

@@ -16,6 +16,7 @@ from tendhost.server.packages.dnf.listing import (
     parse_check_update,
     parse_needs_restarting,
     parse_sizes,
+    parse_upgrades,
     parse_versionlock,
 )
 from tendhost.server.packages.errors import (
@@ -148,6 +149,81 @@ def test_a_plan_says_what_is_upgraded_installed_and_fetched(system: str) -> None
     assert plan.download_bytes == expected[system]
     nothing = MANAGERS[system].parse_plan(recorded(f"{system}/plan-nothing"))
     assert (nothing.changes, nothing.removed, nothing.failure) == ((), (), None)
+
+
+def test_pending_packages_that_replace_others_are_listed_with_them() -> None:
+    pending = {p.name: p for p in query(f"{FOUR}/query-obsoletes").pending.packages}
+    new = pending["newname"]
+    assert (new.from_version, new.to_version, new.replaces) == ("", "2.0-1", ("oldname",))
+    assert new.security is None
+    assert pending["splitlib"].replaces == ("splitme",)
+    assert pending["splitme"].replaces == ()
+    assert pending["splitme"].from_version == "1.0-1"
+
+
+def test_a_pending_kernel_comes_from_the_newest_one_as_rpm_orders_versions() -> None:
+    pending = {p.name: p for p in query(f"{FOUR}/query-obsoletes").pending.packages}
+    kernel = pending["kernel-core"]
+    assert (kernel.from_version, kernel.to_version) == ("6.8.11-200", "6.9.1-200")
+    plan = Dnf().parse_plan(recorded(f"{FOUR}/plan-obsoletes"))
+    changes = {c.name: c.from_version for c in plan.changes}
+    assert changes["kernel-core"] == "6.8.11-200"
+    assert ("kernel-core", "6.8.9-200") in plan.removed
+
+
+def test_a_plan_tells_what_replaces_what_and_that_it_goes() -> None:
+    plan = Dnf().parse_plan(recorded(f"{FOUR}/plan-obsoletes"))
+    replaces = {c.name: c.replaces for c in plan.changes if c.replaces}
+    assert replaces == {"newname": ("oldname",), "splitlib": ("splitme",)}
+    assert {("oldname", "1.0-1"), ("splitme", "1.0-1")} <= set(plan.removed)
+
+
+def test_an_exact_transaction_names_what_replaces_others_and_plans_the_same() -> None:
+    plan = Dnf().parse_plan(recorded(f"{FOUR}/plan-obsoletes"))
+    chosen = tuple(c for c in plan.changes if c.name in ("newname", "splitlib", "other"))
+    command = Dnf().upgrade_command(Transaction(packages=chosen, exact=True))
+    assert " upgrade -- newname-2.0-1 other-2.0-1 splitlib-2.0-1;" in command
+    exact = Dnf().parse_plan(recorded(f"{FOUR}/plan-obsoletes-exact"))
+    assert exact.changes == chosen
+    assert exact.removed == (("oldname", "1.0-1"), ("splitme", "1.0-1"))
+
+
+def test_the_newest_of_several_newer_versions_is_pending() -> None:
+    rows = "\n".join(f"k\t0\t{version}-1\tnoarch\tfleet" for version in ("6.9", "6.10", "6.8"))
+    (upgrade,) = parse_upgrades(rows)
+    assert upgrade.version == "6.10-1"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "    old.noarch  1.0-1  @fleet\n",  # nothing that takes its place
+        "new.noarch  2.0-1\n",
+        "new.noarch  2.0-1  fleet  more\n",
+    ],
+)
+def test_what_is_no_list_of_obsoleting_packages_is_refused(rows: str) -> None:
+    with pytest.raises(ParseFailed):
+        parse_check_update(f"Obsoleting Packages\n{rows}")
+
+
+def test_a_package_may_replace_several_others_and_be_an_upgrade_itself() -> None:
+    text = (
+        "app.noarch                      2.0-1           fleet\n"
+        "Obsoleting Packages\n"
+        "app.noarch                      2.0-1           fleet\n"
+        "    app.noarch                  1.0-1           @fleet\n"
+        "app.noarch                      2.0-1           fleet\n"
+        "    a-very-long-name-of-a-plugin-that-has-its-own-line.noarch\n"
+        "                                1.0-1           @fleet\n"
+        "app.noarch                      2.0-1           fleet\n"
+        "    app-common.noarch           1.0-1           @fleet\n"
+    )
+    (app,) = parse_check_update(text)
+    assert app.replaces == (
+        ("a-very-long-name-of-a-plugin-that-has-its-own-line", "noarch"),
+        ("app-common", "noarch"),
+    )
 
 
 def test_what_an_upgrade_prints_is_its_progress_and_no_failure() -> None:

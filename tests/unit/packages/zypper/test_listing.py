@@ -71,6 +71,14 @@ def test_a_query_lists_what_an_update_takes_and_what_it_leaves_alone(name):
     assert (secure.architecture, secure.origin) == ("noarch", "fleet")
 
 
+def test_a_pending_kernel_comes_from_the_newest_one_as_rpm_orders_versions():
+    result = query("query-kernels")
+    kernel = next(p for p in result.pending.packages if p.name == "kernel-core")
+    assert (kernel.from_version, kernel.to_version) == ("6.8.11-200", "6.9.1-200")
+    versions = [version for name, version in result.inventory.installed if name == "kernel-core"]
+    assert versions == ["6.8.9-200", "6.8.10-200", "6.8.11-200"]
+
+
 def test_patches_are_advisories_of_the_packages_that_they_fix():
     pending = {p.name: p for p in query("query").pending.packages}
     assert pending["tb-secure"].advisories == (PATCH,)

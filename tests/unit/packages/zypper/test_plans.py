@@ -3,7 +3,8 @@
 import pytest
 
 from tendhost.server.packages.failures import FailureKind
-from tendhost.server.packages.package_manager import Plan
+from tendhost.server.packages.package_manager import Plan, Transaction
+from tendhost.server.packages.zypper.listing import parse_obsoletes
 from tests.unit.packages.zypper.recordings import PLANS, ZYPPER
 
 RECORDED = {path.stem: path.read_bytes() for path in sorted(PLANS.glob("plan*.out"))}
@@ -34,6 +35,39 @@ def test_a_plan_lists_changes_and_sizes():
 @pytest.mark.parametrize("name", ["plan-named", "plan-exact"])
 def test_a_named_plan_takes_what_is_named_and_what_that_needs(name):
     assert names(plan(name)) == {"tb-secure", "tb-newdep", "tb-extra"}
+
+
+def test_a_plan_tells_what_replaces_what():
+    planned = plan("plan-obsoletes")
+    replaces = {change.name: change.replaces for change in planned.changes if change.replaces}
+    assert replaces == {"newname": ("oldname",), "splitlib": ("splitme",)}
+    assert planned.removed == (("oldname", "1.0-1"), ("splitme", "1.0-1"))
+
+
+def test_an_exact_transaction_names_what_replaces_others_and_plans_the_same():
+    chosen = tuple(
+        change
+        for change in plan("plan-obsoletes").changes
+        if change.name in ("newname", "other", "splitlib")
+    )
+    command = ZYPPER.upgrade_command(Transaction(packages=chosen, exact=True))
+    assert " install -- newname=2.0-1 other=2.0-1 splitlib=2.0-1;" in command
+    exact = plan("plan-obsoletes-exact")
+    assert exact.changes == chosen
+    assert exact.removed == (("oldname", "1.0-1"), ("splitme", "1.0-1"))
+
+
+@pytest.mark.parametrize(
+    ("said", "names"),
+    [
+        ("Obsoletes : ---", set()),
+        ("Obsoletes : old", {"old"}),
+        ("Obsoletes : old < 2.0", {"old"}),
+        ("Obsoletes : [2]\n    old <= 1:2.0-3\n    other = 1", {"old", "other"}),
+    ],
+)
+def test_what_a_package_obsoletes_is_read_in_every_form(said, names):
+    assert set(parse_obsoletes(f"Name : new\n{said}\n").get("new", ())) == names
 
 
 def test_what_was_fetched_is_not_downloaded_again():

@@ -10,6 +10,7 @@ from tendhost.client import (
     HostTest,
     Inventory,
     Operation,
+    PendingPackage,
     RebootOutcome,
     RestartServices,
     RootAccess,
@@ -180,7 +181,7 @@ def inventory(found: Inventory) -> None:
         rows = (
             (
                 p.name,
-                p.from_version or "(new)",
+                p.from_version or _new(p),
                 p.to_version,
                 {True: "security", False: "", None: "?"}[p.security],
                 "" if str(p.withheld) == "no" else str(p.withheld).replace("_", " "),
@@ -191,6 +192,10 @@ def inventory(found: Inventory) -> None:
     say("")
     draw(table(("INSTALLED", "VERSION"), ((p.name, p.version) for p in found.packages)))
     say_incomplete((found.host, found.incomplete))
+
+
+def _new(package: PendingPackage) -> str:
+    return f"(for {', '.join(package.replaces)})" if package.replaces else "(new)"
 
 
 def reboot_sentence(found: Operation) -> str:

@@ -80,6 +80,13 @@ class PendingPackage:
     withheld: Withheld = Withheld.NO
     advisories: tuple[Advisory, ...] = ()
     """What was published about the versions after `from_version`, up to `to_version`."""
+    replaces: tuple[str, ...] = ()
+    """Installed packages of other names that it takes the place of, as rpm's Obsoletes say."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it is newly installed and replaces nothing, so that it follows from what needs it."""
+        return not self.from_version and not self.replaces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

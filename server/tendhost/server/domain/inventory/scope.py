@@ -35,15 +35,16 @@ class UpdateScope:
 
     def wants(self, package: PendingPackage) -> bool:
         """Whether a package is wanted. One that may or may not be a security update is not one."""
+        names = (package.name, *package.replaces)
         return (
             (not self.security_only or package.security is True)
-            and (not self.include or matches(package.name, self.include))
-            and not matches(package.name, self.exclude)
+            and (not self.include or any(matches(name, self.include) for name in names))
+            and not any(matches(name, self.exclude) for name in names)
         )
 
     def absent(self, pending: Iterable[PendingPackage]) -> tuple[str, ...]:
         """Which of the `include` names nothing that is pending matches."""
-        names = [package.name for package in pending]
+        names = [name for package in pending for name in (package.name, *package.replaces)]
         return tuple(glob for glob in self.include if not any(matches(n, (glob,)) for n in names))
 
 
@@ -109,7 +110,7 @@ def narrowed(pending: Iterable[PendingPackage], scope: UpdateScope) -> tuple[Pen
 def _stays(package: PendingPackage, scope: UpdateScope) -> bool:
     if package.withheld is not Withheld.NO:
         return True
-    if not package.from_version:
+    if package.is_new:
         return not (scope.security_only or scope.include or matches(package.name, scope.exclude))
     return scope.wants(package)
 
@@ -135,10 +136,10 @@ def planned(
 
 
 def _with_facts(change: PendingPackage, known: PendingPackage | None) -> PendingPackage:
-    # The listing knows more of a package than the plan does.
+    # The listing knows more of a package than the plan does, which alone is sure what it replaces.
     if known is None or known.to_version != change.to_version:
         return replace(change, withheld=Withheld.NO)
-    return replace(known, withheld=Withheld.NO)
+    return replace(known, withheld=Withheld.NO, replaces=change.replaces)
 
 
 def unwanted(

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tendhost.server.domain.inventory.inventory import PackageChange, Pending
+from tendhost.server.domain.inventory.inventory import PackageChange, Pending, Withheld
 from tendhost.server.domain.inventory.scope import ScopeOverride, UpdateScope, narrowed, wanted
 from tendhost.server.domain.operations.operation import (
     Operation,
@@ -49,4 +49,14 @@ def hold_to_pending(
     packages = pending.packages
     if options.scope is not None:
         packages = narrowed(packages, options.scope.over(policy))
-    return replace(options, agreed=wanted(packages))
+    agreed = wanted(packages)
+    updated = {change.name for change in agreed}
+    replaced = dict.fromkeys(
+        name for package in packages if package.withheld is Withheld.NO for name in package.replaces
+    )
+    removed = (
+        PackageChange(name=name, from_version="", to_version="")
+        for name in replaced
+        if name not in updated
+    )
+    return replace(options, agreed=(*agreed, *removed))

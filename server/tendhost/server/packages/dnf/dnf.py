@@ -21,6 +21,7 @@ from tendhost.server.packages.dnf.listing import (
     parse_versionlock,
     pending_packages,
     planned_changes,
+    with_replacements,
 )
 from tendhost.server.packages.dnf.progress import DnfLogParser
 from tendhost.server.packages.errors import (
@@ -147,7 +148,9 @@ class Dnf(RpmPackageManager):
         )
         listing = DnfListing(
             # Without repoquery there is nothing to compare with: what is held is not seen.
-            upgrades=parse_upgrades(parts["upgrades"].stdout) if "upgrades" in parts else allowed,
+            upgrades=with_replacements(
+                parse_upgrades(parts["upgrades"].stdout) if "upgrades" in parts else (), allowed
+            ),
             allowed=frozenset((upgrade.name, upgrade.architecture) for upgrade in allowed),
             locked=parse_versionlock(parts["locks"].stdout),
             advisories=self.parse_advisories(listed, told),

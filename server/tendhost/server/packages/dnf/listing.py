@@ -1,8 +1,8 @@
 """Pending packages, advisories and transactions, as dnf prints them."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -17,7 +17,7 @@ from tendhost.server.domain.inventory.inventory import (
 )
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.rpm.database import evr, name_of, parse_version
-from tendhost.server.packages.rpm.versions import newest_versions
+from tendhost.server.packages.rpm.versions import newest_versions, version_key
 from tendhost.server.packages.script import Part
 
 
@@ -29,22 +29,44 @@ class Upgrade:
     version: str
     architecture: str
     repository: str
+    replaces: tuple[tuple[str, str], ...] = ()
+    """Name and architecture of installed packages of other names that it takes the place of."""
 
 
 def parse_upgrades(text: str) -> tuple[Upgrade, ...]:
-    """Understand `dnf repoquery --upgrades` in the format of queries. Raises ParseFailed."""
-    found = {}
+    """Understand `dnf repoquery --upgrades` in the format of queries: the newest version of each.
+
+    Raises ParseFailed.
+    """
+    found: dict[tuple[str, str], Upgrade] = {}
     for line in filter(None, text.split("\n")):
         fields = line.split("\t")
         if len(fields) != 5 or not all(fields):
             raise ParseFailed(part="upgrades", line=line)
         name, epoch, version, architecture, repository = fields
-        found[name, architecture] = Upgrade(
+        upgrade = Upgrade(
             name=name,
             version=evr(epoch, version),
             architecture=architecture,
             repository=repository,
         )
+        known = found.setdefault((name, architecture), upgrade)
+        if version_key(known.version) < version_key(upgrade.version):
+            found[name, architecture] = upgrade
+    return tuple(found.values())
+
+
+def with_replacements(
+    upgrades: Iterable[Upgrade], allowed: Iterable[Upgrade]
+) -> tuple[Upgrade, ...]:
+    """The `upgrades` and what else an upgrade takes: new packages in the place of installed ones.
+
+    repoquery lists only newer versions of what is installed; only check-update tells who replaces whom.
+    """
+    found = {(upgrade.name, upgrade.architecture): upgrade for upgrade in upgrades}
+    for upgrade in allowed:
+        key = (upgrade.name, upgrade.architecture)
+        found[key] = replace(found.get(key, upgrade), replaces=upgrade.replaces)
     return tuple(found.values())
 
 
@@ -52,30 +74,49 @@ def parse_check_update(text: str) -> tuple[Upgrade, ...]:
     """What `dnf check-update` or `yum check-update` would upgrade. Raises ParseFailed.
 
     A long name stands on a line of its own, and its version and repository on the next, indented.
-    What stands under "Obsoleting Packages" is said of packages that are listed above already.
+    Under "Obsoleting Packages" stands each package that takes the place of others, and they follow it,
+    indented; it may be listed above already, as an upgrade.
     """
-    found: list[Upgrade] = []
-    held = ""
+    upgrades: dict[tuple[str, str], Upgrade] = {}
+    obsoleting, held, new = False, "", None
     for line in text.split("\n"):
         if line.startswith(("Obsoleting ", "Obsoletes")):
-            break
+            obsoleting = True
+            continue
         if not line.strip() or line.startswith(_CHATTER):
             continue
+        old = held.startswith(" ") if held else line.startswith(" ")
         words = f"{held} {line}".split()
         if len(words) < 3:
-            held = " ".join(words)
+            held = line
             continue
         held = ""
-        name, dot, architecture = words[0].rpartition(".")
-        if len(words) != 3 or not dot or not _ARCHITECTURE.match(architecture):
+        row = _listed(words, line)
+        key = (row.name, row.architecture)
+        if not obsoleting:
+            upgrades.setdefault(key, row)
+        elif not old:
+            new = upgrades.get(key, row)
+        elif new is None:
             raise ParseFailed(part="updates", line=line)
-        version = parse_version(words[1])
-        found.append(
-            Upgrade(name=name, version=version, architecture=architecture, repository=words[2])
-        )
+        elif key[0] != new.name:
+            new = replace(new, replaces=(*new.replaces, key))
+            upgrades[new.name, new.architecture] = new
     if held:
         raise ParseFailed(part="updates", line=held)
-    return tuple(found)
+    return tuple(upgrades.values())
+
+
+def _listed(words: Sequence[str], line: str) -> Upgrade:
+    name, dot, architecture = words[0].rpartition(".")
+    if len(words) != 3 or not dot or not _ARCHITECTURE.match(architecture):
+        raise ParseFailed(part="updates", line=line)
+    return Upgrade(
+        name=name,
+        version=parse_version(words[1]),
+        architecture=architecture,
+        repository=words[2],
+    )
 
 
 _ARCHITECTURE = re.compile(r"[a-z][a-z0-9_]{2,15}\Z")
@@ -213,20 +254,24 @@ def pending_packages(
     for upgrade in listing.upgrades:
         name = name_of(upgrade.name, upgrade.architecture, listing.native)
         key = (upgrade.name, upgrade.architecture)
+        from_version = versions.get(name, "")
         advisories = listing.advisories.get(key, ())
+        # dnf lists no advisory of a package that is not installed: without a word, it is not known.
+        advised = listing.advised if from_version else ()
         withheld = Withheld.NO
         if key not in listing.allowed:
             withheld = Withheld.HELD if upgrade.name in listing.locked else Withheld.EXCLUDED
         found.append(
             PendingPackage(
                 name=name,
-                from_version=versions.get(name, ""),
+                from_version=from_version,
                 to_version=upgrade.version,
                 architecture=upgrade.architecture,
                 origin=upgrade.repository,
-                security=_security(advisories, upgrade, listing.advised),
+                security=_security(advisories, upgrade, advised),
                 withheld=withheld,
                 advisories=advisories,
+                replaces=tuple(name_of(*old, listing.native) for old in upgrade.replaces),
             )
         )
     return tuple(sorted(found, key=lambda package: package.name))
@@ -266,6 +311,8 @@ class Row:
     architecture: str
     version: str
     repository: str
+    replaces: tuple["Row", ...] = ()
+    """What goes for it: its former version, or packages of other names that it obsoletes."""
 
 
 _SECTION = re.compile(r"(?P<name>[A-Z][A-Za-z ]+):\Z")
@@ -300,7 +347,6 @@ def parse_table(text: str) -> tuple[Row, ...]:
     Where a name is too long for its column, the rest of its row stands on the next line.
     """
     rows: list[Row] = []
-    replaced: list[Row] = []
     section, held = "", ""
     for line in text.split("\n"):
         if line.startswith("Transaction Summary"):
@@ -311,7 +357,9 @@ def parse_table(text: str) -> tuple[Row, ...]:
         if not line.startswith(" ") or not section.startswith((*DOING, REMOVING)):
             continue
         if line.split()[:1] == ["replacing"]:
-            replaced.append(_replaced(line))
+            if not rows:
+                raise ParseFailed(part="plan", line=line)
+            rows[-1] = replace(rows[-1], replaces=(*rows[-1].replaces, _replaced(line)))
             continue
         words = f"{held} {line}".split()
         if len(words) < 4:
@@ -329,8 +377,6 @@ def parse_table(text: str) -> tuple[Row, ...]:
                 repository=words[3].removeprefix("@"),
             )
         )
-    done = {row.name for row in rows if row.section.startswith(DOING)}
-    rows.extend(row for row in replaced if row.name not in done)
     return tuple(rows)
 
 
@@ -339,12 +385,20 @@ def planned_changes(
 ) -> tuple[tuple[PendingPackage, ...], tuple[tuple[str, str], ...]]:
     """What a transaction would change, and name and version of what it would remove."""
     versions = newest_versions(installed)
-    changes, removed = [], []
+    done = {row.name for row in rows if row.section.startswith(DOING)}
+    changes: list[PendingPackage] = []
+    removed: dict[tuple[str, str], None] = {}
     for row in rows:
         name = name_of(row.name, row.architecture, native)
         if row.section.startswith(REMOVING):
-            removed.append((name, row.version))
+            removed[name, row.version] = None
             continue
+        replaced = {
+            name_of(old.name, old.architecture, native): old.version
+            for old in row.replaces
+            if old.name not in done
+        }
+        removed |= dict.fromkeys(replaced.items())
         change = PendingPackage(
             name=name,
             from_version=versions.get(name, ""),
@@ -352,6 +406,7 @@ def planned_changes(
             architecture=row.architecture,
             origin=row.repository,
             security=None,
+            replaces=tuple(replaced),
         )
         changes.append(change)
     return tuple(sorted(changes, key=lambda p: p.name)), tuple(sorted(removed))

@@ -121,6 +121,7 @@ class RpmPackageManager(ABC):
             *self._definitions(),
             "part installed rpms",
             f"part plan {plan}",
+            *self._plan_lines(),
             *((f"part unneeded {self._unneeded_command()}",) if transaction.autoremove else ()),
         )
 
@@ -189,6 +190,10 @@ class RpmPackageManager(ABC):
     @abstractmethod
     def _plan_command(self, transaction: Transaction) -> str:
         """The command that prints what the transaction would upgrade, and changes nothing."""
+
+    def _plan_lines(self) -> tuple[str, ...]:
+        """Lines of a plan right after its part, whose output is in `$out`."""
+        return ()
 
     @abstractmethod
     def _unneeded_command(self) -> str:

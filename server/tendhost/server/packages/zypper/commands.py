@@ -61,6 +61,10 @@ patch_names() {
   printf '%s\n' "$1" | tr '<' '\n' |
     sed -n '/^update .*kind="patch"/s/.* name="\([A-Za-z0-9][A-Za-z0-9._:+-]*\)".*/\1/p' | sort -u
 }
+new_names() {
+  printf '%s\n' "$1" | tr '<' '\n' | sed -n '/^to-install>/,/^\/to-install>/p' |
+    sed -n '/^solvable .*type="package"/s/.* name="\([A-Za-z0-9][A-Za-z0-9._+-]*\)".*/\1/p' | sort -u
+}
 """
 ).strip()
 """Shell functions after those of facts.FACTS, rpm.database.RPM and rpm.locks.WAIT."""
@@ -83,8 +87,11 @@ def upgrade_words(transaction: Transaction, *, dry_run: bool = False) -> str:
     if transaction.packages is None:
         chosen = shlex.join(options)
         return f"$(whole_update {chosen})" if transaction.allow_removals else f"update {chosen}"
-    words = [f"{p.name}={p.to_version}" if transaction.exact else p.name for p in transaction.named]
-    return shlex.join(("update", *options, "--", *words))
+    named = transaction.named
+    words = [f"{p.name}={p.to_version}" if transaction.exact else p.name for p in named]
+    # `update` leaves alone what is not installed, even where it takes the place of what is.
+    verb = "update" if all(package.from_version for package in named) else "install"
+    return shlex.join((verb, *options, "--", *words))
 
 
 _UPGRADE = r"""

@@ -6,8 +6,8 @@ only `info -t patch` tells of which packages a patch makes older versions confli
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from xml.etree import ElementTree
 
@@ -109,6 +109,8 @@ def parse_patches(text: str) -> Mapping[str, Advisory]:
 #     tb-secure.x86_64 < 1.0-2
 _FIELD = re.compile(r"([A-Z][A-Za-z -]{0,30}?) *: ?(.*)\Z")
 _FIXES = re.compile(r"([^\s:]+) < (\S+)\Z")
+# Obsoletes   : oldname < 2.0
+_OBSOLETE = re.compile(r"([^\s:\[-]\S*)(?: (?:<=?|=|>=?) \S+)?\Z")
 
 
 def parse_fixes(text: str) -> Mapping[str, tuple[tuple[str, str], ...]]:
@@ -117,20 +119,36 @@ def parse_fixes(text: str) -> Mapping[str, tuple[tuple[str, str], ...]]:
     What else a patch conflicts with (source packages, patterns) is left out.
     """
     found: dict[str, list[tuple[str, str]]] = {}
-    patch, field = "", ""
+    for patch, said in _values(text, "Conflicts"):
+        if fix := _FIXES.match(said):
+            found.setdefault(patch, []).append((fix[1], parse_version(fix[2])))
+    return {patch: tuple(fixes) for patch, fixes in found.items()}
+
+
+def parse_obsoletes(text: str) -> Mapping[str, frozenset[str]]:
+    """The names of what each package of `zypper info --obsoletes` obsoletes, in whichever version."""
+    found: dict[str, set[str]] = {}
+    for package, said in _values(text, "Obsoletes"):
+        if obsolete := _OBSOLETE.match(said):
+            found.setdefault(package, set()).add(obsolete[1])
+    return {package: frozenset(names) for package, names in found.items()}
+
+
+def _values(text: str, wanted: str) -> Iterator[tuple[str, str]]:
+    """The values of the field `wanted` in the output of `zypper info`, each with the Name above it."""
+    name, field = "", ""
     for line in text.split("\n"):
         if match := _FIELD.match(line):
             field, said = match[1], match[2]
             if field == "Name":
-                patch = said.strip()
+                name = said.strip()
         elif line.startswith("  "):
             said = line
         else:
             field = ""
             continue
-        if field == "Conflicts" and patch and (fix := _FIXES.match(said.strip())):
-            found.setdefault(patch, []).append((fix[1], parse_version(fix[2])))
-    return {patch: tuple(fixes) for patch, fixes in found.items()}
+        if field == wanted and name:
+            yield name, said.strip()
 
 
 def parse_locks(text: str) -> tuple[str, ...]:
@@ -275,6 +293,19 @@ def parse_summary(text: str, installed: Sequence[tuple[str, str]], native: str) 
         download_bytes=_bytes(summary.get("download-size", "")),
         disk_bytes=_bytes(summary.get("space-usage-diff", "")),
     )
+
+
+def with_replacements(summary: Summary, obsoletes: Mapping[str, frozenset[str]]) -> Summary:
+    """The summary with what each new package replaces, of what goes for it."""
+    gone = [name for name, _ in summary.removed]
+    changes = tuple(
+        replace(
+            change,
+            replaces=tuple(name for name in gone if name in obsoletes.get(change.name, ())),
+        )
+        for change in summary.changes
+    )
+    return replace(summary, changes=changes)
 
 
 def _bytes(number: str) -> int | None:

@@ -44,11 +44,13 @@ from tendhost.server.packages.zypper.listing import (
     parse_fixes,
     parse_locks,
     parse_needs_rebooting,
+    parse_obsoletes,
     parse_patches,
     parse_summary,
     parse_unneeded,
     parse_updates,
     pending_packages,
+    with_replacements,
 )
 from tendhost.server.packages.zypper.progress import ZypperLogParser
 from tendhost.server.packages.zypper.versions import installed_kernels
@@ -152,6 +154,15 @@ class Zypper(RpmPackageManager):
     def _plan_command(self, transaction: Transaction) -> str:
         return f"list_zypper {upgrade_words(transaction, dry_run=True)}"
 
+    def _plan_lines(self) -> tuple[str, ...]:
+        # The plan does not tell which of the new packages takes the place of one that goes.
+        return (
+            "case $out in *'<to-install>'*'<to-remove>'*)",
+            'new=$(new_names "$out")',
+            '[ -z "$new" ] || part obsoletes as_zypper --no-refresh info --obsoletes -- $new ;;',
+            "esac",
+        )
+
     def _unneeded_command(self) -> str:
         return f"as_zypper {UNNEEDED}"
 
@@ -163,6 +174,9 @@ class Zypper(RpmPackageManager):
         unneeded = parts["unneeded"].stdout if "unneeded" in parts else ""
         unneeded_then = parse_unneeded(unneeded, native)
         summary = parse_summary(part.stdout, installed.packages, native)
+        obsoletes = parts.get("obsoletes")
+        if summary is not None and obsoletes is not None:
+            summary = with_replacements(summary, parse_obsoletes(obsoletes.stdout))
         if summary is None:
             return Plan(unneeded=unneeded_then, download_bytes=0, disk_bytes=0)
         return Plan(

@@ -174,4 +174,5 @@ def pending_message(package: PendingPackage) -> host_pb2.PendingPackage:
             )
             for advisory in package.advisories
         ],
+        replaces=package.replaces,
     )
