@@ -2,8 +2,8 @@
 
 import pytest
 
-from tendhost.server.packages.apt.apt import apt_problem
 from tendhost.server.packages.apt.failures import diagnose, lock_holder
+from tendhost.server.packages.apt.problems import apt_problem
 from tendhost.server.packages.errors import LockHeld, NoSpaceLeft, PackageCommandFailed
 from tendhost.server.packages.failures import FailureKind, LockHolder, PackageFailure
 from tests.unit.packages.recordings import exit_status, log, names

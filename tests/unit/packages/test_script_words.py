@@ -5,9 +5,10 @@ a package manager has for a failure that passes by itself.
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tendhost.server.packages.apt.apt import Apt
@@ -160,6 +161,14 @@ ALARMING = (
     "Problem: nothing provides libx needed by x-1-1.noarch",
 )
 WORDS = st.lists(st.sampled_from(ALARMING), min_size=1, max_size=6).map("\n".join)
+Test = TypeVar("Test", bound=Callable[..., None])
+
+
+def with_each_alone(test: Test) -> Test:
+    """The property, of each of the words for certain."""
+    for words in ALARMING:
+        test = example(words=words)(test)
+    return test
 
 
 def in_post_install(words: str) -> str:
@@ -181,6 +190,7 @@ def in_a_pre_install(words: str) -> str:
 
 
 @pytest.mark.parametrize("place", [in_post_install, in_an_earlier_script, in_a_pre_install])
+@with_each_alone
 @given(words=WORDS)
 def test_words_of_a_debian_script__change_neither_the_kind_nor_the_package(
     place: Callable[[str], str], words: str
@@ -200,6 +210,7 @@ def test_whole_run_of_apt_in_a_script__is_the_scripts(inner: str) -> None:
     assert (failure.kind, failure.packages) == (SCRIPT, ("tb-failing",))
 
 
+@with_each_alone
 @given(words=WORDS)
 def test_words_of_a_script__do_not_hide_that_dpkg_died(words: str) -> None:
     text = log("debian13/upgrade-dpkg-segv").replace(
@@ -227,6 +238,7 @@ def test_words_of_a_hook__are_the_hooks(words: str) -> None:
         ("zypper", "opensuse-leap15.6/upgrade-removals", "[......done]\n", "tb-badpost"),
     ],
 )
+@with_each_alone
 @given(words=WORDS)
 def test_words_of_a_scriptlet__change_neither_the_kind_nor_the_package(
     manager: str, name: str, after: str, package: str, words: str
@@ -277,6 +289,7 @@ Please see the above error message for a hint.
 @pytest.mark.parametrize(
     ("manager", "status", "text"), [("dnf", 1, DNF_FAILED), ("zypper", 8, ZYPPER_FAILED)]
 )
+@with_each_alone
 @given(words=WORDS)
 def test_words_of_a_scriptlet_that_succeeds__are_not_why_another_package_fails(
     manager: str, status: int, text: str, words: str

@@ -19,6 +19,11 @@ class HostError(TendhostError):
 
     host: str
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether this error may pass by itself: a transient one may, unless it is known to last."""
+        return self.transient
+
 
 class SshError(HostError):
     """The SSH connection to the host fails."""
@@ -136,9 +141,20 @@ class PackageManagerLocked(PackageFailed):
 
 
 class RefreshFailed(PackageFailed):
-    """The package lists could not be refreshed."""
+    """The package lists could not be refreshed.
+
+    `lasting`: not for the network or the archive of the moment; a later try fails in the same way until somebody
+    changes the host or the archive.
+    """
 
     transient = True
+
+    lasting: bool = False
+
+    @property
+    def may_pass(self) -> bool:
+        """See HostError."""
+        return self.transient and not self.lasting
 
 
 class ArchiveUntrusted(RefreshFailed):

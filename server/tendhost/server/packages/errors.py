@@ -45,14 +45,25 @@ class DatabaseBroken(PackageError):
 
 
 class NotRefreshed(PackageError):
-    """The package lists could not be refreshed; `sources` are the addresses that failed."""
+    """The package lists could not be refreshed; `sources` are the addresses that failed.
+
+    `lasting`: a later refresh fails in the same way until somebody changes the host or the archive.
+    `fetched`: all lists were fetched, and only what the host runs afterwards failed. `has_lists`: the host is
+    known to have lists all the same, older ones where it did not fetch them.
+    """
 
     sources: tuple[str, ...]
     text: str
+    lasting: bool = False
+    fetched: bool = False
+    has_lists: bool = False
 
     def message(self) -> str:
+        if self.fetched:
+            return f"the package lists were downloaded, but {self.text}"
         which = f" from {', '.join(self.sources)}" if self.sources else ""
-        return f"the package lists could not be refreshed{which}: {self.text}"
+        kept = "; the lists that the host had are still there" if self.has_lists else ""
+        return f"the package lists could not be refreshed{which}: {self.text}{kept}"
 
 
 class SourceUntrusted(NotRefreshed):

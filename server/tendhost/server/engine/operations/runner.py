@@ -504,5 +504,5 @@ def _with_operation(
 
 def _failure(error: HostError) -> Outcome:
     return Outcome(
-        problem=Problem.of(error), needs_person=error.needs_person, transient=error.transient
+        problem=Problem.of(error), needs_person=error.needs_person, transient=error.may_pass
     )

@@ -143,7 +143,10 @@ class StepContext:
         seen = queries.observation(result, scope=scope, reboot=told if asked else None)
         whole = self.operation.kind is OperationKind.QUERY and not self.operation.parts
         listed = seen.pending.queried_at is not None
-        stale = any(isinstance(p, NotRefreshed | LockHeld) for p in result.problems)
+        stale = any(
+            isinstance(p, LockHeld) or (isinstance(p, NotRefreshed) and not p.fetched)
+            for p in result.problems
+        )
         if whole and listed and not stale:
             return seen
         try:

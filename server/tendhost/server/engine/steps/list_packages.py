@@ -47,7 +47,7 @@ async def list_packages(context: StepContext) -> Outcome:
             outcome,
             problem=Problem.of(error),
             needs_person=error.needs_person,
-            transient=error.transient,
+            transient=error.may_pass,
         )
     return outcome
 

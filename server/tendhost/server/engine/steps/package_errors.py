@@ -39,6 +39,8 @@ def host_error(host: str, error: PackageError) -> HostError:
         case found.DatabaseBroken(repairable=True):
             # No reason to stop the host for: an update begins by repairing it.
             return PackageFailed(host=host, problem=f"{error}; an update repairs it")
+        case found.NotRefreshed(lasting=True) if not isinstance(error, found.SourceUntrusted):
+            return host_errors.RefreshFailed(host=host, problem=str(error), lasting=True)
         case found.PackageCommandFailed():
             return PackageFailed(host=host, problem=str(error), exit_status=error.exit_status)
     return _ERRORS.get(type(error), PackageFailed)(host=host, problem=str(error))

@@ -14,46 +14,27 @@ from tendhost.server.packages.apt.dpkg import (
     parse_installed,
     parse_interrupted,
 )
-from tendhost.server.packages.apt.failures import READ_ONLY, diagnose, lock_holder
+from tendhost.server.packages.apt.failures import diagnose
 from tendhost.server.packages.apt.listing import (
     parse_policy,
     parse_simulation,
     pending_packages,
 )
+from tendhost.server.packages.apt.problems import apt_problem
 from tendhost.server.packages.apt.progress import AptStatusParser
+from tendhost.server.packages.apt.refresh import PATIENTLY, UPDATE, refresh_problems
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import (
     DatabaseBroken,
-    LockHeld,
-    NoSpaceLeft,
     NotPrivileged,
-    NotRefreshed,
-    PackageCommandFailed,
     PackageError,
-    SourceUntrusted,
 )
 from tendhost.server.packages.facts import HostFacts, Privilege
-from tendhost.server.packages.failures import FailureKind, PackageFailure
+from tendhost.server.packages.failures import PackageFailure
 from tendhost.server.packages.package_manager import PackageReport, Plan, Transaction
 from tendhost.server.packages.progress import TransactionProgress
 from tendhost.server.packages.reboot import installed_kernels
 from tendhost.server.packages.script import Part, require, whole_seconds
-
-# DPkg::Lock::Timeout covers dpkg's locks and not that of the lists, so the wait is the script's
-# own. Error-Mode=any: without it a source that cannot be reached leaves the exit status 0.
-_PATIENTLY = r"""
-patiently() {
-  left=$1; shift
-  while words=$(as_root "$@" 2>&1); rc=$?; [ $rc != 0 ]; do
-    case $words in *'Could not get lock'*) ;; *) break ;; esac
-    [ "$left" -gt 0 ] || break
-    sleep 1; left=$((left - 1))
-  done
-  printf '%s\n' "$words" >&2
-  return $rc
-}
-""".strip()
-_UPDATE = "apt-get -qq -o APT::Update::Error-Mode=any update"
 
 
 class Apt:
@@ -68,7 +49,7 @@ class Apt:
     def query_lines(self, *, refresh: bool, lock_timeout: timedelta) -> str:
         """See PackageManager; `lock_timeout` bounds the wait for apt's lists."""
         update = (
-            f'[ "$privileged" != 0 ] || part refresh patiently {whole_seconds(lock_timeout)} {_UPDATE}\n'
+            f'[ "$privileged" != 0 ] || part refresh patiently {whole_seconds(lock_timeout)} {UPDATE}\n'
             '{ [ "$privileged" = 0 ] && [ "$rc" = 0 ]; } || part sources apt-cache policy'
             if refresh
             else ":"
@@ -76,7 +57,7 @@ class Apt:
         return "\n".join(
             (
                 HEALTH,
-                _PATIENTLY,
+                PATIENTLY,
                 update,
                 "part interrupted interrupted",
                 "part simulation apt-get -s --with-new-pkgs upgrade",
@@ -92,7 +73,7 @@ class Apt:
         require(parts, "interrupted", "simulation", "installed")
         problems: list[PackageError] = []
         if "refresh" in parts:
-            problems += _refresh_problems(parts["refresh"])
+            problems += refresh_problems(parts["refresh"], has_lists=_has_lists(parts))
         elif facts.privilege is Privilege.NONE:
             problems.append(_not_privileged(facts))
         installed, unreadable = _installed(parts["installed"])
@@ -121,7 +102,7 @@ class Apt:
         return "\n".join(
             (
                 HEALTH,
-                _PATIENTLY,
+                PATIENTLY,
                 "part interrupted interrupted",
                 "part unsound unsound",
                 f'[ "$privileged" != 0 ] || part check patiently {seconds} apt-get -q check',
@@ -187,58 +168,8 @@ class Apt:
         return commands.kept_conffiles(output)
 
 
-def apt_problem(command: str, exit_status: int, output: str) -> PackageError:
-    """The error for a failed apt or dpkg command that should have changed nothing."""
-    failure = diagnose(exit_status, output)
-    match failure.kind:
-        case FailureKind.LOCK_HELD if holder := lock_holder(output):
-            return LockHeld(path=holder.path, pid=holder.pid, command=holder.command)
-        case FailureKind.DISK_FULL:
-            return NoSpaceLeft(text=failure.reason)
-        case FailureKind.INTERRUPTED:
-            return DatabaseBroken(text="dpkg was interrupted", repairable=True)
-        case FailureKind.DATABASE_UNREADABLE | FailureKind.REINSTALL_IMPOSSIBLE:
-            return DatabaseBroken(text=failure.reason, repairable=False)
-        case FailureKind.UNMET_DEPENDENCIES:
-            return DatabaseBroken(
-                text="dependencies are unmet", packages=failure.packages, repairable=False
-            )
-    return PackageCommandFailed(command=command, exit_status=exit_status, text=failure.reason)
-
-
 def _not_privileged(facts: HostFacts) -> NotPrivileged:
     return NotPrivileged(user=facts.user, text=facts.sudo_message)
-
-
-# E: Failed to fetch http://deb.example.org/dists/bookworm/InRelease  Could not connect to …
-# E: The repository 'http://deb.example.org bookworm Release' does not have a Release file.
-_FETCH = re.compile(r"^[EW]: Failed to fetch (\S+) +(.*)$", re.MULTILINE)
-_REPOSITORY = re.compile(r"^[EW]: The repository '([^'\n]+)' (.*)$", re.MULTILINE)
-# W: GPG error: …: The following signatures couldn't be verified because …: NO_PUBKEY 2EF30D53F48FF7B1
-# E: The repository 'http://deb.example.org bookworm InRelease' is not signed.
-# E: Release file for http://deb.example.org/InRelease is expired (invalid since 2d 3h 4min 5s). …
-_DISTRUST = re.compile(
-    r"The following signatures .*|Release file for \S+ is (?:expired|not valid yet).*"
-    r"|The repository '[^'\n]+' is (?:not|no longer) signed\."
-)
-
-
-def _refresh_problems(part: Part) -> list[PackageError]:
-    failed = _FETCH.findall(part.stderr) or _REPOSITORY.findall(part.stderr)
-    # An apt that does not know Error-Mode ends with 0 and a warning.
-    if part.status == 0 and not failed:
-        return []
-    problem = apt_problem(_UPDATE, part.status, part.stderr)
-    if isinstance(problem, LockHeld | NoSpaceLeft | DatabaseBroken):
-        return [problem]
-    if READ_ONLY in part.stderr:
-        # apt takes what it cannot write for what an archive does not have.
-        return [problem]
-    sources = tuple(dict.fromkeys(address for address, _ in failed))
-    text = failed[0][1] if failed else diagnose(part.status, part.stderr).reason
-    if distrust := _DISTRUST.search(part.stderr):
-        return [SourceUntrusted(sources=sources, text=distrust[0])]
-    return [NotRefreshed(sources=sources, text=text)]
 
 
 def _installed(part: Part) -> tuple[InstalledPackages, DatabaseBroken | None]:
@@ -257,6 +188,11 @@ def _unreadable(part: Part) -> DatabaseBroken | None:
 _LIST = re.compile(r"^ *-?\d+ \S.* Packages$", re.MULTILINE)
 
 
+def _has_lists(parts: Mapping[str, Part]) -> bool:
+    """Whether apt is known to have package lists; after a refresh that succeeded it is not asked."""
+    return "sources" in parts and _LIST.search(parts["sources"].stdout) is not None
+
+
 def _pending(
     parts: Mapping[str, Part], installed: InstalledPackages, at: datetime
 ) -> tuple[Pending, PackageError | None]:
@@ -264,7 +200,7 @@ def _pending(
     if part.status != 0:
         output = f"{part.stdout}\n{part.stderr}"
         return Pending(), apt_problem("apt-get -s upgrade", part.status, output)
-    if "sources" in parts and not _LIST.search(parts["sources"].stdout):
+    if "sources" in parts and not _has_lists(parts):
         # Without any list apt knows of no newer version, which does not say that there is none.
         return Pending(), None
     simulation = parse_simulation(part.stdout, part="simulation")

@@ -121,7 +121,7 @@ def diagnose(
     """
     if killed := killed_by_signal(exit_status):
         return killed
-    closing = _closing_errors(output)
+    closing = closing_errors(output)
     if died := _DPKG_DIED.search(closing):
         return PackageFailure(kind=FailureKind.KILLED, reason=_message(died[1]), began=True)
     began = bool(errors) or _BEGAN.search(output) is not None
@@ -138,7 +138,7 @@ def diagnose(
 
 def hook_failure(output: str) -> PackageFailure | None:
     """The hook of apt's configuration that failed, or None; what it printed is its own, and not looked at."""
-    match = _HOOK.search(_closing_errors(output))
+    match = _HOOK.search(closing_errors(output))
     if match is None:
         return None
     name = f"hook {match['event']}" if match["event"] else "hook DPkg::Pre-Install-Pkgs"
@@ -188,7 +188,7 @@ def _last_words(exit_status: int, output: str) -> PackageFailure:
 _CLOSING_LINE = re.compile(r"(?:[EWN]|Error|Warning|Notice): ")
 
 
-def _closing_errors(output: str) -> str:
+def closing_errors(output: str) -> str:
     """The errors and warnings with which apt ends, after all that others print; empty where there are none."""
     lines = output.rstrip().split("\n")
     first = len(lines)

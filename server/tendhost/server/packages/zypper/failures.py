@@ -123,13 +123,21 @@ def _from_words(exit_status: int, output: str) -> PackageFailure:
 
 _NEXT = r"(?=^\( *\d+/\d+\) |^Abort, retry|^Problem occurred|\n\n\n|\Z)"
 _SCRIPTLET_OUTPUT = re.compile(rf"^Additional rpm output:\n.*?{_NEXT}", re.M | re.S)
-_RPM_OUTPUT = re.compile(rf"^[^\n]*RPM failed: (?!Command was killed).*?{_NEXT}", re.M | re.S)
+_RPM_OUTPUT = re.compile(rf"^[^\n]*RPM failed: .*?{_NEXT}", re.M | re.S)
 
 
 def _without_scriptlets(output: str) -> str:
     """What is left of the output without that of scriptlets; of the output of an rpm that failed its errors."""
-    told = _SCRIPTLET_OUTPUT.sub("", output)
-    return _RPM_OUTPUT.sub(lambda match: rpm_errors(match[0]) or match[0].partition("\n")[0], told)
+    return _RPM_OUTPUT.sub(
+        lambda match: _errors_of_rpm(match[0]), _SCRIPTLET_OUTPUT.sub("", output)
+    )
+
+
+def _errors_of_rpm(output: str) -> str:
+    last = output.rstrip().rpartition("\n")[2]
+    if "Command was killed by signal" in last:  # what zypper adds, when rpm prints no more
+        return last
+    return rpm_errors(output) or output.partition("\n")[0]
 
 
 def _last_message(output: str) -> str:
