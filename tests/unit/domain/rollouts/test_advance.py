@@ -234,12 +234,28 @@ def test_nothing_starts_once_the_budget_is_spent(hosts, max_failures, data):
         percent = max_failures.endswith("%")
         number = int(max_failures.rstrip("%"))
         limit = hosts * number // 100 if percent else number
-    if len(failures) > limit and len(carried.started) < hosts:
+    if len(failures) > limit:
         assert carried.rollout.status is R.HALTED
         assert carried.rollout.halt is not None
+        assert carried.rollout.halt.cause is HaltCause.FAILURES
         assert set(carried.rollout.halt.hosts) <= failures
     else:
         assert carried.rollout.status is R.COMPLETED
+
+
+@pytest.mark.parametrize("waves", [("rest",), ("1", "rest"), ("2", "1")])
+def test_failure_budget__halts_in_the_last_wave_as_in_any_other(waves: tuple[str, ...]):
+    carried = Carried(3, spec(*waves, max_failures="0"))
+    carried.drain(lambda name: M.FAILED if name == "h002" else M.COMPLETED)
+    assert carried.rollout.status is R.HALTED
+    assert carried.rollout.halt is not None
+    assert carried.rollout.halt.hosts == ("h002",)
+    # With a greater budget nothing is left to do.
+    greater = replace(carried.rollout.spec, max_failures="1")
+    carried.rollout = replace(carried.rollout, spec=greater, status=R.RUNNING, halt=None)
+    carried.settle()
+    assert carried.rollout.status is R.COMPLETED
+    assert carried.waves[-1].ended_at is not None
 
 
 def test_each_wave_but_the_first_waits_for_its_approval_and_halts_without_it():

@@ -202,6 +202,42 @@ async def test_a_halted_rollout_goes_on_with_a_greater_budget_and_not_without(wo
         assert (ended.status, ended.halt, ended.progress.completed) == (R.COMPLETED, None, 4)
 
 
+async def test_failure_budget__halts_a_rollout_whose_last_host_overspends_it(world: World):
+    async with world.running() as engine:
+        fakes = await fleet(world, "ab")
+        fakes["b"].pending = {"web": Pending(breaks=True)}
+        rollout = await begin(world, waves=("1",), max_failures="0", delay_between_waves=NO_DELAY)
+        await is_now(world, rollout.id, R.HALTED)
+        stored = await world.store.rollout(rollout.id)
+        assert stored.halt is not None
+        assert (stored.halt.cause, stored.halt.hosts) == (HaltCause.FAILURES, ("b",))
+        assert not stored.over
+        with pytest.raises(RolloutBudgetSpent, match="1 failed, more than max_failures = 0"):
+            await engine.rollouts.resume(rollout.id, call())
+        fakes["b"].pending = {"web": Pending()}
+        await engine.rollouts.retry(rollout.id, call())
+        ended = await world.rollout_ended(rollout.id)
+        assert (ended.status, ended.progress.completed) == (R.COMPLETED, 2)
+
+
+@pytest.mark.parametrize("way", ["resume", "cancel"])
+async def test_halted_rollout__ends_without_its_failed_hosts_in_the_last_wave(
+    world: World, way: str
+):
+    async with world.running() as engine:
+        fakes = await fleet(world, "a")
+        fakes["a"].pending = {"web": Pending(breaks=True)}
+        rollout = await begin(world, max_failures="0")
+        await is_now(world, rollout.id, R.HALTED)
+        if way == "resume":
+            await engine.rollouts.resume(rollout.id, call(), max_failures="1")
+        else:
+            await engine.rollouts.cancel(rollout.id, call())
+        ended = await world.rollout_ended(rollout.id)
+        assert ended.status is (R.COMPLETED if way == "resume" else R.CANCELLED)
+        assert ended.progress.failed == 1
+
+
 async def test_retried_hosts_go_on_where_they_failed_and_so_does_the_rollout(world: World):
     async with world.running() as engine:
         fakes, rollout = await halted(world)
@@ -224,7 +260,7 @@ async def test_a_retried_host_is_updated_whatever_failed_it_last(world: World):
     async with world.running() as engine:
         fakes = await fleet(world, "a")
         fakes["a"].accepts_key = False
-        rollout = await begin(world, max_failures="0")
+        rollout = await begin(world)
         ended = await world.rollout_ended(rollout.id)
         assert ended.progress.failed == 1
         await engine.operations.retry("a", call())

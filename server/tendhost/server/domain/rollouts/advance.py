@@ -93,7 +93,8 @@ def advance(rollout: Rollout, wave: Wave, now: datetime, *, at_once: int) -> Dec
         return Save(rollout=expired(rollout))
     if rollout.status in _AT_REST:
         return Wait(until=rollout.expires_at)
-    if rollout.progress.not_begun and overspent(rollout.spec.max_failures, rollout.progress):
+    if overspent(rollout.spec.max_failures, rollout.progress):
+        # In the last wave, too: nobody has to look for failures in a rollout that counts as completed.
         return Save(rollout=halted(rollout, _failures_halt(rollout, now)))
     if rollout.status is RolloutStatus.AWAITING_APPROVAL:
         return _awaiting_approval(rollout, now)

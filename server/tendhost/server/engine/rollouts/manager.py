@@ -154,7 +154,7 @@ class Rollouts:
         if max_failures:
             rollout = replace(rollout, spec=replace(rollout.spec, max_failures=max_failures))
         limit = rollout.spec.max_failures
-        if rollout.progress.not_begun and overspent(limit, rollout.progress):
+        if overspent(limit, rollout.progress):
             raise RolloutBudgetSpent(
                 rollout=id, failures=rollout.progress.failures, max_failures=limit
             )
