@@ -203,6 +203,34 @@ async def test_usage_counts_running_changes_and_failed_hosts_once_each(store: St
     assert await store.busy_hosts() == {"a1", "a2", "b1"}
 
 
+async def test_usage__hosts_without_a_tag_of_a_key_count_together(store: Store) -> None:
+    tags = {
+        "a": ("zone=a",),
+        "two": ("zone=a", "zone=b", "web"),
+        "plain": ("web", "zones=c", "zone"),
+        "empty": ("zone=",),
+        "none": (),
+    }
+    for name, those in tags.items():
+        state = HostState.FAILED if name in ("empty", "two") else HostState.IDLE
+        host = a_host(name, state=state)
+        await store.commit(change(hosts=(replace(host, config=replace(host.config, tags=those)),)))
+    await stored_operation(store, an_operation("none"))
+    assert await store.usage("zone=") == Usage(down=2, hosts=3, failed=("empty",), failed_count=1)
+    assert await store.usage("zone=a") == Usage(down=1, hosts=2, failed=("two",), failed_count=1)
+    assert (await store.usage("zones=")).hosts == 4
+    assert (await store.usage("rack=")).hosts == 5
+    # Whatever becomes of the tags of a host, it counts where its tags say.
+    plain = await store.host("plain")
+    moved = replace(plain, config=replace(plain.config, tags=("zone=b",)))
+    await store.commit(change(hosts=(moved,)))
+    assert (await store.usage("zone=")).hosts == 2
+    two = await store.host("two")
+    await store.commit(change(hosts=(replace(two, config=replace(two.config, tags=())),)))
+    assert (await store.usage("zone=")).hosts == 3
+    assert (await store.usage("zone=b")).hosts == 1
+
+
 @pytest.mark.parametrize("fraction", [timedelta(), timedelta(milliseconds=500)])
 async def test_usage__hosts_that_failed_before_do_not_count(
     fraction: timedelta, store: Store

@@ -18,6 +18,7 @@ from tendhost.server.store.sqlite import open_store
 BEFORE_HOST_KEYS = 4
 """The schema in which a host's key and address stood in its document alone."""
 BEFORE_MACHINE_IDS = 6
+BEFORE_TAG_KEYS = 8
 KEY = "ssh-ed25519 AAAA"
 
 
@@ -107,3 +108,16 @@ def test_machine_id__of_older_hosts_is_not_known_and_makes_no_duplicates(
     assert status == HostStatus()
     alike = Duplicate(host="upper", host_key=True, address=True, machine_id=False)
     assert duplicates == ((alike,) if schema == BEFORE_HOST_KEYS else ())
+
+
+def test_tag_keys__of_older_hosts_are_counted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(path, BEFORE_TAG_KEYS, monkeypatch)
+    tags = {"local": ("zone=a", "zone=b"), "upper": ("zone=a", "web"), "web1": ("zone=", "=x")}
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        for host, those in tags.items():
+            for tag in those:
+                database.execute("INSERT INTO host_tags (name, host) VALUES (?, ?)", (tag, host))
+    opening.open_for_writing(path).close()
+    with closing(sqlite3.connect(path)) as database:
+        keys = database.execute("SELECT name, hosts FROM host_counts WHERE kind = 'key'").fetchall()
+    assert keys == [("zone", 2)]

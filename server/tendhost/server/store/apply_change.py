@@ -1,7 +1,7 @@
 """Writes a change to the database, within a transaction that the caller begins and ends."""
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 
@@ -185,7 +185,15 @@ def _require_distinct(database: sqlite3.Connection, host: Host) -> None:
             raise HostDuplicate(host=host.name, other=row[0], same=what)
 
 
+def _count_keys(database: sqlite3.Connection, tags: Iterable[str], more: int) -> None:
+    """Count a host once for each key of its tags KEY=VALUE."""
+    parts = (tag.partition("=") for tag in tags)
+    for key in sorted({key for key, _, value in parts if key and value}):
+        _count(database, "key", key, more)
+
+
 def _write_labels(database: sqlite3.Connection, host: Host) -> None:
+    _count_keys(database, host.config.tags, 1)
     for kind, statement, names in (
         ("tag", sql.INSERT_TAG, host.config.tags),
         ("group", sql.INSERT_GROUP, host.config.groups),
@@ -196,6 +204,8 @@ def _write_labels(database: sqlite3.Connection, host: Host) -> None:
 
 
 def _clear_labels(database: sqlite3.Connection, host: Host) -> None:
+    tags = database.execute(sql.TAGS_OF_HOST, (host.name,)).fetchall()
+    _count_keys(database, (tag for (tag,) in tags), -1)
     for kind, those, delete in (
         ("tag", sql.TAGS_OF_HOST, sql.DELETE_TAGS),
         ("group", sql.GROUPS_OF_HOST, sql.DELETE_GROUPS),

@@ -233,6 +233,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "DROP INDEX requests_by_time",
         "CREATE INDEX requests_by_revision ON requests (revision)",
     ),
+    (
+        # Hosts without a tag of a key count together for the disruption budgets of that key.
+        """
+        INSERT INTO host_counts (kind, name, hosts)
+        SELECT 'key', substr(name, 1, instr(name, '=') - 1), count(DISTINCT host) FROM host_tags
+        WHERE instr(name, '=') > 1 AND instr(name, '=') < length(name) GROUP BY 2
+        """,
+    ),
 )
 
 SCHEMA = len(MIGRATIONS)

@@ -66,8 +66,8 @@ GROUPS_OF_HOST = "SELECT name FROM host_groups WHERE host = ?1"
 DELETE_TAGS = "DELETE FROM host_tags WHERE host = ?1"
 DELETE_GROUPS = "DELETE FROM host_groups WHERE host = ?1"
 
-# How many hosts there are, in all ('host', '') and with each tag and in each group, kept with every change:
-# to count them takes as long as there are hosts.
+# How many hosts there are, in all ('host', ''), with each tag, in each group, and with a tag KEY=VALUE of each
+# key ('key'), kept with every change: to count them takes as long as there are hosts.
 ADD_COUNT = """
     INSERT INTO host_counts (kind, name, hosts) VALUES (?1, ?2, ?3)
     ON CONFLICT (kind, name) DO UPDATE SET hosts = hosts + excluded.hosts
@@ -183,8 +183,15 @@ _FAILED = """
         julianday(json_extract(document, '$.status.failure.failed_at')) >= julianday(?2))
 """
 _OF_SCOPE = """
-    (?1 = '' OR EXISTS (SELECT 1 FROM host_tags WHERE host_tags.host = down.host AND name = ?1))
+    (?1 = '' OR CASE instr(?1, '=') WHEN length(?1)
+        THEN NOT EXISTS (
+            SELECT 1 FROM host_tags WHERE host_tags.host = down.host
+            AND name > ?1 AND name < substr(?1, 1, length(?1) - 1) || '>'
+        )
+        ELSE EXISTS (SELECT 1 FROM host_tags WHERE host_tags.host = down.host AND name = ?1)
+    END)
 """
+"""All hosts, those with a tag, or, for `KEY=`, those without a tag KEY=VALUE ('>' follows '=' in ASCII)."""
 DOWN = f"""
     SELECT count(*) FROM (
         SELECT host FROM operations WHERE status = 'running' AND disruptive = 1 UNION {_FAILED}

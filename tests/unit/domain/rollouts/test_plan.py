@@ -15,11 +15,13 @@ from tendhost.server.domain.request_errors import InvalidArgument
 from tendhost.server.domain.rollouts.budgets import (
     FLEET,
     Usage,
+    in_scope,
     overspent,
     require_sound_budgets,
     room,
     scopes,
     spent,
+    spent_message,
     tolerated,
 )
 from tendhost.server.domain.rollouts.plan import (
@@ -194,13 +196,39 @@ def test_a_host_counts_in_each_scope_of_each_budget():
     zone = DisruptionBudget(limit="1", per_tag="zone")
     fleet = DisruptionBudget(limit="2")
     tags = ("web", "zone=a", "zone=b", "zones=c")
-    assert list(scopes(zone, tags)) == ["zone=a", "zone=b"]
-    assert list(scopes(fleet, tags)) == [FLEET]
+    assert scopes(zone, tags) == ("zone=a", "zone=b")
+    assert scopes(fleet, tags) == (FLEET,)
+    assert scopes(zone, ("web", "zones=c", "zone")) == scopes(zone, ("zone=",)) == ("zone=",)
     budgets = (fleet, zone)
     assert spent(budgets, FLEET, Usage(down=1, hosts=9)) is None
     assert spent(budgets, FLEET, Usage(down=2, hosts=9)) == fleet
     assert spent(budgets, "zone=b", Usage(down=1, hosts=3)) == zone
     assert spent(budgets, "rack=1", Usage(down=3, hosts=3)) is None
+
+
+tag_sets = st.lists(
+    st.sampled_from(["web", "zone", "zone=", "zone=a", "zone=b", "zone=a=", "zones=a", "rack=1"]),
+    unique=True,
+)
+
+
+@given(tag_sets, st.sampled_from(["", "zone", "rack", "row"]))
+def test_budget__counts_every_host_in_the_scopes_that_have_it(tags, key):
+    budget = DisruptionBudget(limit="1", per_tag=key)
+    every = {f"{key}={value}" for value in ("", "a", "b", "a=", "1")} if key else {FLEET}
+    found = scopes(budget, tags)
+    assert found
+    assert set(found) == {scope for scope in every if in_scope(scope, tags)}
+
+
+def test_spent_budget_of_hosts_without_a_tag__says_so():
+    budget = DisruptionBudget(limit="1", per_tag="zone")
+    usage = Usage(down=1, hosts=4, failed=("u1",), failed_count=1)
+    assert spent((budget,), "zone=", usage) == budget
+    assert spent_message("zone=", usage, budget) == (
+        "1 of 4 hosts without a tag zone=… are down, and at most 1 may be: u1 has failed, and counts until"
+        " somebody retries it"
+    )
 
 
 def test_budgets_that_can_never_be_met_or_count_nobody_are_refused_at_once():

@@ -380,6 +380,31 @@ async def test_no_more_hosts_of_a_zone_are_down_than_may_be(world: World):
         assert (await world.rollout_ended(rollout.id)).progress.completed == 6
 
 
+async def test_zone_budget__counts_hosts_without_a_zone_as_one_more(world: World):
+    async with world.running():
+        tags = {"a": ("zone=x",), "b": ("zone=x",), "c": (), "d": ("web",), "e": ("zone=",)}
+        fakes = {name: await world.register(name, tags=those) for name, those in tags.items()}
+        for fake in fakes.values():
+            fake.pending = {"web": Pending()}
+        holds = {name: fake.hold(Command.UPGRADE) for name, fake in fakes.items()}
+        budget = DisruptionBudget(limit="1", per_tag="zone")
+        rollout = await begin(world, waves=("rest",), budgets=(budget,))
+        await is_in(world, rollout.id, "iwiww")
+        held_up = (await members(world, rollout.id))["d"]
+        assert (held_up.waiting, held_up.detail) == (
+            WaitingFor.BUDGET,
+            "1 of 3 hosts without a tag zone=… are down, and at most 1 may be",
+        )
+        plan = await world.engine.rollouts.plan(spec(budgets=(budget,)))
+        assert plan.warnings == (
+            "1 of 3 hosts without a tag zone=… are down, and at most 1 may be",
+            "1 of 2 hosts with zone=x are down, and at most 1 may be",
+        )
+        for hold in holds.values():
+            hold.released.set()
+        assert (await world.rollout_ended(rollout.id)).progress.completed == 5
+
+
 async def test_budgets_hold_over_concurrent_rollouts_and_failed_hosts_count(world: World):
     async with world.running():
         fakes = await fleet(world, "abcd")

@@ -9,13 +9,14 @@ the rollout, skipped ones included, rounded down, so 10% of 19 hosts is one.
 **A disruption budget** limits how many hosts are down at the same time. A host is down if an update or a
 reboot runs on it, whoever started that (one that only reads or downloads does not count), or if it is in
 FAILED, unless the rollout ignores the hosts that had failed before it was started. `per_tag="zone"` counts
-the hosts of each tag zone=VALUE separately; without it, it counts the whole fleet. A percentage is of
-the registered hosts that count together, rounded down, but at least one. The budgets of all unfinished
+the hosts of each tag zone=VALUE separately, and the hosts without a zone together, as if they had one of
+their own: a limit that a host escapes for want of a tag is none. Without `per_tag` it counts the whole
+fleet. A percentage is of the registered hosts that count together, rounded down, but at least one. The budgets of all unfinished
 rollouts apply to the hosts of each of them. An operation that a person starts without a rollout counts,
 but is not held up.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -40,7 +41,7 @@ def require_sound_budgets(budgets: Iterable[DisruptionBudget], tags: Iterable[st
 
     `tags` are those of the selected hosts.
     """
-    known = {tag.partition("=")[0] for tag in tags if "=" in tag}
+    known = {tag.partition("=")[0] for tag in tags if tag.partition("=")[2]}
     faults: list[FieldViolation] = []
     for number, budget in enumerate(budgets):
         field = f"max_unavailable[{number}]"
@@ -79,12 +80,31 @@ def overspent(max_failures: str, progress: RolloutProgress) -> bool:
     return limit is not None and progress.failures > limit
 
 
-def scopes(budget: DisruptionBudget, tags: Iterable[str]) -> Iterator[str]:
-    """The scopes in which a host with these tags counts under `budget`: tags KEY=VALUE, or FLEET."""
+def scopes(budget: DisruptionBudget, tags: Iterable[str]) -> tuple[str, ...]:
+    """The scopes in which a host with these tags counts under `budget`, at least one: FLEET, tags KEY=VALUE,
+    or, without such a tag, `untagged(KEY)`."""
     if not budget.per_tag:
-        yield FLEET
-        return
-    yield from (tag for tag in tags if tag.startswith(f"{budget.per_tag}="))
+        return (FLEET,)
+    none = untagged(budget.per_tag)
+    return tuple(tag for tag in tags if tag.startswith(none) and tag != none) or (none,)
+
+
+def untagged(key: str) -> str:
+    """The scope of the hosts without a tag KEY=VALUE. A tag `KEY=` has no value, and is none."""
+    return f"{key}="
+
+
+def is_untagged(scope: str) -> bool:
+    """Whether `scope` is that of the hosts without a tag of some key."""
+    key, equals, value = scope.partition("=")
+    return bool(key and equals) and not value
+
+
+def in_scope(scope: str, tags: Collection[str]) -> bool:
+    """Whether a host with these tags counts in `scope`."""
+    if is_untagged(scope):
+        return not any(tag.startswith(scope) and tag != scope for tag in tags)
+    return scope == FLEET or scope in tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +144,8 @@ def room(budget: DisruptionBudget, usage: Usage) -> int:
 def spent_message(scope: str, usage: Usage, budget: DisruptionBudget) -> str:
     """Why `budget`, found by `spent`, is spent, with the failed hosts that a person can retry."""
     of = f"{usage.hosts} hosts with {scope}" if scope else f"all {usage.hosts} hosts"
+    if is_untagged(scope):
+        of = f"{usage.hosts} hosts without a tag {scope}…"
     words = f"{usage.down} of {of} are down, and at most {budget.limit} may be"
     if not usage.failed_count:
         return words

@@ -14,10 +14,10 @@ from tendhost.server.clock import Clock
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.request_errors import HostFailed, HostNotFound
 from tendhost.server.domain.rollouts.budgets import (
-    FLEET,
     BoundBudget,
     Usage,
     bound,
+    in_scope,
     scopes,
     spent,
     spent_message,
@@ -82,14 +82,19 @@ class Admission:
         """Forget the budgets of a rollout that is over."""
         self._budgets.pop(rollout, None)
 
-    async def spent_budgets(self, spec: RolloutSpec, tags: Sequence[str]) -> Sequence[str]:
-        """Messages about the budgets that would hold up hosts with these tags now, one for each scope."""
+    def budgets_with(self, spec: RolloutSpec) -> Sequence[BoundBudget]:
+        """The budgets that would apply to a rollout of `spec` that starts now."""
         if spec.dry_run:
             return ()
-        budgets = (*bound(spec, self._clock.now()), *self._registered)
-        usages = BudgetUsages(self._store, tuple(dict.fromkeys(budgets)))
+        return tuple(dict.fromkeys((*bound(spec, self._clock.now()), *self._registered)))
+
+    async def spent_budgets(
+        self, budgets: Sequence[BoundBudget], scopes: Iterable[str]
+    ) -> Sequence[str]:
+        """Messages about those of `budgets` that would hold up hosts of these scopes now, one for each scope."""
+        usages = BudgetUsages(self._store, budgets)
         found = []
-        for scope in dict.fromkeys(s for b in budgets for s in scopes(b.budget, tags)):
+        for scope in scopes:
             message = await usages.spent(scope)
             if message is not None:
                 found.append(message)
@@ -135,7 +140,7 @@ class BudgetUsages:
     def add(self, host: Host) -> None:
         """Count a host that goes down now."""
         for key, usage in self._usages.items():
-            if key[0] in (FLEET, *host.config.tags):
+            if in_scope(key[0], host.config.tags):
                 self._usages[key] = replace(usage, down=usage.down + 1)
 
 

@@ -43,7 +43,7 @@ from tendhost.server.engine.requests import MutationContext, at_revision, retrie
 from tendhost.server.engine.rollouts.admission import Admission
 from tendhost.server.engine.rollouts.changes import RolloutWorkStore, RolloutWriter
 from tendhost.server.engine.rollouts.controller import RolloutController
-from tendhost.server.engine.rollouts.planner import Planner, rollout_of, with_tags
+from tendhost.server.engine.rollouts.planner import Planner, rollout_of, with_scopes
 from tendhost.server.engine.rollouts.wave_hooks import WaveHooks
 from tendhost.server.engine.tasks import TaskSet
 from tendhost.server.store.paging import every_member, every_rollout
@@ -109,8 +109,10 @@ class Rollouts:
 
         Raises InvalidArgument, SelectionNotFound, RolloutEmpty.
         """
-        plan, tags = await self._planner.planned(_seeded(spec), with_tags)
-        plan = replace(plan, warnings=tuple(await self._admission.spent_budgets(plan.spec, tags)))
+        budgets = self._admission.budgets_with(spec)
+        plan, scopes = await self._planner.planned(_seeded(spec), with_scopes(budgets))
+        warnings = await self._admission.spent_budgets(budgets, scopes)
+        plan = replace(plan, warnings=tuple(warnings))
         await self._store.save_plan(plan)
         return plan
 

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 from tendhost.server.clock import Clock
 from tendhost.server.domain.policy.availability import Availability
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument, RolloutEmpty
+from tendhost.server.domain.rollouts.budgets import BoundBudget, scopes
 from tendhost.server.domain.rollouts.plan import (
     Exclusion,
     HostSummary,
@@ -110,10 +111,23 @@ class Planner:
             )
 
 
-def with_tags(plan: RolloutPlan, fleet: Sequence[HostSummary]) -> tuple[RolloutPlan, Sequence[str]]:
-    """A plan, and the tags of its hosts, in order."""
-    taken = {host.name for host in plan.hosts}
-    return plan, sorted({tag for host in fleet if host.name in taken for tag in host.tags})
+def with_scopes(
+    budgets: Sequence[BoundBudget],
+) -> Callable[[RolloutPlan, Sequence[HostSummary]], tuple[RolloutPlan, Sequence[str]]]:
+    """Makes of a plan the plan, and the scopes in which its hosts count, in the order of `budgets`."""
+
+    def made(
+        plan: RolloutPlan, fleet: Sequence[HostSummary]
+    ) -> tuple[RolloutPlan, Sequence[str]]:
+        taken = {host.name for host in plan.hosts}
+        tags = {host.tags for host in fleet if host.name in taken}
+        found: dict[str, None] = {}
+        for bound in budgets:
+            counted = {scope for each in tags for scope in scopes(bound.budget, each)}
+            found.update(dict.fromkeys(sorted(counted)))
+        return plan, list(found)
+
+    return made
 
 
 def rollout_of(

@@ -55,7 +55,7 @@ class HostStore(Protocol):
         ...
 
     async def usage(self, scope: str, *, failed_since: datetime | None = None) -> Usage:
-        """Number of hosts with the tag `scope`, and of those among them that are down; empty: of all hosts.
+        """Number of hosts in a scope of domain/rollouts/budgets.py, and of those among them that are down.
 
         A host is down while a disruptive operation runs on it, and in FAILED. Hosts that had failed before
         `failed_since` do not count as down; None: all that have failed do.
