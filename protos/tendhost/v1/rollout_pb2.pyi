@@ -35,7 +35,7 @@ class _RolloutStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Rollout
     ROLLOUT_STATUS_PAUSED: _RolloutStatus.ValueType  # 2
     """A client paused the rollout. No host starts; running operations continue."""
     ROLLOUT_STATUS_COMPLETED: _RolloutStatus.ValueType  # 3
-    """Every host has ended; the progress says how many failed."""
+    """Every host has ended, and no more than max_failures have failed."""
     ROLLOUT_STATUS_CANCELLED: _RolloutStatus.ValueType  # 4
     """A client cancelled the rollout. Hosts that had not started are skipped."""
     ROLLOUT_STATUS_HALTED: _RolloutStatus.ValueType  # 5
@@ -55,7 +55,7 @@ ROLLOUT_STATUS_RUNNING: RolloutStatus.ValueType  # 1
 ROLLOUT_STATUS_PAUSED: RolloutStatus.ValueType  # 2
 """A client paused the rollout. No host starts; running operations continue."""
 ROLLOUT_STATUS_COMPLETED: RolloutStatus.ValueType  # 3
-"""Every host has ended; the progress says how many failed."""
+"""Every host has ended, and no more than max_failures have failed."""
 ROLLOUT_STATUS_CANCELLED: RolloutStatus.ValueType  # 4
 """A client cancelled the rollout. Hosts that had not started are skipped."""
 ROLLOUT_STATUS_HALTED: RolloutStatus.ValueType  # 5
@@ -124,6 +124,8 @@ class _WaitingForEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WaitingFor
     """The host waits for a disruption budget: too many hosts are unavailable."""
     WAITING_FOR_HOST: _WaitingFor.ValueType  # 3
     """The host waits for another operation on the same host."""
+    WAITING_FOR_DEPENDENCY: _WaitingFor.ValueType  # 4
+    """The host waits until the hosts that it depends on have ended: see RolloutDependency.only_if_succeeded."""
 
 class WaitingFor(_WaitingFor, metaclass=_WaitingForEnumTypeWrapper):
     """What a host in WAITING waits for."""
@@ -136,6 +138,8 @@ WAITING_FOR_BUDGET: WaitingFor.ValueType  # 2
 """The host waits for a disruption budget: too many hosts are unavailable."""
 WAITING_FOR_HOST: WaitingFor.ValueType  # 3
 """The host waits for another operation on the same host."""
+WAITING_FOR_DEPENDENCY: WaitingFor.ValueType  # 4
+"""The host waits until the hosts that it depends on have ended: see RolloutDependency.only_if_succeeded."""
 Global___WaitingFor: _TypeAlias = WaitingFor  # noqa: Y015
 
 class _HostOrder:
@@ -186,6 +190,8 @@ class _HaltCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HaltCause.V
     """The server could not continue the rollout because of repeated internal errors; the server's log has the
     cause.
     """
+    HALT_CAUSE_REBOOT_LEFT: _HaltCause.ValueType  # 6
+    """An updated host of a wave still needs its reboot, or cannot tell whether it does, with require_rebooted."""
 
 class HaltCause(_HaltCause, metaclass=_HaltCauseEnumTypeWrapper):
     """Why a rollout halted."""
@@ -204,6 +210,8 @@ HALT_CAUSE_FAULT: HaltCause.ValueType  # 5
 """The server could not continue the rollout because of repeated internal errors; the server's log has the
 cause.
 """
+HALT_CAUSE_REBOOT_LEFT: HaltCause.ValueType  # 6
+"""An updated host of a wave still needs its reboot, or cannot tell whether it does, with require_rebooted."""
 Global___HaltCause: _TypeAlias = HaltCause  # noqa: Y015
 
 class _Exclusion:
@@ -250,6 +258,10 @@ class _PlannedHostConditionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_
     """Another operation is running on the host; the rollout will wait for its end."""
     PLANNED_HOST_CONDITION_WINDOW_CLOSED: _PlannedHostCondition.ValueType  # 4
     """The host's maintenance window is closed; the rollout will wait for its opening."""
+    PLANNED_HOST_CONDITION_OPENS_TOO_LATE: _PlannedHostCondition.ValueType  # 5
+    """The host's maintenance window opens only after the rollout would have expired; the rollout would skip the
+    host.
+    """
 
 class PlannedHostCondition(_PlannedHostCondition, metaclass=_PlannedHostConditionEnumTypeWrapper):
     """Condition of a host in a plan that can affect its update."""
@@ -264,6 +276,10 @@ PLANNED_HOST_CONDITION_BUSY: PlannedHostCondition.ValueType  # 3
 """Another operation is running on the host; the rollout will wait for its end."""
 PLANNED_HOST_CONDITION_WINDOW_CLOSED: PlannedHostCondition.ValueType  # 4
 """The host's maintenance window is closed; the rollout will wait for its opening."""
+PLANNED_HOST_CONDITION_OPENS_TOO_LATE: PlannedHostCondition.ValueType  # 5
+"""The host's maintenance window opens only after the rollout would have expired; the rollout would skip the
+host.
+"""
 Global___PlannedHostCondition: _TypeAlias = PlannedHostCondition  # noqa: Y015
 
 @_typing.final
@@ -290,14 +306,15 @@ class RolloutSpec(_message.Message):
     SCOPE_FIELD_NUMBER: _builtins.int
     SETTLE_FIELD_NUMBER: _builtins.int
     APPROVERS_FIELD_NUMBER: _builtins.int
+    REQUIRE_REBOOTED_FIELD_NUMBER: _builtins.int
     order: Global___HostOrder.ValueType
     """Order of the hosts within a stage."""
     seed: _builtins.int
     """Seed of the order, for HOST_ORDER_RANDOM. 0: the server chooses a seed and returns it here."""
     max_failures: _builtins.str
-    """Failure budget: the rollout halts as soon as more hosts than this have failed. A number, or a percentage
-    of all hosts of the rollout including skipped ones, rounded down. Empty: failures do not halt the
-    rollout.
+    """Failure budget: the rollout halts as soon as more hosts than this have failed, in the last wave, too. A
+    number, or a percentage of all hosts of the rollout including skipped ones, rounded down. Empty: failures
+    do not halt the rollout.
 
     A host counts when its operation has ended as FAILED or ROLLED_BACK. An unreachable host is FAILED.
     SKIPPED hosts do not count. A host that was retried counts by its last attempt. All waves count together.
@@ -320,6 +337,13 @@ class RolloutSpec(_message.Message):
     """
     dry_run: _builtins.bool
     """Whether the rollout only finds out what the updates would do."""
+    require_rebooted: _builtins.bool
+    """Whether a wave settles only once none of its updated hosts needs a reboot any more. The health rounds of
+    `settle` ask for it; without `settle`, one round after the delay does. If a reboot was left, because the
+    host's window had closed or its policy allows none, or if it is unknown whether a reboot is needed, the
+    rollout is HALTED with HALT_CAUSE_REBOOT_LEFT and names the host. Once the host is rebooted, ResumeRollout
+    continues. The last wave does not settle. False: reboots that were left do not delay the next wave.
+    """
     @_builtins.property
     def filter(self) -> _host_pb2.HostFilter:
         """Hosts to update. Absent: all hosts."""
@@ -405,10 +429,11 @@ class RolloutSpec(_message.Message):
         scope: _host_pb2.ScopeOverride | None = ...,
         settle: _duration_pb2.Duration | None = ...,
         approvers: _abc.Iterable[_builtins.str] | None = ...,
+        require_rebooted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "delay_between_waves", b"delay_between_waves", "expires_after", b"expires_after", "filter", b"filter", "scope", b"scope", "settle", b"settle"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "approve_waves", b"approve_waves", "approvers", b"approvers", "delay_between_waves", b"delay_between_waves", "dependencies", b"dependencies", "dry_run", b"dry_run", "expires_after", b"expires_after", "filter", b"filter", "ignore_earlier_failures", b"ignore_earlier_failures", "max_failures", b"max_failures", "max_unavailable", b"max_unavailable", "order", b"order", "scope", b"scope", "seed", b"seed", "settle", b"settle", "stages", b"stages", "waves", b"waves", "window_override_reason", b"window_override_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_timeout", b"approval_timeout", "approve_waves", b"approve_waves", "approvers", b"approvers", "delay_between_waves", b"delay_between_waves", "dependencies", b"dependencies", "dry_run", b"dry_run", "expires_after", b"expires_after", "filter", b"filter", "ignore_earlier_failures", b"ignore_earlier_failures", "max_failures", b"max_failures", "max_unavailable", b"max_unavailable", "order", b"order", "require_rebooted", b"require_rebooted", "scope", b"scope", "seed", b"seed", "settle", b"settle", "stages", b"stages", "waves", b"waves", "window_override_reason", b"window_override_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -444,27 +469,34 @@ Global___RolloutStage: _TypeAlias = RolloutStage  # noqa: Y015
 
 @_typing.final
 class RolloutDependency(_message.Message):
-    """Order of hosts: those with the tag `before` are updated before those with the tag `after`. A host with both
-    tags is updated with the later ones.
+    """Order of hosts: those with the tag `before` are updated before those with the tag `after`, within a stage. A
+    host with both tags is updated with the later ones.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BEFORE_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
+    ONLY_IF_SUCCEEDED_FIELD_NUMBER: _builtins.int
     before: _builtins.str
     """Tag of the hosts to update first."""
     after: _builtins.str
     """Tag of the hosts to update later."""
+    only_if_succeeded: _builtins.bool
+    """Whether the later hosts are updated only if all of the earlier ones are COMPLETED, those of earlier stages
+    included. If one of these has failed, or was skipped, the later hosts are skipped; when a client retries
+    it, they get another chance. False: the earlier hosts only have to come to their end.
+    """
     def __init__(
         self,
         *,
         before: _builtins.str = ...,
         after: _builtins.str = ...,
+        only_if_succeeded: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "only_if_succeeded", b"only_if_succeeded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -487,7 +519,8 @@ class DisruptionBudget(_message.Message):
     """
     per_tag: _builtins.str
     """Key of tags of the form KEY=VALUE, such as "zone" for zone=a and zone=b. The hosts of each value are
-    counted separately. Empty: all hosts of the fleet are counted together.
+    counted separately, and the hosts without such a tag together, as those of one more value. Empty: all
+    hosts of the fleet are counted together.
     """
     def __init__(
         self,
@@ -505,7 +538,8 @@ Global___DisruptionBudget: _TypeAlias = DisruptionBudget  # noqa: Y015
 
 @_typing.final
 class Rollout(_message.Message):
-    """Update of many hosts in waves. The hosts are those that match the filter at the start of the rollout.
+    """Update of many hosts in waves. The hosts are those that match the filter at the start of the rollout. A host
+    that is removed and registered again counts as another host, even under the same name: the rollout skips it.
 
     Example: RolloutSpec {filter: {all_tags: ["web"]}, waves: ["1", "rest"], delay_between_waves: "60s",
     max_failures: "0"} over the hosts web1 to web4. The rollout is RUNNING in wave 1 of 2, and web1 is
@@ -535,6 +569,9 @@ class Rollout(_message.Message):
     RETRY_OF_FIELD_NUMBER: _builtins.int
     SETTLING_SINCE_FIELD_NUMBER: _builtins.int
     HELD_UP_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
+    REBOOTS_LEFT_COUNT_FIELD_NUMBER: _builtins.int
+    OPENS_AT_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the rollout, generated by the server. Ids sort by creation time."""
@@ -554,6 +591,8 @@ class Rollout(_message.Message):
     """Disruption budget that keeps further hosts from starting while no host of the rollout is running, with
     the failed hosts that use it up. Empty: no budget holds up the rollout.
     """
+    reboots_left_count: _builtins.int
+    """Number of COMPLETED hosts whose reboot was left: see RolloutHost.reboot_left."""
     incomplete: _builtins.str
     """Why the server does not show everything that it stores of the rollout: a stored value is out of range or
     cannot be read, or a list is too long for one message. Empty: the message shows everything.
@@ -593,12 +632,22 @@ class Rollout(_message.Message):
     @_builtins.property
     def expected_end(self) -> _timestamp_pb2.Timestamp:
         """Estimated end, from the durations of earlier updates and without waits for windows. Absent: the rollout
-        is not running.
+        is not running, or every host that is left of the current wave is WAITING.
         """
 
     @_builtins.property
     def settling_since(self) -> _timestamp_pb2.Timestamp:
         """Time at which the current wave began to settle. Absent: the wave is not settling."""
+
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the definition means for these hosts, as RolloutPlan.notes. Empty: nothing to note."""
+
+    @_builtins.property
+    def opens_at(self) -> _timestamp_pb2.Timestamp:
+        """When the first window opens, or freeze period ends, that hosts of the current wave wait for, while every
+        host that is left of this wave is WAITING. Absent: a host runs or may start, or none waits for its window.
+        """
 
     def __init__(
         self,
@@ -621,11 +670,14 @@ class Rollout(_message.Message):
         retry_of: _builtins.str = ...,
         settling_since: _timestamp_pb2.Timestamp | None = ...,
         held_up: _builtins.str = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
+        reboots_left_count: _builtins.int = ...,
+        opens_at: _timestamp_pb2.Timestamp | None = ...,
         incomplete: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["approval_until", b"approval_until", "created_at", b"created_at", "ended_at", b"ended_at", "expected_end", b"expected_end", "expires_at", b"expires_at", "halt", b"halt", "next_wave_at", b"next_wave_at", "progress", b"progress", "settling_since", b"settling_since", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approval_until", b"approval_until", "created_at", b"created_at", "ended_at", b"ended_at", "expected_end", b"expected_end", "expires_at", b"expires_at", "halt", b"halt", "next_wave_at", b"next_wave_at", "opens_at", b"opens_at", "progress", b"progress", "settling_since", b"settling_since", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_until", b"approval_until", "created_at", b"created_at", "created_by", b"created_by", "ended_at", b"ended_at", "expected_end", b"expected_end", "expires_at", b"expires_at", "halt", b"halt", "held_up", b"held_up", "id", b"id", "incomplete", b"incomplete", "next_wave_at", b"next_wave_at", "progress", b"progress", "retry_of", b"retry_of", "revision", b"revision", "settling_since", b"settling_since", "spec", b"spec", "status", b"status", "wave", b"wave", "wave_count", b"wave_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_until", b"approval_until", "created_at", b"created_at", "created_by", b"created_by", "ended_at", b"ended_at", "expected_end", b"expected_end", "expires_at", b"expires_at", "halt", b"halt", "held_up", b"held_up", "id", b"id", "incomplete", b"incomplete", "next_wave_at", b"next_wave_at", "notes", b"notes", "opens_at", b"opens_at", "progress", b"progress", "reboots_left_count", b"reboots_left_count", "retry_of", b"retry_of", "revision", b"revision", "settling_since", b"settling_since", "spec", b"spec", "status", b"status", "wave", b"wave", "wave_count", b"wave_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -806,6 +858,7 @@ class RolloutHost(_message.Message):
     DETAIL_FIELD_NUMBER: _builtins.int
     WAITING_FOR_FIELD_NUMBER: _builtins.int
     OPENS_AT_FIELD_NUMBER: _builtins.int
+    REBOOT_LEFT_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     host: _builtins.str
     """Name of the host."""
@@ -816,11 +869,16 @@ class RolloutHost(_message.Message):
     operation_id: _builtins.str
     """Id of the host's operation. Empty: no operation was started."""
     detail: _builtins.str
-    """What the host waits for, why it was skipped, or the error of its operation, for people. Empty: none of
-    these.
+    """What the host waits for, why it was skipped, the error of its operation, or why its reboot was left, for
+    people. Empty: none of these.
     """
     waiting_for: Global___WaitingFor.ValueType
     """What the host waits for. Only in WAITING."""
+    reboot_left: _builtins.bool
+    """Whether the host's operation succeeded and left a reboot that the host needs, because the window had closed
+    or the policy does not allow updates to reboot the host; the detail says which. It stays set when the host
+    is rebooted later.
+    """
     incomplete: _builtins.str
     """Why the server does not show everything that it stores of the host: a stored value is out of range or
     cannot be read, or a list is too long for one message. Empty: the message shows everything.
@@ -841,11 +899,12 @@ class RolloutHost(_message.Message):
         detail: _builtins.str = ...,
         waiting_for: Global___WaitingFor.ValueType = ...,
         opens_at: _timestamp_pb2.Timestamp | None = ...,
+        reboot_left: _builtins.bool = ...,
         incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["opens_at", b"opens_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "host", b"host", "incomplete", b"incomplete", "opens_at", b"opens_at", "operation_id", b"operation_id", "status", b"status", "waiting_for", b"waiting_for", "wave", b"wave"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "host", b"host", "incomplete", b"incomplete", "opens_at", b"opens_at", "operation_id", b"operation_id", "reboot_left", b"reboot_left", "status", b"status", "waiting_for", b"waiting_for", "wave", b"wave"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -868,6 +927,7 @@ class RolloutPlan(_message.Message):
     EXPECTED_DURATION_FIELD_NUMBER: _builtins.int
     KNOWN_DURATION_COUNT_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the plan, for StartRollout."""
@@ -909,6 +969,13 @@ class RolloutPlan(_message.Message):
         Closed windows and busy hosts are reported for each host.
         """
 
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the definition means for these hosts where a reader might expect something else, one sentence each:
+        a stage without hosts of its own, hosts without the tag of a disruption budget, hosts that the rollout
+        would not come to before it expires.
+        """
+
     def __init__(
         self,
         *,
@@ -923,11 +990,12 @@ class RolloutPlan(_message.Message):
         expected_duration: _duration_pb2.Duration | None = ...,
         known_duration_count: _builtins.int = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
         incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "expected_duration", b"expected_duration", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "excluded_count", b"excluded_count", "expected_duration", b"expected_duration", "host_count", b"host_count", "id", b"id", "incomplete", b"incomplete", "known_duration_count", b"known_duration_count", "not_selected_count", b"not_selected_count", "spec", b"spec", "warnings", b"warnings", "wave_count", b"wave_count", "waves", b"waves"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "excluded_count", b"excluded_count", "expected_duration", b"expected_duration", "host_count", b"host_count", "id", b"id", "incomplete", b"incomplete", "known_duration_count", b"known_duration_count", "not_selected_count", b"not_selected_count", "notes", b"notes", "spec", b"spec", "warnings", b"warnings", "wave_count", b"wave_count", "waves", b"waves"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

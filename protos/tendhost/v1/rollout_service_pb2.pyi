@@ -723,6 +723,7 @@ class GetRolloutReportResponse(_message.Message):
     SKIPPED_FIELD_NUMBER: _builtins.int
     LONGEST_FIELD_NUMBER: _builtins.int
     LONGEST_HOST_FIELD_NUMBER: _builtins.int
+    REBOOTS_LEFT_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
     reboots: _builtins.int
     """Number of rebooted hosts."""
@@ -764,6 +765,10 @@ class GetRolloutReportResponse(_message.Message):
     def longest(self) -> _duration_pb2.Duration:
         """Duration of the slowest host's operation."""
 
+    @_builtins.property
+    def reboots_left(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportCause]:
+        """Reasons why reboots that hosts needed were left, the most frequent first. Their hosts are COMPLETED."""
+
     def __init__(
         self,
         *,
@@ -777,11 +782,12 @@ class GetRolloutReportResponse(_message.Message):
         skipped: _abc.Iterable[Global___ReportCause] | None = ...,
         longest: _duration_pb2.Duration | None = ...,
         longest_host: _builtins.str = ...,
+        reboots_left: _abc.Iterable[Global___ReportCause] | None = ...,
         incomplete: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "longest", b"longest", "rollout", b"rollout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "failures", b"failures", "incomplete", b"incomplete", "longest", b"longest", "longest_host", b"longest_host", "packages", b"packages", "rebooted_hosts", b"rebooted_hosts", "reboots", b"reboots", "rollout", b"rollout", "skipped", b"skipped", "waves", b"waves"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "failures", b"failures", "incomplete", b"incomplete", "longest", b"longest", "longest_host", b"longest_host", "packages", b"packages", "rebooted_hosts", b"rebooted_hosts", "reboots", b"reboots", "reboots_left", b"reboots_left", "rollout", b"rollout", "skipped", b"skipped", "waves", b"waves"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -819,7 +825,7 @@ Global___ReportPackage: _TypeAlias = ReportPackage  # noqa: Y015
 
 @_typing.final
 class ReportCause(_message.Message):
-    """Hosts that failed, or were skipped, for the same cause."""
+    """Hosts that failed, were skipped, or kept a reboot that they need, for the same cause."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -828,7 +834,7 @@ class ReportCause(_message.Message):
     HOST_COUNT_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """Reason of the error, such as HOST_UNREACHABLE; for skipped hosts the detail."""
+    """Reason of the error, such as HOST_UNREACHABLE; for skipped hosts and reboots that were left a text."""
     example: _builtins.str
     """Message of one of the hosts."""
     host_count: _builtins.int

@@ -30,6 +30,9 @@ ROLLOUT_KEYS = [
     "retry_of",
     "settling_since",
     "held_up",
+    "notes",
+    "reboots_left_count",
+    "opens_at",
     "incomplete",
 ]
 """Programs read them: none is ever removed or renamed."""
@@ -139,6 +142,7 @@ def test_watched_rollout_is_a_document_a_line_for_programs(tendhost, server):
         "detail": "disk full",
         "waiting_for": None,
         "opens_at": None,
+        "reboot_left": False,
         "incomplete": "",
     }
 

@@ -36,7 +36,10 @@ def spec_message(spec: values.RolloutSpec) -> pb.RolloutSpec:
         waves=spec.waves,
         stages=[pb.RolloutStage(tag=stage.tag, waves=stage.waves) for stage in spec.stages],
         dependencies=[
-            pb.RolloutDependency(before=pair.before, after=pair.after) for pair in spec.dependencies
+            pb.RolloutDependency(
+                before=pair.before, after=pair.after, only_if_succeeded=pair.only_if_succeeded
+            )
+            for pair in spec.dependencies
         ],
         order=_ORDER_NUMBERS[spec.order],
         seed=spec.seed,
@@ -55,6 +58,7 @@ def spec_message(spec: values.RolloutSpec) -> pb.RolloutSpec:
         window_override_reason=spec.window_override_reason,
         dry_run=spec.dry_run,
         scope=convert_selections.override_message(spec.scope) if spec.scope is not None else None,
+        require_rebooted=spec.require_rebooted,
     )
 
 
@@ -67,7 +71,9 @@ def spec(message: pb.RolloutSpec) -> values.RolloutSpec:
             values.RolloutStage(tag=stage.tag, waves=tuple(stage.waves)) for stage in message.stages
         ),
         dependencies=tuple(
-            values.RolloutDependency(before=pair.before, after=pair.after)
+            values.RolloutDependency(
+                before=pair.before, after=pair.after, only_if_succeeded=pair.only_if_succeeded
+            )
             for pair in message.dependencies
         ),
         order=_order(message.order),
@@ -89,6 +95,7 @@ def spec(message: pb.RolloutSpec) -> values.RolloutSpec:
         scope=convert_selections.scope_override(message.scope)
         if message.HasField("scope")
         else None,
+        require_rebooted=message.require_rebooted,
     )
 
 
@@ -113,6 +120,9 @@ def rollout(message: pb.Rollout) -> values.Rollout:
         retry_of=message.retry_of,
         settling_since=instant(message, "settling_since"),
         held_up=message.held_up,
+        notes=tuple(message.notes),
+        reboots_left_count=message.reboots_left_count,
+        opens_at=instant(message, "opens_at"),
         incomplete=message.incomplete,
     )
 
@@ -166,6 +176,7 @@ def rollout_host(message: pb.RolloutHost) -> values.RolloutHost:
         detail=message.detail,
         waiting_for=_waiting_for(message.waiting_for) if message.waiting_for else None,
         opens_at=instant(message, "opens_at"),
+        reboot_left=message.reboot_left,
         incomplete=message.incomplete,
     )
 
@@ -184,6 +195,7 @@ def plan(message: pb.RolloutPlan) -> values.RolloutPlan:
         expected_duration=span(message.expected_duration),
         known_duration_count=message.known_duration_count,
         warnings=tuple(message.warnings),
+        notes=tuple(message.notes),
         incomplete=message.incomplete,
     )
 

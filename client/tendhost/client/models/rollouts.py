@@ -40,6 +40,7 @@ class WaitingFor(StrEnum):
     WINDOW = "window"
     BUDGET = "budget"
     HOST = "host"
+    DEPENDENCY = "dependency"
     UNRECOGNIZED = "unrecognized"
 
 
@@ -60,6 +61,7 @@ class HaltCause(StrEnum):
     WAVE_HOOK = "wave_hook"
     UNHEALTHY = "unhealthy"
     FAULT = "fault"
+    REBOOT_LEFT = "reboot_left"
     UNRECOGNIZED = "unrecognized"
 
 
@@ -79,6 +81,7 @@ class PlannedHostCondition(StrEnum):
     UNREACHABLE = "unreachable"
     BUSY = "busy"
     WINDOW_CLOSED = "window_closed"
+    OPENS_TOO_LATE = "opens_too_late"
     UNRECOGNIZED = "unrecognized"
 
 
@@ -96,6 +99,8 @@ class RolloutDependency:
 
     before: str
     after: str
+    only_if_succeeded: bool = False
+    """Whether the later hosts are updated only if all of the earlier ones are completed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +143,8 @@ class RolloutSpec:
     dry_run: bool = False
     scope: ScopeOverride | None = None
     """None: each host's policy applies."""
+    require_rebooted: bool = False
+    """Whether a wave settles only once none of its updated hosts needs a reboot any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +194,12 @@ class Rollout:
     settling_since: datetime | None
     held_up: str = ""
     """Disruption budget that keeps further hosts from starting, with the failed hosts; empty: none."""
+    notes: tuple[str, ...] = ()
+    """What the definition means for these hosts, as RolloutPlan.notes."""
+    reboots_left_count: int = 0
+    """Number of completed hosts whose reboot was left."""
+    opens_at: datetime | None = None
+    """When the first window opens that hosts of the current wave wait for, while all that are left of it wait."""
     incomplete: str = ""
     """Why this value does not show everything that the server stores; empty: it does."""
 
@@ -224,6 +237,8 @@ class RolloutHost:
     detail: str
     waiting_for: WaitingFor | None
     opens_at: datetime | None
+    reboot_left: bool = False
+    """Whether the operation left a reboot that the host needs; the detail says why."""
     incomplete: str = ""
     """Why this value does not show everything that the server stores; empty: it does."""
 
@@ -255,6 +270,8 @@ class RolloutPlan:
     known_duration_count: int
     warnings: tuple[str, ...]
     """What would delay the rollout if it started now, apart from windows and busy hosts."""
+    notes: tuple[str, ...] = ()
+    """What the definition means for these hosts where a reader might expect something else."""
     incomplete: str = ""
     """Why this value does not show everything that the server stores; empty: it does."""
 

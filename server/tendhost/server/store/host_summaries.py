@@ -47,6 +47,7 @@ class _StatusFields(msgspec.Struct, frozen=True):
 class _HostFields(msgspec.Struct, frozen=True):
     config: _ConfigFields
     status: _StatusFields
+    registered_at: datetime
 
 
 _host = Form(_HostFields, "host")
@@ -68,6 +69,7 @@ def host_summary_of(text: str) -> HostSummary:
         last_updated=status.last_updated,
         update_took=status.update_took,
         windows=config.policy.windows,
+        registered_at=host.registered_at,
         reboot_needed=status.reboot.need is RebootNeed.NEEDED,
         unreachable=problem is not None and problem.reason == HostUnreachable.reason,
         failed_with=problem.message if problem and status.state is HostState.FAILED else "",

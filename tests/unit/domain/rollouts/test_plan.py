@@ -35,10 +35,10 @@ from tendhost.server.domain.rollouts.plan import (
     plan_rollout,
 )
 from tendhost.server.domain.rollouts.rollout import DisruptionBudget, RolloutProgress, RolloutSpec
-from tendhost.server.domain.rollouts.waves import Division
+from tendhost.server.domain.rollouts.waves import Dependency, Division, Stage
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 glances = st.builds(
     HostSummary,
@@ -145,6 +145,110 @@ def test_hosts_that_were_never_updated_are_taken_as_the_others_or_as_typical():
     )
     assert (made.waves[0].expected, made.known_durations) == (2 * MINUTE, 1)
     assert plan([HostSummary(name="new")]).waves[0].expected == TYPICAL_UPDATE
+
+
+def test_host_that_was_registered_again__is_another_one_in_a_plan():
+    first = [HostSummary(name="a", registered_at=NOW), HostSummary(name="b", registered_at=NOW)]
+    then = [first[0], replace(first[1], registered_at=NOW + MINUTE)]
+    assert plan_changes(plan(first), plan(first)) == ()
+    assert plan_changes(plan(first), plan(then)) == ("removed and registered again: b",)
+    # An older version did not store when its hosts were registered.
+    assert plan_changes(plan([HostSummary(name="a"), HostSummary(name="b")]), plan(then)) == ()
+
+
+# --- refusals and notes ---------------------------------------------------------------------------
+
+
+def staged(*tags: str, **how: object) -> RolloutSpec:
+    division = Division(waves=("1",), stages=tuple(Stage(tag=tag) for tag in tags))
+    return RolloutSpec(filter=HostFilter(), division=division, **how)  # type: ignore[arg-type]
+
+
+FAILED_CANARY = HostSummary(
+    name="can", tags=("canary",), state=HostState.FAILED, failed_with="dpkg returned 1"
+)
+
+
+@pytest.mark.parametrize(
+    "division",
+    [
+        Division(stages=(Stage(tag="canary"), Stage(tag="web"))),
+        Division(dependencies=(Dependency(before="canary", after="web"),)),
+    ],
+)
+def test_plan__is_refused_with_the_reason_if_every_canary_is_excluded(division):
+    fleet = [FAILED_CANARY, HostSummary(name="w", tags=("web",))]
+    with pytest.raises(InvalidArgument) as refused:
+        plan(fleet, RolloutSpec(filter=HostFilter(), division=division))
+    (violation,) = refused.value.violations
+    assert violation.description == (
+        "none of the selected hosts with the tag 'canary' can be updated: can (it has failed and has to be"
+        " retried first: dpkg returned 1)"
+    )
+    with pytest.raises(InvalidArgument, match="no selected host has the tag 'canary'"):
+        plan(fleet[1:], RolloutSpec(filter=HostFilter(), division=division))
+
+
+def test_plan__goes_on_with_the_canaries_that_can_be_updated():
+    fleet = [FAILED_CANARY, HostSummary(name="can2", tags=("canary",))]
+    made = plan(fleet, staged("canary"))
+    assert ([host.name for host in made.hosts], made.notes) == (["can2"], ())
+
+
+def test_plan__notes_a_stage_whose_hosts_are_all_in_earlier_ones():
+    fleet = [
+        HostSummary(name="a", tags=("canary", "web")),
+        HostSummary(name="b", tags=("web", "prod")),
+        HostSummary(name="c", tags=("canary", "prod")),
+        HostSummary(name="d", tags=("db",)),
+    ]
+    assert plan(fleet, staged("canary", "web", "prod", "db")).notes == (
+        "stage prod has no wave: its 2 hosts are in the earlier stages canary, web: c, b",
+    )
+    assert plan(fleet[:1], staged("canary", "web")).notes == (
+        "stage web has no wave: its only host is in the earlier stage canary: a",
+    )
+    assert plan(fleet, staged("prod", "web", "canary")).notes == ()
+
+
+def test_plan__notes_hosts_without_the_tag_of_a_budget():
+    fleet = [HostSummary(name=f"u{n}") for n in range(7)]
+    fleet += [HostSummary(name="z", tags=("zone=a",)), HostSummary(name="y", tags=("zone=",))]
+    budgets = (DisruptionBudget(limit="1", per_tag="zone"), DisruptionBudget(limit="9"))
+    spec = RolloutSpec(filter=HostFilter(), budgets=budgets)
+    assert plan(fleet, spec).notes == (
+        "8 hosts have no tag zone=…: for '1 per zone', hosts without it count together, as one more zone:"
+        " u0, u1, u2, u3, u4 and 3 more",
+    )
+
+
+def test_plan__notes_whom_the_rollout_does_not_come_to_before_it_expires():
+    fleet = [HostSummary(name=name) for name in "abc"]
+    late = Availability(until=NOW + 5 * HOUR, message="its window opens 17:00")
+    soon = Availability(until=NOW + MINUTE, message="its window opens 12:01")
+    spec = RolloutSpec(filter=HostFilter(), division=Division(waves=("1",)), expires_after=HOUR)
+    made = plan(fleet, spec, availability={"a": soon, "b": late})
+    assert made.notes == (
+        "the rollout would expire Sun 2026-11-22 13:00 UTC, and the window of 1 host opens only then or later"
+        " (Sun 2026-11-22 17:00 UTC), so that they would be skipped: b",
+        "1 host of later waves would be skipped, too, for wave 2 would not end before that: c",
+    )
+    kinds = {host.name: host.conditions for host in made.hosts}
+    assert kinds["b"] == (PlannedHostCondition.WINDOW_CLOSED, PlannedHostCondition.OPENS_TOO_LATE)
+    assert kinds["a"] == (PlannedHostCondition.WINDOW_CLOSED,)
+    assert made.hosts[1].detail == (
+        "its window opens 17:00; the rollout expires before that and skips it"
+    )
+    for never in (replace(spec, expires_after=None), replace(spec, expires_after=6 * HOUR)):
+        assert plan(fleet, never, availability={"a": soon, "b": late}).notes == ()
+
+
+def test_plan__notes_a_rollout_that_takes_longer_than_it_may():
+    fleet = [HostSummary(name=name, update_took=HOUR) for name in "abc"]
+    spec = RolloutSpec(filter=HostFilter(), division=Division(waves=("1",)), expires_after=HOUR)
+    assert plan(fleet, spec).notes == (
+        "the rollout would expire Sun 2026-11-22 13:00 UTC, before its expected end",
+    )
 
 
 def test_an_empty_fleet_has_an_empty_plan():

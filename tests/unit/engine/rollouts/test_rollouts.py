@@ -16,6 +16,7 @@ from tendhost.server.domain.request_errors import (
 )
 from tendhost.server.domain.rollouts.advance import advance
 from tendhost.server.domain.rollouts.rollout import (
+    DisruptionBudget,
     Member,
     MemberStatus,
     Rollout,
@@ -141,6 +142,60 @@ async def test_a_host_that_is_gone_when_its_turn_comes_is_skipped(world: World):
         ended = await world.rollout_ended(rollout.id)
         assert (ended.progress.completed, ended.progress.skipped) == (1, 1)
         assert "not registered" in (await members(world, rollout.id))["b"].detail
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_host_that_is_registered_again__is_another_one_for_its_rollout(
+    world: World, waits: bool
+):
+    async with world.running() as engine:
+        fakes = await fleet(world, "ab")
+        hold = fakes["a"].hold(Command.UPGRADE)
+        rollout = await begin(world, waves=("rest" if waits else "1",), budgets=one_down(waits))
+        await world.reached(hold)
+
+        async def is_held_up() -> bool:
+            return await statuses(world, rollout.id) == ("iw" if waits else "ip")
+
+        await world.until(is_held_up)
+        await engine.registry.unregister("b", call())
+        world.clock.advance(timedelta(seconds=1))
+        again = await world.register("b", tags=("all", "b"))
+        again.pending = {"web": Pending()}
+        hold.released.set()
+        ended = await world.rollout_ended(rollout.id)
+        assert (ended.progress.completed, ended.progress.skipped) == (1, 1)
+        assert (await members(world, rollout.id))["b"].detail == (
+            f"it was removed, and registered again {world.clock.now():%Y-%m-%d} 12:00 UTC: it counts as"
+            " another host, which this rollout did not select"
+        )
+        assert again.count(Command.UPGRADE) == 0
+        # The next rollout selects it.
+        assert (await world.rollout_ended((await begin(world)).id)).progress.completed == 2
+        assert again.count(Command.UPGRADE) == 1
+
+
+def one_down(wanted: bool) -> tuple[DisruptionBudget, ...]:
+    return (DisruptionBudget(limit="1"),) if wanted else ()
+
+
+async def test_failed_host_that_is_registered_again__is_not_retried(world: World):
+    async with world.running() as engine:
+        fakes = await fleet(world, "ab")
+        for fake in fakes.values():
+            fake.reachable = False
+        rollout = await begin(world)
+        assert (await world.rollout_ended(rollout.id)).progress.failed == 2
+        await engine.registry.unregister("b", call())
+        world.clock.advance(timedelta(seconds=1))
+        await world.register("b")
+        fakes["a"].reachable = True
+        again = await engine.rollouts.retry(rollout.id, call())
+        assert list(await members(world, again.id)) == ["a"]
+        await world.rollout_ended(again.id)
+        await engine.registry.unregister("a", call())
+        with pytest.raises(RolloutEmpty, match="b: it was removed"):
+            await engine.rollouts.retry(rollout.id, call())
 
 
 async def test_a_busy_host_is_updated_once_it_is_free(world: World):

@@ -84,6 +84,8 @@ def start(
         if not session.json:
             hosts = counted(rollout.progress.total_hosts, "host")
             print(f"started rollout {rollout.id}: {hosts} in {counted(rollout.wave_count, 'wave')}")
+            for note in rollout.notes:
+                print(f"note: {note}")
         if follow:
             return await _watched(session, client, rollout.id)
         if session.json:

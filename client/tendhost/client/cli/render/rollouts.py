@@ -43,6 +43,7 @@ def rollout(found: Rollout, members: Sequence[RolloutHost]) -> None:
     kind = " (dry run)" if found.spec.dry_run else ""
     say(f"{found.id}{kind}  ", coloured(str(found.status)), f"  {sentence(found)}")
     tell_situation(found)
+    say_notes(found.notes)
     rows = (
         (m.host, str(m.wave), coloured(str(m.status)), m.operation_id, m.detail) for m in members
     )
@@ -100,6 +101,12 @@ def situation(found: Rollout) -> str:
     return ""
 
 
+def say_notes(notes: Sequence[str]) -> None:
+    """Print what the definition of a rollout means for its hosts."""
+    for note in notes:
+        say(f"note: {note}")
+
+
 def tell_situation(found: Rollout) -> None:
     """Print what a rollout waits for, if it waits for anything."""
     for line in situation(found).splitlines():
@@ -129,6 +136,7 @@ def plan(made: RolloutPlan, hosts: Sequence[PlannedHost]) -> None:
     if exclusion:
         draw(table(("EXCLUDED", "WHY"), ((host.host, host.detail) for host in exclusion)))
     say_incomplete((made.id, made.incomplete), *_waves(made.waves))
+    say_notes(made.notes)
     for warning in made.warnings:
         say(f"would be held up now: {warning}")
     say(f"to start it: tendhost rollout start --plan {made.id}")

@@ -10,10 +10,10 @@ the rollout, skipped ones included, rounded down, so 10% of 19 hosts is one.
 reboot runs on it, whoever started that (one that only reads or downloads does not count), or if it is in
 FAILED, unless the rollout ignores the hosts that had failed before it was started. `per_tag="zone"` counts
 the hosts of each tag zone=VALUE separately, and the hosts without a zone together, as if they had one of
-their own: a limit that a host escapes for want of a tag is none. Without `per_tag` it counts the whole
-fleet. A percentage is of the registered hosts that count together, rounded down, but at least one. The budgets of all unfinished
-rollouts apply to the hosts of each of them. An operation that a person starts without a rollout counts,
-but is not held up.
+their own: a limit that a host escapes for want of a tag is none. Without `per_tag` it counts the whole fleet.
+A percentage is of the registered hosts that count together, rounded down, but at least one. The budgets of
+all unfinished rollouts apply to the hosts of each of them. An operation that a person starts without a
+rollout counts, but is not held up.
 """
 
 from collections.abc import Collection, Iterable

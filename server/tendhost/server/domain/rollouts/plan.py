@@ -6,7 +6,7 @@ that is made at its start; `plan_changes` compares that with an earlier plan.
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -15,6 +15,7 @@ from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.policy.availability import Availability
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.rollouts.budgets import require_sound_budgets, require_sound_failures
+from tendhost.server.domain.rollouts.plan_notes import NotedHost, opens_too_late, plan_notes
 from tendhost.server.domain.rollouts.rollout import RolloutSpec
 from tendhost.server.domain.rollouts.waves import Candidate, require_sound, wave_plan
 
@@ -44,6 +45,8 @@ class PlannedHostCondition(StrEnum):
     """Another operation runs on it, and the rollout waits for that."""
     WINDOW_CLOSED = "window_closed"
     """Its windows are closed, or it is frozen, and the rollout waits for the end of that."""
+    OPENS_TOO_LATE = "opens_too_late"
+    """The rollout expires before the end of that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,7 @@ class HostSummary:
     unreachable: bool = False
     failed_with: str = ""
     """The error of a host in FAILED."""
+    registered_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,8 @@ class PlannedHost:
     """When its window opens, with WINDOW_CLOSED."""
     detail: str = ""
     """Message about the conditions."""
+    registered_at: datetime | None = None
+    """Tells the host from a later one of the same name; None: unknown, in a plan of an older version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +119,7 @@ class PlanOutline:
     excluded_count: int
     not_selected: int
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     known_durations: int
 
     @property
@@ -159,6 +166,8 @@ class RolloutPlan:
     """Number of registered hosts that the filter does not select."""
     warnings: tuple[str, ...] = ()
     """What would hold it up if it started now, without windows and busy hosts."""
+    notes: tuple[str, ...] = ()
+    """What its specification means for these hosts, by domain/rollouts/plan_notes.py."""
     known_durations: int
     """Number of hosts whose update duration is known; the others count with the median."""
 
@@ -179,6 +188,7 @@ class RolloutPlan:
             excluded_count=len(self.excluded),
             not_selected=self.not_selected,
             warnings=self.warnings,
+            notes=self.notes,
             known_durations=self.known_durations,
         )
 
@@ -204,6 +214,7 @@ def plan_of(outline: PlanOutline, parts: Iterable[PlanPart]) -> RolloutPlan:
         excluded=tuple(excluded),
         not_selected=outline.not_selected,
         warnings=outline.warnings,
+        notes=outline.notes,
         known_durations=outline.known_durations,
     )
 
@@ -234,6 +245,7 @@ def plan_rollout(
     excluded: list[ExcludedHost] = []
     taken: dict[str, HostSummary] = {}
     tags: set[str] = set()
+    lacking: dict[str, list[str]] = {}
     not_selected = 0
     for host in fleet:
         if not concerned(spec.filter, host):
@@ -245,27 +257,29 @@ def plan_rollout(
             taken[host.name] = host
         else:
             excluded.append(reason)
+            for tag in host.tags:
+                lacking.setdefault(tag, []).append(f"{host.name} ({reason.detail})")
     if taken and not retry:
         # A retry has a part of a selection for which the budgets were checked at its start.
         require_sound_budgets(spec.budgets, tags)
     candidates = [
         Candidate(name=h.name, tags=h.tags, last_updated=h.last_updated) for h in taken.values()
     ]
-    cuts = wave_plan(spec.division, candidates) if candidates else ()
+    cuts = wave_plan(spec.division, candidates, excluded=lacking) if candidates else ()
     known = [h.update_took for h in taken.values() if h.update_took is not None]
     typical = statistics.median_low(known) if known else TYPICAL_UPDATE
     hosts: list[PlannedHost] = []
     waves: list[WaveOutline] = []
     for number, cut in enumerate(cuts):
         hosts.extend(
-            _planned(taken[name], number, availability.get(name), name in busy)
+            _planned(taken[name], number, availability.get(name), spec, now, busy=name in busy)
             for name in cut.hosts
         )
         took = [taken[name].update_took or typical for name in cut.hosts]
         waves.append(
             WaveOutline(stage=cut.stage, hosts=len(took), expected=_side_by_side(took, at_once))
         )
-    return RolloutPlan(
+    plan = RolloutPlan(
         id=id,
         created_at=now,
         spec=spec,
@@ -275,6 +289,15 @@ def plan_rollout(
         not_selected=not_selected,
         known_durations=len(known),
     )
+    return replace(plan, notes=_notes(plan, taken))
+
+
+def _notes(plan: RolloutPlan, taken: Mapping[str, HostSummary]) -> tuple[str, ...]:
+    hosts = [
+        NotedHost(name=h.name, tags=taken[h.name].tags, wave=h.wave, opens_at=h.opens_at)
+        for h in plan.hosts
+    ]
+    return plan_notes(plan.spec, hosts, plan.created_at, plan.expected)
 
 
 def plan_changes(former: RolloutPlan, current: RolloutPlan, *, named: int = 10) -> tuple[str, ...]:
@@ -288,9 +311,17 @@ def plan_changes(former: RolloutPlan, current: RolloutPlan, *, named: int = 10) 
     gone = sorted(then.keys() - now.keys())
     come = sorted(now.keys() - then.keys())
     moved = sorted(name for name in then.keys() & now.keys() if then[name] != now[name])
+    registered = {host.name: host.registered_at for host in current.hosts}
+    others = sorted(
+        host.name
+        for host in former.hosts
+        if host.registered_at
+        and host.registered_at != registered.get(host.name, host.registered_at)
+    )
     kinds = (
         ("no longer in it", [f"{n} ({why[n]})" if n in why else n for n in gone]),
         ("new in it", come),
+        ("removed and registered again", others),
         ("in another wave", [f"{n} ({then[n] + 1} → {now[n] + 1})" for n in moved]),
     )
     return tuple(
@@ -334,10 +365,21 @@ def _exclusion(
     return None
 
 
-def _planned(host: HostSummary, wave: int, closed: Availability | None, busy: bool) -> PlannedHost:
+def _planned(
+    host: HostSummary,
+    wave: int,
+    closed: Availability | None,
+    spec: RolloutSpec,
+    now: datetime,
+    *,
+    busy: bool,
+) -> PlannedHost:
     found: list[tuple[PlannedHostCondition, str]] = []
     if closed is not None:
         found.append((PlannedHostCondition.WINDOW_CLOSED, closed.message))
+        if opens_too_late(spec, closed.until, now):
+            words = "the rollout expires before that and skips it"
+            found.append((PlannedHostCondition.OPENS_TOO_LATE, words))
     if busy:
         found.append((PlannedHostCondition.BUSY, "another operation runs on it"))
     if host.unreachable:
@@ -348,13 +390,14 @@ def _planned(host: HostSummary, wave: int, closed: Availability | None, busy: bo
         seen = f"nothing was pending at the last query, {host.queried_at:%Y-%m-%d %H:%M} UTC"
         found.append((PlannedHostCondition.NOTHING_PENDING, seen))
     if not found:
-        return PlannedHost(name=host.name, wave=wave)
+        return PlannedHost(name=host.name, wave=wave, registered_at=host.registered_at)
     return PlannedHost(
         name=host.name,
         wave=wave,
         conditions=tuple(kind for kind, _ in found),
         opens_at=closed.until if closed is not None else None,
         detail="; ".join(words for _, words in found),
+        registered_at=host.registered_at,
     )
 
 

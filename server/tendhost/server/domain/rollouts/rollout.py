@@ -73,6 +73,8 @@ class WaitingFor(StrEnum):
     """A disruption budget: too many hosts are down."""
     HOST = "host"
     """Another operation on the same host."""
+    DEPENDENCY = "dependency"
+    """The end of hosts that must succeed before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +116,13 @@ class RolloutSpec:
     dry_run: bool = False
     scope: ScopeOverride | None = None
     """None: the scope of each host's policy."""
+    require_rebooted: bool = False
+    """Whether a wave has settled only once none of its updated hosts needs a reboot."""
 
     @property
     def settles(self) -> bool:
         """Whether the hosts of a wave are checked before the next wave starts."""
-        return self.settle > timedelta() and not self.dry_run
+        return (self.settle > timedelta() or self.require_rebooted) and not self.dry_run
 
     @property
     def pause(self) -> timedelta:
@@ -199,6 +203,15 @@ class Member:
     """What it waits for, why it was skipped, or what it failed with."""
     retry: bool = False
     """Whether its operation continues where a former one of this host failed."""
+    reboot_left: bool = False
+    """Whether its operation has left a reboot that the host needs; `detail` says why."""
+    registered_at: datetime | None = None
+    """When the host of the plan was registered, which tells it from a later one of the same name; None: unknown,
+    of a rollout of an older version."""
+
+    def is_of(self, registered_at: datetime) -> bool:
+        """Whether the member is a host that was registered then, and not a former one of the same name."""
+        return self.registered_at in (None, registered_at)
 
     @property
     def tried(self) -> bool:
@@ -237,6 +250,8 @@ class HaltCause(StrEnum):
     """A hook before or after a wave failed."""
     UNHEALTHY = "unhealthy"
     """An updated host did not stay healthy while its wave settled."""
+    REBOOT_LEFT = "reboot_left"
+    """An updated host needs a reboot, or may need one, when its wave settles."""
     FAULT = "fault"
     """The server failed repeatedly to continue the rollout."""
 
@@ -286,6 +301,15 @@ class Rollout:
     held_up_since: datetime | None = None
     held_up_told: bool = False
     """Whether people have been notified that it is held up."""
+    opens_at: datetime | None = None
+    """When the first window opens that members of the current wave wait for, while all that are left of it wait;
+    None: a member runs or may start, or none waits for its window."""
+    notes: tuple[str, ...] = ()
+    """The notes of its plan."""
+    reboots_left: int = 0
+    """Number of completed members whose reboot was left."""
+    expired_while: str = ""
+    """What the rollout did, or waited for, when it expired; empty: it has not."""
     expiry_shift: timedelta = timedelta()
     """By how much running servers have seen the clock set since the rollout was created."""
     expected_end: datetime | None = None

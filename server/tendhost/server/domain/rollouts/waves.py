@@ -15,6 +15,8 @@ from tendhost.server.domain.request_errors import FieldViolation, InvalidArgumen
 from tendhost.server.domain.rollouts.share import REST, HostCount
 
 DEFAULT_WAVES = ("2",)
+NAMED_EXCLUDED = 3
+"""Excluded hosts that a refusal names."""
 
 
 class HostOrder(StrEnum):
@@ -45,6 +47,8 @@ class Dependency:
 
     before: str
     after: str
+    only_if_succeeded: bool = False
+    """Whether the later hosts are updated only if all of the earlier ones have succeeded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,13 +84,19 @@ class Division:
     seed: int = 0
 
 
-def wave_plan(division: Division, hosts: Sequence[Candidate]) -> tuple[PlannedWave, ...]:
+def wave_plan(
+    division: Division,
+    hosts: Sequence[Candidate],
+    *,
+    excluded: Mapping[str, Sequence[str]] | None = None,
+) -> tuple[PlannedWave, ...]:
     """The waves, in order. Each host is in exactly one of them, and none is empty.
 
-    Raises InvalidArgument, with every fault at once: a tag that no host has, a cycle.
+    `excluded` has, by tag, the selected hosts that are not updated, each with the reason. Raises
+    InvalidArgument, with every fault at once: a tag that none of `hosts` has, a cycle.
     """
     levels = _levels(division.dependencies)
-    _require_tags(division, hosts)
+    _require_tags(division, hosts, excluded or {})
     parts: dict[tuple[int, int], list[Candidate]] = {}
     for host in hosts:
         part = (_stage_of(host, division.stages), _level_of(host, levels))
@@ -159,19 +169,32 @@ def _cut(names: Sequence[str], waves: Sequence[str]) -> Iterator[Sequence[str]]:
         number += 1
 
 
-def _require_tags(division: Division, hosts: Sequence[Candidate]) -> None:
+def _require_tags(
+    division: Division, hosts: Sequence[Candidate], excluded: Mapping[str, Sequence[str]]
+) -> None:
     known = {tag for host in hosts for tag in host.tags}
     asked = [(f"stages[{n}].tag", stage.tag) for n, stage in enumerate(division.stages)]
     for n, dependency in enumerate(division.dependencies):
         asked.append((f"dependencies[{n}].before", dependency.before))
         asked.append((f"dependencies[{n}].after", dependency.after))
     faults = [
-        FieldViolation(field, f"no selected host has the tag {tag!r}")
+        FieldViolation(field, _without_tag(tag, excluded.get(tag, ())))
         for field, tag in asked
         if tag not in known
     ]
     if faults:
         raise InvalidArgument(*faults)
+
+
+def _without_tag(tag: str, excluded: Sequence[str]) -> str:
+    if not excluded:
+        return f"no selected host has the tag {tag!r}"
+    more = len(excluded) - NAMED_EXCLUDED
+    rest = f"; and {more} more" if more > 0 else ""
+    return (
+        f"none of the selected hosts with the tag {tag!r} can be updated:"
+        f" {'; '.join(excluded[:NAMED_EXCLUDED])}{rest}"
+    )
 
 
 def _stage_of(host: Candidate, stages: Sequence[Stage]) -> int:

@@ -27,6 +27,10 @@ from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.store.protocols.hosts import HostStore
 from tendhost.server.store.protocols.operations import OperationStore
 
+_REGISTERED_AGAIN = (
+    "it was removed, and registered again {:%Y-%m-%d %H:%M} UTC: it counts as another host, which this rollout"
+    " did not select"
+)
 _BUDGET = "down:"
 _HOST = "host:"
 
@@ -171,6 +175,8 @@ class AdmissionRound:
         """
         try:
             host = await self._store.host(member.host)
+            if not member.is_of(host.registered_at):
+                return Exclude(detail=_REGISTERED_AGAIN.format(host.registered_at))
             closed = await self._outside_windows(host)
             if closed is not None and member.waiting is WaitingFor.WINDOW:
                 return closed

@@ -22,6 +22,7 @@ from tendhost.server.domain.request_errors import (
     NotAnApprover,
     NothingToRetry,
     RolloutBudgetSpent,
+    RolloutEmpty,
     WaveNotWaiting,
 )
 from tendhost.server.domain.rollouts.budgets import overspent, require_sound_failures
@@ -324,13 +325,22 @@ class Rollouts:
     async def _retried_in_new_rollout(
         self, rollout: Rollout, failed: Sequence[Member], call: MutationContext[Rollout]
     ) -> Rollout:
+        # A host that was registered again since is another one, which has not failed.
+        left = [member for member in failed if await self._is_registered(member)]
+        if not left:
+            why = "it was removed, and another host may have its name since"
+            raise RolloutEmpty(excluded=[f"{member.host}: {why}" for member in failed])
         division = replace(rollout.spec.division, stages=(), dependencies=())
         again = replace(
             rollout.spec,
-            filter=HostFilter(names=tuple(member.host for member in failed)),
+            filter=HostFilter(names=tuple(member.host for member in left)),
             division=division,
         )
         return await self._start(again, call, retry_of=rollout.id)
+
+    async def _is_registered(self, member: Member) -> bool:
+        host = await self._store.find_host(member.host)
+        return host is not None and member.is_of(host.registered_at)
 
     @retried_on_conflict
     async def _steer(

@@ -116,9 +116,7 @@ def with_scopes(
 ) -> Callable[[RolloutPlan, Sequence[HostSummary]], tuple[RolloutPlan, Sequence[str]]]:
     """Makes of a plan the plan, and the scopes in which its hosts count, in the order of `budgets`."""
 
-    def made(
-        plan: RolloutPlan, fleet: Sequence[HostSummary]
-    ) -> tuple[RolloutPlan, Sequence[str]]:
+    def made(plan: RolloutPlan, fleet: Sequence[HostSummary]) -> tuple[RolloutPlan, Sequence[str]]:
         taken = {host.name for host in plan.hosts}
         tags = {host.tags for host in fleet if host.name in taken}
         found: dict[str, None] = {}
@@ -146,6 +144,7 @@ def rollout_of(
         waves=len(plan.waves),
         expected_rest=plan.expected - plan.waves[0].expected,
         expected_end=now + plan.expected,
+        notes=plan.notes,
     )
     waves = [
         Wave(
@@ -168,6 +167,7 @@ def rollout_of(
             wave=host.wave,
             position=position,
             retry=bool(retry_of),
+            registered_at=host.registered_at,
         )
         for position, host in enumerate(plan.hosts)
     ]

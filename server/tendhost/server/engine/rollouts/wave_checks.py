@@ -116,7 +116,7 @@ class WaveChecks:
 
     async def _check(self, member: Member, *, by: str) -> tuple[OperationState, Host] | None:
         """A check of a host; None: the host is gone, or is in FAILED, where no operation may begin."""
-        host = await self._store.find_host(member.host)
+        host = await self._host(member)
         if host is None or host.status.failure is not None:
             return None
         work = OperationRequest(host=host.name, kind=OperationKind.CHECK)
@@ -138,7 +138,7 @@ class WaveChecks:
     async def _wrong(self, member: Member) -> str:
         """The problem of a host, by its check; empty: none, or the host is gone."""
         if not member.check:
-            return await self._failure(member.host)
+            return await self._failure(member)
         check = await self._store.find_operation(member.check)
         if check is None:
             return "its check is no longer on record"
@@ -148,7 +148,12 @@ class WaveChecks:
             return f"its check was cancelled by {check.cancel_requested_by}"
         return "" if check.health is None or check.health.healthy else check.health.message
 
-    async def _failure(self, name: str) -> str:
-        host = await self._store.find_host(name)
+    async def _host(self, member: Member) -> Host | None:
+        """The host of a member; None: it is gone, also if another one has its name."""
+        host = await self._store.find_host(member.host)
+        return host if host is not None and member.is_of(host.registered_at) else None
+
+    async def _failure(self, member: Member) -> str:
+        host = await self._host(member)
         failure = host.status.failure if host is not None else None
         return "" if failure is None else f"it has failed: {failure.problem.message}"

@@ -67,7 +67,8 @@ def rollout_spec(message: pb.RolloutSpec) -> RolloutSpec:
             waves=tuple(message.waves) or DEFAULT_WAVES,
             stages=tuple(Stage(tag=s.tag, waves=tuple(s.waves)) for s in message.stages),
             dependencies=tuple(
-                Dependency(before=d.before, after=d.after) for d in message.dependencies
+                Dependency(before=d.before, after=d.after, only_if_succeeded=d.only_if_succeeded)
+                for d in message.dependencies
             ),
             order=_ORDER_OF.get(message.order, HostOrder.NAME),
             seed=message.seed,
@@ -82,6 +83,7 @@ def rollout_spec(message: pb.RolloutSpec) -> RolloutSpec:
         window_override_reason=message.window_override_reason.strip(),
         dry_run=message.dry_run,
         scope=scope_override(message.scope) if message.HasField("scope") else None,
+        require_rebooted=message.require_rebooted,
     )
     if message.HasField("delay_between_waves"):
         spec = replace(spec, delay_between_waves=message.delay_between_waves.ToTimedelta())
@@ -102,7 +104,10 @@ def spec_message(spec: RolloutSpec) -> pb.RolloutSpec:
         waves=division.waves,
         stages=[pb.RolloutStage(tag=s.tag, waves=s.waves) for s in division.stages],
         dependencies=[
-            pb.RolloutDependency(before=d.before, after=d.after) for d in division.dependencies
+            pb.RolloutDependency(
+                before=d.before, after=d.after, only_if_succeeded=d.only_if_succeeded
+            )
+            for d in division.dependencies
         ],
         order=_ORDER[division.order],
         seed=division.seed,
@@ -120,6 +125,7 @@ def spec_message(spec: RolloutSpec) -> pb.RolloutSpec:
         window_override_reason=spec.window_override_reason,
         dry_run=spec.dry_run,
         scope=override_message(spec.scope) if spec.scope is not None else None,
+        require_rebooted=spec.require_rebooted,
     )
 
 
@@ -155,6 +161,9 @@ def rollout_message(rollout: Rollout) -> pb.Rollout:
         retry_of=rollout.retry_of,
         settling_since=timestamp(rollout.settling.since) if rollout.settling else None,
         held_up=rollout.held_up,
+        notes=rollout.notes,
+        reboots_left_count=rollout.reboots_left,
+        opens_at=timestamp(rollout.opens_at),
     )
 
 
@@ -219,6 +228,7 @@ def member_message(member: Member) -> pb.RolloutHost:
         detail=member.detail,
         waiting_for=_WAITING_FOR[waiting] if waiting is not None else _NOTHING,
         opens_at=timestamp(member.not_before),
+        reboot_left=member.reboot_left,
     )
 
 
@@ -249,6 +259,7 @@ def plan_message(plan: PlanOutline) -> pb.RolloutPlan:
         expected_duration=_duration(plan.expected),
         known_duration_count=plan.known_durations,
         warnings=plan.warnings,
+        notes=plan.notes,
     )
 
 

@@ -1,0 +1,109 @@
+"""Notes of a plan: what its definition means for these hosts, where a reader might expect something else. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tendhost.server.domain.rollouts.budgets import is_untagged, scopes
+from tendhost.server.domain.rollouts.rollout import RolloutSpec
+from tendhost.server.domain.rollouts.waves import Division
+
+NAMED = 5
+"""Hosts that a note names; it counts all of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotedHost:
+    """A host of a plan, as its notes need it."""
+
+    name: str
+    tags: tuple[str, ...]
+    wave: int
+    """From 0."""
+    opens_at: datetime | None
+    """When its window opens; None: it may be changed now."""
+
+
+def plan_notes(
+    spec: RolloutSpec, hosts: Sequence[NotedHost], now: datetime, expected: timedelta
+) -> tuple[str, ...]:
+    """The notes of a plan for `hosts`, in their order, that starts `now` and is expected to take `expected`."""
+    return (
+        *_empty_stages(spec.division, hosts),
+        *_untagged_hosts(spec, hosts),
+        *_expiry(spec, hosts, now, expected),
+    )
+
+
+def opens_too_late(spec: RolloutSpec, opens_at: datetime | None, now: datetime) -> bool:
+    """Whether the window of a host opens only when a rollout that starts `now` has expired."""
+    limit = spec.expires_after
+    return limit is not None and opens_at is not None and opens_at >= now + limit
+
+
+def named(names: Sequence[str]) -> str:
+    """The first of `names`, and how many more there are."""
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _empty_stages(division: Division, hosts: Sequence[NotedHost]) -> Iterator[str]:
+    """Stages without a host, since each of their hosts has the tag of an earlier stage, too."""
+    for number, stage in enumerate(division.stages):
+        earlier = [former.tag for former in division.stages[:number]]
+        of_stage = [host for host in hosts if stage.tag in host.tags]
+        taken = [tag for tag in earlier if any(tag in host.tags for host in of_stage)]
+        if of_stage and all(any(tag in host.tags for tag in earlier) for host in of_stage):
+            count = "its only host is" if len(of_stage) == 1 else f"its {len(of_stage)} hosts are"
+            stages = "the earlier stage" if len(taken) == 1 else "the earlier stages"
+            yield (
+                f"stage {stage.tag} has no wave: {count} in {stages} {', '.join(taken)}:"
+                f" {named([host.name for host in of_stage])}"
+            )
+
+
+def _untagged_hosts(spec: RolloutSpec, hosts: Sequence[NotedHost]) -> Iterator[str]:
+    """Hosts that a budget counts together for want of its tag."""
+    for budget in spec.budgets:
+        names = [host.name for host in hosts if any(map(is_untagged, scopes(budget, host.tags)))]
+        if names:
+            hosts_have = "1 host has" if len(names) == 1 else f"{len(names)} hosts have"
+            yield (
+                f"{hosts_have} no tag {budget.per_tag}=…: for '{budget.limit} per {budget.per_tag}', hosts"
+                f" without it count together, as one more {budget.per_tag}: {named(names)}"
+            )
+
+
+def _expiry(
+    spec: RolloutSpec, hosts: Sequence[NotedHost], now: datetime, expected: timedelta
+) -> Iterator[str]:
+    """Hosts that will be skipped, since the rollout expires before it comes to them."""
+    limit = spec.expires_after
+    if limit is None:
+        return
+    ends = f"the rollout would expire {now + limit:%a %Y-%m-%d %H:%M} UTC"
+    late = [host for host in hosts if opens_too_late(spec, host.opens_at, now)]
+    if late:
+        subject = (
+            "the window of 1 host opens"
+            if len(late) == 1
+            else f"the windows of {len(late)} hosts open"
+        )
+        first = min(late, key=lambda host: host.opens_at or now)
+        assert first.opens_at is not None
+        when = f"{first.opens_at:%a %Y-%m-%d %H:%M} UTC"
+        when = when if len(late) == 1 else f"{when} at the earliest"
+        yield (
+            f"{ends}, and {subject} only then or later ({when}), so that they would be skipped:"
+            f" {named([host.name for host in late])}"
+        )
+        blocked = min(host.wave for host in late)
+        behind = [host.name for host in hosts if host.wave > blocked]
+        if behind:
+            hosts_of = "1 host" if len(behind) == 1 else f"{len(behind)} hosts"
+            yield (
+                f"{hosts_of} of later waves would be skipped, too, for wave {blocked + 1} would not end before"
+                f" that: {named(behind)}"
+            )
+    elif expected > limit:
+        yield f"{ends}, before its expected end"
