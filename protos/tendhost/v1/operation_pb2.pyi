@@ -473,6 +473,7 @@ class UpdateResult(_message.Message):
     REBOOTED_FIELD_NUMBER: _builtins.int
     WITHHELD_FIELD_NUMBER: _builtins.int
     KEPT_CONFFILES_FIELD_NUMBER: _builtins.int
+    SAVED_CONFFILES_FIELD_NUMBER: _builtins.int
     PLAN_DIFFERENCES_FIELD_NUMBER: _builtins.int
     DOWNLOAD_BYTES_FIELD_NUMBER: _builtins.int
     SNAPSHOT_FIELD_NUMBER: _builtins.int
@@ -507,6 +508,10 @@ class UpdateResult(_message.Message):
         """Paths of configuration files whose local version was kept although the package has another version."""
 
     @_builtins.property
+    def saved_conffiles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Paths at which the local versions of configuration files lie that the update replaced or removed (`.rpmsave`)."""
+
+    @_builtins.property
     def plan_differences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Differences between the pending updates and the approved plan, one phrase each."""
 
@@ -534,6 +539,7 @@ class UpdateResult(_message.Message):
         rebooted: _builtins.bool = ...,
         withheld: _abc.Iterable[_host_pb2.PendingPackage] | None = ...,
         kept_conffiles: _abc.Iterable[_builtins.str] | None = ...,
+        saved_conffiles: _abc.Iterable[_builtins.str] | None = ...,
         plan_differences: _abc.Iterable[_builtins.str] | None = ...,
         download_bytes: _builtins.int | None = ...,
         snapshot: _builtins.str = ...,
@@ -544,7 +550,7 @@ class UpdateResult(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_download_bytes", b"_download_bytes", "download_bytes", b"download_bytes", "health", b"health"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_download_bytes", b"_download_bytes", "download_bytes", b"download_bytes", "health", b"health", "kept_conffiles", b"kept_conffiles", "packages", b"packages", "plan_differences", b"plan_differences", "projects", b"projects", "reboot_required", b"reboot_required", "rebooted", b"rebooted", "restarted_services", b"restarted_services", "rolled_back", b"rolled_back", "snapshot", b"snapshot", "success", b"success", "upgraded_count", b"upgraded_count", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_download_bytes", b"_download_bytes", "download_bytes", b"download_bytes", "health", b"health", "kept_conffiles", b"kept_conffiles", "packages", b"packages", "plan_differences", b"plan_differences", "projects", b"projects", "reboot_required", b"reboot_required", "rebooted", b"rebooted", "restarted_services", b"restarted_services", "rolled_back", b"rolled_back", "saved_conffiles", b"saved_conffiles", "snapshot", b"snapshot", "success", b"success", "upgraded_count", b"upgraded_count", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__download_bytes: _TypeAlias = _typing.Literal["download_bytes"]  # noqa: Y015
     _WhichOneofArgType__download_bytes: _TypeAlias = _typing.Literal["_download_bytes", b"_download_bytes"]  # noqa: Y015

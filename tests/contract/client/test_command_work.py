@@ -161,6 +161,7 @@ def test_operation_is_one_document_for_programs(tendhost, updating):
         "rebooted",
         "withheld",
         "kept_conffiles",
+        "saved_conffiles",
         "plan_differences",
         "download_bytes",
         "snapshot",

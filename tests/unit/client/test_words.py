@@ -157,6 +157,7 @@ def result(
         packages=packages,
         withheld=(),
         kept_conffiles=(),
+        saved_conffiles=(),
         reboot_required=reboot_required,
         rebooted=rebooted,
         plan_differences=(),

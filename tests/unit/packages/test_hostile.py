@@ -90,9 +90,9 @@ def test_parsers__are_bounded_wherever_the_output_of_a_host_comes_in():
     assert {"parse_plan", "parse_units", "parse_image_updates", "parse_update"} <= found
 
 
-@pytest.mark.parametrize("method", ["parse_plan", "failure", "kept_conffiles"])
+@pytest.mark.parametrize("method", ["parse_plan", "failure", "kept_conffiles", "saved_conffiles"])
 def test_package_managers__bound_what_they_parse(method: str):
-    """`failure` and `kept_conffiles` take the log of a job, which is text already."""
+    """`failure` and the conffiles take the log of a job, which is text already."""
     for manager in PACKAGE_MANAGERS:
         assert getattr(getattr(manager, method), "bounded", False), f"{manager.name}.{method}"
 

@@ -151,4 +151,5 @@ def test_log__gives_a_reason_of_one_line_whatever_piece_of_it_is_left(
         assert failure.reason
         assert "\n" not in failure.reason
     manager.kept_conffiles(piece)
+    manager.saved_conffiles(piece)
     manager.progress_parser().feed(piece.encode())

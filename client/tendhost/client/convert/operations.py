@@ -105,6 +105,7 @@ def update_result(message: operation_pb2.UpdateResult) -> UpdateResult:
         rebooted=message.rebooted,
         withheld=tuple(pending_package(package) for package in message.withheld),
         kept_conffiles=tuple(message.kept_conffiles),
+        saved_conffiles=tuple(message.saved_conffiles),
         plan_differences=tuple(message.plan_differences),
         download_bytes=message.download_bytes if message.HasField("download_bytes") else None,
         snapshot=message.snapshot,

@@ -99,6 +99,8 @@ class UpdateResult:
     rebooted: bool
     withheld: tuple[PendingPackage, ...]
     kept_conffiles: tuple[str, ...]
+    saved_conffiles: tuple[str, ...]
+    """Paths at which the local versions of replaced or removed configuration files lie."""
     plan_differences: tuple[str, ...]
     """Differences between the pending updates and the approved plan."""
     download_bytes: int | None

@@ -181,3 +181,7 @@ class PackageManager(ProgressSource, Protocol):
     def kept_conffiles(self, output: str) -> tuple[str, ...]:
         """Configuration files whose local version was kept over the package's, by the log."""
         ...
+
+    def saved_conffiles(self, output: str) -> tuple[str, ...]:
+        """Where the local versions of replaced and removed configuration files lie now, by the log."""
+        ...

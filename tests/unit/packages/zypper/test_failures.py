@@ -16,6 +16,11 @@ FAILED = {
         "tb-badpost: post-install script failed (exit status 1):"
         " tb-badpost: cannot migrate database",
     ),
+    "upgrade-conflict": (FailureKind.OTHER, "conflicts with file from package"),
+    "upgrade-forbidden": (FailureKind.OTHER, "(HTTP 403)"),
+    "upgrade-missing": (FailureKind.FETCH_FAILED, "not found on medium"),
+    "upgrade-unknown-key": (FailureKind.OTHER, "Signatures public key is not available"),
+    "upgrade-unsigned": (FailureKind.OTHER, "File is unsigned"),
     "upgrade-broken": (FailureKind.DATABASE_UNREADABLE, "cannot open Packages index"),
     "upgrade-gone": (FailureKind.OTHER, "No provider of 'tb-simple=9.9-1' found."),
     "upgrade-held": (FailureKind.UNMET_DEPENDENCIES, "conflicting requests"),

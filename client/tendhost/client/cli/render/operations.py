@@ -161,6 +161,8 @@ def _update_details(update: UpdateResult, *, dry_run: bool) -> None:
         say(f"  snapshot before the update: {update.snapshot}")
     for path in update.kept_conffiles:
         say(f"  {path}  kept, although its package ships another version")
+    for path in update.saved_conffiles:
+        say(f"  {path}  is the former local version; the package replaced or removed it")
 
 
 def _project_words(project: ProjectChange) -> str:

@@ -138,6 +138,8 @@ class UpdateResult:
     """Whether the changes were rolled back."""
     kept_conffiles: tuple[str, ...] = ()
     """Configuration files whose local version was kept although the package has another one."""
+    saved_conffiles: tuple[str, ...] = ()
+    """Where the local versions of configuration files lie that the update replaced or removed."""
     reboot_required: RebootNeed = RebootNeed.UNKNOWN
     rebooted: bool = False
 

@@ -19,7 +19,8 @@ async def apply(context: StepContext) -> Outcome:
         return Outcome(problem=Problem.of(error), needs_person=True, interrupted=True)
     former = operation.update or UpdateResult()
     kept = dict.fromkeys((*former.kept_conffiles, *done.kept_conffiles))
-    update = replace(former, kept_conffiles=tuple(kept))
+    saved = dict.fromkeys((*former.saved_conffiles, *done.saved_conffiles))
+    update = replace(former, kept_conffiles=tuple(kept), saved_conffiles=tuple(saved))
     if done.error is not None:
         return Outcome(
             problem=Problem.of(done.error),

@@ -20,6 +20,7 @@ class Applied:
 
     detail: str
     kept_conffiles: tuple[str, ...]
+    saved_conffiles: tuple[str, ...]
     error: PackageFailed | None
     transient: bool = False
     """Whether the error may pass by itself; the transaction had then not begun to change anything."""
@@ -45,13 +46,22 @@ async def transact(
     detail = "the package manager is done"
     if kept:
         detail += f"; kept as they were: {', '.join(kept)}"
+    saved = manager.saved_conffiles(finished.output)
+    if saved:
+        detail += f"; replaced, the former ones are: {', '.join(saved)}"
     failure = _failure(manager, finished)
     if failure is None:
-        return Applied(detail=detail, kept_conffiles=kept, error=None)
+        return Applied(detail=detail, kept_conffiles=kept, saved_conffiles=saved, error=None)
     if failure.interrupted:
         raise Interrupted(host=host, step=kind, cause=failure.reason)
     error = upgrade_error(host, failure, finished.exit_status)
-    return Applied(detail=detail, kept_conffiles=kept, error=error, transient=failure.transient)
+    return Applied(
+        detail=detail,
+        kept_conffiles=kept,
+        saved_conffiles=saved,
+        error=error,
+        transient=failure.transient,
+    )
 
 
 async def repair(

@@ -167,6 +167,11 @@ class Apt:
         """See PackageManager."""
         return commands.kept_conffiles(output)
 
+    @parser
+    def saved_conffiles(self, output: str) -> tuple[str, ...]:
+        """See PackageManager: dpkg does not report those that it replaces (.dpkg-old)."""
+        return ()
+
 
 def _not_privileged(facts: HostFacts) -> NotPrivileged:
     return NotPrivileged(user=facts.user, text=facts.sudo_message)

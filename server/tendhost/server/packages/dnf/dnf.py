@@ -79,6 +79,8 @@ class Dnf(RpmPackageManager):
     _cached = "-C"
     _format = _FORMAT
     _everything = "--disableexcludes=all"
+    _marks_scriptlets = False
+    """Whether each line that a scriptlet prints begins with a mark."""
 
     # --- query and preflight ----------------------------------------------------------------------
 
@@ -88,7 +90,8 @@ class Dnf(RpmPackageManager):
     def _refresh_command(self, seconds: int) -> str:
         # A repository that cannot be reached is an error even where its configuration would skip it.
         strict = ("--setopt=skip_if_unavailable=False", "--setopt=*.skip_if_unavailable=False")
-        words = ("-y", "-q", self._exit_on_lock, *strict, "makecache", "--refresh")
+        # Quiet, dnf would tell neither the status of HTTP nor the error of curl.
+        words = ("-y", self._exit_on_lock, *strict, "makecache", "--refresh")
         return f"retry_locked {LOCKED} {seconds} as_dnf {shlex.join((self.command, *words))}"
 
     def _refresh_problem(self, part: Part) -> PackageError | None:
@@ -290,7 +293,7 @@ class Dnf(RpmPackageManager):
         self, exit_status: int, output: str, errors: Sequence[TransactionProgress] = ()
     ) -> PackageFailure | None:
         """See PackageManager. All is in the log."""
-        return diagnose(exit_status, output)
+        return diagnose(exit_status, output, marked=self._marks_scriptlets)
 
 
 class Dnf5(Dnf):
@@ -305,6 +308,7 @@ class Dnf5(Dnf):
     _locks = "/etc/dnf/versionlock.toml"
     _format = _FORMAT + r"\n"  # which dnf 5 wants to be named
     _everything = "--setopt=disable_excludes=*"
+    _marks_scriptlets = True
 
     def _asked_apart(self) -> tuple[str, ...]:
         published = self._dnf("advisory", "info", "--updates", "--json")

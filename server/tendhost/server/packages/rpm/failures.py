@@ -59,9 +59,18 @@ def rpm_errors(output: str) -> str:
     return "\n".join(_OWN_ERROR.findall(output))
 
 
-_RPMNEW = re.compile(r"^warning: (/\S.*) created as \1\.rpmnew$", re.MULTILINE)
+# warning: /etc/tb.conf created as /etc/tb.conf.rpmnew
+# >>> [RPM] /etc/tb.conf created as /etc/tb.conf.rpmnew     (dnf 5)
+_WARNING = r"^(?:warning: |(?:>>> )?\[RPM\] )"
+_RPMNEW = re.compile(rf"{_WARNING}(/\S.*) created as \1\.rpmnew$", re.MULTILINE)
+_RPMSAVE = re.compile(rf"{_WARNING}(/\S.*) saved as (\1\.rpm(?:save|orig))$", re.MULTILINE)
 
 
 def kept_conffiles(output: str) -> tuple[str, ...]:
     """Configuration files whose local version rpm kept: the package's lies beside it as .rpmnew."""
     return tuple(dict.fromkeys(_RPMNEW.findall(output)))
+
+
+def saved_conffiles(output: str) -> tuple[str, ...]:
+    """Where the local versions of configuration files lie that rpm replaced or removed: .rpmsave, .rpmorig."""
+    return tuple(dict.fromkeys(saved for _, saved in _RPMSAVE.findall(output)))

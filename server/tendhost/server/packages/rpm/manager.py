@@ -12,7 +12,7 @@ from tendhost.server.packages.facts import FACTS, HostFacts, Privilege
 from tendhost.server.packages.failures import FailureKind, PackageFailure
 from tendhost.server.packages.package_manager import PackageReport, Plan, Transaction
 from tendhost.server.packages.rpm.database import RPM, InstalledRpms, parse_lock, parse_rpms
-from tendhost.server.packages.rpm.failures import kept_conffiles
+from tendhost.server.packages.rpm.failures import kept_conffiles, saved_conffiles
 from tendhost.server.packages.rpm.locks import WAIT
 from tendhost.server.packages.script import (
     Part,
@@ -140,6 +140,11 @@ class RpmPackageManager(ABC):
     def kept_conffiles(self, output: str) -> tuple[str, ...]:
         """See PackageManager."""
         return kept_conffiles(output)
+
+    @parser
+    def saved_conffiles(self, output: str) -> tuple[str, ...]:
+        """See PackageManager."""
+        return saved_conffiles(output)
 
     def _definitions(self) -> tuple[str, ...]:
         return (RPM, WAIT, self.functions)

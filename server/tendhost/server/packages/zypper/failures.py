@@ -14,8 +14,8 @@ from tendhost.server.packages.failures import (
     PackageFailure,
     killed_by_signal,
     line_signs,
-    one_line,
 )
+from tendhost.server.packages.rpm.causes import file_conflict, one_reason, untrusted_packages
 from tendhost.server.packages.rpm.failures import rpm_errors, scriptlet_failure
 
 LOCKED = 7
@@ -61,7 +61,8 @@ _SIGNS = line_signs(
     ),
     (
         FailureKind.FETCH_FAILED,
-        r"Download \(curl\) error|Valid metadata not found|Problem retrieving|not found on medium"
+        r"Download \(curl\) error|is temporarily unaccessible"
+              "|Valid metadata not found|Problem retrieving|not found on medium"
               "|Skipping repository|Failed to provide Package|Can't provide"
               "|Specified path '.*' is not a directory",
     ),
@@ -107,18 +108,61 @@ def diagnose(exit_status: int, output: str) -> PackageFailure | None:
     if exit_status == _ON_SIGNAL:
         return PackageFailure(kind=FailureKind.KILLED, reason="zypper was told by a signal to end")
     failure = _from_words(exit_status, _without_scriptlets(output))
-    return replace(failure, packages=tuple(dict.fromkeys(_FAILED.findall(output))), began=began)
+    packages = tuple(dict.fromkeys(_FAILED.findall(output)))
+    return replace(failure, packages=failure.packages or packages, began=began)
 
 
 def _from_words(exit_status: int, output: str) -> PackageFailure:
     """The failure that zypper's and rpm's own words tell."""
+    if cause := file_conflict(output) or untrusted_packages(output):
+        return PackageFailure(kind=FailureKind.OTHER, reason=cause.reason, packages=cause.packages)
     for kind, sign in _SIGNS:
         if match := sign.search(output):
-            return PackageFailure(kind=kind, reason=_message(match[0]))
+            reason = _curl_error(output) or match[0] if kind is _FETCH_FAILED else match[0]
+            return PackageFailure(kind=kind, reason=_message(reason))
     errors = _ERROR.search(output)
-    last = errors[0] if errors else output.rstrip().rpartition("\n")[2]
+    last = _FORBIDDEN.sub(r"\g<0> (HTTP 403)", errors[0] if errors else _last_line(output))
     reason = _message(last) or f"it ended with exit status {exit_status}"
     return PackageFailure(kind=FailureKind.OTHER, reason=reason)
+
+
+_FETCH_FAILED = FailureKind.FETCH_FAILED
+# What libzypp makes of the status 403 (MediaForbiddenException).
+_FORBIDDEN = re.compile(r"^Permission to access '.*' denied\.?$", re.MULTILINE)
+# Download (curl) error for 'https://cdn.example/repodata/repomd.xml':
+# Error code: Connection failed
+# Error message: Could not resolve host: cdn.example
+_CURL_ERROR = re.compile(
+    r"^(Download \(curl\) error for '.*?'):?\n(?:Error code: (.*)\n)?(?:Error message: (.*))?",
+    re.MULTILINE,
+)
+
+
+def _curl_error(output: str) -> str:
+    match = _CURL_ERROR.search(output)
+    if match is None:
+        return ""
+    return f"{match[1]}: {'; '.join(filter(None, (match[2], match[3])))}".removesuffix(": ")
+
+
+_HINTS = (
+    "Please see the above error",
+    "Please check if the URIs",
+    "Problem occurred during or after",
+    "Installation has been aborted",
+    "Could not refresh the repositories",
+    "History:",
+    "- ABORT request",
+    "Continue? [",
+    "Abort, retry, ignore?",
+)
+"""Beginnings of lines that point to others."""
+
+
+def _last_line(output: str) -> str:
+    """The last line that says something of its own."""
+    lines = [line.strip() for line in output.split("\n")]
+    return next((line for line in reversed(lines) if line and not line.startswith(_HINTS)), "")
 
 
 _NEXT = r"(?=^\( *\d+/\d+\) |^Abort, retry|^Problem occurred|\n\n\n|\Z)"
@@ -151,4 +195,4 @@ _CHATTER = ("(", "Additional rpm output", "Retrieving", "Checking for", "In cach
 
 
 def _message(text: str) -> str:
-    return one_line(_RPM_FAILED.sub("", text).removeprefix("Error: "))
+    return one_reason(_RPM_FAILED.sub("", text).removeprefix("Error: "))

@@ -117,6 +117,7 @@ def update_message(
         rebooted=result.rebooted,
         withheld=[pending_message(p) for p in result.planned if p.withheld is not Withheld.NO],
         kept_conffiles=result.kept_conffiles,
+        saved_conffiles=result.saved_conffiles,
         plan_differences=result.differences,
         download_bytes=result.download_bytes,
         snapshot=result.snapshot,
