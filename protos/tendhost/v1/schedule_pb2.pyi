@@ -154,7 +154,8 @@ class ScheduleSpec(_message.Message):
     @_builtins.property
     def starts_at(self) -> _timestamp_pb2.Timestamp:
         """Time before which no run starts; for a recurrence rule also its DTSTART. Absent: now, and for a
-        recurrence rule the last midnight, so that "FREQ=DAILY;BYHOUR=3" is exactly 03:00.
+        recurrence rule the last midnight, so that "FREQ=DAILY;BYHOUR=3" is exactly 03:00, or `offset_days`
+        before it.
         """
 
     @_builtins.property

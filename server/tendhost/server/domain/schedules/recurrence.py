@@ -86,7 +86,9 @@ class Recurrence:
         if not self.offset_days:
             return self._dates(floor)
         earliest = floor - timedelta(days=self.offset_days) - _WIDEST_GAP
-        return self._shifted(self._dates(max(earliest, self.start - _MOMENT)), floor)
+        if self.rrule:
+            earliest = max(earliest, self.start - _MOMENT)
+        return self._shifted(self._dates(earliest), floor)
 
     def _dates(self, floor: datetime) -> Iterator[datetime]:
         return self._of_cron(floor) if self.cron else self._of_rule(floor)
@@ -138,15 +140,23 @@ class Recurrence:
 
     def _of_hourly_cron(self, floor: datetime) -> Iterator[datetime]:
         """Whenever the clock shows a matching time. CronSim misses some where a clock is changed by half an hour."""
+        quiet = following = datetime.min  # noqa: DTZ901
         for span in offset_spans(self.time_zone, floor, floor + _CRON_HORIZON):
             first = (span.start + span.offset).replace(tzinfo=None)
             last = (span.end + span.offset).replace(tzinfo=None)
+            if quiet <= first and last <= following:
+                continue  # nothing matches between these two
+            quiet, local = first, None
             for local in CronSim(self.cron.upper(), first - _MOMENT):
                 if local >= last:
+                    following = local
                     break
+                quiet = local + _MOMENT
                 moment = (local - span.offset).replace(tzinfo=UTC)
                 if moment > floor:
                     yield moment
+            if local is None:
+                return
 
     def _of_rule(self, floor: datetime) -> Iterator[datetime]:
         parts = _parts_of(self.rrule)
@@ -196,7 +206,7 @@ def anchored(
     """
     zone = _zone_of(time_zone)
     if start is None:
-        start = default_start(rrule, zone, now)
+        start = default_start(rrule, zone, now, offset_days)
     made = Recurrence(
         cron=cron, rrule=rrule, time_zone=time_zone, start=start, offset_days=offset_days
     )
@@ -204,11 +214,15 @@ def anchored(
     return made
 
 
-def default_start(rrule: str, zone: ZoneInfo, now: datetime) -> datetime:
-    """When a recurrence begins that is not told: now, or with a rule at the local midnight before."""
+def default_start(rrule: str, zone: ZoneInfo, now: datetime, offset_days: int = 0) -> datetime:
+    """When a recurrence begins that is not told: now, or with a rule at the local midnight before.
+
+    With an offset so many days earlier, so that the run of a date that has passed is not missed.
+    """
     if not rrule:
         return now
-    return datetime.combine(now.astimezone(zone).date(), time(), tzinfo=zone).astimezone(UTC)
+    day = now.astimezone(zone).date() - timedelta(days=max(offset_days, 0))
+    return datetime.combine(day, time(), tzinfo=zone).astimezone(UTC)
 
 
 def unsound_recurrence(*, cron: str, rrule: str, time_zone: str) -> Sequence[tuple[str, str]]:

@@ -202,7 +202,8 @@ class Schedule:
         )
         if recurrence.start <= now or not any(by_clock):
             return self
-        begun = replace(recurrence, start=default_start(recurrence.rrule, recurrence.zone, now))
+        start = default_start(recurrence.rrule, recurrence.zone, now, recurrence.offset_days)
+        begun = replace(recurrence, start=start)
         return replace(self, spec=replace(self.spec, recurrence=begun))
 
     def _after_last_run(self, floor: datetime, now: datetime) -> datetime:
