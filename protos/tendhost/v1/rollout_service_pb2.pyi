@@ -343,6 +343,7 @@ class ResumeRolloutRequest(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     MAX_FAILURES_FIELD_NUMBER: _builtins.int
+    IGNORE_REBOOTS_LEFT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the rollout."""
     request_id: _builtins.str
@@ -353,16 +354,21 @@ class ResumeRolloutRequest(_message.Message):
     """
     max_failures: _builtins.str
     """New failure budget; see RolloutSpec.max_failures. Empty: the budget is unchanged."""
+    ignore_reboots_left: _builtins.bool
+    """Whether the rollout continues without the reboots that were left, as if require_rebooted had never been
+    set. False: it asks for them again.
+    """
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         request_id: _builtins.str = ...,
         max_failures: _builtins.str = ...,
+        ignore_reboots_left: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "max_failures", b"max_failures", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "ignore_reboots_left", b"ignore_reboots_left", "max_failures", b"max_failures", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -581,3 +581,51 @@ def test_rollout_and_completed_update_are_told_in_numbers(tendhost, server):
     first, second = tendhost("events", "--since", "0").out.splitlines()
     assert first.endswith("ro1 running: wave 1 of 3, 0 of 2 hosts ended, 0 failed")
     assert second.endswith("update completed   1 package changed")
+
+
+def test_reboots_left__are_shown_and_counted(tendhost, server):
+    shown = rollout("COMPLETED", completed=2)
+    shown.reboots_left_count = 1
+    left = member("a", "COMPLETED", "its reboot was left: its window opens Sat")
+    left.reboot_left = True
+    server.answer("GetRollout", pb.GetRolloutResponse(rollout=shown, hosts=[left]))
+    lines = tendhost("rollout", "show", "ro1").out.splitlines()
+    assert lines[0] == "ro1  completed  wave 1 of 1; 2 hosts: 2 completed; 1 reboot left"
+    assert lines[-1].split()[:3] == ["a", "1", "completed"]
+    assert "its reboot was left: its window opens Sat" in lines[-1]
+
+
+def test_reboots_left__are_part_of_a_report(tendhost, server):
+    shown = rollout("COMPLETED", completed=2)
+    shown.reboots_left_count = 2
+    cause = pb.ReportCause(reason="its window opens Sat", host_count=2, hosts=["a", "b"])
+    report = pb.GetRolloutReportResponse(rollout=shown, reboots_left=[cause])
+    for option in ((), ("--markdown",)):
+        server.answer("GetRolloutReport", report)
+        out = tendhost("rollout", "report", "ro1", *option).out
+        assert "0 reboots; 2 reboots left" in out
+        assert "its window opens Sat" in out
+        assert "a, b" in out
+
+
+def test_rollout__is_started_and_resumed_with_its_reboots(tendhost, server):
+    server.answer("StartRollout", pb.StartRolloutResponse(rollout=rollout()))
+    assert tendhost("rollout", "start", "--require-rebooted").status == 0
+    assert server.requests("StartRollout")[0].spec.require_rebooted
+    halted = rollout("HALTED", completed=1)
+    halted.halt.cause = rollout_pb2.HALT_CAUSE_REBOOT_LEFT
+    halted.halt.message = "wave 1 is not rebooted: a"
+    server.answer("GetRollout", pb.GetRolloutResponse(rollout=halted))
+    assert "add --ignore-reboots-left" in tendhost("rollout", "show", "ro1").out
+    server.answer("ResumeRollout", pb.ResumeRolloutResponse(rollout=rollout()))
+    assert tendhost("rollout", "resume", "ro1", "--ignore-reboots-left").status == 0
+    assert server.requests("ResumeRollout")[0].ignore_reboots_left
+
+
+def test_notes__are_shown_with_plans_and_rollouts(tendhost, server):
+    noted = rollout()
+    noted.notes.append("stage web has no wave")
+    server.answer("StartRollout", pb.StartRolloutResponse(rollout=noted))
+    assert "note: stage web has no wave" in tendhost("rollout", "start").out
+    server.answer("GetRollout", pb.GetRolloutResponse(rollout=noted))
+    assert "note: stage web has no wave" in tendhost("rollout", "show", "ro1").out

@@ -81,10 +81,18 @@ class RolloutCalls(Connected):
         response = await self._transport.call(self._rollouts.PauseRollout, request)
         return convert_rollouts.rollout(response.rollout)
 
-    async def resume_rollout(self, id: str, *, max_failures: str = "") -> Rollout:
-        """Resume a paused or halted rollout, with a new failure budget if one is given."""
+    async def resume_rollout(
+        self, id: str, *, max_failures: str = "", ignore_reboots_left: bool = False
+    ) -> Rollout:
+        """Resume a paused or halted rollout, with a new failure budget if one is given.
+
+        `ignore_reboots_left` ends the rollout's `require_rebooted`.
+        """
         request = pb.ResumeRolloutRequest(
-            id=id, max_failures=max_failures, request_id=new_request_id()
+            id=id,
+            max_failures=max_failures,
+            ignore_reboots_left=ignore_reboots_left,
+            request_id=new_request_id(),
         )
         response = await self._transport.call(self._rollouts.ResumeRollout, request)
         return convert_rollouts.rollout(response.rollout)

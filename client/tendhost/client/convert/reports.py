@@ -52,6 +52,7 @@ def report(message: rollout_service_pb2.GetRolloutReportResponse) -> RolloutRepo
         rebooted_hosts=tuple(message.rebooted_hosts),
         failures=tuple(_cause(line) for line in message.failures),
         skipped=tuple(_cause(line) for line in message.skipped),
+        reboots_left=tuple(_cause(line) for line in message.reboots_left),
         longest=span(message.longest),
         longest_host=message.longest_host,
         incomplete=message.incomplete,

@@ -65,7 +65,7 @@ class ReportPackage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportCause:
-    """Hosts that failed, or were skipped, for the same cause; `hosts` has at most 100."""
+    """Hosts that failed, were skipped or kept a needed reboot for the same cause; `hosts` has at most 100."""
 
     reason: str
     example: str
@@ -87,6 +87,8 @@ class RolloutReport:
     skipped: tuple[ReportCause, ...]
     longest: timedelta
     longest_host: str
+    reboots_left: tuple[ReportCause, ...] = ()
+    """Completed hosts that kept a reboot which they need, by the reason."""
     incomplete: str = ""
     """Why this value does not show everything that the server stores; empty: it does."""
 

@@ -257,11 +257,9 @@ def _of_operation(operation: Operation) -> Iterator[Reason]:
         yield reason(ReasonKind.ROLLED_BACK, "its changes were rolled back")
     if _rebooted(operation):
         yield reason(ReasonKind.REBOOTED, _reboot_words(operation))
-    elif operation.kind is OperationKind.UPDATE and update is not None and _left_waiting(operation):
-        yield reason(
-            ReasonKind.REBOOT_NOT_ALLOWED,
-            "a reboot was due after it, and neither the policy nor the window allowed one then",
-        )
+    elif operation.reboot_left:
+        words = f"a reboot was due after it, and was left: {operation.reboot_left}"
+        yield reason(ReasonKind.REBOOT_NOT_ALLOWED, words)
 
 
 def _unchanged_words(update: UpdateResult) -> str:
@@ -273,17 +271,6 @@ def _unchanged_words(update: UpdateResult) -> str:
 def _reboot_words(operation: Operation) -> str:
     by = f" by {operation.created_by}" if operation.kind is OperationKind.REBOOT else ""
     return f"it was rebooted{by}"
-
-
-def _left_waiting(operation: Operation) -> bool:
-    facts = operation.facts
-    return (
-        operation.problem is None
-        and operation.status is OperationStatus.SUCCEEDED
-        and facts.reboot_need is RebootNeed.NEEDED
-        and not facts.reboot_allowed
-        and not operation.only_prepares
-    )
 
 
 def _rebooted(operation: Operation) -> bool:

@@ -208,7 +208,7 @@ def test_plan__notes_a_stage_whose_hosts_are_all_in_earlier_ones():
     assert plan(fleet[:1], staged("canary", "web")).notes == (
         "stage web has no wave: its only host is in the earlier stage canary: a",
     )
-    assert plan(fleet, staged("prod", "web", "canary")).notes == ()
+    assert plan(fleet, staged("prod", "web", "db")).notes == ()
 
 
 def test_plan__notes_hosts_without_the_tag_of_a_budget():

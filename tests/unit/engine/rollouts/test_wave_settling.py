@@ -4,10 +4,16 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import cast
 
+import pytest
+
+from tendhost.server.domain.hosts.host import Policy
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
+from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.rollouts.rollout import HaltCause, Rollout, RolloutStatus
+from tests.unit.engine.fake_clock import START
 from tests.unit.engine.fake_command import Command
-from tests.unit.engine.fake_host import Pending
+from tests.unit.engine.fake_host import FakeHost, Pending
 from tests.unit.engine.rollouts.test_rollout_control import NO_DELAY, is_now
 from tests.unit.engine.rollouts.test_rollouts import begin, fleet, members, statuses
 from tests.unit.engine.world import World, call
@@ -244,3 +250,104 @@ async def test_a_rollout_that_rested_until_its_operations_were_forgotten_settles
         await world.store.prune(before=now, now=now, requests_before=0, keep_events=1000)
         await engine.rollouts.resume(rollout.id, call())
         assert (await over(world, rollout.id)).progress.completed == 2
+
+
+# --- reboots that were left -----------------------------------------------------------------------
+
+
+async def canary_keeps_its_kernel(world: World, **how: object) -> tuple[dict[str, FakeHost], str]:
+    """A rollout of two waves whose first host's window closes during the upgrade, before its reboot."""
+    noon = MaintenanceWindow(start=START.time(), end=(START + timedelta(minutes=10)).time())
+    fakes = {
+        "a": await world.register("a", policy=Policy(windows=(noon,))),
+        "b": await world.register("b"),
+    }
+    fakes["a"].pending = {"web": Pending(wants_reboot=True)}
+    fakes["b"].pending = {"web": Pending()}
+    hold = fakes["a"].hold(Command.UPGRADE)
+    rollout = await begin(world, waves=("1",), delay_between_waves=NO_DELAY, **how)
+    await world.reached(hold)
+    world.clock.advance(timedelta(minutes=20))
+    hold.released.set()
+    return fakes, rollout.id
+
+
+async def test_reboot_left__is_told_and_counted(world: World):
+    async with world.running() as engine:
+        fakes, id = await canary_keeps_its_kernel(world)
+        ended = await over(world, id)
+        assert (ended.status, ended.progress.completed, ended.reboots_left) == (R.COMPLETED, 2, 1)
+        assert fakes["a"].count(Command.REBOOT) == 0
+        left, other = (await members(world, id)).values()
+        opens = "its window opens Mon 2026-03-02 12:00 UTC"
+        assert (left.reboot_left, left.detail) == (True, f"its reboot was left: {opens}")
+        assert (other.reboot_left, other.detail) == (False, "")
+        report = await engine.reports.report(id)
+        (line,) = report.reboots_left
+        assert (line.reason, line.hosts, report.reboots) == (opens, ("a",), 0)
+
+
+async def test_reboot_left_by_policy__is_told_and_counted(world: World):
+    async with world.running():
+        fake = await world.register("a", policy=Policy(auto_reboot=False))
+        fake.pending = {"web": Pending(wants_reboot=True)}
+        ended = await world.rollout_ended((await begin(world)).id)
+        assert ended.reboots_left == 1
+        detail = (await members(world, ended.id))["a"].detail
+        assert detail == "its reboot was left: its policy does not allow updates to reboot it"
+        # A dry run and an update that reboots leave none.
+        dry = await world.rollout_ended((await begin(world, dry_run=True)).id)
+        assert dry.reboots_left == 0
+        other = await world.register("b")
+        other.pending = {"web": Pending(wants_reboot=True)}
+        rebooted = await begin(world, filter=HostFilter(names=("b",)))
+        assert (await world.rollout_ended(rebooted.id)).reboots_left == 0
+
+
+@pytest.mark.parametrize("settle", [timedelta(), SETTLE])
+async def test_require_rebooted__halts_after_the_wave_until_the_host_is_rebooted(
+    world: World, settle: timedelta
+):
+    async with world.running() as engine:
+        fakes, id = await canary_keeps_its_kernel(world, require_rebooted=True, settle=settle)
+        await minutes_until(world, lambda: is_halted(world, id))
+        rollout = await world.store.rollout(id)
+        assert rollout.halt is not None
+        assert (rollout.halt.cause, rollout.halt.hosts) == (HaltCause.REBOOT_LEFT, ("a",))
+        assert "a: it needs a reboot" in rollout.halt.message
+        assert f"tendhost rollout resume {id}" in rollout.halt.message
+        assert await statuses(world, id) == "cp"
+        # Resumed without the reboot, it halts again.
+        await engine.rollouts.resume(id, call())
+        await minutes_until(world, lambda: is_halted(world, id))
+        assert fakes["b"].ran == []
+        world.clock.advance(START + timedelta(days=1, minutes=1) - world.clock.now())
+        assert (await world.run(OperationKind.REBOOT, "a")).status is OperationStatus.SUCCEEDED
+        await engine.rollouts.resume(id, call())
+        ended = await over(world, id)
+        assert (ended.status, ended.progress.completed, ended.reboots_left) == (R.COMPLETED, 2, 1)
+
+
+async def test_require_rebooted__is_ended_by_a_resume_that_ignores_the_reboots(world: World):
+    async with world.running() as engine:
+        _, id = await canary_keeps_its_kernel(world, require_rebooted=True)
+        await minutes_until(world, lambda: is_halted(world, id))
+        await engine.rollouts.resume(id, call(), ignore_reboots_left=True)
+        assert (await over(world, id)).progress.completed == 2
+
+
+async def test_require_rebooted__never_takes_an_unknown_need_for_none(world: World):
+    async with world.running():
+        fakes = await fleet(world, "ab")
+        fakes["a"].reboot_unreadable = True
+        rollout = await begin(
+            world, waves=("1",), require_rebooted=True, delay_between_waves=NO_DELAY
+        )
+        await minutes_until(world, lambda: is_halted(world, rollout.id))
+        halt = (await world.store.rollout(rollout.id)).halt
+        assert halt is not None
+        assert "a: it is unknown whether it needs a reboot" in halt.message
+
+
+async def is_halted(world: World, id: str) -> bool:
+    return (await world.store.rollout(id)).status is R.HALTED

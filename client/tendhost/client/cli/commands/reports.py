@@ -9,7 +9,7 @@ from tendhost.client import Client, Compliance, Explanation, HostFilter, ReportC
 from tendhost.client.cli.console import coloured, draw, say, say_incomplete, table
 from tendhost.client.cli.formatting import ago, counted, span
 from tendhost.client.cli.options.selection import Saved
-from tendhost.client.cli.render.rollouts import counts
+from tendhost.client.cli.render.rollouts import counts, reboots_left
 from tendhost.client.cli.session import Session
 
 
@@ -143,7 +143,11 @@ def _report(found: RolloutReport) -> None:
     if found.packages:
         rows = ((p.name, p.to_version or "removed", str(p.host_count)) for p in found.packages)
         draw(table(("PACKAGE", "VERSION", "HOSTS"), rows))
-    for title, causes in (("FAILED", found.failures), ("SKIPPED", found.skipped)):
+    for title, causes in (
+        ("FAILED", found.failures),
+        ("SKIPPED", found.skipped),
+        ("REBOOT LEFT", found.reboots_left),
+    ):
         if causes:
             draw(table((title, "HOSTS", "", ""), (_cause_row(cause) for cause in causes)))
     say_incomplete((found.rollout.id, found.incomplete))
@@ -157,6 +161,7 @@ def _summary(found: RolloutReport) -> str:
     total = counted(found.rollout.progress.total_hosts, "host")
     took = "still running" if found.duration is None else f"took {span(found.duration)}"
     words = f"{total}: {counts(found.rollout.progress)}; {took}; {counted(found.reboots, 'reboot')}"
+    words += reboots_left(found.rollout)
     if found.longest_host:
         words += f"; the slowest host was {found.longest_host}, {span(found.longest)}"
     return words
@@ -187,7 +192,11 @@ def as_markdown(found: RolloutReport) -> str:
             ("package", "version", "hosts"),
             [(p.name, p.to_version or "removed", str(p.host_count)) for p in found.packages],
         )
-    for title, causes in (("Failures", found.failures), ("Skipped", found.skipped)):
+    for title, causes in (
+        ("Failures", found.failures),
+        ("Skipped", found.skipped),
+        ("Reboots left", found.reboots_left),
+    ):
         if causes:
             lines += [f"## {title}", ""]
             rows = [(c.reason, str(c.host_count), ", ".join(c.hosts), c.example) for c in causes]

@@ -200,9 +200,21 @@ def resume(
         str,
         typer.Option(metavar="NUMBER|PERCENT%", help="Replace the failure budget."),
     ] = "",
+    ignore_reboots_left: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-reboots-left",
+            help="Continue without the reboots that were left: end --require-rebooted.",
+        ),
+    ] = False,
 ) -> None:
     """Resume a paused or halted rollout."""
-    _steer(context.obj, lambda client: client.resume_rollout(id, max_failures=max_failures))
+    _steer(
+        context.obj,
+        lambda client: client.resume_rollout(
+            id, max_failures=max_failures, ignore_reboots_left=ignore_reboots_left
+        ),
+    )
 
 
 @app.command()

@@ -95,6 +95,13 @@ def spec_of(
             help="Time for which the hosts of a wave must stay healthy after the pause.",
         ),
     ] = "",
+    require_rebooted: Annotated[
+        bool,
+        typer.Option(
+            "--require-rebooted",
+            help="Halt after a wave whose hosts still need a reboot, or may need one.",
+        ),
+    ] = False,
     max_failures: Annotated[
         str,
         typer.Option(metavar="NUMBER|PERCENT%", help="Halt when more hosts than this have failed."),
@@ -177,6 +184,7 @@ def spec_of(
         seed=seed,
         delay_between_waves=duration(delay, "--delay"),
         settle=duration(settle, "--settle") if settle else None,
+        require_rebooted=require_rebooted,
         max_failures=max_failures,
         max_unavailable=tuple(_budget(text) for text in max_unavailable or ()),
         ignore_earlier_failures=ignore_earlier_failures,

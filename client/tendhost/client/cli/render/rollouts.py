@@ -54,7 +54,14 @@ def rollout(found: Rollout, members: Sequence[RolloutHost]) -> None:
 def sentence(found: Rollout) -> str:
     """The numbers of a rollout."""
     total = counted(found.progress.total_hosts, "host")
-    return f"wave {found.wave} of {found.wave_count}; {total}: {counts(found.progress)}"
+    words = f"wave {found.wave} of {found.wave_count}; {total}: {counts(found.progress)}"
+    return words + reboots_left(found)
+
+
+def reboots_left(found: Rollout) -> str:
+    """How many reboots were left; empty: none."""
+    count = found.reboots_left_count
+    return f"; {counted(count, 'reboot')} left" if count else ""
 
 
 def counts(progress: Progress) -> str:
@@ -79,6 +86,8 @@ def situation(found: Rollout) -> str:
             ways.append(f"  tendhost rollout retry {found.id}   to retry the failed hosts")
         more = "; add --max-failures to allow more failures"
         with_more = more if found.halt.cause is HaltCause.FAILURES else ""
+        if found.halt.cause is HaltCause.REBOOT_LEFT:
+            with_more = "; add --ignore-reboots-left to continue without these reboots"
         ways.append(f"  tendhost rollout resume {found.id}  to continue{with_more}")
         ways.append(f"  tendhost rollout cancel {found.id}  to end it")
         return "\n".join((f"halted: {found.halt.message}", *ways))

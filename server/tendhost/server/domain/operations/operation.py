@@ -214,6 +214,8 @@ class StepFacts:
     reboot_reason: str = ""
     """Why the reboot is needed, not needed or unknown, before the operation's reboot."""
     reboot_allowed: bool = False
+    reboot_hindrance: str = ""
+    """Why the operation may not reboot the host now, as text; empty: it may."""
     package_manager: str = ""
     """The host's package manager; empty: none that tendhost knows, or not asked yet."""
     boot_id: str = ""
@@ -310,6 +312,21 @@ class Operation:
     def reboot_reason(self) -> str:
         """Why a REBOOT with `only_if_required` was executed or not; empty: unknown."""
         return self.facts.reboot_reason if self.options.only_if_required else ""
+
+    @property
+    def reboot_left(self) -> str:
+        """Why an UPDATE that has succeeded left a reboot that its host needs, as text; empty: it left none."""
+        left = (
+            self.kind is OperationKind.UPDATE
+            and self.status is OperationStatus.SUCCEEDED
+            and not self.only_prepares
+            and self.facts.reboot_need is RebootNeed.NEEDED
+            and not self.facts.reboot_allowed
+            and not any(step.name is StepName.REBOOT for step in self.steps)
+        )
+        if not left:
+            return ""
+        return self.facts.reboot_hindrance or "neither its policy nor its window allowed it"
 
     @property
     def may_change(self) -> bool:

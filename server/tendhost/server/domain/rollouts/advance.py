@@ -180,13 +180,24 @@ def _settle(rollout: Rollout, now: datetime) -> Decision:
 
 
 def after_wave_check(
-    rollout: Rollout, wave: Wave, unhealthy: Mapping[str, str], now: datetime
+    rollout: Rollout,
+    wave: Wave,
+    unhealthy: Mapping[str, str],
+    now: datetime,
+    *,
+    reboots_left: Mapping[str, str] | None = None,
 ) -> tuple[Rollout, Wave]:
     """The rollout and its current wave after a health round that found these hosts `unhealthy`, each with
-    its problem."""
+    its problem.
+
+    `reboots_left` are the healthy hosts that need a reboot, or may need one, with the reason.
+    """
     assert rollout.settling is not None, "no health round is under way"
     if unhealthy:
         return halted(replace(rollout, settling=None), _unhealthy_halt(wave, unhealthy, now)), wave
+    if reboots_left and rollout.spec.require_rebooted:
+        halt = _reboots_halt(rollout, wave, reboots_left, now)
+        return halted(replace(rollout, settling=None), halt), wave
     settling = rollout.settling.after_look(rollout.spec.settle)
     if settling is None:
         wave = replace(wave, settled_at=now)
@@ -194,13 +205,28 @@ def after_wave_check(
 
 
 def _unhealthy_halt(wave: Wave, unhealthy: Mapping[str, str], now: datetime) -> Halt:
-    named = sorted(unhealthy)[:NAMED_FAILURES]
-    more = len(unhealthy) - len(named)
-    hosts = "; ".join(f"{name}: {unhealthy[name]}" for name in named)
+    named, hosts = _named(unhealthy)
     message = f"wave {wave.number + 1} did not stay healthy: {hosts}"
-    if more:
-        message += f"; and {more} more"
-    return Halt(cause=HaltCause.UNHEALTHY, message=message, at=now, hosts=tuple(named))
+    return Halt(cause=HaltCause.UNHEALTHY, message=message, at=now, hosts=named)
+
+
+def _reboots_halt(
+    rollout: Rollout, wave: Wave, reboots_left: Mapping[str, str], now: datetime
+) -> Halt:
+    named, hosts = _named(reboots_left)
+    message = (
+        f"wave {wave.number + 1} is not rebooted: {hosts}. Reboot each (tendhost reboot {named[0]}), or query it"
+        f" if it was rebooted without tendhost, then: tendhost rollout resume {rollout.id}"
+    )
+    return Halt(cause=HaltCause.REBOOT_LEFT, message=message, at=now, hosts=named)
+
+
+def _named(hosts: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
+    """The first of some hosts, and all of them as text, each with its problem."""
+    named = sorted(hosts)[:NAMED_FAILURES]
+    words = "; ".join(f"{name}: {hosts[name]}" for name in named)
+    more = len(hosts) - len(named)
+    return tuple(named), words + (f"; and {more} more" if more else "")
 
 
 def _wave_over(rollout: Rollout, wave: Wave, now: datetime) -> Decision:

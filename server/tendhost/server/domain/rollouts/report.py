@@ -14,6 +14,10 @@ NAMED_HOSTS = 100
 """Hosts that a report names for each cause; it counts all of them."""
 
 
+REBOOT_LEFT = "its reboot was left: "
+"""Before the reason, in the detail of a member whose reboot was left."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageLine:
     """A package version that hosts got; `to_version` empty: the package was removed."""
@@ -25,10 +29,10 @@ class PackageLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CauseLine:
-    """Hosts that failed, or were skipped, for one cause."""
+    """Hosts that failed, were skipped, or kept a needed reboot, for one cause."""
 
     reason: str
-    """Reason of the problem, such as HOST_UNREACHABLE; for skipped hosts a text."""
+    """Reason of the problem, such as HOST_UNREACHABLE; for the others a text."""
     example: str
     """The message of one of the hosts."""
     count: int
@@ -52,6 +56,8 @@ class RolloutReport:
     failures: tuple[CauseLine, ...]
     """The most frequent first."""
     skipped: tuple[CauseLine, ...]
+    reboots_left: tuple[CauseLine, ...]
+    """Completed hosts that kept a reboot which they need, by the reason."""
     longest: timedelta
     """Longest duration of an update."""
     longest_host: str
@@ -79,11 +85,15 @@ class ReportBuilder:
         self._packages: dict[tuple[str, str], set[str]] = {}
         self._failures: dict[str, _Cause] = {}
         self._skipped: dict[str, _Cause] = {}
+        self._reboots_left: dict[str, _Cause] = {}
         self._rebooted: dict[str, None] = {}
         self._longest = (timedelta(), "")
 
     def add_member(self, member: Member) -> None:
-        """Count a member if it was skipped."""
+        """Count a member if it was skipped, or its reboot was left."""
+        if member.reboot_left:
+            words = member.detail.removeprefix(REBOOT_LEFT)
+            self._reboots_left.setdefault(words, _Cause()).add(member.host, member.detail)
         if member.status is MemberStatus.SKIPPED:
             words = member.detail.partition(":")[0]
             self._skipped.setdefault(words, _Cause()).add(member.host, member.detail)
@@ -122,6 +132,7 @@ class ReportBuilder:
             reboots=len(self._rebooted),
             failures=_lines(self._failures),
             skipped=_lines(self._skipped),
+            reboots_left=_lines(self._reboots_left),
             longest=self._longest[0],
             longest_host=self._longest[1],
         )

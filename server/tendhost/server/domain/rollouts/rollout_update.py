@@ -44,7 +44,9 @@ class RolloutUpdate:
 
     def move(self, member: Member, to: MemberStatus, **changes: object) -> None:
         """Give `member` the status `to` and forget what it waited for."""
-        waits_for_nothing = replace(member, status=to, waiting=None, not_before=None, blocked_by="")
+        waits_for_nothing = replace(
+            member, status=to, waiting=None, not_before=None, blocked_by="", reboot_left=False
+        )
         moved = replace(waits_for_nothing, **changes)  # type: ignore[arg-type]
         self._members[member.host] = moved
         self._moves.append((member, moved))
@@ -52,6 +54,7 @@ class RolloutUpdate:
             self.rollout,
             progress=self.rollout.progress.moved(member.status, to),
             failed_hosts=self._failed_hosts(member, to),
+            reboots_left=self.rollout.reboots_left + moved.reboot_left - member.reboot_left,
         )
 
     def change_member(self, member: Member, **changes: object) -> None:

@@ -146,9 +146,15 @@ class Rollouts:
 
     @retried_on_conflict
     async def resume(
-        self, id: str, call: MutationContext[Rollout], *, max_failures: str = ""
+        self,
+        id: str,
+        call: MutationContext[Rollout],
+        *,
+        max_failures: str = "",
+        ignore_reboots_left: bool = False,
     ) -> Rollout:
-        """Resume a rollout that is paused or halted, with another failure budget if one is given.
+        """Resume a rollout that is paused or halted, with another failure budget if one is given, and without
+        the reboots that were left if those are to be ignored.
 
         Raises RolloutNotFound, InvalidRolloutStatus, RolloutBudgetSpent, InvalidArgument, AlreadyProcessed.
         """
@@ -156,6 +162,8 @@ class Rollouts:
         require_sound_failures(max_failures)
         if max_failures:
             rollout = replace(rollout, spec=replace(rollout.spec, max_failures=max_failures))
+        if ignore_reboots_left:
+            rollout = replace(rollout, spec=replace(rollout.spec, require_rebooted=False))
         limit = rollout.spec.max_failures
         if overspent(limit, rollout.progress):
             raise RolloutBudgetSpent(

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from tendhost.server.clock import Clock
 from tendhost.server.domain.host_errors import WindowClosed
 from tendhost.server.domain.operations.operation import Operation, OperationStatus
+from tendhost.server.domain.rollouts.report import REBOOT_LEFT
 from tendhost.server.domain.rollouts.rollout import (
     Member,
     MemberStatus,
@@ -145,4 +146,7 @@ def note_end(
     detail = problem.message if problem else ""
     if to is MemberStatus.SKIPPED:
         detail = detail or f"its operation was cancelled by {operation.cancel_requested_by}"
-    update.move(member, to, detail=detail)
+    left = operation.reboot_left if to is MemberStatus.COMPLETED else ""
+    if left:
+        detail = f"{REBOOT_LEFT}{left}"
+    update.move(member, to, detail=detail, reboot_left=bool(left))

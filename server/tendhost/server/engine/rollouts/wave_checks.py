@@ -5,11 +5,13 @@ goes on with a round that was cut off.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.hosts.host import Host
+from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus, StepFacts
+from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.domain.rollouts.advance import after_wave_check
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, Wave
 from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate
@@ -22,6 +24,16 @@ AT_A_TIME = 200
 """Checks that one transaction begins at most."""
 _UNFINISHED = (OperationStatus.RUNNING, OperationStatus.QUEUED)
 _CHECKED = (MemberStatus.COMPLETED,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What a health round has found, by host."""
+
+    unhealthy: Mapping[str, str]
+    """Problems."""
+    reboots_left: Mapping[str, str]
+    """Healthy hosts that need a reboot, or may need one, with the reason."""
 
 
 class WaveChecks:
@@ -50,14 +62,16 @@ class WaveChecks:
         if checks is not None:
             await self._writer.save(*checks)
             return True
-        unhealthy = await self._unhealthy(wave)
-        if unhealthy is not None:
-            await self._writer.save(self._ended(rollout, wave, unhealthy))
-        return unhealthy is not None
+        found = await self._found(rollout, wave)
+        if found is not None:
+            await self._writer.save(self._ended(rollout, wave, found))
+        return found is not None
 
-    def _ended(self, rollout: Rollout, wave: Wave, unhealthy: Mapping[str, str]) -> RolloutUpdate:
-        """The update that ends a round which found these hosts `unhealthy`."""
-        after, settled = after_wave_check(rollout, wave, unhealthy, self._clock.now())
+    def _ended(self, rollout: Rollout, wave: Wave, found: "_Found") -> RolloutUpdate:
+        """The update that ends a round."""
+        after, settled = after_wave_check(
+            rollout, wave, found.unhealthy, self._clock.now(), reboots_left=found.reboots_left
+        )
         message = ""
         if after.halt is not None:
             message = after.halt.message
@@ -92,8 +106,8 @@ class WaveChecks:
             update.change_member(member, check=id)
         return update, begun
 
-    async def _unhealthy(self, wave: Wave) -> Mapping[str, str] | None:
-        """Problems that the round has found, by host; None: some of its checks have not ended."""
+    async def _found(self, rollout: Rollout, wave: Wave) -> "_Found | None":
+        """What the round has found; None: some of its checks have not ended."""
         # Every check that ends asks, so that not all of them can be read each time.
         if self._awaited and not await self._has_ended(self._awaited):
             return None
@@ -101,14 +115,18 @@ class WaveChecks:
         self._awaited = unfinished.items[0].id if unfinished.items else ""
         if self._awaited:
             return None
-        found: dict[str, str] = {}
+        unhealthy: dict[str, str] = {}
+        reboots_left: dict[str, str] = {}
         async for member in every_member(
             self._store, self._id, wave=wave.number, statuses=_CHECKED
         ):
             wrong = await self._wrong(member)
+            left = await self._reboot_left(member) if rollout.spec.require_rebooted else ""
             if wrong:
-                found[member.host] = wrong
-        return found
+                unhealthy[member.host] = wrong
+            elif left:
+                reboots_left[member.host] = left
+        return _Found(unhealthy=unhealthy, reboots_left=reboots_left)
 
     async def _has_ended(self, id: str) -> bool:
         operation = await self._store.find_operation(id)
@@ -152,6 +170,20 @@ class WaveChecks:
         """The host of a member; None: it is gone, also if another one has its name."""
         host = await self._store.find_host(member.host)
         return host if host is not None and member.is_of(host.registered_at) else None
+
+    async def _reboot_left(self, member: Member) -> str:
+        """Why a host needs a reboot, or may need one; empty: it needs none, was just rebooted, or is gone."""
+        host = await self._host(member)
+        if host is None or host.status.reboot.need is RebootNeed.NOT_NEEDED:
+            return ""
+        reason = f" ({host.status.reboot.reason})" if host.status.reboot.reason else ""
+        if host.status.reboot.need is RebootNeed.NEEDED:
+            left = f"; {member.detail}" if member.reboot_left else ""
+            return f"it needs a reboot{reason}{left}"
+        update = await self._store.find_operation(member.operation)
+        if update is not None and any(step.name is StepName.REBOOT for step in update.steps):
+            return ""
+        return f"it is unknown whether it needs a reboot{reason}"
 
     async def _failure(self, member: Member) -> str:
         host = await self._host(member)

@@ -120,7 +120,8 @@ class StepContext:
             package_manager=system.package_manager or facts.package_manager,
             pending_count=result.pending.count,
             reboot_need=self.reboot(result).need,
-            reboot_allowed=self.may_reboot(),
+            reboot_allowed=not self.reboot_hindrance(),
+            reboot_hindrance=self.reboot_hindrance(),
             services_due=outdated and services_policy is RestartServices.RESTART,
         )
 
@@ -173,12 +174,14 @@ class StepContext:
         reason = f"{', '.join(services)} {verb} what was replaced on the disk"
         return Reboot(need=RebootNeed.NEEDED, reason=reason)
 
-    def may_reboot(self) -> bool:
-        """Whether an update may reboot the host at this moment."""
-        in_time = self.policy.open_times.allow(self.clock.now())
-        return self.host.config.may_reboot and (
-            in_time or bool(self.operation.options.window_override_reason)
-        )
+    def reboot_hindrance(self) -> str:
+        """Why an update may not reboot the host at this moment, as text; empty: it may."""
+        if not self.host.config.may_reboot:
+            return "its policy does not allow updates to reboot it"
+        if self.operation.options.window_override_reason:
+            return ""
+        closed = self.policy.open_times.availability(self.clock.now())
+        return "" if closed is None else closed.message
 
     @property
     def door(self) -> Door:

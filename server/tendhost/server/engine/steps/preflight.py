@@ -40,7 +40,8 @@ async def preflight(context: StepContext) -> Outcome:
         package_manager=seen.facts.system.package_manager,
         boot_id=str(boot),
         failed_units=operation.facts.failed_units if goes_on else units.failed,
-        reboot_allowed=context.may_reboot(),
+        reboot_allowed=not context.reboot_hindrance(),
+        reboot_hindrance=context.reboot_hindrance(),
         apply_again=policy.after_interruption is AfterInterruption.UPGRADE,
         rollback=policy.rollback is Rollback.UNHEALTHY,
     )

@@ -77,6 +77,7 @@ def report_message(found: RolloutReport) -> rollout_service_pb2.GetRolloutReport
         rebooted_hosts=found.rebooted,
         failures=[_cause(line) for line in found.failures],
         skipped=[_cause(line) for line in found.skipped],
+        reboots_left=[_cause(line) for line in found.reboots_left],
         longest=duration(found.longest),
         duration=None if found.duration is None else duration(found.duration),
         longest_host=found.longest_host,

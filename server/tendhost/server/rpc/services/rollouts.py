@@ -131,9 +131,13 @@ class RolloutServicer(rollout_service_pb2_grpc.RolloutServiceServicer):
         self, request: pb.ResumeRolloutRequest, context: Any
     ) -> pb.ResumeRolloutResponse:
         encode = with_rollout(pb.ResumeRolloutResponse)
-        rollouts = self._engine.rollouts
-        limit = request.max_failures
-        return encode(await rollouts.resume(request.id, call(encode), max_failures=limit))
+        resumed = await self._engine.rollouts.resume(
+            request.id,
+            call(encode),
+            max_failures=request.max_failures,
+            ignore_reboots_left=request.ignore_reboots_left,
+        )
+        return encode(resumed)
 
     async def CancelRollout(
         self, request: pb.CancelRolloutRequest, context: Any
