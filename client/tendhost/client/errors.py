@@ -175,6 +175,7 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "OUTPUT_TOO_LARGE": HostProblem,
     "PACKAGE_FAILED": HostProblem,
     "PACKAGE_DATABASE_BROKEN": HostProblem,
+    "SYSTEM_IMMUTABLE": HostProblem,
     "PACKAGE_MANAGER_MISSING": HostProblem,
     "PACKAGE_MANAGER_LOCKED": HostProblem,
     "REFRESH_FAILED": HostProblem,

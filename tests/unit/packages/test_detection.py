@@ -47,6 +47,29 @@ def test_a_descendant_uses_what_its_ancestor_uses(tmp_path: Path) -> None:
     assert "os-release names ubuntu" in why
 
 
+@pytest.mark.parametrize(
+    ("release", "commands", "name"),
+    [
+        ('ID="opensuse-slowroll"\nID_LIKE="opensuse suse"', ("zypper", "apt-get"), "zypper"),
+        ("ID=opensuse-slowroll", ("zypper", "dnf"), "zypper"),
+        (
+            'ID="opensuse-microos"\nID_LIKE="suse opensuse opensuse-tumbleweed"',
+            ("zypper", "dnf"),
+            "zypper",
+        ),
+        ('ID="gecko"\nID_LIKE="opensuse-tumbleweed suse"', ("zypper", "dnf"), "zypper"),
+        ('ID="sles_sap"\nID_LIKE="suse"', ("zypper", "apt-get"), "zypper"),
+        ('ID="nobara"\nID_LIKE="rhel centos fedora"', ("dnf", "apt-get"), "dnf"),
+        ('ID="xenenterprise"\nID_LIKE="centos rhel fedora"', ("yum", "apt-get"), "yum"),
+        ('ID="raspbian"\nID_LIKE="debian"', ("apt-get", "dnf"), "apt"),
+    ],
+)
+def test_derivatives_use_the_package_manager_of_what_they_are_like(
+    tmp_path: Path, release: str, commands: tuple[str, ...], name: str
+) -> None:
+    assert choose(tmp_path, release, *commands)[0] == name
+
+
 def test_an_unknown_system_uses_what_is_there(tmp_path: Path) -> None:
     name, why = choose(tmp_path, "ID=own", "apt-get")
     assert name == "apt"

@@ -134,6 +134,14 @@ class PackageManagerMissing(PackageFailed):
     """The host has no package manager that tendhost supports."""
 
 
+class SystemImmutable(HostError):
+    """The packages of the host are part of an image, or of a root that is read-only or volatile."""
+
+    why: str
+    instead: str
+    template = "{host}: packages cannot be updated: {why}; instead: {instead}"
+
+
 class PackageManagerLocked(PackageFailed):
     """Another process on the host holds the package manager's lock."""
 

@@ -22,6 +22,14 @@ class NoPackageManager(PackageError):
         return f"no supported package manager ({system}); found: {has}"
 
 
+class ImmutableSystem(PackageError):
+    """The packages of the host are not updated one by one; `instead` is how the system is updated."""
+
+    why: str
+    instead: str
+    template = "packages cannot be updated: {why}; instead: {instead}"
+
+
 class NotPrivileged(PackageError):
     """The user is neither root nor allowed to use `sudo -n`; `text` is sudo's."""
 

@@ -9,13 +9,14 @@ from enum import StrEnum
 from tendhost.server.domain.bounds import LARGEST_SIZE, whole_number
 from tendhost.server.domain.inventory.inventory import SystemFacts
 from tendhost.server.packages.errors import ParseFailed
+from tendhost.server.packages.immutable import IMMUTABLE, Immutability, parse_immutable
 from tendhost.server.packages.script import Part
 
 PRIVILEGE = 'privilege() { id -u && id -un && { [ "$(id -u)" = 0 ] || sudo -n true; }; }'
 """Prints id and name of the user; it fails, with the message of sudo, if the user cannot become root."""
 
 FACTS = (
-    f"{PRIVILEGE}\n"
+    f"{PRIVILEGE}\n{IMMUTABLE}\n"
     + r"""
 os_release() { cat /etc/os-release || cat /usr/lib/os-release; }
 boot() { cat /proc/sys/kernel/random/boot_id /proc/uptime /proc/1/stat; }
@@ -49,6 +50,7 @@ part boot boot
 part machine_id grep -sh '' /etc/machine-id /var/lib/dbus/machine-id
 part privilege privilege; privileged=$rc
 part container container; contained=$out
+part immutable immutable
 part virtualization virtualization
 part disk disk
 case $out in *'% /boot'*) part kernel_size kernel_size ;; esac
@@ -92,6 +94,8 @@ class HostFacts:
     sudo_message: str
     """The message of sudo where it refuses; empty otherwise."""
     disks: tuple[DiskSpace, ...]
+    immutability: Immutability | None = None
+    """Why its packages cannot be updated one by one; None: they can."""
     kernel_bytes: int = 0
     """What the running kernel's files take of /boot, where that is a file system of its own."""
     ids: tuple[str, ...] = ()
@@ -146,6 +150,7 @@ def parse_facts(parts: Mapping[str, Part]) -> HostFacts:
         virtualization=container if container not in ("", "none") else virtual,
         container=container not in ("", "none"),
     )
+    immutability = parse_immutable(parts.get("immutable"), release, container=system.container)
     return HostFacts(
         system=system,
         kernel_build=build,
@@ -154,7 +159,8 @@ def parse_facts(parts: Mapping[str, Part]) -> HostFacts:
         user=user,
         sudo_message=parts["privilege"].message,
         kernel_bytes=_parse_kernel_size(parts.get("kernel_size")),
-        concluded=_concluded(system),
+        immutability=immutability,
+        concluded=_concluded(system, immutability),
         ids=(release.get("ID", ""), *release.get("ID_LIKE", "").split()),
         disks=_parse_disk(parts["disk"].stdout),
     )
@@ -193,8 +199,10 @@ def _parse_machine_id(part: Part | None) -> str:
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}\Z")
 
 
-def _concluded(system: SystemFacts) -> tuple[str, ...]:
+def _concluded(system: SystemFacts, immutability: Immutability | None) -> tuple[str, ...]:
     found, virtual = [], system.virtualization
+    if immutability is not None:
+        found.append(f"packages cannot be updated: {immutability}")
     if system.container:
         found.append(f"container ({system.virtualization}): its kernel is not its own")
     elif virtual and virtual != "none":

@@ -8,6 +8,7 @@ package manager; a host without one has its facts, and NoPackageManager among th
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -28,8 +29,19 @@ from tendhost.server.packages.detection import (
     detection_lines,
     parse_detection,
 )
-from tendhost.server.packages.errors import NoPackageManager, PackageError
-from tendhost.server.packages.facts import FACT_PARTS, FACTS, HostFacts, parse_facts
+from tendhost.server.packages.errors import (
+    ImmutableSystem,
+    NoPackageManager,
+    NotPrivileged,
+    PackageError,
+)
+from tendhost.server.packages.facts import (
+    FACT_PARTS,
+    FACTS,
+    HostFacts,
+    Privilege,
+    parse_facts,
+)
 from tendhost.server.packages.osquery import combine, osquery_lines, parse_answer
 from tendhost.server.packages.package_manager import PackageManager, PackageReport
 from tendhost.server.packages.reboot import (
@@ -148,6 +160,8 @@ def _parse_query(output: bytes, at: datetime, options: QueryOptions) -> QueryRes
     manager = detection.manager
     inventory = _collected(parts, facts, options, at)
     asked = options.parts & _BY_PACKAGE_MANAGER
+    if facts.immutability is not None and facts.immutability.image:
+        return _parse_image(parts, facts, detection, inventory, options, at)
     if manager is None:
         problem = _no_manager(facts, detection)
         return QueryResult(
@@ -168,6 +182,37 @@ def _parse_query(output: bytes, at: datetime, options: QueryOptions) -> QueryRes
         reboot=decide_reboot(_evidence(parts, facts, report)),
         asked_packages=bool(asked),
         problems=report.problems,
+    )
+
+
+def _parse_image(
+    parts: Mapping[str, Part],
+    facts: HostFacts,
+    detection: Detection,
+    inventory: Inventory,
+    options: QueryOptions,
+    at: datetime,
+) -> QueryResult:
+    """What a query learnt of a system that is replaced as a whole: of its packages only what is installed.
+
+    That nothing else is known of them is no problem of the host.
+    """
+    asked, manager = bool(options.parts & _BY_PACKAGE_MANAGER), detection.manager
+    report = PackageReport()
+    if asked and manager is not None:
+        with suppress(PackageError):
+            # Its package manager may be a script that says what to use instead.
+            report = PackageReport(installed=manager.parse_query(parts, facts, at).installed)
+    if asked:
+        missing = (*inventory.missing, f"pending updates: {facts.immutability}")
+        inventory = replace(_with_packages(inventory, report, options), missing=missing)
+    return QueryResult(
+        facts=facts,
+        manager=manager,
+        inventory=inventory,
+        pending=Pending(),
+        reboot=_reboot_of_image(parts, facts),
+        asked_packages=asked,
     )
 
 
@@ -235,19 +280,32 @@ def parse_preflight(output: bytes) -> Preflight:
     """Understand the output of `preflight_script`. Raises ParseFailed."""
     parts = parse_parts(output, expected=(*FACT_PARTS, "manager"))
     facts, detection = _host(parts)
+    if facts.immutability is not None:
+        return _immutable(facts, detection)
     if detection.manager is None:
         return Preflight(facts=facts, manager=None, problems=(_no_manager(facts, detection),))
     problems = detection.manager.parse_preflight(parts, facts)
     return Preflight(facts=facts, manager=detection.manager, problems=problems)
 
 
+def _immutable(facts: HostFacts, detection: Detection) -> Preflight:
+    """A host whose packages are not to be changed. Nothing of it is repaired, whatever it may have."""
+    found = facts.immutability
+    assert found is not None
+    problems: list[PackageError] = [ImmutableSystem(why=found.why, instead=found.instead)]
+    if facts.privilege is Privilege.NONE:
+        problems.append(NotPrivileged(user=facts.user, text=facts.sudo_message))
+    return Preflight(facts=facts, manager=detection.manager, problems=tuple(problems))
+
+
 def _host(parts: Mapping[str, Part]) -> tuple[HostFacts, Detection]:
     """The facts, with what was concluded from them."""
     facts = parse_facts(parts)
     detection = parse_detection(parts, facts)
+    image = facts.immutability is not None and facts.immutability.image
     system = replace(
         facts.system,
-        package_manager=detection.manager.name if detection.manager else "",
+        package_manager=detection.manager.name if detection.manager and not image else "",
         concluded=(detection.why, *facts.concluded),
     )
     return replace(facts, system=system), detection
@@ -272,6 +330,15 @@ def _evidence(parts: Mapping[str, Part], facts: HostFacts, report: PackageReport
         expected=expected,
         family=report.reboot,
     )
+
+
+def _reboot_of_image(parts: Mapping[str, Part], facts: HostFacts) -> Reboot:
+    if facts.immutability is not None and facts.immutability.staged:
+        return Reboot(need=RebootNeed.NEEDED, reason="a new image of the system is staged")
+    found = _reboot_without_packages(parts, facts)
+    if found.need is not RebootNeed.UNKNOWN:
+        return found
+    return Reboot(need=RebootNeed.UNKNOWN, reason="it is unknown whether a new image waits for it")
 
 
 def _reboot_without_packages(parts: Mapping[str, Part], facts: HostFacts) -> Reboot:

@@ -77,6 +77,7 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     host_errors.PackageFailed: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.PackageDatabaseBroken: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.PackageManagerMissing: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.SystemImmutable: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.PackageManagerLocked: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.RefreshFailed: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.ArchiveUntrusted: grpc.StatusCode.FAILED_PRECONDITION,

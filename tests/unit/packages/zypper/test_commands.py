@@ -123,6 +123,30 @@ def test_where_removals_are_allowed_everything_but_what_is_locked_is_named(run):
     ]
 
 
+@pytest.mark.parametrize(
+    ("release", "words"),
+    [
+        ('ID="opensuse-tumbleweed"\nID_LIKE="opensuse suse"', "dist-upgrade --force-resolution"),
+        ('ID="opensuse-slowroll"\nID_LIKE="opensuse suse"', "dist-upgrade --force-resolution"),
+        ("ID=opensuse-slowroll", "dist-upgrade --force-resolution"),
+        ('ID="gecko"\nID_LIKE="opensuse-tumbleweed suse"', "dist-upgrade --force-resolution"),
+        (
+            'ID="opensuse-leap"\nID_LIKE="suse opensuse"',
+            "update --force-resolution -- tb-conf tb-kept",
+        ),
+        (
+            'ID="sles"\nHOME_URL="https://get.opensuse-tumbleweed.example"',
+            "update --force-resolution -- tb-conf tb-kept",
+        ),
+    ],
+)
+def test_what_moves_in_snapshots_is_upgraded_to_the_next_one(run, tmp_path, release, words):
+    (tmp_path / "os-release").write_text(f"{release}\n")
+    command = upgrade(allow_removals=True).replace("/etc/os-release", f"{tmp_path}/os-release")
+    _, called, _ = run(command, says=TABLE)
+    assert called[-1] == f"{ZYPPER_BASE} {words}"
+
+
 def test_only_what_is_unneeded_is_removed_and_only_after_success(run):
     _, called, _ = run(upgrade(unneeded=("tb-x",)))
     assert called[1:] == [f"{ZYPPER_BASE} remove --no-clean-deps -- tb-x"]

@@ -36,6 +36,8 @@ def host_error(host: str, error: PackageError) -> HostError:
     match error:
         case found.NotPrivileged():
             return host_errors.PrivilegeMissing(host=host, user=error.user, problem=error.text)
+        case found.ImmutableSystem():
+            return host_errors.SystemImmutable(host=host, why=error.why, instead=error.instead)
         case found.DatabaseBroken(repairable=True):
             # No reason to stop the host for: an update begins by repairing it.
             return PackageFailed(host=host, problem=f"{error}; an update repairs it")

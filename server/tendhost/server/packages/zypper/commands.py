@@ -19,11 +19,11 @@ several() { rpm -q --whatprovides 'multiversion(kernel)' --qf '%{NAME}\n' | sort
 """.strip()
 """The shell function `several` lists the packages of which several versions may be there."""
 
-# Tumbleweed is moved from one snapshot to the next by dist-upgrade only. A locked package has "vl" in
-# the first column.
+# Tumbleweed, Slowroll and what is like them are moved from one snapshot to the next by dist-upgrade only. A locked
+# package has "vl" in the first column.
 WHOLE_UPDATE = r"""
 whole_update() {
-  if grep -qs '^ID="*opensuse-tumbleweed"*$' /etc/os-release; then echo dist-upgrade "$@"; return; fi
+  if grep -Eqs '^ID(_LIKE)?=.*opensuse-(tumbleweed|slowroll)' /etc/os-release; then echo dist-upgrade "$@"; return; fi
   echo update "$@" --
   env LC_ALL=C zypper --non-interactive --no-refresh list-updates --all 2>/dev/null |
     awk -F'|' '$1 ~ /^v *$/ && NF == 6 { print $3 }'

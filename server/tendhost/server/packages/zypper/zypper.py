@@ -62,7 +62,9 @@ class Zypper(RpmPackageManager):
     name = "zypper"
     command = "zypper"
     systems: tuple[str, ...] = (
-        *("suse", "opensuse", "opensuse-leap", "opensuse-tumbleweed", "sles"),
+        *("suse", "opensuse", "opensuse-leap", "opensuse-tumbleweed", "opensuse-slowroll"),
+        *("opensuse-microos", "opensuse-leap-micro", "sle-micro", "sl-micro"),
+        *("sles", "sles_sap", "sled"),
     )
     cache = "/var/cache/zypp/packages"
 

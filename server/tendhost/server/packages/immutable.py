@@ -1,0 +1,149 @@
+"""Recognizes systems whose packages are not updated one by one: images, snapshots, and read-only or volatile roots.
+
+Sources: ostree(1), rpm-ostree(1), bootc(8), transactional-update(8), os-release(5), overlayroot(8), the kernel's and
+systemd's command lines (bootparam(7), kernel-command-line(7)), proc(5), and the manuals of the systems named below.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tendhost.server.packages.script import Part
+
+IMMUTABLE = r"""
+immutable() {
+  [ ! -e /run/ostree-booted ] || echo ostree
+  [ ! -e /run/ostree/staged-deployment ] || echo staged
+  for tool in rpm-ostree bootc transactional-update; do
+    ! command -v $tool >/dev/null || echo "tool $tool"
+  done
+  sed -n 's,^[^ ]* \(/\|/usr\) \([^ ]*\) \(r[ow]\)[, ].*,mount \1 \3 \2,p' /proc/self/mounts
+  ! grep -rqs remount /etc/apt/apt.conf /etc/apt/apt.conf.d || echo remounts
+  echo "cmdline $(cat /proc/cmdline)"
+}
+""".strip()
+"""The shell function `immutable` prints what tells such a system, one fact a line; see `parse_immutable`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Immutability:
+    """Why the packages of a system cannot be updated one by one."""
+
+    why: str
+    instead: str
+    """How the system is updated."""
+    image: bool
+    """Whether the system is replaced as a whole: the lists of a package manager do not tell what is pending then."""
+    staged: bool = False
+    """Whether a new system waits for the next boot."""
+
+    def __str__(self) -> str:
+        return f"{self.why}; instead: {self.instead}"
+
+
+_TRANSACTIONAL = "transactional-update, then reboot"
+_MICROOS = "the system is read-only, and is updated in snapshots (transactional-update)"
+# By ID of os-release(5) alone: what is only like one of them (ID_LIKE) has its own way.
+_IMAGES: Mapping[str, tuple[str, str]] = {
+    "nixos": ("NixOS", "nixos-rebuild switch --upgrade"),
+    "guix": ("Guix System", "guix pull, then guix system reconfigure"),
+    "ubuntu-core": ("Ubuntu Core", "snap refresh, which snapd does automatically"),
+    "flatcar": ("Flatcar", "update_engine_client -update, which update_engine does automatically"),
+    "coreos": ("Container Linux", "update_engine_client -update, or a move to Flatcar"),
+    "talos": ("Talos", "talosctl upgrade"),
+    "bottlerocket": ("Bottlerocket", "apiclient update"),
+    "cos": ("Container-Optimized OS", "a new image of the machine"),
+    "chromeos": ("ChromeOS", "update_engine_client --update"),
+    "clear-linux-os": ("Clear Linux", "swupd update"),
+    "vanilla": ("Vanilla OS", "abroot upgrade"),
+    "steamos": ("SteamOS", "steamos-update"),
+    "endless": ("Endless OS", "eos-updater, which runs automatically"),
+    "haos": ("Home Assistant OS", "ha os update"),
+    "hassos": ("Home Assistant OS", "ha os update"),
+    "balena-os": ("balenaOS", "an update by balenaCloud"),
+    "rancheros": ("RancherOS", "ros os upgrade"),
+    "k3os": ("k3OS", "its system-upgrade-controller"),
+}
+_SNAPSHOTS = frozenset(
+    {
+        *("opensuse-microos", "suse-microos", "opensuse-leap-micro", "leap-micro"),
+        *("sle-micro", "sle-micro-rancher", "sl-micro"),
+        *("opensuse-aeon", "aeon", "opensuse-kalpa", "kalpa"),
+    }
+)
+# overlayroot(8) of Ubuntu, raspi-config's overlay, live systems, and systemd.volatile=
+_VOLATILE = re.compile(
+    r"(?:\A|\s)(overlayroot=(?!disabled|\"\")\S+|boot=(?:overlay|live|casper)|rd\.live\.image"
+    r"|systemd\.volatile=(?:1|on|y|yes|t|true|state|overlay))(?=\s|\Z)"
+)
+
+
+def parse_immutable(
+    part: Part | None, release: Mapping[str, str], *, container: bool
+) -> Immutability | None:
+    """Understand the part `immutable` of a system with this os-release(5); None: its packages can be changed.
+
+    In a `container` the kernel's command line is that of the machine around it.
+    """
+    facts = part.stdout.split("\n") if part is not None else []
+    tools = {fact.removeprefix("tool ") for fact in facts if fact.startswith("tool ")}
+    if "ostree" in facts:
+        return Immutability(
+            why="the system is an image (ostree)",
+            instead=_by_ostree(tools, release),
+            image=True,
+            staged="staged" in facts,
+        )
+    id_ = release.get("ID", "").lower()
+    if known := _IMAGES.get(id_):
+        return Immutability(why=f"{known[0]} is updated as a whole", instead=known[1], image=True)
+    mounts = _mounts(facts)
+    if id_ in _SNAPSHOTS or (
+        "transactional-update" in tools and mounts.get("/", ("", ""))[0] == "ro"
+    ):
+        return Immutability(why=_MICROOS, instead=_TRANSACTIONAL, image=False)
+    return _by_root(facts, mounts, container=container)
+
+
+def _by_ostree(tools: Iterable[str], release: Mapping[str, str]) -> str:
+    ways = [f"{tool} upgrade" for tool in ("rpm-ostree", "bootc") if tool in tools]
+    way = f"{' or '.join(ways) or 'ostree admin upgrade'}, then reboot"
+    by_itself = release.get("VARIANT_ID", "") == "coreos"
+    return f"{way} (zincati does both automatically on Fedora CoreOS)" if by_itself else way
+
+
+def _by_root(
+    facts: Iterable[str], mounts: Mapping[str, tuple[str, str]], *, container: bool
+) -> Immutability | None:
+    """What the file system of the system tells of it."""
+    line = next((fact for fact in facts if fact.startswith("cmdline ")), "")
+    kind = mounts.get("/", ("", ""))[1]
+    option = _VOLATILE.search(line.removeprefix("cmdline "))
+    volatile = option[1] if option else f"/ is a {kind}" if kind in _IN_MEMORY else ""
+    if volatile and not container:
+        return Immutability(
+            why=f"what is written to the system is lost at the next boot ({volatile})",
+            instead="an update of what lies below (overlayroot-chroot), or of the image that it boots",
+            image=False,
+        )
+    read_only = next((path for path in ("/", "/usr") if mounts.get(path, ("",))[0] == "ro"), None)
+    if read_only is None or "remounts" in facts:
+        return None  # apt's hooks make it writable for as long as they need it
+    return Immutability(
+        why=f"{read_only} is mounted read-only (Read-only file system)",
+        instead=f"the tool that replaces the system, or mount -o remount,rw {read_only} if it is a fault",
+        image=False,
+    )
+
+
+_IN_MEMORY = ("tmpfs", "ramfs", "rootfs")
+
+
+def _mounts(facts: Iterable[str]) -> Mapping[str, tuple[str, str]]:
+    """How / and /usr are mounted ("ro" or "rw"), and their types: of the last ones, which cover the others."""
+    found = {}
+    for fact in facts:
+        words = fact.split(" ")
+        if words[0] == "mount" and len(words) == 4:
+            found[words[1]] = (words[2], words[3])
+    return found
