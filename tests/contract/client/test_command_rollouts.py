@@ -244,7 +244,11 @@ def test_everything_that_a_rollout_may_be_asked_is_asked_as_it_was_typed(tendhos
     ("option", "wrong", "expected"),
     [
         ("--order", "age", "invalid order 'age'; use name, random, last-update"),
-        ("--dependency", "db", "invalid dependency 'db'; use two tags as in 'db before app'"),
+        (
+            "--dependency",
+            "db",
+            "invalid dependency 'db'; use two tags as in 'db before app' or 'db before app, if ok'",
+        ),
         ("--expires", "soon", "invalid duration 'soon'"),
     ],
 )
@@ -629,3 +633,19 @@ def test_notes__are_shown_with_plans_and_rollouts(tendhost, server):
     assert "note: stage web has no wave" in tendhost("rollout", "start").out
     server.answer("GetRollout", pb.GetRolloutResponse(rollout=noted))
     assert "note: stage web has no wave" in tendhost("rollout", "show", "ro1").out
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("db before app", ("db", "app", False)),
+        ("db before app, if ok", ("db", "app", True)),
+        ("db before app if ok", ("db", "app", True)),
+        ("role=db  before  tier:app,if ok ", ("role=db", "tier:app", True)),
+    ],
+)
+def test_dependency__asks_for_success_if_it_says_so(tendhost, server, typed, expected):
+    server.answer("StartRollout", pb.StartRolloutResponse(rollout=rollout()))
+    assert tendhost("rollout", "start", "--dependency", typed).status == 0
+    (sent,) = server.requests("StartRollout")[0].spec.dependencies
+    assert (sent.before, sent.after, sent.only_if_succeeded) == expected

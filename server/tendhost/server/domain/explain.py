@@ -284,6 +284,7 @@ _WAITS = {
     WaitingFor.WINDOW: ReasonKind.WINDOW,
     WaitingFor.BUDGET: ReasonKind.BUDGET,
     WaitingFor.HOST: ReasonKind.BUSY,
+    WaitingFor.DEPENDENCY: ReasonKind.NOT_ITS_TURN,
 }
 
 

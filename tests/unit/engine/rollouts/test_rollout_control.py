@@ -36,7 +36,7 @@ from tendhost.server.engine.operations.manager import SWEEP
 from tendhost.server.store.records import Change
 from tests.contract.store.samples import whole_view
 from tests.unit.engine.fake_command import Command
-from tests.unit.engine.fake_host import Pending
+from tests.unit.engine.fake_host import FakeHost, Pending
 from tests.unit.engine.rollouts.test_rollouts import begin, fleet, members, spec, statuses
 from tests.unit.engine.world import World, call
 
@@ -349,6 +349,96 @@ async def test_failed_hosts_are_retried_even_if_none_of_them_has_the_tag_of_a_bu
         fakes["a"].reachable = True
         again = await engine.rollouts.retry(rollout.id, call())
         assert (await world.rollout_ended(again.id)).progress.completed == 1
+
+
+# --- dependencies that ask for success ------------------------------------------------------------
+
+DB_BEFORE_APP = (Dependency(before="db", after="app", only_if_succeeded=True),)
+
+
+async def tiers(world: World) -> dict[str, FakeHost]:
+    tags = {"d1": ("db",), "d2": ("db",), "p1": ("app",), "p2": ("app",), "w": ("web",)}
+    fakes = {name: await world.register(name, tags=those) for name, those in tags.items()}
+    for fake in fakes.values():
+        fake.pending = {"web": Pending()}
+    return fakes
+
+
+async def test_dependency_that_asks_for_success__skips_the_later_hosts_without_it(world: World):
+    async with world.running() as engine:
+        fakes = await tiers(world)
+        fakes["d2"].pending = {"web": Pending(breaks=True)}
+        rollout = await begin(
+            world, waves=("rest",), dependencies=DB_BEFORE_APP, delay_between_waves=NO_DELAY
+        )
+        ended = await world.rollout_ended(rollout.id)
+        assert await statuses(world, rollout.id) == "cfcss"
+        assert (ended.progress.completed, ended.progress.skipped) == (2, 2)
+        detail = (await members(world, rollout.id))["p1"].detail
+        assert detail == (
+            "not all hosts with the tag db, which must succeed before it, did: d2 (failed)"
+        )
+        assert fakes["p1"].ran == fakes["p2"].ran == []
+        # A retry of what failed gives those that depend on it another chance, after it.
+        fakes["d2"].pending = {"web": Pending()}
+        hold = fakes["d2"].hold(Command.UPGRADE)
+        again = await engine.rollouts.retry(rollout.id, call())
+        await world.reached(hold)
+        assert fakes["p1"].ran == []
+        hold.released.set()
+        assert (await world.rollout_ended(again.id)).progress.completed == 3
+        assert fakes["p1"].count(Command.UPGRADE) == fakes["p2"].count(Command.UPGRADE) == 1
+
+
+async def test_dependency_that_asks_for_success__holds_in_a_wave_that_a_retry_joins(world: World):
+    async with world.running() as engine:
+        fakes = await tiers(world)
+        fakes["d2"].pending = {"web": Pending(breaks=True)}
+        before_web = Dependency(before="app", after="web")
+        rollout = await begin(
+            world,
+            waves=("rest",),
+            dependencies=(*DB_BEFORE_APP, before_web),
+            delay_between_waves=timedelta(hours=1),
+        )
+        await world.until(lambda: is_between_waves(world, rollout.id))
+        world.clock.advance(timedelta(hours=1))
+        await is_in(world, rollout.id, "cfssp")
+        await world.until(lambda: is_between_waves(world, rollout.id))
+        # Both the failed host and those that depend on it join the current wave.
+        fakes["d2"].pending = {"web": Pending()}
+        hold = fakes["d2"].hold(Command.UPGRADE)
+        await engine.rollouts.retry(rollout.id, call())
+        await is_in(world, rollout.id, "ciwwp")
+        waiting = (await members(world, rollout.id))["p1"]
+        assert (waiting.waiting, waiting.detail) == (
+            WaitingFor.DEPENDENCY,
+            "hosts with the tag db must succeed before it, and not all of them have ended",
+        )
+        assert fakes["p1"].ran == []
+        hold.released.set()
+        await is_in(world, rollout.id, "ccccp")
+        world.clock.advance(timedelta(hours=1))
+        assert (await world.rollout_ended(rollout.id)).progress.completed == 5
+
+
+async def is_between_waves(world: World, id: str) -> bool:
+    return (await world.store.rollout(id)).next_wave_at is not None
+
+
+async def test_skipped_host__has_not_succeeded_for_those_that_depend_on_it(world: World):
+    async with world.running() as engine:
+        fakes = await tiers(world)
+        hold = fakes["d1"].hold(Command.UPGRADE)
+        rollout = await begin(
+            world, waves=("1",), dependencies=DB_BEFORE_APP, delay_between_waves=NO_DELAY
+        )
+        await world.reached(hold)
+        await engine.rollouts.skip(rollout.id, "d2", call())
+        hold.released.set()
+        await world.rollout_ended(rollout.id)
+        assert await statuses(world, rollout.id) == "cscss"
+        assert "d2 (skipped)" in (await members(world, rollout.id))["p2"].detail
 
 
 # --- disruption budgets ---------------------------------------------------------------------------

@@ -41,6 +41,7 @@ _ORDERS = {"name": HostOrder.NAME, "random": HostOrder.RANDOM, "last-update": Ho
 _SIZE = r"(?:\d+%?|rest)"
 _STAGE = re.compile(rf"(?P<tag>.+):(?P<sizes>{_SIZE}(?:, ?{_SIZE})*)", re.ASCII)
 _BEFORE = " before "
+_IF_OK = re.compile(r"(?:,\s*|\s+)if ok\s*$")
 _PER = " per "
 
 
@@ -71,8 +72,9 @@ def spec_of(
     dependency: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="'TAG before TAG'",
-            help="Update hosts with the first tag before hosts with the second. May be repeated.",
+            metavar="'TAG before TAG[, if ok]'",
+            help="Update hosts with the first tag before hosts with the second; with 'if ok', only if"
+            " all of the first succeed. May be repeated.",
         ),
     ] = None,
     order: Annotated[
@@ -219,10 +221,16 @@ def _stage(text: str) -> RolloutStage:
 
 
 def _dependency(text: str) -> RolloutDependency:
-    before, word, after = text.partition(_BEFORE)
+    tags = _IF_OK.sub("", text)
+    before, word, after = tags.partition(_BEFORE)
     if not word or not before.strip() or not after.strip():
-        refuse(f"--dependency: invalid dependency {text!r}; use two tags as in 'db before app'")
-    return RolloutDependency(before=before.strip(), after=after.strip())
+        refuse(
+            f"--dependency: invalid dependency {text!r}; use two tags as in 'db before app' or"
+            " 'db before app, if ok'"
+        )
+    return RolloutDependency(
+        before=before.strip(), after=after.strip(), only_if_succeeded=tags != text
+    )
 
 
 def _budget(text: str) -> DisruptionBudget:

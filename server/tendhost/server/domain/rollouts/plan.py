@@ -15,9 +15,15 @@ from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.policy.availability import Availability
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.rollouts.budgets import require_sound_budgets, require_sound_failures
+from tendhost.server.domain.rollouts.forerunners import Dependence
 from tendhost.server.domain.rollouts.plan_notes import NotedHost, opens_too_late, plan_notes
 from tendhost.server.domain.rollouts.rollout import RolloutSpec
-from tendhost.server.domain.rollouts.waves import Candidate, require_sound, wave_plan
+from tendhost.server.domain.rollouts.waves import (
+    Candidate,
+    dependence_by_tags,
+    require_sound,
+    wave_plan,
+)
 
 TYPICAL_UPDATE = timedelta(minutes=3)
 """Estimated duration of an update where no host of the rollout was ever updated."""
@@ -87,6 +93,7 @@ class PlannedHost:
     """Message about the conditions."""
     registered_at: datetime | None = None
     """Tells the host from a later one of the same name; None: unknown, in a plan of an older version."""
+    dependence: Dependence = Dependence()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +103,7 @@ class ExcludedHost:
     name: str
     why: Exclusion
     detail: str
+    dependence: Dependence = Dependence()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +250,7 @@ def plan_rollout(
     may be in progress; with `retry` hosts in FAILED are planned, too. Raises InvalidArgument.
     """
     require_sound_spec(spec)
+    depends = dependence_by_tags(spec.division)
     excluded: list[ExcludedHost] = []
     taken: dict[str, HostSummary] = {}
     tags: set[str] = set()
@@ -256,7 +265,7 @@ def plan_rollout(
         if reason is None or (retry and reason.why is Exclusion.FAILED):
             taken[host.name] = host
         else:
-            excluded.append(reason)
+            excluded.append(replace(reason, dependence=depends(host.tags)))
             for tag in host.tags:
                 lacking.setdefault(tag, []).append(f"{host.name} ({reason.detail})")
     if taken and not retry:
@@ -265,14 +274,21 @@ def plan_rollout(
     candidates = [
         Candidate(name=h.name, tags=h.tags, last_updated=h.last_updated) for h in taken.values()
     ]
-    cuts = wave_plan(spec.division, candidates, excluded=lacking) if candidates else ()
+    cuts = (
+        wave_plan(spec.division, candidates, excluded=lacking, require_tags=not retry)
+        if candidates
+        else ()
+    )
     known = [h.update_took for h in taken.values() if h.update_took is not None]
     typical = statistics.median_low(known) if known else TYPICAL_UPDATE
     hosts: list[PlannedHost] = []
     waves: list[WaveOutline] = []
     for number, cut in enumerate(cuts):
         hosts.extend(
-            _planned(taken[name], number, availability.get(name), spec, now, busy=name in busy)
+            replace(
+                _planned(taken[name], number, availability.get(name), spec, now, busy=name in busy),
+                dependence=depends(taken[name].tags),
+            )
             for name in cut.hosts
         )
         took = [taken[name].update_took or typical for name in cut.hosts]

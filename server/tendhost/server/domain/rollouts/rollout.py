@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.inventory.scope import ScopeOverride
+from tendhost.server.domain.rollouts.forerunners import Dependence, Forerunners
 from tendhost.server.domain.rollouts.settling import WaveSettling
 from tendhost.server.domain.rollouts.waves import Division
 
@@ -208,6 +209,8 @@ class Member:
     registered_at: datetime | None = None
     """When the host of the plan was registered, which tells it from a later one of the same name; None: unknown,
     of a rollout of an older version."""
+    dependence: Dependence = Dependence()
+    """Its part in the dependencies that ask for success."""
 
     def is_of(self, registered_at: datetime) -> bool:
         """Whether the member is a host that was registered then, and not a former one of the same name."""
@@ -308,6 +311,8 @@ class Rollout:
     """The notes of its plan."""
     reboots_left: int = 0
     """Number of completed members whose reboot was left."""
+    forerunners: tuple[Forerunners, ...] = ()
+    """How far the hosts are that must succeed before others."""
     expired_while: str = ""
     """What the rollout did, or waited for, when it expired; empty: it has not."""
     expiry_shift: timedelta = timedelta()

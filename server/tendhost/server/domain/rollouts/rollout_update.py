@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from tendhost.server.domain.rollouts.forerunners import after_move
 from tendhost.server.domain.rollouts.rollout import (
     NAMED_FAILURES,
     Member,
@@ -54,6 +55,13 @@ class RolloutUpdate:
             self.rollout,
             progress=self.rollout.progress.moved(member.status, to),
             failed_hosts=self._failed_hosts(member, to),
+            forerunners=after_move(
+                self.rollout.forerunners,
+                member.dependence,
+                ended=to.ended - member.status.ended,
+                succeeded=(to is MemberStatus.COMPLETED)
+                - (member.status is MemberStatus.COMPLETED),
+            ),
             reboots_left=self.rollout.reboots_left + moved.reboot_left - member.reboot_left,
         )
 

@@ -6,12 +6,13 @@ the user asked and cut into waves of the given sizes.
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
+from tendhost.server.domain.rollouts.forerunners import Dependence
 from tendhost.server.domain.rollouts.share import REST, HostCount
 
 DEFAULT_WAVES = ("2",)
@@ -89,17 +90,19 @@ def wave_plan(
     hosts: Sequence[Candidate],
     *,
     excluded: Mapping[str, Sequence[str]] | None = None,
+    require_tags: bool = True,
 ) -> tuple[PlannedWave, ...]:
     """The waves, in order. Each host is in exactly one of them, and none is empty.
 
     `excluded` has, by tag, the selected hosts that are not updated, each with the reason. Raises
-    InvalidArgument, with every fault at once: a tag that none of `hosts` has, a cycle.
+    InvalidArgument, with every fault at once: a tag that none of `hosts` has (with `require_tags`), a cycle.
     """
     levels = _levels(division.dependencies)
-    _require_tags(division, hosts, excluded or {})
+    if require_tags:
+        _require_tags(division, hosts, excluded or {})
     parts: dict[tuple[int, int], list[Candidate]] = {}
     for host in hosts:
-        part = (_stage_of(host, division.stages), _level_of(host, levels))
+        part = (_stage_of(host.tags, division.stages), _level_of(host.tags, levels))
         parts.setdefault(part, []).append(host)
     found: list[PlannedWave] = []
     for (stage, _), members in sorted(parts.items()):
@@ -197,12 +200,28 @@ def _without_tag(tag: str, excluded: Sequence[str]) -> str:
     )
 
 
-def _stage_of(host: Candidate, stages: Sequence[Stage]) -> int:
-    return next((n for n, stage in enumerate(stages) if stage.tag in host.tags), len(stages))
+def dependence_by_tags(division: Division) -> Callable[[Collection[str]], Dependence]:
+    """Makes of the tags of a host its part in the dependencies that ask for success."""
+    levels = _levels(division.dependencies)
+    strict = [pair for pair in division.dependencies if pair.only_if_succeeded]
+
+    def made(tags: Collection[str]) -> Dependence:
+        before = dict.fromkeys(pair.before for pair in strict if pair.before in tags)
+        after = dict.fromkeys(pair.before for pair in strict if pair.after in tags)
+        if not before and not after:
+            return Dependence()
+        rank = (_stage_of(tags, division.stages), _level_of(tags, levels))
+        return Dependence(rank=rank, before=tuple(before), after=tuple(after))
+
+    return made
 
 
-def _level_of(host: Candidate, levels: Mapping[str, int]) -> int:
-    return max((levels.get(tag, 0) for tag in host.tags), default=0)
+def _stage_of(tags: Collection[str], stages: Sequence[Stage]) -> int:
+    return next((n for n, stage in enumerate(stages) if stage.tag in tags), len(stages))
+
+
+def _level_of(tags: Collection[str], levels: Mapping[str, int]) -> int:
+    return max((levels.get(tag, 0) for tag in tags), default=0)
 
 
 def _levels(dependencies: Sequence[Dependency]) -> Mapping[str, int]:

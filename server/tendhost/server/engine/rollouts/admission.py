@@ -22,10 +22,18 @@ from tendhost.server.domain.rollouts.budgets import (
     spent,
     spent_message,
 )
-from tendhost.server.domain.rollouts.rollout import Member, Rollout, RolloutSpec, WaitingFor
+from tendhost.server.domain.rollouts.forerunners import Dependence, ForerunnersMissing, missing
+from tendhost.server.domain.rollouts.rollout import (
+    Member,
+    MemberStatus,
+    Rollout,
+    RolloutSpec,
+    WaitingFor,
+)
 from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.store.protocols.hosts import HostStore
 from tendhost.server.store.protocols.operations import OperationStore
+from tendhost.server.store.protocols.rollouts import RolloutStore
 
 _REGISTERED_AGAIN = (
     "it was removed, and registered again {:%Y-%m-%d %H:%M} UTC: it counts as another host, which this rollout"
@@ -33,10 +41,17 @@ _REGISTERED_AGAIN = (
 )
 _BUDGET = "down:"
 _HOST = "host:"
+AFTER = "after:"
+"""Begins the keys of members that depend on others."""
+_UNSUCCESSFUL = (MemberStatus.FAILED, MemberStatus.ROLLED_BACK, MemberStatus.SKIPPED)
+_NAMED = 3
+"""Hosts that a reason names of those that a member depends on."""
+_AT_MOST = 200
+"""Hosts without success among which the named ones are looked for."""
 
 
-class AdmissionStore(HostStore, OperationStore, Protocol):
-    """Hosts, how many are down, and which are busy."""
+class AdmissionStore(HostStore, OperationStore, RolloutStore, Protocol):
+    """Hosts, how many are down, which are busy, and the members that others depend on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +76,8 @@ class Exclude:
     """The member may never begin."""
 
     detail: str
+    blocked_by: str = ""
+    """Key of the hosts that it depends on, whose retry gives it another chance; empty: it has none."""
 
 
 Decision = Admit | Hold | Exclude
@@ -111,7 +128,7 @@ class Admission:
     async def begin_round(self, rollout: Rollout) -> "AdmissionRound":
         """A round of decisions about members of `rollout`, as of now; the caller holds `lock`."""
         return AdmissionRound(
-            spec=rollout.spec,
+            rollout=rollout,
             store=self._store,
             host_availability=self._host_availability,
             now=self._clock.now(),
@@ -154,14 +171,15 @@ class AdmissionRound:
     def __init__(
         self,
         *,
-        spec: RolloutSpec,
+        rollout: Rollout,
         store: AdmissionStore,
         host_availability: HostAvailability,
         now: datetime,
         budgets: Sequence[BoundBudget],
         busy: frozenset[str],
     ) -> None:
-        self._spec = spec
+        self._rollout = rollout
+        self._spec = rollout.spec
         self._store = store
         self._host_availability = host_availability
         self._usages = BudgetUsages(store, budgets)
@@ -177,6 +195,9 @@ class AdmissionRound:
             host = await self._store.host(member.host)
             if not member.is_of(host.registered_at):
                 return Exclude(detail=_REGISTERED_AGAIN.format(host.registered_at))
+            dependent = await self._forerunners(member)
+            if dependent is not None:
+                return dependent
             closed = await self._outside_windows(host)
             if closed is not None and member.waiting is WaitingFor.WINDOW:
                 return closed
@@ -200,6 +221,10 @@ class AdmissionRound:
 
     async def _block(self, key: str) -> Hold | None:
         """What the busy host, or the spent budget, of a `Member.blocked_by` holds up; None: nothing now."""
+        if key.startswith(AFTER):
+            dependence = _dependence_of(key)
+            found = missing(self._rollout.forerunners, dependence)
+            return _hold_for(dependence, found) if found and not found.unsuccessful else None
         if key.startswith(_HOST):
             if key.removeprefix(_HOST) not in self._busy:
                 return None
@@ -209,6 +234,25 @@ class AdmissionRound:
         if message is None:
             return None
         return Hold(waiting=WaitingFor.BUDGET, detail=message, blocked_by=key)
+
+    async def _forerunners(self, member: Member) -> Hold | Exclude | None:
+        """What the hosts that must succeed before `member` require; None: all of them have."""
+        dependence = member.dependence
+        found = missing(self._rollout.forerunners, dependence)
+        if found is None:
+            return None
+        if not found.unsuccessful:
+            return _hold_for(dependence, found)
+        page = await self._store.members(self._rollout.id, statuses=_UNSUCCESSFUL, limit=_AT_MOST)
+        named = [
+            f"{other.host} ({other.status.replace('_', ' ')})"
+            for other in page.items
+            if other.dependence.counts_for(dependence)
+        ][:_NAMED]
+        hosts = f": {', '.join(named)}" if named else ""
+        tags = " and ".join(found.unsuccessful)
+        detail = f"not all hosts with the tag {tags}, which must succeed before it, did{hosts}"
+        return Exclude(detail=detail, blocked_by=_key_of(dependence))
 
     async def _outside_windows(self, host: Host) -> Hold | Exclude | None:
         """What the windows and freeze periods of `host` require; None: it may be changed now."""
@@ -235,3 +279,21 @@ class AdmissionRound:
                 if hold is not None:
                     return hold
         return None
+
+
+def _hold_for(dependence: Dependence, found: ForerunnersMissing) -> Hold:
+    tags = " and ".join(found.unfinished)
+    detail = f"hosts with the tag {tags} must succeed before it, and not all of them have ended"
+    return Hold(waiting=WaitingFor.DEPENDENCY, detail=detail, blocked_by=_key_of(dependence))
+
+
+def _key_of(dependence: Dependence) -> str:
+    stage, level = dependence.rank
+    return f"{AFTER}{stage}.{level}:{' '.join(dependence.after)}"
+
+
+def _dependence_of(key: str) -> Dependence:
+    """The dependence of a member with this key, as far as it depends on others."""
+    rank, _, tags = key.removeprefix(AFTER).partition(":")
+    stage, _, level = rank.partition(".")
+    return Dependence(rank=(int(stage), int(level)), after=tuple(tags.split(" ")))

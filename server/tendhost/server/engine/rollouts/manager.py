@@ -41,7 +41,7 @@ from tendhost.server.engine.fleet.availability import HostAvailability
 from tendhost.server.engine.fleet.selections import Selections
 from tendhost.server.engine.operations.manager import Operations
 from tendhost.server.engine.requests import MutationContext, at_revision, retried_on_conflict
-from tendhost.server.engine.rollouts.admission import Admission
+from tendhost.server.engine.rollouts.admission import AFTER, Admission
 from tendhost.server.engine.rollouts.changes import RolloutWorkStore, RolloutWriter
 from tendhost.server.engine.rollouts.controller import RolloutController
 from tendhost.server.engine.rollouts.planner import Planner, rollout_of, with_scopes
@@ -231,7 +231,8 @@ class Rollouts:
         if not failed:
             raise NothingToRetry(rollout=id)
         if rollout.over:
-            return await self._retried_in_new_rollout(rollout, failed, call)
+            again = (*failed, *await self._dependents(id))
+            return await self._retried_in_new_rollout(rollout, again, call)
         rollout = await self._steerable(id, _STEERABLE, "retried")
         spent = rollout.halt is not None and rollout.halt.cause is HaltCause.FAILURES
         at_rest = rollout.status is RolloutStatus.PAUSED or (rollout.halt and not spent)
@@ -247,6 +248,8 @@ class Rollouts:
         update = RolloutUpdate(retried, message=message)
         for member in failed:
             update.move(member, MemberStatus.PENDING, wave=rollout.wave, retry=True, detail="")
+        for member in await self._dependents(id):
+            update.move(member, MemberStatus.PENDING, wave=rollout.wave, detail="")
         update.change_wave(rollout.wave, ended_at=None, settled_at=None)
         return await self._commit(update, call)
 
@@ -338,13 +341,20 @@ class Rollouts:
         if not left:
             why = "it was removed, and another host may have its name since"
             raise RolloutEmpty(excluded=[f"{member.host}: {why}" for member in failed])
-        division = replace(rollout.spec.division, stages=(), dependencies=())
+        # Hosts that must succeed before others still must.
+        strict = tuple(d for d in rollout.spec.division.dependencies if d.only_if_succeeded)
+        division = replace(rollout.spec.division, stages=(), dependencies=strict)
         again = replace(
             rollout.spec,
             filter=HostFilter(names=tuple(member.host for member in left)),
             division=division,
         )
         return await self._start(again, call, retry_of=rollout.id)
+
+    async def _dependents(self, id: str) -> Sequence[Member]:
+        """Members that were skipped because hosts that must succeed before them did not."""
+        skipped = every_member(self._store, id, statuses=(MemberStatus.SKIPPED,))
+        return [member async for member in skipped if member.blocked_by.startswith(AFTER)]
 
     async def _is_registered(self, member: Member) -> bool:
         host = await self._store.find_host(member.host)

@@ -162,8 +162,8 @@ class MemberStarts:
                         update.move(member, MemberStatus.PENDING, detail="")
                 case Hold() as hold:
                     _hold(update, member, hold)
-                case Exclude(detail=detail):
-                    update.move(member, MemberStatus.SKIPPED, detail=detail)
+                case Exclude(detail=detail, blocked_by=key):
+                    update.move(member, MemberStatus.SKIPPED, detail=detail, blocked_by=key)
         if begun:
             update.clear_held_up()
             self._held_up.members_begin()

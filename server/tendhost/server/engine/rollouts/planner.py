@@ -9,6 +9,7 @@ from tendhost.server.clock import Clock
 from tendhost.server.domain.policy.availability import Availability
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument, RolloutEmpty
 from tendhost.server.domain.rollouts.budgets import BoundBudget, scopes
+from tendhost.server.domain.rollouts.forerunners import forerunners_of
 from tendhost.server.domain.rollouts.plan import (
     Exclusion,
     HostSummary,
@@ -145,6 +146,9 @@ def rollout_of(
         expected_rest=plan.expected - plan.waves[0].expected,
         expected_end=now + plan.expected,
         notes=plan.notes,
+        forerunners=forerunners_of(
+            (host.dependence for host in plan.hosts), (host.dependence for host in skipped)
+        ),
     )
     waves = [
         Wave(
@@ -168,6 +172,7 @@ def rollout_of(
             position=position,
             retry=bool(retry_of),
             registered_at=host.registered_at,
+            dependence=host.dependence,
         )
         for position, host in enumerate(plan.hosts)
     ]
@@ -179,6 +184,7 @@ def rollout_of(
             position=position,
             status=MemberStatus.SKIPPED,
             detail=host.detail,
+            dependence=host.dependence,
         )
         for position, host in enumerate(skipped, start=len(plan.hosts))
     )
