@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 from types import FrameType
+from typing import get_args
 
 from tests.fleet.archive import VERSION_SETS, default_packages
 from tests.fleet.base import ensure_base
 from tests.fleet.errors import FleetError
-from tests.fleet.families import FAMILIES
+from tests.fleet.families import FAMILIES, Release
 from tests.fleet.fleet import Fleet
 from tests.fleet.host import Host, HostSpec
 from tests.fleet.requirements import DEBIAN_PACKAGES, install_packages, missing_requirements
@@ -73,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--family", choices=FAMILIES, default="debian", help="of the hosts (default debian)"
         )
+        command.add_argument(
+            "--release", choices=get_args(Release), default="bookworm", help="of their Debian"
+        )
     return parser
 
 
@@ -87,7 +91,7 @@ def _requirements() -> int:
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    base = ensure_base()
+    base = ensure_base().of(arguments.release)
     family = arguments.family
     base.layers(init="systemd", packages=default_packages(family), family=family)
     print(base.folder)
@@ -98,6 +102,7 @@ def _fleet(arguments: argparse.Namespace) -> Fleet:
     packages = arguments.packages
     spec = HostSpec(
         family=arguments.family,
+        release=arguments.release,
         packages=None if packages is None else tuple(filter(None, packages.split(","))),
         osquery=arguments.osquery,
     )

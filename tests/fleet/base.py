@@ -23,6 +23,7 @@ from tests.fleet.families import (
     Compose,
     Family,
     LayerRecipe,
+    Release,
 )
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -82,9 +83,17 @@ def recipe_key() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A complete base in the cache."""
+    """A complete base in the cache: of bookworm, and in a folder of its own of each other release."""
 
     folder: Path
+
+    def of(self, release: Release) -> "Base":
+        """The base of hosts of a release; built now unless it is cached."""
+        if release == "bookworm":
+            return self
+        folder = self.folder / release
+        self._once(folder, f"the base of {release}", ["build-base.sh"], [release])
+        return Base(folder)
 
     def archive(self, family: Family) -> Path:
         """The folder of the version sets that hosts of the family update from."""
@@ -184,10 +193,9 @@ def ensure_base(say: Callable[[str], None] = say_on_stderr) -> Base:
 def _build_base(folder: Path, say: Callable[[str], None], lock: int) -> None:
     say(f"building the base of the fleet in {folder} (about a minute, once)")
     started = time.monotonic()
-    partial = folder.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    _build("the base", ["build-base.sh", str(partial)], folder.parent / "build.log", lock)
-    partial.rename(folder)
+    _build(
+        "the base", ["build-base.sh", str(folder), "bookworm"], folder.parent / "build.log", lock
+    )
     say(f"built in {time.monotonic() - started:.0f} s")
 
 

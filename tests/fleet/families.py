@@ -6,6 +6,8 @@ from typing import Literal, get_args
 from tests.fleet.errors import FleetError
 
 Family = Literal["debian", "dnf", "zypper"]
+Release = Literal["bookworm", "trixie"]
+"""The codename of the Debian that a host is, or that lies under its family: 12 and 13."""
 Compose = Literal["v1", "v2"]
 
 
@@ -21,7 +23,7 @@ class LayerRecipe:
 class FamilyRecipe:
     """The layers of a family, lowest first, and the file that names the source of its updates.
 
-    ``{url}`` in the source is the address of what a host is offered.
+    ``{url}`` in the source is the address of what a host is offered, ``{release}`` its Debian.
     """
 
     layers: tuple[LayerRecipe, ...]
@@ -50,7 +52,7 @@ FAMILIES: dict[Family, FamilyRecipe] = {
         source_path="etc/apt/sources.list",
         source="".join(
             f"deb [signed-by=/etc/apt/keyrings/fleet.asc] {{url}} {suite} main\n"
-            for suite in ("bookworm", "bookworm-security")
+            for suite in ("{release}", "{release}-security")
         ),
     ),
     # Only the index is signed, so only that can be checked.
@@ -72,6 +74,13 @@ FAMILIES: dict[Family, FamilyRecipe] = {
         ),
     ),
 }
+
+
+def checked_release(name: str) -> Release:
+    for release in get_args(Release):
+        if name == release:
+            return release  # type: ignore[no-any-return]
+    raise FleetError(f"no such release: {name}; there are {', '.join(get_args(Release))}")
 
 
 def checked_family(name: str) -> Family:

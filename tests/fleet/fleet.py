@@ -16,7 +16,7 @@ from tests.fleet.base import ensure_base, say_on_stderr
 from tests.fleet.claim import claim_place
 from tests.fleet.docker import Registry
 from tests.fleet.errors import FleetError, FleetStartError
-from tests.fleet.families import checked_family
+from tests.fleet.families import checked_family, checked_release
 from tests.fleet.host import CompleteSpec, Host, HostSpec, Init, Link
 from tests.fleet.lab import Lab
 from tests.fleet.requirements import missing_requirements
@@ -256,6 +256,7 @@ class Fleet:
                     "user": host.user,
                     "host_key": host.host_key,
                     "family": host.family,
+                    "release": host.release,
                     "init": host.init,
                 }
                 for host in self._hosts
@@ -270,6 +271,7 @@ def _completed(
         CompleteSpec(
             name=spec.name or f"host{number}",
             family=checked_family(spec.family),
+            release=checked_release(spec.release),
             init=spec.init or init,
             packages=_packages(spec, packages),
             failing_ok=spec.failing_ok,

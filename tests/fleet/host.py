@@ -14,7 +14,7 @@ from tests.fleet.archive import checked_version_set
 from tests.fleet.base import SCRIPTS
 from tests.fleet.docker import ComposeProjects, daemon_settings
 from tests.fleet.errors import FleetError, HostIsDown
-from tests.fleet.families import FAMILIES, Compose, Family
+from tests.fleet.families import FAMILIES, Compose, Family, Release
 from tests.fleet.lab import Lab
 from tests.fleet.processes import kill_tree, namespace_init_below, pid_in_parent
 
@@ -37,6 +37,8 @@ class HostSpec:
 
     name: str | None = None
     family: Family = "debian"
+    release: Release = "bookworm"
+    """Of the Debian that the host is, or that lies under its family."""
     init: Init | None = None
     packages: tuple[str, ...] | None = None
     """Installed in their first version; ``archive.packages_of`` the family says which there are."""
@@ -58,6 +60,7 @@ class CompleteSpec:
 
     name: str
     family: Family
+    release: Release
     init: Init
     packages: tuple[str, ...]
     failing_ok: bool
@@ -122,6 +125,8 @@ class Host(ComposeProjects):
     def __init__(self, lab: Lab, spec: CompleteSpec, index: int) -> None:
         self.name = name = spec.name
         self.family: Family = spec.family
+        self.release: Release = spec.release
+        self._base = lab.base.of(spec.release)
         self.init: Init = spec.init
         self.compose = spec.compose
         self._spec = spec
@@ -248,7 +253,7 @@ class Host(ComposeProjects):
 
     def publish(self, version_set: str) -> None:
         """Offer this host another version set (archive.VERSION_SETS) at its archive address."""
-        archive = self._lab.base.archive(self.family)
+        archive = self._base.archive(self.family)
         self._lab.publish(self.name, archive / checked_version_set(version_set))
 
     def set_link(self, how: Link) -> None:
@@ -266,7 +271,7 @@ class Host(ComposeProjects):
         """Lay out the disk and the settings of a host that was never on."""
         key = self._folder / "host_key"
         disk.make_key(key, self.name)
-        layers = self._lab.base.layers(
+        layers = self._base.layers(
             init=self.init,
             packages=self._spec.packages,
             family=self.family,
@@ -293,10 +298,10 @@ class Host(ComposeProjects):
             address=self.address,
             host_key=key,
             login_key=login_key,
-            files={family.source_path: family.source.format(url=url)},
+            files={family.source_path: family.source.format(url=url, release=self.release)},
         )
         if self.family == "dnf":
-            pubring = self._lab.base.archive(self.family) / "pubring"
+            pubring = self._base.archive(self.family) / "pubring"
             disk.accept_dnf_repository(root, name="fleet", url=url, pubring=pubring)
         if self._spec.failing_ok and self.family == "debian":
             (root / "upper/etc/tb-failing-ok").touch()

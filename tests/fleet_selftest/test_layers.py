@@ -19,7 +19,7 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def build(_what: str, command: list[str], _log: Path, _lock: int) -> None:
         ran.append(command[0])
-        Path(command[2]).mkdir()
+        Path(command[1] if command[0] == "build-base.sh" else command[2]).mkdir()
 
     monkeypatch.setattr("tests.fleet.base._build", build)
     return ran
@@ -50,3 +50,14 @@ def test_layer_is_made_once(base: Base, scripts: list[str]) -> None:
     assert again == first
     assert len(scripts) == made
     assert base.layers(init="systemd", packages=("tb-simple", "tb-slow"))[0] != first[0]
+
+
+def test_other_release_is_a_base_of_its_own_made_once(base: Base, scripts: list[str]) -> None:
+    assert base.of("bookworm") is base
+    assert scripts == []
+    trixie = base.of("trixie")
+    assert trixie.folder == base.folder / "trixie"
+    assert base.of("trixie") == trixie
+    assert scripts == ["build-base.sh"]
+    layers = trixie.layers(init="systemd", packages=("tb-simple",))
+    assert layers[-1] == base.folder / "trixie" / "debian"

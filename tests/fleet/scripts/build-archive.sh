@@ -1,11 +1,11 @@
 #!/bin/bash
-# build-archive.sh OUT : one APT archive per version set, signed with a key made for the occasion.
-#   OUT/v1, OUT/v2, OUT/v3   each has the suites bookworm and bookworm-security, and all sets before it
+# build-archive.sh OUT CODENAME : one APT archive per version set, signed with a key made for the occasion.
+#   OUT/v1, OUT/v2, OUT/v3   each has the suites CODENAME and CODENAME-security, and all sets before it
 #   OUT/broken               like v2, but its index does not match its signature
 #   OUT/untrusted            like v2, but its index is signed with a key that no host trusts
 #   OUT/archive-key.asc      the public key
 set -eu
-out=$1
+out=$1 codename=$2
 work=$(mktemp -d); export GNUPGHOME=$work/gnupg
 trap 'gpgconf --kill gpg-agent 2>/dev/null; rm -rf "$work"' EXIT
 debs=$work/debs tree=$work/tree
@@ -27,31 +27,31 @@ package() {
 }
 
 slow='touch /run/tb-slow-running\nsleep "$(cat /etc/tb-slow-seconds 2>/dev/null || echo 0)"\nrm -f /run/tb-slow-running'
-failing='[ -e /etc/tb-failing-ok ] || { echo "tb-failing: cannot migrate database" >&2; exit 1; }'
+failing='[ -e /etc/tb-failing-ok ] || { [ ! -x /etc/tb-failing-runs ] || /etc/tb-failing-runs; echo "tb-failing: cannot migrate database" >&2; exit 1; }'
 kernel='echo "*** System restart required ***" >/run/reboot-required\ngrep -qx tb-kernel /run/reboot-required.pkgs 2>/dev/null || echo tb-kernel >>/run/reboot-required.pkgs'
 
 postinst=
 for number in 1 2 3; do
   set=v$number version=$number.0-1
-  package bookworm tb-simple $version
-  package bookworm tb-held $version
-  postinst=$(printf "$slow"); package bookworm tb-slow $version
+  package "$codename" tb-simple $version
+  package "$codename" tb-held $version
+  postinst=$(printf "$slow"); package "$codename" tb-slow $version
   mkdir -p "$tree/DEBIAN" "$tree/etc"; printf '# shipped with %s\nmode=%s\n' $version $set >"$tree/etc/tb-conf.conf"
-  echo /etc/tb-conf.conf >"$tree/DEBIAN/conffiles"; package bookworm tb-conf $version
+  echo /etc/tb-conf.conf >"$tree/DEBIAN/conffiles"; package "$codename" tb-conf $version
   if [ $number = 1 ]; then
-    package bookworm tb-failing $version
-    package bookworm tb-kernel $version
-    package bookworm tb-olddep 1.0-1; package bookworm tb-newdep $version 'Depends: tb-olddep'
-    package bookworm tb-legacy 1.0-1; package bookworm tb-conflict $version 'Depends: tb-legacy'
-    package bookworm tb-secure 1.0-1
-    package bookworm tb-phased $version
+    package "$codename" tb-failing $version
+    package "$codename" tb-kernel $version
+    package "$codename" tb-olddep 1.0-1; package "$codename" tb-newdep $version 'Depends: tb-olddep'
+    package "$codename" tb-legacy 1.0-1; package "$codename" tb-conflict $version 'Depends: tb-legacy'
+    package "$codename" tb-secure 1.0-1
+    package "$codename" tb-phased $version
   else
-    postinst=$failing; package bookworm tb-failing $version
-    postinst=$(printf "$kernel"); package bookworm tb-kernel $version
-    package bookworm tb-extra $version; package bookworm tb-newdep $version 'Depends: tb-extra'     # kept back without --with-new-pkgs
-    package bookworm tb-conflict $version 'Conflicts: tb-legacy'                                    # kept back unless removals are allowed
-    package bookworm-security tb-secure 1.0-1+deb12u$((number - 1))
-    package bookworm tb-phased $version 'Phased-Update-Percentage: 0'
+    postinst=$failing; package "$codename" tb-failing $version
+    postinst=$(printf "$kernel"); package "$codename" tb-kernel $version
+    package "$codename" tb-extra $version; package "$codename" tb-newdep $version 'Depends: tb-extra'     # kept back without --with-new-pkgs
+    package "$codename" tb-conflict $version 'Conflicts: tb-legacy'                                    # kept back unless removals are allowed
+    package "$codename-security" tb-secure 1.0-1+deb12u$((number - 1))
+    package "$codename" tb-phased $version 'Phased-Update-Percentage: 0'
   fi
 done
 
@@ -78,8 +78,8 @@ for number in 1 2 3; do
   for earlier in $(seq $number); do mkdir -p "$archive/pool"; cp -r "$debs/v$earlier/." "$archive/pool/"; done
   # apt keeps what it has when a Release file looks older, so each set must be younger than the one before.
   date=$(LC_ALL=C date -u -d "-$((5 - number)) hours" '+%a, %d %b %Y %H:%M:%S UTC')
-  suite "$archive" bookworm stable Debian "$date"
-  suite "$archive" bookworm-security stable-security Debian-Security "$date"
+  suite "$archive" "$codename" stable Debian "$date"
+  suite "$archive" "$codename-security" stable-security Debian-Security "$date"
 done
 for set in broken untrusted; do cp -r "$out/v2" "$out/$set"; done
 for index in "$out"/broken/dists/*/main/binary-*/Packages; do echo "X-Tampered: yes" >>"$index"; gzip -kfn1 "$index"; done

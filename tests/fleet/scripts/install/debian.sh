@@ -1,6 +1,7 @@
 # debian.sh PACKAGE… : install the first versions from the APT archive at /srv/archive; runs in a chroot.
 list=/etc/apt/sources.list
-for suite in bookworm bookworm-security; do
+. /etc/os-release
+for suite in "$VERSION_CODENAME" "$VERSION_CODENAME-security"; do
   echo "deb [signed-by=/etc/apt/keyrings/fleet.asc] file:///srv/archive/v1 $suite main" >>$list
 done
 apt-get update -qq
