@@ -129,8 +129,7 @@ def _collected() -> list[tuple[str, int, str, str]]:
 def _refresh(host: FakeHost) -> tuple[str, int, str, str]:
     if not host.refresh_fails:
         return ("refresh", 0, "", "")
-    source = "http://deb.example.org/debian/dists/bookworm/InRelease"
-    return ("refresh", 100, "", f"E: Failed to fetch {source}  Could not connect\n")
+    return ("refresh", 100, "", host.refresh_says)
 
 
 def _interrupted(host: FakeHost) -> tuple[str, int, str, str]:

@@ -35,6 +35,9 @@ E: Sub-process /usr/bin/dpkg returned an error code (1)
 
 
 DPKG_DIED = "E: Sub-process /usr/bin/dpkg received a segmentation fault.\n"
+UNREACHABLE = (
+    "E: Failed to fetch http://deb.example.org/debian/dists/bookworm/InRelease  Could not connect\n"
+)
 INTERRUPTED = (
     "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem."
 )
@@ -99,6 +102,8 @@ class FakeHost:
     free_kib: int = 10_000_000
     privileged: bool = True
     refresh_fails: bool = False
+    refresh_says: str = UNREACHABLE
+    """What apt-get update prints then."""
     rebooting: Rebooting = Rebooting.COMES_BACK
     reachable: bool = True
     accepts_key: bool = True

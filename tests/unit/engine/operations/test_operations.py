@@ -8,8 +8,9 @@ from tendhost.server.domain.events import HostConnected, HostDisconnected, Updat
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
+from tendhost.server.engine.operations.manager import OperationSettings
 from tests.unit.engine.fake_command import Command
-from tests.unit.engine.fake_host import KEY, FakeHost, Pending, Rebooting
+from tests.unit.engine.fake_host import KEY, UNREACHABLE, FakeHost, Pending, Rebooting
 from tests.unit.engine.world import World
 
 K, S = OperationKind, OperationStatus
@@ -328,6 +329,24 @@ async def test_failure_to_look__leaves_the_host_as_it_was_and_shows_the_problem(
         if host.status.failure is None:
             assert (await world.run(K.QUERY)).status is S.SUCCEEDED
             assert (await world.host()).status.last_problem is None
+
+
+@pytest.mark.parametrize(
+    ("says", "attempts"),
+    [
+        (UNREACHABLE, OperationSettings().retry.attempts),
+        ("E: Problem executing scripts APT::Update::Post-Invoke-Success 'false'\n", 1),
+    ],
+)
+async def test_refresh__is_tried_again_where_it_may_pass_by_itself(
+    world: World, says: str, attempts: int
+):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.refresh_fails, fake.refresh_says = True, says
+        operation = await world.run(K.QUERY)
+    assert reason(operation) == "REFRESH_FAILED"
+    assert operation.steps[-1].attempts == attempts
 
 
 async def test_a_fault_of_the_server_itself_ends_the_operation_and_is_no_riddle(
