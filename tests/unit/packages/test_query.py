@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tendhost.server.domain.inventory.inventory import PendingPackage, Reboot, RebootNeed, Withheld
+from tendhost.server.packages.apt.commands import parse_plan
 from tendhost.server.packages.errors import (
     DatabaseBroken,
     LockHeld,
@@ -16,8 +17,8 @@ from tendhost.server.packages.errors import (
     SourceUntrusted,
 )
 from tendhost.server.packages.facts import Privilege
-from tendhost.server.packages.query import QueryResult
-from tests.unit.packages.recordings import ASKED_AT, names, query
+from tendhost.server.packages.query import QueryResult, parse_preflight
+from tests.unit.packages.recordings import ASKED_AT, names, query, recorded
 
 
 def only_problem(result: QueryResult) -> PackageError:
@@ -277,3 +278,18 @@ def test_a_host_whose_kernel_comes_from_outside_is_not_rebooted_for_a_packaged_o
 @pytest.mark.parametrize("name", names("*/query*.out"))
 def test_every_recorded_query_is_understood(name: str) -> None:
     assert query(name).facts.system.kernel == "6.18.44"
+
+
+def test_apt_3__lists_and_plans_as_apt_2_does() -> None:
+    result = query("debian13/query")
+    assert result.problems == ()
+    assert result.facts.system.os_name == "Debian GNU/Linux 13 (trixie)"
+    pending = {package.name: package for package in result.pending.packages}
+    assert {name for name, package in pending.items() if package.security} == {"tb-secure"}
+    assert pending["tb-held"].withheld is Withheld.HELD
+    assert pending["tb-conflict"].withheld is Withheld.KEPT_BACK
+    planned = parse_plan(recorded("debian13/dry-run"))
+    assert planned.failure is None
+    free = {name for name, package in pending.items() if package.withheld is Withheld.NO}
+    assert {package.name for package in planned.changes} == free
+    assert parse_preflight(recorded("debian13/preflight")).problems == ()
