@@ -124,6 +124,12 @@ def test_failure__is_told_by_dpkgs_closing_list_where_the_status_was_not_read(na
     assert seen(diagnose(exit_status(path), log(path))) == REASONS[name]
 
 
+@pytest.mark.parametrize("path", [path for path in names("debian12/*.rc") if exit_status(path)])
+def test_status_channel__and_log_tell_the_same(path: str) -> None:
+    told = diagnose(exit_status(path), log(path), errors_of(path))
+    assert told == diagnose(exit_status(path), log(path))
+
+
 def test_failure__passes_by_itself_only_where_dpkg_itself_did_not_get_its_lock() -> None:
     paths = [f"debian13/{name}" for name in REASONS]
     transient = {path for path in paths if diagnose(exit_status(path), log(path)).transient}
