@@ -163,6 +163,35 @@ def test_inspection__lets_no_secret_leave_the_host(fleet, host):
     assert [service.name for service in project.services] == ["web"]
 
 
+MISTAKES = {
+    "value": ("    environment:\n      PASSWORD: 'hunter2pa${x'\n", "interpolation"),
+    "item": ('    environment:\n      - "PASSWORD=hunter2${x"\n', "interpolation"),
+    "variable": ("    environment:\n      A: ${HUNTER2X:?hunter2 is it}\n", "missing a value"),
+    "alias": ("    environment:\n      PASSWORD: *hunter2\n", ""),
+    "env_file": ("    env_file: hunter2.env\n", "env_file"),
+    "label": ("    labels:\n      a: [hunter2]\n", "services.web.labels"),
+    "port": ('    ports: ["hunter2:80"]\n', "port"),
+    "command": ("    entrypoint: [--password=hunter2]\n", "executable file not found"),
+}
+
+
+def test_no_value_leaves_the_host_with_a_message(fleet, host):
+    """Neither of what is looked at, nor with the log or the report of an update."""
+    for name, (more, expected) in MISTAKES.items():
+        script = script_for(host, APP)
+        write(fleet, host, APP, more=more)
+        seen = host.run(framed_script(FACTS, inspect_lines([APP])))
+        assert "hunter" not in f"{seen.stdout}{seen.stderr}".lower(), name
+        fleet.registry.push("app", text=name)
+        done = host.run(f"env -i PATH=/usr/bin:/bin sh -c {quote(script)}", timeout=120)
+        assert "hunter" not in f"{done.stdout}{done.stderr}".lower(), name
+        (change,) = parse_update(done.stdout.encode())
+        # Version 1 has other words for a port.
+        assert expected in change.problem or (name, host.compose) == ("port", "v1"), change
+        write(fleet, host, APP)
+        host.compose_up(APP)
+
+
 def test_an_unmoved_tag_changes_nothing(host):
     before = containers(host)
     (change,) = update(host, APP)

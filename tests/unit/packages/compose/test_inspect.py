@@ -185,4 +185,4 @@ def test_a_path_is_quoted_where_it_is_used_and_one_word_where_it_is_told() -> No
     lines = inspect_lines(["/opt/it's here; reboot"], version=ComposeVersion.V1)
     assert "v1 /opt/it%27s%20here%3B%20reboot\n" in lines
     assert "sh '/opt/it'\"'\"'s here; reboot' $compose" in lines
-    assert "docker compose" not in lines
+    assert "for candidate in docker-compose; do" in lines

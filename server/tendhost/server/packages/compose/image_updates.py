@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tendhost.server.domain.inventory.compose import ComposeProject
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.compose.commands import reason
+from tendhost.server.packages.compose.messages import RETELLING, unknown_message
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.facts import FACTS
 from tendhost.server.packages.script import Part, framed_script, parse_parts
@@ -26,7 +27,7 @@ manifest() {
     case $1 in "$registry"/*) set -- "$1" --insecure ;; esac
   done
   reference=$1; shift
-  as_docker docker manifest inspect --verbose "$@" -- "$reference"
+  refs=$reference retelling as_docker docker manifest inspect --verbose "$@" -- "$reference"
 }
 """.strip().replace(
     "@insecure@",
@@ -52,7 +53,7 @@ def image_updates_script(projects: Sequence[ComposeProject]) -> str:
         f"part manifest_{number} manifest {shlex.quote(reference)}"
         for number, (reference, _) in enumerate(_local_images(projects))
     )
-    return framed_script(FACTS, _ASK, *asked)
+    return framed_script(FACTS, RETELLING, _ASK, *asked)
 
 
 @parser
@@ -96,7 +97,7 @@ def _local_images(projects: Sequence[ComposeProject]) -> list[tuple[str, _Local]
 
 def _image_update(reference: str, local: _Local, name: str, part: Part) -> ImageUpdate:
     if part.status != 0:
-        problem = reason(part.stderr) or f"docker ended with status {part.status}"
+        problem = reason(part.stderr) or unknown_message("docker manifest inspect", part.status)
         return ImageUpdate(image=reference, available=None, problem=problem)
     try:
         answer = json.loads(part.stdout)

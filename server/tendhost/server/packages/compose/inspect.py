@@ -1,7 +1,8 @@
 r"""Inspection of docker and compose projects: containers, images, services.
 
 Of a project's configuration only the names of services and images leave the host, never an
-environment, which may hold secrets. `docker compose config` prints YAML that is indented by two
+environment, which may hold secrets, nor a message that may quote one (messages.py). `docker compose
+config` prints YAML that is indented by two
 spaces a level, in both versions, which makes the lines wanted known by their shape.
 """
 
@@ -32,29 +33,31 @@ from tendhost.server.packages.compose.listing import (
     parse_containers,
     parse_images,
 )
+from tendhost.server.packages.compose.messages import RETELLING, unknown_message
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.script import Part
 
 _PROJECT = (
-    COMPOSE_FILE
+    f"{COMPOSE_FILE}\n{RETELLING}"
     + r"""
 cd -- "$1" 2>/dev/null || { echo 'this folder cannot be entered' >&2; exit 1; }
 shift
 compose_file || exit
-config=$("$@" config) || exit
+config=$(retelling "$@" config) || exit
 printf '%s\n' "$config" | awk '
   /^[^ ]/ { on = /^services:/ }
-  on && (/^  [^ ].*:$/ || /^    image: /)'
+  on && (/^  ["\047]?[A-Za-z0-9._-]+["\047]?:$/ || /^    image: ["\047]?[A-Za-z0-9._:@\/-]+["\047]?$/)'
 echo .
-"$@" ps -a -q
+retelling "$@" ps -a -q
 """
 )
 
 _INSPECT = rf"""
 as_docker() {{ if [ "$privileged" = 0 ]; then as_root "$@"; else "$@"; fi; }}
+{RETELLING}
 {LISTING}
 if command -v docker >/dev/null; then
-  part docker as_docker docker version --format '{{{{.Server.Version}}}}'
+  part docker retelling as_docker docker version --format '{{{{.Server.Version}}}}'
   if [ "$rc" = 0 ]; then
     part containers containers
     part images images
@@ -75,7 +78,7 @@ def inspect_lines(paths: Sequence[str], *, version: ComposeVersion = ComposeVers
         find_compose(version, asked="as_docker"),
         'part compose_paths printf "%s\\n" ' + shlex.join([version, *map(encoded, paths)]),
         'if [ -n "$compose" ]; then',
-        "part compose as_docker $compose version --short",
+        "part compose retelling as_docker $compose version --short",
     ]
     for number, path in enumerate(paths):
         words = shlex.join(["sh", "-c", _PROJECT.strip(), "sh", path])
@@ -100,7 +103,9 @@ def parse_inspection(parts: Mapping[str, Part]) -> ComposeInspection:
     """Understand the parts of `inspect_lines`. Raises ParseFailed."""
     docker = parts.get("docker")
     if docker is None or docker.status != 0:
-        problem = reason(docker.stderr) if docker else ""
+        problem = ""
+        if docker is not None:
+            problem = reason(docker.stderr) or unknown_message("docker version", docker.status)
         lack = problem or "there is no docker on this host"
         return ComposeInspection(
             problem=problem, projects=tuple(_projects(parts, {}, ImageIndex(), lack))
@@ -114,7 +119,7 @@ def parse_inspection(parts: Mapping[str, Part]) -> ComposeInspection:
         part = parts[name]
         # What went away between the listing and the question is no failure.
         if part.status != 0 and "No such" not in part.stderr:
-            problem = reason(part.stderr) or f"docker ended with status {part.status}"
+            problem = reason(part.stderr) or unknown_message("docker inspect", part.status)
         elif name == "containers":
             found = parse_containers(part.stdout)
         else:
@@ -193,7 +198,7 @@ def _project(
     images: ImageIndex,
 ) -> ComposeProject:
     if part.status != 0:
-        problem = reason(part.stderr) or f"docker compose ended with status {part.status}"
+        problem = reason(part.stderr) or unknown_message("docker compose config", part.status)
         return ComposeProject(path=path, version=version, problem=problem)
     config, dot, ids = f"\n{part.stdout}\n".partition("\n.\n")
     if not dot:

@@ -7,9 +7,9 @@ Each line on its standard output is `compose1` and fields, separated by tabs, on
     result PROJECT OUTCOME WORDS                       unchanged, updated, rolled_back, failed
     end
 
-A PROJECT is its path with all but plain characters percent-encoded. What is for people, the output of
-docker included, is on standard error. It ends with status 0 where every project is as wanted, and with
-1 where one is not.
+A PROJECT is its path with all but plain characters percent-encoded. What is for people is on standard
+error; of docker's own messages only what can hold no value of a project (messages.py). It ends with
+status 0 where every project is as wanted, and with 1 where one is not.
 """
 
 import shlex
@@ -33,6 +33,7 @@ from tendhost.server.packages.compose.commands import (
     encoded,
     find_compose,
 )
+from tendhost.server.packages.compose.messages import RETELLING, unknown_message
 from tendhost.server.packages.compose.update_script import SCRIPT, STATE
 from tendhost.server.packages.errors import ParseFailed, PartMissing
 from tendhost.server.packages.script import whole_seconds
@@ -105,7 +106,8 @@ def _script(options: UpdateOptions, lines: Sequence[str]) -> str:
             *(f"{name}={value}" for name, value in settings.items()),
             find_compose(options.version),
             COMPOSE_FILE,
-            SCRIPT.replace("@state@", STATE),
+            RETELLING,
+            SCRIPT.replace("@state@", STATE).replace("@unknown@", unknown_message("%s", "%s")),
             *lines,
             "say end; exit $failed",
         )

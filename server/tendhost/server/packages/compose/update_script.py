@@ -19,11 +19,15 @@ say() { printf 'compose1'; printf '\t%s' "$@"; printf '\n'; }
 step() { say step "$name" "$1"; echo "$path: $2" >&2; }
 now() { read -r now _ </proc/uptime; now=${now%%.*}; }
 
-# Runs a command; `why` is what it said last, as one line.
+unknown() { printf '@unknown@' "$1" "$2"; }
+
+# Runs a command of docker; `why` is what may be told of what it says, as one line.
 try() {
   said=$("$@" 2>&1 </dev/null); rc=$?
-  [ -z "$said" ] || printf '%s\n' "$said" >&2
-  why=$(printf '%s\n' "$said" | awk '!/level=warning/ && !seen[$0]++' | tail -n 4 | tr -s '\t\n\r' '   ' | cut -c 1-500)
+  refs=$(printf '%s\n' "$services" | cut -d ' ' -f 3)
+  why=$(printf '%s\n' "$said" | told | tr -s '\t\n\r' '   ' | cut -c 1-500); why=${why% }
+  [ $rc = 0 ] || [ "$why" ] || why=$(unknown "$*" $rc)
+  [ $rc = 0 ] || printf '%s\n' "$path: $why" >&2
   return $rc
 }
 
@@ -191,9 +195,9 @@ project() (
   path=$1 name=$2 services=$3
   [ -n "$compose" ] || finish failed 'there is no docker compose'
   cd -- "$path" 2>/dev/null || finish failed 'this folder cannot be entered'
-  try compose_file || finish failed "$why"
+  compose_file 2>/dev/null || finish failed 'there is no compose file in this folder'
   step check 'reading the compose file'
-  try $compose config -q || finish failed "${why:-the compose file cannot be used}"
+  try $compose config -q || finish failed "$why"
   if [ "$pull" ]; then
     step pull 'pulling images'
     try $limit $compose pull -q || {
