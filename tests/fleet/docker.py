@@ -7,6 +7,7 @@ import io
 import json
 import socket
 import subprocess
+import sys
 import tarfile
 import time
 from abc import abstractmethod
@@ -59,6 +60,27 @@ class ComposeProjects:
         self.compose_run(path, "up -d")
 
 
+_REFUSING = """
+import http.server, json, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        ping = self.path.rstrip("/") == "/v2"
+        body = json.dumps({"errors": [{"code": "TOOMANYREQUESTS", "message": "pull rate limit"}]})
+        self.send_response(200 if ping else int(sys.argv[3]))
+        self.send_header("Docker-Distribution-Api-Version", "registry/2.0")
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(0 if ping else len(body)))
+        self.end_headers()
+        if not ping and self.command == "GET":
+            self.wfile.write(body.encode())
+
+    do_HEAD = do_GET
+
+http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()
+"""
+
+
 class Registry:
     """The registry of a lab, as ``docker pull ADDRESS/NAME:TAG`` on its hosts knows it."""
 
@@ -90,6 +112,25 @@ class Registry:
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise FleetError("the registry did not start")
+            time.sleep(POLL_SECONDS)
+
+    def answer(self, status: int) -> None:
+        """From now on each request for an image is answered with this status, until `stop`."""
+        self.stop()
+        with (self._lab.logs / "registry.log").open("ab") as log:
+            self._process = self._lab.spawn(
+                sys.executable,
+                "-c",
+                _REFUSING,
+                self._host,
+                str(REGISTRY_PORT),
+                str(status),
+                log=log,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise FleetError("the refusing registry did not start")
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:

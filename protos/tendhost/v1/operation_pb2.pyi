@@ -210,6 +210,10 @@ class _ProjectOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Projec
     """The project was not healthy in time and runs its former images again."""
     PROJECT_OUTCOME_FAILED: _ProjectOutcome.ValueType  # 4
     """The update failed; the problem says why, and in which condition the project is."""
+    PROJECT_OUTCOME_DEFERRED: _ProjectOutcome.ValueType  # 5
+    """A registry could not serve the project for now (429, 5xx). The project runs as before, the operation has
+    not failed, and the next update tries again.
+    """
 
 class ProjectOutcome(_ProjectOutcome, metaclass=_ProjectOutcomeEnumTypeWrapper):
     """Outcome of the update of a compose project."""
@@ -224,6 +228,10 @@ PROJECT_OUTCOME_ROLLED_BACK: ProjectOutcome.ValueType  # 3
 """The project was not healthy in time and runs its former images again."""
 PROJECT_OUTCOME_FAILED: ProjectOutcome.ValueType  # 4
 """The update failed; the problem says why, and in which condition the project is."""
+PROJECT_OUTCOME_DEFERRED: ProjectOutcome.ValueType  # 5
+"""A registry could not serve the project for now (429, 5xx). The project runs as before, the operation has
+not failed, and the next update tries again.
+"""
 Global___ProjectOutcome: _TypeAlias = ProjectOutcome  # noqa: Y015
 
 class _RebootOutcome:
@@ -573,7 +581,7 @@ class ProjectChange(_message.Message):
     outcome: Global___ProjectOutcome.ValueType
     """Outcome of the update."""
     problem: _builtins.str
-    """Error of the update. Empty: none."""
+    """Error of the update, or what is to be known of it. Empty: nothing."""
     @_builtins.property
     def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceChange]:
         """Services of the project with their images."""

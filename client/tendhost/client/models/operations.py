@@ -16,6 +16,7 @@ class ProjectOutcome(StrEnum):
     UPDATED = "updated"
     ROLLED_BACK = "rolled_back"
     FAILED = "failed"
+    DEFERRED = "deferred"
     UNRECOGNIZED = "unrecognized"
 
 

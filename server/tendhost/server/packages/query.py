@@ -251,6 +251,7 @@ def _collected(
             *(f"osquery, {table}: {error}" for table, error in failed.items()),
             *unknown,
             *((f"containers: {docker.problem}",) if docker.problem else ()),
+            *(f"containers: {other}" for other in docker.others),
         ),
         collected_at=at,
     )

@@ -38,7 +38,7 @@ def told(message: str, shell: tuple[str, ...] = ("sh",)) -> list[str]:
 def messages(version: str) -> dict[str, str]:
     """The recorded message of each mistake."""
     blocks = recorded(f"{version}/messages").decode().split("== ")[1:]
-    return dict(block.split(": ", 1) for block in blocks)  # type: ignore[misc]
+    return dict(block.split(": ", 1) for block in blocks)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

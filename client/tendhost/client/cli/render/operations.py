@@ -122,6 +122,9 @@ def update_sentence(update: UpdateResult, *, dry_run: bool) -> str:
         done = sum(1 for project in update.projects if str(project.outcome) == "updated")
         if done:
             parts.append(f"{counted(done, 'compose project')} updated")
+        deferred = sum(1 for project in update.projects if str(project.outcome) == "deferred")
+        if deferred:
+            parts.append(f"{counted(deferred, 'compose project')} deferred")
     if update.rolled_back:
         parts.append("rolled back")
     if update.rebooted:
@@ -170,6 +173,7 @@ def _project_words(project: ProjectChange) -> str:
         "unchanged": "nothing to do",
         "updated": "updated",
         "rolled_back": "rolled back to its former images",
+        "deferred": "deferred to the next update",
         "failed": "not updated",
     }.get(str(project.outcome), str(project.outcome))
     moved = [s.service for s in project.services if s.from_image_id != s.to_image_id]

@@ -74,6 +74,8 @@ class ComposeProject:
     problem: str = ""
     """Why it cannot be used, in words; empty: it can."""
     services: tuple[ComposeService, ...] = ()
+    obstacle: str = ""
+    """Why an update leaves its containers as they are, although images of them move; empty: nothing."""
 
 
 class ProjectOutcome(StrEnum):
@@ -83,6 +85,8 @@ class ProjectOutcome(StrEnum):
     UPDATED = "updated"
     ROLLED_BACK = "rolled_back"
     """It was not healthy in time, and runs its former images again."""
+    DEFERRED = "deferred"
+    """It runs as before, since a registry could not serve it for now; the next update tries again."""
     FAILED = "failed"
 
 

@@ -20,6 +20,7 @@ from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.packages.compose.progress import ComposeProgressSource
 from tendhost.server.packages.compose.update import (
     PULL_TIMEOUT,
+    VERDICT_LIMIT,
     UpdateOptions,
     parse_update,
     undo_script,
@@ -41,7 +42,8 @@ async def compose(context: StepContext) -> Outcome:
         known.get(path) or ComposeProject(path=path, version=None, problem="it was not inspected")
         for path in config.compose_paths
     ]
-    limit = len(projects) * (PULL_TIMEOUT + 2 * options.health_timeout + BESIDE)
+    pulls = (1 + len(options.pull_pauses)) * PULL_TIMEOUT
+    limit = len(projects) * (pulls + 2 * _longest_wait(options) + BESIDE)
     script = update_script(projects, options)
     ended = await _run(context, ChangeKind.COMPOSE, Permission.CHANGE, script, limit)
     changes = _changes(host, ended)
@@ -64,7 +66,7 @@ async def roll_back_projects(
     if not updated:
         return tuple(changes)
     options = _options(context)
-    limit = len(updated) * (2 * options.health_timeout + BESIDE)
+    limit = len(updated) * (2 * _longest_wait(options) + BESIDE)
     script = undo_script(updated, options)
     ended = await _run(context, ChangeKind.UNDO, Permission.FINISH, script, limit)
     undone = {change.path: change for change in _changes(context.host.name, ended)}
@@ -73,6 +75,10 @@ async def roll_back_projects(
         problem = "; ".join(f"{change.path}: {change.problem}" for change in failed)
         raise ComposeFailed(host=context.host.name, problem=f"not rolled back: {problem}")
     return tuple(undone.get(change.path, change) for change in changes)
+
+
+def _longest_wait(options: UpdateOptions) -> timedelta:
+    return max(options.health_timeout, VERDICT_LIMIT)
 
 
 def _options(context: StepContext) -> UpdateOptions:
@@ -138,11 +144,16 @@ def _words(changes: Sequence[ProjectChange]) -> str:
     counts = dict.fromkeys(ProjectOutcome, 0)
     for change in changes:
         counts[change.outcome] += 1
-    words = {
+    names = {
         ProjectOutcome.UPDATED: "updated",
         ProjectOutcome.UNCHANGED: "unchanged",
         ProjectOutcome.ROLLED_BACK: "rolled back",
+        ProjectOutcome.DEFERRED: "deferred",
         ProjectOutcome.FAILED: "failed",
     }
-    told = [f"{counts[outcome]} {word}" for outcome, word in words.items() if counts[outcome]]
-    return f"compose projects: {', '.join(told) or 'none'}"
+    told = [f"{counts[outcome]} {word}" for outcome, word in names.items() if counts[outcome]]
+    words = f"compose projects: {', '.join(told) or 'none'}"
+    # A project that has failed is told by the problem.
+    quiet = (ProjectOutcome.FAILED, ProjectOutcome.ROLLED_BACK)
+    notes = [f"{c.path}: {c.problem}" for c in changes if c.problem and c.outcome not in quiet]
+    return "; ".join((words, *notes))

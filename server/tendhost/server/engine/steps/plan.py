@@ -210,16 +210,17 @@ async def _planned_projects(
         raise host_error(context.host.name, error) from error
     changes = []
     for project in projects:
-        mine = [told[s.image] for s in project.services if s.image in told]
+        # What does not run is not brought up either.
+        mine = [told[s.image] for s in project.services if s.image_id and s.image in told]
         available = any(one.available for one in mine)
         unknown = [f"{one.image}: {one.problem}" for one in mine if one.available is None]
-        problem = project.problem or "; ".join(unknown)
-        outcome = ProjectOutcome.FAILED if project.problem else ProjectOutcome.UNCHANGED
+        problem = project.problem or (project.obstacle if available else "")
+        outcome = ProjectOutcome.UPDATED if available else ProjectOutcome.UNCHANGED
         changes.append(
             ProjectChange(
                 path=project.path,
-                outcome=ProjectOutcome.UPDATED if available else outcome,
-                problem=problem,
+                outcome=ProjectOutcome.FAILED if problem else outcome,
+                problem=problem or "; ".join(unknown),
             )
         )
     names = sorted(image for image, one in told.items() if one.available)

@@ -14,7 +14,10 @@ _CANDIDATES = {
 _FIND = r"""
 compose=
 for candidate in {candidates}; do
-  [ -n "$compose" ] || ! {asked} $candidate version --short >/dev/null 2>&1 || compose=$candidate
+  [ -z "$compose" ] || break
+  # podman-compose may have the name of docker's; it does not know half of the calls.
+  answer=$({asked} $candidate version 2>/dev/null </dev/null) || continue
+  case $answer in *[Pp]odman*) ;; *) compose=$candidate ;; esac
 done
 """.strip()
 

@@ -34,21 +34,27 @@ from tendhost.server.packages.compose.listing import (
     parse_images,
 )
 from tendhost.server.packages.compose.messages import RETELLING, unknown_message
+from tendhost.server.packages.compose.project_settings import SETTINGS, UNLIKE
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.script import Part
 
 _PROJECT = (
-    f"{COMPOSE_FILE}\n{RETELLING}"
+    f"{COMPOSE_FILE}\n{RETELLING}\n{SETTINGS}"
     + r"""
 cd -- "$1" 2>/dev/null || { echo 'this folder cannot be entered' >&2; exit 1; }
-shift
-compose_file || exit
-config=$(retelling "$@" config) || exit
+shift; compose="$*"
+settle || { printf '%s\n' "$why" >&2; exit 1; }
+config=$(retelling dc config) || exit
 printf '%s\n' "$config" | awk '
   /^[^ ]/ { on = /^services:/ }
   on && (/^  ["\047]?[A-Za-z0-9._-]+["\047]?:$/ || /^    image: ["\047]?[A-Za-z0-9._:@\/-]+["\047]?$/)'
+[ -z "$unlike" ] || printf 'unlike: %s\n' "$unlike"
 echo .
-retelling "$@" ps -a -q
+if [ -n "$project" ]; then
+  retelling docker ps -a -q --no-trunc --filter "label=com.docker.compose.project=$project"
+else
+  retelling dc ps -a -q
+fi
 """
 )
 
@@ -56,7 +62,19 @@ _INSPECT = rf"""
 as_docker() {{ if [ "$privileged" = 0 ]; then as_root "$@"; else "$@"; fi; }}
 {RETELLING}
 {LISTING}
-if command -v docker >/dev/null; then
+# What runs containers beside docker, or under its name: podman, and daemons of users (rootless).
+engines() {{
+  ! command -v podman >/dev/null || echo podman
+  as_docker find /run/user -maxdepth 2 -name docker.sock -type s 2>/dev/null |
+    sed 's|^/run/user/||; s|/.*||; s/^/rootless /'
+  command -v docker >/dev/null || return 0
+  case $(docker --version 2>/dev/null) in *[Pp]odman*) echo docker is podman; return ;; esac
+  as_docker docker version --format '{{{{range .Server.Components}}}}{{{{.Name}}}} {{{{end}}}}' 2>/dev/null |
+    sed -n 's/.*[Pp]odman.*/docker is podman/p'
+}}
+part engines engines
+case $out in *'docker is podman'*) podman=1 ;; *) podman= ;; esac
+if [ -z "$podman" ] && command -v docker >/dev/null; then
   part docker retelling as_docker docker version --format '{{{{.Server.Version}}}}'
   if [ "$rc" = 0 ]; then
     part containers containers
@@ -94,6 +112,8 @@ class ComposeInspection:
     """The version of its daemon; empty: none, or it cannot be asked."""
     problem: str = ""
     """Why docker cannot be asked, where it is there."""
+    others: tuple[str, ...] = ()
+    """What else runs containers on the host and is not asked, in words."""
     containers: tuple[Container, ...] = ()
     images: tuple[Image, ...] = ()
     projects: tuple[ComposeProject, ...] = ()
@@ -106,6 +126,9 @@ def parse_inspection(parts: Mapping[str, Part]) -> ComposeInspection:
         problem = ""
         if docker is not None:
             problem = reason(docker.stderr) or unknown_message("docker version", docker.status)
+        others = _other_engines(parts)
+        if others:
+            problem = "; ".join(filter(None, (problem, *others)))
         lack = problem or "there is no docker on this host"
         return ComposeInspection(
             problem=problem, projects=tuple(_projects(parts, {}, ImageIndex(), lack))
@@ -129,12 +152,29 @@ def parse_inspection(parts: Mapping[str, Part]) -> ComposeInspection:
     return ComposeInspection(
         docker=docker.stdout.strip(),
         problem=problem,
+        others=_other_engines(parts),
         containers=tuple(
             sorted((one.container for one in found.values()), key=lambda one: one.name)
         ),
         images=images,
         projects=tuple(_projects(parts, found, known, problem)),
     )
+
+
+def _other_engines(parts: Mapping[str, Part]) -> tuple[str, ...]:
+    """What runs containers on the host that is not asked, in words."""
+    part = parts.get("engines")
+    lines = part.stdout.split("\n") if part is not None else []
+    found = [
+        f"docker of the user {line.split()[1]} (rootless) is not supported: tendhost asks docker of root"
+        for line in lines
+        if line.startswith("rootless ")
+    ]
+    if "docker is podman" in lines:
+        found.append("docker is podman on this host, which is not supported")
+    elif "podman" in lines:
+        found.append("podman is not supported")
+    return tuple(found)
 
 
 def familiar(reference: str) -> str:
@@ -210,11 +250,13 @@ def _project(
         if id_ in found and not found[id_].oneoff:
             mine.append(found[id_])
     services = []
+    config, _, unlike = config.partition("\nunlike: ")
     for service, reference in _references(name, config).items():
         its = [one.container for one in mine if one.service == service]
         services.append(_service(service, reference, its, images))
     services.sort(key=lambda service: service.name)
-    return ComposeProject(path=path, version=version, services=tuple(services))
+    obstacle = f"{unlike.strip()}: {UNLIKE}" if unlike else ""
+    return ComposeProject(path=path, version=version, services=tuple(services), obstacle=obstacle)
 
 
 def _references(part: str, config: str) -> dict[str, str]:

@@ -188,7 +188,7 @@ told() {
     }
     function option(  text) {
       # Only at the beginning, and after words of docker: a value may look like a place.
-      text = found("^(validating [^ ]+: |(invalid|error)[a-z ]+\047?)?services[.[][A-Za-z0-9_-]+[]]?[.](@options@)")
+      text = found("^(validating [^:]+: |(invalid|error)[a-z ]+\047?)?services[.[][A-Za-z0-9_-]+[]]?[.](@options@)")
       sub(/.*services/, "services", text)
       if (text == "") text = found("\"(@options@)\" option")
       gsub(/"| option/, "", text); gsub(/[][]/, ".", text); gsub(/[.][.]/, ".", text)

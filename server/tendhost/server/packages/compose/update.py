@@ -4,7 +4,7 @@ Each line on its standard output is `compose1` and fields, separated by tabs, on
 
     step PROJECT STEP                                  check, pull, up, wait, rolled_back, prune
     service PROJECT NAME REFERENCE BEFORE AFTER        image ids; "-" for nothing
-    result PROJECT OUTCOME WORDS                       unchanged, updated, rolled_back, failed
+    result PROJECT OUTCOME WORDS                       unchanged, updated, deferred, rolled_back, failed
     end
 
 A PROJECT is its path with all but plain characters percent-encoded. What is for people is on standard
@@ -34,12 +34,18 @@ from tendhost.server.packages.compose.commands import (
     find_compose,
 )
 from tendhost.server.packages.compose.messages import RETELLING, unknown_message
+from tendhost.server.packages.compose.project_settings import SETTINGS, UNLIKE
 from tendhost.server.packages.compose.update_script import SCRIPT, STATE
 from tendhost.server.packages.errors import ParseFailed, PartMissing
 from tendhost.server.packages.script import whole_seconds
 
 PULL_TIMEOUT = timedelta(minutes=30)
 """For all images of a project; docker itself gives up only when a registry refuses it."""
+PULL_PAUSES = (timedelta(seconds=15), timedelta(seconds=60))
+"""Before a pull is tried again that a registry could not serve. The limits of public registries are of a
+minute, or of hours, for which no update waits."""
+VERDICT_LIMIT = timedelta(minutes=15)
+"""How long docker is waited for at most to decide whether a starting container is healthy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +61,7 @@ class UpdateOptions:
     prune: bool = False
     """Whether images that this update replaced are removed, unless they have another name."""
     pull_timeout: timedelta = PULL_TIMEOUT
+    pull_pauses: tuple[timedelta, ...] = PULL_PAUSES
     settle: timedelta = timedelta(seconds=3)
     """How long every service must keep running before it counts as up; at most `health_timeout`."""
 
@@ -79,7 +86,8 @@ def undo_script(changes: Sequence[ProjectChange], options: UpdateOptions) -> str
             ComposeService(
                 name=s.service,
                 image=s.image,
-                image_id=s.before,
+                # What had ended before the update ran is not brought back.
+                image_id=s.before if s.after else "",
                 local_id=s.before,
                 pinned="@sha256:" in s.image,
             )
@@ -97,6 +105,8 @@ def _script(options: UpdateOptions, lines: Sequence[str]) -> str:
         "prune": "1" if options.prune else "",
         "health_timeout": str(health_timeout),
         "pull_timeout": str(max(1, whole_seconds(options.pull_timeout))),
+        "pull_pauses": shlex.quote(" ".join(str(whole_seconds(p)) for p in options.pull_pauses)),
+        "verdict_limit": str(whole_seconds(VERDICT_LIMIT)),
         "settle": str(min(max(1, whole_seconds(options.settle)), health_timeout)),
     }
     return "\n".join(
@@ -107,7 +117,10 @@ def _script(options: UpdateOptions, lines: Sequence[str]) -> str:
             find_compose(options.version),
             COMPOSE_FILE,
             RETELLING,
-            SCRIPT.replace("@state@", STATE).replace("@unknown@", unknown_message("%s", "%s")),
+            SETTINGS,
+            SCRIPT.replace("@state@", STATE)
+            .replace("@unlike@", UNLIKE)
+            .replace("@unknown@", unknown_message("%s", "%s")),
             *lines,
             "say end; exit $failed",
         )

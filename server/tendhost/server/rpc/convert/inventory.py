@@ -95,7 +95,9 @@ def _project_message(project: ComposeProject) -> host_pb2.ComposeProject:
         )
         for service in project.services
     ]
-    return host_pb2.ComposeProject(path=project.path, problem=project.problem, services=services)
+    return host_pb2.ComposeProject(
+        path=project.path, problem=project.problem or project.obstacle, services=services
+    )
 
 
 def _hardware_message(inventory: Inventory) -> host_pb2.Hardware | None:
