@@ -28,7 +28,11 @@ class Nowhere:
         """No operation is ever started."""
         raise AssertionError(target.host)
 
-    async def get_host_key(self, *, host: str, address: str, port: int) -> str:
+    async def get_host_key_kinds(self, *, host: str, address: str, port: int) -> tuple[str, ...]:
+        """No host is ever registered."""
+        raise AssertionError(host)
+
+    async def get_host_key(self, *, host: str, address: str, port: int, kind: str = "") -> str:
         """No host is ever registered."""
         raise AssertionError(host)
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tendhost.server.remote.host_keys import fingerprint
+from tendhost.server.domain.hosts.host_keys import fingerprint
 from tendhost.v1 import host_pb2
 from tendhost.v1 import host_service_pb2 as pb
 from tests.e2e.daemon import Daemon, daemon

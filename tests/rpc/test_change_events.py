@@ -4,7 +4,7 @@ from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from tendhost.server.remote.host_keys import fingerprint
+from tendhost.server.domain.hosts.host_keys import fingerprint
 from tendhost.server.rpc.convert.events import event_message
 from tendhost.v1 import event_pb2, policy_pb2, schedule_pb2
 from tendhost.v1 import host_service_pb2 as hosts

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import grpc
 import pytest
 
-from tendhost.server.remote.host_keys import fingerprint
+from tendhost.server.domain.hosts.host_keys import fingerprint
 from tendhost.v1 import host_service_pb2 as pb
 from tendhost.v1.host_pb2 import HOST_STATE_FAILED, HOST_STATE_QUERYING
 from tendhost.v1.operation_service_pb2 import ListOperationsRequest

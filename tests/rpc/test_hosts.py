@@ -9,7 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from tendhost.server.domain.events import StateChanged
-from tendhost.server.remote.host_keys import fingerprint
+from tendhost.server.domain.hosts.host_keys import fingerprint
 from tendhost.v1 import host_service_pb2 as pb
 from tendhost.v1.host_pb2 import (
     HOST_STATE_FAILED,
@@ -28,6 +28,7 @@ from tendhost.v1.operation_pb2 import (
     STEP_NAME_LIST,
 )
 from tests.rpc.api import Api, refusal, refusal_of
+from tests.unit.domain.hosts.test_host_keys import made_up
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import KEY, OTHER_KEY, Pending
 
@@ -38,6 +39,10 @@ def registration(
     name: str = "web1", address: str = "web1.example.org", **more
 ) -> pb.RegisterHostRequest:
     return pb.RegisterHostRequest(config=HostConfig(name=name, address=address, **more))
+
+
+RSA_KEY = made_up("ssh-rsa", b"rsa" * 90)
+ECDSA_KEY = made_up("ecdsa-sha2-nistp256", b"ecdsa" * 9)
 
 
 def reconfiguration(mask: list[str], **config: Any) -> pb.ReconfigureHostRequest:
@@ -150,6 +155,37 @@ async def test_a_key_that_is_not_the_expected_one_is_not_pinned(api: Api):
         request.expected_host_key = expected
         await api.hosts.RegisterHost(request)
         await api.hosts.UnregisterHost(pb.UnregisterHostRequest(name="web1"))
+
+
+async def test_expected_key__of_another_kind_than_the_best_one_is_found_and_pinned(api: Api):
+    fake = api.world.fleet.add("web1.example.org")
+    fake.further_keys = (RSA_KEY,)
+    request = registration()
+    for expected in (
+        *(RSA_KEY, fingerprint(RSA_KEY), f"3072 {fingerprint(RSA_KEY)} root@web1 (RSA)"),
+        f"web1.example.org {RSA_KEY}\nweb2 {ECDSA_KEY}",
+    ):
+        request.expected_host_key = expected
+        host = (await api.hosts.RegisterHost(request)).host
+        assert host.host_key_fingerprint == fingerprint(RSA_KEY)
+        assert (await api.run("StartQuery")).status == OPERATION_STATUS_SUCCEEDED
+        await api.hosts.UnregisterHost(pb.UnregisterHostRequest(name="web1"))
+    request.expected_host_key = fingerprint(OTHER_KEY)
+    refused = await refusal(api.hosts.RegisterHost(request))
+    assert refused.facts["shown"] == f"{fingerprint(KEY)}, {fingerprint(RSA_KEY)}"
+    request.expected_host_key = ECDSA_KEY
+    refused = await refusal(api.hosts.RegisterHost(request))
+    assert (refused.reason, refused.facts["shown"]) == ("HOST_KEY_MISMATCH", fingerprint(KEY))
+
+
+@pytest.mark.parametrize("expected", [KEY[:-2], "@revoked web1 " + KEY, "MD5:aa", "a path", " "])
+async def test_expected_key__that_cannot_be_read_is_an_invalid_field(api: Api, expected: str):
+    api.world.fleet.add("web1.example.org")
+    request = registration()
+    request.expected_host_key = expected
+    refused = await refusal(api.hosts.RegisterHost(request))
+    assert (refused.code, refused.fields) == (INVALID, ["expected_host_key"])
+    assert await listed(api) == []
 
 
 async def test_a_host_that_is_forgotten_is_gone_and_its_operations_stay(api: Api):

@@ -167,6 +167,7 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "LINK_LOST": HostUnreachable,
     "TIMEOUT": HostUnreachable,
     "AUTHENTICATION_REFUSED": AuthenticationRefused,
+    "SECOND_FACTOR_WANTED": AuthenticationRefused,
     "KEY_UNUSABLE": AuthenticationRefused,
     "HOST_KEY_CHANGED": HostKeyChanged,
     "HOST_KEY_MISMATCH": HostKeyChanged,

@@ -466,11 +466,16 @@ class HostConfig(_message.Message):
     letter or digit. The name cannot be changed.
     """
     address: _builtins.str
-    """Host name or IP address, without a port. "local" is the machine of the server itself."""
+    """Host name or IP address, without a user or a port. Names may have underscores and letters beyond ASCII
+    (IDNA 2008), IPv6 addresses a zone ("fe80::1%eth0") and brackets, which are not stored. Names that only
+    ssh_config(5) knows are not resolved. "local" is the machine of the server itself.
+    """
     port: _builtins.int
     """Port of the host's SSH server, 1 to 65535. 0 means 22."""
     user: _builtins.str
-    """User for the login: root, or a user who may run `sudo -n`. Empty means root."""
+    """User for the login: root, or a user who may run `sudo -n`, also one of a directory, such as
+    "first.last@corp.example" or "CORP\\first.last". Empty means root.
+    """
     ssh_key: _builtins.str
     """Path of a private key on the server. Empty: the key of the server's TENDHOST_SSH_KEY, or else of its SSH
     agent.

@@ -171,8 +171,11 @@ class RegisterHostRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ALLOW_DUPLICATE_FIELD_NUMBER: _builtins.int
     expected_host_key: _builtins.str
-    """Expected host key: a fingerprint ("SHA256:…") or a public key ("ssh-ed25519 AAAA…"). Empty: the server
-    trusts the key that the host presents now.
+    """Expected host key, in any of these forms: a fingerprint ("SHA256:…", "MD5:…"), a public key ("ssh-ed25519
+    AAAA…"), a line of `ssh-keygen -l`, an SSHFP record of `ssh-keygen -r`, or a line of a known_hosts file,
+    hashed or not. Of several lines, any may match; lines for several hosts count only if they name the host's
+    address or name. The matching key of the host is pinned, of whichever kind. Empty: the server trusts the
+    best key that the host presents now.
     """
     request_id: _builtins.str
     """UUID that makes the call safe to repeat. For 24 hours, an equal request with the same id gets the

@@ -59,7 +59,11 @@ FAMILIES = {
     sdk.ServerUnavailable: {"STORE_UNAVAILABLE", "SERVER_STOPPING"},
     sdk.ServerFault: {"INTERNAL", "UNEXPECTED", "BOOKKEEPING_FAILED", "DOCUMENT_UNREADABLE"},
     sdk.HostUnreachable: {"SSH_ERROR", "HOST_UNREACHABLE", "LINK_LOST", "TIMEOUT"},
-    sdk.AuthenticationRefused: {"AUTHENTICATION_REFUSED", "KEY_UNUSABLE"},
+    sdk.AuthenticationRefused: {
+        "AUTHENTICATION_REFUSED",
+        "KEY_UNUSABLE",
+        "SECOND_FACTOR_WANTED",
+    },
     sdk.HostKeyChanged: {"HOST_KEY_CHANGED", "HOST_KEY_MISMATCH"},
 }
 CASES = sorted((reason, kind) for kind, reasons in FAMILIES.items() for reason in reasons)

@@ -4,11 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from tendhost.server.domain.host_errors import HostKeyChanged, HostUnreachable, LinkLost
-from tendhost.server.remote.host_keys import fingerprint
+from tendhost.server.domain.host_errors import (
+    AuthenticationRefused,
+    HostError,
+    HostKeyChanged,
+    HostUnreachable,
+    LinkLost,
+    SecondFactorWanted,
+    SshError,
+)
+from tendhost.server.domain.hosts.host_keys import fingerprint
 from tendhost.server.remote.ssh import SshSettings
 from tests.contract.remote.ways import QUICK, Way, over_sshd
 from tests.fleet import Fleet, Host
@@ -92,3 +101,155 @@ async def test_host_that_was_given_another_key_is_refused_until_it_is_pinned(
     assert shown == after
     remote = await way.connector.connect(replace(target, host_key=shown))
     await remote.close()
+
+
+PAM = "UsePAM yes\nKbdInteractiveAuthentication yes\n"
+SECOND_FACTORS = {
+    "AuthenticationMethods publickey,keyboard-interactive": "keyboard-interactive",
+    "AuthenticationMethods publickey,keyboard-interactive:pam": "keyboard-interactive",
+    "AuthenticationMethods publickey,password\nPasswordAuthentication yes": "password",
+    "AuthenticationMethods publickey,password publickey,keyboard-interactive": (
+        "keyboard-interactive or password"
+    ),
+}
+REFUSALS = {
+    "PermitRootLogin no": "accepts the key and refuses user 'root' all the same",
+    "PermitRootLogin no\nPasswordAuthentication yes": "accepts the key and refuses user 'root'",
+    "AuthenticationMethods publickey,publickey": "it wants a second key",
+    "DenyUsers root": "user 'root' may not log in",
+    "PubkeyAuthentication no\nPasswordAuthentication yes": (
+        "in by keyboard-interactive or password only, not by a key"
+    ),
+    "AuthenticationMethods keyboard-interactive": "in by keyboard-interactive only, not by a key",
+    "AuthorizedKeysFile none\nPasswordAuthentication yes": "user 'root' may not log in",
+}
+
+
+class Sshd:
+    """Further servers of a host, each with a configuration of its own."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._port = 2200
+
+    async def with_configuration(self, lines: str) -> int:
+        """The port of a server with these lines of sshd_config(5) before the usual ones."""
+        self._port += 1
+        file = f"/etc/ssh/sshd_{self._port}"
+        await asyncio.to_thread(
+            self._host.run,
+            f"cat >{file} && /usr/sbin/sshd -f {file} -p {self._port} -o PidFile={file}.pid",
+            input=f"{lines}\n{PAM}HostKey /etc/ssh/ssh_host_ed25519_key\n",
+            check=True,
+        )
+        return self._port
+
+    def stop(self) -> None:
+        """End them all."""
+        self._host.run("cat /etc/ssh/sshd_*.pid | xargs -r kill; rm -f /etc/ssh/sshd_2*")
+
+
+@pytest.fixture
+def sshd(host: Host) -> Iterator[Sshd]:
+    sshd = Sshd(host)
+    yield sshd
+    sshd.stop()
+
+
+async def refusal(way: Way, port: int) -> HostError:
+    with pytest.raises(HostError) as caught:
+        await way.connector.connect(replace(way.target, port=port))
+    return caught.value
+
+
+async def test_second_factor__that_a_host_wants_is_told_as_such(way: Way, sshd: Sshd) -> None:
+    for lines, wanted in SECOND_FACTORS.items():
+        error = await refusal(way, await sshd.with_configuration(lines))
+        assert isinstance(error, SecondFactorWanted), (lines, error)
+        assert f"wants a second factor, {wanted}," in str(error), lines
+        assert "Match User root" in str(error)
+
+
+async def test_refused_login__is_not_taken_for_a_second_factor(way: Way, sshd: Sshd) -> None:
+    for lines, words in REFUSALS.items():
+        error = await refusal(way, await sshd.with_configuration(lines))
+        assert type(error) is AuthenticationRefused, (lines, error)
+        assert words in str(error), lines
+
+
+async def test_host_with_further_keys__is_logged_in_to_by_each_of_them(
+    way: Way, host: Host, sshd: Sshd
+) -> None:
+    for kind in ("rsa", "ecdsa"):
+        await asyncio.to_thread(
+            host.run, f"ssh-keygen -q -t {kind} -N '' -f /etc/ssh/sshd_2_{kind}", check=True
+        )
+    keys = "HostKey /etc/ssh/sshd_2_rsa\nHostKey /etc/ssh/sshd_2_ecdsa"
+    port = await sshd.with_configuration(keys)
+    at: Any = {"host": "web1", "address": way.target.address, "port": port}
+    kinds = await way.connector.get_host_key_kinds(**at)
+    assert kinds == ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa")
+    for kind in kinds:
+        key = await way.connector.get_host_key(**at, kind=kind)
+        assert key.startswith(f"{kind} ")
+        remote = await way.connector.connect(replace(way.target, port=port, host_key=key))
+        await remote.close()
+    old = await sshd.with_configuration(f"HostKeyAlgorithms ssh-rsa\n{keys}")
+    with pytest.raises(SshError, match="the host keys ssh-rsa, none of which"):
+        await way.connector.get_host_key_kinds(**{**at, "port": old})
+
+
+@pytest.mark.filterwarnings("ignore:Diffie-Hellman over finite fields")  # of cryptography 50
+async def test_hardened_host__that_can_be_enrolled_can_be_logged_in_to(
+    way: Way, sshd: Sshd
+) -> None:
+    for lines, usable in (
+        ("KexAlgorithms diffie-hellman-group-exchange-sha256\nCiphers aes256-ctr", True),
+        ("KexAlgorithms diffie-hellman-group18-sha512\nMACs hmac-sha2-512-etm@openssh.com", True),
+        ("Ciphers aes192-ctr", True),
+        ("KexAlgorithms sntrup761x25519-sha512@openssh.com", False),
+        ("Ciphers aes256-cbc", False),
+    ):
+        port = await sshd.with_configuration(lines)
+        at: Any = {"host": "web1", "address": way.target.address, "port": port}
+        if usable:
+            assert await way.connector.get_host_key_kinds(**at) == ("ssh-ed25519",)
+            assert await way.connector.get_host_key(**at) == way.target.host_key
+            await (await way.connector.connect(replace(way.target, port=port))).close()
+            continue
+        with pytest.raises(SshError, match="none of which tendhost accepts"):
+            await way.connector.get_host_key_kinds(**at)
+        assert isinstance(await refusal(way, port), SshError)
+
+
+async def test_link_local_address__is_reached_through_its_zone(way: Way, host: Host) -> None:
+    own = await asyncio.to_thread(
+        host.output,
+        "ip -6 -o addr show scope link | sed -n 's/.*inet6 \\([^/]*\\).*/\\1/p' | head -n 1",
+    )
+    route = await asyncio.create_subprocess_exec(
+        *("ip", "-o", "route", "get", way.target.address), stdout=asyncio.subprocess.PIPE
+    )
+    words = (await route.communicate())[0].decode().split()
+    address = f"{own}%{words[words.index('dev') + 1]}"
+    shown = await way.connector.get_host_key(host="web1", address=address, port=22)
+    assert shown == way.target.host_key
+    await (await way.connector.connect(replace(way.target, address=address))).close()
+
+
+async def test_users_of_a_directory__log_in_by_their_names(
+    way: Way, host: Host, sshd: Sshd
+) -> None:
+    port = await sshd.with_configuration("AuthorizedKeysFile /etc/ssh/sshd_2_keys")
+    names = ("first.last@corp.example", "CORP\\first.last", "svc$", "m\u00fcller")
+    # As winbind and sssd make them known; useradd(8) refuses such names.
+    lines = "".join(f"{name}:x:{3000 + n}:100::/:/bin/sh\n" for n, name in enumerate(names))
+    shadow = "".join(f"{name}:*:19000:0:99999:7:::\n" for name in names)
+    script = "install -m 644 /root/.ssh/authorized_keys /etc/ssh/sshd_2_keys; cat >>/etc/"
+    await asyncio.to_thread(host.run, f"{script}passwd", input=lines, check=True)
+    await asyncio.to_thread(host.run, f"{script}shadow", input=shadow, check=True)
+    for number, name in enumerate(names):
+        remote = await way.connector.connect(replace(way.target, port=port, user=name))
+        done = await remote.run("id -u", timeout=LONG)
+        assert done.stdout.decode().strip() == str(3000 + number)
+        await remote.close()

@@ -81,6 +81,8 @@ class FakeHost:
     address: str
     clock: Clock
     key: str = KEY
+    further_keys: tuple[str, ...] = ()
+    """Host keys of other kinds, each worse than `key`."""
     machine_id: str = ""
     """Its own, unless it is given one."""
     installed: dict[str, str] = field(
@@ -130,6 +132,11 @@ class FakeHost:
     def __post_init__(self) -> None:
         self.jobs = FakeJobs(self)
         self.machine_id = self.machine_id or uuid.uuid5(uuid.NAMESPACE_DNS, self.address).hex
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All its host keys."""
+        return (self.key, *self.further_keys)
 
     def cut(self) -> None:
         """Break every open connection; new ones can be made."""

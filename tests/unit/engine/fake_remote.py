@@ -11,10 +11,10 @@ from tendhost.server.domain.host_errors import (
     HostUnreachable,
     LinkLost,
 )
+from tendhost.server.domain.hosts.host_keys import fingerprint
 from tendhost.server.packages.boot import boot_script
 from tendhost.server.packages.login import login_script
 from tendhost.server.packages.units import units_script
-from tendhost.server.remote.host_keys import fingerprint
 from tendhost.server.remote.job_scripts import START
 from tendhost.server.remote.protocol import DEFAULT_OUTPUT_LIMIT, Completed, Target
 from tests.unit.engine import fake_answers
@@ -63,7 +63,7 @@ class FakeFleet:
     async def connect(self, target: Target) -> "FakeRemote":
         """See Connector."""
         host = self._listening(target.host, target.address)
-        if host.key != target.host_key:
+        if target.host_key not in host.keys:
             raise HostKeyChanged(
                 host=target.host,
                 address=target.address,
@@ -76,9 +76,14 @@ class FakeFleet:
             )
         return FakeRemote(self, host, target)
 
-    async def get_host_key(self, *, host: str, address: str, port: int) -> str:
+    async def get_host_key_kinds(self, *, host: str, address: str, port: int) -> tuple[str, ...]:
         """See Connector."""
-        return self._listening(host, address).key
+        return tuple(key.partition(" ")[0] for key in self._listening(host, address).keys)
+
+    async def get_host_key(self, *, host: str, address: str, port: int, kind: str = "") -> str:
+        """See Connector."""
+        keys = self._listening(host, address).keys
+        return next(key for key in keys if key.startswith(kind))
 
     async def aclose(self) -> None:
         """See Connector."""

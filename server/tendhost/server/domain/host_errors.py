@@ -50,8 +50,19 @@ class AuthenticationRefused(SshError):
 
     needs_person = True
     template = (
-        "{host} ({address}): {problem}; add the server's public key to the authorized_keys of this user on the host,"
-        " or use another key or user: tendhost host set {host} --ssh-key PATH --user USER"
+        "{host} ({address}): {problem}; to use another key or user: tendhost host set {host} --ssh-key PATH"
+        " --user USER"
+    )
+
+
+class SecondFactorWanted(AuthenticationRefused):
+    """The host accepts the key, and wants a second factor that only a person can give."""
+
+    user: str
+    template = (
+        "{host} ({address}): {problem}; let this user log in with the key alone (Match User {user},"
+        " AuthenticationMethods publickey, in the host's sshd_config), or use another user: tendhost host set {host}"
+        " --user USER"
     )
 
 
@@ -85,7 +96,7 @@ class PrivilegeMissing(HostError):
 
     user: str
     problem: str
-    template = "{host}: user {user!r} cannot become root with sudo -n: {problem}"
+    template = "{host}: user '{user}' cannot become root with sudo -n: {problem}"
 
 
 class ShellUnusable(HostError):
@@ -96,7 +107,7 @@ class ShellUnusable(HostError):
     user: str
     problem: str
     template = (
-        "{host}: the shell of user {user!r} does not run commands: {problem}; give the user a POSIX"
+        "{host}: the shell of user '{user}' does not run commands: {problem}; give the user a POSIX"
         " shell, such as /bin/sh"
     )
 

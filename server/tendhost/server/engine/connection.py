@@ -37,7 +37,7 @@ def target_of(host: Host) -> Target:
     config = host.config
     return Target(
         host=config.name,
-        address=config.address,
+        address=config.network_address,
         port=config.port,
         user=config.user,
         ssh_key=config.ssh_key,

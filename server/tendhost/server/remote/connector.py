@@ -16,10 +16,16 @@ class RoutingConnector:
         """See Connector."""
         return await self._connector_for(target.address).connect(target)
 
-    async def get_host_key(self, *, host: str, address: str, port: int) -> str:
+    async def get_host_key_kinds(self, *, host: str, address: str, port: int) -> tuple[str, ...]:
+        """See Connector."""
+        return await self._connector_for(address).get_host_key_kinds(
+            host=host, address=address, port=port
+        )
+
+    async def get_host_key(self, *, host: str, address: str, port: int, kind: str = "") -> str:
         """See Connector."""
         return await self._connector_for(address).get_host_key(
-            host=host, address=address, port=port
+            host=host, address=address, port=port, kind=kind
         )
 
     async def aclose(self) -> None:

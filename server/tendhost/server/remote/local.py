@@ -47,7 +47,11 @@ class LocalConnector:
         """See Connector."""
         return LocalRemote(target)
 
-    async def get_host_key(self, *, host: str, address: str, port: int) -> str:
+    async def get_host_key_kinds(self, *, host: str, address: str, port: int) -> tuple[str, ...]:
+        """See Connector."""
+        return (ADDRESS,)
+
+    async def get_host_key(self, *, host: str, address: str, port: int, kind: str = "") -> str:
         """See Connector."""
         return ADDRESS
 

@@ -67,9 +67,17 @@ class Connector(Protocol):
         """
         ...
 
-    async def get_host_key(self, *, host: str, address: str, port: int) -> str:
+    async def get_host_key_kinds(self, *, host: str, address: str, port: int) -> tuple[str, ...]:
+        """The kinds of the keys that the host has, such as "ssh-rsa": those that a login accepts, the best first.
+
+        Raises HostUnreachable, SshError (there is none, or a login would find no algorithm in common), Timeout.
+        """
+        ...
+
+    async def get_host_key(self, *, host: str, address: str, port: int, kind: str = "") -> str:
         """The public key that the host shows now, as type and base64, without logging in.
 
+        `kind`: the kind of key to ask for, one that the host has; empty: the best one.
         Raises HostUnreachable, Timeout.
         """
         ...

@@ -11,63 +11,40 @@ from typing import Any
 import asyncssh
 
 from tendhost.server.domain.host_errors import (
-    AuthenticationRefused,
-    HostKeyChanged,
     HostUnreachable,
     LinkLost,
     SshError,
 )
+from tendhost.server.domain.hosts.host_keys import KINDS
 from tendhost.server.remote.commands import CommandRemote
-from tendhost.server.remote.host_keys import fingerprint
 from tendhost.server.remote.private_keys import KeyRing, PrivateKeys
 from tendhost.server.remote.protocol import Remote, Target
+from tendhost.server.remote.ssh_login import (
+    NEGOTIATED,
+    PinnedClient,
+    algorithms_of,
+    host_key_algorithms,
+    login_error,
+)
+from tendhost.server.remote.ssh_offer import offer_of
 from tendhost.server.remote.tcp import ConnectionLimiter, TcpConnector
 
 CLOSE_SECONDS = 5.0
 
-# AES-GCM costs a quarter less than chacha20 where the processor has AES.
-_ENCRYPTION = (
-    "aes128-gcm@openssh.com",
-    "aes256-gcm@openssh.com",
-    "chacha20-poly1305@openssh.com",
-    "aes128-ctr",
-    "aes256-ctr",
-)
-# Group exchange is left out: finding a group costs half a second of processor time.
-_KEX = (
-    "curve25519-sha256",
-    "curve25519-sha256@libssh.org",
-    "ecdh-sha2-nistp256",
-    "ecdh-sha2-nistp384",
-    "ecdh-sha2-nistp521",
-    "diffie-hellman-group14-sha256",
-    "diffie-hellman-group16-sha512",
-)
-_ALGORITHMS_OF_KIND = {
-    "ssh-ed25519": ("ssh-ed25519",),
-    "ecdsa-sha2-nistp256": ("ecdsa-sha2-nistp256",),
-    "ecdsa-sha2-nistp384": ("ecdsa-sha2-nistp384",),
-    "ecdsa-sha2-nistp521": ("ecdsa-sha2-nistp521",),
-    "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
-}
-_HOST_KEY_ALGORITHMS = tuple(name for names in _ALGORITHMS_OF_KIND.values() for name in names)
 _OPTIONS: Mapping[str, Any] = {
     # Nothing of ~/.ssh/config. To be given to the call itself, which in its absence reads the file
     # whatever a prepared SSHClientConnectionOptions says.
     "config": None,
-    # Nobody is trusted by a list: _PinnedClient decides. None would trust everybody.
+    # Nobody is trusted by a list: PinnedClient decides. None would trust everybody.
     "known_hosts": ([], [], []),
     "x509_trusted_certs": None,
     "agent_path": None,
-    "preferred_auth": "publickey",
-    "password_auth": False,
-    "kbdint_auth": False,
+    # The others are there to be noticed: PinnedClient has no answer to them, so that nothing is sent.
+    "preferred_auth": "publickey,keyboard-interactive,password",
     "host_based_auth": False,
     "gss_kex": False,
     "gss_auth": False,
-    "kex_algs": _KEX,
-    "encryption_algs": _ENCRYPTION,
-    "compression_algs": None,
+    **NEGOTIATED,
     # SshConnector bounds the login, the time until the server's banner included.
     "login_timeout": 0,
 }
@@ -114,17 +91,38 @@ class SshConnector:
         async with self._keys.keys_for(target) as keys:
             return await self._login(target, keys)
 
-    async def get_host_key(self, *, host: str, address: str, port: int) -> str:
+    async def get_host_key_kinds(self, *, host: str, address: str, port: int) -> tuple[str, ...]:
+        """See Connector."""
+        target = Target(host=host, address=address, port=port, user="root", ssh_key="", host_key="")
+        async with self._socket(target) as connection:
+            offer = await offer_of(connection)
+            connection.close()
+        for what, offered, accepted in (
+            ("key exchanges", offer.key_exchange, NEGOTIATED["kex_algs"]),
+            ("host keys", offer.host_keys, algorithms_of(*KINDS)),
+            ("ciphers", offer.encryption, NEGOTIATED["encryption_algs"]),
+        ):
+            if set(offered).isdisjoint(accepted):
+                problem = (
+                    f"no SSH login: the host offers the {what} {', '.join(offered)}, none of which tendhost accepts;"
+                    f" expected one of {', '.join(accepted)}"
+                )
+                raise SshError(host=host, address=address, problem=problem)
+        return tuple(k for k in KINDS if not set(algorithms_of(k)).isdisjoint(offer.host_keys))
+
+    async def get_host_key(self, *, host: str, address: str, port: int, kind: str = "") -> str:
         """See Connector."""
         target = Target(host=host, address=address, port=port, user="root", ssh_key="", host_key="")
         async with self._socket(target) as connection:
             shown = await asyncssh.get_server_host_key(
                 sock=connection,
                 config=None,
-                kex_algs=_KEX,
-                server_host_key_algs=_HOST_KEY_ALGORITHMS,
+                kex_algs=NEGOTIATED["kex_algs"],
+                server_host_key_algs=algorithms_of(*((kind,) if kind else KINDS)),
                 # Nobody logs in, so no key of the server's user is loaded.
-                options=asyncssh.SSHClientConnectionOptions(config=None, client_keys=None),
+                options=asyncssh.SSHClientConnectionOptions(
+                    config=None, client_keys=None, **NEGOTIATED
+                ),
             )
         if shown is None:
             raise HostUnreachable(host=host, address=address, problem="it shows no host key")
@@ -136,28 +134,21 @@ class SshConnector:
         self._tcp.close()
 
     async def _login(self, target: Target, keys: PrivateKeys) -> Remote:
-        client = _PinnedClient(target.host_key)
+        client = PinnedClient(target)
         try:
             async with self._socket(target) as connection:
                 opened, _ = await asyncssh.create_connection(
                     lambda: client,
                     sock=connection,
                     username=target.user,
-                    client_keys=keys,
-                    server_host_key_algs=_host_key_algorithms(target.host_key),
+                    client_keys=client.watching(keys),
+                    server_host_key_algs=host_key_algorithms(target.host_key),
                     **_OPTIONS,
                     keepalive_interval=self._settings.keepalive_interval.total_seconds(),
                     keepalive_count_max=self._settings.keepalive_count,
                 )
         except SshError as error:
-            if client.refused:
-                raise HostKeyChanged(
-                    host=target.host,
-                    address=target.address,
-                    pinned=fingerprint(target.host_key),
-                    shown=fingerprint(client.refused),
-                ) from error
-            raise
+            raise client.explained(error) from error
         return SshRemote(opened, target)
 
     @asynccontextmanager
@@ -175,52 +166,8 @@ class SshConnector:
                 # asyncssh closes what it has taken over, which it may not have come to yet.
                 connection.close()
                 if isinstance(error, asyncssh.Error | OSError | ValueError):
-                    raise _login_error(target, error, seconds) from error
+                    raise login_error(target, error, seconds) from error
                 raise
-
-
-def _login_error(target: Target, error: Exception, seconds: float) -> SshError:
-    """The error for a login that failed, or did not succeed within `seconds`."""
-    where = {"host": target.host, "address": target.address}
-    if isinstance(error, TimeoutError):
-        problem = f"it answers at port {target.port}, but no SSH login within {seconds:g} s"
-        return HostUnreachable(problem=problem, **where)
-    # sshd hangs up on those who show too many keys: a protocol error, to go by its code.
-    out_of_patience = "too many authentication failures" in str(error).lower()
-    if isinstance(error, asyncssh.PermissionDenied) or out_of_patience:
-        problem = f"user {target.user!r} may not log in: {error}"
-        return AuthenticationRefused(problem=problem, **where)
-    if isinstance(error, asyncssh.ConnectionLost | ConnectionError):
-        problem = f"the connection was closed during the login: {error}"
-        return HostUnreachable(problem=problem, **where)
-    return SshError(problem=f"no SSH login: {error}", **where)
-
-
-def _host_key_algorithms(host_key: str) -> tuple[str, ...]:
-    """Those of the pinned kind first: the host shows that key if it still has it.
-
-    The others stand behind, so that a host which lost it shows what it has now and is refused by
-    its fingerprint, instead of by two lists of algorithms that do not meet.
-    """
-    pinned = _ALGORITHMS_OF_KIND.get(host_key.partition(" ")[0], ())
-    return (*pinned, *(name for name in _HOST_KEY_ALGORITHMS if name not in pinned))
-
-
-class _PinnedClient(asyncssh.SSHClient):
-    """Accepts one host key only, and remembers another one that was shown."""
-
-    def __init__(self, pinned: str) -> None:
-        self._pinned = pinned.split()[:2]
-        self.refused = ""
-
-    def validate_host_public_key(
-        self, host: str, address: str, port: int, key: asyncssh.SSHKey
-    ) -> bool:
-        shown = key.export_public_key("openssh").decode().split()[:2]
-        if shown == self._pinned:
-            return True
-        self.refused = " ".join(shown)
-        return False
 
 
 class _CommandSession(asyncssh.SSHClientSession[bytes]):

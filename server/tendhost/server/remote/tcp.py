@@ -73,7 +73,11 @@ class TcpConnector:
             problem = f"the name was not resolved within {seconds:g} s"
             raise HostUnreachable(host=host, address=address, problem=problem) from error
         except OSError as error:
-            problem = f"the name does not resolve: {error.strerror or error}"
+            # What works with ssh(1) may be an alias that only its configuration knows.
+            problem = (
+                f"the name does not resolve: {error.strerror or error}; ssh_config(5) is not read, neither the server"
+                " user's nor /etc/ssh: give the host's own name or IP address, port, user and key"
+            )
             raise HostUnreachable(host=host, address=address, problem=problem) from error
         except ValueError as error:
             # An empty or overlong label, or a character that no name has.

@@ -15,6 +15,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
+from tendhost.server.domain.hosts.address import unusable_address
 from tendhost.server.domain.policy.freezes import inconsistent_freezes
 from tendhost.server.domain.policy.health_checks import unusable
 from tendhost.server.domain.policy.windows import require_zone, unsound_windows
@@ -124,6 +125,12 @@ def _violation(violation: protovalidate.Violation) -> FieldViolation:
 # --- rules by type --------------------------------------------------------------------------------
 
 
+def _host(message: host_pb2.HostConfig) -> Iterator[FieldViolation]:
+    unusable = unusable_address(message.address)
+    if unusable:
+        yield FieldViolation("address", unusable)
+
+
 def _window(message: host_pb2.MaintenanceWindow) -> Iterator[FieldViolation]:
     if not (message.start and message.end):
         try:
@@ -174,6 +181,7 @@ def _schedule(message: schedule_pb2.ScheduleSpec) -> Iterator[FieldViolation]:
 _RULES: Mapping[str, Rule] = {
     kind.DESCRIPTOR.full_name: rule
     for kind, rule in (
+        (host_pb2.HostConfig, _host),
         (host_pb2.MaintenanceWindow, _window),
         (policy_pb2.GroupPolicy, _defaults),
         (health_pb2.HealthChecks, _checks),

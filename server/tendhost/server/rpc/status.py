@@ -68,6 +68,7 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     host_errors.HostUnreachable: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.LinkLost: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.AuthenticationRefused: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.SecondFactorWanted: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.KeyUnusable: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.HostKeyChanged: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.PrivilegeMissing: grpc.StatusCode.FAILED_PRECONDITION,

@@ -6,8 +6,8 @@ import pytest
 
 from tendhost.server.clock import SystemClock
 from tendhost.server.domain.host_errors import KeyUnusable
+from tendhost.server.domain.hosts.host_keys import fingerprint
 from tendhost.server.engine.fleet.host_tests import AT_ONCE, HostTester
-from tendhost.server.remote.host_keys import fingerprint
 from tendhost.server.remote.protocol import Target
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import KEY, OTHER_KEY

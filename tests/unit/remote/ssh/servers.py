@@ -69,8 +69,12 @@ async def listening(
     keys: Sequence[asyncssh.SSHKey] = (),
     address: str = "127.0.0.1",
     patient: bool = True,
+    **algorithms: Sequence[str],
 ) -> AsyncIterator[Server]:
-    """An SSH server that lets one key in; the command `hang` never ends, and all others do at once."""
+    """An SSH server that lets one key in; the command `hang` never ends, and all others do at once.
+
+    `algorithms` are those of asyncssh.listen, where the server is to have no others.
+    """
     server = Server(keys=tuple(keys) or (asyncssh.generate_private_key("ssh-ed25519"),))
 
     async def execute(process: "asyncssh.SSHServerProcess[bytes]") -> None:
@@ -85,6 +89,7 @@ async def listening(
         server_host_keys=list(server.keys),
         process_factory=execute,
         encoding=None,
+        **algorithms,
     )
     server.port = listener.get_port()
     try:

@@ -40,7 +40,8 @@ from tendhost.client.cli.options.scope import (
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The host's name.")]
 Address = typer.Option(
-    metavar="ADDRESS", help="Host name or IP address, or 'local' for the server's own machine."
+    metavar="ADDRESS",
+    help="Host name or IP address, or 'local' for the server's own machine. Not an alias of ssh_config(5).",
 )
 Port = typer.Option(
     min=1, max=65_535, metavar="PORT", help="Port of the host's sshd. Default for a new host: 22."
@@ -90,7 +91,11 @@ Key = Annotated[
     ),
 ]
 HostKey = Annotated[
-    str, typer.Option(metavar="KEY", help="Key that the host must show: SHA256:… or a public key.")
+    str,
+    typer.Option(
+        metavar="KEY",
+        help="Key that the host must show: SHA256:…, a public key, or a line of ssh-keygen -l or known_hosts.",
+    ),
 ]
 Duplicate = Annotated[
     bool,

@@ -14,8 +14,10 @@ from tendhost.server.domain.host_errors import (
     HostUnreachable,
     KeyUnusable,
     LinkLost,
+    SecondFactorWanted,
     SshError,
 )
+from tendhost.server.domain.hosts.address import network_address
 from tendhost.server.domain.hosts.states import HostState, Trigger, after, allowed_from
 from tendhost.server.domain.inventory.compose import ComposeVersion
 from tendhost.server.domain.inventory.inventory import Observation, Reboot, RebootNeed
@@ -33,6 +35,7 @@ _UNREACHED = frozenset(
         HostUnreachable,
         LinkLost,
         AuthenticationRefused,
+        SecondFactorWanted,
         KeyUnusable,
         HostKeyChanged,
     )
@@ -126,7 +129,12 @@ class HostConfig:
     @property
     def endpoint(self) -> str:
         """Address and port; two hosts with the same endpoint are the same machine."""
-        return LOCAL if self.address == LOCAL else f"{self.address.lower()} {self.port}"
+        return LOCAL if self.address == LOCAL else f"{self.network_address.lower()} {self.port}"
+
+    @property
+    def network_address(self) -> str:
+        """The address as the resolver takes it. See domain/hosts/address."""
+        return network_address(self.address)
 
     @property
     def may_reboot(self) -> bool:

@@ -40,6 +40,7 @@ from tendhost.server.domain.host_errors import (
     KeyUnusable,
     LinkLost,
     RebootNeverReturned,
+    SecondFactorWanted,
 )
 from tendhost.server.domain.hosts.host import Snapshots
 from tendhost.server.domain.inventory.compose import ProjectOutcome
@@ -126,6 +127,7 @@ OUT_OF_REACH = frozenset(
         HostUnreachable,
         LinkLost,
         AuthenticationRefused,
+        SecondFactorWanted,
         KeyUnusable,
         HostKeyChanged,
         HostGone,

@@ -15,12 +15,12 @@ from tendhost.server.domain.host_errors import (
     ShellUnusable,
 )
 from tendhost.server.domain.hosts.host import Host, Problem
+from tendhost.server.domain.hosts.host_keys import fingerprint
 from tendhost.server.engine.concurrency import OperationLimits, Slot
 from tendhost.server.engine.connection import target_of
 from tendhost.server.packages.errors import PackageError
 from tendhost.server.packages.facts import Privilege
 from tendhost.server.packages.login import Login, login_script, parse_login
-from tendhost.server.remote.host_keys import fingerprint
 from tendhost.server.remote.protocol import Completed, Connector, Remote
 from tendhost.server.store.protocols.hosts import HostStore
 
@@ -95,7 +95,7 @@ class HostTester:
         config = host.config
         with suppress(HostError):
             key = await self._connector.get_host_key(
-                host=host.name, address=config.address, port=config.port
+                host=host.name, address=config.network_address, port=config.port
             )
             return fingerprint(key)
         return ""

@@ -15,15 +15,17 @@ from tendhost.server.domain.events import (
     StateChanged,
 )
 from tendhost.server.domain.hosts.host import Host, HostConfig
+from tendhost.server.domain.hosts.host_keys import ExpectedKeys, expected_keys, fingerprint
 from tendhost.server.domain.hosts.reconfiguration import Reconfiguration, require_sound
 from tendhost.server.domain.request_errors import (
+    FieldViolation,
     HostAlreadyExists,
     HostBusy,
     HostKeyMismatch,
+    InvalidArgument,
 )
 from tendhost.server.engine.fleet.policies import Policies
 from tendhost.server.engine.requests import MutationContext, at_revision, retried_on_conflict
-from tendhost.server.remote.host_keys import fingerprint, matches
 from tendhost.server.remote.protocol import Connector
 from tendhost.server.store.protocols.operations import HostWorkStore
 from tendhost.server.store.records import Change
@@ -162,14 +164,35 @@ class Registry:
         return host
 
     async def _enrolled(self, config: HostConfig, expected: str) -> str:
-        shown = await self._connector.get_host_key(
-            host=config.name, address=config.address, port=config.port
+        wanted = _expected_keys(config, expected) if expected else None
+        offered = await self._connector.get_host_key_kinds(
+            host=config.name, address=config.network_address, port=config.port
         )
-        if expected and not matches(shown, expected):
-            raise HostKeyMismatch(
-                host=config.name, expected=fingerprint(expected), shown=fingerprint(shown)
-            )
-        return shown
+        if wanted is None:
+            return await self._shown(config, offered[0])
+        shown = []
+        # A host shows one key at a time. The known one may be of another kind than its best.
+        for kind in [kind for kind in wanted.kinds if kind in offered] or offered[:1]:
+            key = await self._shown(config, kind)
+            if wanted.matches(key):
+                return key
+            shown.append(fingerprint(key))
+        raise HostKeyMismatch(host=config.name, expected=str(wanted), shown=", ".join(shown))
+
+    async def _shown(self, config: HostConfig, kind: str) -> str:
+        return await self._connector.get_host_key(
+            host=config.name, address=config.network_address, port=config.port, kind=kind
+        )
+
+
+def _expected_keys(config: HostConfig, expected: str) -> ExpectedKeys:
+    """The keys that a user expects. Raises InvalidArgument."""
+    address, port = config.address, config.port
+    names = (address, config.name, f"[{address}]:{port}", f"[{config.name}]:{port}")
+    try:
+        return expected_keys(expected, names)
+    except ValueError as error:
+        raise InvalidArgument(FieldViolation("expected_host_key", str(error))) from error
 
 
 def _changes(old: Host, new: Host) -> tuple[FieldChange, ...]:

@@ -110,7 +110,7 @@ class _Probes:
     def probe(self, check: HealthCheck) -> Callable[[], Coroutine[None, None, CheckFinding]]:
         async def tried() -> CheckFinding:
             config, prober = self.context.host.config, self.context.prober
-            address = "127.0.0.1" if config.address == LOCAL else config.address
+            address = "127.0.0.1" if config.address == LOCAL else config.network_address
             if check.tcp is not None:
                 return await prober.tcp(address, check.tcp.port, timeout=check.timeout)
             if check.http is not None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tendhost.server.domain.bounds import text
+from tendhost.server.domain.hosts.address import plain_address
 from tendhost.server.domain.hosts.host import (
     COMPOSE_HEALTH_TIMEOUT,
     AfterInterruption,
@@ -16,12 +17,12 @@ from tendhost.server.domain.hosts.host import (
     Rollback,
     Snapshots,
 )
+from tendhost.server.domain.hosts.host_keys import fingerprint
 from tendhost.server.domain.inventory.compose import ComposeVersion
 from tendhost.server.domain.inventory.inventory import Reboot, RebootNeed
 from tendhost.server.domain.inventory.scope import UpdateScope
 from tendhost.server.domain.policy.health_checks import HealthChecks
 from tendhost.server.domain.policy.hooks import Hooks
-from tendhost.server.remote.host_keys import fingerprint
 from tendhost.server.rpc.convert.common import duration, numbers, problem_message, timestamp
 from tendhost.server.rpc.convert.health import health_checks, health_checks_message
 from tendhost.server.rpc.convert.hooks import hooks, hooks_message
@@ -49,7 +50,7 @@ def host_config(message: host_pb2.HostConfig) -> HostConfig:
     """A validated configuration, its defaults filled in."""
     return HostConfig(
         name=message.name,
-        address=message.address,
+        address=plain_address(message.address),
         port=message.port or 22,
         user=message.user or "root",
         ssh_key=message.ssh_key,
