@@ -146,6 +146,24 @@ LASTING = {
         "The method driver /usr/lib/apt/methods/tor+http could not be found.",
     ),
 }
+# As people report them; none was at hand to ask.
+LASTING |= {
+    "certificate": (
+        f"E: Failed to fetch {SOURCE}  Certificate verification failed: The certificate is NOT trusted. The"
+        " certificate chain uses expired certificate.  Could not handshake: Error in the certificate"
+        f" verification. [IP: 192.0.2.1 443]\n{IGNORED}",
+        "Certificate verification failed: The certificate is NOT trusted.",
+    ),
+    "no certificates": (
+        f"W: {SOURCE}: No system certificates available. Try installing ca-certificates.\n"
+        "E: The repository 'http://deb.example.org bookworm Release' does not have a Release file.\n",
+        "No system certificates available. Try installing ca-certificates.",
+    ),
+    "password": (
+        f"E: Failed to fetch {SOURCE}  401  Unauthorized [IP: 192.0.2.1 80]\n{IGNORED}",
+        "401 Unauthorized",
+    ),
+}
 PASSING = {
     "resolving": f"E: Failed to fetch {SOURCE}  Temporary failure resolving 'deb.example.org'\n{IGNORED}",
     "refused": f"E: Failed to fetch {SOURCE}  Could not connect to deb.example.org:80\n{IGNORED}",

@@ -73,8 +73,8 @@ _SIGNATURE_CHECKED = re.compile(r"Sub-process \S*(?:sqv|gpgv|sq) returned an err
 _CHANGED = re.compile(r"Repository '([^'\n]+)' changed its '[A-Za-z]+' value from .*")
 # What the next refresh finds again, until somebody changes the host or the archive.
 _LASTING = re.compile(
-    r"^(?:E|Error): (?:.*(?:The method driver \S+ could not be found|Certificate verification failed"
-    r"|No system certificates available|  401  ).*"
+    r"^(?:[EW]|Error|Warning): (?:(?P<cause>.*(?:The method driver \S+ could not be found"
+    r"|Certificate verification failed|No system certificates available|  401  ).*)"
     r"|The list of sources could not be read.*)$",
     re.MULTILINE,
 )
@@ -109,8 +109,8 @@ def refresh_problems(part: Part, *, has_lists: bool) -> list[PackageError]:
         ]
     lasting = _LASTING.search(told)
     text = next((words for _, words in failed if words), "")
-    if lasting and (first := _ERROR.search(told)):
-        text = one_line(first[1])
+    if lasting and (cause := lasting["cause"] or _first_error(told)):
+        text = one_line(cause)
     elif not text:
         text = diagnose(part.status, told or part.stderr).reason
     return [
@@ -126,6 +126,11 @@ def _after_hook(hook: str, sources: tuple[str, ...], *, has_lists: bool) -> NotR
     return NotRefreshed(
         sources=sources, text=hook, lasting=True, fetched=fetched, has_lists=has_lists
     )
+
+
+def _first_error(told: str) -> str:
+    match = _ERROR.search(told)
+    return match[1] if match else ""
 
 
 def _sources(failed: list[tuple[str, str]]) -> tuple[str, ...]:
