@@ -27,9 +27,11 @@ from tendhost.server.domain.rollouts.advance import (
     Wait,
     advance,
     after_wave_check,
+    expired,
 )
 from tendhost.server.domain.rollouts.budgets import overspent
 from tendhost.server.domain.rollouts.rollout import (
+    Halt,
     HaltCause,
     Member,
     MemberStatus,
@@ -41,6 +43,7 @@ from tendhost.server.domain.rollouts.rollout import (
     Wave,
 )
 from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate, entered, estimated_end
+from tendhost.server.domain.rollouts.settling import settling_from
 from tendhost.server.domain.rollouts.waves import Candidate, Division, wave_plan
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -381,6 +384,39 @@ def test_a_rollout_that_expires_skips_what_has_not_begun():
     carried.settle()
     assert carried.rollout.over
     assert carried.rollout.progress.skipped == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"status": R.PAUSED}, "the rollout was paused"),
+        ({"status": R.AWAITING_APPROVAL}, "nobody had approved wave 2"),
+        ({"next_wave_at": NOW}, "the pause after wave 1 of 3 had not passed"),
+        ({"settling": settling_from(NOW, DELAY)}, "wave 1 of 3 had not settled"),
+        ({}, "wave 1 of 3 had not ended"),
+        (
+            {
+                "status": R.HALTED,
+                "halt": Halt(cause=HaltCause.FAILURES, message="2 failed: a, b", at=NOW),
+            },
+            "the rollout had halted: 2 failed: a, b",
+        ),
+    ],
+)
+def test_expired_rollout__remembers_what_it_waited_for(changes, cause):
+    carried = Carried(3, spec("1"))
+    after = expired(replace(carried.rollout, **changes))
+    assert (after.status, after.expired_while) == (R.EXPIRED, cause)
+
+
+def test_estimate__expects_no_end_while_every_host_that_is_left_waits():
+    carried = Carried(3, spec("2"))
+    carried.settle()
+    carried.move("h000", M.COMPLETED)
+    carried.move("h001", M.WAITING, waiting=WaitingFor.WINDOW)
+    assert estimated_end(carried.rollout, carried.wave, carried.now) is None
+    carried.move("h001", M.IN_PROGRESS)
+    assert estimated_end(carried.rollout, carried.wave, carried.now) is not None
 
 
 @given(st.integers(1, 30), st.integers(0, 30))

@@ -655,8 +655,46 @@ async def test_what_does_not_get_its_window_before_the_rollout_expires_is_skippe
         ended = await world.rollout_ended(rollout.id)
         assert (ended.status, ended.progress.skipped) == (R.EXPIRED, 1)
         detail = (await members(world, rollout.id))["n"].detail
-        assert detail == "the rollout expired before it could begin"
+        assert detail == (
+            "the rollout expired before it could begin: its window opens Sun 2026-03-01 14:00 UTC"
+        )
         assert fake.ran == []
+
+
+async def test_expired_rollout__keeps_the_cause_for_every_host_that_it_skips(world: World):
+    async with world.running():
+        await world.register("n", policy=nightly(world))
+        await world.register("o")
+        one_by_one: dict[str, object] = {"waves": ("1",), "expires_after": timedelta(hours=1)}
+        waits = await begin(world, **one_by_one)
+        await is_in(world, waits.id, "wp")
+        await passes(world, timedelta(hours=1))
+        assert (await world.rollout_ended(waits.id)).status is R.EXPIRED
+        skipped = await members(world, waits.id)
+        why = "the rollout expired before it could begin: "
+        assert skipped["n"].detail.startswith(f"{why}its window opens ")
+        assert skipped["o"].detail == f"{why}wave 1 of 2 had not ended"
+
+
+async def test_rollout_whose_hosts_all_wait__expects_no_end_and_says_when_the_first_may_start(
+    world: World,
+):
+    async with world.running():
+        await fleet(world, "a")
+        await world.register("n", policy=nightly(world))
+        rollout = await begin(world)
+        await is_in(world, rollout.id, "cw")
+
+        async def knows_its_opening() -> bool:
+            return (await world.store.rollout(rollout.id)).opens_at is not None
+
+        await world.until(knows_its_opening)
+        stored = await world.store.rollout(rollout.id)
+        opens_at = (await members(world, rollout.id))["n"].not_before
+        assert (stored.expected_end, stored.opens_at) == (None, opens_at)
+        await passes(world, timedelta(hours=2))
+        ended = await world.rollout_ended(rollout.id)
+        assert (ended.progress.completed, ended.opens_at) == (2, None)
 
 
 async def test_a_rollout_expires_while_hosts_are_updated_and_not_for_their_sake(world: World):

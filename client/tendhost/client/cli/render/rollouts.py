@@ -1,14 +1,17 @@
 """Rollouts and their plans, formatted for people."""
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 from tendhost.client import (
+    Halt,
     HaltCause,
     PlannedHost,
     Progress,
     Rollout,
     RolloutHost,
     RolloutPlan,
+    RolloutStatus,
     RolloutWave,
 )
 from tendhost.client.cli.console import coloured, draw, say, say_incomplete, table
@@ -79,18 +82,29 @@ def counts(progress: Progress) -> str:
 
 
 def situation(found: Rollout) -> str:
-    """What a rollout waits for, or when it will end; empty: there is nothing to say."""
+    """What a rollout waits for, or when it will end, and when it expires; empty: there is nothing to say."""
+    return "\n".join(line for line in (_next(found), _expiry(found)) if line)
+
+
+def _expiry(found: Rollout) -> str:
+    left = found.progress.pending + found.progress.waiting
+    if found.ended or found.expires_at is None or not left:
+        return ""
+    if found.status in (RolloutStatus.CANCELLED, RolloutStatus.EXPIRED):
+        return ""
+    return f"expires {at_time(found.expires_at)}: hosts that have not started by then are skipped"
+
+
+def _next(found: Rollout) -> str:
+    if found.ended:
+        return ""
+    if found.status is RolloutStatus.PAUSED:
+        return f"paused; to continue: tendhost rollout resume {found.id}"
+    if found.status in (RolloutStatus.CANCELLED, RolloutStatus.EXPIRED):
+        running = counted(found.progress.in_progress, "running operation")
+        return f"ends with its {running}" if found.progress.in_progress else ""
     if found.halt is not None:
-        ways = []
-        if found.progress.failed or found.progress.rolled_back:
-            ways.append(f"  tendhost rollout retry {found.id}   to retry the failed hosts")
-        more = "; add --max-failures to allow more failures"
-        with_more = more if found.halt.cause is HaltCause.FAILURES else ""
-        if found.halt.cause is HaltCause.REBOOT_LEFT:
-            with_more = "; add --ignore-reboots-left to continue without these reboots"
-        ways.append(f"  tendhost rollout resume {found.id}  to continue{with_more}")
-        ways.append(f"  tendhost rollout cancel {found.id}  to end it")
-        return "\n".join((f"halted: {found.halt.message}", *ways))
+        return _halted(found, found.halt)
     if found.approval_until is not None:
         return (
             f"wave {found.wave + 1} waits for an approval until {at_time(found.approval_until)}:"
@@ -98,16 +112,40 @@ def situation(found: Rollout) -> str:
         )
     if found.held_up:
         return f"held up: {found.held_up}"
-    if found.settling_since is not None and not found.ended and found.spec.settle is not None:
-        healthy_until = found.settling_since + found.spec.settle
-        return (
-            f"wave {found.wave} settles until {at_time(healthy_until)}, if its hosts stay healthy"
-        )
-    if found.next_wave_at is not None and not found.ended:
+    if found.settling_since is not None:
+        until = at_time(found.settling_since + (found.spec.settle or timedelta()))
+        return f"wave {found.wave} settles until {until}, if its hosts stay healthy"
+    if found.next_wave_at is not None:
         return f"wave {found.wave + 1} starts {at_time(found.next_wave_at)}"
     if found.expected_end is not None:
         return f"expected to end {at_time(found.expected_end)}"
-    return ""
+    return _waits(found)
+
+
+def _halted(found: Rollout, halt: Halt) -> str:
+    ways = []
+    if found.progress.failed or found.progress.rolled_back:
+        ways.append(f"  tendhost rollout retry {found.id}   to retry the failed hosts")
+    more = "; add --max-failures to allow more failures"
+    with_more = more if halt.cause is HaltCause.FAILURES else ""
+    if halt.cause is HaltCause.REBOOT_LEFT:
+        with_more = "; add --ignore-reboots-left to continue without these reboots"
+    ways.append(f"  tendhost rollout resume {found.id}  to continue{with_more}")
+    ways.append(f"  tendhost rollout cancel {found.id}  to end it")
+    return "\n".join((f"halted: {halt.message}", *ways))
+
+
+def _waits(found: Rollout) -> str:
+    """What the hosts that are left of the current wave wait for, if all of them wait."""
+    if not found.progress.waiting or found.progress.in_progress:
+        return ""
+    hosts = counted(found.progress.waiting, "waiting host")
+    if found.opens_at is None:
+        return f"wave {found.wave} waits for its {hosts}; no end can be expected before they start"
+    opens = f"the first may be changed {at_time(found.opens_at)}"
+    if found.expires_at is not None and found.opens_at >= found.expires_at:
+        opens += ", after the rollout has expired"
+    return f"wave {found.wave} waits for the windows of its {hosts}: {opens}"
 
 
 def say_notes(notes: Sequence[str]) -> None:

@@ -122,8 +122,29 @@ def _has_more_ahead(rollout: Rollout) -> bool:
 def expired(rollout: Rollout) -> Rollout:
     """The rollout after its time limit has passed: members that have not started are skipped."""
     return replace(
-        rollout, status=RolloutStatus.EXPIRED, next_wave_at=None, settling=None, approval_until=None
+        rollout,
+        status=RolloutStatus.EXPIRED,
+        next_wave_at=None,
+        settling=None,
+        approval_until=None,
+        expired_while=_situation(rollout),
     )
+
+
+def _situation(rollout: Rollout) -> str:
+    """What keeps members of later waves from starting, as text."""
+    wave = f"wave {rollout.wave + 1} of {rollout.waves}"
+    if rollout.halt is not None:
+        return f"the rollout had halted: {rollout.halt.message}"
+    if rollout.status is RolloutStatus.PAUSED:
+        return "the rollout was paused"
+    if rollout.status is RolloutStatus.AWAITING_APPROVAL:
+        return f"nobody had approved wave {rollout.wave + 2}"
+    if rollout.settling is not None:
+        return f"{wave} had not settled"
+    if rollout.next_wave_at is not None:
+        return f"the pause after {wave} had not passed"
+    return f"{wave} had not ended"
 
 
 def halted(rollout: Rollout, halt: Halt) -> Rollout:

@@ -55,6 +55,7 @@ class RolloutUpdate:
             self.rollout,
             progress=self.rollout.progress.moved(member.status, to),
             failed_hosts=self._failed_hosts(member, to),
+            opens_at=None if to is MemberStatus.IN_PROGRESS else self.rollout.opens_at,
             forerunners=after_move(
                 self.rollout.forerunners,
                 member.dependence,
@@ -139,11 +140,11 @@ def entered(rollout: Rollout, wave: Wave) -> Rollout:
 
 
 def estimated_end(rollout: Rollout, wave: Wave, now: datetime) -> datetime | None:
-    """When the rollout will end, by the earlier updates of its hosts; None: it rests or has ended.
+    """When the rollout will end, by the earlier updates of its hosts; None: it rests, has ended, or only waits.
 
     The rest of the current wave is taken to be in proportion to the hosts that have not ended in it.
     """
-    if not _is_running(rollout):
+    if not _is_running(rollout) or only_waits(wave):
         return None
     progress = wave.progress
     left = progress.total_hosts - progress.ended
@@ -155,6 +156,12 @@ def estimated_end(rollout: Rollout, wave: Wave, now: datetime) -> datetime | Non
         return end
     # `expected_rest` includes a whole pause, and a part of this one has passed.
     return end - rollout.spec.pause + _pause_left(rollout, wave, now)
+
+
+def only_waits(wave: Wave) -> bool:
+    """Whether every member that is left of a wave waits for something."""
+    progress = wave.progress
+    return progress.waiting > 0 and not progress.pending and not progress.in_progress
 
 
 def _is_running(rollout: Rollout) -> bool:

@@ -82,10 +82,12 @@ class MemberEnds:
         for member in page.items:
             # A member that waits for a further attempt ends with the outcome of its last one.
             failed = member.tried or await self._has_changed_its_host(member)
-            if failed:
-                update.move(member, MemberStatus.FAILED, detail=_WHY_FAILED[rollout.status])
-            else:
-                update.move(member, MemberStatus.SKIPPED, detail=_WHY_SKIPPED[rollout.status])
+            to = MemberStatus.FAILED if failed else MemberStatus.SKIPPED
+            why = (_WHY_FAILED if failed else _WHY_SKIPPED)[rollout.status]
+            # What it waited for is the cause, and is lost with the wait.
+            waits = member.status is MemberStatus.WAITING
+            cause = member.detail if waits else rollout.expired_while
+            update.move(member, to, detail=f"{why}: {cause}" if cause else why)
         await self._writer.save(update)
 
     async def _in_progress(self, hosts: set[str] | None) -> Sequence[Member]:

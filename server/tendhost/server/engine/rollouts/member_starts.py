@@ -9,7 +9,7 @@ from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.operations.operation import OperationKind, OperationOptions
 from tendhost.server.domain.request_errors import HostFailed, RebootNotAllowed
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, WaitingFor
-from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate
+from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate, only_waits
 from tendhost.server.domain.transitions import OperationState, started
 from tendhost.server.engine.operations.manager import OperationRequest, Operations
 from tendhost.server.engine.rollouts.admission import (
@@ -79,10 +79,20 @@ class MemberStarts:
             if await self._start(round, rollout, room, blocks):
                 return True
         self.blocked = bool(blocks)
-        update = await self._held_up.update(rollout, blocks)
+        update = await self._held_up.update(rollout, blocks) or await self._opening(rollout)
         if update is not None:
             await self._writer.save(update)
         return update is not None
+
+    async def _opening(self, rollout: Rollout) -> RolloutUpdate | None:
+        """The rollout with the next opening, if its wave only waits; None: that is stored."""
+        wave = await self._store.wave(self._id, rollout.wave)
+        opens_at = None
+        if only_waits(wave):
+            opens_at = await self._store.next_opening(self._id, rollout.wave)
+        if opens_at == rollout.opens_at:
+            return None
+        return RolloutUpdate(replace(rollout, opens_at=opens_at))
 
     async def next_start(self, rollout: Rollout) -> datetime | None:
         """When `start` may begin further members without any news; None: never."""

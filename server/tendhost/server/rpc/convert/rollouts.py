@@ -163,7 +163,7 @@ def rollout_message(rollout: Rollout) -> pb.Rollout:
         held_up=rollout.held_up,
         notes=rollout.notes,
         reboots_left_count=rollout.reboots_left,
-        opens_at=timestamp(rollout.opens_at),
+        opens_at=timestamp(rollout.opens_at if rollout.status is RolloutStatus.RUNNING else None),
     )
 
 
