@@ -91,11 +91,13 @@ class Registry:
         self._layer = lab.base.registry()
         self._folder = lab.claim.state / "registry"
         self._process: subprocess.Popen[bytes] | None = None
+        self._refuses = False
 
     def start(self) -> None:
         """Return when it answers; it has what it had before it was stopped."""
-        if self._process is not None:
+        if self._process is not None and not self._refuses:
             return
+        self.stop()
         settings = {
             "version": 0.1,
             "log": {"level": "warn"},
@@ -115,8 +117,9 @@ class Registry:
             time.sleep(POLL_SECONDS)
 
     def answer(self, status: int) -> None:
-        """From now on each request for an image is answered with this status, until `stop`."""
+        """From now on each request for an image is answered with this status, until `start` or `stop`."""
         self.stop()
+        self._refuses = True
         with (self._lab.logs / "registry.log").open("ab") as log:
             self._process = self._lab.spawn(
                 sys.executable,
@@ -139,6 +142,7 @@ class Registry:
             kill_tree(self._process.pid)
             self._process.wait()
             self._process = None
+        self._refuses = False
 
     def push(
         self,

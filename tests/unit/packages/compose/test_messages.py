@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tendhost.server.packages.compose.messages import _OPTIONS, _PHRASES, RETELLING
 from tests.tools import SHELLS
-from tests.unit.packages.compose.recordings import VERSIONS, recorded
+from tests.unit.packages.compose.recordings import RECORDED, VERSIONS
 
 REFERENCES = "registry.example.org/app:1 nginx:1.27"
 ONLY_WARNINGS = {
@@ -37,7 +37,8 @@ def told(message: str, shell: tuple[str, ...] = ("sh",)) -> list[str]:
 @cache
 def messages(version: str) -> dict[str, str]:
     """The recorded message of each mistake."""
-    blocks = recorded(f"{version}/messages").decode().split("== ")[1:]
+    text = (RECORDED / version / "messages.txt").read_text(encoding="utf-8")
+    blocks = text.split("== ")[1:]
     return dict(block.split(": ", 1) for block in blocks)
 
 

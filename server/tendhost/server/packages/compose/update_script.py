@@ -416,11 +416,12 @@ may_tag=1
 failed=0
 """.strip()
 
+# By the names of docker's own structures, as in listing.py.
 STATE = (
     '{{if ne (index .Config.Labels "com.docker.compose.oneoff") "True"}}'
     '{{index .Config.Labels "com.docker.compose.service"}} {{.Image}} {{.State.Status}} '
     "{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}} "
-    "{{.HostConfig.RestartPolicy.Name}}. {{.State.ExitCode}} {{.Id}} "
+    "{{.HostConfig.RestartPolicy.Name}}. {{.State.ExitCode}} {{.ID}} "
     '{{with .Config.Healthcheck}}{{printf "%d:%d:%d:%d" .StartPeriod .Interval .Timeout .Retries}}'
     "{{else}}-{{end}} {{.State.StartedAt}}{{end}}"
 )
