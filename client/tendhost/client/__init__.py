@@ -121,6 +121,7 @@ from tendhost.client.models.operations import (
     ServiceChange,
     Step,
     StepStatus,
+    UndoneChange,
     UpdateResult,
 )
 from tendhost.client.models.policies import (
@@ -322,6 +323,7 @@ __all__ = [
     "StepStatus",
     "TcpProbe",
     "TendhostError",
+    "UndoneChange",
     "Unrecognized",
     "UpdateCompleted",
     "UpdateProgress",

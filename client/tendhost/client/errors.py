@@ -183,6 +183,7 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "DISK_FULL": HostProblem,
     "INVENTORY_FAILED": HostProblem,
     "PLAN_CHANGED": HostProblem,
+    "UPDATE_INCOMPLETE": HostProblem,
     "PLAN_CONFLICT": HostProblem,
     "SNAPSHOT_FAILED": HostProblem,
     "COMPOSE_FAILED": HostProblem,

@@ -338,6 +338,10 @@ class _WithheldEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Withheld.Val
     """The package source releases the update in phases, and not yet to this host."""
     WITHHELD_EXCLUDED: _Withheld.ValueType  # 4
     """The scope of the update does not contain the package."""
+    WITHHELD_DOWNGRADE: _Withheld.ValueType  # 5
+    """The pins of the host ask for a version that is older than the installed one."""
+    WITHHELD_PINNED: _Withheld.ValueType  # 6
+    """The pins of the host keep out this security update."""
 
 class Withheld(_Withheld, metaclass=_WithheldEnumTypeWrapper):
     """Why an update does not install a pending update."""
@@ -352,6 +356,10 @@ WITHHELD_PHASED: Withheld.ValueType  # 3
 """The package source releases the update in phases, and not yet to this host."""
 WITHHELD_EXCLUDED: Withheld.ValueType  # 4
 """The scope of the update does not contain the package."""
+WITHHELD_DOWNGRADE: Withheld.ValueType  # 5
+"""The pins of the host ask for a version that is older than the installed one."""
+WITHHELD_PINNED: Withheld.ValueType  # 6
+"""The pins of the host keep out this security update."""
 Global___Withheld: _TypeAlias = Withheld  # noqa: Y015
 
 class _Severity:

@@ -489,6 +489,7 @@ class UpdateResult(_message.Message):
     RESTARTED_SERVICES_FIELD_NUMBER: _builtins.int
     ROLLED_BACK_FIELD_NUMBER: _builtins.int
     HEALTH_FIELD_NUMBER: _builtins.int
+    UNDONE_FIELD_NUMBER: _builtins.int
     success: _builtins.bool
     """Whether the update succeeded as a whole."""
     upgraded_count: _builtins.int
@@ -537,6 +538,12 @@ class UpdateResult(_message.Message):
         event.
         """
 
+    @_builtins.property
+    def undone(self) -> _containers.RepeatedCompositeFieldContainer[Global___UndoneChange]:
+        """Planned changes that did not happen, although the package manager may have reported success. An operation
+        with one of them does not succeed (UPDATE_INCOMPLETE).
+        """
+
     def __init__(
         self,
         *,
@@ -555,16 +562,51 @@ class UpdateResult(_message.Message):
         restarted_services: _abc.Iterable[_builtins.str] | None = ...,
         rolled_back: _builtins.bool = ...,
         health: Global___HealthResult | None = ...,
+        undone: _abc.Iterable[Global___UndoneChange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_download_bytes", b"_download_bytes", "download_bytes", b"download_bytes", "health", b"health"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_download_bytes", b"_download_bytes", "download_bytes", b"download_bytes", "health", b"health", "kept_conffiles", b"kept_conffiles", "packages", b"packages", "plan_differences", b"plan_differences", "projects", b"projects", "reboot_required", b"reboot_required", "rebooted", b"rebooted", "restarted_services", b"restarted_services", "rolled_back", b"rolled_back", "saved_conffiles", b"saved_conffiles", "snapshot", b"snapshot", "success", b"success", "upgraded_count", b"upgraded_count", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_download_bytes", b"_download_bytes", "download_bytes", b"download_bytes", "health", b"health", "kept_conffiles", b"kept_conffiles", "packages", b"packages", "plan_differences", b"plan_differences", "projects", b"projects", "reboot_required", b"reboot_required", "rebooted", b"rebooted", "restarted_services", b"restarted_services", "rolled_back", b"rolled_back", "saved_conffiles", b"saved_conffiles", "snapshot", b"snapshot", "success", b"success", "undone", b"undone", "upgraded_count", b"upgraded_count", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__download_bytes: _TypeAlias = _typing.Literal["download_bytes"]  # noqa: Y015
     _WhichOneofArgType__download_bytes: _TypeAlias = _typing.Literal["_download_bytes", b"_download_bytes"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__download_bytes) -> _WhichOneofReturnType__download_bytes | None: ...
 
 Global___UpdateResult: _TypeAlias = UpdateResult  # noqa: Y015
+
+@_typing.final
+class UndoneChange(_message.Message):
+    """Planned change of a package that did not happen."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FROM_VERSION_FIELD_NUMBER: _builtins.int
+    TO_VERSION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the package."""
+    from_version: _builtins.str
+    """Installed version, before and after the update."""
+    to_version: _builtins.str
+    """Planned version. Empty: the package was to be removed."""
+    reason: _builtins.str
+    """Reason, as text. Empty: unknown."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        from_version: _builtins.str = ...,
+        to_version: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_version", b"from_version", "name", b"name", "reason", b"reason", "to_version", b"to_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoneChange: _TypeAlias = UndoneChange  # noqa: Y015
 
 @_typing.final
 class ProjectChange(_message.Message):

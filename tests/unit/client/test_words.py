@@ -158,6 +158,7 @@ def result(
         withheld=(),
         kept_conffiles=(),
         saved_conffiles=(),
+        undone=(),
         reboot_required=reboot_required,
         rebooted=rebooted,
         plan_differences=(),

@@ -5,6 +5,13 @@ from collections.abc import Iterable
 from tests.unit.engine.fake_host import INTERRUPTED, FakeHost, Pending
 
 KERNEL = "6.1.0-17-amd64"
+SOURCES = """\
+Package files:
+ 500 http://deb.debian.org/debian-security bookworm-security/main amd64 Packages
+     release v=12,o=Debian,a=oldstable-security,n=bookworm-security,l=Debian-Security,c=main,b=amd64
+ 500 http://deb.debian.org/debian bookworm/main amd64 Packages
+     release v=12.15,o=Debian,a=oldstable,n=bookworm,l=Debian,c=main,b=amd64
+"""
 DF = "Filesystem 1024-blocks Used Available Capacity Mounted on"
 
 
@@ -31,6 +38,7 @@ def query(host: FakeHost, *, refresh: bool) -> bytes:
         parts.append(("installed", 2, "", "dpkg-query: error: parsing file '/var/lib/dpkg/status'"))
     else:
         parts.append(("installed", 0, _installed(host), ""))
+    parts.append(("sources", 0, SOURCES, ""))
     parts += _collected()
     if host.reboot_unreadable:
         parts.append(("reboot_required", 1, "", "cannot open"))
@@ -69,6 +77,7 @@ def dry_run(host: FakeHost) -> bytes:
             ("simulation", 0, _simulation(host), ""),
             ("policy", 0, policies, ""),
             ("installed", 0, _installed(host), ""),
+            ("sources", 0, SOURCES, ""),
             ("sizes", 1, f"{sizes} will be used.\nDo you want to continue? [Y/n] N", "Abort."),
         ]
     )

@@ -72,6 +72,8 @@ class Pending:
     kills: bool = False
     """dpkg dies of a signal while it is configured, once."""
     wants_reboot: bool = False
+    stays: bool = False
+    """The upgrade succeeds and leaves it as it is."""
 
 
 @dataclass(kw_only=True)
@@ -191,7 +193,7 @@ class FakeHost:
         lines = ["dlstatus:1:100.0000:Downloading"]
         words: list[str] = []
         for name, waiting in list(self.pending.items()):
-            if waiting.held:
+            if waiting.held or waiting.stays:
                 continue
             lines.append(f"pmstatus:{name}:50.0000:Unpacking {name} (amd64)")
             lines.append(f"pmstatus:{name}:75.0000:Configuring {name} (amd64)")

@@ -1,11 +1,15 @@
 """The commands that change packages, what a dry run says, and which configuration files were kept."""
 
+import re
 import shlex
+import subprocess
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from tendhost.server.domain.inventory.inventory import PackageChange, PendingPackage, Withheld
+from tendhost.server.packages.apt.apt import Apt
 from tendhost.server.packages.apt.commands import (
     kept_conffiles,
     parse_plan,
@@ -15,6 +19,7 @@ from tendhost.server.packages.apt.commands import (
     restore_command,
     upgrade_command,
 )
+from tendhost.server.packages.apt.settings import DEFINE, SETTINGS
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.package_manager import Transaction
 from tests.unit.packages.recordings import log, recorded
@@ -25,12 +30,38 @@ def packages(*names: str) -> tuple[PendingPackage, ...]:
 
 
 def test_the_upgrade_is_unattended_waits_for_the_lock_and_keeps_conffiles() -> None:
-    assert upgrade_command(Transaction(lock_timeout=timedelta(seconds=90))) == (
-        "env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l LC_ALL=C apt-get -y"
-        " -o DPkg::Lock::Timeout=90"
+    command = upgrade_command(Transaction(lock_timeout=timedelta(seconds=90)))
+    assert command == "{\n" + DEFINE + "\n" + (
+        "env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l DPKG_COLORS=never NO_COLOR=1 LC_ALL=C"
+        " apt-get $apt_settings -y -o DPkg::Lock::Timeout=90"
         " -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
-        " -o Dpkg::Use-Pty=0 -o APT::Status-Fd=3 --with-new-pkgs upgrade 3>&1 1>&2 </dev/null"
+        " -o APT::Status-Fd=3 --with-new-pkgs upgrade\n} 3>&1 1>&2 </dev/null"
     )
+
+
+def test_settings__are_words_that_a_shell_takes_as_they_are() -> None:
+    defined = f"set -f; {DEFINE}; set -- $apt_settings; printf '%s\\n' \"$@\""
+    done = subprocess.run(["sh", "-c", defined], capture_output=True, text=True, check=True)
+    expected = [word for item in SETTINGS.items() for word in ("-o", "=".join(item))]
+    assert done.stdout.split("\n")[:-1] == expected
+
+
+@pytest.mark.parametrize("options", [{}, {"packages": packages("a")}, {"allow_removals": True}])
+def test_settings__are_on_every_command_line_of_apt(options: dict[str, Any]) -> None:
+    transaction = Transaction(autoremove=True, unneeded=("old",), **options)
+    change = PackageChange(name="a", from_version="1", to_version="2")
+    scripts = (
+        plan_script(transaction),
+        upgrade_command(transaction),
+        restore_command((change,), lock_timeout=timedelta(0)),
+        Apt().query_lines(refresh=True, lock_timeout=timedelta(0)),
+        Apt().preflight_lines(lock_timeout=timedelta(0)),
+    )
+    for script in scripts:
+        assert script.index(DEFINE) < script.index("$apt_settings")
+        calls = re.findall(r"\bapt-(?:get|cache) (\S+)", script)
+        assert calls
+        assert set(calls) == {"$apt_settings"}
 
 
 def test_removals_are_allowed_by_a_dist_upgrade() -> None:
@@ -111,8 +142,8 @@ def test_the_wait_is_rounded_up_and_never_endless(wait: timedelta, seconds: int)
 
 def test_the_repair_keeps_conffiles_too() -> None:
     assert repair_command() == (
-        "env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l LC_ALL=C dpkg"
-        " --force-confdef --force-confold --configure -a 1>&2 </dev/null"
+        "env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l DPKG_COLORS=never NO_COLOR=1 LC_ALL=C"
+        " dpkg --force-confdef --force-confold --configure -a 1>&2 </dev/null"
     )
 
 

@@ -16,6 +16,7 @@ from tendhost.client.models.operations import (
     ServiceChange,
     Step,
     StepStatus,
+    UndoneChange,
     UpdateResult,
 )
 from tendhost.v1 import operation_pb2
@@ -106,6 +107,15 @@ def update_result(message: operation_pb2.UpdateResult) -> UpdateResult:
         withheld=tuple(pending_package(package) for package in message.withheld),
         kept_conffiles=tuple(message.kept_conffiles),
         saved_conffiles=tuple(message.saved_conffiles),
+        undone=tuple(
+            UndoneChange(
+                name=change.name,
+                from_version=change.from_version,
+                to_version=change.to_version,
+                reason=change.reason,
+            )
+            for change in message.undone
+        ),
         plan_differences=tuple(message.plan_differences),
         download_bytes=message.download_bytes if message.HasField("download_bytes") else None,
         snapshot=message.snapshot,

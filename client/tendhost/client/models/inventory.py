@@ -14,6 +14,8 @@ class Withheld(StrEnum):
     KEPT_BACK = "kept_back"
     PHASED = "phased"
     EXCLUDED = "excluded"
+    DOWNGRADE = "downgrade"
+    PINNED = "pinned"
     UNRECOGNIZED = "unrecognized"
 
 

@@ -90,6 +90,17 @@ class ProjectChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UndoneChange:
+    """Planned change of a package that did not happen. No `to_version`: the package was to be removed."""
+
+    name: str
+    from_version: str
+    to_version: str
+    reason: str
+    """Empty: unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateResult:
     """Result of an update: what it changed or, for a dry run, what it would change."""
 
@@ -102,6 +113,8 @@ class UpdateResult:
     kept_conffiles: tuple[str, ...]
     saved_conffiles: tuple[str, ...]
     """Paths at which the local versions of replaced or removed configuration files lie."""
+    undone: tuple[UndoneChange, ...]
+    """Planned changes that did not happen."""
     plan_differences: tuple[str, ...]
     """Differences between the pending updates and the approved plan."""
     download_bytes: int | None

@@ -336,7 +336,7 @@ def _of_now(
     host: Host, pending: Pending | None, closed: Availability | None, now: datetime
 ) -> Iterator[Reason]:
     if pending is not None and pending.queried_at is not None:
-        for why in (Withheld.HELD, Withheld.KEPT_BACK, Withheld.PHASED, Withheld.EXCLUDED):
+        for why in (why for why in Withheld if why is not Withheld.NO):
             names = [package.name for package in pending.packages if package.withheld is why]
             if names:
                 more = f" and {len(names) - 10} more" if len(names) > 10 else ""

@@ -200,6 +200,18 @@ class PlanChanged(HostError):
     template = "{host}: the pending updates differ from the approved plan: {differences}; nothing was changed"
 
 
+class UpdateIncomplete(HostError):
+    """The package manager reported success, and a part of the planned changes did not happen."""
+
+    undone: int
+    planned: int
+    changes: str
+    template = (
+        "{host}: the package manager reported success, but {undone} of {planned} planned changes did not happen:"
+        " {changes}; see the operation's log, and try again with tendhost retry {host}"
+    )
+
+
 class PlanConflict(HostError):
     """The update would also change packages that are excluded."""
 

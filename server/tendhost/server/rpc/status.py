@@ -86,6 +86,7 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     host_errors.InventoryFailed: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.WindowClosed: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.PlanChanged: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.UpdateIncomplete: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.PlanConflict: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.SnapshotFailed: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.ComposeFailed: grpc.StatusCode.FAILED_PRECONDITION,

@@ -56,7 +56,7 @@ SCOPES = st.builds(
 
 
 def package(name: str, **fields) -> PendingPackage:
-    return PendingPackage(name=name, from_version="1", to_version="2", **fields)
+    return PendingPackage(**{"name": name, "from_version": "1", "to_version": "2"} | fields)
 
 
 @given(PACKAGES, SCOPES)
@@ -99,13 +99,24 @@ def test_a_name_that_nothing_matches_is_told_of():
 @given(PACKAGES, st.lists(st.sampled_from(NAMES), unique=True))
 def test_a_plan_changes_what_the_host_says_and_keeps_the_rest_back(packages, chosen):
     changes = [package(name) for name in chosen]
-    result = {p.name: p for p in planned(packages, changes)}
-    assert {c.name for c in wanted(result.values())} == set(chosen)
+    found = planned(packages, changes)
+    assert {c.name for c in wanted(found)} == set(chosen)
+    result = {p.name: p for p in found}
     for p in packages:
         if p.name not in chosen:
             kept = Withheld.KEPT_BACK if p.withheld is Withheld.NO else p.withheld
             assert result[p.name].withheld is kept
     assert list(result) == sorted(result)
+
+
+def test_plan__tells_of_a_fix_that_pins_keep_out_beside_the_update_of_the_same_package():
+    update = package("web", to_version="1.1")
+    fix = package("web", to_version="2.0", security=True, withheld=Withheld.PINNED)
+    assert planned([update, fix], [update]) == (update, fix)
+    assert planned([update, fix], []) == (replace(update, withheld=Withheld.KEPT_BACK), fix)
+    installed = package("web", to_version="2.0", security=True)
+    assert [p.withheld for p in planned([update, fix], [installed])] == [Withheld.NO]
+    assert planned([fix], []) == (fix,)
 
 
 def test_what_is_excluded_and_would_change_or_go_all_the_same_is_named():

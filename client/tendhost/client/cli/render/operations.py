@@ -149,6 +149,16 @@ def _update_details(update: UpdateResult, *, dry_run: bool) -> None:
         (f"  {p.name}", p.from_version, "→", p.to_version, f"withheld: {_why(p)}")
         for p in update.withheld
     ]
+    rows += [
+        (
+            f"  {u.name}",
+            u.from_version,
+            "→",
+            u.to_version or "(removed)",
+            f"did not happen: {u.reason}" if u.reason else "did not happen",
+        )
+        for u in update.undone
+    ]
     if rows:
         made = Table.grid(padding=(0, 2))
         for row in rows:
@@ -188,4 +198,6 @@ def _why(package: PendingPackage) -> str:
         "kept_back": "kept back, because it would remove another package",
         "phased": "phased, not yet released for this host",
         "excluded": "excluded",
+        "downgrade": "a downgrade that the host's pins ask for",
+        "pinned": "a security update that the host's pins keep out",
     }.get(str(package.withheld), str(package.withheld))

@@ -42,6 +42,10 @@ class Withheld(StrEnum):
     """The archive rolls it out in phases and this host's turn has not come."""
     EXCLUDED = "excluded"
     """What is to be updated was narrowed down, and it is not among that."""
+    DOWNGRADE = "downgrade"
+    """The host's pins ask for a version that is older than the installed one."""
+    PINNED = "pinned"
+    """A security update that the host's pins keep out: what the package manager would install is older."""
 
 
 class Severity(StrEnum):
@@ -204,6 +208,8 @@ class Pending:
 
     packages: tuple[PendingPackage, ...] = ()
     queried_at: datetime | None = None
+    security_known: bool = True
+    """Whether any of the host's archives tells which of its updates are security updates."""
 
     @property
     def count(self) -> int:
@@ -214,8 +220,11 @@ class Pending:
     def security_count(self) -> int | None:
         """How many of the packages that an update would change are security updates.
 
-        None where that is not known of one of them: unknown is not zero.
+        None where that is not known of one of them, or where no archive of the host tells it: unknown is not
+        zero.
         """
+        if not self.security_known:
+            return None
         # What a policy excludes for not being known to be one may be one all the same.
         told = [p for p in self.packages if p.withheld in (Withheld.NO, Withheld.EXCLUDED)]
         if any(package.security is None for package in told):

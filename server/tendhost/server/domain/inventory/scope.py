@@ -122,7 +122,7 @@ def planned(
 
     A pending package that the transaction does not change although nobody excluded it is kept back.
     """
-    known = {package.name: package for package in pending}
+    known = {p.name: p for p in pending if p.withheld is not Withheld.PINNED}
     done = {change.name: _with_facts(change, known.get(change.name)) for change in changes}
     left = {
         name: replace(package, withheld=Withheld.KEPT_BACK)
@@ -131,8 +131,14 @@ def planned(
         for name, package in known.items()
         if name not in done
     }
-    together = left | done
-    return tuple(together[name] for name in sorted(together))
+    # What pins keep out is above what the transaction installs of the same package, unless that is it.
+    pinned = [
+        p
+        for p in pending
+        if p.withheld is Withheld.PINNED
+        and not (p.name in done and done[p.name].to_version == p.to_version)
+    ]
+    return tuple(sorted((*left.values(), *done.values(), *pinned), key=lambda p: p.name))
 
 
 def _with_facts(change: PendingPackage, known: PendingPackage | None) -> PendingPackage:

@@ -17,6 +17,7 @@ from tendhost.server.domain.inventory.inventory import (
 from tendhost.server.domain.inventory.scope import ScopeOverride, UpdateScope
 from tendhost.server.domain.operations.permission import ChangeKind
 from tendhost.server.domain.operations.step_traits import UNINTERRUPTIBLE, StepName
+from tendhost.server.domain.operations.undone_changes import UndoneChange
 
 
 class OperationKind(StrEnum):
@@ -122,6 +123,8 @@ class UpdateResult:
     """The pending packages when they were listed, withheld ones included."""
     planned_removals: tuple[tuple[str, str], ...] = ()
     """Name and version of each package that the plan removes."""
+    undone: tuple[UndoneChange, ...] = ()
+    """The planned changes that did not happen."""
     planned_unneeded: tuple[str, ...] = ()
     """Names of those that are removed because nothing needs them any more."""
     download_bytes: int | None = None

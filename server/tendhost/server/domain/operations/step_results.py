@@ -3,8 +3,9 @@
 from dataclasses import replace
 from datetime import datetime
 
-from tendhost.server.domain.host_errors import DeadlineExceeded, Unhealthy
+from tendhost.server.domain.host_errors import DeadlineExceeded, Unhealthy, UpdateIncomplete
 from tendhost.server.domain.hosts.host import Problem
+from tendhost.server.domain.inventory.inventory import Withheld
 from tendhost.server.domain.operations.operation import (
     Operation,
     OperationStatus,
@@ -15,6 +16,7 @@ from tendhost.server.domain.operations.operation import (
 from tendhost.server.domain.operations.past_steps import put_off
 from tendhost.server.domain.operations.step_sequence import next_step
 from tendhost.server.domain.operations.step_traits import CHANGING, StepName
+from tendhost.server.domain.operations.undone_changes import undone_message
 
 
 def begin_step(operation: Operation, step: StepName, now: datetime) -> Operation:
@@ -93,6 +95,8 @@ def _finished(operation: Operation, now: datetime) -> Operation:
         problem = "it was unhealthy after the update, so the changes were rolled back"
         unhealthy = Problem.of(Unhealthy(host=operation.host, problem=problem))
         operation = replace(operation, problem=unhealthy, failed_step=StepName.VERIFY)
+    if operation.problem is None and (incomplete := _incomplete(operation)):
+        operation = replace(operation, problem=incomplete, failed_step=StepName.APPLY)
     if operation.problem is not None:
         status = OperationStatus.FAILED
     elif operation.cancel_requested_by:
@@ -107,3 +111,19 @@ def _finished(operation: Operation, now: datetime) -> Operation:
             reboot_required=operation.facts.reboot_need,
         )
     return replace(operation, status=status, ended_at=now, update=update)
+
+
+def _incomplete(operation: Operation) -> Problem | None:
+    """The problem of an update that planned more than it changed, which is never a plain success."""
+    update = operation.update
+    if update is None or not update.undone or update.rolled_back or operation.cancel_requested_by:
+        return None
+    planned = sum(1 for package in update.planned if package.withheld is Withheld.NO)
+    return Problem.of(
+        UpdateIncomplete(
+            host=operation.host,
+            undone=len(update.undone),
+            planned=planned + len(update.planned_removals),
+            changes=undone_message(update.undone),
+        )
+    )

@@ -34,7 +34,8 @@ async def post_hook(context: StepContext) -> Outcome:
     operation = context.operation
     update = operation.update or UpdateResult()
     names = [change.name for change in update.changes]
-    outcome = HookOutcome.FAILED if operation.problem else HookOutcome.SUCCEEDED
+    failed = operation.problem is not None or bool(update.undone)
+    outcome = HookOutcome.FAILED if failed else HookOutcome.SUCCEEDED
     hook = context.policy.hooks.post
     return await _run(context, ChangeKind.POST_HOOK, hook, names, PostHookFailed, outcome)
 

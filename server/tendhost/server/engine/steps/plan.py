@@ -142,9 +142,12 @@ def _transaction(
 ) -> Transaction:
     exact = context.operation.options.exact
     taken = (Withheld.NO, Withheld.KEPT_BACK) if kept_back else (Withheld.NO,)
+    pending = tuple(pending)
     chosen = tuple(package for package in pending if package.withheld in taken)
+    # A package manager that is told to upgrade everything downgrades what pins ask for, or refuses everything.
+    downgrades = any(package.withheld is Withheld.DOWNGRADE for package in pending)
     return Transaction(
-        packages=chosen if scope.narrows or exact else None,
+        packages=chosen if scope.narrows or exact or downgrades else None,
         exact=exact,
         allow_removals=scope.allow_removals,
         autoremove=scope.autoremove,

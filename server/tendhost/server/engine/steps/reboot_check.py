@@ -4,11 +4,18 @@ from dataclasses import replace
 
 from tendhost.server.domain.host_errors import PackageFailed
 from tendhost.server.domain.hosts.host import Problem
-from tendhost.server.domain.inventory.inventory import Withheld, changed_since, diff_installed
+from tendhost.server.domain.inventory.inventory import (
+    PackageChange,
+    Withheld,
+    changed_since,
+    diff_installed,
+)
 from tendhost.server.domain.operations.operation import Outcome, UpdateResult
+from tendhost.server.domain.operations.undone_changes import UndoneChange, undone_changes
 from tendhost.server.engine.jobs.folders import remove_finished_job
 from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.engine.steps.wording import counted_packages, reboot_words
+from tendhost.server.packages.query import QueryResult
 
 
 async def reboot_check(context: StepContext) -> Outcome:
@@ -31,7 +38,19 @@ async def reboot_check(context: StepContext) -> Outcome:
         detail=f"{counted_packages(len(changes))} changed; {reboot_words(result)}",
         observed=await context.observed(result),
         facts=context.facts_after(result),
-        update=replace(former, changes=changes),
+        update=replace(former, changes=changes, undone=_undone(former, changes, result)),
+    )
+
+
+def _undone(
+    update: UpdateResult, changes: tuple[PackageChange, ...], result: QueryResult
+) -> tuple[UndoneChange, ...]:
+    return undone_changes(
+        update.planned,
+        update.planned_removals,
+        changes=changes,
+        installed=result.inventory.installed,
+        pending=result.pending,
     )
 
 

@@ -15,14 +15,11 @@ from tendhost.server.packages.apt.dpkg import (
     parse_interrupted,
 )
 from tendhost.server.packages.apt.failures import diagnose
-from tendhost.server.packages.apt.listing import (
-    parse_policy,
-    parse_simulation,
-    pending_packages,
-)
+from tendhost.server.packages.apt.listing import parse_simulation
 from tendhost.server.packages.apt.problems import apt_problem
 from tendhost.server.packages.apt.progress import AptStatusParser
-from tendhost.server.packages.apt.refresh import PATIENTLY, UPDATE, refresh_problems
+from tendhost.server.packages.apt.refresh import PATIENTLY, UPDATE_COMMAND, refresh_problems
+from tendhost.server.packages.apt.settings import APT_GET, DEFINE
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import (
     DatabaseBroken,
@@ -48,21 +45,17 @@ class Apt:
 
     def query_lines(self, *, refresh: bool, lock_timeout: timedelta) -> str:
         """See PackageManager; `lock_timeout` bounds the wait for apt's lists."""
-        update = (
-            f'[ "$privileged" != 0 ] || part refresh patiently {whole_seconds(lock_timeout)} {UPDATE}\n'
-            '{ [ "$privileged" = 0 ] && [ "$rc" = 0 ]; } || part sources apt-cache policy'
-            if refresh
-            else ":"
-        )
+        seconds = whole_seconds(lock_timeout)
+        update = f'[ "$privileged" != 0 ] || part refresh patiently {seconds} {UPDATE_COMMAND}'
         return "\n".join(
             (
                 HEALTH,
                 PATIENTLY,
-                update,
+                DEFINE,
+                update if refresh else ":",
                 "part interrupted interrupted",
-                "part simulation apt-get -s --with-new-pkgs upgrade",
-                commands.POLICY,
-                "part installed installed",
+                f"part simulation {APT_GET} -s --with-new-pkgs upgrade",
+                commands.LISTING,
             )
         )
 
@@ -103,9 +96,10 @@ class Apt:
             (
                 HEALTH,
                 PATIENTLY,
+                DEFINE,
                 "part interrupted interrupted",
                 "part unsound unsound",
-                f'[ "$privileged" != 0 ] || part check patiently {seconds} apt-get -q check',
+                f'[ "$privileged" != 0 ] || part check patiently {seconds} {APT_GET} check',
             )
         )
 
@@ -194,7 +188,7 @@ _LIST = re.compile(r"^ *-?\d+ \S.* Packages$", re.MULTILINE)
 
 
 def _has_lists(parts: Mapping[str, Part]) -> bool:
-    """Whether apt is known to have package lists; after a refresh that succeeded it is not asked."""
+    """Whether apt has package lists."""
     return "sources" in parts and _LIST.search(parts["sources"].stdout) is not None
 
 
@@ -209,6 +203,5 @@ def _pending(
         # Without any list apt knows of no newer version, which does not say that there is none.
         return Pending(), None
     simulation = parse_simulation(part.stdout, part="simulation")
-    policies = parse_policy(parts["policy"].stdout) if "policy" in parts else {}
-    packages = pending_packages(simulation, policies, installed.held)
-    return Pending(packages=packages, queried_at=at), None
+    packages, known = commands.listed_packages(parts, simulation, installed)
+    return Pending(packages=packages, queried_at=at, security_known=known), None

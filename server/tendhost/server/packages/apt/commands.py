@@ -6,50 +6,66 @@ dpkg(1): the default where there is one, else the file as the administrator left
 
 import re
 import shlex
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 from tendhost.server.domain.bounds import size_in_bytes
-from tendhost.server.domain.inventory.inventory import PackageChange
-from tendhost.server.packages.apt.dpkg import HEALTH, parse_installed
+from tendhost.server.domain.inventory.inventory import PackageChange, PendingPackage, Withheld
+from tendhost.server.packages.apt.dpkg import HEALTH, InstalledPackages, parse_installed
 from tendhost.server.packages.apt.failures import diagnose
-from tendhost.server.packages.apt.listing import parse_policy, parse_simulation, pending_packages
+from tendhost.server.packages.apt.listing import (
+    Simulation,
+    judge_security,
+    names_security_archive,
+    parse_policy,
+    parse_simulation,
+    pending_packages,
+)
+from tendhost.server.packages.apt.settings import APT_GET, DEFINE
 from tendhost.server.packages.bounding import parser
 from tendhost.server.packages.errors import ParseFailed
+from tendhost.server.packages.failures import PackageFailure
 from tendhost.server.packages.package_manager import Plan, Transaction
-from tendhost.server.packages.script import framed_script, parse_parts, whole_seconds
+from tendhost.server.packages.script import Part, framed_script, parse_parts, whole_seconds
 
-_ENVIRONMENT = ("env", "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_MODE=l", "LC_ALL=C")
+_ENVIRONMENT = (
+    *("env", "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_MODE=l"),
+    *("DPKG_COLORS=never", "NO_COLOR=1", "LC_ALL=C"),
+)
 _KEEP_CONFFILES = ("--force-confdef", "--force-confold")
+
+
+def _apt_get(*words: str) -> str:
+    """The command for sh, where settings.DEFINE stands before it."""
+    return f"{shlex.join(_ENVIRONMENT)} {APT_GET} {shlex.join(words)}"
 
 
 def upgrade_command(transaction: Transaction) -> str:
     """The upgrade: progress for AptStatusParser goes to stdout, everything for people to stderr."""
-    words = (
-        *_ENVIRONMENT,
-        "apt-get",
+    upgrade = _apt_get(
         "-y",
-        "-o",
-        f"DPkg::Lock::Timeout={whole_seconds(transaction.lock_timeout)}",
-        *(word for force in _KEEP_CONFFILES for word in ("-o", f"Dpkg::Options::={force}")),
-        # On a terminal of its own dpkg counts the files that it reads, a line for each percent.
-        "-o",
-        "Dpkg::Use-Pty=0",
-        "-o",
-        "APT::Status-Fd=3",
+        *_locks_for(transaction.lock_timeout),
+        *_keep_conffiles(),
+        *("-o", "APT::Status-Fd=3"),
         *_action(transaction),
     )
-    upgrade = shlex.join(words)
     if transaction.unneeded and not transaction.download_only:
         # Whatever depends on them is unneeded as well, and named; anything else is not to go.
-        remove = shlex.join((*_APT_REMOVE, "remove", "--", *transaction.unneeded))
+        remove = _apt_get("-y", "-o", "APT::Status-Fd=3", "remove", "--", *transaction.unneeded)
         count = len(transaction.unneeded)
-        upgrade = (
-            f"{{ {upgrade} && {{ {_REMOVES_NO_OTHERS.format(count=count, remove=remove)}; }}; }}"
-        )
-    return f"{upgrade} 3>&1 1>&2 </dev/null"
+        upgrade = f"{upgrade} && {{ {_REMOVES_NO_OTHERS.format(count=count, remove=remove)}; }}"
+    return f"{{\n{DEFINE}\n{upgrade}\n}} 3>&1 1>&2 </dev/null"
 
 
-_APT_REMOVE = (*_ENVIRONMENT, "apt-get", "-y", "-o", "Dpkg::Use-Pty=0", "-o", "APT::Status-Fd=3")
+def _locks_for(timeout: timedelta) -> tuple[str, ...]:
+    return ("-o", f"DPkg::Lock::Timeout={whole_seconds(timeout)}")
+
+
+def _keep_conffiles() -> tuple[str, ...]:
+    return tuple(word for force in _KEEP_CONFFILES for word in ("-o", f"Dpkg::Options::={force}"))
+
+
 _REMOVES_NO_OTHERS = r"""
 [ "$({remove} -s 3>/dev/null | grep -c '^Remv ')" -le {count} ] || {{
   echo "E: what was not needed any more is needed by others now" >&2; exit 100; }}
@@ -65,7 +81,7 @@ def repair_command() -> str:
 
 def _action(transaction: Transaction) -> tuple[str, ...]:
     """The options and the command of apt-get(8) that perform the transaction."""
-    options = []
+    options: list[str] = []
     if transaction.download_only:
         options.append("--download-only")
     if transaction.packages is None:
@@ -80,9 +96,10 @@ def _action(transaction: Transaction) -> tuple[str, ...]:
 
 
 _RESTORE = r"""
+{settings}
 missing=; set --
 for want in {wanted}; do
-  if apt-cache show "$want" >/dev/null 2>&1; then set -- "$@" "$want"; continue; fi
+  if apt-cache $apt_settings show "$want" >/dev/null 2>&1; then set -- "$@" "$want"; continue; fi
   name=${{want%%=*}}; version=$(printf %s "${{want#*=}}" | sed 's/:/%3a/g')
   case $name in *:*) architecture=${{name#*:}} ;; *) architecture=$(dpkg --print-architecture) ;; esac
   file={cache}/"${{name%%:*}}_${{version}}"
@@ -107,14 +124,13 @@ def restore_command(changes: tuple[PackageChange, ...], *, lock_timeout: timedel
     """
     wanted = [f"{c.name}={c.from_version}" for c in changes if c.from_version]
     unwanted = [f"{c.name}-" for c in changes if not c.from_version]
-    forced = (word for force in _KEEP_CONFFILES for word in ("-o", f"Dpkg::Options::={force}"))
-    lock = f"DPkg::Lock::Timeout={whole_seconds(lock_timeout)}"
-    options = ("-y", "--allow-downgrades", "-o", "Dpkg::Use-Pty=0", "-o", lock, *forced)
+    options = ("-y", "--allow-downgrades", *_locks_for(lock_timeout), *_keep_conffiles())
     gone = [change.name for change in changes if not change.from_version]
     return _RESTORE.format(
+        settings=DEFINE,
         wanted=shlex.join(wanted),
         cache="/var/cache/apt/archives",
-        install=shlex.join((*_ENVIRONMENT, "apt-get", *options, "install")),
+        install=_apt_get(*options, "install"),
         unwanted=shlex.join(unwanted),
         gone=shlex.quote(" ".join(gone)),
     )
@@ -124,33 +140,46 @@ def restore_command(changes: tuple[PackageChange, ...], *, lock_timeout: timedel
 # locking, so that nothing is disturbed. (--assume-no would decline, but apt asks no question about
 # packages that were all named.) Should it go on all the same, dpkg is told to change nothing.
 _SIZES = (
-    *("apt-get", "-y", "--print-uris"),
+    *("-y", "--print-uris"),
     *("-o", "Debug::NoLocking=1", "-o", "Dpkg::Options::=--no-act"),
 )
-POLICY = r"""
-names=$(printf '%s\n' "$out" | sed -n '
-  /^The following packages have been kept back:/,/^[^ ]/s/^  //p
-  /^The following upgrades have been deferred due to phasing:/,/^[^ ]/s/^  //p
-  /-[Ss]ecurity/d
-  s/^Inst \([^ ]*\) \[.*/\1/p')
-[ -z "$names" ] || part policy apt-cache policy $names
+# What of the answer is kept are the packages of which the archives have a newer version, or a pin wants another.
+LISTING = r"""
+part installed installed
+updatable() {
+  apt-cache $apt_settings policy "$@" | awk '
+    function finish() { if (wanted || installed != candidate) printf "%s", block; block = "" }
+    /^[^ ]/ { finish(); wanted = seen = 0; installed = candidate = "" }
+    { block = block $0 "\n" }
+    /^  Installed: / { installed = $2 }
+    /^  Candidate: / { candidate = $2 }
+    /^ (\*\*\*|   ) [^ ]/ && !seen { seen = 1; wanted = $1 != "***" }
+    END { finish() }'
+}
+names=$(printf '%s\n' "$out" | awk -F '\t' '
+  NR == 1 { native = $1; next }
+  $1 ~ /^.[^nc]/ { print $3 == native || $3 == "all" ? $2 : $2 ":" $3 }')
+[ -z "$names" ] || part policy updatable $names
+part sources apt-cache $apt_settings policy
 """.strip()
-"""Asks for the policy of those that the simulation in `$out` leaves alone, and of those upgrades
-that do not say themselves that they are security updates."""
+"""Asks for the installed packages, the policy of those that are not what the archives have, and the archives."""
 
 
 def plan_script(transaction: Transaction) -> str:
     """A script that plans the upgrade and changes nothing. Needs no privilege."""
     action = _action(transaction)
     told = tuple(word for word in action if word != "--no-remove")
-    unneeded = ("apt-get", "-s", "-y", "--auto-remove", *told)
     return framed_script(
         HEALTH,
-        f"part simulation {shlex.join(('apt-get', '-s', '-y', *action))}",
-        POLICY,
-        "part installed installed",
-        f"part sizes {shlex.join((*_SIZES, *action))}",
-        *((f"part unneeded {shlex.join(unneeded)}",) if transaction.autoremove else ()),
+        DEFINE,
+        f"part simulation {APT_GET} {shlex.join(('-s', '-y', *action))}",
+        LISTING,
+        f"part sizes {APT_GET} {shlex.join((*_SIZES, *action))}",
+        *(
+            (f"part unneeded {APT_GET} {shlex.join(('-s', '-y', '--auto-remove', *told))}",)
+            if transaction.autoremove
+            else ()
+        ),
     )
 
 
@@ -160,25 +189,48 @@ def parse_plan(output: bytes) -> Plan:
     parts = parse_parts(output, expected=("simulation", "installed", "sizes"))
     planned = parts["simulation"]
     if planned.status != 0:
-        return Plan(failure=diagnose(planned.status, f"{planned.stdout}\n{planned.stderr}"))
+        return Plan(failure=_refused(planned))
     simulation = parse_simulation(planned.stdout, part="simulation")
-    policies = parse_policy(parts["policy"].stdout) if "policy" in parts else {}
     installed = parse_installed(parts["installed"].stdout)
-    pending = pending_packages(simulation, policies, installed.held)
+    pending, _ = listed_packages(parts, simulation, installed)
     download, disk = parse_sizes(parts["sizes"].stdout)
     unneeded: tuple[tuple[str, str], ...] = ()
     if "unneeded" in parts:
         more = parse_simulation(parts["unneeded"].stdout, part="unneeded").removed
         unneeded = tuple(package for package in more if package not in simulation.removed)
-    changed = {package.name for package in simulation.changes}
     return Plan(
-        changes=tuple(p for p in pending if p.name in changed),
-        left=tuple(p for p in pending if p.name not in changed),
+        changes=tuple(p for p in pending if p.withheld is Withheld.NO),
+        left=tuple(p for p in pending if p.withheld is not Withheld.NO),
         removed=simulation.removed,
         unneeded=unneeded,
         download_bytes=download,
         disk_bytes=disk,
     )
+
+
+def _refused(part: Part) -> PackageFailure:
+    """Why apt refuses to plan; it does not name what it would have to downgrade in the reason itself."""
+    failure = diagnose(part.status, f"{part.stdout}\n{part.stderr}")
+    names = parse_simulation(part.stdout, part="simulation").downgraded
+    if not names or "downgraded" not in failure.reason:
+        return failure
+    reason = f"{', '.join(names)} would be downgraded: {failure.reason}"
+    return replace(failure, reason=reason, packages=names)
+
+
+def listed_packages(
+    parts: Mapping[str, Part], simulation: Simulation, installed: InstalledPackages
+) -> tuple[tuple[PendingPackage, ...], bool]:
+    """What is pending by the parts of LISTING, and whether an archive tells what is a security update.
+
+    Raises ParseFailed.
+    """
+    policies = parse_policy(parts["policy"].stdout) if "policy" in parts else {}
+    pending = pending_packages(simulation, policies, installed.held)
+    known = any(package.security for package in pending) or (
+        "sources" in parts and names_security_archive(parts["sources"].stdout)
+    )
+    return judge_security(pending, known=known), known
 
 
 _DOWNLOAD = re.compile(r"^Need to get (?P<size>[^/\n]+?B)(?:/[^\n]+?)? of archives", re.MULTILINE)

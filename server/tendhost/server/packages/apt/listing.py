@@ -2,10 +2,10 @@
 
 Three facts are joined. `apt-get -s` (apt-get(8)) names what an upgrade changes and, under headings,
 what it leaves alone; its `Inst` lines carry version, origins and architecture. `apt-cache policy`
-lists every version between the installed one and the candidate: it has the versions of packages
-that are left alone, and it shows a security update that a later, ordinary update hides (Ubuntu
-copies security updates to `-updates`, where newer ones follow). The selection state in dpkg's own
-database says which packages the administrator holds. `apt list --upgradable` is not used: apt(8)
+lists every version that the archives have: it has the versions of packages that are left alone, it
+shows a security update that a later, ordinary update hides (Ubuntu copies security updates to
+`-updates`, where newer ones follow), and one that pins (apt_preferences(5)) keep out. The selection
+state in dpkg's own database says which packages the administrator holds. `apt list --upgradable` is not used: apt(8)
 does not promise to keep its output.
 """
 
@@ -14,10 +14,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from tendhost.server.domain.inventory.inventory import PendingPackage, Withheld
+from tendhost.server.packages.apt.versions import DebianVersion
 from tendhost.server.packages.errors import ParseFailed
 
 KEPT_BACK = "The following packages have been kept back:"
 PHASED = "The following upgrades have been deferred due to phasing:"
+DOWNGRADED = "The following packages will be DOWNGRADED:"
 
 # Inst NAME [FROM] (TO ORIGIN:VERSION/SUITE, … [ARCH]) [conflict notes]
 _INST = re.compile(
@@ -37,6 +39,7 @@ class Simulation:
     kept_back: tuple[str, ...]
     """Left alone, the held ones among them; before apt 2.7 the phased ones too."""
     phased: tuple[str, ...]
+    downgraded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,11 @@ class Available:
     """Where it comes from: "http://deb.example.org/debian bookworm/main amd64 Packages"."""
     phased: bool
     """Still rolled out in phases."""
+
+    @property
+    def is_fix(self) -> bool:
+        """Whether a security archive has it."""
+        return any(is_security_source(source) for source in self.sources)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,20 +70,27 @@ class AptPolicy:
     @property
     def target(self) -> Available | None:
         """The version that waits. Where phasing pins it down, it is not the candidate."""
-        chosen = (v for v in self.newer if v.version == self.candidate)
-        return next(chosen, self.newer[0] if self.newer else None)
+        chosen = [v for v in self.newer if v.version == self.candidate]
+        phased = [v for v in self.newer if v.phased]
+        return next(iter((*chosen, *phased, *self.newer)), None)
 
-    @property
-    def security(self) -> bool:
-        """Whether any version above the installed one is a security update."""
-        return any(_SECURITY_SOURCE.match(source) for v in self.newer for source in v.sources)
+    def fixes_up_to(self, version: str) -> bool:
+        """Whether a security update is among the versions above the installed one, up to `version`."""
+        end = DebianVersion(version)
+        return any(v.is_fix and DebianVersion(v.version) <= end for v in self.newer)
+
+    def fix_above(self, version: str) -> Available | None:
+        """The newest security update above `version`, of those that the host's archives offer."""
+        begin = DebianVersion(version)
+        fixes = (v for v in self.newer if v.is_fix and DebianVersion(v.version) > begin)
+        return next(fixes, None)
 
 
 def parse_simulation(text: str, *, part: str) -> Simulation:
     """Understand the output of `apt-get -s … upgrade`. Raises ParseFailed."""
     changes: list[PendingPackage] = []
     removed: list[tuple[str, str]] = []
-    lists: dict[str, list[str]] = {KEPT_BACK: [], PHASED: []}
+    lists: dict[str, list[str]] = {KEPT_BACK: [], PHASED: [], DOWNGRADED: []}
     names: list[str] | None = None
     for line in text.split("\n"):
         if line.startswith("  "):
@@ -95,6 +110,7 @@ def parse_simulation(text: str, *, part: str) -> Simulation:
         removed=tuple(removed),
         kept_back=tuple(lists[KEPT_BACK]),
         phased=tuple(lists[PHASED]),
+        downgraded=tuple(lists[DOWNGRADED]),
     )
 
 
@@ -127,6 +143,31 @@ def _is_security_origin(origins: str) -> bool:
 
 _SECURITY_SOURCE = re.compile(r"\S+ (?:\S*-security/|\S+/updates/)")
 """Debian up to 10 called its suite "buster/updates"."""
+# What Ubuntu's subscription has, where there is none: its list is there, and nothing of it can be had.
+_NOT_SUBSCRIBED = "https://esm.ubuntu.com/"
+_RELEASE = re.compile(r" +release (\S.*)\Z")
+
+
+def is_security_source(source: str) -> bool:
+    """Whether ADDRESS SUITE/COMPONENT ARCHITECTURE "Packages" is of a security archive."""
+    return _SECURITY_SOURCE.match(source) is not None
+
+
+def names_security_archive(text: str) -> bool:
+    """Whether one of the archives in the output of `apt-cache policy` without names is a security archive.
+
+    An archive is known as one by its suite or by what its Release file says: a label or a suite.
+    """
+    for line in text.split("\n"):
+        if (source := _SOURCE.match(f"  {line}")) and is_security_source(source[1]):
+            return True
+        if release := _RELEASE.match(line):
+            fields = dict(field.partition("=")[::2] for field in release[1].split(","))
+            if fields.get("l") == "Debian-Security" or fields.get("a", "").endswith("-security"):
+                return True
+    return False
+
+
 _NAME = re.compile(r"(\S+):\Z")
 _VERSION = re.compile(r" (\*\*\*|   ) (\S+) -?\d+(?: \(phased (\d+)%\))?\Z")
 _SOURCE = re.compile(r"  +-?\d+ (\S.*)\Z")
@@ -174,16 +215,16 @@ def pending_packages(
 ) -> tuple[PendingPackage, ...]:
     """Every package with an update, ordered by name: what an upgrade changes and what it leaves.
 
+    A package whose update is not the last security update that there is for it has an entry for each.
     Raises ParseFailed where `policies` lacks a package that is left alone.
     """
     found = [_judged(change, policies.get(change.name)) for change in simulation.changes]
-    taken = {package.name for package in found}
+    taken = {package.name: package.to_version for package in found}
     # Only apt 2.7 and later have a heading of their own for phased packages.
     told_apart = bool(simulation.phased)
     for name in (*simulation.kept_back, *simulation.phased):
         if name in taken:
             continue
-        taken.add(name)
         policy = policies.get(name)
         target = policy.target if policy else None
         if policy is None or target is None:
@@ -194,13 +235,28 @@ def pending_packages(
             why = Withheld.PHASED
         else:
             why = Withheld.KEPT_BACK
+        taken[name] = target.version
         found.append(_withheld(name, policy, target, why))
+    for name, policy in policies.items():
+        fix = policy.fix_above(taken.get(name, policy.installed))
+        if fix is not None and not _is_not_subscribed(fix):
+            why = Withheld.HELD if name in held and name not in taken else Withheld.PINNED
+            found.append(_withheld(name, policy, fix, why))
     return tuple(sorted(found, key=lambda package: package.name))
+
+
+def _is_not_subscribed(fix: Available) -> bool:
+    # Where the host is subscribed, no pin keeps it out: it is the candidate.
+    return all(source.startswith(_NOT_SUBSCRIBED) for source in fix.sources)
 
 
 def _judged(change: PendingPackage, policy: AptPolicy | None) -> PendingPackage:
     # A newly installed package has no version to compare with: its own origin says it all.
-    if change.security or not change.from_version or policy is None or not policy.security:
+    if not change.from_version:
+        return change
+    if DebianVersion(change.to_version) < DebianVersion(change.from_version):
+        return replace(change, withheld=Withheld.DOWNGRADE, security=False)
+    if change.security or policy is None or not policy.fixes_up_to(change.to_version):
         return change
     return replace(change, security=True)
 
@@ -215,6 +271,15 @@ def _withheld(name: str, policy: AptPolicy, target: Available, why: Withheld) ->
         to_version=target.version,
         architecture=words[0][2] if words else "",
         origin=", ".join(dict.fromkeys(w[1] for w in words)),
-        security=policy.security,
+        security=policy.fixes_up_to(target.version),
         withheld=why,
     )
+
+
+def judge_security(
+    packages: tuple[PendingPackage, ...], *, known: bool
+) -> tuple[PendingPackage, ...]:
+    """The packages, each that is no security update unknown unless an archive of the host tells (`known`)."""
+    if known:
+        return packages
+    return tuple(p if p.security else replace(p, security=None) for p in packages)

@@ -13,6 +13,7 @@ from tendhost.server.packages.apt.failures import (
     hook_failure,
 )
 from tendhost.server.packages.apt.problems import apt_problem
+from tendhost.server.packages.apt.settings import APT_GET
 from tendhost.server.packages.errors import (
     DatabaseBroken,
     LockHeld,
@@ -25,7 +26,10 @@ from tendhost.server.packages.failures import one_line
 from tendhost.server.packages.script import Part
 
 # Error-Mode=any: without it a source that cannot be reached leaves the exit status 0.
-UPDATE = "apt-get -qq -o APT::Update::Error-Mode=any update"
+_UPDATE = "-qq -o APT::Update::Error-Mode=any update"
+UPDATE = f"apt-get {_UPDATE}"
+"""For people: without the settings that are given besides."""
+UPDATE_COMMAND = f"{APT_GET} {_UPDATE}"
 
 # DPkg::Lock::Timeout covers dpkg's locks and not that of the lists, so the wait is the script's own. A hook
 # of apt's that does not get a lock is not waited for: it would run again each second.

@@ -24,6 +24,8 @@ _WITHHELD: Mapping[Withheld, Any] = {
     Withheld.KEPT_BACK: host_pb2.WITHHELD_KEPT_BACK,
     Withheld.PHASED: host_pb2.WITHHELD_PHASED,
     Withheld.EXCLUDED: host_pb2.WITHHELD_EXCLUDED,
+    Withheld.DOWNGRADE: host_pb2.WITHHELD_DOWNGRADE,
+    Withheld.PINNED: host_pb2.WITHHELD_PINNED,
 }
 SEVERITY: Mapping[Severity, Any] = {
     Severity.UNKNOWN: host_pb2.SEVERITY_UNSPECIFIED,

@@ -118,6 +118,15 @@ def update_message(
         withheld=[pending_message(p) for p in result.planned if p.withheld is not Withheld.NO],
         kept_conffiles=result.kept_conffiles,
         saved_conffiles=result.saved_conffiles,
+        undone=[
+            operation_pb2.UndoneChange(
+                name=change.name,
+                from_version=change.from_version,
+                to_version=change.to_version,
+                reason=change.reason,
+            )
+            for change in result.undone
+        ],
         plan_differences=result.differences,
         download_bytes=result.download_bytes,
         snapshot=result.snapshot,

@@ -1,0 +1,84 @@
+"""Finds what an update planned and did not do, whatever its package manager says of its end. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tendhost.server.domain.inventory.inventory import (
+    PackageChange,
+    Pending,
+    PendingPackage,
+    Withheld,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoneChange:
+    """A planned change after which the package database is as it was before."""
+
+    name: str
+    from_version: str
+    """The installed version, before and after."""
+    to_version: str
+    """The planned version; empty: the package was to be removed."""
+    reason: str = ""
+    """Why, as text; empty: unknown."""
+
+
+def undone_changes(
+    planned: Iterable[PendingPackage],
+    removals: Iterable[tuple[str, str]],
+    *,
+    changes: Iterable[PackageChange],
+    installed: Iterable[tuple[str, str]],
+    pending: Pending,
+) -> tuple[UndoneChange, ...]:
+    """The planned upgrades and removals that did not happen, ordered by name.
+
+    `changes` is what the operation changed by the package database, `installed` and `pending` are from after it.
+    An upgrade to another version than the planned one did happen: the archive may have moved on. What was to be
+    newly installed follows from what needs it, so it is not judged.
+    """
+    there = set(installed)
+    happened = {change.name for change in changes}
+    wanted = [
+        (package.name, package.from_version, package.to_version)
+        for package in planned
+        if package.withheld is Withheld.NO and package.from_version
+    ]
+    wanted += [(name, version, "") for name, version in removals]
+    reasons = {package.name: package.withheld for package in pending.packages}
+    return tuple(
+        UndoneChange(
+            name=name,
+            from_version=version,
+            to_version=to,
+            reason=_reason(reasons.get(name), pending) if to else "",
+        )
+        for name, version, to in sorted(wanted)
+        if name not in happened and (name, version) in there and (name, to) not in there
+    )
+
+
+def _reason(withheld: Withheld | None, pending: Pending) -> str:
+    if pending.queried_at is None:
+        return ""
+    if withheld is None:
+        return "it is not pending any more"
+    if withheld is Withheld.NO:
+        return "it is still pending: the package manager did not change it"
+    return f"it is now withheld: {str(withheld).replace('_', ' ')}"
+
+
+LONGEST_LIST = 10
+
+
+def undone_message(undone: tuple[UndoneChange, ...]) -> str:
+    """The changes in one line, at most LONGEST_LIST of them by name."""
+    told = [
+        f"{change.name} {change.from_version}"
+        f" ({f'planned: {change.to_version}' if change.to_version else 'to be removed'}"
+        f"{f'; {change.reason}' if change.reason else ''})"
+        for change in undone[:LONGEST_LIST]
+    ]
+    more = len(undone) - len(told)
+    return ", ".join(told) + (f" and {more} more" if more else "")
