@@ -15,6 +15,7 @@ from tests.simulated.host import SimulatedMachine
 PROGRAMS = (
     "apt-cache",
     "apt-get",
+    "busctl",
     "df",
     "dpkg",
     "dpkg-query",

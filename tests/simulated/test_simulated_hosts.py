@@ -11,9 +11,10 @@ import pytest
 from tendhost.server.domain.host_errors import HostUnreachable, LinkLost
 from tendhost.server.domain.inventory.inventory import RebootNeed, Withheld
 from tendhost.server.packages.apt.commands import kept_conffiles, upgrade_command
-from tendhost.server.packages.boot import Boot, boot_script, parse_boot, reboot_command
+from tendhost.server.packages.boot import Boot, boot_script, parse_boot
 from tendhost.server.packages.package_manager import Transaction
 from tendhost.server.packages.query import QueryOptions, QueryResult, parse_query, query_script
+from tendhost.server.packages.reboot_order import reboot_command
 from tendhost.server.remote.commands import CommandRemote
 from tendhost.server.remote.protocol import Completed, Remote, Target
 from tendhost.server.remote.ssh import SshConnector, SshSettings

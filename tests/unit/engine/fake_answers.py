@@ -85,7 +85,38 @@ def dry_run(host: FakeHost) -> bytes:
 
 def boot(host: FakeHost) -> bytes:
     """The answer to `boot_script`."""
-    return framed([("boot_id", 0, host.boot_id, ""), ("init_started", 0, "42", "")])
+    root = "rootfs" if host.in_initramfs else "ext4"
+    return framed(
+        [
+            ("boot_id", 0, host.boot_id, ""),
+            ("init_started", 0, "42", ""),
+            ("root_type", 0, root, ""),
+        ]
+    )
+
+
+def going_down(host: FakeHost) -> bytes:
+    """The answer to `going_down_script`."""
+    return framed([("going_down", 0, _going_down(host), "")])
+
+
+def order(host: FakeHost) -> bytes:
+    """The answer to `reboot_command`, with the host on its way down or not."""
+    before = _going_down(host)
+    parts = [("before", 0, before, "")]
+    if not before and "block" not in host.inhibitors:
+        status, words = host.reboot()
+        parts.append(("order", status, "", words))
+        if status:
+            parts.append(("after", 0, _going_down(host), ""))
+    return framed(parts)
+
+
+def _going_down(host: FakeHost) -> str:
+    lines = ["stopping"] if host.stopping else []
+    if host.others_reboot is not None:
+        lines.append("announced")
+    return "\n".join([*lines, *filter(None, [host.inhibitors])])
 
 
 def login(host: FakeHost) -> bytes:

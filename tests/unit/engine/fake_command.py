@@ -13,6 +13,7 @@ class Command(StrEnum):
     DRY_RUN = "dry_run"
     BOOT = "boot"
     UNITS = "units"
+    GOING_DOWN = "going_down"
     LOGIN = "login"
     UPGRADE = "upgrade"
     REPAIR = "repair"

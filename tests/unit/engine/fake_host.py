@@ -122,6 +122,14 @@ class FakeHost:
     rebooted_at: list[datetime] = field(default_factory=list)
     swallows_reboot: timedelta | None = None
     """The next order to reboot is lost with its link, and the host is out of reach for so long."""
+    in_initramfs: bool = False
+    """Whether its initramfs answers, with the key that the host has."""
+    inhibitors: str = ""
+    """What logind says of them, as busctl(1) prints it."""
+    others_reboot: datetime | None = None
+    """When it goes down because somebody else has ordered a reboot. Until then it refuses another order."""
+    delays_reboot: timedelta | None = None
+    """How long the next order is held back for somebody who delays shutdowns."""
     stopping: bool = False
     """Whether systemd says that it is on its way down."""
     hook_status: int = 0
@@ -156,6 +164,9 @@ class FakeHost:
     @property
     def answers(self) -> bool:
         """Whether anything listens at its address now."""
+        if self.others_reboot is not None and self.clock.now() >= self.others_reboot:
+            self.others_reboot = None
+            self.reboot()
         dark = self.dark_until is not None and self.clock.now() < self.dark_until
         return self.reachable and not dark
 
@@ -165,6 +176,10 @@ class FakeHost:
 
     def reboot(self) -> tuple[int, str]:
         """Exit status and words of the order; the host is down afterwards, or not."""
+        if self.delays_reboot is not None:
+            self.others_reboot = self.clock.now() + self.delays_reboot
+            self.delays_reboot = None
+            return 0, ""
         match self.rebooting:
             case Rebooting.REFUSED:
                 return 1, "Failed to reboot: Operation inhibited\nshutdown: refused\n"

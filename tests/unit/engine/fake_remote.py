@@ -14,6 +14,7 @@ from tendhost.server.domain.host_errors import (
 from tendhost.server.domain.hosts.host_keys import fingerprint
 from tendhost.server.packages.boot import boot_script
 from tendhost.server.packages.login import login_script
+from tendhost.server.packages.reboot_order import going_down_script
 from tendhost.server.packages.units import units_script
 from tendhost.server.remote.job_scripts import START
 from tendhost.server.remote.protocol import DEFAULT_OUTPUT_LIMIT, Completed, Target
@@ -28,6 +29,7 @@ def kind_of(command: str) -> Command:
     exact = {
         boot_script(): Command.BOOT,
         units_script(): Command.UNITS,
+        going_down_script(): Command.GOING_DOWN,
         login_script(): Command.LOGIN,
     }
     if command in exact:
@@ -123,7 +125,7 @@ class FakeRemote:
             return self._about_a_job(command)
         if kind is Command.REBOOT and self._host.boot_id not in command:
             self._require_link()
-            return Completed(exit_status=0, stdout=b"", stderr=b"")
+            return Completed(exit_status=0, stdout=fake_answers.framed([]), stderr=b"")
         if kind is Command.REBOOT and self._host.swallows_reboot is not None:
             self._host.dark_until = self._fleet.clock.now() + self._host.swallows_reboot
             self._host.swallows_reboot = None
@@ -132,9 +134,9 @@ class FakeRemote:
         await self._begin(kind)
         if kind is Command.REBOOT:
             assert privileged, "only root may reboot"
-            status, words = self._host.reboot()
+            answer = fake_answers.order(self._host)
             self._end(kind)
-            return Completed(exit_status=status, stdout=b"", stderr=words.encode())
+            return Completed(exit_status=0, stdout=answer, stderr=b"")
         answer = self._answer(kind, command)
         if self._host.garbles is kind:
             self._host.garbles = None
@@ -174,6 +176,8 @@ class FakeRemote:
                 return fake_answers.login(host)
             case Command.BOOT:
                 return fake_answers.boot(host)
+            case Command.GOING_DOWN:
+                return fake_answers.going_down(host)
             case _:
                 return fake_answers.units(host)
 

@@ -15,7 +15,7 @@ from tendhost.server.packages.apt.commands import (
     upgrade_command,
 )
 from tendhost.server.packages.apt.failures import diagnose
-from tendhost.server.packages.boot import boot_script, parse_boot, reboot_command
+from tendhost.server.packages.boot import boot_script, parse_boot
 from tendhost.server.packages.failures import FailureKind
 from tendhost.server.packages.login import login_script
 from tendhost.server.packages.package_manager import Transaction
@@ -27,6 +27,7 @@ from tendhost.server.packages.query import (
     preflight_script,
     query_script,
 )
+from tendhost.server.packages.reboot_order import reboot_command
 from tendhost.server.packages.script import parse_parts
 from tendhost.server.packages.units import parse_units, units_script
 from tendhost.server.remote.job_scripts import REPORT

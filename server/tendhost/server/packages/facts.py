@@ -12,15 +12,22 @@ from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.immutable import IMMUTABLE, Immutability, parse_immutable
 from tendhost.server.packages.script import Part
 
-PRIVILEGE = 'privilege() { id -u && id -un && { [ "$(id -u)" = 0 ] || sudo -n true; }; }'
+AS_ROOT = """\
+as_root() {
+  if [ "$(id -u)" = 0 ]; then LC_ALL=C "$@"; else sudo -n -- sh -c 'LC_ALL=C "$@"' sh "$@"; fi
+}"""
+"""Runs a command as root. Every script becomes root in this way, which is that of `remote/`, too: a user whom
+sudoers(5) allows another command may not be allowed this one."""
+PROCESS_1 = "process_1() { cat /proc/1/stat 2>/dev/null || as_root cat /proc/1/stat; }"
+"""Prints proc(5), /proc/1/stat, by `as_root` where hidepid keeps it from the user."""
+PRIVILEGE = f"{AS_ROOT}\nprivilege() {{ id -u && id -un && as_root true; }}"
 """Prints id and name of the user; it fails, with the message of sudo, if the user cannot become root."""
 
 FACTS = (
-    f"{PRIVILEGE}\n{IMMUTABLE}\n"
+    f"{PRIVILEGE}\n{PROCESS_1}\n{IMMUTABLE}\n"
     + r"""
 os_release() { cat /etc/os-release || cat /usr/lib/os-release; }
-boot() { cat /proc/sys/kernel/random/boot_id /proc/uptime /proc/1/stat; }
-as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n env LC_ALL=C "$@"; fi; }
+boot() { cat /proc/sys/kernel/random/boot_id /proc/uptime; process_1; }
 container() {
   if command -v systemd-detect-virt >/dev/null; then systemd-detect-virt -c || :
   elif [ -e /run/systemd/container ]; then cat /run/systemd/container

@@ -221,7 +221,7 @@ async def test_a_link_that_breaks_during_the_upgrade_costs_nothing(world: World)
         (Rebooting.IGNORED, "REBOOT_NEVER_BEGAN", HostState.FAILED),
         (Rebooting.NEVER_RETURNS, "REBOOT_NEVER_RETURNED", HostState.FAILED),
         (Rebooting.SAME_BOOT, "REBOOT_SAME_BOOT_ID", HostState.FAILED),
-        (Rebooting.OTHER_KEY, "HOST_KEY_CHANGED", HostState.FAILED),
+        (Rebooting.OTHER_KEY, "REBOOT_NEVER_RETURNED", HostState.FAILED),
     ],
 )
 async def test_each_way_in_which_a_reboot_goes_wrong_has_its_own_error(

@@ -10,7 +10,8 @@ It is sound if the steps before the failed one are known to be done, and stay do
     pre_hook       the same hook, where its end was never seen; else everything from the start
     reboot_check   reboot_check
     reboot         UPDATE: reboot_check, which finds out whether the host came back after all, and so
-                   whether a reboot is still due. REBOOT: the wait for a host that never came back
+                   whether a reboot is still due. REBOOT: the wait for another boot, if the host can
+                   have rebooted since; the command is given again to the boot only that it was for
     restart_services  restart_services, and then verify
     verify         verify; where the changes were rolled back, everything from the start
     post_hook      the same hook, where its end was never seen; else verify, after which it runs again;
@@ -19,7 +20,13 @@ It is sound if the steps before the failed one are known to be done, and stay do
 
 from dataclasses import replace
 
-from tendhost.server.domain.host_errors import RebootNeverReturned
+from tendhost.server.domain.host_errors import (
+    HostKeyChanged,
+    KeyUnusable,
+    LinkLost,
+    RebootNeverBegan,
+    RebootNeverReturned,
+)
 from tendhost.server.domain.operations.operation import Operation, OperationKind
 from tendhost.server.domain.operations.permission import PERMISSIONS, Permission
 from tendhost.server.domain.operations.step_traits import STEP_OF_JOB, StepName
@@ -44,7 +51,7 @@ def resume(failed: Operation, new: Operation) -> Operation:
         case OperationKind.UPDATE, (StepName.REBOOT_CHECK | StepName.REBOOT):
             facts = replace(failed.facts, reboot_ordered_at=None)
             return replace(_resumed(failed, new, StepName.REBOOT_CHECK), facts=facts)
-        case OperationKind.REBOOT, StepName.REBOOT if reason == RebootNeverReturned.reason:
+        case OperationKind.REBOOT, StepName.REBOOT if reason in _MAYBE_REBOOTED:
             return _resumed(failed, new, StepName.REBOOT)
         case (
             OperationKind.UPDATE,
@@ -60,6 +67,13 @@ def resume(failed: Operation, new: Operation) -> Operation:
             return _resumed(failed, new, StepName.RESTART_SERVICES)
         case _:
             return new
+
+
+_MAYBE_REBOOTED = frozenset(
+    error.reason
+    for error in (RebootNeverReturned, RebootNeverBegan, HostKeyChanged, KeyUnusable, LinkLost)
+)
+"""With these the host can have rebooted since, or be about to: a reboot from the start would be another one."""
 
 
 def _resumed(failed: Operation, new: Operation, step: StepName) -> Operation:

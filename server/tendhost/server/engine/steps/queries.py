@@ -23,6 +23,11 @@ from tendhost.server.packages.query import (
     preflight_script,
     query_script,
 )
+from tendhost.server.packages.reboot_order import (
+    GoingDown,
+    going_down_script,
+    parse_going_down,
+)
 from tendhost.server.packages.unit_checks import active_script, parse_active
 from tendhost.server.packages.units import UnitHealth, parse_units, units_script
 from tendhost.server.remote.protocol import Completed, Remote
@@ -80,6 +85,11 @@ async def active(
 async def boot(remote: Remote, host: str) -> Boot:
     """Query the boot id. Raises HostError."""
     return await _asked(remote, host, boot_script(), parse_boot, timeout=SHORT)
+
+
+async def going_down(remote: Remote, host: str) -> GoingDown:
+    """Query whether the host is on its way down. Raises HostError."""
+    return await _asked(remote, host, going_down_script(), parse_going_down, timeout=SHORT)
 
 
 def observation(result: QueryResult, *, scope: UpdateScope, reboot: Reboot | None) -> Observation:

@@ -1,6 +1,7 @@
 """The step that reboots a host: commanded once, and done only when the host answers with another boot id."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -26,7 +27,13 @@ from tendhost.server.engine.jobs.door import Door
 from tendhost.server.engine.steps import queries
 from tendhost.server.engine.steps.context import StepContext
 from tendhost.server.failpoints import reached
-from tendhost.server.packages.boot import reboot_command
+from tendhost.server.packages.reboot_order import (
+    GoingDown,
+    OrderResult,
+    parse_order,
+    reboot_command,
+)
+from tendhost.server.remote.protocol import Completed
 
 FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(seconds=10)
@@ -34,8 +41,6 @@ ORDER_TIMEOUT = timedelta(seconds=60)
 """For the host to accept the command. A host that goes down does not answer, which is an answer, too."""
 LOST = timedelta(seconds=30)
 """After so long, a host that answers and is not stopping never got the command, or it had no effect."""
-STOPPING = "stopping"
-"""The output of `systemctl is-system-running` on a host that goes down."""
 
 
 async def reboot(
@@ -53,10 +58,11 @@ async def reboot(
     `recording` puts the order on record and is called right before it is first given; None: it is on
     record already. Whoever finds it there gives it again, for nobody knows how far the former one
     got, and the host takes it only while it runs `boot_before`. Each time it is asked for at the door.
-    An order that may not be given again is waited for all the same, until it is known to be lost.
+    An order that may not be given again is waited for all the same, until it is known to be lost. So is a
+    reboot that was under way already, whoever has begun it.
 
     Raises NotPermitted (the host runs on as it did), RebootRefused, RebootNeverBegan (its link never
-    dropped), RebootSameBootId (it was away, and is back as it was), RebootNeverReturned, HostKeyChanged.
+    dropped), RebootSameBootId (it was away, and is back as it was), RebootNeverReturned.
     """
     began = clock.elapsed()
     order = _Order(session=session, host=host, boot_before=boot_before, door=door)
@@ -64,23 +70,32 @@ async def reboot(
     wait = _RebootWait(
         session=session, host=host, boot_before=boot_before, clock=clock, dropped=order.cut_off
     )
+    if not order.cut_off:
+        await wait.look()
     pause = FIRST_PAUSE
     while clock.elapsed() - began < timeout:
         await clock.sleep(pause)
         if await wait.is_over():
             reached("reboot.returned")
-            return f"back after {(clock.elapsed() - began).total_seconds():.0f} s"
+            back = f"back after {(clock.elapsed() - began).total_seconds():.0f} s"
+            return f"{back}; {order.found_under_way}" if order.found_under_way else back
         if order.cut_off and wait.away is None:
             # It answers again and was not rebooted: the order may have been lost with the link.
             # Once more, and then no more: each time a host comes back as it was may be a reboot.
             await order.give(None)
             order.cut_off = False
-        if order.refusal is not None and wait.answered_for >= LOST and not await wait.goes_down():
-            raise order.refusal
-        if wait.away:
+        undone = order.refusal is not None or order.left_to_others
+        if undone and wait.answered_for >= LOST and not await wait.goes_down():
+            if order.refusal is not None:
+                raise order.refusal
+            await order.give(None)  # somebody has cancelled the reboot that was under way
+        if wait.away is None:
+            await wait.look()
+        else:
             pause = min(pause * 2, LONGEST_PAUSE)
     if order.refusal is not None and wait.away is None:
         raise order.refusal
+    await wait.look()
     raise wait.failure(minutes=timeout.total_seconds() / 60)
 
 
@@ -98,26 +113,35 @@ class _RebootWait:
     clock: Clock
     dropped: bool
     """Whether it was away at any time."""
-    away: HostError | None = None
+    away: str | None = None
     """Why it does not answer at present."""
     answers_since: timedelta | None = None
     """At which reading of the clock it began to answer, as the boot that it was."""
+    last_seen: GoingDown = GoingDown()
+    """What it waited for on its way down, when it last answered that."""
 
     async def is_over(self) -> bool:
         try:
             now = await queries.boot(await self.session.remote(self.host), self.host.name)
-        except (HostKeyChanged, KeyUnusable):
+        except KeyUnusable:
             raise
         except HostError as error:
             # Not there yet: also a login that is refused, for sshd answers before the boot is done,
-            # and an answer that the shutdown has cut off.
-            await self.session.close()
-            self.away, self.dropped, self.answers_since = error, True, None
-            return False
+            # and an answer that the shutdown has cut off. Another host key is that of an initramfs which asks
+            # for the passphrase of a disk: nobody logs in there.
+            hint = _UNLOCKING if isinstance(error, HostKeyChanged) else ""
+            return await self._is_away(f"{error}{hint}")
+        if now.in_initramfs:
+            return await self._is_away(f"it is still in its initramfs{_UNLOCKING}")
         self.away = None
         if self.answers_since is None:
             self.answers_since = self.clock.elapsed()
-        return str(now) != self.boot_before
+        return now.is_after(self.boot_before)
+
+    async def _is_away(self, problem: str) -> bool:
+        await self.session.close()
+        self.away, self.dropped, self.answers_since = problem, True, None
+        return False
 
     @property
     def answered_for(self) -> timedelta:
@@ -126,13 +150,21 @@ class _RebootWait:
             return timedelta()
         return self.clock.elapsed() - self.answers_since
 
+    async def look(self) -> None:
+        """Ask a host that answers what it waits for on its way down, for the message of a failure."""
+        if self.away is None:
+            with suppress(HostError):
+                remote = await self.session.remote(self.host)
+                self.last_seen = await queries.going_down(remote, self.host.name)
+
     async def goes_down(self) -> bool:
         """Whether the host is stopping what runs on it, or cannot be asked that."""
         try:
-            units = await queries.units(await self.session.remote(self.host), self.host.name)
+            remote = await self.session.remote(self.host)
+            self.last_seen = await queries.going_down(remote, self.host.name)
         except HostError:
             return True
-        return units.state == STOPPING
+        return bool(self.last_seen)
 
     def failure(self, *, minutes: float) -> HostError:
         name, order = self.host.name, f"the reboot command {minutes:.3g} min ago"
@@ -140,12 +172,21 @@ class _RebootWait:
             problem = (
                 f"did not come back within {minutes:.3g} min of the reboot command: {self.away}"
             )
+            if self.last_seen:
+                problem += f"; when it last answered, {self.last_seen.words}"
             return RebootNeverReturned(host=name, problem=problem)
+        down = f"; {self.last_seen.words}" if self.last_seen else ""
         if self.dropped:
-            problem = f"its connection dropped, but its boot id is the same as before {order}"
+            problem = f"its connection dropped, but its boot id is the same as before {order}{down}"
             return RebootSameBootId(host=name, problem=problem)
-        problem = f"never went down: its connection has not dropped since {order}"
+        problem = f"never went down: its connection has not dropped since {order}{down}"
         return RebootNeverBegan(host=name, problem=problem)
+
+
+_UNLOCKING = (
+    "; a host with an encrypted disk answers so until somebody unlocks it: do that, and retry, which waits for the"
+    " host and reboots it no more"
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -160,6 +201,10 @@ class _Order:
     """Whether the link dropped under it, or was not there any more, so that it may be lost."""
     refusal: NotPermitted | None = None
     """Why it was not given (again)."""
+    left_to_others: bool = False
+    """Whether it was not taken, for the host was on its way down already."""
+    found_under_way: str = ""
+    """What was under way when the order came, as an end of a sentence."""
 
     async def give(self, recording: Callable[[], Awaitable[None]] | None) -> None:
         """Give the order, the first time with `recording` before it. Raises as `reboot`."""
@@ -193,10 +238,27 @@ class _Order:
             self.cut_off = True
             return
         reached("reboot.ordered")
+        self._take(done)
+
+    def _take(self, done: Completed) -> None:
+        """Understand the answer to the order. Raises RebootRefused."""
+        self.left_to_others = False
         # 255 is what ssh itself, and a shell that is killed on the way down, end with.
-        if done.exit_status not in (0, 255) and done.exit_status < 128:
-            said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-            problem = f"refused to reboot (exit {done.exit_status}): {said}"
+        if done.exit_status == 255 or done.exit_status >= 128:
+            return
+        try:
+            answer = queries.understood(self.host.name, done, parse_order)
+        except HostError as error:
+            if done.exit_status == 0:
+                return  # the shutdown has cut the answer off
+            problem = f"refused to reboot (exit {done.exit_status}): {error}"
+            raise RebootRefused(host=self.host.name, problem=problem) from error
+        if answer.result is OrderResult.UNDER_WAY:
+            self.left_to_others = True
+            self.found_under_way = f"a shutdown was under way already: {answer.words}"
+        if answer.result is OrderResult.REFUSED:
+            status = f" (exit {answer.exit_status})" if answer.exit_status else ""
+            problem = f"refused to reboot{status}: {answer.words}"
             raise RebootRefused(host=self.host.name, problem=problem)
 
 
