@@ -42,6 +42,7 @@ from tendhost.server.packages.facts import (
     Privilege,
     parse_facts,
 )
+from tendhost.server.packages.kernels import parse_kernel_owners
 from tendhost.server.packages.osquery import combine, osquery_lines, parse_answer
 from tendhost.server.packages.package_manager import PackageManager, PackageReport
 from tendhost.server.packages.reboot import (
@@ -327,6 +328,7 @@ def _evidence(parts: Mapping[str, Part], facts: HostFacts, report: PackageReport
         running=facts.system.kernel,
         build=facts.kernel_build,
         kernels=report.kernels,
+        owners=parse_kernel_owners(parts.get("kernel_owners")),
         kernel_status=status,
         expected=expected,
         family=report.reboot,

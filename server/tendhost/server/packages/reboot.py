@@ -4,14 +4,17 @@ The rules, the first that speaks wins:
 
 1. `/run/reboot-required` exists: NEEDED. Packages touch it; those in `.pkgs` beside it are named.
 2. The family's own tool (`dnf needs-restarting -r`, `zypper needs-rebooting`) asks for one: NEEDED.
-3. Not in containers, whose kernel is not theirs: a kernel of the running flavour is installed that
-   is newer than the running one, or the running one's package was upgraded in place: NEEDED.
+3. Not in containers, whose kernel is not theirs: a kernel of the running one's kind is installed that
+   is newer than the running one, or the running one's package was upgraded in place: NEEDED. Which
+   kernels there are, and of which kind, the owners of their files tell (kernels.py); names of
+   packages do where no owner can be asked.
 4. The family's own tool says no, or that it cannot tell: NOT_NEEDED or UNKNOWN.
 5. Not in containers: needrestart(1), where there is one, sees a newer kernel of that flavour that
    the package database does not know of: NEEDED.
 6. Something above could not be read or makes no sense: UNKNOWN. So where the two disagree, and
-   where the running kernel is no relative of the installed ones: the machine around the host
-   provides it, and a reboot would bring the same one back.
+   where the running kernel is no relative of the installed ones (the machine around the host may
+   provide it, and a reboot would bring the same one back), whatever the family's own tool says; and
+   where the running kernel has modules that no package owns: somebody has built it.
 7. Else NOT_NEEDED.
 """
 
@@ -22,9 +25,10 @@ from enum import IntEnum
 
 from tendhost.server.domain.inventory.inventory import Reboot, RebootNeed
 from tendhost.server.packages.errors import ParseFailed
+from tendhost.server.packages.kernels import KERNEL_OWNERS, KernelOwners, flavour
 from tendhost.server.packages.script import Part
 
-REBOOT = r"""
+_REBOOT = r"""
 reboot_required() {
   [ -e /run/reboot-required ] || { echo no; return 0; }
   echo yes
@@ -43,6 +47,7 @@ outdated() {
 }
 [ "$privileged" != 0 ] || [ ! -d /run/systemd/system ] || part outdated outdated
 """.strip()
+REBOOT = f"{_REBOOT}\n{KERNEL_OWNERS}"
 """The part `outdated` lists the services of which a process has a program or library mapped that is
 deleted or replaced on the disk (proc(5), /proc/pid/maps): those of the host itself (cgroups(7)), not those
 of a container on it, and by the system's own files, not what a program unpacked for itself."""
@@ -71,7 +76,9 @@ class RebootEvidence:
     build: str = ""
     """What uname(2) calls the version; Debian's kernels name their package's version in it."""
     kernels: tuple[tuple[str, str], ...] | None = None
-    """Release and package version of every installed kernel; None: could not be read."""
+    """Release and package version of every installed kernel by the names of packages; None: could not be read."""
+    owners: KernelOwners | None = None
+    """Which packages own which kernels; None: could not be asked."""
     kernel_status: KernelStatus | None = None
     """None: needrestart is not there or was not asked."""
     expected: str = ""
@@ -95,9 +102,11 @@ def decide_reboot(evidence: RebootEvidence) -> Reboot:
         return Reboot(need=RebootNeed.NOT_NEEDED)
     if evidence.kernels is None or not evidence.running:
         return family or _unknown("the installed kernels could not be read")
-    by_kernels = _by_installed_kernels(evidence.running, evidence.build, evidence.kernels)
+    by_kernels = _by_kernels(evidence, evidence.kernels)
     if family is not None:
-        return by_kernels if by_kernels.need is RebootNeed.NEEDED else family
+        certain = by_kernels.need is RebootNeed.NEEDED or evidence.owners is not None
+        by_kernels_first = certain and by_kernels.need is not RebootNeed.NOT_NEEDED
+        return by_kernels if by_kernels_first else family
     if by_kernels.need is RebootNeed.UNKNOWN or evidence.kernel_status is None:
         return by_kernels
     if by_kernels.need is RebootNeed.NEEDED:
@@ -112,33 +121,37 @@ def _by_needrestart(running: str, status: KernelStatus, expected: str) -> Reboot
         return Reboot(need=RebootNeed.NOT_NEEDED)
     if expected == running:
         return _needed(f"running {running}, rebuilt since")
-    if _flavour(expected) != _flavour(running):
+    if flavour(expected) != flavour(running):
         return _unknown(f"running {running}, while needrestart expects {expected or 'another'}")
     return _needed(f"running {running}, installed {expected}")
 
 
-def _by_installed_kernels(running: str, build: str, kernels: tuple[tuple[str, str], ...]) -> Reboot:
-    flavour = _flavour(running)
-    versions = {release: version for release, version in kernels if _flavour(release) == flavour}
-    if not versions:
-        if kernels:
+def _by_kernels(evidence: RebootEvidence, by_name: tuple[tuple[str, str], ...]) -> Reboot:
+    running, owners, versions = evidence.running, evidence.owners, dict(by_name)
+    if owners is not None and owners.kernels:
+        kin: tuple[str, ...] = owners.kin(running)
+    else:
+        kin = tuple(release for release in versions if flavour(release) == flavour(running))
+    if not kin:
+        if by_name or (owners is not None and owners.kernels):
             return _unknown(f"running {running}, which is of no installed kernel's kind")
+        if owners is not None and owners.running_has_modules:
+            return _unknown(f"running {running}, which no package owns")
         # The kernel comes from outside the package manager (a virtual machine's host, say).
         return Reboot(need=RebootNeed.NOT_NEEDED)
-    newest = max(versions, key=_version_key)
+    newest = max(kin, key=_version_key)
     if _version_key(newest) > _version_key(running):
         return _needed(f"running {running}, installed {newest}")
-    if running not in versions:
+    if running not in kin:
         return _unknown(f"running {running}, which is newer than any installed kernel")
-    packaged = _DEBIAN_BUILD.search(build)
-    if packaged and packaged[1] != versions[running]:
-        return _needed(f"running {running} {packaged[1]}, installed {versions[running]}")
+    packaged, installed = _DEBIAN_BUILD.search(evidence.build), versions.get(running)
+    if packaged and installed and packaged[1] != installed:
+        return _needed(f"running {running} {packaged[1]}, installed {installed}")
     return Reboot(need=RebootNeed.NOT_NEEDED)
 
 
 _DEBIAN_BUILD = re.compile(r"\bDebian (\d\S*) \(")
 _IMAGE = re.compile(r"linux-image-(?:unsigned-)?(\d\S*?)(?:-unsigned)?\Z")
-_RELEASE = re.compile(r"\d\S*?-([a-z]\S*)\Z")
 
 
 def installed_kernels(packages: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -150,17 +163,6 @@ def installed_kernels(packages: Iterable[tuple[str, str]]) -> tuple[tuple[str, s
         and (match := _IMAGE.match(name))
         and not name.endswith("-dbg")
     )
-
-
-def _flavour(release: str) -> str:
-    # "cloud-amd64" of "6.1.0-17-cloud-amd64": another flavour is another machine's kernel.
-    match = _RELEASE.match(release)
-    return match[1] if match else "".join(_RPM_FLAVOUR.findall(release))
-
-
-_RPM_FLAVOUR = re.compile(r"uek|[.+]rt(?![a-z])|[+][a-z0-9]+")
-"""What tells Oracle's, the real-time and the debugging kernels from the others: "5.15.0-1.el8uek.x86_64",
-"5.14.0-1.rt21.el9.x86_64", "6.12.0-1.el10.x86_64+rt"."""
 
 
 def _version_key(version: str) -> tuple[tuple[tuple[int, ...], tuple[int, str]], ...]:
