@@ -19,13 +19,15 @@ The rules, the first that speaks wins:
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 from tendhost.server.domain.inventory.inventory import Reboot, RebootNeed
 from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.kernels import KERNEL_OWNERS, KernelOwners, flavour
+from tendhost.server.packages.rpm.versions import version_key as rpm_order
 from tendhost.server.packages.script import Part
 
 _REBOOT = r"""
@@ -130,7 +132,9 @@ def _by_kernels(evidence: RebootEvidence, by_name: tuple[tuple[str, str], ...]) 
     running, owners, versions = evidence.running, evidence.owners, dict(by_name)
     if owners is not None and owners.kernels:
         kin: tuple[str, ...] = owners.kin(running)
+        order: Callable[[str], Any] = rpm_order if owners.in_order_of_rpm else _version_key
     else:
+        order = _version_key
         kin = tuple(release for release in versions if flavour(release) == flavour(running))
     if not kin:
         if by_name or (owners is not None and owners.kernels):
@@ -139,8 +143,8 @@ def _by_kernels(evidence: RebootEvidence, by_name: tuple[tuple[str, str], ...]) 
             return _unknown(f"running {running}, which no package owns")
         # The kernel comes from outside the package manager (a virtual machine's host, say).
         return Reboot(need=RebootNeed.NOT_NEEDED)
-    newest = max(kin, key=_version_key)
-    if _version_key(newest) > _version_key(running):
+    newest = max(kin, key=order)
+    if order(newest) > order(running):
         return _needed(f"running {running}, installed {newest}")
     if running not in kin:
         return _unknown(f"running {running}, which is newer than any installed kernel")
