@@ -144,6 +144,50 @@ async def test_host_whose_root_is_read_only_says_so(make_fleet, tmp_path, family
     assert state_of(host) == before
 
 
+IMMUTABLE = {
+    "d1": (
+        "touch /run/ostree-booted; printf '#!/bin/sh\\n' >/usr/bin/bootc; chmod 755 /usr/bin/bootc",
+        "bootc upgrade, then reboot",
+    ),
+    "z1": (
+        "sed -i -e 's/^ID=.*/ID=\"opensuse-microos\"/' /usr/lib/os-release",
+        "transactional-update, then reboot",
+    ),
+}
+
+
+async def test_immutable_systems_are_shown_and_refused_with_what_to_use_instead(
+    make_fleet, tmp_path
+):
+    packages = ("tb-simple",)
+    fleet = make_fleet(
+        HostSpec(name="d1", family="dnf", packages=packages),
+        HostSpec(name="z1", family="zypper", packages=packages),
+    )
+    async with daemon(tmp_path / "state", key=fleet.private_key) as server:
+        await registered(server, fleet)
+        for name, (change, instead) in IMMUTABLE.items():
+            host = fleet[name]
+            host.run(change, check=True)
+            before = state_of(host)
+            asked = await server.query(name)
+            assert asked.status == SUCCEEDED, asked
+            inventory = await server.inventory(name)
+            assert any(instead in words for words in inventory.system.concluded), inventory.system
+            assert "tb-simple" in {package.name for package in inventory.packages}
+            for options in ({"dry_run": True}, {}):
+                refused = await server.update(name, **options)
+                assert refused.problem.reason == "SYSTEM_IMMUTABLE", refused
+                assert instead in refused.problem.message
+                assert last_step(refused) == "preflight"
+            status = (await server.host(name)).status
+            assert status.state != host_pb2.HOST_STATE_FAILED
+            assert state_of(host) == before
+        assert not (await server.host("d1")).status.HasField("queried_at")
+        assert (await server.host("z1")).status.pending_updates == 1
+        assert await pending_unknown(server) == 1
+
+
 SMALL_BOOT = (
     "mount -t tmpfs -o size=3m boot /boot && head -c 2000000 /dev/zero >/boot/vmlinuz-$(uname -r)"
 )

@@ -6,6 +6,7 @@ import pytest
 
 from tendhost.v1 import host_pb2, operation_pb2
 from tests.e2e.daemon import Daemon, daemon
+from tests.e2e.rpm_packages import Rpm, add_repository, build
 from tests.fleet import Fleet, Host, HostSpec
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
@@ -191,3 +192,99 @@ async def test_a_repository_that_cannot_be_used_stops_the_update(
         done = await server.update("d1")
         assert done.problem.reason == reason, done
         assert versions(host)["tb-simple"] == "1.0-1"
+
+
+INSTALLONLY = "Provides: installonlypkg(kernel)"
+SHARED = "/usr/share/shared"
+
+
+def kernel(version: str) -> Rpm:
+    return Rpm(name="own-kernel", version=version, tags=INSTALLONLY)
+
+
+async def test_an_exact_update_replaces_packages_of_other_names_and_the_oldest_kernel(
+    make_fleet, tmp_path
+):
+    fleet = make_fleet(HostSpec(name="d1", family="dnf", packages=()))
+    host = fleet["d1"]
+    conf = Rpm(name="conf", version="1.0-1", files=("%config /etc/own.conf",))
+    former = ("6.8.9-1", "6.8.10-1", "6.8.11-1")
+    build(host, "/srv/old", Rpm(name="oldname", version="1.0-1"), conf, *map(kernel, former))
+    host.run("dnf -y -q --disablerepo=fleet install /srv/old/*.rpm", check=True)
+    host.run("echo local >>/etc/own.conf", check=True)
+    obsoleting = Rpm(name="newname", version="2.0-1", tags="Obsoletes: oldname < 2.0")
+    build(
+        host,
+        "/srv/new",
+        obsoleting,
+        Rpm(name="conf", version="2.0-1", files=conf.files),
+        kernel("6.9.1-1"),
+    )
+    add_repository(host, "own", "file:///srv/new")
+    policy = host_pb2.Policy(auto_reboot=False)
+    async with daemon(tmp_path / "state", key=fleet.private_key) as server:
+        await registered(server, fleet, policy=policy)
+        tried = await server.update("d1", dry_run=True)
+        assert tried.status == SUCCEEDED, tried
+        pending = {p.name: p for p in (await server.inventory("d1")).pending_updates}
+        done = await server.update("d1", plan_operation_id=tried.id, exact=True)
+    assert done.status == SUCCEEDED, done
+    assert list(pending["newname"].replaces) == ["oldname"]
+    assert not pending["newname"].from_version
+    assert pending["own-kernel"].from_version == "6.8.11-1"
+    changes = sorted((c.name, c.from_version, c.to_version) for c in done.update.packages)
+    assert changes == [
+        ("conf", "1.0-1", "2.0-1"),
+        ("newname", "", "2.0-1"),
+        ("oldname", "1.0-1", ""),
+        ("own-kernel", "", "6.9.1-1"),
+        ("own-kernel", "6.8.9-1", ""),
+    ]
+    assert list(done.update.saved_conffiles) == ["/etc/own.conf.rpmsave"]
+    assert host.output("cat /etc/own.conf.rpmsave").endswith("local")
+
+
+FORBIDDEN = """
+import http.server
+class Forbidden(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_error(403)
+http.server.HTTPServer(("127.0.0.1", 8403), Forbidden).serve_forever()
+"""
+
+
+async def test_a_failed_update_gives_its_cause(make_fleet, tmp_path):
+    names = ("conflict", "unsigned", "forbidden")
+    fleet = make_fleet(*(HostSpec(name=name, family="dnf", packages=()) for name in names))
+    app, other = (Rpm(name=name, version="1.0-1") for name in ("app", "other"))
+    for name in ("conflict", "unsigned"):
+        host = fleet[name]
+        build(host, "/srv/old", app, Rpm(name="other", version="1.0-1", files=(SHARED,)))
+        host.run("dnf -y -q --disablerepo=fleet install /srv/old/*.rpm", check=True)
+        build(host, "/srv/new", Rpm(name=app.name, version="2.0-1", files=(SHARED,)))
+    add_repository(fleet["conflict"], "own", "file:///srv/new")
+    key = "gpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-fleet"
+    add_repository(fleet["unsigned"], "own", "file:///srv/new", "gpgcheck=1", key)
+    host = fleet["forbidden"]
+    host.run("cat >/srv/forbidden.py", input=FORBIDDEN, check=True)
+    host.run("systemd-run --quiet python3 /srv/forbidden.py", check=True)
+    add_repository(host, "own", "http://127.0.0.1:8403/x")
+    config = tmp_path / "tendhostd.toml"
+    config.write_text("attempts = 1\n")
+    causes = {
+        "conflict": (
+            f"file {SHARED} from install of app-2.0-1.noarch conflicts with file from package"
+            f" {other.name}-1.0-1.noarch"
+        ),
+        "unsigned": "Package app-2.0-1.noarch.rpm is not signed",
+        "forbidden": "Status code: 403 for http://127.0.0.1:8403/x/repodata/repomd.xml",
+    }
+    async with daemon(
+        tmp_path / "state", key=fleet.private_key, options=("--config", str(config))
+    ) as server:
+        await registered(server, fleet)
+        ended = await asyncio.gather(*(server.update(name) for name in names))
+    for name, operation in zip(names, ended, strict=True):
+        assert operation.status == FAILED
+        assert causes[name] in operation.problem.message, operation.problem
+    assert ended[-1].problem.reason == "REFRESH_FAILED"

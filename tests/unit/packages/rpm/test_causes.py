@@ -2,9 +2,10 @@
 
 import pytest
 
+from tendhost.server.engine.steps.package_errors import host_error
 from tendhost.server.packages.errors import NotRefreshed
 from tendhost.server.packages.failures import FailureKind, PackageFailure
-from tendhost.server.packages.rpm.causes import one_reason, refused_download
+from tendhost.server.packages.rpm.causes import one_reason, refused_download, refused_for_long
 from tests.unit.packages.recordings import exit_status, log, manager_of, query
 
 FOUR, FIVE, ZYPPER = "fedora40-dnf4", "fedora42-dnf5", "opensuse-leap15.6"
@@ -137,6 +138,44 @@ def test_a_failed_refresh_tells_the_status_of_http_or_the_error_of_curl(
     assert isinstance(problem, NotRefreshed)
     assert problem.sources in (("fleet",), ("Fleet",))
     assert problem.text.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("name", "lasting"),
+    [
+        (f"{FOUR}/query-forbidden", True),
+        (f"{FIVE}/query-forbidden", True),
+        (f"{FOUR}/query-unresolvable", False),
+        (f"{FIVE}/query-unresolvable", False),
+        (f"{ZYPPER}/query-unresolvable", False),
+        (f"{FOUR}/query-absent", False),
+    ],
+)
+def test_a_refresh_that_is_refused_for_long_is_not_tried_again(name: str, lasting: bool) -> None:
+    problem = query(name).problems[0]
+    assert isinstance(problem, NotRefreshed)
+    assert problem.lasting is lasting
+    assert host_error("web1", problem).may_pass is not lasting
+
+
+@pytest.mark.parametrize(
+    ("answers", "lasting"),
+    [
+        (("Status code: 401 for http://a/",), True),
+        (("Status code: 407 for http://a/", "Status code: 403 for http://b/"), True),
+        (("Status code: 403 for http://a/", "Status code: 503 for http://b/"), False),
+        (("Status code: 404 for http://a/",), False),
+        (("Curl error (60): SSL peer certificate was not OK for https://a/",), True),
+        (("Curl error (28): Timeout was reached for https://a/",), False),
+        (("http://a/repomd.xml: [Errno 14] HTTP Error 403 - Forbidden",), True),
+        (("Permission to access 'http://a/x.rpm' denied.",), True),
+        ((), False),
+    ],
+)
+def test_answers_that_stay_the_same_are_told_from_those_of_the_moment(
+    answers: tuple[str, ...], lasting: bool
+) -> None:
+    assert refused_for_long("\n".join(answers)) is lasting
 
 
 # As yum 3 prints them, by its source (yum/__init__.py, yum/rpmtrans.py, cli.py of yum 3.4.3).

@@ -35,6 +35,7 @@ from tendhost.server.packages.errors import (
 from tendhost.server.packages.failures import FailureKind, PackageFailure
 from tendhost.server.packages.package_manager import Plan, Transaction
 from tendhost.server.packages.progress import TransactionProgress
+from tendhost.server.packages.rpm.causes import refused_for_long
 from tendhost.server.packages.rpm.database import InstalledRpms
 from tendhost.server.packages.rpm.locks import retry_while_locked
 from tendhost.server.packages.rpm.manager import RpmPackageManager
@@ -106,7 +107,7 @@ class Dnf(RpmPackageManager):
             return NoSpaceLeft(text=reason)
         if _UNTRUSTED.search(part.stderr):
             return SourceUntrusted(sources=sources, text=reason)
-        return NotRefreshed(sources=sources, text=reason)
+        return NotRefreshed(sources=sources, text=reason, lasting=refused_for_long(part.stderr))
 
     def _query_lines(self, seconds: int) -> tuple[str, ...]:
         return (

@@ -114,6 +114,20 @@ def refused_download(output: str) -> Cause | None:
     return _cause(_REFUSED.findall(output), ())
 
 
+# No credentials, an expired subscription, a proxy that wants a password, an archive that is gone; and what
+# libcurl-errors(3) says of certificates (SSL_CERTPROBLEM, PEER_FAILED_VERIFICATION, SSL_CACERT_BADFILE).
+_LASTING = re.compile(
+    r"Status code: (?:401|403|407|410) |Curl error \((?:58|60|77)\): |HTTP Error (?:401|403|407|410) "
+    r"|curl#(?:58|60|77) |^Permission to access '.*' denied"
+)
+
+
+def refused_for_long(output: str) -> bool:
+    """Whether every answer is one that a later refresh gets, too, until somebody changes the host or the archive."""
+    answers = _REFUSED.findall(output)
+    return bool(answers) and all(_LASTING.search(answer) for answer in answers)
+
+
 # Modular dependency problems:      (dnf 4; dnf 5: "Modular dependency problems with the defaults:")
 #
 #  Problem 1: conflicting requests

@@ -19,6 +19,7 @@ from tendhost.server.packages.errors import (
 from tendhost.server.packages.failures import FailureKind, PackageFailure
 from tendhost.server.packages.package_manager import Plan, Transaction
 from tendhost.server.packages.progress import TransactionProgress
+from tendhost.server.packages.rpm.causes import refused_for_long
 from tendhost.server.packages.rpm.database import InstalledRpms
 from tendhost.server.packages.rpm.manager import RpmPackageManager
 from tendhost.server.packages.script import Part, whole_seconds
@@ -260,4 +261,4 @@ def _refresh_failed(part: Part, problem: PackageCommandFailed) -> PackageError:
     sources = tuple(dict.fromkeys(_REPOSITORY.findall(text)))
     if untrusted := _UNTRUSTED.search(text):
         return SourceUntrusted(sources=sources, text=" ".join(untrusted[0].split(" - ")).strip())
-    return NotRefreshed(sources=sources, text=problem.text)
+    return NotRefreshed(sources=sources, text=problem.text, lasting=refused_for_long(text))
