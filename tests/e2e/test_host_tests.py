@@ -96,3 +96,36 @@ async def test_a_test__works_on_a_failed_host_and_shows_its_new_key(make_fleet, 
     assert found.problem.reason == "HOST_KEY_CHANGED"
     assert stored.status.state == host_pb2.HOST_STATE_FAILED
     assert stored.host_key_fingerprint == pinned
+
+
+async def test_first_hour__of_a_host_that_is_added_with_a_wrong_key_and_by_its_rsa_key(
+    make_fleet, tmp_path
+):
+    fleet = make_fleet(HostSpec(name="web1", packages=("tb-simple",)))
+    host = fleet["web1"]
+    make_key = "ssh-keygen -q -t rsa -N '' -f /etc/ssh/ssh_host_rsa_key"
+    host.run(f"{make_key} && kill -HUP $(cat /run/sshd.pid)", check=True)
+    known = host.output("ssh-keygen -lf /etc/ssh/ssh_host_rsa_key.pub")
+    key = tmp_path / "key"
+    key.write_bytes(fleet.private_key.read_bytes())
+    add = ("host", "add", "web1", "--address", host.address, "--host-key", known)
+    async with daemon(tmp_path / "state") as server:
+        status, printed = await command(server, *add, "--ssh-key", str(tmp_path / "nosuch"))
+        assert (status, printed) == (1, f"added web1; its host key is {known.split()[1]}\n")
+        for _ in range(2):
+            query = await server.query("web1")
+            assert query.problem.reason == "KEY_UNUSABLE"
+            assert "tendhost host set web1 --ssh-key PATH" in query.problem.message
+            stored = (await server.host("web1")).status
+            assert (stored.state, stored.error) == (
+                host_pb2.HOST_STATE_IDLE,
+                query.problem.message,
+            )
+        await server.update("web1")
+        assert (await server.host("web1")).status.state == host_pb2.HOST_STATE_FAILED
+        status, _ = await command(server, "host", "set", "web1", "--ssh-key", str(key))
+        assert status == 0
+        status, printed = await command(server, "query", "web1")
+        assert status == 0, printed
+        stored = (await server.host("web1")).status
+        assert (stored.state, stored.error) == (host_pb2.HOST_STATE_PENDING_UPDATES, "")

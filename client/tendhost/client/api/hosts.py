@@ -55,7 +55,10 @@ class HostCalls(Connected):
         allow_duplicate: bool = False,
         **settings: Unpack[HostSettings],
     ) -> Host:
-        """Register a host and pin its host key, which must be `expected_host_key` if that is given.
+        """Register a host and pin its host key.
+
+        `expected_host_key` is the key to pin, in any form that `RegisterHostRequest.expected_host_key` names; empty:
+        the best key that the host shows now. Nobody logs in; `test_host` does.
 
         Raises AlreadyExists also where another host has the same host key or address (HOST_DUPLICATE),
         unless `allow_duplicate`.

@@ -48,6 +48,16 @@ async def test_a_test__without_a_usable_key_still_says_whether_the_host_answers(
     assert found.problem.reason == "KEY_UNUSABLE"
 
 
+async def test_a_test__looks_at_the_pinned_kind_of_key_and_not_at_a_better_one(world: World):
+    async with world.running():
+        fleet = Keyless(world.clock)
+        twin = fleet.add((await world.register("web1")).address)
+        twin.key, twin.further_keys = "ssh-better AAAA", (KEY,)
+        tester = HostTester(store=world.store, connector=fleet, clock=SystemClock())
+        found = await tester.test("web1")
+    assert (found.host_key_fingerprint, found.host_key_pinned) == (fingerprint(KEY), True)
+
+
 async def test_tests__beyond_the_limit_wait_for_the_others(world: World):
     async with world.running() as engine, asyncio.TaskGroup() as tasks:
         names = [f"web{number}" for number in range(AT_ONCE + 2)]

@@ -91,11 +91,19 @@ class HostTester:
         )
 
     async def _shown(self, host: Host) -> str:
-        """Fingerprint of the key that the host shows to somebody who does not log in; empty: none."""
-        config = host.config
+        """Fingerprint of the key that the host shows to somebody who does not log in; empty: none.
+
+        A login asks for the pinned kind of key first, and so does this.
+        """
+        address, port = host.config.network_address, host.config.port
+        pinned = host.host_key.partition(" ")[0]
         with suppress(HostError):
+            kinds = await self._connector.get_host_key_kinds(
+                host=host.name, address=address, port=port
+            )
+            kind = pinned if pinned in kinds else kinds[0]
             key = await self._connector.get_host_key(
-                host=host.name, address=config.network_address, port=config.port
+                host=host.name, address=address, port=port, kind=kind
             )
             return fingerprint(key)
         return ""
