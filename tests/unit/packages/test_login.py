@@ -1,6 +1,8 @@
 """The script that shows who has logged in, in every shell, and what is understood of its output."""
 
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,35 @@ def test_the_script_names_the_user_of_this_machine(shell: list[str]) -> None:
     printed = subprocess.run([*shell, "-c", login_script()], capture_output=True, check=True).stdout
     name = subprocess.run(["id", "-un"], capture_output=True, check=True, text=True).stdout.strip()
     assert parse_login(printed).user == name
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("allowed", "privilege"),
+    [
+        ("true", Privilege.NONE),  # what is tried must be what is used
+        ("sh -c *", Privilege.SUDO),
+        ("apt-get *", Privilege.NONE),
+        ("env *", Privilege.NONE),
+        ("*", Privilege.SUDO),
+    ],
+)
+def test_the_script__tries_the_command_with_which_scripts_become_root(
+    shell: tuple[str, ...], tmp_path: Path, allowed: str, privilege: Privilege
+) -> None:
+    words = '#!/bin/sh\n[ "$1 $2" = "-n --" ] && shift || shift\n[ "$1" != -- ] || shift\n'
+    pattern = allowed.replace(" ", "\\ ")
+    programs = {
+        "id": "#!/bin/sh\n[ $1 = -u ] && echo 1000 || echo ops\n",
+        "sudo": f'{words}case "$*" in {pattern}) exec "$@" ;; esac\necho "not allowed" >&2; exit 1\n',
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    command = [shutil.which(shell[0]) or "", *shell[1:], "-c", login_script()]
+    done = subprocess.run(command, capture_output=True, check=True, env=environment)
+    assert parse_login(done.stdout).privilege is privilege
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 
 from tendhost.server.domain.inventory.inventory import PackageChange, PendingPackage
 from tendhost.server.packages.detection import PACKAGE_MANAGERS, package_manager
+from tendhost.server.packages.facts import AS_ROOT
 from tendhost.server.packages.login import login_script
 from tendhost.server.packages.package_manager import Transaction
 from tendhost.server.packages.query import (
@@ -71,6 +72,11 @@ def test_the_script_is_well_formed(shell: list[str], name: str) -> None:
     command = [*shell, "-n", "-c", SCRIPTS[name]]
     checked = subprocess.run(command, check=True, capture_output=True, text=True)
     assert checked.stderr == ""
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_script__becomes_root_in_one_way(name: str) -> None:
+    assert "sudo " not in SCRIPTS[name].replace(AS_ROOT, "")
 
 
 def test_a_query_without_privilege_runs_on_this_machine(shell: list[str]) -> None:

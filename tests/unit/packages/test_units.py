@@ -96,6 +96,24 @@ def test_services_are_outdated_by_the_systems_own_files_and_on_the_host_itself(
     assert found == ("cron.service", "nginx@a.service", "ssh.service")
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+def test_services__of_processes_that_only_root_may_see_are_outdated(
+    tmp_path, shell: tuple[str, ...]
+) -> None:
+    """hidepid=2 of proc(5): another user finds no process but its own."""
+    (tmp_path / "10").mkdir()
+    (tmp_path / "10/maps").write_text(f"{MAPS['10']}\n")
+    (tmp_path / "10/cgroup").write_text(f"{CGROUPS['10']}\n")
+    assert OUTDATED is not None
+    command = (
+        'root=; as_root() { root=yes; "$@"; rc=$?; root=; return $rc; }\n'
+        'find() { [ -z "$root" ] || command find "$@"; }\n'
+        f"{OUTDATED[0].replace('/proc', str(tmp_path))}\noutdated"
+    )
+    done = subprocess.run([*shell, "-c", command], capture_output=True, text=True, check=True)
+    assert parse_outdated(Part(0, done.stdout, "")) == ("ssh.service",)
+
+
 @pytest.mark.parametrize(
     ("cgroups", "unit"),
     [

@@ -48,7 +48,9 @@ disk() {
   echo "$@"; df -Pk "$@"
 }
 kernel_size() {
-  find /boot -maxdepth 1 -type f -name "*$(uname -r)*" -exec ls -ln {} + |
+  set -- find /boot -maxdepth 1 -type f -name "*$(uname -r)*" -exec ls -ln {} +
+  # /boot may be closed to all but root.
+  if [ "$privileged" = 0 ]; then as_root "$@"; else "$@"; fi |
     awk '{ sum += $5 } END { print sum + 0 }'
 }
 part os_release os_release; release=$out

@@ -34,6 +34,7 @@ from tendhost.server.domain.inventory.inventory import SystemFacts
 from tendhost.server.packages import osquery_rows
 from tendhost.server.packages.collector import Collected
 from tendhost.server.packages.errors import PackageCommandFailed, ParseFailed
+from tendhost.server.packages.facts import AS_ROOT
 from tendhost.server.packages.osquery_rows import Packages, Row
 from tendhost.server.packages.osquery_sql import checked_sql
 from tendhost.server.packages.script import Part, framed_script, parse_parts
@@ -45,11 +46,11 @@ MAX_SECONDS: Final = 30
 # as root where it can be: without, firmware and other users' data are missing. No extension is
 # started or waited for.
 _OSQUERY = rf"""
+{AS_ROOT}
 osquery() {{
   set -- "$(command -v osqueryi)" --json --disable_extensions "$@"
   ! timeout -s KILL 1 true >/dev/null 2>&1 || set -- timeout -s KILL {MAX_SECONDS} "$@"
-  [ "$(id -u)" = 0 ] || ! sudo -n true 2>/dev/null || set -- sudo -n env LC_ALL=C "$@"
-  "$@"
+  if as_root true 2>/dev/null; then as_root "$@"; else "$@"; fi
 }}
 """.strip()
 

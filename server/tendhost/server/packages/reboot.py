@@ -41,8 +41,9 @@ case $privileged,$contained in
   0,|0,none) ! command -v needrestart >/dev/null || part needrestart as_root needrestart -b -k ;;
 esac
 outdated() {
-  maps=$(find /proc -maxdepth 2 -path '/proc/[0-9]*/maps' 2>/dev/null)
-  as_root grep -lsE '^[^/]*[0-9] +/(usr/)?(local/)?(s?bin/[^ ]+|lib[^ ]*[.]so[^ ]*) [(]deleted[)]$' $maps |
+  # Found as root, too: hidepid of proc(5) keeps the processes of others from everybody else.
+  as_root find /proc -maxdepth 2 -path '/proc/[0-9]*/maps' -exec grep -lsE \
+    '^[^/]*[0-9] +/(usr/)?(local/)?(s?bin/[^ ]+|lib[^ ]*[.]so[^ ]*) [(]deleted[)]$' {} + 2>/dev/null |
     while read -r file; do as_root cat "${file%maps}cgroup" 2>/dev/null; done |
     sed -n -e "s,^[0-9]*:[^/]*:/system[.]slice/\([^/]*[.]slice/\)*\([^/]*[.]service\)$,\2,p" \
       -e "s,^[0-9]*:[^/]*:/system[.]slice/\([^/]*[.]slice/\)*\([^/]*[.]service\)/.*,\2,p" | sort -u

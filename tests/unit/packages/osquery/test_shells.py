@@ -125,7 +125,7 @@ def test_a_timeout_of_another_kind_is_not_used(stand_in: Path) -> None:
 @pytest.mark.may_skip
 @pytest.mark.skipif(os.getuid() == 0, reason="root needs no sudo")
 def test_osqueryi_runs_as_root_where_sudo_lets_it(shell: list[str], stand_in: Path) -> None:
-    program(stand_in / "sudo", '#!/bin/sh\nshift; echo "$@" >>"${0%/*}/asked"; exec "$@"\n')
+    program(stand_in / "sudo", '#!/bin/sh\nshift 2; echo "$@" >>"${0%/*}/asked"; exec "$@"\n')
     assert answer(run(shell, SCRIPT, stand_in)) is not None
     assert "osqueryi --json" in (stand_in / "asked").read_text()
 
