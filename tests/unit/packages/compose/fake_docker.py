@@ -24,6 +24,8 @@ def main(arguments: list[str], path: str) -> int:
 
 def run(arguments: list[str], state: dict) -> int:  # type: ignore[type-arg]  # noqa: C901
     containers, tags = state["containers"], state["tags"]
+    with open(f"{state['folder']}/../uptime", encoding="utf-8") as file:  # noqa: PTH123
+        uptime = file.read()
     match arguments:
         case ["ps", "-a", "-q", *_] | ["compose", *_, "ps", "-a", "-q"]:
             print(*(one["id"] for one in containers), sep="\n")
@@ -46,7 +48,7 @@ def run(arguments: list[str], state: dict) -> int:  # type: ignore[type-arg]  # 
         case ["container", "inspect", "--format", form, *ids]:
             for one in containers:
                 if one["id"] in ids:
-                    print(row(one) if "State" in form else one["image"])
+                    print(row(one, uptime) if "State" in form else one["image"])
         case ["image", "inspect", "--format", form, name]:
             if name not in tags and name not in tags.values():
                 return 1
@@ -79,9 +81,12 @@ def run(arguments: list[str], state: dict) -> int:  # type: ignore[type-arg]  # 
     return 0
 
 
-def row(one: dict) -> str:  # type: ignore[type-arg]
+def row(one: dict, uptime: str) -> str:  # type: ignore[type-arg]
+    health = one.get("health", "none")
+    if "healthy_at" in one and float(uptime.split(maxsplit=1)[0]) >= one["healthy_at"]:
+        health = "healthy"
     return (
-        f"{one['service']} {one['image']} {one['status']} {one.get('health', 'none')}"
+        f"{one['service']} {one['image']} {one['status']} {health}"
         f" {one.get('policy', 'no')}. {one.get('code', 0)} {one['id']} {one.get('check', '-')} now"
     )
 

@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 
+from tendhost.server.domain.inventory.compose import ComposeVersion
+from tendhost.server.packages.compose.commands import find_compose
 from tendhost.server.packages.compose.image_updates import image_updates_script
 from tendhost.server.packages.compose.inspect import inspect_lines, parse_inspection
 from tendhost.server.packages.compose.update import UpdateOptions, update_script
@@ -12,6 +14,7 @@ from tendhost.server.packages.script import framed_script, parse_parts
 from tests.tools import SHELLS
 from tests.unit.packages.compose.recordings import inspect
 
+V1 = ComposeVersion.V1
 PROJECTS = inspect("v2/inspect").projects
 ROOT = 'privileged=0; as_root() { "$@"; }'
 INSPECT = framed_script(ROOT, inspect_lines(["/opt/my stacks/it's", "/opt/b"]))
@@ -105,3 +108,28 @@ def test_inspection_of_another_engine_says_that_it_is_not_supported(
     assert seen.problem == problem
     assert {project.problem for project in seen.projects} == {problem}
     assert (seen.docker, seen.containers) == ("", ())
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ("docker-compose version 1.29.2, build unknown", "docker-compose"),
+        ("Docker Compose version v2.26.1", "docker-compose"),
+        # podman_compose.py 1.0.6: `version`, which with --short is a bare number.
+        ("podman-compose version 1.0.6\nusing podman version: 4.3.1", ""),
+    ],
+)
+def test_docker_compose_is_not_taken_for_podman_compose(
+    shell: list[str], tmp_path, answer: str, found: str
+) -> None:
+    program = tmp_path / "docker-compose"
+    program.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    program.chmod(0o755)
+    done = subprocess.run(
+        [str(shutil.which(shell[0])), *shell[1:], "-c", f'{find_compose(V1)}\necho "$compose"'],
+        capture_output=True,
+        check=True,
+        text=True,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+    )
+    assert done.stdout.strip() == found

@@ -175,6 +175,12 @@ def test_update__waits_for_the_verdict_of_docker(host: Host) -> None:
     assert len(host.calls("up")) == 1
 
 
+def test_update__is_good_where_docker_decides_so_after_the_time_limit(host: Host) -> None:
+    host.move("web", health="starting", healthy_at=108, check="6000000000:1000000000:1000000000:1")
+    change = host.update()
+    assert (change.outcome, change.problem) == (ProjectOutcome.UPDATED, "")
+
+
 def test_update__that_is_unhealthy_is_put_back(host: Host) -> None:
     host.move("web", health="unhealthy")
     change = host.update()

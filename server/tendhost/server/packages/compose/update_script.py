@@ -111,10 +111,12 @@ set_verdict() {
 
 await() {
   step "$1" "$2"
-  now; began=$now; deadline=$((now + health_timeout)); steady=; undecided=; waited=$health_timeout
+  now; began=$now; deadline=$((now + health_timeout)); steady=; undecided=; extended=; waited=$health_timeout
   while :; do
     list_containers; now
     if all_up; then
+      # Docker has decided after the time limit: it must keep running from then on.
+      [ -z "$extended" ] || { deadline=$((now + settle + 2)); extended=; }
       # A program that ends as soon as it has started is up now and then: what changes is not steady.
       [ "$states" = "$steady" ] || { steady=$states; since=$now; }
       [ $((now - since)) -lt "$settle" ] || return 0
@@ -125,7 +127,7 @@ await() {
     fi
     if [ "$now" -ge "$deadline" ]; then
       [ "$only_starting" ] || { why="$why after $waited s"; return 1; }
-      set_verdict; waited=$((now - began))
+      set_verdict; waited=$((now - began)) extended=1
       [ $waited -lt "$verdict" ] || { undecided="$why after $waited s"; return 0; }
     fi
     sleep 1
