@@ -292,8 +292,28 @@ Please see the above error message for a hint.
 """
 
 
+# As zypper 1.14.89 prints it, of Debian 13; with the message that rpm has for this fault.
+NEW_ZYPPER_FAILED = f"""(1/2) Installing: tb-noisy-2.0-1.noarch [..
+WORDS
+done]
+(2/2) Installing: tb-simple-2.0-1.noarch [..
+WORDS
+error: {CPIO}
+error: tb-simple-2.0-1.noarch: install failed
+error: tb-simple-1.0-1.noarch: erase skipped
+error]
+Installation of tb-simple-2.0-1.noarch failed:
+Error: Subprocess failed. Error: RPM failed: Command exited with status 1.
+Abort, retry, ignore? [a/r/i] (a): a
+Problem occurred during or after installation or removal of packages:
+Installation has been aborted as directed.
+Please see the above error message for a hint.
+"""
+
+
 @pytest.mark.parametrize(
-    ("manager", "status", "text"), [("dnf", 1, DNF_FAILED), ("zypper", 8, ZYPPER_FAILED)]
+    ("manager", "status", "text"),
+    [("dnf", 1, DNF_FAILED), ("zypper", 8, ZYPPER_FAILED), ("zypper", 8, NEW_ZYPPER_FAILED)],
 )
 @with_each_alone
 @given(words=WORDS)
@@ -312,15 +332,39 @@ def test_words_of_a_scriptlet_that_succeeds__are_not_why_another_package_fails(
     assert killed.kind is KILLED
 
 
-@pytest.mark.parametrize("manager", ["dnf", "zypper"])
-def test_full_disk__is_told_by_rpms_own_line(manager: str) -> None:
+@pytest.mark.parametrize(
+    ("manager", "text"),
+    [("dnf", DNF_FAILED), ("zypper", ZYPPER_FAILED), ("zypper", NEW_ZYPPER_FAILED)],
+)
+def test_full_disk__is_told_by_rpms_own_line(manager: str, text: str) -> None:
     chosen = package_manager(manager)
     assert chosen is not None
-    text = {"dnf": DNF_FAILED, "zypper": ZYPPER_FAILED}[manager].replace("WORDS", "busy")
+    text = text.replace("WORDS", "busy")
     text = text.replace("rename failed - Is a directory", "write failed - No space left on device")
     failure = chosen.failure(1, text)
     assert failure is not None
     assert failure.kind is FULL
+
+
+def test_scriptlet__is_told_with_its_words_as_zypper_1_14_89_prints_them() -> None:
+    zypper = package_manager("zypper")
+    assert zypper is not None
+    text = (
+        "(1/2) Installing: tb-badpre-2.0-1.noarch [..\n"
+        "tb-badpre: not on this host\n"
+        "error: %prein(tb-badpre-2.0-1.noarch) scriptlet failed, exit status 1\n"
+        "error: tb-badpre-2.0-1.noarch: install failed\n"
+        "error: tb-badpre-1.0-1.noarch: erase skipped\n"
+        "error]\n"
+        "Installation of tb-badpre-2.0-1.noarch failed:\n"
+        "Error: Subprocess failed. Error: RPM failed: Command exited with status 1.\n"
+        "Abort, retry, ignore? [a/r/i] (a): a\n"
+    )
+    failure = zypper.failure(8, text)
+    assert failure is not None
+    assert failure.reason == (
+        "tb-badpre: pre-install script failed (exit status 1): tb-badpre: not on this host"
+    )
 
 
 # --- names -------------------------------------------------------------------------------------------

@@ -167,14 +167,21 @@ def _last_line(output: str) -> str:
 
 _NEXT = r"(?=^\( *\d+/\d+\) |^Abort, retry|^Problem occurred|\n\n\n|\Z)"
 _SCRIPTLET_OUTPUT = re.compile(rf"^Additional rpm output:\n.*?{_NEXT}", re.M | re.S)
+# (1/2) Installing: tb-badpost-2.0-1.noarch [..
+# tb-badpost: cannot migrate database
+# done]      (since 1.14.60 or so)
+_WITHIN_STEP = re.compile(
+    r"^(\( *\d+/\d+\) [A-Z][^\n]*\[\.*)\n(.*?)(?=^\.*(?:done|error)\]|^\( *\d+/\d+\) |\Z)",
+    re.M | re.S,
+)
 _RPM_OUTPUT = re.compile(rf"^[^\n]*RPM failed: .*?{_NEXT}", re.M | re.S)
 
 
 def _without_scriptlets(output: str) -> str:
     """What is left of the output without that of scriptlets; of the output of an rpm that failed its errors."""
-    return _RPM_OUTPUT.sub(
-        lambda match: _errors_of_rpm(match[0]), _SCRIPTLET_OUTPUT.sub("", output)
-    )
+    told = _SCRIPTLET_OUTPUT.sub("", output)
+    told = _WITHIN_STEP.sub(lambda match: f"{match[1]}\n{rpm_errors(match[2])}\n", told)
+    return _RPM_OUTPUT.sub(lambda match: _errors_of_rpm(match[0]), told)
 
 
 def _errors_of_rpm(output: str) -> str:
