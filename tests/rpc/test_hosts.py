@@ -178,6 +178,31 @@ async def test_expected_key__of_another_kind_than_the_best_one_is_found_and_pinn
     assert (refused.reason, refused.facts["shown"]) == ("HOST_KEY_MISMATCH", fingerprint(KEY))
 
 
+@pytest.mark.parametrize(
+    ("typed", "stored", "reached"),
+    [
+        ("b\u00fccher.example", "b\u00fccher.example", "xn--bcher-kva.example"),
+        ("[2001:db8::5]", "2001:db8::5", "2001:db8::5"),
+        ("fe80::5%eth0", "fe80::5%eth0", "fe80::5%eth0"),
+        ("web_1.example.org", "web_1.example.org", "web_1.example.org"),
+    ],
+)
+async def test_address__is_shown_as_it_was_typed_and_reached_by_its_name_in_the_network(
+    api: Api, typed: str, stored: str, reached: str
+):
+    api.world.fleet.add(reached)
+    user = "CORP\\first.last"
+    host = (await api.hosts.RegisterHost(registration(address=typed, user=user))).host
+    assert (host.config.address, host.config.user) == (stored, user)
+    assert (await api.run("StartCheck")).status == OPERATION_STATUS_SUCCEEDED
+    twin = registration(name="web2", address=reached)
+    refused = await refusal(api.hosts.RegisterHost(twin))
+    assert refused.reason == "HOST_DUPLICATE"
+    moved = reconfiguration(["address"], address="\u2603.example")
+    refused = await refusal(api.hosts.ReconfigureHost(moved))
+    assert refused.fields == ["config.address"]
+
+
 @pytest.mark.parametrize("expected", [KEY[:-2], "@revoked web1 " + KEY, "MD5:aa", "a path", " "])
 async def test_expected_key__that_cannot_be_read_is_an_invalid_field(api: Api, expected: str):
     api.world.fleet.add("web1.example.org")
