@@ -302,7 +302,7 @@ async def test_a_web_server_that_hangs_holds_up_neither_the_store_nor_the_stop(w
 
 async def test_what_is_over_the_limit_is_gathered_to_one_message(world: World):
     sender = FakeSender()
-    async with notifying(world, sender, per_minute=2) as notifier:
+    async with notifying(world, sender, per_minute=3) as notifier:
         for number in range(7):
             revision = await happen(world, failed(), host=f"web{number}", operation=f"op{number}")
         await until(world, lambda: len(sender.messages) == 3)
@@ -312,6 +312,57 @@ async def test_what_is_over_the_limit_is_gathered_to_one_message(world: World):
     lines = sender.messages[2].body.splitlines()
     assert [line.split()[1] for line in lines] == [f"web{number}" for number in range(2, 7)]
     assert world.clock.now() - START >= timedelta(minutes=1)
+
+
+async def storm(world: World, first: int = 0) -> None:
+    for number in range(first, first + 5):
+        await happen(world, failed(), host=f"web{number}", operation=f"op{number}")
+
+
+async def test_halt_and_approval__go_before_failed_hosts_and_wait_for_no_minute(world: World):
+    sender = FakeSender()
+    async with notifying(world, sender, per_minute=8) as notifier:
+        await happen(world, changed(), rollout="ro1")
+        await storm(world)
+        await storm(world, 5)
+        await happen(world, changed(R.HALTED, message="5 failed"), rollout="ro1")
+        await happen(world, changed(R.AWAITING_APPROVAL), rollout="ro2")
+        async with asyncio.timeout(20):
+            while len(sender.messages) < 8:  # and no time passes
+                await asyncio.sleep(0)
+                await world.store.calm.wait()
+        assert sender.titles[6:] == ["Rollout ro1 halted", "Rollout ro2: wave 2 waits for approval"]
+        assert world.clock.now() == START
+        await until(world, lambda: len(sender.messages) == 9)
+        assert notifier.delivery_status[0].waiting == 0
+    assert sender.titles[8] == "5 events: 5 × host_failed"
+
+
+async def test_halt__is_the_first_of_what_waits_if_nothing_may_be_sent_now(world: World):
+    sender = FakeSender()
+    async with notifying(world, sender, per_minute=1):
+        await storm(world)
+        await happen(world, changed(R.HALTED, message="5 failed"), rollout="ro1")
+        await until(world, lambda: len(sender.messages) == 3)
+    assert sender.titles == ["web0 failed", "Rollout ro1 halted", "4 events: 4 × host_failed"]
+
+
+async def test_halt_that_was_sent_before_others__is_not_repeated_by_the_next_server(world: World):
+    first, second = FakeSender(), FakeSender()
+    async with notifying(world, first, per_minute=4) as notifier:
+        await storm(world)
+        await happen(world, changed(R.HALTED, message="5 failed"), rollout="ro1")
+        async with asyncio.timeout(20):
+            while len(first.messages) < 4 or notifier.delivery_status[0].waiting < 2:
+                await asyncio.sleep(0)
+                await world.store.calm.wait()
+    assert first.titles == [*(f"web{n} failed" for n in range(3)), "Rollout ro1 halted"]
+    async with notifying(world, second, per_minute=4, begun=False):
+        await until(world, lambda: len(second.messages) == 2)
+        last = await happen(world, failed(), host="web9", operation="op9")
+        await until(world, lambda: len(second.messages) == 3)
+        await until(world, lambda: at(world, "t0", last))
+    assert second.titles == ["web3 failed", "web4 failed", "web9 failed"]
 
 
 async def test_one_that_is_over_the_limit_is_told_as_it_is(world: World):

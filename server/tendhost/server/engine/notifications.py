@@ -26,7 +26,7 @@ from tendhost.server.domain.notifications.target import NotifyTarget
 from tendhost.server.domain.notifications.templates import Message, WaitingNotices
 from tendhost.server.domain.operations.backoff import Backoff
 from tendhost.server.engine.tasks import TaskSet
-from tendhost.server.engine.waiting import retry_while_unavailable
+from tendhost.server.engine.waiting import retry_while_unavailable, sleep_until_done
 from tendhost.server.outbound.apprise import NotDelivered, NotificationSender
 from tendhost.server.store.paging import every_host
 from tendhost.server.store.protocols.events import EventLog, NotificationCursors
@@ -91,7 +91,11 @@ class NotificationWorker:
         self._clock = clock
         self._limit = RateLimit(per_minute=target.per_minute)
         self._waiting = WaitingNotices()
-        self._stored = 0
+        self._urgent = WaitingNotices()
+        """Those of the waiting notices that go before the others."""
+        self._urgent_keys: tuple[str, ...] = ()
+        self._cursor = NotificationCursor(revision=0)
+        """The cursor as it is stored."""
         self._matches: dict[str, bool] = {}
         self._at = 0
         """Revision of the event in work; 0: none is."""
@@ -126,7 +130,7 @@ class NotificationWorker:
         """Read the log from the stored cursor on."""
         self._at = 0
         cursor = await self._start_cursor()
-        self._waiting = WaitingNotices()
+        self._waiting, self._urgent, self._urgent_keys = WaitingNotices(), WaitingNotices(), ()
         self._note(waiting=0, revision=cursor.revision)
         while True:
             events = await self._store.events(after=cursor.revision, limit=PAGE)
@@ -140,13 +144,13 @@ class NotificationWorker:
                 self._at = event.revision
                 before = cursor
                 following, notices = noticed(cursor.following, event)
-                cursor = NotificationCursor(revision=event.revision, following=following)
+                cursor = before.behind(event.revision, following)
                 for notice in notices:
                     # An event with several notices is handled with its last one.
                     await self._take(notice, cursor if notice is notices[-1] else before)
             self._at = 0
             await self._flush(cursor)
-            if cursor.revision - self._stored >= UNSTORED:
+            if cursor.revision - self._cursor.revision >= UNSTORED:
                 await self._store_cursor(cursor)
             if not events:
                 await self._wait(cursor)
@@ -154,19 +158,19 @@ class NotificationWorker:
     async def _start_cursor(self) -> NotificationCursor:
         stored = await self._store.notification_cursor(self._target.name)
         if stored is not None:
-            self._stored = stored.revision
+            self._cursor = stored
             return stored
         # A new target gets notifications of later events only.
         cursor = NotificationCursor(revision=(await self._store.log_bounds()).current)
         await self._store.save_notification_cursor(self._target.name, cursor)
-        self._stored = cursor.revision
+        self._cursor = cursor
         return cursor
 
     async def _skip(self, cursor: NotificationCursor, first: int) -> NotificationCursor:
         """The cursor behind events that were pruned, after a notification about them."""
         following = await self._without_ended(cursor.following)
         gap = pruned(revision=cursor.revision, first=first, at=self._clock.now())
-        beyond = NotificationCursor(revision=first - 1, following=following)
+        beyond = cursor.behind(first - 1, following)
         await self._take(gap, beyond)
         return beyond
 
@@ -181,27 +185,38 @@ class NotificationWorker:
 
     async def _wait(self, cursor: NotificationCursor) -> None:
         """Wait for the next event, or until the rate limit allows a message."""
-        pause = LONGEST_QUIET
-        if self._waiting.total:
-            pause = self._limit.wait(self._clock.elapsed())
-            # New notices would wait too, so no event needs to end this sleep.
-            await self._clock.sleep(pause)
+        waiting = ((self._waiting, False), (self._urgent, True))
+        now = self._clock.elapsed()
+        pauses = [self._limit.wait(now, urgent=u) for notices, u in waiting if notices.total]
+        if pauses:
+            # A new notice may be urgent, so an event ends this sleep, too.
+            news = self._store.wait_beyond(cursor.revision, timeout=LONGEST_QUIET)
+            await sleep_until_done(self._clock, min(pauses), news)
             return
-        reached = await self._store.wait_beyond(cursor.revision, timeout=pause)
-        if reached == cursor.revision != self._stored:
+        reached = await self._store.wait_beyond(cursor.revision, timeout=LONGEST_QUIET)
+        if reached == cursor.revision != self._cursor.revision:
             await self._store_cursor(cursor)
 
     async def _store_cursor(self, cursor: NotificationCursor) -> None:
         """Store the cursor, unless a notice before it still waits."""
-        if self._waiting.total:
+        if self._waiting.total or self._urgent.total:
             return
         # To read on from the stored cursor would send it again, over and over while a disk is full.
         await self._retry_while_unavailable(
             lambda: self._store.save_notification_cursor(self._target.name, cursor),
             "the cursor of notifications was not stored",
         )
-        self._stored = cursor.revision
+        self._cursor = cursor
         self._note(revision=cursor.revision)
+
+    async def _store_sent_ahead(self, keys: tuple[str, ...]) -> None:
+        """Store that these notices were sent before others, so that the next server does not repeat them."""
+        cursor = replace(self._cursor, sent_ahead=(*self._cursor.sent_ahead, *keys))
+        await self._retry_while_unavailable(
+            lambda: self._store.save_notification_cursor(self._target.name, cursor),
+            "the cursor of notifications was not stored",
+        )
+        self._cursor = cursor
 
     # --- messages ---------------------------------------------------------------------------------
 
@@ -209,26 +224,46 @@ class NotificationWorker:
         """Send a notice, or keep it for the next summary."""
         if not self._target.wants(notice) or not await self._concerns(notice):
             return
-        if not self._waiting.total and not self._limit.wait(self._clock.elapsed()):
-            await self._send(self._target.message(notice), cursor)
+        if notice.key in self._cursor.sent_ahead:
             return
-        self._waiting = self._waiting.with_(notice)
-        self._note(waiting=self._waiting.total)
+        if notice.urgent:
+            self._urgent = self._urgent.with_(notice)
+            self._urgent_keys = (*self._urgent_keys, notice.key)
+            # Of the notices of one event the cursor is behind the last one only.
+            await self._flush_urgent(cursor)
+        elif not self._waiting.total and not self._limit.wait(self._clock.elapsed(), urgent=False):
+            await self._send(self._target.message(notice), cursor)
+        else:
+            self._waiting = self._waiting.with_(notice)
+        self._note(waiting=self._waiting.total + self._urgent.total)
 
     async def _flush(self, cursor: NotificationCursor) -> None:
-        """Send the waiting notices, if the rate limit allows."""
+        """Send the waiting notices, urgent ones first, as far as the rate limit allows."""
+        await self._flush_urgent(cursor)
         waiting = self._waiting
-        if not waiting.total or self._limit.wait(self._clock.elapsed()):
-            return
-        alone = waiting.total == 1
-        message = self._target.message(waiting.first[0]) if alone else waiting.message()
-        self._waiting = WaitingNotices()
-        await self._send(message, cursor)
-        self._note(waiting=0)
+        if waiting.total and not self._limit.wait(self._clock.elapsed(), urgent=False):
+            self._waiting = WaitingNotices()
+            await self._send(self._message(waiting), cursor)
+        self._note(waiting=self._waiting.total + self._urgent.total)
 
-    async def _send(self, message: Message, cursor: NotificationCursor) -> None:
+    async def _flush_urgent(self, cursor: NotificationCursor) -> None:
+        urgent, keys = self._urgent, self._urgent_keys
+        if urgent.total and not self._limit.wait(self._clock.elapsed(), urgent=True):
+            self._urgent, self._urgent_keys = WaitingNotices(), ()
+            await self._send(self._message(urgent), cursor, ahead=keys)
+
+    def _message(self, waiting: WaitingNotices) -> Message:
+        alone = waiting.total == 1
+        return self._target.message(waiting.first[0]) if alone else waiting.message()
+
+    async def _send(
+        self, message: Message, cursor: NotificationCursor, *, ahead: tuple[str, ...] = ()
+    ) -> None:
+        """Deliver a message, and store the cursor behind it, or, while others wait, what was sent `ahead`."""
         await self._deliver(message)
         self._limit = self._limit.after(self._clock.elapsed())
+        if ahead and self._waiting.total:
+            await self._store_sent_ahead(ahead)
         await self._store_cursor(cursor)
 
     async def _deliver(self, message: Message) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
 from typing import TypeVar
 
@@ -24,8 +24,15 @@ async def sleep_until_called(clock: Clock, duration: timedelta, call: asyncio.Ev
     Nothing is waited for by its call alone: that is what CEILING is for. A time that is over already, or
     negative, gives way to other tasks once.
     """
+    await sleep_until_done(clock, duration, call.wait())
+
+
+async def sleep_until_done(
+    clock: Clock, duration: timedelta, work: Coroutine[None, None, object]
+) -> None:
+    """Return after `duration`, which cancels `work`, or as soon as that is done or has failed."""
     sleeping = asyncio.ensure_future(clock.sleep(max(timedelta(), duration)))
-    calling = asyncio.ensure_future(call.wait())
+    calling = asyncio.ensure_future(work)
     try:
         await asyncio.wait((sleeping, calling), return_when=asyncio.FIRST_COMPLETED)
     finally:

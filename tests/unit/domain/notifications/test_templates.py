@@ -142,14 +142,14 @@ def test_a_target_hears_what_it_has_chosen_and_of_events_that_were_pruned():
 
 @given(
     per_minute=st.integers(1, 5),
-    gaps=st.lists(st.integers(0, 40), max_size=40),
+    gaps=st.lists(st.tuples(st.integers(0, 40), st.booleans()), max_size=40),
 )
 def test_in_no_minute_more_is_told_than_the_limit_allows(per_minute, gaps):
     limit = RateLimit(per_minute=per_minute)
     now, told = timedelta(), []
-    for gap in gaps:
+    for gap, urgent in gaps:
         now += timedelta(seconds=gap)
-        now += limit.wait(now)
+        now += limit.wait(now, urgent=urgent)
         limit = limit.after(now)
         told.append(now)
     for start in told:
@@ -160,6 +160,21 @@ def test_in_no_minute_more_is_told_than_the_limit_allows(per_minute, gaps):
 def test_a_limit_holds_nothing_up_before_it_is_reached(per_minute):
     limit = RateLimit(per_minute=per_minute)
     for _ in range(per_minute):
-        assert limit.wait(timedelta()) == timedelta()
+        assert limit.wait(timedelta(), urgent=True) == timedelta()
         limit = limit.after(timedelta())
-    assert limit.wait(timedelta(seconds=10)) == timedelta(seconds=50)
+    for urgent in (True, False):
+        assert limit.wait(timedelta(seconds=10), urgent=urgent) == timedelta(seconds=50)
+
+
+@given(per_minute=st.integers(2, 60))
+def test_rate_limit__keeps_a_quarter_for_urgent_notices(per_minute):
+    limit = RateLimit(per_minute=per_minute)
+    kept = max(1, per_minute // 4)
+    for _ in range(per_minute - kept):
+        assert limit.wait(timedelta(), urgent=False) == timedelta()
+        limit = limit.after(timedelta())
+    assert limit.wait(timedelta(), urgent=False) == timedelta(minutes=1)
+    for _ in range(kept):
+        assert limit.wait(timedelta(), urgent=True) == timedelta()
+        limit = limit.after(timedelta())
+    assert limit.wait(timedelta(), urgent=True) == timedelta(minutes=1)

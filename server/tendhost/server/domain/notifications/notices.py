@@ -36,6 +36,11 @@ class NoticeKind(StrEnum):
 CHOOSABLE = tuple(kind for kind in NoticeKind if kind is not NoticeKind.EVENTS_PRUNED)
 """The kinds that a target may choose from."""
 
+URGENT = frozenset(
+    {NoticeKind.ROLLOUT_HALTED, NoticeKind.APPROVAL_WANTED, NoticeKind.ROLLOUT_HELD_UP}
+)
+"""The kinds that a person has to act on before anything goes on: they go before all others."""
+
 KIND_OF_STATUS: Mapping[RolloutStatus, NoticeKind | None] = {
     RolloutStatus.RUNNING: None,
     RolloutStatus.PAUSED: None,
@@ -72,6 +77,16 @@ class Notice:
     message: str = ""
     """The message of the event."""
 
+    @property
+    def urgent(self) -> bool:
+        """Whether it goes before notices of other kinds."""
+        return self.kind in URGENT
+
+    @property
+    def key(self) -> str:
+        """Tells the notice from every other one of the log."""
+        return f"{self.revision}:{self.kind}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
@@ -100,6 +115,13 @@ class NotificationCursor:
 
     revision: int
     following: FollowedRollouts = FollowedRollouts()
+    sent_ahead: tuple[str, ...] = ()
+    """Keys of the urgent notices behind `revision` that were sent before others."""
+
+    def behind(self, revision: int, following: FollowedRollouts) -> "NotificationCursor":
+        """The cursor behind the event of a later revision."""
+        ahead = (key for key in self.sent_ahead if int(key.partition(":")[0]) > revision)
+        return NotificationCursor(revision=revision, following=following, sent_ahead=tuple(ahead))
 
 
 def noticed(
