@@ -15,10 +15,13 @@ import asyncssh
 
 from benchmarks.figures import Unmeasured
 from benchmarks.programs import bound_to_this_process, program, python
+from tests.command_lines import printed
 
 ANSWER = Path(__file__).parent / "answers" / "debian-12.txt"
 """What the query script printed on a Debian 12 host: 300 packages, 24 of them with an update."""
 DESCRIPTION = "endpoints.json"
+PRINTED = "printed"
+"""The file of what a host prints: the answer, between the marks of a script."""
 READY_SECONDS = 30.0
 
 # HOME is set because bash, started by sshd, reads the user's .bashrc, which may take any time.
@@ -69,6 +72,7 @@ async def endpoints(count: int, folder: Path) -> AsyncIterator[Endpoints]:
     key = _written_key(folder / "user")
     (folder / "authorized_keys").write_text(_public(key))
     hosts = [_prepared(number, folder) for number in range(1, count + 1)]
+    (folder / PRINTED).write_bytes(printed(ANSWER.read_bytes()))
     (folder / DESCRIPTION).write_text(json.dumps([asdict(host) for host in hosts]))
     sshd = _sshd()
     async with _daemons(sshd, hosts, folder) if sshd else _stand_ins(folder):
@@ -130,7 +134,11 @@ def _configured(host: Endpoint, folder: Path) -> Path:
     path = folder / f"{host.name}.conf"
     path.write_text(
         _CONFIGURATION.format(
-            address=host.address, port=host.port, key=host.key, folder=folder, answer=ANSWER
+            address=host.address,
+            port=host.port,
+            key=host.key,
+            folder=folder,
+            answer=folder / PRINTED,
         )
     )
     return path

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import asyncssh
 
-from benchmarks.endpoints import ANSWER, DESCRIPTION
+from benchmarks.endpoints import DESCRIPTION, PRINTED
 
 
 async def main(folder: Path) -> None:
-    answer = ANSWER.read_bytes()
+    answer = (folder / PRINTED).read_bytes()
 
     async def give_answer(process: asyncssh.SSHServerProcess[bytes]) -> None:
         process.stdout.write(answer)

@@ -20,6 +20,7 @@ from tests.fleet.families import (
     OSQUERY,
     REGISTRY,
     RPM,
+    SHELLS,
     Compose,
     Family,
     LayerRecipe,
@@ -49,6 +50,7 @@ RECIPES = (
     "layers/osquery.sh",
     "layers/registry.sh",
     "layers/rpm.sh",
+    "layers/shells.sh",
     "layers/zypper.sh",
 )
 UNUSED_AFTER_SECONDS = 14 * 24 * 3600
@@ -77,7 +79,7 @@ def recipe_key() -> str:
     digest = hashlib.sha256()
     for name in RECIPES:
         digest.update(name.encode() + b"\0" + (SCRIPTS / name).read_bytes() + b"\0")
-    digest.update(repr((FAMILIES, OSQUERY, DOCKER_LAYERS, REGISTRY)).encode())
+    digest.update(repr((FAMILIES, OSQUERY, SHELLS, DOCKER_LAYERS, REGISTRY)).encode())
     return digest.hexdigest()[:16]
 
 
@@ -111,10 +113,12 @@ class Base:
         packages: tuple[str, ...],
         family: Family = "debian",
         osquery: bool = False,
+        shells: bool = False,
         compose: Compose | None = None,
     ) -> tuple[Path, ...]:
         """The layers of a host, topmost first; makes those that are missing."""
         recipes = [*FAMILIES[family].layers, *([OSQUERY] if osquery else [])]
+        recipes += [SHELLS] if shells else []
         recipes += DOCKER_LAYERS[compose] if compose else ()
         lower = [self._layer(recipes[: depth + 1]) for depth in range(len(recipes))][::-1]
         packages = checked_packages(packages, family)

@@ -37,6 +37,8 @@ RPM = LayerRecipe(name="rpm", packages=("rpm", "createrepo-c"))
 DNF = LayerRecipe(name="dnf", packages=("dnf", "dnf-plugins-core"))
 ZYPPER = LayerRecipe(name="zypper", packages=("zypper",))
 OSQUERY = LayerRecipe(name="osquery", packages=("sqlite3",))
+SHELLS = LayerRecipe(name="shells", packages=("csh", "fish", "tcsh", "zsh"))
+"""Login shells beside bash, dash and rbash."""
 _DOCKER = LayerRecipe(name="docker", packages=("docker.io", "iptables"))
 _COMPOSE_V1 = LayerRecipe(name="compose-v1", packages=("docker-compose",))
 DOCKER_LAYERS: dict[Compose, tuple[LayerRecipe, ...]] = {

@@ -276,6 +276,7 @@ def _completed(
             packages=_packages(spec, packages),
             failing_ok=spec.failing_ok,
             osquery=spec.osquery,
+            shells=spec.shells,
             compose=spec.compose or ("v2" if spec.docker else None),
             cable=spec.cable,
         )

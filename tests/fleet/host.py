@@ -46,6 +46,8 @@ class HostSpec:
     """Whether /etc/tb-failing-ok exists, without which an update of tb-failing fails."""
     osquery: bool = False
     """Whether there is a stand-in for osqueryi; its head says what it knows."""
+    shells: bool = False
+    """Whether csh, fish, tcsh and zsh are there."""
     docker: bool = False
     """Whether it has a docker of its own (with systemd only)."""
     compose: Compose | None = None
@@ -65,6 +67,7 @@ class CompleteSpec:
     packages: tuple[str, ...]
     failing_ok: bool
     osquery: bool
+    shells: bool
     compose: Compose | None
     cable: bool
 
@@ -276,6 +279,7 @@ class Host(ComposeProjects):
             packages=self._spec.packages,
             family=self.family,
             osquery=self._spec.osquery,
+            shells=self._spec.shells,
             compose=self.compose,
         )
         settings = {

@@ -6,9 +6,6 @@ from abc import ABC, abstractmethod
 
 import asyncssh
 
-from tendhost.server.remote.script_input import CUT_OFF, END, loader
-
-LOADERS = [loader(reads=reads, through_sudo=False) for reads in (False, True)]
 LAST_WORDS_SECONDS = 0.2
 """Between the order to reboot and the moment at which the links break, as on a real host."""
 
@@ -79,15 +76,6 @@ class SimulatedMachine(ABC):
                 connection.abort()
             self._connections.clear()
             await self._server.wait_closed()
-
-    async def received_script(self, process: "asyncssh.SSHServerProcess[bytes]") -> str:
-        """The script that a client has sent: on standard input, or as the command itself."""
-        command = process.command or ""
-        if command not in LOADERS:
-            return command
-        sent = (await process.stdin.read()).decode()
-        script, end, _ = sent.partition(f"\n{END}\n")
-        return script if end else f"exit {CUT_OFF}"
 
     @abstractmethod
     def _wake(self) -> None:

@@ -6,6 +6,8 @@ import shlex
 import asyncssh
 
 from tendhost.server.remote.job_scripts import ATTACH, CLEAN, START
+from tendhost.server.remote.shell import command_line
+from tests.command_lines import printed, script_of
 from tests.simulated.host import SimulatedMachine
 from tests.simulated.shell import Answer, SimulatedHost
 
@@ -73,14 +75,15 @@ class RecordedHost(SimulatedMachine):
         """Its boot id is all that a boot changes."""
 
     async def _execute(self, process: "asyncssh.SSHServerProcess[bytes]") -> None:
-        command = await self.received_script(process)
-        if "tendhost-job" in command:
-            process.stdout.write(self.jobs.answer(command).encode())
+        command = process.command or ""
+        script = script_of(command)
+        if "tendhost-job" in script:
+            process.stdout.write(printed(self.jobs.answer(script).encode()))
             process.exit(0)
             return
         # An order to reboot names the boot that it is for.
         original = self._recording.original.boot_id.encode()
-        command = command.replace(self.boot_id, original.decode())
+        command, _ = command_line(script.replace(self.boot_id, original.decode()))
         answer = await self._recording.answer(command)
         process.stdout.write(answer.stdout.replace(original, self.boot_id.encode()))
         process.stderr.write(answer.stderr)

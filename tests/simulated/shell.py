@@ -10,6 +10,8 @@ from pathlib import Path
 
 import asyncssh
 
+from tendhost.server.remote.shell import command_line
+from tests.command_lines import script_of
 from tests.simulated.host import SimulatedMachine
 
 PROGRAMS = (
@@ -122,7 +124,7 @@ class SimulatedHost(SimulatedMachine):
         (proc / "1/stat").write_text(f"1 (init) S{' 0' * 18} {self.boot_count}\n")
 
     async def _execute(self, process: "asyncssh.SSHServerProcess[bytes]") -> None:
-        running = await self._started(await self.received_script(process))
+        running = await self._started(process.command or "")
         await process.redirect(stdout=running.stdout, stderr=running.stderr)
         status = await running.wait()
         self._running.discard(running)
@@ -132,8 +134,10 @@ class SimulatedHost(SimulatedMachine):
             self.reboot()
 
     async def _started(self, command: str) -> asyncio.subprocess.Process:
+        script = script_of(command)
         for path in REDIRECTED:
-            command = command.replace(path, f"{self._folder}{path}")
+            script = script.replace(path, f"{self._folder}{path}")
+        command, _ = command_line(script)
         started = await asyncio.create_subprocess_exec(
             "/bin/sh",
             "-c",

@@ -165,6 +165,7 @@ REASONS: Mapping[str, type[TendhostError]] = {
     "SSH_ERROR": HostUnreachable,
     "HOST_UNREACHABLE": HostUnreachable,
     "LINK_LOST": HostUnreachable,
+    "CHANNEL_REFUSED": HostUnreachable,
     "TIMEOUT": HostUnreachable,
     "AUTHENTICATION_REFUSED": AuthenticationRefused,
     "SECOND_FACTOR_WANTED": AuthenticationRefused,

@@ -22,7 +22,7 @@ WAYS = (*LINKS, "local")
 def fleet() -> Iterator[Fleet]:
     if reason := why_no_fleet():
         pytest.skip(reason)
-    with Fleet([HostSpec(name="web1", init="tiny")]) as fleet:
+    with Fleet([HostSpec(name="web1", init="tiny", shells=True)]) as fleet:
         yield fleet
 
 

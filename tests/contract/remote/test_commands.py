@@ -275,10 +275,10 @@ async def test_command_whose_output_was_cut_short_has_not_ended_well(way: Way) -
     wait = "while kill -0 $parent 2>/dev/null; do sleep 0.01; done"
     running = asyncio.create_task(
         remote.stream(
-            f"parent=$$; ({wait}; echo gone; sleep 5; echo the rest) & exit 0",
+            f"parent=$$; ({wait}; echo gone >&2; sleep 5; echo the rest) & exit 0",
             timeout=LONG,
-            on_stdout=lambda _: has_exited.set(),
-            on_stderr=lambda _: None,
+            on_stdout=lambda _: None,
+            on_stderr=lambda _: has_exited.set(),
         )
     )
     await has_exited.wait()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,12 +11,14 @@ import pytest
 
 from tendhost.server.domain.host_errors import (
     AuthenticationRefused,
+    ChannelRefused,
     HostError,
     HostKeyChanged,
     HostUnreachable,
     LinkLost,
     SecondFactorWanted,
     SshError,
+    Timeout,
 )
 from tendhost.server.domain.hosts.host_keys import fingerprint
 from tendhost.server.remote.ssh import SshSettings
@@ -86,6 +89,69 @@ async def test_burst_of_logins_at_one_host_is_let_in_to_the_last(way: Way) -> No
     )
     assert [each.stdout for each in printed] == [b"%d\n" % n for n in range(40)]
     await asyncio.gather(*(remote.close() for remote in remotes))
+
+
+@pytest.fixture(params=[1, 2])
+def sessions(host: Host, request: pytest.FixtureRequest) -> Iterator[int]:
+    """MaxSessions of the host."""
+    with few_sessions(host, request.param):
+        yield request.param
+
+
+@contextmanager
+def few_sessions(host: Host, most: int) -> Iterator[None]:
+    """A host whose sshd opens `most` sessions over one connection."""
+    # sshd of Debian 12 reads this for each connection, in a process of its own.
+    host.run(
+        f"sed -i '1i MaxSessions {most}' /etc/ssh/sshd_config && kill -HUP $(cat /run/sshd.pid)",
+        check=True,
+    )
+    try:
+        host.wait_up()
+        yield
+    finally:
+        host.run("sed -i 1d /etc/ssh/sshd_config && kill -HUP $(cat /run/sshd.pid)", check=True)
+        host.wait_up()
+
+
+async def test_commands_side_by_side__all_run_on_a_host_of_few_sessions(
+    way: Way, sessions: int
+) -> None:
+    remote = await way.connect()
+    for _ in range(3):
+        printed = await asyncio.gather(
+            *(remote.run(f"sleep 0.0{n}; echo {n}", timeout=LONG) for n in range(6))
+        )
+        assert [each.stdout for each in printed] == [b"%d\n" % n for n in range(6)]
+    for n in range(20):  # sshd frees a session a little after it has closed it
+        assert (await remote.run(f"echo {n}", timeout=LONG)).stdout == b"%d\n" % n
+    await remote.close()
+
+
+async def test_command_after_one_that_took_too_long__finds_its_session_taken_and_says_so(
+    way: Way, host: Host
+) -> None:
+    with few_sessions(host, 1):
+        remote = await way.connect()
+        with pytest.raises(Timeout):
+            await remote.run("exec sleep 60", timeout=timedelta(seconds=1))
+        with pytest.raises(ChannelRefused, match="MaxSessions"):
+            await remote.run("true", timeout=LONG)
+        await remote.close()
+        remote = await way.connect()
+        assert (await remote.run("echo new", timeout=LONG)).stdout == b"new\n"
+        await remote.close()
+
+
+async def test_host_that_opens_no_session__is_no_lost_link(way: Way, host: Host) -> None:
+    with few_sessions(host, 0):
+        remote = await way.connect()
+        with pytest.raises(
+            ChannelRefused,
+            match="opens no session, see MaxSessions in its sshd_config: open failed",
+        ):
+            await remote.run("true", timeout=LONG)
+        await remote.close()
 
 
 async def test_host_that_was_given_another_key_is_refused_until_it_is_pinned(

@@ -45,6 +45,12 @@ class LinkLost(SshError):
     transient = True
 
 
+class ChannelRefused(SshError):
+    """The host is connected, and opens no channel for a command, although no other command runs over the connection."""
+
+    transient = True
+
+
 class AuthenticationRefused(SshError):
     """The host does not accept the key."""
 
@@ -100,15 +106,18 @@ class PrivilegeMissing(HostError):
 
 
 class ShellUnusable(HostError):
-    """The login works, but the shell of the user does not run commands."""
+    """The login works, but does not run commands: no shell, a forced command, a menu, an expired password.
+
+    `problem` has the words of the host and its exit status.
+    """
 
     needs_person = True
 
     user: str
     problem: str
     template = (
-        "{host}: the shell of user '{user}' does not run commands: {problem}; give the user a POSIX"
-        " shell, such as /bin/sh"
+        "{host}: a login as '{user}' does not run commands: {problem}; use a user who has a shell and no"
+        " forced command"
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tendhost.server.domain.host_errors import LinkLost
 from tendhost.server.domain.hosts.host import LOCAL
-from tendhost.server.remote.commands import CommandRemote
+from tendhost.server.remote.commands import CommandRemote, Exit, Input
 from tendhost.server.remote.protocol import Remote, Target
 
 ADDRESS = LOCAL
@@ -75,8 +75,8 @@ class LocalRemote(CommandRemote):
         timeout: timedelta,
         on_stdout: Callable[[bytes], None],
         on_stderr: Callable[[bytes], None],
-        input: bytes = b"",
-    ) -> int:
+        input: Input,
+    ) -> Exit:
         process = _Process(on_stdout, on_stderr)
         transport = None
         try:
@@ -86,10 +86,10 @@ class LocalRemote(CommandRemote):
                     "/bin/sh",
                     "-c",
                     line,
-                    stdin=asyncio.subprocess.PIPE if input else asyncio.subprocess.DEVNULL,
+                    stdin=asyncio.subprocess.PIPE if input.data else asyncio.subprocess.DEVNULL,
                     start_new_session=True,
                 )
-                _write(transport, input)
+                _write(transport, await input.ready(process.ended))
                 await process.ended
         except OSError as error:
             problem = f"a command cannot be started: {error.strerror or error}"
@@ -99,7 +99,7 @@ class LocalRemote(CommandRemote):
                 await process.close(transport)
         status = transport.get_returncode()
         assert status is not None
-        return status if status >= 0 else 128 - status
+        return Exit(abs(status), by_signal=status < 0)
 
 
 def _write(transport: asyncio.SubprocessTransport, input: bytes) -> None:

@@ -46,9 +46,9 @@ class Remote(Protocol):
     ) -> Completed:
         """Run `command` with sh, whatever the user's login shell is, and return its output.
 
-        `privileged` runs it as root, through `sudo -n` for other users. `input` is its standard input.
-        Both may be of any length, and are in no list of processes.
-        Raises Timeout, OutputTooLarge, LinkLost, PrivilegeMissing.
+        `privileged` runs it as root, through `sudo -n` for other users. `input` is its standard input:
+        unlike `command`, it is in no list of processes. Both may be of any length.
+        Raises Timeout, OutputTooLarge, LinkLost, PrivilegeMissing, ShellUnusable.
         """
         ...
 

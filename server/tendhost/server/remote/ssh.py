@@ -9,14 +9,17 @@ from datetime import timedelta
 from typing import Any
 
 import asyncssh
+from asyncssh.constants import OPEN_REQUEST_SESSION_FAILED
 
 from tendhost.server.domain.host_errors import (
+    ChannelRefused,
     HostUnreachable,
     LinkLost,
     SshError,
 )
 from tendhost.server.domain.hosts.host_keys import KINDS
-from tendhost.server.remote.commands import CommandRemote
+from tendhost.server.remote.channels import Channels, Refused
+from tendhost.server.remote.commands import CommandRemote, Exit, Input
 from tendhost.server.remote.private_keys import KeyRing, PrivateKeys
 from tendhost.server.remote.protocol import Remote, Target
 from tendhost.server.remote.ssh_login import (
@@ -178,8 +181,8 @@ class _CommandSession(asyncssh.SSHClientSession[bytes]):
     ) -> None:
         self._on_stdout = on_stdout
         self._on_stderr = on_stderr
-        self._status: int | None = None
-        self.ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self._exit: Exit | None = None
+        self.ended: asyncio.Future[Exit | None] = asyncio.get_running_loop().create_future()
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         try:
@@ -189,15 +192,15 @@ class _CommandSession(asyncssh.SSHClientSession[bytes]):
                 self.ended.set_exception(error)
 
     def exit_status_received(self, status: int) -> None:
-        self._status = status
+        self._exit = Exit(status)
 
     def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
-        self._status = 128 + _SIGNALS.get(signal, 0)
+        self._exit = Exit(_SIGNALS.get(signal, 0), by_signal=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.ended.done():
             # sshd tells the exit status first: with the link, the rest of the output is lost.
-            self.ended.set_result(None if exc else self._status)
+            self.ended.set_result(None if exc else self._exit)
 
 
 _SIGNALS = {
@@ -225,6 +228,7 @@ class SshRemote(CommandRemote):
         super().__init__(host=target.host, user=target.user, is_root=target.user == "root")
         self._connection = connection
         self._target = target
+        self._channels = Channels()
 
     async def close(self) -> None:
         """See Remote."""
@@ -241,29 +245,54 @@ class SshRemote(CommandRemote):
         timeout: timedelta,
         on_stdout: Callable[[bytes], None],
         on_stderr: Callable[[bytes], None],
-        input: bytes = b"",
-    ) -> int:
+        input: Input,
+    ) -> Exit:
+        session = _CommandSession(on_stdout, on_stderr)
+        try:
+            # The wait for other commands does not count against the time of this one.
+            return await self._channels.run(lambda: self._in_session(session, line, timeout, input))
+        except Refused as error:
+            raise self._refused(error.__cause__) from error
+
+    async def _in_session(
+        self, session: _CommandSession, line: str, timeout: timedelta, input: Input
+    ) -> Exit:
+        """How `line` ended. Raises Refused if nothing was executed, Timeout, LinkLost."""
         channel = None
-        status: int | None
         try:
             async with self._time_limit(timeout):
-                session = _CommandSession(on_stdout, on_stderr)
                 channel, _ = await self._connection.create_session(
                     lambda: session, line, encoding=None
                 )
-                if input:
-                    channel.write(input)
+                data = await input.ready(session.ended)
+                with suppress(BrokenPipeError):  # a command need not read it
+                    channel.write(data)
                 channel.write_eof()
-                status = await session.ended
+                ended = await session.ended
+        except asyncssh.ChannelOpenError as error:
+            if self._connection.is_closed():
+                raise self._lost(str(error)) from error
+            raise Refused from error
         except (asyncssh.Error, OSError) as error:
             raise self._lost(str(error)) from error
         finally:
             if channel is not None:
                 with suppress(asyncssh.Error, OSError):
                     channel.abort()
-        if status is None:
+        if ended is None:
             raise self._lost("the connection broke before the command ended")
-        return status
+        return ended
+
+    def _refused(self, cause: BaseException | None) -> ChannelRefused:
+        # What sshd says is only "open failed".
+        assert isinstance(cause, asyncssh.ChannelOpenError)
+        hint = (
+            "the host refuses to run a command"
+            if cause.code == OPEN_REQUEST_SESSION_FAILED
+            else "the host opens no session, see MaxSessions in its sshd_config"
+        )
+        problem = f"{hint}: {cause.reason}"
+        return ChannelRefused(host=self._target.host, address=self._target.address, problem=problem)
 
     def _lost(self, problem: str) -> LinkLost:
         return LinkLost(host=self._target.host, address=self._target.address, problem=problem)

@@ -67,6 +67,7 @@ CODES: Mapping[type[TendhostError], grpc.StatusCode] = {
     host_errors.SshError: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.HostUnreachable: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.LinkLost: grpc.StatusCode.FAILED_PRECONDITION,
+    host_errors.ChannelRefused: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.AuthenticationRefused: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.SecondFactorWanted: grpc.StatusCode.FAILED_PRECONDITION,
     host_errors.KeyUnusable: grpc.StatusCode.FAILED_PRECONDITION,

@@ -9,7 +9,9 @@ from typing import Any
 
 import asyncssh
 
+from tendhost.server.remote.shell import BEGIN
 from tendhost.server.remote.ssh import SshConnector, SshSettings
+from tests.command_lines import script_of
 
 Connectors = Callable[[SshSettings], SshConnector]
 
@@ -78,8 +80,8 @@ async def listening(
     server = Server(keys=tuple(keys) or (asyncssh.generate_private_key("ssh-ed25519"),))
 
     async def execute(process: "asyncssh.SSHServerProcess[bytes]") -> None:
-        process.stdout.write(b"begun\n")
-        if process.command != "hang":
+        process.stdout.write(BEGIN + b"begun\n")
+        if script_of(process.command or "") != "hang":
             process.exit(0)
 
     listener = await asyncssh.listen(

@@ -10,11 +10,13 @@ from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.etags import etag_of
 from tendhost.server.domain.host_errors import (
     AuthenticationRefused,
+    ChannelRefused,
     HostKeyChanged,
     HostUnreachable,
     KeyUnusable,
     LinkLost,
     SecondFactorWanted,
+    ShellUnusable,
     SshError,
 )
 from tendhost.server.domain.hosts.address import network_address
@@ -34,6 +36,8 @@ _UNREACHED = frozenset(
         SshError,
         HostUnreachable,
         LinkLost,
+        ChannelRefused,
+        ShellUnusable,
         AuthenticationRefused,
         SecondFactorWanted,
         KeyUnusable,

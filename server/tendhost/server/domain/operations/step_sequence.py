@@ -34,6 +34,7 @@ one goes from `connect` to the step at which that one failed.
 
 from tendhost.server.domain.host_errors import (
     AuthenticationRefused,
+    ChannelRefused,
     HostGone,
     HostKeyChanged,
     HostUnreachable,
@@ -41,6 +42,7 @@ from tendhost.server.domain.host_errors import (
     LinkLost,
     RebootNeverReturned,
     SecondFactorWanted,
+    ShellUnusable,
 )
 from tendhost.server.domain.hosts.host import Snapshots
 from tendhost.server.domain.inventory.compose import ProjectOutcome
@@ -126,6 +128,8 @@ OUT_OF_REACH = frozenset(
     for error in (
         HostUnreachable,
         LinkLost,
+        ChannelRefused,
+        ShellUnusable,
         AuthenticationRefused,
         SecondFactorWanted,
         KeyUnusable,

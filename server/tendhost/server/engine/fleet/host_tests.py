@@ -126,13 +126,10 @@ class HostTester:
 
 
 def _login(host: Host, completed: Completed) -> Login:
-    """What the shell answered. Raises ShellUnusable."""
+    """What the script answered. Raises ShellUnusable."""
     try:
         return parse_login(completed.stdout)
     except PackageError as error:
-        printed = (completed.stdout + completed.stderr).decode("utf-8", "replace").split()
-        said = (
-            f"it printed {text(' '.join(printed), most=200)!r}" if printed else "it printed nothing"
-        )
-        problem = f"{said} and ended with exit status {completed.exit_status}"
+        printed = " ".join((completed.stdout + completed.stderr).decode("utf-8", "replace").split())
+        problem = f"{error}; it printed {text(printed, most=200)!r}"
         raise ShellUnusable(host=host.name, user=host.config.user, problem=problem) from error

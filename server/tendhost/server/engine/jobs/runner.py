@@ -15,6 +15,7 @@ from tendhost.server.domain.host_errors import (
     JobRefused,
     KeyUnusable,
     NotPermitted,
+    ShellUnusable,
     Superseded,
     Timeout,
 )
@@ -57,6 +58,8 @@ RECONNECTING = Backoff(
 )
 _FINAL = (HostKeyChanged, KeyUnusable, NotPermitted, Superseded)
 """Errors that a further attempt does not change."""
+_REFUSED = (JobRefused, ShellUnusable)
+"""Errors that are final where the job has not begun. One that runs is waited for: the host may be half updated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,7 +288,7 @@ class JobRunner:
             except _FINAL:
                 raise
             except HostError as error:
-                if isinstance(error, JobRefused) and self._never_seen:
+                if isinstance(error, _REFUSED) and self._never_seen:
                     raise
                 await self._session.close()
                 self._report_disconnected(error)

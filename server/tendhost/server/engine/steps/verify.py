@@ -149,6 +149,8 @@ class _Probes:
 
 def _judged(units: UnitHealth, *, known: tuple[str, ...]) -> CheckFinding:
     """A host is healthy if it has started and no unit has failed but those that had failed before."""
+    if not units.state:
+        return CheckFinding(holds=True, words="no systemd runs there, and so no unit was checked")
     if not units.started:
         return CheckFinding(holds=False, words=f"still {units.state}")
     newly = tuple(unit for unit in units.failed if unit not in known)
