@@ -26,6 +26,7 @@ from tendhost.server.domain.inventory.hardware import (
 from tendhost.server.domain.inventory.inventory import SystemFacts
 from tendhost.server.packages.collector import known_mac, ordered
 from tendhost.server.packages.errors import ParseFailed
+from tendhost.server.packages.rpm.versions import package_order
 
 Row = Mapping[str, str]
 Packages = tuple[tuple[str, str], ...]
@@ -113,7 +114,8 @@ def rpm_packages_of(rows: Iterable[Row], architecture: str) -> Packages | None:
         found.append((name, f"{prefix}{version}-{release}", arch))
     if not native:
         return None
-    return _packages(found, own=(native, "noarch", "", "(none)"), mark=".")
+    named = _packages(found, own=(native, "noarch", "", "(none)"), mark=".")
+    return tuple(sorted(named, key=package_order)) if named else None
 
 
 def _packages(

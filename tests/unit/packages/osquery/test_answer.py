@@ -212,6 +212,13 @@ def test_packages_of_rpm_are_named_and_versioned_as_rpm_does(
     assert answered(InventoryPart.PACKAGES, [], [row]).rpm_packages == (package,)
 
 
+def test_versions_of_one_package_are_in_the_order_of_rpm() -> None:
+    rows = [{**rpm("kernel"), "version": version} for version in ("6.8.10", "6.8.9", "6.8.11")]
+    packages = answered(InventoryPart.PACKAGES, [], rows).rpm_packages
+    versions = [version.partition("-")[0] for _, version in packages or ()]
+    assert versions == ["6.8.9", "6.8.10", "6.8.11"]
+
+
 def test_the_native_architecture_is_that_of_the_package_manager_itself() -> None:
     rows = [rpm("rpm", arch="i686"), rpm("bash", arch="i686"), rpm("bash")]
     names = [name for name, _ in answered(InventoryPart.PACKAGES, [], rows).rpm_packages or ()]

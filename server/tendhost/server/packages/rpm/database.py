@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from tendhost.server.packages.errors import DatabaseBroken, LockHeld, ParseFailed
-from tendhost.server.packages.rpm.versions import VersionKey, version_key
+from tendhost.server.packages.rpm.versions import package_order
 from tendhost.server.packages.script import Part
 
 # An epoch of "(none)" is none. /proc/locks names who holds a POSIX lock, by the inode of its file.
@@ -71,13 +71,9 @@ def parse_rpms(part: Part) -> InstalledRpms:
         packages.append((name_of(name, architecture, native), evr(epoch, version)))
     return InstalledRpms(
         native_architecture=native,
-        packages=tuple(sorted(packages, key=_order)),
+        packages=tuple(sorted(packages, key=package_order)),
         kernels=tuple(sorted(set(kernels))),
     )
-
-
-def _order(package: tuple[str, str]) -> tuple[str, VersionKey]:
-    return package[0], version_key(package[1])
 
 
 def name_of(name: str, architecture: str, native: str) -> str:

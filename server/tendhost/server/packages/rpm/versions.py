@@ -15,6 +15,11 @@ def version_key(version: str) -> VersionKey:
     return _pieces(epoch or "0"), _pieces(upstream), _pieces(release)
 
 
+def package_order(package: tuple[str, str]) -> tuple[str, VersionKey]:
+    """A key that orders packages by name, and the versions of one name as rpm does."""
+    return package[0], version_key(package[1])
+
+
 def newest_versions(packages: Iterable[tuple[str, str]]) -> Mapping[str, str]:
     """The newest version of each package, of which several may be installed at once, as kernels are."""
     found: dict[str, str] = {}
