@@ -26,6 +26,12 @@ def steps(operation: operation_pb2.Operation) -> list[str]:
     return [name.removeprefix("STEP_NAME_").lower() for name in names]
 
 
+def configure_everything(host: Host) -> None:
+    """Set each setting of dnf.conf(5) that tendhost gives on its command lines to something else."""
+    lines = "color=always\ndebuglevel=0\nerrorlevel=0\nassumeno=True\n"
+    host.run(f"cat >>/etc/dnf/dnf.conf <<'X'\n{lines}X", check=True)
+
+
 async def registered(server: Daemon, fleet: Fleet, **config) -> None:
     for host in fleet.hosts:
         await server.register(host.name, host.address, **config)
@@ -36,6 +42,7 @@ async def test_query_tells_versions_advisories_locks_and_what_is_not_known(
     make_fleet, tmp_path, user
 ):
     fleet = make_fleet(HostSpec(name="d1", family="dnf"))
+    configure_everything(fleet["d1"])
     async with daemon(tmp_path / "state", key=fleet.private_key) as server:
         await registered(server, fleet, user=user)
         operation = await server.query("d1")
@@ -67,6 +74,7 @@ async def test_update_upgrades_reboots_for_its_core_libraries_and_keeps_the_conf
     make_fleet, tmp_path
 ):
     fleet = make_fleet(HostSpec(name="d1", family="dnf"))
+    configure_everything(fleet["d1"])
     host = fleet["d1"]
     host.run("echo local=yes >>/etc/tb-conf.conf", check=True)
     async with daemon(tmp_path / "state", key=fleet.private_key) as server:

@@ -356,4 +356,4 @@ def test_a_way_back_leaves_the_kernels_alone() -> None:
 def test_yum_asks_only_what_it_knows() -> None:
     lines = Yum().query_lines(refresh=True, lock_timeout=timedelta(seconds=3))
     assert "repoquery" not in lines
-    assert "yum -q -C check-update" in lines
+    assert "yum -q -C --setopt=color=never check-update" in lines

@@ -13,8 +13,6 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
         # What is printed. At level 2 the headings of what is left alone are missing.
         "quiet": "1",
         "quiet::NoStatistic": "0",
-        "help": "0",
-        "version": "0",
         "APT::Output-Version": "0",
         "APT::Color": "0",
         "APT::Get::Show-Versions": "0",

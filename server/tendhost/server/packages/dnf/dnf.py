@@ -76,6 +76,10 @@ class Dnf(RpmPackageManager):
     empty_plan = "echo Nothing to do."
 
     _exit_on_lock = "--setopt=exit_on_lock=True"
+    # What dnf.conf(5) may set otherwise, and what would change what is printed or whether anything is done.
+    _printing: tuple[str, ...] = ("--setopt=color=never",)
+    _levels: tuple[str, ...] = ("--setopt=debuglevel=2", "--setopt=errorlevel=3")
+    _acting: tuple[str, ...] = ("--setopt=assumeno=False",)
     _locks = "/etc/dnf/plugins/versionlock.list"
     _cached = "-C"
     _format = _FORMAT
@@ -86,7 +90,7 @@ class Dnf(RpmPackageManager):
     # --- query and preflight ----------------------------------------------------------------------
 
     def _dnf(self, *words: str) -> str:
-        return shlex.join(("as_dnf", self.command, "-q", self._cached, *words))
+        return shlex.join(("as_dnf", self.command, "-q", self._cached, *self._printing, *words))
 
     def _refresh_command(self, seconds: int) -> str:
         # A repository that cannot be reached is an error even where its configuration would skip it.
@@ -162,7 +166,8 @@ class Dnf(RpmPackageManager):
             native=installed.native_architecture,
         )
         packages = pending_packages(listing, installed.packages)
-        return Pending(packages=packages, queried_at=at), None
+        known = bool(listing.advised or listing.advisories)
+        return Pending(packages=packages, queried_at=at, security_known=known), None
 
     def _reboot(self, parts: Mapping[str, Part]) -> Reboot | None:
         part = parts.get("needs_restarting")
@@ -184,7 +189,8 @@ class Dnf(RpmPackageManager):
 
     def _declined(self, *words: str) -> str:
         # --assumeno declines; should a host's configuration keep dnf from asking, rpm only tests.
-        options = (self._cached, "--assumeno", "--setopt=tsflags=test")
+        settings = (*self._printing, *self._levels)
+        options = (self._cached, *settings, "--assumeno", "--setopt=tsflags=test")
         return shlex.join(("as_dnf", self.command, *options, *words))
 
     def _plan_command(self, transaction: Transaction) -> str:
@@ -216,7 +222,7 @@ class Dnf(RpmPackageManager):
 
     def upgrade_command(self, transaction: Transaction) -> str:
         """See PackageManager. Everything goes to the log; what was done is in dnf's history."""
-        dnf = shlex.join(("env", "LC_ALL=C", "FORCE_COLUMNS=200", self.command, "-y"))
+        dnf = shlex.join(("env", "LC_ALL=C", "FORCE_COLUMNS=200", *self._changing))
         upgrade = f"{dnf} {shlex.join((self._exit_on_lock, *self._upgrade(transaction)))}"
         unneeded = transaction.unneeded and not transaction.download_only
         remove = (self._exit_on_lock, _ONLY_THESE, "remove", "--", *transaction.unneeded)
@@ -229,6 +235,11 @@ class Dnf(RpmPackageManager):
             then=f"{dnf} {shlex.join(remove)}" if unneeded else ":",
             history=f"{dnf} -q {self._cached} history list",
         )
+
+    @property
+    def _changing(self) -> tuple[str, ...]:
+        """The beginning of every command that changes packages."""
+        return (self.command, "-y", *self._printing, *self._levels, *self._acting)
 
     def _upgrade(self, transaction: Transaction) -> tuple[str, ...]:
         """The options and the command that perform the transaction, but for what is not needed."""
@@ -244,7 +255,7 @@ class Dnf(RpmPackageManager):
 
     def repair_command(self) -> str:
         """See PackageManager: reinstalls the newer one of what is there twice, and drops the older."""
-        dnf = shlex.join(("env", "LC_ALL=C", self.command, "-y", self._exit_on_lock))
+        dnf = shlex.join(("env", "LC_ALL=C", *self._changing, self._exit_on_lock))
         return f"{{ {dnf} remove --duplicates; }} 1>&2 </dev/null"
 
     def restore_command(
@@ -256,7 +267,7 @@ class Dnf(RpmPackageManager):
         A kernel that was installed beside the others stays, for it may be the one that runs, and one
         that was removed for it is not missed.
         """
-        dnf = shlex.join(("env", "LC_ALL=C", self.command, "-y", self._exit_on_lock))
+        dnf = shlex.join(("env", "LC_ALL=C", *self._changing, self._exit_on_lock))
         ours = [change for change in changes if not _KERNEL.match(change.name)]
         former = [_spec(c.name, c.from_version) for c in ours if c.from_version and c.to_version]
         gone = [_spec(c.name, c.from_version) for c in ours if not c.to_version]
@@ -305,6 +316,8 @@ class Dnf5(Dnf):
     systems = ("fedora", "rhel", "centos")
     cache = "/var/cache/libdnf5"
 
+    _printing = ()  # dnf 5 has no such settings; it has no colours where it writes to no terminal
+    _levels = ()
     _exit_on_lock = "--setopt=exit_on_lock=True"
     _locks = "/etc/dnf/versionlock.toml"
     _format = _FORMAT + r"\n"  # which dnf 5 wants to be named

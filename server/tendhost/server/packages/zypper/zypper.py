@@ -132,7 +132,8 @@ class Zypper(RpmPackageManager):
             native=installed.native_architecture,
         )
         packages = pending_packages(listing, installed.packages)
-        return Pending(packages=packages, queried_at=at), skipped
+        known = bool(listing.advised or listing.patches)
+        return Pending(packages=packages, queried_at=at, security_known=known), skipped
 
     def _kernels(
         self, parts: Mapping[str, Part], installed: InstalledRpms
