@@ -32,7 +32,7 @@ def pin(host: Host) -> None:
     host.run(
         "sed -i '/^Package: tb-simple$/,/^$/s/^Version: .*/Version: 9.0-1/' /var/lib/dpkg/status\n"
         "cat >/etc/apt/preferences.d/odd <<'X'\n"
-        "Package: tb-simple\nPin: release *\nPin-Priority: 1001\n\n"
+        "Package: tb-simple\nPin: version 2.0-1\nPin-Priority: 1001\n\n"
         "Package: tb-secure\nPin: release l=Debian-Security\nPin-Priority: -1\nX",
         check=True,
     )
