@@ -135,7 +135,7 @@ async def test_request_that_names_no_saved_selection_changes_nothing(api: Api):
     for call in asked:
         refused = await refusal(call)
         assert refused.reason == "SELECTION_NOT_FOUND"
-        assert refused.text == "there is no saved selection 'canaries'"
+        assert refused.text.startswith("there is no saved selection 'canaries'; ")
     watch = api.events.WatchEvents(event_service_pb2.WatchEventsRequest(filter=SAVED))
     with pytest.raises(grpc.aio.AioRpcError) as watched:
         await watch.read()

@@ -24,6 +24,12 @@ OF_LOGIN = (
     host_errors.HostKeyChanged,
 )
 """What fails at the login is shown with the host until the login works."""
+STATUSES = (
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.ALREADY_EXISTS,
+)
+"""The others are answers to programs, or name what is wrong with a field."""
 VARIANTS: dict[type[TendhostError], Sequence[dict[str, Any]]] = {
     request_errors.InvalidTransition: [
         {"action": action, "state": str(state)}
@@ -35,6 +41,7 @@ VARIANTS: dict[type[TendhostError], Sequence[dict[str, Any]]] = {
         {"status": str(s)} for s in (*ScheduleStatus, "unknown")
     ],
     request_errors.HostNotSkippable: [{"status": str(s)} for s in MemberStatus],
+    request_errors.PolicyNotFound: [{"group": ""}, {"group": "web"}],
     request_errors.PlanUnusable: [{"operation": ""}, {"operation": "op1"}],
     request_errors.RolloutEmpty: [{"excluded": ()}, {"excluded": ("web1: failed",)}],
 }
@@ -43,7 +50,7 @@ VARIANTS: dict[type[TendhostError], Sequence[dict[str, Any]]] = {
 def refusals() -> Iterator[TendhostError]:
     for kind, code in CODES.items():
         of_request = issubclass(kind, request_errors.RequestError)
-        if kind in OF_LOGIN or (of_request and code is grpc.StatusCode.FAILED_PRECONDITION):
+        if kind in OF_LOGIN or (of_request and code in STATUSES):
             for facts in VARIANTS.get(kind, [{}]):
                 yield kind(**{**_made_up(kind), **facts})
     yield request_errors.HostBusy(host="web1", operation="op1")

@@ -64,14 +64,14 @@ class HostNotFound(RequestError):
     """No host of that name is registered."""
 
     host: str
-    template = "host {host!r} is not registered"
+    template = "host {host!r} is not registered; list the hosts: tendhost host list"
 
 
 class HostAlreadyExists(RequestError):
     """A host of that name is already registered."""
 
     host: str
-    template = "host {host!r} is already registered"
+    template = "host {host!r} is already registered; change it: tendhost host set {host}"
 
 
 class HostDuplicate(RequestError):
@@ -82,7 +82,8 @@ class HostDuplicate(RequestError):
     same: str
     template = (
         "{host} has the same {same} as the registered host {other}, and one machine under two names would be"
-        " updated twice at the same time; use {other}, or --allow-duplicate if it is another machine"
+        " updated twice at the same time; use {other}, or --allow-duplicate if it is another machine;"
+        " compare: tendhost host show {other}"
     )
 
 
@@ -207,7 +208,7 @@ class OperationNotFound(RequestError):
     """No operation has that id."""
 
     operation: str
-    template = "there is no operation {operation!r}"
+    template = "there is no operation {operation!r}; list the latest: tendhost operation list"
 
 
 class OperationEnded(RequestError):
@@ -251,7 +252,7 @@ class RolloutNotFound(RequestError):
     """No rollout has that id."""
 
     rollout: str
-    template = "there is no rollout {rollout!r}"
+    template = "there is no rollout {rollout!r}; list the latest: tendhost rollout list"
 
 
 class RolloutBudgetSpent(RequestError):
@@ -284,7 +285,7 @@ class HostNotInRollout(RequestError):
 
     rollout: str
     host: str
-    template = "host {host!r} is not part of rollout {rollout}"
+    template = "host {host!r} is not part of rollout {rollout}; list its hosts: tendhost rollout show {rollout}"
 
 
 class HostNotSkippable(RequestError):
@@ -319,7 +320,9 @@ class PlanNotFound(RequestError):
     """No rollout plan has that id, or the plan has expired."""
 
     plan: str
-    template = "there is no plan {plan!r}, or it has expired; make a new plan"
+    template = (
+        "there is no plan {plan!r}, or it has expired; make a new plan: tendhost rollout plan"
+    )
 
 
 class FleetChanged(RequestError):
@@ -352,21 +355,23 @@ class ScheduleNotFound(RequestError):
     """No schedule has that name."""
 
     schedule: str
-    template = "there is no schedule {schedule!r}"
+    template = "there is no schedule {schedule!r}; list the schedules: tendhost schedule list"
 
 
 class SelectionNotFound(RequestError):
     """No saved selection has that name."""
 
     selection: str
-    template = "there is no saved selection {selection!r}"
+    template = (
+        "there is no saved selection {selection!r}; list the selections: tendhost selection list"
+    )
 
 
 class SelectionAlreadyExists(RequestError):
     """A saved selection of that name already exists."""
 
     selection: str
-    template = "saved selection {selection!r} already exists"
+    template = "saved selection {selection!r} already exists; change it: tendhost selection set {selection}"
 
 
 class SelectionInUse(RequestError):
@@ -386,16 +391,17 @@ class PolicyNotFound(RequestError):
     group: str
 
     def message(self) -> str:
-        return (
+        problem = (
             f"no policy is set for group {self.group!r}" if self.group else "no fleet policy is set"
         )
+        return f"{problem}; list the policies: tendhost policy list"
 
 
 class ScheduleAlreadyExists(RequestError):
     """A schedule of that name already exists."""
 
     schedule: str
-    template = "schedule {schedule!r} already exists"
+    template = "schedule {schedule!r} already exists; change it: tendhost schedule set {schedule}"
 
 
 class InvalidScheduleStatus(RequestError):
