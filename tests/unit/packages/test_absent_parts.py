@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from tendhost.server import packages
 from tendhost.server.packages.errors import PackageError, PartMissing
 from tendhost.server.packages.query import parse_preflight, parse_query
-from tendhost.server.packages.script import Part, Parts, framed_script, parse_parts
+from tendhost.server.packages.script import LOOKED_FOR, Part, Parts, framed_script, parse_parts
 from tendhost.server.packages.units import parse_units
 from tests.skips import with_skips
 from tests.unit.packages.compose.recordings import inspect as inspected
@@ -139,3 +140,15 @@ def test_script__says_what_it_skipped_and_what_belongs_to_no_part() -> None:
     done = subprocess.run(["sh", "-c", script], capture_output=True, check=True)
     parts = parse_parts(done.stdout, expected=("one",))
     assert (parts["one"].stdout, "two" in parts, "machine_id" in parts) == ("1", False, False)
+
+
+LOOKS = re.compile(r'parts\.get\("([a-z_]+)"|"([a-z_]+)" (?:not )?in parts\b')
+ASKED_BY_THEIR_SCRIPT = {"state", "before", "order", "after", "molly"}
+"""Looked for only in the output of the one script that may ask them."""
+
+
+def test_parts_that_a_parser_looks_for__are_named_by_every_script() -> None:
+    sources = (p.read_text() for path in packages.__path__ for p in Path(path).rglob("*.py"))
+    looks = {a or b for source in sources for a, b in LOOKS.findall(source)}
+    assert len(looks) > 20
+    assert looks - ASKED_BY_THEIR_SCRIPT <= set(LOOKED_FOR)

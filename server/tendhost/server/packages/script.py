@@ -41,8 +41,36 @@ done
 printf '\n\036tendhost end\n'"""
 _PART = re.compile(r"\bpart ([a-z][a-z0-9_]*) ")
 LOOKED_FOR = (
-    *("compose", "compose_paths", "docker", "kernel_size", "machine_id", "needrestart"),
-    *("osquery", "outdated", "policy", "refresh", "sources", "unneeded", "virtualization"),
+    *(
+        "advised",
+        "advisories",
+        "advisory_info",
+        "check",
+        "compose",
+        "compose_paths",
+        "docker",
+        "engines",
+    ),
+    *(
+        "fixes",
+        "immutable",
+        "kernel_owners",
+        "kernel_size",
+        "locks",
+        "machine_id",
+        "modules",
+        "needrestart",
+    ),
+    *(
+        "needs_rebooting",
+        "needs_restarting",
+        "obsoletes",
+        "osquery",
+        "outdated",
+        "policy",
+        "refresh",
+    ),
+    *("root_type", "sources", "unneeded", "updates", "upgrades", "virtualization"),
 )
 """Parts that parsers look for in the output of scripts that do not ask them: each script says so."""
 _FRAME = "\n\x1etendhost "
