@@ -171,7 +171,7 @@ MISTAKES = {
     "env_file": ("    env_file: hunter2.env\n", "env_file"),
     "label": ("    labels:\n      a: [hunter2]\n", "services.web.labels"),
     "port": ('    ports: ["hunter2:80"]\n', "port"),
-    "command": ("    entrypoint: [--password=hunter2]\n", "executable file not found"),
+    "command": ("    entrypoint: [--password=hunter2]\n", "other settings"),
 }
 
 
