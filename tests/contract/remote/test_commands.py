@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import signal
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from tendhost.server.domain.host_errors import (
     Timeout,
 )
 from tendhost.server.remote.commands import CommandRemote
-from tendhost.server.remote.protocol import Completed
+from tendhost.server.remote.local import LocalRemote
+from tendhost.server.remote.protocol import Completed, Target
 from tests.contract.remote.conftest import LINKS
 from tests.contract.remote.ways import Way
 
@@ -245,6 +247,45 @@ async def test_user_whom_sudo_refuses_is_told_so_in_its_own_words(way: Way) -> N
 
 
 @pytest.mark.parametrize("way", LINKS, indirect=True)
+class _Programs(LocalRemote):
+    """This machine, with other programs before its own, and a user who is not known to be root."""
+
+    def __init__(self, programs: Path) -> None:
+        super().__init__(
+            Target(host="h", address="local", port=22, user="toor", ssh_key="", host_key="")
+        )
+        self._is_root, self._programs = False, programs
+
+    async def _execute(self, line: str, *arguments: Any) -> Any:
+        return await super()._execute(f"PATH={self._programs}:$PATH; {line}", *arguments)
+
+
+def _program(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / name).chmod(0o755)
+
+
+async def test_root_under_another_name_needs_no_sudo(tmp_path: Path) -> None:
+    _program(tmp_path, "id", "echo 0")
+    _program(tmp_path, "sudo", "echo toor is not in the sudoers file >&2; exit 1")
+    remote = _Programs(tmp_path)
+    assert (await done(remote, "echo in", privileged=True)).stdout == b"in\n"
+    failed = await done(remote, "cat; exit 3", privileged=True, input=b"read")
+    assert (failed.exit_status, failed.stdout) == (3, b"read")
+
+
+@pytest.mark.parametrize("allowed", ["true", "apt-get *", "env *"])
+async def test_user_whom_sudo_allows_other_commands_is_told_so(
+    tmp_path: Path, allowed: str
+) -> None:
+    pattern = allowed.replace(" ", "\\ ")
+    allows = f'case "$*" in {pattern}) exec "$@" ;; esac; echo sorry >&2; exit 1'
+    _program(tmp_path, "id", "echo 1000")
+    _program(tmp_path, "sudo", f'shift; [ "$1" != -- ] || shift; {allows}')
+    with pytest.raises(PrivilegeMissing, match="sorry"):
+        await done(_Programs(tmp_path), "true", privileged=True)
+
+
 async def test_link_that_breaks_under_a_command_is_lost(way: Way) -> None:
     assert way.cut is not None
     remote = await way.connect()

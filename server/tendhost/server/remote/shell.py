@@ -51,8 +51,10 @@ _RUN = (
 )
 _AS_ROOT = (
     f'shift; {_PATH}; printf "\\036tendhost-sh user\\n" >&2; printf "\\036tendhost-sh user\\n";'
-    ' tendhost_sh=$1; shift; exec sudo -n -- sh -c "$tendhost_sh" sh "$@"'
+    ' tendhost_sh=$1; shift; case $(id -u) in 0) exec sh -c "$tendhost_sh" sh "$@";; esac;'
+    ' exec sudo -n -- sh -c "$tendhost_sh" sh "$@"'
 )
+"""The user may be root under another name, who needs no sudo and may have none."""
 
 
 def command_line(script: str, *, through_sudo: bool = False) -> tuple[str, bytes]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import asyncssh
 
+from tendhost.server.domain.bounds import text
 from tendhost.server.domain.host_errors import (
     AuthenticationRefused,
     HostKeyChanged,
@@ -46,6 +47,10 @@ NEGOTIATED: Mapping[str, Any] = {
 be logged in to."""
 
 
+LONGEST_BANNER = 300
+"""Characters of what a host says about a login that stand in an error."""
+
+
 def algorithms_of(*kinds: str) -> tuple[str, ...]:
     """The signature algorithms of these kinds of host keys, in their order."""
     of_rsa = ("rsa-sha2-512", "rsa-sha2-256")
@@ -76,6 +81,7 @@ class PinnedClient(asyncssh.SSHClient):
         self._key_accepted = False
         self._further_key = False
         self._wanted: list[str] = []
+        self._said = ""
 
     def validate_host_public_key(
         self, host: str, address: str, port: int, key: asyncssh.SSHKey
@@ -85,6 +91,12 @@ class PinnedClient(asyncssh.SSHClient):
             return True
         self._refused = " ".join(shown)
         return False
+
+    def auth_banner_received(self, msg: str, lang: str) -> None:
+        # Before the key it is for everybody who comes; after it, it says why this user may not log in:
+        # pam_nologin(8) "System is going down. Unprivileged users are not permitted to log in anymore."
+        if self._key_accepted:
+            self._said = text(" ".join(msg.split()), most=LONGEST_BANNER)
 
     def public_key_auth_requested(self) -> None:
         self._further_key = True
@@ -120,6 +132,11 @@ class PinnedClient(asyncssh.SSHClient):
             pinned, shown = fingerprint(target.host_key), fingerprint(self._refused)
             return HostKeyChanged(pinned=pinned, shown=shown, **where)
         wanted = " or ".join(self._wanted)
+        if self._said:
+            problem = f"the host accepts the key and refuses the login: it said {self._said!r}"
+            # sshd hangs up then, and a host that boots or goes down lets the user in later.
+            passes = isinstance(error, HostUnreachable)
+            return (HostUnreachable if passes else AuthenticationRefused)(problem=problem, **where)
         if not isinstance(error, AuthenticationRefused):
             return error
         if not self._key_accepted:

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import NoReturn
 
 import pytest
 
 from tendhost.server.domain.events import HostConnected, HostDisconnected, StepRetried
+from tendhost.server.domain.host_errors import PrivilegeMissing
 from tendhost.server.domain.hosts.host import AfterInterruption, Policy
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.operations.operation import (
@@ -16,6 +18,7 @@ from tendhost.server.domain.operations.operation import (
 )
 from tendhost.server.engine.engine import EngineSettings
 from tendhost.server.engine.operations.manager import OperationSettings
+from tendhost.server.remote import job as jobs
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import OTHER_KEY, FakeHost, Pending
 from tests.unit.engine.world import World, call
@@ -278,6 +281,23 @@ async def test_a_host_that_cannot_keep_a_job_says_why_and_nothing_was_begun(worl
     assert reason(operation) == "JOB_REFUSED"
     assert operation.problem is not None
     assert "No space left on device" in operation.problem.message
+    assert fake.count(Command.UPGRADE) == 0
+
+
+async def test_a_job__of_a_user_who_cannot_become_root_fails_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    async def refused(*_: object) -> NoReturn:
+        raise PrivilegeMissing(host="web1", user="toor", problem="sudo: not found")
+
+    monkeypatch.setattr(jobs, "attach", refused)
+    async with world.running():
+        fake = await world.register("web1")
+        fake.pending = {"web": Pending()}
+        began = world.clock.elapsed()
+        operation = await world.run(K.UPDATE)
+        assert world.clock.elapsed() - began < timedelta(minutes=1)
+    assert reason(operation) == "PRIVILEGE_MISSING"
     assert fake.count(Command.UPGRADE) == 0
 
 

@@ -37,8 +37,11 @@ class Server:
 
 
 class _Door(asyncssh.SSHServer):
-    def __init__(self, server: Server, accepted: asyncssh.SSHKey, *, patient: bool) -> None:
+    def __init__(
+        self, server: Server, accepted: asyncssh.SSHKey, *, patient: bool, nologin: str
+    ) -> None:
         self._server, self._accepted, self._patient = server, accepted, patient
+        self._nologin = nologin
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._server.connections.append(conn)
@@ -54,6 +57,10 @@ class _Door(asyncssh.SSHServer):
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         self._server.attempts.append("publickey")
+        if self._nologin and self._server.attempts[-2:] == ["publickey"] * 2:
+            # sshd does so after the signature, when PAM refuses the account.
+            self._server.connections[-1].send_auth_banner(self._nologin)
+            raise asyncssh.ConnectionLost("Connection lost")
         return key.public_data == self._accepted.public_data
 
     def password_auth_supported(self) -> bool:
@@ -71,6 +78,7 @@ async def listening(
     keys: Sequence[asyncssh.SSHKey] = (),
     address: str = "127.0.0.1",
     patient: bool = True,
+    nologin: str = "",
     **algorithms: Sequence[str],
 ) -> AsyncIterator[Server]:
     """An SSH server that lets one key in; the command `hang` never ends, and all others do at once.
@@ -87,7 +95,7 @@ async def listening(
     listener = await asyncssh.listen(
         address,
         0,
-        server_factory=lambda: _Door(server, accepts, patient=patient),
+        server_factory=lambda: _Door(server, accepts, patient=patient, nologin=nologin),
         server_host_keys=list(server.keys),
         process_factory=execute,
         encoding=None,

@@ -13,7 +13,7 @@ from typing import Any
 import asyncssh
 import pytest
 
-from tendhost.server.domain.host_errors import AuthenticationRefused, KeyUnusable
+from tendhost.server.domain.host_errors import AuthenticationRefused, HostUnreachable, KeyUnusable
 from tendhost.server.remote import key_files
 from tendhost.server.remote.private_keys import KeyRing
 from tendhost.server.remote.protocol import Target
@@ -71,6 +71,18 @@ async def test_host_that_loses_patience_with_keys_has_refused_them(
         at = replace(target, port=impatient.port, host_key=public(impatient.key))
         with pytest.raises(AuthenticationRefused, match="Too many authentication failures"):
             await connector.connect(at)
+
+
+async def test_host_that_shuts_its_users_out_for_a_while_is_quoted(
+    connector: SshConnector, target: Target, login_key: asyncssh.SSHKey
+) -> None:
+    """/run/nologin, as OpenSSH 9.2 of Debian 12 tells it (pam_nologin(8))."""
+    said = "System is going down. Unprivileged users are not permitted to log in anymore."
+    async with listening(accepts=login_key, nologin=f"{said}\n\n") as closing:
+        at = replace(target, port=closing.port, host_key=public(closing.key))
+        with pytest.raises(HostUnreachable, match="accepts the key and refuses") as caught:
+            await connector.connect(at)
+    assert said in caught.value.problem
 
 
 async def test_key_file_that_was_replaced_is_read_again(

@@ -15,6 +15,7 @@ from tendhost.server.domain.host_errors import (
     JobRefused,
     KeyUnusable,
     NotPermitted,
+    PrivilegeMissing,
     ShellUnusable,
     Superseded,
     Timeout,
@@ -58,7 +59,7 @@ RECONNECTING = Backoff(
 )
 _FINAL = (HostKeyChanged, KeyUnusable, NotPermitted, Superseded)
 """Errors that a further attempt does not change."""
-_REFUSED = (JobRefused, ShellUnusable)
+_REFUSED = (JobRefused, PrivilegeMissing, ShellUnusable)
 """Errors that are final where the job has not begun. One that runs is waited for: the host may be half updated."""
 
 
