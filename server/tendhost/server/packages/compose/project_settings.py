@@ -89,11 +89,11 @@ activate_profiles() {
   for one in $(dc config --profiles 2>/dev/null </dev/null); do flags="$flags --profile $one"; done
 }
 
-# Whether docker compose would leave this container of a service: SERVICE, CONTAINER. 1: no; 2: not known.
-# Its own hashes do not always agree with those that it prints (2.26 with an env_file), so version 2 is asked
-# for its plan. A tag that has moved is a reason of its own, and is put back for the question by an update.
+# Whether docker compose would leave this container: SERVICE, CONTAINER, HASH. 1: no; 2: not known.
+# The hashes of version 2 do not always agree with those that it prints (2.26 with an env_file), so it is
+# asked for its plan; those of version 1 include the image. A tag that has moved is a reason of its own, and
+# is put back for the question by an update.
 would_stay() {
-  case $ours in 0.* | 1.*) return 1 ;; esac
   reference=$(docker container inspect --format '{{.Config.Image}}' "$2" 2>/dev/null </dev/null)
   image=$(docker container inspect --format '{{.Image}}' "$2" 2>/dev/null </dev/null)
   moved=$(docker image inspect --format '{{.ID}}' "$reference" 2>/dev/null </dev/null)
@@ -101,9 +101,12 @@ would_stay() {
     [ -n "$may_tag" ] || return 2
     docker image tag "$image" "$reference" 2>/dev/null </dev/null || return 1
   fi
-  plan=$(dc up --dry-run -d --no-build --no-deps --pull never "$1" 2>&1 </dev/null); planned=$?
+  case $ours in
+    0.* | 1.*) plan=$(dc config --hash '*' 2>/dev/null </dev/null |
+      awk -v service="$1" -v hash="$3" '$1 == service && $2 != hash { print " Recreate" }') ;;
+    *) plan=$(dc up --dry-run -d --no-build --no-deps --pull never "$1" 2>&1 </dev/null) || plan=' Recreate' ;;
+  esac
   [ -z "$moved" ] || [ "$moved" = "$image" ] || docker image tag "$moved" "$reference" 2>/dev/null </dev/null
-  [ $planned = 0 ] || return 1
   case $plan in *' Recreate'*) return 1 ;; esac
 }
 may_tag=
@@ -122,7 +125,7 @@ compare_settings() {
     # Distributions add to a version: "2.26.1-4" is 2.26.1.
     case $ours in
       "${version#-}" | "${version#-}"[-+]*)
-        would_stay "$one" "${id#-}"
+        would_stay "$one" "${id#-}" "${hash#-}"
         case $? in 1) unlike="$unlike $one" ;; 2) unsure="$unsure $one" ;; esac ;;
       *) unsure="$unsure $one" ;;
     esac
