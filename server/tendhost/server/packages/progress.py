@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import ClassVar, Protocol
 
 from tendhost.server.domain.bounds import LONGEST_NAME, text
+from tendhost.server.packages.terminal import plain_text
 
 
 class Phase(StrEnum):
@@ -92,7 +93,7 @@ class LineParser(ABC):
         *lines, rest = self.line_ends.split(self._rest + data)
         # The rest of a line that is cut here is skipped as well, as no line begins in its middle.
         self._rest = rest[:LONGEST_HELD]
-        texts = (line[: self.longest_line].decode("utf-8", "replace") for line in lines)
+        texts = (plain_text(line[: self.longest_line]) for line in lines)
         return [step for text in texts if (step := self.parse_line(text)) is not None]
 
     @abstractmethod

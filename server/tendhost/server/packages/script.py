@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from tendhost.server.packages.errors import PartMissing
+from tendhost.server.packages.terminal import plain_text
 
 # The output is captured and the errors are not, because a later part may look at `$out`. `set -f`:
 # no name is ever a pattern. The administrators' folders may lack in the PATH of a plain user.
@@ -135,7 +136,7 @@ def parse_parts(output: bytes, *, expected: tuple[str, ...]) -> Parts:
     Raises PartMissing for the first of `expected` that is not there as a whole, or for "end" where
     the output was cut off later.
     """
-    frames = ("\n" + output.decode("utf-8", "replace")).split(_FRAME)[1:]
+    frames = ("\n" + plain_text(output)).split(_FRAME)[1:]
     errors: dict[str, str] = {}
     parts: dict[str, Part] = {}
     skipped = set()

@@ -7,6 +7,7 @@ from tendhost.server.domain.operations.log_limit import left_out_line
 from tendhost.server.domain.operations.operation import JobProgress, JobRecord
 from tendhost.server.engine.jobs.reporter import JobOutput
 from tendhost.server.packages.progress import Phase, ProgressSource, TransactionProgress
+from tendhost.server.packages.terminal import plain_text
 from tendhost.server.remote.job import JobReport, Position
 
 REMEMBERED = 1024 * 1024
@@ -35,7 +36,7 @@ class JobOutputReader:
     @property
     def text(self) -> str:
         """The last REMEMBERED bytes of the log."""
-        return self._printed.decode("utf-8", "replace").replace("\r\n", "\n")
+        return plain_text(self._printed).replace("\r\n", "\n")
 
     @property
     def errors(self) -> tuple[TransactionProgress, ...]:

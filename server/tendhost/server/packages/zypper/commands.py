@@ -26,7 +26,7 @@ whole_update() {
   if grep -Eqs '^ID(_LIKE)?=.*opensuse-(tumbleweed|slowroll)' /etc/os-release; then echo dist-upgrade "$@"; return; fi
   echo update "$@" --
   env LC_ALL=C zypper --non-interactive --no-refresh list-updates --all 2>/dev/null |
-    awk -F'|' '$1 ~ /^v *$/ && NF == 6 { print $3 }'
+    awk -F'|' '{ gsub(/\033\[[0-9;]*m/, "") } $1 ~ /^v *$/ && NF == 6 { print $3 }'
 }
 """.strip()
 """The shell function `whole_update` prints the command that may also remove packages, its options, and
