@@ -37,7 +37,7 @@ async def fleet(api: Api) -> None:
     """Three hosts that were asked, with four packages pending between them, and one that never was."""
     for number, name in enumerate(("web1", "web2", "web3")):
         fake = await api.register(name)
-        fake.pending = {"web": Pending(to=f"{number}.5"), "db": Pending(security=number == 0)}
+        fake.pending = {"web": Pending(to=f"{number + 2}.5"), "db": Pending(security=number == 0)}
         await api.run("StartQuery", name)
     await api.register("new")
 
@@ -75,9 +75,9 @@ async def test_pages_of_pending_updates_follow_each_other_and_count_the_unknown(
     assert found == list(whole.entries)
     assert [(e.name, e.version, list(e.hosts)) for e in found] == [
         ("db", "2.0-1", ["web1", "web2", "web3"]),
-        ("web", "0.5", ["web1"]),
-        ("web", "1.5", ["web2"]),
-        ("web", "2.5", ["web3"]),
+        ("web", "2.5", ["web1"]),
+        ("web", "3.5", ["web2"]),
+        ("web", "4.5", ["web3"]),
     ]
 
 
@@ -309,7 +309,7 @@ async def test_own_machine_is_not_rebooted_unless_its_policy_names_it(
 
 async def test_own_machine_is_not_rebooted_by_a_retry_after_its_policy_names_it_no_more(api: Api):
     fake = await own_machine(api, auto_reboot=True)
-    fake.rebooting = Rebooting.IGNORED
+    fake.rebooting = Rebooting.REFUSED
     assert (await api.run("StartReboot")).status == OPERATION_STATUS_FAILED
     await reconfigured(api, auto_reboot=False)
     refused = await refusal(api.hosts.RetryHost(pb.RetryHostRequest(name="web1")))

@@ -658,13 +658,13 @@ def shown_by(tendhost, server, found) -> list[str]:
     return printed.splitlines()[1:]
 
 
-IN_AN_HOUR = datetime.now(UTC) + timedelta(hours=1, seconds=30)
+IN_OVER_AN_HOUR = datetime.now(UTC) + timedelta(hours=1, minutes=50)
 
 
 def test_paused_rollout__says_how_to_resume_it_and_not_when_it_goes_on(tendhost, server):
     paused = rollout("PAUSED", completed=1, pending=1)
-    paused.next_wave_at.FromDatetime(IN_AN_HOUR - timedelta(hours=2))
-    paused.settling_since.FromDatetime(IN_AN_HOUR)
+    paused.next_wave_at.FromDatetime(IN_OVER_AN_HOUR - timedelta(hours=2))
+    paused.settling_since.FromDatetime(IN_OVER_AN_HOUR)
     paused.held_up = "1 of 2 hosts are down"
     assert shown_by(tendhost, server, paused)[0] == (
         "paused; to continue: tendhost rollout resume ro1"
@@ -674,22 +674,22 @@ def test_paused_rollout__says_how_to_resume_it_and_not_when_it_goes_on(tendhost,
 @pytest.mark.parametrize("status", ["RUNNING", "PAUSED", "HALTED", "AWAITING_APPROVAL"])
 def test_expiry__is_shown_while_hosts_are_left(tendhost, server, status):
     found = rollout(status, completed=1, pending=1)
-    found.expires_at.FromDatetime(IN_AN_HOUR)
+    found.expires_at.FromDatetime(IN_OVER_AN_HOUR)
     (line,) = [text for text in shown_by(tendhost, server, found) if "expires" in text]
-    assert line.startswith(f"expires {IN_AN_HOUR:%Y-%m-%d %H:%M} UTC (in 1h")
+    assert line.startswith(f"expires {IN_OVER_AN_HOUR:%Y-%m-%d %H:%M} UTC (in 1h")
     assert line.endswith(": hosts that have not started by then are skipped")
     for over in (rollout("COMPLETED", completed=2), rollout("RUNNING", completed=1, in_progress=1)):
-        over.expires_at.FromDatetime(IN_AN_HOUR)
+        over.expires_at.FromDatetime(IN_OVER_AN_HOUR)
         assert not [text for text in shown_by(tendhost, server, over) if "expires" in text]
 
 
 def test_waiting_rollout__says_when_its_first_host_may_start(tendhost, server):
     waits = rollout("RUNNING", completed=1, waiting=1)
-    waits.opens_at.FromDatetime(IN_AN_HOUR)
-    opens = f"{IN_AN_HOUR:%Y-%m-%d %H:%M} UTC (in 1h"
+    waits.opens_at.FromDatetime(IN_OVER_AN_HOUR)
+    opens = f"{IN_OVER_AN_HOUR:%Y-%m-%d %H:%M} UTC (in 1h"
     words = f"wave 1 waits for the windows of its 1 waiting host: the first may be changed {opens}"
     assert shown_by(tendhost, server, waits)[0].startswith(words)
-    waits.expires_at.FromDatetime(IN_AN_HOUR - timedelta(minutes=30))
+    waits.expires_at.FromDatetime(IN_OVER_AN_HOUR - timedelta(minutes=30))
     assert "after the rollout has expired" in shown_by(tendhost, server, waits)[0]
     waits.ClearField("opens_at")
     assert shown_by(tendhost, server, waits)[0] == (
@@ -701,5 +701,5 @@ def test_waiting_rollout__says_when_its_first_host_may_start(tendhost, server):
 def test_rollout_that_winds_up__ends_with_its_running_operations(tendhost, server, status):
     ending = rollout(status, in_progress=2)
     ending.ClearField("ended_at")
-    ending.next_wave_at.FromDatetime(IN_AN_HOUR)
+    ending.next_wave_at.FromDatetime(IN_OVER_AN_HOUR)
     assert shown_by(tendhost, server, ending)[0] == "ends with its 2 running operations"

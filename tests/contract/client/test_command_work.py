@@ -162,6 +162,7 @@ def test_operation_is_one_document_for_programs(tendhost, updating):
         "withheld",
         "kept_conffiles",
         "saved_conffiles",
+        "undone",
         "plan_differences",
         "download_bytes",
         "snapshot",

@@ -58,7 +58,9 @@ FAMILIES = {
     sdk.WatcherTooSlow: {"WATCHER_TOO_SLOW"},
     sdk.ServerUnavailable: {"STORE_UNAVAILABLE", "SERVER_STOPPING"},
     sdk.ServerFault: {"INTERNAL", "UNEXPECTED", "BOOKKEEPING_FAILED", "DOCUMENT_UNREADABLE"},
-    sdk.HostUnreachable: {"SSH_ERROR", "HOST_UNREACHABLE", "LINK_LOST", "TIMEOUT"},
+    sdk.HostUnreachable: {
+        *("SSH_ERROR", "HOST_UNREACHABLE", "LINK_LOST", "CHANNEL_REFUSED", "TIMEOUT"),
+    },
     sdk.AuthenticationRefused: {
         "AUTHENTICATION_REFUSED",
         "KEY_UNUSABLE",

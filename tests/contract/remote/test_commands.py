@@ -246,7 +246,6 @@ async def test_user_whom_sudo_refuses_is_told_so_in_its_own_words(way: Way) -> N
     await remote.close()
 
 
-@pytest.mark.parametrize("way", LINKS, indirect=True)
 class _Programs(LocalRemote):
     """This machine, with other programs before its own, and a user who is not known to be root."""
 
@@ -286,6 +285,7 @@ async def test_user_whom_sudo_allows_other_commands_is_told_so(
         await done(_Programs(tmp_path), "true", privileged=True)
 
 
+@pytest.mark.parametrize("way", LINKS, indirect=True)
 async def test_link_that_breaks_under_a_command_is_lost(way: Way) -> None:
     assert way.cut is not None
     remote = await way.connect()

@@ -112,6 +112,7 @@ EXPORTS = {
     "Unrecognized",
     "UpdateCompleted",
     "UpdateProgress",
+    "UndoneChange",
     "UpdateResult",
     "UpdateScope",
     "Violation",

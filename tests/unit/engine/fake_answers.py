@@ -47,6 +47,7 @@ def query(host: FakeHost, *, refresh: bool) -> bytes:
         answer = "yes\nlinux-image-amd64" if host.reboot_required else "no"
         parts.append(("reboot_required", 0, answer, ""))
     parts.append(("outdated", 0, "\n".join(host.outdated), ""))
+    parts.append(("engines", 0, "", ""))
     return framed(parts)
 
 
@@ -148,6 +149,7 @@ def facts(host: FakeHost) -> list[tuple[str, int, str, str]]:
         ("machine_id", 0, host.machine_id, ""),
         ("privilege", 0 if host.privileged else 1, privilege, words),
         ("container", 0, "none", ""),
+        ("immutable", 0, "", ""),
         ("virtualization", 0, "kvm", ""),
         ("manager", 0, "apt-get", ""),
         ("disk", 0, "\n".join([disks, DF, *[row] * 5]), ""),

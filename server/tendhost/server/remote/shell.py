@@ -62,33 +62,37 @@ def command_line(script: str, *, through_sudo: bool = False) -> tuple[str, bytes
     head = f"sh -c '{_CLEAN}' sh '{_AS_ROOT}' '{_CLEAN}' '{_RUN}'"
     if not through_sudo:
         head = f"sh -c '{_CLEAN}' sh '{_RUN}'"
-    words = list(_words(script))
-    line = " ".join((head, *(f"'{word}'" for word in words)))
-    if len(line) <= LONGEST_LINE:
-        return line, b""
-    return head, "".join(words).encode() + b"\n"
+    encoded = script.encode("utf-8", "surrogateescape").decode("latin-1").translate(_ENCODED)
+    if len(encoded) <= LONGEST_LINE:
+        line = " ".join((head, *(f"'{word}'" for word in _words(encoded))))
+        if len(line) <= LONGEST_LINE:
+            return line, b""
+    return head, encoded.encode() + b"\n"
 
 
-def _words(script: str) -> Iterator[str]:
+def _words(encoded: str) -> Iterator[str]:
     """The script for `printf %b`, in words that hold whole characters of it."""
-    word = ""
-    for byte in script.encode("utf-8", "surrogateescape"):
-        character = _ENCODED[byte]
-        if len(word) + len(character) > LONGEST_WORD:
-            yield word
-            word = ""
-        word += character
-    yield word
+    at = 0
+    while True:
+        end = at + LONGEST_WORD
+        if end < len(encoded):
+            begun = encoded.rfind("\\", end - _LONGEST_CHARACTER + 1, end)
+            if begun >= 0 and encoded[begun + 1] != "n":
+                end = min(end, begun)
+            elif begun == end - 1:
+                end = begun
+        yield encoded[at:end]
+        at = end
+        if at >= len(encoded):
+            return
 
 
-_ENCODED = tuple(
-    "\\n"
-    if byte == 0x0A
-    else f"\\0{byte:03o}"
-    if byte < 0x20 or byte > 0x7E or chr(byte) in "\\'!"
-    else chr(byte)
+_ENCODED = {0x0A: "\\n"} | {
+    byte: f"\\0{byte:03o}"
     for byte in range(256)
-)
+    if byte != 0x0A and (byte < 0x20 or byte > 0x7E or chr(byte) in "\\'!")
+}
+_LONGEST_CHARACTER = len("\\0ooo")
 
 
 class ScriptOutput:

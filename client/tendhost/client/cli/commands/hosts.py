@@ -57,7 +57,7 @@ def add(
         bool, typer.Option("--test/--no-test", help="Log in once to check the login.")
     ] = True,
 ) -> None:
-    """Add a host, pin the host key that it shows, and check the login.
+    """Add a host, pin its host key, and test the login.
 
     \b
       tendhost host add web1 --address 10.0.0.5 --user root --tag web --group production

@@ -29,7 +29,7 @@ def network_address(address: str) -> str:
         name = ".".join(
             label if label.isascii() else idna.alabel(label).decode() for label in labels
         )
-    except idna.IDNAError as error:
+    except (idna.IDNAError, IndexError) as error:
         raise ValueError(f"no host can have this name: {error}") from error
     # A letter may stand for others: "℀" for "a/c", and one of double width for that of this machine's own address.
     if not _NAME.fullmatch(name) or name == "local":

@@ -133,7 +133,13 @@ class HostConfig:
     @property
     def endpoint(self) -> str:
         """Address and port; two hosts with the same endpoint are the same machine."""
-        return LOCAL if self.address == LOCAL else f"{self.network_address.lower()} {self.port}"
+        if self.address == LOCAL:
+            return LOCAL
+        try:
+            address = self.network_address
+        except ValueError:
+            address = self.address  # stored before addresses were validated so
+        return f"{address.lower()} {self.port}"
 
     @property
     def network_address(self) -> str:

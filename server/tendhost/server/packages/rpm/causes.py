@@ -12,7 +12,7 @@ from tendhost.server.packages.failures import LONGEST_REASON, one_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cause:
+class FailureCause:
     """Why a transaction or a refresh failed."""
 
     reason: str
@@ -43,7 +43,7 @@ _FILE_CONFLICT_OF_ZYPPER = re.compile(
 )
 
 
-def file_conflict(output: str) -> Cause | None:
+def file_conflict(output: str) -> FailureCause | None:
     """Two packages that bring the same file with different contents."""
     reasons, packages = [], []
     for match in _FILE_CONFLICT.finditer(output):
@@ -76,7 +76,7 @@ _NO_KEYS = re.compile(r"^Problem repository: (.*)$", re.MULTILINE)
 _NO_KEYS_SIGN = "you do not have any GPG public keys installed"
 
 
-def untrusted_packages(output: str) -> Cause | None:
+def untrusted_packages(output: str) -> FailureCause | None:
     """Packages that are not signed, or not by a key that the host knows."""
     reasons, packages = [], []
     for pattern in _UNTRUSTED:
@@ -109,7 +109,7 @@ _REFUSED = re.compile(
 )
 
 
-def refused_download(output: str) -> Cause | None:
+def refused_download(output: str) -> FailureCause | None:
     """The answers of HTTP and the errors of curl, instead of the mirrors that were all tried."""
     return _cause(_REFUSED.findall(output), ())
 
@@ -151,7 +151,7 @@ def without_noise(output: str) -> str:
 _PROBLEM = re.compile(r"^ *Problem(?: \d+)?: .*(?:\n +- .*)*", re.MULTILINE)
 
 
-def unmet_dependency(output: str) -> Cause | None:
+def unmet_dependency(output: str) -> FailureCause | None:
     """The first problem of the solver, with what it follows from."""
     return _cause(_PROBLEM.findall(output)[:1], ())
 
@@ -178,14 +178,14 @@ def one_reason(text: str) -> str:
 _CREDENTIALS = re.compile(r"(\w://)[^/@\s'\"]*@")
 
 
-def _cause(reasons: Iterable[str], packages: Iterable[str]) -> Cause | None:
+def _cause(reasons: Iterable[str], packages: Iterable[str]) -> FailureCause | None:
     unique = list(dict.fromkeys(one_reason(reason) for reason in reasons))
     if not unique:
         return None
     named, more = unique[:MOST_REASONS], len(unique) - MOST_REASONS
     text = "; ".join(named)[: LONGEST_REASON - 20] + (f"; and {more} more" if more > 0 else "")
     names = dict.fromkeys(_name(package) for package in packages)
-    return Cause(reason=text, packages=tuple(names))
+    return FailureCause(reason=text, packages=tuple(names))
 
 
 def _name(nevra: str) -> str:
