@@ -246,7 +246,9 @@ async def test_upgrade_that_ran_when_the_copy_was_made_is_not_run_again(make_fle
     )
     first, second = fleet.hosts
     state, copy = tmp_path / "state", tmp_path / "copy"
-    first.run("echo 5 >/etc/tb-slow-seconds", check=True)
+    first.run(
+        "echo 15 >/etc/tb-slow-seconds", check=True
+    )  # longer than a backup takes on a busy machine
     async with daemon(state, key=fleet.private_key) as server:
         for host in fleet.hosts:
             await server.register(host.name, host.address)
