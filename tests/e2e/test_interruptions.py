@@ -260,7 +260,10 @@ def orders_do(what: str) -> str:
         ),
         # The session, with the link, dies under the order; nothing else does.
         (
-            orders_do("kill -9 $(cut -d\\  -f4 /proc/$PPID/stat)"),
+            orders_do(
+                "p=$$; until grep -q ^sshd /proc/$p/comm; do p=$(cut -d\\  -f4 /proc/$p/stat); done;"
+                " kill -9 $p"
+            ),
             None,
             "REBOOT_SAME_BOOT_ID",
             "its boot id is the same",

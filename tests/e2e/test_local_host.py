@@ -160,7 +160,7 @@ async def test_own_machine_is_updated_and_never_rebooted_unless_its_policy_names
     assert status.state == host_pb2.HOST_STATE_WAITING_REBOOT
     assert status.reboot.need == host_pb2.REBOOT_NEED_NEEDED
     assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
-    assert "auto_reboot" in (refused.value.details() or "")
+    assert "--auto-reboot" in (refused.value.details() or "")
     assert host.boot_count == 1
 
 
