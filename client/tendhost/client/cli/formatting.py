@@ -138,10 +138,15 @@ def local_time(at: datetime, time_zone: str) -> str:
 
 def in_zone(at: datetime, time_zone: str) -> datetime:
     """A moment in the local time of a zone; in UTC where this machine does not know the zone."""
+    return at.astimezone(known_zone(time_zone) or UTC)
+
+
+def known_zone(name: str) -> ZoneInfo | None:
+    """The time zone of this IANA name; None: this machine does not know it."""
     try:
-        return at.astimezone(ZoneInfo(time_zone))
+        return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        return at.astimezone(UTC)
+        return None
 
 
 def counted(count: int, noun: str) -> str:

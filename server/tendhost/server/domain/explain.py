@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from tendhost.server.domain.abbreviation import abbreviated
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.inventory.inventory import Pending, RebootNeed, Withheld
 from tendhost.server.domain.operations.operation import (
@@ -339,11 +340,10 @@ def _of_now(
         for why in (why for why in Withheld if why is not Withheld.NO):
             names = [package.name for package in pending.packages if package.withheld is why]
             if names:
-                more = f" and {len(names) - 10} more" if len(names) > 10 else ""
                 yield Reason(
                     at=pending.queried_at,
                     kind=ReasonKind.WITHHELD,
-                    message=f"{str(why).replace('_', ' ')}: {', '.join(names[:10])}{more}",
+                    message=f"{str(why).replace('_', ' ')}: {abbreviated(names, most=10)}",
                 )
     for other in host.status.duplicate_of:
         yield Reason(

@@ -121,6 +121,22 @@ class ShellUnusable(HostError):
     )
 
 
+LOGIN_ERRORS = frozenset(
+    error.reason
+    for error in (
+        HostUnreachable,
+        LinkLost,
+        ChannelRefused,
+        ShellUnusable,
+        AuthenticationRefused,
+        SecondFactorWanted,
+        KeyUnusable,
+        HostKeyChanged,
+    )
+)
+"""Reasons of errors with which nothing can be run on a host."""
+
+
 class Timeout(HostError):
     """A command or job exceeded its time limit."""
 

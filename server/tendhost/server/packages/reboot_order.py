@@ -5,9 +5,11 @@ sleep operation in progress"), and what somebody else has begun is theirs to end
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tendhost.server.domain.abbreviation import abbreviated
 from tendhost.server.domain.operations.permission import ChangeKind, ChangingCommand
 from tendhost.server.packages.boot import same_boot
 from tendhost.server.packages.bounding import parser
@@ -96,16 +98,16 @@ class GoingDown:
         what = self.target or ("a shutdown" if self.announced else "")
         found = [f"it is on its way down ({what})" if what else "it is on its way down"]
         if self.stopped:
-            found.append(f"and waits for {_named(self.stopped)} to stop")
+            stopped = abbreviated(self.stopped, most=MOST_NAMED)
+            found.append(f"and waits for {stopped} to stop")
         elif self.announced and self.inhibitors:
-            held = _named(tuple(f"{each.who} ({each.why})" for each in self.inhibitors))
+            held = abbreviated(_holders(self.inhibitors), most=MOST_NAMED)
             found.append(f"and waits for {held}")
         return " ".join(found)
 
 
-def _named(names: tuple[str, ...]) -> str:
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+def _holders(inhibitors: Iterable[Inhibitor]) -> list[str]:
+    return [f"{each.who} ({each.why})" for each in inhibitors]
 
 
 class OrderResult(StrEnum):
@@ -173,7 +175,7 @@ def parse_order(output: bytes) -> OrderAnswer:
     if "order" not in parts:
         if before:
             return OrderAnswer(result=OrderResult.UNDER_WAY, words=before.words)
-        held = _named(tuple(f"{each.who} ({each.why})" for each in before.blockers))
+        held = abbreviated(_holders(before.blockers), most=MOST_NAMED)
         return OrderAnswer(result=OrderResult.REFUSED, words=f"a shutdown is blocked by {held}")
     order = parts["order"]
     # 255 is what ssh itself, and a command that is killed on the way down, end with.

@@ -76,10 +76,9 @@ def _words(encoded: str) -> Iterator[str]:
     while True:
         end = at + LONGEST_WORD
         if end < len(encoded):
-            begun = encoded.rfind("\\", end - _LONGEST_CHARACTER + 1, end)
-            if begun >= 0 and encoded[begun + 1] != "n":
-                end = min(end, begun)
-            elif begun == end - 1:
+            # The last of the escapes "\\n" and "\\0ooo" may begin before the end and go beyond it.
+            begun = encoded.rfind("\\", end - _LONGEST_ESCAPE + 1, end)
+            if begun == end - 1 or (begun >= 0 and encoded[begun + 1] == "0"):
                 end = begun
         yield encoded[at:end]
         at = end
@@ -92,7 +91,7 @@ _ENCODED = {0x0A: "\\n"} | {
     for byte in range(256)
     if byte != 0x0A and (byte < 0x20 or byte > 0x7E or chr(byte) in "\\'!")
 }
-_LONGEST_CHARACTER = len("\\0ooo")
+_LONGEST_ESCAPE = len("\\0ooo")
 
 
 class ScriptOutput:

@@ -2,8 +2,8 @@
 
 import re
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from tendhost.client.cli.formatting import known_zone
 from tendhost.client.cli.session import refuse
 
 _TIME = re.compile(r"(?P<at>[^\[\]]+)(?:\[(?P<zone>[^\[\]]+)\])?")
@@ -28,9 +28,8 @@ def moment(text: str, option: str, *, last: bool = False) -> tuple[datetime, str
         )
     if not zone:
         return at, zone
-    try:
-        info = ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+    info = known_zone(zone)
+    if info is None:
         refuse(f"{option}: unknown time zone {zone!r}; use an IANA name such as 'Europe/Vienna'")
     if at.tzinfo is None:
         return _local(text, at.replace(tzinfo=info, fold=int(last)), option), zone

@@ -8,17 +8,7 @@ from enum import StrEnum
 from tendhost.server.domain.bounds import text
 from tendhost.server.domain.errors import TendhostError
 from tendhost.server.domain.etags import etag_of
-from tendhost.server.domain.host_errors import (
-    AuthenticationRefused,
-    ChannelRefused,
-    HostKeyChanged,
-    HostUnreachable,
-    KeyUnusable,
-    LinkLost,
-    SecondFactorWanted,
-    ShellUnusable,
-    SshError,
-)
+from tendhost.server.domain.host_errors import LOGIN_ERRORS, SshError
 from tendhost.server.domain.hosts.address import network_address
 from tendhost.server.domain.hosts.states import HostState, Trigger, after, allowed_from
 from tendhost.server.domain.inventory.compose import ComposeVersion
@@ -30,20 +20,7 @@ from tendhost.server.domain.policy.hooks import Hooks
 from tendhost.server.domain.policy.windows import MaintenanceWindow
 from tendhost.server.domain.request_errors import HostFailed, InvalidTransition
 
-_UNREACHED = frozenset(
-    error.reason
-    for error in (
-        SshError,
-        HostUnreachable,
-        LinkLost,
-        ChannelRefused,
-        ShellUnusable,
-        AuthenticationRefused,
-        SecondFactorWanted,
-        KeyUnusable,
-        HostKeyChanged,
-    )
-)
+_UNREACHED = LOGIN_ERRORS | {SshError.reason}
 """Reasons of problems after which nothing could be done on a host."""
 
 

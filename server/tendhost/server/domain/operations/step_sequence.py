@@ -32,18 +32,7 @@ through `list` to another `apply`, once, unless the host's policy says `repair`.
 one goes from `connect` to the step at which that one failed.
 """
 
-from tendhost.server.domain.host_errors import (
-    AuthenticationRefused,
-    ChannelRefused,
-    HostGone,
-    HostKeyChanged,
-    HostUnreachable,
-    KeyUnusable,
-    LinkLost,
-    RebootNeverReturned,
-    SecondFactorWanted,
-    ShellUnusable,
-)
+from tendhost.server.domain.host_errors import LOGIN_ERRORS, HostGone, RebootNeverReturned
 from tendhost.server.domain.hosts.host import Snapshots
 from tendhost.server.domain.inventory.compose import ProjectOutcome
 from tendhost.server.domain.inventory.inventory import RebootNeed
@@ -123,21 +112,7 @@ def _post_hook_follows(operation: Operation, last: StepName) -> bool:
     )
 
 
-OUT_OF_REACH = frozenset(
-    error.reason
-    for error in (
-        HostUnreachable,
-        LinkLost,
-        ChannelRefused,
-        ShellUnusable,
-        AuthenticationRefused,
-        SecondFactorWanted,
-        KeyUnusable,
-        HostKeyChanged,
-        HostGone,
-        RebootNeverReturned,
-    )
-)
+OUT_OF_REACH = LOGIN_ERRORS | {HostGone.reason, RebootNeverReturned.reason}
 """Reasons of problems with which a host cannot run anything."""
 
 

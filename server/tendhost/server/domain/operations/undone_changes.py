@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tendhost.server.domain.abbreviation import abbreviated
 from tendhost.server.domain.inventory.inventory import (
     PackageChange,
     Pending,
@@ -80,5 +81,4 @@ def undone_message(undone: tuple[UndoneChange, ...]) -> str:
         f"{f'; {change.reason}' if change.reason else ''})"
         for change in undone[:LONGEST_LIST]
     ]
-    more = len(undone) - len(told)
-    return ", ".join(told) + (f" and {more} more" if more else "")
+    return abbreviated(told, most=LONGEST_LIST, total=len(undone))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from tendhost.server.domain.abbreviation import abbreviated
 from tendhost.server.domain.rollouts.budgets import overspent, tolerated
 from tendhost.server.domain.rollouts.clock import bounded
 from tendhost.server.domain.rollouts.rollout import (
@@ -156,9 +157,8 @@ def _failures_halt(rollout: Rollout, now: datetime) -> Halt:
     limit = tolerated(rollout.spec.max_failures, rollout.progress)
     assert limit is not None
     failures = rollout.progress.failures
-    named = ", ".join(rollout.failed_hosts)
-    more = failures - len(rollout.failed_hosts)
-    hosts = f"{named} and {more} more" if more > 0 else named
+    named = rollout.failed_hosts
+    hosts = abbreviated(named, most=len(named), total=failures)
     of = f" (of {rollout.progress.total_hosts} hosts)" if "%" in rollout.spec.max_failures else ""
     message = (
         f"{failures} failed, more than max_failures = {rollout.spec.max_failures}{of}: {hosts}"
@@ -244,10 +244,9 @@ def _reboots_halt(
 
 def _named(hosts: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
     """The first of some hosts, and all of them as text, each with its problem."""
-    named = sorted(hosts)[:NAMED_FAILURES]
-    words = "; ".join(f"{name}: {hosts[name]}" for name in named)
-    more = len(hosts) - len(named)
-    return tuple(named), words + (f"; and {more} more" if more else "")
+    names = sorted(hosts)
+    told = [f"{name}: {hosts[name]}" for name in names]
+    return tuple(names[:NAMED_FAILURES]), abbreviated(told, most=NAMED_FAILURES, separator="; ")
 
 
 def _wave_over(rollout: Rollout, wave: Wave, now: datetime) -> Decision:

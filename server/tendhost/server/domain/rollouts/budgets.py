@@ -20,6 +20,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from tendhost.server.domain.abbreviation import abbreviated
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.domain.rollouts.rollout import DisruptionBudget, RolloutProgress, RolloutSpec
 from tendhost.server.domain.rollouts.share import HostCount
@@ -149,8 +150,7 @@ def spent_message(scope: str, usage: Usage, budget: DisruptionBudget) -> str:
     words = f"{usage.down} of {of} are down, and at most {budget.limit} may be"
     if not usage.failed_count:
         return words
-    more = usage.failed_count - len(usage.failed)
-    named = ", ".join(usage.failed) + (f" and {more} more" if more else "")
+    named = abbreviated(usage.failed, most=len(usage.failed), total=usage.failed_count)
     one = usage.failed_count == 1
     until = "counts until somebody retries it" if one else "count until somebody retries them"
     return f"{words}: {named} {'has' if one else 'have'} failed, and {until}"

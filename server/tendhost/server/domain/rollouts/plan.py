@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tendhost.server.domain.abbreviation import abbreviated
 from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.hosts.states import HostState
 from tendhost.server.domain.policy.availability import Availability
@@ -340,12 +341,7 @@ def plan_changes(former: RolloutPlan, current: RolloutPlan, *, named: int = 10) 
         ("removed and registered again", others),
         ("in another wave", [f"{n} ({then[n] + 1} → {now[n] + 1})" for n in moved]),
     )
-    return tuple(
-        f"{words}: {', '.join(names[:named])}"
-        + (f" and {len(names) - named} more" if len(names) > named else "")
-        for words, names in kinds
-        if names
-    )
+    return tuple(f"{words}: {abbreviated(names, most=named)}" for words, names in kinds if names)
 
 
 def concerned(selection: HostFilter, host: HostSummary) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from tendhost.server.domain.abbreviation import abbreviated
 from tendhost.server.domain.rollouts.budgets import is_untagged, scopes
 from tendhost.server.domain.rollouts.rollout import RolloutSpec
 from tendhost.server.domain.rollouts.waves import Division
@@ -41,12 +42,6 @@ def opens_too_late(spec: RolloutSpec, opens_at: datetime | None, now: datetime) 
     return limit is not None and opens_at is not None and opens_at >= now + limit
 
 
-def named(names: Sequence[str]) -> str:
-    """The first of `names`, and how many more there are."""
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
 def _empty_stages(division: Division, hosts: Sequence[NotedHost]) -> Iterator[str]:
     """Stages without a host, since each of their hosts has the tag of an earlier stage, too."""
     for number, stage in enumerate(division.stages):
@@ -58,7 +53,7 @@ def _empty_stages(division: Division, hosts: Sequence[NotedHost]) -> Iterator[st
             stages = "the earlier stage" if len(taken) == 1 else "the earlier stages"
             yield (
                 f"stage {stage.tag} has no wave: {count} in {stages} {', '.join(taken)}:"
-                f" {named([host.name for host in of_stage])}"
+                f" {abbreviated([host.name for host in of_stage], most=NAMED)}"
             )
 
 
@@ -70,7 +65,7 @@ def _untagged_hosts(spec: RolloutSpec, hosts: Sequence[NotedHost]) -> Iterator[s
             hosts_have = "1 host has" if len(names) == 1 else f"{len(names)} hosts have"
             yield (
                 f"{hosts_have} no tag {budget.per_tag}=…: for '{budget.limit} per {budget.per_tag}', hosts"
-                f" without it count together, as one more {budget.per_tag}: {named(names)}"
+                f" without it count together, as one more {budget.per_tag}: {abbreviated(names, most=NAMED)}"
             )
 
 
@@ -95,7 +90,7 @@ def _expiry(
         when = when if len(late) == 1 else f"{when} at the earliest"
         yield (
             f"{ends}, and {subject} only then or later ({when}), so that they would be skipped:"
-            f" {named([host.name for host in late])}"
+            f" {abbreviated([host.name for host in late], most=NAMED)}"
         )
         blocked = min(host.wave for host in late)
         behind = [host.name for host in hosts if host.wave > blocked]
@@ -103,7 +98,7 @@ def _expiry(
             hosts_of = "1 host" if len(behind) == 1 else f"{len(behind)} hosts"
             yield (
                 f"{hosts_of} of later waves would be skipped, too, for wave {blocked + 1} would not end before"
-                f" that: {named(behind)}"
+                f" that: {abbreviated(behind, most=NAMED)}"
             )
     elif expected > limit:
         yield f"{ends}, before its expected end"

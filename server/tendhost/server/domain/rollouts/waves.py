@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from tendhost.server.domain.abbreviation import abbreviated
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.domain.rollouts.forerunners import Dependence
 from tendhost.server.domain.rollouts.share import REST, HostCount
@@ -192,12 +193,8 @@ def _require_tags(
 def _without_tag(tag: str, excluded: Sequence[str]) -> str:
     if not excluded:
         return f"no selected host has the tag {tag!r}"
-    more = len(excluded) - NAMED_EXCLUDED
-    rest = f"; and {more} more" if more > 0 else ""
-    return (
-        f"none of the selected hosts with the tag {tag!r} can be updated:"
-        f" {'; '.join(excluded[:NAMED_EXCLUDED])}{rest}"
-    )
+    hosts = abbreviated(excluded, most=NAMED_EXCLUDED, separator="; ")
+    return f"none of the selected hosts with the tag {tag!r} can be updated: {hosts}"
 
 
 def dependence_by_tags(division: Division) -> Callable[[Collection[str]], Dependence]:

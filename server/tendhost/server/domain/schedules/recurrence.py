@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from itertools import groupby, islice
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 from dateutil.rrule import rrulestr
 
+from tendhost.server.domain.policy.windows import require_zone
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.domain.schedules.short_rules import SHORT, local_times
 from tendhost.server.domain.utc_offsets import offset_spans
@@ -363,10 +364,9 @@ def _until(text: str, zone: tzinfo) -> datetime | None:
 
 def _zone_of(name: str) -> ZoneInfo:
     try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        text = f"{name!r} is not an IANA time zone such as 'Europe/Vienna'"
-        raise _violation("time_zone", text) from None
+        return require_zone(name)
+    except ValueError as error:
+        raise _violation("time_zone", str(error)) from None
 
 
 def _violation(field: str, description: str) -> InvalidArgument:

@@ -111,17 +111,18 @@ class StepContext:
         if facts.reboot_ordered_at is None and system.boot_id:
             boot = Boot(id=system.boot_id, init_started=result.facts.init_started)
             facts = replace(facts, boot_id=str(boot))
+        due, hindrance = self.reboot(result), self.reboot_hindrance()
         services_policy = self.host.config.policy.restart_services
         outdated = bool(result.inventory.outdated_services)
         if facts.reboot_ordered_at is None:
-            facts = replace(facts, reboot_reason=self.reboot(result).reason)
+            facts = replace(facts, reboot_reason=due.reason)
         return replace(
             facts,
             package_manager=system.package_manager or facts.package_manager,
             pending_count=result.pending.count,
-            reboot_need=self.reboot(result).need,
-            reboot_allowed=not self.reboot_hindrance(),
-            reboot_hindrance=self.reboot_hindrance(),
+            reboot_need=due.need,
+            reboot_allowed=not hindrance,
+            reboot_hindrance=hindrance,
             services_due=outdated and services_policy is RestartServices.RESTART,
         )
 

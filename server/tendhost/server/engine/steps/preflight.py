@@ -34,14 +34,14 @@ async def preflight(context: StepContext) -> Outcome:
         context.door.require_window()
     units = await queries.units(await context.remote(), host.name)
     boot = Boot(id=seen.facts.system.boot_id, init_started=seen.facts.init_started)
-    policy = host.config.policy
+    policy, hindrance = host.config.policy, context.reboot_hindrance()
     facts = replace(
         operation.facts,
         package_manager=seen.facts.system.package_manager,
         boot_id=str(boot),
         failed_units=operation.facts.failed_units if goes_on else units.failed,
-        reboot_allowed=not context.reboot_hindrance(),
-        reboot_hindrance=context.reboot_hindrance(),
+        reboot_allowed=not hindrance,
+        reboot_hindrance=hindrance,
         apply_again=policy.after_interruption is AfterInterruption.UPGRADE,
         rollback=policy.rollback is Rollback.UNHEALTHY,
     )
