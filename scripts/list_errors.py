@@ -40,8 +40,9 @@ _HOST = """
 
 An error of a host ends the operation and becomes the operation's `problem`; the call that started the operation
 succeeds. In the response of TestHost it is the `problem`, too. Only the other calls that connect to a host themselves,
-to register it, pin its key or query its osquery, fail with the status below. An error that needs a person always
-leaves the host in `failed`, until somebody retries it.
+to register it, pin its key or query its osquery, fail with the status below. An error that needs a person moves
+the host to `failed`, except in a query, a check or a dry run. The host leaves `failed` by a retry or, if only the login
+had failed, when its login settings change.
 
 | reason | status | needs a person | meaning |
 | --- | --- | --- | --- |

@@ -211,7 +211,7 @@ class _ProjectOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Projec
     PROJECT_OUTCOME_FAILED: _ProjectOutcome.ValueType  # 4
     """The update failed; the problem says why, and in which condition the project is."""
     PROJECT_OUTCOME_DEFERRED: _ProjectOutcome.ValueType  # 5
-    """A registry could not serve the project for now (429, 5xx). The project runs as before, the operation has
+    """A registry could not serve the project for now (429, 5xx, a timeout). The project runs as before, the operation has
     not failed, and the next update tries again.
     """
 
@@ -229,7 +229,7 @@ PROJECT_OUTCOME_ROLLED_BACK: ProjectOutcome.ValueType  # 3
 PROJECT_OUTCOME_FAILED: ProjectOutcome.ValueType  # 4
 """The update failed; the problem says why, and in which condition the project is."""
 PROJECT_OUTCOME_DEFERRED: ProjectOutcome.ValueType  # 5
-"""A registry could not serve the project for now (429, 5xx). The project runs as before, the operation has
+"""A registry could not serve the project for now (429, 5xx, a timeout). The project runs as before, the operation has
 not failed, and the next update tries again.
 """
 Global___ProjectOutcome: _TypeAlias = ProjectOutcome  # noqa: Y015
@@ -623,7 +623,7 @@ class ProjectChange(_message.Message):
     outcome: Global___ProjectOutcome.ValueType
     """Outcome of the update."""
     problem: _builtins.str
-    """Error of the update, or what is to be known of it. Empty: nothing."""
+    """Error of the update, or a remark on one that did not fail, such as why it was deferred. Empty: none."""
     @_builtins.property
     def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceChange]:
         """Services of the project with their images."""

@@ -339,7 +339,7 @@ class RolloutSpec(_message.Message):
     """Whether the rollout only finds out what the updates would do."""
     require_rebooted: _builtins.bool
     """Whether a wave settles only once none of its updated hosts needs a reboot any more. The health rounds of
-    `settle` ask for it; without `settle`, one round after the delay does. If a reboot was left, because the
+    `settle` check this; without `settle`, one round after the delay does. If a reboot was left, because the
     host's window had closed or its policy allows none, or if it is unknown whether a reboot is needed, the
     rollout is HALTED with HALT_CAUSE_REBOOT_LEFT and names the host. Once the host is rebooted, ResumeRollout
     continues. The last wave does not settle. False: reboots that were left do not delay the next wave.

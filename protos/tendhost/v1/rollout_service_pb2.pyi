@@ -356,7 +356,7 @@ class ResumeRolloutRequest(_message.Message):
     """New failure budget; see RolloutSpec.max_failures. Empty: the budget is unchanged."""
     ignore_reboots_left: _builtins.bool
     """Whether the rollout continues without the reboots that were left, as if require_rebooted had never been
-    set. False: it asks for them again.
+    set. False: the rollout halts again while hosts still need a reboot.
     """
     def __init__(
         self,

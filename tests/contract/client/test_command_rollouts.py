@@ -595,7 +595,9 @@ def test_reboots_left__are_shown_and_counted(tendhost, server):
     left.reboot_left = True
     server.answer("GetRollout", pb.GetRolloutResponse(rollout=shown, hosts=[left]))
     lines = tendhost("rollout", "show", "ro1").out.splitlines()
-    assert lines[0] == "ro1  completed  wave 1 of 1; 2 hosts: 2 completed; 1 reboot left"
+    assert (
+        lines[0] == "ro1  completed  wave 1 of 1; 2 hosts: 2 completed; 1 host still needs a reboot"
+    )
     assert lines[-1].split()[:3] == ["a", "1", "completed"]
     assert "its reboot was left: its window opens Sat" in lines[-1]
 
@@ -608,7 +610,7 @@ def test_reboots_left__are_part_of_a_report(tendhost, server):
     for option in ((), ("--markdown",)):
         server.answer("GetRolloutReport", report)
         out = tendhost("rollout", "report", "ro1", *option).out
-        assert "0 reboots; 2 reboots left" in out
+        assert "0 reboots; 2 hosts still need a reboot" in out
         assert "its window opens Sat" in out
         assert "a, b" in out
 
@@ -693,7 +695,7 @@ def test_waiting_rollout__says_when_its_first_host_may_start(tendhost, server):
     assert "after the rollout has expired" in shown_by(tendhost, server, waits)[0]
     waits.ClearField("opens_at")
     assert shown_by(tendhost, server, waits)[0] == (
-        "wave 1 waits for its 1 waiting host; no end can be expected before they start"
+        "wave 1: 1 waiting host; the end cannot be estimated before they start"
     )
 
 

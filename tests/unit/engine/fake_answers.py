@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tests.skips import with_skips
+from tests.skipped_parts import with_skips
 from tests.unit.engine.fake_host import INTERRUPTED, FakeHost, Pending
 
 KERNEL = "6.1.0-17-amd64"

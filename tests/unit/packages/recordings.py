@@ -8,7 +8,7 @@ from tendhost.server.packages.detection import package_manager
 from tendhost.server.packages.package_manager import PackageManager
 from tendhost.server.packages.progress import TransactionProgress
 from tendhost.server.packages.query import QueryResult, parse_query
-from tests.skips import with_skips
+from tests.skipped_parts import with_skips
 
 RECORDED = Path(__file__).parent / "recorded"
 ASKED_AT = datetime(2026, 11, 23, 12, tzinfo=UTC)

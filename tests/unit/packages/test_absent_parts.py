@@ -17,7 +17,7 @@ from tendhost.server.packages.errors import PackageError, PartMissing
 from tendhost.server.packages.query import parse_preflight, parse_query
 from tendhost.server.packages.script import LOOKED_FOR, Part, Parts, framed_script, parse_parts
 from tendhost.server.packages.units import parse_units
-from tests.skips import with_skips
+from tests.skipped_parts import with_skips
 from tests.unit.packages.compose.recordings import inspect as inspected
 from tests.unit.packages.recordings import ASKED_AT, manager_of, names, recorded
 

@@ -102,7 +102,10 @@ class PrivilegeMissing(HostError):
 
     user: str
     problem: str
-    template = "{host}: user '{user}' cannot become root with sudo -n: {problem}"
+    template = (
+        "{host}: user '{user}' cannot become root with sudo -n: {problem}; allow it in sudoers ({user} ALL=(root)"
+        " NOPASSWD: ALL), or use another user: tendhost host set {host} --user USER"
+    )
 
 
 class ShellUnusable(HostError):
@@ -116,8 +119,8 @@ class ShellUnusable(HostError):
     user: str
     problem: str
     template = (
-        "{host}: a login as '{user}' does not run commands: {problem}; use a user who has a shell and no"
-        " forced command"
+        "{host}: a login as '{user}' does not run commands: {problem}; give the user a login shell, no forced command"
+        " and a valid password, or use another user: tendhost host set {host} --user USER"
     )
 
 

@@ -235,15 +235,17 @@ class InvalidRolloutStatus(RequestError):
 
 
 _SHOW_ROLLOUT = "see its hosts: tendhost rollout show {rollout}"
-_RETRY_ROLLOUT = "retry its failed hosts in a new rollout: tendhost rollout retry {rollout}"
+_LET_ROLLOUT_END = (
+    "its running operations must end first: tendhost rollout watch {rollout}; then retry its failed hosts: tendhost"
+    " rollout retry {rollout}"
+)
 _ROLLOUT_ADVICE: Mapping[str, str] = {
     "running": "follow it: tendhost rollout watch {rollout}",
-    "paused": "go on with it: tendhost rollout resume {rollout}",
-    "halted": "go on with it: tendhost rollout resume {rollout}",
+    "paused": "resume it: tendhost rollout resume {rollout}",
+    "halted": "resume it: tendhost rollout resume {rollout}",
     "awaiting_approval": "approve its next wave: tendhost rollout approve {rollout} WAVE",
-    "completed": _RETRY_ROLLOUT,
-    "cancelled": _RETRY_ROLLOUT,
-    "expired": _RETRY_ROLLOUT,
+    "cancelled": _LET_ROLLOUT_END,
+    "expired": _LET_ROLLOUT_END,
 }
 """What the caller can do instead, by the status of the rollout."""
 
@@ -296,7 +298,7 @@ class HostNotSkippable(RequestError):
     status: str
     template = (
         "cannot skip {host} in rollout {rollout}: it is {status};"
-        " only hosts that have not started can be skipped: tendhost rollout show {rollout}"
+        " only hosts that have not started can be skipped; list the hosts: tendhost rollout show {rollout}"
     )
 
 
@@ -346,8 +348,8 @@ class RolloutEmpty(RequestError):
             return "filter: it selects no host, so there is nothing to roll out; see names and tags: tendhost host list"
         named = "; ".join(self.excluded[:MOST_NAMED])
         return (
-            f"filter: each of the {len(self.excluded)} hosts that it selects is excluded; see why: tendhost why HOST:"
-            f" {named}"
+            f"filter: each of the {len(self.excluded)} hosts that it selects is excluded: {named};"
+            " details of one: tendhost why HOST"
         )
 
 
@@ -421,8 +423,8 @@ class InvalidScheduleStatus(RequestError):
 
 _SCHEDULE_ADVICE: Mapping[str, str] = {
     "active": "see its next runs: tendhost schedule show {schedule}",
-    "paused": "go on with it: tendhost schedule resume {schedule}",
-    "ended": "give it further runs: tendhost schedule set {schedule} --cron 'M H D M W'",
+    "paused": "resume it: tendhost schedule resume {schedule}",
+    "ended": "give the schedule new times: tendhost schedule set {schedule} --rrule RULE, or --cron EXPRESSION",
 }
 """What the caller can do instead, by the status of the schedule."""
 

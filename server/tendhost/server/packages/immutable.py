@@ -123,7 +123,7 @@ def _by_root(
     if volatile and not container:
         return Immutability(
             why=f"what is written to the system is lost at the next boot ({volatile})",
-            instead="an update of what lies below (overlayroot-chroot), or of the image that it boots",
+            instead="overlayroot-chroot to update the root below the overlay, or an update of the boot image",
             image=False,
         )
     read_only = next((path for path in ("/", "/usr") if mounts.get(path, ("",))[0] == "ro"), None)

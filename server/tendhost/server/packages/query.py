@@ -341,7 +341,9 @@ def _reboot_of_image(parts: Mapping[str, Part], facts: HostFacts) -> Reboot:
     found = _reboot_without_packages(parts, facts)
     if found.need is not RebootNeed.UNKNOWN:
         return found
-    return Reboot(need=RebootNeed.UNKNOWN, reason="it is unknown whether a new image waits for it")
+    return Reboot(
+        need=RebootNeed.UNKNOWN, reason="it is unknown whether a new system image is staged"
+    )
 
 
 def _reboot_without_packages(parts: Mapping[str, Part], facts: HostFacts) -> Reboot:

@@ -183,7 +183,7 @@ def parse_order(output: bytes) -> OrderAnswer:
         return OrderAnswer(result=OrderResult.GIVEN)
     after = _going_down(parts["after"]) if "after" in parts else GoingDown()
     lines = [line for line in f"{order.stdout}\n{order.stderr}".split("\n") if line.strip()]
-    said = " ".join(lines[-1].split()) if lines else "without a word"
+    said = " ".join(lines[-1].split()) if lines else "the command printed no message"
     guard = "molly-guard: " if "molly" in parts else ""
     if after or _UNDER_WAY.search(order.stderr):
         return OrderAnswer(result=OrderResult.UNDER_WAY, words=after.words or said)

@@ -377,7 +377,7 @@ async def test_dependency_that_asks_for_success__skips_the_later_hosts_without_i
         assert (ended.progress.completed, ended.progress.skipped) == (2, 2)
         detail = (await members(world, rollout.id))["p1"].detail
         assert detail == (
-            "not all hosts with the tag db, which must succeed before it, did: d2 (failed)"
+            "hosts with the tag db must succeed before it, and not all of them did: d2 (failed)"
         )
         assert fakes["p1"].ran == fakes["p2"].ran == []
         # A retry of what failed gives those that depend on it another chance, after it.

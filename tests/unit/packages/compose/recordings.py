@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tendhost.server.packages.compose.inspect import ComposeInspection, parse_inspection
 from tendhost.server.packages.script import parse_parts
-from tests.skips import with_skips
+from tests.skipped_parts import with_skips
 
 RECORDED = Path(__file__).parent / "recorded"
 VERSIONS = ("v2", "v1")

@@ -154,7 +154,7 @@ def test_service__of_which_a_part_runs_is_not_recreated(host: Host) -> None:
     host.move("web")
     change = host.update()
     assert change.outcome is ProjectOutcome.FAILED
-    assert "of web some containers run and some do not" in change.problem
+    assert "only some containers of web are running" in change.problem
     assert host.state["tags"]["web:1"] == "web-old"
     assert host.calls("up") == []
 

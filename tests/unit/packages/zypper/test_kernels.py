@@ -2,7 +2,7 @@
 
 import pytest
 
-from tendhost.server.packages.zypper.versions import installed_kernels
+from tendhost.server.packages.zypper.kernels import installed_kernels
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from tendhost.server.packages.failures import FailureKind
 from tendhost.server.packages.package_manager import Plan, Transaction
 from tendhost.server.packages.zypper.listing import parse_obsoletes
-from tests.skips import with_skips
+from tests.skipped_parts import with_skips
 from tests.unit.packages.zypper.recordings import PLANS, ZYPPER
 
 RECORDED = {path.stem: with_skips(path.read_bytes()) for path in sorted(PLANS.glob("plan*.out"))}

@@ -146,7 +146,7 @@ def _report(found: RolloutReport) -> None:
     for title, causes in (
         ("FAILED", found.failures),
         ("SKIPPED", found.skipped),
-        ("REBOOT LEFT", found.reboots_left),
+        ("STILL TO REBOOT", found.reboots_left),
     ):
         if causes:
             draw(table((title, "HOSTS", "", ""), (_cause_row(cause) for cause in causes)))
@@ -195,7 +195,7 @@ def as_markdown(found: RolloutReport) -> str:
     for title, causes in (
         ("Failures", found.failures),
         ("Skipped", found.skipped),
-        ("Reboots left", found.reboots_left),
+        ("Still to reboot", found.reboots_left),
     ):
         if causes:
             lines += [f"## {title}", ""]

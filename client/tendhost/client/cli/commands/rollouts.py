@@ -82,10 +82,11 @@ def start(
         rollout = await client.start_rollout(spec, plan_id=plan_id)
         begun.append(rollout.id)
         if not session.json:
+            from tendhost.client.cli.render import rollouts as render_rollouts
+
             hosts = counted(rollout.progress.total_hosts, "host")
             print(f"started rollout {rollout.id}: {hosts} in {counted(rollout.wave_count, 'wave')}")
-            for note in rollout.notes:
-                print(f"note: {note}")
+            render_rollouts.say_notes(rollout.notes)
         if follow:
             return await _watched(session, client, rollout.id)
         if session.json:
@@ -204,7 +205,7 @@ def resume(
         bool,
         typer.Option(
             "--ignore-reboots-left",
-            help="Continue without the reboots that were left: end --require-rebooted.",
+            help="Continue although hosts still need a reboot: end --require-rebooted.",
         ),
     ] = False,
 ) -> None:

@@ -101,7 +101,7 @@ def spec_of(
         bool,
         typer.Option(
             "--require-rebooted",
-            help="Halt after a wave whose hosts still need a reboot, or may need one.",
+            help="Halt after a wave, except the last, whose hosts still need a reboot, or may need one.",
         ),
     ] = False,
     max_failures: Annotated[

@@ -62,9 +62,10 @@ def sentence(found: Rollout) -> str:
 
 
 def reboots_left(found: Rollout) -> str:
-    """How many reboots were left; empty: none."""
+    """How many updated hosts still need a reboot; empty: none."""
     count = found.reboots_left_count
-    return f"; {counted(count, 'reboot')} left" if count else ""
+    need = "needs" if count == 1 else "need"
+    return f"; {counted(count, 'host')} still {need} a reboot" if count else ""
 
 
 def counts(progress: Progress) -> str:
@@ -141,7 +142,7 @@ def _waits(found: Rollout) -> str:
         return ""
     hosts = counted(found.progress.waiting, "waiting host")
     if found.opens_at is None:
-        return f"wave {found.wave} waits for its {hosts}; no end can be expected before they start"
+        return f"wave {found.wave}: {hosts}; the end cannot be estimated before they start"
     opens = f"the first may be changed {at_time(found.opens_at)}"
     if found.expires_at is not None and found.opens_at >= found.expires_at:
         opens += ", after the rollout has expired"

@@ -251,7 +251,7 @@ class AdmissionRound:
         ][:_NAMED]
         hosts = f": {', '.join(named)}" if named else ""
         tags = " and ".join(found.unsuccessful)
-        detail = f"not all hosts with the tag {tags}, which must succeed before it, did{hosts}"
+        detail = f"hosts with the tag {tags} must succeed before it, and not all of them did{hosts}"
         return Exclude(detail=detail, blocked_by=_key_of(dependence))
 
     async def _outside_windows(self, host: Host) -> Hold | Exclude | None:

@@ -184,8 +184,8 @@ class _RebootWait:
 
 
 _UNLOCKING = (
-    "; a host with an encrypted disk answers so until somebody unlocks it: do that, and retry, which waits for the"
-    " host and reboots it no more"
+    "; if its disk is encrypted, unlock it, then retry the host: the retry waits for the host and does not reboot it"
+    " again"
 )
 
 

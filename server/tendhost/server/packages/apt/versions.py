@@ -51,9 +51,10 @@ def _parts(text: str) -> tuple[tuple[tuple[int, ...], _Number], ...]:
         ((*map(_rank, letters), 0), _number(digits))
         for letters, digits in _PART.findall(text)
     ]
-    while found and found[-1] == _END:
+    if found[1:] and found[-1] == _END:
         found.pop()
-    # Compared with a longer text, the rest is a part without letters and with the number 0.
+    # Compared with a longer text, the rest is a part without letters and with the number 0. It stands behind
+    # the first part, also where that is 0 itself: "0~" is older than "0".
     return (*found, _END)
 
 

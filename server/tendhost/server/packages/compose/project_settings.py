@@ -223,7 +223,8 @@ SETTINGS = _SETTINGS.replace("@format@", _FORMAT)
 """Functions for sh: `settle` and `dc`. They need `compose`, and the function `compose_file`."""
 
 UNLIKE = (
-    "docker compose would give other settings to its containers than those they run with (a file or a"
-    " variable has changed since their start): bring the project up by hand with the settings it is to have"
+    "docker compose would recreate its containers with other settings than those they run with (a file or a"
+    " variable has changed since their start); run docker compose up -d once on the host with the settings that the"
+    " project should have"
 )
 """Why services of a project are left as they are."""

@@ -380,7 +380,7 @@ project() (
   compare
   differs || [ "$gone" ] || finish unchanged ''
   [ -z "$unlike" ] || decline "$unlike: @unlike@"
-  [ -z "$partial" ] || decline "of$partial some containers run and some do not: start or remove those"
+  [ -z "$partial" ] || decline "only some containers of$partial are running: start or remove the stopped ones"
   up up 'bringing the project up' || undo "it cannot be brought up: $why"
   await wait 'waiting for its services' || undo "$why"
   differs || finish unchanged ''

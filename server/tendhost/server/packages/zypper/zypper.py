@@ -39,6 +39,7 @@ from tendhost.server.packages.zypper.failures import (
     lock_holder,
     said,
 )
+from tendhost.server.packages.zypper.kernels import installed_kernels
 from tendhost.server.packages.zypper.listing import (
     ZypperListing,
     parse_advised,
@@ -54,7 +55,6 @@ from tendhost.server.packages.zypper.listing import (
     with_replacements,
 )
 from tendhost.server.packages.zypper.progress import ZypperLogParser
-from tendhost.server.packages.zypper.versions import installed_kernels
 
 
 class Zypper(RpmPackageManager):

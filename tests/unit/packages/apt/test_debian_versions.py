@@ -11,7 +11,24 @@ from hypothesis import strategies as st
 from tendhost.server.packages.apt.versions import DebianVersion
 
 KNOWN = (
-    *("0", "1", "1.0", "1.0-0", "1.0-1", "1.0~rc1-1", "1.0~~-1", "1.0+b1", "1.0a", "1.00", "01.0"),
+    *(
+        "0",
+        "0~",
+        "0~~1",
+        "0-0~",
+        "0.~",
+        "00~a",
+        "1",
+        "1.0",
+        "1.0-0",
+        "1.0-1",
+        "1.0~rc1-1",
+        "1.0~~-1",
+        "1.0+b1",
+        "1.0a",
+        "1.00",
+        "01.0",
+    ),
     *(
         "1:0.1",
         "0:1.0",
@@ -58,6 +75,8 @@ def test_debian_versions__compare_as_dpkg_compares_them() -> None:
 @pytest.mark.may_skip
 @given(DIGITS_FIRST, DIGITS_FIRST)
 @example("1.0", "1.0-0")
+@example("0", "0~")
+@example("0-0", "0-0~1")
 @settings(max_examples=60, deadline=None)
 def test_debian_versions__drawn_compare_as_dpkg_compares_them(left: str, right: str) -> None:
     assert (DebianVersion(left) < DebianVersion(right)) == by_dpkg(left, "lt", right)
