@@ -421,7 +421,7 @@ METHOD = "schedule"
 
 
 def change_beside(
-    schedule: Schedule, begin: DueRun, now: datetime, missed: tuple[Event, ...] = ()
+    schedule: Schedule, begin: DueRun, now: datetime, missed: tuple[Event, ...]
 ) -> Beside:
     """A function that adds the run of the schedule to the change that creates its rollout.
 

@@ -16,9 +16,10 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from tendhost.server.domain.hosts.address import unusable_address
+from tendhost.server.domain.local_time import require_zone
 from tendhost.server.domain.policy.freezes import inconsistent_freezes
 from tendhost.server.domain.policy.health_checks import unusable
-from tendhost.server.domain.policy.windows import require_zone, unsound_windows
+from tendhost.server.domain.policy.windows import unsound_windows
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.domain.rollouts.plan import require_sound_spec
 from tendhost.server.domain.schedules.recurrence import unsound_recurrence

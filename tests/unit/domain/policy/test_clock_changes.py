@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tendhost.server.domain.local_time import offset_spans
 from tendhost.server.domain.policy.windows import MaintenanceWindow, Weekday, first_start
-from tendhost.server.domain.utc_offsets import offset_spans
 from tests.unit.domain.clock_changes import CHANGES, YEARS, ZONES
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

@@ -1,8 +1,7 @@
 """When schedules recur: both kinds of rules, through the changes of clocks, and what never comes."""
 
 import datetime as datetime_module
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from itertools import islice, pairwise, takewhile
 from typing import Any
 from unittest.mock import patch
@@ -296,21 +295,64 @@ def test_rule_that_is_read_from_later_on_is_still_the_same(
         assert made.next(at) == expected
 
 
+def shown_or_next(local: datetime, zone: str) -> datetime | None:
+    """The first instant at which the clock shows a local time; None: it skips that."""
+    info = ZoneInfo(zone)
+    at = local.replace(tzinfo=info).astimezone(UTC)
+    return at if at.astimezone(info).replace(tzinfo=None) == local else None
+
+
 @given(asked=ASKED, zone=ZONES, now=MOMENTS, days=st.integers(-40, 40).filter(bool))
 def test_offset__moves_every_date_by_its_days(
     asked: dict[str, str], zone: str, now: datetime, days: int
 ) -> None:
-    plain = recurrence(now, time_zone=zone, start=now - 60 * DAY, **asked)
-    moved = replace(plain, offset_days=days)
-    info = ZoneInfo(zone)
-    dates = takewhile(lambda at: at < now + 50 * DAY, plain.moments(now - 45 * DAY))
-    expected = {
-        (at.astimezone(info).replace(tzinfo=None) + days * DAY).replace(tzinfo=info).astimezone(UTC)
-        for at in dates
-    }
-    expected = {at for at in expected if at > now}
-    found = list(islice(moved.moments(now), len(expected)))
-    assert found == sorted(expected)
+    begun = datetime.combine((now - 60 * DAY).date(), time())
+    start = begun.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    moved = recurrence(now, time_zone=zone, start=start, offset_days=days, **asked)
+    # In UTC no time is skipped, so that the dates are those that the rule names.
+    plain = recurrence(now, start=begun.replace(tzinfo=UTC), **asked)
+    dates = takewhile(
+        lambda at: at < (now + 50 * DAY).replace(tzinfo=UTC), plain.moments(now - 45 * DAY)
+    )
+    shifted = [shown_or_next(at.replace(tzinfo=None) + days * DAY, zone) for at in dates]
+    within = {at for at in shifted if at is not None and now < at < now + 4 * DAY}
+    found = set(takewhile(lambda at: at < now + 4 * DAY, moved.moments(now)))
+    assert within <= found
+    if None not in shifted:
+        assert within == found
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"cron": "30 2 28 3 *"},
+        {"rrule": "FREQ=YEARLY;BYMONTH=3;BYMONTHDAY=28;BYHOUR=2;BYMINUTE=30"},
+    ],
+    ids=str,
+)
+def test_offset__counts_from_a_date_whose_time_the_clock_skips(asked: dict[str, str]) -> None:
+    # There is no 02:30 in Berlin on 28 March 2027, and there is one ten days later.
+    now = datetime(2027, 3, 1, tzinfo=UTC)
+    assert coming(1, now, time_zone="Europe/Berlin", offset_days=10, **asked) == [
+        "2027-04-07 00:30"
+    ]
+    # Where the clock skips the time of the run, it is as without an offset.
+    there = coming(1, now, time_zone="Europe/Berlin", **asked)
+    eve = {name: text.replace("28", "18") for name, text in asked.items()}
+    assert coming(1, now, time_zone="Europe/Berlin", offset_days=10, **eve) == there
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        *("FREQ=WEEKLY;BYMONTHDAY=13", "FREQ=YEARLY;BYSETPOS=1", "FREQ=DAILY;BYHOUR=+3"),
+        "FREQ=WEEKLY;BYWEEKNO=20",
+    ],
+)
+def test_stored_rule__is_computed_also_where_it_would_be_refused_now(rule: str) -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    assert Recurrence(rrule=rule, start=start).next(NOW) is not None
+    assert refused(rrule=rule)[0] == "spec.rrule"
 
 
 @given(asked=ASKED, zone=ZONES, now=MOMENTS, span=st.timedeltas(timedelta(), 2 * DAY))

@@ -1,7 +1,6 @@
 """Group, fleet and effective policies, formatted for people."""
 
 from collections.abc import Sequence
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tendhost.client import (
     EffectivePolicy,
@@ -13,7 +12,15 @@ from tendhost.client import (
     PolicySourceKind,
 )
 from tendhost.client.cli.console import draw, say, say_incomplete, show, table
-from tendhost.client.cli.formatting import ago, at_time, counted, span, window_words
+from tendhost.client.cli.formatting import (
+    ago,
+    at_time,
+    counted,
+    in_zone,
+    local_time,
+    span,
+    window_words,
+)
 from tendhost.client.cli.render.health import checks_words, hooks_words
 
 
@@ -90,18 +97,10 @@ def source(found: PolicySource) -> str:
 
 def freeze_words(freeze: FreezePeriod) -> str:
     """A freeze with its times, in its time zone."""
-    try:
-        zone, name = ZoneInfo(freeze.time_zone), freeze.time_zone
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        zone, name = (
-            ZoneInfo("UTC"),
-            "UTC",
-        )  # the server's machine may know more zones than this one
-    first, last = (
-        f"{at.astimezone(zone):%Y-%m-%d %H:%M}" for at in (freeze.starts_at, freeze.ends_at)
-    )
+    first = in_zone(freeze.starts_at, freeze.time_zone)
     reason = f": {freeze.reason}" if freeze.reason else ""
-    return f"{first} to {last} {name} ({freeze.name}{reason})"
+    last = local_time(freeze.ends_at, freeze.time_zone)
+    return f"{first:%Y-%m-%d %H:%M} to {last} ({freeze.name}{reason})"
 
 
 def _checks(checks: HealthChecks) -> str:

@@ -3,9 +3,8 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
-from tendhost.server.domain.policy.windows import require_zone
+from tendhost.server.domain.local_time import local_text, require_zone
 
 LONGEST_AHEAD = timedelta(days=3653)
 """Longest time until a freeze ends: a longer one is a mistake, or a host that should be unregistered."""
@@ -39,7 +38,7 @@ class FreezePeriod:
 
     def local(self, at: datetime) -> str:
         """An instant as text, in the time zone of the period."""
-        return f"{at.astimezone(ZoneInfo(self.time_zone)):%Y-%m-%d %H:%M} {self.time_zone}"
+        return local_text(at, self.time_zone)
 
 
 def inconsistent_freezes(freezes: Sequence[FreezePeriod]) -> Iterator[tuple[str, str]]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import IntEnum
 from operator import itemgetter
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
-from tendhost.server.domain.utc_offsets import offset_spans
+from tendhost.server.domain.local_time import offset_spans, require_zone
 
 
 class Weekday(IntEnum):
@@ -127,16 +127,6 @@ def _with_cutoff(
 ) -> Iterator[tuple[datetime, datetime, timedelta]]:
     for opens, closes in window.open_spans(now, now + _AHEAD):
         yield opens, closes, window.cutoff
-
-
-def require_zone(name: str) -> ZoneInfo:
-    """The time zone of this name. Raises ValueError if there is none."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        # OSError: a name such as "Europe", which is a folder of the database.
-        words = f"{name!r} is not an IANA time zone such as 'Europe/Vienna'"
-        raise ValueError(words) from None
 
 
 def unsound_windows(windows: Iterable[MaintenanceWindow]) -> Iterator[tuple[str, str]]:

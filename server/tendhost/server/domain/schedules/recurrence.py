@@ -10,10 +10,9 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 from dateutil.rrule import rrulestr
 
-from tendhost.server.domain.policy.windows import require_zone
+from tendhost.server.domain.local_time import local_text, offset_spans, require_zone
 from tendhost.server.domain.request_errors import FieldViolation, InvalidArgument
 from tendhost.server.domain.schedules.short_rules import SHORT, local_times
-from tendhost.server.domain.utc_offsets import offset_spans
 
 FARTHEST_START = timedelta(days=3660)
 """Before or after the present."""
@@ -84,20 +83,9 @@ class Recurrence:
     def moments(self, after: datetime) -> Iterator[datetime]:
         """The moments that follow `after`, ascending, in UTC. They may come to an end."""
         floor = max(after, self.start - _MOMENT)
-        if not self.offset_days:
-            return self._dates(floor)
-        earliest = floor - timedelta(days=self.offset_days) - _WIDEST_GAP
-        if self.rrule:
-            earliest = max(earliest, self.start - _MOMENT)
-        return self._shifted(self._dates(earliest), floor)
-
-    def _dates(self, floor: datetime) -> Iterator[datetime]:
-        return self._of_cron(floor) if self.cron else self._of_rule(floor)
-
-    def _shifted(self, dates: Iterator[datetime], floor: datetime) -> Iterator[datetime]:
-        offset = timedelta(days=self.offset_days)
-        times = (at.astimezone(self.zone).replace(tzinfo=None) + offset for at in dates)
-        return self._ascending(times, floor)
+        if self._goes_by_the_hour and not self.offset_days:
+            return self._of_hourly_cron(floor)
+        return self._ascending(self._local_times(floor), floor)
 
     def _ascending(self, times: Iterator[datetime], floor: datetime) -> Iterator[datetime]:
         """The moments of these local times that follow `floor`. What falls into the time that a clock leaves
@@ -129,15 +117,19 @@ class Recurrence:
 
     def local(self, at: datetime) -> str:
         """An instant as text, in this time zone."""
-        return f"{at.astimezone(self.zone):%Y-%m-%d %H:%M} {self.time_zone}"
+        return local_text(at, self.time_zone)
 
-    def _of_cron(self, floor: datetime) -> Iterator[datetime]:
-        minute, hour, *_ = self.cron.split()
-        if minute.startswith("*") or hour.startswith("*"):
-            yield from self._of_hourly_cron(floor)
-            return
-        for moment in CronSim(self.cron.upper(), floor.astimezone(self.zone)):
-            yield moment.astimezone(UTC)
+    @property
+    def _goes_by_the_hour(self) -> bool:
+        minute, hour, *_ = (*self.cron.split(), "", "")
+        return minute.startswith("*") or hour.startswith("*")
+
+    def _local_times(self, floor: datetime) -> Iterator[datetime]:
+        """The local times that follow `floor`, and some before it."""
+        offset = timedelta(days=self.offset_days)
+        earliest = floor.astimezone(self.zone).replace(tzinfo=None) - offset - _WIDEST_GAP
+        dates = CronSim(self.cron.upper(), earliest) if self.cron else self._of_rule(earliest)
+        return (date + offset for date in dates)
 
     def _of_hourly_cron(self, floor: datetime) -> Iterator[datetime]:
         """Whenever the clock shows a matching time. CronSim misses some where a clock is changed by half an hour."""
@@ -159,22 +151,31 @@ class Recurrence:
             if local is None:
                 return
 
-    def _of_rule(self, floor: datetime) -> Iterator[datetime]:
+    def _instant(self, local: datetime) -> datetime:
+        """The first instant at which the clock shows `local`, or else what the class says of a skipped time."""
+        at = local.replace(tzinfo=self.zone).astimezone(UTC)
+        if self.cron and at.astimezone(self.zone).replace(tzinfo=None) != local:
+            *_, after_gap = offset_spans(self.time_zone, at - _WIDEST_GAP, at + _MOMENT)
+            return after_gap.start
+        return at
+
+    def _of_rule(self, earliest: datetime) -> Iterator[datetime]:
+        """The local dates and times of the rule from `earliest` on."""
         parts = _parts_of(self.rrule)
         last = _until(parts.pop("UNTIL", ""), self.zone)
-        for moment in self._ascending(self._local_times(parts, floor), floor):
-            if last is not None and moment > last:
+        for local in self._unlimited(parts, earliest):
+            moment = self._instant(local)
+            # Behind it there may be an earlier moment, where the clock skips this one.
+            if last is not None and moment > last + _WIDEST_GAP:
                 return
-            yield moment
+            if last is None or moment <= last:
+                yield local
 
-    def _instant(self, local: datetime) -> datetime:
-        return local.replace(tzinfo=self.zone).astimezone(UTC)
-
-    def _local_times(self, parts: Mapping[str, str], floor: datetime) -> Iterator[datetime]:
+    def _unlimited(self, parts: Mapping[str, str], earliest: datetime) -> Iterator[datetime]:
         start = self.start.astimezone(self.zone).replace(tzinfo=None, microsecond=0)
-        passed = floor.astimezone(self.zone).replace(tzinfo=None) - _WIDEST_GAP
-        if parts["FREQ"] in SHORT:
-            yield from local_times(parts, start, after=passed)
+        # BYWEEKNO goes with FREQ=YEARLY only; rules that were stored before that was asked may have it.
+        if parts["FREQ"] in SHORT and "BYWEEKNO" not in parts:
+            yield from local_times(parts, start, after=earliest)
             return
         # dateutil looks for what never comes until the end of the year 9999, which takes seconds. It is
         # asked about the same days of the calendar's last repetition before, so that the end is near.
@@ -284,6 +285,10 @@ def _require_cron(text: str) -> None:
 def _require_rule(text: str) -> None:
     try:
         parts = _parts_of(text)
+        for name, value in parts.items():
+            if not _suits(name, value):
+                raise ValueError(f"invalid {name} {value!r}")
+        _require_allowed(parts)
         _until(parts.pop("UNTIL", ""), UTC)
         if parts["FREQ"] in _LONG:
             rrulestr(_text_of(parts), dtstart=datetime(2000, 1, 1, tzinfo=UTC))
@@ -292,8 +297,10 @@ def _require_rule(text: str) -> None:
 
 
 def _parts_of(rule: str) -> dict[str, str]:
-    """The parts of a rule by name. Raises ValueError: dateutil takes some for others, and never ends
-    with an INTERVAL of nought."""
+    """The parts of a rule by name. Raises ValueError for what is no rule.
+
+    A stored rule was judged when it was made, by `_require_rule` as it was then, and is only taken apart here.
+    """
     parts: dict[str, str] = {}
     for part in rule.upper().removeprefix("RRULE:").split(";"):
         name, _, value = part.partition("=")
@@ -301,22 +308,19 @@ def _parts_of(rule: str) -> dict[str, str]:
             raise ValueError(f"unknown part {name!r}, expected one of {', '.join(_PARTS)}")
         if name in parts:
             raise ValueError(f"{name} is given twice")
-        if not _suits(name, value):
-            raise ValueError(f"invalid {name} {value!r}")
         parts[name] = value
     if "FREQ" not in parts:
         raise ValueError("FREQ is missing")
-    if "COUNT" in parts and "UNTIL" in parts:
-        raise ValueError("COUNT and UNTIL cannot be combined")
-    _require_allowed(parts)
-    if parts.get("BYSETPOS", "").count(",") >= _MOST_POSITIONS:
-        raise ValueError(f"BYSETPOS can have at most {_MOST_POSITIONS} numbers")
     return parts
 
 
 def _require_allowed(parts: Mapping[str, str]) -> None:
     """Raises ValueError where RFC 5545 forbids a part beside the others, or this server does."""
     frequency, days = parts["FREQ"], parts.get("BYDAY", "")
+    if "COUNT" in parts and "UNTIL" in parts:
+        raise ValueError("COUNT and UNTIL cannot be combined")
+    if parts.get("BYSETPOS", "").count(",") >= _MOST_POSITIONS:
+        raise ValueError(f"BYSETPOS can have at most {_MOST_POSITIONS} numbers")
     for name, frequencies in _NOT_WITH.items():
         if name in parts and frequency in frequencies:
             raise ValueError(f"RFC 5545 does not allow {name} with FREQ={frequency}")
