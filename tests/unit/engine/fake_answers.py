@@ -99,7 +99,7 @@ def boot(host: FakeHost) -> bytes:
 
 def going_down(host: FakeHost) -> bytes:
     """The answer to `going_down_script`."""
-    return framed([("going_down", 0, _going_down(host), "")])
+    return framed([("going_down", 0, "unknown" if host.mute else _going_down(host), "")])
 
 
 def order(host: FakeHost) -> bytes:

@@ -132,6 +132,8 @@ class FakeHost:
     """How long the next order is held back for somebody who delays shutdowns."""
     stopping: bool = False
     """Whether systemd says that it is on its way down."""
+    mute: bool = False
+    """Whether systemd cannot say whether it is on its way down."""
     hook_status: int = 0
     """With what a hook ends."""
     ran: list[Command] = field(default_factory=list)

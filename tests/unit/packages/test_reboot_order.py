@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tendhost.server.packages.boot import Boot, boot_script, parse_boot
+from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.reboot_order import (
     GoingDown,
     OrderAnswer,
@@ -237,6 +238,57 @@ def test_going_down__is_nothing_on_a_host_that_runs(machine: Machine) -> None:
     assert found == GoingDown()
     assert not found
     assert found.words == ""
+
+
+NO_BUS = "echo 'Failed to connect to bus: No such file or directory' >&2; exit 1"
+"""A systemctl or busctl after dbus was stopped; systemctl prints nothing on its output then."""
+RUNS = 'case $1 in is-system-running) cat "$SIM/state" ;; list-jobs) cat "$SIM/jobs" ;; esac'
+
+
+@pytest.mark.parametrize(
+    ("program", "script"),
+    [
+        ("systemctl", NO_BUS),
+        ("systemctl", "case $1 in is-system-running) echo unknown; exit 1 ;; esac"),
+        ("systemctl", "case $1 in is-system-running) echo offline; exit 1 ;; esac"),
+        ("systemctl", f"case $1 in is-system-running) echo running ;; *) {NO_BUS} ;; esac"),
+        ("busctl", NO_BUS),
+        ("busctl", ":"),
+    ],
+)
+def test_going_down__that_cannot_be_asked_is_unknown(
+    machine: Machine, program: str, script: str
+) -> None:
+    machine.program(program, script)
+    output = machine.run(going_down_script())
+    with pytest.raises(ParseFailed):
+        parse_going_down(output)
+
+
+def test_going_down__is_known_of_a_host_that_says_so_in_part(machine: Machine) -> None:
+    machine.program("busctl", NO_BUS)
+    machine.says(state="stopping")
+    assert parse_going_down(machine.run(going_down_script()))
+
+
+def test_going_down__needs_no_logind_on_a_host_that_runs_none(machine: Machine) -> None:
+    machine.program("busctl", NO_BUS)
+    machine.program("systemctl", f"[ $1 != is-active ] || exit 3; {RUNS}")
+    assert parse_going_down(machine.run(going_down_script())) == GoingDown()
+
+
+@pytest.mark.parametrize("state", ["initializing", "starting", "degraded", "maintenance"])
+def test_going_down__is_nothing_in_every_state_of_a_host_that_runs(
+    machine: Machine, state: str
+) -> None:
+    machine.says(state=state)
+    assert parse_going_down(machine.run(going_down_script())) == GoingDown()
+
+
+def test_order__is_given_to_a_host_that_cannot_say_whether_it_goes_down(machine: Machine) -> None:
+    machine.program("busctl", NO_BUS)
+    assert machine.order().result is OrderResult.GIVEN
+    assert machine.orders == ["systemctl"]
 
 
 @pytest.mark.parametrize("kind", ["runlevel", "openrc"])

@@ -13,6 +13,7 @@ from tendhost.server.domain.abbreviation import abbreviated
 from tendhost.server.domain.operations.permission import ChangeKind, ChangingCommand
 from tendhost.server.packages.boot import same_boot
 from tendhost.server.packages.bounding import parser
+from tendhost.server.packages.errors import ParseFailed
 from tendhost.server.packages.script import Part, framed_script, parse_parts
 
 MOST_NAMED = 3
@@ -20,17 +21,26 @@ MOST_NAMED = 3
 
 # systemd: the jobs of systemctl(1), and by org.freedesktop.login1(5) the shutdown that logind has announced and
 # holds back for those who delay it, and all inhibitors: what systemd-inhibit(1) prints depends on its version.
-# Others: runlevel(8), and the state file of OpenRC.
+# Others: runlevel(8), and the state file of OpenRC. A shutdown stops dbus early: from then on neither systemctl of a
+# user nor busctl has an answer, which is not to say that the host stays up. One without logind has announced nothing.
 _GOING_DOWN = r"""
 logind() {
   busctl --system "$1" org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager "$2"
 }
 going_down() {
   if [ -d /run/systemd/system ]; then
-    [ "$(systemctl is-system-running)" != stopping ] || echo stopping
-    systemctl list-jobs --no-legend --plain --no-pager |
-      sed -n 's/^ *[0-9][0-9]*  *\([^ ]*\)  *\([^ ]*\)  *\([^ ]*\) *$/job \1 \2 \3/p'
-    [ "$(logind get-property PreparingForShutdown)" != 'b true' ] || echo announced
+    case $(systemctl is-system-running) in
+      stopping) echo stopping ;;
+      initializing | starting | running | degraded | maintenance) ;;
+      *) echo unknown ;;
+    esac
+    { systemctl list-jobs --no-legend --plain --no-pager || echo unknown; } | sed -n -e '/^unknown$/p' \
+      -e 's/^ *[0-9][0-9]*  *\([^ ]*\)  *\([^ ]*\)  *\([^ ]*\) *$/job \1 \2 \3/p'
+    case $(logind get-property PreparingForShutdown) in
+      'b true') echo announced ;;
+      'b false') ;;
+      *) ! systemctl is-active --quiet systemd-logind.service || echo unknown ;;
+    esac
     logind call ListInhibitors
   elif command -v runlevel >/dev/null; then
     case $(runlevel) in *' 0' | *' 6') echo stopping ;; esac
@@ -161,8 +171,15 @@ def reboot_command(boot: str) -> ChangingCommand:
 
 @parser
 def parse_going_down(output: bytes) -> GoingDown:
-    """Understand the output of `going_down_script`. Raises PartMissing."""
-    return _going_down(parse_parts(output, expected=("going_down",))["going_down"])
+    """Understand the output of `going_down_script`.
+
+    Raises PartMissing, and ParseFailed for a host that cannot be asked: it may be on its way down.
+    """
+    part = parse_parts(output, expected=("going_down",))["going_down"]
+    found = _going_down(part)
+    if not found and "unknown" in part.stdout.split("\n"):
+        raise ParseFailed(part="going_down", line=part.message or "unknown")
+    return found
 
 
 @parser

@@ -114,13 +114,15 @@ async def test_a_server_that_finds_an_order_to_reboot_on_record_asks_before_it_g
     assert host.status.state is HostState.WAITING_REBOOT
 
 
+@pytest.mark.parametrize("says", [True, False])
 async def test_a_host_that_is_on_its_way_down_is_waited_for_although_its_window_has_closed(
-    world: World,
+    world: World, says: bool
 ):
     async with world.running():
         fake = await world.register("web1", policy=UNTIL_FIVE_PAST_NOON)
         fake.pending = {"web": Pending(wants_reboot=True)}
-        fake.swallows_reboot, fake.stopping = timedelta(minutes=5), True
+        fake.swallows_reboot, fake.stopping = timedelta(minutes=5), says
+        fake.mute = not says  # dbus is among the first that are stopped
         operation = await world.start(OperationKind.UPDATE)
 
         async def late() -> bool:
@@ -128,7 +130,7 @@ async def test_a_host_that_is_on_its_way_down_is_waited_for_although_its_window_
 
         await world.until(late)
         assert not (await world.store.operation(operation.id)).status.ended
-        fake.stopping = False
+        fake.stopping = fake.mute = False
         fake.reboot()  # what it was about
         ended = await world.ended(operation.id)
     assert ended.status is S.SUCCEEDED, ended.problem
