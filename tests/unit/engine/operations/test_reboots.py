@@ -155,3 +155,12 @@ async def test_a_reboot__that_somebody_blocks_is_refused_with_the_name(world: Wo
         assert reason == "REBOOT_REFUSED"
         assert "backup (A backup runs)" in message
         assert fake.boot == 1
+
+
+async def test_way_down__is_asked_for_once_each_time_that_the_boot_is(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.others_reboot = world.clock.now() + timedelta(minutes=2)
+        assert (await world.run(K.REBOOT)).status is S.SUCCEEDED
+        # Once more before the first round.
+        assert 60 < fake.count(Command.GOING_DOWN) <= fake.count(Command.BOOT) + 1

@@ -1,7 +1,6 @@
 """The step that reboots a host: commanded once, and done only when the host answers with another boot id."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -71,7 +70,7 @@ async def reboot(
         session=session, host=host, boot_before=boot_before, clock=clock, dropped=order.cut_off
     )
     if not order.cut_off:
-        await wait.look()
+        await wait.goes_down()  # it may be gone before the first round
     pause = FIRST_PAUSE
     while clock.elapsed() - began < timeout:
         await clock.sleep(pause)
@@ -84,18 +83,16 @@ async def reboot(
             # Once more, and then no more: each time a host comes back as it was may be a reboot.
             await order.give(None)
             order.cut_off = False
+        goes_down = await wait.goes_down()
         undone = order.refusal is not None or order.left_to_others
-        if undone and wait.answered_for >= LOST and not await wait.goes_down():
+        if undone and wait.answered_for >= LOST and not goes_down:
             if order.refusal is not None:
                 raise order.refusal
             await order.give(None)  # somebody has cancelled the reboot that was under way
-        if wait.away is None:
-            await wait.look()
-        else:
+        if wait.away is not None:
             pause = min(pause * 2, LONGEST_PAUSE)
     if order.refusal is not None and wait.away is None:
         raise order.refusal
-    await wait.look()
     raise wait.failure(minutes=timeout.total_seconds() / 60)
 
 
@@ -150,15 +147,10 @@ class _RebootWait:
             return timedelta()
         return self.clock.elapsed() - self.answers_since
 
-    async def look(self) -> None:
-        """Ask a host that answers what it waits for on its way down, for the message of a failure."""
-        if self.away is None:
-            with suppress(HostError):
-                remote = await self.session.remote(self.host)
-                self.last_seen = await queries.going_down(remote, self.host.name)
-
     async def goes_down(self) -> bool:
         """Whether the host is stopping what runs on it, or cannot be asked that."""
+        if self.away is not None:
+            return True
         try:
             remote = await self.session.remote(self.host)
             self.last_seen = await queries.going_down(remote, self.host.name)
@@ -244,7 +236,7 @@ class _Order:
         """Understand the answer to the order. Raises RebootRefused."""
         self.left_to_others = False
         # 255 is what ssh itself, and a shell that is killed on the way down, end with.
-        if done.exit_status == 255 or done.exit_status >= 128:
+        if done.exit_status >= 128:
             return
         try:
             answer = queries.understood(self.host.name, done, parse_order)
