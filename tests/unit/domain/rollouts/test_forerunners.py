@@ -45,52 +45,67 @@ stages = st.lists(st.sampled_from(TAGS), max_size=2, unique=True)
 statuses = st.sampled_from(M)
 
 
+class Example:
+    """A rollout of hosts with these tags, with the oracle that asks every host."""
+
+    def __init__(self, tags, pairs, stages) -> None:
+        self.tags, self.pairs = tags, pairs
+        division = Division(
+            waves=("rest",),
+            stages=tuple(Stage(tag=tag) for tag in stages),
+            dependencies=tuple(
+                Dependency(before=before, after=after, only_if_succeeded=strict)
+                for (before, after), strict in pairs
+            ),
+        )
+        candidates = [Candidate(name=str(number), tags=each) for number, each in enumerate(tags)]
+        waves = wave_plan(division, candidates, require_tags=False)
+        self.wave_of = {name: number for number, wave in enumerate(waves) for name in wave.hosts}
+        depends = dependence_by_tags(division)
+        self.members = [
+            Member(rollout="r", host=c.name, wave=0, position=n, dependence=depends(c.tags))
+            for n, c in enumerate(candidates)
+        ]
+        count = len(self.members)
+        self.rollout = Rollout(
+            id="r",
+            spec=RolloutSpec(filter=HostFilter(), division=division),
+            created_at=NOW,
+            progress=RolloutProgress(total_hosts=count, pending=count),
+            waves=len(waves),
+            forerunners=forerunners_of([m.dependence for m in self.members], ()),
+        )
+
+    def move(self, number: int, to: MemberStatus) -> None:
+        update = RolloutUpdate(self.rollout)
+        update.move(self.members[number], to)
+        self.rollout, self.members[number] = update.rollout, update.members[0]
+
+    def before(self, number: int) -> list[tuple[Member, str]]:
+        """The members that must succeed before this one, each with the tag that says so."""
+        # With waves of any size, a wave is a rank: it has all the hosts of one stage and depth.
+        return [
+            (other, pair[0])
+            for other, other_tags in zip(self.members, self.tags, strict=True)
+            for pair, strict in self.pairs
+            if strict
+            and pair[1] in self.tags[number]
+            and pair[0] in other_tags
+            and self.wave_of[other.host] < self.wave_of[self.members[number].host]
+        ]
+
+
 @given(hosts, pairs, stages, st.data())
 def test_missing_forerunners__are_those_that_asking_every_host_finds(tags, pairs, stages, data):
-    division = Division(
-        waves=("rest",),
-        stages=tuple(Stage(tag=tag) for tag in stages),
-        dependencies=tuple(
-            Dependency(before=before, after=after, only_if_succeeded=strict)
-            for (before, after), strict in pairs
-        ),
-    )
-    candidates = [Candidate(name=str(number), tags=each) for number, each in enumerate(tags)]
-    waves = wave_plan(division, candidates, require_tags=False)
-    wave_of = {name: number for number, wave in enumerate(waves) for name in wave.hosts}
-    depends = dependence_by_tags(division)
-    members = [
-        Member(rollout="r", host=c.name, wave=0, position=n, dependence=depends(c.tags))
-        for n, c in enumerate(candidates)
-    ]
-    count = len(members)
-    rollout = Rollout(
-        id="r",
-        spec=RolloutSpec(filter=HostFilter(), division=division),
-        created_at=NOW,
-        progress=RolloutProgress(total_hosts=count, pending=count),
-        waves=len(waves),
-        forerunners=forerunners_of([m.dependence for m in members], ()),
-    )
+    example = Example(tags, pairs, stages)
     for _ in range(2):
-        for number, member in enumerate(members):
-            update = RolloutUpdate(rollout)
-            update.move(member, data.draw(statuses))
-            rollout, members[number] = update.rollout, update.members[0]
-    for number, member in enumerate(members):
-        # With waves of any size, a wave is a rank: it has all the hosts of one stage and depth.
-        before = [
-            (other.status, pair[0])
-            for other, other_tags in zip(members, tags, strict=True)
-            for pair, strict in pairs
-            if strict
-            and pair[1] in tags[number]
-            and pair[0] in other_tags
-            and wave_of[other.host] < wave_of[member.host]
-        ]
+        for number in range(len(tags)):
+            example.move(number, data.draw(statuses))
+    for number, member in enumerate(example.members):
+        before = [(other.status, tag) for other, tag in example.before(number)]
         unfinished = {tag for status, tag in before if not status.ended}
         wrong = {tag for status, tag in before if status.ended and status is not M.COMPLETED}
-        found = missing(rollout.forerunners, member.dependence)
+        found = missing(example.rollout.forerunners, member.dependence)
         if not unfinished and not wrong:
             assert found is None
         else:

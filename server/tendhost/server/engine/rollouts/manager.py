@@ -27,6 +27,7 @@ from tendhost.server.domain.request_errors import (
 )
 from tendhost.server.domain.rollouts.budgets import overspent, require_sound_failures
 from tendhost.server.domain.rollouts.plan import HostSummary, RolloutPlan, plan_changes
+from tendhost.server.domain.rollouts.retries import another_chance
 from tendhost.server.domain.rollouts.rollout import (
     HaltCause,
     Member,
@@ -223,16 +224,18 @@ class Rollouts:
         """Retry the failed hosts, each from the step that failed.
 
         In a rollout that has not ended they join its current wave, which ends a halt for failures. After its
-        end a new rollout retries them. Raises RolloutNotFound, NothingToRetry, InvalidRolloutStatus (it is
-        cancelled or expired), AlreadyProcessed.
+        end a new rollout retries them. Hosts that were skipped because the retried ones had to succeed before
+        them come with them, if no other host that had to succeed before them stays without success.
+
+        Raises RolloutNotFound, NothingToRetry, InvalidRolloutStatus (it is cancelled or expired), RolloutEmpty
+        (it has ended, and no failed host is registered any longer), AlreadyProcessed.
         """
         rollout = await self._store.rollout(id)
         failed = [m async for m in every_member(self._store, id, statuses=_RETRIABLE)]
         if not failed:
             raise NothingToRetry(rollout=id)
         if rollout.over:
-            again = (*failed, *await self._dependents(id))
-            return await self._retried_in_new_rollout(rollout, again, call)
+            return await self._retried_in_new_rollout(rollout, failed, call)
         rollout = await self._steerable(id, _STEERABLE, "retried")
         spent = rollout.halt is not None and rollout.halt.cause is HaltCause.FAILURES
         at_rest = rollout.status is RolloutStatus.PAUSED or (rollout.halt and not spent)
@@ -248,7 +251,7 @@ class Rollouts:
         update = RolloutUpdate(retried, message=message)
         for member in failed:
             update.move(member, MemberStatus.PENDING, wave=rollout.wave, retry=True, detail="")
-        for member in await self._dependents(id):
+        for member in another_chance(rollout, failed, await self._dependents(id)):
             update.move(member, MemberStatus.PENDING, wave=rollout.wave, detail="")
         update.change_wave(rollout.wave, ended_at=None, settled_at=None)
         return await self._commit(update, call)
@@ -337,16 +340,18 @@ class Rollouts:
         self, rollout: Rollout, failed: Sequence[Member], call: MutationContext[Rollout]
     ) -> Rollout:
         # A host that was registered again since is another one, which has not failed.
-        left = [member for member in failed if await self._is_registered(member)]
+        left = await self._registered(failed)
         if not left:
             why = "it was removed, and another host may have its name since"
             raise RolloutEmpty(excluded=[f"{member.host}: {why}" for member in failed])
+        dependents = await self._registered(await self._dependents(rollout.id))
+        retried = (*left, *another_chance(rollout, left, dependents))
         # Hosts that must succeed before others still must.
         strict = tuple(d for d in rollout.spec.division.dependencies if d.only_if_succeeded)
         division = replace(rollout.spec.division, stages=(), dependencies=strict)
         again = replace(
             rollout.spec,
-            filter=HostFilter(names=tuple(member.host for member in left)),
+            filter=HostFilter(names=tuple(member.host for member in retried)),
             division=division,
         )
         return await self._start(again, call, retry_of=rollout.id)
@@ -356,9 +361,10 @@ class Rollouts:
         skipped = every_member(self._store, id, statuses=(MemberStatus.SKIPPED,))
         return [member async for member in skipped if member.blocked_by.startswith(AFTER)]
 
-    async def _is_registered(self, member: Member) -> bool:
-        host = await self._store.find_host(member.host)
-        return host is not None and member.is_of(host.registered_at)
+    async def _registered(self, members: Sequence[Member]) -> Sequence[Member]:
+        """Those of `members` whose host is still registered."""
+        found = [(member, await self._store.find_host(member.host)) for member in members]
+        return [m for m, host in found if host is not None and m.is_of(host.registered_at)]
 
     @retried_on_conflict
     async def _steer(

@@ -1,0 +1,105 @@
+"""Rollouts over fake hosts with dependencies that ask for success: retries, and what waiting for them costs."""
+
+from datetime import timedelta
+
+import pytest
+
+from tendhost.server.domain.rollouts.rollout import MemberStatus, Rollout, RolloutStatus
+from tendhost.server.domain.rollouts.waves import Dependency
+from tests.unit.engine.fake_command import Command
+from tests.unit.engine.fake_host import FakeHost, Pending
+from tests.unit.engine.rollouts.test_rollout_control import (
+    DB_BEFORE_APP,
+    NO_DELAY,
+    is_in,
+    is_now,
+    tiers,
+)
+from tests.unit.engine.rollouts.test_rollouts import begin, members, statuses
+from tests.unit.engine.world import World, call
+
+M = MemberStatus
+TIERS: dict[str, object] = {
+    "waves": ("rest",),
+    "dependencies": DB_BEFORE_APP,
+    "delay_between_waves": NO_DELAY,
+}
+
+
+def break_updates(fakes: dict[str, FakeHost], *names: str) -> None:
+    for name in names:
+        fakes[name].pending = {"web": Pending(breaks=True)}
+
+
+def mend_updates(fakes: dict[str, FakeHost], *names: str) -> None:
+    for name in names:
+        fakes[name].pending = {"web": Pending()}
+
+
+async def with_d2_skipped(world: World, fakes: dict[str, FakeHost], **how: object) -> Rollout:
+    """A rollout of which d2 is skipped by a user, so that p1 and p2 are skipped, too."""
+    hold = fakes["d1"].hold(Command.UPGRADE)
+    rollout = await begin(world, **{**TIERS, "waves": ("1",), **how})
+    await world.reached(hold)
+    await world.engine.rollouts.skip(rollout.id, "d2", call())
+    hold.released.set()
+    return rollout
+
+
+async def test_retry__gives_no_chance_to_hosts_whose_forerunner_was_skipped(world: World):
+    async with world.running() as engine:
+        fakes = await tiers(world)
+        break_updates(fakes, "w")
+        rollout = await with_d2_skipped(world, fakes)
+        await world.rollout_ended(rollout.id)
+        assert await statuses(world, rollout.id) == "csfss"
+        mend_updates(fakes, "w")
+        again = await engine.rollouts.retry(rollout.id, call())
+        assert list(await members(world, again.id)) == ["w"]
+        assert (await world.rollout_ended(again.id)).progress.completed == 1
+        assert fakes["p1"].ran == fakes["p2"].ran == []
+
+
+@pytest.mark.parametrize("registered_again", [False, True])
+async def test_retry__gives_no_chance_to_hosts_whose_forerunner_is_gone(
+    world: World, registered_again: bool
+):
+    async with world.running() as engine:
+        fakes = await tiers(world)
+        break_updates(fakes, "d1", "d2")
+        rollout = await begin(world, **TIERS)
+        await world.rollout_ended(rollout.id)
+        await engine.registry.unregister("d2", call())
+        if registered_again:
+            world.clock.advance(timedelta(seconds=1))
+            await world.register("d2", tags=("db",))
+        mend_updates(fakes, "d1")
+        again = await engine.rollouts.retry(rollout.id, call())
+        assert list(await members(world, again.id)) == ["d1"]
+        assert (await world.rollout_ended(again.id)).progress.completed == 1
+        assert fakes["p1"].ran == fakes["p2"].ran == []
+
+
+async def test_retry__in_a_rollout_that_goes_on_keeps_hosts_skipped_whose_forerunner_was_skipped(
+    world: World,
+):
+    async with world.running() as engine:
+        fakes = await tiers(world)
+        break_updates(fakes, "w")
+        last = await world.register("z", tags=("last",))
+        last.pending = {"web": Pending()}
+        rollout = await with_d2_skipped(
+            world,
+            fakes,
+            dependencies=(*DB_BEFORE_APP, Dependency(before="app", after="last")),
+            approve_waves=True,
+        )
+        for wave in (1, 2, 3, 4, 5):
+            await is_now(world, rollout.id, RolloutStatus.AWAITING_APPROVAL)
+            if wave < 5:
+                await engine.rollouts.approve(rollout.id, wave, call())
+        assert await statuses(world, rollout.id) == "csfssp"
+        mend_updates(fakes, "w")
+        await engine.rollouts.retry(rollout.id, call())
+        assert (await members(world, rollout.id))["p1"].status is M.SKIPPED
+        await is_in(world, rollout.id, "cscssp")
