@@ -124,8 +124,10 @@ def test_what_is_expected_of_a_host_is_told_in_words():
 
 
 def test_failed_hosts_have_their_place_where_they_are_retried():
-    made = plan([HostSummary(name="a", state=HostState.FAILED)], retry=True)
+    failed = [HostSummary(name=name, state=HostState.FAILED) for name in "ab"]
+    made = plan(failed, retry=frozenset("a"))
     assert [host.name for host in made.hosts] == ["a"]
+    assert [(host.name, host.why) for host in made.excluded] == [("b", Exclusion.FAILED)]
 
 
 def test_expected_duration_is_that_of_the_slowest_and_of_what_runs_side_by_side():

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from tendhost.server.domain.operations.operation import OperationKind
 from tendhost.server.domain.rollouts.rollout import MemberStatus, Rollout, RolloutStatus
 from tendhost.server.domain.rollouts.waves import Dependency
 from tests.unit.engine.fake_command import Command
@@ -11,6 +12,7 @@ from tests.unit.engine.fake_host import FakeHost, Pending
 from tests.unit.engine.rollouts.test_rollout_control import (
     DB_BEFORE_APP,
     NO_DELAY,
+    has_failed,
     is_in,
     is_now,
     tiers,
@@ -103,3 +105,27 @@ async def test_retry__in_a_rollout_that_goes_on_keeps_hosts_skipped_whose_foreru
         await engine.rollouts.retry(rollout.id, call())
         assert (await members(world, rollout.id))["p1"].status is M.SKIPPED
         await is_in(world, rollout.id, "cscssp")
+
+
+async def test_retry__leaves_hosts_alone_that_were_skipped_and_have_failed_otherwise(world: World):
+    async with world.running() as engine:
+        fakes = await tiers(world)
+        break_updates(fakes, "d2", "p1")
+        rollout = await begin(world, **TIERS)
+        await world.rollout_ended(rollout.id)
+        assert await statuses(world, rollout.id) == "cfcss"
+        await world.run(OperationKind.UPDATE, "p1")
+        assert await has_failed(world, "p1")
+        mend_updates(fakes, "d2", "p1")
+        again = await engine.rollouts.retry(rollout.id, call())
+        found = await members(world, again.id)
+        assert {name: member.retry for name, member in found.items()} == {
+            "d2": True,
+            "p1": False,
+            "p2": False,
+        }
+        assert found["p1"].detail.startswith("it has failed and has to be retried first: ")
+        await world.rollout_ended(again.id)
+        assert await statuses(world, again.id) == "ccs"
+        assert await has_failed(world, "p1")
+        assert fakes["p1"].count(Command.UPGRADE) == 1

@@ -243,12 +243,12 @@ def plan_rollout(
     at_once: int,
     availability: Mapping[str, Availability],
     busy: frozenset[str],
-    retry: bool = False,
+    retry: frozenset[str] = frozenset(),
 ) -> RolloutPlan:
     """The plan of a rollout over `fleet`, which is every registered host.
 
     `availability` has the hosts that may not be changed now; `at_once` is the number of hosts of a rollout that
-    may be in progress; with `retry` hosts in FAILED are planned, too. Raises InvalidArgument.
+    may be in progress; `retry` are the hosts of a retry that are planned in FAILED, too. Raises InvalidArgument.
     """
     require_sound_spec(spec)
     depends = dependence_by_tags(spec.division)
@@ -263,7 +263,7 @@ def plan_rollout(
             continue
         tags.update(host.tags)
         reason = _exclusion(host, spec.filter, availability)
-        if reason is None or (retry and reason.why is Exclusion.FAILED):
+        if reason is None or (host.name in retry and reason.why is Exclusion.FAILED):
             taken[host.name] = host
         else:
             excluded.append(replace(reason, dependence=depends(host.tags)))

@@ -311,22 +311,26 @@ class Rollouts:
         *,
         former: RolloutPlan | None = None,
         retry_of: str = "",
+        retry: frozenset[str] = frozenset(),
         beside: Beside | None = None,
     ) -> Rollout:
-        """Start the rollout that is planned now; it must be equal to the plan `former`, if that is given."""
+        """Start the rollout that is planned now; it must be equal to the plan `former`, if that is given.
+
+        `retry` are the failed hosts of the ended rollout `retry_of`.
+        """
         now, id = self._clock.now(), self._operations.ids.next()
 
         def made(plan: RolloutPlan, _: Sequence[HostSummary]) -> tuple[Rollout, Change]:
             changes = plan_changes(former, plan) if former is not None else ()
             if former is not None and changes:
                 raise FleetChanged(plan=former.id, changes="; ".join(changes))
-            return rollout_of(plan, id=id, by=call.principal, now=now, retry_of=retry_of)
+            return rollout_of(
+                plan, id=id, by=call.principal, now=now, retry_of=retry_of, retry=retry
+            )
 
         # Schedules warn in place of this: the fleet may have changed since they were created.
         strictly = beside is None and not retry_of
-        rollout, change = await self._planner.planned(
-            spec, made, retry=bool(retry_of), strictly=strictly
-        )
+        rollout, change = await self._planner.planned(spec, made, retry=retry, strictly=strictly)
         if beside is not None:
             change = beside(rollout, change)
         # Its budgets apply to every rollout from the moment at which it is stored.
@@ -354,7 +358,9 @@ class Rollouts:
             filter=HostFilter(names=tuple(member.host for member in retried)),
             division=division,
         )
-        return await self._start(again, call, retry_of=rollout.id)
+        # Those that come with them have not begun: where one is in FAILED, that has another cause.
+        names = frozenset(member.host for member in left)
+        return await self._start(again, call, retry_of=rollout.id, retry=names)
 
     async def _dependents(self, id: str) -> Sequence[Member]:
         """Members that were skipped because hosts that must succeed before them did not."""

@@ -65,14 +65,14 @@ class Planner:
         spec: RolloutSpec,
         make: Callable[[RolloutPlan, Sequence[HostSummary]], T],
         *,
-        retry: bool = False,
+        retry: frozenset[str] = frozenset(),
         strictly: bool = True,
     ) -> T:
         """The result of `make` for the plan of a rollout that starts now, and for the fleet.
 
-        `make` runs in the thread, too. With `retry` hosts in FAILED are planned, too; with `strictly` every
-        host, tag and group of the filter must exist. Raises InvalidArgument,
-        SelectionNotFound, RolloutEmpty, and what `make` raises.
+        `make` runs in the thread, too. `retry` are the hosts that are planned in FAILED, too; with `strictly` every
+        host, tag and group of the filter must exist. Raises InvalidArgument, SelectionNotFound, RolloutEmpty,
+        and what `make` raises.
         """
         require_sound_spec(spec)
         if strictly:
@@ -130,9 +130,12 @@ def with_scopes(
 
 
 def rollout_of(
-    plan: RolloutPlan, *, id: str, by: str, now: datetime, retry_of: str
+    plan: RolloutPlan, *, id: str, by: str, now: datetime, retry_of: str, retry: frozenset[str]
 ) -> tuple[Rollout, Change]:
-    """The rollout of a plan, and the change that stores it with its waves and members."""
+    """The rollout of a plan, and the change that stores it with its waves and members.
+
+    `retry` are the failed hosts of the rollout `retry_of`, which go on where they failed.
+    """
     skipped = [host for host in plan.excluded if host.why is not Exclusion.EXCLUDED]
     total, excluded = len(plan.hosts) + len(skipped), len(skipped)
     rollout = Rollout(
@@ -170,7 +173,7 @@ def rollout_of(
             host=host.name,
             wave=host.wave,
             position=position,
-            retry=bool(retry_of),
+            retry=host.name in retry,
             registered_at=host.registered_at,
             dependence=host.dependence,
         )
