@@ -1,9 +1,13 @@
 """A docker whose state is a JSON file, for the scripts that update projects; the real one is in tests/e2e.
 
 Of docker's commands it knows those that the scripts give, with their formats. `calls` has each `up` and pull.
+A command with the words `cut_off_at` is the last one: its whole session is killed.
 """
 
+import contextlib
 import json
+import os
+import signal
 import sys
 
 HASH = "hash"
@@ -14,12 +18,23 @@ def main(arguments: list[str], path: str) -> int:
     with open(path, encoding="utf-8") as file:  # noqa: PTH123
         state = json.load(file)
     before = json.dumps(state)
+    if "cut_off_at" in state and state["cut_off_at"] in " ".join(arguments):
+        cut_off()
     try:
         return run(arguments, state)
     finally:
         if before != json.dumps(state):
             with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123
                 json.dump(state, file)
+
+
+def cut_off() -> None:
+    session = os.getsid(0)
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):  # noqa: PTH208
+        with contextlib.suppress(ProcessLookupError):
+            if pid != os.getpid() and os.getsid(pid) == session:
+                os.kill(pid, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def run(arguments: list[str], state: dict) -> int:  # type: ignore[type-arg]  # noqa: C901
@@ -42,7 +57,7 @@ def run(arguments: list[str], state: dict) -> int:  # type: ignore[type-arg]  # 
                     "False",
                     one["service"],
                     "2.26.1",
-                    HASH,
+                    one.get("hash", HASH),
                     sep="\t",
                 )
         case ["container", "inspect", "--format", form, *ids]:
@@ -76,6 +91,8 @@ def run(arguments: list[str], state: dict) -> int:  # type: ignore[type-arg]  # 
             return 0
         case ["compose", *words] if "pull" in words and "up" not in words:
             return pull(words[words.index("pull") + 2 :], state)
+        case ["compose", *words] if "--dry-run" in words:
+            print(f" Container app-{words[-1]}-1  Recreate")
         case ["compose", *words] if "up" in words:
             up_(words[words.index("up") + 1 :], state)
     return 0

@@ -1,6 +1,7 @@
 """What the script that updates a project does, with a fake docker, and a clock that `sleep` alone moves."""
 
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from tendhost.server.domain.inventory.compose import (
     ProjectChange,
     ProjectOutcome,
 )
+from tendhost.server.packages.compose.project_settings import UNLIKE
 from tendhost.server.packages.compose.update import UpdateOptions, parse_update, update_script
 from tests.tools import SHELLS
 from tests.unit.packages.compose import fake_docker
@@ -54,6 +56,22 @@ class Host:
         return [ComposeProject(path=str(self.path / "app"), version=None, services=tuple(services))]
 
     def update(self, script: str = "") -> ProjectChange:
+        done = self.run(script)
+        (change,) = parse_update(done.stdout)
+        assert not self.records(), "the record is left"
+        return change
+
+    def cut_off(self, at: str) -> None:
+        """An update that ends at its first command with these words, as by a power cut."""
+        self.state["cut_off_at"] = at
+        assert self.run().returncode == -signal.SIGKILL
+        del self.state["cut_off_at"]
+        assert self.records()
+
+    def records(self) -> list[Path]:
+        return [path for path in (self.path / "op").iterdir() if path.is_file()]
+
+    def run(self, script: str = "") -> subprocess.CompletedProcess[bytes]:
         (self.path / "state.json").write_text(json.dumps(self.state))
         options = UpdateOptions(settle=SECOND, health_timeout=5 * SECOND, pull_pauses=(SECOND,))
         job = self.path / "op" / "compose-1"
@@ -65,11 +83,10 @@ class Host:
             env={"PATH": f"{self.path}/bin:/usr/bin:/bin"},
             capture_output=True,
             check=False,
+            start_new_session=True,
         )
         self.state = json.loads((self.path / "state.json").read_text())
-        (change,) = parse_update(done.stdout)
-        assert not list((self.path / "op").glob("compose-*[!1]")), "the record is left"
-        return change
+        return done
 
     def calls(self, kind: str) -> list[list[str]]:
         return [call for call in self.state["calls"] if call[0] == kind]
@@ -157,6 +174,35 @@ def test_service__of_which_a_part_runs_is_not_recreated(host: Host) -> None:
     assert "only some containers of web are running" in change.problem
     assert host.state["tags"]["web:1"] == "web-old"
     assert host.calls("up") == []
+
+
+@pytest.mark.parametrize("at", ["config -q", "pull -q"])
+def test_update__that_was_cut_off_refuses_what_it_would_have_refused(host: Host, at: str) -> None:
+    """While the settings differ, and while one of two containers has stopped."""
+    host.move("web")
+    host.container("web")["hash"] = "another"
+    host.cut_off(at)
+    change = host.update()
+    assert (change.outcome, change.problem) == (ProjectOutcome.FAILED, f"web: {UNLIKE}")
+
+    del host.container("web")["hash"]
+    for number in (2, 3):
+        other = {"id": f"{number}", "status": "exited"}
+        host.state["containers"].append(host.container("web") | other)
+    host.state["tags"]["web:1"] = "web-old"
+    host.cut_off(at)
+    change = host.update()
+    assert change.outcome is ProjectOutcome.FAILED
+    assert "only some containers of web are running" in change.problem
+    assert host.calls("up") == []
+
+
+@pytest.mark.parametrize("at", ["config -q", "pull -q"])
+def test_update__that_was_cut_off_goes_on(host: Host, at: str) -> None:
+    host.move("web")
+    host.cut_off(at)
+    assert host.update().outcome is ProjectOutcome.UPDATED
+    assert host.calls("up")[0][-2:] == ["web", "db"]
 
 
 @pytest.mark.parametrize("health", ["unhealthy", "starting"])

@@ -242,7 +242,8 @@ EOS
 }
 
 # The settings, and what ran when this script began for the first time: WHICH RUN, and `all` where services
-# that have stopped are to run again, too.
+# that have stopped are to run again, too. What the record does not hold, a run that is begun again forgets:
+# why the project is to be left alone (`unlike`, `partial`), too.
 begin() {
   project= flags= ran= record= resumed= partial= unlike=
   [ -n "$compose" ] || finish failed 'there is no docker compose'
@@ -250,14 +251,15 @@ begin() {
   key=$(printf '%s\n' "$1" "$path" "$services" | cksum | cut -d ' ' -f 1)
   if [ -s "$records/compose-$key" ]; then
     record=$records/compose-$key resumed=1
-    { read -r project; read -r flags; ran=$(cat); } <"$record"
+    { IFS= read -r project; IFS= read -r flags; IFS= read -r unlike; IFS= read -r partial; ran=$(cat); } <"$record"
   else
     settle || finish failed "$why"
     set_ran "$2"
     if [ -n "$ran" ] && [ -d "$records" ]; then
       record=$records/compose-$key
-      printf '%s\n' "$project" "$flags" "$ran" >"$record.new" && { sync "$record.new" 2>/dev/null || :; } &&
-        mv "$record.new" "$record" || finish failed "$record cannot be written"
+      printf '%s\n' "$project" "$flags" "$unlike" "$partial" "$ran" >"$record.new" &&
+        { sync "$record.new" 2>/dev/null || :; } && mv "$record.new" "$record" ||
+        finish failed "$record cannot be written"
     fi
   fi
   # What had stopped by then did so by itself, or a person stopped it.
