@@ -186,3 +186,11 @@ def test_a_path_is_quoted_where_it_is_used_and_one_word_where_it_is_told() -> No
     assert "v1 /opt/it%27s%20here%3B%20reboot\n" in lines
     assert "sh '/opt/it'\"'\"'s here; reboot' $compose" in lines
     assert "for candidate in docker-compose; do" in lines
+
+
+def test_the_script_of_a_project_is_there_once_however_many_projects_are_asked_about() -> None:
+    def size(number: int) -> int:
+        return len(inspect_lines([f"/opt/{at}" for at in range(10, 10 + number)]))
+
+    assert size(10) - size(2) == 4 * (size(4) - size(2))
+    assert size(3) - size(2) < 150

@@ -95,12 +95,13 @@ def inspect_lines(paths: Sequence[str], *, version: ComposeVersion = ComposeVers
         _INSPECT,
         find_compose(version, asked="as_docker"),
         'part compose_paths printf "%s\\n" ' + shlex.join([version, *map(encoded, paths)]),
+        f"inspect_project={shlex.quote(_PROJECT.strip())}",
         'if [ -n "$compose" ]; then',
         "part compose retelling as_docker $compose version --short",
     ]
     for number, path in enumerate(paths):
-        words = shlex.join(["sh", "-c", _PROJECT.strip(), "sh", path])
-        lines.append(f"part compose_{number} as_docker {words} $compose")
+        asked = f'as_docker sh -c "$inspect_project" sh {shlex.quote(path)} $compose'
+        lines.append(f"part compose_{number} {asked}")
     return "\n".join([*lines, "fi"])
 
 
