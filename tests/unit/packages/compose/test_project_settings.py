@@ -19,8 +19,9 @@ shift
 case "$*" in
   'version --short') echo 2.26.1-4 ;;
   *'config --services') echo web; echo db ;;
-  *'config --profiles') echo extra ;;
-  *'config --hash *') sum=$(printf '%s' "$*" | sed 's/ config.*//' | cksum | cut -d ' ' -f 1)
+  *'config --profiles') cat "$HERE/profiles" 2>/dev/null || echo extra ;;
+  *'config --hash *') ! grep -qxF -e "$*" "$HERE/invalid" 2>/dev/null || exit 15
+    sum=$(printf '%s' "$*" | sed 's/ config.*//' | cksum | cut -d ' ' -f 1)
     printf 'web %s\ndb %s\nhidden %s\n' $sum $sum $sum ;;
   *'up --dry-run'*) echo " Container app-web-1  $(cat "$HERE/plan" 2>/dev/null || echo Recreate)" ;;
   *'ps -a -q') cat "$HERE/by_name" 2>/dev/null ;;
@@ -204,6 +205,23 @@ def test_settings__of_several_starts_by_another_docker_compose_are_not_used(
     assert folder.settle()[2] != ""
 
 
+def test_settings__of_several_starts_that_cannot_be_compared_are_not_used(folder: Folder) -> None:
+    """The files of one start are not valid any more: whether the other service agrees with them is not known."""
+    folder.started("x", files=f"{folder.app}/compose.yaml", service="db")
+    folder.started("y", files=f"{folder.app}/compose.yaml,{folder.app}/prod.yaml")
+    invalid = [flags(folder, "compose.yaml"), flags(folder, "compose.yaml", "prod.yaml")]
+    (folder.path / "invalid").write_text("".join(f"{one} config --hash *\n" for one in invalid))
+    assert folder.settle()[2] == "db web"
+
+
+def test_settings__in_another_place_that_cannot_be_compared_are_not_used(folder: Folder) -> None:
+    folder.started("config --hash *", folder=folder.path / "gone")
+    (folder.path / "by_name").write_text(folder.rows[0].split("\t")[0] + "\n")
+    assert folder.settle()[2] == ""
+    (folder.path / "invalid").write_text("config --hash *\n")
+    assert folder.settle()[2] == "web"
+
+
 def test_settings__count_containers_that_run(folder: Folder) -> None:
     made = flags(folder, "compose.yaml")
     folder.started("x", files="gone.yaml", status="Exited (0) 2 hours ago", service="db")
@@ -216,7 +234,20 @@ def test_settings__count_containers_that_run(folder: Folder) -> None:
 def test_profiles__are_active_where_a_service_of_theirs_runs(folder: Folder) -> None:
     made = flags(folder, "compose.yaml")
     folder.started(f"{made} --profile extra", files=f"{folder.app}/compose.yaml", service="hidden")
-    assert folder.settle() == ("", f"{quoted(made, folder)} --profile extra", "")
+    assert folder.settle() == ("", f"{quoted(made, folder)} --profile 'extra'", "")
+
+
+def test_profiles__are_words_whatever_is_in_them(folder: Folder) -> None:
+    """The flags are evaluated by the shell."""
+    names = ("two words", "a;touch here", "$(touch here)", "it's", "*", "-")
+    (folder.path / "profiles").write_text("".join(f"{name}\n" for name in names))
+    made = flags(folder, "compose.yaml") + "".join(f" --profile {name}" for name in names)
+    folder.started(made, files=f"{folder.app}/compose.yaml", service="hidden")
+    quotes = (name.replace("'", "'\\''") for name in names)
+    words = quoted(flags(folder, "compose.yaml"), folder)
+    words += "".join(f" --profile '{name}'" for name in quotes)
+    assert folder.settle() == ("", words, "")
+    assert not (folder.app / "here").exists()
 
 
 @pytest.mark.parametrize(

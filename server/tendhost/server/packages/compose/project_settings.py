@@ -86,7 +86,11 @@ activate_profiles() {
     printf '%s\n' "$known" | grep -qxF -e "$one" || hidden=1
   done
   [ -n "$hidden" ] || return 0
-  for one in $(dc config --profiles 2>/dev/null </dev/null); do flags="$flags --profile $one"; done
+  while IFS= read -r one; do
+    [ -z "$one" ] || flags="$flags --profile $(quoted "$one")"
+  done <<EOS
+$(dc config --profiles 2>/dev/null </dev/null)
+EOS
 }
 
 # Whether docker compose would leave this container: SERVICE, CONTAINER, HASH. 1: no; 2: not known.
@@ -102,8 +106,8 @@ would_stay() {
     docker image tag "$image" "$reference" 2>/dev/null </dev/null || return 1
   fi
   case $ours in
-    0.* | 1.*) plan=$(dc config --hash '*' 2>/dev/null </dev/null |
-      awk -v service="$1" -v hash="$3" '$1 == service && $2 != hash { print " Recreate" }') ;;
+    0.* | 1.*) plan=$(dc config --hash '*' 2>/dev/null </dev/null) && plan=$(printf '%s\n' "$plan" |
+      awk -v service="$1" -v hash="$3" '$1 == service && $2 != hash { print " Recreate" }') || plan=' Recreate' ;;
     *) plan=$(dc up --dry-run -d --no-build --no-deps --pull never "$1" 2>&1 </dev/null) || plan=' Recreate' ;;
   esac
   [ -z "$moved" ] || [ "$moved" = "$image" ] || docker image tag "$moved" "$reference" 2>/dev/null </dev/null
@@ -112,10 +116,10 @@ would_stay() {
 may_tag=
 
 # Sets `unlike` to the services that run with other settings than `flags` give, and `unsure` to those of
-# which that cannot be told, since another docker compose made them.
+# which that cannot be told, since another docker compose made them, or this one prints no hashes.
 compare_settings() {
   unlike= unsure=
-  hashes=$(dc config --hash '*' 2>/dev/null </dev/null) || return 0
+  hashes=$(dc config --hash '*' 2>/dev/null </dev/null) || { unsure=$(echo $runs); return 0; }
   while IFS=$tab read -r id state its_project folder files env oneoff one version hash; do
     [ "$its_project:$state" = "-$project:-runs" ] || continue
     one=${one#-}
@@ -175,7 +179,7 @@ settle_by_name() {
     left=$folder
     compare_settings
     # In another place only equal settings show that it is the same project.
-    [ -z "$left" ] || unlike="$unlike${unlike:+ }$unsure"
+    [ -z "$left" ] || unlike="$unlike${unsure:+${unlike:+ }$unsure}"
     return 0
   done
 }
@@ -215,7 +219,7 @@ $groups
 EOS
   flags=$best unlike=$best_unlike
   # Which of several it is to be cannot be told then.
-  [ -z "$several" ] || unlike="$unlike${unlike:+ }$best_unsure"
+  [ -z "$several" ] || unlike="$unlike${best_unsure:+${unlike:+ }$best_unsure}"
 }
 """.strip()
 
