@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tendhost.server.clock import Clock
+from tendhost.server.domain.host_errors import HostError
 from tests.unit.engine.fake_command import Command, Hold
 from tests.unit.engine.fake_jobs import FakeJobs
 
@@ -113,6 +114,8 @@ class FakeHost:
     accepts_key: bool = True
     cut_during: Command | None = None
     """The link breaks while this command runs; what it does is done all the same."""
+    fails: dict[Command, list[HostError]] = field(default_factory=dict)
+    """What the next of these commands end with; nothing of them is executed."""
     garbles: Command | None = None
     """This command's answer is cut off, once."""
     boot: int = 1

@@ -123,6 +123,10 @@ class FakeRemote:
         if kind is Command.JOB:
             assert privileged, "only root may change packages"
             return self._about_a_job(command)
+        if errors := self._host.fails.get(kind):
+            self._require_link()
+            self._host.ran.append(kind)
+            raise errors.pop(0)
         if kind is Command.REBOOT and self._host.boot_id not in command:
             self._require_link()
             return Completed(exit_status=0, stdout=fake_answers.framed([]), stderr=b"")
@@ -135,6 +139,9 @@ class FakeRemote:
         if kind is Command.REBOOT:
             assert privileged, "only root may reboot"
             answer = fake_answers.order(self._host)
+            if self._host.garbles is kind:
+                self._host.garbles = None
+                return Completed(exit_status=1, stdout=answer[: len(answer) // 2], stderr=b"")
             self._end(kind)
             return Completed(exit_status=0, stdout=answer, stderr=b"")
         answer = self._answer(kind, command)

@@ -2,6 +2,17 @@
 
 from datetime import datetime, timedelta
 
+import pytest
+
+from tendhost.server.domain.host_errors import (
+    ChannelRefused,
+    HostError,
+    LinkLost,
+    OutputTooLarge,
+    PrivilegeMissing,
+    ShellUnusable,
+    Timeout,
+)
 from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
 from tests.unit.engine.fake_command import Command
 from tests.unit.engine.fake_host import FakeHost, Rebooting
@@ -164,3 +175,94 @@ async def test_way_down__is_asked_for_once_each_time_that_the_boot_is(world: Wor
         assert (await world.run(K.REBOOT)).status is S.SUCCEEDED
         # Once more before the first round.
         assert 60 < fake.count(Command.GOING_DOWN) <= fake.count(Command.BOOT) + 1
+
+
+# --- an order that does not get through -----------------------------------------------------------
+
+REFUSED = ChannelRefused(host="web1", address="web1.example.org", problem="no more sessions")
+KILLED = ShellUnusable(
+    host="web1", user="root", problem="the host printed nothing and ended with exit status 255"
+)
+NO_SUDO = PrivilegeMissing(host="web1", user="deploy", problem="sudo: PAM account management error")
+NOT_SENT = (REFUSED, KILLED, NO_SUDO)
+MAYBE_SENT = (
+    LinkLost(host="web1", address="web1.example.org", problem="connection lost"),
+    Timeout(host="web1", what="a command", seconds=60),
+    OutputTooLarge(host="web1", limit=100),
+)
+
+
+def reasons(errors: tuple[HostError, ...]) -> list[str]:
+    return [error.reason for error in errors]
+
+
+@pytest.mark.parametrize("error", NOT_SENT, ids=reasons(NOT_SENT))
+async def test_order__that_was_given_before_is_given_until_it_gets_through(
+    world: World, error: HostError
+):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.swallows_reboot = timedelta(minutes=2)
+        operation = await world.start(K.REBOOT)
+        await world.until(lambda: ordered(fake))
+        fake.fails[Command.REBOOT] = [error] * 3
+        ended = await world.ended(operation.id)
+    assert ended.status is S.SUCCEEDED, ended.problem
+    assert (fake.boot, len(fake.rebooted_at), fake.count(Command.REBOOT)) == (2, 1, 5)
+
+
+async def test_order__that_never_gets_through_again_says_why_and_a_retry_goes_on(world: World):
+    async with world.running() as engine:
+        fake = await world.register("web1")
+        fake.swallows_reboot = timedelta(minutes=2)
+        operation = await world.start(K.REBOOT)
+        await world.until(lambda: ordered(fake))
+        fake.fails[Command.REBOOT] = [KILLED] * 500
+        reason, message = failure(await world.ended(operation.id))
+        assert reason == "REBOOT_SAME_BOOT_ID"
+        assert "could not be sent again: web1: a login as 'root' does not run commands" in message
+        fake.fails.clear()
+        back = await world.ended((await engine.operations.retry("web1", call())).operation.id)
+        assert back.status is S.SUCCEEDED, back.problem
+    assert (fake.boot, len(fake.rebooted_at)) == (2, 1)
+
+
+@pytest.mark.parametrize("error", MAYBE_SENT, ids=reasons(MAYBE_SENT))
+async def test_order__that_may_have_got_through_is_given_once_more(world: World, error: HostError):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.fails[Command.REBOOT] = [error, error, error]
+        reason, _ = failure(await world.run(K.REBOOT))
+    assert reason == "REBOOT_SAME_BOOT_ID"
+    assert (fake.boot, fake.count(Command.REBOOT)) == (1, 2)
+
+
+async def test_order__that_was_given_before_is_not_refused_by_an_answer_that_is_cut_off(
+    world: World,
+):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.swallows_reboot, fake.garbles = timedelta(minutes=2), Command.REBOOT
+        ended = await world.run(K.REBOOT)
+    assert ended.status is S.SUCCEEDED, ended.problem
+    assert (fake.boot, len(fake.rebooted_at), fake.count(Command.REBOOT)) == (2, 1, 2)
+
+
+async def test_order__of_a_host_without_channels_is_given_by_the_next_attempt(world: World):
+    async with world.running():
+        fake = await world.register("web1")
+        fake.fails[Command.REBOOT] = [REFUSED, REFUSED]
+        ended = await world.run(K.REBOOT)
+    assert ended.status is S.SUCCEEDED, ended.problem
+    assert (fake.boot, len(fake.rebooted_at)) == (2, 1)
+
+
+async def test_retry__of_an_order_that_a_killed_shell_ended_reboots_no_other_boot(world: World):
+    async with world.running() as engine:
+        fake = await world.register("web1")
+        fake.fails[Command.REBOOT] = [KILLED]
+        assert failure(await world.run(K.REBOOT))[0] == "SHELL_UNUSABLE"
+        fake.reboot()  # the host was on its way down
+        back = await world.ended((await engine.operations.retry("web1", call())).operation.id)
+        assert back.status is S.SUCCEEDED, back.problem
+    assert (fake.boot, len(fake.rebooted_at)) == (2, 1)

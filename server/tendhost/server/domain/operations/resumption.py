@@ -21,11 +21,16 @@ It is sound if the steps before the failed one are known to be done, and stay do
 from dataclasses import replace
 
 from tendhost.server.domain.host_errors import (
+    BookkeepingFailed,
+    ChannelRefused,
+    DatabaseRestored,
     HostKeyChanged,
     KeyUnusable,
     LinkLost,
     RebootNeverBegan,
     RebootNeverReturned,
+    ShellUnusable,
+    Unexpected,
 )
 from tendhost.server.domain.operations.operation import Operation, OperationKind
 from tendhost.server.domain.operations.permission import PERMISSIONS, Permission
@@ -71,9 +76,25 @@ def resume(failed: Operation, new: Operation) -> Operation:
 
 _MAYBE_REBOOTED = frozenset(
     error.reason
-    for error in (RebootNeverReturned, RebootNeverBegan, HostKeyChanged, KeyUnusable, LinkLost)
+    for error in (
+        RebootNeverReturned,
+        RebootNeverBegan,
+        HostKeyChanged,
+        KeyUnusable,
+        LinkLost,
+        ChannelRefused,
+        ShellUnusable,
+        Unexpected,
+        BookkeepingFailed,
+        DatabaseRestored,
+    )
 )
-"""With these the host can have rebooted since, or be about to: a reboot from the start would be another one."""
+"""With these the host can have rebooted since, or be about to: a reboot from the start would be another one.
+
+ChannelRefused and ShellUnusable come from a host that goes down as well, the last three from a server that does not
+know what became of the reboot. Others say that the host runs on as it did (RebootRefused, RebootSameBootId,
+NotPermitted), or that nothing was executed on it (PrivilegeMissing).
+"""
 
 
 def _resumed(failed: Operation, new: Operation, step: StepName) -> Operation:

@@ -12,6 +12,7 @@ from tendhost.server.domain.host_errors import (
     KeyUnusable,
     LinkLost,
     NotPermitted,
+    OutputTooLarge,
     RebootNeverBegan,
     RebootNeverReturned,
     RebootRefused,
@@ -61,7 +62,8 @@ async def reboot(
     reboot that was under way already, whoever has begun it.
 
     Raises NotPermitted (the host runs on as it did), RebootRefused, RebootNeverBegan (its link never
-    dropped), RebootSameBootId (it was away, and is back as it was), RebootNeverReturned.
+    dropped), RebootSameBootId (it was away, and is back as it was), RebootNeverReturned, KeyUnusable, and where
+    nothing of the first order was executed ChannelRefused, ShellUnusable, PrivilegeMissing.
     """
     began = clock.elapsed()
     order = _Order(session=session, host=host, boot_before=boot_before, door=door)
@@ -81,19 +83,20 @@ async def reboot(
         if order.cut_off and wait.away is None:
             # It answers again and was not rebooted: the order may have been lost with the link.
             # Once more, and then no more: each time a host comes back as it was may be a reboot.
+            # One that was not sent is none.
             await order.give(None)
-            order.cut_off = False
+            order.cut_off = order.unsent != ""
         goes_down = await wait.goes_down()
         undone = order.refusal is not None or order.left_to_others
         if undone and wait.answered_for >= LOST and not goes_down:
             if order.refusal is not None:
                 raise order.refusal
             await order.give(None)  # somebody has cancelled the reboot that was under way
-        if wait.away is not None:
+        if wait.away is not None or order.cut_off:
             pause = min(pause * 2, LONGEST_PAUSE)
     if order.refusal is not None and wait.away is None:
         raise order.refusal
-    raise wait.failure(minutes=timeout.total_seconds() / 60)
+    raise wait.failure(minutes=timeout.total_seconds() / 60, unsent=order.unsent)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -158,7 +161,7 @@ class _RebootWait:
             return True
         return bool(self.last_seen)
 
-    def failure(self, *, minutes: float) -> HostError:
+    def failure(self, *, minutes: float, unsent: str) -> HostError:
         name, order = self.host.name, f"the reboot command {minutes:.3g} min ago"
         if self.away is not None:
             problem = (
@@ -168,6 +171,8 @@ class _RebootWait:
                 problem += f"; when it last answered, {self.last_seen.words}"
             return RebootNeverReturned(host=name, problem=problem)
         down = f"; {self.last_seen.words}" if self.last_seen else ""
+        if unsent:
+            down += f"; the reboot command could not be sent again: {unsent}"
         if self.dropped:
             problem = f"its connection dropped, but its boot id is the same as before {order}{down}"
             return RebootSameBootId(host=name, problem=problem)
@@ -190,7 +195,9 @@ class _Order:
     boot_before: str
     door: Door
     cut_off: bool = False
-    """Whether the link dropped under it, or was not there any more, so that it may be lost."""
+    """Whether the link dropped under it, or it could not be sent again, so that it may be lost."""
+    unsent: str = ""
+    """Why it was not sent again, so that nothing of it was executed this time; empty: it was, or may have been."""
     refusal: NotPermitted | None = None
     """Why it was not given (again)."""
     left_to_others: bool = False
@@ -199,12 +206,17 @@ class _Order:
     """What was under way when the order came, as an end of a sentence."""
 
     async def give(self, recording: Callable[[], Awaitable[None]] | None) -> None:
-        """Give the order, the first time with `recording` before it. Raises as `reboot`."""
+        """Give the order, the first time with `recording` before it.
+
+        Raises as `reboot`, and the first time also ChannelRefused, ShellUnusable and PrivilegeMissing: nothing
+        was executed. Of an order that was given before these are signs that the host is on its way down.
+        """
+        self.cut_off, self.left_to_others, self.unsent = False, False, ""
         try:
             remote = await self.session.remote(self.host)
         except HostError as error:
             if recording is None:
-                self.cut_off = True  # on its way down, it seems
+                self.cut_off, self.unsent = True, str(error)  # on its way down, it seems
                 return
             problem = f"the reboot command could not be sent: {error}"
             raise RebootRefused(host=self.host.name, problem=problem) from error
@@ -224,24 +236,26 @@ class _Order:
                 raise  # it was never given
             self.refusal = refusal
             return
-        except (LinkLost, Timeout):
+        except HostError as error:
+            maybe_executed = isinstance(error, LinkLost | Timeout | OutputTooLarge)
+            if recording is not None and not maybe_executed:
+                raise
             reached("reboot.ordered")
             await self.session.close()
-            self.cut_off = True
+            self.cut_off, self.unsent = True, "" if maybe_executed else str(error)
             return
         reached("reboot.ordered")
-        self._take(done)
+        self._take(done, given_before=recording is None)
 
-    def _take(self, done: Completed) -> None:
+    def _take(self, done: Completed, *, given_before: bool) -> None:
         """Understand the answer to the order. Raises RebootRefused."""
-        self.left_to_others = False
         # 255 is what ssh itself, and a shell that is killed on the way down, end with.
         if done.exit_status >= 128:
             return
         try:
             answer = queries.understood(self.host.name, done, parse_order)
         except HostError as error:
-            if done.exit_status == 0:
+            if done.exit_status == 0 or given_before:
                 return  # the shutdown has cut the answer off
             problem = f"refused to reboot (exit {done.exit_status}): {error}"
             raise RebootRefused(host=self.host.name, problem=problem) from error
