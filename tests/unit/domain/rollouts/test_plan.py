@@ -111,6 +111,17 @@ def test_whoever_is_left_out_is_told_why():
     )
 
 
+def test_hosts_that_are_left_out__have_one_cause_in_the_report_however_long_their_updates_take():
+    took = {"a": "0:20:00", "b": "8:00:00"}
+    never = {
+        name: Availability(message=f"an update, which took {time}, never fits")
+        for name, time in took.items()
+    }
+    made = plan([HostSummary(name="a"), HostSummary(name="b")], availability=never)
+    (cause,) = {host.detail.partition(":")[0] for host in made.excluded}
+    assert cause == "its windows are never open for as long as its update takes"
+
+
 def test_what_is_expected_of_a_host_is_told_in_words():
     fleet = [
         HostSummary(name="a", queried_at=NOW, pending_count=0),

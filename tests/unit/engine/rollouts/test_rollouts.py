@@ -166,8 +166,8 @@ async def test_host_that_is_registered_again__is_another_one_for_its_rollout(
         ended = await world.rollout_ended(rollout.id)
         assert (ended.progress.completed, ended.progress.skipped) == (1, 1)
         assert (await members(world, rollout.id))["b"].detail == (
-            f"it was removed, and registered again {world.clock.now():%Y-%m-%d} 12:00 UTC: it counts as"
-            " another host, which this rollout did not select"
+            "it was removed and registered again, and counts as another host, which this rollout did not"
+            f" select: registered {world.clock.now():%Y-%m-%d} 12:00 UTC"
         )
         assert again.count(Command.UPGRADE) == 0
         # The next rollout selects it.

@@ -30,6 +30,12 @@ TYPICAL_UPDATE = timedelta(minutes=3)
 """Estimated duration of an update where no host of the rollout was ever updated."""
 
 
+FAILED_BEFORE = "it has failed and has to be retried first"
+"""Begins the reason of hosts that are in FAILED before their rollout comes to them."""
+NEVER_OPEN = "its windows are never open for as long as its update takes"
+"""Begins the reason of hosts that their windows never let be updated."""
+
+
 class Exclusion(StrEnum):
     """Why a rollout does not update a host that its filter selects."""
 
@@ -369,11 +375,13 @@ def _exclusion(
         words = "the filter excludes it by name"
         return ExcludedHost(name=host.name, why=Exclusion.EXCLUDED, detail=words)
     if host.state is HostState.FAILED:
-        words = f"it has failed and has to be retried first: {host.failed_with}"
+        words = f"{FAILED_BEFORE}: {host.failed_with}"
         return ExcludedHost(name=host.name, why=Exclusion.FAILED, detail=words)
     closed = availability.get(host.name)
     if closed is not None and closed.until is None:
-        return ExcludedHost(name=host.name, why=Exclusion.NEVER_OPEN, detail=closed.message)
+        return ExcludedHost(
+            name=host.name, why=Exclusion.NEVER_OPEN, detail=f"{NEVER_OPEN}: {closed.message}"
+        )
     return None
 
 

@@ -23,6 +23,7 @@ from tendhost.server.domain.rollouts.budgets import (
     spent_message,
 )
 from tendhost.server.domain.rollouts.forerunners import Dependence, ForerunnersMissing, missing
+from tendhost.server.domain.rollouts.plan import FAILED_BEFORE, NEVER_OPEN
 from tendhost.server.domain.rollouts.rollout import (
     Member,
     MemberStatus,
@@ -35,9 +36,10 @@ from tendhost.server.store.protocols.hosts import HostStore
 from tendhost.server.store.protocols.operations import OperationStore
 from tendhost.server.store.protocols.rollouts import RolloutStore
 
+_REMOVED = "it is not registered any longer"
 _REGISTERED_AGAIN = (
-    "it was removed, and registered again {:%Y-%m-%d %H:%M} UTC: it counts as another host, which this rollout"
-    " did not select"
+    "it was removed and registered again, and counts as another host, which this rollout did not select:"
+    " registered {:%Y-%m-%d %H:%M} UTC"
 )
 _BUDGET = "down:"
 _HOST = "host:"
@@ -76,6 +78,7 @@ class Exclude:
     """The member may never begin."""
 
     detail: str
+    """The same for every member with the same cause, up to the first colon: reports count by that."""
     blocked_by: str = ""
     """Key of the hosts that it depends on, whose retry gives it another chance; empty: it has none."""
 
@@ -203,8 +206,10 @@ class AdmissionRound:
                 return closed
             if not member.retry:
                 host.require_not_failed()
-        except (HostNotFound, HostFailed) as error:
-            return Exclude(detail=str(error))
+        except HostNotFound:
+            return Exclude(detail=_REMOVED)
+        except HostFailed as error:
+            return Exclude(detail=failed_before(error))
         busy = await self._block(f"{_HOST}{host.name}")
         return busy or closed or await self._over_budget(host) or Admit(host=host)
 
@@ -262,7 +267,7 @@ class AdmissionRound:
         if availability is None:
             return None
         if availability.until is None:
-            return Exclude(detail=availability.message)
+            return Exclude(detail=f"{NEVER_OPEN}: {availability.message}")
         return Hold(
             waiting=WaitingFor.WINDOW,
             detail=availability.message,
@@ -279,6 +284,11 @@ class AdmissionRound:
                 if hold is not None:
                     return hold
         return None
+
+
+def failed_before(error: HostFailed) -> str:
+    """Why a member may not begin whose host is in FAILED."""
+    return f"{FAILED_BEFORE}: {error}"
 
 
 def _hold_for(dependence: Dependence, found: ForerunnersMissing) -> Hold:

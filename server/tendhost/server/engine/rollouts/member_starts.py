@@ -18,6 +18,7 @@ from tendhost.server.engine.rollouts.admission import (
     Admit,
     Exclude,
     Hold,
+    failed_before,
 )
 from tendhost.server.engine.rollouts.changes import RolloutWriter
 from tendhost.server.engine.rollouts.held_up import HeldUp
@@ -160,7 +161,10 @@ class MemberStarts:
                     try:
                         state = await self._operation(rollout, member, host)
                     except (RebootNotAllowed, HostFailed) as error:
-                        update.move(member, MemberStatus.SKIPPED, detail=str(error))
+                        detail = str(error)
+                        if isinstance(error, HostFailed):
+                            detail = failed_before(error)
+                        update.move(member, MemberStatus.SKIPPED, detail=detail)
                         continue
                     begun.append((state, host))
                     round.begin(host)
