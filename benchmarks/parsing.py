@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from benchmarks.endpoints import ANSWER
+from benchmarks.endpoints import recorded_answer
 from benchmarks.figures import Figure, Report, Unmeasured
 from tendhost.server.domain.inventory.hardware import InventoryPart
 from tendhost.server.packages.osquery import parse_answer
@@ -26,7 +26,7 @@ _INSTALLED = b"\n\x1etendhost installed 0\n"
 
 async def measure() -> Report:
     """CPU time of one parse against json.loads, in turns, and bytes of a stored inventory."""
-    recorded = parse_query(ANSWER.read_bytes(), at=_NOW)
+    recorded = parse_query(recorded_answer(), at=_NOW)
     names = _many(recorded, PACKAGES)
     debian = _json(
         {"arch": "amd64", "name": name, "status": "install ok installed", "version": version}
@@ -85,7 +85,7 @@ def _osquery(debian: str, red_hat: str) -> int:
 
 
 def _apt_answer(packages: list[tuple[str, str]]) -> bytes:
-    before, _, after = ANSWER.read_bytes().partition(_INSTALLED)
+    before, _, after = recorded_answer().partition(_INSTALLED)
     native = after.partition(b"\n")[0]
     rest = after[after.index(b"\n\x1e") :]
     lines = "\n".join(f"ii \t{name}\tamd64\t{version}" for name, version in packages)

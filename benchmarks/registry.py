@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.endpoints import ANSWER
+from benchmarks.endpoints import recorded_answer
 from tendhost.server.domain.events import Event, HostRegistered
 from tendhost.server.domain.hosts.host import Host, HostConfig
 from tendhost.server.domain.hosts.states import Trigger
@@ -21,7 +21,7 @@ async def fill(state_dir: Path, count: int, *, inventories: bool = True) -> None
     """Register `count` hosts in a folder that exists, each with the inventory of the recorded answer."""
     store = await open_store(state_dir / DATABASE)
     now = datetime.now(UTC)
-    result = parse_query(ANSWER.read_bytes(), at=now)
+    result = parse_query(recorded_answer(), at=now)
     seen = Observation(inventory=result.inventory, pending=result.pending, reboot=result.reboot)
     try:
         for start in range(0, count, HOSTS_PER_CHANGE):

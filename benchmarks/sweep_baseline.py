@@ -13,9 +13,12 @@ from typing import Any
 
 import asyncssh
 
+from tendhost.server.remote.shell import MARK
+
 ENCRYPTION = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 KEX = ("curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256")
-END = b"tendhost end\n"
+END = MARK + b"end 0\n"
+"""The last line of a script that a host has run to its end."""
 
 
 def options(user: str, private_key: str) -> dict[str, Any]:

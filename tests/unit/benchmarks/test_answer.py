@@ -2,13 +2,13 @@
 
 from datetime import UTC, datetime
 
-from benchmarks.endpoints import ANSWER
+from benchmarks.endpoints import recorded_answer
 from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.packages.query import parse_query
 
 
 def test_recorded_answer_is_understood_without_problems():
-    result = parse_query(ANSWER.read_bytes(), at=datetime(2026, 11, 1, tzinfo=UTC))
+    result = parse_query(recorded_answer(), at=datetime(2026, 11, 1, tzinfo=UTC))
     assert result.problems == ()
     assert result.inventory.system.os_name == "Debian GNU/Linux 12 (bookworm)"
     assert len(result.inventory.installed) == 300
