@@ -6,10 +6,9 @@ import time
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from shlex import quote
 from typing import Literal
 
-from tests.fleet import disk
+from tests.fleet import disk, sshd
 from tests.fleet.archive import checked_version_set
 from tests.fleet.base import SCRIPTS
 from tests.fleet.docker import ComposeProjects, daemon_settings
@@ -245,14 +244,12 @@ class Host(ComposeProjects):
         else:
             # Through the running system's own root: an overlay must not be written to from below.
             disk.install_host_key(Path(f"/proc/{init_pid}/root"), key)
-            shows_it = (
-                f"ssh-keyscan -t ed25519 localhost 2>/dev/null | grep -qF {quote(self.host_key)}"
-            )
-            wait = f"until {shows_it}; do sleep 0.05; done"
-            self.run(
-                f"! kill -HUP $(cat /run/sshd.pid) || timeout 5 sh -c {quote(wait)}", check=True
-            )
+            self.run(f"[ ! -e {sshd.PID_FILE} ] || {{ {sshd.reloaded()}; }}", check=True)
         return self.host_key
+
+    def reload_sshd(self) -> None:
+        """Have its sshd read its configuration and its keys again; returns when it listens again."""
+        self.run(sshd.reloaded(), check=True)
 
     def publish(self, version_set: str) -> None:
         """Offer this host another version set (archive.VERSION_SETS) at its archive address."""

@@ -24,6 +24,7 @@ from tendhost.server.domain.hosts.host_keys import fingerprint
 from tendhost.server.remote.ssh import SshSettings
 from tests.contract.remote.ways import QUICK, Way, over_sshd
 from tests.fleet import Fleet, Host
+from tests.fleet.sshd import ended, started
 
 pytestmark = pytest.mark.fleet
 
@@ -102,16 +103,13 @@ def sessions(host: Host, request: pytest.FixtureRequest) -> Iterator[int]:
 def few_sessions(host: Host, most: int) -> Iterator[None]:
     """A host whose sshd opens `most` sessions over one connection."""
     # sshd of Debian 12 reads this for each connection, in a process of its own.
-    host.run(
-        f"sed -i '1i MaxSessions {most}' /etc/ssh/sshd_config && kill -HUP $(cat /run/sshd.pid)",
-        check=True,
-    )
+    host.run(f"sed -i '1i MaxSessions {most}' /etc/ssh/sshd_config", check=True)
     try:
-        host.wait_up()
+        host.reload_sshd()
         yield
     finally:
-        host.run("sed -i 1d /etc/ssh/sshd_config && kill -HUP $(cat /run/sshd.pid)", check=True)
-        host.wait_up()
+        host.run("sed -i 1d /etc/ssh/sshd_config", check=True)
+        host.reload_sshd()
 
 
 async def test_commands_side_by_side__all_run_on_a_host_of_few_sessions(
@@ -204,7 +202,7 @@ class Sshd:
         file = f"/etc/ssh/sshd_{self._port}"
         await asyncio.to_thread(
             self._host.run,
-            f"cat >{file} && /usr/sbin/sshd -f {file} -p {self._port} -o PidFile={file}.pid",
+            f"cat >{file} && {started(file, self._port)}",
             input=f"{lines}\n{PAM}HostKey /etc/ssh/ssh_host_ed25519_key\n",
             check=True,
         )
@@ -212,7 +210,7 @@ class Sshd:
 
     def stop(self) -> None:
         """End them all."""
-        self._host.run("cat /etc/ssh/sshd_*.pid | xargs -r kill; rm -f /etc/ssh/sshd_2*")
+        self._host.run(f"{ended('/etc/ssh/sshd_2*.pid')} && rm -f /etc/ssh/sshd_2*", check=True)
 
 
 @pytest.fixture
