@@ -87,3 +87,14 @@ def test_estimate__is_the_same_right_before_and_after_a_wave_begins():
     end = RolloutUpdate(before).applied((not_begun,), NOW).rollout.expected_end
     assert end == NOW + SECOND.expected
     assert end == RolloutUpdate(ROLLOUT).applied((SECOND,), NOW).rollout.expected_end
+
+
+@pytest.mark.parametrize("origin", [M.PENDING, M.WAITING])
+@pytest.mark.parametrize("to", M)
+def test_update__forgets_the_first_opening_with_every_move(origin, to):
+    update = RolloutUpdate(replace(ROLLOUT, opens_at=NOW))
+    waiting = replace(FAILED, status=origin)
+    update.change_member(waiting, detail="other words")
+    assert update.rollout.opens_at == NOW
+    update.move(waiting, to)
+    assert update.rollout.opens_at is None

@@ -44,7 +44,10 @@ class RolloutUpdate:
         self._wave_changes: dict[int, dict[str, object]] = {}
 
     def move(self, member: Member, to: MemberStatus, **changes: object) -> None:
-        """Give `member` the status `to` and forget what it waited for."""
+        """Give `member` the status `to` and forget what it waited for.
+
+        Any move may change when the first window opens, so that this has to be found again.
+        """
         waits_for_nothing = replace(
             member, status=to, waiting=None, not_before=None, blocked_by="", reboot_left=False
         )
@@ -55,7 +58,7 @@ class RolloutUpdate:
             self.rollout,
             progress=self.rollout.progress.moved(member.status, to),
             failed_hosts=self._failed_hosts(member, to),
-            opens_at=None if to is MemberStatus.IN_PROGRESS else self.rollout.opens_at,
+            opens_at=None,
             forerunners=after_move(
                 self.rollout.forerunners,
                 member.dependence,

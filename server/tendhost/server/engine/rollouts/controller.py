@@ -165,7 +165,7 @@ class RolloutController:
         wave = await self._store.wave(self.id, rollout.wave)
         match advance(rollout, wave, now, at_once=self._operations.at_once):
             case Start(room=room):
-                await self._start(rollout, room)
+                await self._start(rollout, wave, room)
             case Leave(rollout=left):
                 await self._leave(rollout, left, now)
             case Enter():
@@ -183,14 +183,15 @@ class RolloutController:
 
     # --- what it does -----------------------------------------------------------------------------
 
-    async def _start(self, rollout: Rollout, room: int) -> None:
+    async def _start(self, rollout: Rollout, wave: Wave, room: int) -> None:
         """Begin members of the current wave, and wait where none may begin."""
         self._hooks_run = (
             ""  # a user may have the wave go on, and then it ends with its hooks again
         )
         try:
-            if not await self._starts.start(rollout, room):
-                await self._wait(await self._starts.next_start(rollout))
+            wait = await self._starts.start(rollout, wave, room)
+            if wait is not None:
+                await self._wait(wait.until)
         finally:
             self._starts.blocked = False
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from tendhost.server.clock import Clock
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.operations.operation import OperationKind, OperationOptions
 from tendhost.server.domain.request_errors import HostFailed, RebootNotAllowed
-from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, WaitingFor
+from tendhost.server.domain.rollouts.advance import Wait
+from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, WaitingFor, Wave
 from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate, only_waits
 from tendhost.server.domain.transitions import OperationState, started
 from tendhost.server.engine.operations.manager import OperationRequest, Operations
@@ -71,38 +72,29 @@ class MemberStarts:
         else:
             self._rechecks.after = -1
 
-    async def start(self, rollout: Rollout, room: int) -> bool:
-        """Begin at most `room` members of the current wave; whether there is more to do at once."""
+    async def start(self, rollout: Rollout, wave: Wave, room: int) -> Wait | None:
+        """Begin at most `room` members of the current wave, `wave`.
+
+        Returns what to wait for before further members may begin; None: there is more to do at once.
+        """
         self.blocked = True  # an operation that ends from the first read on may make room
         async with self._admission.lock:
             round = await self._admission.begin_round(rollout)
             blocks = await round.blocks(await self._store.blocked_by(self._id, rollout.wave))
             if await self._start(round, rollout, room, blocks):
-                return True
+                return None
         self.blocked = bool(blocks)
-        update = await self._held_up.update(rollout, blocks) or await self._opening(rollout)
+        opening = await self._store.next_opening(self._id, wave.number)
+        update = await self._held_up.update(rollout, blocks)
+        opens_at = opening if only_waits(wave) else None
+        if update is None and opens_at != rollout.opens_at:
+            update = RolloutUpdate(replace(rollout, opens_at=opens_at))
         if update is not None:
             await self._writer.save(update)
-        return update is not None
-
-    async def _opening(self, rollout: Rollout) -> RolloutUpdate | None:
-        """The rollout with the next opening, if its wave only waits; None: that is stored."""
-        wave = await self._store.wave(self._id, rollout.wave)
-        opens_at = None
-        if only_waits(wave):
-            opens_at = await self._store.next_opening(self._id, rollout.wave)
-        if opens_at == rollout.opens_at:
             return None
-        return RolloutUpdate(replace(rollout, opens_at=opens_at))
-
-    async def next_start(self, rollout: Rollout) -> datetime | None:
-        """When `start` may begin further members without any news; None: never."""
-        moments = (
-            await self._store.next_opening(self._id, rollout.wave),
-            self._clock.now() + BLOCKS_PAUSE if self.blocked else None,
-            rollout.expires_at,
-        )
-        return min((at for at in moments if at is not None), default=None)
+        pause_ends = self._clock.now() + BLOCKS_PAUSE if self.blocked else None
+        moments = (opening, pause_ends, rollout.expires_at)
+        return Wait(until=min((at for at in moments if at is not None), default=None))
 
     async def _start(
         self, round: AdmissionRound, rollout: Rollout, room: int, blocks: Mapping[str, Hold]
