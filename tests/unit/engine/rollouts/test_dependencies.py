@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from tendhost.server.domain.hosts.selection import HostFilter
 from tendhost.server.domain.operations.operation import OperationKind
 from tendhost.server.domain.rollouts.rollout import MemberStatus, Rollout, RolloutStatus
 from tendhost.server.domain.rollouts.waves import Dependency
@@ -129,3 +130,21 @@ async def test_retry__leaves_hosts_alone_that_were_skipped_and_have_failed_other
         assert await statuses(world, again.id) == "ccs"
         assert await has_failed(world, "p1")
         assert fakes["p1"].count(Command.UPGRADE) == 1
+
+
+async def test_hosts_skipped_for_one_cause__are_skipped_with_as_many_reads_as_one_host(
+    world: World,
+):
+    async def reads(before: str, *after: str) -> int:
+        fake = await world.register(before, tags=("db",))
+        fake.pending = {"web": Pending(breaks=True)}
+        for name in after:
+            await world.register(name, tags=("app",))
+        world.store.calls.clear()
+        rollout = await begin(world, **TIERS, filter=HostFilter(names=(before, *after)))
+        assert (await world.rollout_ended(rollout.id)).progress.skipped == len(after)
+        return world.store.calls["members"]
+
+    async with world.running():
+        one = await reads("d1", "p1")
+        assert await reads("d2", *(f"p{number}" for number in range(2, 40))) == one

@@ -187,6 +187,8 @@ class AdmissionRound:
         self._host_availability = host_availability
         self._usages = BudgetUsages(store, budgets)
         self._busy = busy
+        self._excluded: dict[str, Exclude] = {}
+        """Decisions about members without a chance, by the key of the hosts that they depend on."""
         self.now = now
 
     async def decide(self, member: Member) -> Decision:
@@ -248,6 +250,14 @@ class AdmissionRound:
             return None
         if not found.unsuccessful:
             return _hold_for(dependence, found)
+        key = _key_of(dependence)
+        if key not in self._excluded:
+            detail = await self._unsuccessful(dependence, found)
+            self._excluded[key] = Exclude(detail=detail, blocked_by=key)
+        return self._excluded[key]
+
+    async def _unsuccessful(self, dependence: Dependence, found: ForerunnersMissing) -> str:
+        """Which hosts had to succeed and did not, as text."""
         page = await self._store.members(self._rollout.id, statuses=_UNSUCCESSFUL, limit=_AT_MOST)
         named = [
             f"{other.host} ({other.status.replace('_', ' ')})"
@@ -256,8 +266,7 @@ class AdmissionRound:
         ][:_NAMED]
         hosts = f": {', '.join(named)}" if named else ""
         tags = " and ".join(found.unsuccessful)
-        detail = f"hosts with the tag {tags} must succeed before it, and not all of them did{hosts}"
-        return Exclude(detail=detail, blocked_by=_key_of(dependence))
+        return f"hosts with the tag {tags} must succeed before it, and not all of them did{hosts}"
 
     async def _outside_windows(self, host: Host) -> Hold | Exclude | None:
         """What the windows and freeze periods of `host` require; None: it may be changed now."""
