@@ -16,6 +16,7 @@ from tests.unit.engine.rollouts.test_rollout_control import (
     has_failed,
     is_in,
     is_now,
+    passes,
     tiers,
 )
 from tests.unit.engine.rollouts.test_rollouts import begin, members, statuses
@@ -148,3 +149,30 @@ async def test_hosts_skipped_for_one_cause__are_skipped_with_as_many_reads_as_on
     async with world.running():
         one = await reads("d1", "p1")
         assert await reads("d2", *(f"p{number}" for number in range(2, 40))) == one
+
+
+async def test_host_that_waits_for_others_of_its_rollout__is_left_alone_by_the_rest_of_the_fleet(
+    world: World,
+):
+    async with world.running() as engine:
+        fakes = await tiers(world)
+        break_updates(fakes, "d2")
+        last = (*DB_BEFORE_APP, Dependency(before="app", after="web"))
+        rollout = await begin(world, **{**TIERS, "dependencies": last, "approve_waves": True})
+        for wave in (1, 2):
+            await is_now(world, rollout.id, RolloutStatus.AWAITING_APPROVAL)
+            if wave < 2:
+                await engine.rollouts.approve(rollout.id, wave, call())
+        mend_updates(fakes, "d2")
+        hold = fakes["d2"].hold(Command.UPGRADE)
+        await engine.rollouts.retry(rollout.id, call())
+        await is_in(world, rollout.id, "ciwwp")
+        await world.reached(hold)
+        await world.register("other")
+        await passes(world, NO_DELAY)
+        rounds = world.store.calls["blocked_by"]
+        await world.run(OperationKind.QUERY, "other")
+        await passes(world, NO_DELAY)
+        assert world.store.calls["blocked_by"] == rounds
+        hold.released.set()
+        await is_in(world, rollout.id, "ccccp")

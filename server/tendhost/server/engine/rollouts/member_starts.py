@@ -83,7 +83,8 @@ class MemberStarts:
             blocks = await round.blocks(await self._store.blocked_by(self._id, rollout.wave))
             if await self._start(round, rollout, room, blocks):
                 return None
-        self.blocked = bool(blocks)
+        # What ends a wait for other members wakes the rollout itself.
+        self.blocked = any(b.waiting is not WaitingFor.DEPENDENCY for b in blocks.values())
         opening = await self._store.next_opening(self._id, wave.number)
         update = await self._held_up.update(rollout, blocks)
         opens_at = opening if only_waits(wave) else None
