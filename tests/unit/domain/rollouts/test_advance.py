@@ -136,7 +136,9 @@ class Carried:
                 unhealthy = {
                     n: words for n, words in self.unhealthy.items() if n in self.of(M.COMPLETED)
                 }
-                self.rollout, wave = after_wave_check(looking, self.wave, unhealthy, self.now)
+                self.rollout, wave = after_wave_check(
+                    looking, self.wave, self.now, unhealthy=unhealthy, reboots_left={}
+                )
                 self.waves[wave.number] = wave
             case SkipRest():
                 for name in self.of(M.PENDING, M.WAITING):

@@ -203,15 +203,15 @@ def _settle(rollout: Rollout, now: datetime) -> Decision:
 def after_wave_check(
     rollout: Rollout,
     wave: Wave,
-    unhealthy: Mapping[str, str],
     now: datetime,
     *,
-    reboots_left: Mapping[str, str] | None = None,
+    unhealthy: Mapping[str, str],
+    reboots_left: Mapping[str, str],
 ) -> tuple[Rollout, Wave]:
-    """The rollout and its current wave after a health round that found these hosts `unhealthy`, each with
-    its problem.
+    """The rollout and its current wave after a health round that ended `now`.
 
-    `reboots_left` are the healthy hosts that need a reboot, or may need one, with the reason.
+    `unhealthy` are the hosts that it found unhealthy, each with its problem, and `reboots_left` the healthy ones
+    that need a reboot, or may need one, each with the reason.
     """
     assert rollout.settling is not None, "no health round is under way"
     if unhealthy:

@@ -70,7 +70,11 @@ class WaveChecks:
     def _ended(self, rollout: Rollout, wave: Wave, found: "_Found") -> RolloutUpdate:
         """The update that ends a round."""
         after, settled = after_wave_check(
-            rollout, wave, found.unhealthy, self._clock.now(), reboots_left=found.reboots_left
+            rollout,
+            wave,
+            self._clock.now(),
+            unhealthy=found.unhealthy,
+            reboots_left=found.reboots_left,
         )
         message = ""
         if after.halt is not None:
@@ -120,11 +124,9 @@ class WaveChecks:
         async for member in every_member(
             self._store, self._id, wave=wave.number, statuses=_CHECKED
         ):
-            wrong = await self._wrong(member)
-            left = await self._reboot_left(member) if rollout.spec.require_rebooted else ""
-            if wrong:
+            if wrong := await self._wrong(member):
                 unhealthy[member.host] = wrong
-            elif left:
+            elif rollout.spec.require_rebooted and (left := await self._reboot_left(member)):
                 reboots_left[member.host] = left
         return _Found(unhealthy=unhealthy, reboots_left=reboots_left)
 
