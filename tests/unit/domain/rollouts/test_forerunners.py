@@ -102,6 +102,9 @@ def test_missing_forerunners__are_those_that_asking_every_host_finds(tags, pairs
         for number in range(len(tags)):
             example.move(number, data.draw(statuses))
     for number, member in enumerate(example.members):
+        of_member = {other.host for other, _ in example.before(number)}
+        counted = (o.host for o in example.members if o.dependence.counts_for(member.dependence))
+        assert set(counted) == of_member
         before = [(other.status, tag) for other, tag in example.before(number)]
         unfinished = {tag for status, tag in before if not status.ended}
         wrong = {tag for status, tag in before if status.ended and status is not M.COMPLETED}

@@ -233,6 +233,8 @@ def test_plan__notes_hosts_without_the_tag_of_a_budget():
         "8 hosts have no tag zone=…: for '1 per zone', hosts without it count together, as one more zone:"
         " u0, u1, u2, u3, u4 and 3 more",
     )
+    twice = replace(spec, budgets=(*budgets, *budgets))
+    assert plan(fleet, twice).notes == plan(fleet, spec).notes
 
 
 def test_plan__notes_whom_the_rollout_does_not_come_to_before_it_expires():

@@ -23,11 +23,9 @@ class Dependence:
     after: tuple[str, ...] = ()
     """Tags whose hosts must succeed before it."""
 
-    def counts_for(self, other: "Dependence") -> tuple[str, ...]:
-        """The tags by which this host is a forerunner of `other`; empty: it is none."""
-        if self.rank >= other.rank:
-            return ()
-        return tuple(tag for tag in self.before if tag in other.after)
+    def counts_for(self, other: "Dependence") -> bool:
+        """Whether this host is a forerunner of `other`."""
+        return self.rank < other.rank and any(tag in other.after for tag in self.before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -409,8 +409,6 @@ def _planned(
     if host.queried_at is not None and not host.pending_count:
         seen = f"nothing was pending at the last query, {host.queried_at:%Y-%m-%d %H:%M} UTC"
         found.append((PlannedHostCondition.NOTHING_PENDING, seen))
-    if not found:
-        return PlannedHost(name=host.name, wave=wave, registered_at=host.registered_at)
     return PlannedHost(
         name=host.name,
         wave=wave,

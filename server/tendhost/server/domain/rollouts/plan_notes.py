@@ -44,28 +44,29 @@ def opens_too_late(spec: RolloutSpec, opens_at: datetime | None, now: datetime) 
 
 def _empty_stages(division: Division, hosts: Sequence[NotedHost]) -> Iterator[str]:
     """Stages without a host, since each of their hosts has the tag of an earlier stage, too."""
-    for number, stage in enumerate(division.stages):
-        earlier = [former.tag for former in division.stages[:number]]
+    earlier: list[str] = []
+    for stage in division.stages:
         of_stage = [host for host in hosts if stage.tag in host.tags]
         taken = [tag for tag in earlier if any(tag in host.tags for host in of_stage)]
-        if of_stage and all(any(tag in host.tags for tag in earlier) for host in of_stage):
+        if of_stage and all(any(tag in host.tags for tag in taken) for host in of_stage):
             count = "its only host is" if len(of_stage) == 1 else f"its {len(of_stage)} hosts are"
             stages = "the earlier stage" if len(taken) == 1 else "the earlier stages"
             yield (
                 f"stage {stage.tag} has no wave: {count} in {stages} {', '.join(taken)}:"
-                f" {abbreviated([host.name for host in of_stage], most=NAMED)}"
+                f" {_names(of_stage)}"
             )
+        earlier.append(stage.tag)
 
 
 def _untagged_hosts(spec: RolloutSpec, hosts: Sequence[NotedHost]) -> Iterator[str]:
     """Hosts that a budget counts together for want of its tag."""
-    for budget in spec.budgets:
-        names = [host.name for host in hosts if any(map(is_untagged, scopes(budget, host.tags)))]
-        if names:
-            hosts_have = "1 host has" if len(names) == 1 else f"{len(names)} hosts have"
+    for budget in dict.fromkeys(spec.budgets):
+        without = [host for host in hosts if any(map(is_untagged, scopes(budget, host.tags)))]
+        if without:
+            have = "has" if len(without) == 1 else "have"
             yield (
-                f"{hosts_have} no tag {budget.per_tag}=…: for '{budget.limit} per {budget.per_tag}', hosts"
-                f" without it count together, as one more {budget.per_tag}: {abbreviated(names, most=NAMED)}"
+                f"{_count(without)} {have} no tag {budget.per_tag}=…: for '{budget.limit} per {budget.per_tag}',"
+                f" hosts without it count together, as one more {budget.per_tag}: {_names(without)}"
             )
 
 
@@ -76,29 +77,35 @@ def _expiry(
     limit = spec.expires_after
     if limit is None:
         return
-    ends = f"the rollout would expire {now + limit:%a %Y-%m-%d %H:%M} UTC"
+    ends = f"the rollout would expire {_moment(now + limit)}"
     late = [host for host in hosts if opens_too_late(spec, host.opens_at, now)]
     if late:
-        subject = (
-            "the window of 1 host opens"
-            if len(late) == 1
-            else f"the windows of {len(late)} hosts open"
-        )
-        first = min(late, key=lambda host: host.opens_at or now)
-        assert first.opens_at is not None
-        when = f"{first.opens_at:%a %Y-%m-%d %H:%M} UTC"
-        when = when if len(late) == 1 else f"{when} at the earliest"
+        when = _moment(min(host.opens_at for host in late if host.opens_at is not None))
+        subject, earliest = f"the windows of {_count(late)} open", " at the earliest"
+        if len(late) == 1:
+            subject, earliest = "the window of 1 host opens", ""
         yield (
-            f"{ends}, and {subject} only then or later ({when}), so that they would be skipped:"
-            f" {abbreviated([host.name for host in late], most=NAMED)}"
+            f"{ends}, and {subject} only then or later ({when}{earliest}), so that they would be skipped:"
+            f" {_names(late)}"
         )
         blocked = min(host.wave for host in late)
-        behind = [host.name for host in hosts if host.wave > blocked]
+        behind = [host for host in hosts if host.wave > blocked]
         if behind:
-            hosts_of = "1 host" if len(behind) == 1 else f"{len(behind)} hosts"
             yield (
-                f"{hosts_of} of later waves would be skipped, too, for wave {blocked + 1} would not end before"
-                f" that: {abbreviated(behind, most=NAMED)}"
+                f"{_count(behind)} of later waves would be skipped, too, for wave {blocked + 1} would not end"
+                f" before that: {_names(behind)}"
             )
     elif expected > limit:
         yield f"{ends}, before its expected end"
+
+
+def _count(hosts: Sequence[NotedHost]) -> str:
+    return "1 host" if len(hosts) == 1 else f"{len(hosts)} hosts"
+
+
+def _names(hosts: Sequence[NotedHost]) -> str:
+    return abbreviated([host.name for host in hosts], most=NAMED)
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%a %Y-%m-%d %H:%M} UTC"
