@@ -6,6 +6,7 @@ from shlex import quote
 import pytest
 
 from tendhost.server.domain.inventory.compose import ProjectOutcome
+from tendhost.server.packages.compose.project_settings import UNLIKE
 from tests.e2e.test_compose_scripts import (
     APP,
     containers,
@@ -78,13 +79,13 @@ def test_settings_that_are_told_nowhere_are_not_lost(fleet, host):
     fleet.registry.push("app", text="two")
     (change,) = update(host, APP)
     assert change.outcome is ProjectOutcome.FAILED
-    assert change.problem.startswith("web: docker compose would give other settings")
+    assert change.problem == f"web: {UNLIKE}"
     assert containers(host) == before
     assert web(host).local_id == web(host).image_id
     # Somebody has pulled meanwhile, which is no reason to lose them, or to refuse a project without any.
     host.compose_run(APP, "pull -q")
     (change,) = update(host, APP, pull=False)
-    assert change.problem.startswith("web: docker compose would give other settings")
+    assert change.problem == f"web: {UNLIKE}"
     host.compose_up(APP)
     fleet.registry.push("app", text="three")
     host.compose_run(APP, "pull -q")

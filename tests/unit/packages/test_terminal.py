@@ -63,6 +63,23 @@ def test_plain_text__has_no_control_sequences(data: bytes, expected: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("403 for http://me:hunter2@a.example/x (2)", "403 for http://a.example/x (2)"),
+        ("https://me:hun@ter2@a.example", "https://a.example"),
+        ("http://token-hunter2@[::1]:80/ ftp://a:b@c d", "http://[::1]:80/ ftp://c d"),
+        ("curlftpfs#ftp://me:hunter2@a.example/", "curlftpfs#ftp://a.example/"),
+        ("http\x1b[1m://me:hunter2@a.example/", "http://a.example/"),
+        ("http://a.example/x@y me@a.example", "http://a.example/x@y me@a.example"),
+        ("docker://a.example/b@sha256:1 file:///a@b", "docker://a.example/b@sha256:1 file:///a@b"),
+        ("mail to me@a.example or see http://b.example", "mail to me@a.example or see http://b.example"),
+    ],
+)
+def test_plain_text__has_no_name_and_password_of_an_address(text: str, expected: str) -> None:
+    assert plain_text(text.encode()) == expected
+
+
+@pytest.mark.parametrize(
     "awk",
     [
         pytest.param("awk", id="awk", marks=needs("awk")),

@@ -36,10 +36,10 @@ part cpu cpu
 part memory grep -E '^(MemTotal|MemAvailable):' /proc/meminfo
 """.strip()
 # A server that has gone lets df wait for ever; its own mount is then the only one that is lost
-# with the others, and nothing but this part.
+# with the others, and nothing but this part. The options of a mount, which may hold a password, stay there.
 _MOUNTS = r"""
 sizes() { if timeout 1 true >/dev/null 2>&1; then timeout 20 df -Pk; else df -Pk; fi; }
-part mounted cat /proc/mounts
+part mounted sed 's/ [^ ]* \([0-9]* [0-9]*\)$/ - \1/' /proc/mounts
 part sizes sizes
 """.strip()
 # Without ip(8) the addresses are read from the routing tables. /sys/class/net may hold files, too.

@@ -4,7 +4,6 @@ Sources: ostree(1), rpm-ostree(1), bootc(8), transactional-update(8), os-release
 systemd's command lines (bootparam(7), kernel-command-line(7)), proc(5), and the manuals of the systems named below.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -19,10 +18,25 @@ immutable() {
   done
   sed -n 's,^[^ ]* \(/\|/usr\) \([^ ]*\) \(r[ow]\)[, ].*,mount \1 \3 \2,p' /proc/self/mounts
   ! grep -rqs remount /etc/apt/apt.conf /etc/apt/apt.conf.d || echo remounts
-  echo "cmdline $(cat /proc/cmdline)"
+  for option in $(cat /proc/cmdline); do
+    case $option in
+      overlayroot= | 'overlayroot=""'* | overlayroot=disabled*) ;;
+      overlayroot=tmpfs*) echo 'option overlayroot=tmpfs' ;;
+      overlayroot=*) echo 'option overlayroot' ;;
+      boot=overlay | boot=live | boot=casper | rd.live.image | rd.live.image=1 | systemd.volatile | \
+        systemd.volatile=1 | systemd.volatile=on | systemd.volatile=y | systemd.volatile=yes | systemd.volatile=t | \
+        systemd.volatile=true | systemd.volatile=state | systemd.volatile=overlay) echo "option $option" ;;
+    esac
+  done
+  :
 }
 """.strip()
-"""The shell function `immutable` prints what tells such a system, one fact a line; see `parse_immutable`."""
+"""The shell function `immutable` prints what tells such a system, one fact a line; see `parse_immutable`.
+
+Of the kernel's command line only options of this list leave the host, and no value but theirs: others hold passwords
+("overlayroot=crypt:dev=/dev/vdb,pass=…", "rd.iscsi.password=…"). The function needs `set -f` (script.py). The
+options are those of overlayroot(8), raspi-config's overlay, live systems, and systemd.volatile=.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +85,6 @@ _SNAPSHOTS = frozenset(
         *("opensuse-aeon", "aeon", "opensuse-kalpa", "kalpa"),
     }
 )
-# overlayroot(8) of Ubuntu, raspi-config's overlay, live systems, and systemd.volatile=
-_VOLATILE = re.compile(
-    r"(?:\A|\s)(overlayroot=(?!disabled|\"\")\S+|boot=(?:overlay|live|casper)|rd\.live\.image"
-    r"|systemd\.volatile=(?:1|on|y|yes|t|true|state|overlay))(?=\s|\Z)"
-)
 
 
 def parse_immutable(
@@ -83,7 +92,7 @@ def parse_immutable(
 ) -> Immutability | None:
     """Understand the part `immutable` of a system with this os-release(5); None: its packages can be changed.
 
-    In a `container` the kernel's command line is that of the machine around it.
+    In a `container` the kernel's options are those of the machine around it.
     """
     facts = part.stdout.split("\n") if part is not None else []
     tools = {fact.removeprefix("tool ") for fact in facts if fact.startswith("tool ")}
@@ -116,10 +125,9 @@ def _by_root(
     facts: Iterable[str], mounts: Mapping[str, tuple[str, str]], *, container: bool
 ) -> Immutability | None:
     """What the file system of the system tells of it."""
-    line = next((fact for fact in facts if fact.startswith("cmdline ")), "")
+    option = next((fact for fact in facts if fact.startswith("option ")), "").removeprefix("option ")
     kind = mounts.get("/", ("", ""))[1]
-    option = _VOLATILE.search(line.removeprefix("cmdline "))
-    volatile = option[1] if option else f"/ is a {kind}" if kind in _IN_MEMORY else ""
+    volatile = option or (f"/ is a {kind}" if kind in _IN_MEMORY else "")
     if volatile and not container:
         return Immutability(
             why=f"what is written to the system is lost at the next boot ({volatile})",

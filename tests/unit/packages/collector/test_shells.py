@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -51,3 +52,19 @@ def test_a_plain_user_learns_what_this_machine_has(shell: list[str]) -> None:
     )
     assert found.interfaces is not None
     assert [one.addresses[:1] for one in found.interfaces if one.name == "lo"] == [("127.0.0.1",)]
+
+
+def test_options_of_mounts_stay_on_the_host(shell: list[str], tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        "/dev/sda1 / ext4 rw,relatime 0 1\n"
+        "https://me:hunter2@a.example/x /srv/with\\040blank fuse rw,username=me,password=hunter2 0 0\n"
+    )
+    script = framed_script(
+        collector_lines([InventoryPart.MOUNTS]).replace("/proc/mounts", str(mounts))
+    )
+    ran = subprocess.run([*shell, "-c", script], capture_output=True, check=True)
+    parts = parse_parts(ran.stdout, expected=("mounted",))
+    assert parts["mounted"].stdout == (
+        "/dev/sda1 / ext4 - 0 1\nhttps://a.example/x /srv/with\\040blank fuse - 0 0"
+    )

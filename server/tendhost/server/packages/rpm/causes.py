@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tendhost.server.packages.failures import LONGEST_REASON, one_line
+from tendhost.server.packages.terminal import without_credentials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,10 +173,7 @@ def with_details(output: str, error: re.Match[str]) -> str:
 
 def one_reason(text: str) -> str:
     """The text as one line, without the name and the password that an address may hold."""
-    return one_line(_CREDENTIALS.sub(r"\1", text))
-
-
-_CREDENTIALS = re.compile(r"(\w://)[^/@\s'\"]*@")
+    return one_line(without_credentials(text))
 
 
 def _cause(reasons: Iterable[str], packages: Iterable[str]) -> FailureCause | None:
