@@ -75,6 +75,17 @@ def test_security__of_a_subscription_that_the_host_does_not_have_is_not_missing(
     assert listed("", policy("1.0", "1.0", ("1.0+esm1", ESM))) == []
 
 
+@pytest.mark.parametrize("held", [(), ("web",)])
+def test_security__that_pins_keep_out_is_told_below_one_of_a_missing_subscription(
+    held: tuple[str, ...],
+) -> None:
+    versions = (("1.2+esm1", ESM), ("1.1", SECURITY))
+    why = Withheld.HELD if held else Withheld.PINNED
+    for tables in (versions, (("1.3+esm2", ESM), *versions), (*versions, ("1.0+esm1", ESM))):
+        told = listed("", policy("1.0", "1.0", *tables), held=held)
+        assert facts(told) == [("1.0", "1.1", True, why)]
+
+
 def test_downgrade__is_withheld_and_the_rest_goes_on() -> None:
     simulation = (
         "The following packages will be DOWNGRADED:\n  old\n"

@@ -57,6 +57,11 @@ class Available:
         """Whether a security archive has it."""
         return any(is_security_source(source) for source in self.sources)
 
+    @property
+    def needs_subscription(self) -> bool:
+        """Whether it is Ubuntu's for subscribers, and there is no subscription: no pin keeps it out from one."""
+        return all(source.startswith(_NOT_SUBSCRIBED) for source in self.sources)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AptPolicy:
@@ -80,10 +85,10 @@ class AptPolicy:
         return any(v.is_fix and DebianVersion(v.version) <= end for v in self.newer)
 
     def fix_above(self, version: str) -> Available | None:
-        """The newest security update above `version`, of those that the host's archives offer."""
+        """The newest security update above `version` that the host could install: not one of a missing subscription."""
         begin = DebianVersion(version)
-        fixes = (v for v in self.newer if v.is_fix and DebianVersion(v.version) > begin)
-        return next(fixes, None)
+        fixes = (v for v in self.newer if v.is_fix and not v.needs_subscription)
+        return next((v for v in fixes if DebianVersion(v.version) > begin), None)
 
 
 def parse_simulation(text: str, *, part: str) -> Simulation:
@@ -239,15 +244,10 @@ def pending_packages(
         found.append(_withheld(name, policy, target, why))
     for name, policy in policies.items():
         fix = policy.fix_above(taken.get(name, policy.installed))
-        if fix is not None and not _is_not_subscribed(fix):
+        if fix is not None:
             why = Withheld.HELD if name in held and name not in taken else Withheld.PINNED
             found.append(_withheld(name, policy, fix, why))
     return tuple(sorted(found, key=lambda package: package.name))
-
-
-def _is_not_subscribed(fix: Available) -> bool:
-    # Where the host is subscribed, no pin keeps it out: it is the candidate.
-    return all(source.startswith(_NOT_SUBSCRIBED) for source in fix.sources)
 
 
 def _judged(change: PendingPackage, policy: AptPolicy | None) -> PendingPackage:
