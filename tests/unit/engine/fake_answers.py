@@ -46,6 +46,7 @@ def query(host: FakeHost, *, refresh: bool) -> bytes:
     else:
         answer = "yes\nlinux-image-amd64" if host.reboot_required else "no"
         parts.append(("reboot_required", 0, answer, ""))
+    parts.append(("kernel_owners", 0, "", ""))
     parts.append(("outdated", 0, "\n".join(host.outdated), ""))
     parts.append(("engines", 0, "", ""))
     return framed(parts)

@@ -21,6 +21,7 @@ from tendhost.server.packages.apt.commands import parse_sizes
 from tendhost.server.packages.detection import PACKAGE_MANAGERS
 from tendhost.server.packages.dnf import listing
 from tendhost.server.packages.errors import PackageError
+from tendhost.server.packages.kernels import KernelOwners
 from tendhost.server.packages.progress import Phase, TransactionProgress
 from tendhost.server.packages.query import QueryOptions, parse_preflight, parse_query
 from tendhost.server.packages.reboot import RebootEvidence, decide_reboot
@@ -153,6 +154,7 @@ def test_kernels__are_compared_whatever_the_length_of_their_numbers():
         required=False,
         running="6.1.0-17-amd64",
         kernels=(("6.1.0-17-amd64", "6.1.1"), (f"6.1.0-{long}-amd64", "6.1.2")),
+        owners=KernelOwners(kernels=(), running_has_modules=False),
     )
     found = decide_reboot(evidence)
     assert found.need.name == "NEEDED"

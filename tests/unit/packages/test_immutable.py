@@ -40,9 +40,7 @@ def told(
 def test_systems_of_ostree_are_images_whatever_they_call_themselves(
     facts: str, release: dict[str, str], instead: str
 ) -> None:
-    found = told(
-        f"ostree\n{facts}mount / ro composefs\noption boot=live\n", release=release
-    )
+    found = told(f"ostree\n{facts}mount / ro composefs\noption boot=live\n", release=release)
     assert found is not None
     assert found.image
     assert found.why == "the system is an image (ostree)"

@@ -14,7 +14,7 @@ import pytest
 
 from tendhost.server.domain.inventory.inventory import Reboot, RebootNeed
 from tendhost.server.packages.kernels import KERNEL_OWNERS, KernelOwners, parse_kernel_owners
-from tendhost.server.packages.reboot import RebootEvidence, decide_reboot
+from tendhost.server.packages.reboot import KernelStatus, RebootEvidence, decide_reboot
 from tendhost.server.packages.script import framed_script, parse_parts
 from tests.tools import SHELLS, needs
 
@@ -171,6 +171,31 @@ def test_kernel__of_which_no_owner_was_told_is_known_by_its_package() -> None:
     by_name = (("6.1.0-17-amd64", "1"), ("6.1.0-18-amd64", "1"))
     evidence = RebootEvidence(required=False, running="6.1.0-17-amd64", kernels=by_name)
     assert decide_reboot(evidence).need is NEEDED
+
+
+NONE_OWNED = KernelOwners(kernels=(), running_has_modules=False)
+
+
+@pytest.mark.parametrize("family", [None, Reboot(need=NOT_NEEDED)])
+@pytest.mark.parametrize("by_name", [(), (("6.1.0-17-amd64", "1"),)])
+@pytest.mark.parametrize("status", [None, KernelStatus.CURRENT])
+def test_kernels__whose_owners_could_not_be_asked_are_unknown(
+    by_name: tuple[tuple[str, str], ...], family: Reboot | None, status: KernelStatus | None
+) -> None:
+    evidence = RebootEvidence(
+        required=False,
+        running="6.1.0-17-amd64",
+        kernels=by_name,
+        family=family,
+        kernel_status=status,
+        owners=NONE_OWNED,
+    )
+    assert decide_reboot(evidence).need is NOT_NEEDED
+    unasked = decide_reboot(replace(evidence, owners=None))
+    assert (unasked.need, "own the kernels" in unasked.reason) == (UNKNOWN, True)
+    # What is needed by other evidence is needed all the same, and a container's kernel is not its own.
+    assert decide_reboot(replace(evidence, owners=None, required=True)).need is NEEDED
+    assert decide_reboot(replace(evidence, owners=None, container=True)).need is NOT_NEEDED
 
 
 # --- real tools -----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import pytest
 
 from tendhost.server.domain.inventory.inventory import Reboot, RebootNeed
 from tendhost.server.packages.errors import ParseFailed
+from tendhost.server.packages.kernels import KernelOwners
 from tendhost.server.packages.reboot import (
     KernelStatus,
     RebootEvidence,
@@ -24,6 +25,7 @@ CURRENT = RebootEvidence(
     running=NEW,
     build="#1 SMP PREEMPT_DYNAMIC Debian 6.1.76-1 (2024-02-01)",
     kernels=((OLD, "6.1.27-1"), (NEW, "6.1.76-1")),
+    owners=KernelOwners(kernels=(), running_has_modules=False),
 )
 
 

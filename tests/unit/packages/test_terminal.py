@@ -72,7 +72,10 @@ def test_plain_text__has_no_control_sequences(data: bytes, expected: str) -> Non
         ("http\x1b[1m://me:hunter2@a.example/", "http://a.example/"),
         ("http://a.example/x@y me@a.example", "http://a.example/x@y me@a.example"),
         ("docker://a.example/b@sha256:1 file:///a@b", "docker://a.example/b@sha256:1 file:///a@b"),
-        ("mail to me@a.example or see http://b.example", "mail to me@a.example or see http://b.example"),
+        (
+            "mail to me@a.example or see http://b.example",
+            "mail to me@a.example or see http://b.example",
+        ),
     ],
 )
 def test_plain_text__has_no_name_and_password_of_an_address(text: str, expected: str) -> None:

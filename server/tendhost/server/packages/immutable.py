@@ -125,7 +125,9 @@ def _by_root(
     facts: Iterable[str], mounts: Mapping[str, tuple[str, str]], *, container: bool
 ) -> Immutability | None:
     """What the file system of the system tells of it."""
-    option = next((fact for fact in facts if fact.startswith("option ")), "").removeprefix("option ")
+    option = next((fact for fact in facts if fact.startswith("option ")), "").removeprefix(
+        "option "
+    )
     kind = mounts.get("/", ("", ""))[1]
     volatile = option or (f"/ is a {kind}" if kind in _IN_MEMORY else "")
     if volatile and not container:

@@ -7,14 +7,16 @@ The rules, the first that speaks wins:
 3. Not in containers, whose kernel is not theirs: a kernel of the running one's kind is installed that
    is newer than the running one, or the running one's package was upgraded in place: NEEDED. Which
    kernels there are, and of which kind, the owners of their files tell (kernels.py); names of
-   packages do where no owner can be asked.
+   packages do where no file of a kernel has an owner.
 4. The family's own tool says no, or that it cannot tell: NOT_NEEDED or UNKNOWN.
 5. Not in containers: needrestart(1), where there is one, sees a newer kernel of that flavour that
    the package database does not know of: NEEDED.
 6. Something above could not be read or makes no sense: UNKNOWN. So where the two disagree, and
    where the running kernel is no relative of the installed ones (the machine around the host may
    provide it, and a reboot would bring the same one back), whatever the family's own tool says; and
-   where the running kernel has modules that no package owns: somebody has built it.
+   where the running kernel has modules that no package owns: somebody has built it. So, too, where
+   the owners could not be asked, whatever else says that no reboot is needed: tools and lists of names
+   do not know every kernel.
 7. Else NOT_NEEDED.
 """
 
@@ -92,6 +94,14 @@ class RebootEvidence:
 
 def decide_reboot(evidence: RebootEvidence) -> Reboot:
     """Apply the rules. `since` is left to those who know what was known before."""
+    found = _by_rules(evidence)
+    unasked = evidence.owners is None and not evidence.container
+    if found.need is RebootNeed.NOT_NEEDED and unasked:
+        return _unknown("the package database did not tell which packages own the kernels")
+    return found
+
+
+def _by_rules(evidence: RebootEvidence) -> Reboot:
     if evidence.required:
         names = ", ".join(evidence.asking)
         asks = "ask" if len(evidence.asking) > 1 else "asks"

@@ -10,9 +10,9 @@ PLANS = RECORDED / SYSTEM / "plans"
 ZYPPER = Zypper()
 
 
-def query(name: str) -> QueryResult:
+def query(name: str, *, owners: str = "") -> QueryResult:
     """What a recorded query means."""
-    return recordings.query(f"{SYSTEM}/{name}")
+    return recordings.query(f"{SYSTEM}/{name}", owners=owners)
 
 
 def preflight(name: str) -> Preflight:
