@@ -173,9 +173,12 @@ class RolloutServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RetryRollout(self, request, context):
-        """Retries the failed hosts, each from the failed step. In a rollout that has not ended, the hosts join its
-        current wave, and a rollout that halted because of them continues. For an ended rollout, the server
-        starts a new one. NOT_FOUND, FAILED_PRECONDITION (no host has failed; the rollout is being cancelled).
+        """Retries the failed hosts, each from the failed step. Hosts that were skipped because these had to succeed
+        before them start after them, unless another host that has to succeed before them stays without success.
+        In a rollout that has not ended, the hosts join its current wave; the rollout continues, unless it is paused
+        or has halted for another cause than its failures. For an ended rollout, the server starts a new one.
+        NOT_FOUND, FAILED_PRECONDITION (no host has failed; none of the failed hosts of an ended rollout is
+        registered any longer; the rollout was cancelled or has expired, and operations of it still run).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

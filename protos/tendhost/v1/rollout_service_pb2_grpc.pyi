@@ -50,9 +50,12 @@ class RolloutServiceStub:
     ended).
     """
     RetryRollout: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.RetryRolloutRequest, _rollout_service_pb2.RetryRolloutResponse]
-    """Retries the failed hosts, each from the failed step. In a rollout that has not ended, the hosts join its
-    current wave, and a rollout that halted because of them continues. For an ended rollout, the server
-    starts a new one. NOT_FOUND, FAILED_PRECONDITION (no host has failed; the rollout is being cancelled).
+    """Retries the failed hosts, each from the failed step. Hosts that were skipped because these had to succeed
+    before them start after them, unless another host that has to succeed before them stays without success.
+    In a rollout that has not ended, the hosts join its current wave; the rollout continues, unless it is paused
+    or has halted for another cause than its failures. For an ended rollout, the server starts a new one.
+    NOT_FOUND, FAILED_PRECONDITION (no host has failed; none of the failed hosts of an ended rollout is
+    registered any longer; the rollout was cancelled or has expired, and operations of it still run).
     """
     GetRolloutReport: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.GetRolloutReportRequest, _rollout_service_pb2.GetRolloutReportResponse]
     """Returns a report on a rollout, complete or so far. NOT_FOUND."""
@@ -157,9 +160,12 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rollout_service_pb2.RetryRolloutRequest,
         context: _aio.ServicerContext[_rollout_service_pb2.RetryRolloutRequest, _abc.Awaitable[_rollout_service_pb2.RetryRolloutResponse]],
     ) -> _abc.Awaitable[_rollout_service_pb2.RetryRolloutResponse]:
-        """Retries the failed hosts, each from the failed step. In a rollout that has not ended, the hosts join its
-        current wave, and a rollout that halted because of them continues. For an ended rollout, the server
-        starts a new one. NOT_FOUND, FAILED_PRECONDITION (no host has failed; the rollout is being cancelled).
+        """Retries the failed hosts, each from the failed step. Hosts that were skipped because these had to succeed
+        before them start after them, unless another host that has to succeed before them stays without success.
+        In a rollout that has not ended, the hosts join its current wave; the rollout continues, unless it is paused
+        or has halted for another cause than its failures. For an ended rollout, the server starts a new one.
+        NOT_FOUND, FAILED_PRECONDITION (no host has failed; none of the failed hosts of an ended rollout is
+        registered any longer; the rollout was cancelled or has expired, and operations of it still run).
         """
 
     @_abc_1.abstractmethod

@@ -116,7 +116,10 @@ class RolloutCalls(Connected):
         return convert_rollouts.rollout(response.rollout)
 
     async def retry_rollout(self, id: str) -> Rollout:
-        """Retry the failed hosts: in the same rollout, or in a new one if it has ended."""
+        """Retry the failed hosts: in the same rollout, or in a new one if it has ended.
+
+        Hosts that were skipped because these had to succeed before them start after them.
+        """
         request = pb.RetryRolloutRequest(id=id, request_id=new_request_id())
         response = await self._transport.call(self._rollouts.RetryRollout, request)
         return convert_rollouts.rollout(response.rollout)

@@ -242,8 +242,9 @@ def skip(
 def retry(context: typer.Context, id: Id) -> None:
     """Retry the failed hosts of a rollout, each from the failed step.
 
-    A rollout that has not ended continues, also if it had halted. If the rollout has ended, the failed hosts
-    get a new one.
+    A rollout that has not ended continues, also if it had halted because of the failures. If the rollout has
+    ended, the failed hosts get a new one. Hosts that were skipped because these had to succeed before them start
+    after them.
     """
     _steer(context.obj, lambda client: client.retry_rollout(id))
 

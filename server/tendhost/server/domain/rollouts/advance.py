@@ -133,7 +133,7 @@ def expired(rollout: Rollout) -> Rollout:
 
 
 def _situation(rollout: Rollout) -> str:
-    """What keeps members of later waves from starting, as text."""
+    """What the rollout does, or waits for, as text."""
     wave = f"wave {rollout.wave + 1} of {rollout.waves}"
     if rollout.halt is not None:
         return f"the rollout had halted: {rollout.halt.message}"

@@ -1,4 +1,4 @@
-"""Whether a member of a rollout may begin now: its host, windows, freeze periods, and disruption budgets.
+"""Whether a member of a rollout may begin now: its host, dependencies, windows, freeze periods, and budgets.
 
 The one place that decides which hosts go down: `Admission.lock` is held from the first read of the
 budgets until the decisions are stored, so that two rollouts never spend the same room.
