@@ -12,7 +12,13 @@ import typer.main
 from tendhost.client.cli.app import app
 from tendhost.server.domain import host_errors, request_errors
 from tendhost.server.domain.errors import TendhostError
-from tendhost.server.domain.hosts.states import HostState
+from tendhost.server.domain.hosts.states import (
+    TRANSITIONS,
+    HostState,
+    Trigger,
+    after,
+    allowed_from,
+)
 from tendhost.server.domain.rollouts.rollout import MemberStatus, RolloutStatus
 from tendhost.server.domain.schedules.schedule import ScheduleStatus
 from tendhost.server.rpc.status import CODES
@@ -24,6 +30,8 @@ OF_LOGIN = (
     host_errors.HostKeyChanged,
 )
 """What fails at the login is shown with the host until the login works."""
+REPEATED_WITH_AN_OPTION = (request_errors.HostDuplicate, request_errors.HostKeyMismatch)
+"""Refusals of `host add` and `host set` that may be right with another option of these."""
 STATUSES = (
     grpc.StatusCode.FAILED_PRECONDITION,
     grpc.StatusCode.NOT_FOUND,
@@ -32,7 +40,7 @@ STATUSES = (
 """The others are answers to programs, or name what is wrong with a field."""
 VARIANTS: dict[type[TendhostError], Sequence[dict[str, Any]]] = {
     request_errors.InvalidTransition: [
-        {"action": action, "state": str(state)}
+        {"action": action, "state": str(state), "allowed": tuple(map(str, allowed_from(state)))}
         for action in ("retry", "acknowledge", "query")
         for state in HostState
     ],
@@ -74,13 +82,30 @@ def commands_of(text: str) -> Iterator[tuple[Any, str]]:
         yield found, " ".join(words)
 
 
+def options_of(command: Any) -> set[str]:
+    return {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
+
+
 @pytest.mark.parametrize("error", tuple(refusals()), ids=lambda error: type(error).__name__)
 def test_refusal__names_a_command_that_exists(error: TendhostError):
-    if isinstance(error, request_errors.HostKeyMismatch):
-        return  # its remedy is on the host itself
     named = list(commands_of(str(error)))
-    assert named, str(error)
+    assert named or isinstance(error, REPEATED_WITH_AN_OPTION), str(error)
     for command, rest in named:
-        options = {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
         for option in re.findall(r"--[a-z-]+", rest.split(", or ")[0]):
-            assert option in options, f"{command.name} has no option {option}: {error}"
+            assert option in options_of(command), f"{command.name} has no option {option}: {error}"
+
+
+@pytest.mark.parametrize("error", [e for e in refusals() if isinstance(e, REPEATED_WITH_AN_OPTION)])
+def test_refusal__names_an_option_of_the_refused_command(error: TendhostError):
+    advised = set(re.findall(r"--[a-z-]+", str(error)))
+    assert advised
+    for name in ("add", "set"):
+        assert advised <= options_of(COMMAND.commands["host"].commands[name])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("state", [s for s in HostState if s is not HostState.FAILED])
+def test_refusal__of_a_retry_advises_a_query_only_where_it_may_begin(state: HostState):
+    with pytest.raises(request_errors.InvalidTransition) as refused:
+        after(state, Trigger.RETRY, host="web1")
+    (advised,) = (command.name for command, _ in commands_of(str(refused.value)))
+    assert (advised == "query") is ((state, Trigger.QUERY) in TRANSITIONS)

@@ -95,7 +95,8 @@ class HostKeyMismatch(RequestError):
     shown: str
     template = (
         "{host} shows the host key {shown}, expected {expected}: another machine may be answering at its address;"
-        " nothing was pinned. Compare with `ssh-keygen -lf` on the host itself"
+        " nothing was pinned; print its keys on the host itself, with `ssh-keygen -lf`, and give the right one with"
+        " --host-key"
     )
 
 
@@ -154,6 +155,8 @@ class InvalidTransition(RequestError):
     def message(self) -> str:
         text = f"cannot {self.action} {self.host or 'a host'}: it is {self.state}"
         advice = _ADVICE.get(self.action)
+        if self.action == "retry" and "querying" not in self.allowed:
+            advice = _BUSY_RETRY
         return f"{text}; {advice.format(host=self.host)}" if advice else text
 
 
@@ -163,6 +166,8 @@ _ADVICE: Mapping[str, str] = {
     "retry": "only failed hosts can be retried; query it again: tendhost query {host}",
 }
 """What the caller of an action can do. The other actions are steps of tendhost's own operations."""
+_BUSY_RETRY = "only failed hosts can be retried; see its operation: tendhost host show {host}"
+"""With a retry of a host that cannot be queried either, since an operation runs on it."""
 
 
 class RebootNotAllowed(RequestError):
@@ -235,17 +240,18 @@ class InvalidRolloutStatus(RequestError):
 
 
 _SHOW_ROLLOUT = "see its hosts: tendhost rollout show {rollout}"
-_LET_ROLLOUT_END = (
-    "its running operations must end first: tendhost rollout watch {rollout}; then retry its failed hosts: tendhost"
+_FOLLOW_TO_THE_END = (
+    "follow what still runs: tendhost rollout watch {rollout}; when it has ended, retry the failed hosts: tendhost"
     " rollout retry {rollout}"
 )
+_RESUME_ROLLOUT = "no host starts until somebody resumes it: tendhost rollout resume {rollout}"
 _ROLLOUT_ADVICE: Mapping[str, str] = {
     "running": "follow it: tendhost rollout watch {rollout}",
-    "paused": "resume it: tendhost rollout resume {rollout}",
-    "halted": "resume it: tendhost rollout resume {rollout}",
+    "paused": _RESUME_ROLLOUT,
+    "halted": _RESUME_ROLLOUT,
     "awaiting_approval": "approve its next wave: tendhost rollout approve {rollout} WAVE",
-    "cancelled": _LET_ROLLOUT_END,
-    "expired": _LET_ROLLOUT_END,
+    "cancelled": _FOLLOW_TO_THE_END,
+    "expired": _FOLLOW_TO_THE_END,
 }
 """What the caller can do instead, by the status of the rollout."""
 
@@ -423,7 +429,7 @@ class InvalidScheduleStatus(RequestError):
 
 _SCHEDULE_ADVICE: Mapping[str, str] = {
     "active": "see its next runs: tendhost schedule show {schedule}",
-    "paused": "resume it: tendhost schedule resume {schedule}",
+    "paused": "no run starts until somebody resumes it: tendhost schedule resume {schedule}",
     "ended": "give the schedule new times: tendhost schedule set {schedule} --rrule RULE, or --cron EXPRESSION",
 }
 """What the caller can do instead, by the status of the schedule."""
