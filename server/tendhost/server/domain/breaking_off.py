@@ -11,10 +11,8 @@ from tendhost.server.domain.request_errors import InvalidTransition
 from tendhost.server.domain.transitions import OperationState, is_connection_news
 
 
-def broken_off(
-    operation: Operation, host: Host, problem: Problem, now: datetime, *, fails_host: bool
-) -> OperationState:
-    """A running operation that ends as FAILED, and its host: in FAILED as well, or at rest.
+def broken_off(operation: Operation, host: Host, problem: Problem, now: datetime) -> OperationState:
+    """A running operation that ends as FAILED, and its host: in FAILED as well, or at rest if it is spared.
 
     A problem that the operation had before remains its problem, and a retry continues where it failed.
     """
@@ -35,7 +33,7 @@ def broken_off(
     )
     if current.name is not StepName.CONNECT and is_connection_news(state, host):
         state = state.with_event(HostDisconnected(reason="the operation ended"), now)
-    if not fails_host:
+    if operation.spares_its_host:
         troubled = host.troubled(problem)
         return replace(state, host=troubled).triggered(troubled.resting_trigger, now)
     try:

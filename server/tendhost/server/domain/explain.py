@@ -16,10 +16,8 @@ from tendhost.server.domain.operations.operation import (
     Operation,
     OperationKind,
     OperationStatus,
-    StepStatus,
     UpdateResult,
 )
-from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.domain.policy.availability import Availability
 from tendhost.server.domain.rollouts.rollout import (
     Member,
@@ -182,7 +180,7 @@ def _about_reboots(host: Host, operations: Sequence[Operation], closed: Availabi
     if reboot.need is RebootNeed.UNKNOWN:
         return f"unknown whether a reboot is needed{because}; unknown never reboots a host"
     if reboot.need is RebootNeed.NOT_NEEDED:
-        last = next((o for o in operations if _rebooted(o)), None)
+        last = next((o for o in operations if o.rebooted), None)
         when = f"; it was last rebooted {_moment(last.ended_at)}" if last and last.ended_at else ""
         return f"no reboot is needed{when}"
     since = f" since {_moment(reboot.since)}" if reboot.since else ""
@@ -256,7 +254,7 @@ def _of_operation(operation: Operation) -> Iterator[Reason]:
             yield reason(ReasonKind.NOTHING_PENDING, _unchanged_words(update))
     if update is not None and update.rolled_back:
         yield reason(ReasonKind.ROLLED_BACK, "its changes were rolled back")
-    if _rebooted(operation):
+    if operation.rebooted:
         yield reason(ReasonKind.REBOOTED, _reboot_words(operation))
     elif operation.reboot_left:
         words = f"a reboot was due after it, and was left: {operation.reboot_left}"
@@ -272,13 +270,6 @@ def _unchanged_words(update: UpdateResult) -> str:
 def _reboot_words(operation: Operation) -> str:
     by = f" by {operation.created_by}" if operation.kind is OperationKind.REBOOT else ""
     return f"it was rebooted{by}"
-
-
-def _rebooted(operation: Operation) -> bool:
-    return any(
-        step.name is StepName.REBOOT and step.status is StepStatus.SUCCEEDED
-        for step in operation.steps
-    )
 
 
 _WAITS = {

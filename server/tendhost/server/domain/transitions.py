@@ -286,9 +286,8 @@ def _ended_with_problem(
         # Refused before it began: the host runs on as it did.
         moved = replace(state, host=host.troubled(problem))
         return moved.triggered(Trigger.REBOOT_REFUSED, now)
-    # Looking never locks a host. One that was in FAILED before the retry is there again, for nothing was mended.
-    looked = operation.looks_only and operation.retried is None
-    harmless = (looked or not outcome.needs_person) and operation.resume_at is None
+    spared = operation.spares_its_host or not outcome.needs_person
+    harmless = spared and operation.resume_at is None
     if host_state is HostState.QUERYING and harmless:
         troubled = host.troubled(problem)
         return replace(state, host=troubled).triggered(troubled.resting_trigger, now)

@@ -13,7 +13,7 @@ from tendhost.server.domain.breaking_off import broken_off
 from tendhost.server.domain.events import Event, RolloutChanged
 from tendhost.server.domain.host_errors import DatabaseRestored
 from tendhost.server.domain.hosts.host import Host, Problem
-from tendhost.server.domain.operations.operation import Operation, OperationKind, OperationStatus
+from tendhost.server.domain.operations.operation import Operation, OperationStatus
 from tendhost.server.domain.rollouts.rollout import Rollout, RolloutStatus
 from tendhost.server.domain.schedules.schedule import forgone
 from tendhost.server.domain.schedules.schedule_events import run_event
@@ -33,7 +33,6 @@ on the host would be refused as a server that has lost the operation."""
 _GOING_ON = (RolloutStatus.RUNNING, RolloutStatus.AWAITING_APPROVAL)
 """Rollouts that may start hosts without a further request: an approval may be stored already. All others are at
 rest, or start nothing any more."""
-_CHANGING = frozenset({OperationKind.UPDATE, OperationKind.REBOOT})
 
 
 class RestoredStore(HostWorkStore, RolloutStore, ScheduleStore, RestorationStore, Protocol):
@@ -88,10 +87,9 @@ async def settle_restoration(*, store: RestoredStore, clock: Clock) -> None:
 
 
 def _ended(operation: Operation, host: Host, problem: Problem, now: datetime) -> OperationState:
-    """A running operation that is over, and its host: failed if it was to be changed."""
+    """A running operation that is over, and its host."""
     passed = replace(operation, problem=None, epoch=operation.epoch + EPOCHS_PASSED_OVER)
-    changing = operation.kind in _CHANGING and not operation.dry_run
-    return broken_off(passed, host, problem, now, fails_host=changing)
+    return broken_off(passed, host, problem, now)
 
 
 def _problem(operation: Operation, copied_at: datetime) -> Problem:

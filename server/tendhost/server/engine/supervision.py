@@ -133,8 +133,7 @@ class Supervisor:
         operation = state.operation
         if operation.status.ended or operation.current is None:
             return operation
-        fails_host = not operation.looks_only or operation.retried is not None
-        again = "retry" if fails_host else str(operation.kind)
+        again = str(operation.kind) if operation.spares_its_host else "retry"
         failed = BookkeepingFailed(
             host=operation.host,
             step=str(operation.current.name),
@@ -147,7 +146,6 @@ class Supervisor:
             state.host,
             Problem.of(failed),
             self._clock.now(),
-            fails_host=fails_host,
         )
         hosts = (ended.host,) if ended.host != state.host else ()
         change = Change(events=ended.events, hosts=hosts, operations=(ended.operation,))

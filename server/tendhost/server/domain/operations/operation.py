@@ -306,10 +306,28 @@ class Operation:
         """The outcome of a REBOOT that succeeded; None: of any other operation."""
         if self.kind is not OperationKind.REBOOT or self.status is not OperationStatus.SUCCEEDED:
             return None
-        if not self.options.only_if_required or any(s.name is StepName.REBOOT for s in self.steps):
+        if not self.options.only_if_required or self.follows_reboot:
             return RebootOutcome.REBOOTED
         known = self.facts.reboot_need is RebootNeed.NOT_NEEDED
         return RebootOutcome.NOT_NEEDED if known else RebootOutcome.UNKNOWN
+
+    @property
+    def rebooted(self) -> bool:
+        """Whether the host came back from a reboot in this operation."""
+        own = self._own_reboot
+        return own is not None and own.status is StepStatus.SUCCEEDED
+
+    @property
+    def follows_reboot(self) -> bool:
+        """Whether the host came back from a reboot in this operation, or in the one that it continues."""
+        if self._own_reboot is not None:
+            return self.rebooted
+        continued = self.resume_at is not None and self.resume_at is not StepName.REBOOT
+        return continued and self.facts.reboot_ordered_at is not None
+
+    @property
+    def _own_reboot(self) -> Step | None:
+        return next((step for step in self.steps if step.name is StepName.REBOOT), None)
 
     @property
     def reboot_reason(self) -> str:
@@ -325,7 +343,7 @@ class Operation:
             and not self.only_prepares
             and self.facts.reboot_need is RebootNeed.NEEDED
             and not self.facts.reboot_allowed
-            and not any(step.name is StepName.REBOOT for step in self.steps)
+            and not self.follows_reboot
         )
         if not left:
             return ""
@@ -339,20 +357,23 @@ class Operation:
 
     @property
     def looks_only(self) -> bool:
-        """Whether the operation only reads from its host: a QUERY, a CHECK or a dry run.
-
-        Such an operation never moves a host to FAILED that was not there before.
-        """
+        """Whether the operation only reads from its host: a QUERY, a CHECK or a dry run."""
         return self.dry_run or self.kind in (OperationKind.QUERY, OperationKind.CHECK)
+
+    @property
+    def spares_its_host(self) -> bool:
+        """Whether its host is not in FAILED after a problem of the operation: it only reads from the host.
+
+        A retry moves the host back to FAILED, whatever it does: nothing was mended.
+        """
+        return self.looks_only and self.retried is None
 
     @property
     def disruptive(self) -> bool:
         """Whether the host counts as unavailable while the operation runs: not while a REBOOT only finds out
         whether one is required."""
         reads_only = (
-            self.options.only_if_required
-            and self.resume_at is None
-            and not any(step.name is StepName.REBOOT for step in self.steps)
+            self.options.only_if_required and self.resume_at is None and self._own_reboot is None
         )
         return self.may_change and not reads_only
 

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from tendhost.server.domain.operations.operation import Operation, StepStatus
-from tendhost.server.domain.operations.step_traits import StepName
+from tendhost.server.domain.operations.operation import Operation
 from tendhost.server.domain.rollouts.plan import HostSummary
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, Wave
 from tendhost.server.domain.slices import SortedInSlices
@@ -105,9 +104,8 @@ class ReportBuilder:
             for change in update.changes:
                 key = (change.name, change.to_version)
                 self._packages.setdefault(key, set()).add(operation.host)
-        for step in operation.steps:
-            if step.name is StepName.REBOOT and step.status is StepStatus.SUCCEEDED:
-                self._rebooted[operation.host] = None
+        if operation.rebooted:
+            self._rebooted[operation.host] = None
         if operation.started_at is not None and operation.ended_at is not None:
             took = operation.ended_at - operation.started_at
             self._longest = max(self._longest, (took, operation.host))

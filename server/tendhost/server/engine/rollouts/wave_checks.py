@@ -11,7 +11,6 @@ from tendhost.server.clock import Clock
 from tendhost.server.domain.hosts.host import Host
 from tendhost.server.domain.inventory.inventory import RebootNeed
 from tendhost.server.domain.operations.operation import OperationKind, OperationStatus, StepFacts
-from tendhost.server.domain.operations.step_traits import StepName
 from tendhost.server.domain.rollouts.advance import after_wave_check
 from tendhost.server.domain.rollouts.rollout import Member, MemberStatus, Rollout, Wave
 from tendhost.server.domain.rollouts.rollout_update import RolloutUpdate
@@ -183,7 +182,7 @@ class WaveChecks:
             left = f"; {member.detail}" if member.reboot_left else ""
             return f"it needs a reboot{reason}{left}"
         update = await self._store.find_operation(member.operation)
-        if update is not None and any(step.name is StepName.REBOOT for step in update.steps):
+        if update is not None and update.follows_reboot:
             return ""
         return f"it is unknown whether it needs a reboot{reason}"
 
